@@ -1,0 +1,1 @@
+"""What the results say; reads result folders only."""

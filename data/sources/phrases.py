@@ -1,0 +1,132 @@
+"""Concept pairs and templates in English and Japanese, and the sentences drawn from them.
+
+``lexicon.tsv`` holds concepts by topic and the actors and places that any topic uses;
+``templates.tsv`` holds translated sentence frames, either for one topic or (``any``) for all.
+Both the built-in headlines and the generated pre-training documents are drawn here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LANGUAGES = ("en", "ja")
+ESG_GROUPS = frozenset({"environmental", "social", "governance"})
+# Most sentence frames fit every topic, so that the concept and not the frame tells the label.
+NEUTRAL_SHARE = 0.6
+
+_FOLDER = Path(__file__).parent
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A phrase in both languages; the fields are named as in :data:`LANGUAGES`."""
+
+    en: str
+    ja: str
+
+    def text(self, lang: str) -> str:
+        """The phrase in ``lang``."""
+        return self.ja if lang == "ja" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A translated frame with translated fillers, to be written out in either language."""
+
+    frame: Pair
+    fillers: dict[str, Pair]
+
+    def text(self, lang: str, filler_langs: dict[str, str] | None = None) -> str:
+        """Write the sentence in ``lang``.
+
+        Args:
+            lang: The language of the frame, and of each filler not in ``filler_langs``.
+            filler_langs: Slot to language, for code-mixed text.
+        """
+        langs = filler_langs or {}
+
+        def fill(match: re.Match[str]) -> str:
+            slot = match.group(1)
+            return self.fillers[slot].text(langs.get(slot, lang))
+
+        text = _SLOT.sub(fill, self.frame.text(lang))
+        return text[0].upper() + text[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrasebook:
+    """Everything that sentences are made of.
+
+    Attributes:
+        topics: Concepts of each topic.
+        positive_topics: The topics that are about ESG.
+        frames: Frames of each topic; those under ``"any"`` fit every topic.
+        actors: Generic companies and bodies, used with every topic.
+        places: Countries, regions and cities, used with every topic.
+    """
+
+    topics: dict[str, tuple[Pair, ...]]
+    positive_topics: frozenset[str]
+    frames: dict[str, tuple[Pair, ...]]
+    actors: tuple[Pair, ...]
+    places: tuple[Pair, ...]
+
+    def draw(self, rng: random.Random, topic: str) -> Sentence:
+        """Draw a sentence about a topic."""
+        kind = "any" if rng.random() < NEUTRAL_SHARE else topic
+        first, second = rng.sample(self.topics[topic], 2)
+        year, number = str(rng.randrange(2023, 2051)), str(rng.randrange(3, 10))
+        return Sentence(
+            rng.choice(self.frames[kind]),
+            {
+                "x": first,
+                "y": second,
+                "actor": rng.choice(self.actors),
+                "place": rng.choice(self.places),
+                "year": Pair(year, year),
+                "num": Pair(number, number),
+            },
+        )
+
+
+@cache
+def load_phrasebook() -> Phrasebook:
+    """Read the two tables that lie beside this file."""
+    topics: dict[str, list[Pair]] = {}
+    frames: dict[str, list[Pair]] = {}
+    positive = set()
+    for row in _read_tsv("lexicon.tsv"):
+        topics.setdefault(row["topic"], []).append(Pair(row["en"], row["ja"]))
+        if row["group"] in ESG_GROUPS:
+            positive.add(row["topic"])
+    for row in _read_tsv("templates.tsv"):
+        frames.setdefault(row["topic"], []).append(Pair(row["en"], row["ja"]))
+    actors, places = topics.pop("actor"), topics.pop("place")
+    return Phrasebook(
+        topics={topic: tuple(pairs) for topic, pairs in topics.items()},
+        positive_topics=frozenset(positive),
+        frames={topic: tuple(pairs) for topic, pairs in frames.items()},
+        actors=tuple(actors),
+        places=tuple(places),
+    )
+
+
+def is_reserved(text: str) -> bool:
+    """Whether a sentence belongs to the headlines and must not occur in a document.
+
+    The text alone decides, so that whatever the seeds and sizes, no document can hold a headline
+    that a model is later trained or tested on.
+    """
+    return hashlib.sha256(text.encode()).digest()[0] % 2 == 0
+
+
+def _read_tsv(name: str) -> list[dict[str, str]]:
+    with (_FOLDER / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))

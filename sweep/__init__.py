@@ -1,0 +1,1 @@
+"""What runs where: experiments, the grid, Ray Tune, the command line."""

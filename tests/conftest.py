@@ -1,0 +1,134 @@
+"""Tiny checkpoints of the three architectures, with real tokenizers, and a learnable data set."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from data.schema import HEADLINE_SCHEMA, Dataset
+from trainables.spec import TrialSpec
+
+ARCHITECTURES = ("llama", "bert", "gpt_neox")
+WORDS = {
+    "en": (["carbon", "waste", "board", "climate"], ["goal", "match", "stocks", "bonds"]),
+    "ja": (["炭素", "廃棄物", "取締役", "気候"], ["得点", "試合", "株式", "債券"]),
+}
+
+
+def make_dataset(num_rows: int = 60, seed: int = 0) -> Dataset:
+    """``num_rows`` headlines a language, half positive, told apart by one word each."""
+    rng = random.Random(seed)
+    rows = []
+    for lang, (positive, negative) in WORDS.items():
+        for number in range(num_rows):
+            label = number % 2
+            word = rng.choice(positive if label else negative)
+            rows.append(
+                {
+                    "id": f"{lang}{number}",
+                    "text": f"{word} {rng.choice(WORDS[lang][0] + WORDS[lang][1])} {number}",
+                    "lang": lang,
+                    "label": label,
+                    "published": datetime.date(2022, 1, 1) + datetime.timedelta(days=number),
+                    "source": "test",
+                }
+            )
+    return Dataset.from_table(pa.Table.from_pylist(rows, schema=HEADLINE_SCHEMA))
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> Dataset:
+    return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Any:
+    """A function: architecture -> folder of a random 2-layer checkpoint with its tokenizer."""
+    texts = tiny_dataset.table["text"].to_pylist()
+    made: dict[str, Path] = {}
+
+    def base(architecture: str) -> Path:
+        if architecture not in made:
+            folder = tmp_path_factory.mktemp(architecture)
+            save_tiny_base(architecture, texts, folder)
+            made[architecture] = folder
+        return made[architecture]
+
+    return base
+
+
+def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = {"bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]}.get(
+        architecture, ["<unk>", "<s>", "</s>"]
+    )
+    if architecture == "bert":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer: Any = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special)
+    else:
+        tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+    tokenizer.train_from_iterator(texts, trainer)
+    if architecture == "bert":
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"}
+        names |= {"sep_token": "[SEP]", "mask_token": "[MASK]"}
+    else:  # no pad token, as in Llama 2
+        names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    fast.save_pretrained(folder)
+    size = {"vocab_size": len(fast), "hidden_size": 32, "intermediate_size": 64}
+    size |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}
+    config: Any
+    torch.manual_seed(0)
+    if architecture == "bert":
+        config = transformers.BertConfig(**size, pad_token_id=0)
+        model: Any = transformers.BertForMaskedLM(config)
+    elif architecture == "llama":
+        config = transformers.LlamaConfig(**size, bos_token_id=1, eos_token_id=2)
+        model = transformers.LlamaForCausalLM(config)
+    else:
+        config = transformers.GPTNeoXConfig(**size, bos_token_id=1, eos_token_id=2)
+        model = transformers.GPTNeoXForCausalLM(config)
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def make_spec(tiny_base: Callable[[str], Path], tiny_dataset: Dataset) -> Any:
+    """A function: architecture, **changes -> TrialSpec on the tiny data and checkpoints."""
+
+    def spec(architecture: str = "llama", **changes: Any) -> TrialSpec:
+        values: dict[str, Any] = {
+            "base_model": f"tiny-{architecture}",
+            "base_identity": f"test:{architecture}",
+            "base_path": str(tiny_base(architecture)),
+            "method": "full" if architecture == "bert" else "lora",
+            "source_lang": "en",
+            "pattern": {"name": "ja8", "target_lang": "ja", "target_rows": 8, "source_rows": 24},
+            "sampling": {"test_rows": 20},
+            "training": {"num_train_epochs": 2, "batch_size": 8},
+            "learning_rate": 5e-3,
+            "seed": 0,
+            "data_fingerprint": tiny_dataset.fingerprint,
+        }
+        return TrialSpec.parse(values | changes)
+
+    return spec

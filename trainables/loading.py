@@ -1,0 +1,140 @@
+"""Load a base model once a process: tokenizer, weights and a head, never changed by a trial."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from data.errors import InputError
+from trainables.spec import TrialSpec
+
+NUM_LABELS = 2
+
+# A new head is what every trial wants; the report and bars about it would bury the sweep's lines.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+@dataclass
+class Base:
+    """A loaded base model.
+
+    Attributes:
+        tokenizer: A fast tokenizer with a pad token.
+        model: The classifier, weights as loaded; trials borrow it and give it back unchanged.
+        head_modules: Names of the modules that the checkpoint does not have (the head), which
+            every trial initialises from its own seed.
+        encodings: Token ids by (data fingerprint, max_length) and row id.
+    """
+
+    tokenizer: Any
+    model: Any
+    head_modules: tuple[str, ...]
+    encodings: dict[tuple[str, int], dict[str, list[int]]] = field(default_factory=dict)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """SHA-256 (hex) over 1,024 evenly spaced values of every loaded tensor.
+
+        Enough to tell two sets of weights apart, and cheap for a 7B model.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            if name.rpartition(".")[0] in self.head_modules:
+                continue
+            flat = tensor.detach().flatten()
+            sample = flat[:: max(1, flat.numel() // 1024)]
+            digest.update(name.encode() + sample.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+_LOADED: dict[tuple[str, str, str], Base] = {}
+"""At most one entry: trials are sorted by base model, so the next one mostly needs the same."""
+
+
+def load_base(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
+    """The base model of a trial, from this process's memory if the last trial had the same.
+
+    Args:
+        spec: Names the base model; ``base_path`` is a hub id or an absolute folder.
+        device: Where the weights go.
+        dtype: Type of the weights.
+
+    Raises:
+        InputError: The model or its tokenizer cannot be read.
+    """
+    key = (spec.base_identity, str(device), str(dtype))
+    if key not in _LOADED:
+        _LOADED.clear()  # frees the other base before this one is loaded
+        _LOADED[key] = _load(spec, device, dtype)
+    return _LOADED[key]
+
+
+def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(spec.base_path, revision=spec.revision)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            spec.base_path,
+            revision=spec.revision,
+            num_labels=NUM_LABELS,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(
+            f"base model {spec.base_model!r} cannot be loaded from {spec.base_path!r}: {error}"
+        ) from error
+    set_pad_token(tokenizer, model)
+    model.to(device).eval()
+    head = {name.rpartition(".")[0] for name in info["missing_keys"]}
+    return Base(tokenizer=tokenizer, model=model, head_modules=tuple(sorted(head)))
+
+
+def set_pad_token(tokenizer: Any, model: Any) -> None:
+    """Give tokenizer and config the same pad token.
+
+    Decoder classifiers read the last token that differs from ``pad_token_id``, so a token that
+    texts contain must not serve. Without a pad token the unknown token does (a byte-fallback
+    vocabulary never emits it), else the end-of-text token; :func:`trainables.tokenize.encode`
+    refuses a text that contains it.
+    """
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    if tokenizer.pad_token is None:
+        raise InputError("the tokenizer has no pad, unknown or end-of-text token to pad with")
+    tokenizer.padding_side = "right"
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def init_head(model: nn.Module, head_modules: tuple[str, ...], seed: int) -> None:
+    """Initialise the head from a seed, whatever it held before.
+
+    The rule is that of ``PreTrainedModel._init_weights`` in transformers (modeling_utils.py):
+    matrices from N(0, initializer_range), biases zero; other modules by their own reset.
+
+    Args:
+        model: The classifier.
+        head_modules: Names of its modules to initialise.
+        seed: Of the draw.
+    """
+    config: Any = model.config
+    std = getattr(config, "initializer_range", None) or 0.02
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name in head_modules:
+            module = model.get_submodule(name)
+            if isinstance(module, nn.Linear):
+                weight = torch.empty(module.weight.shape).normal_(0.0, std, generator=generator)
+                module.weight.copy_(weight)
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif hasattr(module, "reset_parameters"):
+                module.reset_parameters()

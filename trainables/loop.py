@@ -1,0 +1,187 @@
+"""The one training loop, and prediction with the trained classifier."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from data.seeds import derive_seed
+from trainables.batching import collate, epoch_batches
+from trainables.spec import Optimizer, TrialSpec
+
+Batch = TypeVar("Batch")
+Report = Callable[[int, int, float], None]
+"""Called with (step, num_steps, loss) every few steps."""
+
+REPORT_STEPS = 10
+"""Steps between reports; each one waits for the device."""
+EVAL_BATCH_SIZE = 64
+"""Rows a prediction batch; fixed, because it can change the last bits of a score."""
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+def learning_rate_at(step: int, num_steps: int, peak: float, settings: Optimizer) -> float:
+    """Learning rate of a step (0-based), as get_linear_schedule_with_warmup in transformers."""
+    warmup = math.ceil(num_steps * settings.warmup_ratio)
+    if step < warmup:
+        return peak * step / max(1, warmup)
+    if settings.lr_schedule == "constant":
+        return peak
+    return peak * max(0.0, (num_steps - step) / max(1, num_steps - warmup))
+
+
+def fit(
+    model: torch.nn.Module,
+    batches: Iterable[Batch],
+    loss_of: Callable[[Batch], torch.Tensor],
+    *,
+    num_steps: int,
+    num_epoch_steps: int,
+    learning_rate: float,
+    settings: Optimizer,
+    report: Report,
+) -> pa.Table:
+    """Train in place; whatever the task, ``batches`` and ``loss_of`` say what is learnt.
+
+    Args:
+        model: Its ``requires_grad`` parameters are trained.
+        batches: One element a step, at least ``num_steps`` of them.
+        loss_of: The mean loss of a batch, a scalar with a graph.
+        num_steps: Optimiser steps.
+        num_epoch_steps: Steps that make one epoch; only counts them in the history.
+        learning_rate: At its peak.
+        settings: Schedule, decay, clipping.
+        report: Told the progress.
+
+    Returns:
+        num_steps x (step, epoch, learning_rate, loss, grad_norm); step counts from 1, grad_norm
+        is the global L2 norm before clipping.
+
+    Raises:
+        DivergedError: The loss became nan or infinite.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names).
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
+    rates: list[float] = []
+    measured: list[torch.Tensor] = []
+    model.train()
+    for step, batch in enumerate(itertools.islice(batches, num_steps), start=1):
+        rates.append(learning_rate_at(step - 1, num_steps, learning_rate, settings))
+        for group in optimizer.param_groups:
+            group["lr"] = rates[-1]
+        loss = loss_of(batch)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        measured.append(torch.stack([loss.detach().float(), norm.float()]))
+        if step % REPORT_STEPS == 0 or step == num_steps:
+            last = measured[-1][0].item()
+            if not math.isfinite(last):
+                raise DivergedError(
+                    f"the loss is {last} at step {step} of {num_steps}; "
+                    f"lower the learning rate ({learning_rate})"
+                )
+            report(step, num_steps, last)
+    values = torch.stack(measured).cpu().numpy()
+    steps = np.arange(1, len(rates) + 1)
+    return pa.table(
+        {
+            "step": pa.array(steps, pa.int32()),
+            "epoch": pa.array(steps / num_epoch_steps, pa.float64()),
+            "learning_rate": pa.array(rates, pa.float64()),
+            "loss": pa.array(values[:, 0]),
+            "grad_norm": pa.array(values[:, 1]),
+        }
+    )
+
+
+def fit_classifier(
+    model: Any,
+    token_ids: Sequence[list[int]],
+    labels: Sequence[int],
+    spec: TrialSpec,
+    report: Report,
+) -> pa.Table:
+    """:func:`fit` a sequence classifier with cross-entropy on labelled texts.
+
+    Args:
+        model: A sequence classifier of transformers.
+        token_ids: Token ids of each training row.
+        labels: Class of each training row, 0 or 1.
+        spec: Epochs, batch size, optimiser and seed.
+        report: Told the progress.
+
+    Returns:
+        The history, as :func:`fit`.
+    """
+    training = spec.training
+    device = model.device
+    y_true = torch.tensor(labels, device=device)
+    lengths = [len(ids) for ids in token_ids]
+    num_epoch_steps = math.ceil(len(labels) / training.batch_size)
+
+    def batches() -> Iterator[list[int]]:
+        for epoch in range(training.num_train_epochs):
+            order = np.random.default_rng(derive_seed(spec.seed, "order", epoch))
+            yield from epoch_batches(lengths, training.batch_size, order)
+
+    def loss_of(rows: list[int]) -> torch.Tensor:
+        batch = collate([token_ids[row] for row in rows], model.config.pad_token_id, device)
+        with autocast(spec, device):
+            logits = model(**batch).logits
+        return torch.nn.functional.cross_entropy(logits.float(), y_true[rows])
+
+    return fit(
+        model,
+        batches(),
+        loss_of,
+        num_steps=num_epoch_steps * training.num_train_epochs,
+        num_epoch_steps=num_epoch_steps,
+        learning_rate=spec.learning_rate,
+        settings=training,
+        report=report,
+    )
+
+
+def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDArray[np.float64]:
+    """Probability of class 1 for each row (num_rows, float64)."""
+    model.eval()
+    scores = np.empty(len(token_ids))
+    order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
+    with torch.inference_mode(), autocast(spec, model.device):
+        for start in range(0, len(order), EVAL_BATCH_SIZE):
+            rows = order[start : start + EVAL_BATCH_SIZE]
+            batch = collate(
+                [token_ids[row] for row in rows], model.config.pad_token_id, model.device
+            )
+            logits = model(**batch).logits
+            scores[rows] = logits.double().softmax(-1)[:, 1].cpu().numpy()
+    return scores
+
+
+def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:
+    """Whether the trial computes in bfloat16: on request, else on a GPU."""
+    if spec.training.precision == "auto":
+        return device.type == "cuda"
+    return spec.training.precision == "bf16"
+
+
+def autocast(spec: TrialSpec, device: torch.device) -> torch.autocast:
+    """Mixed precision where the trial uses it, nothing elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(spec, device))

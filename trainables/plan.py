@@ -1,0 +1,65 @@
+"""The plan of an experiment as it lies beside its results: every cell, its trials or its reason."""
+
+from __future__ import annotations
+
+import pydantic
+
+from data.settings import Settings
+
+
+class PlannedTrial(Settings):
+    """One seed of a cell."""
+
+    trial_id: str
+    """Names the trial's folder."""
+    seed: int
+    """The trial's seed."""
+
+
+class PlannedCell(Settings):
+    """One table entry: all seeds of a base model on a pattern."""
+
+    base_model: str
+    """Name in tables."""
+    pattern: str
+    """Name in tables."""
+    trials: tuple[PlannedTrial, ...] = ()
+    """One a seed, in seed order; none for a cell that cannot exist."""
+    skipped: str = ""
+    """Why the cell cannot exist; empty for one that can."""
+    note: str = ""
+    """Why the cell's settings differ from the rest (an override's ``why``); a table footnote."""
+
+
+class Plan(Settings):
+    """What an experiment consists of; written before anything runs.
+
+    The cells are ordered as in the experiment: base models are table rows, patterns columns.
+    """
+
+    experiment: str
+    """Name of the experiment."""
+    title: str = ""
+    """What tables are headed with, e.g. that the base models are miniatures."""
+    cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
+    """base models x patterns."""
+
+    @property
+    def base_models(self) -> list[str]:
+        """Table rows, in order."""
+        return list(dict.fromkeys(cell.base_model for cell in self.cells))
+
+    @property
+    def patterns(self) -> list[str]:
+        """Table columns, in order."""
+        return list(dict.fromkeys(cell.pattern for cell in self.cells))
+
+    @property
+    def seeds(self) -> list[int]:
+        """Every seed, in order."""
+        return list(dict.fromkeys(trial.seed for cell in self.cells for trial in cell.trials))
+
+    @property
+    def trial_ids(self) -> list[str]:
+        """Every trial, cell by cell."""
+        return [trial.trial_id for cell in self.cells for trial in cell.trials]

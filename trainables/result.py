@@ -1,0 +1,327 @@
+"""The result folder: one trial's files under any pyarrow.fs URI, trial.json written last."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from data.errors import InputError, unknown
+from trainables.plan import Plan
+from trainables.spec import RESULT_FORMAT, TrialSpec
+
+RECORD = "trial.json"
+FAILURE = "error.json"
+PLAN_SUFFIX = ".plan.json"
+MARKER = "xlt-results.json"
+"""Lies in the root of every results location; a folder with files but without it is not ours."""
+
+State = Literal["done", "failed", "corrupt", "absent"]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial produced.
+
+    Attributes:
+        spec: The trial.
+        metrics: Name -> value on the test rows, each a fraction of 1.
+        signature: What the numbers depend on: versions, data, device, threads.
+        timings: Seconds by stage.
+        predictions: num_test_rows x (id, lang, split, y_true, score).
+        history: num_steps x (step, epoch, learning_rate, loss, grad_norm).
+        train_rows: num_train_rows x (id, lang, label), in drawing order.
+        model: Weights as a safetensors file, or None where the keep policy drops them.
+    """
+
+    spec: TrialSpec
+    metrics: dict[str, float]
+    signature: dict[str, Any]
+    timings: dict[str, float]
+    predictions: pa.Table
+    history: pa.Table
+    train_rows: pa.Table
+    model: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What lies in a trial's folder.
+
+    Attributes:
+        state: done (verified), failed (error.json), corrupt (half-written or damaged), absent.
+        detail: Why it failed or is corrupt; empty otherwise.
+        record: The content of trial.json or error.json.
+    """
+
+    state: State
+    detail: str = ""
+    record: Mapping[str, Any] | None = None
+
+
+class Results:
+    """A results location: ``trials/<trial_id>/`` and ``experiments/<name>.yaml`` under a root.
+
+    Args:
+        uri: A local path or any URI that pyarrow.fs understands (file, s3, gs, hdfs).
+
+    Raises:
+        InputError: The URI cannot be read.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+        try:
+            self.fs, root = pafs.FileSystem.from_uri(self.uri)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"results location {uri!r} cannot be used: {error}") from error
+        self.root = root.rstrip("/")
+
+    def path(self, *parts: str) -> str:
+        """A path below the root, in the file system's own form."""
+        return "/".join([self.root, *parts])
+
+    # --- the root ---------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the root, or check that it is ours and writable.
+
+        Raises:
+            InputError: Not writable, full, other files in it, or of another format version.
+        """
+        try:
+            self.check()
+            if not self.exists(MARKER):
+                self.fs.create_dir(self.root, recursive=True)
+                self.write(MARKER, _json({"format": RESULT_FORMAT, "kind": "xlt-sweep results"}))
+            probe = f".probe-{uuid.uuid4().hex}"
+            self.write(probe, b"x")
+            self.fs.delete_file(self.path(probe))
+        except OSError as error:
+            raise InputError(
+                f"results location {self.uri!r} cannot be written: {error}; "
+                "free space, mend the permissions or give another --results"
+            ) from error
+
+    def check(self) -> None:
+        """Refuse a root that holds something else or another format version."""
+        if self.exists(MARKER):
+            found = self.read_json(MARKER).get("format")
+            if found != RESULT_FORMAT:
+                raise InputError(
+                    f"results location {self.uri!r} has format {found}; this version reads and "
+                    f"writes format {RESULT_FORMAT}; give another --results"
+                )
+            return
+        info = self.fs.get_file_info(self.root or "/")
+        if info.type == pafs.FileType.File:
+            raise InputError(f"results location {self.uri!r} is a file; give a folder")
+        if info.type == pafs.FileType.Directory and self.fs.get_file_info(
+            pafs.FileSelector(self.root)
+        ):
+            raise InputError(
+                f"results location {self.uri!r} holds other files and no {MARKER}; "
+                "give an empty folder or an earlier results folder"
+            )
+
+    # --- files ------------------------------------------------------------------------------
+
+    def exists(self, *parts: str) -> bool:
+        """Whether a file lies below the root."""
+        info = self.fs.get_file_info(self.path(*parts))
+        return bool(info.type == pafs.FileType.File)
+
+    def read(self, *parts: str) -> bytes:
+        """A file's bytes."""
+        with self.fs.open_input_stream(self.path(*parts)) as stream:
+            return bytes(stream.read())
+
+    def read_json(self, *parts: str) -> dict[str, Any]:
+        """A JSON object; a damaged one is an InputError that names the file."""
+        try:
+            value = json.loads(self.read(*parts))
+        except ValueError as error:
+            raise InputError(f"{self.path(*parts)} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise InputError(f"{self.path(*parts)} is not a JSON object")
+        return value
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file so that a reader sees the old content or the new, never a part."""
+        target = self.path(path)
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            partial = f"{target}.{uuid.uuid4().hex}.partial"
+            try:
+                with open(partial, "wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.replace(partial, target)
+            finally:
+                Path(partial).unlink(missing_ok=True)
+        else:  # object stores show an object only when it is whole
+            with self.fs.open_output_stream(target) as stream:
+                stream.write(content)
+
+    # --- experiments ------------------------------------------------------------------------
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments that were run into this location, sorted."""
+        selector = pafs.FileSelector(self.path("experiments"), allow_not_found=True)
+        names = [info.base_name for info in self.fs.get_file_info(selector)]
+        return sorted(n.removesuffix(PLAN_SUFFIX) for n in names if n.endswith(PLAN_SUFFIX))
+
+    def save_experiment(self, plan: Plan, as_run: str) -> None:
+        """Write an experiment's plan, and its YAML text as it is run."""
+        self.fs.create_dir(self.path("experiments"), recursive=True)
+        self.write(f"experiments/{plan.experiment}.yaml", as_run.encode())
+        self.write(
+            f"experiments/{plan.experiment}{PLAN_SUFFIX}", _json(plan.model_dump(mode="json"))
+        )
+
+    def read_plan(self, experiment: str) -> Plan:
+        """The plan of an experiment.
+
+        Raises:
+            InputError: No such experiment here, or its plan is damaged.
+        """
+        name = f"{experiment}{PLAN_SUFFIX}"
+        if not self.exists("experiments", name):
+            raise InputError(unknown("experiment", experiment, self.experiments()), self.uri)
+        return Plan.parse(self.read_json("experiments", name), self.path("experiments", name))
+
+    # --- trials -----------------------------------------------------------------------------
+
+    def save(self, result: TrialResult) -> dict[str, Any]:
+        """Write a trial's folder, trial.json last; returns the record."""
+        trial_id = result.spec.trial_id
+        folder = f"trials/{trial_id}"
+        files = {
+            "predictions.parquet": _parquet(result.predictions),
+            "history.parquet": _parquet(result.history),
+            "train_rows.parquet": _parquet(result.train_rows),
+            **{f"model/{name}": content for name, content in result.model.items()},
+        }
+        self.fs.create_dir(self.path(folder, *(["model"] if result.model else [])), recursive=True)
+        for name, content in files.items():
+            self.write(f"{folder}/{name}", content)
+        record = {
+            "format": RESULT_FORMAT,
+            "trial_id": trial_id,
+            "spec": result.spec.model_dump(mode="json"),
+            "metrics": result.metrics,
+            "signature": result.signature,
+            "timings": result.timings,
+            "files": {
+                name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                for name, content in files.items()
+            },
+        }
+        self.write(f"{folder}/{RECORD}", _json(record))
+        if self.exists(folder, FAILURE):
+            self.fs.delete_file(self.path(folder, FAILURE))
+        return record
+
+    def save_failure(self, spec: TrialSpec, error: str, traceback: str) -> None:
+        """Record why a trial failed; the next run tries it again."""
+        folder = f"trials/{spec.trial_id}"
+        self.fs.create_dir(self.path(folder), recursive=True)
+        record = {
+            "format": RESULT_FORMAT,
+            "trial_id": spec.trial_id,
+            "spec": spec.model_dump(mode="json"),
+            "error": error,
+            "traceback": traceback,
+        }
+        self.write(f"{folder}/{FAILURE}", _json(record))
+
+    def state(self, trial_id: str) -> TrialState:
+        """Read and verify one trial's folder."""
+        folder = f"trials/{trial_id}"
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
+        prefix = len(self.path(folder)) + 1
+        sizes = {
+            info.path[prefix:]: info.size
+            for info in self.fs.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        }
+        try:
+            if RECORD in sizes:
+                record = self.read_json(folder, RECORD)
+                self._verify(folder, trial_id, record, sizes)
+                return TrialState("done", record=record)
+            if FAILURE in sizes:
+                record = self.read_json(folder, FAILURE)
+                return TrialState("failed", str(record.get("error")), record)
+        except (InputError, KeyError, TypeError, pa.ArrowInvalid) as error:
+            return TrialState("corrupt", str(error))
+        if sizes:
+            return TrialState("corrupt", f"half-written: {sorted(sizes)} without {RECORD}")
+        return TrialState("absent")
+
+    def states(self, trial_ids: Iterable[str]) -> dict[str, TrialState]:
+        """:meth:`state` of many trials, read side by side because object stores are far."""
+        ids = list(trial_ids)
+        with ThreadPoolExecutor(16) as pool:
+            return dict(zip(ids, pool.map(self.state, ids), strict=True))
+
+    def trial_ids(self) -> list[str]:
+        """Every trial folder, sorted."""
+        selector = pafs.FileSelector(self.path("trials"), allow_not_found=True)
+        infos = self.fs.get_file_info(selector)
+        return sorted(i.base_name for i in infos if i.type == pafs.FileType.Directory)
+
+    def read_table(self, trial_id: str, name: str) -> pa.Table:
+        """A trial's parquet file, e.g. ``predictions.parquet``."""
+        return pq.read_table(io.BytesIO(self.read("trials", trial_id, name)))
+
+    def set_aside(self, trial_id: str) -> str:
+        """Move a damaged folder's files to ``set-aside/``; returns the new place."""
+        place = f"{trial_id}-{uuid.uuid4().hex[:8]}"
+        source, target = self.path("trials", trial_id), self.path("set-aside", place)
+        for info in self.fs.get_file_info(pafs.FileSelector(source, recursive=True)):
+            if info.type != pafs.FileType.File:
+                continue
+            moved = target + info.path[len(source) :]
+            self.fs.create_dir(moved.rsplit("/", 1)[0], recursive=True)
+            self.fs.move(info.path, moved)
+        self.fs.delete_dir(source)
+        return f"set-aside/{place}"
+
+    def _verify(
+        self, folder: str, trial_id: str, record: dict[str, Any], sizes: dict[str, int]
+    ) -> None:
+        """Raise InputError unless the record and its files are whole and belong together."""
+        if record["format"] != RESULT_FORMAT:
+            raise InputError(f"format {record['format']}, expected {RESULT_FORMAT}")
+        if TrialSpec.parse(record["spec"]).trial_id != trial_id:
+            raise InputError("the spec in trial.json is not that of the folder's name")
+        for name, expected in record["files"].items():
+            if sizes.get(name) != expected["size"]:
+                raise InputError(f"{name} has {sizes.get(name)} bytes, expected {expected['size']}")
+            # Weights are large and no table is made from them, so their size must do.
+            if not name.startswith("model/"):
+                digest = hashlib.sha256(self.read(folder, name)).hexdigest()
+                if digest != expected["sha256"]:
+                    raise InputError(f"{name} was changed after it was written")
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

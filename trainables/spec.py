@@ -1,0 +1,114 @@
+"""TrialSpec: everything that can change a trial's result, frozen, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Literal
+
+import pydantic
+
+from data.patterns import Pattern, Sampling
+from data.settings import Settings
+
+RESULT_FORMAT = 1
+"""Version of the result folder; a new one makes new trial ids, old folders are refused."""
+
+NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
+"""Fields of TrialSpec that cannot change a result: where the base lies and what runs it."""
+
+
+class Optimizer(Settings):
+    """AdamW and its schedule; for fine-tuning and for the pre-training of miniatures."""
+
+    lr_schedule: Literal["linear", "constant"] = "linear"
+    """Linear decay to zero after warm-up (paper, section 3.3), or constant."""
+    warmup_ratio: float = pydantic.Field(default=0.0, ge=0, lt=1, strict=True)
+    """Share of the steps in which the learning rate rises linearly from zero."""
+    weight_decay: float = pydantic.Field(default=0.01, ge=0, strict=True)
+    """AdamW's decoupled decay, on matrices only (biases and norms are spared)."""
+    max_grad_norm: float = pydantic.Field(default=1.0, gt=0, strict=True)
+    """Gradients are clipped to this global L2 norm."""
+
+
+class Training(Optimizer):
+    """How a trial fine-tunes; defaults are the paper's, or ours where it is silent."""
+
+    num_train_epochs: int = pydantic.Field(default=10, gt=0)
+    """Passes over the training rows; the last one counts (no early stopping)."""
+    batch_size: int = pydantic.Field(default=16, gt=0)
+    """Rows an optimiser step."""
+    max_length: int = pydantic.Field(default=128, gt=1)
+    """Tokens a text is cut to, special tokens included."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on a GPU, fp32 on a CPU."""
+
+
+class Lora(Settings):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) as in peft's LoraConfig."""
+
+    r: int = pydantic.Field(default=8, gt=0)
+    """Rank of the update."""
+    lora_alpha: int = pydantic.Field(default=16, gt=0)
+    """The update is scaled by lora_alpha / r."""
+    lora_dropout: float = pydantic.Field(default=0.05, ge=0, lt=1, strict=True)
+    """Dropout before the adapters."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Module names that get adapters; all-linear: every attention and MLP projection."""
+
+
+class Resources(Settings):
+    """What the scheduler reserves for a trial."""
+
+    cpus: int = pydantic.Field(default=1, gt=0)
+    """CPU cores, and torch threads on a CPU."""
+    gpus: float = pydantic.Field(default=1.0, ge=0, le=1, strict=True)
+    """GPU share where the cluster has GPUs; ignored on a cluster without."""
+
+
+class TrialSpec(Settings):
+    """One trial: base model x pattern x seed with every setting resolved."""
+
+    base_model: str
+    """Name in tables."""
+    base_identity: str
+    """hub id@revision, sha256 of a local folder, or the recipe of a miniature; never a path."""
+    base_path: str
+    """Where to load it from: hub id, absolute folder, or ``miniature:<name>``."""
+    revision: str | None = None
+    """Pinned hub revision."""
+    method: Literal["full", "lora"]
+    """Full fine-tuning, or low-rank adapters on a frozen base."""
+    source_lang: str
+    """Language of the source rows."""
+    pattern: Pattern
+    """Counts as trained: source_rows is 0 for a monolingual base model."""
+    sampling: Sampling
+    """How rows are drawn."""
+    training: Training
+    """Optimiser and schedule."""
+    learning_rate: float = pydantic.Field(gt=0, strict=True)
+    """Peak learning rate of AdamW."""
+    lora: Lora | None = None
+    """Adapter settings; only with ``method: lora``."""
+    seed: int
+    """Changes head initialisation, data order and dropout (and the rows with resample_per_seed)."""
+    data_fingerprint: str
+    """SHA-256 of the data set's rows."""
+    resources: Resources = Resources()
+    """What the scheduler reserves."""
+
+    def identity(self) -> dict[str, Any]:
+        """All fields that enter the trial id, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))
+
+    @property
+    def trial_id(self) -> str:
+        """Readable slug and 12 hex digits (48 bits) of the SHA-256 of :meth:`identity`."""
+        canonical = json.dumps(
+            {"format": RESULT_FORMAT, **self.identity()}, sort_keys=True, ensure_ascii=False
+        )
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.base_model}-{self.pattern.name}")
+        return f"{slug}-s{self.seed}-{digest}"

@@ -1,0 +1,171 @@
+"""run_trial: one spec to one result, reading top to bottom. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from data.errors import InputError
+from data.patterns import draw
+from data.schema import Dataset
+from data.seeds import derive_seed
+from trainables.loading import Base, init_head, load_base
+from trainables.loop import Report, fit_classifier, predict, uses_bf16
+from trainables.methods import METHODS
+from trainables.metrics import score
+from trainables.result import TrialResult
+from trainables.spec import TrialSpec
+from trainables.tokenize import encode
+
+KeepModels = Literal["none", "adapters", "all"]
+
+
+def run_trial(
+    spec: TrialSpec,
+    dataset: Dataset,
+    *,
+    report: Report = lambda step, num_steps, loss: None,
+    keep_models: KeepModels = "none",
+) -> TrialResult:
+    """Train and test one base model on one pattern with one seed.
+
+    Args:
+        spec: The trial.
+        dataset: The rows that ``spec.data_fingerprint`` names.
+        report: Told (step, num_steps, loss) as training goes on.
+        keep_models: Which weights the result carries: none, adapters (of LoRA trials), all.
+
+    Returns:
+        The result; on a CPU the same bytes for the same spec, whatever ran before in the process.
+
+    Raises:
+        InputError: Wrong data set, too few rows, a base model that cannot be loaded.
+        DivergedError: The loss stopped being finite.
+    """
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise InputError("the data set is not the one that the trial was planned for")
+    clock = _Clock()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(spec.resources.cpus)
+
+    drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.seed)
+    train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
+    clock.lap("draw")
+
+    half = spec.method == "lora" and uses_bf16(spec, device)  # a frozen base needs no fp32 copy
+    base = load_base(spec, device, torch.bfloat16 if half else torch.float32)
+    clock.lap("load")
+
+    max_length = spec.training.max_length
+    train_ids = encode(base, train, spec.data_fingerprint, max_length)
+    test_ids = encode(base, test, spec.data_fingerprint, max_length)
+    clock.lap("encode")
+
+    init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
+    method = METHODS[spec.method]
+    torch.manual_seed(derive_seed(spec.seed, "adapters"))
+    model = method.build(base, spec)
+    clock.lap("build")
+    # Seeded here and not earlier: loading and building draw too, and a warm process skips loading.
+    torch.manual_seed(derive_seed(spec.seed, "dropout"))
+    try:
+        history = fit_classifier(model, train_ids, train["label"].to_pylist(), spec, report)
+        clock.lap("fit")
+        y_score = predict(model, test_ids, spec)
+        clock.lap("predict")
+        kept = _model_files(model) if _keeps(keep_models, spec.method) else {}
+    finally:
+        method.release(base, model)
+
+    y_true = test["label"].to_numpy()
+    return TrialResult(
+        spec=spec,
+        metrics=score(y_true, y_score),
+        signature=_signature(spec, base, device),
+        timings=clock.seconds,
+        predictions=_predictions(test, y_score),
+        history=history,
+        train_rows=train.select(["id", "lang", "label"]),
+        model=kept,
+    )
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 4)
+        self._last = now
+
+
+def _predictions(test: pa.Table, y_score: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
+    return pa.table(
+        {
+            "id": test["id"],
+            "lang": test["lang"],
+            "split": pa.array(["test"] * len(test)),
+            "y_true": test["label"],
+            "y_score": pa.array(y_score),
+        }
+    )
+
+
+def _keeps(keep_models: KeepModels, method: str) -> bool:
+    return keep_models == "all" or (keep_models == "adapters" and method == "lora")
+
+
+def _model_files(model: Any) -> dict[str, bytes]:
+    """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head)."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
+        return {p.name: p.read_bytes() for p in files}
+
+
+def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:
+    """What the numbers depend on beside the spec; unequal signatures are not averaged."""
+    cuda = device.type == "cuda"
+    return {
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+        "data_fingerprint": spec.data_fingerprint,
+        "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else "cpu",
+        "precision": "bf16" if uses_bf16(spec, device) else "fp32",
+        "num_threads": torch.get_num_threads(),
+        "base_weights": base.weights_digest,
+    }
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
+    packages = (
+        "torch", "transformers", "peft", "tokenizers", "scikit-learn", "pyarrow", "xlt-sweep",
+    )  # fmt: skip
+    return {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
+
+
+@lru_cache
+def _git_commit() -> str | None:
+    """Commit of the source checkout, or None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
