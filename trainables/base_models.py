@@ -25,7 +25,8 @@ class BaseModel(Settings):
     path: str
     """Hub id, local folder, or ``miniature:<name>``."""
     revision: str | None = None
-    """Commit of the hub repository; pinned, so that a push to the hub changes no result."""
+    """Commit of the hub repository, so that a push to the hub changes no result; None: the newest
+    commit at the time the sweep is planned."""
     languages: tuple[str, ...] | None = None
     """Languages of pre-training (BCP-47). None: many. Source rows are given only to base models
     that know the source language (paper, table 2)."""
@@ -50,14 +51,18 @@ class BaseModel(Settings):
         return self.path.removeprefix(MINIATURE) if self.path.startswith(MINIATURE) else None
 
 
-def _decoder(name: str, path: str, revision: str, languages: tuple[str, ...] | None) -> BaseModel:
+def _decoder(
+    name: str, path: str, revision: str | None, languages: tuple[str, ...] | None
+) -> BaseModel:
     return BaseModel(
         name=name, path=path, revision=revision, languages=languages, method="lora",
         learning_rate=5e-4, size="7B",
     )  # fmt: skip
 
 
-def _encoder(name: str, path: str, revision: str, languages: tuple[str, ...] | None) -> BaseModel:
+def _encoder(
+    name: str, path: str, revision: str | None, languages: tuple[str, ...] | None
+) -> BaseModel:
     return BaseModel(
         name=name, path=path, revision=revision, languages=languages, method="full",
         learning_rate=5e-5, size="small",
@@ -74,7 +79,7 @@ def _miniature(name: str, languages: tuple[str, ...], method: Any, rate: float) 
 BASE_MODELS: dict[str, BaseModel] = {
     model.name: model
     for model in (
-        _decoder("elyza", "elyza/ELYZA-japanese-Llama-2-7b-fast-instruct", "main", None),
+        _decoder("elyza", "elyza/ELYZA-japanese-Llama-2-7b-fast-instruct", None, None),
         _decoder(
             "llama2", "meta-llama/Llama-2-7b-hf", "01c7f73d771dfac7d292323805ebc428287df4f9", None
         ),
@@ -90,10 +95,11 @@ BASE_MODELS: dict[str, BaseModel] = {
             "276a5fb67510554e11ef191a2da44c919acccdf5",
             ("ja",),
         ),
-        _encoder("bert-ja", "tohoku-nlp/bert-base-japanese-v2", "main", ("ja",)),
+        _encoder("bert-ja", "tohoku-nlp/bert-base-japanese-v2", None, ("ja",)),
         _miniature("mini-elyza", ("en", "ja"), "lora", 5e-3),
         _miniature("mini-llama2", ("en", "ja"), "lora", 5e-3),
         _miniature("mini-mbert", ("en", "ja"), "full", 5e-4),
+        _miniature("mini-mbert-untrained", ("en", "ja"), "full", 5e-4),
         _miniature("mini-opencalm", ("ja",), "lora", 5e-3),
         _miniature("mini-bert-ja", ("ja",), "full", 5e-4),
     )
@@ -119,6 +125,10 @@ def cache_dir() -> Path:
 
 def identity(model: BaseModel) -> str:
     """What enters a trial id for a hub id or a local folder: never a path.
+
+    Args:
+        model: With its revision resolved; for a miniature see
+            :func:`trainables.miniatures.miniature_identity`.
 
     Returns:
         ``hub:<id>@<revision>`` or ``sha256:<hex>`` over names and contents of the folder's files.

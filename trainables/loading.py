@@ -13,6 +13,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
+from trainables.base_models import MINIATURE
+from trainables.miniatures import miniature_folder
 from trainables.spec import TrialSpec
 
 NUM_LABELS = 2
@@ -78,10 +80,11 @@ def load_base(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base
 
 
 def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
+    path = _locate(spec)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(spec.base_path, revision=spec.revision)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=spec.revision)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            spec.base_path,
+            path,
             revision=spec.revision,
             num_labels=NUM_LABELS,
             dtype=dtype,
@@ -90,12 +93,25 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(
-            f"base model {spec.base_model!r} cannot be loaded from {spec.base_path!r}: {error}"
+            f"base model {spec.base_model!r} cannot be loaded from {path!r}: {error}"
         ) from error
     set_pad_token(tokenizer, model)
     model.to(device).eval()
     head = {name.rpartition(".")[0] for name in info["missing_keys"]}
     return Base(tokenizer=tokenizer, model=model, head_modules=tuple(sorted(head)))
+
+
+def _locate(spec: TrialSpec) -> str:
+    """Hub id or folder to load from; a miniature lies in this machine's cache."""
+    if not spec.base_identity.startswith(MINIATURE):
+        return spec.base_path
+    folder = miniature_folder(spec.base_identity)
+    if not folder.is_dir():
+        raise InputError(
+            f"base model {spec.base_model!r}: its miniature is not in the cache, {str(folder)!r}; "
+            "pre-train it first: `xlt run` does so, or call trainables.pretraining.pretrain"
+        )
+    return str(folder)
 
 
 def set_pad_token(tokenizer: Any, model: Any) -> None:

@@ -41,6 +41,10 @@ class Plan(Settings):
     """Name of the experiment."""
     title: str = ""
     """What tables are headed with, e.g. that the base models are miniatures."""
+    positive: str = "positive"
+    """What class 1 is called."""
+    data_fingerprint: str = ""
+    """SHA-256 of the data set's rows."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
     """base models x patterns."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Any, Literal
 
@@ -98,6 +99,12 @@ class TrialSpec(Settings):
     """SHA-256 of the data set's rows."""
     resources: Resources = Resources()
     """What the scheduler reserves."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole trial."""
+        num_rows = self.pattern.source_rows + self.pattern.target_rows
+        return math.ceil(num_rows / self.training.batch_size) * self.training.num_train_epochs
 
     def identity(self) -> dict[str, Any]:
         """All fields that enter the trial id, as JSON values."""

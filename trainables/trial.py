@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,10 +153,13 @@ def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, A
 
 @lru_cache
 def _versions() -> dict[str, str]:
-    packages = (
-        "torch", "transformers", "peft", "tokenizers", "scikit-learn", "pyarrow", "xlt-sweep",
-    )  # fmt: skip
-    return {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
+    packages = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "pyarrow")
+    versions = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
+    try:
+        versions["xlt-sweep"] = version("xlt-sweep")
+    except PackageNotFoundError:  # run from a checkout that is not installed: see git_commit
+        versions["xlt-sweep"] = "not installed"
+    return versions
 
 
 @lru_cache

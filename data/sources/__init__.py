@@ -1,1 +1,40 @@
-"""One file a source of headlines."""
+"""SOURCES: where headlines come from; one file a source."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from data.errors import InputError, unknown
+from data.schema import Dataset
+from data.settings import Settings
+
+SOURCES: dict[str, str] = {
+    "synthetic": "data.sources.synthetic",
+    "table": "data.sources.table",
+}
+"""Name -> module with ``Options`` and ``load(options) -> Dataset``, imported when used."""
+
+
+def parse_source(values: dict[str, Any], where: str = "data") -> Settings:
+    """Validate the ``data`` block of an experiment.
+
+    Args:
+        values: ``source``, a name in :data:`SOURCES`, and that source's options.
+        where: What errors call the block.
+
+    Raises:
+        InputError: An unknown source or option, told with the nearest known one.
+    """
+    name = str(values.get("source"))
+    if name not in SOURCES:
+        raise InputError(unknown("source", name, SOURCES), where)
+    options: Settings = import_module(SOURCES[name]).Options.parse(values, where)
+    return options
+
+
+def load_dataset(options: Settings) -> Dataset:
+    """Read or generate the headlines that :func:`parse_source` was told of."""
+    name: str = options.source  # type: ignore[attr-defined]
+    dataset: Dataset = import_module(SOURCES[name]).load(options)
+    return dataset

@@ -127,6 +127,15 @@ def is_reserved(text: str) -> bool:
     return hashlib.sha256(text.encode()).digest()[0] % 2 == 0
 
 
+@cache
+def tables_digest() -> str:
+    """SHA-256 (hex) over both tables."""
+    digest = hashlib.sha256()
+    for name in ("lexicon.tsv", "templates.tsv"):
+        digest.update((_FOLDER / name).read_bytes())
+    return digest.hexdigest()
+
+
 def _read_tsv(name: str) -> list[dict[str, str]]:
     with (_FOLDER / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))

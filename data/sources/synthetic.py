@@ -9,41 +9,48 @@ from __future__ import annotations
 
 import random
 from datetime import date, timedelta
+from typing import Literal
 
 import pyarrow as pa
+import pydantic
 
 from data.schema import HEADLINE_SCHEMA, Dataset
 from data.seeds import derive_seed
+from data.settings import Settings
 from data.sources.phrases import Phrasebook, is_reserved, load_phrasebook
 
 FIRST_DAY = date(2021, 4, 1)
 LAST_DAY = date(2022, 10, 31)
 
 
-def load(
-    *,
-    num_source: int = 5000,
-    num_target: int = 5000,
-    seed: int = 0,
-    label_noise: float = 0.04,
-) -> Dataset:
-    """Generate the data set; the same arguments give the same rows on every machine.
+class Options(Settings):
+    """The same options give the same rows on every machine."""
 
-    Args:
-        num_source: English headlines; half of them (rounded down) are positive.
-        num_target: Japanese headlines, likewise.
-        seed: Root seed of all draws.
-        label_noise: Share of each class whose label is wrong, as it is in delivered news tags.
+    source: Literal["synthetic"] = "synthetic"
+    """Name in SOURCES."""
+    num_source: int = pydantic.Field(default=5000, gt=0)
+    """English headlines; half of them (rounded down) are positive."""
+    num_target: int = pydantic.Field(default=5000, gt=0)
+    """Japanese headlines, likewise."""
+    seed: int = 0
+    """Root seed of all draws."""
+    label_noise: float = pydantic.Field(default=0.04, ge=0, lt=0.5)
+    """Share of each class whose label is wrong, as it is in delivered news tags."""
+
+
+def load(options: Options) -> Dataset:
+    """Generate the data set.
 
     Returns:
         num_source + num_target headlines with unique texts, in random order; id and date are
         independent of language and label.
     """
+    seed = options.seed
     book = load_phrasebook()
     rows = [
         (text, lang, label)
-        for lang, num in (("en", num_source), ("ja", num_target))
-        for text, label in _draw_labelled(book, lang, num, label_noise, seed)
+        for lang, num in (("en", options.num_source), ("ja", options.num_target))
+        for text, label in _draw_labelled(book, lang, num, options.label_noise, seed)
     ]
     rng = random.Random(derive_seed(seed, "synthetic", "order"))
     rng.shuffle(rows)

@@ -1,0 +1,31 @@
+# Set-up is part of every target: a fresh clone needs Python 3.11 and nothing else.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: quickstart test lint benchmark clean
+
+quickstart: $(READY)
+	$(BIN)/xlt run quickstart --results results
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+benchmark: $(READY)
+	$(BIN)/python benchmarks/overhead.py
+
+# The lock pins every package; torch's build (CPU or CUDA) is the one that pip finds for the machine.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,113 @@
+"""Table entries: the seeds of a cell as mean (std), and what is missing or failed beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from trainables.plan import PlannedCell
+
+CellState = Literal["complete", "partial", "failed", "corrupt", "pending", "impossible"]
+
+INCOMPLETE, NOTE = "†", "*"
+"""Marks behind a cell's value: seeds are missing or failed; a note applies."""
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A table entry.
+
+    Attributes:
+        base_model: Row.
+        pattern: Column.
+        state: complete (all planned seeds), partial (some), failed, corrupt or pending (none),
+            impossible (none can be planned).
+        mean: Over ``n`` seeds, a fraction of 1; None for n = 0.
+        std: Sample standard deviation (ddof=1) over ``n`` seeds; None for n < 2.
+        n: Seeds with a value.
+        num_planned: Seeds planned.
+        problems: A phrase for each kind of seed without a value, with the seeds.
+        note: Why the cell is impossible, or why its settings differ from the rest.
+    """
+
+    base_model: str
+    pattern: str
+    state: CellState
+    mean: float | None
+    std: float | None
+    n: int
+    num_planned: int
+    problems: tuple[str, ...]
+    note: str
+
+
+def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str) -> TableCell:
+    """Aggregate the seeds of a cell.
+
+    Args:
+        planned: The cell.
+        rows: num_seeds rows of ``Collected.table``, as dictionaries.
+        metric: Name of a metric; a done trial may be without it.
+    """
+    values = [row[metric] for row in rows if row.get(metric) is not None]
+    without = [row for row in rows if row.get(metric) is None]
+    states = {row["state"] for row in without}
+    state: CellState
+    if not rows:
+        state = "impossible"
+    elif values:
+        state = "partial" if without else "complete"
+    else:
+        state = "failed" if "failed" in states else "corrupt" if "corrupt" in states else "pending"
+    reason = planned.skipped or ("" if rows else "no trials planned")
+    return TableCell(
+        base_model=planned.base_model,
+        pattern=planned.pattern,
+        state=state,
+        mean=float(np.mean(values)) if values else None,
+        std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        n=len(values),
+        num_planned=len(rows),
+        problems=_problems(without, metric),
+        note=reason or planned.note,
+    )
+
+
+def _problems(without: Sequence[dict[str, Any]], metric: str) -> tuple[str, ...]:
+    """Seeds without a value, those with the same problem in one phrase."""
+    seeds: dict[str, list[str]] = {}
+    for row in without:
+        detail = first_line(row["detail"])
+        state = f"without {metric}" if row["state"] == "done" else row["state"]
+        seeds.setdefault(f"{state}: {detail}" if detail else state, []).append(str(row["seed"]))
+    return tuple(
+        f"seed{'s' if len(which) > 1 else ''} {', '.join(which)} {problem}"
+        for problem, which in seeds.items()
+    )
+
+
+def mean_std(mean: float, std: float | None) -> str:
+    """As the paper prints it, e.g. ``0.857 (0.007)``; without a std ``0.857 (n/a)``."""
+    return f"{mean:.3f} ({'n/a' if std is None else f'{std:.3f}'})"
+
+
+def cell_text(cell: TableCell, num_seeds: int | None) -> str:
+    """What a cell shows; ``num_seeds`` is None where cells have unequal numbers of seeds."""
+    if cell.state == "impossible":
+        return "-"
+    marks = (INCOMPLETE if cell.problems else "") + (NOTE if cell.note else "")
+    if cell.mean is None:
+        return f"{cell.state} [0/{cell.num_planned}]{marks}"
+    if cell.state == "partial":
+        return f"{mean_std(cell.mean, cell.std)} [{cell.n}/{cell.num_planned}]{marks}"
+    count = "" if num_seeds else f" n={cell.n}"
+    return f"{mean_std(cell.mean, cell.std)}{count}{marks}"
+
+
+def first_line(text: str) -> str:
+    """The first line of a text, printable characters only."""
+    first = next(iter(text.strip().splitlines()), "")
+    return "".join(c if c.isprintable() else " " for c in first)

@@ -1,0 +1,184 @@
+"""Result folders of one experiment -> one tidy table; mixed signatures refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.signatures import Signed, compare
+from data.errors import InputError
+from trainables.plan import Plan, PlannedCell, PlannedTrial
+from trainables.result import Results, TrialState
+from trainables.spec import TrialSpec
+
+COLUMNS = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("base_model", pa.string(), nullable=False),  # table row
+        pa.field("pattern", pa.string(), nullable=False),  # table column
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("trial_id", pa.string(), nullable=False),  # folder below trials/
+        pa.field("state", pa.string(), nullable=False),  # done, failed, missing, corrupt
+        pa.field("detail", pa.string(), nullable=False),  # why failed or corrupt, else empty
+        # null unless done, from here on
+        pa.field("method", pa.string()),  # full, lora
+        pa.field("learning_rate", pa.float64()),  # peak
+        pa.field("num_train_rows", pa.int64()),  # source and target
+        pa.field("num_test_rows", pa.int64()),
+        pa.field("device", pa.string()),  # cpu, cuda:<name>
+        pa.field("fit_seconds", pa.float64()),
+    ]
+)
+"""One row a planned trial; a float64 column for each metric follows (fractions of 1)."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything that tables are made from.
+
+    Attributes:
+        uri: The results location.
+        plan: Cells, trials and reasons, as written before the experiment ran.
+        table: num_trials x (:data:`COLUMNS` and one float64 column for each metric).
+        metrics: Names of the metric columns, in the order in which trials report them.
+        signature: What all done trials share, e.g. versions (:mod:`analysis.signatures`).
+        warnings: Differences that are allowed, a sentence each.
+    """
+
+    uri: str
+    plan: Plan
+    table: pa.Table
+    metrics: tuple[str, ...]
+    signature: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A planned trial with what lies in its folder."""
+
+    cell: PlannedCell
+    planned: PlannedTrial
+    found: TrialState
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The content of trial.json; empty unless done."""
+        return self.found.record or {} if self.found.state == "done" else {}
+
+    @property
+    def signed(self) -> Signed:
+        """The trial for comparison, ``versions`` beside the other keys; done trials only."""
+        flat = dict(self.record["signature"])
+        flat = {**flat.pop("versions"), **flat}
+        return Signed(self.planned.trial_id, self.cell.base_model, self.cell.pattern, flat)
+
+
+def collect(results: Results | str, experiment: str | None = None) -> Collected:
+    """Read the result folders of an experiment.
+
+    Args:
+        results: The results location, or its local path or URI.
+        experiment: Name of the experiment; None: the only one in the location.
+
+    Returns:
+        One row a planned trial, in the order of the plan, whatever its state.
+
+    Raises:
+        InputError: Not a results location or one of another format version, no such experiment,
+            several and no name, a damaged plan, or done trials whose signatures do not belong
+            together (:mod:`analysis.signatures`), every difference told with its trials.
+    """
+    location = Results(results) if isinstance(results, str) else results
+    try:
+        location.check()
+        plan = location.read_plan(_choose(location, experiment))
+        states = location.states(plan.trial_ids)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error}", f"results {location.uri}") from error
+    trials = [
+        _Trial(cell, planned, _usable(cell, planned, states[planned.trial_id]))
+        for cell in plan.cells
+        for planned in cell.trials
+    ]
+    done = [trial for trial in trials if trial.found.state == "done"]
+    signature, warnings = compare(
+        [trial.signed for trial in done],
+        plan.data_fingerprint,
+        f"experiment {plan.experiment} in {location.uri}",
+    )
+    metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
+    schema = pa.schema([*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)])
+    rows = [_row(plan.experiment, trial) for trial in trials]
+    table = pa.Table.from_pylist(rows, schema=schema)
+    return Collected(location.uri, plan, table, metrics, signature, warnings)
+
+
+def _choose(location: Results, experiment: str | None) -> str:
+    """The name that was given, or the only one there is."""
+    names = location.experiments()
+    if not names:
+        raise InputError(
+            "holds no experiment; run one into it with `xlt run`, or give another location",
+            f"results {location.uri}",
+        )
+    if experiment is None and len(names) > 1:
+        raise InputError(
+            f"holds {len(names)} experiments, name one of them: {', '.join(names)}",
+            f"results {location.uri}",
+        )
+    return names[0] if experiment is None else experiment
+
+
+def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> TrialState:
+    """The state; a verified trial.json whose content cannot stand in this cell is corrupt."""
+    if found.state != "done" or found.record is None:
+        return found
+    spec = TrialSpec.parse(found.record["spec"])
+    metrics, signature = found.record.get("metrics"), found.record.get("signature")
+    planned_as = (cell.base_model, cell.pattern, planned.seed)
+    if (spec.base_model, spec.pattern.name, spec.seed) != planned_as:
+        problem = "the spec in trial.json is not that of the cell in the plan"
+    elif not isinstance(metrics, dict) or not metrics:
+        problem = "trial.json has no metrics"
+    elif bad := {k: v for k, v in metrics.items() if not _is_score(v) or k in COLUMNS.names}:
+        problem = f"metrics in trial.json that are not finite numbers: {bad}"
+    elif not isinstance(signature, dict) or not isinstance(signature.get("versions"), dict):
+        problem = "trial.json has no signature"
+    else:
+        return found
+    return TrialState("corrupt", problem, found.record)
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
+    """One row of the table; what is left out is null."""
+    row: dict[str, Any] = {
+        "experiment": experiment,
+        "base_model": trial.cell.base_model,
+        "pattern": trial.cell.pattern,
+        "seed": trial.planned.seed,
+        "trial_id": trial.planned.trial_id,
+        "state": "missing" if trial.found.state == "absent" else trial.found.state,
+        "detail": trial.found.detail,
+    }
+    if not trial.record:
+        return row
+    spec, timings = TrialSpec.parse(trial.record["spec"]), trial.record.get("timings")
+    fit = timings.get("fit") if isinstance(timings, dict) else None
+    return row | {
+        "method": spec.method,
+        "learning_rate": spec.learning_rate,
+        "num_train_rows": spec.pattern.source_rows + spec.pattern.target_rows,
+        "num_test_rows": spec.sampling.test_rows,
+        "device": str(trial.record["signature"].get("device")),
+        "fit_seconds": fit if _is_score(fit) else None,
+        **trial.record["metrics"],
+    }

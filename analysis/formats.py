@@ -1,0 +1,186 @@
+"""FORMATS: how a finished table is written; every format shows the same texts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from analysis import paper
+from analysis.cells import TableCell, first_line
+
+CORNER = "base model"
+"""Heading of the first column."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one metric, ready for any renderer.
+
+    Attributes:
+        metric: Name in ``trainables.metrics.METRICS``.
+        caption: Sentences above the table.
+        patterns: Columns.
+        lines: (label, one text a pattern) a table line: base models, and published rows.
+        footnotes: Sentences below the table; cells refer to them by their first character.
+        cells: num_base_models x num_patterns, row by row.
+        with_published: Whether published numbers were asked for.
+    """
+
+    metric: str
+    caption: tuple[str, ...]
+    patterns: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+    footnotes: tuple[str, ...]
+    cells: tuple[TableCell, ...]
+    with_published: bool
+
+
+def to_text(tables: Sequence[Table]) -> str:
+    """Columns aligned by display width, for terminals and mail."""
+    return "\n\n\n".join(_one_text(table) for table in tables) + "\n"
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """GitHub's pipe tables."""
+    return "\n\n".join(_one_markdown(table) for table in tables) + "\n"
+
+
+def to_latex(tables: Sequence[Table]) -> str:
+    r"""``table`` environments for article with ``\usepackage{booktabs}``.
+
+    Names in other scripts than Latin need an engine and a font that have them.
+    """
+    return "\n\n".join(_one_latex(table) for table in tables) + "\n"
+
+
+CSV_COLUMNS = (
+    "base_model", "pattern", "metric", "mean", "std", "n", "num_planned", "state", "note",
+    "published_mean", "published_std",
+)  # fmt: skip
+"""One row a cell; numbers unrounded, empty where there is none."""
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Tidy rows of :data:`CSV_COLUMNS`, for programs; without caption and warnings."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for table in tables:
+        for cell in table.cells:
+            asked = table.with_published
+            value = paper.published(table.metric, cell.base_model, cell.pattern) if asked else None
+            ours = [cell.base_model, cell.pattern, table.metric, cell.mean, cell.std]
+            ours += [cell.n, cell.num_planned, cell.state, _csv_note(cell)]
+            writer.writerow([*ours, *((value.mean, value.std) if value else (None, None))])
+    return sink.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "text": to_text,
+    "md": to_markdown,
+    "latex": to_latex,
+    "csv": to_csv,
+}
+"""Name -> function of tables."""
+
+
+# --- text -----------------------------------------------------------------------------------
+
+
+def _one_text(table: Table) -> str:
+    grid = [(CORNER, *table.patterns), *((label, *texts) for label, texts in table.lines)]
+    widths = [max(map(_width, column)) for column in zip(*grid, strict=True)]
+    rows = [
+        "  ".join(
+            text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in grid
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    parts = [*table.caption, "", rows[0], rule, *rows[1:]]
+    return "\n".join([*parts, *(["", *table.footnotes] if table.footnotes else [])])
+
+
+def _width(text: str) -> int:
+    """Terminal columns: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+# --- Markdown -------------------------------------------------------------------------------
+
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_|~"} | {"<": "&lt;", ">": "&gt;"})
+
+
+def _one_markdown(table: Table) -> str:
+    rows = [
+        _pipes([CORNER, *table.patterns]),
+        "|" + "---|" * (1 + len(table.patterns)),
+        *(_pipes([label.strip(), *texts]) for label, texts in table.lines),
+    ]
+    first, *others = (sentence.translate(_MARKDOWN) for sentence in table.caption)
+    parts = [" ".join([f"**{first}**", *others]), "\n".join(rows)]
+    # A line that starts with "-" would become a list item.
+    notes = [note.translate(_MARKDOWN) for note in table.footnotes]
+    parts += [f"\\{note}" if note.startswith("-") else note for note in notes]
+    return "\n\n".join(parts)
+
+
+def _pipes(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.translate(_MARKDOWN) for text in texts) + " |"
+
+
+# --- LaTeX ----------------------------------------------------------------------------------
+
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": "$<$", ">": "$>$", "|": "$|$", "†": r"$^{\dagger}$", "*": "$^{*}$", '"': "''"}
+    # A bracket after a line break would be read as its optional argument.
+    | {"[": "{[}", "]": "{]}"}
+)
+
+
+def _one_latex(table: Table) -> str:
+    rows = [
+        _ampersands([CORNER, *table.patterns]),
+        r"\midrule",
+        *(_ampersands([label, *texts]) for label, texts in table.lines),
+    ]
+    # LaTeX numbers tables itself.
+    number = f"{paper.TABLES[table.metric]}. " if table.metric in paper.TABLES else ""
+    caption = " ".join(table.caption).removeprefix(number).translate(_LATEX)
+    notes = [rf"\par\noindent {note.translate(_LATEX)}" for note in table.footnotes]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{table.metric}}}",
+            rf"\begin{{tabular}}{{l{'l' * len(table.patterns)}}}",
+            r"\toprule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *([r"\par\medskip\raggedright\footnotesize", *notes] if notes else []),
+            r"\end{table}",
+        ]
+    )
+
+
+def _ampersands(texts: Sequence[str]) -> str:
+    indent = r"\quad " if texts[0].startswith("  ") else ""
+    escaped = [text.strip().translate(_LATEX) for text in texts]
+    return indent + " & ".join(escaped) + r" \\"
+
+
+# --- CSV ------------------------------------------------------------------------------------
+
+
+def _csv_note(cell: TableCell) -> str:
+    return "; ".join([*cell.problems, *([first_line(cell.note)] if cell.note else [])])

@@ -1,0 +1,146 @@
+"""Tables in the paper's layout: mean (std) over seeds; what is missing or failed stays visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from analysis import paper
+from analysis.cells import (
+    INCOMPLETE,
+    NOTE,
+    TableCell,
+    aggregate,
+    cell_text,
+    first_line,
+    mean_std,
+)
+from analysis.collect import Collected
+from analysis.formats import FORMATS, Table
+from data.errors import InputError, unknown
+from trainables.plan import PlannedCell
+
+DECISION = "rows at probability >= 0.5 count as positive"
+DEFINITIONS: dict[str, str] = {
+    "f1": f"F1 score of the positive class ({{positive}}); {DECISION}",
+    "auroc": "AUROC, area under the ROC curve of the probability of the positive class "
+    "({positive})",
+    "accuracy": f"accuracy; {DECISION} ({{positive}})",
+    "precision": f"precision of the positive class ({{positive}}); {DECISION}",
+    "recall": f"recall of the positive class ({{positive}}); {DECISION}",
+    "average_precision": "average precision of the positive class ({positive})",
+}
+"""Metric of ``trainables.metrics.METRICS`` -> what a caption says of it. Kept here, because a
+report must not wait for scikit-learn to be imported."""
+
+
+def table(collected: Collected, metric: str, published: bool = False) -> Table:
+    """The table of a metric: base models x patterns, in the order of the experiment.
+
+    Args:
+        collected: The trials.
+        metric: Name of a metric.
+        published: Put the paper's numbers below each base model that stands for one of its.
+
+    Raises:
+        InputError: No trial reports the metric.
+    """
+    known = collected.metrics or tuple(DEFINITIONS)
+    if metric not in known:
+        raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
+    plan = collected.plan
+    rows = collected.table.to_pylist()
+    planned = {(cell.base_model, cell.pattern): cell for cell in plan.cells}
+    cells = []
+    for model in plan.base_models:
+        for pattern in plan.patterns:
+            found = [r for r in rows if (r["base_model"], r["pattern"]) == (model, pattern)]
+            none = PlannedCell(base_model=model, pattern=pattern, skipped="not in the plan")
+            cells.append(aggregate(planned.get((model, pattern), none), found, metric))
+    counts = {cell.num_planned for cell in cells if cell.state != "impossible"}
+    num_seeds = counts.pop() if len(counts) == 1 else None
+    lines = []
+    for model in plan.base_models:
+        texts = [cell_text(c, num_seeds) for c in cells if c.base_model == model]
+        lines.append((first_line(model), tuple(texts)))
+        if published and metric in paper.TABLES and (label := paper.label(model)):
+            lines.append((f"  {label}", tuple(_published(metric, model, p) for p in plan.patterns)))
+    footnotes = _footnotes(cells)
+    footnotes += paper.remarks(metric, plan.base_models) if published else []
+    footnotes += [f"Warning: {warning}." for warning in collected.warnings]
+    return Table(
+        metric=metric,
+        caption=_caption(collected, metric, num_seeds),
+        patterns=tuple(first_line(pattern) for pattern in plan.patterns),
+        lines=tuple(lines),
+        footnotes=tuple(footnotes),
+        cells=tuple(cells),
+        with_published=published,
+    )
+
+
+def render(shown: Table, format: str = "text") -> str:
+    """A table as text in one of :data:`FORMATS`; InputError for another format."""
+    return _format(format)([shown])
+
+
+def report(
+    collected: Collected,
+    format: str = "text",
+    published: bool = False,
+    metrics: Iterable[str] = tuple(paper.TABLES),
+) -> str:
+    """The paper's Tables 3 and 4, or those of other metrics, in one of :data:`FORMATS`.
+
+    Warnings stand below each table. CSV has no place for them: print ``collected.warnings``.
+
+    Raises:
+        InputError: An unknown format or metric.
+    """
+    renderer = _format(format)
+    return renderer([table(collected, metric, published) for metric in metrics])
+
+
+def _format(name: str) -> Callable[[Sequence[Table]], str]:
+    if name not in FORMATS:
+        raise InputError(unknown("format", name, FORMATS))
+    return FORMATS[name]
+
+
+def _published(metric: str, model: str, pattern: str) -> str:
+    """The published entry, "-" where the paper prints that, empty for patterns it has not."""
+    value = paper.published(metric, model, pattern)
+    if value is None:
+        return "-" if pattern in paper.PATTERNS else ""
+    return mean_std(value.mean, value.std)
+
+
+def _footnotes(cells: Sequence[TableCell]) -> list[str]:
+    """One sentence a reason, with all cells that it holds for."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"
+        for problem in cell.problems:
+            reasons.setdefault((INCOMPLETE, problem), []).append(name)
+        if cell.note:
+            mark = "-" if cell.state == "impossible" else NOTE
+            reasons.setdefault((mark, first_line(cell.note)), []).append(name)
+    return [f"{mark} {', '.join(where)}: {why}" for (mark, why), where in reasons.items()]
+
+
+def _caption(collected: Collected, metric: str, num_seeds: int | None) -> tuple[str, ...]:
+    """What the numbers are and everything that they depend on."""
+    plan = collected.plan
+    defined = DEFINITIONS.get(metric, metric).format(positive=first_line(plan.positive))
+    head = f"{paper.TABLES[metric]}. " if metric in paper.TABLES else ""
+    title = f": {first_line(plan.title)}" if plan.title else ""
+    count = f"n = {num_seeds}" if num_seeds else "n in each cell"
+    versions = [f"{k} {v}" for k, v in collected.signature.items() if k != "data_fingerprint"]
+    data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
+    made_with = [f"data {data[:12]}" if data else "", *versions]
+    return (
+        f"{head}{defined[0].upper()}{defined[1:]}.",
+        f"Experiment {plan.experiment}{title}.",
+        f"Cells: mean (std), {count}; over the seeds {', '.join(map(str, plan.seeds))} of each "
+        "trial's score on its test rows; std with ddof=1.",
+        f"Made with {', '.join(filter(None, made_with)) or 'nothing yet'}.",
+    )

@@ -1,0 +1,180 @@
+"""What scheduling costs: the same trials as a bare loop, the usual way, and through `xlt run`.
+
+    python benchmarks/overhead.py [--experiment quickstart] [--seeds 3] [--skip-usual]
+
+- bare: one process, one trial after the other, nothing else; its wall time / slots is the ideal.
+- usual: Ray Tune with a function that builds an HF Trainer, a fresh process a trial, as in the
+  integration guides of both.
+- ours: `xlt run` into an empty results folder, start-up included, miniatures cached.
+
+Ratios are taken within one run, since machines differ and are shared. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sweep.experiment import Experiment, load_experiment
+from sweep.grid import expand
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experiment", default="quickstart")
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds a cell")
+    parser.add_argument("--skip-usual", action="store_true")
+    parser.add_argument("--stage", choices=["bare", "usual"], help="one way, in this process")
+    options = parser.parse_args()
+    settings = [*options.settings, f"seeds={list(range(options.seeds))}"]
+    experiment = load_experiment(options.experiment, settings)
+    if options.stage:
+        {"bare": run_bare, "usual": run_usual}[options.stage](experiment)
+        return
+
+    arguments = [options.experiment, *(f"--set={setting}" for setting in settings)]
+    with tempfile.TemporaryDirectory() as scratch:
+        warm_up(arguments, Path(scratch))
+        ours = timed(
+            [sys.executable, "-m", "sweep", "run", *arguments, f"--results={scratch}/ours"]
+        )
+    stage = [sys.executable, __file__, "--experiment", *arguments, f"--seeds={options.seeds}"]
+    bare = timed([*stage, "--stage=bare"])
+    usual = None if options.skip_usual else timed([*stage, "--stage=usual"])
+    show(experiment, bare, usual, ours)
+
+
+def warm_up(arguments: list[str], scratch: Path) -> None:
+    """Fill the cache of miniatures, which all three ways read."""
+    first = ["--set=seeds=[99]", "--set=training.num_train_epochs=1", f"--results={scratch}/warm"]
+    timed([sys.executable, "-m", "sweep", "run", *arguments, *first])
+
+
+def timed(command: list[str]) -> float:
+    """Wall time in seconds of a process; its output goes to standard error."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return time.perf_counter() - start
+
+
+def show(experiment: Experiment, bare: float, usual: float | None, ours: float) -> None:
+    """Print the table."""
+    num_trials, slots = len(expand(experiment).specs), os.cpu_count() or 1
+    ideal = bare / slots
+    print(f"{date.today()}, {platform.machine()}, {slots} cores, {num_trials} trials, ", end="")
+    print(", ".join(f"{name} {version(name)}" for name in ("ray", "torch", "transformers")))
+    print("\n| way | wall s | / (bare / slots) | overhead s a trial |\n|---|---|---|---|")
+    print(f"| bare, one process | {bare:.1f} | | |")
+    for name, wall in (("usual", usual), ("ours", ours)):
+        if wall is not None:
+            overhead = (wall - ideal) * slots / num_trials
+            print(f"| {name}, {slots} slots | {wall:.1f} | {wall / ideal:.2f} | {overhead:.2f} |")
+
+
+def run_bare(experiment: Experiment) -> None:
+    """One trial after the other, results written as ours are."""
+    from trainables.result import Results
+    from trainables.trial import run_trial
+
+    grid = expand(experiment)
+    specs, dataset = grid.specs, grid.dataset
+    with tempfile.TemporaryDirectory() as scratch:
+        results = Results(scratch)
+        for spec in specs:
+            results.save(run_trial(spec, dataset))
+
+
+def run_usual(experiment: Experiment) -> None:
+    """Ray Tune and the HF Trainer, a process a trial."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray import tune
+
+    grid = expand(experiment)
+    specs, dataset = grid.specs, grid.dataset
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with tempfile.TemporaryDirectory() as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(usual_trial, dataset=dataset), {"cpu": 1}),
+            param_space={
+                "spec": tune.grid_search([spec.model_dump(mode="json") for spec in specs])
+            },
+            tune_config=tune.TuneConfig(reuse_actors=False),
+            run_config=tune.RunConfig(storage_path=scratch, verbose=0),
+        )
+        grid = tuner.fit()
+    ray.shutdown()
+    if grid.num_errors:
+        raise SystemExit(f"{grid.num_errors} trials of the usual way failed: {grid.errors[0]}")
+    print(json.dumps({"mean f1": sum(r.metrics["f1"] for r in grid) / len(grid)}))
+
+
+def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
+    """A trial as the integration guides write it: load, tokenise, adapt, Trainer, evaluate."""
+    import peft
+    import torch
+    import transformers
+
+    from data.patterns import draw
+    from trainables.metrics import score
+    from trainables.miniatures import miniature_folder
+    from trainables.spec import TrialSpec
+
+    spec = TrialSpec.model_validate(config["spec"])
+    torch.set_num_threads(1)
+    folder = miniature_folder(spec.base_identity)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if spec.lora is not None:
+        model = peft.get_peft_model(
+            model,
+            peft.LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=spec.lora.r,
+                            lora_alpha=spec.lora.lora_alpha, lora_dropout=spec.lora.lora_dropout),
+        )  # fmt: skip
+    drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.seed)
+
+    def encoded(ids: tuple[str, ...]) -> list[dict[str, Any]]:
+        rows = dataset.rows(list(ids))
+        texts = tokenizer(rows["text"].to_pylist(), truncation=True, max_length=128)["input_ids"]
+        return [
+            {"input_ids": i, "labels": y}
+            for i, y in zip(texts, rows["label"].to_pylist(), strict=True)
+        ]
+
+    training = spec.training
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = transformers.Trainer(
+            model=model,
+            args=transformers.TrainingArguments(
+                output_dir=scratch, num_train_epochs=training.num_train_epochs,
+                per_device_train_batch_size=training.batch_size, learning_rate=spec.learning_rate,
+                lr_scheduler_type=training.lr_schedule, weight_decay=training.weight_decay,
+                per_device_eval_batch_size=64, report_to=[], save_strategy="no", seed=spec.seed,
+                disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False,
+            ),
+            train_dataset=encoded(drawn.train),
+            data_collator=transformers.DataCollatorWithPadding(tokenizer),
+        )  # fmt: skip
+        trainer.train()
+        output = trainer.predict(encoded(drawn.test))
+    probability = torch.tensor(output.predictions).double().softmax(-1)[:, 1].numpy()
+    return score(output.label_ids, probability)
+
+
+if __name__ == "__main__":
+    main()

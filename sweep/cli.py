@@ -1,0 +1,139 @@
+"""xlt: plan, run, status, report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from data.errors import InputError
+
+DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
+
+_NAME = "a .yaml file, or one of the shipped names: quickstart, paper, wikinews"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[Any], int] = options.command
+    try:
+        return command(options)
+    except InputError as error:
+        print(f"xlt: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, e.g. head, has seen enough
+        sys.stderr.close()
+        return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xlt",
+        description="Measures how well language models carry a task from one language to another.",
+        epilog="Exit status: 0 all done, 1 some trials failed, 2 bad input, 130 interrupted.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    plan = add("plan", _plan, "Print the grid and what is done already; launch nothing.")
+    run = add("run", _run, "Run every trial that is not done yet, then print the tables.")
+    for sub in (plan, run):
+        sub.add_argument("experiment", help=_NAME)
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+            help="replace a value of the file, e.g. training.num_train_epochs=2; repeatable",
+        )  # fmt: skip
+        sub.add_argument("--results", metavar="URI", help="folder, file://, s3:// or gs://")
+    run.add_argument("--address", metavar="RAY", help="of a running cluster; default: local")
+    run.add_argument("--backend", default="tune", help="tune (default) or inline")
+
+    status = add("status", _status, "Print what is done, failed and missing in a location.")
+    report = add("report", _report, "Print the tables of an experiment.")
+    for sub in (status, report):
+        sub.add_argument("results", metavar="RESULTS", help="folder or URI")
+        sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
+    report.add_argument("--format", default="text", help="text (default), md, latex or csv")
+    report.add_argument(
+        "--published", action="store_true", help="put the paper's values beside ours"
+    )
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from sweep.experiment import load_experiment
+    from sweep.grid import expand
+    from sweep.plan_text import describe_plan
+    from trainables.result import Results
+
+    experiment = load_experiment(options.experiment, options.settings)
+    grid = expand(experiment)
+    location = Results(options.results or experiment.storage.results)
+    print(describe_plan(grid, location))
+    return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sweep.experiment import load_experiment
+    from sweep.run import run
+
+    experiment = load_experiment(options.experiment, options.settings)
+    outcome = run(
+        experiment,
+        options.results,
+        backend=options.backend,
+        address=options.address,
+        console=Console(stderr=True),
+    )
+    print(_tables(outcome.results, experiment.name))
+    num_trials, ledger = len(outcome.grid.specs), outcome.ledger
+    print(f"Results: {outcome.results.uri}")
+    print(f"Report:  xlt report {outcome.results.uri} --experiment {experiment.name} --format md")
+    if outcome.num_run == 0:
+        print(f"All {num_trials} trials were done already; nothing ran.")
+    for trial_id, error in ledger.failed.items():
+        print(f"FAILED {trial_id}: {error.splitlines()[0]}", file=sys.stderr)
+    again = "the same command runs what is left, and nothing twice."
+    if outcome.interrupted:
+        print(
+            f"Stopped with {len(ledger.done)} of {num_trials} trials done; {again}", file=sys.stderr
+        )
+        return INTERRUPTED
+    if ledger.failed:
+        print(f"{len(ledger.failed)} of {num_trials} trials failed; {again}", file=sys.stderr)
+        return SOME_FAILED
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from analysis.collect import collect
+    from analysis.status import status
+
+    print(status(collect(options.results, options.experiment)))
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from analysis.collect import collect
+    from analysis.tables import report
+
+    collected = collect(options.results, options.experiment)
+    print(report(collected, options.format, published=options.published))
+    return DONE
+
+
+def _tables(results: Any, experiment: str) -> str:
+    from analysis.collect import collect
+    from analysis.tables import report
+
+    return report(collect(results, experiment))

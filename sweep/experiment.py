@@ -1,0 +1,313 @@
+"""An experiment: the YAML file as typed, frozen settings, every problem told at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pydantic
+import yaml
+
+from data.corpora import parse_corpus
+from data.errors import InputError, unknown
+from data.patterns import Pattern, Sampling, parse_pattern_name
+from data.settings import Settings
+from data.sources import parse_source
+from trainables.base_models import BASE_MODELS, BaseModel, find_base_model
+from trainables.spec import Lora, Resources, Training
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Task(Settings):
+    """What is classified, and from which language it is carried over."""
+
+    positive: str = "positive"
+    """What class 1 is called in tables."""
+    source_lang: str = "en"
+    """Language of the source rows (BCP-47); target languages are the patterns'."""
+
+
+class Match(Settings):
+    """Which cells an override applies to; what is not given matches everything."""
+
+    model: str | None = None
+    """Name of a base model of the experiment."""
+    pattern: str | None = None
+    """Name of a pattern of the experiment."""
+
+    def covers(self, model: str, pattern: str) -> bool:
+        """Whether the cell is meant."""
+        return self.model in (None, model) and self.pattern in (None, pattern)
+
+    def __str__(self) -> str:
+        """As people say it, e.g. ``opencalm x ja16``."""
+        return f"{self.model or 'all models'} x {self.pattern or 'all patterns'}"
+
+
+class Override(Settings):
+    """Other settings for some cells; later overrides win."""
+
+    match: Match
+    """The cells."""
+    learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
+    """Peak learning rate."""
+    training: dict[str, Any] = pydantic.Field(default={})
+    """Settings of ``training`` to replace."""
+    lora: dict[str, Any] = pydantic.Field(default={})
+    """Settings of the base model's ``lora`` to replace."""
+    why: str = ""
+    """The reason; a footnote of the tables."""
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.learning_rate is None and not self.training and not self.lora:
+            raise ValueError("sets nothing; give learning_rate, training or lora")
+        _check_partial(Training, self.training, "training")
+        _check_partial(Lora, self.lora, "lora")
+        return self
+
+
+class Storage(Settings):
+    """Where results go and which weights are kept."""
+
+    results: str = "results"
+    """Local folder or pyarrow.fs URI (file, s3, gs); may be shared by experiments."""
+    keep_models: Literal["none", "adapters", "all"] = "none"
+    """Weights in the result folders: none, adapters with their heads (LoRA trials), or all."""
+
+
+class Experiment(Settings):
+    """Everything that can change a number, in one file."""
+
+    name: str
+    """Names the experiment in a results location."""
+    title: str = ""
+    """Printed above its tables."""
+    task: Task = Task()
+    """Classes and source language."""
+    data: dict[str, Any] = pydantic.Field(default={"source": "synthetic"})
+    """A source and its options (data/sources)."""
+    pretraining: dict[str, Any] = pydantic.Field(default={"corpus": "phrasebook"})
+    """What miniatures are pre-trained on (data/corpora); unused without miniatures."""
+    models: tuple[BaseModel, ...] = pydantic.Field(min_length=1)
+    """Table rows: known names, or {name, path, method, learning_rate, ...} for any other."""
+    patterns: tuple[Pattern, ...] = pydantic.Field(min_length=1)
+    """Table columns: names such as ja16, or {ja32: {target_rows: 32, source_rows: 512}}."""
+    seeds: tuple[int, ...] = pydantic.Field(min_length=1)
+    """One trial a cell for each."""
+    sampling: Sampling = Sampling()
+    """How rows are drawn."""
+    training: Training = Training()
+    """Epochs, batches, optimiser."""
+    overrides: tuple[Override, ...] = ()
+    """Other settings for some cells."""
+    resources: Resources | None = None
+    """What every trial reserves; without it, what its base model says."""
+    storage: Storage = Storage()
+    """Results and weights."""
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _file_name(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError("names files: letters, digits, dots, dashes and underscores only")
+        return name
+
+    @pydantic.field_validator("models", mode="before")
+    @classmethod
+    def _find_models(cls, values: Any) -> Any:
+        return _each(values, _model)
+
+    @pydantic.field_validator("patterns", mode="before")
+    @classmethod
+    def _name_patterns(cls, values: Any) -> Any:
+        return _each(values, _pattern)
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def _check_data(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return parse_source(values).model_dump(mode="json", exclude_unset=True)
+
+    @pydantic.field_validator("pretraining")
+    @classmethod
+    def _check_pretraining(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return parse_corpus(values).model_dump(mode="json", exclude_unset=True)
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        models = [model.name for model in self.models]
+        patterns = [pattern.name for pattern in self.patterns]
+        problems = _double("models", models) + _double("patterns", patterns)
+        problems += _double("seeds", self.seeds)
+        for number, override in enumerate(self.overrides):
+            for kind, name, known in (
+                ("model", override.match.model, models),
+                ("pattern", override.match.pattern, patterns),
+            ):
+                if name is not None and name not in known:
+                    problems.append(f"overrides.{number}.match: {unknown(kind, name, known)}")
+        if problems:
+            raise InputError(problems)
+        return self
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:
+        """Parse YAML text; see :func:`load_experiment`."""
+        values = _parse_yaml(text, where)
+        for setting in settings:
+            _set(values, setting)
+        return cls.parse(values, where)
+
+    def to_yaml(self) -> str:
+        """The file that gives this experiment again."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        values["patterns"] = [{p.pop("name"): p} for p in values["patterns"]]
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experiment:
+    """Read an experiment.
+
+    Args:
+        source: A YAML file, or the name of one of :func:`shipped`.
+        settings: ``key=value`` texts that replace values of the file; keys are dotted paths
+            (``training.num_train_epochs=2``), values are YAML.
+
+    Raises:
+        InputError: No such file or name, not YAML, or the settings' problems, all together.
+    """
+    where, text = _read(str(source))
+    return Experiment.from_yaml(text, where, settings)
+
+
+def shipped() -> dict[str, str]:
+    """Name -> YAML text of the experiments that come with the package."""
+    folder = resources.files("sweep.experiments")
+    files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
+    return {f.name.removesuffix(".yaml"): f.read_text("utf-8") for f in sorted(files, key=str)}
+
+
+def _read(source: str) -> tuple[str, str]:
+    """(what errors call it, text)."""
+    if not source.endswith((".yaml", ".yml")) and "/" not in source:
+        known = shipped()
+        if source not in known:
+            raise InputError(
+                unknown("experiment", source, known) + " Or give the path of a .yaml file."
+            )
+        return f"experiment {source}", known[source]
+    try:
+        return source, Path(source).expanduser().read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 at byte {error.start}; save it as UTF-8", source) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}; shipped experiments: {', '.join(shipped())}", source
+        ) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, where YAML libraries keep the last silently."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    double = [key for number, key in enumerate(keys) if key in keys[:number]]
+    if double:
+        raise yaml.MarkedYAMLError(
+            problem=f"key {double[0]!r} is given twice; remove one", problem_mark=node.start_mark
+        )
+    loader.flatten_mapping(node)  # <<: merges
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _parse_yaml(text: str, path: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        row = f"row {mark.line + 1}: " if mark else ""
+        raise InputError(f"{row}{error.problem or error.context}", path) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"is not YAML: {error}", path) from error
+    if not isinstance(values, dict):
+        raise InputError("is empty or not a mapping; see docs/experiments.md", path)
+    return values
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    """Replace one value in place."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {setting!r} is not key=value, e.g. training.num_train_epochs=2")
+    value = yaml.load(text, _Loader) if text else ""
+    *parents, last = key.split(".")
+    place: Any = values
+    for number, parent in enumerate(parents):
+        place = place.setdefault(parent, {}) if isinstance(place, dict) else place
+        if not isinstance(place, dict):
+            raise InputError(f"--set {setting!r}: {'.'.join(parents[: number + 1])} holds no keys")
+    if last in ("source", "corpus") and place.get(last, value) != value:
+        place.clear()  # the options of another source mean nothing to this one
+    place[last] = value
+
+
+def _each(values: Any, read: Any) -> Any:
+    """``read`` every item of a list; problems of all items together."""
+    if not isinstance(values, (list, tuple)):
+        return values
+    items, problems = [], []
+    for number, value in enumerate(values):
+        try:
+            items.append(read(value))
+        except InputError as error:
+            problems += [f"item {number + 1}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+    return items
+
+
+def _model(value: Any) -> BaseModel:
+    if isinstance(value, BaseModel):
+        return value
+    if isinstance(value, str):
+        return find_base_model(value)
+    if not isinstance(value, dict):
+        raise InputError(f"{value!r} is neither a known name nor {{name, path, method, ...}}")
+    known = BASE_MODELS.get(str(value.get("name")))
+    return BaseModel.parse((known.model_dump() if known else {}) | value)
+
+
+def _pattern(value: Any) -> Pattern:
+    if isinstance(value, Pattern):
+        return value
+    if isinstance(value, str):
+        return parse_pattern_name(value)
+    if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict):
+        ((name, fields),) = value.items()
+        try:
+            implied = parse_pattern_name(str(name)).model_dump()
+        except InputError:
+            implied = {}  # a free name; the fields must say everything
+        return Pattern.parse(implied | {"name": str(name)} | fields)
+    raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")
+
+
+def _double(kind: str, values: Sequence[Any]) -> list[str]:
+    double = sorted({value for value in values if values.count(value) > 1})
+    return [f"{kind}: {', '.join(map(str, double))} given more than once"] if double else []
+
+
+def _check_partial(model: type[Settings], values: dict[str, Any], where: str) -> None:
+    """Validate settings that replace some fields of ``model``."""
+    try:
+        model.parse(values)
+    except InputError as error:
+        raise InputError([f"{where}.{problem}" for problem in error.problems]) from error

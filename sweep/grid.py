@@ -1,0 +1,211 @@
+"""The grid: an experiment expanded into frozen trial specs, before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.corpora import corpus_identity, parse_corpus
+from data.errors import InputError
+from data.patterns import Pattern, draw
+from data.schema import Dataset
+from data.sources import load_dataset, parse_source
+from sweep.experiment import Experiment, Override
+from trainables.base_models import BaseModel, identity
+from trainables.hub import resolve_revision
+from trainables.miniatures import miniature_identity
+from trainables.plan import Plan, PlannedCell, PlannedTrial
+from trainables.spec import Lora, Training, TrialSpec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A base model on a pattern.
+
+    Attributes:
+        model: The table row.
+        pattern: The table column, as the experiment asks for it.
+        specs: One trial a seed; none for a cell that cannot exist.
+        skipped: Why the cell cannot exist; else empty.
+        overrides: Those that apply, in order.
+    """
+
+    model: BaseModel
+    pattern: Pattern
+    specs: tuple[TrialSpec, ...]
+    skipped: str
+    overrides: tuple[Override, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every cell of an experiment, base model by base model.
+
+    Attributes:
+        experiment: What was expanded.
+        dataset: The rows that trials draw from.
+        cells: len(models) x len(patterns).
+        held_out: Texts of all test rows, white space normalised; nothing may be trained on them.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    cells: tuple[Cell, ...]
+    held_out: frozenset[str]
+
+    @property
+    def specs(self) -> list[TrialSpec]:
+        """Every trial, cell by cell."""
+        return [spec for cell in self.cells for spec in cell.specs]
+
+    def plan(self) -> Plan:
+        """What lies beside the results, so that tables know the whole grid."""
+        return Plan(
+            experiment=self.experiment.name,
+            title=self.experiment.title,
+            positive=self.experiment.task.positive,
+            data_fingerprint=self.dataset.fingerprint,
+            cells=tuple(
+                PlannedCell(
+                    base_model=cell.model.name,
+                    pattern=cell.pattern.name,
+                    trials=tuple(
+                        PlannedTrial(trial_id=spec.trial_id, seed=spec.seed) for spec in cell.specs
+                    ),
+                    skipped=cell.skipped,
+                    note="; ".join(o.why for o in cell.overrides if o.why),
+                )
+                for cell in self.cells
+            ),
+        )
+
+
+def expand(experiment: Experiment) -> Grid:
+    """Count the trials of an experiment and draw their rows once, to know that all can be drawn.
+
+    Args:
+        experiment: Data, models, patterns, seeds and settings.
+
+    Raises:
+        InputError: Data that cannot be read, patterns that need more rows than there are, a base
+            model folder that is not there, or a grid without a single possible cell; all problems
+            of one kind together.
+    """
+    dataset = load_dataset(parse_source(experiment.data))
+    held_out = _held_out(experiment, dataset)
+    identities = _identities(experiment, dataset, held_out)
+    cells = [
+        _cell(experiment, model, pattern, identities[model.name], dataset.fingerprint)
+        for model in experiment.models
+        for pattern in experiment.patterns
+    ]
+    if not any(cell.specs for cell in cells):
+        reasons = (f"{c.model.name} x {c.pattern.name}: {c.skipped}" for c in cells)
+        raise InputError(["no cell of the grid can exist", *reasons])
+    return Grid(experiment, dataset, tuple(cells), held_out)
+
+
+def _identities(
+    experiment: Experiment, dataset: Dataset, held_out: frozenset[str]
+) -> dict[str, tuple[str, str | None]]:
+    """Base model name -> (identity in trial ids, revision to load)."""
+    found: dict[str, tuple[str, str | None]] = {}
+    problems = []
+    for model in experiment.models:
+        try:
+            if model.miniature:
+                options = parse_corpus(experiment.pretraining)
+                corpus = corpus_identity(options, dataset.fingerprint, held_out)
+                found[model.name] = miniature_identity(model.miniature, corpus), None
+            else:
+                revision = resolve_revision(model)
+                resolved = model.model_copy(update={"revision": revision})
+                found[model.name] = identity(resolved), revision
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _cell(
+    experiment: Experiment,
+    model: BaseModel,
+    pattern: Pattern,
+    identified: tuple[str, str | None],
+    fingerprint: str,
+) -> Cell:
+    applying = tuple(o for o in experiment.overrides if o.match.covers(model.name, pattern.name))
+    trained = trained_pattern(model, pattern, experiment.task.source_lang)
+    if trained is None:
+        reason = (
+            f"{model.name} was not pre-trained on {experiment.task.source_lang} and "
+            f"{pattern.name} has no {pattern.target_lang} rows to train on"
+        )
+        return Cell(model, pattern, (), reason, applying)
+    base_identity, revision = identified
+    learning_rate, training, lora = model.learning_rate, experiment.training, model.lora
+    for override in applying:
+        learning_rate = override.learning_rate or learning_rate
+        training = Training.parse(training.model_dump() | override.training)
+        lora = Lora.parse(lora.model_dump() | override.lora)
+    specs = tuple(
+        TrialSpec(
+            base_model=model.name,
+            base_identity=base_identity,
+            base_path=_absolute(model.path),
+            revision=revision,
+            method=model.method,
+            source_lang=experiment.task.source_lang,
+            pattern=trained,
+            sampling=experiment.sampling,
+            training=training,
+            learning_rate=learning_rate,
+            lora=lora if model.method == "lora" else None,
+            seed=seed,
+            data_fingerprint=fingerprint,
+            resources=experiment.resources or model.resources,
+        )
+        for seed in experiment.seeds
+    )
+    return Cell(model, pattern, specs, "", applying)
+
+
+def _absolute(path: str) -> str:
+    """A local folder as an absolute path, because a worker's working directory is not ours."""
+    folder = Path(path).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else path
+
+
+def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
+    """What a base model is trained on: a monolingual one sees target rows only (paper, table 2).
+
+    Returns:
+        The pattern with the rows that count, or None where no training row is left.
+    """
+    if model.knows(source_lang):
+        return pattern
+    return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
+
+
+def _held_out(experiment: Experiment, dataset: Dataset) -> frozenset[str]:
+    """Draw every different set of rows once; the texts of all test rows."""
+    source_lang, sampling = experiment.task.source_lang, experiment.sampling
+    patterns = {
+        trained_pattern(model, pattern, source_lang): None
+        for model in experiment.models
+        for pattern in experiment.patterns
+    }
+    seeds = experiment.seeds if sampling.resample_per_seed else experiment.seeds[:1]
+    test_ids: set[str] = set()
+    problems: dict[str, None] = {}
+    for pattern in filter(None, patterns):
+        for seed in seeds:
+            try:
+                test_ids.update(draw(dataset, source_lang, pattern, sampling, seed).test)
+            except InputError as error:
+                problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise InputError(problems)
+    texts = dataset.rows(sorted(test_ids))["text"].to_pylist()
+    return frozenset(" ".join(text.split()) for text in texts)

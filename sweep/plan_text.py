@@ -1,0 +1,88 @@
+"""The grid in words and numbers, for `xlt plan`."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+
+from data.errors import InputError
+from sweep.grid import Cell, Grid
+from sweep.ledger import Ledger, read_ledger
+from trainables.hub import UNRESOLVED
+from trainables.result import Results
+
+
+def describe_plan(grid: Grid, location: Results) -> str:
+    """Every trial counted, every cell with its learning rate or the reason why it cannot exist.
+
+    Args:
+        grid: What would run.
+        location: Where it would go; only read.
+    """
+    try:
+        location.check()
+        trouble = ""
+    except InputError as error:
+        trouble = f"\nNot usable as results location: {error}"
+    ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
+    parts = [_summary(grid, location, ledger), _cells(grid, ledger), *_notes(grid)]
+    return "\n".join(parts) + trouble
+
+
+def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
+    experiment = grid.experiment
+    cells = [cell for cell in grid.cells if cell.specs]
+    training, sampling = experiment.training, experiment.sampling
+    steps = sum(spec.num_steps for spec in grid.specs)
+    states = [f"{len(ledger.done)} done"]
+    states += [f"{len(ledger.failed)} failed"] if ledger.failed else []
+    states += [f"{len(ledger.corrupt)} damaged"] if ledger.corrupt else []
+    return "\n".join(
+        [
+            f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
+            f"{len(grid.specs)} trials = {len(cells)} cells x {len(experiment.seeds)} seeds "
+            f"{list(experiment.seeds)}; {len(grid.cells) - len(cells)} cells cannot exist",
+            f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
+            f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
+            f"{steps:,} steps in all",
+            f"Data {grid.dataset.fingerprint[:12]} from {experiment.data}",
+            f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
+        ]
+    )
+
+
+def _cells(grid: Grid, ledger: Ledger) -> str:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("base model", "pattern", "method"):
+        table.add_column(name)
+    for name in ("train rows", "learning rate", "trials", "done"):
+        table.add_column(name, justify="right")
+    table.add_column("remark", overflow="fold")
+    for cell in grid.cells:
+        table.add_row(*_row(cell, ledger))
+    out = io.StringIO()
+    # Wide enough for any remark: a line must stay a line for grep.
+    Console(file=out, width=240, highlight=False, no_color=True).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _row(cell: Cell, ledger: Ledger) -> list[str]:
+    names = [cell.model.name, cell.pattern.name, cell.model.method]
+    if not cell.specs:
+        return [*names, "-", "-", "-", "-", cell.skipped]
+    spec = cell.specs[0]
+    rows = f"{spec.pattern.source_rows}+{spec.pattern.target_rows}"
+    done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
+    remark = "; ".join(f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides)
+    return [*names, rows, f"{spec.learning_rate:g}", str(len(cell.specs)), str(done), remark]
+
+
+def _notes(grid: Grid) -> list[str]:
+    unresolved = sorted({s.base_model for s in grid.specs if s.revision == UNRESOLVED})
+    if not unresolved:
+        return []
+    return [
+        f"{', '.join(unresolved)}: newest commit unknown without the hub; it is pinned at launch"
+    ]

@@ -1,0 +1,151 @@
+"""What a person sees while a sweep runs: a live grid on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from trainables.spec import TrialSpec
+
+MARKS = {"pending": ("·", "dim"), "done": ("✓", "green"), "failed": ("✗", "bold red")}
+"""State of a trial -> (sign, style) in the live grid."""
+
+
+class Progress:
+    """Told by a backend what happens; shows it.
+
+    Args:
+        specs: Every trial of the experiment, cell by cell.
+        done: Ids of the trials that need not run.
+        console: Where to write; a live grid if it is a terminal, else one line an event.
+    """
+
+    def __init__(self, specs: Iterable[TrialSpec], done: Iterable[str], console: Console) -> None:
+        self.specs = {spec.trial_id: spec for spec in specs}
+        self.states = dict.fromkeys(self.specs, "pending") | dict.fromkeys(done, "done")
+        self.console = console
+        self._fractions: dict[str, float] = {}
+        self._losses: dict[str, float] = {}
+        self._starts: dict[str, float] = {}
+        self._stage = "starting"
+        self._start = time.monotonic()
+        self._to_run = [i for i, state in self.states.items() if state == "pending"]
+        self._live = (
+            Live(console=console, get_renderable=self._grid, refresh_per_second=4)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Draw the last state and stop."""
+        if self._live:
+            self._live.stop()
+
+    # --- told by a backend ------------------------------------------------------------------
+
+    def stage(self, text: str) -> None:
+        """A new stage began, e.g. the pre-training of miniatures."""
+        self._stage = text
+        self._start = time.monotonic()
+        self._say(text)
+
+    def pretrained(self, name: str) -> None:
+        """A miniature is ready."""
+        self._say(f"  {name} pre-trained after {clock(time.monotonic() - self._start)}")
+
+    def started(self, spec: TrialSpec) -> None:
+        """A trial began, or began again."""
+        self._starts[spec.trial_id] = time.monotonic()
+        self._set(spec, "running", 0.0)
+
+    def stepped(self, spec: TrialSpec, step: int, num_steps: int, loss: float) -> None:
+        """A trial went on."""
+        self._losses[spec.trial_id] = loss
+        self._set(spec, "running", step / num_steps)
+
+    def finished(self, spec: TrialSpec, outcome: Mapping[str, Any]) -> None:
+        """A trial ended: ``metrics``, or the ``error`` that ended it."""
+        took = time.monotonic() - self._starts.get(spec.trial_id, self._start)
+        self._set(spec, "failed" if "error" in outcome else "done", 1.0)
+        if "error" in outcome:
+            told = f"FAILED: {str(outcome['error']).splitlines()[0]}"
+        else:
+            told = " ".join(f"{n} {v:.3f}" for n, v in list(outcome["metrics"].items())[:2])
+        ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)
+        where = f"{spec.base_model} {spec.pattern.name} seed {spec.seed}"
+        self._say(
+            f"[{ended}/{len(self._to_run)}] {where}: {told} ({took:.1f} s; {self._eta()} left)"
+        )
+
+    # --- shown ------------------------------------------------------------------------------
+
+    def _set(self, spec: TrialSpec, state: str, fraction: float) -> None:
+        self.states[spec.trial_id] = state
+        self._fractions[spec.trial_id] = fraction
+
+    def _say(self, line: str) -> None:
+        if not self._live:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        elif "FAILED" in line:
+            self._live.console.print(line, highlight=False, markup=False, style="red")
+
+    def _eta(self) -> str:
+        """Time left, if steps go on as fast as until now."""
+        steps = {i: self.specs[i].num_steps for i in self._to_run}
+        over = sum(steps[i] * self._fractions.get(i, 0.0) for i in self._to_run)
+        left = sum(steps.values()) - over
+        return clock((time.monotonic() - self._start) / over * left) if over else "?"
+
+    def _grid(self) -> Table:
+        patterns = list(dict.fromkeys(spec.pattern.name for spec in self.specs.values()))
+        ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)
+        elapsed = clock(time.monotonic() - self._start)
+        table = Table(
+            title=f"{self._stage} · {ended}/{len(self._to_run)} · {elapsed} · {self._eta()} left",
+            title_justify="left",
+        )
+        table.add_column("base model")
+        for pattern in patterns:
+            table.add_column(pattern, min_width=16)
+        cells: dict[str, dict[str, Text]] = {}
+        for trial_id, spec in self.specs.items():
+            row = cells.setdefault(spec.base_model, {p: Text("") for p in patterns})
+            row[spec.pattern.name].append_text(self._mark(trial_id)).append(" ")
+        for model, row in cells.items():
+            table.add_row(model, *(row[p] if row[p].plain else Text("-") for p in patterns))
+        return table
+
+    def _mark(self, trial_id: str) -> Text:
+        state = self.states[trial_id]
+        if state in MARKS:
+            return Text(*MARKS[state])
+        loss = self._losses.get(trial_id)
+        percent = f"{self._fractions[trial_id]:.0%}"
+        return Text(percent if loss is None else f"{percent}/{loss:.2f}", "yellow")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people read them: 42 s, 3:05, 1:02:03."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

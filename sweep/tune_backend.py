@@ -1,0 +1,240 @@
+"""Ray Tune schedules the trials: a GPU each where the cluster has GPUs, else CPU slots.
+
+One Tuner, one function trainable and one resource request for all trials, so that Tune hands a
+warm process from trial to trial; trials come sorted by base model, so that a process mostly has
+the next one's base loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Read by Ray at import: no usage statistics, no loggers of Tune's own (result folders replace
+# them and they cost half of the overhead), rare snapshots (they are never restored from).
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "120")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+
+from data.corpora import Corpus
+from data.errors import InputError
+from data.schema import Dataset
+from sweep.progress import Progress
+from sweep.worker import describe, run_and_save
+from trainables.miniatures import miniature_folder
+from trainables.result import Results
+from trainables.spec import TrialSpec
+
+PROCESS_FAILURES = 2
+"""How often a trial whose process was killed is started again; its own errors never are."""
+
+_DATASETS: dict[str, Dataset] = {}
+"""Of this worker process, by fingerprint: fetched and indexed once, not once a trial."""
+
+
+class TuneBackend:
+    """A Ray cluster: the one at ``address``, the one already connected to, or a new local one."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self._mine = not ray.is_initialized()
+        if self._mine:
+            try:
+                ray.init(
+                    address=address,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise InputError(
+                    f"no Ray cluster at {address or 'this machine'}: {error}; "
+                    "start one, mend --address, or use --backend inline"
+                ) from error
+
+    def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
+        """Pre-train miniatures side by side and put them into this node's cache."""
+        corpus_ref = ray.put(corpus)
+        names = {
+            _pretrain.remote(name, identity, corpus_ref): name for name, identity in missing.items()
+        }
+        running = list(names)
+        while running:
+            (ready,), running = ray.wait(running, num_returns=1)
+            _unpack(ray.get(ready), miniature_folder(missing[names[ready]]))
+            progress.pretrained(names[ready])
+
+    def run(
+        self,
+        specs: Sequence[TrialSpec],
+        dataset: Dataset,
+        results: Results,
+        keep_models: str,
+        progress: Progress,
+    ) -> None:
+        """Run trials; returns when all ended or after Ctrl-C."""
+        specs = _launch_order(specs)
+        gpus = ray.cluster_resources().get("GPU", 0)
+        resources = {spec.resources for spec in specs}
+        for request in sorted(resources, key=str):
+            batch = [spec for spec in specs if spec.resources == request]
+            bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
+            self._run_batch(batch, bundle, dataset, results, keep_models, progress)
+
+    def _run_batch(
+        self,
+        specs: list[TrialSpec],
+        bundle: dict[str, float],
+        dataset: Dataset,
+        results: Results,
+        keep_models: str,
+        progress: Progress,
+    ) -> None:
+        _refuse_infeasible(bundle)
+        identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
+        shared = {
+            "specs": specs,
+            # In a list, so that the reference is passed on and not fetched for every trial.
+            "dataset": [ray.put(dataset.table), dataset.fingerprint],
+            "bases": {i: [ray.put(_pack(miniature_folder(i)))] for i in identities},
+            "results": results.uri,
+            "keep_models": keep_models,
+        }
+        with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(_trainable, shared=shared),
+                    tune.PlacementGroupFactory([bundle]),
+                ),
+                # Indices, because Tune copies a list of specs once for every trial.
+                param_space={"index": tune.grid_search(list(range(len(specs))))},
+                tune_config=tune.TuneConfig(reuse_actors=True),
+                run_config=tune.RunConfig(
+                    name="trials",
+                    storage_path=scratch,
+                    callbacks=[_ProgressCallback(specs, results, progress)],
+                    failure_config=tune.FailureConfig(max_failures=PROCESS_FAILURES),
+                    verbose=0,
+                ),
+            )
+            tuner.fit()
+
+    def close(self) -> None:
+        """End the local cluster, if this backend started one."""
+        if self._mine:
+            ray.shutdown()
+
+
+@ray.remote(num_cpus=1)
+def _pretrain(name: str, identity: str, corpus: Corpus) -> dict[str, bytes]:
+    """Pre-train a miniature into this node's cache; the files of its folder."""
+    from trainables.pretraining import pretrain
+
+    folder = miniature_folder(identity)
+    if not folder.is_dir():
+        pretrain(name, corpus, folder, lambda step, num_steps, loss: None)
+    return _pack(folder)
+
+
+def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
+    """One trial, as Tune calls it in a worker process."""
+    spec: TrialSpec = shared["specs"][config["index"]]
+    table_ref, fingerprint = shared["dataset"]
+    if fingerprint not in _DATASETS:
+        _DATASETS.clear()
+        _DATASETS[fingerprint] = Dataset(ray.get(table_ref))
+    if spec.base_identity in shared["bases"]:
+        folder = miniature_folder(spec.base_identity)
+        if not folder.is_dir():  # another node than the one that pre-trained it
+            _unpack(ray.get(shared["bases"][spec.base_identity][0]), folder)
+
+    def report(step: int, num_steps: int, loss: float) -> None:
+        tune.report({"step": step, "num_steps": num_steps, "loss": loss})
+
+    results = Results(shared["results"])
+    tune.report(run_and_save(spec, _DATASETS[fingerprint], results, shared["keep_models"], report))
+
+
+def _pack(folder: Path) -> dict[str, bytes]:
+    """The files of a miniature's folder, a few MB, to travel to another node."""
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def _unpack(files: dict[str, bytes], folder: Path) -> None:
+    """Make a miniature's folder, whole or not at all."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    try:
+        partial.rename(folder)
+    except OSError:  # another process of this node was faster
+        shutil.rmtree(partial)
+
+
+class _ProgressCallback(tune.Callback):
+    """Passes on what Tune hears of its trials."""
+
+    def __init__(self, specs: list[TrialSpec], results: Results, progress: Progress) -> None:
+        self._specs, self._results, self._progress = specs, results, progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune snapshots its callbacks, but a terminal cannot be pickled or restored."""
+        return {}
+
+    def _spec(self, trial: Any) -> TrialSpec:
+        index: int = trial.config["index"]
+        return self._specs[index]
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._progress.started(self._spec(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "step" in result:
+            self._progress.stepped(
+                self._spec(trial), result["step"], result["num_steps"], result["loss"]
+            )
+        elif "metrics" in result or "error" in result:
+            self._progress.finished(self._spec(trial), result)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The process died more often than :data:`PROCESS_FAILURES`: no one else can record it."""
+        spec, error = self._spec(trial), trial.get_pickled_error()
+        text = describe(error) if error else "the worker process ended without a word"
+        self._results.save_failure(spec, text, "")
+        self._progress.finished(spec, {"error": text})
+
+
+def _launch_order(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Base model by base model, the most steps first: long trials last would leave slots idle."""
+    steps: dict[str, int] = defaultdict(int)
+    for spec in specs:
+        steps[spec.base_identity] += spec.num_steps
+    return sorted(
+        specs, key=lambda s: (-steps[s.base_identity], s.base_identity, -s.num_steps, s.seed)
+    )
+
+
+def _refuse_infeasible(bundle: dict[str, float]) -> None:
+    """Refuse a request that no node can ever hold, because Tune would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(k, 0) >= v for k, v in bundle.items()) for node in nodes):
+        have = [{k: node.get(k, 0) for k in bundle} for node in nodes]
+        raise InputError(
+            f"a trial needs {bundle} on one node, the cluster's nodes have {have}; "
+            "lower resources or add a node"
+        )

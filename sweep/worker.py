@@ -1,0 +1,64 @@
+"""What a worker process does for any backend: one trial to one result folder, errors recorded."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from data.schema import Dataset
+from trainables.result import Results
+from trainables.spec import TrialSpec
+
+REPORT_SECONDS = 1.0
+"""Least time between two progress reports of a trial; each one passes through the driver."""
+
+Report = Callable[[int, int, float], None]
+
+
+def run_and_save(
+    spec: TrialSpec, dataset: Dataset, results: Results, keep_models: Any, report: Report
+) -> dict[str, Any]:
+    """Run a trial and write its folder.
+
+    An error is a result too: it is written to the folder and returned, so that the process stays
+    warm for the next trial. Only what ends the process itself is left to the backend.
+
+    Args:
+        spec: The trial.
+        dataset: The rows that it draws from.
+        results: Where its folder goes.
+        keep_models: Which weights to keep, see :func:`trainables.trial.run_trial`.
+        report: Told (step, num_steps, loss), at most once in :data:`REPORT_SECONDS`.
+
+    Returns:
+        ``{"metrics": {name: value}}`` or ``{"error": text}``.
+    """
+    from trainables.trial import run_trial  # torch: not needed to launch
+
+    try:
+        result = run_trial(spec, dataset, report=_seldom(report), keep_models=keep_models)
+        results.save(result)
+    except Exception as error:
+        text = describe(error)
+        results.save_failure(spec, text, traceback.format_exc())
+        return {"error": text}
+    return {"metrics": result.metrics}
+
+
+def describe(error: BaseException) -> str:
+    """An error in one or a few lines, with its type where the text alone says too little."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _seldom(report: Report) -> Report:
+    last = 0.0
+
+    def maybe(step: int, num_steps: int, loss: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            report(step, num_steps, loss)
+
+    return maybe

@@ -1,0 +1,122 @@
+"""Small result folders made by hand, so that tests of analysis/ train nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from trainables.plan import Plan, PlannedCell, PlannedTrial
+from trainables.result import Results, TrialResult
+from trainables.spec import TrialSpec
+
+FINGERPRINT = "ab" * 32
+VERSIONS = {
+    "python": "3.12.1",
+    "torch": "2.11.0",
+    "transformers": "5.17.0",
+    "peft": "0.21.0",
+    "tokenizers": "0.23.0",
+    "scikit-learn": "1.8.0",
+    "numpy": "2.4.0",
+    "pyarrow": "24.0.0",
+    "xlt-sweep": "0.1.0",
+}
+SIGNATURE: dict[str, Any] = {
+    "git_commit": "c" * 40,
+    "data_fingerprint": FINGERPRINT,
+    "device": "cpu",
+    "precision": "fp32",
+    "num_threads": 1,
+    "base_weights": "w" * 64,
+}
+
+
+def make_spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
+    return TrialSpec.parse(
+        {
+            "base_model": base_model,
+            "base_identity": f"test:{base_model}",
+            "base_path": "/nowhere",
+            "method": "full",
+            "source_lang": "en",
+            "pattern": {"name": pattern, "target_lang": "ja", "target_rows": 16},
+            "sampling": {"test_rows": 20},
+            "training": {},
+            "learning_rate": 5e-5,
+            "seed": seed,
+            "data_fingerprint": FINGERPRINT,
+        }
+    )
+
+
+def make_plan(
+    base_models: Sequence[str] = ("elyza",),
+    patterns: Sequence[str] = ("ja16",),
+    seeds: Sequence[int] = (0, 1, 2),
+    skipped: Mapping[tuple[str, str], str] = {},
+    notes: Mapping[tuple[str, str], str] = {},
+    **fields: Any,
+) -> Plan:
+    cells = []
+    for model in base_models:
+        for pattern in patterns:
+            reason = skipped.get((model, pattern), "")
+            trials = tuple(
+                PlannedTrial(trial_id=make_spec(model, pattern, seed).trial_id, seed=seed)
+                for seed in seeds
+                if not reason
+            )
+            cells.append(
+                PlannedCell(
+                    base_model=model,
+                    pattern=pattern,
+                    trials=trials,
+                    skipped=reason,
+                    note=notes.get((model, pattern), ""),
+                )
+            )
+    values = {"experiment": "test", "data_fingerprint": FINGERPRINT, **fields}
+    return Plan(cells=tuple(cells), **values)
+
+
+def make_results(folder: Any, *plans: Plan) -> Results:
+    results = Results(str(folder))
+    results.prepare()
+    for plan in plans:
+        results.save_experiment(plan, "name: test\n")
+    return results
+
+
+def save_done(
+    results: Results,
+    base_model: str,
+    pattern: str,
+    seed: int,
+    metrics: Mapping[str, Any],
+    versions: Mapping[str, str] = {},
+    **signature: Any,
+) -> str:
+    """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
+    spec = make_spec(base_model, pattern, seed)
+    rows = pa.table({"id": ["a"]})
+    results.save(
+        TrialResult(
+            spec=spec,
+            metrics=dict(metrics),
+            signature={**SIGNATURE, "versions": {**VERSIONS, **versions}, **signature},
+            timings={"fit": 1.5},
+            predictions=rows,
+            history=rows,
+            train_rows=rows,
+            model={},
+        )
+    )
+    return spec.trial_id
+
+
+def save_failed(results: Results, base_model: str, pattern: str, seed: int, error: str) -> str:
+    spec = make_spec(base_model, pattern, seed)
+    results.save_failure(spec, error, "Traceback ...")
+    return spec.trial_id
