@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -155,7 +155,9 @@ def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> Tria
 
 
 def _is_score(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a JSON value is a number that a float64 holds; NaN compares false."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
 
 
 def _row(experiment: str, trial: _Trial) -> dict[str, Any]:

@@ -40,12 +40,12 @@ class Table:
 
 def to_text(tables: Sequence[Table]) -> str:
     """Columns aligned by display width, for terminals and mail."""
-    return "\n\n\n".join(_one_text(table) for table in tables) + "\n"
+    return "\n\n\n".join(_one_text(table) for table in tables)
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """GitHub's pipe tables."""
-    return "\n\n".join(_one_markdown(table) for table in tables) + "\n"
+    return "\n\n".join(_one_markdown(table) for table in tables)
 
 
 def to_latex(tables: Sequence[Table]) -> str:
@@ -53,7 +53,7 @@ def to_latex(tables: Sequence[Table]) -> str:
 
     Names in other scripts than Latin need an engine and a font that have them.
     """
-    return "\n\n".join(_one_latex(table) for table in tables) + "\n"
+    return "\n\n".join(_one_latex(table) for table in tables)
 
 
 CSV_COLUMNS = (
@@ -75,7 +75,7 @@ def to_csv(tables: Sequence[Table]) -> str:
             ours = [cell.base_model, cell.pattern, table.metric, cell.mean, cell.std]
             ours += [cell.n, cell.num_planned, cell.state, _csv_note(cell)]
             writer.writerow([*ours, *((value.mean, value.std) if value else (None, None))])
-    return sink.getvalue()
+    return sink.getvalue().removesuffix("\n")
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
@@ -84,7 +84,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "latex": to_latex,
     "csv": to_csv,
 }
-"""Name -> function of tables."""
+"""Name -> function of tables; the texts do not end with a line break."""
 
 
 # --- text -----------------------------------------------------------------------------------

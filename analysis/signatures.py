@@ -140,7 +140,7 @@ def _difference(key: str, trials: Sequence[Signed]) -> str:
         return ""
     (value, most), *rest = sorted(by_value.items(), key=lambda item: -len(item[1]))
     parts = [f"{_short(other)} in {_named(few)}" for other, few in rest]
-    return f"{key} is {_short(value)} in {len(most)} trial(s) but {', '.join(parts)}"
+    return f"{key} is {_short(value)} in {len(most)} trial(s) but {' and '.join(parts)}"
 
 
 def _short(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from analysis.cells import first_line
 from analysis.collect import Collected
 
 SIGNS = {"done": "+", "failed": "x", "corrupt": "!", "missing": "."}
@@ -37,5 +38,5 @@ def status(collected: Collected) -> str:
     lines += ["", f"One sign a seed {plan.seeds}: {legend}, - cannot exist"]
     for row in rows:
         if row["state"] in ("failed", "corrupt"):
-            lines.append(f"{row['state']} {row['trial_id']}: {row['detail'].splitlines()[0]}")
+            lines.append(f"{row['state']} {row['trial_id']}: {first_line(row['detail'])}")
     return "\n".join(line.rstrip() for line in lines)

@@ -42,9 +42,9 @@ def table(collected: Collected, metric: str, published: bool = False) -> Table:
         published: Put the paper's numbers below each base model that stands for one of its.
 
     Raises:
-        InputError: No trial reports the metric.
+        InputError: Neither defined nor reported by any trial.
     """
-    known = collected.metrics or tuple(DEFINITIONS)
+    known = {*collected.metrics, *DEFINITIONS}
     if metric not in known:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     plan = collected.plan

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-import pyarrow as pa
 import pydantic
 
-from data.errors import InputError
-from data.schema import Dataset
+from data.errors import InputError, unknown
+from data.schema import Dataset, Row
 from data.seeds import rank_key
 from data.settings import Settings
 
-PATTERN_NAME = re.compile(r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]+)*?)(?P<rows>\d+)")
+# A subtag ends in a letter, so that the digits after it are the count: zh-Hant16.
+PATTERN_NAME = re.compile(r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)")
+CLASSES = {1: "positive", 0: "negative"}
+"""In drawing order."""
 
 
 class Window(Settings):
     """Publication dates, both ends included."""
 
     start: datetime.date
+    """First day."""
     end: datetime.date
+    """Last day."""
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.end < self.start:
             raise ValueError(f"window ends {self.end} before it starts {self.start}; swap them")
         return self
+
+    def __str__(self) -> str:
+        """As errors show it."""
+        return f"{self.start}..{self.end}"
 
 
 class Pattern(Settings):
@@ -72,10 +80,7 @@ class Sampling(Settings):
     def _disjoint(self) -> Self:
         train, test = self.train_window, self.test_window
         if train and test and train.start <= test.end and test.start <= train.end:
-            raise ValueError(
-                f"train_window {train.start}..{train.end} overlaps "
-                f"test_window {test.start}..{test.end}; separate them"
-            )
+            raise ValueError(f"train_window {train} overlaps test_window {test}; separate them")
         return self
 
 
@@ -97,7 +102,7 @@ def parse_pattern_name(name: str) -> Pattern:
     """``ja16`` -> 1024 source rows and 16 Japanese ones (the paper's naming).
 
     Raises:
-        InputError: The name is not a language code followed by a count.
+        InputError: The name is not a language code followed by an even count.
     """
     match = PATTERN_NAME.fullmatch(name)
     if not match:
@@ -105,8 +110,9 @@ def parse_pattern_name(name: str) -> Pattern:
             f"pattern {name!r} is not a language code and a count such as ja16; "
             "write {" + name + ": {target_lang: .., target_rows: .., source_rows: ..}} instead"
         )
-    values = {"name": name, "target_lang": match["lang"], "target_rows": int(match["rows"])}
-    return Pattern.parse(values, f"pattern {name}")
+    return Pattern.parse(
+        {"name": name, "target_lang": match["lang"], "target_rows": int(match["rows"])}
+    )
 
 
 def draw(
@@ -115,9 +121,11 @@ def draw(
     """Draw the rows of a cell.
 
     Rows are ranked by a hash of seed and id, so that the draw does not depend on file order or
-    machine and few-shot draws nest: ja16 is the first 16 rows of ja104. Test rows are drawn first
-    and depend on ``draw_seed`` only. A text that is in the test rows is never trained on, and no
-    text is drawn twice.
+    machine, and picked a pair (positive, negative) at a time, so that few-shot draws nest: ja16 is
+    the first 16 rows of ja104. Test rows come first and depend on ``draw_seed`` only. Texts count
+    as the same by :func:`data.schema.text_key`: one that is in the test rows is never trained on,
+    none is drawn twice, and a source row whose text also stands in the target language is never
+    drawn, or ja0 would not be zero-shot.
 
     Args:
         dataset: All labelled rows.
@@ -127,66 +135,112 @@ def draw(
         seed: The trial's seed; used only with ``sampling.resample_per_seed``.
 
     Raises:
-        InputError: Too few rows of a class, with what is needed and what is there.
+        InputError: Languages that are not there, or too few rows of a class, with what is needed
+            and what is left; all at once.
     """
-    test_seed = sampling.draw_seed
-    train_seed = seed if sampling.resample_per_seed else sampling.draw_seed
-    purpose = "train" if not sampling.resample_per_seed else f"train-{sampling.draw_seed}"
-    taken: set[str] = set()
-    test = _balanced(
-        dataset, pattern.target_lang, sampling.test_window, sampling.test_rows, test_seed, "test",
-        taken, f"{pattern.name} test",
-    )  # fmt: skip
-    target = _balanced(
-        dataset, pattern.target_lang, sampling.train_window, pattern.target_rows, train_seed,
-        purpose, taken, f"{pattern.name} (after the {sampling.test_rows} of the test)",
-    )  # fmt: skip
-    source = _balanced(
-        dataset, source_lang, sampling.train_window, pattern.source_rows, train_seed, purpose,
-        taken, f"{pattern.name} source",
-    )  # fmt: skip
-    return Draw(source=source, target=target, test=test)
-
-
-def _balanced(
-    dataset: Dataset, lang: str, window: Window | None, num_rows: int, seed: int, purpose: str,
-    taken: set[str], what: str,
-) -> tuple[str, ...]:  # fmt: skip
-    """The first ``num_rows`` / 2 rows of each class by rank; adds their texts to ``taken``."""
-    pools: dict[int, list[tuple[bytes, str, str]]] = {0: [], 1: []}
-    for row_id, text, label in _candidates(dataset.table, lang, window):
-        if text not in taken:
-            pools[label].append((rank_key(seed, f"{purpose}-{lang}", row_id), row_id, text))
-    drawn: dict[int, list[str]] = {}
-    problems = []
-    for label, name in ((1, "positive"), (0, "negative")):
-        picked: list[str] = []
-        for _, row_id, text in sorted(pools[label]):
-            if len(picked) == num_rows // 2:
-                break
-            if text not in taken:
-                taken.add(text)
-                picked.append(row_id)
-        if len(picked) < num_rows // 2:
-            dates = f" published {window.start}..{window.end}" if window else ""
-            problems.append(
-                f"{what} needs {num_rows // 2} {name} {lang} rows{dates}; {len(picked)} left; "
-                "ask for fewer rows, widen the window or add data"
-            )
-        drawn[label] = picked
+    target_lang, num_test = pattern.target_lang, sampling.test_rows
+    problems = _language_problems(dataset, source_lang, pattern)
     if problems:
         raise InputError(problems)
-    return tuple(row for pair in zip(drawn[1], drawn[0], strict=True) for row in pair)
+    train_seed, purpose = sampling.draw_seed, "train"
+    if sampling.resample_per_seed:
+        train_seed, purpose = seed, f"train-{sampling.draw_seed}"
+    targets = dataset.by_lang[target_lang]
+    sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
+
+    test = _pairs(
+        _in_window(targets, sampling.test_window), num_test,
+        sampling.draw_seed, f"test-{target_lang}", frozenset(),
+    )  # fmt: skip
+    target = _pairs(
+        _in_window(targets, sampling.train_window), pattern.target_rows,
+        train_seed, f"{purpose}-{target_lang}", frozenset(row.key for row in test),
+    )  # fmt: skip
+    source = _pairs(
+        _in_window(sources, sampling.train_window), pattern.source_rows,
+        train_seed, f"{purpose}-{source_lang}", frozenset(row.key for row in targets),
+    )  # fmt: skip
+
+    train_dates, test_dates = sampling.train_window, sampling.test_window
+    problems = [
+        *_shortage(f"{pattern.name} test", test, num_test, targets, target_lang, test_dates),
+        *_shortage(
+            pattern.name, target, pattern.target_rows, targets, target_lang, train_dates,
+            f" after the {num_test // 2} of the test",
+        ),
+        *_shortage(
+            pattern.name, source, pattern.source_rows, sources, source_lang, train_dates
+        ),
+    ]  # fmt: skip
+    if problems:
+        raise InputError(problems)
+    return Draw(*(tuple(row.id for row in rows) for rows in (source, target, test)))
 
 
-def _candidates(
-    table: pa.Table, lang: str, window: Window | None
-) -> Iterator[tuple[str, str, int]]:
-    """(id, normalised text, label) of the rows in a language and a window."""
-    columns = [table[name].to_pylist() for name in ("id", "text", "lang", "label", "published")]
-    for row_id, text, row_lang, label, published in zip(*columns, strict=True):
-        if row_lang != lang:
+def _language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> list[str]:
+    target_lang = pattern.target_lang
+    if pattern.source_rows and source_lang == target_lang:
+        return [
+            f"{pattern.name}: source and target language are both {target_lang!r}; "
+            "set source_rows: 0 and ask for all rows in target_rows"
+        ]
+    langs = {target_lang: "target language", source_lang: "source language"}
+    if not pattern.source_rows:
+        langs = {target_lang: "target language"}
+    return [
+        f"{pattern.name}: " + unknown(kind, lang, dataset.by_lang)
+        for lang, kind in langs.items()
+        if lang not in dataset.by_lang
+    ]
+
+
+def _in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
+    return [
+        row
+        for row in rows
+        if window is None or (row.published and window.start <= row.published <= window.end)
+    ]
+
+
+def _pairs(
+    rows: list[Row], num_rows: int, seed: int, purpose: str, barred: frozenset[str]
+) -> list[Row]:
+    """Positive, negative, positive ...: the next of its class by rank, no text of ``barred``.
+
+    Returns:
+        ``num_rows`` rows, or fewer where a class runs out: then every row of that class that could
+        be drawn, and the other class up to its share.
+    """
+    if not num_rows:
+        return []
+    ranked = sorted((rank_key(seed, purpose, row.id), row) for row in rows)
+    queues = {label: iter([r for _, r in ranked if r.label == label]) for label in CLASSES}
+    taken, drawn = set(barred), []
+    for _ in range(num_rows // 2):
+        for label in CLASSES:
+            row = next((row for row in queues[label] if row.key not in taken), None)
+            if row is not None:
+                taken.add(row.key)
+                drawn.append(row)
+    return drawn
+
+
+def _shortage(
+    what: str, drawn: list[Row], num_rows: int, rows: Iterable[Row], lang: str,
+    window: Window | None, after: str = "",
+) -> list[str]:  # fmt: skip
+    """A sentence for each class that ran out."""
+    problems = []
+    for label, name in CLASSES.items():
+        left = sum(row.label == label for row in drawn)
+        if left == num_rows // 2:
             continue
-        if window and not (published and window.start <= published <= window.end):
-            continue
-        yield row_id, " ".join(text.split()), label
+        dates, remedy = "", "ask for fewer rows or add data"
+        if window:
+            num_undated = sum(row.published is None for row in rows)
+            undated = f" ({num_undated} {lang} rows have no date)" if num_undated else ""
+            dates, remedy = f" published {window}{undated}", f"{remedy}, or widen the window"
+        problems.append(
+            f"{what} needs {num_rows // 2} {name} {lang} rows{dates}{after}; {left} left; {remedy}"
+        )
+    return problems

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +27,20 @@ HEADLINE_SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
     ]
 )
+LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+"""The shape of a BCP-47 code: ja, zh-Hant, es-419."""
+NUM_SHOWN = 3
+"""Rows that an error names of each kind of problem."""
+
+
+class Row(NamedTuple):
+    """What a draw needs to know of a headline."""
+
+    id: str
+    key: str
+    """:func:`text_key` of its text."""
+    label: int
+    published: date | None
 
 
 @dataclass(frozen=True)
@@ -38,29 +56,36 @@ class Dataset:
     table: pa.Table
 
     @classmethod
-    def from_table(cls, table: pa.Table, where: str = "data") -> Dataset:
+    def from_table(
+        cls, table: pa.Table, where: str = "data", place: Callable[[int], str] | None = None
+    ) -> Dataset:
         """Check a table and wrap it.
 
         Args:
-            table: The columns of :data:`HEADLINE_SCHEMA`, in any order, safely castable.
+            table: The columns of :data:`HEADLINE_SCHEMA`, in any order, safely castable; others
+                are left out.
             where: What to name in errors.
+            place: What to call a row, by its index, in errors; else its id, or its number if the
+                id is at fault.
 
         Raises:
-            InputError: Missing columns, nulls, empty texts, ids given twice, labels other than
-                0 and 1; every kind of problem is told at once with its first rows.
+            InputError: Missing columns, nulls, empty texts or ids, ids given twice, languages that
+                are no BCP-47 codes, labels other than 0 and 1, no rows; every kind of problem is
+                told at once with its first rows.
         """
         missing = [name for name in HEADLINE_SCHEMA.names if name not in table.column_names]
         if missing:
             raise InputError(f"missing columns {missing}; got {table.column_names}", where)
-        table = pa.table(
-            [_cast(table[f.name], f, where) for f in HEADLINE_SCHEMA], schema=HEADLINE_SCHEMA
-        ).combine_chunks()
-        problems = [
-            f"{table[field.name].null_count} rows without {field.name}"
-            for field in HEADLINE_SCHEMA
-            if not field.nullable and table[field.name].null_count
-        ]
-        problems += _row_problems(table)
+        columns, problems = [], []
+        for field in HEADLINE_SCHEMA:
+            try:
+                columns.append(table[field.name].cast(field.type))
+            except pa.ArrowException as error:
+                problems.append(f"column {field.name!r} is not {field.type}: {error}")
+        if problems:
+            raise InputError(problems, where)
+        table = pa.table(columns, schema=HEADLINE_SCHEMA).combine_chunks()
+        problems = _row_problems(table, place)
         if problems:
             raise InputError(problems, where)
         return cls(table)
@@ -69,10 +94,10 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the rows in id order: the same rows in any file give the same."""
         digest = hashlib.sha256()
-        order = pc.sort_indices(self.table, sort_keys=[("id", "ascending")])
-        ordered = self.table.take(order)
+        ordered = self.table.take(pc.sort_indices(self.table, sort_keys=[("id", "ascending")]))
         for row in zip(*(ordered[name].to_pylist() for name in HEADLINE_SCHEMA.names), strict=True):
-            digest.update(repr(row).encode())
+            # JSON and not repr: what repr escapes depends on the Unicode tables of the Python.
+            digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
         return digest.hexdigest()
 
     @cached_property
@@ -80,36 +105,68 @@ class Dataset:
         """Row number of each id."""
         return {row_id: row for row, row_id in enumerate(self.table["id"].to_pylist())}
 
-    def rows(self, ids: list[str]) -> pa.Table:
+    @cached_property
+    def by_lang(self) -> dict[str, tuple[Row, ...]]:
+        """The rows of each language, in table order; kept, because every trial draws from them."""
+        rows: dict[str, list[Row]] = {}
+        names = ("lang", "id", "text", "label", "published")
+        columns = (self.table[name].to_pylist() for name in names)
+        for lang, row_id, text, label, published in zip(*columns, strict=True):
+            rows.setdefault(lang, []).append(Row(row_id, text_key(text), label, published))
+        return {lang: tuple(rows[lang]) for lang in sorted(rows)}
+
+    def rows(self, ids: Sequence[str]) -> pa.Table:
         """The rows with these ids, in the order given (len(ids) x 6 columns)."""
         return self.table.take(pa.array([self.index[row_id] for row_id in ids], pa.int64()))
 
 
-def _cast(column: pa.ChunkedArray, field: pa.Field, where: str) -> pa.ChunkedArray:
-    try:
-        return cast(pa.ChunkedArray, column.cast(field.type))
-    except pa.ArrowInvalid as error:
-        raise InputError(f"column {field.name!r} is not {field.type}: {error}", where) from error
+def text_key(text: str) -> str:
+    """What makes two texts the same: not letter case, white space or the width of characters.
+
+    Unicode NFKC (which makes full-width Latin and half-width kana ordinary), case folding, single
+    spaces and none at the ends.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _row_problems(table: pa.Table) -> list[str]:
+def shown(places: Iterable[str], num_shown: int = NUM_SHOWN) -> str:
+    """The first few of a list, and how many more there are."""
+    listed = list(places)
+    more = len(listed) - num_shown
+    return ", ".join(listed[:num_shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def _row_problems(table: pa.Table, place: Callable[[int], str] | None) -> list[str]:
+    """One sentence for each kind of problem, with the first rows that have it."""
+    if not table.num_rows:
+        return ["has no rows; nothing can be drawn from it"]
+    ids, texts, langs, labels, _, sources = (cast(list[object], c.to_pylist()) for c in table)
+    name = place or (lambda row: f"id {ids[row]!r}" if ids[row] else f"row {row + 1}")
+    first: dict[object, int] = {}
+    for row, row_id in enumerate(ids):
+        first.setdefault(row_id, row)
+    kinds = {
+        "without id; give every row one": [not row_id for row_id in ids],
+        "with empty text; fill or remove them": [not str(text or "").strip() for text in texts],
+        "without language; fill or remove them": [not lang for lang in langs],
+        "without label; fill or remove them": [label is None for label in labels],
+        "without source; fill them": [source is None for source in sources],
+        "whose id an earlier row has; ids must be unique": [
+            bool(row_id) and first[row_id] != row for row, row_id in enumerate(ids)
+        ],
+    }
     problems = []
-    ids = table["id"].to_pylist()
-    empty = [
-        i
-        for i, text in zip(ids, table["text"].to_pylist(), strict=True)
-        if not (text or "").strip()
-    ]
-    if empty:
-        problems.append(
-            f"{len(empty)} rows with empty text, first ids {empty[:3]}; drop or fill them"
-        )
-    double = [row_id for row_id, count in Counter(ids).items() if count > 1]
-    if double:
-        problems.append(
-            f"{len(double)} ids given more than once, first {double[:3]}; ids must be unique"
-        )
-    labels = set(table["label"].to_pylist()) - {0, 1, None}
-    if labels:
-        problems.append(f"labels {sorted(labels)} are not 0 or 1; map them with label.positive")
+    for kind, is_bad in kinds.items():
+        bad = [row for row, flag in enumerate(is_bad) if flag]
+        if bad:
+            problems.append(f"{len(bad)} rows {kind}: {shown(map(name, bad))}")
+    odd = {str(lang): row for row, lang in reversed(list(enumerate(langs))) if lang}
+    for lang, row in odd.items():
+        if not LANG.fullmatch(lang):
+            problems.append(
+                f"language {lang!r} is no BCP-47 code such as en or zh-Hant: {name(row)}"
+            )
+    wrong = set(labels) - {0, 1, None}
+    if wrong:
+        problems.append(f"labels {sorted(map(str, wrong))} are not 0 or 1")
     return problems

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import math
+from collections.abc import Iterator, Mapping
+from types import NoneType
+from typing import Any, Literal, Self, get_args, get_origin
 
 import pydantic
 
 from data.errors import InputError, unknown
 
+Place = tuple[str | int, ...]
+
 
 class Settings(pydantic.BaseModel):
-    """Immutable settings that refuse unknown keys and silent conversions from text."""
+    """Immutable settings that refuse unknown keys, and text or booleans where a number belongs."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
@@ -25,52 +30,132 @@ class Settings(pydantic.BaseModel):
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
-            raise InputError([_sentence(cls, item) for item in error.errors()], where) from error
+            raise InputError(_sentences(cls, error.errors(), values), where) from error
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Refuse what pydantic would turn into a number silently."""
+        leaves = set(_leaves(cls.model_fields[str(info.field_name)].annotation))
+        if leaves & {int, float} and leaves <= {int, float, NoneType}:
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, bool):
+                    raise ValueError(f"{item!r} is true or false, not a number")
+                if isinstance(item, str):
+                    raise ValueError(f"{item!r} is text, not a number{_as_number(item)}")
+        return value
 
 
-def _sentence(model: type[pydantic.BaseModel], item: Any) -> str:
-    """One validation problem as a sentence with its place, value and remedy."""
-    place = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        known = _fields_at(model, item["loc"][:-1])
-        inside = ".".join(str(part) for part in item["loc"][:-1])
-        return (f"{inside}: " if inside else "") + unknown("key", str(item["loc"][-1]), known)
-    value = item.get("input")
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "missing":
-        return f"{place}: is required"
-    if isinstance(value, str) and _is_number(value):
-        return f"{place}: {value!r} is text, not a number; write it as {float(value)}"
-    shown = "" if isinstance(value, (dict, list)) else f" (got {value!r})"
-    return f"{place}: {message}{shown}" if place else message + shown
-
-
-def _is_number(text: str) -> bool:
+def _as_number(text: str) -> str:
+    """How to write a number that YAML 1.1 reads as text, such as 5e-4; empty: it is none."""
     try:
-        float(text)
+        number = float(text)
     except ValueError:
-        return False
-    return True
+        return ""
+    if not math.isfinite(number):
+        return ""
+    return f"; write it as {int(number) if number.is_integer() and '.' not in text else number}"
 
 
-def _fields_at(model: type[pydantic.BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """Names of the fields of the (nested) model that ``loc`` points at."""
-    fields = model.model_fields
-    for part in loc:
-        if isinstance(part, int) or part not in fields:
+def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -> list[str]:
+    """The problems that pydantic found, each as a sentence with its place, value and remedy."""
+    located = []
+    for item in items:
+        place, branch = _locate(item, values)
+        located.append((place, branch, _phrase(model, item, place)))
+    told: dict[Place, list[str]] = {}
+    problems = []
+    for place, branch, phrases in located:
+        # Every alternative of a union complains; what got farthest is what was meant.
+        if branch is not None and any(
+            b == branch and len(p) > len(place) for p, b, _ in located if b is not None
+        ):
             continue
-        nested = _nested_model(fields[part].annotation)
-        if nested is not None:
-            fields = nested.model_fields
-    return list(fields)
+        if branch is None:
+            problems += [_at(place, phrase) for phrase in phrases]
+        else:
+            told.setdefault(place, []).extend(phrases)
+    return problems + [_at(p, ", or ".join(dict.fromkeys(texts))) for p, texts in told.items()]
 
 
-def _nested_model(annotation: Any) -> type[pydantic.BaseModel] | None:
-    """The settings class inside an annotation such as ``tuple[Override, ...]`` or ``X | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _nested_model(argument)
-        if found is not None:
-            return found
-    return None
+def _locate(item: Any, values: Any) -> tuple[Place, Place | None]:
+    """Where in ``values`` a problem lies, without the union tags that pydantic puts between.
+
+    Returns:
+        The place, and the place of the union that it lies in, if it does.
+    """
+    place: list[str | int] = []
+    branch: Place | None = None
+    inside = values
+    loc = item["loc"]
+    for number, part in enumerate(loc):
+        is_index = isinstance(inside, (list, tuple)) and part in range(len(inside))
+        if is_index or (isinstance(inside, Mapping) and part in inside):
+            inside = inside[part]
+        elif item["type"] != "missing" or number < len(loc) - 1:
+            branch = tuple(place) if branch is None and place else branch
+            continue
+        place.append(part)
+    if item["type"] == "extra_forbidden":
+        place.pop()  # the sentence itself names the key
+    return tuple(place), branch
+
+
+def _at(place: Place, phrase: str) -> str:
+    return f"{'.'.join(map(str, place))}: {phrase}" if place else phrase
+
+
+def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[str]:
+    """What is wrong, without the place; several phrases if a validator found several problems."""
+    kind, value = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        return [unknown("key", str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))]
+    if kind == "missing":
+        return ["is required"]
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        inside = "" if cause.where in ("", *map(str, place[-1:])) else f"{cause.where}: "
+        return [inside + problem for problem in cause.problems]
+    if kind == "value_error":
+        return [str(cause)]
+    message = str(item["msg"])
+    if kind in ("model_type", "dict_type"):
+        message = "should be a mapping of keys to values"
+    shown = "" if isinstance(value, (dict, list, tuple)) else f" (got {value!r})"
+    if isinstance(value, bool) and kind == "string_type":
+        shown += "; put it in quotes, because YAML reads yes, no, on and off as true and false"
+    return [message.replace("Input should", "should", 1) + shown]
+
+
+def _fields_at(model: type[pydantic.BaseModel], loc: Place) -> list[str]:
+    """Names of the fields of the (nested) model that ``loc`` points at."""
+    options = [model]
+    for part in loc:
+        tagged = [option for option in options if part in _tags(option)]
+        if tagged:
+            options = tagged
+            continue
+        annotations = [o.model_fields[part].annotation for o in options if part in o.model_fields]
+        nested = [leaf for a in annotations for leaf in _leaves(a) if _is_model(leaf)]
+        options = nested or options
+    return list(dict.fromkeys(name for option in options for name in option.model_fields))
+
+
+def _tags(model: type[pydantic.BaseModel]) -> set[Any]:
+    """What pydantic may call a model among the alternatives of a union."""
+    annotations = (field.annotation for field in model.model_fields.values())
+    return {model.__name__}.union(*(get_args(a) for a in annotations if get_origin(a) is Literal))
+
+
+def _is_model(leaf: Any) -> bool:
+    return isinstance(leaf, type) and issubclass(leaf, pydantic.BaseModel)
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types inside an annotation: ``tuple[int, ...] | None`` holds ``int`` and ``NoneType``."""
+    arguments = () if get_origin(annotation) is Literal else get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        if argument is not Ellipsis:
+            yield from _leaves(argument)

@@ -14,7 +14,7 @@ from data.errors import InputError
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
 
-_NAME = "a .yaml file, or one of the shipped names: quickstart, paper, wikinews"
+_NAME = "a .yaml file, or one of the shipped names: quickstart, paper"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +84,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from analysis.cells import first_line
     from sweep.experiment import load_experiment
     from sweep.run import run
 
@@ -102,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
     if outcome.num_run == 0:
         print(f"All {num_trials} trials were done already; nothing ran.")
     for trial_id, error in ledger.failed.items():
-        print(f"FAILED {trial_id}: {error.splitlines()[0]}", file=sys.stderr)
+        print(f"FAILED {trial_id}: {first_line(error)}", file=sys.stderr)
     again = "the same command runs what is left, and nothing twice."
     if outcome.interrupted:
         print(
@@ -129,6 +130,9 @@ def _report(options: argparse.Namespace) -> int:
 
     collected = collect(options.results, options.experiment)
     print(report(collected, options.format, published=options.published))
+    if options.format == "csv":  # has no place for them
+        for warning in collected.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
     return DONE
 
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from analysis.cells import first_line
 from trainables.spec import TrialSpec
 
 MARKS = {"pending": ("·", "dim"), "done": ("✓", "green"), "failed": ("✗", "bold red")}
@@ -86,7 +87,7 @@ class Progress:
         took = time.monotonic() - self._starts.get(spec.trial_id, self._start)
         self._set(spec, "failed" if "error" in outcome else "done", 1.0)
         if "error" in outcome:
-            told = f"FAILED: {str(outcome['error']).splitlines()[0]}"
+            told = f"FAILED: {first_line(str(outcome['error']))}"
         else:
             told = " ".join(f"{n} {v:.3f}" for n, v in list(outcome["metrics"].items())[:2])
         ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)

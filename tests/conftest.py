@@ -32,7 +32,7 @@ def make_dataset(num_rows: int = 60, seed: int = 0) -> Dataset:
             rows.append(
                 {
                     "id": f"{lang}{number}",
-                    "text": f"{word} {rng.choice(WORDS[lang][0] + WORDS[lang][1])} {number}",
+                    "text": f"{number} {word} {rng.choice(positive + negative)} {number}",
                     "lang": lang,
                     "label": label,
                     "published": datetime.date(2022, 1, 1) + datetime.timedelta(days=number),

@@ -124,6 +124,7 @@ def test_a_damaged_plan_is_refused(three: Results, text: str) -> None:
         ({"metrics": {"f1": float("nan")}}, "not finite numbers: {'f1': nan}"),
         ({"metrics": {"f1": "0.5"}}, "not finite numbers: {'f1': '0.5'}"),
         ({"metrics": {"f1": True}}, "not finite numbers"),
+        ({"metrics": {"f1": 10**400}}, "not finite numbers"),
         ({"metrics": {"seed": 0.5}}, "not finite numbers"),
         ({"signature": None}, "has no signature"),
         ({"signature": {"device": "cpu"}}, "has no signature"),

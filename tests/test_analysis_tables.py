@@ -146,6 +146,14 @@ def test_a_done_trial_without_the_metric_is_a_gap(tmp_path: Path) -> None:
     assert shown.footnotes[0] == "† elyza x ja16: seed 0 without recall"
 
 
+def test_a_metric_that_no_trial_reports_yet_is_a_gap(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", make_plan(seeds=[0]))
+    save_done(results, "elyza", "ja16", 0, {"f1": 0.5})
+    shown = table(collect(results), "auroc")
+    assert shown.lines == (("elyza", ("pending [0/1]†",)),)
+    assert shown.footnotes == ("† elyza x ja16: seed 0 without auroc",)
+
+
 def test_nothing_run_yet_is_pending_in_one_footnote(tmp_path: Path) -> None:
     results = make_results(tmp_path / "results", make_plan(["elyza"], PATTERNS))
     shown = table(collect(results), "auroc")

@@ -96,7 +96,8 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
             f"base model {spec.base_model!r} cannot be loaded from {path!r}: {error}"
         ) from error
     set_pad_token(tokenizer, model)
-    model.to(device).eval()
+    model.config.use_cache = False  # keys and values are for generating text
+    model.to(device).eval().requires_grad_(False)
     head = {name.rpartition(".")[0] for name in info["missing_keys"]}
     return Base(tokenizer=tokenizer, model=model, head_modules=tuple(sorted(head)))
 
@@ -118,14 +119,17 @@ def set_pad_token(tokenizer: Any, model: Any) -> None:
     """Give tokenizer and config the same pad token.
 
     Decoder classifiers read the last token that differs from ``pad_token_id``, so a token that
-    texts contain must not serve. Without a pad token the unknown token does (a byte-fallback
-    vocabulary never emits it), else the end-of-text token; :func:`trainables.tokenize.encode`
-    refuses a text that contains it.
+    texts end with must not serve. Without a pad token the token that begins a text does: it
+    never ends one, while the end-of-text token does in some vocabularies and the unknown token
+    after a rare character. :func:`trainables.tokenize.encode` refuses a text that ends with it.
     """
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+        end = tokenizer("text")["input_ids"][-1]
+        special = (tokenizer.bos_token, tokenizer.unk_token, tokenizer.eos_token)
+        free = (t for t in special if t and tokenizer.convert_tokens_to_ids(t) != end)
+        tokenizer.pad_token = next(free, None)
     if tokenizer.pad_token is None:
-        raise InputError("the tokenizer has no pad, unknown or end-of-text token to pad with")
+        raise InputError("the tokenizer has no special token to pad with; add a pad token to it")
     tokenizer.padding_side = "right"
     model.config.pad_token_id = tokenizer.pad_token_id
 
@@ -152,5 +156,5 @@ def init_head(model: nn.Module, head_modules: tuple[str, ...], seed: int) -> Non
                 module.weight.copy_(weight)
                 if module.bias is not None:
                     module.bias.zero_()
-            elif hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            elif callable(reset := getattr(module, "reset_parameters", None)):
+                reset()

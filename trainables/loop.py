@@ -27,7 +27,7 @@ EVAL_BATCH_SIZE = 64
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a finite number."""
+    """The loss, or a score of the trained classifier, is no longer a finite number."""
 
 
 def learning_rate_at(step: int, num_steps: int, peak: float, settings: Optimizer) -> float:
@@ -85,7 +85,7 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rates[-1]
         loss = loss_of(batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -160,7 +160,11 @@ def fit_classifier(
 
 
 def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDArray[np.float64]:
-    """Probability of class 1 for each row (num_rows, float64)."""
+    """Probability of class 1 for each row (num_rows, float64).
+
+    Raises:
+        DivergedError: A score is nan: the last step spoilt the weights.
+    """
     model.eval()
     scores = np.empty(len(token_ids))
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
@@ -172,6 +176,10 @@ def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDAr
             )
             logits = model(**batch).logits
             scores[rows] = logits.double().softmax(-1)[:, 1].cpu().numpy()
+    if not np.isfinite(scores).all():
+        raise DivergedError(
+            f"scores are not numbers after training; lower the learning rate ({spec.learning_rate})"
+        )
     return scores
 
 

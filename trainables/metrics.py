@@ -11,7 +11,8 @@ from sklearn import metrics as sk
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
 THRESHOLD = 0.5
-"""A row counts as positive at or above this probability (paper, section 3.3: class of argmax)."""
+"""A row counts as positive at or above this probability: the class of the larger logit (paper,
+section 3.3), and the positive one where both are equal."""
 
 
 def _decided(score: Callable[..., float]) -> Callable[[Labels, Scores], float]:

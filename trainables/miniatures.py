@@ -33,6 +33,8 @@ class Miniature(Settings):
     """Documents in other languages are left out; mixed ones need both."""
     japanese_share: float = pydantic.Field(default=0.5, ge=0, le=1)
     """Share of the documents that hold Japanese, wholly or mixed; the others are English."""
+    num_japanese: int = pydantic.Field(default=12000, gt=0)
+    """Different documents that hold Japanese; they are read again where steps ask for more."""
     vocab_factor: float = pydantic.Field(default=1.0, gt=0)
     """Tokenizer entries as a multiple of the corpus's ``vocab_size``."""
     hidden_size: int = pydantic.Field(default=64, gt=0, multiple_of=8)
@@ -45,6 +47,8 @@ class Miniature(Settings):
     """Attention heads a block."""
     initializer_range: float = pydantic.Field(default=0.02, gt=0)
     """Standard deviation of fresh weights, in pre-training and of a trial's new head."""
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    """BERT's, on hidden states and attention; the decoders have none."""
     max_tokens: int = pydantic.Field(default=96, gt=8)
     """Tokens that a document is cut to."""
     num_steps: int = pydantic.Field(ge=0)

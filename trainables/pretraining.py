@@ -108,9 +108,10 @@ def _draw_rows(
     Each of the two pools is gone through from start to end, again and again.
     """
     num_japanese = round(recipe.japanese_share * num_rows)
+    japanese = rng.permutation(np.flatnonzero(has_japanese))
     drawn = []
     for pool, num in (
-        (np.flatnonzero(has_japanese), num_japanese),
+        (japanese[: recipe.num_japanese], num_japanese),
         (np.flatnonzero(~has_japanese), num_rows - num_japanese),
     ):
         if num:
@@ -130,13 +131,37 @@ def _build(recipe: Miniature, tokenizer: Any) -> Any:
         "max_position_embeddings": 512,
     }
     if recipe.architecture == "bert":
-        return transformers.BertForPreTraining(
-            transformers.BertConfig(**size, pad_token_id=tokenizer.pad_token_id)
+        config = transformers.BertConfig(
+            **size,
+            pad_token_id=tokenizer.pad_token_id,
+            hidden_dropout_prob=recipe.dropout,
+            attention_probs_dropout_prob=recipe.dropout,
         )
+        model = transformers.BertForPreTraining(config)
+        _draw_waves(model.bert.embeddings.position_embeddings.weight, recipe.initializer_range)
+        return model
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     if recipe.architecture == "llama":
         return transformers.LlamaForCausalLM(transformers.LlamaConfig(**size, **ends))
     return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**size, **ends))
+
+
+def _draw_waves(positions: torch.Tensor, scale: float) -> None:
+    """Start BERT's learnt positions as sines and cosines (Vaswani et al. 2017, section 3.5).
+
+    A neighbour is then a rotation away, which attention finds in a few hundred steps; from
+    independent random vectors it has to learn every pair of positions by itself.
+
+    Args:
+        positions: num_positions x hidden_size, overwritten.
+        scale: Root mean square of the values.
+    """
+    num, width = positions.shape
+    rates = 10000.0 ** (-torch.arange(0, width, 2) / width)
+    angles = torch.arange(num)[:, None] * rates
+    with torch.no_grad():
+        positions[:, 0::2] = angles.sin() * scale * 2**0.5
+        positions[:, 1::2] = angles.cos() * scale * 2**0.5
 
 
 def _objective(recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[list[int]]) -> Loss:

@@ -39,10 +39,11 @@ class TrialResult:
         metrics: Name -> value on the test rows, each a fraction of 1.
         signature: What the numbers depend on: versions, data, device, threads.
         timings: Seconds by stage.
-        predictions: num_test_rows x (id, lang, split, y_true, score).
+        predictions: num_test_rows x (id, lang, split, y_true, y_score).
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm).
         train_rows: num_train_rows x (id, lang, label), in drawing order.
-        model: Weights as a safetensors file, or None where the keep policy drops them.
+        model: File name -> content of configuration and safetensors; empty where the keep policy
+            drops them.
     """
 
     spec: TrialSpec
@@ -84,7 +85,7 @@ class Results:
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
         try:
             self.fs, root = pafs.FileSystem.from_uri(self.uri)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"results location {uri!r} cannot be used: {error}") from error
         self.root = root.rstrip("/")
 
@@ -108,7 +109,7 @@ class Results:
             probe = f".probe-{uuid.uuid4().hex}"
             self.write(probe, b"x")
             self.fs.delete_file(self.path(probe))
-        except OSError as error:
+        except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"results location {self.uri!r} cannot be written: {error}; "
                 "free space, mend the permissions or give another --results"
@@ -127,9 +128,10 @@ class Results:
         info = self.fs.get_file_info(self.root or "/")
         if info.type == pafs.FileType.File:
             raise InputError(f"results location {self.uri!r} is a file; give a folder")
-        if info.type == pafs.FileType.Directory and self.fs.get_file_info(
-            pafs.FileSelector(self.root)
-        ):
+        others = self.fs.get_file_info(pafs.FileSelector(self.root or "/", allow_not_found=True))
+        # Hidden files (a write that was cut off, .DS_Store) and a fresh disk's own folder are no
+        # one's results.
+        if any(not other.base_name.startswith((".", "lost+found")) for other in others):
             raise InputError(
                 f"results location {self.uri!r} holds other files and no {MARKER}; "
                 "give an empty folder or an earlier results folder"
@@ -161,7 +163,8 @@ class Results:
         """Write a file so that a reader sees the old content or the new, never a part."""
         target = self.path(path)
         if isinstance(self.fs, pafs.LocalFileSystem):
-            partial = f"{target}.{uuid.uuid4().hex}.partial"
+            folder, _, name = target.rpartition("/")
+            partial = f"{folder}/.{name}.{uuid.uuid4().hex}.partial"
             try:
                 with open(partial, "wb") as stream:
                     stream.write(content)
@@ -247,16 +250,14 @@ class Results:
         self.write(f"{folder}/{FAILURE}", _json(record))
 
     def state(self, trial_id: str) -> TrialState:
-        """Read and verify one trial's folder."""
+        """Read and verify one trial's folder.
+
+        Raises:
+            InputError: The location cannot be read, which says nothing about the trial.
+        """
         folder = f"trials/{trial_id}"
-        selector = pafs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
-        prefix = len(self.path(folder)) + 1
-        sizes = {
-            info.path[prefix:]: info.size
-            for info in self.fs.get_file_info(selector)
-            if info.type == pafs.FileType.File
-        }
         try:
+            sizes = self._sizes(folder)
             if RECORD in sizes:
                 record = self.read_json(folder, RECORD)
                 self._verify(folder, trial_id, record, sizes)
@@ -264,8 +265,14 @@ class Results:
             if FAILURE in sizes:
                 record = self.read_json(folder, FAILURE)
                 return TrialState("failed", str(record.get("error")), record)
-        except (InputError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        except OSError as error:
+            raise InputError(
+                f"{self.path(folder)} cannot be read: {error}; mend the access and start again"
+            ) from error
+        except InputError as error:
             return TrialState("corrupt", str(error))
+        except (LookupError, TypeError, AttributeError, RecursionError) as error:
+            return TrialState("corrupt", f"the record has not the form of a trial's: {error!r}")
         if sizes:
             return TrialState("corrupt", f"half-written: {sorted(sizes)} without {RECORD}")
         return TrialState("absent")
@@ -298,6 +305,16 @@ class Results:
             self.fs.move(info.path, moved)
         self.fs.delete_dir(source)
         return f"set-aside/{place}"
+
+    def _sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file below a folder, by its path in there."""
+        root = self.path(folder)
+        selector = pafs.FileSelector(root, allow_not_found=True, recursive=True)
+        return {
+            info.path[len(root) + 1 :]: info.size
+            for info in self.fs.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        }
 
     def _verify(
         self, folder: str, trial_id: str, record: dict[str, Any], sizes: dict[str, int]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
 
@@ -99,6 +99,20 @@ class TrialSpec(Settings):
     """SHA-256 of the data set's rows."""
     resources: Resources = Resources()
     """What the scheduler reserves."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _one_spelling(cls, values: Any) -> Any:
+        """Default adapters spelt out, so that a trial has one identity however it is written."""
+        if isinstance(values, dict) and values.get("method") == "lora" and not values.get("lora"):
+            return values | {"lora": Lora()}
+        return values
+
+    @pydantic.model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.method == "full" and self.lora:
+            raise ValueError("lora settings are given but the method is full; drop them")
+        return self
 
     @property
     def num_steps(self) -> int:

@@ -21,7 +21,8 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
         num_rows lists of ids, in row order.
 
     Raises:
-        InputError: A text contains the pad token, which the classifier would not see.
+        InputError: Texts without a token, or whose last token is the one that pads batches: a
+            decoder's classifier reads the last token that is not the pad token.
     """
     known = base.encodings.setdefault((fingerprint, max_length), {})
     ids, texts = rows["id"].to_pylist(), rows["text"].to_pylist()
@@ -31,11 +32,14 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
             "input_ids"
         ]
         pad = base.tokenizer.pad_token_id
-        clash = [i for (i, _), tokens in zip(new, encoded, strict=True) if pad in tokens]
+        clash = [
+            i for (i, _), tokens in zip(new, encoded, strict=True) if tokens[-1:] in ([], [pad])
+        ]
         if clash:
             raise InputError(
-                f"{len(clash)} texts contain the token {base.tokenizer.pad_token!r} that pads "
-                f"batches, first ids {clash[:3]}; remove it from the texts"
+                f"{len(clash)} texts have no tokens or end with the token "
+                f"{base.tokenizer.pad_token!r} that pads batches, first ids {clash[:3]}; "
+                "remove these texts, or the token from their end"
             )
         known.update({i: tokens for (i, _), tokens in zip(new, encoded, strict=True)})
     return [known[i] for i in ids]

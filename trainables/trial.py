@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import torch
+from peft import PeftModel
 
 from data.errors import InputError
 from data.patterns import draw
@@ -27,6 +29,7 @@ from trainables.result import TrialResult
 from trainables.spec import TrialSpec
 from trainables.tokenize import encode
 
+ADAPTER_CONFIG = "adapter_config.json"
 KeepModels = Literal["none", "adapters", "all"]
 
 
@@ -50,7 +53,7 @@ def run_trial(
 
     Raises:
         InputError: Wrong data set, too few rows, a base model that cannot be loaded.
-        DivergedError: The loss stopped being finite.
+        DivergedError: The loss or a score stopped being finite.
     """
     if dataset.fingerprint != spec.data_fingerprint:
         raise InputError("the data set is not the one that the trial was planned for")
@@ -71,21 +74,17 @@ def run_trial(
     test_ids = encode(base, test, spec.data_fingerprint, max_length)
     clock.lap("encode")
 
-    init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
-    method = METHODS[spec.method]
+    # Seeded here and not earlier: loading draws too, and a warm process skips it.
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
-    model = method.build(base, spec)
+    init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
+    model = METHODS[spec.method](base, spec)
     clock.lap("build")
-    # Seeded here and not earlier: loading and building draw too, and a warm process skips loading.
     torch.manual_seed(derive_seed(spec.seed, "dropout"))
-    try:
-        history = fit_classifier(model, train_ids, train["label"].to_pylist(), spec, report)
-        clock.lap("fit")
-        y_score = predict(model, test_ids, spec)
-        clock.lap("predict")
-        kept = _model_files(model) if _keeps(keep_models, spec.method) else {}
-    finally:
-        method.release(base, model)
+    history = fit_classifier(model, train_ids, train["label"].to_pylist(), spec, report)
+    clock.lap("fit")
+    y_score = predict(model, test_ids, spec)
+    clock.lap("predict")
+    kept = _model_files(model) if _keeps(keep_models, spec.method) else {}
 
     y_true = test["label"].to_numpy()
     return TrialResult(
@@ -132,9 +131,17 @@ def _keeps(keep_models: KeepModels, method: str) -> bool:
 def _model_files(model: Any) -> dict[str, bytes]:
     """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head)."""
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        # peft asks the hub whether embeddings were resized unless told that none are to be saved.
+        options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
+        model.save_pretrained(folder, **options)
         files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
-        return {p.name: p.read_bytes() for p in files}
+        kept = {p.name: p.read_bytes() for p in files}
+    if ADAPTER_CONFIG in kept:  # peft writes sets, whose order changes from process to process
+        config = json.loads(kept[ADAPTER_CONFIG])
+        for name in ("target_modules", "modules_to_save"):
+            config[name] = sorted(set(config[name]))
+        kept[ADAPTER_CONFIG] = json.dumps(config, indent=2, sort_keys=True).encode()
+    return kept
 
 
 def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:

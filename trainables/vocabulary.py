@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -19,7 +20,15 @@ BERT_TOKENS = {
 DECODER_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}  # no pad: as Llama
 
 
-def train_tokenizer(architecture: str, texts: Iterable[str], vocab_size: int) -> Any:
+SUBWORD_SHARE = 1 / 4
+"""Part of the vocabulary that spells words; the rest are the most frequent words as they are.
+At these sizes the merges that lead up to a word would take most of the vocabulary."""
+ALPHABET_SHARE = 1 / 8
+"""Most frequent characters, as a part of the vocabulary; Japanese has thousands."""
+NUM_BYTES = 256
+
+
+def train_tokenizer(architecture: str, texts: Sequence[str], vocab_size: int) -> Any:
     """Train WordPiece for BERT, byte-pair encoding with byte fallback for decoders.
 
     Every text is wrapped in special tokens: ``[CLS] text [SEP]`` or ``<s> text </s>``.
@@ -38,15 +47,15 @@ def train_tokenizer(architecture: str, texts: Iterable[str], vocab_size: int) ->
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]") if bert else models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), "removed", invert=True)
-    if bert:
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special)
-        tokenizer.train_from_iterator(texts, trainer)
-        start, end = "[CLS]", "[SEP]"
-    else:
-        trainer = trainers.BpeTrainer(vocab_size=vocab_size - 256, special_tokens=special)
-        tokenizer.train_from_iterator(texts, trainer)
-        tokenizer = _with_bytes(tokenizer)
-        start, end = "<s>", "</s>"
+    trainer = (trainers.WordPieceTrainer if bert else trainers.BpeTrainer)(
+        vocab_size=round(SUBWORD_SHARE * vocab_size) - (0 if bert else NUM_BYTES),
+        special_tokens=special,
+        limit_alphabet=round(ALPHABET_SHARE * vocab_size),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = _add_words(tokenizer, texts, vocab_size)
+    start, end = ("[CLS]", "[SEP]") if bert else ("<s>", "</s>")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, end)],
@@ -54,11 +63,21 @@ def train_tokenizer(architecture: str, texts: Iterable[str], vocab_size: int) ->
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def _with_bytes(tokenizer: Tokenizer) -> Tokenizer:
-    """Add the 256 bytes that spell what the vocabulary lacks, so that no text is unknown."""
+def _add_words(tokenizer: Tokenizer, texts: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Fill the vocabulary with bytes (of a decoder: no text is unknown) and frequent words."""
     state = json.loads(tokenizer.to_str())
     vocab = state["model"]["vocab"]
-    for byte in range(256):
-        vocab.setdefault(f"<0x{byte:02X}>", len(vocab))
-    state["model"] |= {"byte_fallback": True, "unk_token": "<unk>"}
+    if state["model"]["type"] == "BPE":
+        for byte in range(NUM_BYTES):
+            vocab.setdefault(f"<0x{byte:02X}>", len(vocab))
+        # ignore_merges: a word that is in the vocabulary is taken whole, as in Llama 3.
+        state["model"] |= {"byte_fallback": True, "ignore_merges": True, "unk_token": "<unk>"}
+    words = Counter[str]()
+    for text in texts:
+        pieces = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
+        words.update(piece for piece, _ in pieces)
+    for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])):
+        if len(vocab) >= vocab_size:
+            break
+        vocab.setdefault(word, len(vocab))
     return Tokenizer.from_str(json.dumps(state))

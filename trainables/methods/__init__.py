@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from trainables.loading import Base
 from trainables.methods import full, lora
 from trainables.spec import TrialSpec
 
+METHODS: dict[str, Callable[[Base, TrialSpec], Any]] = {"full": full.build, "lora": lora.build}
+"""Name -> (base, spec) -> classifier whose ``requires_grad`` parameters are trained.
 
-@dataclass(frozen=True)
-class Method:
-    """A way of fine-tuning.
-
-    Attributes:
-        build: (base, spec) -> classifier whose ``requires_grad`` parameters are trained.
-        release: (base, classifier) -> None; gives the base back as it was.
-    """
-
-    build: Callable[[Base, TrialSpec], Any]
-    release: Callable[[Base, Any], None]
-
-
-METHODS: dict[str, Method] = {
-    "full": Method(full.build, full.release),
-    "lora": Method(lora.build, lora.release),
-}
+The classifier is the trial's own: whatever happens to it, and wherever the trial stops, the base
+keeps its weights, flags, config and modules. Weights that are not trained may be shared with it.
+"""

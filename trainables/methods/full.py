@@ -12,9 +12,4 @@ from trainables.spec import TrialSpec
 def build(base: Base, spec: TrialSpec) -> Any:
     """A copy of the base, all of it trainable."""
     del spec  # nothing to set
-    model = copy.deepcopy(base.model)
-    return model.requires_grad_(True)
-
-
-def release(base: Base, model: Any) -> None:
-    """Nothing to give back: the trial had its own copy."""
+    return copy.deepcopy(base.model).requires_grad_(True)

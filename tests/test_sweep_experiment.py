@@ -1,0 +1,87 @@
+"""Experiments: what is read, and how bad input is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.errors import InputError
+from sweep.experiment import Experiment, load_experiment, shipped
+
+
+def problems(text: str, *settings: str) -> str:
+    with pytest.raises(InputError) as caught:
+        Experiment.from_yaml(text, "my.yaml", settings)
+    return str(caught.value)
+
+
+GOOD = "name: mine\nmodels: [mbert]\npatterns: [ja16]\nseeds: [0]\n"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_experiments_load_and_round_trip(name: str) -> None:
+    settings = ["data.path=news.csv", "pretraining.path=pairs.csv"] if name == "wikinews" else []
+    experiment = load_experiment(name, settings)
+    assert experiment.name == name
+    assert Experiment.from_yaml(experiment.to_yaml(), "again") == experiment
+
+
+def test_paper_settings() -> None:
+    paper = load_experiment("paper")
+    assert [model.learning_rate for model in paper.models] == [5e-4, 5e-4, 5e-5, 5e-4, 5e-5]
+    assert paper.training.num_train_epochs == 10
+    assert paper.overrides[0].learning_rate == 7e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (GOOD + "sedes: [1]\n", "Did you mean 'seeds'?"),
+        (GOOD + "training: {num_train_epoch: 1}\n", "Did you mean 'num_train_epochs'?"),
+        (GOOD.replace("mbert", "mbrt"), "Did you mean 'mbert'?"),
+        (GOOD.replace("ja16", "japanese"), "such as ja16"),
+        (GOOD.replace("[0]", "[0, 0]"), "seeds: 0 given more than once"),
+        (GOOD.replace("[0]", "[]"), "seeds"),
+        (GOOD + "training: {weight_decay: 5e-4}\n", "write it as 0.0005"),
+        (GOOD + "data: {source: tabel}\n", "Did you mean 'table'?"),
+        (GOOD + "data: {source: table, positive: [a]}\n", "path: is required"),
+        (GOOD + "seeds: [1]\n", "key 'seeds' is given twice"),
+        (GOOD + "overrides: [{match: {model: elyza}, learning_rate: 0.1}]\n", "Known: mbert"),
+        (GOOD + "overrides: [{match: {model: mbert}}]\n", "sets nothing"),
+        ("name: [", "row 1"),
+        ("", "is empty"),
+    ],
+)
+def test_bad_files_are_told(text: str, told: str) -> None:
+    assert told in problems(text)
+
+
+def test_all_problems_in_one_error() -> None:
+    told = problems("name: a b\nmodels: [mbrt, elza]\npatterns: [ja16]\nseeds: [x]\n")
+    assert all(part in told for part in ("my.yaml", "mbert", "elyza", "names files", "seeds"))
+
+
+def test_set_replaces_values() -> None:
+    experiment = Experiment.from_yaml(
+        GOOD, "my.yaml", ["training.num_train_epochs=2", "seeds=[3, 4]"]
+    )
+    assert experiment.training.num_train_epochs == 2
+    assert experiment.seeds == (3, 4)
+    assert "not key=value" in problems(GOOD, "seeds")
+
+
+def test_set_of_another_source_drops_the_old_options() -> None:
+    text = GOOD + "data: {source: synthetic, seed: 1}\n"
+    settings = ["data.source=table", "data.path=x.csv", "data.positive=[a]"]
+    assert Experiment.from_yaml(text, "", settings).data["path"] == "x.csv"
+
+
+def test_unknown_names_and_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Did you mean 'quickstart'"):
+        load_experiment("quickstat")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_experiment(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(InputError, match="not UTF-8 at byte 6"):
+        load_experiment(tmp_path / "bad.yaml")
