@@ -21,8 +21,7 @@ GOOD = "name: mine\nmodels: [mbert]\npatterns: [ja16]\nseeds: [0]\n"
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_experiments_load_and_round_trip(name: str) -> None:
-    settings = ["data.path=news.csv", "pretraining.path=pairs.csv"] if name == "wikinews" else []
-    experiment = load_experiment(name, settings)
+    experiment = load_experiment(name)
     assert experiment.name == name
     assert Experiment.from_yaml(experiment.to_yaml(), "again") == experiment
 

@@ -25,7 +25,6 @@ __all__ = [
 
 CORPORA: dict[str, str] = {
     "phrasebook": "data.corpora.phrasebook",
-    "parallel": "data.corpora.parallel",
 }
 """Name -> module with ``Options``, ``content_digest``, ``uses_dataset`` and ``documents``."""
 

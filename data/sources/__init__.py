@@ -16,7 +16,7 @@ SOURCES: dict[str, str] = {
 """Name -> module with ``Options`` and ``load(options) -> Dataset``, imported when used."""
 
 
-def parse_source(values: dict[str, Any], where: str = "data") -> Settings:
+def parse_source(values: dict[str, Any], where: str = "") -> Settings:
     """Validate the ``data`` block of an experiment.
 
     Args:

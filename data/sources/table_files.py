@@ -1,0 +1,270 @@
+"""Reading the files of the table source: where they lie, their formats, their broken rows."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from data.errors import InputError, unknown
+from data.schema import shown
+
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+"""Suffix -> format; ``.gz`` may follow any of them."""
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+MAX_BLOCK = 1 << 30
+"""Bytes of csv parsed at once; a file below it is one block, so that any row fits in."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Some columns of a file.
+
+    Attributes:
+        columns: Name -> num_rows values: text, None, and what else jsonl and parquet can hold.
+        rows: num_rows numbers by which errors call the rows: of csv and tsv as in a spreadsheet
+            (the header is row 1), of jsonl the line, of parquet from 1.
+        header: Every column of the file.
+    """
+
+    columns: dict[str, list[Any]]
+    rows: Sequence[int]
+    header: list[str]
+
+
+@dataclass(frozen=True)
+class File:
+    """One file, not yet read.
+
+    Attributes:
+        fs: Its file system.
+        place: Its path there.
+        format: What it holds.
+        packed: Whether it is gzipped.
+    """
+
+    fs: pafs.FileSystem
+    place: str
+    format: Format
+    packed: bool
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return posixpath.basename(self.place)
+
+    def read(self, wanted: Sequence[str], quoting: bool) -> Records:
+        """Read the columns among ``wanted`` that the file has.
+
+        Args:
+            wanted: Names of columns.
+            quoting: Whether double quotes enclose cells of csv and tsv.
+
+        Raises:
+            InputError: The file cannot be opened or unpacked, is not what its format says or not
+                UTF-8; with every bad row where rows can be told.
+        """
+        try:
+            with self.fs.open_input_stream(self.place, compression=None) as stream:
+                content = stream.read()
+            if self.packed:
+                packed = pa.CompressedInputStream(pa.BufferReader(content), "gzip")
+                content = packed.read()
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot be read: {error}") from error
+        if self.format == "parquet":
+            return _read_parquet(content, wanted)
+        _refuse_other_encodings(content)
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        if not content.strip():
+            raise InputError("is empty")
+        if self.format == "jsonl":
+            return _read_jsonl(content, wanted)
+        return _read_csv(content, SEPARATORS[self.format], wanted, quoting)
+
+
+def find_files(path: str, format: Format | None) -> list[File]:
+    """The files that a path stands for, in order of their names.
+
+    Args:
+        path: Local path or pyarrow.fs URI; ``*`` in its last part stands for any
+            characters.
+        format: What the files hold; None: what their suffixes say.
+
+    Raises:
+        InputError: No file system or no file of that name, or an unknown suffix.
+    """
+    try:
+        if "://" in path:
+            fs, place = pafs.FileSystem.from_uri(path)
+        else:
+            fs, place = pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+        folder, name = posixpath.split(place)
+        places = [place]
+        if "*" in name:
+            wanted = re.compile(".*".join(map(re.escape, name.split("*"))))
+            infos = fs.get_file_info(pafs.FileSelector(folder))
+            names = (info.path for info in infos if info.type == pafs.FileType.File)
+            places = sorted(p for p in names if wanted.fullmatch(posixpath.basename(p)))
+        elif fs.get_file_info(place).type != pafs.FileType.File:
+            places = []
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot be read: {error}", path) from error
+    if not places:
+        raise InputError("there is no such file; write * for any characters of a file name", path)
+    return [File(fs, p, format or _format(p, path), p.lower().endswith(".gz")) for p in places]
+
+
+def _format(place: str, path: str) -> Format:
+    suffix = posixpath.splitext(place.lower().removesuffix(".gz"))[1]
+    if suffix not in SUFFIXES:
+        raise InputError(unknown("file suffix", suffix, SUFFIXES) + " Or set format.", path)
+    return SUFFIXES[suffix]
+
+
+def _refuse_other_encodings(content: bytes) -> None:
+    try:
+        content.decode()
+        return
+    except UnicodeDecodeError as error:
+        start, byte = error.start, content[error.start]
+    lines = []
+    for number, line in enumerate(content.split(b"\n"), 1):  # all bad lines, only if there are any
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            lines.append(f"line {number}")
+    raise InputError(
+        f"is not UTF-8 at byte offset {start} (0x{byte:02x}): {shown(lines)}; save it as UTF-8"
+    )
+
+
+def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bool) -> Records:
+    skipped: list[tuple[int, str]] = []
+
+    def skip(row: pacsv.InvalidRow) -> str:
+        skipped.append(
+            (row.number, row.text.strip() and f"row {row.number} ({row.actual_columns})")
+        )
+        return "skip"
+
+    read_options = pacsv.ReadOptions(
+        use_threads=False,  # only then are rows numbered
+        block_size=min(len(content) + 1, MAX_BLOCK),
+    )
+    parse_options = pacsv.ParseOptions(
+        delimiter=separator,
+        quote_char='"' if quoting else False,
+        newlines_in_values=quoting,
+        ignore_empty_lines=False,  # they count as rows, so that numbers stay right
+        invalid_row_handler=skip,
+    )
+    try:
+        stream = pacsv.open_csv(pa.BufferReader(content), read_options, parse_options)
+        header = stream.schema.names
+        found = [name for name in wanted if header.count(name) == 1]
+        skipped.clear()
+        table = pacsv.read_csv(
+            pa.BufferReader(content),
+            read_options,
+            parse_options,
+            # All text: an id 007 keeps its zeros and a headline "NA" stays one.
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowException as error:
+        raise InputError(f"cannot be read: {error}") from error
+    bad = [text for _, text in skipped if text]
+    if bad:
+        raise InputError(
+            f"{len(bad)} rows do not have {len(header)} columns as the header: {shown(bad)}; "
+            'enclose cells that hold separators or line breaks in double quotes ("), and set '
+            "quoting: false if the file's double quotes enclose nothing"
+        )
+    _refuse_double(header, wanted)
+    gaps = {number for number, _ in skipped}
+    rows = [n for n in range(2, table.num_rows + len(gaps) + 2) if n not in gaps]
+    return Records({name: table[name].to_pylist() for name in found}, rows, header)
+
+
+def _read_jsonl(content: bytes, wanted: Sequence[str]) -> Records:
+    """One object a line.
+
+    Read by the standard library: pyarrow's reader turns text that looks like a time into one,
+    refuses a column of both text and numbers, and tells no row of a block beyond the first.
+    """
+    objects, rows, bad = [], [], []
+    header: dict[str, None] = {}
+    for number, line in enumerate(content.decode().split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+            if "\\ud" in line.lower():  # halves of a character, which no text may hold
+                json.dumps(value, ensure_ascii=False).encode()
+        except ValueError as error:
+            bad.append(f"row {number} ({error})")
+            continue
+        if not isinstance(value, dict):
+            bad.append(f"row {number} (not an object)")
+            continue
+        header.update(dict.fromkeys(value))
+        objects.append(value)
+        rows.append(number)
+    if bad:
+        raise InputError(f"{len(bad)} rows are not JSON objects: {shown(bad)}; one object a line")
+    columns = {n: [o.get(n) for o in objects] for n in wanted if n in header}
+    return Records(columns, rows, list(header))
+
+
+def _read_parquet(content: bytes, wanted: Sequence[str]) -> Records:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        header = file.schema_arrow.names
+        _refuse_double(header, wanted)
+        table = file.read([name for name in wanted if name in header])
+        columns = {name: _values(name, table[name]) for name in table.column_names}
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"is not a readable Parquet file: {error}") from error
+    return Records(columns, range(1, table.num_rows + 1), header)
+
+
+def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_timestamp(column.type):
+        # Python has no nanoseconds, and only the date is of use.
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:  # Parquet promises UTF-8 and does not check it
+        raw = column.cast(pa.binary()).to_pylist()
+        bad = []
+        for row, value in enumerate(raw, 1):
+            try:
+                (value or b"").decode()
+            except UnicodeDecodeError as error:
+                bad.append(f"row {row} at byte {error.start} of the cell")
+        raise InputError(f"column {name!r} is not UTF-8: {shown(bad)}; write it anew") from None
+    return values
+
+
+def _refuse_double(header: list[str], wanted: Sequence[str]) -> None:
+    double = [name for name in wanted if header.count(name) > 1]
+    if double:
+        raise InputError(f"columns {double} are there more than once; rename all but one of each")
