@@ -124,9 +124,14 @@ def test_no_rows_missing_columns_and_wrong_types_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Wind  farm\n", "wind farm"), ("ＥＳＧ投資", "ESG投資"), ("ｶﾞｽ", "ガス"), ("STRASSE", "Straße"),
-     ("a　b", "A b")],
-)  # fmt: skip
+    [
+        ("Wind  farm\n", "wind farm"),
+        ("ＥＳＧ投資", "ESG投資"),
+        ("ｶﾞｽ", "ガス"),
+        ("STRASSE", "Straße"),
+        ("a　b", "A b"),
+    ],
+)
 def test_texts_that_count_as_the_same(one: str, other: str) -> None:
     assert text_key(one) == text_key(other)
 
