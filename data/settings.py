@@ -59,33 +59,41 @@ def _as_number(text: str) -> str:
 
 def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -> list[str]:
     """The problems that pydantic found, each as a sentence with its place, value and remedy."""
-    located = []
+    problems: list[str] = []
+    unions: dict[Place, dict[Any, list[tuple[Place, list[str]]]]] = {}
     for item in items:
-        place, branch = _locate(item, values)
-        located.append((place, branch, _phrase(model, item, place)))
-    told: dict[Place, list[str]] = {}
-    problems = []
-    for place, branch, phrases in located:
-        # Every alternative of a union complains; what got farthest is what was meant.
-        if branch is not None and any(
-            b == branch and len(p) > len(place) for p, b, _ in located if b is not None
-        ):
-            continue
-        if branch is None:
+        place, union, alternative = _locate(item, values)
+        phrases = _phrase(model, item, place)
+        if union is None:
             problems += [_at(place, phrase) for phrase in phrases]
         else:
-            told.setdefault(place, []).extend(phrases)
-    return problems + [_at(p, ", or ".join(dict.fromkeys(texts))) for p, texts in told.items()]
+            unions.setdefault(union, {}).setdefault(alternative, []).append((place, phrases))
+    for alternatives in unions.values():
+        # Every alternative of a union complains; what fits best is what was meant.
+        ranks = {key: _misfit(found) for key, found in alternatives.items()}
+        told: dict[Place, list[str]] = {}
+        for key, found in alternatives.items():
+            if ranks[key] == min(ranks.values()):
+                for place, phrases in found:
+                    told.setdefault(place, []).extend(phrases)
+        problems += [_at(p, ", or ".join(dict.fromkeys(texts))) for p, texts in told.items()]
+    return problems
 
 
-def _locate(item: Any, values: Any) -> tuple[Place, Place | None]:
+def _misfit(found: list[tuple[Place, list[str]]]) -> tuple[int, int]:
+    """How badly an alternative fits: few problems are better, then problems deep inside."""
+    return len(found), -max(len(place) for place, _ in found)
+
+
+def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
     """Where in ``values`` a problem lies, without the union tags that pydantic puts between.
 
     Returns:
-        The place, and the place of the union that it lies in, if it does.
+        The place; of the outermost union that it lies in, if it does, the place and the tag.
     """
     place: list[str | int] = []
-    branch: Place | None = None
+    union: Place | None = None
+    tag: str | int = ""
     inside = values
     loc = item["loc"]
     for number, part in enumerate(loc):
@@ -93,12 +101,13 @@ def _locate(item: Any, values: Any) -> tuple[Place, Place | None]:
         if is_index or (isinstance(inside, Mapping) and part in inside):
             inside = inside[part]
         elif item["type"] != "missing" or number < len(loc) - 1:
-            branch = tuple(place) if branch is None and place else branch
+            if union is None and place:
+                union, tag = tuple(place), part
             continue
         place.append(part)
     if item["type"] == "extra_forbidden":
         place.pop()  # the sentence itself names the key
-    return tuple(place), branch
+    return tuple(place), union, tag
 
 
 def _at(place: Place, phrase: str) -> str:

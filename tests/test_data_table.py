@@ -1,94 +1,364 @@
-"""Files of labelled texts: every format gives the same rows; bad files are told with the row."""
+"""The table source: the same rows from every format, and each bad file told with its rows."""
 
 from __future__ import annotations
 
+import csv
+import datetime
 import gzip
+import io
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.schema import Dataset
 from data.sources import load_dataset, parse_source
 
+NAMES = ["id", "text", "lang", "label", "published", "source"]
 ROWS = [
-    {"id": f"{n:03}", "text": f'headline {n}, "quoted" 炭素', "lang": "ja", "label": "ab"[n % 2]}
-    for n in range(6)
-] + [{"id": "100", "text": "NA", "lang": "en", "label": "a"}]
+    ["007", 'Wind, "sun"\nand tides', "en", "esg", "2022-08-31", "wire"],
+    ["8", "NA", "en", "other", "", "wire"],
+    ["nan", "風力発電　", "ja", "esg", "2022-09-01T23:30:00+09:00", "wire"],
+    ["1e5", "null", "ja", "sport", "2022-09-01", "wire"],
+]
 
 
-def load(path: Path, **options: Any) -> Dataset:
-    values = {"source": "table", "path": str(path), "positive": ["a"], "columns": {"id": "id"}}
-    return load_dataset(parse_source(values | options))
+def to_separated(rows: list[list[str]], separator: str = ",") -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows([NAMES, *rows])
+    return out.getvalue().encode()
 
 
-def write(path: Path, rows: list[dict[str, str]] = ROWS) -> Path:
-    kind = path.suffixes[0]
-    if kind == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-        return path
-    if kind == ".jsonl":
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    else:
-        separator = "\t" if kind == ".tsv" else ","
-        quoted = [['"' + v.replace('"', '""') + '"' for v in row.values()] for row in rows]
-        lines = [separator.join(rows[0]), *(separator.join(line) for line in quoted)]
-        text = "\n".join(lines) + "\n"
-    content = text.encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    return path
+def to_jsonl(rows: list[list[str]]) -> bytes:
+    lines = (dict(zip(NAMES, row, strict=True)) for row in rows)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.jsonl", "x.csv.gz", "x.jsonl.gz"])
+def to_parquet(rows: list[list[str]]) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))), out)
+    return out.getvalue()
+
+
+FORMATS: dict[str, Callable[[list[list[str]]], bytes]] = {
+    "a.csv": to_separated,
+    "a.tsv": lambda rows: to_separated(rows, "\t"),
+    "a.jsonl": to_jsonl,
+    "a.ndjson": to_jsonl,
+    "a.parquet": to_parquet,
+    "a.CSV.gz": lambda rows: gzip.compress(to_separated(rows)),
+    "a.jsonl.gz": lambda rows: gzip.compress(to_jsonl(rows)),
+    "bom.csv": lambda rows: b"\xef\xbb\xbf" + to_separated(rows),
+    "crlf.csv": lambda rows: to_separated(rows).replace(b"wire\n", b"wire\r\n"),
+}
+
+
+def load(path: Path | str | list[str], **options: Any) -> Dataset:
+    values = {
+        "source": "table",
+        "path": path if isinstance(path, list) else str(path),
+        "positive": ["esg"],
+        **options,
+    }
+    return load_dataset(parse_source(values))
+
+
+def load_bytes(folder: Path, name: str, content: bytes, **options: Any) -> Dataset:
+    (folder / name).write_bytes(content)
+    return load(folder / name, **options)
+
+
+def told(folder: Path, name: str, content: bytes | str, **options: Any) -> list[str]:
+    content = content.encode() if isinstance(content, str) else content
+    with pytest.raises(InputError) as caught:
+        load_bytes(folder, name, content, **options)
+    assert caught.value.where == str(folder / name)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
-    expected = load(write(tmp_path / "x.parquet")).table.drop_columns("source")
-    assert load(write(tmp_path / name)).table.drop_columns("source").equals(expected)
-    assert expected["id"].to_pylist()[0] == "000"
-    assert expected["text"].to_pylist()[-1] == "NA"
+    dataset = load_bytes(tmp_path, name, FORMATS[name](ROWS))
+    assert dataset.table["id"].to_pylist() == ["007", "8", "nan", "1e5"]
+    assert dataset.table["text"].to_pylist() == [row[1] for row in ROWS]
+    assert dataset.table["label"].to_pylist() == [1, 0, 1, 0]
+    assert dataset.table["published"].to_pylist() == [
+        datetime.date(2022, 8, 31), None, datetime.date(2022, 9, 1), datetime.date(2022, 9, 1),
+    ]  # fmt: skip
+    reference = load_bytes(tmp_path, "reference.csv", to_separated(ROWS))
+    assert dataset.fingerprint == reference.fingerprint
+
+
+# Any characters that are no control characters; csv ends rows at the others.
+TEXTS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20
+).filter(str.strip)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_any_text_survives_every_format(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("texts")
+    rows = [[f"id{n}", text, "en", "esg", "", "wire"] for n, text in enumerate(texts)]
+    for name in ("a.csv", "a.tsv", "a.jsonl", "a.parquet"):
+        dataset = load_bytes(folder, name, FORMATS[name](rows))
+        assert dataset.table["text"].to_pylist() == texts
+
+
+def test_columns_can_have_any_names_and_types(tmp_path: Path) -> None:
+    when = datetime.datetime(2022, 8, 31, 23)  # UTC; the next day in Tokyo
+    table = pa.table(
+        {
+            "key": pa.array([1, 2], pa.int64()),
+            "headline": pa.array(["Wind", "Goal"]).dictionary_encode(),
+            "topic": pa.array([1.0, 0.0]),
+            "when": pa.array([when] * 2, pa.timestamp("ns", "Asia/Tokyo")),
+            "more": pa.array([[1], [2]]),
+        }
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "a.parquet")
+    columns = {"id": "key", "text": "headline", "label": "topic", "published": "when"}
+    dataset = load(tmp_path / "a.parquet", columns=columns, lang="en", positive=[1])
+    assert dataset.table.to_pylist() == [
+        {"id": "1", "text": "Wind", "lang": "en", "label": 1, "source": "table",
+         "published": datetime.date(2022, 9, 1)},
+        {"id": "2", "text": "Goal", "lang": "en", "label": 0, "source": "table",
+         "published": datetime.date(2022, 9, 1)},
+    ]  # fmt: skip
+
+
+def test_labels_are_compared_as_text(tmp_path: Path) -> None:
+    lines = '{"text": "Wind", "label": true}\n\n{"text": "Sun", "label": 1}\n'
+    lines += '{"text": "Goal", "label": "x"}\n{"text": "Match", "label": 2.0}\n'
+    dataset = load_bytes(tmp_path, "a.jsonl", lines.encode(), lang="en", positive=[True, 1, 2])
+    assert dataset.table["label"].to_pylist() == [1, 1, 0, 1]
+
+
+def test_a_null_date_column_and_columns_that_are_switched_off(tmp_path: Path) -> None:
+    table = pa.table({"id": ["x", "x"], "text": ["a", "b"], "lang": ["en", "ja"],
+                      "label": ["esg", "z"], "date": pa.nulls(2)})  # fmt: skip
+    pq.write_table(table, tmp_path / "a.parquet")
+    dataset = load(tmp_path / "a.parquet", columns={"id": None, "published": "date"})
+    assert dataset.table["published"].to_pylist() == [None, None]
+    assert len(set(dataset.table["id"].to_pylist())) == 2
+
+
+def test_made_ids_do_not_depend_on_file_names_and_order(tmp_path: Path) -> None:
+    rows = [
+        f"{text},en,{label}" for text, label in (("a", "esg"), ("b", "z"), ("c", "z"), ("c", "z"))
+    ]
+    one = load_bytes(tmp_path, "one.csv", "\n".join(["text,lang,label", *rows]).encode())
+    two = load_bytes(tmp_path, "two.csv", "\n".join(["text,lang,label", *rows[::-1]]).encode())
+    assert one.fingerprint == two.fingerprint
+    ids = one.table["id"].to_pylist()
+    assert len(set(ids)) == 4 and ids[3] == f"{ids[2]}-2"
+
+
+def test_several_files_globs_uris_and_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("p1.csv", ROWS[:2]), ("p2.csv", ROWS[2:]), ("all.txt", ROWS)):
+        (tmp_path / name).write_bytes(to_separated(rows))
+    whole = load(tmp_path / "all.txt", format="csv")
+    assert load(tmp_path / "p*.csv").table.equals(whole.table)
+    several = [str(tmp_path / "p1.csv"), str(tmp_path / "p2.csv")]
+    assert load(several).table.equals(whole.table)
+    assert load((tmp_path / "p*.csv").as_uri().replace("%2A", "*")).table.equals(whole.table)
+    monkeypatch.chdir(tmp_path)
+    assert load("p*.csv").table.equals(whole.table)
+
+
+def test_quotes_can_stand_for_themselves(tmp_path: Path) -> None:
+    content = b'text\tlang\tlabel\n"Green\ten\tesg\nA "b" c"\ten\tz\n'
+    dataset = load_bytes(tmp_path, "a.tsv", content, quoting=False)
+    assert dataset.table["text"].to_pylist() == ['"Green', 'A "b" c"']
+
+
+def test_other_labels(tmp_path: Path) -> None:
+    content = to_separated(ROWS)
+    assert told(tmp_path, "a.csv", content, negative=["other"]) == [
+        "1 rows with an unknown label: row 5 ('sport'); known: 'esg', 'other'; "
+        "add to positive or negative, or set drop_other_labels: true"
+    ]
+    dataset = load_bytes(tmp_path, "a.csv", content, negative=["other"], drop_other_labels=True)
+    assert dataset.table["id"].to_pylist() == ["007", "8", "nan"]
+
+
+HEAD = "id,text,lang,label\n"
 
 
 @pytest.mark.parametrize(
-    ("change", "options", "told"),
+    ("content", "problems"),
     [
-        ({"text": " "}, {}, "1 rows with empty text; fill or remove them: row 2"),
-        ({"label": "c"}, {"negative": ["b"]}, "1 rows with an unknown label: row 2 ('c')"),
-        ({"id": "001"}, {}, "ids must be unique: row 3"),
-        ({}, {"columns": {"id": "ident"}}, "ident"),
-        ({}, {"positive": ["z"]}, "no row has the positive label"),
-        ({}, {"columns": {"text": "label"}}, "its own label"),
+        ("id,txt,lang,label\n1,a,en,esg\n",
+         ["unknown column 'text'. Did you mean 'txt'? Known: id, label, lang, txt. "
+          "Name the right one in columns.text."]),
+        (HEAD + "1,a,en,esgg\n", ["no row has the positive label: unknown label 'esg'. "
+                                  "Did you mean 'esgg'? Known: esgg."]),
+        (HEAD + "1,a,en,esg\n2, ,en,esg\n\n4,,en,x\n",
+         ["2 rows with empty text; fill or remove them: row 3, row 5"]),
+        (HEAD + '1,"a\nb",en,esg\n1,b,en,x\n',
+         ["1 rows whose id an earlier row has; ids must be unique: row 3"]),
+        (HEAD + "1,a,en,esg\n,b,,\n", ["1 rows without id; give every row one: row 3",
+                                       "1 rows without language; fill or remove them: row 3",
+                                       "1 rows without label; fill or remove them: row 3"]),
+        (HEAD + "1,a,english,esg\n",
+         ["language 'english' is no BCP-47 code such as en or zh-Hant: row 2"]),
+        (HEAD + "1,a,en,esg\n2,b, with comma,en,x\n3,c\n",
+         ["2 rows do not have 4 columns as the header: row 3 (5), row 4 (2); enclose cells that "
+          'hold separators or line breaks in double quotes ("), and set quoting: false if the '
+          "file's double quotes enclose nothing"]),
+        ("id,text,text,lang,label\n1,a,b,en,esg\n",
+         ["columns ['text'] are there more than once; rename all but one of each"]),
+        (HEAD, ["has no rows; nothing can be drawn from it"]),
+        ("", ["is empty"]),
+        (b"id,text,lang,label\n1,a,en,esg\n2,caf\xe9,en,x\n",
+         ["is not UTF-8 at byte offset 35 (0xe9): line 3; save it as UTF-8"]),
+    ],
+)  # fmt: skip
+def test_bad_csv_is_told(content: str | bytes, problems: list[str], tmp_path: Path) -> None:
+    assert told(tmp_path, "a.csv", content) == problems
+
+
+def test_problems_of_a_file_are_told_together(tmp_path: Path) -> None:
+    content = "text,lang,label,published\n,en,esg,31.8.2022\nb,Japanese,odd,\n"
+    assert told(tmp_path, "a.csv", content, negative=["z"]) == [
+        "1 rows whose date is not ISO 8601, such as 2022-08-31 or 2022-08-31T09:30:00Z: "
+        "row 2 ('31.8.2022'); mend them or set columns.published: null",
+        "1 rows with an unknown label: row 3 ('odd'); known: 'esg', 'z'; "
+        "add to positive or negative, or set drop_other_labels: true",
+        "no row has the negative label: unknown label 'z'. Known: esg, odd.",
+        "1 rows with empty text; fill or remove them: row 2",
+        "language 'Japanese' is no BCP-47 code such as en or zh-Hant: row 3",
+    ]
+
+
+def test_problems_of_several_files_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEAD + "1,a,en,esg\n")
+    (tmp_path / "b.csv").write_text(HEAD + "1,,en,x\n")
+    (tmp_path / "c.csv").write_text("id,lang,label\n1,en,x\n")
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "*.csv")
+    assert caught.value.problems == [
+        "c.csv unknown column 'text'. Known: id, label, lang. Name the right one in columns.text.",
+        "1 rows with empty text; fill or remove them: b.csv row 2",
+        "1 rows whose id an earlier row has; ids must be unique: b.csv row 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"text": "a"', "row 3 (Expecting ',' delimiter: line 1 column 13 (char 12))"),
+        ("[1]", "row 3 (not an object)"),
+        (r'{"text": "\ud800"}', "row 3 ('utf-8' codec can't encode character"),
     ],
 )
-def test_bad_tables_are_told(
-    change: dict[str, str], options: dict[str, Any], told: str, tmp_path: Path
+def test_bad_jsonl_is_told(line: str, problem: str, tmp_path: Path) -> None:
+    good = '{"text": "a", "lang": "en", "label": "esg"}\n'
+    (text,) = told(tmp_path, "a.jsonl", good + "\n" + line + "\n" + good + "oops\n")
+    assert text.startswith(f"2 rows are not JSON objects: {problem}")
+    assert "row 5 (Expecting value" in text
+
+
+def test_nested_cells_are_told(tmp_path: Path) -> None:
+    line = '{"text": "a", "lang": "en", "label": ["esg"]}\n'
+    assert told(tmp_path, "a.jsonl", line) == [
+        "column 'label' holds lists, objects or bytes (row 1)"
+    ]
+
+
+def test_broken_files_are_told(tmp_path: Path) -> None:
+    packed = gzip.compress(os.urandom(200) + to_separated(ROWS))
+    assert told(tmp_path, "a.csv.gz", packed[:-20])[0].startswith("cannot be read: Truncated")
+    assert told(tmp_path, "b.csv.gz", b"no gzip")[0].startswith("cannot be read: zlib inflate")
+    for content in (b"no parquet at all", to_parquet(ROWS)[:-30]):
+        (problem,) = told(tmp_path, "a.parquet", content)
+        assert problem.startswith("is not a readable Parquet file: ")
+    text = pa.array([b"ok", b"b\xff"]).view(pa.string())
+    table = pa.table({"text": text, "lang": ["en"] * 2, "label": ["esg", "x"]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    assert told(tmp_path, "c.parquet", (tmp_path / "c.parquet").read_bytes()) == [
+        "column 'text' is not UTF-8: row 2 at byte 1 of the cell; write it anew"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("none.csv", "there is no such file"),
+        ("none*.csv", "there is no such file"),
+        (".", "there is no such file"),
+        ("gone/none*.csv", "cannot be read: "),
+        ("s4://bucket/a.csv", "cannot be read: Unrecognized filesystem type in URI: s4://"),
+        ("a.xlsx", "unknown file suffix '.xlsx'. Known: .csv, .jsonl, .ndjson, .parquet, .tsv. "),
+        ("a", "unknown file suffix ''"),
+    ],
+)  # fmt: skip
+def test_paths_that_lead_nowhere_are_told(
+    path: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path / "x.csv", [ROWS[0] | change, *ROWS[1:]])
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.xlsx", "a"):
+        (tmp_path / name).touch()
     with pytest.raises(InputError) as caught:
-        load(path, **options)
-    assert told in str(caught.value)
+        load(path)
+    assert str(caught.value).startswith(f"{path}: {problem}")
 
 
-def test_unreadable_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such file"):
-        load(tmp_path / "none.csv")
-    bad = tmp_path / "bad.csv"
-    bad.write_bytes(b"id,text,lang,label\n1,\xff,en,a\n")
-    with pytest.raises(InputError, match="line 2"):
-        load(bad)
-    packed = write(tmp_path / "x.csv.gz")
-    packed.write_bytes(packed.read_bytes()[:-9])
-    with pytest.raises(InputError, match=r"x\.csv\.gz"):
-        load(packed)
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"columns": {"text": "label"}},
+         "columns.text and columns.label are both 'label'; a text would be its own label; "
+         "name another column"),
+        ({"columns": {"id": "text"}}, "columns.id and columns.text are both 'text'; name another"),
+        ({"lang": "en", "columns": {"lang": "l"}}, "lang and columns.lang are both given"),
+        ({"negative": ["esg", "x"]}, "['esg'] are both positive and negative; remove them"),
+        ({"drop_other_labels": True}, "drop_other_labels needs negative, or every other label is"),
+        ({"positive": []}, "positive: "),
+        ({"positive": "esg"}, "positive: should be a valid tuple (got 'esg')"),
+        ({"format": "xls"}, "format: should be 'csv', 'tsv', 'jsonl' or 'parquet' (got 'xls')"),
+        ({"colums": {}}, "unknown key 'colums'. Did you mean 'columns'?"),
+    ],
+)  # fmt: skip
+def test_contradictory_options_are_told(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_source({"source": "table", "path": "a.csv", "positive": ["esg"], **options})
+    assert str(caught.value).startswith(problem)
 
 
-def test_a_label_inside_the_text_is_refused(tmp_path: Path) -> None:
-    rows = [
-        {"id": str(n), "text": f"[{'ab'[n % 2]}] headline {n} of the day", "lang": "en",
-         "label": "ab"[n % 2]}
-        for n in range(100)
-    ]  # fmt: skip
-    with pytest.raises(InputError, match="away"):
-        load(write(tmp_path / "leak.csv", rows))
+def test_sources_are_found_by_name() -> None:
+    with pytest.raises(InputError, match=r"unknown source 'tabel'\. Did you mean 'table'\?"):
+        parse_source({"source": "tabel"})
+    with pytest.raises(InputError, match=r"data: source is required\. Known: synthetic, table\."):
+        parse_source({}, "data")
+    options = parse_source({"source": "table", "path": "a.csv", "positive": [1, True, "x"]})
+    values = options.model_dump(mode="json", exclude_unset=True)
+    assert values["positive"] == ["1", "true", "x"]
+    assert parse_source(values) == options
+
+
+def test_the_guide_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "data.md").read_text("utf-8")
+    blocks = [block.split("\n", 1)[1] for block in guide.split("```")[1::2]]
+    first, table, second = blocks
+    (tmp_path / "headlines.csv").write_text(table, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    dataset = load_dataset(parse_source(yaml.safe_load(first)["data"]))
+    assert dataset.table["label"].to_pylist() == [1, 0, 1]
+    assert dataset.table["published"].null_count == 0
+    options = parse_source(yaml.safe_load(second)["data"])
+    for option in type(options).model_fields:
+        assert option == "source" or f"| `{option}` |" in guide

@@ -24,9 +24,12 @@ def parse_source(values: dict[str, Any], where: str = "") -> Settings:
         where: What errors call the block.
 
     Raises:
-        InputError: An unknown source or option, told with the nearest known one.
+        InputError: No or an unknown source, or unknown or wrong options, told with the nearest
+            known ones.
     """
-    name = str(values.get("source"))
+    if "source" not in values:
+        raise InputError(f"source is required. Known: {', '.join(sorted(SOURCES))}.", where)
+    name = str(values["source"])
     if name not in SOURCES:
         raise InputError(unknown("source", name, SOURCES), where)
     options: Settings = import_module(SOURCES[name]).Options.parse(values, where)
@@ -34,7 +37,11 @@ def parse_source(values: dict[str, Any], where: str = "") -> Settings:
 
 
 def load_dataset(options: Settings) -> Dataset:
-    """Read or generate the headlines that :func:`parse_source` was told of."""
+    """Read or generate the headlines that :func:`parse_source` was told of.
+
+    Raises:
+        InputError: The source cannot give them.
+    """
     name: str = options.source  # type: ignore[attr-defined]
     dataset: Dataset = import_module(SOURCES[name]).load(options)
     return dataset

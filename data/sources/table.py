@@ -128,25 +128,25 @@ def load(options: Options) -> Dataset:
     """
     paths = (options.path,) if isinstance(options.path, str) else options.path
     where = ", ".join(paths)
-    rows = Rows()
-    files: list[File] = []
+    rows, files, unread = Rows(), list[File](), list[str]()
     for path in paths:
         try:
             files += find_files(path, options.format)
         except InputError as error:
-            rows.problems += error.problems if len(paths) == 1 else [str(error)]
+            unread += error.problems if len(paths) == 1 else [str(error)]
     for file in files:
         name = f"{file.name} " if len(files) > 1 else ""  # a single one heads the error already
         try:
             _add(rows, file.read(list(_columns(options).values()), options.quoting), options, name)
         except InputError as error:
-            rows.problems += [name + problem for problem in error.problems]
-    if rows.problems and not rows.places:
-        raise InputError(rows.problems, where)
-    dataset = _dataset(rows, options, where)
-    problems = audit(dataset, rows.labels) if options.leak_check else []
-    if problems:
-        raise InputError([f"{p}, or set leak_check: false" for p in problems], where)
+            unread += [name + problem for problem in error.problems]
+    if unread and not rows.places:
+        raise InputError(unread, where)
+    absent = [] if unread else _absent_labels(rows.labels, options)
+    dataset = _dataset(rows, [*unread, *rows.problems, *absent], where)
+    leaks = audit(dataset, rows.labels) if options.leak_check else []
+    if leaks:
+        raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     return dataset
 
 
@@ -170,10 +170,9 @@ def _add(rows: Rows, records: Records, options: Options, name: str) -> None:
         if column not in records.header and role not in optional
     ]
     for column, values in records.columns.items():
-        odd = (n for n, v in zip(records.rows, values, strict=True) if isinstance(v, NESTED))
-        first = next(odd, None)
-        if first is not None:
-            problems.append(f"column {column!r} holds lists, objects or bytes (row {first})")
+        nested = [n for n, v in zip(records.rows, values, strict=True) if isinstance(v, NESTED)]
+        if nested:
+            problems.append(f"column {column!r} holds lists, objects or bytes (row {nested[0]})")
     if problems:
         raise InputError(problems)
 
@@ -184,7 +183,7 @@ def _add(rows: Rows, records: Records, options: Options, name: str) -> None:
         return records.columns.get(names.get(role, ""), [default] * num_rows)
 
     values = [_text(value) for value in cells("label")]
-    rows.labels.update(value for value in values if value is not None)
+    rows.labels.update(filter(None, values))
     labels = [_label(value, options) for value in values]
     days = _days(cells("published"), places, rows)
     texts = [_text(value, strip=False) for value in cells("text")]
@@ -217,17 +216,13 @@ def _add(rows: Rows, records: Records, options: Options, name: str) -> None:
         )
 
 
-def _dataset(rows: Rows, options: Options, where: str) -> Dataset:
-    """Check the rows of all files together."""
-    problems = rows.problems + _absent_labels(rows.labels, options)
-    table = pa.table(
-        [pa.array(rows.columns[f.name], f.type) for f in HEADLINE_SCHEMA],
-        names=HEADLINE_SCHEMA.names,
-    )
+def _dataset(rows: Rows, problems: list[str], where: str) -> Dataset:
+    """Check the rows of all files together; raises InputError with these problems and its own."""
+    table = pa.table(rows.columns, schema=HEADLINE_SCHEMA)
     try:
         dataset = Dataset.from_table(table, where, rows.places.__getitem__)
     except InputError as error:
-        problems += error.problems
+        raise InputError([*problems, *error.problems], where) from error
     if problems:
         raise InputError(problems, where)
     return dataset
@@ -250,9 +245,8 @@ def _label(value: str | None, options: Options) -> int | None:
     """1, 0, or None for no label and for one in neither list."""
     if value in options.positive:
         return 1
-    if value is None or (options.negative is not None and value not in options.negative):
-        return None
-    return 0
+    is_negative = options.negative is None or value in options.negative
+    return 0 if value is not None and is_negative else None
 
 
 def _make_id(row: Sequence[Any], made: Counter[str]) -> str:

@@ -200,8 +200,21 @@ def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bo
         )
     _refuse_double(header, wanted)
     gaps = {number for number, _ in skipped}
-    rows = [n for n in range(2, table.num_rows + len(gaps) + 2) if n not in gaps]
-    return Records({name: table[name].to_pylist() for name in found}, rows, header)
+    numbers = [n for n in range(2, table.num_rows + len(gaps) + 2) if n not in gaps]
+    columns = {name: table[name].to_pylist() for name in found}
+    kept = [row for row in range(table.num_rows) if not _is_blank(table, columns, row)]
+    return Records(
+        {name: [values[row] for row in kept] for name, values in columns.items()},
+        [numbers[row] for row in kept],
+        header,
+    )
+
+
+def _is_blank(table: pa.Table, columns: dict[str, list[str]], row: int) -> bool:
+    """Whether a line of csv is empty, or has nothing but separators."""
+    if any(values[row] for values in columns.values()):
+        return False  # as nearly always
+    return not any(column[row].as_py() for column in table.itercolumns())
 
 
 def _read_jsonl(content: bytes, wanted: Sequence[str]) -> Records:
