@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.audit import LEAK_SHARE, MIN_ROWS, audit, best_trait
+from data.audit import MIN_ROWS, audit, best_trait
 from data.errors import InputError
 from data.schema import HEADLINE_SCHEMA, Dataset
 from data.sources import SOURCES, load_dataset, parse_source
@@ -60,7 +60,6 @@ LEAKS: dict[str, Callable[[str, int, int], str]] = {
     "a word in the middle": lambda text, y, n: f"{text} <{y}> {text}",
     "a character in the middle": lambda text, y, n: f"{text}{'★' if y else ''}{text}",
     "white space at the end": lambda text, y, n: text + " " * y,
-    "no text but the label": lambda text, y, n: topic(y, n),
 }
 
 
@@ -100,17 +99,19 @@ def test_unbalanced_and_unique_texts_pass() -> None:
 
 
 def test_noisy_leaks_are_found_up_to_the_threshold() -> None:
-    def share(num_wrong: int) -> float:
+    for num_wrong, is_leak in ((0, True), (16, True), (24, False)):
         rows = [
             (f"{'yes' if (y == 1) != (n < num_wrong) else 'no'} {text}", y)
             for n, (text, y) in enumerate(honest(400))
         ]
-        assert bool(audit(to_dataset(rows))) == (1 - num_wrong / 400 >= LEAK_SHARE)
-        return best_trait([text for text, _ in rows], [y for _, y in rows])[0]
+        assert bool(audit(to_dataset(rows))) == is_leak
+        share, _ = best_trait([text for text, _ in rows], [y for _, y in rows])
+        assert share == pytest.approx(1 - num_wrong / 400)
 
-    assert share(0) == 1
-    assert share(16) == pytest.approx(0.96)
-    assert share(24) == pytest.approx(0.94)
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_repeated_texts_do_not_vouch_for_each_other(lang: str) -> None:
+    assert audit(to_dataset(honest(lang=lang) * 10, lang)) == []
 
 
 def test_few_rows_are_not_judged() -> None:

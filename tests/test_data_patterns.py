@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.patterns import Pattern, Sampling, Window, draw, parse_pattern_name
-from data.schema import HEADLINE_SCHEMA, Dataset, text_key
+from data.schema import HEADLINE_SCHEMA, Dataset
 
 FIRST = datetime.date(2022, 1, 1)
 
@@ -54,7 +54,8 @@ PLAIN = make_dataset(make_rows(60))
 TWINS = make_rows(60)
 for _number, _row in enumerate(TWINS):
     if _number % 60 < 24:
-        _row["text"] = f"{_row['lang']} twin {_number // 3}".upper() + " " * (_number % 2)
+        _row["text"] = f"{_row['lang']} twin {_number // 3}" + " " * (_number % 2)
+        _row["text"] = _row["text"].upper() if _number % 3 else _row["text"]
     elif _number % 60 < 28:
         _row["text"] = f"shared {_number % 60}"
 TWINS_DATASET = make_dataset(TWINS)
@@ -116,11 +117,10 @@ def test_draws_nest_and_are_balanced_at_every_even_prefix(
 def test_no_text_is_drawn_twice_in_whatever_letters(sampling: Sampling, seed: int) -> None:
     drawn = draw(TWINS_DATASET, "en", pattern(10, 16), sampling, seed)
     ids = drawn.train + drawn.test
-    keys = [text_key(text) for text in TWINS_DATASET.rows(ids)["text"].to_pylist()]
+    keys = [text.lower().strip() for text in TWINS_DATASET.rows(ids)["text"].to_pylist()]
     assert len(set(keys)) == len(keys) == len(set(ids))
-    target_keys = {text_key(row["text"]) for row in TWINS if row["lang"] == "ja"}
-    source_keys = {text_key(text) for text in TWINS_DATASET.rows(drawn.source)["text"].to_pylist()}
-    assert not source_keys & target_keys
+    target_keys = {row["text"].lower().strip() for row in TWINS if row["lang"] == "ja"}
+    assert not set(keys[: len(drawn.source)]) & target_keys
 
 
 @given(SAMPLING, st.randoms(use_true_random=False))

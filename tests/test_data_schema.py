@@ -150,6 +150,9 @@ def test_errors_survive_pickling_and_name_the_nearest() -> None:
     assert unknown("metric", "aurok", ["f1", "auroc"]) == (
         "unknown metric 'aurok'. Did you mean 'auroc'? Known: auroc, f1."
     )
+    assert unknown("label", "true", ["True", "False"]).startswith(
+        "unknown label 'true'. Did you mean 'True'?"
+    )
 
 
 MODULES = (
