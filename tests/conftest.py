@@ -8,11 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pyarrow as pa
 import pytest
 
 from data.schema import HEADLINE_SCHEMA, Dataset
 from trainables.spec import TrialSpec
+
+# Machines that run tests are busy: time says nothing about a property. No files beside the code.
+hypothesis.settings.register_profile("xlt", deadline=None, database=None)
+hypothesis.settings.load_profile("xlt")
 
 ARCHITECTURES = ("llama", "bert", "gpt_neox")
 WORDS = {

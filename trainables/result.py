@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -20,13 +17,11 @@ import pyarrow.parquet as pq
 from data.errors import InputError, unknown
 from trainables.plan import Plan
 from trainables.spec import RESULT_FORMAT, TrialSpec
+from trainables.storage import Storage, to_json
 
 RECORD = "trial.json"
 FAILURE = "error.json"
 PLAN_SUFFIX = ".plan.json"
-MARKER = "xlt-results.json"
-"""Lies in the root of every results location; a folder with files but without it is not ours."""
-
 State = Literal["done", "failed", "corrupt", "absent"]
 
 
@@ -71,111 +66,8 @@ class TrialState:
     record: Mapping[str, Any] | None = None
 
 
-class Results:
-    """A results location: ``trials/<trial_id>/`` and ``experiments/<name>.yaml`` under a root.
-
-    Args:
-        uri: A local path or any URI that pyarrow.fs understands (file, s3, gs, hdfs).
-
-    Raises:
-        InputError: The URI cannot be read.
-    """
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        try:
-            self.fs, root = pafs.FileSystem.from_uri(self.uri)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"results location {uri!r} cannot be used: {error}") from error
-        self.root = root.rstrip("/")
-
-    def path(self, *parts: str) -> str:
-        """A path below the root, in the file system's own form."""
-        return "/".join([self.root, *parts])
-
-    # --- the root ---------------------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Make the root, or check that it is ours and writable.
-
-        Raises:
-            InputError: Not writable, full, other files in it, or of another format version.
-        """
-        try:
-            self.check()
-            if not self.exists(MARKER):
-                self.fs.create_dir(self.root, recursive=True)
-                self.write(MARKER, _json({"format": RESULT_FORMAT, "kind": "xlt-sweep results"}))
-            probe = f".probe-{uuid.uuid4().hex}"
-            self.write(probe, b"x")
-            self.fs.delete_file(self.path(probe))
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"results location {self.uri!r} cannot be written: {error}; "
-                "free space, mend the permissions or give another --results"
-            ) from error
-
-    def check(self) -> None:
-        """Refuse a root that holds something else or another format version."""
-        if self.exists(MARKER):
-            found = self.read_json(MARKER).get("format")
-            if found != RESULT_FORMAT:
-                raise InputError(
-                    f"results location {self.uri!r} has format {found}; this version reads and "
-                    f"writes format {RESULT_FORMAT}; give another --results"
-                )
-            return
-        info = self.fs.get_file_info(self.root or "/")
-        if info.type == pafs.FileType.File:
-            raise InputError(f"results location {self.uri!r} is a file; give a folder")
-        others = self.fs.get_file_info(pafs.FileSelector(self.root or "/", allow_not_found=True))
-        # Hidden files (a write that was cut off, .DS_Store) and a fresh disk's own folder are no
-        # one's results.
-        if any(not other.base_name.startswith((".", "lost+found")) for other in others):
-            raise InputError(
-                f"results location {self.uri!r} holds other files and no {MARKER}; "
-                "give an empty folder or an earlier results folder"
-            )
-
-    # --- files ------------------------------------------------------------------------------
-
-    def exists(self, *parts: str) -> bool:
-        """Whether a file lies below the root."""
-        info = self.fs.get_file_info(self.path(*parts))
-        return bool(info.type == pafs.FileType.File)
-
-    def read(self, *parts: str) -> bytes:
-        """A file's bytes."""
-        with self.fs.open_input_stream(self.path(*parts)) as stream:
-            return bytes(stream.read())
-
-    def read_json(self, *parts: str) -> dict[str, Any]:
-        """A JSON object; a damaged one is an InputError that names the file."""
-        try:
-            value = json.loads(self.read(*parts))
-        except ValueError as error:
-            raise InputError(f"{self.path(*parts)} is not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise InputError(f"{self.path(*parts)} is not a JSON object")
-        return value
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file so that a reader sees the old content or the new, never a part."""
-        target = self.path(path)
-        if isinstance(self.fs, pafs.LocalFileSystem):
-            folder, _, name = target.rpartition("/")
-            partial = f"{folder}/.{name}.{uuid.uuid4().hex}.partial"
-            try:
-                with open(partial, "wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                os.replace(partial, target)
-            finally:
-                Path(partial).unlink(missing_ok=True)
-        else:  # object stores show an object only when it is whole
-            with self.fs.open_output_stream(target) as stream:
-                stream.write(content)
+class Results(Storage):
+    """A results location: ``trials/<trial_id>/`` and ``experiments/<name>.yaml`` under a root."""
 
     # --- experiments ------------------------------------------------------------------------
 
@@ -190,7 +82,7 @@ class Results:
         self.fs.create_dir(self.path("experiments"), recursive=True)
         self.write(f"experiments/{plan.experiment}.yaml", as_run.encode())
         self.write(
-            f"experiments/{plan.experiment}{PLAN_SUFFIX}", _json(plan.model_dump(mode="json"))
+            f"experiments/{plan.experiment}{PLAN_SUFFIX}", to_json(plan.model_dump(mode="json"))
         )
 
     def read_plan(self, experiment: str) -> Plan:
@@ -231,7 +123,7 @@ class Results:
                 for name, content in files.items()
             },
         }
-        self.write(f"{folder}/{RECORD}", _json(record))
+        self.write(f"{folder}/{RECORD}", to_json(record))
         if self.exists(folder, FAILURE):
             self.fs.delete_file(self.path(folder, FAILURE))
         return record
@@ -247,7 +139,7 @@ class Results:
             "error": error,
             "traceback": traceback,
         }
-        self.write(f"{folder}/{FAILURE}", _json(record))
+        self.write(f"{folder}/{FAILURE}", to_json(record))
 
     def state(self, trial_id: str) -> TrialState:
         """Read and verify one trial's folder.
@@ -332,10 +224,6 @@ class Results:
                 digest = hashlib.sha256(self.read(folder, name)).hexdigest()
                 if digest != expected["sha256"]:
                     raise InputError(f"{name} was changed after it was written")
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -1,0 +1,100 @@
+"""Contracts that an entry of a registry is held to by being listed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from data.errors import InputError
+from data.schema import Dataset
+from trainables.base_models import BASE_MODELS, find_base_model
+from trainables.loading import load_base
+from trainables.methods import METHODS
+from trainables.metrics import METRICS
+from trainables.miniatures import MINIATURES
+from trainables.spec import TrialSpec
+from trainables.trial import run_trial
+
+MakeSpec = Callable[..., TrialSpec]
+
+
+@pytest.mark.parametrize("name", BASE_MODELS)
+def test_base_model(name: str) -> None:
+    model = BASE_MODELS[name]
+    assert model.name == name == model.name.strip()
+    assert model.method in METHODS
+    assert 0 < model.learning_rate < 1
+    assert model.size
+    assert model.languages is None or all(model.knows(lang) for lang in model.languages)
+    assert find_base_model(name) is model
+    if model.miniature:
+        assert model.miniature in MINIATURES
+        assert model.revision is None
+    else:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", model.path), "a hub id"
+        assert model.revision is None or re.fullmatch(r"[0-9a-f]{40}", model.revision), "a commit"
+
+
+def test_base_models_have_paths_of_their_own() -> None:
+    paths = [model.path for model in BASE_MODELS.values()]
+    assert len(set(paths)) == len(paths)
+
+
+def test_an_unknown_base_model_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"Did you mean 'mini-elyza'\? Known: bert-ja, "):
+        find_base_model("mini-elyzza")
+
+
+@pytest.mark.parametrize("name", METRICS)
+class TestMetric:
+    rng = np.random.default_rng(3)
+    y_true = rng.permutation([0, 1] * 30).astype(np.int8)
+    noise = rng.random(60)
+
+    def test_perfect_scores_are_one(self, name: str) -> None:
+        assert METRICS[name](self.y_true, self.y_true.astype(float)) == 1.0
+
+    def test_a_fraction_of_one_as_a_python_float(self, name: str) -> None:
+        value = METRICS[name](self.y_true, self.noise)
+        assert type(value) is float
+        assert 0 <= value <= 1
+
+    def test_higher_is_better(self, name: str) -> None:
+        better = 0.6 * self.y_true + 0.4 * self.noise
+        worse = 0.6 * (1 - self.y_true) + 0.4 * self.noise
+        metric = METRICS[name]
+        assert metric(self.y_true, better) > metric(self.y_true, worse)
+
+    def test_the_order_of_rows_does_not_matter(self, name: str) -> None:
+        order = self.rng.permutation(60)
+        assert METRICS[name](self.y_true[order], self.noise[order]) == pytest.approx(
+            METRICS[name](self.y_true, self.noise)
+        )
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert", "gpt_neox"])
+@pytest.mark.parametrize("method", METHODS)
+class TestMethod:
+    def test_builds_a_trainable_classifier_of_its_own(
+        self, method: str, architecture: str, make_spec: MakeSpec
+    ) -> None:
+        spec = make_spec(architecture, method=method)
+        base = load_base(spec, torch.device("cpu"), torch.float32)
+        model = METHODS[method](base, spec)
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        for head in base.head_modules:
+            assert any(head in name for name in trained), f"{head} is not trained"
+        borrowed = {id(parameter) for parameter in base.model.parameters()}
+        assert not any(id(p) in borrowed for p in model.parameters() if p.requires_grad)
+        assert not set(model.modules()) & set(base.model.modules())
+
+    def test_learns(
+        self, method: str, architecture: str, make_spec: MakeSpec, tiny_dataset: Dataset
+    ) -> None:
+        spec = make_spec(architecture, method=method, learning_rate=1e-2)
+        losses = run_trial(spec, tiny_dataset).history["loss"].to_pylist()
+        assert np.ptp(losses) > 1e-3

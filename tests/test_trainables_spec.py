@@ -1,0 +1,159 @@
+"""trial_id: everything that can change a result, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import InputError
+from trainables.spec import NOT_IN_IDENTITY, Lora, TrialSpec
+
+VALUES: dict[str, Any] = {
+    "base_model": "elyza",
+    "base_identity": "hub:elyza/x@abc",
+    "base_path": "elyza/x",
+    "revision": "abc",
+    "method": "lora",
+    "source_lang": "en",
+    "pattern": {"name": "ja16", "target_lang": "ja", "target_rows": 16, "source_rows": 1024},
+    "sampling": {
+        "test_rows": 512,
+        "train_window": {"start": "2021-04-01", "end": "2022-04-30"},
+        "test_window": {"start": "2022-08-01", "end": "2022-10-31"},
+        "draw_seed": 0,
+        "resample_per_seed": False,
+    },
+    "training": {
+        "lr_schedule": "linear",
+        "warmup_ratio": 0.0,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "num_train_epochs": 10,
+        "batch_size": 16,
+        "max_length": 128,
+        "precision": "auto",
+    },
+    "learning_rate": 5e-4,
+    "lora": {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": "all-linear"},
+    "seed": 0,
+    "data_fingerprint": "f" * 64,
+    "resources": {"cpus": 1, "gpus": 1.0},
+}
+OTHER = {  # for values that cannot be changed by a rule
+    "method": "full",
+    "lr_schedule": "constant",
+    "precision": "bf16",
+    "target_modules": ["q_proj"],
+    "gpus": 0.5,
+    "warmup_ratio": 0.1,
+}
+
+
+def trial_id(values: dict[str, Any]) -> str:
+    return TrialSpec.parse(values).trial_id
+
+
+def leaves(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def changed(path: tuple[str, ...]) -> dict[str, Any]:
+    """VALUES with another value at ``path``."""
+    values: dict[str, Any] = json.loads(json.dumps(VALUES))
+    inner = values
+    for key in path[:-1]:
+        inner = inner[key]
+    old = inner[path[-1]]
+    if path[-1] in OTHER:
+        inner[path[-1]] = OTHER[path[-1]]
+    elif path[-1] in ("start", "end"):
+        inner[path[-1]] = old[:-1] + "2" if path[-1] == "start" else old[:-2] + "29"
+    elif isinstance(old, str):
+        inner[path[-1]] = old + "x"
+    elif isinstance(old, bool):
+        inner[path[-1]] = not old
+    else:
+        inner[path[-1]] = old * 2 if old else 2
+    if values["method"] == "full":
+        values["lora"] = None
+    return values
+
+
+@pytest.mark.parametrize("path", list(leaves(VALUES)), ids=".".join)
+def test_a_changed_field_changes_the_id_unless_it_is_listed(path: tuple[str, ...]) -> None:
+    same = trial_id(changed(path)) == trial_id(VALUES)
+    assert same == (path[0] in NOT_IN_IDENTITY)
+
+
+def test_every_field_is_among_the_values_above() -> None:
+    """A new field is in the identity; this makes the test above try it."""
+    spec = TrialSpec.parse(VALUES)
+    assert {path[0] for path in leaves(VALUES)} == set(TrialSpec.model_fields)
+    dumped = set(leaves(spec.model_dump(mode="json")))
+    assert dumped == set(leaves(VALUES))
+
+
+@given(order=st.permutations(list(VALUES)))
+def test_the_order_of_settings_does_not_matter(order: list[str]) -> None:
+    assert trial_id({key: VALUES[key] for key in order}) == trial_id(VALUES)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        {"learning_rate": float("0.0005")},
+        {"training": VALUES["training"] | {"max_grad_norm": 1, "warmup_ratio": 0}},
+        {"training": VALUES["training"] | {"num_train_epochs": 10.0}},
+        {"training": {}},
+        {"lora": {}},
+        {"lora": None},
+        {"lora": Lora()},
+        {"pattern": {"name": "ja16", "target_lang": "ja", "target_rows": 16}},
+    ],
+)
+def test_spellings_of_one_trial_have_one_id(spelling: dict[str, Any]) -> None:
+    assert trial_id(VALUES | spelling) == trial_id(VALUES)
+
+
+def test_the_id_is_the_same_in_every_process_and_version() -> None:
+    """A changed hash orphans every finished trial: raise RESULT_FORMAT when this must change."""
+    assert trial_id(VALUES) == "elyza-ja16-s0-73fbdcabf9bd"
+
+
+@given(name=st.text(min_size=1, max_size=20), seed=st.integers(0, 2**40))
+def test_the_id_is_a_file_name(name: str, seed: int) -> None:
+    found = trial_id(VALUES | {"base_model": name, "seed": seed})
+    assert all(c.isascii() and (c.isalnum() or c in "-.") for c in found)
+    assert found.strip(".") and len(found.encode()) < 200
+
+
+def test_a_spec_survives_json() -> None:
+    spec = TrialSpec.parse(VALUES)
+    assert TrialSpec.parse(json.loads(spec.model_dump_json())) == spec
+
+
+def test_full_fine_tuning_with_adapters_is_a_contradiction() -> None:
+    with pytest.raises(InputError, match="lora settings are given but the method is full"):
+        TrialSpec.parse(VALUES | {"method": "full"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("learning_rate", 0.0), ("learning_rate", "5e-4"), ("method", "prefix"), ("sed", 1)],
+)
+def test_a_wrong_value_is_told_by_name(field: str, value: Any) -> None:
+    with pytest.raises(InputError, match=field):
+        TrialSpec.parse(VALUES | {field: value})
+
+
+def test_num_steps_counts_the_last_small_batch() -> None:
+    assert TrialSpec.parse(VALUES).num_steps == 65 * 10
