@@ -247,7 +247,10 @@ def _set(values: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise InputError(f"--set {setting!r} is not key=value, e.g. training.num_train_epochs=2")
-    value = yaml.load(text, _Loader) if text else ""
+    try:
+        value = yaml.load(text, _Loader) if text else ""
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {setting!r}: the value is not YAML: {error}") from error
     *parents, last = key.split(".")
     place: Any = values
     for number, parent in enumerate(parents):

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.corpora import corpus_identity, parse_corpus
 from data.errors import InputError
 from data.patterns import Pattern, draw
-from data.schema import Dataset
+from data.schema import Dataset, text_key
 from data.sources import load_dataset, parse_source
 from sweep.experiment import Experiment, Override
 from trainables.base_models import BaseModel, identity
@@ -45,7 +45,8 @@ class Grid:
         experiment: What was expanded.
         dataset: The rows that trials draw from.
         cells: len(models) x len(patterns).
-        held_out: Texts of all test rows, white space normalised; nothing may be trained on them.
+        held_out: Texts of all test rows, as :func:`data.schema.text_key` has them; nothing may be
+            trained on them.
     """
 
     experiment: Experiment
@@ -208,4 +209,4 @@ def _held_out(experiment: Experiment, dataset: Dataset) -> frozenset[str]:
     if problems:
         raise InputError(problems)
     texts = dataset.rows(sorted(test_ids))["text"].to_pylist()
-    return frozenset(" ".join(text.split()) for text in texts)
+    return frozenset(map(text_key, texts))

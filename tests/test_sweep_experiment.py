@@ -68,6 +68,7 @@ def test_set_replaces_values() -> None:
     assert experiment.training.num_train_epochs == 2
     assert experiment.seeds == (3, 4)
     assert "not key=value" in problems(GOOD, "seeds")
+    assert "the value is not YAML" in problems(GOOD, "seeds=[0")
 
 
 def test_set_of_another_source_drops_the_old_options() -> None:

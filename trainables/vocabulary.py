@@ -10,7 +10,10 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-PIECES = r"\p{Han}+|\p{Hiragana}+|[\p{Katakana}ー]+|\p{N}|[\p{L}\p{M}]+|[^\s]"
+PIECES = (
+    r"\p{Han}+|\p{Hiragana}+|[\p{Katakana}ー]+|\p{N}"
+    r"|[\p{L}\p{M}&&[^\p{Han}\p{Hiragana}\p{Katakana}ー]]+|[^\s]"
+)
 """Text is cut where the script changes, which in Japanese mostly is a word boundary, so that a
 word is the same piece within either language."""
 BERT_TOKENS = {
@@ -43,18 +46,29 @@ def train_tokenizer(architecture: str, texts: Sequence[str], vocab_size: int) ->
     """
     bert = architecture == "bert"
     names = BERT_TOKENS if bert else DECODER_TOKENS
-    special = list(names.values())
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]") if bert else models.BPE())
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), "removed", invert=True)
-    trainer = (trainers.WordPieceTrainer if bert else trainers.BpeTrainer)(
+    words = _count_words(tokenizer, texts)
+    # The trainer numbers characters of its own choice in the order of a hash table, which differs
+    # from process to process; given its alphabet in order, it always learns the same merges.
+    alphabet = _most_frequent_characters(words, round(ALPHABET_SHARE * vocab_size))
+    trainer = trainers.BpeTrainer(
         vocab_size=round(SUBWORD_SHARE * vocab_size) - (0 if bert else NUM_BYTES),
-        special_tokens=special,
-        limit_alphabet=round(ALPHABET_SHARE * vocab_size),
+        special_tokens=list(names.values()),
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer = _add_words(tokenizer, texts, vocab_size)
+    state = json.loads(tokenizer.to_str())
+    state["model"] = (_wordpiece if bert else _byte_fallback)(state["model"])
+    vocab = state["model"]["vocab"]
+    for word in words:
+        if len(vocab) >= vocab_size:
+            break
+        vocab.setdefault(word, len(vocab))
+    tokenizer = Tokenizer.from_str(json.dumps(state))
     start, end = ("[CLS]", "[SEP]") if bert else ("<s>", "</s>")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
@@ -63,21 +77,43 @@ def train_tokenizer(architecture: str, texts: Sequence[str], vocab_size: int) ->
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def _add_words(tokenizer: Tokenizer, texts: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Fill the vocabulary with bytes (of a decoder: no text is unknown) and frequent words."""
-    state = json.loads(tokenizer.to_str())
-    vocab = state["model"]["vocab"]
-    if state["model"]["type"] == "BPE":
-        for byte in range(NUM_BYTES):
-            vocab.setdefault(f"<0x{byte:02X}>", len(vocab))
-        # ignore_merges: a word that is in the vocabulary is taken whole, as in Llama 3.
-        state["model"] |= {"byte_fallback": True, "ignore_merges": True, "unk_token": "<unk>"}
+def _count_words(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, int]:
+    """Word -> count, the most frequent first."""
     words = Counter[str]()
     for text in texts:
         pieces = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
         words.update(piece for piece, _ in pieces)
-    for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])):
-        if len(vocab) >= vocab_size:
-            break
-        vocab.setdefault(word, len(vocab))
-    return Tokenizer.from_str(json.dumps(state))
+    return dict(sorted(words.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _most_frequent_characters(words: dict[str, int], num: int) -> list[str]:
+    characters = Counter[str]()
+    for word, count in words.items():
+        for character in word:
+            characters[character] += count
+    return sorted(characters, key=lambda character: (-characters[character], character))[:num]
+
+
+def _wordpiece(model: dict[str, Any]) -> dict[str, Any]:
+    """WordPiece over the pieces that byte-pair encoding found, each to begin or to go on a word.
+
+    The library's own WordPiece trainer is the same search, but random in its numbering.
+    """
+    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    more = ["##" + piece for piece in pieces if piece not in BERT_TOKENS.values()]
+    return {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": {piece: number for number, piece in enumerate(pieces + more)},
+    }
+
+
+def _byte_fallback(model: dict[str, Any]) -> dict[str, Any]:
+    """Byte-pair encoding to which no text is unknown, and a word of the vocabulary is one token."""
+    vocab = model["vocab"]
+    for byte in range(NUM_BYTES):
+        vocab.setdefault(f"<0x{byte:02X}>", len(vocab))
+    # ignore_merges: a word that is in the vocabulary is taken whole, as in Llama 3.
+    return model | {"byte_fallback": True, "ignore_merges": True, "unk_token": "<unk>"}

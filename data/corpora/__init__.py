@@ -93,7 +93,7 @@ def load_corpus(options: CorpusOptions, dataset: Dataset, held_out: frozenset[st
     Args:
         options: Of the corpus.
         dataset: Its texts (never its labels) may enter.
-        held_out: Texts of all test rows, white space normalised; none of them may enter.
+        held_out: Texts of all test rows, as :func:`data.schema.text_key` has them; none may enter.
     """
     rows = _module(options.corpus).documents(options, dataset, held_out)
     texts, langs = zip(*rows, strict=True) if rows else ((), ())

@@ -43,8 +43,3 @@ class Corpus:
 
     table: pa.Table
     options: CorpusOptions
-
-
-def normalise(text: str) -> str:
-    """White space as held-out texts are compared: single spaces, none at the ends."""
-    return " ".join(text.split())
