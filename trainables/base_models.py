@@ -101,7 +101,7 @@ BASE_MODELS: dict[str, BaseModel] = {
         _miniature("mini-mbert", ("en", "ja"), "full", 5e-4),
         _miniature("mini-mbert-untrained", ("en", "ja"), "full", 5e-4),
         _miniature("mini-opencalm", ("ja",), "lora", 5e-3),
-        _miniature("mini-bert-ja", ("ja",), "full", 5e-4),
+        _miniature("mini-bert-ja", ("ja",), "full", 1e-3),
     )
 }
 """Name -> base model. Paper, table 1 and section 3.3."""

@@ -1,7 +1,7 @@
 """MINIATURES: recipes of small stand-ins for the paper's base models, pre-trained locally.
 
 They have the paper's architectures, objectives and languages, not its sizes: two layers instead
-of thirty-two, a vocabulary of about a thousand entries. What they know of Japanese they learn
+of thirty-two, a vocabulary of a few thousand entries. What they know of Japanese they learn
 from documents without labels, so what carries over in fine-tuning is measured, not put in.
 """
 
@@ -18,7 +18,7 @@ from data.errors import InputError, unknown
 from data.settings import Settings
 from trainables.base_models import MINIATURE, cache_dir
 
-MINIATURE_FORMAT = 1
+MINIATURE_FORMAT = 2
 """Raised when the same recipe and corpus give another model; old folders are then not used."""
 
 
@@ -53,7 +53,7 @@ class Miniature(Settings):
     """Tokens that a document is cut to."""
     num_steps: int = pydantic.Field(ge=0)
     """Optimiser steps; 0 leaves the weights as drawn."""
-    batch_size: int = pydantic.Field(default=64, gt=0)
+    batch_size: int = pydantic.Field(default=32, gt=0)
     """Documents a step."""
     learning_rate: float = pydantic.Field(default=3e-3, gt=0)
     """AdamW's, at its peak."""
@@ -72,16 +72,16 @@ class Miniature(Settings):
 MINIATURES: dict[str, Miniature] = {
     recipe.name: recipe
     for recipe in (
-        Miniature(name="mini-elyza", architecture="llama", japanese_share=0.6, num_steps=900),
-        Miniature(name="mini-llama2", architecture="llama", japanese_share=0.06, num_steps=900),
-        Miniature(name="mini-mbert", architecture="bert", num_steps=1500, initializer_range=0.1,
-                  learning_rate=1e-3),
+        Miniature(name="mini-elyza", architecture="llama", japanese_share=0.9, num_steps=600),
+        Miniature(name="mini-llama2", architecture="llama", japanese_share=0.09, num_steps=600),
+        Miniature(name="mini-mbert", architecture="bert", num_steps=1400, initializer_range=0.1,
+                  learning_rate=2e-3, mask_share=0.2),
         Miniature(name="mini-mbert-untrained", architecture="bert", num_steps=0,
                   initializer_range=0.1),
         Miniature(name="mini-opencalm", architecture="gpt_neox", languages=("ja",),
-                  japanese_share=1.0, num_steps=900),
+                  japanese_share=1.0, num_steps=400),
         Miniature(name="mini-bert-ja", architecture="bert", languages=("ja",), japanese_share=1.0,
-                  num_steps=1500, initializer_range=0.1, learning_rate=1e-3),
+                  num_steps=1000, initializer_range=0.1, learning_rate=2e-3, mask_share=0.2),
     )
 }  # fmt: skip
 """Name -> recipe. ``mini-mbert-untrained`` is mini-mbert's twin without pre-training, the floor."""

@@ -25,7 +25,7 @@ from data.sources.phrases import (
     tables_digest,
 )
 
-VERSION = 1
+VERSION = 2
 """Raised when the same options and tables give other documents."""
 
 
@@ -34,12 +34,16 @@ class Options(CorpusOptions):
 
     corpus: Literal["phrasebook"] = "phrasebook"
     """This corpus."""
-    num_documents: int = pydantic.Field(default=12000, gt=0)
-    """Documents of each kind: English, Japanese, mixed."""
-    num_sentences: int = pydantic.Field(default=4, gt=1)
+    num_documents: int = pydantic.Field(default=8000, gt=0)
+    """English documents, and as many Japanese ones."""
+    num_mixed: int = pydantic.Field(default=16000, gt=0)
+    """Documents in both languages."""
+    num_sentences: int = pydantic.Field(default=2, gt=1)
     """Sentences a document, all about one topic."""
     translated_share: float = pydantic.Field(default=0.5, ge=0, le=1)
     """Share of the mixed documents that give sentences in both languages; the rest code-mixes."""
+    num_keywords: int = pydantic.Field(default=8, ge=0)
+    """Concepts of the topic listed below a document, as news archives do; 0: no list."""
     switch_share: float = pydantic.Field(default=0.4, ge=0, le=1)
     """Share of the phrases in the other language, in code-mixed documents."""
 
@@ -59,21 +63,26 @@ def uses_dataset(options: CorpusOptions) -> bool:
 def documents(
     options: CorpusOptions, dataset: Dataset, held_out: frozenset[str]
 ) -> list[tuple[str, str]]:
-    """3 x num_documents of (text, lang), kind by kind."""
+    """2 x num_documents + num_mixed of (text, lang), kind by kind."""
     del dataset, held_out  # reserved sentences are skipped, and all headlines are reserved
     settings = cast(Options, options)
     book = load_phrasebook()
     rows = []
     for kind in (*LANGUAGES, MIXED):
         rng = random.Random(derive_seed(settings.seed, "phrasebook", kind))
-        for _ in range(settings.num_documents):
-            rows.append(("\n".join(_document(book, rng, kind, settings)), kind))
+        for _ in range(settings.num_mixed if kind == MIXED else settings.num_documents):
+            topic = rng.choice(sorted(book.topics))
+            lines = _document(book, rng, kind, topic, settings)
+            if settings.num_keywords:
+                lines.append(_keywords(book, rng, kind, topic, settings.num_keywords))
+            rows.append(("\n".join(lines), kind))
     return rows
 
 
-def _document(book: Phrasebook, rng: random.Random, kind: str, settings: Options) -> list[str]:
+def _document(
+    book: Phrasebook, rng: random.Random, kind: str, topic: str, settings: Options
+) -> list[str]:
     """The sentences of a document."""
-    topic = rng.choice(sorted(book.topics))
     if kind != MIXED:
         return [_sentence(book, rng, topic, kind, 0.0) for _ in range(settings.num_sentences)]
     sentences: list[str] = []
@@ -85,6 +94,14 @@ def _document(book: Phrasebook, rng: random.Random, kind: str, settings: Options
             lang = rng.choice(LANGUAGES)
             sentences.append(_sentence(book, rng, topic, lang, settings.switch_share))
     return sentences
+
+
+def _keywords(book: Phrasebook, rng: random.Random, kind: str, topic: str, num: int) -> str:
+    """Concepts of a topic, in a mixed document each in either language."""
+    concepts = rng.sample(book.topics[topic], num)
+    return "、".join(
+        concept.text(rng.choice(LANGUAGES) if kind == MIXED else kind) for concept in concepts
+    )
 
 
 def _sentence(
