@@ -14,7 +14,7 @@ from data.errors import InputError
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
 
-_NAME = "a .yaml file, or one of the shipped names: quickstart, paper"
+_NAME = "a .yaml file, or one of the shipped names: quickstart, paper, wikinews"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

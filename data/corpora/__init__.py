@@ -25,6 +25,7 @@ __all__ = [
 
 CORPORA: dict[str, str] = {
     "phrasebook": "data.corpora.phrasebook",
+    "parallel": "data.corpora.parallel",
 }
 """Name -> module with ``Options``, ``content_digest``, ``uses_dataset`` and ``documents``."""
 
@@ -77,7 +78,7 @@ def corpus_identity(
     """
     module = _module(options.corpus)
     parts = {
-        "options": options.model_dump(mode="json", exclude={"files"}),
+        "options": options.model_dump(mode="json", exclude={"path"}),
         "content": module.content_digest(options),
     }
     if module.uses_dataset(options):

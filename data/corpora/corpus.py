@@ -24,7 +24,7 @@ class CorpusOptions(Settings):
 
     corpus: str
     """Name in CORPORA."""
-    vocab_size: int = pydantic.Field(default=3200, ge=400)
+    vocab_size: int = pydantic.Field(default=3200, ge=1600)
     """Entries of the tokenizers that are trained on the corpus; open text needs more."""
     step_factor: float = pydantic.Field(default=1.0, gt=0)
     """Pre-training steps as a multiple of what each miniature's recipe says."""
