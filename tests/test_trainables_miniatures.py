@@ -22,7 +22,7 @@ SMALL = {"corpus": "phrasebook", "num_documents": 150, "num_mixed": 150, "vocab_
 
 @pytest.fixture(scope="module")
 def corpus(tiny_dataset: Dataset) -> Corpus:
-    values = SMALL | {"step_factor": 0.02}
+    values = SMALL | {"step_factor": 0.05}
     return load_corpus(parse_corpus(values), tiny_dataset, frozenset())
 
 
