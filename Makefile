@@ -3,13 +3,16 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test lint benchmark clean
+.PHONY: quickstart test chaos lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not chaos"
+
+chaos: $(READY)
+	$(BIN)/pytest -m chaos
 
 lint: $(READY)
 	$(BIN)/ruff check .

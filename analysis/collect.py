@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 from analysis.signatures import Signed, compare
 from data.errors import InputError
 from trainables.plan import Plan, PlannedCell, PlannedTrial
-from trainables.result import Results, TrialState
+from trainables.result import Results, TrialState, is_finite
 from trainables.spec import TrialSpec
 
 COLUMNS = pa.schema(
@@ -78,12 +77,16 @@ class _Trial:
         return Signed(self.planned.trial_id, self.cell.base_model, self.cell.pattern, flat)
 
 
-def collect(results: Results | str, experiment: str | None = None) -> Collected:
+def collect(
+    results: Results | str, experiment: str | None = None, *, allow_mixed: bool = False
+) -> Collected:
     """Read the result folders of an experiment.
 
     Args:
         results: The results location, or its local path or URI.
         experiment: Name of the experiment; None: the only one in the location.
+        allow_mixed: Make refused differences warnings: for reading what is there, never for
+            averaging it.
 
     Returns:
         One row a planned trial, in the order of the plan, whatever its state.
@@ -106,16 +109,18 @@ def collect(results: Results | str, experiment: str | None = None) -> Collected:
         for planned in cell.trials
     ]
     done = [trial for trial in trials if trial.found.state == "done"]
-    signature, warnings = compare(
-        [trial.signed for trial in done],
-        plan.data_fingerprint,
-        f"experiment {plan.experiment} in {location.uri}",
-    )
+    signature, refused, warnings = compare([t.signed for t in done], plan.data_fingerprint)
+    if refused and not allow_mixed:
+        remedy = (
+            "these are not averaged: remove the folders named above from trials/ and `xlt run` "
+            "again, or use another results location"
+        )
+        raise InputError([*refused, remedy], f"experiment {plan.experiment} in {location.uri}")
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
     schema = pa.schema([*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)])
     rows = [_row(plan.experiment, trial) for trial in trials]
     table = pa.Table.from_pylist(rows, schema=schema)
-    return Collected(location.uri, plan, table, metrics, signature, warnings)
+    return Collected(location.uri, plan, table, metrics, signature, (*refused, *warnings))
 
 
 def _choose(location: Results, experiment: str | None) -> str:
@@ -135,29 +140,18 @@ def _choose(location: Results, experiment: str | None) -> str:
 
 
 def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> TrialState:
-    """The state; a verified trial.json whose content cannot stand in this cell is corrupt."""
+    """The state; a verified trial of another cell than the plan says is corrupt."""
     if found.state != "done" or found.record is None:
         return found
     spec = TrialSpec.parse(found.record["spec"])
-    metrics, signature = found.record.get("metrics"), found.record.get("signature")
     planned_as = (cell.base_model, cell.pattern, planned.seed)
     if (spec.base_model, spec.pattern.name, spec.seed) != planned_as:
         problem = "the spec in trial.json is not that of the cell in the plan"
-    elif not isinstance(metrics, dict) or not metrics:
-        problem = "trial.json has no metrics"
-    elif bad := {k: v for k, v in metrics.items() if not _is_score(v) or k in COLUMNS.names}:
-        problem = f"metrics in trial.json that are not finite numbers: {bad}"
-    elif not isinstance(signature, dict) or not isinstance(signature.get("versions"), dict):
-        problem = "trial.json has no signature"
+    elif clash := found.record["metrics"].keys() & set(COLUMNS.names):
+        problem = f"metrics in trial.json with names of columns: {sorted(clash)}"
     else:
         return found
     return TrialState("corrupt", problem, found.record)
-
-
-def _is_score(value: Any) -> bool:
-    """Whether a JSON value is a number that a float64 holds; NaN compares false."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and abs(value) <= sys.float_info.max
 
 
 def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
@@ -181,6 +175,6 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         "num_train_rows": spec.pattern.source_rows + spec.pattern.target_rows,
         "num_test_rows": spec.sampling.test_rows,
         "device": str(trial.record["signature"].get("device")),
-        "fit_seconds": fit if _is_score(fit) else None,
+        "fit_seconds": fit if is_finite(fit) else None,
         **trial.record["metrics"],
     }

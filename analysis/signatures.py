@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data.errors import InputError
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -81,22 +79,17 @@ _SCOPES: dict[str, Callable[[Signed], str]] = {
 
 
 def compare(
-    done: Sequence[Signed], data_fingerprint: str, where: str
-) -> tuple[dict[str, str], tuple[str, ...]]:
+    done: Sequence[Signed], data_fingerprint: str
+) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """Hold the signatures of an experiment's done trials against :data:`RULES`.
 
     Args:
         done: The trials.
         data_fingerprint: Of the plan; empty: not known.
-        where: What to name in the error.
 
     Returns:
-        What all trials share of the refused keys with the scope experiment, and a warning for
-        each difference that is allowed.
-
-    Raises:
-        InputError: Refused differences, all of them, each with the trials that have the rarer
-            values, and the remedy.
+        What all trials share of the refused keys with the scope experiment, the differences that
+        are refused, and those that are allowed, each with the trials that have the rarer values.
     """
     known = {rule.key for rule in RULES}
     others = {key for trial in done for key in trial.signature} - known
@@ -120,15 +113,10 @@ def compare(
             f"data_fingerprint is {_short(json.dumps(data_fingerprint))} in the plan but not "
             f"in {_named(strangers)}"
         )
-    if problems:
-        remedy = (
-            "these are not averaged: remove the folders named above from trials/ and `xlt run` "
-            "again, or use another results location"
-        )
-        raise InputError([*problems, remedy], where)
     agreed = [rule.key for rule in RULES if rule.refused and rule.scope == "experiment"]
     first = done[0].signature if done else {}
-    return {key: str(first[key]) for key in agreed if key in first}, tuple(warnings)
+    shared = {key: str(first[key]) for key in agreed if key in first}
+    return shared, tuple(problems), tuple(warnings)
 
 
 def _difference(key: str, trials: Sequence[Signed]) -> str:

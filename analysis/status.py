@@ -39,4 +39,5 @@ def status(collected: Collected) -> str:
     for row in rows:
         if row["state"] in ("failed", "corrupt"):
             lines.append(f"{row['state']} {row['trial_id']}: {first_line(row['detail'])}")
+    lines += [f"warning: {warning}" for warning in collected.warnings]
     return "\n".join(line.rstrip() for line in lines)

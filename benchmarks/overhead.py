@@ -3,6 +3,8 @@
     python benchmarks/overhead.py [--experiment quickstart] [--seeds 3] [--skip-usual]
 
 - bare: one process, one trial after the other, nothing else; its wall time / slots is the ideal.
+- split: the same loop in a process a slot, the trials dealt out beforehand: what the machine
+  itself can reach, since cores that share memory and power slow each other down.
 - usual: Ray Tune with a function that builds an HF Trainer, a fresh process a trial, as in the
   integration guides of both.
 - ours: `xlt run` into an empty results folder, start-up included, miniatures cached.
@@ -37,11 +39,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds a cell")
     parser.add_argument("--skip-usual", action="store_true")
     parser.add_argument("--stage", choices=["bare", "usual"], help="one way, in this process")
+    parser.add_argument("--share", default="0/1", help="of the trials, for --stage bare")
     options = parser.parse_args()
     settings = [*options.settings, f"seeds={list(range(options.seeds))}"]
     experiment = load_experiment(options.experiment, settings)
     if options.stage:
-        {"bare": run_bare, "usual": run_usual}[options.stage](experiment)
+        if options.stage == "usual":
+            run_usual(experiment)
+        else:
+            run_bare(experiment, *map(int, options.share.split("/")))
         return
 
     arguments = [options.experiment, *(f"--set={setting}" for setting in settings)]
@@ -51,9 +57,17 @@ def main() -> None:
             [sys.executable, "-m", "sweep", "run", *arguments, f"--results={scratch}/ours"]
         )
     stage = [sys.executable, __file__, "--experiment", *arguments, f"--seeds={options.seeds}"]
-    bare = timed([*stage, "--stage=bare"])
-    usual = None if options.skip_usual else timed([*stage, "--stage=usual"])
-    show(experiment, bare, usual, ours)
+    bare, num_slots = [*stage, "--stage=bare"], os.cpu_count() or 1
+    walls = {
+        "bare, one process": timed(bare),
+        "bare, split": timed(
+            *([*bare, f"--share={slot}/{num_slots}"] for slot in range(num_slots))
+        ),
+        "ours": ours,
+    }
+    if not options.skip_usual:
+        walls["usual"] = timed([*stage, "--stage=usual"])
+    show(experiment, walls, num_slots)
 
 
 def warm_up(arguments: list[str], scratch: Path) -> None:
@@ -62,34 +76,35 @@ def warm_up(arguments: list[str], scratch: Path) -> None:
     timed([sys.executable, "-m", "sweep", "run", *arguments, *first])
 
 
-def timed(command: list[str]) -> float:
-    """Wall time in seconds of a process; its output goes to standard error."""
+def timed(*commands: list[str]) -> float:
+    """Wall time in seconds of processes side by side; their output goes to standard error."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    processes = [subprocess.Popen(command, stdout=sys.stderr) for command in commands]
+    if any([process.wait() for process in processes]):
+        raise SystemExit(f"failed: {commands}")
     return time.perf_counter() - start
 
 
-def show(experiment: Experiment, bare: float, usual: float | None, ours: float) -> None:
+def show(experiment: Experiment, walls: dict[str, float], num_slots: int) -> None:
     """Print the table."""
-    num_trials, slots = len(expand(experiment).specs), os.cpu_count() or 1
-    ideal = bare / slots
-    print(f"{date.today()}, {platform.machine()}, {slots} cores, {num_trials} trials, ", end="")
+    num_trials = len(expand(experiment).specs)
+    ideal = walls["bare, one process"] / num_slots
+    print(f"{date.today()}, {platform.machine()}, {num_slots} cores, {num_trials} trials, ", end="")
     print(", ".join(f"{name} {version(name)}" for name in ("ray", "torch", "transformers")))
     print("\n| way | wall s | / (bare / slots) | overhead s a trial |\n|---|---|---|---|")
-    print(f"| bare, one process | {bare:.1f} | | |")
-    for name, wall in (("usual", usual), ("ours", ours)):
-        if wall is not None:
-            overhead = (wall - ideal) * slots / num_trials
-            print(f"| {name}, {slots} slots | {wall:.1f} | {wall / ideal:.2f} | {overhead:.2f} |")
+    for name, wall in walls.items():
+        overhead = (wall - ideal) * num_slots / num_trials
+        compared = "" if "one process" in name else f"{wall / ideal:.2f} | {overhead:.2f}"
+        print(f"| {name} | {wall:.1f} | {compared or ' | '} |")
 
 
-def run_bare(experiment: Experiment) -> None:
-    """One trial after the other, results written as ours are."""
+def run_bare(experiment: Experiment, slot: int, num_slots: int) -> None:
+    """One trial after the other, results written as ours are; a slot's share of them."""
     from trainables.result import Results
     from trainables.trial import run_trial
 
     grid = expand(experiment)
-    specs, dataset = grid.specs, grid.dataset
+    specs, dataset = grid.specs[slot::num_slots], grid.dataset
     with tempfile.TemporaryDirectory() as scratch:
         results = Results(scratch)
         for spec in specs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,8 +17,6 @@ from data.settings import Settings
 
 # A subtag ends in a letter, so that the digits after it are the count: zh-Hant16.
 PATTERN_NAME = re.compile(r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)")
-CLASSES = {1: "positive", 0: "negative"}
-"""In drawing order."""
 
 
 class Window(Settings):
@@ -53,20 +51,27 @@ class Pattern(Settings):
     """Training rows in the source language."""
 
     @pydantic.model_validator(mode="after")
-    def _balanced(self) -> Self:
-        odd = [n for n in ("source_rows", "target_rows") if getattr(self, n) % 2]
-        if odd:
-            raise ValueError(f"{self.name}: {' and '.join(odd)} must be even: rows are drawn 1:1")
+    def _some_rows(self) -> Self:
         if not self.source_rows + self.target_rows:
             raise ValueError(f"{self.name}: has no training rows; set source_rows or target_rows")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _as_named(self) -> Self:
+        match = PATTERN_NAME.fullmatch(self.name)
+        if match and (match["lang"], int(match["rows"])) != (self.target_lang, self.target_rows):
+            raise ValueError(
+                f"{self.name}: the name says {match['rows']} {match['lang']} rows, the fields say "
+                f"{self.target_rows} {self.target_lang} rows; mend one, or take a free name"
+            )
         return self
 
 
 class Sampling(Settings):
     """How rows are drawn; equal for all cells of an experiment."""
 
-    test_rows: int = pydantic.Field(default=512, gt=0, multiple_of=2)
-    """Test rows in the target language, 1:1, the same for every pattern, model and seed."""
+    test_rows: int = pydantic.Field(default=512, gt=0)
+    """Test rows in the target language, balanced, the same for every pattern, model and seed."""
     train_window: Window | None = None
     """Publication dates of training rows; none: any."""
     test_window: Window | None = None
@@ -86,7 +91,11 @@ class Sampling(Settings):
 
 @dataclass(frozen=True)
 class Draw:
-    """Row ids in drawing order: positive, negative, positive ... so every even prefix is 1:1."""
+    """Row ids in drawing order, one class after the other in turn.
+
+    Positive, negative, positive ...: every even prefix is 1:1. With more classes the counts of a
+    prefix differ by one at most.
+    """
 
     source: tuple[str, ...]
     target: tuple[str, ...]
@@ -121,11 +130,11 @@ def draw(
     """Draw the rows of a cell.
 
     Rows are ranked by a hash of seed and id, so that the draw does not depend on file order or
-    machine, and picked a pair (positive, negative) at a time, so that few-shot draws nest: ja16 is
-    the first 16 rows of ja104. Test rows come first and depend on ``draw_seed`` only. Texts count
-    as the same by :func:`data.schema.text_key`: one that is in the test rows is never trained on,
-    none is drawn twice, and a source row whose text also stands in the target language is never
-    drawn, or ja0 would not be zero-shot.
+    machine, and picked from each class in turn, so that few-shot draws nest: ja16 is the first 16
+    rows of ja104. Test rows come first and depend on ``draw_seed`` only. Texts count as the same
+    by :func:`data.schema.text_key`: one that is in the test rows is never trained on, none is
+    drawn twice, and a source row whose text also stands in the target language is never drawn, or
+    ja0 would not be zero-shot. No row of a story that is in the test rows is trained on.
 
     Args:
         dataset: All labelled rows.
@@ -140,36 +149,45 @@ def draw(
     """
     target_lang, num_test = pattern.target_lang, sampling.test_rows
     problems = _language_problems(dataset, source_lang, pattern)
+    problems += _odd_counts(dataset, pattern, num_test)
     if problems:
         raise InputError(problems)
+    classes = dataset.classes
     train_seed, purpose = sampling.draw_seed, "train"
     if sampling.resample_per_seed:
         train_seed, purpose = seed, f"train-{sampling.draw_seed}"
     targets = dataset.by_lang[target_lang]
     sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
 
-    test = _pairs(
-        _in_window(targets, sampling.test_window), num_test,
-        sampling.draw_seed, f"test-{target_lang}", frozenset(),
+    test = _in_turn(
+        _in_window(targets, sampling.test_window), num_test, len(classes),
+        sampling.draw_seed, f"test-{target_lang}", (),
     )  # fmt: skip
-    target = _pairs(
-        _in_window(targets, sampling.train_window), pattern.target_rows,
-        train_seed, f"{purpose}-{target_lang}", frozenset(row.key for row in test),
+    stories = {row.story for row in test if row.story is not None}
+    targets_left, sources_left = (
+        [row for row in rows if row.story not in stories]
+        for rows in (_in_window(rows, sampling.train_window) for rows in (targets, sources))
+    )
+    target = _in_turn(
+        targets_left, pattern.target_rows, len(classes),
+        train_seed, f"{purpose}-{target_lang}", (row.key for row in test),
     )  # fmt: skip
-    source = _pairs(
-        _in_window(sources, sampling.train_window), pattern.source_rows,
-        train_seed, f"{purpose}-{source_lang}", frozenset(row.key for row in targets),
+    source = _in_turn(
+        sources_left, pattern.source_rows, len(classes),
+        train_seed, f"{purpose}-{source_lang}", (row.key for row in targets),
     )  # fmt: skip
 
     train_dates, test_dates = sampling.train_window, sampling.test_window
     problems = [
-        *_shortage(f"{pattern.name} test", test, num_test, targets, target_lang, test_dates),
         *_shortage(
-            pattern.name, target, pattern.target_rows, targets, target_lang, train_dates,
-            f" after the {num_test // 2} of the test",
+            f"{pattern.name} test", test, num_test, classes, targets, target_lang, test_dates
         ),
         *_shortage(
-            pattern.name, source, pattern.source_rows, sources, source_lang, train_dates
+            pattern.name, target, pattern.target_rows, classes, targets, target_lang, train_dates,
+            num_test,
+        ),
+        *_shortage(
+            pattern.name, source, pattern.source_rows, classes, sources, source_lang, train_dates
         ),
     ]  # fmt: skip
     if problems:
@@ -202,45 +220,63 @@ def _in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
     ]
 
 
-def _pairs(
-    rows: list[Row], num_rows: int, seed: int, purpose: str, barred: frozenset[str]
-) -> list[Row]:
-    """Positive, negative, positive ...: the next of its class by rank, no text of ``barred``.
+def _odd_counts(dataset: Dataset, pattern: Pattern, num_test: int) -> list[str]:
+    """Binary rows are drawn 1:1 as in the paper; of more classes one may have a row more."""
+    counts = pattern.model_dump(include={"source_rows", "target_rows"}) | {"test_rows": num_test}
+    odd = [name for name, count in counts.items() if count % 2]
+    if not odd or len(dataset.classes) != 2:
+        return []
+    return [f"{pattern.name}: {' and '.join(odd)} must be even: rows are drawn 1:1"]
+
+
+def _share(num_rows: int, num_classes: int, label: int) -> int:
+    """Rows of a class among ``num_rows`` drawn in turn from the last class to the first."""
+    return (num_rows + label) // num_classes
+
+
+def _in_turn(
+    rows: list[Row], num_rows: int, num_classes: int, seed: int, purpose: str,
+    barred: Iterable[str],
+) -> list[Row]:  # fmt: skip
+    """From the last class to the first and again: the next of it by rank, no text of ``barred``.
 
     Returns:
         ``num_rows`` rows, or fewer where a class runs out: then every row of that class that could
-        be drawn, and the other class up to its share.
+        be drawn, and the other classes up to their share.
     """
     if not num_rows:
         return []
     ranked = sorted((rank_key(seed, purpose, row.id), row) for row in rows)
-    queues = {label: iter([r for _, r in ranked if r.label == label]) for label in CLASSES}
+    labels = range(num_classes - 1, -1, -1)
+    queues = [iter([row for _, row in ranked if row.label == label]) for label in labels]
     taken, drawn = set(barred), []
-    for _ in range(num_rows // 2):
-        for label in CLASSES:
-            row = next((row for row in queues[label] if row.key not in taken), None)
-            if row is not None:
-                taken.add(row.key)
-                drawn.append(row)
+    for position in range(num_rows):
+        queue = queues[position % num_classes]
+        row = next((row for row in queue if row.key not in taken), None)
+        if row is not None:
+            taken.add(row.key)
+            drawn.append(row)
     return drawn
 
 
 def _shortage(
-    what: str, drawn: list[Row], num_rows: int, rows: Iterable[Row], lang: str,
-    window: Window | None, after: str = "",
+    what: str, drawn: list[Row], num_rows: int, classes: Sequence[str], rows: Iterable[Row],
+    lang: str, window: Window | None, num_test: int = 0,
 ) -> list[str]:  # fmt: skip
-    """A sentence for each class that ran out."""
+    """A sentence for each class that ran out; ``num_test`` rows were drawn before."""
     problems = []
-    for label, name in CLASSES.items():
+    for label, name in reversed(list(enumerate(classes))):
         left = sum(row.label == label for row in drawn)
-        if left == num_rows // 2:
+        needed = _share(num_rows, len(classes), label)
+        if left == needed:
             continue
+        after = f" after the {_share(num_test, len(classes), label)} of the test" * bool(num_test)
         dates, remedy = "", "ask for fewer rows or add data"
         if window:
             num_undated = sum(row.published is None for row in rows)
             undated = f" ({num_undated} {lang} rows have no date)" if num_undated else ""
             dates, remedy = f" published {window}{undated}", f"{remedy}, or widen the window"
         problems.append(
-            f"{what} needs {num_rows // 2} {name} {lang} rows{dates}{after}; {left} left; {remedy}"
+            f"{what} needs {needed} {name} {lang} rows{dates}{after}; {left} left; {remedy}"
         )
     return problems

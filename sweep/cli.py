@@ -120,7 +120,7 @@ def _status(options: argparse.Namespace) -> int:
     from analysis.collect import collect
     from analysis.status import status
 
-    print(status(collect(options.results, options.experiment)))
+    print(status(collect(options.results, options.experiment, allow_mixed=True)))
     return DONE
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from data.corpora import Corpus
 from data.schema import Dataset
 from sweep.progress import Progress
-from sweep.worker import run_and_save
+from sweep.worker import refuse_unwritable, run_and_save
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -44,6 +44,7 @@ class InlineBackend:
                 progress.stepped(spec, step, num_steps, loss)
 
             outcome: dict[str, Any] = run_and_save(spec, dataset, results, keep_models, report)
+            refuse_unwritable(results, outcome)
             progress.finished(spec, outcome)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -75,6 +75,7 @@ class Progress:
     def started(self, spec: TrialSpec) -> None:
         """A trial began, or began again."""
         self._starts[spec.trial_id] = time.monotonic()
+        self._losses.pop(spec.trial_id, None)
         self._set(spec, "running", 0.0)
 
     def stepped(self, spec: TrialSpec, step: int, num_steps: int, loss: float) -> None:
@@ -115,14 +116,12 @@ class Progress:
         left = sum(steps.values()) - over
         return clock((time.monotonic() - self._start) / over * left) if over else "?"
 
-    def _grid(self) -> Table:
+    def _grid(self) -> Group:
         patterns = list(dict.fromkeys(spec.pattern.name for spec in self.specs.values()))
         ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)
         elapsed = clock(time.monotonic() - self._start)
-        table = Table(
-            title=f"{self._stage} · {ended}/{len(self._to_run)} · {elapsed} · {self._eta()} left",
-            title_justify="left",
-        )
+        title = f"{self._stage} · {ended}/{len(self._to_run)} · {elapsed} · {self._eta()} left"
+        table = Table()
         table.add_column("base model")
         for pattern in patterns:
             table.add_column(pattern, min_width=16)
@@ -132,7 +131,7 @@ class Progress:
             row[spec.pattern.name].append_text(self._mark(trial_id)).append(" ")
         for model, row in cells.items():
             table.add_row(model, *(row[p] if row[p].plain else Text("-") for p in patterns))
-        return table
+        return Group(Text(title, "italic"), table)  # a title of the table would be cut to its width
 
     def _mark(self, trial_id: str) -> Text:
         state = self.states[trial_id]

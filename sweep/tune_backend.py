@@ -31,7 +31,7 @@ from data.corpora import Corpus
 from data.errors import InputError
 from data.schema import Dataset
 from sweep.progress import Progress
-from sweep.worker import describe, run_and_save
+from sweep.worker import record_failure, refuse_unwritable, run_and_save
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -110,6 +110,7 @@ class TuneBackend:
             "results": results.uri,
             "keep_models": keep_models,
         }
+        watcher = _Watcher(specs, results, progress)
         with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
@@ -122,12 +123,14 @@ class TuneBackend:
                 run_config=tune.RunConfig(
                     name="trials",
                     storage_path=scratch,
-                    callbacks=[_ProgressCallback(specs, results, progress)],
+                    callbacks=[watcher],
+                    stop=_StopIfUnwritable(watcher),
                     failure_config=tune.FailureConfig(max_failures=PROCESS_FAILURES),
                     verbose=0,
                 ),
             )
             tuner.fit()
+        refuse_unwritable(results, watcher.unwritable)
 
     def close(self) -> None:
         """End the local cluster, if this backend started one."""
@@ -184,11 +187,16 @@ def _unpack(files: dict[str, bytes], folder: Path) -> None:
         shutil.rmtree(partial)
 
 
-class _ProgressCallback(tune.Callback):
-    """Passes on what Tune hears of its trials."""
+class _Watcher(tune.Callback):
+    """Passes on what Tune hears of its trials.
+
+    Attributes:
+        unwritable: The outcome that said so; empty as long as results can be written.
+    """
 
     def __init__(self, specs: list[TrialSpec], results: Results, progress: Progress) -> None:
         self._specs, self._results, self._progress = specs, results, progress
+        self.unwritable: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune snapshots its callbacks, but a terminal cannot be pickled or restored."""
@@ -208,15 +216,39 @@ class _ProgressCallback(tune.Callback):
             self._progress.stepped(
                 self._spec(trial), result["step"], result["num_steps"], result["loss"]
             )
+        elif "unwritable" in result:
+            self.unwritable = result
         elif "metrics" in result or "error" in result:
             self._progress.finished(self._spec(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The process died more often than :data:`PROCESS_FAILURES`: no one else can record it."""
         spec, error = self._spec(trial), trial.get_pickled_error()
-        text = describe(error) if error else "the worker process ended without a word"
-        self._results.save_failure(spec, text, "")
-        self._progress.finished(spec, {"error": text})
+        ended = error or RuntimeError("the worker process ended without a word")
+        outcome = record_failure(spec, self._results, ended)
+        if "unwritable" in outcome:
+            self.unwritable = outcome
+        else:
+            self._progress.finished(spec, outcome)
+
+
+class _StopIfUnwritable(tune.Stopper):
+    """Ends the run where results can no longer be written."""
+
+    def __init__(self, watcher: _Watcher) -> None:
+        self._watcher = watcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as the watcher's."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial is to end early: never."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all trials are to end."""
+        return bool(self._watcher.unwritable)
 
 
 def _launch_order(specs: Sequence[TrialSpec]) -> list[TrialSpec]:

@@ -7,6 +7,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
+
+from data.errors import InputError
 from data.schema import Dataset
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -23,7 +26,8 @@ def run_and_save(
     """Run a trial and write its folder.
 
     An error is a result too: it is written to the folder and returned, so that the process stays
-    warm for the next trial. Only what ends the process itself is left to the backend.
+    warm for the next trial. Only what ends the process itself is left to the backend, and a
+    location that takes no files: more trials would be computed for nothing.
 
     Args:
         spec: The trial.
@@ -33,18 +37,41 @@ def run_and_save(
         report: Told (step, num_steps, loss), at most once in :data:`REPORT_SECONDS`.
 
     Returns:
-        ``{"metrics": {name: value}}`` or ``{"error": text}``.
+        ``{"metrics": {name: value}}``, ``{"error": text}``, or ``{"unwritable": text}`` where
+        neither could be written.
     """
     from trainables.trial import run_trial  # torch: not needed to launch
 
     try:
         result = run_trial(spec, dataset, report=_seldom(report), keep_models=keep_models)
-        results.save(result)
     except Exception as error:
-        text = describe(error)
-        results.save_failure(spec, text, traceback.format_exc())
-        return {"error": text}
+        return record_failure(spec, results, error)
+    try:
+        results.save(result)
+    except (pa.ArrowException, OSError) as error:
+        return {"unwritable": str(error)}
     return {"metrics": result.metrics}
+
+
+def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> dict[str, Any]:
+    """Write an error to the trial's folder; returns as :func:`run_and_save`."""
+    text = describe(error)
+    told = "".join(traceback.format_exception(error))
+    try:
+        results.save_failure(spec, text, told)
+    except (pa.ArrowException, OSError) as refused:
+        return {"unwritable": str(refused)}
+    return {"error": text}
+
+
+def refuse_unwritable(results: Results, outcome: dict[str, Any]) -> None:
+    """Raise InputError for an outcome that says that the location takes no files."""
+    if "unwritable" in outcome:
+        raise InputError(
+            f"results location {results.uri!r} cannot be written any more: "
+            f"{outcome['unwritable']}; what was finished is kept; free space or mend the access, "
+            "then start again"
+        )
 
 
 def describe(error: BaseException) -> str:

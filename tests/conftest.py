@@ -10,7 +10,9 @@ from typing import Any
 
 import hypothesis
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from data.schema import HEADLINE_SCHEMA, Dataset
 from trainables.spec import TrialSpec
@@ -137,3 +139,37 @@ def make_spec(tiny_base: Callable[[str], Path], tiny_dataset: Dataset) -> Any:
         return TrialSpec.parse(values | changes)
 
     return spec
+
+
+@pytest.fixture(scope="session")
+def experiment_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_base: Callable[[str], Path],
+    tiny_dataset: Dataset,
+) -> Path:
+    folder = tmp_path_factory.mktemp("experiment")
+    pq.write_table(tiny_dataset.table, folder / "data.parquet")
+
+    def model(name: str, **fields: object) -> dict[str, object]:
+        return {"name": name, "path": str(tiny_base(name)), "learning_rate": 0.01, **fields}
+
+    values = {
+        "name": "tiny",
+        "task": {"positive": "news"},
+        "data": {
+            "source": "table", "path": str(folder / "data.parquet"), "positive": ["1"],
+            "columns": {"id": "id", "published": "published"},
+        },
+        "models": [
+            model("llama", method="lora"),
+            model("gpt_neox", method="lora", languages=["ja"]),
+            model("bert", method="full"),
+        ],
+        "patterns": [{"ja0": {"source_rows": 24}}, {"ja8": {"source_rows": 24}}],
+        "seeds": [0, 1],
+        "sampling": {"test_rows": 20},
+        "training": {"num_train_epochs": 1, "batch_size": 8},
+    }  # fmt: skip
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return file

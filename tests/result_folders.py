@@ -1,12 +1,16 @@
-"""Small result folders made by hand, so that tests of analysis/ train nothing."""
+"""Result folders for tests: made by hand, so that nothing is trained, or read to be compared."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from data.errors import InputError
+from data.patterns import parse_pattern_name
 from trainables.plan import Plan, PlannedCell, PlannedTrial
 from trainables.result import Results, TrialResult
 from trainables.spec import TrialSpec
@@ -34,6 +38,10 @@ SIGNATURE: dict[str, Any] = {
 
 
 def make_spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
+    try:
+        trained = parse_pattern_name(pattern).model_dump()
+    except InputError:  # a free name
+        trained = {"name": pattern, "target_lang": "ja", "target_rows": 16}
     return TrialSpec.parse(
         {
             "base_model": base_model,
@@ -41,7 +49,7 @@ def make_spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
             "base_path": "/nowhere",
             "method": "full",
             "source_lang": "en",
-            "pattern": {"name": pattern, "target_lang": "ja", "target_rows": 16},
+            "pattern": trained,
             "sampling": {"test_rows": 20},
             "training": {},
             "learning_rate": 5e-5,
@@ -120,3 +128,15 @@ def save_failed(results: Results, base_model: str, pattern: str, seed: int, erro
     spec = make_spec(base_model, pattern, seed)
     results.save_failure(spec, error, "Traceback ...")
     return spec.trial_id
+
+
+def trial_files(results: Results) -> dict[str, bytes]:
+    """Everything in the trial folders that must not change from run to run."""
+    root = Path(results.root) / "trials"
+    found = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    for name, content in found.items():
+        if name.endswith("trial.json"):
+            record = json.loads(content)
+            del record["timings"]
+            found[name] = json.dumps(record).encode()
+    return found

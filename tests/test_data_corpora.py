@@ -12,9 +12,9 @@ import pytest
 from data.corpora import CORPORA, Corpus, corpus_identity, load_corpus, parse_corpus
 from data.errors import InputError
 from data.schema import Dataset, text_key
+from data.sources import load_dataset
 from data.sources.phrases import is_reserved
 from data.sources.synthetic import Options as Synthetic
-from data.sources.synthetic import load as load_synthetic
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -50,7 +50,7 @@ def test_every_corpus_is_the_same_again(name: str, pairs: Path, tiny_dataset: Da
 
 
 def test_no_headline_is_in_a_document() -> None:
-    dataset = load_synthetic(Synthetic(num_source=400, num_target=400))
+    dataset = load_dataset(Synthetic(num_source=400, num_target=400))
     headlines = set(dataset.table["text"].to_pylist())
     corpus = load({"corpus": "phrasebook", "num_documents": 400, "num_mixed": 400}, dataset)
     lines = [line for text in corpus.table["text"].to_pylist() for line in text.split("\n")[:-1]]

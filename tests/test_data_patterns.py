@@ -219,12 +219,15 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(InputError) as caught:
-        parse_pattern_name("ja15")
-    assert str(caught.value) == "ja15: target_rows must be even: rows are drawn 1:1"
+    assert told(PLAIN, pattern(15), Sampling(test_rows=5)) == (
+        "ja15: target_rows and test_rows must be even: rows are drawn 1:1"
+    )
     for values, sentence in (
         ({"name": "x", "target_lang": "ja", "target_rows": 0, "source_rows": 0},
          "x: has no training rows; set source_rows or target_rows"),
+        ({"name": "ja32", "target_lang": "ja", "target_rows": 16},
+         "ja32: the name says 32 ja rows, the fields say 16 ja rows; "
+         "mend one, or take a free name"),
         ({"name": "x", "target_lang": "ja", "target_rows": -2},
          "target_rows: should be greater than or equal to 0 (got -2)"),
         ({"name": "x", "target_lang": "ja", "target_rows": "16"},
@@ -234,7 +237,6 @@ def test_impossible_settings_are_refused() -> None:
             Pattern.parse(values)
         assert str(caught.value) == sentence
     for sampling, sentence in (
-        ({"test_rows": 5}, "test_rows: should be a multiple of 2 (got 5)"),
         ({"train_window": {"start": "2022-02-01", "end": "2022-01-01"}},
          "train_window: window ends 2022-01-01 before it starts 2022-02-01; swap them"),
         ({"train_window": {"start": "2022-01-01", "end": "2022-02-01"},
@@ -245,3 +247,46 @@ def test_impossible_settings_are_refused() -> None:
         with pytest.raises(InputError) as caught:
             Sampling.parse(sampling)
         assert str(caught.value) == sentence
+
+
+THREE = Dataset.from_table(
+    pa.Table.from_pylist(
+        [{**row, "label": number % 3} for number, row in enumerate(make_rows(60))],
+        schema=HEADLINE_SCHEMA,
+    ),
+    classes=("a", "b", "c"),
+)
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20))
+@settings(max_examples=40, deadline=None)
+def test_more_than_two_classes_come_in_turn(
+    num_test: int, num_target: int, num_source: int
+) -> None:
+    asked = pattern(num_target, num_source)
+    drawn = draw(THREE, "en", asked, Sampling(test_rows=num_test), 0)
+    for ids, num_rows in ((drawn.test, num_test), (drawn.target, num_target)):
+        labels = THREE.rows(ids)["label"].to_pylist()
+        assert labels == ([2, 1, 0] * num_rows)[:num_rows]
+
+
+def test_a_class_that_runs_out_is_told_by_its_name() -> None:
+    text = told(THREE, pattern(50), Sampling(test_rows=13))
+    assert "ja50 needs 17 c ja rows after the 5 of the test; 15 left" in text
+    assert "ja50 needs 16 a ja rows after the 4 of the test; 16 left" not in text
+    assert "ja50 needs 17 b ja rows after the 4 of the test; 16 left" in text
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_no_story_is_in_both_train_and_test(draw_seed: int) -> None:
+    rows = [
+        {**row, "story": f"n{number % 20}" if number % 3 else None}
+        for number, row in enumerate(make_rows(60))
+    ]
+    dataset = make_dataset(rows)
+    drawn = draw(dataset, "en", pattern(4, 4), Sampling(test_rows=10, draw_seed=draw_seed), 0)
+    train, test = (
+        set(dataset.rows(ids)["story"].to_pylist()) - {None} for ids in (drawn.train, drawn.test)
+    )
+    assert not train & test

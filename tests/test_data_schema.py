@@ -54,10 +54,41 @@ def test_fingerprint_does_not_depend_on_row_order(order: list[int]) -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [("id", "c"), ("text", "Wind "), ("lang", "de"), ("label", 0), ("published", None),
-     ("published", datetime.date(2022, 9, 1)), ("source", "t")],
+     ("published", datetime.date(2022, 9, 1)), ("source", "t"), ("text_pair", "Storm"),
+     ("story", "n1")],
 )  # fmt: skip
 def test_fingerprint_changes_with_any_cell(column: str, value: object) -> None:
-    assert dataset([{**ROW, column: value}, ROWS[1]]).fingerprint != dataset(ROWS).fingerprint
+    other = {**ROWS[1], "text_pair": "嵐"} if column == "text_pair" else ROWS[1]
+    assert dataset([{**ROW, column: value}, other]).fingerprint != dataset(ROWS).fingerprint
+
+
+def test_classes_are_part_of_the_fingerprint() -> None:
+    table = dataset(ROWS).table
+    kinds = (("negative", "positive"), ("a", "b"), ("b", "a"), ("a", "b", "c"))
+    found = {Dataset.from_table(table, classes=kind).fingerprint for kind in kinds}
+    assert len(found) == 4
+    assert Dataset.from_table(table).fingerprint in found
+
+
+def test_nullable_columns_may_be_absent() -> None:
+    few = dataset(ROWS).table.drop_columns(["text_pair", "story"])
+    assert Dataset.from_table(few).table.equals(dataset(ROWS).table)
+    with pytest.raises(InputError, match=r"labels \['7'\] are not 0 to 2"):
+        Dataset.from_table(pa.Table.from_pylist([{**ROW, "label": 7}]), classes=("a", "b", "c"))
+
+
+def test_pairs_are_whole_and_both_texts_make_the_key() -> None:
+    pair = {"text_pair": "Storm"}
+    assert "1 rows without the second text of their pair; fill or remove them: id 'b'" in told(
+        [{**ROW, **pair}, ROWS[1]]
+    )
+    rows = [
+        {**ROW, **pair},
+        {**ROW, "id": "b", "text_pair": "storm "},
+        {**ROW, "id": "c", "text_pair": "Sun"},
+    ]
+    keys = [row.key for row in dataset(rows).by_lang["en"]]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_fingerprint_does_not_confuse_neighbouring_cells() -> None:
@@ -110,9 +141,9 @@ def test_all_kinds_of_problems_at_once_with_the_first_rows() -> None:
 def test_no_rows_missing_columns_and_wrong_types_are_told() -> None:
     assert "has no rows" in told([])
     table = dataset(ROWS).table
-    with pytest.raises(InputError, match=r"missing columns \['text'\]; got \['id', 'lang'"):
+    with pytest.raises(InputError, match=r"missing columns \['text'\]; got \['id', 'text_pair'"):
         Dataset.from_table(table.drop_columns("text"))
-    wrong = table.set_column(3, "label", pa.array(["yes", "no"]))
+    wrong = table.set_column(4, "label", pa.array(["yes", "no"]))
     wrong = wrong.set_column(1, "text", pa.array([{"a": 1}, {"a": 2}]))
     with pytest.raises(InputError) as caught:
         Dataset.from_table(wrong)

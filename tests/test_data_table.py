@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.schema import Dataset
-from data.sources import load_dataset, parse_source
+from data.sources import load_dataset, parse_source, read_source
 
 NAMES = ["id", "text", "lang", "label", "published", "source"]
 ROWS = [
@@ -132,9 +132,9 @@ def test_columns_can_have_any_names_and_types(tmp_path: Path) -> None:
     dataset = load(tmp_path / "a.parquet", columns=columns, lang="en", positive=[1])
     assert dataset.table.to_pylist() == [
         {"id": "1", "text": "Wind", "lang": "en", "label": 1, "source": "table",
-         "published": datetime.date(2022, 9, 1)},
+         "published": datetime.date(2022, 9, 1), "text_pair": None, "story": None},
         {"id": "2", "text": "Goal", "lang": "en", "label": 0, "source": "table",
-         "published": datetime.date(2022, 9, 1)},
+         "published": datetime.date(2022, 9, 1), "text_pair": None, "story": None},
     ]  # fmt: skip
 
 
@@ -362,3 +362,22 @@ def test_the_guide_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     options = parse_source(yaml.safe_load(second)["data"])
     for option in type(options).model_fields:
         assert option == "source" or f"| `{option}` |" in guide
+
+
+def test_second_texts_and_stories_have_columns_of_their_own(tmp_path: Path) -> None:
+    content = b"text,label,claim,story\nWind,esg,It blows,n1\nWind,esg,It rains,\n"
+    columns = {"text_pair": "claim", "story": "story", "id": None}
+    dataset = load_bytes(tmp_path, "a.csv", content, lang="en", columns=columns)
+    assert dataset.table["text_pair"].to_pylist() == ["It blows", "It rains"]
+    assert dataset.table["story"].to_pylist() == ["n1", None]
+    assert "-" not in "".join(dataset.table["id"].to_pylist())  # not the same row twice
+
+
+def test_rows_that_are_dropped_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text,lang,label\n1,a,en,x\n2,b,en,y\n3,c,en,z\n")
+    options = {"positive": ["x"], "negative": ["y"], "drop_other_labels": True}
+    reading = read_source(
+        parse_source({"source": "table", "path": str(tmp_path / "a.csv"), **options})
+    )
+    assert (reading.num_read, len(reading.dataset.table)) == (3, 2)
+    assert reading.dropped == {"label in neither list": 1}

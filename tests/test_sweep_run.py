@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-import yaml
+from result_folders import trial_files
 
 from data.errors import InputError
-from data.schema import Dataset
 from sweep.cli import main
 from sweep.experiment import load_experiment
 from sweep.run import Outcome, run
-from trainables.result import Results
-
-
-@pytest.fixture(scope="module")
-def experiment_file(
-    tmp_path_factory: pytest.TempPathFactory,
-    tiny_base: Callable[[str], Path],
-    tiny_dataset: Dataset,
-) -> Path:
-    folder = tmp_path_factory.mktemp("experiment")
-    pq.write_table(tiny_dataset.table, folder / "data.parquet")
-
-    def model(name: str, **fields: object) -> dict[str, object]:
-        return {"name": name, "path": str(tiny_base(name)), "learning_rate": 0.01, **fields}
-
-    values = {
-        "name": "tiny",
-        "task": {"positive": "news"},
-        "data": {
-            "source": "table", "path": str(folder / "data.parquet"), "positive": ["1"],
-            "columns": {"id": "id", "published": "published"},
-        },
-        "models": [
-            model("llama", method="lora"),
-            model("gpt_neox", method="lora", languages=["ja"]),
-            model("bert", method="full"),
-        ],
-        "patterns": [{"ja0": {"source_rows": 24}}, {"ja8": {"source_rows": 24}}],
-        "seeds": [0, 1],
-        "sampling": {"test_rows": 20},
-        "training": {"num_train_epochs": 1, "batch_size": 8},
-    }  # fmt: skip
-    file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump(values, sort_keys=False))
-    return file
 
 
 @pytest.fixture(scope="module")
 def inline(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     results = str(tmp_path_factory.mktemp("results") / "inline")
     return run(load_experiment(experiment_file), results, backend="inline")
-
-
-def files(results: Results) -> dict[str, bytes]:
-    """Everything in the trial folders that must not change from run to run."""
-    root = Path(results.root) / "trials"
-    found = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    for name, content in found.items():
-        if name.endswith("trial.json"):
-            record = json.loads(content)
-            del record["timings"]
-            found[name] = json.dumps(record).encode()
-    return found
 
 
 def test_every_trial_is_done_and_none_runs_twice(
@@ -98,13 +44,13 @@ def test_every_trial_is_done_and_none_runs_twice(
 def test_a_damaged_folder_is_set_aside_and_run_again(
     inline: Outcome, experiment_file: Path
 ) -> None:
-    expected = files(inline.results)
+    expected = trial_files(inline.results)
     victim = inline.ledger.done[0]
     damaged = Path(inline.results.root) / "trials" / victim / "predictions.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-7])
     again = run(load_experiment(experiment_file), inline.results.root, backend="inline")
     assert again.num_run == 1
-    assert files(again.results) == expected
+    assert trial_files(again.results) == expected
     assert list((Path(inline.results.root) / "set-aside").iterdir())
 
 
@@ -181,32 +127,5 @@ def test_tune_gives_the_bytes_of_inline(
     tuned = run(load_experiment(experiment_file), str(tmp_path / "tune"))
     assert len(tuned.ledger.done) == 10
     mine = {spec.trial_id for spec in tuned.grid.specs}
-    expected = {n: c for n, c in files(inline.results).items() if n.split("/")[0] in mine}
-    assert files(tuned.results) == expected
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_killed_driver_loses_no_finished_trial(
-    inline: Outcome, experiment_file: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "killed"
-    command = [sys.executable, "-m", "sweep", "run", str(experiment_file), "--results", str(root)]
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    driver = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list(root.glob("trials/*/trial.json")):
-        assert driver.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    finished = {p: p.stat().st_mtime_ns for p in root.glob("trials/*/trial.json")}
-    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert finished.items() <= {p: p.stat().st_mtime_ns for p in finished}.items()
-    mine = {p.parent.name for p in root.glob("trials/*/trial.json")}
-    expected = {n: c for n, c in files(inline.results).items() if n.split("/")[0] in mine}
-    assert len(mine) == 10
-    assert files(Results(str(root))) == expected
-    assert re.search(r"^llama +0\.\d{3} \(0\.\d{3}\)", second.stdout, re.MULTILINE)
+    expected = {n: c for n, c in trial_files(inline.results).items() if n.split("/")[0] in mine}
+    assert trial_files(tuned.results) == expected

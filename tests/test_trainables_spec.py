@@ -66,9 +66,13 @@ def leaves(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple
             yield (*path, key)
 
 
+# Under a free name, as ja16 must have 16 ja rows.
+FREE = VALUES | {"pattern": VALUES["pattern"] | {"name": "few"}}
+
+
 def changed(path: tuple[str, ...]) -> dict[str, Any]:
-    """VALUES with another value at ``path``."""
-    values: dict[str, Any] = json.loads(json.dumps(VALUES))
+    """FREE with another value at ``path``."""
+    values: dict[str, Any] = json.loads(json.dumps(FREE))
     inner = values
     for key in path[:-1]:
         inner = inner[key]
@@ -90,7 +94,7 @@ def changed(path: tuple[str, ...]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", list(leaves(VALUES)), ids=".".join)
 def test_a_changed_field_changes_the_id_unless_it_is_listed(path: tuple[str, ...]) -> None:
-    same = trial_id(changed(path)) == trial_id(VALUES)
+    same = trial_id(changed(path)) == trial_id(FREE)
     assert same == (path[0] in NOT_IN_IDENTITY)
 
 

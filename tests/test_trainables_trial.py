@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import safetensors.torch
 import torch
+from conftest import make_dataset
 
 from data.errors import InputError
 from data.schema import Dataset
@@ -199,6 +203,66 @@ def test_a_base_model_that_is_not_there_is_an_input_error(
     spec = make_spec("llama", base_path=str(tmp_path), base_identity="test:nowhere")
     with pytest.raises(InputError, match="base model 'tiny-llama' cannot be loaded"):
         run_trial(spec, tiny_dataset)
+
+
+def edit_checkpoint(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Change the weights of a saved checkpoint in place."""
+    file = folder / "model.safetensors"
+    weights = safetensors.torch.load_file(file)
+    edit(weights)
+    safetensors.torch.save_file(weights, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert", "gpt_neox"])
+def test_a_checkpoint_without_a_layer_is_refused(
+    architecture: str, tiny_base: Any, make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_base(architecture), tmp_path / "base")
+
+    def drop(weights: dict[str, torch.Tensor]) -> None:
+        for name in [n for n in weights if ".1." in n]:
+            del weights[name]
+
+    edit_checkpoint(tmp_path / "base", drop)
+    spec = make_spec(
+        architecture, base_path=str(tmp_path / "base"), base_identity=f"test:cut-{architecture}"
+    )
+    with pytest.raises(InputError, match=r"the checkpoint lacks \d+ weights of the backbone"):
+        run_trial(spec, tiny_dataset)
+
+
+def test_a_head_for_other_labels_is_an_input_error(
+    make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    base = loading.load_base(make_spec("llama"), torch.device("cpu"), torch.float32)
+    base.model.save_pretrained(tmp_path)
+    base.tokenizer.save_pretrained(tmp_path)
+    edit_checkpoint(tmp_path, lambda w: w.update({"score.weight": torch.zeros(5, 32)}))
+    spec = make_spec("llama", base_path=str(tmp_path), base_identity="test:five-labels")
+    with pytest.raises(InputError, match="base model 'tiny-llama' cannot be loaded"):
+        run_trial(spec, tiny_dataset)
+
+
+def test_shuffled_labels_score_like_chance_and_true_ones_do_not(make_spec: MakeSpec) -> None:
+    """Nothing but the label's own text may tell a label: no row order, id or leaked column."""
+    true = make_dataset(num_rows=400)
+    shuffled = true.table["label"].to_numpy()[np.random.default_rng(0).permutation(len(true.table))]
+    place = true.table.schema.get_field_index("label")
+    column = pa.array(shuffled, true.table.schema.field("label").type)
+    false = Dataset.from_table(true.table.set_column(place, true.table.schema.field(place), column))
+    auroc = {}
+    for name, dataset in {"true": true, "shuffled": false}.items():
+        spec = make_spec(
+            "llama",
+            pattern={"name": "ja40", "target_lang": "ja", "target_rows": 40, "source_rows": 80},
+            sampling={"test_rows": 240},
+            data_fingerprint=dataset.fingerprint,
+        )
+        auroc[name] = run_trial(spec, dataset).metrics["auroc"]
+    # Under the null the AUROC of 120 x 120 rows has std sqrt(241 / (12 * 120 * 120)) = .037
+    # (Mann-Whitney U); four of them.
+    assert abs(auroc["shuffled"] - 0.5) < 0.15
+    assert auroc["true"] > 0.75
 
 
 def test_unknown_target_modules_are_an_input_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -91,15 +92,30 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise InputError(
             f"base model {spec.base_model!r} cannot be loaded from {path!r}: {error}"
         ) from error
     set_pad_token(tokenizer, model)
     model.config.use_cache = False  # keys and values are for generating text
     model.to(device).eval().requires_grad_(False)
-    head = {name.rpartition(".")[0] for name in info["missing_keys"]}
-    return Base(tokenizer=tokenizer, model=model, head_modules=tuple(sorted(head)))
+    head = _head_modules(spec.base_model, model.base_model_prefix, info["missing_keys"])
+    return Base(tokenizer=tokenizer, model=model, head_modules=head)
+
+
+def _head_modules(name: str, backbone: str, missing: Iterable[str]) -> tuple[str, ...]:
+    """Modules that the checkpoint lacks; a backbone's own may not be among them.
+
+    A pooler may: it stands inside BERT's backbone, but only its sentence objective trains it.
+    """
+    inside = [k for k in missing if k.startswith(f"{backbone}.") and ".pooler." not in k]
+    if inside:
+        raise InputError(
+            f"base model {name!r}: the checkpoint lacks {len(inside)} weights of the backbone, "
+            f"e.g. {min(inside)}; random ones in their place would be no base model; "
+            "give a complete checkpoint of this architecture"
+        )
+    return tuple(sorted({key.rpartition(".")[0] for key in missing}))
 
 
 def _locate(spec: TrialSpec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -216,6 +217,13 @@ class Results(Storage):
             raise InputError(f"format {record['format']}, expected {RESULT_FORMAT}")
         if TrialSpec.parse(record["spec"]).trial_id != trial_id:
             raise InputError("the spec in trial.json is not that of the folder's name")
+        if not record["metrics"]:
+            raise InputError("trial.json has no metrics")
+        if bad := {k: v for k, v in record["metrics"].items() if not is_finite(v)}:
+            raise InputError(f"metrics in trial.json that are not finite numbers: {bad}")
+        signature = record["signature"]
+        if not isinstance(signature, dict) or not isinstance(signature.get("versions"), dict):
+            raise InputError("trial.json has no signature")
         for name, expected in record["files"].items():
             if sizes.get(name) != expected["size"]:
                 raise InputError(f"{name} has {sizes.get(name)} bytes, expected {expected['size']}")
@@ -224,6 +232,12 @@ class Results(Storage):
                 digest = hashlib.sha256(self.read(folder, name)).hexdigest()
                 if digest != expected["sha256"]:
                     raise InputError(f"{name} was changed after it was written")
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a JSON value is a number that a float64 holds; NaN compares false."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -1,0 +1,196 @@
+"""Processes killed, interrupted, disks full: what was finished stays, the rest runs again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from result_folders import trial_files
+
+from sweep.cli import main
+from sweep.experiment import load_experiment
+from sweep.run import Outcome, run
+from trainables.result import Results
+
+LONGER = "training.num_train_epochs=12"
+"""So that there is time to kill a trial in the middle."""
+NUM_TRIALS = 10
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    root = str(tmp_path_factory.mktemp("undisturbed") / "results")
+    return run(load_experiment(experiment_file, [LONGER]), root, backend="inline")
+
+
+@contextmanager
+def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`xlt run` as from a terminal: a process group of its own, and a Ray of its own."""
+    process = subprocess.Popen(
+        command(file, root, *options), env=environment(), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def command(file: Path, root: Path, *options: str) -> list[str]:
+    settings = ["--set", LONGER, "--results", str(root)]
+    return [sys.executable, "-m", "sweep", "run", str(file), *settings, *options]
+
+
+def environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+
+
+def records(root: Path) -> dict[Path, int]:
+    """Finished trials and when they were written."""
+    return {p: p.stat().st_mtime_ns for p in root.glob("trials/*/trial.json")}
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that run trials."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in family if " ".join(p.cmdline()).startswith("ray::ImplicitFunc")]
+
+
+def finish(file: Path, root: Path, undisturbed: Outcome) -> str:
+    """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
+    before = records(root)
+    done = subprocess.run(
+        command(file, root), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    after = records(root)
+    assert before.items() <= after.items()
+    assert len(after) == NUM_TRIALS
+    assert trial_files(Results(str(root))) == trial_files(undisturbed.results)
+    return done.stdout
+
+
+def test_a_killed_driver_loses_no_finished_trial(
+    experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+) -> None:
+    with driver(experiment_file, tmp_path / "r") as process:
+        wait_for(lambda: records(tmp_path / "r"), process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(records(tmp_path / "r")) < NUM_TRIALS
+    told = finish(experiment_file, tmp_path / "r", undisturbed)
+    assert told.count("mean (std), n = 2") == 2
+
+
+def test_killed_workers_are_started_again_within_the_run(
+    experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+) -> None:
+    with driver(experiment_file, tmp_path / "r") as process:
+        wait_for(lambda: records(tmp_path / "r"), process)
+        killed = workers(process)
+        for worker in killed:
+            worker.kill()
+        _, errors = process.communicate(timeout=300)
+        assert killed
+        assert process.returncode == 0, errors
+    assert trial_files(Results(str(tmp_path / "r"))) == trial_files(undisturbed.results)
+    assert len(records(tmp_path / "r")) == NUM_TRIALS
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(8))
+def test_kills_at_random_moments_change_nothing(
+    seed: int,
+    experiment_file: Path,
+    tmp_path: Path,
+    undisturbed: Outcome,
+) -> None:
+    """Drivers and workers in turn, at any time from the first second to the last trial."""
+    rng = random.Random(seed)
+    with driver(experiment_file, tmp_path / "r") as process:
+        time.sleep(rng.uniform(0, 25))
+        if seed % 2 and process.poll() is None:
+            for worker in workers(process):
+                worker.kill()
+            time.sleep(rng.uniform(0, 10))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finish(experiment_file, tmp_path / "r", undisturbed)
+
+
+@pytest.mark.parametrize("backend", ["tune", "inline"])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
+    backend: str,
+    experiment_file: Path,
+    tmp_path: Path,
+    undisturbed: Outcome,
+) -> None:
+    with driver(experiment_file, tmp_path / "r", "--backend", backend) as process:
+        wait_for(lambda: records(tmp_path / "r"), process)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        num_done = len(records(tmp_path / "r"))
+        assert process.returncode == 130, errors
+        assert 0 < num_done < NUM_TRIALS
+        assert f"Stopped with {num_done} of {NUM_TRIALS} trials done; the same command" in errors
+        assert "Traceback" not in errors
+        assert "missing" in output
+    finish(experiment_file, tmp_path / "r", undisturbed)
+
+
+@pytest.mark.parametrize("backend", ["tune", "inline"])
+def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_finished(
+    backend: str,
+    experiment_file: Path,
+    tmp_path: Path,
+    undisturbed: Outcome,
+) -> None:
+    """A file in the place of the folder stands for the full disk: it refuses root, too."""
+    root = tmp_path / "r"
+    with driver(experiment_file, root, "--backend", backend) as process:
+        wait_for(lambda: records(root), process)
+        (root / "trials").rename(tmp_path / "kept")
+        (root / "trials").touch()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert "cannot be written any more: " in errors
+    assert "what was finished is kept; free space" in errors
+    assert "Traceback" not in errors
+    (root / "trials").unlink()
+    (tmp_path / "kept").rename(root / "trials")
+    assert 0 < len(records(root)) < NUM_TRIALS
+    finish(experiment_file, root, undisturbed)
+
+
+def test_a_full_location_is_told_before_anything_starts(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("trainables.storage.os.fsync", full)
+    assert main(["run", str(experiment_file), "--results", str(tmp_path / "r")]) == 2
+    assert "cannot be written: [Errno 28] No space left on device; free space" in (
+        capsys.readouterr().err
+    )
