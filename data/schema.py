@@ -21,12 +21,18 @@ HEADLINE_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
+        pa.field("text_pair", pa.string()),  # the second text of tasks on pairs, e.g. a hypothesis
         pa.field("lang", pa.string(), nullable=False),  # BCP-47, e.g. "en", "ja"
-        pa.field("label", pa.int8(), nullable=False),  # 1: positive class, 0: the rest
-        pa.field("published", pa.date32(), nullable=True),
+        pa.field("label", pa.int8(), nullable=False),  # index in Dataset.classes
+        pa.field("published", pa.date32()),
+        pa.field("story", pa.string()),  # rows of one story never straddle train and test
         pa.field("source", pa.string(), nullable=False),
     ]
 )
+LATER_COLUMNS = ("text_pair", "story")
+"""Left out of the fingerprint where they are empty, so that data without them keep theirs."""
+BINARY = ("negative", "positive")
+"""Classes of a binary task, by label."""
 LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 """The shape of a BCP-47 code: ja, zh-Hant, es-419."""
 NUM_SHOWN = 3
@@ -38,9 +44,10 @@ class Row(NamedTuple):
 
     id: str
     key: str
-    """:func:`text_key` of its text."""
+    """:func:`text_key` of its text, and of the second one of a pair."""
     label: int
     published: date | None
+    story: str | None
 
 
 @dataclass(frozen=True)
@@ -50,32 +57,42 @@ class Dataset:
     Build it with :meth:`from_table`, which checks it.
 
     Attributes:
-        table: num_rows x 6 columns of :data:`HEADLINE_SCHEMA`.
+        table: num_rows x the columns of :data:`HEADLINE_SCHEMA`.
+        classes: Name of each label 0, 1, ...
     """
 
     table: pa.Table
+    classes: tuple[str, ...] = BINARY
 
     @classmethod
     def from_table(
-        cls, table: pa.Table, where: str = "data", place: Callable[[int], str] | None = None
+        cls,
+        table: pa.Table,
+        where: str = "data",
+        place: Callable[[int], str] | None = None,
+        classes: Sequence[str] = BINARY,
     ) -> Dataset:
         """Check a table and wrap it.
 
         Args:
-            table: The columns of :data:`HEADLINE_SCHEMA`, in any order, safely castable; others
-                are left out.
+            table: The columns of :data:`HEADLINE_SCHEMA`, in any order, safely castable; nullable
+                ones may be absent, others are left out.
             where: What to name in errors.
             place: What to call a row, by its index, in errors; else its id, or its number if the
                 id is at fault.
+            classes: Name of each label.
 
         Raises:
             InputError: Missing columns, nulls, empty texts or ids, ids given twice, languages that
-                are no BCP-47 codes, labels other than 0 and 1, no rows; every kind of problem is
-                told at once with its first rows.
+                are no BCP-47 codes, labels that are no class, pairs with one text, no rows; every
+                kind of problem is told at once with its first rows.
         """
-        missing = [name for name in HEADLINE_SCHEMA.names if name not in table.column_names]
+        absent = [field for field in HEADLINE_SCHEMA if field.name not in table.column_names]
+        missing = [field.name for field in absent if not field.nullable]
         if missing:
             raise InputError(f"missing columns {missing}; got {table.column_names}", where)
+        for field in absent:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
         columns, problems = [], []
         for field in HEADLINE_SCHEMA:
             try:
@@ -85,17 +102,24 @@ class Dataset:
         if problems:
             raise InputError(problems, where)
         table = pa.table(columns, schema=HEADLINE_SCHEMA).combine_chunks()
-        problems = _row_problems(table, place)
+        problems = _row_problems(table, place, classes)
         if problems:
             raise InputError(problems, where)
-        return cls(table)
+        return cls(table, tuple(classes))
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the rows in id order: the same rows in any file give the same."""
         digest = hashlib.sha256()
+        if self.classes != BINARY:
+            digest.update(json.dumps(self.classes).encode() + b"\n")
         ordered = self.table.take(pc.sort_indices(self.table, sort_keys=[("id", "ascending")]))
-        for row in zip(*(ordered[name].to_pylist() for name in HEADLINE_SCHEMA.names), strict=True):
+        names = [
+            name
+            for name in HEADLINE_SCHEMA.names
+            if name not in LATER_COLUMNS or ordered[name].null_count < len(ordered)
+        ]
+        for row in zip(*(ordered[name].to_pylist() for name in names), strict=True):
             # JSON and not repr: what repr escapes depends on the Unicode tables of the Python.
             digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
         return digest.hexdigest()
@@ -109,14 +133,15 @@ class Dataset:
     def by_lang(self) -> dict[str, tuple[Row, ...]]:
         """The rows of each language, in table order; kept, because every trial draws from them."""
         rows: dict[str, list[Row]] = {}
-        names = ("lang", "id", "text", "label", "published")
+        names = ("lang", "id", "text", "text_pair", "label", "published", "story")
         columns = (self.table[name].to_pylist() for name in names)
-        for lang, row_id, text, label, published in zip(*columns, strict=True):
-            rows.setdefault(lang, []).append(Row(row_id, text_key(text), label, published))
+        for lang, row_id, text, pair, label, published, story in zip(*columns, strict=True):
+            key = text_key(text) if pair is None else f"{text_key(text)}\n{text_key(pair)}"
+            rows.setdefault(lang, []).append(Row(row_id, key, label, published, story))
         return {lang: tuple(rows[lang]) for lang in sorted(rows)}
 
     def rows(self, ids: Sequence[str]) -> pa.Table:
-        """The rows with these ids, in the order given (len(ids) x 6 columns)."""
+        """The rows with these ids, in the order given (len(ids) x all columns)."""
         return self.table.take(pa.array([self.index[row_id] for row_id in ids], pa.int64()))
 
 
@@ -136,11 +161,16 @@ def shown(places: Iterable[str], num_shown: int = NUM_SHOWN) -> str:
     return ", ".join(listed[:num_shown]) + (f" and {more} more" if more > 0 else "")
 
 
-def _row_problems(table: pa.Table, place: Callable[[int], str] | None) -> list[str]:
+def _row_problems(
+    table: pa.Table, place: Callable[[int], str] | None, classes: Sequence[str]
+) -> list[str]:
     """One sentence for each kind of problem, with the first rows that have it."""
     if not table.num_rows:
         return ["has no rows; nothing can be drawn from it"]
-    ids, texts, langs, labels, _, sources = (cast(list[object], c.to_pylist()) for c in table)
+    ids, texts, pairs, langs, labels, _, _, sources = (
+        cast(list[object], c.to_pylist()) for c in table
+    )
+    paired = any(pair is not None for pair in pairs)
     name = place or (lambda row: f"id {ids[row]!r}" if ids[row] else f"row {row + 1}")
     first: dict[object, int] = {}
     for row, row_id in enumerate(ids):
@@ -148,6 +178,9 @@ def _row_problems(table: pa.Table, place: Callable[[int], str] | None) -> list[s
     kinds = {
         "without id; give every row one": [not row_id for row_id in ids],
         "with empty text; fill or remove them": [not str(text or "").strip() for text in texts],
+        "without the second text of their pair; fill or remove them": [
+            paired and not str(pair or "").strip() for pair in pairs
+        ],
         "without language; fill or remove them": [not lang for lang in langs],
         "without label; fill or remove them": [label is None for label in labels],
         "without source; fill them": [source is None for source in sources],
@@ -166,7 +199,8 @@ def _row_problems(table: pa.Table, place: Callable[[int], str] | None) -> list[s
             problems.append(
                 f"language {lang!r} is no BCP-47 code such as en or zh-Hant: {name(row)}"
             )
-    wrong = set(labels) - {0, 1, None}
+    wrong = set(labels) - {*range(len(classes)), None}
     if wrong:
-        problems.append(f"labels {sorted(map(str, wrong))} are not 0 or 1")
+        known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
+        problems.append(f"labels {sorted(map(str, wrong))} are not {known}")
     return problems

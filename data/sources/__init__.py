@@ -8,12 +8,13 @@ from typing import Any
 from data.errors import InputError, unknown
 from data.schema import Dataset
 from data.settings import Settings
+from data.sources.reading import Progress, Reading
 
 SOURCES: dict[str, str] = {
     "synthetic": "data.sources.synthetic",
     "table": "data.sources.table",
 }
-"""Name -> module with ``Options`` and ``load(options) -> Dataset``, imported when used."""
+"""Name -> module with ``Options`` and ``read(options, progress)``, imported when used."""
 
 
 def parse_source(values: dict[str, Any], where: str = "") -> Settings:
@@ -36,12 +37,23 @@ def parse_source(values: dict[str, Any], where: str = "") -> Settings:
     return options
 
 
-def load_dataset(options: Settings) -> Dataset:
-    """Read or generate the headlines that :func:`parse_source` was told of.
+def read_source(
+    options: Settings, progress: Progress = lambda num_bytes, num_bytes_in_all: None
+) -> Reading:
+    """Read or generate the rows that :func:`parse_source` was told of.
+
+    Args:
+        options: Of the source.
+        progress: Told how much was read, by sources that take long.
 
     Raises:
         InputError: The source cannot give them.
     """
     name: str = options.source  # type: ignore[attr-defined]
-    dataset: Dataset = import_module(SOURCES[name]).load(options)
-    return dataset
+    reading: Reading = import_module(SOURCES[name]).read(options, progress)
+    return reading
+
+
+def load_dataset(options: Settings) -> Dataset:
+    """The rows of :func:`read_source` that were kept."""
+    return read_source(options).dataset

@@ -14,10 +14,11 @@ from typing import Literal
 import pyarrow as pa
 import pydantic
 
-from data.schema import HEADLINE_SCHEMA, Dataset
+from data.schema import Dataset
 from data.seeds import derive_seed
 from data.settings import Settings
 from data.sources.phrases import Phrasebook, is_reserved, load_phrasebook
+from data.sources.reading import Progress, Reading
 
 FIRST_DAY = date(2021, 4, 1)
 LAST_DAY = date(2022, 10, 31)
@@ -38,7 +39,7 @@ class Options(Settings):
     """Share of each class whose label is wrong, as it is in delivered news tags."""
 
 
-def load(options: Options) -> Dataset:
+def read(options: Options, progress: Progress) -> Reading:
     """Generate the data set.
 
     Returns:
@@ -55,7 +56,7 @@ def load(options: Options) -> Dataset:
     rng = random.Random(derive_seed(seed, "synthetic", "order"))
     rng.shuffle(rows)
     num_days = (LAST_DAY - FIRST_DAY).days + 1
-    return Dataset.from_table(
+    dataset = Dataset.from_table(
         pa.table(
             {
                 "id": [f"synthetic-{number:05d}" for number in range(len(rows))],
@@ -64,11 +65,11 @@ def load(options: Options) -> Dataset:
                 "label": [label for _, _, label in rows],
                 "published": [FIRST_DAY + timedelta(rng.randrange(num_days)) for _ in rows],
                 "source": ["synthetic"] * len(rows),
-            },
-            schema=HEADLINE_SCHEMA,
+            }
         ),
         "synthetic",
     )
+    return Reading(dataset)
 
 
 def _draw_labelled(

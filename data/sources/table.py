@@ -18,6 +18,7 @@ from data.audit import audit
 from data.errors import InputError, unknown
 from data.schema import HEADLINE_SCHEMA, Dataset, shown
 from data.settings import Settings
+from data.sources.reading import Progress, Reading
 from data.sources.table_files import File, Format, Records, find_files
 
 NESTED = (list, dict, bytes)
@@ -33,12 +34,16 @@ class Columns(Settings):
     """Unique ids; without such a column, or null, ids are made from the other cells of a row."""
     text: str = "text"
     """The headline or sentence."""
+    text_pair: str | None = None
+    """The second text, of tasks on pairs."""
     lang: str = "lang"
     """BCP-47 code; not read if the option ``lang`` says it for all rows."""
     label: str = "label"
     """Compared as text with ``positive`` and ``negative``."""
     published: str | None = "published"
     """ISO 8601 dates, or times whose date counts as written; without it, or null, no dates."""
+    story: str | None = None
+    """Rows that must not be split between train and test have the same value here."""
     source: str | None = "source"
     """Where a row comes from; without such a column, or null: ``table``."""
 
@@ -111,10 +116,12 @@ class Rows:
     """How often each label value stands in the files."""
     made_ids: Counter[str] = field(default_factory=Counter)
     """How often each row without an id, by the hash of its cells, stands in the files."""
+    num_dropped: int = 0
+    """Rows left out because their label is in neither list."""
     problems: list[str] = field(default_factory=list)
 
 
-def load(options: Options) -> Dataset:
+def read(options: Options, progress: Progress) -> Reading:
     """Read the files.
 
     Returns:
@@ -147,7 +154,7 @@ def load(options: Options) -> Dataset:
     leaks = audit(dataset, rows.labels) if options.leak_check else []
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
-    return dataset
+    return Reading(dataset, {"label in neither list": rows.num_dropped} if rows.num_dropped else {})
 
 
 def _columns(options: Options) -> dict[str, str]:
@@ -189,23 +196,29 @@ def _add(rows: Rows, records: Records, options: Options, name: str) -> None:
     texts = [_text(value, strip=False) for value in cells("text")]
     langs = [options.lang or _text(value) for value in cells("lang")]
     sources = [_text(value) or "table" for value in cells("source", "table")]
+    pairs = [_text(value, strip=False) for value in cells("text_pair")]
+    stories = [_text(value) for value in cells("story")]
     others = list(zip(texts, langs, labels, days, sources, strict=True))
     if names.get("id") in records.columns:
         ids = [_text(value) for value in cells("id")]
     else:
-        ids = [_make_id(row, rows.made_ids) for row in others]
+        ids = [
+            _make_id(row if pair is None else (*row, pair), rows.made_ids)
+            for row, pair in zip(others, pairs, strict=True)
+        ]
 
     odd_labels = []
-    for place, row_id, value, (text, lang, label, day, source) in zip(
-        places, ids, values, others, strict=True
+    for place, row_id, value, (text, lang, label, day, source), pair, story in zip(
+        places, ids, values, others, pairs, stories, strict=True
     ):
         if label is None and value is not None:
             if options.drop_other_labels:
+                rows.num_dropped += 1
                 continue
             odd_labels.append(f"{place} ({value!r})")
             label = 0  # told; what else is wrong with the row is still found
         rows.places.append(place)
-        row = (row_id, text, lang, label, day, source)
+        row = (row_id, text, pair, lang, label, day, story, source)
         for column_values, cell in zip(rows.columns.values(), row, strict=True):
             column_values.append(cell)
     if odd_labels:
