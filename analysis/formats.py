@@ -20,7 +20,8 @@ class Table:
     """A table of one metric, ready for any renderer.
 
     Attributes:
-        metric: Name in ``trainables.metrics.METRICS``.
+        metric: Name in ``trainables.metrics``.
+        target_lang: Language of the test rows where an experiment has several, else empty.
         caption: Sentences above the table.
         patterns: Columns.
         lines: (label, one text a pattern) a table line: base models, and published rows.
@@ -30,6 +31,7 @@ class Table:
     """
 
     metric: str
+    target_lang: str
     caption: tuple[str, ...]
     patterns: tuple[str, ...]
     lines: tuple[tuple[str, tuple[str, ...]], ...]
@@ -161,7 +163,7 @@ def _one_latex(table: Table) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{caption}}}",
-            rf"\label{{tab:{table.metric}}}",
+            rf"\label{{tab:{'-'.join(filter(None, (table.metric, table.target_lang)))}}}",
             rf"\begin{{tabular}}{{l{'l' * len(table.patterns)}}}",
             r"\toprule",
             *rows,

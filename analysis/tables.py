@@ -28,18 +28,26 @@ DEFINITIONS: dict[str, str] = {
     "precision": f"precision of the positive class ({{positive}}); {DECISION}",
     "recall": f"recall of the positive class ({{positive}}); {DECISION}",
     "average_precision": "average precision of the positive class ({positive})",
+    "macro_f1": "macro F1, the mean of the F1 scores of the classes {classes}; the class with the "
+    "largest probability counts",
+    "auroc_ovr": "macro one-vs-rest AUROC, the mean over the classes {classes}",
 }
-"""Metric of ``trainables.metrics.METRICS`` -> what a caption says of it. Kept here, because a
-report must not wait for scikit-learn to be imported."""
+"""Metric of ``trainables.metrics`` -> what a caption says of it. Kept here, because a report must
+not wait for scikit-learn to be imported."""
+MULTICLASS_TABLES = ("macro_f1", "auroc_ovr")
+"""Metrics that a report shows where there are more than two classes."""
 
 
-def table(collected: Collected, metric: str, published: bool = False) -> Table:
+def table(
+    collected: Collected, metric: str, published: bool = False, target_lang: str | None = None
+) -> Table:
     """The table of a metric: base models x patterns, in the order of the experiment.
 
     Args:
         collected: The trials.
         metric: Name of a metric.
         published: Put the paper's numbers below each base model that stands for one of its.
+        target_lang: Only the patterns of this language; None: all.
 
     Raises:
         InputError: Neither defined nor reported by any trial.
@@ -49,10 +57,15 @@ def table(collected: Collected, metric: str, published: bool = False) -> Table:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     plan = collected.plan
     rows = collected.table.to_pylist()
-    planned = {(cell.base_model, cell.pattern): cell for cell in plan.cells}
+    planned = {
+        (cell.base_model, cell.pattern): cell
+        for cell in plan.cells
+        if target_lang in (None, cell.target_lang)
+    }
+    patterns = list(dict.fromkeys(pattern for _, pattern in planned))
     cells = []
     for model in plan.base_models:
-        for pattern in plan.patterns:
+        for pattern in patterns:
             found = [r for r in rows if (r["base_model"], r["pattern"]) == (model, pattern)]
             none = PlannedCell(base_model=model, pattern=pattern, skipped="not in the plan")
             cells.append(aggregate(planned.get((model, pattern), none), found, metric))
@@ -63,14 +76,15 @@ def table(collected: Collected, metric: str, published: bool = False) -> Table:
         texts = [cell_text(c, num_seeds) for c in cells if c.base_model == model]
         lines.append((first_line(model), tuple(texts)))
         if published and metric in paper.TABLES and (label := paper.label(model)):
-            lines.append((f"  {label}", tuple(_published(metric, model, p) for p in plan.patterns)))
+            lines.append((f"  {label}", tuple(_published(metric, model, p) for p in patterns)))
     footnotes = _footnotes(cells)
     footnotes += paper.remarks(metric, plan.base_models) if published else []
     footnotes += [f"Warning: {warning}." for warning in collected.warnings]
     return Table(
         metric=metric,
-        caption=_caption(collected, metric, num_seeds),
-        patterns=tuple(first_line(pattern) for pattern in plan.patterns),
+        target_lang=target_lang or "",
+        caption=_caption(collected, metric, num_seeds, target_lang),
+        patterns=tuple(map(first_line, patterns)),
         lines=tuple(lines),
         footnotes=tuple(footnotes),
         cells=tuple(cells),
@@ -87,17 +101,24 @@ def report(
     collected: Collected,
     format: str = "text",
     published: bool = False,
-    metrics: Iterable[str] = tuple(paper.TABLES),
+    metrics: Iterable[str] | None = None,
 ) -> str:
     """The paper's Tables 3 and 4, or those of other metrics, in one of :data:`FORMATS`.
 
-    Warnings stand below each table. CSV has no place for them: print ``collected.warnings``.
+    With more than two classes they are those of :data:`MULTICLASS_TABLES`; several target
+    languages get their own. Warnings stand below each table. CSV has no place for them: print
+    ``collected.warnings``.
 
     Raises:
         InputError: An unknown format or metric.
     """
     renderer = _format(format)
-    return renderer([table(collected, metric, published) for metric in metrics])
+    plan = collected.plan
+    chosen = metrics or (paper.TABLES if len(plan.classes) == 2 else MULTICLASS_TABLES)
+    langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
+    return renderer(
+        [table(collected, metric, published, lang) for lang in langs for metric in chosen]
+    )
 
 
 def _format(name: str) -> Callable[[Sequence[Table]], str]:
@@ -127,18 +148,23 @@ def _footnotes(cells: Sequence[TableCell]) -> list[str]:
     return [f"{mark} {', '.join(where)}: {why}" for (mark, why), where in reasons.items()]
 
 
-def _caption(collected: Collected, metric: str, num_seeds: int | None) -> tuple[str, ...]:
+def _caption(
+    collected: Collected, metric: str, num_seeds: int | None, target_lang: str | None
+) -> tuple[str, ...]:
     """What the numbers are and everything that they depend on."""
     plan = collected.plan
-    defined = DEFINITIONS.get(metric, metric).format(positive=first_line(plan.positive))
+    defined = DEFINITIONS.get(metric, metric).format(
+        positive=first_line(plan.positive), classes=", ".join(map(first_line, plan.classes))
+    )
     head = f"{paper.TABLES[metric]}. " if metric in paper.TABLES else ""
+    lang = f" Target language {target_lang}." if target_lang else ""
     title = f": {first_line(plan.title)}" if plan.title else ""
     count = f"n = {num_seeds}" if num_seeds else "n in each cell"
     versions = [f"{k} {v}" for k, v in collected.signature.items() if k != "data_fingerprint"]
     data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
     made_with = [f"data {data[:12]}" if data else "", *versions]
     return (
-        f"{head}{defined[0].upper()}{defined[1:]}.",
+        f"{head}{defined[0].upper()}{defined[1:]}.{lang}",
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std), {count}; over the seeds {', '.join(map(str, plan.seeds))} of each "
         "trial's score on its test rows; std with ddof=1.",

@@ -65,11 +65,13 @@ class Grid:
             experiment=self.experiment.name,
             title=self.experiment.title,
             positive=self.experiment.task.positive,
+            classes=self.dataset.classes,
             data_fingerprint=self.dataset.fingerprint,
             cells=tuple(
                 PlannedCell(
                     base_model=cell.model.name,
                     pattern=cell.pattern.name,
+                    target_lang=cell.pattern.target_lang,
                     trials=tuple(
                         PlannedTrial(trial_id=spec.trial_id, seed=spec.seed) for spec in cell.specs
                     ),
@@ -208,5 +210,6 @@ def _held_out(experiment: Experiment, dataset: Dataset) -> frozenset[str]:
                 problems |= dict.fromkeys(error.problems)
     if problems:
         raise InputError(problems)
-    texts = dataset.rows(sorted(test_ids))["text"].to_pylist()
+    rows = dataset.rows(sorted(test_ids))
+    texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
     return frozenset(map(text_key, texts))

@@ -94,7 +94,9 @@ def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
     tokenizer.train_from_iterator(texts, trainer)
     if architecture == "bert":
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
         )
         names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"}
         names |= {"sep_token": "[SEP]", "mask_token": "[MASK]"}

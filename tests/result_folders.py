@@ -80,6 +80,7 @@ def make_plan(
                 PlannedCell(
                     base_model=model,
                     pattern=pattern,
+                    target_lang=make_spec(model, pattern, 0).pattern.target_lang,
                     trials=trials,
                     skipped=reason,
                     note=notes.get((model, pattern), ""),

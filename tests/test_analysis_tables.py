@@ -18,7 +18,7 @@ from result_folders import make_plan, make_results, make_spec, save_done, save_f
 from analysis.cells import TableCell
 from analysis.collect import COLUMNS, Collected, collect
 from analysis.formats import CSV_COLUMNS, FORMATS
-from analysis.tables import DEFINITIONS, render, report, table
+from analysis.tables import DEFINITIONS, MULTICLASS_TABLES, render, report, table
 from data.errors import InputError
 
 METRICS = ("f1", "auroc")
@@ -225,10 +225,11 @@ def test_other_models_and_patterns_have_no_published_numbers() -> None:
 
 
 def test_every_metric_has_a_definition_with_the_real_threshold() -> None:
-    from trainables.metrics import METRICS as known
-    from trainables.metrics import THRESHOLD
+    from trainables.metrics import METRICS as BINARY_METRICS
+    from trainables.metrics import MULTICLASS_METRICS, THRESHOLD
 
-    assert set(DEFINITIONS) == set(known)
+    assert set(DEFINITIONS) == {*BINARY_METRICS, *MULTICLASS_METRICS}
+    assert set(MULTICLASS_TABLES) <= set(MULTICLASS_METRICS)
     assert f">= {THRESHOLD} " in DEFINITIONS["f1"]
 
 
@@ -357,3 +358,27 @@ def test_a_half_written_folder_is_told_in_the_table(tmp_path: Path) -> None:
     shown = table(collect(results), "f1")
     assert shown.lines == (("elyza", ("corrupt [0/1]†",)),)
     assert "seed 0 corrupt: half-written" in shown.footnotes[0]
+
+
+def test_more_classes_and_several_languages_get_tables_of_their_own(tmp_path: Path) -> None:
+    plan = make_plan(patterns=["ja0", "de0"], seeds=[0, 1], classes=("a", "b", "c"))
+    assert plan.target_langs == ["ja", "de"]
+    results = make_results(tmp_path / "results", plan)
+    for pattern, value in (("ja0", 0.25), ("de0", 0.75)):
+        for seed in (0, 1):
+            save_done(results, "elyza", pattern, seed, {"macro_f1": value, "auroc_ovr": value})
+    shown = report(collect(results))
+    tables = shown.split("\n\n\n")
+    assert len(tables) == 4
+    assert "macro F1" in tables[0].lower() or "Macro F1" in tables[0]
+    assert "classes a, b, c" in tables[0]
+    for text, lang, other, value in zip(
+        tables, ("ja", "ja", "de", "de"), ("de", "de", "ja", "ja"), (0.25, 0.25, 0.75, 0.75),
+        strict=True,
+    ):  # fmt: skip
+        assert f"Target language {lang}." in text
+        assert f"{lang}0" in text and f"{other}0" not in text
+        assert f"{value:.3f} (0.000)" in text
+    latex = report(collect(results), "latex")
+    assert latex.count(r"\label{tab:macro_f1-de}") == 1
+    assert len(report(collect(results), "csv").splitlines()) == 1 + 4

@@ -202,9 +202,9 @@ def test_texts_are_tokenised_once(make_spec: MakeSpec, tiny_dataset: Dataset) ->
     class Counting:
         pad_token_id = base.tokenizer.pad_token_id
 
-        def __call__(self, texts: list[str], **options: Any) -> Any:
+        def __call__(self, texts: list[str], pairs: None, **options: Any) -> Any:
             calls.append(len(texts))
-            return base.tokenizer(texts, **options)
+            return base.tokenizer(texts, pairs, **options)
 
     counted = replace(base, tokenizer=Counting(), encodings={})
     table = tiny_dataset.table

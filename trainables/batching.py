@@ -35,9 +35,24 @@ def epoch_batches(
 
 
 def collate(
-    token_ids: Sequence[list[int]], pad_token_id: int, device: torch.device
+    token_ids: Sequence[list[int]],
+    pad_token_id: int,
+    device: torch.device,
+    separator_id: int | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Right-padded ``input_ids`` and ``attention_mask``, each num_rows x longest row."""
+    """Right-padded tensors of a batch, each num_rows x longest row.
+
+    Args:
+        token_ids: Token ids of each row.
+        pad_token_id: Fills the rows up.
+        device: Where the tensors go.
+        separator_id: The token that ends each text of a pair, for models that are told which text
+            a token belongs to (BERT); None for others.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and, with a separator, ``token_type_ids``: 0 up to the
+        first separator, 1 after it.
+    """
     width = max(map(len, token_ids))
     input_ids = np.full((len(token_ids), width), pad_token_id, dtype=np.int64)
     mask = np.zeros((len(token_ids), width), dtype=np.int64)
@@ -45,4 +60,7 @@ def collate(
         input_ids[row, : len(ids)] = ids
         mask[row, : len(ids)] = 1
     batch: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask}
+    if separator_id is not None:
+        ends = input_ids == separator_id
+        batch["token_type_ids"] = ((np.cumsum(ends, axis=1) - ends) > 0) * mask
     return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}

@@ -18,8 +18,6 @@ from trainables.base_models import MINIATURE
 from trainables.miniatures import miniature_folder
 from trainables.spec import TrialSpec
 
-NUM_LABELS = 2
-
 # A new head is what every trial wants; the report and bars about it would bury the sweep's lines.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -58,36 +56,39 @@ class Base:
         return digest.hexdigest()
 
 
-_LOADED: dict[tuple[str, str, str], Base] = {}
+_LOADED: dict[tuple[str, int, str, str], Base] = {}
 """At most one entry: trials are sorted by base model, so the next one mostly needs the same."""
 
 
-def load_base(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
+def load_base(
+    spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int = 2
+) -> Base:
     """The base model of a trial, from this process's memory if the last trial had the same.
 
     Args:
         spec: Names the base model; ``base_path`` is a hub id or an absolute folder.
         device: Where the weights go.
         dtype: Type of the weights.
+        num_labels: Classes of the head.
 
     Raises:
         InputError: The model or its tokenizer cannot be read.
     """
-    key = (spec.base_identity, str(device), str(dtype))
+    key = (spec.base_identity, num_labels, str(device), str(dtype))
     if key not in _LOADED:
         _LOADED.clear()  # frees the other base before this one is loaded
-        _LOADED[key] = _load(spec, device, dtype)
+        _LOADED[key] = _load(spec, device, dtype, num_labels)
     return _LOADED[key]
 
 
-def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
+def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int) -> Base:
     path = _locate(spec)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=spec.revision)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             path,
             revision=spec.revision,
-            num_labels=NUM_LABELS,
+            num_labels=num_labels,
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
@@ -97,6 +98,9 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype) -> Base:
             f"base model {spec.base_model!r} cannot be loaded from {path!r}: {error}"
         ) from error
     set_pad_token(tokenizer, model)
+    # BERT adds an embedding of which text of a pair a token belongs to; decoders do not.
+    typed = getattr(model.config, "type_vocab_size", 0) > 1
+    model.config.sep_token_id = tokenizer.sep_token_id if typed else None
     model.config.use_cache = False  # keys and values are for generating text
     model.to(device).eval().requires_grad_(False)
     head = _head_modules(spec.base_model, model.base_model_prefix, info["missing_keys"])

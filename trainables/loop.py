@@ -123,7 +123,7 @@ def fit_classifier(
     Args:
         model: A sequence classifier of transformers.
         token_ids: Token ids of each training row.
-        labels: Class of each training row, 0 or 1.
+        labels: Class of each training row.
         spec: Epochs, batch size, optimiser and seed.
         report: Told the progress.
 
@@ -142,9 +142,8 @@ def fit_classifier(
             yield from epoch_batches(lengths, training.batch_size, order)
 
     def loss_of(rows: list[int]) -> torch.Tensor:
-        batch = collate([token_ids[row] for row in rows], model.config.pad_token_id, device)
         with autocast(spec, device):
-            logits = model(**batch).logits
+            logits = model(**_batch(model, token_ids, rows)).logits
         return torch.nn.functional.cross_entropy(logits.float(), y_true[rows])
 
     return fit(
@@ -160,27 +159,37 @@ def fit_classifier(
 
 
 def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDArray[np.float64]:
-    """Probability of class 1 for each row (num_rows, float64).
+    """Probabilities of each row, float64.
+
+    Returns:
+        num_rows probabilities of class 1 if there are two classes, else num_rows x num_classes.
 
     Raises:
         DivergedError: A score is nan: the last step spoilt the weights.
     """
     model.eval()
-    scores = np.empty(len(token_ids))
+    scores = np.empty((len(token_ids), model.config.num_labels))
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     with torch.inference_mode(), autocast(spec, model.device):
         for start in range(0, len(order), EVAL_BATCH_SIZE):
             rows = order[start : start + EVAL_BATCH_SIZE]
-            batch = collate(
-                [token_ids[row] for row in rows], model.config.pad_token_id, model.device
-            )
-            logits = model(**batch).logits
-            scores[rows] = logits.double().softmax(-1)[:, 1].cpu().numpy()
+            logits = model(**_batch(model, token_ids, rows)).logits
+            scores[rows] = logits.double().softmax(-1).cpu().numpy()
     if not np.isfinite(scores).all():
         raise DivergedError(
             f"scores are not numbers after training; lower the learning rate ({spec.learning_rate})"
         )
-    return scores
+    return scores[:, 1] if scores.shape[1] == 2 else scores
+
+
+def _batch(
+    model: Any, token_ids: Sequence[list[int]], rows: Sequence[int]
+) -> dict[str, torch.Tensor]:
+    """The rows' tensors, on the model's device."""
+    config = model.config
+    return collate(
+        [token_ids[row] for row in rows], config.pad_token_id, model.device, config.sep_token_id
+    )
 
 
 def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:

@@ -15,7 +15,7 @@ THRESHOLD = 0.5
 section 3.3), and the positive one where both are equal."""
 
 
-def _decided(score: Callable[..., float]) -> Callable[[Labels, Scores], float]:
+def _decided(score: Callable[..., float]) -> Metric:
     """A metric of decisions at :data:`THRESHOLD`, for the positive class."""
 
     def metric(y_true: Labels, y_score: Scores) -> float:
@@ -24,7 +24,8 @@ def _decided(score: Callable[..., float]) -> Callable[[Labels, Scores], float]:
     return metric
 
 
-METRICS: dict[str, Callable[[Labels, Scores], float]] = {
+Metric = Callable[[Labels, Scores], float]
+METRICS: dict[str, Metric] = {
     "f1": _decided(sk.f1_score),
     "auroc": lambda y_true, y_score: float(sk.roc_auc_score(y_true, y_score)),
     "accuracy": lambda y_true, y_score: float(sk.accuracy_score(y_true, y_score >= THRESHOLD)),
@@ -35,6 +36,30 @@ METRICS: dict[str, Callable[[Labels, Scores], float]] = {
 """Name -> function of y_true (num_rows, 0 or 1) and y_score (num_rows, probability of class 1)."""
 
 
+def _macro_f1(y_true: Labels, y_score: Scores) -> float:
+    classes = range(y_score.shape[1])
+    chosen = y_score.argmax(axis=1)
+    return float(sk.f1_score(y_true, chosen, labels=classes, average="macro", zero_division=0.0))
+
+
+def _auroc_ovr(y_true: Labels, y_score: Scores) -> float:
+    classes = range(y_score.shape[1])
+    return float(
+        sk.roc_auc_score(y_true, y_score, labels=classes, multi_class="ovr", average="macro")
+    )
+
+
+MULTICLASS_METRICS: dict[str, Metric] = {
+    "macro_f1": _macro_f1,
+    "auroc_ovr": _auroc_ovr,
+    "accuracy": lambda y_true, y_score: float(sk.accuracy_score(y_true, y_score.argmax(axis=1))),
+}
+"""As :data:`METRICS` for more than two classes: y_true (num_rows, class numbers) and y_score
+(num_rows x num_classes, probabilities). The class with the largest probability is chosen, the
+first of equal ones; macro is the mean over classes, one-vs-rest each against all others."""
+
+
 def score(y_true: Labels, y_score: Scores) -> dict[str, float]:
-    """Every metric of :data:`METRICS`, each a fraction of 1."""
-    return {name: metric(y_true, y_score) for name, metric in METRICS.items()}
+    """Every metric of :data:`METRICS`, or of :data:`MULTICLASS_METRICS` if scores have columns."""
+    metrics = METRICS if y_score.ndim == 1 else MULTICLASS_METRICS
+    return {name: metric(y_true, y_score) for name, metric in metrics.items()}

@@ -18,7 +18,7 @@ from data.errors import InputError, unknown
 from data.settings import Settings
 from trainables.base_models import MINIATURE, cache_dir
 
-MINIATURE_FORMAT = 2
+MINIATURE_FORMAT = 3
 """Raised when the same recipe and corpus give another model; old folders are then not used."""
 
 

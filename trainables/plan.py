@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pydantic
 
+from data.schema import BINARY
 from data.settings import Settings
 
 
@@ -23,6 +24,8 @@ class PlannedCell(Settings):
     """Name in tables."""
     pattern: str
     """Name in tables."""
+    target_lang: str = ""
+    """Language of its test rows; empty in the plans of early versions."""
     trials: tuple[PlannedTrial, ...] = ()
     """One a seed, in seed order; none for a cell that cannot exist."""
     skipped: str = ""
@@ -42,7 +45,9 @@ class Plan(Settings):
     title: str = ""
     """What tables are headed with, e.g. that the base models are miniatures."""
     positive: str = "positive"
-    """What class 1 is called."""
+    """What class 1 is called, if there are two classes."""
+    classes: tuple[str, ...] = BINARY
+    """Name of each label."""
     data_fingerprint: str = ""
     """SHA-256 of the data set's rows."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
@@ -57,6 +62,11 @@ class Plan(Settings):
     def patterns(self) -> list[str]:
         """Table columns, in order."""
         return list(dict.fromkeys(cell.pattern for cell in self.cells))
+
+    @property
+    def target_langs(self) -> list[str]:
+        """Languages of the test rows, in order."""
+        return list(dict.fromkeys(cell.target_lang for cell in self.cells))
 
     @property
     def seeds(self) -> list[int]:

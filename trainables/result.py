@@ -35,7 +35,8 @@ class TrialResult:
         metrics: Name -> value on the test rows, each a fraction of 1.
         signature: What the numbers depend on: versions, data, device, threads.
         timings: Seconds by stage.
-        predictions: num_test_rows x (id, lang, split, y_true, y_score).
+        predictions: num_test_rows x (id, lang, split, y_true, y_score); y_score is the probability
+            of class 1, or of more than two classes a list of one probability each.
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm).
         train_rows: num_train_rows x (id, lang, label), in drawing order.
         model: File name -> content of configuration and safetensors; empty where the keep policy

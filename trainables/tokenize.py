@@ -11,9 +11,11 @@ from trainables.loading import Base
 def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> list[list[int]]:
     """Token ids of rows, special tokens included, cut to ``max_length``.
 
+    Of a pair the longer text is cut first, as the tokenizer does by itself.
+
     Args:
         base: Its tokenizer encodes; its ``encodings`` remember.
-        rows: num_rows x at least (id, text).
+        rows: num_rows x at least (id, text, text_pair).
         fingerprint: Of the data set that the ids belong to.
         max_length: In tokens.
 
@@ -25,21 +27,25 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
             decoder's classifier reads the last token that is not the pad token.
     """
     known = base.encodings.setdefault((fingerprint, max_length), {})
-    ids, texts = rows["id"].to_pylist(), rows["text"].to_pylist()
-    new = [(i, text) for i, text in zip(ids, texts, strict=True) if i not in known]
+    ids = rows["id"].to_pylist()
+    new = [number for number, row_id in enumerate(ids) if row_id not in known]
     if new:
-        encoded = base.tokenizer([text for _, text in new], truncation=True, max_length=max_length)[
-            "input_ids"
-        ]
+        fresh = rows.take(new)
+        paired = fresh["text_pair"].null_count == 0
+        encoded = base.tokenizer(
+            fresh["text"].to_pylist(),
+            fresh["text_pair"].to_pylist() if paired else None,
+            truncation=True,
+            max_length=max_length,
+        )["input_ids"]
         pad = base.tokenizer.pad_token_id
-        clash = [
-            i for (i, _), tokens in zip(new, encoded, strict=True) if tokens[-1:] in ([], [pad])
-        ]
+        names = fresh["id"].to_pylist()
+        clash = [i for i, tokens in zip(names, encoded, strict=True) if tokens[-1:] in ([], [pad])]
         if clash:
             raise InputError(
                 f"{len(clash)} texts have no tokens or end with the token "
                 f"{base.tokenizer.pad_token!r} that pads batches, first ids {clash[:3]}; "
                 "remove these texts, or the token from their end"
             )
-        known.update({i: tokens for (i, _), tokens in zip(new, encoded, strict=True)})
+        known.update(zip(names, encoded, strict=True))
     return [known[i] for i in ids]

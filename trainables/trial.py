@@ -66,7 +66,8 @@ def run_trial(
     clock.lap("draw")
 
     half = spec.method == "lora" and uses_bf16(spec, device)  # a frozen base needs no fp32 copy
-    base = load_base(spec, device, torch.bfloat16 if half else torch.float32)
+    dtype = torch.bfloat16 if half else torch.float32
+    base = load_base(spec, device, dtype, len(dataset.classes))
     clock.lap("load")
 
     max_length = spec.training.max_length
@@ -119,7 +120,7 @@ def _predictions(test: pa.Table, y_score: np.ndarray[Any, np.dtype[np.float64]])
             "lang": test["lang"],
             "split": pa.array(["test"] * len(test)),
             "y_true": test["label"],
-            "y_score": pa.array(y_score),
+            "y_score": pa.array(y_score if y_score.ndim == 1 else list(y_score)),
         }
     )
 

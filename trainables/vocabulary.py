@@ -72,6 +72,7 @@ def train_tokenizer(architecture: str, texts: Sequence[str], vocab_size: int) ->
     start, end = ("[CLS]", "[SEP]") if bert else ("<s>", "</s>")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
+        pair=f"{start} $A {end} $B:1 {end}:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, end)],
     )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
