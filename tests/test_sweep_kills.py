@@ -189,7 +189,7 @@ def test_a_full_location_is_told_before_anything_starts(
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("trainables.storage.os.fsync", full)
+    monkeypatch.setattr("data.storage.os.fsync", full)
     assert main(["run", str(experiment_file), "--results", str(tmp_path / "r")]) == 2
     assert "cannot be written: [Errno 28] No space left on device; free space" in (
         capsys.readouterr().err

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
+from data import storage as storage_module
 from data.errors import InputError
-from trainables import storage as storage_module
 from trainables.spec import RESULT_FORMAT
 from trainables.storage import MARKER, Storage
 

@@ -16,9 +16,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from data.errors import InputError, unknown
+from data.storage import to_json
 from trainables.plan import Plan
 from trainables.spec import RESULT_FORMAT, TrialSpec
-from trainables.storage import Storage, to_json
+from trainables.storage import Storage
 
 RECORD = "trial.json"
 FAILURE = "error.json"

@@ -11,6 +11,7 @@ from data.settings import Settings
 from data.sources.reading import Progress, Reading
 
 SOURCES: dict[str, str] = {
+    "prepared": "data.sources.prepared",
     "synthetic": "data.sources.synthetic",
     "table": "data.sources.table",
 }
