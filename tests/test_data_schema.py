@@ -21,7 +21,7 @@ from data.schema import HEADLINE_SCHEMA, Dataset, text_key
 DAY = datetime.date(2022, 8, 31)
 ROW = {"id": "a", "text": "Wind", "lang": "en", "label": 1, "published": DAY, "source": "s"}
 ROWS = [ROW, {**ROW, "id": "b", "text": "風力", "lang": "ja", "label": 0, "published": None}]
-HEAVY = ("torch", "ray", "transformers", "sklearn", "pandas", "peft", "tokenizers")
+HEAVY = ("torch", "ray", "transformers", "sklearn", "pandas", "peft", "tokenizers", "datasets")
 
 
 def dataset(rows: list[dict[str, Any]]) -> Dataset:
@@ -188,7 +188,7 @@ def test_errors_survive_pickling_and_name_the_nearest() -> None:
 
 MODULES = (
     "data.schema data.patterns data.seeds data.settings data.audit data.sources "
-    "data.sources.table data.sources.table_files data.sources.synthetic"
+    "data.sources.table data.sources.table_files data.sources.synthetic data.corrections"
 )
 
 

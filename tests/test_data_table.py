@@ -328,6 +328,16 @@ def test_paths_that_lead_nowhere_are_told(
         ({"negative": ["esg", "x"]}, "['esg'] are both positive and negative; remove them"),
         ({"drop_other_labels": True}, "drop_other_labels needs negative, or every other label is"),
         ({"positive": []}, "positive: "),
+        ({"positive": None}, "positive and classes are missing; set positive for a task of two"),
+        ({"classes": "all"}, "positive and classes are both given; set positive for a task of two"),
+        ({"positive": None, "classes": ["a"]}, "1 classes; list 2 to 128"),
+        ({"positive": None, "classes": "every"}, "classes: "),
+        ({"positive": None, "classes": ["a", "b", 1, "1"]},
+         "classes ['1'] are listed more than once; remove all but one"),
+        ({"positive": None, "classes": ["a", "b"], "negative": ["c"]},
+         "negative goes with positive, not with classes; remove it"),
+        ({"positive": None, "classes": "all", "drop_other_labels": True},
+         "drop_other_labels needs a list of classes; with all there are no others"),
         ({"positive": "esg"}, "positive: should be a valid tuple (got 'esg')"),
         ({"format": "xls"}, "format: should be 'csv', 'tsv', 'jsonl' or 'parquet' (got 'xls')"),
         ({"colums": {}}, "unknown key 'colums'. Did you mean 'columns'?"),
@@ -353,7 +363,7 @@ def test_sources_are_found_by_name() -> None:
 def test_the_guide_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = (Path(__file__).parent.parent / "docs" / "data.md").read_text("utf-8")
     blocks = [block.split("\n", 1)[1] for block in guide.split("```")[1::2]]
-    first, table, second = blocks
+    first, table, second, fixed, fixes, *_ = blocks
     (tmp_path / "headlines.csv").write_text(table, "utf-8")
     monkeypatch.chdir(tmp_path)
     dataset = load_dataset(parse_source(yaml.safe_load(first)["data"]))
@@ -362,6 +372,11 @@ def test_the_guide_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     options = parse_source(yaml.safe_load(second)["data"])
     for option in type(options).model_fields:
         assert option == "source" or f"| `{option}` |" in guide
+    (tmp_path / "fixes.csv").write_text(fixes, "utf-8")
+    reading = read_source(parse_source(yaml.safe_load(fixed)["data"]))
+    assert reading.dataset.table["label"].to_pylist() == [1, 1, 1]
+    assert reading.corrections is not None
+    assert (reading.corrections.num_corrected, reading.corrections.num_confirmed) == (1, 1)
 
 
 def test_second_texts_and_stories_have_columns_of_their_own(tmp_path: Path) -> None:
@@ -371,6 +386,79 @@ def test_second_texts_and_stories_have_columns_of_their_own(tmp_path: Path) -> N
     assert dataset.table["text_pair"].to_pylist() == ["It blows", "It rains"]
     assert dataset.table["story"].to_pylist() == ["n1", None]
     assert "-" not in "".join(dataset.table["id"].to_pylist())  # not the same row twice
+
+
+TOPICS = b"""id,text,lang,label,published
+1,Wind,en,esg,2022-08-31T23:30:00-08:00
+2,Goal,en,sport,2022-08-31T23:30:00+09:00
+3,Bonds,ja,money,
+4,Match,ja,sport,2022-09-01
+"""
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "labels"),
+    [
+        ("all", ("esg", "money", "sport"), [0, 2, 1, 2]),
+        (["sport", "money", "esg"], ("sport", "money", "esg"), [2, 0, 1, 0]),
+    ],
+)
+def test_several_classes(
+    classes: Any, names: tuple[str, ...], labels: list[int], tmp_path: Path
+) -> None:
+    dataset = load_bytes(tmp_path, "a.csv", TOPICS, positive=None, classes=classes)
+    assert (dataset.classes, dataset.table["label"].to_pylist()) == (names, labels)
+    assert [str(day) for day in dataset.table["published"].to_pylist()] == [
+        "2022-08-31", "2022-08-31", "None", "2022-09-01",
+    ]  # fmt: skip
+    lines = TOPICS.splitlines(keepends=True)
+    other = b"".join([lines[0], *lines[:0:-1]])
+    assert load_bytes(tmp_path, "b.csv", other, positive=None, classes=classes).fingerprint == (
+        dataset.fingerprint
+    )
+
+
+def test_made_ids_of_several_classes_do_not_depend_on_other_labels(tmp_path: Path) -> None:
+    columns = {"id": None}
+    three = load_bytes(tmp_path, "a.csv", TOPICS, positive=None, classes="all", columns=columns)
+    two = load_bytes(
+        tmp_path, "a.csv", TOPICS, positive=None, classes=["sport", "esg"], columns=columns,
+        drop_other_labels=True,
+    )  # fmt: skip
+    assert two.table["label"].to_pylist() == [1, 0, 0]
+    assert set(two.table["id"].to_pylist()) < set(three.table["id"].to_pylist())
+
+
+def test_labels_that_are_no_class_are_told_or_dropped(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"positive": None, "classes": ["esg", "sport"]}
+    assert told(tmp_path, "a.csv", TOPICS, **options) == [
+        "1 rows with an unknown label: row 4 ('money'); known: 'esg', 'sport'; "
+        "add to classes, or set drop_other_labels: true"
+    ]
+    values = {"source": "table", "path": str(tmp_path / "a.csv"), "drop_other_labels": True}
+    reading = read_source(parse_source({**values, "classes": ["esg", "sport"]}))
+    assert reading.dropped == {"label that is no class": 1}
+    assert told(tmp_path, "a.csv", TOPICS, positive=None, classes=["esg", "money", "sports"]) == [
+        "2 rows with an unknown label: row 3 ('sport'), row 5 ('sport'); "
+        "known: 'esg', 'money', 'sports'; add to classes, or set drop_other_labels: true",
+        "no row has the class label: unknown label 'sports'. Did you mean 'sport'? "
+        "Known: esg, money, sport.",
+    ]
+    lines = "".join(f"{n},t{n},en,l{n}\n" for n in range(200))
+    assert told(tmp_path, "b.csv", HEAD + lines, positive=None, classes="all") == [
+        "classes: all makes 200 classes of the label column; 2 to 128 can be learnt; "
+        "name the right column, or list the classes"
+    ]
+
+
+def test_leaks_are_looked_for_in_two_classes_only(tmp_path: Path) -> None:
+    lines = "".join(f"{n},[{'abc'[n % 3]}] text {n},en,{'abc'[n % 3]}\n" for n in range(300))
+    dataset = load_bytes(tmp_path, "a.csv", (HEAD + lines).encode(), positive=None, classes="all")
+    assert dataset.classes == ("a", "b", "c")
+    (problem,) = told(
+        tmp_path, "a.csv", HEAD + lines, positive=None, classes=["a", "b"], drop_other_labels=True
+    )
+    assert problem.startswith("the en texts give their labels away")
 
 
 def test_rows_that_are_dropped_are_counted(tmp_path: Path) -> None:

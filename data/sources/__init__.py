@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -41,18 +42,24 @@ def parse_source(values: dict[str, Any], where: str = "") -> Settings:
 def read_source(
     options: Settings, progress: Progress = lambda num_bytes, num_bytes_in_all: None
 ) -> Reading:
-    """Read or generate the rows that :func:`parse_source` was told of.
+    """Read or generate the rows that :func:`parse_source` was told of, and correct their labels.
 
     Args:
         options: Of the source.
         progress: Told how much was read, by sources that take long.
 
     Raises:
-        InputError: The source cannot give them.
+        InputError: The source cannot give them, or the corrections are not of these rows.
     """
+    from data.corrections import apply  # here, because it reads its file as sources do
+
     name: str = options.source  # type: ignore[attr-defined]
     reading: Reading = import_module(SOURCES[name]).read(options, progress)
-    return reading
+    corrections = options.corrections  # type: ignore[attr-defined]
+    if corrections is None:
+        return reading
+    dataset, report = apply(reading.dataset, corrections)
+    return replace(reading, dataset=dataset, corrections=report)
 
 
 def load_dataset(options: Settings) -> Dataset:

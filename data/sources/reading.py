@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from data.schema import Dataset
+
+if TYPE_CHECKING:  # it reads its file as sources do
+    from data.corrections import CorrectionReport
 
 REJECTS_SCHEMA = pa.schema(
     [
@@ -30,11 +34,13 @@ class Reading:
         dataset: The rows that were kept.
         dropped: Rule -> rows that it left out on purpose.
         rejects: num_rejected x :data:`REJECTS_SCHEMA`: rows that could not be read.
+        corrections: What hand corrections changed, if there are any.
     """
 
     dataset: Dataset
     dropped: Mapping[str, int] = field(default_factory=dict)
     rejects: pa.Table = field(default_factory=REJECTS_SCHEMA.empty_table)
+    corrections: CorrectionReport | None = None
 
     @property
     def num_read(self) -> int:

@@ -16,7 +16,7 @@ import pydantic
 
 from data.schema import Dataset
 from data.seeds import derive_seed
-from data.settings import Settings
+from data.sources.options import SourceOptions
 from data.sources.phrases import Phrasebook, is_reserved, load_phrasebook
 from data.sources.reading import Progress, Reading
 
@@ -24,7 +24,7 @@ FIRST_DAY = date(2021, 4, 1)
 LAST_DAY = date(2022, 10, 31)
 
 
-class Options(Settings):
+class Options(SourceOptions):
     """The same options give the same rows on every machine."""
 
     source: Literal["synthetic"] = "synthetic"

@@ -1,0 +1,204 @@
+"""From columns as read to a checked data set: what sources of labelled rows have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from data.audit import audit
+from data.errors import InputError, unknown
+from data.schema import BINARY, HEADLINE_SCHEMA, Dataset, shown
+from data.sources.cells import cell_day, cell_text
+from data.sources.options import LabelOptions
+from data.sources.reading import Reading
+from data.sources.table_files import Records
+
+NESTED = (list, dict, bytes)
+"""What no cell may be."""
+MAX_LABELS_SHOWN = 20
+"""Label values that an error lists."""
+TO_BE_MADE = ""
+"""The id of a row that has no column of ids; no cell is this, for an empty one is None."""
+
+
+@dataclass
+class Rows:
+    """The rows of all files so far, and what is wrong with them."""
+
+    columns: dict[str, list[Any]] = field(
+        default_factory=lambda: {name: [] for name in HEADLINE_SCHEMA.names}
+    )
+    """As in the schema, but for labels, which are still text."""
+    places: list[str] = field(default_factory=list)
+    """What errors call each row."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong beyond what the data set itself checks."""
+
+    def add(
+        self,
+        records: Records,
+        names: Mapping[str, str],
+        optional: Collection[str] = (),
+        given: Mapping[str, Sequence[str]] | None = None,
+        name: str = "",
+    ) -> None:
+        """Add the rows of a file.
+
+        Args:
+            records: Some columns of it.
+            names: Column of :data:`HEADLINE_SCHEMA` -> what the file calls it.
+            optional: Columns of the schema that the file need not have.
+            given: Column of the schema -> num_rows values for where the file says nothing.
+            name: What errors call the file, before ``row``.
+
+        Raises:
+            InputError: Columns are missing or hold no plain values; no row was added.
+        """
+        problems = [
+            unknown("column", column, records.header) + f" Name the right one in columns.{role}."
+            for role, column in names.items()
+            if column not in records.header and role not in optional
+        ]
+        for column, values in records.columns.items():
+            nested = [n for n, v in zip(records.rows, values, strict=True) if isinstance(v, NESTED)]
+            if nested:
+                problems.append(
+                    f"column {column!r} holds lists, objects or bytes (row {nested[0]})"
+                )
+        if problems:
+            raise InputError(problems)
+        num_rows = len(records.rows)
+        places = [f"{name}row {row}" for row in records.rows]
+        self.places += places
+        for role, into in self.columns.items():
+            column = names.get(role, "")
+            cells: list[Any] = records.columns.get(column, [None] * num_rows)
+            if role == "published":
+                into += self._days(cells, places)
+                continue
+            is_text = role in ("text", "text_pair")
+            texts = [cell_text(cell, strip=not is_text) for cell in cells]
+            if given and role in given:
+                texts = [t or other for t, other in zip(texts, given[role], strict=True)]
+            elif role == "id" and column not in records.columns:
+                texts = [TO_BE_MADE] * num_rows
+            into += texts
+
+    def _days(self, cells: list[Any], places: list[str]) -> list[date | None]:
+        days: list[date | None] = []
+        bad = []
+        for cell, place in zip(cells, places, strict=True):
+            try:
+                days.append(cell_day(cell))
+            except ValueError:
+                days.append(None)
+                bad.append(f"{place} ({cell!r})")
+        if bad:
+            self.problems.append(
+                f"{len(bad)} rows whose date is not ISO 8601, such as 2022-08-31 or "
+                f"2022-08-31T09:30:00Z: {shown(bad)}; mend them or set columns.published: null"
+            )
+        return days
+
+
+def to_reading(
+    rows: Rows,
+    options: LabelOptions,
+    where: str,
+    unread: Sequence[str] = (),
+    declared: Collection[str] = (),
+) -> Reading:
+    """Check the rows of all files together and turn their labels into classes.
+
+    Ids that are made are hashes of the row's other cells, so that they do not depend on the names
+    and the order of files and rows.
+
+    Args:
+        rows: Of all files that could be read.
+        options: Which labels are which class.
+        where: What errors call the source.
+        unread: What is wrong with files that could not be read.
+        declared: All label values in their own order, if the data say it.
+
+    Raises:
+        InputError: All that is wrong with files and rows, or texts that give their labels away.
+    """
+    found = Counter(value for value in rows.columns["label"] if value is not None)
+    problems = [*unread, *rows.problems]
+    classes: tuple[str, ...] = BINARY
+    try:
+        classes = options.class_names(found, declared) if found else BINARY
+    except InputError as error:
+        raise InputError([*problems, *error.problems], where) from error
+    columns: dict[str, list[Any]] = {name: [] for name in rows.columns}
+    places, odd, made, num_dropped = list[str](), list[str](), Counter[str](), 0
+    for place, cells in zip(rows.places, zip(*rows.columns.values(), strict=True), strict=True):
+        row = dict(zip(columns, cells, strict=True))
+        value = row["label"]
+        if value is not None:
+            row["label"] = options.class_number(value, classes)
+            if row["label"] is None and options.drop_other_labels:
+                num_dropped += 1
+                continue
+            if row["label"] is None:
+                odd.append(f"{place} ({value!r})")
+                row["label"] = 0  # told; what else is wrong with the row is still found
+        if row["id"] == TO_BE_MADE:
+            row["id"] = _make_id(row, value if options.classes else row["label"], made)
+        places.append(place)
+        for name, cell in row.items():
+            columns[name].append(cell)
+    if odd:
+        listed = (repr(value) for values in options.named.values() for value in values)
+        lists = "classes" if options.classes else "positive or negative"
+        problems.append(
+            f"{len(odd)} rows with an unknown label: {shown(odd)}; "
+            f"known: {shown(listed, MAX_LABELS_SHOWN)}; "
+            f"add to {lists}, or set drop_other_labels: true"
+        )
+    if not unread:
+        problems += _absent_labels(found, options)
+    try:
+        table = pa.table(columns, schema=HEADLINE_SCHEMA)
+        dataset = Dataset.from_table(table, where, places.__getitem__, classes)
+    except InputError as error:
+        raise InputError([*problems, *error.problems], where) from error
+    if problems:
+        raise InputError(problems, where)
+    # The audit judges a trait by how well it tells two classes apart.
+    leaks = audit(dataset, found) if options.leak_check and len(classes) == 2 else []
+    if leaks:
+        raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
+    rule = "label that is no class" if options.classes else "label in neither list"
+    return Reading(dataset, {rule: num_dropped} if num_dropped else {})
+
+
+def _absent_labels(found: Counter[str], options: LabelOptions) -> list[str]:
+    """Values that the user named and no row has: most likely misspelt."""
+    if not found:
+        return []  # no rows, or no labels at all, which is told elsewhere
+    known = [value for value, _ in found.most_common(MAX_LABELS_SHOWN)]
+    return [
+        f"no row has the {'class' if name == 'classes' else name} label: "
+        + unknown("label", value, known)
+        for name, values in options.named.items()
+        for value in values
+        if value not in found
+    ]
+
+
+def _make_id(row: Mapping[str, Any], label: int | str | None, made: Counter[str]) -> str:
+    """An id from a row's cells; equal rows are numbered."""
+    cells = [row["text"], row["lang"], label, row["published"], row["source"]]
+    if row["text_pair"] is not None:
+        cells.append(row["text_pair"])
+    made_id = hashlib.sha256(json.dumps(cells, default=date.isoformat).encode()).hexdigest()[:16]
+    made[made_id] += 1
+    return made_id if made[made_id] == 1 else f"{made_id}-{made[made_id]}"
