@@ -160,13 +160,13 @@ def draw(
     sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
 
     test = _in_turn(
-        _in_window(targets, sampling.test_window), num_test, len(classes),
+        in_window(targets, sampling.test_window), num_test, len(classes),
         sampling.draw_seed, f"test-{target_lang}", (),
     )  # fmt: skip
     stories = {row.story for row in test if row.story is not None}
     targets_left, sources_left = (
         [row for row in rows if row.story not in stories]
-        for rows in (_in_window(rows, sampling.train_window) for rows in (targets, sources))
+        for rows in (in_window(rows, sampling.train_window) for rows in (targets, sources))
     )
     target = _in_turn(
         targets_left, pattern.target_rows, len(classes),
@@ -212,7 +212,8 @@ def _language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> 
     ]
 
 
-def _in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
+def in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
+    """The rows published within the window, both ends included; all if there is none."""
     return [
         row
         for row in rows

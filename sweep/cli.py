@@ -1,4 +1,4 @@
-"""xlt: plan, run, status, report."""
+"""xlt: plan, run, status, report, data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from data.errors import InputError
+from sweep.data_cli import add_data_commands
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--published", action="store_true", help="put the paper's values beside ours"
     )
+    add_data_commands(commands)
     return parser
 
 

@@ -157,10 +157,7 @@ class Experiment(Settings):
     @classmethod
     def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:
         """Parse YAML text; see :func:`load_experiment`."""
-        values = _parse_yaml(text, where)
-        for setting in settings:
-            _set(values, setting)
-        return cls.parse(values, where)
+        return cls.parse(_parse_yaml(text, where, settings), where)
 
     def to_yaml(self) -> str:
         """The file that gives this experiment again."""
@@ -182,6 +179,12 @@ def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experim
     """
     where, text = _read(str(source))
     return Experiment.from_yaml(text, where, settings)
+
+
+def read_settings(path: str, settings: Iterable[str] = ()) -> dict[str, Any]:
+    """A YAML file's mapping, not checked further; arguments as :func:`load_experiment`."""
+    where, text = _read(path)
+    return _parse_yaml(text, where, settings)
 
 
 def shipped() -> dict[str, str]:
@@ -228,7 +231,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def _parse_yaml(text: str, path: str) -> dict[str, Any]:
+def _parse_yaml(text: str, path: str, settings: Iterable[str]) -> dict[str, Any]:
     try:
         values = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -239,6 +242,8 @@ def _parse_yaml(text: str, path: str) -> dict[str, Any]:
         raise InputError(f"is not YAML: {error}", path) from error
     if not isinstance(values, dict):
         raise InputError("is empty or not a mapping; see docs/experiments.md", path)
+    for setting in settings:
+        _set(values, setting)
     return values
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from data.prepared import PreparedData
-from data.settings import Settings
+from data.sources.options import SourceOptions
 from data.sources.reading import Progress, Reading
 
 
-class Options(Settings):
+class Options(SourceOptions):
     """Where it lies."""
 
     source: Literal["prepared"]

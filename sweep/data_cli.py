@@ -1,0 +1,154 @@
+"""xlt data: prepare, show, audit."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    from data.audit import Finding
+    from data.patterns import Sampling
+    from data.prepared import Manifest
+    from data.schema import Dataset
+
+CLEAN, WITH_ERRORS = 0, 1
+"""Exit statuses of an audit."""
+_WHAT = "a prepared data set (folder or URI), a source's .yaml, or an experiment (.yaml or name)"
+
+
+def add_data_commands(commands: Any) -> None:
+    """Add ``data`` with its commands to the parser of `xlt`."""
+    text = "Prepare data once, look at them, and check them before a launch."
+    data = commands.add_parser("data", help=text, description=text)
+    inner = data.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = inner.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+            help="replace a value of the file; repeatable",
+        )  # fmt: skip
+        return sub
+
+    prepare = add("prepare", _prepare, "Read a source and keep its rows with an account of all.")
+    prepare.add_argument("source", metavar="SOURCE", help="a .yaml file with a source block")
+    prepare.add_argument("--out", required=True, metavar="URI", help="folder, file://, s3:// ...")
+    show = add("show", _show, "Print counts, lengths, samples and the patterns that suffice.")
+    show.add_argument("what", metavar="DATA", help=_WHAT)
+    show.add_argument("--model", metavar="NAME", help="count the tokens of this base model, too")
+    audit = add("audit", _audit, "Check the data; exit status 1 if there are errors.")
+    audit.add_argument("what", metavar="DATA", help=_WHAT)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from data.prepared import PreparedData
+    from data.sources import parse_source, read_source
+    from data.summary import describe_manifest
+    from sweep.experiment import read_settings
+
+    values = read_settings(options.source, options.settings)
+    if values.get("source") == "prepared":
+        raise InputError("is prepared already; name the source that it came from", options.source)
+    source = parse_source(values, options.source)
+    place = PreparedData(options.out)
+    place.refuse_foreign()  # before hours of reading
+    with _Bar() as bar:
+        reading = read_source(source, bar)
+    manifest = place.save(reading, source.model_dump(mode="json", exclude_unset=True))
+    print(describe_manifest(manifest))
+    if reading.corrections:
+        print(reading.corrections.describe())
+    print(f"Prepared {place.uri}, fingerprint {manifest.fingerprint[:12]}")
+    print(f"In an experiment: data: {{source: prepared, path: {place.uri}}}")
+    return CLEAN
+
+
+def _show(options: argparse.Namespace) -> int:
+    from data.summary import Lengths, describe_dataset
+
+    dataset, sampling, manifest = _load(options.what, options.settings)
+    lengths: dict[str, Lengths] = {}
+    if options.model:
+        lengths[f"{options.model} tokens"] = _token_lengths(options.model)
+    print(describe_dataset(dataset, sampling, manifest, lengths))
+    return CLEAN
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from data.audit import audit, describe
+
+    dataset, sampling, _ = _load(options.what, options.settings)
+    findings: Sequence[Finding] = audit(dataset, sampling=sampling)
+    print(describe(findings))
+    return WITH_ERRORS if any(f.severity == "error" for f in findings) else CLEAN
+
+
+def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None, Manifest | None]:
+    """The data that an argument names, with the sampling if it is an experiment."""
+    from data.prepared import PreparedData
+    from data.sources import load_dataset, parse_source
+    from sweep.experiment import load_experiment, read_settings, shipped
+
+    if what in shipped() or what.endswith((".yaml", ".yml")):
+        is_source = what not in shipped() and "source" in read_settings(what, settings)
+        if is_source:
+            return load_dataset(parse_source(read_settings(what, settings), what)), None, None
+        experiment = load_experiment(what, settings)
+        return load_dataset(parse_source(experiment.data)), experiment.sampling, None
+    if "://" not in what and not Path(what).expanduser().is_dir():
+        raise InputError(f"{what!r} is neither {_WHAT}")
+    place = PreparedData(what)
+    return place.load(), None, place.manifest()
+
+
+def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
+    from transformers import AutoTokenizer
+
+    from trainables.base_models import BASE_MODELS
+
+    model = BASE_MODELS.get(name)
+    if model and model.miniature:
+        raise InputError(
+            f"{name} gets its tokenizer when it is pre-trained; give a hub id, a local folder or "
+            "the name of another base model"
+        )
+    path, revision = (model.path, model.revision) if model else (name, None)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the tokenizer of {name!r} cannot be loaded: {error}") from error
+    return lambda texts: [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
+
+
+class _Bar:
+    """A progress bar over bytes, shown only for sources that report any."""
+
+    def __init__(self) -> None:
+        from rich import progress
+
+        self._bar = progress.Progress(
+            progress.TextColumn("reading"), progress.BarColumn(), progress.DownloadColumn(),
+            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )  # fmt: skip
+        self._task: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, num_bytes: int, num_bytes_in_all: int) -> None:
+        """Told by the source."""
+        if self._task is None:
+            self._bar.start()
+            self._task = self._bar.add_task("", total=num_bytes_in_all)
+        self._bar.update(self._task, completed=num_bytes, total=num_bytes_in_all)
