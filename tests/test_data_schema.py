@@ -187,7 +187,7 @@ def test_errors_survive_pickling_and_name_the_nearest() -> None:
 
 
 MODULES = (
-    "data.schema data.patterns data.seeds data.settings data.audit data.sources "
+    "data.schema data.patterns data.seeds data.settings data.audit data.audit.leaks data.sources "
     "data.sources.table data.sources.table_files data.sources.synthetic data.corrections"
 )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.audit import audit
+from data.audit.leaks import find_leaks
 from data.errors import InputError, unknown
 from data.schema import BINARY, HEADLINE_SCHEMA, Dataset, shown
 from data.sources.cells import cell_day, cell_text
@@ -172,8 +172,8 @@ def to_reading(
         raise InputError([*problems, *error.problems], where) from error
     if problems:
         raise InputError(problems, where)
-    # The audit judges a trait by how well it tells two classes apart.
-    leaks = audit(dataset, found) if options.leak_check and len(classes) == 2 else []
+    # The check judges a trait by how well it tells two classes apart.
+    leaks = find_leaks(dataset, found) if options.leak_check and len(classes) == 2 else []
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     rule = "label that is no class" if options.classes else "label in neither list"

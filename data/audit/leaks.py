@@ -26,7 +26,7 @@ _TAIL = re.compile(r"[:：|｜/／#＃]([^:：|｜/／#＃]*)$")
 Trait = Callable[[str], Hashable]
 
 
-def audit(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
+def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
     """Look for a trait of the texts that tells the classes apart almost alone.
 
     The traits: the first and last word, the first and last characters, a bracketed tag and what

@@ -1,4 +1,4 @@
-"""The audit: leaks are refused wherever they stand, honest texts never."""
+"""Leaked labels are refused wherever they stand, honest texts never."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.audit import MIN_ROWS, audit, best_trait
+from data.audit.leaks import MIN_ROWS, best_trait, find_leaks
 from data.errors import InputError
 from data.schema import HEADLINE_SCHEMA, Dataset
 from data.sources import SOURCES, load_dataset, parse_source
@@ -67,7 +67,7 @@ LEAKS: dict[str, Callable[[str, int, int], str]] = {
 @pytest.mark.parametrize("leak", LEAKS)
 def test_leaks_are_found(leak: str, lang: str) -> None:
     rows = [(LEAKS[leak](text, y, n // 2), y) for n, (text, y) in enumerate(honest(lang=lang))]
-    (problem,) = audit(to_dataset(rows, lang))
+    (problem,) = find_leaks(to_dataset(rows, lang))
     assert problem.startswith(f"the {lang} texts give their labels away: wh")
     assert "of the rows correctly" in problem and "take the label out of the text" in problem
 
@@ -78,8 +78,8 @@ def test_the_label_inside_the_text_is_found_by_its_values() -> None:
         for n, (t, y) in enumerate(honest())
     ]
     values = [value for topics in TOPICS.values() for value in topics]
-    assert audit(to_dataset(rows)) == []
-    (problem,) = audit(to_dataset(rows), values)
+    assert find_leaks(to_dataset(rows)) == []
+    (problem,) = find_leaks(to_dataset(rows), values)
     assert "what it contains of the label values (for example 'health')" in problem
 
 
@@ -87,7 +87,7 @@ def test_the_label_inside_the_text_is_found_by_its_values() -> None:
 @settings(max_examples=25, deadline=None)
 def test_honest_texts_pass(seed: int, lang: str, num_rows: int) -> None:
     rows = honest(num_rows, lang, seed)
-    assert audit(to_dataset(rows, lang), ["word", "Sports"]) == []
+    assert find_leaks(to_dataset(rows, lang), ["word", "Sports"]) == []
     shuffled = [label for _, label in rows]
     random.Random(seed).shuffle(shuffled)
     assert best_trait([text for text, _ in rows], shuffled)[0] < 0.75
@@ -95,7 +95,7 @@ def test_honest_texts_pass(seed: int, lang: str, num_rows: int) -> None:
 
 def test_unbalanced_and_unique_texts_pass() -> None:
     rows = [(f"{n:05d} text {n % 97}", int(n % 31 == 0)) for n in range(1600)]
-    assert audit(to_dataset(rows)) == []
+    assert find_leaks(to_dataset(rows)) == []
 
 
 def test_noisy_leaks_are_found_up_to_the_threshold() -> None:
@@ -104,26 +104,26 @@ def test_noisy_leaks_are_found_up_to_the_threshold() -> None:
             (f"{'yes' if (y == 1) != (n < num_wrong) else 'no'} {text}", y)
             for n, (text, y) in enumerate(honest(400))
         ]
-        assert bool(audit(to_dataset(rows))) == is_leak
+        assert bool(find_leaks(to_dataset(rows))) == is_leak
         share, _ = best_trait([text for text, _ in rows], [y for _, y in rows])
         assert share == pytest.approx(1 - num_wrong / 400)
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_repeated_texts_do_not_vouch_for_each_other(lang: str) -> None:
-    assert audit(to_dataset(honest(lang=lang) * 10, lang)) == []
+    assert find_leaks(to_dataset(honest(lang=lang) * 10, lang)) == []
 
 
 def test_few_rows_are_not_judged() -> None:
     rows = [(f"{topic(y, n)} {text}", y) for n, (text, y) in enumerate(honest(2 * MIN_ROWS - 2))]
-    assert audit(to_dataset(rows)) == []
+    assert find_leaks(to_dataset(rows)) == []
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_built_in_headlines_pass(seed: int) -> None:
     assert "synthetic" in SOURCES
     options = {"source": "synthetic", "seed": seed, "num_source": 1000, "num_target": 1000}
-    assert audit(load_dataset(parse_source(options))) == []
+    assert find_leaks(load_dataset(parse_source(options))) == []
 
 
 def test_the_table_source_refuses_leaks_unless_told_not_to(tmp_path: Path) -> None:
