@@ -1,0 +1,51 @@
+"""CHECKS: what is looked at before a launch; one file a check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+from data.audit.finding import Finding, Split
+from data.errors import InputError, unknown
+from data.schema import Dataset
+
+__all__ = ["CHECKS", "Finding", "Split", "audit"]
+
+CHECKS: dict[str, str] = {
+    "text": "data.audit.text",
+    "duplicates": "data.audit.duplicates",
+    "near_duplicates": "data.audit.near_duplicates",
+    "language": "data.audit.language",
+    "cues": "data.audit.cues",
+    "dates": "data.audit.dates",
+    "balance": "data.audit.balance",
+}
+"""Name -> module with ``check(dataset, split) -> list[Finding]``, imported when used."""
+
+
+def audit(
+    dataset: Dataset, split: Split | None = None, checks: Iterable[str] = tuple(CHECKS)
+) -> tuple[Finding, ...]:
+    """Run the checks. Rows are only reported, never dropped; nothing is random.
+
+    Args:
+        dataset: All labelled rows.
+        split: What the cells train on and are tested on; none: the rows alone are judged, and
+            what only matters across train and test is not known.
+        checks: Names in :data:`CHECKS`.
+
+    Returns:
+        What was found, in the order of :data:`CHECKS`.
+
+    Raises:
+        InputError: There is no check of that name.
+    """
+    wanted = set(checks)
+    problems = [unknown("check", name, CHECKS) for name in sorted(wanted - set(CHECKS))]
+    if problems:
+        raise InputError(problems)
+    findings: list[Finding] = []
+    for name, module in CHECKS.items():
+        if name in wanted:
+            findings += import_module(module).check(dataset, split or Split())
+    return tuple(findings)

@@ -1,0 +1,63 @@
+"""How many rows of each class a language has."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from data.audit.finding import Finding, Split
+from data.schema import Dataset
+
+RARE_SHARE = 0.1
+"""Of an even share, below which a class is told as rare: 5% of the rows with two classes."""
+
+
+def check(dataset: Dataset, split: Split) -> list[Finding]:
+    """Count the classes of each language.
+
+    A class that a language lacks is an error where cells draw from the language, else a warning;
+    a rare one (:data:`RARE_SHARE`) is a warning, because draws are even and its rows are soon used
+    up. The counts themselves are an info.
+    """
+    findings = []
+    rare = RARE_SHARE / len(dataset.classes)
+    for lang, rows in dataset.by_lang.items():
+        counts = Counter(row.label for row in rows)
+        named = [(name, counts[label]) for label, name in enumerate(dataset.classes)]
+        absent = [name for name, count in named if not count]
+        scarce = [f"{name} ({n} rows)" for name, n in named if 0 < n < rare * len(rows)]
+        findings.append(
+            Finding(
+                "balance",
+                "info",
+                len(rows),
+                f"{lang}: " + ", ".join(f"{count} {name}" for name, count in named),
+                (),
+                "nothing needs to be done",
+            )
+        )
+        if absent:
+            drawn = bool(split.draws) and any(split.uses(row.id) for row in rows)
+            findings.append(
+                Finding(
+                    "balance",
+                    "error" if drawn else "warning",
+                    len(rows),
+                    f"no {lang} row is {' or '.join(absent)}"
+                    + (", and cells draw from this language" if drawn else ""),
+                    (),
+                    "add rows of every class, or leave the language out of the patterns",
+                )
+            )
+        if scarce:
+            findings.append(
+                Finding(
+                    "balance",
+                    "warning",
+                    sum(n for _, n in named if 0 < n < rare * len(rows)),
+                    f"fewer than {rare:.2%} of the {lang} rows are {', '.join(scarce)}",
+                    (),
+                    "add rows of this class, or know that scores on even draws say little about "
+                    "data of this balance",
+                )
+            )
+    return findings

@@ -1,0 +1,135 @@
+"""Whether what stands beside the text tells the label: source, id, length and date."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.audit.finding import Finding, Split
+from data.schema import Dataset
+from data.seeds import rank_key
+
+WARNING_AUROC = 0.75
+"""Cross-validated AUROC from which cues are told."""
+ERROR_AUROC = 0.98
+"""From which they as good as are the label: it was made from them, or each class was collected in
+a way of its own."""
+MIN_ROWS = 50
+"""Rows of a class for it to be judged; with fewer the AUROC strays by more than 0.06."""
+MAX_ROWS = 20_000
+"""Rows of a language that are looked at, those first in a seeded order."""
+NUM_BINS = 20
+"""Equally filled bins of numbers, each a feature of its own, so that any shape can be learnt."""
+NUM_FOLDS = 5
+NUM_FEATURES = 1 << 12
+"""Columns that feature names are hashed to."""
+_ID = re.compile(r"(\D*)(\d*)")
+
+
+def check(dataset: Dataset, split: Split) -> list[Finding]:
+    """Predict the label from each kind of cue and from all together, language by language.
+
+    Above :data:`WARNING_AUROC` they are a warning, above :data:`ERROR_AUROC` an error.
+    """
+    table = dataset.table.select(["id", "text", "lang", "label", "published", "source"])
+    columns = table.to_pydict()
+    by_lang: dict[str, list[int]] = {}
+    for row, lang in enumerate(columns["lang"]):
+        by_lang.setdefault(lang, []).append(row)
+    findings = []
+    for lang, rows in sorted(by_lang.items()):
+        ids = columns["id"]
+        rows = heapq.nsmallest(MAX_ROWS, rows, key=lambda row: rank_key(0, "cues", ids[row]))
+        counts = Counter(columns["label"][row] for row in rows)
+        judged = {label for label, count in counts.items() if count >= MIN_ROWS}
+        rows = [row for row in rows if columns["label"][row] in judged]
+        if len(judged) < 2:
+            continue
+        cues = features({name: [values[row] for row in rows] for name, values in columns.items()})
+        y_true = np.array([columns["label"][row] for row in rows])
+        together = [list(chain(*parts)) for parts in zip(*cues.values(), strict=True)]
+        score = auroc(together, y_true)
+        if score < WARNING_AUROC:
+            continue
+        scores = {name: auroc(values, y_true) for name, values in cues.items()}
+        best = max(scores, key=scores.__getitem__)
+        findings.append(
+            Finding(
+                "cues",
+                "error" if score >= ERROR_AUROC else "warning",
+                len(rows),
+                f"source, id, text length and date alone tell the label of {lang} rows with an "
+                f"AUROC of {score:.2f}; {best} alone with {scores[best]:.2f}",
+                (),
+                f"find out why {best} and label go together, and draw both classes from the same "
+                "sources, lengths and dates",
+            )
+        )
+    return findings
+
+
+def features(columns: dict[str, list[Any]]) -> dict[str, list[list[str]]]:
+    """The features of rows, by kind of cue.
+
+    Args:
+        columns: ``id``, ``text``, ``published`` and ``source``, num_rows values each.
+
+    Returns:
+        Kind -> num_rows lists of feature names.
+    """
+    parts = [_ID.match(row_id) for row_id in columns["id"]]
+    prefixes = [match[1] if match else "" for match in parts]
+    digits = [match[2] if match else "" for match in parts]
+    numbers = _bins([int(d[-18:] or -1) for d in digits])
+    days = [day.toordinal() if day else -1 for day in columns["published"]]
+    return {
+        "source": [[f"source={source}"] for source in columns["source"]],
+        "id": [
+            [f"prefix={p}", f"length={len(i)}", f"last={i[-1:]}", f"number={n}"]
+            for i, p, n in zip(columns["id"], prefixes, numbers, strict=True)
+        ],
+        "text length": [[f"characters={n}"] for n in _bins([len(t) for t in columns["text"]])],
+        "date": [
+            [f"days={n}", f"weekday={day % 7 if day >= 0 else None}"]
+            for n, day in zip(_bins(days), days, strict=True)
+        ],
+    }
+
+
+def auroc(rows: Sequence[list[str]], y_true: npt.NDArray[np.int64]) -> float:
+    """AUROC of a logistic regression on hashed features, each row scored by the other folds.
+
+    Args:
+        rows: num_rows lists of feature names.
+        y_true: num_rows labels, each at least :data:`NUM_FOLDS` times.
+
+    Returns:
+        0 to 1; with more than two classes the mean over one class against the rest.
+    """
+    from sklearn.feature_extraction import FeatureHasher
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    x = FeatureHasher(NUM_FEATURES, input_type="string", alternate_sign=False).transform(rows)
+    model = LogisticRegression(max_iter=1000)
+    folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
+    y_score = cross_val_predict(model, x, y_true, cv=folds, method="predict_proba")
+    if y_score.shape[1] == 2:
+        return float(roc_auc_score(y_true, y_score[:, 1]))
+    return float(roc_auc_score(y_true, y_score, multi_class="ovr", average="macro"))
+
+
+def _bins(values: Sequence[int]) -> list[int]:
+    """The bin of each value among equally filled ones; equal values share one."""
+    array = np.asarray(values)
+    ranks = np.searchsorted(np.sort(array), array)
+    bins: list[int] = (ranks * NUM_BINS // len(array)).tolist()
+    return bins

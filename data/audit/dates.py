@@ -1,0 +1,110 @@
+"""Windows that overlap or hold no rows, and rows without a date where windows ask for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data.audit.finding import Finding, Split, examples
+from data.patterns import Window
+from data.schema import Dataset, Row
+
+UNDATED_SHARE = 0.1
+"""Of a language's rows; if more have no date, the windows judge a part of the data only."""
+
+
+def check(dataset: Dataset, split: Split) -> list[Finding]:
+    """Compare publication dates with the windows; without windows nothing is asked of dates.
+
+    Windows that overlap, a window without any row and drawn rows outside their window are errors;
+    more than :data:`UNDATED_SHARE` undated rows of a language a warning, fewer an info, and so is
+    a language that has no row in a window.
+    """
+    train, test = split.train_window, split.test_window
+    windows = [(name, w) for name, w in (("training", train), ("test", test)) if w]
+    if not windows:
+        return []
+    findings = []
+    if train and test and train.start <= test.end and test.start <= train.end:
+        both = Window(start=max(train.start, test.start), end=min(train.end, test.end))
+        findings.append(
+            Finding(
+                "dates",
+                "error",
+                sum(_holds(both, row) for rows in dataset.by_lang.values() for row in rows),
+                f"the training window {train} overlaps the test window {test}",
+                (),
+                "end one window before the other starts",
+            )
+        )
+    for name, window in windows:
+        held = {
+            lang: sum(_holds(window, r) for r in rows) for lang, rows in dataset.by_lang.items()
+        }
+        empty = [lang for lang, num in held.items() if not num]
+        if empty:
+            whose = "row at all" if len(empty) == len(held) else f"row of {', '.join(empty)}"
+            findings.append(
+                Finding(
+                    "dates",
+                    "error" if len(empty) == len(held) else "info",
+                    sum(len(dataset.by_lang[lang]) for lang in empty),
+                    f"the {name} window {window} holds no {whose}; "
+                    f"their dates are {_span(dataset, empty)}",
+                    (),
+                    f"move the window, unless no {name} rows of these languages are wanted",
+                )
+            )
+    findings += _strays(dataset, split)
+    findings += _undated(dataset)
+    return findings
+
+
+def _strays(dataset: Dataset, split: Split) -> list[Finding]:
+    """Drawn rows outside the window of their role."""
+    roles = (("trained", split.train_window), ("tested", split.test_window))
+    stray = [
+        row
+        for rows in (dataset.by_lang.values() if split.draws else ())
+        for row in rows
+        if any(w and row.id in getattr(split, role) and not _holds(w, row) for role, w in roles)
+    ]
+    if not stray:
+        return []
+    return [
+        Finding(
+            "dates",
+            "error",
+            len(stray),
+            f"{len(stray)} drawn rows were not published in their window",
+            examples(dataset, (row.id for row in stray)),
+            "draw the rows with data.patterns.draw and these windows",
+        )
+    ]
+
+
+def _undated(dataset: Dataset) -> list[Finding]:
+    findings = []
+    for lang, rows in dataset.by_lang.items():
+        undated = [row for row in rows if row.published is None]
+        if undated:
+            findings.append(
+                Finding(
+                    "dates",
+                    "warning" if len(undated) > UNDATED_SHARE * len(rows) else "info",
+                    len(undated),
+                    f"{len(undated)} of {len(rows)} {lang} rows have no date and lie in no window",
+                    examples(dataset, (row.id for row in undated)),
+                    "give the rows dates, or use no windows",
+                )
+            )
+    return findings
+
+
+def _holds(window: Window, row: Row) -> bool:
+    return row.published is not None and window.start <= row.published <= window.end
+
+
+def _span(dataset: Dataset, langs: Iterable[str]) -> str:
+    """First and last date of the languages, as a remedy tells them."""
+    days = [row.published for lang in langs for row in dataset.by_lang[lang] if row.published]
+    return f"{min(days)}..{max(days)}" if days else "all missing"

@@ -1,0 +1,106 @@
+"""Rows of equal text: across train and test, across languages, under different labels."""
+
+from __future__ import annotations
+
+from data.audit.finding import Finding, Split, examples
+from data.schema import Dataset, Row
+
+Group = list[tuple[str, Row]]
+"""(language, row) of one text, at least two."""
+
+
+def check(dataset: Dataset, split: Split) -> list[Finding]:
+    """Find rows of equal text by :func:`data.schema.text_key`.
+
+    Within a language they are an info, because a text is never drawn twice. In two languages they
+    are a warning: the source row is lost to the draw, and one of the two is often in the wrong
+    language. Labels that contradict each other are a warning. A text, or a row, that one cell both
+    trains on and tests on is an error.
+    """
+    groups = _groups(dataset)
+    rows_twice = {i for i, mask in split.trained.items() if mask & split.tested.get(i, 0)}
+    crossing = [g for g in groups if split.crosses(_ids(g), _ids(g))]
+    grouped = {row_id for group in crossing for row_id in _ids(group)}
+    alone = [
+        [(lang, row)]
+        for lang, rows in (dataset.by_lang.items() if rows_twice - grouped else ())
+        for row in rows
+        if row.id in rows_twice - grouped
+    ]
+    langs = [g for g in groups if len({lang for lang, _ in g}) > 1]
+    labels = [g for g in groups if len({row.label for _, row in g}) > 1]
+    repeated = sum(len(g) - len({lang for lang, _ in g}) for g in groups)
+    findings = []
+    if crossing or alone:
+        used = [
+            [(lang, row) for lang, row in group if split.uses(row.id)] for group in crossing + alone
+        ]
+        findings.append(
+            Finding(
+                "duplicates",
+                "error",
+                sum(map(len, used)),
+                f"{len(used)} texts are both trained on and tested on in the same cell",
+                _shown(dataset, used),
+                "draw the rows with data.patterns.draw, which keeps equal texts apart",
+            )
+        )
+    if langs:
+        findings.append(
+            Finding(
+                "duplicates",
+                "warning",
+                sum(map(len, langs)),
+                f"{len(langs)} texts stand in more than one language; "
+                "no source row whose text is a target row's is drawn",
+                _shown(dataset, langs),
+                "correct the language of these rows or remove them",
+            )
+        )
+    if labels:
+        findings.append(
+            Finding(
+                "duplicates",
+                "warning",
+                sum(map(len, labels)),
+                f"{len(labels)} texts have more than one label",
+                _shown(dataset, labels),
+                "decide on one label for each text, or remove these rows",
+            )
+        )
+    if repeated:
+        inside = [g for g in groups if len({lang for lang, _ in g}) < len(g)]
+        findings.append(
+            Finding(
+                "duplicates",
+                "info",
+                repeated,
+                f"{repeated} rows repeat the text of an earlier row of their language; "
+                "a text is drawn once",
+                _shown(dataset, inside),
+                "nothing needs to be done; count texts and not rows when asking for more",
+            )
+        )
+    return findings
+
+
+def _groups(dataset: Dataset) -> list[Group]:
+    """Rows of equal text, by first appearance in their language."""
+    first: dict[str, tuple[str, Row]] = {}
+    groups: dict[str, Group] = {}
+    for lang, rows in dataset.by_lang.items():
+        for row in rows:
+            known = first.get(row.key)
+            if known is None:
+                first[row.key] = (lang, row)
+            else:
+                groups.setdefault(row.key, [known]).append((lang, row))
+    return list(groups.values())
+
+
+def _ids(group: Group) -> list[str]:
+    return [row.id for _, row in group]
+
+
+def _shown(dataset: Dataset, groups: list[Group]) -> tuple[str, ...]:
+    return examples(dataset, (row_id for group in groups for row_id in _ids(group)))

@@ -1,0 +1,108 @@
+"""What a check finds, and what it may know of the rows that cells use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Literal, get_args
+
+from data.patterns import Draw, Window
+from data.schema import Dataset
+
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""Worst first. An error is certain and makes scores meaningless; results tell warnings; an info is
+only shown to who asks."""
+NUM_EXAMPLES = 3
+"""Rows that a finding shows."""
+NUM_CHARACTERS = 60
+"""Of a text that a finding shows."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing, about some rows.
+
+    Attributes:
+        check: Name in ``CHECKS``.
+        severity: See :data:`SEVERITIES`.
+        count: Rows concerned.
+        message: What was found, in one sentence.
+        examples: Ids with the beginnings of their texts, :data:`NUM_EXAMPLES` at most.
+        remedy: What to do about it, in one sentence.
+    """
+
+    check: str
+    severity: Severity
+    count: int
+    message: str
+    examples: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows the cells of an experiment use; empty: not known.
+
+    Attributes:
+        draws: One a cell; equal ones may be left out.
+        train_window: Publication dates of training rows; none: any.
+        test_window: Publication dates of test rows; none: any.
+    """
+
+    draws: tuple[Draw, ...] = ()
+    train_window: Window | None = None
+    test_window: Window | None = None
+
+    @cached_property
+    def trained(self) -> dict[str, int]:
+        """Id -> the draws that train on the row, as a bit mask."""
+        return _masks(draw.train for draw in self.draws)
+
+    @cached_property
+    def tested(self) -> dict[str, int]:
+        """Id -> the draws that test on the row, as a bit mask."""
+        return _masks(draw.test for draw in self.draws)
+
+    def uses(self, row_id: str) -> bool:
+        """Whether a cell trains or tests on the row; every row, if that is not known."""
+        return not self.draws or row_id in self.trained or row_id in self.tested
+
+    def crosses(self, ids: Iterable[str], others: Iterable[str]) -> bool:
+        """Whether some cell trains on a row of one side and tests on one of the other.
+
+        Different cells may use the same row in different roles; only within one it is a fault.
+        """
+        ids, others = list(ids), list(others)
+        trained, tested = self.trained, self.tested
+        return bool(
+            (_any(trained, ids) & _any(tested, others))
+            | (_any(tested, ids) & _any(trained, others))
+        )
+
+
+def examples(dataset: Dataset, ids: Iterable[str]) -> tuple[str, ...]:
+    """The first of these rows as a finding shows them."""
+    first = list(islice(ids, NUM_EXAMPLES))
+    texts = dataset.rows(first)["text"].to_pylist()
+    clipped = [
+        text if len(text) <= NUM_CHARACTERS else text[: NUM_CHARACTERS - 1] + "…" for text in texts
+    ]
+    return tuple(f"{row_id}: {text!r}" for row_id, text in zip(first, clipped, strict=True))
+
+
+def _masks(drawn: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    masks: dict[str, int] = {}
+    for number, ids in enumerate(drawn):
+        for row_id in ids:
+            masks[row_id] = masks.get(row_id, 0) | 1 << number
+    return masks
+
+
+def _any(masks: dict[str, int], ids: list[str]) -> int:
+    mask = 0
+    for row_id in ids:
+        mask |= masks.get(row_id, 0)
+    return mask
