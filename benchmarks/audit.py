@@ -1,0 +1,100 @@
+"""What the gate costs: seconds and peak memory of each check on many headlines.
+
+    python benchmarks/audit.py [--rows 1000000]
+
+Half English, half Japanese, drawn from the phrasebook and made distinct by a name and a number,
+with one row in a hundred repeated nearly. Each check runs in a process forked from the one that
+holds the rows, so that its peak is its own. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import resource
+import time
+from datetime import timedelta
+from multiprocessing.connection import Connection
+
+import pyarrow as pa
+
+from data.audit import CHECKS, Split, audit
+from data.patterns import Sampling, draw, parse_pattern_name
+from data.schema import Dataset
+from data.sources.phrases import load_phrasebook
+from data.sources.synthetic import FIRST_DAY, LAST_DAY
+
+NAMES = {
+    "en": [
+        a + b for a in ("Ar", "Bel", "Cor", "Dun", "Ela") for b in ("don", "mira", "tek", "via")
+    ],
+    "ja": [a + b for a in ("東", "北", "大", "新", "光") for b in ("和", "栄", "山", "工業")],
+}
+
+
+def main() -> None:
+    """Generate, then measure one check after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    options = parser.parse_args()
+    dataset = generate(options.rows)
+    start = time.perf_counter()
+    patterns = [parse_pattern_name(name) for name in ("ja0", "ja16", "ja104")]
+    split = Split(tuple(draw(dataset, "en", p, Sampling(), seed=0) for p in patterns))
+    print(f"{options.rows} rows, drawn in {time.perf_counter() - start:.1f} s", flush=True)
+    print("\n| check | seconds | peak MB above the rows | findings |\n|---|---|---|---|")
+    context = multiprocessing.get_context("fork")
+    total = 0.0
+    for name in CHECKS:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=measure, args=(dataset, split, name, theirs))
+        process.start()
+        seconds, memory, found = ours.recv()
+        process.join()
+        total += seconds
+        print(f"| {name} | {seconds:.1f} | {memory:.0f} | {found} |", flush=True)
+    print(f"| all | {total:.1f} | | |")
+
+
+def generate(num_rows: int) -> Dataset:
+    """Headlines of unique texts, but for those nearly repeated."""
+    rng, book = random.Random(0), load_phrasebook()
+    topics = sorted(book.topics)
+    texts, langs, labels = [], [], []
+    for number in range(num_rows):
+        lang = ("en", "ja")[number % 2]
+        topic = rng.choice(topics)
+        text = f"{rng.choice(NAMES[lang])} {rng.randrange(10**6)}: "
+        text += book.draw(rng, topic).text(lang)
+        label = int(topic in book.positive_topics)
+        if number >= 200 and not rng.randrange(100):
+            text, label = f"{texts[-100]}.", labels[-100]
+        texts.append(text)
+        langs.append(lang)
+        labels.append(label)
+    num_days = (LAST_DAY - FIRST_DAY).days + 1
+    columns = {
+        "id": [f"row-{number}" for number in range(num_rows)],
+        "text": texts,
+        "lang": langs,
+        "label": labels,
+        "published": [FIRST_DAY + timedelta(rng.randrange(num_days)) for _ in texts],
+        "source": ["benchmark"] * num_rows,
+    }
+    return Dataset.from_table(pa.table(columns))
+
+
+def measure(dataset: Dataset, split: Split, name: str, out: Connection) -> None:
+    """Send seconds, megabytes and the number of findings by severity."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    findings = audit(dataset, split, [name])
+    seconds = time.perf_counter() - start
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    found = ", ".join(f"{finding.severity} {finding.count}" for finding in findings) or "none"
+    out.send((seconds, memory, found))
+
+
+if __name__ == "__main__":
+    main()
