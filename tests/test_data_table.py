@@ -352,7 +352,7 @@ def test_contradictory_options_are_told(options: dict[str, Any], problem: str) -
 def test_sources_are_found_by_name() -> None:
     with pytest.raises(InputError, match=r"unknown source 'tabel'\. Did you mean 'table'\?"):
         parse_source({"source": "tabel"})
-    with pytest.raises(InputError, match=r"data: source is required\. Known: synthetic, table\."):
+    with pytest.raises(InputError, match=r"data: source is required\. Known: .*synthetic, table"):
         parse_source({}, "data")
     options = parse_source({"source": "table", "path": "a.csv", "positive": [1, True, "x"]})
     values = options.model_dump(mode="json", exclude_unset=True)

@@ -111,10 +111,7 @@ def find_files(path: str, format: Format | None) -> list[File]:
         InputError: No file system or no file of that name, or an unknown suffix.
     """
     try:
-        if "://" in path:
-            fs, place = pafs.FileSystem.from_uri(path)
-        else:
-            fs, place = pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+        fs, place = locate(path)
         folder, name = posixpath.split(place)
         places = [place]
         if "*" in name:
@@ -129,6 +126,18 @@ def find_files(path: str, format: Format | None) -> list[File]:
     if not places:
         raise InputError("there is no such file; write * for any characters of a file name", path)
     return [File(fs, p, format or _format(p, path), p.lower().endswith(".gz")) for p in places]
+
+
+def locate(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a local path or pyarrow.fs URI, and the path there.
+
+    Raises:
+        OSError, pa.ArrowException: There is no such file system, or it cannot be reached.
+    """
+    if "://" in path:
+        fs, place = pafs.FileSystem.from_uri(path)
+        return fs, place
+    return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
 
 
 def _format(place: str, path: str) -> Format:
