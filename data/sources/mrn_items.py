@@ -21,6 +21,7 @@ FIELDS: dict[str, type] = {
     "versionCreated": str,
 }
 """What is read of an item's ``data``, and the JSON type that it must have."""
+TYPES = tuple(FIELDS.values())
 KINDS = {str: "text", list: "a list", int: "a whole number"}
 MAX_HEADLINE = 2000
 """Characters that a headline may have. Those of a wire service stay below 300; what is above the
@@ -81,50 +82,56 @@ def parse_item(line: bytes) -> Item:
         raise ItemError(_wrong("data", data, "an object"))
     if type(guid) is not str or not guid:
         raise ItemError(_wrong("guid", guid or None, "text"))
-    wrong = [
-        _wrong(f"data.{name}", data.get(name), KINDS[kind])
-        for name, kind in FIELDS.items()
-        if type(data.get(name)) is not kind  # not isinstance: true is no number
-    ]
-    if wrong:
-        raise ItemError(shown(wrong))
-    return _checked(guid, data)
+    values: tuple[Any, ...] = tuple(map(data.get, FIELDS))
+    if tuple(map(type, values)) != TYPES:  # not isinstance: true is no number
+        raise ItemError(
+            shown(
+                _wrong(f"data.{name}", value, KINDS[kind])
+                for (name, kind), value in zip(FIELDS.items(), values, strict=True)
+                if type(value) is not kind
+            )
+        )
+    return _checked(guid, *values)
 
 
-def _checked(guid: str, data: dict[str, Any]) -> Item:
-    """The item, its fields being of the right types."""
-    headline, subjects, version = data["headline"], data["subjects"], data["versionCreated"]
+def _checked(
+    guid: str,
+    story: str,
+    body: str,
+    headline: str,
+    lang: str,
+    status: str,
+    subjects: list[Any],
+    take: int,
+    urgency: int,
+    version: str,
+) -> Item:
+    """The item, given the fields in the order of FIELDS and of the right types."""
     problems = []
     if len(headline) > MAX_HEADLINE:
         problems.append(f"data.headline has {len(headline)} characters, over {MAX_HEADLINE}")
-    elif not headline or headline.isspace():
+    text = " ".join(headline.split())
+    if not text:
         problems.append("data.headline is empty")
-    if not data["altId"]:
+    if not story:
         problems.append("data.altId is empty")
-    if not all(type(code) is str for code in subjects):
+    if not {*map(type, subjects)} <= {str}:
         problems.append("data.subjects holds what is not text")
-    if not 0 <= data["takeSequence"] <= MAX_TAKE:
+    if not 0 <= take <= MAX_TAKE:
         problems.append(f"data.takeSequence is not between 0 and {MAX_TAKE}")
     moment = datetime.min
     try:
         moment = datetime.fromisoformat(version)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         problems.append(f"data.versionCreated is no ISO 8601 time ({version[:40]!r})")
     if problems:
         raise ItemError(shown(problems))
-    return Item(
-        guid=guid,
-        story=data["altId"],
-        headline=" ".join(headline.split()),
-        lang=data["language"],
-        subjects=frozenset(subjects),
-        moment=moment,
-        take=data["takeSequence"],
-        urgency=data["urgency"],
-        has_body=bool(data["body"]) and not data["body"].isspace(),
-        status=data["pubStatus"],
-    )
+    has_body = bool(body) and not body.isspace()
+    codes = frozenset(subjects)
+    # By position: by name it takes a tenth of the time of the whole line.
+    return Item(guid, story, text, lang, codes, moment, take, urgency, has_body, status)
 
 
 def _wrong(name: str, value: object, kind: str) -> str:

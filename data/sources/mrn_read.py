@@ -228,7 +228,7 @@ class _Reader:
 
     def _sort(self, number: int, item: Item) -> None:
         self._part.languages[item.lang] += 1
-        self._part.subjects |= item.subjects
+        self._part.subjects.update(item.subjects)
         rule = self._rules.against(item)
         if rule:
             self._part.dropped[rule] += 1

@@ -112,7 +112,7 @@ class Rules:
         self._languages = frozenset(options.languages)
         self._exclude = frozenset(options.exclude)
         self._positive = frozenset(options.positive)
-        self._recurring = [re.compile(pattern) for pattern in options.drop_headlines]
+        self._recurring = [re.compile(pattern).match for pattern in options.drop_headlines]
         self._start = options.start or date.min
         self._end = options.end or date.max
 
@@ -128,8 +128,9 @@ class Rules:
             return "alert"
         if item.take > 1 and self._options.takes == "first":
             return "later take"
-        if any(pattern.match(item.headline) for pattern in self._recurring):
-            return "recurring headline"
+        for matches in self._recurring:  # any() over a generator takes twice as long
+            if matches(item.headline):
+                return "recurring headline"
         if not self._exclude.isdisjoint(item.subjects):
             return "excluded subject"
         if not item.subjects:
