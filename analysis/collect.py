@@ -45,7 +45,7 @@ class Collected:
         table: num_trials x (:data:`COLUMNS` and one float64 column for each metric).
         metrics: Names of the metric columns, in the order in which trials report them.
         signature: What all done trials share, e.g. versions (:mod:`analysis.signatures`).
-        warnings: Differences that are allowed, a sentence each.
+        warnings: Differences that are allowed and what the data were found to be, a sentence each.
     """
 
     uri: str
@@ -116,11 +116,12 @@ def collect(
             "again, or use another results location"
         )
         raise InputError([*refused, remedy], f"experiment {plan.experiment} in {location.uri}")
+    told = (*refused, *warnings, *plan.data_warnings)
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
     schema = pa.schema([*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)])
     rows = [_row(plan.experiment, trial) for trial in trials]
     table = pa.Table.from_pylist(rows, schema=schema)
-    return Collected(location.uri, plan, table, metrics, signature, (*refused, *warnings))
+    return Collected(location.uri, plan, table, metrics, signature, told)
 
 
 def _choose(location: Results, experiment: str | None) -> str:

@@ -12,7 +12,6 @@ from rich.console import Console
 from data.errors import InputError
 
 if TYPE_CHECKING:
-    from data.audit import Finding
     from data.patterns import Sampling
     from data.prepared import Manifest
     from data.schema import Dataset
@@ -82,26 +81,39 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from data.audit import audit, describe
+    from data.audit import audit
+    from data.audit.report import describe
+    from sweep.experiment import load_experiment
+    from sweep.gate import check_data
+    from sweep.grid import expand
 
-    dataset, sampling, _ = _load(options.what, options.settings)
-    findings: Sequence[Finding] = audit(dataset, sampling=sampling)
+    if _is_experiment(options.what, options.settings):
+        findings = check_data(expand(load_experiment(options.what, options.settings)))
+    else:
+        findings = audit(_load(options.what, options.settings)[0])
     print(describe(findings))
     return WITH_ERRORS if any(f.severity == "error" for f in findings) else CLEAN
+
+
+def _is_experiment(what: str, settings: Sequence[str]) -> bool:
+    """Whether it names one: a shipped name, or a file without a source block at its top."""
+    from sweep.experiment import read_settings, shipped
+
+    is_file = what.endswith((".yaml", ".yml"))
+    return what in shipped() or (is_file and "source" not in read_settings(what, settings))
 
 
 def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None, Manifest | None]:
     """The data that an argument names, with the sampling if it is an experiment."""
     from data.prepared import PreparedData
     from data.sources import load_dataset, parse_source
-    from sweep.experiment import load_experiment, read_settings, shipped
+    from sweep.experiment import load_experiment, read_settings
 
-    if what in shipped() or what.endswith((".yaml", ".yml")):
-        is_source = what not in shipped() and "source" in read_settings(what, settings)
-        if is_source:
-            return load_dataset(parse_source(read_settings(what, settings), what)), None, None
+    if _is_experiment(what, settings):
         experiment = load_experiment(what, settings)
         return load_dataset(parse_source(experiment.data)), experiment.sampling, None
+    if what.endswith((".yaml", ".yml")):
+        return load_dataset(parse_source(read_settings(what, settings), what)), None, None
     if "://" not in what and not Path(what).expanduser().is_dir():
         raise InputError(f"{what!r} is neither {_WHAT}")
     place = PreparedData(what)

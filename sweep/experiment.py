@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import pydantic
 import yaml
 
+from data.audit import CHECKS
 from data.corpora import parse_corpus
 from data.errors import InputError, unknown
 from data.patterns import Pattern, Sampling, parse_pattern_name
@@ -109,6 +110,8 @@ class Experiment(Settings):
     """What every trial reserves; without it, what its base model says."""
     storage: Storage = Storage()
     """Results and weights."""
+    accept_findings: tuple[str, ...] = ()
+    """Checks of the data (data/audit) whose errors do not stop a launch; tables tell them."""
 
     @pydantic.field_validator("name")
     @classmethod
@@ -143,6 +146,11 @@ class Experiment(Settings):
         patterns = [pattern.name for pattern in self.patterns]
         problems = _double("models", models) + _double("patterns", patterns)
         problems += _double("seeds", self.seeds)
+        problems += [
+            f"accept_findings: {unknown('check', name, CHECKS)}"
+            for name in self.accept_findings
+            if name not in CHECKS
+        ]
         for number, override in enumerate(self.overrides):
             for kind, name, known in (
                 ("model", override.match.model, models),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.corpora import corpus_identity, parse_corpus
 from data.errors import InputError
-from data.patterns import Pattern, draw
+from data.patterns import Draw, Pattern, draw
 from data.schema import Dataset, text_key
 from data.sources import load_dataset, parse_source
 from sweep.experiment import Experiment, Override
@@ -45,6 +45,7 @@ class Grid:
         experiment: What was expanded.
         dataset: The rows that trials draw from.
         cells: len(models) x len(patterns).
+        draws: Every different set of rows that a cell uses.
         held_out: Texts of all test rows, as :func:`data.schema.text_key` has them; nothing may be
             trained on them.
     """
@@ -52,6 +53,7 @@ class Grid:
     experiment: Experiment
     dataset: Dataset
     cells: tuple[Cell, ...]
+    draws: tuple[Draw, ...]
     held_out: frozenset[str]
 
     @property
@@ -59,14 +61,19 @@ class Grid:
         """Every trial, cell by cell."""
         return [spec for cell in self.cells for spec in cell.specs]
 
-    def plan(self) -> Plan:
-        """What lies beside the results, so that tables know the whole grid."""
+    def plan(self, data_warnings: tuple[str, ...] = ()) -> Plan:
+        """What lies beside the results, so that tables know the whole grid.
+
+        Args:
+            data_warnings: What the data were found to be, see :mod:`sweep.gate`.
+        """
         return Plan(
             experiment=self.experiment.name,
             title=self.experiment.title,
             positive=self.experiment.task.positive,
             classes=self.dataset.classes,
             data_fingerprint=self.dataset.fingerprint,
+            data_warnings=data_warnings,
             cells=tuple(
                 PlannedCell(
                     base_model=cell.model.name,
@@ -95,7 +102,8 @@ def expand(experiment: Experiment) -> Grid:
             of one kind together.
     """
     dataset = load_dataset(parse_source(experiment.data))
-    held_out = _held_out(experiment, dataset)
+    draws = _draws(experiment, dataset)
+    held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
     identities = _identities(experiment, dataset, held_out)
     cells = [
         _cell(experiment, model, pattern, identities[model.name], dataset.fingerprint)
@@ -105,7 +113,7 @@ def expand(experiment: Experiment) -> Grid:
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.model.name} x {c.pattern.name}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])
-    return Grid(experiment, dataset, tuple(cells), held_out)
+    return Grid(experiment, dataset, tuple(cells), draws, held_out)
 
 
 def _identities(
@@ -191,8 +199,8 @@ def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pat
     return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
 
 
-def _held_out(experiment: Experiment, dataset: Dataset) -> frozenset[str]:
-    """Draw every different set of rows once; the texts of all test rows."""
+def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
+    """Draw every different set of rows once."""
     source_lang, sampling = experiment.task.source_lang, experiment.sampling
     patterns = {
         trained_pattern(model, pattern, source_lang): None
@@ -200,16 +208,21 @@ def _held_out(experiment: Experiment, dataset: Dataset) -> frozenset[str]:
         for pattern in experiment.patterns
     }
     seeds = experiment.seeds if sampling.resample_per_seed else experiment.seeds[:1]
-    test_ids: set[str] = set()
+    draws: dict[Draw, None] = {}
     problems: dict[str, None] = {}
     for pattern in filter(None, patterns):
         for seed in seeds:
             try:
-                test_ids.update(draw(dataset, source_lang, pattern, sampling, seed).test)
+                draws[draw(dataset, source_lang, pattern, sampling, seed)] = None
             except InputError as error:
                 problems |= dict.fromkeys(error.problems)
     if problems:
         raise InputError(problems)
-    rows = dataset.rows(sorted(test_ids))
+    return tuple(draws)
+
+
+def _texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
+    """All texts of these rows, as :func:`data.schema.text_key` has them."""
+    rows = dataset.rows(sorted(ids))
     texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
     return frozenset(map(text_key, texts))

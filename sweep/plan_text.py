@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.errors import InputError
+from sweep.gate import check_data
 from sweep.grid import Cell, Grid
 from sweep.ledger import Ledger, read_ledger
 from trainables.hub import UNRESOLVED
@@ -27,7 +28,7 @@ def describe_plan(grid: Grid, location: Results) -> str:
     except InputError as error:
         trouble = f"\nNot usable as results location: {error}"
     ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
-    parts = [_summary(grid, location, ledger), _cells(grid, ledger), *_notes(grid)]
+    parts = [_summary(grid, location, ledger), _cells(grid, ledger), *_notes(grid), _gate(grid)]
     return "\n".join(parts) + trouble
 
 
@@ -77,6 +78,20 @@ def _row(cell: Cell, ledger: Ledger) -> list[str]:
     done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
     remark = "; ".join(f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides)
     return [*names, rows, f"{spec.learning_rate:g}", str(len(cell.specs)), str(done), remark]
+
+
+def _gate(grid: Grid) -> str:
+    """What the gate found; infos are only counted."""
+    findings = check_data(grid)
+    accepted = grid.experiment.accept_findings
+    told = [
+        f"{f.severity}{' (accepted)' if f.check in accepted else ''}, {f.check}: {f.message}"
+        for f in findings
+        if f.severity != "info"
+    ]
+    infos = sum(f.severity == "info" for f in findings)
+    head = f"Data checked: {len(told)} errors and warnings, {infos} infos (`xlt data audit` tells)"
+    return "\n".join([head, *(f"  {line}" for line in told)])
 
 
 def _notes(grid: Grid) -> list[str]:

@@ -13,6 +13,7 @@ from data.corpora import Corpus, load_corpus, parse_corpus
 from data.errors import InputError, unknown
 from data.schema import Dataset
 from sweep.experiment import Experiment
+from sweep.gate import check_data, data_warnings, refuse_errors
 from sweep.grid import Grid, expand
 from sweep.ledger import Ledger, read_ledger
 from sweep.progress import Progress
@@ -97,7 +98,9 @@ def run(
     location = Results(results or experiment.storage.results)
     location.prepare()
     _refuse_other_settings(location, grid)
-    location.save_experiment(grid.plan(), experiment.to_yaml())
+    findings = check_data(grid)
+    refuse_errors(grid, findings)
+    location.save_experiment(grid.plan(data_warnings(findings)), experiment.to_yaml())
     ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
     for trial_id, why in ledger.corrupt.items():
         place = location.set_aside(trial_id)

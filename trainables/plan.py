@@ -50,6 +50,8 @@ class Plan(Settings):
     """Name of each label."""
     data_fingerprint: str = ""
     """SHA-256 of the data set's rows."""
+    data_warnings: tuple[str, ...] = ()
+    """What the gate found, told below every table."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
     """base models x patterns."""
 

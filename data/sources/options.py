@@ -37,7 +37,7 @@ class LabelOptions(SourceOptions):
     drop_other_labels: bool = False
     """Leave out rows whose label is in none of these lists instead of refusing them."""
     leak_check: bool = True
-    """Refuse texts that give their labels away (:mod:`data.audit.leaks`); looks at two classes only."""
+    """Refuse texts that give their labels away (:mod:`data.audit.leaks`); of two classes only."""
 
     @pydantic.field_validator("positive", "negative", "classes", mode="before")
     @classmethod
