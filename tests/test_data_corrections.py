@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from data.corrections import CorrectionReport, Corrections, apply
+from data.correction_report import CorrectionReport
+from data.corrections import Corrections, apply
 from data.errors import InputError
 from data.schema import BINARY, Dataset
 from data.sources import SOURCES, parse_source, read_source

@@ -12,6 +12,7 @@ from data.settings import Settings
 from data.sources.reading import Progress, Reading
 
 SOURCES: dict[str, str] = {
+    "hub": "data.sources.hub",
     "mrn": "data.sources.mrn",
     "prepared": "data.sources.prepared",
     "synthetic": "data.sources.synthetic",

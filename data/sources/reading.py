@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from data.correction_report import CorrectionReport
 from data.schema import Dataset
-
-if TYPE_CHECKING:  # it reads its file as sources do
-    from data.corrections import CorrectionReport
 
 REJECTS_SCHEMA = pa.schema(
     [

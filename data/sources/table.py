@@ -8,7 +8,7 @@ import pydantic
 
 from data.errors import InputError
 from data.settings import Settings
-from data.sources.options import LabelOptions
+from data.sources.options import LabelOptions, shared_columns
 from data.sources.reading import Progress, Reading
 from data.sources.rows import Rows, to_reading
 from data.sources.table_files import File, Format, find_files
@@ -53,18 +53,8 @@ class Options(LabelOptions):
 
     @pydantic.model_validator(mode="after")
     def _consistent_columns(self) -> Self:
-        problems = []
         names = self.columns.model_dump(exclude={"lang"} if self.lang else set())
-        used: dict[str, str] = {}
-        for role, column in names.items():
-            if column in used:
-                hint = "; a text would be its own label" if role == "label" else ""
-                problems.append(
-                    f"columns.{used[column]} and columns.{role} are both {column!r}{hint}; "
-                    "name another column"
-                )
-            elif column is not None:
-                used[column] = role
+        problems = shared_columns(names)
         if self.lang and "lang" in self.columns.model_fields_set:
             problems.append("lang and columns.lang are both given; remove one")
         if problems:

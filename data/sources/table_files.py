@@ -262,13 +262,18 @@ def _read_parquet(content: bytes, wanted: Sequence[str]) -> Records:
         header = file.schema_arrow.names
         _refuse_double(header, wanted)
         table = file.read([name for name in wanted if name in header])
-        columns = {name: _values(name, table[name]) for name in table.column_names}
+        columns = {name: plain_values(name, table[name]) for name in table.column_names}
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"is not a readable Parquet file: {error}") from error
     return Records(columns, range(1, table.num_rows + 1), header)
 
 
-def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
+def plain_values(name: str, column: pa.ChunkedArray) -> list[Any]:
+    """The cells of a column as Python has them; times lose their nanoseconds.
+
+    Raises:
+        InputError: Text is not UTF-8.
+    """
     if pa.types.is_timestamp(column.type):
         # Python has no nanoseconds, and only the date is of use.
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
