@@ -10,8 +10,8 @@ import pydantic
 
 from data.errors import InputError
 from data.schema import LANG
-from data.settings import Settings
 from data.sources.mrn_items import Item
+from data.sources.options import SourceOptions
 
 RECURRING = (
     r"BUZZ\b",
@@ -47,7 +47,7 @@ RULES = (
 """Why items are left out, in the order in which it is asked; an item counts under the first."""
 
 
-class Options(Settings):
+class Options(SourceOptions):
     """Which files, which items of them, which subjects are positive."""
 
     source: Literal["mrn"]
