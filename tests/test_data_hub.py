@@ -171,6 +171,12 @@ def test_multifin(tmp_path: Path) -> None:
         "all_languages_highlevel: unknown language 'Danish'. Did you mean 'English'? "
         "Known: English, Japanese, Polish. It is configs.da.lang."
     ]
+    columns = {"lang": "language"}
+    assert told(tmp_path / "multifin", preset="multifin", languages=["en"], columns=columns) == [
+        "all_languages_highlevel/train, all_languages_highlevel/validation: unknown column "
+        "'language'. Did you mean 'lang'? Known: id, label, lang, text. "
+        "Name the right one in columns.lang."
+    ]
 
 
 def test_massive(tmp_path: Path) -> None:

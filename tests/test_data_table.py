@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.schema import Dataset
 from data.sources import load_dataset, parse_source, read_source
+from data.sources.encodings import refuse_other_encodings
 
 NAMES = ["id", "text", "lang", "label", "published", "source"]
 ROWS = [
@@ -229,6 +230,62 @@ HEAD = "id,text,lang,label\n"
 )  # fmt: skip
 def test_bad_csv_is_told(content: str | bytes, problems: list[str], tmp_path: Path) -> None:
     assert told(tmp_path, "a.csv", content) == problems
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.csv", "id;text;lang;label\n1;Wind, sun;en;esg\n",
+         "has one column, 'id;text;lang;label' in row 1, whose cells seem to be separated by ';', "
+         "not ','; save it with commas"),
+        ("a.csv", "id\ttext\tlang\tlabel\n1\ta\ten\tesg\n",
+         "has one column, 'id\\ttext\\tlang\\tlabel' in row 1, whose cells seem to be separated "
+         "by '\\t', not ','; set format: tsv"),
+        ("a.tsv", HEAD + "1,a,en,esg\n",
+         "has one column, 'id,text,lang,label' in row 1, whose cells seem to be separated by ',', "
+         "not '\\t'; set format: csv"),
+    ],
+)  # fmt: skip
+def test_other_separators_are_told(name: str, content: str, problem: str, tmp_path: Path) -> None:
+    assert told(tmp_path, name, content) == [problem]
+
+
+JAPANESE = HEAD + "1,脱炭素へ舵を切る,ja,esg\n2,ボンド上昇の理由,ja,x\n"
+
+
+@pytest.mark.parametrize(
+    ("codec", "problem"),
+    [
+        ("cp932", "is not UTF-8 at byte offset 21 (0x92): line 2, line 3; "
+                  "it looks like Shift-JIS; save it as UTF-8"),
+        ("euc_jp", "is not UTF-8 at byte offset 25 (0xc1): line 2, line 3; "
+                   "it looks like EUC-JP; save it as UTF-8"),
+        ("utf-16", "is UTF-16 by its first bytes (from line 1 on); save it as UTF-8"),
+        ("utf-16-le", "is UTF-16 by its first bytes (from line 1 on); save it as UTF-8"),
+        ("utf-16-be", "is UTF-16 by its first bytes (from line 1 on); save it as UTF-8"),
+    ],
+)  # fmt: skip
+def test_other_encodings_are_named(codec: str, problem: str, tmp_path: Path) -> None:
+    assert told(tmp_path, "a.csv", JAPANESE.encode(codec)) == [problem]
+
+
+@given(
+    st.lists(st.text("いろはカナ、。脱炭素電力株価・（）ABC 123"), min_size=1, max_size=5),
+    st.sampled_from([("cp932", "Shift-JIS"), ("euc_jp", "EUC-JP")]),
+)
+def test_japanese_encodings_are_told_apart(texts: list[str], encoding: tuple[str, str]) -> None:
+    lines = "".join(f"あ{text}\n" for text in texts)
+    with pytest.raises(InputError, match=f"it looks like {encoding[1]}; save it as UTF-8"):
+        refuse_other_encodings(lines.encode(encoding[0]))
+    refuse_other_encodings(lines.encode())
+
+
+def test_a_stray_byte_is_not_another_encoding(tmp_path: Path) -> None:
+    content = JAPANESE.encode() + b"3,\x82\xa0,ja,x\n" + "4,あめ,ja,x\n".encode()
+    (problem,) = told(tmp_path, "a.csv", content)
+    assert problem.endswith("(0x82): line 4; save it as UTF-8")
+    (problem,) = told(tmp_path, "a.csv", HEAD.encode() + b"1,un \xe9t\xe9,fr,esg\n")
+    assert problem.endswith("(0xe9): line 2; save it as UTF-8")
 
 
 def test_problems_of_a_file_are_told_together(tmp_path: Path) -> None:

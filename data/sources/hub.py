@@ -219,7 +219,10 @@ def _kept(records: Records, lang: str | None, options: Options) -> tuple[Records
     """The rows of a language, and how many of them are left out as empty."""
     columns = options.columns
     kept: list[int] = list(range(len(records.rows)))
-    if lang is not None and columns.lang in records.columns:
+    if lang is not None and columns.lang is not None:
+        if columns.lang not in records.columns:
+            sentence = unknown("column", columns.lang, records.header)
+            raise InputError(f"{sentence} Name the right one in columns.lang.")
         langs = records.columns[columns.lang]
         kept = [row for row in kept if cell_text(langs[row]) == lang]
     num_rows = len(kept)

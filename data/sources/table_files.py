@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError, unknown
 from data.schema import shown
+from data.sources.encodings import refuse_other_encodings
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 SUFFIXES: dict[str, Format] = {
@@ -28,6 +29,8 @@ SUFFIXES: dict[str, Format] = {
 }
 """Suffix -> format; ``.gz`` may follow any of them."""
 SEPARATORS = {"csv": ",", "tsv": "\t"}
+OTHER_SEPARATORS = {";": "save it with commas", "|": "save it with commas"}
+"""What else separates cells, and what to do about it."""
 MAX_BLOCK = 1 << 30
 """Bytes of csv parsed at once; a file below it is one block, so that any row fits in."""
 
@@ -90,7 +93,7 @@ class File:
             raise InputError(f"cannot be read: {error}") from error
         if self.format == "parquet":
             return _read_parquet(content, wanted)
-        _refuse_other_encodings(content)
+        refuse_other_encodings(content)
         content = content.removeprefix(b"\xef\xbb\xbf")
         if not content.strip():
             raise InputError("is empty")
@@ -147,21 +150,15 @@ def _format(place: str, path: str) -> Format:
     return SUFFIXES[suffix]
 
 
-def _refuse_other_encodings(content: bytes) -> None:
-    try:
-        content.decode()
-        return
-    except UnicodeDecodeError as error:
-        start, byte = error.start, content[error.start]
-    lines = []
-    for number, line in enumerate(content.split(b"\n"), 1):  # all bad lines, only if there are any
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            lines.append(f"line {number}")
-    raise InputError(
-        f"is not UTF-8 at byte offset {start} (0x{byte:02x}): {shown(lines)}; save it as UTF-8"
-    )
+def _refuse_other_separators(header: Sequence[str], separator: str) -> None:
+    """A header of one column that holds another separator."""
+    formats = {sign: f"set format: {name}" for name, sign in SEPARATORS.items()}
+    for sign, remedy in (formats | OTHER_SEPARATORS).items():
+        if len(header) == 1 and sign != separator and sign in header[0]:
+            raise InputError(
+                f"has one column, {header[0]!r} in row 1, whose cells seem to be separated by "
+                f"{sign!r}, not {separator!r}; {remedy}"
+            )
 
 
 def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bool) -> Records:
@@ -187,6 +184,7 @@ def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bo
     try:
         stream = pacsv.open_csv(pa.BufferReader(content), read_options, parse_options)
         header = stream.schema.names
+        _refuse_other_separators(header, separator)
         found = [name for name in wanted if header.count(name) == 1]
         skipped.clear()
         table = pacsv.read_csv(
