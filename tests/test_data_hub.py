@@ -340,6 +340,13 @@ def test_a_folder_without_configs_is_one(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
+def test_rows_without_a_story_have_none_of_their_own(sib200: Path) -> None:
+    path = sib200 / "eng_Latn" / "test-00000-of-00001.parquet"
+    write(path, SIB, index_id=[7, None, None], category=[0, 1, 2], text=["Moon", "Oslo", "Law"])
+    reading = read(sib200, preset="sib200", languages=["en"], split="test", parallel=True)
+    assert cells(reading, "story") == ["test/7", None, None]
+
+
 def test_labels_that_are_kept_secret_are_told(sib200: Path) -> None:
     path = sib200 / "eng_Latn" / "test-00000-of-00001.parquet"
     write(path, SIB, index_id=[7], category=[-1], text=["Moon"])
@@ -439,6 +446,7 @@ def test_a_missing_package_is_told(sib200: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
+        ({"preset": ["xnli"]}, "unknown preset \"['xnli']\". Did you mean 'xnli'?"),
         ({"preset": "sib20"}, "unknown preset 'sib20'. Did you mean 'sib200'?"),
         ({"preset": "pawsx", "languages": ["jap"]}, "unknown language 'jap'. Did you mean 'ja'?"),
         ({"configs": {"en": "en"}, "classes": "all"}, "dataset: is required"),

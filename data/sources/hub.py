@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any, Literal, Self
 
@@ -87,7 +87,7 @@ class Options(LabelOptions):
         name = values.get("preset") if isinstance(values, dict) else None
         if name is None:
             return values
-        if name not in PRESETS:
+        if str(name) not in PRESETS:
             raise InputError(unknown("preset", str(name), PRESETS))
         defaults = dict(PRESETS[name])
         if not {"configs", "languages"} & values.keys():
@@ -238,7 +238,7 @@ def _kept(records: Records, lang: str | None, options: Options) -> tuple[Records
 
 def _given(
     records: Records, lang: str, name: str, split: str, options: Options
-) -> tuple[dict[str, str], dict[str, list[str]]]:
+) -> tuple[dict[str, str], dict[str, Sequence[str | None]]]:
     """Which columns are read as they are, and what is known of rows without a column."""
     columns = {
         role: column
@@ -246,13 +246,16 @@ def _given(
         if column is not None
     }
     num_rows = len(records.rows)
-    given = {"lang": [lang] * num_rows, "source": [split] * num_rows}
+    given: dict[str, Sequence[str | None]] = {
+        "lang": [lang] * num_rows,
+        "source": [split] * num_rows,
+    }
     if options.columns.id is None:
         given["id"] = [f"{name}/{row}" for row in records.rows]
     if options.parallel:
         story = columns.get("story", "")
         if not story or story in records.columns:
             columns.pop("story", None)
-            cells = records.columns.get(story, records.rows)
-            given["story"] = [f"{split}/{cell_text(cell)}" for cell in cells]
+            stories = map(cell_text, records.columns.get(story, records.rows))
+            given["story"] = [text and f"{split}/{text}" for text in stories]
     return columns, given

@@ -46,7 +46,7 @@ class Rows:
         records: Records,
         names: Mapping[str, str],
         optional: Collection[str] = (),
-        given: Mapping[str, Sequence[str]] | None = None,
+        given: Mapping[str, Sequence[str | None]] | None = None,
         name: str = "",
     ) -> None:
         """Add the rows of a file.
@@ -132,34 +132,26 @@ def to_reading(
     """
     found = Counter(value for value in rows.columns["label"] if value is not None)
     problems = [*unread, *rows.problems]
-    classes: tuple[str, ...] = BINARY
     try:
         classes = options.class_names(found, declared) if found else BINARY
     except InputError as error:
         raise InputError([*problems, *error.problems], where) from error
-    columns: dict[str, list[Any]] = {name: [] for name in rows.columns}
-    places, odd, made, num_dropped = list[str](), list[str](), Counter[str](), 0
-    for place, cells in zip(rows.places, zip(*rows.columns.values(), strict=True), strict=True):
-        row = dict(zip(columns, cells, strict=True))
-        value = row["label"]
-        if value is not None:
-            row["label"] = options.class_number(value, classes)
-            if row["label"] is None and options.drop_other_labels:
-                num_dropped += 1
-                continue
-            if row["label"] is None:
-                odd.append(f"{place} ({value!r})")
-                row["label"] = 0  # told; what else is wrong with the row is still found
-        if row["id"] == TO_BE_MADE:
-            row["id"] = _make_id(row, value if options.classes else row["label"], made)
-        places.append(place)
-        for name, cell in row.items():
-            columns[name].append(cell)
-    if odd:
+    numbers = {value: options.class_number(value, classes) for value in found}
+    values = rows.columns["label"]
+    odd = [row for row, value in enumerate(values) if value and numbers[value] is None]
+    dropped = {*odd} if options.drop_other_labels else set()
+    kept = [row for row in range(len(values)) if row not in dropped]
+    places = [rows.places[row] for row in kept]
+    columns = {name: [cells[row] for row in kept] for name, cells in rows.columns.items()}
+    # A label that is no class is told; what else is wrong with its row is still found.
+    columns["label"] = [value and (numbers[value] or 0) for value in columns["label"]]
+    _make_ids(columns, [values[row] for row in kept] if options.classes else columns["label"])
+    if odd and not dropped:
+        told = [f"{rows.places[row]} ({values[row]!r})" for row in odd]
         listed = (repr(value) for values in options.named.values() for value in values)
         lists = "classes" if options.classes else "positive or negative"
         problems.append(
-            f"{len(odd)} rows with an unknown label: {shown(odd)}; "
+            f"{len(odd)} rows with an unknown label: {shown(told)}; "
             f"known: {shown(listed, MAX_LABELS_SHOWN)}; "
             f"add to {lists}, or set drop_other_labels: true"
         )
@@ -177,7 +169,7 @@ def to_reading(
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     rule = "label that is no class" if options.classes else "label in neither list"
-    return Reading(dataset, {rule: num_dropped} if num_dropped else {})
+    return Reading(dataset, {rule: len(dropped)} if dropped else {})
 
 
 def _absent_labels(found: Counter[str], options: LabelOptions) -> list[str]:
@@ -194,11 +186,16 @@ def _absent_labels(found: Counter[str], options: LabelOptions) -> list[str]:
     ]
 
 
-def _make_id(row: Mapping[str, Any], label: int | str | None, made: Counter[str]) -> str:
-    """An id from a row's cells; equal rows are numbered."""
-    cells = [row["text"], row["lang"], label, row["published"], row["source"]]
-    if row["text_pair"] is not None:
-        cells.append(row["text_pair"])
-    made_id = hashlib.sha256(json.dumps(cells, default=date.isoformat).encode()).hexdigest()[:16]
-    made[made_id] += 1
-    return made_id if made[made_id] == 1 else f"{made_id}-{made[made_id]}"
+def _make_ids(columns: dict[str, list[Any]], labels: Sequence[int | str | None]) -> None:
+    """Fill in ids that are to be made: hashes of a row's cells; equal rows are numbered."""
+    made: Counter[str] = Counter()
+    names = ("id", "text", "lang", "published", "source", "text_pair")
+    cells = zip(*(columns[name] for name in names), labels, strict=True)
+    for row, (row_id, text, lang, day, source, pair, label) in enumerate(cells):
+        if row_id == TO_BE_MADE:
+            told = [text, lang, label, day, source] + ([] if pair is None else [pair])
+            digest = hashlib.sha256(json.dumps(told, default=date.isoformat).encode()).hexdigest()
+            made_id = digest[:16]
+            made[made_id] += 1
+            again = made[made_id]
+            columns["id"][row] = made_id if again == 1 else f"{made_id}-{again}"
