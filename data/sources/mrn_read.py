@@ -36,7 +36,7 @@ CANDIDATES_SCHEMA = pa.schema(
 """Items that no rule about single items leaves out."""
 BATCH = 10_000
 """Candidates held as Python objects, which take several times the memory of a table."""
-BYTES_PER_WORKER = 32 << 20
+BYTES_PER_WORKER = 64 << 20
 """Stored bytes from which on another process, half a second to start, is worth its while."""
 TICK = 0.5
 """Seconds between two reports of progress."""
