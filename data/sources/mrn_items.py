@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,6 +23,7 @@ FIELDS: dict[str, type] = {
 }
 """What is read of an item's ``data``, and the JSON type that it must have."""
 TYPES = tuple(FIELDS.values())
+_fields = itemgetter(*FIELDS)
 KINDS = {str: "text", list: "a list", int: "a whole number"}
 MAX_HEADLINE = 2000
 """Characters that a headline may have. Those of a wire service stay below 300; what is above the
@@ -82,13 +84,17 @@ def parse_item(line: bytes) -> Item:
         raise ItemError(_wrong("data", data, "an object"))
     if type(guid) is not str or not guid:
         raise ItemError(_wrong("guid", guid or None, "text"))
-    values: tuple[Any, ...] = tuple(map(data.get, FIELDS))
-    if tuple(map(type, values)) != TYPES:  # not isinstance: true is no number
+    try:
+        values = _fields(data)
+        is_typed = tuple(map(type, values)) == TYPES  # not isinstance: true is no number
+    except KeyError:
+        is_typed = False
+    if not is_typed:
         raise ItemError(
             shown(
-                _wrong(f"data.{name}", value, KINDS[kind])
-                for (name, kind), value in zip(FIELDS.items(), values, strict=True)
-                if type(value) is not kind
+                _wrong(f"data.{name}", data.get(name), KINDS[kind])
+                for name, kind in FIELDS.items()
+                if type(data.get(name)) is not kind
             )
         )
     return _checked(guid, *values)
