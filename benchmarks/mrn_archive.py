@@ -8,9 +8,10 @@ generations (two months in both), stories with alerts, updates, corrections and 
 recurring headlines, damaged lines. Headlines are sentences of the built-in phrasebook, and the
 subject codes tell their topic. The same arguments give the same bytes.
 
-`measure` reads it in fresh processes, one after the other: ours in one process and in as many as
-cores, `json.loads` on every line, `json.load` on every file (which damaged lines make
-impossible: use `--damage 0`), and for comparison what unpacking alone takes. Prints Markdown.
+`measure` reads it in fresh processes, one after the other: ours in one process (also keeping no
+row, for the memory of reading alone) and on all cores, `json.loads` on every line, `json.load` on
+every file (which damaged lines make impossible: generate with `--damage 0`), and what unpacking
+alone takes. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from data.errors import InputError
 from data.seeds import derive_seed
 from data.sources import parse_source
 from data.sources.mrn import read
@@ -86,14 +88,12 @@ def generate(folder: Path, num_bytes: int, seed: int, damage: float) -> None:
             if rng.random() < damage:
                 lines[number] = damaged(rng, lines[number])
         first = date.fromisoformat(f"{month}-01")
+        following = (first + timedelta(31)).replace(day=1)
         header = {
-            "RIC": "MRN_STORY",
-            "Start": f"{first}T00:00:00.000Z",
-            "End": f"{(first + timedelta(31)).replace(day=1)}T00:00:00.000Z",
-            "Created": f"{(first + timedelta(31)).replace(day=2)}T00:00:00.000Z",
-            "MajorVersion": "2",
-            "MinorVersion": "14",
-        }
+            "RIC": "MRN_STORY", "Start": f"{first}T00:00:00.000Z",
+            "End": f"{following}T00:00:00.000Z", "Created": f"{following}T06:00:00.000Z",
+            "MajorVersion": "2", "MinorVersion": "14",
+        }  # fmt: skip
         head = json.dumps(header)[:-1].encode() + b', "Items":[\n'
         content = head + b",\n".join(lines) + b"\n]}\n"
         year = folder / month[:4]
@@ -115,16 +115,14 @@ def month_lines(
         for topic in sorted(book.topics)
         for lang in ("en", "ja")
     }
-    topics = {
-        is_positive: sorted(t for t in book.topics if (t in book.positive_topics) == is_positive)
-        for is_positive in (True, False)
-    }
+    positive = sorted(book.positive_topics)
+    others = sorted({*book.topics} - book.positive_topics)
     first = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
     number = 0
     while num_bytes > 0:
         number += 1
         lang = "ja" if rng.random() < JAPANESE_SHARE else "en"
-        topic = rng.choice(topics[rng.random() < POSITIVE_SHARE])
+        topic = rng.choice(positive if rng.random() < POSITIVE_SHARE else others)
         tagged = topic if rng.random() >= WRONG_TAG_SHARE else rng.choice(sorted(book.topics))
         # Never in the last hours of a month, so that all versions lie in it.
         moment = first + timedelta(seconds=rng.randrange(27 * 86400))
@@ -171,8 +169,8 @@ def subject_codes(rng: random.Random, topic: str, lang: str) -> list[str]:
     codes += rng.sample([f"B:{number}" for number in range(1, 200)], 4)
     codes += ["M:1QD", "G:3", "N2:RTRS", f"N2:L{lang.upper()}", f"N2:{topic.upper()}"]
     if topic in load_phrasebook().positive_topics:
-        is_known = [topic in ENVIRONMENT, topic in GOVERNANCE, True]
-        codes.append(POSITIVE[is_known.index(True)])
+        number = 0 if topic in ENVIRONMENT else 1 if topic in GOVERNANCE else 2
+        codes.append(POSITIVE[number])
     return codes
 
 
@@ -222,6 +220,16 @@ def ours(folder: str, num_workers: int) -> str:
     return f"{len(reading.dataset.table)} rows of {reading.num_read}"
 
 
+def none_kept(folder: str) -> str:
+    """Our reader without the memory of the rows that it keeps: none, which it refuses."""
+    values = {"source": "mrn", "path": folder, "positive": POSITIVE, "languages": ["fr"]}
+    try:
+        read(parse_source(values), lambda done, in_all: None, 1)  # type: ignore[arg-type]
+    except InputError as error:
+        return f"refused: {error.problems[0]}"
+    return "not refused"
+
+
 def unpacked(folder: str) -> str:
     """Every byte, looked at no further."""
     files = find_archive_files([folder])
@@ -229,7 +237,7 @@ def unpacked(folder: str) -> str:
 
 
 def each_file(folder: str) -> Iterator[Any]:
-    """Open files, unpacked as text."""
+    """Open files, as text."""
     for file in find_archive_files([folder]):
         opener = gzip.open if file.place.endswith(".gz") else open
         with opener(file.place, "rt", encoding="utf-8", errors="replace") as stream:
@@ -263,6 +271,7 @@ def by_file(folder: str) -> str:
 
 STAGES = {
     "unpacking alone": unpacked,
+    "ours, 1 process, no row kept": none_kept,
     "ours, 1 process": lambda folder: ours(folder, 1),
     "ours, all cores": lambda folder: ours(folder, num_cores()),
     "json.loads a line": by_line,

@@ -112,6 +112,12 @@ def test_one_version_of_a_story_is_kept(
         assert (ids(reading), reading.dropped) == (kept, dropped)
 
 
+def test_versions_in_two_languages_are_two_stories(tmp_path: Path) -> None:
+    items = [make("g1", altId="nS"), make("g2", altId="nS", **JAPANESE)]
+    reading = load_items(tmp_path, *items, languages=["en", "ja"])
+    assert (sorted(ids(reading)), reading.dropped) == (["g1", "g2"], {})
+
+
 def test_both_generations_of_a_month_count_once(tmp_path: Path) -> None:
     items = [make("g1"), make("g2", headline="BUZZ-Steel"), make("g3")]
     for year in ("2020", "2021"):
