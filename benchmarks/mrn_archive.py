@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from data.seeds import derive_seed
 from data.sources import parse_source
 from data.sources.mrn import read
 from data.sources.mrn_files import find_archive_files
-from data.sources.mrn_read import num_cores
+from data.sources.mrn_read import num_cores, read_parts
 from data.sources.phrases import Phrasebook, load_phrasebook
 
 MONTHS = [f"{2021 + n // 12}-{n % 12 + 1:02d}" for n in range(3, 22)]  # 2021-04 to 2022-10
@@ -216,7 +217,8 @@ def damaged(rng: random.Random, line: bytes) -> bytes:
 def ours(folder: str, num_workers: int) -> str:
     """Our reader; what it found."""
     values = {"source": "mrn", "path": folder, "positive": POSITIVE}
-    reading = read(parse_source(values), lambda done, in_all: None, num_workers)  # type: ignore[arg-type]
+    read_files = partial(read_parts, num_workers=num_workers)
+    reading = read(parse_source(values), lambda done, in_all: None, read_files)  # type: ignore[arg-type]
     return f"{len(reading.dataset.table)} rows of {reading.num_read}"
 
 
@@ -224,7 +226,7 @@ def none_kept(folder: str) -> str:
     """Our reader without the memory of the rows that it keeps: none, which it refuses."""
     values = {"source": "mrn", "path": folder, "positive": POSITIVE, "languages": ["fr"]}
     try:
-        read(parse_source(values), lambda done, in_all: None, 1)  # type: ignore[arg-type]
+        read(parse_source(values), lambda done, in_all: None, partial(read_parts, num_workers=1))  # type: ignore[arg-type]
     except InputError as error:
         return f"refused: {error.problems[0]}"
     return "not refused"

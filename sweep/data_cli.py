@@ -39,6 +39,9 @@ def add_data_commands(commands: Any) -> None:
     prepare = add("prepare", _prepare, "Read a source and keep its rows with an account of all.")
     prepare.add_argument("source", metavar="SOURCE", help="a .yaml file with a source block")
     prepare.add_argument("--out", required=True, metavar="URI", help="folder, file://, s3:// ...")
+    prepare.add_argument(
+        "--address", metavar="RAY", help="read an archive's files over this cluster"
+    )
     show = add("show", _show, "Print counts, lengths, samples and the patterns that suffice.")
     show.add_argument("what", metavar="DATA", help=_WHAT)
     show.add_argument("--model", metavar="NAME", help="count the tokens of this base model, too")
@@ -58,8 +61,15 @@ def _prepare(options: argparse.Namespace) -> int:
     source = parse_source(values, options.source)
     place = PreparedData(options.out)
     place.refuse_foreign()  # before hours of reading
+    how: dict[str, Any] = {}
+    if options.address is not None:
+        if values["source"] != "mrn":
+            raise InputError("--address: only the source mrn is read over a cluster; leave it out")
+        from sweep.archive_on_ray import read_on
+
+        how["read_files"] = read_on(options.address)
     with _Bar() as bar:
-        reading = read_source(source, bar)
+        reading = read_source(source, bar, **how)
     manifest = place.save(reading, source.model_dump(mode="json", exclude_unset=True))
     print(describe_manifest(manifest))
     if reading.corrections:

@@ -7,7 +7,6 @@ the next one's base loaded already.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections import defaultdict
@@ -15,14 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Read by Ray at import: no usage statistics, no loggers of Tune's own (result folders replace
-# them and they cost half of the overhead), rare snapshots (they are never restored from).
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "120")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from sweep.ray_connection import RayConnection  # isort: skip  sets what Ray reads at import
 
 import ray
 from ray import tune
@@ -47,20 +39,7 @@ class TuneBackend:
     """A Ray cluster: the one at ``address``, the one already connected to, or a new local one."""
 
     def __init__(self, address: str | None = None) -> None:
-        self._mine = not ray.is_initialized()
-        if self._mine:
-            try:
-                ray.init(
-                    address=address,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(
-                    f"no Ray cluster at {address or 'this machine'}: {error}; "
-                    "start one, mend --address, or use --backend inline"
-                ) from error
+        self._connection = RayConnection(address)
 
     def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
         """Pre-train miniatures side by side and put them into this node's cache."""
@@ -134,8 +113,7 @@ class TuneBackend:
 
     def close(self) -> None:
         """End the local cluster, if this backend started one."""
-        if self._mine:
-            ray.shutdown()
+        self._connection.close()
 
 
 @ray.remote(num_cpus=1)

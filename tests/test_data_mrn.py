@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mrn_archives import (
 from data.errors import InputError
 from data.sources import mrn_files, parse_source
 from data.sources.mrn import read
+from data.sources.mrn_read import read_parts
 from data.sources.mrn_rules import RULES, Options
 
 
@@ -223,7 +225,11 @@ def test_workers_and_the_order_of_files_change_nothing(tmp_path: Path) -> None:
     alone = load(paths)
     assert alone.dropped == {"also in another file": 8, "earlier version": 12}
     reports: list[tuple[int, int]] = []
-    together = read(options(paths[::-1]), lambda *report: reports.append(report), num_workers=2)
+    together = read(
+        options(paths[::-1]),
+        lambda *report: reports.append(report),
+        partial(read_parts, num_workers=2),
+    )
     assert together.dataset.table.equals(alone.dataset.table)
     assert together.dropped == alone.dropped
     assert together.rejects.equals(alone.rejects)

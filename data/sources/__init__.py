@@ -42,13 +42,14 @@ def parse_source(values: dict[str, Any], where: str = "") -> Settings:
 
 
 def read_source(
-    options: Settings, progress: Progress = lambda num_bytes, num_bytes_in_all: None
+    options: Settings, progress: Progress = lambda num_bytes, num_bytes_in_all: None, **how: Any
 ) -> Reading:
     """Read or generate the rows that :func:`parse_source` was told of, and correct their labels.
 
     Args:
         options: Of the source.
         progress: Told how much was read, by sources that take long.
+        **how: What the source's ``read`` takes besides, e.g. over which cluster to read.
 
     Raises:
         InputError: The source cannot give them, or the corrections are not of these rows.
@@ -56,7 +57,7 @@ def read_source(
     from data.corrections import apply  # here, because it reads its file as sources do
 
     name: str = options.source  # type: ignore[attr-defined]
-    reading: Reading = import_module(SOURCES[name]).read(options, progress)
+    reading: Reading = import_module(SOURCES[name]).read(options, progress, **how)
     corrections = options.corrections  # type: ignore[attr-defined]
     if corrections is None:
         return reading

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from data.errors import InputError, unknown
 from data.schema import Dataset, shown
-from data.sources.mrn_files import find_archive_files
+from data.sources.mrn_files import ArchiveFile, find_archive_files
 from data.sources.mrn_read import Part, read_parts
 from data.sources.mrn_rules import RULES, Options
 from data.sources.reading import Progress, Reading
@@ -26,10 +27,12 @@ __all__ = ["Options", "read"]
 MAX_CODES_SHOWN = 8
 """Subject codes near a misspelt one that an error lists."""
 
+ReadFiles = Callable[[Sequence[ArchiveFile], Options, Progress], list[Part]]
+"""Files to what each gave, in their order."""
 Mask = npt.NDArray[np.bool_]
 
 
-def read(options: Options, progress: Progress, num_workers: int | None = None) -> Reading:
+def read(options: Options, progress: Progress, read_files: ReadFiles = read_parts) -> Reading:
     """Read an archive.
 
     A row's id is the item's ``guid``, its story ``altId``, its text the headline and its date that
@@ -39,8 +42,8 @@ def read(options: Options, progress: Progress, num_workers: int | None = None) -
     Args:
         options: Which files and items.
         progress: Told of the stored bytes.
-        num_workers: Processes that read; None: as many as cores, files and bytes keep busy. The
-            result is the same.
+        read_files: Reads them side by side, in processes of this machine unless told otherwise.
+            The result is the same.
 
     Returns:
         One row for each story and language (for each take, with ``takes: all``), ordered by time
@@ -56,7 +59,7 @@ def read(options: Options, progress: Progress, num_workers: int | None = None) -
     paths = (options.path,) if isinstance(options.path, str) else options.path
     where = ", ".join(paths)
     files = find_archive_files(paths)
-    parts = read_parts(files, options, progress, num_workers)
+    parts = read_files(files, options, progress)
     table, dropped = _merge(parts, options)
     rejects = pa.concat_tables(part.rejects for part in parts)
     problems = _problems(parts, table, dropped, rejects, options)

@@ -66,7 +66,10 @@ class Part:
 
 
 def read_parts(
-    files: Sequence[ArchiveFile], options: Options, progress: Progress, num_workers: int | None
+    files: Sequence[ArchiveFile],
+    options: Options,
+    progress: Progress,
+    num_workers: int | None = None,
 ) -> list[Part]:
     """Read files, several at a time.
 
