@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 
 from rich.console import Console
 from rich.table import Table
 
+from data.audit.finding import SEVERITIES
 from data.errors import InputError
 from sweep.gate import check_data
 from sweep.grid import Cell, Grid
@@ -89,8 +91,9 @@ def _gate(grid: Grid) -> str:
         for f in findings
         if f.severity != "info"
     ]
-    infos = sum(f.severity == "info" for f in findings)
-    head = f"Data checked: {len(told)} errors and warnings, {infos} infos (`xlt data audit` tells)"
+    counts = Counter(finding.severity for finding in findings)
+    told_counts = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES)
+    head = f"Data checked: {told_counts} (`xlt data audit` shows all)"
     return "\n".join([head, *(f"  {line}" for line in told)])
 
 
