@@ -13,7 +13,7 @@ from data.errors import InputError
 from data.schema import Dataset
 from data.settings import Settings
 from data.sources.reading import Reading
-from data.storage import Files, to_json
+from data.storage import Files, to_json, to_parquet
 
 DATA_FORMAT = 1
 """Version of the folder; others are refused."""
@@ -67,7 +67,7 @@ class PreparedData(Files):
             InputError: The folder cannot be written, or holds something else.
         """
         dataset = reading.dataset
-        rows = _parquet(dataset.table)
+        rows = to_parquet(dataset.table)
         corrections = reading.corrections
         manifest = Manifest(
             format=DATA_FORMAT,
@@ -86,7 +86,7 @@ class PreparedData(Files):
             self.refuse_foreign()
             self.fs.create_dir(self.root, recursive=True)
             self.write(ROWS, rows)
-            self.write(REJECTS, _parquet(reading.rejects))
+            self.write(REJECTS, to_parquet(reading.rejects))
             self.write(MANIFEST, to_json(manifest.model_dump(mode="json")))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
@@ -159,9 +159,3 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
         }
         for lang, rows in dataset.by_lang.items()
     }
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()

@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from data.errors import InputError, unknown
-from data.storage import to_json
+from data.storage import to_json, to_parquet
 from trainables.plan import Plan
 from trainables.spec import RESULT_FORMAT, TrialSpec
 from trainables.storage import Storage
@@ -106,9 +106,9 @@ class Results(Storage):
         trial_id = result.spec.trial_id
         folder = f"trials/{trial_id}"
         files = {
-            "predictions.parquet": _parquet(result.predictions),
-            "history.parquet": _parquet(result.history),
-            "train_rows.parquet": _parquet(result.train_rows),
+            "predictions.parquet": to_parquet(result.predictions),
+            "history.parquet": to_parquet(result.history),
+            "train_rows.parquet": to_parquet(result.train_rows),
             **{f"model/{name}": content for name, content in result.model.items()},
         }
         self.fs.create_dir(self.path(folder, *(["model"] if result.model else [])), recursive=True)
@@ -240,9 +240,3 @@ def is_finite(value: Any) -> bool:
     """Whether a JSON value is a number that a float64 holds; NaN compares false."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and abs(value) <= sys.float_info.max
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
