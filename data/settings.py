@@ -128,6 +128,8 @@ def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[st
     if kind == "value_error":
         return [str(cause)]
     message = str(item["msg"])
+    if kind == "too_short":
+        return ["is empty; give at least one"]
     if kind in ("model_type", "dict_type"):
         message = "should be a mapping of keys to values"
     shown = "" if isinstance(value, (dict, list, tuple)) else f" (got {value!r})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -130,6 +130,15 @@ class Experiment(Settings):
     def _name_patterns(cls, values: Any) -> Any:
         return _each(values, _pattern)
 
+    @pydantic.field_validator("models", "patterns", "seeds")
+    @classmethod
+    def _no_doubles(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [getattr(value, "name", value) for value in values]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise InputError(f"{', '.join(map(str, double))} given more than once")
+        return values
+
     @pydantic.field_validator("data")
     @classmethod
     def _check_data(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -144,9 +153,7 @@ class Experiment(Settings):
     def _consistent(self) -> Self:
         models = [model.name for model in self.models]
         patterns = [pattern.name for pattern in self.patterns]
-        problems = _double("models", models) + _double("patterns", patterns)
-        problems += _double("seeds", self.seeds)
-        problems += [
+        problems = [
             f"accept_findings: {unknown('check', name, CHECKS)}"
             for name in self.accept_findings
             if name not in CHECKS
@@ -314,11 +321,6 @@ def _pattern(value: Any) -> Pattern:
             implied = {}  # a free name; the fields must say everything
         return Pattern.parse(implied | {"name": str(name)} | fields)
     raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")
-
-
-def _double(kind: str, values: Sequence[Any]) -> list[str]:
-    double = sorted({value for value in values if values.count(value) > 1})
-    return [f"{kind}: {', '.join(map(str, double))} given more than once"] if double else []
 
 
 def _check_partial(model: type[Settings], values: dict[str, Any], where: str) -> None:

@@ -86,3 +86,14 @@ def test_unknown_names_and_files(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(b"name: \xff")
     with pytest.raises(InputError, match="not UTF-8 at byte 6"):
         load_experiment(tmp_path / "bad.yaml")
+
+
+def test_problems_of_several_lists_are_told_together() -> None:
+    settings = ["seeds=[0, 1, 0]", "patterns=[]", "models=[mini-mbert, mini-mbert]"]
+    with pytest.raises(InputError) as caught:
+        load_experiment("quickstart", settings)
+    assert caught.value.problems == [
+        "models: mini-mbert given more than once",
+        "patterns: is empty; give at least one",
+        "seeds: 0 given more than once",
+    ]
