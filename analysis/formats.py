@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis import paper
 from analysis.cells import TableCell, first_line
+from analysis.grids import Grid, write_grids
 
 CORNER = "base model"
 """Heading of the first column."""
@@ -42,12 +42,12 @@ class Table:
 
 def to_text(tables: Sequence[Table]) -> str:
     """Columns aligned by display width, for terminals and mail."""
-    return "\n\n\n".join(_one_text(table) for table in tables)
+    return write_grids([_grid(table) for table in tables], "text")
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """GitHub's pipe tables."""
-    return "\n\n".join(_one_markdown(table) for table in tables)
+    return write_grids([_grid(table) for table in tables], "md")
 
 
 def to_latex(tables: Sequence[Table]) -> str:
@@ -89,52 +89,12 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 """Name -> function of tables; the texts do not end with a line break."""
 
 
-# --- text -----------------------------------------------------------------------------------
+# --- text and Markdown ----------------------------------------------------------------------
 
 
-def _one_text(table: Table) -> str:
-    grid = [(CORNER, *table.patterns), *((label, *texts) for label, texts in table.lines)]
-    widths = [max(map(_width, column)) for column in zip(*grid, strict=True)]
-    rows = [
-        "  ".join(
-            text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in grid
-    ]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    parts = [*table.caption, "", rows[0], rule, *rows[1:]]
-    return "\n".join([*parts, *(["", *table.footnotes] if table.footnotes else [])])
-
-
-def _width(text: str) -> int:
-    """Terminal columns: two for wide characters, none for combining ones."""
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
-        for c in text
-    )
-
-
-# --- Markdown -------------------------------------------------------------------------------
-
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_|~"} | {"<": "&lt;", ">": "&gt;"})
-
-
-def _one_markdown(table: Table) -> str:
-    rows = [
-        _pipes([CORNER, *table.patterns]),
-        "|" + "---|" * (1 + len(table.patterns)),
-        *(_pipes([label.strip(), *texts]) for label, texts in table.lines),
-    ]
-    first, *others = (sentence.translate(_MARKDOWN) for sentence in table.caption)
-    parts = [" ".join([f"**{first}**", *others]), "\n".join(rows)]
-    # A line that starts with "-" would become a list item.
-    notes = [note.translate(_MARKDOWN) for note in table.footnotes]
-    parts += [f"\\{note}" if note.startswith("-") else note for note in notes]
-    return "\n\n".join(parts)
-
-
-def _pipes(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.translate(_MARKDOWN) for text in texts) + " |"
+def _grid(table: Table) -> Grid:
+    lines = tuple((label, *texts) for label, texts in table.lines)
+    return Grid(table.caption, (CORNER, *table.patterns), lines, table.footnotes)
 
 
 # --- LaTeX ----------------------------------------------------------------------------------
