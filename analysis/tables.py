@@ -77,7 +77,7 @@ def table(
         lines.append((first_line(model), tuple(texts)))
         if published and metric in paper.TABLES and (label := paper.label(model)):
             lines.append((f"  {label}", tuple(_published(metric, model, p) for p in patterns)))
-    footnotes = _footnotes(cells)
+    footnotes = cell_footnotes(cells)
     footnotes += paper.remarks(metric, plan.base_models) if published else []
     footnotes += [f"Warning: {warning}." for warning in collected.warnings]
     return Table(
@@ -135,7 +135,7 @@ def _published(metric: str, model: str, pattern: str) -> str:
     return mean_std(value.mean, value.std)
 
 
-def _footnotes(cells: Sequence[TableCell]) -> list[str]:
+def cell_footnotes(cells: Sequence[TableCell]) -> list[str]:
     """One sentence a reason, with all cells that it holds for."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in cells:

@@ -1,0 +1,149 @@
+"""Boundary against ranking as a table: one line a cell, the verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analysis.boundary import ALPHA, BEST_POSSIBLE, CellBoundary, Gap
+from analysis.calibration import NUM_BINS
+from analysis.cells import cell_text, first_line
+from analysis.collect import Collected
+from analysis.grids import Grid
+from analysis.tables import cell_footnotes
+from analysis.thresholds import FITS, NUM_DRAWS, all_positive_f1
+from analysis.welch import p_text
+
+COLUMNS: dict[str, str] = {
+    "f1": "F1@0.5",
+    "f1_median": "F1@median",
+    "f1_prior": "F1@prior",
+    "f1_oracle": "F1@oracle",
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    "ece": "ECE",
+    "brier": "Brier",
+}
+"""Measure -> heading, in order; those that were not made are left out."""
+
+DEFINITIONS = (
+    "F1 of class 1 at three thresholds. 0.5: as in the report. median: the median score of the "
+    "test texts, which needs no labels but supposes balanced classes. oracle: the best threshold "
+    "for the labels of these very test rows, an upper bound that nobody can use.",
+    f"ECE: expected calibration error over {NUM_BINS} bins of equal mass; Brier: mean squared "
+    "distance of the probability from the label; of both 0 is best.",
+    "boundary share: of the gap in F1@0.5 to the reference, the shares that the median / the "
+    "oracle threshold closes; - where there is no clear gap. The oracle's is an upper bound.",
+    "verdict: gap to the reference (the cell of the same base model with the most target rows, or "
+    f"the one asked for; F1 = 1 where that is the cell itself); clear if p < {ALPHA} (Welch, over "
+    "seeds). Then what each threshold gains, and ranking: what the oracle leaves.",
+)
+
+
+def boundary_grids(
+    collected: Collected, judged: Sequence[CellBoundary], prior: float | None = None
+) -> list[Grid]:
+    """The table of all cells, and one of few labelled rows where they were asked for.
+
+    Args:
+        collected: The trials.
+        judged: One a cell, see :func:`analysis.boundary.boundary`.
+        prior: As given there.
+    """
+    made = judged[0].measures
+    asked = "" if prior is None else f"; prior: the score that a share {prior:g} reaches"
+    caption = (
+        f"Boundary against ranking, experiment {collected.plan.experiment}. "
+        f"Cells: mean (std) over seeds{asked}.",
+        *DEFINITIONS,
+    )
+    columns = {name: heading for name, heading in COLUMNS.items() if name in made}
+    footnotes = (
+        *cell_footnotes([cell.measures["f1"] for cell in judged]),
+        *_floor(judged),
+        *(f"Warning: {warning}." for warning in collected.warnings),
+    )
+    lines = tuple(
+        (*_line(cell, columns), share_text(cell.gap), verdict_text(cell.gap)) for cell in judged
+    )
+    heading = (*_heading(columns), "boundary share", "verdict")
+    grids = [Grid(caption, heading, lines, footnotes, tuple(map(_record, judged)))]
+    numbers = list(dict.fromkeys(int(n.rsplit("_", 1)[1]) for n in made if n.startswith("f1_plat")))
+    if numbers:
+        few = {f"f1_{fit}_{n}": f"{fit}, {n}" for n in numbers for fit in FITS}
+        grids.append(
+            Grid(
+                (
+                    "F1 with N labelled test rows, the rest scored.",
+                    "The N rows are test rows, because result folders hold no scores of others; "
+                    f"drawn {NUM_DRAWS} times with the classes in proportion, mean (std) over "
+                    "seeds. temperature: scaled logits, cut at 0.5, which cannot move the "
+                    "boundary; platt: slope and intercept; threshold: best F1 on the N rows.",
+                ),
+                _heading({"f1": COLUMNS["f1"]} | few),
+                tuple(_line(cell, {"f1": ""} | few) for cell in judged),
+            )
+        )
+    return grids
+
+
+def verdict_text(gap: Gap | None) -> str:
+    """A verdict with its numbers."""
+    if gap is None:
+        return ""
+    of = "1" if gap.reference == BEST_POSSIBLE else first_line(gap.reference)
+    p = "" if gap.p is None else f" (p {p_text(gap.p)})"
+    size = f"{gap.gap:.3f} below {of}" if gap.gap >= 0 else f"{-gap.gap:.3f} above {of}"
+    if gap.kind == "no clear gap":
+        return f"{gap.kind}: {size}{p}"
+    gains = f"median {gap.median:+.3f}, oracle {gap.oracle:+.3f}, ranking {gap.ranking:.3f}"
+    return f"{gap.kind}: {size}{p}; {gains}"
+
+
+def share_text(gap: Gap | None) -> str:
+    """Shares of the gap that the median and the oracle threshold close."""
+    if gap is None or gap.share_median is None or gap.share_oracle is None:
+        return "-"
+    return f"{gap.share_median:.0%} / {gap.share_oracle:.0%}"
+
+
+def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
+    return ("base model", "pattern", *columns.values())
+
+
+def _line(cell: CellBoundary, columns: Mapping[str, str]) -> tuple[str, ...]:
+    f1 = cell.measures["f1"]
+    names = first_line(f1.base_model), first_line(f1.pattern)
+    return (*names, *(cell_text(cell.measures[name], f1.num_planned) for name in columns))
+
+
+def _floor(judged: Sequence[CellBoundary]) -> list[str]:
+    """What F1 is worth without any ranking, and where the median is not the right threshold."""
+    priors = sorted({round(cell.prior, 6) for cell in judged if cell.prior is not None})
+    told = ", ".join(f"{all_positive_f1(p):.3f} at {p:.1%} positive" for p in priors)
+    notes = [f"Calling every test row positive has F1 {told}; no oracle is below that."]
+    if [p for p in priors if abs(p - 0.5) > 0.01]:
+        notes.append("The test rows are not balanced: do not read F1@median, give a prior.")
+    return notes if priors else []
+
+
+def _record(cell: CellBoundary) -> dict[str, object]:
+    f1, gap = cell.measures["f1"], cell.gap
+    record: dict[str, object] = {
+        "base_model": f1.base_model,
+        "pattern": f1.pattern,
+        "n": f1.n,
+        "num_planned": f1.num_planned,
+        "state": f1.state,
+        "kind": gap and gap.kind,
+        "reference": gap and gap.reference,
+        "gap": gap and gap.gap,
+        "gap_p": gap and gap.p,
+        "gain_median": gap and gap.median,
+        "gain_oracle": gap and gap.oracle,
+        "ranking": gap and gap.ranking,
+        "share_median": gap and gap.share_median,
+        "share_oracle": gap and gap.share_oracle,
+    }
+    for name, value in cell.measures.items():
+        record |= {f"{name}_mean": value.mean, f"{name}_std": value.std}
+    return record
