@@ -1,4 +1,4 @@
-"""xlt: plan, run, status, report, data."""
+"""xlt: plan, run, status, report, data, boundary, claims."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from data.errors import InputError
+from sweep.boundary_cli import add_boundary_commands
 from sweep.data_cli import add_data_commands
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--published", action="store_true", help="put the paper's values beside ours"
     )
     add_data_commands(commands)
+    add_boundary_commands(commands)
     return parser
 
 

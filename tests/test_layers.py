@@ -13,7 +13,7 @@ HEAVY = ("torch", "ray", "transformers", "peft", "sklearn", "datasets", "lingua"
 PURE = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for pattern in (
-        "data/**/*.py", "analysis/*.py",
+        "data/**/*.py", "analysis/**/*.py",
         "trainables/__init__.py", "trainables/spec.py", "trainables/plan.py",
         "trainables/result.py", "trainables/storage.py", "trainables/base_models.py",
         "trainables/miniatures.py",

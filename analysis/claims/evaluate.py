@@ -1,0 +1,152 @@
+"""Claims -> supported, contradicted or undecided, with effects, intervals and p values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.claims.cells import Cells
+from analysis.claims.schema import Claim, Claims, Part
+from analysis.welch import Difference, Sample, welch
+from data.errors import InputError
+
+Verdict = Literal["supported", "contradicted", "undecided", "not evaluated"]
+Compare = Callable[[Sample, Sample], Difference]
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """One comparison of a claim.
+
+    Attributes:
+        part: What was compared.
+        difference: First less second; None where it cannot be known.
+        interval: Two-sided at level 1 - alpha, not corrected; None like ``difference``.
+        p_for: Small where the data speak for the part; None like ``difference``.
+        p_against: Small where they speak for its opposite; None like ``difference``.
+        missing: Why there is no difference, else empty.
+    """
+
+    part: Part
+    difference: Difference | None = None
+    interval: tuple[float, float] | None = None
+    p_for: float | None = None
+    p_against: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim's verdict.
+
+    Attributes:
+        claim: What was claimed.
+        parts: One a comparison.
+        verdict: "not evaluated" where a part has no difference, or cells cannot decide it.
+        p: Corrected for the claims of the file: of being contradicted where it is, else of being
+            supported; None where not evaluated.
+        missing: Why it was not evaluated, else empty.
+    """
+
+    claim: Claim
+    parts: tuple[PartResult, ...]
+    verdict: Verdict
+    p: float | None
+    missing: str
+
+
+def evaluate(claims: Claims, cells: Cells, compare: Compare = welch) -> list[ClaimResult]:
+    """Test every claim of a file; one that cannot be tested says why and leaves the rest alone.
+
+    A claim is supported if each of its parts is significant: an intersection-union test, whose p
+    is the largest of its parts' and needs no correction for their number (Berger 1982,
+    Technometrics 24, 295-300). It is contradicted if one part is significant the other way, after
+    Bonferroni over its parts. Over the claims that could be tested both are corrected by Holm.
+
+    Args:
+        claims: The file.
+        cells: Where seeds come from.
+        compare: The difference of two cells.
+
+    Returns:
+        One result a claim, in order.
+    """
+    tested = [
+        [_test(part, cells, compare, claims.alpha) for part in c.parts] for c in claims.claims
+    ]
+    missing = [_missing(c, parts) for c, parts in zip(claims.claims, tested, strict=True)]
+    able = [number for number, why in enumerate(missing) if not why]
+    supports = holm([max(p.p_for or 0.0 for p in tested[number]) for number in able])
+    against = holm(
+        [
+            min(1.0, len(tested[number]) * min(p.p_against or 0.0 for p in tested[number]))
+            for number in able
+        ]
+    )
+    p_values = dict(zip(able, zip(supports, against, strict=True), strict=True))
+    results = []
+    for number, claim in enumerate(claims.claims):
+        verdict: Verdict = "not evaluated"
+        p = None
+        if number in p_values:
+            p, p_against = p_values[number]
+            verdict = "supported" if p < claims.alpha else "undecided"
+            if p_against < claims.alpha:
+                verdict, p = "contradicted", p_against
+        results.append(ClaimResult(claim, tuple(tested[number]), verdict, p, missing[number]))
+    return results
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number, in the given order.
+
+    Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the k-th smallest of m is multiplied
+    by m - k + 1, and none is below a smaller one. scipy has no such function.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    order = sorted(range(len(p_values)), key=lambda number: p_values[number])
+    for rank, number in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[number]))
+        corrected[number] = largest
+    return corrected
+
+
+def _test(part: Part, cells: Cells, compare: Compare, alpha: float) -> PartResult:
+    missing, samples = [], []
+    for cell in (part.first, part.second):
+        try:
+            samples.append(cells.sample(part.metric, cell))
+        except InputError as error:
+            missing.append(f"{cell}: {error}")
+    if missing:
+        return PartResult(part, missing="; ".join(dict.fromkeys(missing)))
+    try:
+        difference = compare(*samples)
+    except InputError as error:
+        return PartResult(part, missing=f"{part.first} - {part.second}: {error}")
+    p_for, p_against = _p_values(part, difference)
+    return PartResult(part, difference, difference.interval(alpha), p_for, p_against)
+
+
+def _p_values(part: Part, d: Difference) -> tuple[float, float]:
+    """(for, against). One-sided p are doubled where either outcome can be claimed.
+
+    About equal is tested by two one-sided tests (Schuirmann 1987, J. Pharmacokinetics and
+    Biopharmaceutics 15, 657-680): outside neither margin.
+    """
+    m = part.margin
+    if part.direction == "equal":
+        inside = max(d.p_not_above(-m), d.p_not_below(m))
+        return inside, min(1.0, 2 * min(d.p_not_above(m), d.p_not_below(-m)))
+    above, below = d.p_not_above, d.p_not_below
+    if part.direction == "less":
+        above, below, m = below, above, -m
+    return min(1.0, 2 * above(m)), min(1.0, 2 * below(m))
+
+
+def _missing(claim: Claim, parts: Sequence[PartResult]) -> str:
+    if claim.outside:
+        return claim.outside
+    return "; ".join(dict.fromkeys(part.missing for part in parts if part.missing))

@@ -1,0 +1,212 @@
+"""Tables of claims, ours beside the paper's own, and of differences to the published values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from analysis import paper
+from analysis.cells import INCOMPLETE, cell_text, first_line, mean_std
+from analysis.claims.cells import PublishedCells, ResultCells
+from analysis.claims.evaluate import ClaimResult, PartResult, evaluate
+from analysis.claims.schema import Claims, Part
+from analysis.grids import Grid
+from analysis.welch import Difference, p_text, welch
+from data.errors import InputError
+
+OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
+"""Where a line of the CSV comes from."""
+
+
+def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False) -> list[Grid]:
+    """The table of claims, and with ``published`` that of differences to the paper's values.
+
+    Args:
+        claims: The file.
+        cells: The experiment.
+        published: Test the claims on the paper's tables, too.
+    """
+    results = {OURS: evaluate(claims, cells)}
+    if published:
+        results[PUBLISHED] = evaluate(claims, PublishedCells())
+    level = f"{1 - claims.alpha:.0%}"
+    collected = cells.collected
+    caption = (
+        f"{first_line(claims.title)}, experiment {collected.plan.experiment}.",
+        "A claim is supported if every line below it is significant, contradicted if one is "
+        f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column).",
+        f"Lines: difference of means over seeds [{level} Welch interval], p; uncorrected. The "
+        "intervals are about new seeds on the same test rows, not about new rows.",
+    )
+    lines: list[tuple[str, ...]] = []
+    for number, claim in enumerate(claims.claims):
+        found = [column[number] for column in results.values()]
+        texts = [text for one in found for text in (one.verdict, _p(one.p))]
+        lines.append((f"{first_line(claim.id)}: {first_line(claim.says)}", *texts))
+        for k, part in enumerate(claim.parts):
+            texts = [text for one in found for text in _effect(one.parts[k])]
+            lines.append((f"  {part.text}", *texts))
+    footnotes = [
+        *_not_evaluated(results),
+        *_incomplete(claims, cells),
+        *_stand_ins(claims, cells),
+        *(_about_published(claims, results[PUBLISHED]) if published else []),
+        *(f"Warning: {warning}." for warning in collected.warnings),
+    ]
+    heading = ("claim", *(text for name in results for text in (name, "p")))
+    records = tuple(r for name, column in results.items() for r in _records(name, column))
+    grids = [Grid(caption, heading, tuple(lines), tuple(footnotes), records)]
+    return [*grids, _differences(cells)] if published else grids
+
+
+def _effect(result: PartResult) -> tuple[str, str]:
+    if result.difference is None or result.interval is None:
+        return "-", ""
+    return _with_interval(result.difference, result.interval), _p(result.p_for)
+
+
+def _with_interval(difference: Difference, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{difference.estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else p_text(p)
+
+
+# --- footnotes ------------------------------------------------------------------------------
+
+
+def _not_evaluated(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
+    """Why, a sentence a claim; once if it is so of both columns."""
+    reasons: dict[str, list[str]] = {}
+    for name, column in results.items():
+        for result in column:
+            if result.missing:
+                why = f"{first_line(result.claim.id)} is not evaluated: {result.missing}"
+                reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        yield f"{why}." if len(names) == len(results) else f"{why} ({', '.join(names)})."
+
+
+def _incomplete(claims: Claims, cells: ResultCells) -> Iterable[str]:
+    """Cells with a value of fewer seeds than planned."""
+    asked = [(p.metric, name) for c in claims.claims for p in c.parts for name in _cells(p)]
+    for metric, name in dict.fromkeys(asked):
+        try:
+            cell = cells.cell(metric, name)
+        except InputError:  # told as not evaluated
+            continue
+        if cell.state == "partial":
+            yield f"{INCOMPLETE} {metric} of {name}: over {cell.n} of {cell.num_planned} seeds."
+
+
+def _stand_ins(claims: Claims, cells: ResultCells) -> Iterable[str]:
+    """Which miniatures answered for the models that the claims name."""
+    small = {}
+    for claim in claims.claims:
+        for part in claim.parts:
+            for name in _cells(part):
+                model = name.rsplit("/", 1)[0]
+                try:
+                    small[model] = cells.base_model(model)
+                except InputError:  # told as not evaluated
+                    continue
+    if used := [found for model, found in small.items() if found != model]:
+        yield (
+            f"{OURS}: {', '.join(used)} stand in for the models that the claims name. Miniatures "
+            "are not these models: a verdict on them says nothing about the claim itself."
+        )
+
+
+def _about_published(claims: Claims, ours: Sequence[ClaimResult]) -> Iterable[str]:
+    """What the published column supposes, and which verdicts hang on it."""
+    other = evaluate(claims, PublishedCells(ddof=0))
+    changed = [
+        f"{first_line(a.claim.id)} ({b.verdict})"
+        for a, b in zip(ours, other, strict=True)
+        if a.verdict != b.verdict
+    ]
+    yield (
+        f"{PUBLISHED}: from means and stds of {paper.NUM_RUNS} runs as printed, to three digits; "
+        "std supposed with ddof = 1, which the paper does not say. With ddof = 0 these verdicts "
+        f"change: {', '.join(changed) or 'none'}."
+    )
+
+
+def _cells(part: Part) -> tuple[str, str]:
+    return part.first, part.second
+
+
+# --- differences to the paper ---------------------------------------------------------------
+
+
+def _differences(cells: ResultCells) -> Grid:
+    """Every cell that the paper has, too: ours, the published value, the difference."""
+    plan, source = cells.collected.plan, PublishedCells()
+    lines, records = [], []
+    for metric in paper.TABLES:
+        for planned in plan.cells:
+            name = f"{planned.base_model}/{planned.pattern}"
+            value = paper.published(metric, planned.base_model, planned.pattern)
+            if value is None or metric not in cells.collected.metrics:
+                continue
+            cell = cells.cell(metric, name)
+            shown, difference, interval, why = "-", None, None, ""
+            try:
+                difference = welch(cells.sample(metric, name), source.sample(metric, name))
+                interval = difference.interval()
+                shown = _with_interval(difference, interval)
+            except InputError as error:
+                why = str(error)
+            ours = cell_text(cell, cell.num_planned)
+            texts = (ours, mean_std(value.mean, value.std), shown)
+            lines.append((metric, first_line(planned.base_model), planned.pattern, *texts))
+            records.append(
+                _record(DIFFERENCE, "", metric=metric, first=name, second=name, missing=why)
+                | _numbers(difference, interval)
+                | {"p": difference.p_equal() if difference else None}
+            )
+    remarks = dict.fromkeys(r for m in paper.TABLES for r in paper.remarks(m, plan.base_models))
+    caption = (
+        f"Differences to the published values, experiment {plan.experiment}.",
+        "ours and published: mean (std) over seeds; difference [95% Welch interval], one cell at "
+        "a time, not corrected for their number. Data and, for miniatures, models differ, so a "
+        "difference is no failure to reproduce.",
+    )
+    heading = ("metric", "base model", "pattern", OURS, PUBLISHED, "difference")
+    return Grid(caption, heading, tuple(lines), tuple(remarks), tuple(records))
+
+
+# --- CSV ------------------------------------------------------------------------------------
+
+
+def _records(source: str, results: Sequence[ClaimResult]) -> Iterable[dict[str, object]]:
+    """One row a claim, with the verdict, then one a part."""
+    for result in results:
+        yield _record(source, result.claim.id, missing=result.missing) | {
+            "p": result.p,
+            "verdict": result.verdict,
+        }
+        for one in result.parts:
+            fields = one.part.model_dump()
+            yield (
+                _record(source, result.claim.id, missing=one.missing, **fields)
+                | _numbers(one.difference, one.interval)
+                | {"p": one.p_for, "p_against": one.p_against}
+            )
+
+
+def _record(source: str, claim: str, **fields: object) -> dict[str, object]:
+    return {
+        "source": source, "claim": claim, "verdict": "", "metric": "", "first": "",
+        "direction": "", "second": "", "margin": None, "estimate": None, "low": None,
+        "high": None, "p": None, "p_against": None, "missing": "", **fields,
+    }  # fmt: skip
+
+
+def _numbers(
+    difference: Difference | None, interval: tuple[float, float] | None
+) -> dict[str, object]:
+    if difference is None or interval is None:
+        return {}
+    return {"estimate": difference.estimate, "low": interval[0], "high": interval[1]}
