@@ -44,6 +44,7 @@ class ClaimResult:
         claim: What was claimed.
         parts: One a comparison.
         verdict: "not evaluated" where a part has no difference, or cells cannot decide it.
+        alone: The verdict if it were the only claim of the file.
         p: Corrected for the claims of the file: of being contradicted where it is, else of being
             supported; None where not evaluated.
         missing: Why it was not evaluated, else empty.
@@ -52,6 +53,7 @@ class ClaimResult:
     claim: Claim
     parts: tuple[PartResult, ...]
     verdict: Verdict
+    alone: Verdict
     p: float | None
     missing: str
 
@@ -73,33 +75,30 @@ def evaluate(claims: Claims, cells: Cells, compare: Compare = welch) -> list[Cla
         One result a claim, in order.
     """
     tested = [
-        [_test(part, cells, compare, claims.alpha) for part in c.parts] for c in claims.claims
+        tuple(_test(part, cells, compare, claims.alpha) for part in claim.parts)
+        for claim in claims.claims
     ]
-    missing = [_missing(c, parts) for c, parts in zip(claims.claims, tested, strict=True)]
-    able = [number for number, why in enumerate(missing) if not why]
-    supports = holm([max(p.p_for or 0.0 for p in tested[number]) for number in able])
-    against = holm(
-        [
-            min(1.0, len(tested[number]) * min(p.p_against or 0.0 for p in tested[number]))
-            for number in able
-        ]
-    )
-    p_values = dict(zip(able, zip(supports, against, strict=True), strict=True))
+    joined = [_joined(parts) for parts in tested]
+    able = [p_values for p_values in joined if p_values is not None]
+    supports = iter(holm([p_for for p_for, _ in able]))
+    against = iter(holm([p_against for _, p_against in able]))
     results = []
-    for number, claim in enumerate(claims.claims):
-        verdict: Verdict = "not evaluated"
-        p = None
-        if number in p_values:
-            p, p_against = p_values[number]
-            verdict = "supported" if p < claims.alpha else "undecided"
-            if p_against < claims.alpha:
-                verdict, p = "contradicted", p_against
-        results.append(ClaimResult(claim, tuple(tested[number]), verdict, p, missing[number]))
+    for claim, parts, alone in zip(claims.claims, tested, joined, strict=True):
+        if alone is None:
+            why = claim.outside or "; ".join(dict.fromkeys(p.missing for p in parts if p.missing))
+            results.append(ClaimResult(claim, parts, "not evaluated", "not evaluated", None, why))
+            continue
+        p_for, p_against = next(supports), next(against)
+        verdict = _verdict(p_for, p_against, claims.alpha)
+        p = p_against if verdict == "contradicted" else p_for
+        results.append(
+            ClaimResult(claim, parts, verdict, _verdict(*alone, claims.alpha), p, missing="")
+        )
     return results
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, in the given order.
+    """Correct p values for their number; returned in the given order.
 
     Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the k-th smallest of m is multiplied
     by m - k + 1, and none is below a smaller one. scipy has no such function.
@@ -146,7 +145,16 @@ def _p_values(part: Part, d: Difference) -> tuple[float, float]:
     return min(1.0, 2 * above(m)), min(1.0, 2 * below(m))
 
 
-def _missing(claim: Claim, parts: Sequence[PartResult]) -> str:
-    if claim.outside:
-        return claim.outside
-    return "; ".join(dict.fromkeys(part.missing for part in parts if part.missing))
+def _joined(parts: Sequence[PartResult]) -> tuple[float, float] | None:
+    """A claim's p (for, against) before Holm; None if a part has none, or there are no parts."""
+    p_for = [part.p_for for part in parts if part.p_for is not None]
+    p_against = [part.p_against for part in parts if part.p_against is not None]
+    if not parts or len(p_for) < len(parts):
+        return None
+    return max(p_for), min(1.0, len(parts) * min(p_against))
+
+
+def _verdict(p_for: float, p_against: float, alpha: float) -> Verdict:
+    if p_against < alpha:
+        return "contradicted"
+    return "supported" if p_for < alpha else "undecided"

@@ -33,7 +33,8 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
     caption = (
         f"{first_line(claims.title)}, experiment {collected.plan.experiment}.",
         "A claim is supported if every line below it is significant, contradicted if one is "
-        f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column).",
+        f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column). Its p "
+        "is that of its verdict, where undecided that of being supported.",
         f"Lines: difference of means over seeds [{level} Welch interval], p; uncorrected. The "
         "intervals are about new seeds on the same test rows, not about new rows.",
     )
@@ -47,6 +48,7 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
             lines.append((f"  {part.text}", *texts))
     footnotes = [
         *_not_evaluated(results),
+        *_alone(results),
         *_incomplete(claims, cells),
         *_stand_ins(claims, cells),
         *(_about_published(claims, results[PUBLISHED]) if published else []),
@@ -86,6 +88,14 @@ def _not_evaluated(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str
                 reasons.setdefault(why, []).append(name)
     for why, names in reasons.items():
         yield f"{why}." if len(names) == len(results) else f"{why} ({', '.join(names)})."
+
+
+def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
+    """Which verdicts hang on the correction for the number of claims."""
+    for name, column in results.items():
+        told = [f"{first_line(r.claim.id)} ({r.alone})" for r in column if r.alone != r.verdict]
+        if told:
+            yield f"{name}: undecided only because several claims are tested: {', '.join(told)}."
 
 
 def _incomplete(claims: Claims, cells: ResultCells) -> Iterable[str]:
