@@ -127,7 +127,8 @@ def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
     features = np.tile(_logit(y_score), 2)[:, None]
     classes = np.repeat([1, 0], len(labels))
     weights = np.concatenate([target, 1 - target])
-    model = LogisticRegression(C=np.inf).fit(features, classes, sample_weight=weights)
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+    model.fit(features, classes, sample_weight=weights)
     return lambda scores: np.asarray(
         model.predict_proba(_logit(scores)[:, None])[:, 1], dtype=np.float64
     )

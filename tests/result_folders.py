@@ -105,6 +105,8 @@ def save_done(
     seed: int,
     metrics: Mapping[str, Any],
     versions: Mapping[str, str] = {},
+    predictions: pa.Table | None = None,
+    train_rows: pa.Table | None = None,
     **signature: Any,
 ) -> str:
     """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
@@ -116,9 +118,9 @@ def save_done(
             metrics=dict(metrics),
             signature={**SIGNATURE, "versions": {**VERSIONS, **versions}, **signature},
             timings={"fit": 1.5},
-            predictions=rows,
+            predictions=rows if predictions is None else predictions,
             history=rows,
-            train_rows=rows,
+            train_rows=rows if train_rows is None else train_rows,
             model={},
         )
     )

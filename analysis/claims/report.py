@@ -33,8 +33,8 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
     caption = (
         f"{first_line(claims.title)}, experiment {collected.plan.experiment}.",
         "A claim is supported if every line below it is significant, contradicted if one is "
-        f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column). Its p "
-        "is that of its verdict, where undecided that of being supported.",
+        f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column). "
+        "Its p is that of its verdict, where undecided that of being supported.",
         f"Lines: difference of means over seeds [{level} Welch interval], p; uncorrected. The "
         "intervals are about new seeds on the same test rows, not about new rows.",
     )
