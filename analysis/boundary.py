@@ -81,8 +81,9 @@ class Gap:
         kind: In a word. "no clear gap": none, or the seeds do not tell it from 0. "mostly
             boundary": the median threshold alone closes half of the gap or
             more. "boundary, if labels are at hand": the oracle threshold does, the median does
-            not. "any cut, not ranking": the oracle does, but half of what it gains or more comes
-            from calling every row positive. "mostly ranking": no threshold closes half.
+            not. "any cut, not ranking": the oracle does, but is nearer to calling every row
+            positive, which needs no ranking, than to the reference. "mostly ranking": no
+            threshold closes half.
         reference: What the cell is measured against: a pattern of the same base model, or
             :data:`BEST_POSSIBLE`.
         gap: F1 at 0.5 of the reference less that of the cell.
@@ -209,16 +210,16 @@ def judge(
         name, best = reference["f1"].pattern, _mean(reference["f1"])
         p = _p(reference["f1"], cell["f1"])
     gap, kept = best - f1, max(0.0, best - oracle)
-    by_no_ranking = max(f1, all_positive_f1(prior)) - f1
+    no_ranking = all_positive_f1(prior)
     kind: Kind
     if gap <= 0 or (reference is not None and (p is None or p >= ALPHA)):
         kind = "no clear gap"
     elif oracle - f1 < gap / 2:
         kind = "mostly ranking"
+    elif best <= no_ranking or oracle < (no_ranking + best) / 2:
+        kind = "any cut, not ranking"
     elif median - f1 >= gap / 2:
         kind = "mostly boundary"
-    elif by_no_ranking >= (oracle - f1) / 2:
-        kind = "any cut, not ranking"
     else:
         kind = "boundary, if labels are at hand"
     return Gap(kind, name, gap, median - f1, oracle - f1, kept, p)

@@ -118,7 +118,7 @@ def _test(part: Part, cells: Cells, compare: Compare, alpha: float) -> PartResul
         try:
             samples.append(cells.sample(part.metric, cell))
         except InputError as error:
-            missing.append(f"{cell}: {error}")
+            missing.append(f"{cell}: {error}".rstrip("."))
     if missing:
         return PartResult(part, missing="; ".join(dict.fromkeys(missing)))
     try:
