@@ -79,16 +79,18 @@ class Gap:
 
     Attributes:
         kind: In a word. "no clear gap": none, or the seeds do not tell it from 0. "mostly
-            boundary": the median threshold alone closes half of the gap or
-            more. "boundary, if labels are at hand": the oracle threshold does, the median does
-            not. "any cut, not ranking": the oracle does, but is nearer to calling every row
-            positive, which needs no ranking, than to the reference. "mostly ranking": no
-            threshold closes half.
+            boundary": the median threshold alone closes half of the gap or more. "boundary, if
+            labels are at hand": the oracle threshold does, even less what it gains at the
+            reference, too; the median does not. "any cut, not ranking": the oracle does, but is
+            nearer to calling every row positive, which needs no ranking, than to the reference.
+            "mostly ranking": anything else.
         reference: What the cell is measured against: a pattern of the same base model, or
             :data:`BEST_POSSIBLE`.
         gap: F1 at 0.5 of the reference less that of the cell.
         median: F1 that the median threshold gains; less than 0 where it loses.
         oracle: F1 that the oracle threshold gains: the most that any threshold can.
+        reference_oracle: F1 that the oracle threshold gains at the reference, where it has none
+            to mend: what comes of choosing it on the scored rows; 0 for :data:`BEST_POSSIBLE`.
         ranking: F1 that the oracle threshold leaves to the reference, at least 0.
         p: Of the gap (Welch, two-sided); None for :data:`BEST_POSSIBLE`, which has no seeds, and
             where the seeds tell no error.
@@ -99,6 +101,7 @@ class Gap:
     gap: float
     median: float
     oracle: float
+    reference_oracle: float
     ranking: float
     p: float | None
 
@@ -205,9 +208,10 @@ def judge(
         prior: Share of class 1 among the cell's test rows.
     """
     f1, median, oracle = (_mean(cell[name]) for name in ("f1", "f1_median", "f1_oracle"))
-    name, best, p = BEST_POSSIBLE, 1.0, None
+    name, best, own, p = BEST_POSSIBLE, 1.0, 0.0, None
     if reference is not None:
         name, best = reference["f1"].pattern, _mean(reference["f1"])
+        own = _mean(reference["f1_oracle"]) - best
         p = _p(reference["f1"], cell["f1"])
     gap, kept = best - f1, max(0.0, best - oracle)
     no_ranking = all_positive_f1(prior)
@@ -220,9 +224,11 @@ def judge(
         kind = "any cut, not ranking"
     elif median - f1 >= gap / 2:
         kind = "mostly boundary"
+    elif oracle - f1 - own < gap / 2:
+        kind = "mostly ranking"
     else:
         kind = "boundary, if labels are at hand"
-    return Gap(kind, name, gap, median - f1, oracle - f1, kept, p)
+    return Gap(kind, name, gap, median - f1, oracle - f1, own, kept, p)
 
 
 def sample(cell: TableCell) -> Sample:

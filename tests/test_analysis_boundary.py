@@ -191,6 +191,7 @@ def measures(f1: float, median: float, oracle: float, std: float = 0.01) -> dict
         (measures(0.60, 0.75, 0.78), "mostly boundary"),
         (measures(0.60, 0.62, 0.65), "mostly ranking"),
         (measures(0.68, 0.66, 0.80), "boundary, if labels are at hand"),
+        (measures(0.74, 0.73, 0.775), "mostly ranking"),  # the oracle gains 0.02 at 0.80, too
         (measures(0.50, 0.52, 0.70), "any cut, not ranking"),
         (measures(0.05, 0.50, 0.67), "any cut, not ranking"),
         (measures(0.60, 0.75, 0.78, std=0.2), "no clear gap"),
