@@ -31,6 +31,7 @@ class TableCell:
         num_planned: Seeds planned.
         problems: A phrase for each kind of seed without a value, with the seeds.
         note: Why the cell is impossible, or why its settings differ from the rest.
+        interval: (low, high) of the mean; None if not asked for, or there is none.
     """
 
     base_model: str
@@ -42,6 +43,7 @@ class TableCell:
     num_planned: int
     problems: tuple[str, ...]
     note: str
+    interval: tuple[float, float] | None = None
 
 
 def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str) -> TableCell:
@@ -101,10 +103,18 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
     marks = (INCOMPLETE if cell.problems else "") + (NOTE if cell.note else "")
     if cell.mean is None:
         return f"{cell.state} [0/{cell.num_planned}]{marks}"
+    value = mean_std(cell.mean, cell.std)
+    if cell.interval:
+        value += f" {interval_text(*cell.interval)}"
     if cell.state == "partial":
-        return f"{mean_std(cell.mean, cell.std)} [{cell.n}/{cell.num_planned}]{marks}"
+        return f"{value} [{cell.n}/{cell.num_planned}]{marks}"
     count = "" if num_seeds else f" n={cell.n}"
-    return f"{mean_std(cell.mean, cell.std)}{count}{marks}"
+    return f"{value}{count}{marks}"
+
+
+def interval_text(low: float, high: float) -> str:
+    """As every table prints it, e.g. ``[0.812, 0.861]``."""
+    return f"[{low:.3f}, {high:.3f}]"
 
 
 def first_line(text: str) -> str:

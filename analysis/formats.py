@@ -11,9 +11,6 @@ from analysis import paper
 from analysis.cells import TableCell, first_line
 from analysis.grids import Grid, write_grids
 
-CORNER = "base model"
-"""Heading of the first column."""
-
 
 @dataclass(frozen=True)
 class Table:
@@ -28,6 +25,7 @@ class Table:
         footnotes: Sentences below the table; cells refer to them by their first character.
         cells: num_base_models x num_patterns, row by row.
         with_published: Whether published numbers were asked for.
+        corner: Heading of the first column.
     """
 
     metric: str
@@ -38,6 +36,7 @@ class Table:
     footnotes: tuple[str, ...]
     cells: tuple[TableCell, ...]
     with_published: bool
+    corner: str = "base model"
 
 
 def to_text(tables: Sequence[Table]) -> str:
@@ -59,8 +58,8 @@ def to_latex(tables: Sequence[Table]) -> str:
 
 
 CSV_COLUMNS = (
-    "base_model", "pattern", "metric", "mean", "std", "n", "num_planned", "state", "note",
-    "published_mean", "published_std",
+    "base_model", "pattern", "metric", "mean", "std", "low", "high", "n", "num_planned", "state",
+    "note", "published_mean", "published_std",
 )  # fmt: skip
 """One row a cell; numbers unrounded, empty where there is none."""
 
@@ -75,6 +74,7 @@ def to_csv(tables: Sequence[Table]) -> str:
             asked = table.with_published
             value = paper.published(table.metric, cell.base_model, cell.pattern) if asked else None
             ours = [cell.base_model, cell.pattern, table.metric, cell.mean, cell.std]
+            ours += cell.interval or (None, None)
             ours += [cell.n, cell.num_planned, cell.state, _csv_note(cell)]
             writer.writerow([*ours, *((value.mean, value.std) if value else (None, None))])
     return sink.getvalue().removesuffix("\n")
@@ -94,7 +94,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 def _grid(table: Table) -> Grid:
     lines = tuple((label, *texts) for label, texts in table.lines)
-    return Grid(table.caption, (CORNER, *table.patterns), lines, table.footnotes)
+    return Grid(table.caption, (table.corner, *table.patterns), lines, table.footnotes)
 
 
 # --- LaTeX ----------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ _LATEX = str.maketrans(
 
 def _one_latex(table: Table) -> str:
     rows = [
-        _ampersands([CORNER, *table.patterns]),
+        _ampersands([table.corner, *table.patterns]),
         r"\midrule",
         *(_ampersands([label, *texts]) for label, texts in table.lines),
     ]

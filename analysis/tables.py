@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from analysis import paper
 from analysis.cells import (
@@ -16,6 +17,8 @@ from analysis.cells import (
 )
 from analysis.collect import Collected
 from analysis.formats import FORMATS, Table
+from analysis.intervals import CellIntervals
+from analysis.scores import Key
 from data.errors import InputError, unknown
 from trainables.plan import PlannedCell
 
@@ -39,7 +42,11 @@ MULTICLASS_TABLES = ("macro_f1", "auroc_ovr")
 
 
 def table(
-    collected: Collected, metric: str, published: bool = False, target_lang: str | None = None
+    collected: Collected,
+    metric: str,
+    published: bool = False,
+    target_lang: str | None = None,
+    intervals: CellIntervals | None = None,
 ) -> Table:
     """The table of a metric: base models x patterns, in the order of the experiment.
 
@@ -48,9 +55,10 @@ def table(
         metric: Name of a metric.
         published: Put the paper's numbers below each base model that stands for one of its.
         target_lang: Only the patterns of this language; None: all.
+        intervals: What to make an interval behind each value with; None: no intervals.
 
     Raises:
-        InputError: Neither defined nor reported by any trial.
+        InputError: Neither defined nor reported by any trial; a metric that has no intervals.
     """
     known = {*collected.metrics, *DEFINITIONS}
     if metric not in known:
@@ -69,6 +77,10 @@ def table(
             found = [r for r in rows if (r["base_model"], r["pattern"]) == (model, pattern)]
             none = PlannedCell(base_model=model, pattern=pattern, skipped="not in the plan")
             cells.append(aggregate(planned.get((model, pattern), none), found, metric))
+    without: dict[Key, str] = {}
+    if intervals:
+        made, without = intervals.of(metric)
+        cells = [replace(c, interval=made.get((c.base_model, c.pattern))) for c in cells]
     counts = {cell.num_planned for cell in cells if cell.state != "impossible"}
     num_seeds = counts.pop() if len(counts) == 1 else None
     lines = []
@@ -78,12 +90,20 @@ def table(
         if published and metric in paper.TABLES and (label := paper.label(model)):
             lines.append((f"  {label}", tuple(_published(metric, model, p) for p in patterns)))
     footnotes = cell_footnotes(cells)
+    footnotes += [
+        f"No interval for {first_line(c.base_model)} x {first_line(c.pattern)}: {why}"
+        for c in cells
+        if c.mean is not None and (why := without.get((c.base_model, c.pattern)))
+    ]
     footnotes += paper.remarks(metric, plan.base_models) if published else []
     footnotes += [f"Warning: {warning}." for warning in collected.warnings]
     return Table(
         metric=metric,
         target_lang=target_lang or "",
-        caption=_caption(collected, metric, num_seeds, target_lang),
+        caption=(
+            *_caption(collected, metric, num_seeds, target_lang),
+            *([intervals.describe()] if intervals else []),
+        ),
         patterns=tuple(map(first_line, patterns)),
         lines=tuple(lines),
         footnotes=tuple(footnotes),
@@ -102,6 +122,7 @@ def report(
     format: str = "text",
     published: bool = False,
     metrics: Iterable[str] | None = None,
+    intervals: CellIntervals | None = None,
 ) -> str:
     """The paper's Tables 3 and 4, or those of other metrics, in one of :data:`FORMATS`.
 
@@ -117,7 +138,11 @@ def report(
     chosen = metrics or (paper.TABLES if len(plan.classes) == 2 else MULTICLASS_TABLES)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
     return renderer(
-        [table(collected, metric, published, lang) for lang in langs for metric in chosen]
+        [
+            table(collected, metric, published, lang, intervals)
+            for lang in langs
+            for metric in chosen
+        ]
     )
 
 

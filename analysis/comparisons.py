@@ -1,0 +1,272 @@
+"""Two cells on the same test rows: the difference, how sure it is, and what would settle it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.intervals import Components, Interval, components, interval, mean
+from analysis.resampling import Resampler, Runs
+from analysis.scores import CellScores, Labels, Scores
+from analysis.weighted_metrics import NEED_BOTH_CLASSES, THRESHOLD, WEIGHTED_METRICS, weight_type
+from data.errors import InputError
+
+LEVEL = 0.05
+POWER = 0.8
+MAX_RATIO = 1000
+"""More than that many times the seeds or test rows is no advice."""
+BATCH = 1000
+"""Permutations at a time: 8 MB for 512 test rows in two copies."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Second cell minus first, of a metric, over the seeds that both have.
+
+    Attributes:
+        first: ``base_model/pattern``.
+        second: ``base_model/pattern``.
+        seeds: That both cells have.
+        num_items: Test rows.
+        means: Of both cells over these seeds, fractions of 1.
+        difference: Mean of the second minus mean of the first.
+        interval: 95 % of the difference, over seeds and test rows.
+        p_value: Of the permutation test over test rows, two-sided.
+        holm_p_value: The same, corrected for all comparisons of the family.
+        effect_size: Difference in units of the pooled standard deviation over seeds (Cohen 1988,
+            Statistical Power Analysis, section 2.2); None with one seed or without deviation.
+        superiority: Share of pairs of a run of each in which the second scores higher, ties half
+            (McGraw & Wong 1992, Psychological Bulletin 111:361; Vargha & Delaney 2000, Journal of
+            Educational and Behavioral Statistics 25:101).
+        detectable: Smallest true difference found with probability :data:`POWER`.
+        seeds_needed: Seeds a cell, on these test rows, to find a true difference of the size seen;
+            None: more than :data:`MAX_RATIO` times as many, or none suffice.
+        items_needed: Test rows, with these seeds; None likewise.
+    """
+
+    first: str
+    second: str
+    seeds: tuple[int, ...]
+    num_items: int
+    means: tuple[float, float]
+    difference: float
+    interval: Interval
+    p_value: float
+    holm_p_value: float
+    effect_size: float | None
+    superiority: float
+    detectable: float
+    seeds_needed: int | None
+    items_needed: int | None
+
+    @property
+    def verdict(self) -> str:
+        """What may be said: test and interval must agree before one cell is called higher."""
+        by_test, by_interval = self.holm_p_value <= LEVEL, not self.interval.holds(0)
+        if by_test and by_interval:
+            return "second higher" if self.difference > 0 else "first higher"
+        if by_test:
+            return "these runs only"
+        return "not after Holm" if by_interval else "unsettled"
+
+
+def compare(
+    first: CellScores,
+    second: CellScores,
+    resampler: Resampler,
+    method: str = "t",
+    paired_seeds: bool = False,
+) -> Comparison:
+    """Compare two cells; :func:`holm` over the family is the caller's.
+
+    Only seeds that both cells have count. They are taken for independent between the cells unless
+    ``paired_seeds``: a seed fixes head, adapters and order of rows, which have little in common
+    between two base models or patterns; pairing by seed is for cells that share more than that.
+
+    Args:
+        first: Subtracted.
+        second: Subtracted from.
+        resampler: Metric and number of resamples, of rows and of permutations.
+        method: Name in ``INTERVALS``.
+        paired_seeds: Take the differences seed by seed.
+
+    Raises:
+        InputError: Cells without a common seed, or not tested on the same rows, or a metric that
+            has no value on these.
+    """
+    seeds = tuple(seed for seed in first.seeds if seed in second.seeds)
+    if not seeds:
+        raise InputError("no seed that both cells have")
+    if first.ids != second.ids:
+        common = len(set(first.ids) & set(second.ids))
+        raise InputError(f"not tested on the same rows ({common} in both)")
+    if not np.array_equal(first.y_true, second.y_true):
+        raise InputError("different labels for a test row")
+    rows = [[cell.seeds.index(seed) for seed in seeds] for cell in (first, second)]
+    minus, plus = (
+        _chosen(resampler.runs(cell), r) for cell, r in zip((first, second), rows, strict=True)
+    )
+    groups = [plus + -minus] if paired_seeds else [plus, -minus]
+    parts, difference = components(groups), mean(groups)
+    names = first.name, second.name
+    p_value = permutation_p_value(
+        resampler.metric,
+        first.y_true,
+        first.scores[rows[0]],
+        second.scores[rows[1]],
+        resampler.num_resamples,
+        resampler.seed("permutations", *names),
+    )
+    wins = plus.values[:, None] - minus.values
+    return Comparison(
+        first=first.name,
+        second=second.name,
+        seeds=seeds,
+        num_items=len(first.ids),
+        means=(float(minus.values.mean()), float(plus.values.mean())),
+        difference=difference,
+        interval=interval(method, groups, resampler.seed("seeds", *names)),
+        p_value=p_value,
+        holm_p_value=p_value,
+        effect_size=effect_size(minus.values, plus.values),
+        superiority=float(((wins > 0) + (wins == 0) / 2).mean()),
+        detectable=detectable(parts),
+        seeds_needed=_needed(parts, abs(difference), len(seeds), of_seeds=True),
+        items_needed=_needed(parts, abs(difference), len(first.ids), of_seeds=False),
+    )
+
+
+def _chosen(runs: Runs, rows: Sequence[int]) -> Runs:
+    """The runs of some seeds."""
+    return Runs(runs.values[rows], runs.resampled[rows], runs.influence[rows])
+
+
+def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Difference of means over the pooled standard deviation of equally many seeds, ddof=1."""
+    if len(first) < 2:
+        return None
+    pooled = math.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
+    return float(second.mean() - first.mean()) / pooled if pooled > 0 else None
+
+
+def permutation_p_value(
+    metric: str, y_true: Labels, first: Scores, second: Scores, num_permutations: int, seed: int
+) -> float:
+    """Two-sided p-value of the difference of means over seeds, exchanging test rows.
+
+    Under the null hypothesis it is a coin's toss which of the two cells' scores of a row is whose;
+    all seeds of a row are exchanged together, so that a row counts once however many seeds there
+    are. Metrics of the order of scores exchange the rank of a score within its run, since scores of
+    two models need not be on one scale (Venkatraman & Begg 1996, Biometrika 83:835).
+
+    All exchanges are counted where there are no more than ``num_permutations`` of them; else it is
+    (b + 1) / (m + 1) of random ones (Phipson & Smyth 2010, Statistical Applications in Genetics and
+    Molecular Biology 9:39), the smaller tail doubled, as scipy.stats.permutation_test has it.
+
+    Args:
+        metric: Name in ``WEIGHTED_METRICS``.
+        y_true: num_items.
+        first: num_seeds x num_items.
+        second: num_seeds x num_items, with seeds in the same order.
+        num_permutations: At most.
+        seed: Of the draws.
+    """
+    from scipy import stats
+
+    first, second = _exchangeable(metric, first), _exchangeable(metric, second)
+    differ = np.flatnonzero((first != second).any(axis=0))
+    if len(differ) == 0:
+        return 1.0
+    num_items, score = len(y_true), WEIGHTED_METRICS[metric]
+    # Both scores of every row, of which a weight of 1 or 0 chooses one for each cell.
+    labels, scores = np.tile(y_true, 2), np.concatenate([first, second], axis=1)
+
+    def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
+        """``chosen``: ... x num_differ, 0 where the first cell keeps the row's score, else 1."""
+        exchanged = np.zeros((num_items, chosen[..., 0].size), weight_type(num_items))
+        exchanged[differ] = chosen.reshape(-1, len(differ)).T
+        as_first = np.concatenate([1 - exchanged, exchanged])
+        as_second = np.concatenate([exchanged, 1 - exchanged])
+        means = [score(labels, scores, weights).mean(axis=0) for weights in (as_first, as_second)]
+        differences: NDArray[np.float64] = (means[1] - means[0]).reshape(chosen.shape[:-1])
+        return differences
+
+    test = stats.permutation_test(
+        (np.zeros(len(differ)), np.ones(len(differ))),
+        difference,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=num_permutations,
+        batch=BATCH,
+        rng=np.random.default_rng(seed),
+    )
+    return float(test.pvalue)
+
+
+def _exchangeable(metric: str, scores: Scores) -> Scores:
+    """Decisions or ranks in (0, 1]: what a metric takes from scores."""
+    if metric in NEED_BOTH_CLASSES:
+        from scipy import stats
+
+        ranks: Scores = stats.rankdata(scores, axis=1) / scores.shape[1]
+        return ranks
+    return (scores >= THRESHOLD).astype(np.float64)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65).
+
+    The smallest of k times k, the next times k - 1 and so on, none below one before it, at most 1.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, p_values[place] * (len(p_values) - rank)))
+        corrected[place] = largest
+    return corrected
+
+
+def smallest_rank_p_value(num_seeds: int) -> float:
+    """The smallest two-sided p-value of a rank test of so many runs against as many.
+
+    Of the equally likely orders of 2 S runs two are extreme (Mann & Whitney 1947, Annals of
+    Mathematical Statistics 18:50): 2 / C(2S, S), 0.1 for S = 3.
+    """
+    return min(1.0, 2 / math.comb(2 * num_seeds, num_seeds))
+
+
+def detectable(parts: Components, seed_ratio: float = 1, item_ratio: float = 1) -> float:
+    """The smallest true difference found at :data:`LEVEL` with probability :data:`POWER`.
+
+    The sum of the quantiles for level and power times the standard error (Bloom 1995, Evaluation
+    Review 19:547), each as wide as :meth:`Components.half_width` has it.
+
+    Args:
+        parts: Variance components of a difference.
+        seed_ratio: With so many times the seeds.
+        item_ratio: With so many times the test rows.
+    """
+    quantiles = (1 - LEVEL / 2, POWER)
+    return sum(parts.half_width(q, seed_ratio, item_ratio) for q in quantiles)
+
+
+def _needed(parts: Components, size: float, count: int, of_seeds: bool) -> int | None:
+    """The smallest count of seeds or rows with which a difference of a size is detectable."""
+    if of_seeds and parts.num_seeds < 2:
+        return None  # what seeds contribute is not known
+
+    def suffices(number: int) -> bool:
+        ratio = number / count
+        return detectable(parts, *((ratio, 1.0) if of_seeds else (1.0, ratio))) <= size
+
+    low, high = 2, count * MAX_RATIO
+    if size == 0 or not suffices(high):
+        return None
+    while low < high:  # detectable() falls with either count
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle + 1, high)
+    return low

@@ -1,0 +1,190 @@
+"""Test rows and seeds drawn anew: what a mean over seeds, or a difference of two, could have been.
+
+Seeds and test rows are crossed: every seed is tested on the same rows. Both are resampled,
+independently of each other, and rows for all seeds at once (Owen 2007, Annals of Applied
+Statistics 1:386, "The pigeonhole bootstrap"; hierarchical data: Davison & Hinkley 1997, Bootstrap
+Methods and their Application, section 3.8; both sources of variance count in benchmarks:
+Bouthillier et al. 2021, arXiv:2103.03098). Rows are drawn within each class, because the draw of
+an experiment fixes how many rows of each there are (``data.patterns.Sampling``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.scores import CellScores, Labels
+from analysis.weighted_metrics import (
+    BLOCK,
+    WEIGHTED_METRICS,
+    Values,
+    Weights,
+    undefined,
+    weight_type,
+)
+from data.errors import InputError, unknown
+from data.seeds import derive_seed
+
+NUM_RESAMPLES = 10_000
+ROOT_SEED = 0
+"""Intervals and p-values of the same results are the same every time."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A metric of the seeds of a cell, or the differences of paired seeds, with its variation.
+
+    Attributes:
+        values: num_seeds, on the test rows as they are.
+        resampled: num_seeds x num_resamples, on resampled test rows.
+        influence: num_seeds x num_items, jackknife deviations scaled so that the sum of squares of
+            a seed estimates the variance of its value over test rows (:func:`influence`).
+    """
+
+    values: Values
+    resampled: Values
+    influence: Values
+
+    def __neg__(self) -> Runs:
+        """The same with the opposite sign."""
+        return Runs(-self.values, -self.resampled, -self.influence)
+
+    def __add__(self, other: Runs) -> Runs:
+        """Seed by seed."""
+        return Runs(
+            self.values + other.values,
+            self.resampled + other.resampled,
+            self.influence + other.influence,
+        )
+
+
+def item_weights(y_true: Labels, num_resamples: int, seed: int) -> Weights:
+    """Resamples of test rows within each class: how often each row was drawn.
+
+    Args:
+        y_true: num_items.
+        num_resamples: Number of columns.
+        seed: Of the draw.
+
+    Returns:
+        num_items x num_resamples counts; the rows of a class sum to its size.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.empty((len(y_true), num_resamples), weight_type(len(y_true)))
+    for label in np.unique(y_true):
+        rows = np.flatnonzero(y_true == label)
+        for start in range(0, num_resamples, 1000):
+            num = min(1000, num_resamples - start)
+            drawn = rng.integers(len(rows), size=(num, len(rows)))
+            drawn += len(rows) * np.arange(num)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=num * len(rows)).reshape(num, -1)
+            weights[rows, start : start + num] = counts.T
+    return weights
+
+
+def influence(metric: str, cell: CellScores) -> Values:
+    """How much each test row moves the value of each seed.
+
+    The jackknife within classes (Efron & Stein 1981, Annals of Statistics 9:586; strata: Davison &
+    Hinkley 1997, section 3.2): sqrt((m - 1) / m) * (value without the row - mean of these) with m
+    rows in its class. For AUROC the sums of squares are DeLong's variance (DeLong et al. 1988,
+    Biometrics 44:837).
+
+    Returns:
+        num_seeds x num_items; zero for the only row of a class, which cannot be left out.
+    """
+    num_items = len(cell.y_true)
+    result = np.zeros(cell.scores.shape)
+    for label in np.unique(cell.y_true):
+        rows = np.flatnonzero(cell.y_true == label)
+        if len(rows) < 2:
+            continue
+        without = np.empty((len(cell.scores), len(rows)))
+        for start in range(0, len(rows), BLOCK):
+            left_out = rows[start : start + BLOCK]
+            weights = np.ones((num_items, len(left_out)), weight_type(num_items))
+            weights[left_out, np.arange(len(left_out))] = 0
+            values = WEIGHTED_METRICS[metric](cell.y_true, cell.scores, weights)
+            without[:, start : start + BLOCK] = values
+        # Leaving a row out moves the value the other way than the row does.
+        moved = without.mean(axis=1, keepdims=True) - without
+        result[:, rows] = np.sqrt((len(rows) - 1) / len(rows)) * moved
+    return result
+
+
+class Resampler:
+    """Runs of cells, each computed once, with the same resamples for cells that share test rows.
+
+    Args:
+        metric: Name in :data:`analysis.weighted_metrics.WEIGHTED_METRICS`.
+        num_resamples: Of test rows and seeds.
+
+    Raises:
+        InputError: A metric that cannot be resampled, or too few resamples for a 95 % interval.
+    """
+
+    def __init__(self, metric: str, num_resamples: int = NUM_RESAMPLES) -> None:
+        if metric not in WEIGHTED_METRICS:
+            raise InputError(unknown("metric of two classes", metric, WEIGHTED_METRICS))
+        if num_resamples < 100:
+            raise InputError(f"{num_resamples} resamples are too few; give 100 or more")
+        self.metric = metric
+        self.num_resamples = num_resamples
+        self._weights: tuple[Labels, Weights] | None = None
+        self._runs: dict[tuple[str, str], Runs] = {}
+
+    def runs(self, cell: CellScores) -> Runs:
+        """Values, resampled values and influences of a cell's seeds.
+
+        Raises:
+            InputError: The metric has no value on the cell's test rows.
+        """
+        key = cell.base_model, cell.pattern
+        if key not in self._runs:
+            if reason := undefined(self.metric, cell.y_true):
+                raise InputError(reason)
+            score = WEIGHTED_METRICS[self.metric]
+            as_they_are = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
+            self._runs[key] = Runs(
+                score(cell.y_true, cell.scores, as_they_are)[:, 0],
+                score(cell.y_true, cell.scores, self._item_weights(cell.y_true)),
+                influence(self.metric, cell),
+            )
+        return self._runs[key]
+
+    def seed(self, *purpose: str | int) -> int:
+        """The seed for a purpose; other metrics draw the same."""
+        return derive_seed(ROOT_SEED, "intervals", *purpose)
+
+    def _item_weights(self, y_true: Labels) -> Weights:
+        """Those of the last labels are kept: 20 MB for 512 rows and 10,000 resamples."""
+        if self._weights is None or not np.array_equal(self._weights[0], y_true):
+            weights = item_weights(y_true, self.num_resamples, self.seed("items"))
+            self._weights = y_true, weights
+        return self._weights[1]
+
+
+def resampled_mean(groups: Sequence[Runs], seed: int) -> NDArray[np.float64]:
+    """Sums over groups of the mean over resampled seeds, on resampled rows.
+
+    Of S seeds S - 1 are drawn with replacement, since the variance of a mean of S draws would be
+    too small by the factor (S - 1) / S, a third for S = 3 (Rao & Wu 1988, Journal of the American
+    Statistical Association 83:231). A single seed cannot be resampled.
+
+    Args:
+        groups: Runs whose seeds are independent of each other.
+        seed: Of the draws.
+
+    Returns:
+        num_resamples sums.
+    """
+    rng = np.random.default_rng(seed)
+    total = np.zeros(groups[0].resampled.shape[1])
+    for group in groups:
+        num_seeds, num_resamples = group.resampled.shape
+        drawn = rng.integers(num_seeds, size=(max(num_seeds - 1, 1), num_resamples))
+        total += group.resampled[drawn, np.arange(num_resamples)].mean(axis=0)
+    return total
