@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.intervals import Components, Interval, components, interval, mean
+from analysis.intervals import INTERVALS, Components, Interval, components, mean
 from analysis.resampling import Resampler, Runs
 from analysis.scores import CellScores, Labels, Scores
 from analysis.weighted_metrics import NEED_BOTH_CLASSES, THRESHOLD, WEIGHTED_METRICS, weight_type
@@ -91,7 +91,7 @@ def compare(
         first: Subtracted.
         second: Subtracted from.
         resampler: Metric and number of resamples, of rows and of permutations.
-        method: Name in ``INTERVALS``.
+        method: Name in ``INTERVALS``; callers check it.
         paired_seeds: Take the differences seed by seed.
 
     Raises:
@@ -129,7 +129,7 @@ def compare(
         num_items=len(first.ids),
         means=(float(minus.values.mean()), float(plus.values.mean())),
         difference=difference,
-        interval=interval(method, groups, resampler.seed("seeds", *names)),
+        interval=INTERVALS[method](groups, resampler.seed("seeds", *names)),
         p_value=p_value,
         holm_p_value=p_value,
         effect_size=effect_size(minus.values, plus.values),

@@ -183,11 +183,10 @@ INTERVALS: dict[str, Callable[[Sequence[Runs], int], Interval]] = {
 """Name -> function of groups of runs with independent seeds, and the seed of the draws."""
 
 
-def interval(method: str, groups: Sequence[Runs], seed: int) -> Interval:
-    """An interval by one of :data:`INTERVALS`; InputError for another name."""
-    if method not in INTERVALS:
-        raise InputError(unknown("interval", method, INTERVALS))
-    return INTERVALS[method](groups, seed)
+def check_method(name: str) -> None:
+    """Raise InputError unless the name is in :data:`INTERVALS`."""
+    if name not in INTERVALS:
+        raise InputError(unknown("interval", name, INTERVALS))
 
 
 @dataclass(frozen=True)
@@ -212,6 +211,7 @@ class CellIntervals:
         """
         found: dict[Key, tuple[float, float]] = {}
         without = dict(self.scores.left_out)
+        check_method(self.method)
         resampler = Resampler(metric, self.num_resamples)
         for key, cell in self.scores.cells.items():
             try:
@@ -219,7 +219,7 @@ class CellIntervals:
             except InputError as error:
                 without[key] = str(error)
                 continue
-            made = interval(self.method, groups, resampler.seed("seeds", cell.name))
+            made = INTERVALS[self.method](groups, resampler.seed("seeds", cell.name))
             found[key] = max(made.low, 0.0), min(made.high, 1.0)
         return found, without
 

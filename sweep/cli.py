@@ -1,4 +1,4 @@
-"""xlt: plan, run, status, report, data, boundary, claims."""
+"""xlt: plan, run, status, report, compare, boundary, claims, data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from data.errors import InputError
+from sweep.analysis_cli import add_analysis_commands, add_interval_method, cell_intervals
 from sweep.boundary_cli import add_boundary_commands
 from sweep.data_cli import add_data_commands
 
@@ -69,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--published", action="store_true", help="put the paper's values beside ours"
     )
+    report.add_argument(
+        "--intervals", action="store_true", help="put 95 %% intervals over seeds and test rows"
+    )
+    add_interval_method(report)
+    add_analysis_commands(commands)
     add_data_commands(commands)
     add_boundary_commands(commands)
     return parser
@@ -133,7 +139,9 @@ def _report(options: argparse.Namespace) -> int:
     from analysis.tables import report
 
     collected = collect(options.results, options.experiment)
-    print(report(collected, options.format, published=options.published))
+    asked = options.intervals
+    intervals = cell_intervals(collected, options.interval_method) if asked else None
+    print(report(collected, options.format, published=options.published, intervals=intervals))
     if options.format == "csv":  # has no place for them
         for warning in collected.warnings:
             print(f"warning: {warning}", file=sys.stderr)

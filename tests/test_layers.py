@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "ray", "transformers", "peft", "sklearn", "datasets", "lingua", "datasketch")
+HEAVY = (
+    "torch",
+    "ray",
+    "transformers",
+    "peft",
+    "sklearn",
+    "scipy",
+    "datasets",
+    "lingua",
+    "datasketch",
+)
 PURE = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for pattern in (

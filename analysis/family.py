@@ -1,0 +1,281 @@
+"""All comparisons of a question at once: which pairs, corrected together, as text or rows."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from analysis.cells import first_line, interval_text
+from analysis.collect import Collected
+from analysis.comparisons import (
+    LEVEL,
+    MAX_RATIO,
+    POWER,
+    Comparison,
+    compare,
+    holm,
+    smallest_rank_p_value,
+)
+from analysis.formats import Table, to_markdown, to_text
+from analysis.intervals import FEW_SEEDS, check_method, describe_method, describe_seeds
+from analysis.resampling import NUM_RESAMPLES, Resampler
+from analysis.scores import CellScores, ExperimentScores, Key, load_scores
+from analysis.tables import DEFINITIONS
+from data.errors import InputError, unknown
+
+FAMILIES: dict[str, str] = {
+    "pattern": "every two patterns of the same base model",
+    "model": "every two base models on the same pattern",
+}
+"""What ``--by`` takes -> the pairs that are compared."""
+COLUMNS = (
+    "means", "difference", "95 % interval", "p", "Holm p", "d", "P(2nd higher)", "MDE", "seeds",
+    "rows", "verdict",
+)  # fmt: skip
+CSV_COLUMNS = (
+    "metric", "first", "second", "n", "num_items", "mean_first", "mean_second", "difference", "low",
+    "high", "p_value", "holm_p_value", "effect_size", "superiority", "detectable", "seeds_needed",
+    "items_needed", "verdict",
+)  # fmt: skip
+"""One row a comparison; numbers unrounded, empty where there is none."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Comparisons that are corrected together.
+
+    Attributes:
+        collected: What they were made from.
+        metric: Name of the metric.
+        pairs: Which pairs, in words.
+        method: Of the intervals.
+        num_resamples: Of seeds and rows, and of permutations.
+        comparisons: In the order of the plan, or as the pairs were given.
+        gaps: A phrase for each cell that lacks seeds.
+        left_out: (pair or cell, why there is no comparison).
+    """
+
+    collected: Collected
+    metric: str
+    pairs: str
+    method: str
+    num_resamples: int
+    comparisons: tuple[Comparison, ...]
+    gaps: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def compare_family(
+    collected: Collected,
+    metric: str = "auroc",
+    by: str = "pattern",
+    pairs: Sequence[str] = (),
+    num_resamples: int = NUM_RESAMPLES,
+    method: str = "t",
+    paired_seeds: bool = False,
+) -> Family:
+    """Compare pairs of cells and correct their p-values for the number of pairs (Holm).
+
+    Args:
+        collected: The trials.
+        metric: Of two classes.
+        by: Name in :data:`FAMILIES`.
+        pairs: ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
+        num_resamples: Of seeds and rows, and of permutations.
+        method: Name in ``INTERVALS``.
+        paired_seeds: Take differences seed by seed (:func:`analysis.comparisons.compare`).
+
+    Raises:
+        InputError: An unknown metric, family, method or cell, or nothing to compare.
+    """
+    if by not in FAMILIES:
+        raise InputError(unknown("family", by, FAMILIES))
+    check_method(method)
+    resampler = Resampler(metric, num_resamples)
+    scores = load_scores(collected)
+    left_out: list[tuple[str, str]] = []
+    if pairs:
+        chosen = _parse(pairs, scores)
+        for key in dict.fromkeys(key for pair in chosen for key in pair):
+            if key in scores.left_out:
+                left_out.append(("/".join(key), scores.left_out[key]))
+    else:
+        chosen = _pairs(scores, by)
+        left_out += [("/".join(key), why) for key, why in scores.left_out.items()]
+    comparisons: list[Comparison] = []
+    used: list[CellScores] = []
+    for first, second in chosen:
+        if first not in scores.cells or second not in scores.cells:
+            continue
+        cells = scores.cells[first], scores.cells[second]
+        try:
+            comparisons.append(compare(*cells, resampler, method, paired_seeds))
+        except InputError as error:
+            left_out.append((f"{cells[0].name}:{cells[1].name}", str(error)))
+        else:
+            used += cells
+    if not comparisons:
+        why = [f"{name}: {reason}" for name, reason in left_out] or ["fewer than two cells"]
+        raise InputError(["no two cells can be compared", *why], f"results {collected.uri}")
+    corrected = holm([comparison.p_value for comparison in comparisons])
+    return Family(
+        collected=collected,
+        metric=metric,
+        pairs="the pairs asked for" if pairs else FAMILIES[by],
+        method=method,
+        num_resamples=num_resamples,
+        comparisons=tuple(
+            dataclasses.replace(comparison, holm_p_value=p_value)
+            for comparison, p_value in zip(comparisons, corrected, strict=True)
+        ),
+        gaps=tuple(dict.fromkeys(f"{c.name}: {', '.join(c.gaps)}" for c in used if c.gaps)),
+        left_out=tuple(left_out),
+    )
+
+
+def _pairs(scores: ExperimentScores, by: str) -> list[tuple[Key, Key]]:
+    """Pairs that share a base model or a pattern; other test rows are another question."""
+    shared = 0 if by == "pattern" else 1
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(scores.cells, 2)
+        if a[shared] == b[shared] and scores.cells[a].ids == scores.cells[b].ids
+    ]
+    order = list(dict.fromkeys(key[shared] for key in scores.cells))
+    return sorted(pairs, key=lambda pair: order.index(pair[0][shared]))
+
+
+def _parse(pairs: Sequence[str], scores: ExperimentScores) -> list[tuple[Key, Key]]:
+    """Pairs of known cells; names may contain colons and slashes themselves."""
+    names = {"/".join(key): key for key in (*scores.cells, *scores.left_out)}
+    parsed, problems = [], []
+    for pair in dict.fromkeys(pairs):
+        parts = pair.split(":")
+        splits = [(":".join(parts[:n]), ":".join(parts[n:])) for n in range(1, len(parts))]
+        known = [(a, b) for a, b in splits if a in names and b in names and a != b]
+        if known:
+            parsed.append((names[known[0][0]], names[known[0][1]]))
+        elif len(splits) == 1 and (strange := [name for name in splits[0] if name not in names]):
+            problems += [unknown("cell", name, names) for name in strange]
+        else:
+            problems.append(
+                f"pair {pair!r} is not two different cells as in "
+                f"model/pattern:model/pattern. Known: {', '.join(names)}."
+            )
+    if problems:
+        raise InputError(problems, "pairs")
+    return parsed
+
+
+# --- formats --------------------------------------------------------------------------------
+
+
+def to_csv(family: Family) -> str:
+    """Tidy rows of :data:`CSV_COLUMNS`, for programs; without caption and footnotes."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for c in family.comparisons:
+        ours = [family.metric, c.first, c.second, len(c.seeds), c.num_items, *c.means]
+        ours += [c.difference, c.interval.low, c.interval.high, c.p_value, c.holm_p_value]
+        ours += [c.effect_size, c.superiority, c.detectable, c.seeds_needed, c.items_needed]
+        writer.writerow([*ours, c.verdict])
+    return sink.getvalue().removesuffix("\n")
+
+
+COMPARISON_FORMATS: dict[str, Callable[[Family], str]] = {
+    "text": lambda family: to_text([as_table(family)]),
+    "md": lambda family: to_markdown([as_table(family)]),
+    "csv": to_csv,
+}
+"""Name -> function of a family; the texts do not end with a line break."""
+
+
+def comparison_format(name: str) -> Callable[[Family], str]:
+    """One of :data:`COMPARISON_FORMATS`; InputError for another name."""
+    if name not in COMPARISON_FORMATS:
+        raise InputError(unknown("format", name, COMPARISON_FORMATS))
+    return COMPARISON_FORMATS[name]
+
+
+def as_table(family: Family) -> Table:
+    """One line a comparison, with footnotes that explain the columns."""
+    plan = family.collected.plan
+    defined = DEFINITIONS[family.metric].format(positive=first_line(plan.positive), classes="")
+    title = f": {first_line(plan.title)}" if plan.title else ""
+    return Table(
+        metric=family.metric,
+        target_lang="",
+        caption=(
+            f"{defined[0].upper()}{defined[1:]}.",
+            f"Experiment {plan.experiment}{title}.",
+            f"Second minus first of {family.pairs}: {len(family.comparisons)} comparisons.",
+        ),
+        patterns=COLUMNS,
+        lines=tuple((first_line(f"{c.first}:{c.second}"), _texts(c)) for c in family.comparisons),
+        footnotes=(*_explain(family), *_remarks(family)),
+        cells=(),
+        with_published=False,
+        corner="first:second",
+    )
+
+
+def _texts(c: Comparison) -> tuple[str, ...]:
+    """What a line shows, in the order of :data:`COLUMNS`."""
+    counts = ("-" if count is None else str(count) for count in (c.seeds_needed, c.items_needed))
+    return (
+        f"{c.means[0]:.3f} {c.means[1]:.3f}",
+        f"{c.difference:+.3f}",
+        interval_text(c.interval.low, c.interval.high),
+        f"{c.p_value:.4f}",
+        f"{c.holm_p_value:.4f}",
+        "n/a" if c.effect_size is None else f"{c.effect_size:+.1f}",
+        f"{c.superiority:.2f}",
+        f"{c.detectable:.3f}",
+        *counts,
+        c.verdict,
+    )
+
+
+def _explain(family: Family) -> list[str]:
+    """What the columns and verdicts mean."""
+    counts = [len(c.seeds) for c in family.comparisons]
+    made = describe_method(family.method, family.num_resamples)
+    return [
+        f"95 % interval: of the difference, over seeds and test rows drawn anew ({made})"
+        f"{describe_seeds(counts)}. Each for itself, not corrected.",
+        f"p: two-sided permutation test, up to {family.num_resamples} exchanges of test rows "
+        "between the two cells, all seeds of a row together; it holds for these trained models, "
+        "not for other seeds. Holm p: corrected for all comparisons shown.",
+        "d: difference / pooled standard deviation over seeds. P(2nd higher): share of pairs of "
+        f"runs in which the second scores higher. Both are rough with fewer than {FEW_SEEDS} "
+        "seeds.",
+        f"MDE: smallest true difference found with probability {POWER} at level {LEVEL}, before "
+        "Holm. seeds: seeds a cell with which a true difference of the size seen would be found, "
+        "on these test rows; rows: test rows, with these seeds; -: none up to "
+        f"{MAX_RATIO} times as many, or not known.",
+        f"Verdict: first or second higher: Holm p <= {LEVEL} and the interval without 0. these "
+        "runs only: the test says so, the interval, which counts other seeds, does not. not after "
+        "Holm: the interval alone. unsettled: neither, which is no proof that they are equal.",
+    ]
+
+
+def _remarks(family: Family) -> list[str]:
+    """What is special about these comparisons."""
+    remarks = []
+    for num_seeds in sorted({len(c.seeds) for c in family.comparisons}):
+        if (smallest := smallest_rank_p_value(num_seeds)) > LEVEL:
+            remarks.append(
+                f"A rank test of {num_seeds} runs against {num_seeds} cannot reach {LEVEL}: its "
+                f"smallest two-sided p is {smallest:.2g}. Test rows are no runs and do not help it."
+            )
+    remarks += [f"† {first_line(gap)}" for gap in family.gaps]
+    reasons: dict[str, list[str]] = {}
+    for name, why in family.left_out:
+        reasons.setdefault(first_line(why), []).append(first_line(name))
+    remarks += [f"Left out: {', '.join(names)}: {why}" for why, names in reasons.items()]
+    return remarks + [f"Warning: {warning}." for warning in family.collected.warnings]
