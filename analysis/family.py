@@ -270,7 +270,7 @@ def _remarks(family: Family) -> list[str]:
     for num_seeds in sorted({len(c.seeds) for c in family.comparisons}):
         if (smallest := smallest_rank_p_value(num_seeds)) > LEVEL:
             remarks.append(
-                f"A rank test of {num_seeds} runs against {num_seeds} cannot reach {LEVEL}: its "
+                f"With {num_seeds} against {num_seeds} runs a rank test cannot reach {LEVEL}: its "
                 f"smallest two-sided p is {smallest:.2g}. Test rows are no runs and do not help it."
             )
     remarks += [f"† {first_line(gap)}" for gap in family.gaps]
