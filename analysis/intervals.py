@@ -212,6 +212,8 @@ class CellIntervals:
         found: dict[Key, tuple[float, float]] = {}
         without = dict(self.scores.left_out)
         check_method(self.method)
+        if not self.scores.cells:  # e.g. more than two classes, whose metrics are others
+            return found, without
         resampler = Resampler(metric, self.num_resamples)
         for key, cell in self.scores.cells.items():
             try:

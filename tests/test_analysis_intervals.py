@@ -140,15 +140,16 @@ def test_coverage_of_one_kind_of_seed_is_that_of_rows() -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("num_seeds", "seed_std"),
     [(3, 0.02), (3, 0.15), (3, 0.5), (5, 0.15), (5, 0.5), (10, 0.15), (10, 0.5)],
 )
 def test_coverage_at_length(num_seeds: int, seed_std: float) -> None:
-    found = coverage(num_seeds, 512, seed_std, 1000, 1000)
+    found = coverage(num_seeds, 512, seed_std, 500, 400)
     print(num_seeds, seed_std, found)
     for metric in ("auroc", "accuracy"):
-        assert 0.92 <= found[metric, "t"] <= 0.99
+        assert 0.92 <= found[metric, "t"] <= 0.995
         assert found[metric, "percentile"] >= 0.78
         assert found[metric, "bca"] >= 0.78
 
@@ -185,6 +186,19 @@ def test_tables_show_intervals_and_why_a_cell_has_none(tmp_path: Path) -> None:
     assert [float(x) for x in rows[1].split(",")[5:7]] == [low, high]
     assert rows[2].split(",")[5:7] == ["", ""]
     assert "interval" not in report(collected)
+
+
+def test_more_than_two_classes_have_tables_without_intervals(tmp_path: Path) -> None:
+    plan = make_plan(seeds=[0, 1], classes=("a", "b", "c"))
+    results = make_results(tmp_path / "r", plan)
+    table = predictions(["x", "y"], [0, 2], [[0.6, 0.2, 0.2], [0.1, 0.1, 0.8]])
+    for seed in (0, 1):
+        scores = {"macro_f1": 0.5, "auroc_ovr": 0.75}
+        save_done(results, "elyza", "ja16", seed, scores, predictions=table)
+    collected = collect(results)
+    shown = report(collected, intervals=CellIntervals(load_scores(collected)))
+    assert shown.count("No interval for elyza x ja16: more than two classes") == 2
+    assert "0.750 (0.000)" in shown
 
 
 def test_an_unknown_method_is_refused() -> None:
