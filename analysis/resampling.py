@@ -116,7 +116,7 @@ def influence(metric: str, cell: CellScores) -> Values:
 
 
 class Resampler:
-    """Runs of the cells of an experiment, each computed once, with the same resamples for cells that share test rows.
+    """Runs of the cells of an experiment, each computed once; shared rows are drawn alike.
 
     Args:
         metric: Name in :data:`analysis.weighted_metrics.WEIGHTED_METRICS`.
