@@ -12,7 +12,7 @@ import numpy as np
 from analysis.calibration import brier_parts, expected_calibration_error
 from analysis.cells import TableCell, aggregate
 from analysis.collect import Collected
-from analysis.predictions import Predictions, read_predictions
+from analysis.predictions import TestRows, read_test_rows
 from analysis.thresholds import (
     FITS,
     all_positive_f1,
@@ -23,6 +23,7 @@ from analysis.thresholds import (
 )
 from analysis.welch import Sample, welch
 from data.errors import InputError, unknown
+from trainables.result import Results
 
 ALPHA = 0.05
 """A gap is clear if Welch's two-sided p over the seeds is below it."""
@@ -158,7 +159,7 @@ def boundary(
     plan = collected.plan
     if reference is not None and reference not in plan.patterns:
         raise InputError(unknown("pattern", reference, plan.patterns), "reference")
-    predictions = read_predictions(collected)
+    predictions = _predictions(collected)
     measures = {**MEASURES, **_asked(prior, sorted(set(num_labelled)))}
     rows = [
         row | (_measure(predictions[row["trial_id"]], measures) if row["state"] == "done" else {})
@@ -173,7 +174,7 @@ def boundary(
         by_cell[key] = {name: aggregate(planned, own, name) for name in measures}
         found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
         if found:
-            target_rows[key] = max(p.num_target_rows for p in found)
+            target_rows[key] = max(r["num_target_rows"] for r in own if r["state"] == "done")
             priors[key] = float(np.mean([np.mean(p.y_true) for p in found]))
     judged = []
     for planned in plan.cells:
@@ -249,7 +250,31 @@ def _asked(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measur
     return asked
 
 
-def _measure(rows: Predictions, measures: Mapping[str, Measure]) -> dict[str, float]:
+def _predictions(collected: Collected) -> dict[str, TestRows]:
+    """Trial id -> test rows of both classes, of all done trials; all problems together."""
+    num_classes = len(collected.plan.classes)
+    if num_classes != 2:
+        raise InputError(
+            f"has {num_classes} classes; thresholds and calibration are read of two classes",
+            f"experiment {collected.plan.experiment}",
+        )
+    location = Results(collected.uri)
+    rows = collected.table.select(["trial_id", "state"]).to_pylist()
+    found: dict[str, TestRows] = {}
+    problems = []
+    for trial_id in (row["trial_id"] for row in rows if row["state"] == "done"):
+        try:
+            found[trial_id] = read_test_rows(location, trial_id)
+            if len(set(found[trial_id].y_true)) < 2:
+                raise InputError("predictions without test rows of both classes")
+        except InputError as error:
+            problems.append(f"{trial_id}: {error}; remove the folder and `xlt run` again")
+    if problems:
+        raise InputError(problems, f"results {location.uri}")
+    return found
+
+
+def _measure(rows: TestRows, measures: Mapping[str, Measure]) -> dict[str, float]:
     return {name: measure(rows.y_true, rows.y_score) for name, measure in measures.items()}
 
 

@@ -27,6 +27,7 @@ COLUMNS = pa.schema(
         pa.field("method", pa.string()),  # full, lora
         pa.field("learning_rate", pa.float64()),  # peak
         pa.field("num_train_rows", pa.int64()),  # source and target
+        pa.field("num_target_rows", pa.int64()),  # those of them in the target language
         pa.field("num_test_rows", pa.int64()),
         pa.field("device", pa.string()),  # cpu, cuda:<name>
         pa.field("fit_seconds", pa.float64()),
@@ -174,6 +175,7 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         "method": spec.method,
         "learning_rate": spec.learning_rate,
         "num_train_rows": spec.pattern.source_rows + spec.pattern.target_rows,
+        "num_target_rows": spec.pattern.target_rows,
         "num_test_rows": spec.sampling.test_rows,
         "device": str(trial.record["signature"].get("device")),
         "fit_seconds": fit if is_finite(fit) else None,

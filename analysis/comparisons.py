@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.intervals import INTERVALS, Components, Interval, components, mean
+from analysis.predictions import Labels, Scores
 from analysis.resampling import Resampler, Runs
-from analysis.scores import CellScores, Labels, Scores
+from analysis.scores import CellScores
 from analysis.weighted_metrics import NEED_BOTH_CLASSES, THRESHOLD, WEIGHTED_METRICS, weight_type
 from data.errors import InputError
 
@@ -81,7 +82,7 @@ def compare(
     method: str = "t",
     paired_seeds: bool = False,
 ) -> Comparison:
-    """Compare two cells; :func:`holm` over the family is the caller's.
+    """Compare two cells; :func:`analysis.multiplicity.holm` over the family is the caller's.
 
     Only seeds that both cells have count. They are taken for independent between the cells unless
     ``paired_seeds``: a seed fixes head, adapters and order of rows, which have little in common
@@ -215,19 +216,6 @@ def _exchangeable(metric: str, scores: Scores) -> Scores:
         ranks: Scores = stats.rankdata(scores, axis=1) / scores.shape[1]
         return ranks
     return (scores >= THRESHOLD).astype(np.float64)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65).
-
-    The smallest of k times k, the next times k - 1 and so on, none below one before it, at most 1.
-    """
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, p_values[place] * (len(p_values) - rank)))
-        corrected[place] = largest
-    return corrected
 
 
 def smallest_rank_p_value(num_seeds: int) -> float:

@@ -17,11 +17,11 @@ from analysis.comparisons import (
     POWER,
     Comparison,
     compare,
-    holm,
     smallest_rank_p_value,
 )
 from analysis.formats import Table, to_markdown, to_text
 from analysis.intervals import FEW_SEEDS, check_method, describe_method, describe_seeds
+from analysis.multiplicity import holm
 from analysis.resampling import NUM_RESAMPLES, Resampler
 from analysis.scores import CellScores, ExperimentScores, Key, load_scores
 from analysis.tables import DEFINITIONS

@@ -1,90 +1,66 @@
-"""What trials predicted on their test rows, and how many target rows they were trained on."""
+"""What a trial predicted on its test rows, checked; of tasks with two classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.collect import Collected
+from analysis.cells import first_line
 from data.errors import InputError
 from trainables.result import Results
 
+Labels = NDArray[np.int8]
+Scores = NDArray[np.float64]
+COLUMNS = ("id", "split", "y_true", "y_score")
+
 
 @dataclass(frozen=True)
-class Predictions:
-    """A trial's test rows of a task with two classes.
+class TestRows:
+    """A trial's test rows.
 
     Attributes:
-        y_true: (num_rows,) 0 or 1, both present.
-        y_score: (num_rows,) probability of class 1.
-        num_target_rows: Rows in a language of the test rows that the trial was trained on.
+        ids: num_rows ids, sorted.
+        y_true: num_rows, 0 or 1.
+        y_score: num_rows, probability of class 1.
     """
 
-    y_true: NDArray[np.int8]
-    y_score: NDArray[np.float64]
-    num_target_rows: int
+    ids: tuple[str, ...]
+    y_true: Labels
+    y_score: Scores
 
 
-def read_predictions(collected: Collected) -> dict[str, Predictions]:
-    """Trial id -> test rows, of all done trials.
+def read_test_rows(location: Results, trial_id: str) -> TestRows:
+    """Read and check the predictions of a done trial.
 
     Raises:
-        InputError: More than two classes, or files that are not as a trial writes them.
+        InputError: The file cannot be read, is without one of :data:`COLUMNS` or without test
+            rows, has empty entries or an id twice, labels other than 0 and 1, scores of more than
+            two classes or that are no probabilities.
     """
-    num_classes = len(collected.plan.classes)
-    if num_classes != 2:
-        raise InputError(
-            f"has {num_classes} classes; thresholds and calibration are read of two classes",
-            f"experiment {collected.plan.experiment}",
-        )
-    location = Results(collected.uri)
-    rows = collected.table.select(["trial_id", "state"]).to_pylist()
-    ids = [row["trial_id"] for row in rows if row["state"] == "done"]
     try:
-        with ThreadPoolExecutor(16) as pool:  # object stores are far
-            found = list(pool.map(lambda trial_id: _read(location, trial_id), ids))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error}", f"results {location.uri}") from error
-    if problems := list(_problems(ids, found)):
-        raise InputError(problems, f"results {location.uri}")
-    return {trial_id: p for trial_id, p in zip(ids, found, strict=True) if not isinstance(p, str)}
-
-
-def _problems(ids: list[str], found: list[Predictions | str]) -> Iterator[str]:
-    for trial_id, one in zip(ids, found, strict=True):
-        if isinstance(one, str):
-            yield f"trials/{trial_id}/{one}; remove the folder and `xlt run` again"
-
-
-def _read(location: Results, trial_id: str) -> Predictions | str:
-    """The trial's rows, or what is wrong with which file."""
-    tables: dict[str, Any] = {}
-    for name, columns in {
-        "predictions.parquet": ("lang", "split", "y_true", "y_score"),
-        "train_rows.parquet": ("lang",),
-    }.items():
-        try:
-            table = location.read_table(trial_id, name)
-        except pa.ArrowInvalid as error:
-            return f"{name} is no parquet file: {error}"
-        if missing := [column for column in columns if column not in table.column_names]:
-            return f"{name} has no column {', '.join(missing)}"
-        tables[name] = {column: table[column].to_numpy() for column in columns}
-    test, train = tables["predictions.parquet"], tables["train_rows.parquet"]
-    chosen = test["split"] == "test"
-    y_true, y_score, langs = (test[c][chosen] for c in ("y_true", "y_score", "lang"))
-    if set(np.unique(y_true)) != {0, 1}:
-        return "predictions.parquet does not hold test rows of both classes"
-    if y_score.dtype.kind != "f" or not np.all((y_score >= 0) & (y_score <= 1)):
-        return "predictions.parquet holds scores that are no probabilities"
-    return Predictions(
-        y_true=y_true.astype(np.int8),
-        y_score=y_score.astype(np.float64),
-        num_target_rows=int(np.isin(train["lang"], np.unique(langs.astype(str))).sum()),
-    )
+        table = location.read_table(trial_id, "predictions.parquet")
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"predictions cannot be read: {first_line(str(error))}") from error
+    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        raise InputError(f"predictions without {', '.join(missing)}")
+    table = table.filter(pc.equal(table["split"], "test")).sort_by("id")
+    if table.num_rows == 0:
+        raise InputError("predictions without test rows")
+    if pa.types.is_nested(table.schema.field("y_score").type):
+        raise InputError("predictions of more than two classes; this looks at two")
+    if any(table[name].null_count for name in COLUMNS):
+        raise InputError("predictions with empty entries")
+    ids = tuple(table["id"].to_pylist())
+    if len(set(ids)) < len(ids):
+        raise InputError("predictions with an id twice")
+    y_true, y_score = (table[name].to_numpy() for name in ("y_true", "y_score"))
+    if not np.isin(y_true, (0, 1)).all():
+        raise InputError("predictions with a y_true other than 0 and 1")
+    if y_score.dtype.kind != "f" or (bad := int((~((y_score >= 0) & (y_score <= 1))).sum())):
+        count = f"{bad} of {len(ids)}" if y_score.dtype.kind == "f" else "all"
+        raise InputError(f"predictions with {count} scores that are no probabilities")
+    return TestRows(ids, y_true.astype(np.int8), y_score.astype(np.float64))

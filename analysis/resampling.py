@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.scores import CellScores, Labels
+from analysis.predictions import Labels
+from analysis.scores import CellScores
 from analysis.weighted_metrics import (
     BLOCK,
     WEIGHTED_METRICS,

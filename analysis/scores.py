@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from analysis.cells import first_line
 from analysis.collect import Collected
+from analysis.predictions import Labels, Scores, TestRows, read_test_rows
 from data.errors import InputError
 from trainables.result import Results
 
-Labels = NDArray[np.int8]
-Scores = NDArray[np.float64]
 Key = tuple[str, str]
 """(base_model, pattern)."""
-COLUMNS = ("id", "y_true", "y_score")
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,8 @@ def load_scores(collected: Collected) -> ExperimentScores:
         gaps = tuple(f"seed {r['seed']} {r['state']}" for r in rows if r["state"] != "done")
         done = [row for row in rows if row["state"] == "done"]
         try:
+            if len(collected.plan.classes) > 2:
+                raise InputError("more than two classes; intervals and comparisons are of two")
             if not done:
                 raise InputError(", ".join(gaps))
             read = [_read(location, row["trial_id"], row["seed"]) for row in done]
@@ -92,51 +90,29 @@ def load_scores(collected: Collected) -> ExperimentScores:
         except InputError as error:
             left_out[key] = str(error)
             continue
-        scores = np.stack([scores for _, _, scores in read])
+        scores = np.stack([rows.y_score for rows in read])
         seeds = tuple(row["seed"] for row in done)
         cells[key] = CellScores(*key, seeds, gaps, ids, y_true, scores)
     return ExperimentScores(cells, left_out)
 
 
-def _read(location: Results, trial_id: str, seed: int) -> tuple[tuple[str, ...], Labels, Scores]:
-    """Sorted ids, y_true and y_score of a trial; InputError if they are of no use."""
+def _read(location: Results, trial_id: str, seed: int) -> TestRows:
+    """A trial's test rows; what is wrong with them is told with the seed."""
     try:
-        table = location.read_table(trial_id, "predictions.parquet")
-    except (OSError, pa.ArrowInvalid) as error:
-        why = first_line(str(error))
-        raise InputError(f"seed {seed}: predictions cannot be read: {why}") from error
-    if missing := [name for name in COLUMNS if name not in table.column_names]:
-        raise InputError(f"seed {seed}: predictions without {', '.join(missing)}")
-    if table.num_rows == 0:
-        raise InputError(f"seed {seed}: predictions without rows")
-    if pa.types.is_nested(table.schema.field("y_score").type):
-        raise InputError("more than two classes; intervals and comparisons are of two")
-    if any(table.column(name).null_count for name in COLUMNS):
-        raise InputError(f"seed {seed}: predictions with empty entries")
-    table = table.sort_by("id")
-    ids = tuple(table.column("id").to_pylist())
-    y_true = table.column("y_true").to_numpy()
-    scores = table.column("y_score").to_numpy().astype(np.float64)
-    if len(set(ids)) < len(ids):
-        raise InputError(f"seed {seed}: predictions with an id twice")
-    if not np.isin(y_true, (0, 1)).all():
-        raise InputError(f"seed {seed}: y_true with other values than 0 and 1")
-    if bad := int((~np.isfinite(scores)).sum()):
-        raise InputError(f"seed {seed}: {bad} of {len(ids)} scores are not finite")
-    return ids, y_true.astype(np.int8), scores
+        return read_test_rows(location, trial_id)
+    except InputError as error:
+        raise InputError(f"seed {seed}: {error}") from error
 
 
-def _shared(
-    read: list[tuple[tuple[str, ...], Labels, Scores]], seeds: list[int]
-) -> tuple[tuple[str, ...], Labels]:
+def _shared(read: list[TestRows], seeds: list[int]) -> tuple[tuple[str, ...], Labels]:
     """The ids and labels that all seeds agree on."""
-    ids, y_true, _ = read[0]
-    for seed, (other, labels, _) in zip(seeds, read, strict=True):
-        if ids != other:
-            differ = len(set(ids) ^ set(other))
+    ids, y_true = read[0].ids, read[0].y_true
+    for seed, rows in zip(seeds, read, strict=True):
+        if ids != rows.ids:
+            differ = len(set(ids) ^ set(rows.ids))
             raise InputError(
                 f"seeds {seeds[0]} and {seed} were tested on different rows ({differ} ids in one)"
             )
-        if not np.array_equal(y_true, labels):
+        if not np.array_equal(y_true, rows.y_true):
             raise InputError(f"seeds {seeds[0]} and {seed} have different labels for a test row")
     return ids, y_true

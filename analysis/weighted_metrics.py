@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.scores import Labels, Scores
+from analysis.predictions import Labels, Scores
 
 Weights = NDArray[np.floating[Any]]
 """num_items x num_weightings, whole numbers >= 0; float32 or float64."""

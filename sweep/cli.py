@@ -11,7 +11,6 @@ from rich.console import Console
 
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method, cell_intervals
-from sweep.boundary_cli import add_boundary_commands
 from sweep.data_cli import add_data_commands
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -76,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     add_interval_method(report)
     add_analysis_commands(commands)
     add_data_commands(commands)
-    add_boundary_commands(commands)
     return parser
 
 

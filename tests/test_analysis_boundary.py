@@ -221,12 +221,12 @@ def test_more_than_two_classes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"y_score": None}, r"predictions.parquet has no column y_score; remove the folder"),
-        ({"y_true": [0] * 512}, "does not hold test rows of both classes"),
-        ({"y_score": [1.5] * 512}, "holds scores that are no probabilities"),
-        ({"y_score": [float("nan")] * 512}, "holds scores that are no probabilities"),
-        ({"y_score": [[0.5, 0.5]] * 512}, "holds scores that are no probabilities"),
-        ({"split": ["train"] * 512}, "does not hold test rows of both classes"),
+        ({"y_score": None}, r"predictions without y_score; remove the folder"),
+        ({"y_true": [0] * 512}, "without test rows of both classes"),
+        ({"y_score": [1.5] * 512}, "512 of 512 scores that are no probabilities"),
+        ({"y_score": [float("nan")] * 512}, "512 of 512 scores that are no probabilities"),
+        ({"y_score": [[0.5, 0.5]] * 512}, "of more than two classes"),
+        ({"split": ["train"] * 512}, "predictions without test rows"),
     ],
 )
 def test_files_that_no_trial_writes_are_refused(

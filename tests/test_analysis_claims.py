@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from result_folders import make_plan, make_results, save_done, save_failed
 from scipy import stats
@@ -26,7 +25,6 @@ from analysis.claims import (
     parse_claims,
     shipped_claims,
 )
-from analysis.claims.evaluate import holm
 from analysis.claims.report import claims_grids
 from analysis.collect import collect
 from analysis.grids import write_grids
@@ -151,25 +149,7 @@ def test_nothing_is_both_supported_and_contradicted(
         assert verdict(cells, part("greater", margin)) != "supported"
 
 
-# --- Holm -----------------------------------------------------------------------------------
-
-
-def test_holm_by_hand() -> None:
-    # Sorted 0.01, 0.02, 0.03, 0.04: times 4, 3, 2, 1, then none below the one before.
-    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([]) == []
-    assert holm([0.7, 0.9]) == [1.0, 1.0]
-
-
-@settings(max_examples=50)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_holm_is_closed_testing_with_bonferroni(p_values: list[float]) -> None:
-    """Marcus, Peritz and Gabriel 1976: rejected if every set with it is, exhaustively."""
-    numbers = range(len(p_values))
-    sets = [s for size in numbers for s in itertools.combinations(numbers, size + 1)]
-    for number, corrected in zip(numbers, holm(p_values), strict=True):
-        closed = max(min(1.0, len(s) * min(p_values[k] for k in s)) for s in sets if number in s)
-        assert corrected == pytest.approx(closed)
+# --- level -----------------------------------------------------------------------------------
 
 
 def test_claims_without_effect_are_seldom_decided() -> None:

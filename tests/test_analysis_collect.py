@@ -71,6 +71,7 @@ def test_every_planned_trial_is_one_row_whatever_its_state(tmp_path: Path) -> No
         "method": "full",
         "learning_rate": 5e-5,
         "num_train_rows": 1024,
+        "num_target_rows": 0,
         "num_test_rows": 20,
         "device": "cpu",
         "fit_seconds": 1.5,

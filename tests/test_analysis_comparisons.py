@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from simulated_scores import make_cell, simulate, true_auroc
 
@@ -19,7 +17,6 @@ from analysis.comparisons import (
     compare,
     detectable,
     effect_size,
-    holm,
     permutation_p_value,
     smallest_rank_p_value,
 )
@@ -100,32 +97,6 @@ def test_p_values_are_uniform_under_the_null(metric: str) -> None:
 
 
 # --- correction and sizes -------------------------------------------------------------------
-
-
-def test_holm_by_hand() -> None:
-    # Holm 1979: times 4, 3, 2, 1, and no corrected value below one before it.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.6]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_lies_between_the_raw_and_bonferronis_and_keeps_the_order(p: list[float]) -> None:
-    corrected = holm(p)
-    for raw, own in zip(p, corrected, strict=True):
-        assert raw <= own <= min(1.0, raw * len(p)) + 1e-12
-    order = np.argsort(p, kind="stable")
-    assert (np.diff(np.array(corrected)[order]) >= 0).all()
-
-
-@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=8), st.floats(0.01, 0.2))
-def test_holm_rejects_what_the_step_down_rejects(p: list[float], level: float) -> None:
-    rejected = set()
-    for step, place in enumerate(np.argsort(p, kind="stable")):
-        if p[place] * (len(p) - step) > level:
-            break
-        rejected.add(int(place))
-    assert {i for i, own in enumerate(holm(p)) if own <= level} == rejected
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 4, 5])

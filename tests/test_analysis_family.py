@@ -12,13 +12,13 @@ from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import predictions, simulate
 
 from analysis import collect
-from analysis.comparisons import holm
 from analysis.family import (
     COMPARISON_FORMATS,
     CSV_COLUMNS,
     compare_family,
     comparison_format,
 )
+from analysis.multiplicity import holm
 from data.errors import InputError
 from sweep.cli import main
 from trainables.metrics import METRICS

@@ -8,6 +8,7 @@ from typing import Literal
 
 from analysis.claims.cells import Cells
 from analysis.claims.schema import Claim, Claims, Part
+from analysis.multiplicity import holm
 from analysis.welch import Difference, Sample, welch
 from data.errors import InputError
 
@@ -95,21 +96,6 @@ def evaluate(claims: Claims, cells: Cells, compare: Compare = welch) -> list[Cla
             ClaimResult(claim, parts, verdict, _verdict(*alone, claims.alpha), p, missing="")
         )
     return results
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for their number; returned in the given order.
-
-    Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the k-th smallest of m is multiplied
-    by m - k + 1, and none is below a smaller one. scipy has no such function.
-    """
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    order = sorted(range(len(p_values)), key=lambda number: p_values[number])
-    for rank, number in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p_values[number]))
-        corrected[number] = largest
-    return corrected
 
 
 def _test(part: Part, cells: Cells, compare: Compare, alpha: float) -> PartResult:
