@@ -99,9 +99,14 @@ class PreparedData(Files):
         """Refuse a folder whose files are not a prepared data set's.
 
         Raises:
-            InputError: It holds other files.
+            InputError: It holds other files, or cannot be looked into.
         """
-        names = set(self.names())
+        try:
+            names = set(self.names())
+        except OSError as error:
+            raise InputError(
+                f"{self.kind} {self.uri!r} cannot be used: {error}; give another place"
+            ) from error
         if names - {MANIFEST, ROWS, REJECTS} or (names and MANIFEST not in names):
             raise InputError(
                 f"{self.kind} {self.uri!r}: the folder holds other files ({min(names)!r}); "
