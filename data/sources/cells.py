@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import date, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
+from zoneinfo import ZoneInfo
+
+DATE_FORMATS = (
+    "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
+)  # fmt: skip
+"""Ways to write a date beside ISO 8601 that can be read in one way only."""
+TIME_OF_DAY = re.compile(r"[ T](?P<time>\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?)$")
 
 
 def cell_text(value: Any, strip: bool = True) -> str | None:
@@ -24,15 +33,44 @@ def cell_text(value: Any, strip: bool = True) -> str | None:
     return (text.strip() if strip else text) or None
 
 
-def cell_day(value: Any) -> date | None:
-    """The date as written, whatever the time zone; None for an empty cell.
+def cell_day(
+    value: Any, date_format: str | None = None, zone: ZoneInfo | None = None
+) -> date | None:
+    """The date of a cell; None for an empty one.
+
+    Args:
+        value: A date or time, or one as text: ISO 8601, :data:`DATE_FORMATS` with or without a
+            time, or as in mail headers (RFC 5322).
+        date_format: How text is written instead, as :meth:`datetime.datetime.strptime` has it.
+        zone: Where the date of a time with an offset counts; None: as written. Times without an
+            offset and dates count as written anyway.
 
     Raises:
-        ValueError: It is no date.
+        ValueError: It is no date, or one that can be read in two ways, such as 08/09/2022.
     """
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
+    if isinstance(value, date) and not isinstance(value, datetime):
         return value
-    text = cell_text(value)
-    return datetime.fromisoformat(text).date() if text else None
+    moment = value if isinstance(value, datetime) else _moment(cell_text(value), date_format)
+    if moment is None:
+        return None
+    return (moment.astimezone(zone) if zone and moment.tzinfo else moment).date()
+
+
+def _moment(text: str | None, date_format: str | None) -> datetime | None:
+    if text is None:
+        return None
+    if date_format is not None:
+        return datetime.strptime(text, date_format)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        day, time = text, ""
+    if found := TIME_OF_DAY.search(text):
+        day, time = text[: found.start()], found["time"].replace(" ", "")
+    for known in DATE_FORMATS:
+        try:
+            moment = datetime.strptime(day.rstrip(" ,"), known)
+        except ValueError:
+            continue
+        return datetime.fromisoformat(f"{moment.date()}T{time}") if time else moment
+    return parsedate_to_datetime(text)

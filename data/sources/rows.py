@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -38,6 +39,10 @@ class Rows:
     """As in the schema, but for labels, which are still text."""
     places: list[str] = field(default_factory=list)
     """What errors call each row."""
+    date_format: str | None = None
+    """How dates are written, if not in a usual way; see :func:`data.sources.cells.cell_day`."""
+    zone: ZoneInfo | None = None
+    """Where the date of a time with an offset counts; None: as written."""
     problems: list[str] = field(default_factory=list)
     """What is wrong beyond what the data set itself checks."""
 
@@ -96,14 +101,19 @@ class Rows:
         bad = []
         for cell, place in zip(cells, places, strict=True):
             try:
-                days.append(cell_day(cell))
-            except ValueError:
+                days.append(cell_day(cell, self.date_format, self.zone))
+            except (ValueError, OverflowError):
                 days.append(None)
                 bad.append(f"{place} ({cell!r})")
         if bad:
+            expected = (
+                "such as 2022-08-31 or 2022-08-31T09:30:00+09:00"
+                if self.date_format is None
+                else f"written as {self.date_format}"
+            )
             self.problems.append(
-                f"{len(bad)} rows whose date is not ISO 8601, such as 2022-08-31 or "
-                f"2022-08-31T09:30:00Z: {shown(bad)}; mend them or set columns.published: null"
+                f"{len(bad)} rows whose date is none {expected}: {shown(bad)}; mend them, say how "
+                "they are written in date_format, or set columns.published: null"
             )
         return days
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from datetime import UTC, datetime
 from typing import Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
 
 import pydantic
 
@@ -28,7 +31,7 @@ class Columns(Settings):
     label: str = "label"
     """Compared as text with ``positive``, ``negative`` and ``classes``."""
     published: str | None = "published"
-    """ISO 8601 dates, or times whose date counts as written; without it, or null, no dates."""
+    """Dates or times, in a usual form or as ``date_format`` says; without it, or null, none."""
     story: str | None = None
     """Rows that must not be split between train and test have the same value here."""
     source: str | None = "source"
@@ -50,6 +53,30 @@ class Options(LabelOptions):
     """Language of every row, for files without such a column."""
     quoting: bool = True
     """Whether double quotes enclose cells of csv and tsv; false if they stand for themselves."""
+
+    date_format: str | None = None
+    """How dates are written, in strptime's letters, e.g. ``%d/%m/%Y``; none: ISO 8601 and others
+    that can be read in one way only (:data:`data.sources.cells.DATE_FORMATS`)."""
+    timezone: str | None = None
+    """Name such as Asia/Tokyo where the date of a time with an offset counts; none: as written."""
+
+    @pydantic.field_validator("date_format")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                datetime.strptime(datetime(2022, 8, 31, tzinfo=UTC).strftime(value), value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} reads no date ({error}); e.g. %d/%m/%Y") from error
+        return value
+
+    @pydantic.field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in available_timezones():
+            near = difflib.get_close_matches(value, available_timezones(), n=3, cutoff=0.4)
+            raise ValueError(f"unknown time zone {value!r}; names like it: {', '.join(near)}")
+        return value
 
     @pydantic.model_validator(mode="after")
     def _consistent_columns(self) -> Self:
@@ -76,7 +103,9 @@ def read(options: Options, progress: Progress) -> Reading:
     """
     paths = (options.path,) if isinstance(options.path, str) else options.path
     where = ", ".join(paths)
-    rows, files, unread = Rows(), list[File](), list[str]()
+    zone = ZoneInfo(options.timezone) if options.timezone else None
+    rows = Rows(date_format=options.date_format, zone=zone)
+    files, unread = list[File](), list[str]()
     for path in paths:
         try:
             files += find_files(path, options.format)
