@@ -97,6 +97,13 @@ class Progress:
             f"[{ended}/{len(self._to_run)}] {where}: {told} ({took:.1f} s; {self._eta()} left)"
         )
 
+    def died(self, spec: TrialSpec) -> None:
+        """A trial's process was killed; it starts again when the others are over."""
+        self._set(spec, "pending", 0.0)
+        self._losses.pop(spec.trial_id, None)
+        where = f"{spec.base_model} {spec.pattern.name} seed {spec.seed}"
+        self._say(f"  {where}: its process ended; it starts again after the others")
+
     # --- shown ------------------------------------------------------------------------------
 
     def _set(self, spec: TrialSpec, state: str, fraction: float) -> None:

@@ -7,6 +7,7 @@ the next one's base loaded already.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections import defaultdict
@@ -29,7 +30,12 @@ from trainables.result import Results
 from trainables.spec import TrialSpec
 
 PROCESS_FAILURES = 2
-"""How often a trial whose process was killed is started again; its own errors never are."""
+"""How often a trial whose process was killed is started again; its own errors never are.
+
+Counted here and not by Tune's ``max_failures``, which counts the death of a warm process once for
+each of its outstanding calls: a single kill has used up three failures of one trial."""
+
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks; progress tells of deaths
 
 _DATASETS: dict[str, Dataset] = {}
 """Of this worker process, by fingerprint: fetched and indexed once, not once a trial."""
@@ -66,9 +72,14 @@ class TuneBackend:
         gpus = ray.cluster_resources().get("GPU", 0)
         resources = {spec.resources for spec in specs}
         for request in sorted(resources, key=str):
-            batch = [spec for spec in specs if spec.resources == request]
+            left = [spec for spec in specs if spec.resources == request]
             bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
-            self._run_batch(batch, bundle, dataset, results, keep_models, progress)
+            for deaths in range(1 + PROCESS_FAILURES):
+                watcher = _Watcher(left, results, progress, deaths == PROCESS_FAILURES)
+                self._run_batch(left, bundle, dataset, results, keep_models, watcher)
+                left = watcher.died if watcher.is_over else []
+                if not left:
+                    break
 
     def _run_batch(
         self,
@@ -77,7 +88,7 @@ class TuneBackend:
         dataset: Dataset,
         results: Results,
         keep_models: str,
-        progress: Progress,
+        watcher: _Watcher,
     ) -> None:
         _refuse_infeasible(bundle)
         identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
@@ -89,7 +100,6 @@ class TuneBackend:
             "results": results.uri,
             "keep_models": keep_models,
         }
-        watcher = _Watcher(specs, results, progress)
         with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
@@ -104,7 +114,6 @@ class TuneBackend:
                     storage_path=scratch,
                     callbacks=[watcher],
                     stop=_StopIfUnwritable(watcher),
-                    failure_config=tune.FailureConfig(max_failures=PROCESS_FAILURES),
                     verbose=0,
                 ),
             )
@@ -170,11 +179,22 @@ class _Watcher(tune.Callback):
 
     Attributes:
         unwritable: The outcome that said so; empty as long as results can be written.
+        died: Trials whose process ended before they did, and that may start again.
     """
 
-    def __init__(self, specs: list[TrialSpec], results: Results, progress: Progress) -> None:
+    def __init__(
+        self, specs: list[TrialSpec], results: Results, progress: Progress, is_last_try: bool
+    ) -> None:
         self._specs, self._results, self._progress = specs, results, progress
+        self._is_last_try = is_last_try
+        self._ended: set[str] = set()
         self.unwritable: dict[str, Any] = {}
+        self.died: list[TrialSpec] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial ended or died; not so after Ctrl-C."""
+        return len(self._ended) + len(self.died) == len(self._specs)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune snapshots its callbacks, but a terminal cannot be pickled or restored."""
@@ -197,12 +217,23 @@ class _Watcher(tune.Callback):
         elif "unwritable" in result:
             self.unwritable = result
         elif "metrics" in result or "error" in result:
+            self._ended.add(self._spec(trial).trial_id)
             self._progress.finished(self._spec(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process died more often than :data:`PROCESS_FAILURES`: no one else can record it."""
-        spec, error = self._spec(trial), trial.get_pickled_error()
-        ended = error or RuntimeError("the worker process ended without a word")
+        """The process died. At the last try no one else can record it."""
+        spec = self._spec(trial)
+        if spec.trial_id in self._ended:  # it died between its last report and its end
+            return
+        if not self._is_last_try:
+            self.died.append(spec)
+            self._progress.died(spec)
+            return
+        self._ended.add(spec.trial_id)
+        ended = trial.get_pickled_error() or RuntimeError(
+            f"its worker process was killed or crashed, {1 + PROCESS_FAILURES} times; the usual "
+            "reason is too little memory"
+        )
         outcome = record_failure(spec, self._results, ended)
         if "unwritable" in outcome:
             self.unwritable = outcome

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from result_folders import trial_files
 
 from sweep.cli import main
@@ -72,8 +73,13 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that run trials."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    return [p for p in family if " ".join(p.cmdline()).startswith("ray::ImplicitFunc")]
+    found = []
+    with suppress(psutil.NoSuchProcess):  # one of them ended meanwhile
+        for relative in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if " ".join(relative.cmdline()).startswith("ray::ImplicitFunc"):
+                    found.append(relative)
+    return found
 
 
 def finish(file: Path, root: Path, undisturbed: Outcome) -> str:
@@ -110,11 +116,32 @@ def test_killed_workers_are_started_again_within_the_run(
         killed = workers(process)
         for worker in killed:
             worker.kill()
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=250)
         assert killed
         assert process.returncode == 0, errors
+        assert "its process ended; it starts again" in errors
+        assert "Traceback" not in errors
     assert trial_files(Results(str(tmp_path / "r"))) == trial_files(undisturbed.results)
     assert len(records(tmp_path / "r")) == NUM_TRIALS
+
+
+def test_a_trial_that_always_loses_its_process_fails_in_the_end(
+    experiment_file: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(experiment_file.read_text())
+    values |= {"models": values["models"][:1], "patterns": values["patterns"][:1], "seeds": [0]}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(values))
+    with driver(tmp_path / "one.yaml", tmp_path / "r") as process:
+        while process.poll() is None:
+            for worker in workers(process):
+                worker.kill()
+            time.sleep(0.05)
+        _, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert errors.count("its process ended; it starts again") == 2
+    assert "FAILED llama-ja0-s0-" in errors
+    assert "worker process was killed or crashed, 3 times" in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.chaos
