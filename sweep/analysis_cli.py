@@ -1,4 +1,4 @@
-"""xlt compare, boundary, claims, and the intervals of xlt report: what the results say."""
+"""xlt compare, curves, boundary, claims, and the intervals of xlt report: what the results say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE = 0
 
 
 def add_analysis_commands(commands: Any) -> None:
-    """Add ``compare``, ``boundary`` and ``claims`` to the parser of `xlt`."""
+    """Add ``compare``, ``curves``, ``boundary`` and ``claims`` to the parser of `xlt`."""
 
     def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
@@ -46,6 +46,17 @@ def add_analysis_commands(commands: Any) -> None:
         "--paired-seeds", action="store_true", help="take differences seed by seed"
     )
     add_interval_method(compare)
+
+    text = "Score against target rows, and how many of these a base model is worth over another."
+    curves = add("curves", _curves, text)
+    curves.add_argument("--metric", default="auroc", help="auroc (default), f1, accuracy ...")
+    curves.add_argument(
+        "--than", metavar="MODEL",
+        help="tell how many target rows of MODEL the others are worth; MODEL/N: its curve with N "
+        "source rows, where it has several",
+    )  # fmt: skip
+    curves.add_argument("--resamples", type=int, default=10_000, metavar="N", help="10000")
+    add_interval_method(curves)
 
     text = "Tell cells that rank badly from cells that cut their scores at the wrong place."
     boundary = add("boundary", _boundary, text)
@@ -93,6 +104,21 @@ def _compare(options: argparse.Namespace) -> int:
     print(as_text(family))
     left_out = [f"left out: {name}: {why}" for name, why in family.left_out]
     _warn(options.format, [*family.gaps, *left_out, *collected.warnings])
+    return DONE
+
+
+def _curves(options: argparse.Namespace) -> int:
+    from analysis.collect import collect
+    from analysis.grids import write_grids
+    from analysis.learning_curves import learning_curves
+    from analysis.learning_curves_table import curve_grids
+
+    collected = collect(options.results, options.experiment)
+    made = learning_curves(
+        collected, options.metric, options.than, options.resamples, options.interval_method
+    )
+    print(write_grids(curve_grids(made), options.format))
+    _warn(options.format, collected.warnings)
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""xlt: plan, run, status, report, compare, boundary, claims, data."""
+"""xlt: plan, run, status, report, compare, curves, boundary, claims, data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweep.data_cli import add_data_commands
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
 
-_NAME = "a .yaml file, or one of the shipped names: quickstart, paper, wikinews"
+_NAME = "a .yaml file, or one of the shipped names: quickstart, curves, paper, wikinews"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
