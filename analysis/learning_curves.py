@@ -151,7 +151,7 @@ def learning_curves(
     gains: dict[Key, LabelGain] = {}
     if than is not None:
         resampler = Resampler(metric, num_resamples) if scores.cells else None
-        gains = _gains(curves, than, scores, without, resampler)
+        gains = label_gains(curves, than, scores, without, resampler)
     return LearningCurves(
         collected, metric, curves, gains, tuple(cells), left_out, without, intervals
     )
@@ -208,15 +208,16 @@ def fit_monotone(means: Array, weights: Array) -> Array:
 
     More rows of the same kind are taken to do no harm in the mean, so that a fall between two
     measured points is chance (Barlow, Bartholomew, Bremner & Brunk 1972, Statistical Inference
-    under Order Restrictions, chapter 1; computed by scikit-learn).
+    under Order Restrictions, chapter 1). By scipy, whose result is scikit-learn's and which is ten
+    times faster on short curves: resampling fits ten thousands.
 
     Args:
         means: num_curves x num_points, by ascending rows.
         weights: num_points, > 0.
     """
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
-    return np.array([isotonic_regression(curve, sample_weight=weights) for curve in means])
+    return np.array([isotonic_regression(curve, weights=weights).x for curve in means])
 
 
 def rows_to_reach(values: Array, own_rows: float, num_rows: Array, fitted: Array) -> Array:
@@ -244,22 +245,37 @@ def rows_to_reach(values: Array, own_rows: float, num_rows: Array, fitted: Array
     left = np.maximum(right - 1, 0)
     curve = np.arange(len(values))
     low, high = fitted[curve, left], fitted[curve, right]
-    rise = np.where(high > low, high - low, 1.0)
+    # Clipped, since values outside of the curve are set apart below.
+    share = np.clip((values - low) / np.where(high > low, high - low, 1.0), 0, 1)
     place = np.log2(num_rows + 1)
-    between = place[left] + (values - low) / rise * (place[right] - place[left])
+    between = place[left] + share * (place[right] - place[left])
     first, last = num_rows[below % num_points], num_rows[np.maximum(up_to - 1, 0)]
     inside = np.where(below < up_to, np.clip(own_rows, first, last), np.exp2(between) - 1)
     return np.select([below == num_points, up_to == 0], [np.inf, -np.inf], inside)
 
 
-def _gains(
+def label_gains(
     curves: Sequence[LearningCurve],
     than: str,
     scores: ExperimentScores,
     without_interval: Mapping[Key, str],
     resampler: Resampler | None,
 ) -> dict[Key, LabelGain]:
-    """Every point of the other curves against the one in its language."""
+    """Every point of the other curves against the one in its language: label-equivalent gains.
+
+    Args:
+        curves: All curves.
+        than: Name of the one to compare with, in each language that it is there for.
+        scores: Predictions of their cells.
+        without_interval: (base model, pattern) -> why a cell cannot be resampled.
+        resampler: Of the metric of the curves; None: no intervals.
+
+    Returns:
+        (base model, pattern) -> gain; a curve has none over itself.
+
+    Raises:
+        InputError: No curve of this name, or no other in its languages.
+    """
     names = [curve.name for curve in curves]
     if than not in names:
         raise InputError(unknown("curve", than, names))
