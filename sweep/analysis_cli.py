@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
@@ -89,6 +91,17 @@ def cell_intervals(collected: Collected, method: str) -> CellIntervals:
     from analysis.scores import load_scores
 
     return CellIntervals(load_scores(collected), method)
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write a file by a temporary name beside it; InputError where that cannot be done."""
+    target = Path(path)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(target)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path) from error
 
 
 def _compare(options: argparse.Namespace) -> int:

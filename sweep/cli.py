@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from data.errors import InputError
-from sweep.analysis_cli import add_analysis_commands, add_interval_method, cell_intervals
+from sweep.analysis_cli import (
+    add_analysis_commands,
+    add_interval_method,
+    cell_intervals,
+    write_file,
+)
 from sweep.data_cli import add_data_commands
+
+if TYPE_CHECKING:
+    from analysis.collect import Collected
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
@@ -65,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (status, report):
         sub.add_argument("results", metavar="RESULTS", help="folder or URI")
         sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-    report.add_argument("--format", default="text", help="text (default), md, latex or csv")
+    report.add_argument("--format", default="text", help="text (default), md, latex, csv or html")
+    report.add_argument("--out", metavar="FILE", help="write it there; html needs one")
     report.add_argument(
         "--published", action="store_true", help="put the paper's values beside ours"
     )
@@ -134,16 +143,30 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from analysis.collect import collect
-    from analysis.tables import report
 
+    if options.format == "html" and not options.out:
+        raise InputError("html is a file: give --out FILE, e.g. --out report.html")
     collected = collect(options.results, options.experiment)
-    asked = options.intervals
-    intervals = cell_intervals(collected, options.interval_method) if asked else None
-    print(report(collected, options.format, published=options.published, intervals=intervals))
+    text = _report_text(options, collected)
+    if options.out:
+        write_file(options.out, text.encode())
+    else:
+        print(text)
     if options.format == "csv":  # has no place for them
         for warning in collected.warnings:
             print(f"warning: {warning}", file=sys.stderr)
     return DONE
+
+
+def _report_text(options: argparse.Namespace, collected: Collected) -> str:
+    if options.format == "html":
+        from analysis.page import page
+
+        return page(collected, options.interval_method)
+    from analysis.tables import report
+
+    intervals = cell_intervals(collected, options.interval_method) if options.intervals else None
+    return report(collected, options.format, published=options.published, intervals=intervals)
 
 
 def _tables(results: Any, experiment: str) -> str:

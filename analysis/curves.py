@@ -1,0 +1,110 @@
+"""The points of plots: score distributions, ROC, precision and recall, reliability, training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analysis.calibration import ReliabilityCurve, reliability_curve
+from analysis.cells import first_line
+from analysis.scores import CellScores
+from data.errors import InputError
+from trainables.result import Results
+
+Points = NDArray[np.float64]
+
+NUM_SCORE_BINS = 20
+"""Bars of a score distribution: 0.05 wide, so that the threshold of 0.5 lies between two."""
+THRESHOLD = 0.5
+"""Rows at this probability or above count as positive, as in Tables 3 and 4."""
+HISTORY = ("epoch", "loss", "learning_rate", "grad_norm")
+"""Columns of history.parquet that are plotted."""
+
+
+@dataclass(frozen=True)
+class SeedCurves:
+    """One seed's curves; x and y of each point.
+
+    Attributes:
+        seed: Of the trial.
+        roc: 2 x num_points: false and true positive rate.
+        precision_recall: 2 x num_points: recall and precision.
+    """
+
+    seed: int
+    roc: Points
+    precision_recall: Points
+
+
+@dataclass(frozen=True)
+class CellCurves:
+    """What is plotted of a cell.
+
+    Attributes:
+        negatives: NUM_SCORE_BINS shares of the rows of class 0, pooled over seeds; they sum to 1.
+        positives: The same of class 1.
+        reliability: Over the rows of all seeds together.
+        seeds: One a done seed.
+    """
+
+    negatives: Points
+    positives: Points
+    reliability: ReliabilityCurve
+    seeds: tuple[SeedCurves, ...]
+
+
+def cell_curves(cell: CellScores) -> CellCurves:
+    """The curves of a cell; ROC and precision-recall by scikit-learn.
+
+    Raises:
+        InputError: Test rows of one class only.
+    """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    if len(set(cell.y_true.tolist())) < 2:
+        raise InputError("test rows of one class only, so that there is no curve")
+    seeds = []
+    for seed, score in zip(cell.seeds, cell.scores, strict=True):
+        false, true, _ = roc_curve(cell.y_true, score)
+        precision, recall, _ = precision_recall_curve(cell.y_true, score)
+        seeds.append(SeedCurves(seed, np.stack([false, true]), np.stack([recall, precision])))
+    pooled = np.tile(cell.y_true, len(cell.scores))
+    return CellCurves(
+        negatives=_shares(cell.scores[:, cell.y_true == 0]),
+        positives=_shares(cell.scores[:, cell.y_true == 1]),
+        reliability=reliability_curve(pooled, cell.scores.ravel()),
+        seeds=tuple(seeds),
+    )
+
+
+def read_history(location: Results, trial_id: str) -> dict[str, Points]:
+    """The training curves of a done trial, num_steps values for each of :data:`HISTORY`.
+
+    Raises:
+        InputError: The file cannot be read, is empty or without these columns.
+    """
+    try:
+        table = location.read_table(trial_id, "history.parquet")
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"history cannot be read: {first_line(str(error))}") from error
+    if missing := [name for name in HISTORY if name not in table.column_names]:
+        raise InputError(f"history without {', '.join(missing)}")
+    if table.num_rows == 0:
+        raise InputError("history without steps")
+    return {name: table[name].to_numpy().astype(np.float64) for name in HISTORY}
+
+
+def thin(points: Points, num_points: int) -> Points:
+    """At most so many of the points along the last axis, evenly chosen, both ends kept."""
+    length = points.shape[-1]
+    if length <= num_points:
+        return points
+    return points[..., np.linspace(0, length - 1, num_points).round().astype(int)]
+
+
+def _shares(scores: Points) -> Points:
+    counts, _ = np.histogram(scores, bins=NUM_SCORE_BINS, range=(0, 1))
+    return counts / max(counts.sum(), 1)

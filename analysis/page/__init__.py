@@ -1,0 +1,5 @@
+"""An experiment as one HTML file: verdicts, tables, plots and every trial, without a network."""
+
+from analysis.page.build import page
+
+__all__ = ["page"]

@@ -1,0 +1,164 @@
+"""The page: parts that are made each for itself, filled into page/template.html.jinja."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, TypeVar
+
+from analysis import paper
+from analysis.boundary import CellBoundary
+from analysis.cells import first_line
+from analysis.collect import Collected
+from analysis.intervals import CellIntervals
+from analysis.page.details import plot_cells, trial_details, without_secrets
+from analysis.page.shown import (
+    VERDICTS,
+    Shown,
+    boundary_table,
+    claims_table,
+    metric_name,
+    shown_table,
+    trials_table,
+)
+from analysis.scores import load_scores
+from analysis.status import SIGNS
+from analysis.tables import MULTICLASS_TABLES, table
+from data.errors import InputError
+
+Part = TypeVar("Part")
+
+
+def page(collected: Collected, method: str = "t") -> str:
+    """An experiment as the text of one HTML file.
+
+    It loads nothing: style, script and data are in it, and its content security policy refuses
+    everything else. The same results give the same text. A part that cannot be made is a sentence
+    with the reason in its place.
+
+    Args:
+        collected: The trials.
+        method: Of the intervals, a name in ``analysis.intervals.INTERVALS``.
+
+    Raises:
+        InputError: An unknown method.
+    """
+    return render(content(collected, method))
+
+
+def content(collected: Collected, method: str = "t") -> dict[str, Any]:
+    """What the template shows: headline, tables and the values of the plots."""
+    plan = collected.plan
+    multiclass = len(plan.classes) > 2
+    metrics = list(MULTICLASS_TABLES if multiclass else paper.TABLES)
+    intervals = CellIntervals(load_scores(collected), method)
+    states = Counter(collected.table["state"].to_pylist())
+    langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
+    tables = [
+        _part(lambda m=metric, lg=lang: _metric_table(collected, m, lg, intervals))  # type: ignore[misc]
+        for lang in langs
+        for metric in metrics
+    ]
+    judged, why_not_judged = _part(lambda: boundary_table(collected))
+    return {
+        "experiment": plan.experiment,
+        "title": first_line(plan.title),
+        "facts": _facts(collected),
+        "states": [(state, states[state]) for state in SIGNS if states[state]],
+        "num_trials": collected.table.num_rows,
+        "verdicts": _counts(judged[0]) if judged else [],
+        "boundary": (judged[1] if judged else None, why_not_judged),
+        "claims": _part(lambda: claims_table(collected)),
+        "tables": tables,
+        "trials": trials_table(collected, metrics),
+        "warnings": list(map(without_secrets, collected.warnings)),
+        "data": {
+            "metrics": {m: metric_name(m) for m in metrics if m in collected.metrics},
+            "positive": first_line(plan.positive),
+            "cells": plot_cells(collected, intervals, metrics),
+            **trial_details(collected),
+        },
+    }
+
+
+def render(shown: dict[str, Any]) -> str:
+    """The content as HTML; every text escaped, the data unable to end their element."""
+    import jinja2
+
+    folder = resources.files("analysis.page")
+    style, script = ((folder / name).read_text("utf-8") for name in ("style.css", "page.js"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((folder / "template.html.jinja").read_text("utf-8"))
+    return template.render(
+        **shown,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data_json=_script_safe(shown["data"]),
+        in_link=lambda text: base64.b64encode(text.encode()).decode(),
+    )
+
+
+def _part(make: Callable[[], Part]) -> tuple[Part | None, str]:
+    """A part of the page, or why there is none."""
+    try:
+        return make(), ""
+    except InputError as error:
+        return None, without_secrets(str(error))
+
+
+def _metric_table(
+    collected: Collected, metric: str, lang: str | None, intervals: CellIntervals
+) -> Shown:
+    """A table with intervals and the paper's values where its models are there."""
+    with_paper = any(map(paper.counterpart, collected.plan.base_models))
+    return shown_table(table(collected, metric, with_paper, lang, intervals))
+
+
+def _facts(collected: Collected) -> list[tuple[str, str]]:
+    """What the numbers were made with; no location, which may name people and machines."""
+    plan = collected.plan
+    made = {k: v for k, v in collected.signature.items() if k != "data_fingerprint"}
+    data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
+    facts = {
+        "classes": f"{', '.join(map(first_line, plan.classes))}; positive: "
+        f"{first_line(plan.positive)}",
+        "seeds": ", ".join(map(str, plan.seeds)),
+        "data": data[:12],
+        **made,
+    }
+    return [(name, without_secrets(value)) for name, value in facts.items() if value]
+
+
+def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
+    """(verdict, style, cells with it), in the order of the verdicts."""
+    found = [
+        (kind, VERDICTS[kind], [_name(cell) for cell in judged if cell.gap and cell.gap.kind == kind])
+        for kind in VERDICTS
+    ]
+    return [(kind, style, cells) for kind, style, cells in found if cells]
+
+
+def _name(cell: CellBoundary) -> str:
+    f1 = cell.measures["f1"]
+    return f"{first_line(f1.base_model)} × {first_line(f1.pattern)}"
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an inline element."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _script_safe(data: dict[str, Any]) -> str:
+    r"""JSON that cannot end a script element or start a comment (HTML standard, 4.12.1.3)."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text

@@ -1,0 +1,288 @@
+// Sorting, filtering, plots and the details of a trial. Texts enter by textContent alone.
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+const NUM_COLOURS = 6;
+
+function make(tag, attributes = {}, children = [], space = null) {
+  const node = space ? document.createElementNS(space, tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  for (const child of [].concat(children)) node.append(child);
+  return node;
+}
+const draw = (tag, attributes, children) => make(tag, attributes, children, SVG);
+
+// --- tables ---------------------------------------------------------------------------------
+
+function sortBy(table, column, header) {
+  const down = header.getAttribute("aria-sort") === "ascending";
+  table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
+  header.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const key = (row) => {
+    const cell = row.cells[column];
+    const text = cell.dataset.value ?? cell.textContent;
+    const number = Number(text);
+    return text.trim() === "" || Number.isNaN(number) ? text.toLowerCase() : number;
+  };
+  const order = (a, b) =>
+    typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
+  rows.sort(([a], [b]) => (down ? order(b, a) : order(a, b)));
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+for (const table of document.querySelectorAll("table[data-sortable]")) {
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    const button = make("button", { type: "button" }, header.textContent);
+    header.replaceChildren(button);
+    button.addEventListener("click", () => sortBy(table, column, header));
+  });
+}
+
+for (const input of document.querySelectorAll("[data-filter]")) {
+  const rows = [...$("table-" + input.dataset.filter).tBodies[0].rows];
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const count = document.querySelector(`[data-count="${CSS.escape(input.dataset.filter)}"]`);
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    rows.forEach((row, k) => {
+      row.hidden = !words.every((word) => texts[k].includes(word));
+      shown += !row.hidden;
+    });
+    count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
+  });
+}
+
+// --- plots ----------------------------------------------------------------------------------
+
+function canvas(place, width, height, label) {
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  place.replaceChildren(svg);
+  return svg;
+}
+
+function absent(place, why) {
+  place.replaceChildren(make("p", { class: "absent" }, `Not shown: ${why}.`));
+}
+
+function legend(place, entries) {
+  const item = ([colour, text]) => make("li", {}, [make("i", { class: colour, "aria-hidden": "true" }), text]);
+  place.append(make("ul", { class: "legend" }, entries.map(item)));
+}
+
+const round = (value) => (Math.abs(value) >= 1000 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toFixed(3))));
+const path = (xs, ys) => xs.map((x, k) => `${k ? "L" : "M"}${x.toFixed(1)},${ys[k].toFixed(1)}`).join("");
+
+// Axes of a small square plot; returns scales of data values.
+function axes(svg, box, [x0, x1], [y0, y1], xName, yName) {
+  const x = (v) => box.left + ((v - x0) / (x1 - x0 || 1)) * box.width;
+  const y = (v) => box.top + box.height - ((v - y0) / (y1 - y0 || 1)) * box.height;
+  for (let k = 0; k <= 4; k += 1) {
+    const [vx, vy] = [x0 + ((x1 - x0) * k) / 4, y0 + ((y1 - y0) * k) / 4];
+    svg.append(
+      draw("line", { class: "axis", x1: x(x0), x2: x(x1), y1: y(vy), y2: y(vy) }),
+      draw("text", { x: box.left - 8, y: y(vy) + 4, "text-anchor": "end" }, round(vy)),
+      draw("text", { x: x(vx), y: box.top + box.height + 18, "text-anchor": "middle" }, round(vx)),
+    );
+  }
+  const middle = box.top + box.height / 2;
+  svg.append(
+    draw("text", { x: box.left + box.width / 2, y: box.top + box.height + 38, "text-anchor": "middle" }, xName),
+    draw("text", { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }, yName),
+  );
+  return [x, y];
+}
+
+const BOX = { left: 58, top: 12, width: 400, height: 240 };
+const small = (place, label) => canvas(place, 480, 300, label);
+const name = (cell) => `${cell.model} × ${cell.pattern}`;
+const colour = (k) => `c${k % NUM_COLOURS}`;
+
+function plotSeeds(metric) {
+  const place = $("plot-seeds");
+  const cells = DATA.cells.filter((cell) => cell.values[metric]?.mean != null);
+  if (!cells.length) return absent(place, "no trial is done");
+  const all = cells.flatMap((cell) => {
+    const value = cell.values[metric];
+    return [...value.seeds.map((s) => s[1]), ...(value.interval ?? []), value.published ?? value.mean];
+  });
+  const [low, high] = [Math.floor(Math.min(...all) * 20) / 20, Math.ceil(Math.max(...all) * 20) / 20];
+  const longest = Math.max(...cells.map((cell) => name(cell).length));
+  const left = Math.min(330, Math.max(120, longest * 7.5 + 16));
+  const [step, width, top] = [24, 1040, 8];
+  const height = top + step * cells.length;
+  const svg = canvas(place, width, height + 44, `${DATA.metrics[metric]} of each seed, with mean and interval, by cell`);
+  const x = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 30);
+  for (let k = 0; k <= 5; k += 1) {
+    const v = low + ((high - low) * k) / 5;
+    svg.append(
+      draw("line", { class: "axis", x1: x(v), x2: x(v), y1: top, y2: height }),
+      draw("text", { x: x(v), y: height + 18, "text-anchor": "middle" }, v.toFixed(2)),
+    );
+  }
+  svg.append(draw("text", { x: (left + width) / 2, y: height + 38, "text-anchor": "middle" }, DATA.metrics[metric]));
+  const patterns = [...new Set(DATA.cells.map((cell) => cell.pattern))];
+  cells.forEach((cell, k) => {
+    const value = cell.values[metric];
+    const y = top + step * (k + 0.5);
+    const c = colour(patterns.indexOf(cell.pattern));
+    const shownName = name(cell).length * 7.5 > 318 ? `${name(cell).slice(0, 40)}…` : name(cell);
+    svg.append(draw("text", { class: "strong", x: left - 12, y: y + 4, "text-anchor": "end" }, shownName));
+    if (value.interval) {
+      const [a, b] = value.interval;
+      svg.append(draw("line", { class: c, x1: x(a), x2: x(b), y1: y, y2: y, "stroke-width": 2, "stroke-opacity": 0.6, "data-tip": `${name(cell)}\n95 % interval ${a.toFixed(3)} to ${b.toFixed(3)}` }));
+    }
+    for (const [seed, score] of value.seeds) {
+      svg.append(draw("circle", { class: c, cx: x(score), cy: y, r: 4, "fill-opacity": 0.55, "data-tip": `${name(cell)}\nseed ${seed}: ${score.toFixed(3)}` }));
+    }
+    svg.append(draw("line", { class: c, x1: x(value.mean), x2: x(value.mean), y1: y - 8, y2: y + 8, "stroke-width": 3, "data-tip": `${name(cell)}\nmean ${value.mean.toFixed(3)}` }));
+    if (value.published != null) {
+      const p = x(value.published);
+      svg.append(draw("path", { class: "ring", d: `M${p},${y - 6}l6,6l-6,6l-6,-6z`, "data-tip": `${name(cell)}\npaper: ${value.published.toFixed(3)}` }));
+    }
+  });
+  const entries = patterns.map((pattern, k) => [colour(k), pattern]);
+  legend(place, [...entries, ["", "dot: seed; upright: mean; line: interval" + (cells.some((cell) => cell.values[metric].published != null) ? "; ◇ paper" : "")]]);
+}
+
+function plotHeat(metric) {
+  const place = $("plot-heat");
+  const models = [...new Set(DATA.cells.map((cell) => cell.model))];
+  const patterns = [...new Set(DATA.cells.map((cell) => cell.pattern))];
+  const means = DATA.cells.map((cell) => cell.values[metric]?.mean).filter((v) => v != null);
+  if (!means.length) return absent(place, "no trial is done");
+  const [low, high] = [Math.min(...means), Math.max(...means)];
+  const left = Math.min(300, Math.max(100, Math.max(...models.map((m) => m.length)) * 7.5 + 16));
+  const width = Math.max(1040, left + patterns.length * 72);
+  const [w, h, top] = [(width - left - 4) / patterns.length, 36, 26];
+  const svg = canvas(place, width, top + h * models.length + 4, `Mean ${DATA.metrics[metric]} of each cell, base models by patterns`);
+  patterns.forEach((p, k) => svg.append(draw("text", { x: left + w * (k + 0.5), y: 16, "text-anchor": "middle" }, p)));
+  models.forEach((m, k) => svg.append(draw("text", { class: "strong", x: left - 12, y: top + h * (k + 0.5) + 4, "text-anchor": "end" }, m.length > 38 ? `${m.slice(0, 36)}…` : m)));
+  for (const cell of DATA.cells) {
+    const mean = cell.values[metric]?.mean;
+    const [col, row] = [patterns.indexOf(cell.pattern), models.indexOf(cell.model)];
+    const strength = mean == null ? 0 : 0.08 + (0.42 * (mean - low)) / (high - low || 1);
+    const box = draw("rect", { x: left + w * col + 1, y: top + h * row + 1, width: w - 2, height: h - 2, rx: 4, class: "heat", "data-tip": `${name(cell)}\n${mean == null ? cell.why || "no value yet" : `mean ${mean.toFixed(3)}`}` });
+    box.style.fill = mean == null ? "none" : `rgba(var(--heat), ${strength})`;
+    svg.append(box, draw("text", { class: "strong", x: left + w * (col + 0.5), y: top + h * (row + 0.5) + 4, "text-anchor": "middle", "pointer-events": "none" }, mean == null ? "–" : mean.toFixed(3)));
+  }
+}
+
+function plotCurves(cell) {
+  const places = ["scores", "reliability", "roc", "pr"].map((id) => $(`plot-${id}`));
+  if (!cell?.curves) return places.forEach((place) => absent(place, cell?.why || "nothing is done"));
+  const { negatives, positives, reliability, seeds } = cell.curves;
+  const [scores, calibration, roc, pr] = places;
+
+  let svg = small(scores, `Scores of ${name(cell)} by class`);
+  const most = Math.ceil(Math.max(...negatives, ...positives) * 10) / 10;
+  let [x, y] = axes(svg, BOX, [0, 1], [0, most], `probability of ${DATA.positive}`, "share of class");
+  [[negatives, "c0", "negative"], [positives, "c1", DATA.positive]].forEach(([shares, c, which]) => {
+    shares.forEach((share, k) => {
+      const [a, b] = [k / shares.length, (k + 1) / shares.length];
+      svg.append(draw("rect", { class: `bar ${c}`, x: x(a), width: x(b) - x(a), y: y(share), height: y(0) - y(share), "data-tip": `${which}, ${a.toFixed(2)} to ${b.toFixed(2)}: ${(100 * share).toFixed(1)} %` }));
+    });
+  });
+  svg.append(draw("line", { class: "guide", x1: x(0.5), x2: x(0.5), y1: BOX.top, y2: y(0) }));
+  legend(scores, [["c0", "negative"], ["c1", DATA.positive], ["", "dashed: threshold 0.5"]]);
+
+  svg = small(calibration, `Reliability of ${name(cell)}`);
+  [x, y] = axes(svg, BOX, [0, 1], [0, 1], "mean probability", "share positive");
+  svg.append(draw("path", { class: "guide", d: path([x(0), x(1)], [y(0), y(1)]) }));
+  const [at, share, mass] = reliability;
+  svg.append(draw("path", { class: "line c0", d: path(at.map(x), share.map(y)) }));
+  at.forEach((v, k) => svg.append(draw("circle", { class: "c0", cx: x(v), cy: y(share[k]), r: 4, "data-tip": `probability ${v.toFixed(3)}\npositive ${share[k].toFixed(3)}\n${(100 * mass[k]).toFixed(1)} % of rows` })));
+  legend(calibration, [["c0", "all seeds"], ["", "dashed: perfect"]]);
+
+  for (const [place, key, names, what] of [[roc, "roc", ["false positive rate", "true positive rate"], "ROC"], [pr, "pr", ["recall", "precision"], "Precision and recall"]]) {
+    svg = small(place, `${what} of ${name(cell)}`);
+    [x, y] = axes(svg, BOX, [0, 1], [0, 1], ...names);
+    if (key === "roc") svg.append(draw("path", { class: "guide", d: path([x(0), x(1)], [y(0), y(1)]) }));
+    seeds.forEach((one, k) => {
+      const [xs, ys] = one[key];
+      svg.append(draw("path", { class: `line ${colour(k)}`, d: path(xs.map(x), ys.map(y)) }));
+      xs.forEach((v, i) => svg.append(draw("circle", { class: "hit", cx: x(v), cy: y(ys[i]), r: 7, "data-tip": `seed ${one.seed}\n${names[0]} ${v.toFixed(3)}\n${names[1]} ${ys[i].toFixed(3)}` })));
+    });
+    legend(place, seeds.map((one, k) => [colour(k), `seed ${one.seed}`]));
+  }
+}
+
+const metrics = $("metric");
+const cells = $("cell");
+for (const [key, text] of Object.entries(DATA.metrics)) metrics.append(make("option", { value: key }, text));
+DATA.cells.forEach((cell, k) => cells.append(make("option", { value: k }, name(cell))));
+const firstDone = DATA.cells.findIndex((cell) => cell.curves);
+cells.value = String(Math.max(firstDone, 0));
+const plotMetric = () => { plotSeeds(metrics.value); plotHeat(metrics.value); };
+metrics.addEventListener("change", plotMetric);
+cells.addEventListener("change", () => plotCurves(DATA.cells[Number(cells.value)]));
+plotMetric();
+plotCurves(DATA.cells[Number(cells.value)]);
+
+document.addEventListener("pointermove", (event) => {
+  const tip = $("tip");
+  const text = event.target.dataset?.tip;
+  tip.hidden = !text;
+  if (!text) return;
+  tip.textContent = text;
+  tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
+  tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+});
+
+// --- details of a trial ---------------------------------------------------------------------
+
+function facts(places) {
+  const lines = places.map((place) => DATA.pool[place].split("\t"));
+  return make("dl", { class: "facts" }, lines.map(([key, value]) => make("div", {}, [make("dt", {}, key), make("dd", {}, value)])));
+}
+
+function part(body, title, content) {
+  body.append(make("h3", {}, title), content);
+}
+
+function history(curves) {
+  const place = make("div");
+  const svg = canvas(place, 900, 260, "Training loss by epoch");
+  const known = curves.loss.map((v, k) => [curves.epoch[k], v]).filter(([a, b]) => a != null && b != null);
+  if (!known.length) { absent(place, "no loss is a finite number"); return place; }
+  const [xs, ys] = [known.map((p) => p[0]), known.map((p) => p[1])];
+  const box = { left: 58, top: 12, width: 820, height: 200 };
+  const [x, y] = axes(svg, box, [0, Math.max(...xs)], [0, Math.max(...ys)], "epoch", "training loss");
+  svg.append(draw("path", { class: "line c0", d: path(xs.map(x), ys.map(y)) }));
+  known.forEach(([a, b]) => svg.append(draw("circle", { class: "hit", cx: x(a), cy: y(b), r: 6, "data-tip": `epoch ${a.toFixed(2)}\nloss ${b.toFixed(4)}` })));
+  return place;
+}
+
+function worst(rows) {
+  const head = make("tr", {}, ["test row", "class", "probability of 1", "error"].map((text) => make("th", { scope: "col" }, text)));
+  const body = rows.map(([id, label, score]) => make("tr", {}, [make("th", { scope: "row" }, id), ...[label, score.toFixed(3), Math.abs(label - score).toFixed(3)].map((text) => make("td", {}, String(text)))]));
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Test rows with the largest error" }, make("table", {}, [make("thead", {}, head), make("tbody", {}, body)]));
+}
+
+function open(id) {
+  const trial = DATA.trials[id];
+  const body = $("details-body");
+  $("details-title").textContent = `${id} – ${trial.state}`;
+  body.replaceChildren();
+  if (trial.error) part(body, "Error", make("pre", {}, trial.error));
+  if (trial.metrics) part(body, "Metrics", facts(trial.metrics));
+  if (trial.history) part(body, "Training", history(trial.history));
+  else if (trial.no_history) body.append(make("p", { class: "absent" }, `Not shown: ${trial.no_history}.`));
+  if (trial.worst) part(body, "Test rows with the largest error", worst(trial.worst));
+  else if (trial.no_worst) body.append(make("p", { class: "absent" }, `Not shown: ${trial.no_worst}.`));
+  for (const [key, title] of [["spec", "Settings"], ["signature", "Made with"], ["timings", "Seconds"]]) {
+    if (trial[key]) part(body, title, facts(trial[key]));
+  }
+  if (!body.childElementCount) body.append(make("p", { class: "absent" }, "Nothing lies in the folder of this trial yet."));
+  $("details").showModal();
+  $("details").scrollTop = 0;
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.(".open");
+  if (button) open(button.dataset.trial);
+});
+$("close").addEventListener("click", () => $("details").close());
+$("details").addEventListener("click", (event) => { if (event.target === $("details")) $("details").close(); });

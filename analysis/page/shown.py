@@ -1,0 +1,226 @@
+"""Tables of the page: texts, values to sort by, and the same content as CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analysis import paper
+from analysis.boundary import CellBoundary, boundary
+from analysis.boundary_table import boundary_grids
+from analysis.cells import TableCell, first_line, interval_text, mean_std
+from analysis.claims import PAPER, ResultCells, shipped_claims
+from analysis.claims.report import claims_grids
+from analysis.collect import Collected
+from analysis.formats import Table, to_csv, to_latex
+from analysis.grids import Grid, write_grids
+from data.errors import InputError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a table.
+
+    Attributes:
+        text: What it shows.
+        value: What its column is sorted by; empty: the text.
+        small: Lines below the text.
+        kind: A style: "" or one of page/style.css, e.g. ``verdict-good``.
+        trial: Id of the trial whose details it opens; empty: none.
+    """
+
+    text: str
+    value: float | str = ""
+    small: tuple[str, ...] = ()
+    kind: str = ""
+    trial: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of the page.
+
+    Attributes:
+        name: Identifies it in the page and names its files.
+        title: Heading.
+        caption: Sentences below the heading.
+        heading: num_columns texts.
+        rows: num_rows x num_columns.
+        footnotes: Sentences below it.
+        csv: For download.
+        latex: For download.
+        sortable: Whether rows may be sorted; claims stand above their lines.
+    """
+
+    name: str
+    title: str
+    caption: tuple[str, ...]
+    heading: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    footnotes: tuple[str, ...]
+    csv: str
+    latex: str
+    sortable: bool = True
+
+
+VERDICTS = {
+    "mostly boundary": "warn",
+    "boundary, if labels are at hand": "warn",
+    "any cut, not ranking": "bad",
+    "mostly ranking": "bad",
+    "no clear gap": "good",
+    "supported": "good",
+    "contradicted": "bad",
+    "undecided": "warn",
+    "not evaluated": "none",
+}
+"""Verdict of a cell or a claim -> style. The words are shown, too: colour alone says nothing."""
+
+
+def shown_table(table: Table) -> Shown:
+    """Table 3, Table 4 or one of other metrics; the published value below ours."""
+    patterns = list(dict.fromkeys(cell.pattern for cell in table.cells))
+    rows: dict[str, list[Entry]] = {}
+    for cell in table.cells:
+        row = rows.setdefault(cell.base_model, [Entry(first_line(cell.base_model))])
+        row.append(_cell(cell, table.metric))
+    lang = f" ({table.target_lang})" if table.target_lang else ""
+    number = f"{paper.TABLES[table.metric]}: " if table.metric in paper.TABLES else ""
+    return Shown(
+        name="-".join(filter(None, (table.metric, table.target_lang))),
+        title=f"{number}{metric_name(table.metric)}{lang}",
+        caption=table.caption,
+        heading=(table.corner, *map(first_line, patterns)),
+        rows=tuple(map(tuple, rows.values())),
+        footnotes=table.footnotes,
+        csv=to_csv([table]),
+        latex=to_latex([table]),
+    )
+
+
+NAMES = {
+    "f1": "F1",
+    "auroc": "AUROC",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "average_precision": "Average precision",
+    "macro_f1": "Macro F1",
+    "auroc_ovr": "AUROC, one against the rest",
+}
+"""Metric -> heading."""
+
+
+def _cell(cell: TableCell, metric: str) -> Entry:
+    if cell.state == "impossible":
+        return Entry("–", -1.0, (), "none")
+    value = paper.published(metric, cell.base_model, cell.pattern)
+    below = [f"paper {mean_std(value.mean, value.std)}"] if value else []
+    if cell.mean is None:
+        return Entry(f"{cell.state} 0/{cell.num_planned}", -1.0, tuple(below), "bad")
+    if cell.interval:
+        below.insert(0, interval_text(*cell.interval))
+    marks = ("†" if cell.problems else "") + ("*" if cell.note else "")
+    count = f" {cell.n}/{cell.num_planned}" if cell.state == "partial" else ""
+    return Entry(mean_std(cell.mean, cell.std) + count + marks, cell.mean, tuple(below))
+
+
+def boundary_table(collected: Collected) -> tuple[list[CellBoundary], Shown]:
+    """The verdicts on boundary and ranking, and their table.
+
+    Raises:
+        InputError: No cell has a value, or see :func:`analysis.boundary.boundary`.
+    """
+    judged = boundary(collected)
+    if not any(cell.gap for cell in judged):
+        raise InputError("no cell has a value yet")
+    grid = boundary_grids(collected, judged)[0]
+    return judged, shown_grid("boundary", "Boundary or ranking?", grid)
+
+
+def claims_table(collected: Collected) -> Shown:
+    """The paper's claims, tested on these results beside the published tables.
+
+    Raises:
+        InputError: No base model stands for one of the paper's, or nothing is done.
+    """
+    if not any(map(paper.counterpart, collected.plan.base_models)):
+        raise InputError("no base model of this experiment is one of the paper's")
+    if not collected.metrics:
+        raise InputError("no trial is done")
+    grid = claims_grids(shipped_claims(PAPER), ResultCells(collected), published=True)[0]
+    return shown_grid("claims", "The paper's claims", grid, sortable=False)
+
+
+def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Shown:
+    """A table whose columns are not patterns.
+
+    LaTeX is that of a :class:`analysis.formats.Table` with the same texts.
+    """
+    lines = tuple((line[0], line[1:]) for line in grid.lines)
+    corner, *columns = grid.heading
+    table = Table(name, "", grid.caption, tuple(columns), lines, grid.footnotes, (), False, corner)
+    return Shown(
+        name=name,
+        title=title,
+        caption=grid.caption,
+        heading=grid.heading,
+        rows=tuple(tuple(map(_text, line)) for line in grid.lines),
+        footnotes=grid.footnotes,
+        csv=write_grids([grid], "csv"),
+        latex=to_latex([table]),
+        sortable=sortable,
+    )
+
+
+def _text(text: str) -> Entry:
+    kind = VERDICTS.get(text, "part" if text.startswith("  ") else "")
+    return Entry(text.strip(), _number(text), (), kind)
+
+
+def _number(text: str) -> float | str:
+    """The number that a text starts with, to sort by; the text where there is none."""
+    try:
+        return float(text.split(" ")[0].removeprefix("<"))
+    except ValueError:
+        return text.strip()
+
+
+def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
+    """One line a planned trial."""
+    shown = [metric for metric in metrics if metric in collected.metrics]
+    heading = ("trial", "base model", "pattern", "seed", "state", *map(metric_name, shown), "fit, s")
+    records = collected.table.to_pylist()
+    rows = []
+    for record in records:
+        seconds = record["fit_seconds"]
+        rows.append(
+            (
+                Entry(record["trial_id"], trial=record["trial_id"]),
+                Entry(first_line(record["base_model"])),
+                Entry(first_line(record["pattern"])),
+                Entry(str(record["seed"]), record["seed"]),
+                Entry(record["state"], kind=STATES[record["state"]]),
+                *(_value(record[metric], 3) for metric in shown),
+                _value(seconds, 1),
+            )
+        )
+    texts = tuple(tuple(entry.text for entry in row) for row in rows)
+    caption = (f"Trials of experiment {collected.plan.experiment}.",)
+    secret = {"detail"}  # may quote what a user would not publish; the page shows it cleaned
+    plain = tuple({k: v for k, v in record.items() if k not in secret} for record in records)
+    grid = shown_grid("trials", "Trials", Grid(caption, heading, texts, (), plain))
+    return replace(grid, rows=tuple(rows))
+
+
+STATES = {"done": "good", "failed": "bad", "corrupt": "bad", "missing": "none"}
+"""State of a trial -> style."""
+
+
+def metric_name(metric: str) -> str:
+    """What a metric is called in headings."""
+    return NAMES.get(metric, metric)
+
+
+def _value(value: float | None, digits: int) -> Entry:
+    return Entry("–", -1.0) if value is None else Entry(f"{value:.{digits}f}", value)
