@@ -105,6 +105,13 @@ def thin(points: Points, num_points: int) -> Points:
     return points[..., np.linspace(0, length - 1, num_points).round().astype(int)]
 
 
+def block_means(values: Points, num_blocks: int) -> Points:
+    """At most so many means of neighbours, because the loss of a single batch is mostly noise."""
+    if len(values) <= num_blocks:
+        return values
+    return np.array([block.mean() for block in np.array_split(values, num_blocks)])
+
+
 def _shares(scores: Points) -> Points:
     counts, _ = np.histogram(scores, bins=NUM_SCORE_BINS, range=(0, 1))
     return counts / max(counts.sum(), 1)

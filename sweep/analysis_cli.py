@@ -78,6 +78,18 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
 
 
+    text = "Draw the figures of an experiment into files."
+    figures = commands.add_parser("figures", help=text, description=text)
+    figures.set_defaults(command=_figures)
+    figures.add_argument("results", metavar="RESULTS", help="folder or URI")
+    figures.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
+    figures.add_argument("--out", required=True, metavar="FOLDER", help="made if it is not there")
+    figures.add_argument("--format", default="svg", help="svg (default), png or pdf")
+    figures.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="heat-map, seeds, roc ...; all"
+    )
+
+
 def add_interval_method(sub: argparse.ArgumentParser) -> None:
     """Add the choice of an interval to a command."""
     sub.add_argument(
@@ -171,6 +183,19 @@ def _claims(options: argparse.Namespace) -> int:
     grids = claims_grids(claims, ResultCells(collected), published=options.published)
     print(write_grids(grids, options.format))
     _warn(options.format, collected.warnings)
+    return DONE
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from analysis.collect import collect
+    from analysis.figures import save_figures
+
+    collected = collect(options.results, options.experiment)
+    drawn = save_figures(collected, Path(options.out), options.format, options.only)
+    for one in drawn:
+        if one.why:
+            print(f"left out: {one.name}: {one.why}", file=sys.stderr)
+    print(f"{sum(not one.why for one in drawn)} figures in {options.out}")
     return DONE
 
 

@@ -15,13 +15,13 @@ from analysis.boundary import CellBoundary
 from analysis.cells import first_line
 from analysis.collect import Collected
 from analysis.intervals import CellIntervals
+from analysis.names import metric_name
 from analysis.page.details import plot_cells, trial_details, without_secrets
 from analysis.page.shown import (
     VERDICTS,
     Shown,
     boundary_table,
     claims_table,
-    metric_name,
     shown_table,
     trials_table,
 )

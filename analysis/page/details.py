@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis import paper
 from analysis.cells import first_line
 from analysis.collect import Collected
-from analysis.curves import CellCurves, cell_curves, read_history, thin
+from analysis.curves import CellCurves, block_means, cell_curves, read_history, thin
 from analysis.intervals import CellIntervals
 from analysis.predictions import read_test_rows
 from data.errors import InputError
@@ -20,7 +20,7 @@ from trainables.result import Results, TrialState
 
 NUM_WORST = 10
 """Test rows with the largest error that a trial lists."""
-CURVE_POINTS, HISTORY_POINTS = 80, 80
+CURVE_POINTS, HISTORY_POINTS = 80, 50
 """Points of a curve, at most: more cannot be told apart at the width of a plot."""
 CURVE_BUDGET, HISTORY_BUDGET = 40_000, 40_000
 """Points of all curves of a page, so that thousands of trials stay below a few megabytes."""
@@ -165,7 +165,7 @@ def _history(location: Results, trial_id: str, num_points: int) -> dict[str, Any
         history = read_history(location, trial_id)
     except InputError as error:
         return {"history": None, "no_history": without_secrets(str(error))}
-    shown = {name: _list(thin(history[name], num_points), 4) for name in ("epoch", "loss")}
+    shown = {name: _list(block_means(history[name], num_points), 4) for name in ("epoch", "loss")}
     return {"history": shown}
 
 

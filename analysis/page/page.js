@@ -75,6 +75,12 @@ function legend(place, entries) {
 const round = (value) => (Math.abs(value) >= 1000 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toFixed(3))));
 const path = (xs, ys) => xs.map((x, k) => `${k ? "L" : "M"}${x.toFixed(1)},${ys[k].toFixed(1)}`).join("");
 
+// The smallest end of an axis of four equal steps of 1, 2, 2.5 or 5 times a power of ten.
+function axisEnd(most) {
+  const power = 10 ** Math.floor(Math.log10(most / 4 || 1));
+  return 4 * [1, 2, 2.5, 5, 10].map((k) => k * power).find((step) => 4 * step >= most * 0.999);
+}
+
 // Axes of a small square plot; returns scales of data values.
 function axes(svg, box, [x0, x1], [y0, y1], xName, yName) {
   const x = (v) => box.left + ((v - x0) / (x1 - x0 || 1)) * box.width;
@@ -177,7 +183,7 @@ function plotCurves(cell) {
   const [scores, calibration, roc, pr] = places;
 
   let svg = small(scores, `Scores of ${name(cell)} by class`);
-  const most = Math.ceil(Math.max(...negatives, ...positives) * 10) / 10;
+  const most = axisEnd(Math.max(...negatives, ...positives));
   let [x, y] = axes(svg, BOX, [0, 1], [0, most], `probability of ${DATA.positive}`, "share of class");
   [[negatives, "c0", "negative"], [positives, "c1", DATA.positive]].forEach(([shares, c, which]) => {
     shares.forEach((share, k) => {
@@ -224,6 +230,8 @@ plotCurves(DATA.cells[Number(cells.value)]);
 document.addEventListener("pointermove", (event) => {
   const tip = $("tip");
   const text = event.target.dataset?.tip;
+  const host = $("details").open ? $("details") : document.body;  // a modal dialog hides the rest
+  if (tip.parentNode !== host) host.append(tip);
   tip.hidden = !text;
   if (!text) return;
   tip.textContent = text;
@@ -249,7 +257,7 @@ function history(curves) {
   if (!known.length) { absent(place, "no loss is a finite number"); return place; }
   const [xs, ys] = [known.map((p) => p[0]), known.map((p) => p[1])];
   const box = { left: 58, top: 12, width: 820, height: 200 };
-  const [x, y] = axes(svg, box, [0, Math.max(...xs)], [0, Math.max(...ys)], "epoch", "training loss");
+  const [x, y] = axes(svg, box, [0, Math.max(...xs)], [0, axisEnd(Math.max(...ys))], "epoch", "training loss");
   svg.append(draw("path", { class: "line c0", d: path(xs.map(x), ys.map(y)) }));
   known.forEach(([a, b]) => svg.append(draw("circle", { class: "hit", cx: x(a), cy: y(b), r: 6, "data-tip": `epoch ${a.toFixed(2)}\nloss ${b.toFixed(4)}` })));
   return place;

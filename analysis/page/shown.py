@@ -14,6 +14,7 @@ from analysis.claims.report import claims_grids
 from analysis.collect import Collected
 from analysis.formats import Table, to_csv, to_latex
 from analysis.grids import Grid, write_grids
+from analysis.names import metric_name
 from data.errors import InputError
 
 
@@ -98,22 +99,9 @@ def shown_table(table: Table) -> Shown:
     )
 
 
-NAMES = {
-    "f1": "F1",
-    "auroc": "AUROC",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "average_precision": "Average precision",
-    "macro_f1": "Macro F1",
-    "auroc_ovr": "AUROC, one against the rest",
-}
-"""Metric -> heading."""
-
-
 def _cell(cell: TableCell, metric: str) -> Entry:
     if cell.state == "impossible":
-        return Entry("–", -1.0, (), "none")
+        return Entry("–", -1.0)
     value = paper.published(metric, cell.base_model, cell.pattern)
     below = [f"paper {mean_std(value.mean, value.std)}"] if value else []
     if cell.mean is None:
@@ -135,7 +123,18 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], Shown]:
     if not any(cell.gap for cell in judged):
         raise InputError("no cell has a value yet")
     grid = boundary_grids(collected, judged)[0]
+    # Verdict and share, the last two columns, are what is looked for: behind the cell's name.
+    grid = replace(
+        grid,
+        heading=_verdict_first(grid.heading),
+        lines=tuple(map(_verdict_first, grid.lines)),
+    )
     return judged, shown_grid("boundary", "Boundary or ranking?", grid)
+
+
+def _verdict_first(line: tuple[str, ...]) -> tuple[str, ...]:
+    *columns, share, verdict = line
+    return (*columns[:2], verdict, share, *columns[2:])
 
 
 def claims_table(collected: Collected) -> Shown:
@@ -215,11 +214,6 @@ def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
 
 STATES = {"done": "good", "failed": "bad", "corrupt": "bad", "missing": "none"}
 """State of a trial -> style."""
-
-
-def metric_name(metric: str) -> str:
-    """What a metric is called in headings."""
-    return NAMES.get(metric, metric)
 
 
 def _value(value: float | None, digits: int) -> Entry:

@@ -1,0 +1,96 @@
+"""Figures of all cells: heat map, seeds with intervals, beside the published values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import paper
+from analysis.cells import TableCell, first_line
+from analysis.figures.style import OKABE_ITO, Shown
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def heat_map(axes: Axes, shown: Shown) -> Axes:
+    """Mean of the metric in every cell, base models x patterns; a dash where there is none."""
+    plan = shown.collected.plan
+    models, patterns = plan.base_models, plan.patterns
+    means = np.full((len(models), len(patterns)), np.nan)
+    for cell in shown.cells:
+        if cell.mean is not None:
+            means[models.index(cell.base_model), patterns.index(cell.pattern)] = cell.mean
+    image = axes.imshow(np.ma.masked_invalid(means), cmap="cividis", aspect="auto")
+    middle = (np.nanmin(means) + np.nanmax(means)) / 2
+    for (row, column), mean in np.ndenumerate(means):
+        text = "–" if np.isnan(mean) else f"{mean:.3f}"
+        dark = not np.isnan(mean) and mean < middle
+        axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+    axes.set_xticks(range(len(patterns)), list(map(first_line, patterns)))
+    axes.set_yticks(range(len(models)), list(map(first_line, models)))
+    axes.figure.colorbar(image, ax=axes, label=f"{shown.metric_name}, mean over seeds")
+    return axes
+
+
+def seed_points(axes: Axes, shown: Shown) -> Axes:
+    """Every seed's value, the cell's mean, and its 95 % interval over seeds and test rows."""
+    _seeds(axes, shown, _with_value(shown))
+    axes.set_xlabel(shown.metric_name)
+    return axes
+
+
+def paper_comparison(axes: Axes, shown: Shown) -> Axes:
+    """Our seeds and intervals beside the published mean and standard deviation.
+
+    Raises:
+        InputError: No cell with a value is one of the paper's.
+    """
+    cells = [
+        cell
+        for cell in _with_value(shown)
+        if paper.published(shown.metric, cell.base_model, cell.pattern)
+    ]
+    if not cells:
+        raise InputError("no cell with a value is one of the paper's")
+    _seeds(axes, shown, cells)
+    for row, cell in enumerate(cells):
+        value = paper.published(shown.metric, cell.base_model, cell.pattern)
+        if value is not None:
+            axes.errorbar(
+                value.mean, row + 0.25, xerr=value.std, fmt="D", color="black", mfc="white",
+                capsize=2, markersize=5, label="paper, mean and std" if row == 0 else None,
+            )  # fmt: skip
+    axes.set_xlabel(shown.metric_name)
+    axes.legend(loc="best", frameon=False)
+    return axes
+
+
+def _with_value(shown: Shown) -> list[TableCell]:
+    cells = [cell for cell in shown.cells if cell.mean is not None]
+    if not cells:
+        raise InputError("no trial is done")
+    return cells
+
+
+def _seeds(axes: Axes, shown: Shown, cells: list[TableCell]) -> None:
+    patterns = shown.collected.plan.patterns
+    rows = shown.collected.table.to_pylist()
+    for row, cell in enumerate(cells):
+        key = cell.base_model, cell.pattern
+        colour = OKABE_ITO[patterns.index(cell.pattern) % len(OKABE_ITO)]
+        values = [
+            r[shown.metric]
+            for r in rows
+            if (r["base_model"], r["pattern"]) == key and r[shown.metric] is not None
+        ]
+        axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)
+        axes.plot([cell.mean], [row], "|", color=colour, markersize=14, markeredgewidth=2.5)
+        if cell.interval:
+            axes.hlines(row, *cell.interval, color=colour, linewidth=1.5, alpha=0.7)
+    names = [f"{first_line(c.base_model)} × {first_line(c.pattern)}" for c in cells]
+    axes.set_yticks(range(len(cells)), names)
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.3)

@@ -1,0 +1,105 @@
+"""Figures of one cell: score distributions, reliability, ROC, precision and recall, training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.cells import first_line
+from analysis.curves import (
+    NUM_SCORE_BINS,
+    THRESHOLD,
+    CellCurves,
+    block_means,
+    cell_curves,
+    read_history,
+)
+from analysis.figures.style import OKABE_ITO, Shown
+from data.errors import InputError
+from trainables.result import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NUM_BLOCKS = 60
+"""Points of a training curve: means of neighbouring steps."""
+
+
+def score_distributions(axes: Axes, shown: Shown) -> Axes:
+    """Share of each class's test rows by score, all seeds together, and the threshold of 0.5."""
+    curves = _curves(shown)
+    edges = np.linspace(0, 1, NUM_SCORE_BINS + 1)
+    positive = first_line(shown.collected.plan.positive)
+    for shares, colour, name in (
+        (curves.negatives, OKABE_ITO[0], "negative"),
+        (curves.positives, OKABE_ITO[1], positive),
+    ):
+        axes.stairs(shares, edges, fill=True, alpha=0.5, color=colour, label=name)
+    axes.axvline(THRESHOLD, color="black", linestyle="--", linewidth=1, label="threshold")
+    axes.set(xlim=(0, 1), xlabel=f"probability of {positive}", ylabel="share of the class")
+    axes.legend(frameon=False)
+    return axes
+
+
+def reliability(axes: Axes, shown: Shown) -> Axes:
+    """Share of positives by mean score, in bins of equal mass; the diagonal is calibrated."""
+    curve = _curves(shown).reliability
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
+    axes.plot(curve.mean_score, curve.positives, "o-", color=OKABE_ITO[0], markersize=4)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability", ylabel="share positive")
+    return axes
+
+
+def roc(axes: Axes, shown: Shown) -> Axes:
+    """ROC curve of every seed."""
+    for number, one in enumerate(_curves(shown).seeds):
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        axes.plot(*one.roc, color=colour, label=f"seed {one.seed}")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    axes.legend(loc="lower right", frameon=False)
+    return axes
+
+
+def precision_recall(axes: Axes, shown: Shown) -> Axes:
+    """Precision by recall of every seed."""
+    for number, one in enumerate(_curves(shown).seeds):
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        axes.step(*one.precision_recall, where="post", color=colour, label=f"seed {one.seed}")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.legend(loc="lower left", frameon=False)
+    return axes
+
+
+def training(axes: Axes, shown: Shown) -> Axes:
+    """Training loss by epoch of every done seed, means of neighbouring steps.
+
+    Raises:
+        InputError: No seed is done, or a history cannot be read.
+    """
+    location = Results(shown.collected.uri)
+    rows = [
+        row
+        for row in shown.collected.table.to_pylist()
+        if (row["base_model"], row["pattern"]) == shown.key and row["state"] == "done"
+    ]
+    if not rows:
+        raise InputError("no seed is done")
+    for number, row in enumerate(rows):
+        history = read_history(location, row["trial_id"])
+        axes.plot(
+            block_means(history["epoch"], NUM_BLOCKS),
+            block_means(history["loss"], NUM_BLOCKS),
+            color=OKABE_ITO[number % len(OKABE_ITO)],
+            label=f"seed {row['seed']}",
+        )
+    axes.set(xlabel="epoch", ylabel="training loss")
+    axes.legend(frameon=False)
+    return axes
+
+
+def _curves(shown: Shown) -> CellCurves:
+    if shown.key not in shown.scores.cells:
+        raise InputError(shown.scores.left_out.get(shown.key, "no trials planned"))
+    return cell_curves(shown.scores.cells[shown.key])
