@@ -114,4 +114,4 @@ def block_means(values: Points, num_blocks: int) -> Points:
 
 def _shares(scores: Points) -> Points:
     counts, _ = np.histogram(scores, bins=NUM_SCORE_BINS, range=(0, 1))
-    return counts / max(counts.sum(), 1)
+    return counts.astype(np.float64) / max(int(counts.sum()), 1)

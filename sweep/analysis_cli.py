@@ -1,4 +1,4 @@
-"""xlt compare, curves, boundary, claims, and the intervals of xlt report: what the results say."""
+"""xlt compare, curves, boundary, claims, figures, and what `xlt report` adds to its tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DONE = 0
 
 
 def add_analysis_commands(commands: Any) -> None:
-    """Add ``compare``, ``curves``, ``boundary`` and ``claims`` to the parser of `xlt`."""
+    """Add ``compare``, ``curves``, ``boundary``, ``claims`` and ``figures`` to the parser."""
 
     def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
@@ -76,7 +76,6 @@ def add_analysis_commands(commands: Any) -> None:
         "--published", action="store_true",
         help="test them on the paper's own tables, too, and list the differences to these",
     )  # fmt: skip
-
 
     text = "Draw the figures of an experiment into files."
     figures = commands.add_parser("figures", help=text, description=text)

@@ -1,4 +1,4 @@
-"""xlt: plan, run, status, report, compare, curves, boundary, claims, data."""
+"""xlt: plan, run, status, report, compare, curves, boundary, claims, figures, data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from data.errors import InputError
+from data.errors import InputError, unknown
 from sweep.analysis_cli import (
     add_analysis_commands,
     add_interval_method,
@@ -76,10 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", default="text", help="text (default), md, latex, csv or html")
     report.add_argument("--out", metavar="FILE", help="write it there; html needs one")
     report.add_argument(
-        "--published", action="store_true", help="put the paper's values beside ours"
+        "--published",
+        action="store_true",
+        help="put the paper's values beside ours; html always does",
     )
     report.add_argument(
-        "--intervals", action="store_true", help="put 95 %% intervals over seeds and test rows"
+        "--intervals",
+        action="store_true",
+        help="put 95 %% intervals over seeds and test rows; html always does",
     )
     add_interval_method(report)
     add_analysis_commands(commands)
@@ -143,7 +147,10 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from analysis.collect import collect
+    from analysis.formats import FORMATS
 
+    if options.format not in (known := {*FORMATS, "html"}):
+        raise InputError(unknown("format", options.format, known))
     if options.format == "html" and not options.out:
         raise InputError("html is a file: give --out FILE, e.g. --out report.html")
     collected = collect(options.results, options.experiment)

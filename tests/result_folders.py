@@ -107,6 +107,7 @@ def save_done(
     versions: Mapping[str, str] = {},
     predictions: pa.Table | None = None,
     train_rows: pa.Table | None = None,
+    history: pa.Table | None = None,
     **signature: Any,
 ) -> str:
     """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
@@ -119,7 +120,7 @@ def save_done(
             signature={**SIGNATURE, "versions": {**VERSIONS, **versions}, **signature},
             timings={"fit": 1.5},
             predictions=rows if predictions is None else predictions,
-            history=rows,
+            history=rows if history is None else history,
             train_rows=rows if train_rows is None else train_rows,
             model={},
         )

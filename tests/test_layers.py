@@ -19,6 +19,8 @@ HEAVY = (
     "datasets",
     "lingua",
     "datasketch",
+    "matplotlib",
+    "jinja2",
 )
 PURE = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

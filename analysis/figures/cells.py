@@ -87,7 +87,8 @@ def _seeds(axes: Axes, shown: Shown, cells: list[TableCell]) -> None:
             if (r["base_model"], r["pattern"]) == key and r[shown.metric] is not None
         ]
         axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)
-        axes.plot([cell.mean], [row], "|", color=colour, markersize=14, markeredgewidth=2.5)
+        mean = np.array([cell.mean], np.float64)
+        axes.plot(mean, [row], "|", color=colour, markersize=14, markeredgewidth=2.5)
         if cell.interval:
             axes.hlines(row, *cell.interval, color=colour, linewidth=1.5, alpha=0.7)
     names = [f"{first_line(c.base_model)} × {first_line(c.pattern)}" for c in cells]

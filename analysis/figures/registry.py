@@ -134,7 +134,9 @@ def save_figures(
         raise InputError(unknown("format", image_format, IMAGE_FORMATS))
     told = []
     # Without a date the same figure is the same file.
-    metadata = {} if image_format == "png" else {"Date" if image_format == "svg" else "CreationDate": None}
+    metadata = (
+        {} if image_format == "png" else {"Date" if image_format == "svg" else "CreationDate": None}
+    )
     try:
         for drawn in draw_figures(collected, only):
             if drawn.figure is not None:

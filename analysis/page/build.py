@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -59,11 +60,11 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     states = Counter(collected.table["state"].to_pylist())
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
     tables = [
-        _part(lambda m=metric, lg=lang: _metric_table(collected, m, lg, intervals))  # type: ignore[misc]
+        _part(partial(_metric_table, collected, metric, lang, intervals))
         for lang in langs
         for metric in metrics
     ]
-    judged, why_not_judged = _part(lambda: boundary_table(collected))
+    judged, why_not_judged = _part(partial(boundary_table, collected))
     return {
         "experiment": plan.experiment,
         "title": first_line(plan.title),
@@ -72,7 +73,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "num_trials": collected.table.num_rows,
         "verdicts": _counts(judged[0]) if judged else [],
         "boundary": (judged[1] if judged else None, why_not_judged),
-        "claims": _part(lambda: claims_table(collected)),
+        "claims": _part(partial(claims_table, collected)),
         "tables": tables,
         "trials": trials_table(collected, metrics),
         "warnings": list(map(without_secrets, collected.warnings)),
@@ -140,7 +141,11 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
 def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
     """(verdict, style, cells with it), in the order of the verdicts."""
     found = [
-        (kind, VERDICTS[kind], [_name(cell) for cell in judged if cell.gap and cell.gap.kind == kind])
+        (
+            kind,
+            VERDICTS[kind],
+            [_name(cell) for cell in judged if cell.gap and cell.gap.kind == kind],
+        )
         for kind in VERDICTS
     ]
     return [(kind, style, cells) for kind, style, cells in found if cells]

@@ -174,8 +174,7 @@ def _worst(location: Results, trial_id: str, num_rows: int) -> dict[str, Any]:
         rows = read_test_rows(location, trial_id)
     except InputError as error:
         return {"worst": None, "no_worst": without_secrets(str(error))}
-    error = np.abs(rows.y_true - rows.y_score)
-    worst = np.argsort(-error, kind="stable")[:num_rows]
+    worst = np.argsort(-np.abs(rows.y_true - rows.y_score), kind="stable")[:num_rows]
     listed = [[rows.ids[k], int(rows.y_true[k]), _rounded(rows.y_score[k], 4)] for k in worst]
     return {"worst": listed}
 

@@ -75,11 +75,12 @@ function legend(place, entries) {
 const round = (value) => (Math.abs(value) >= 1000 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toFixed(3))));
 const path = (xs, ys) => xs.map((x, k) => `${k ? "L" : "M"}${x.toFixed(1)},${ys[k].toFixed(1)}`).join("");
 
-// The smallest end of an axis of four equal steps of 1, 2, 2.5 or 5 times a power of ten.
-function axisEnd(most) {
-  const power = 10 ** Math.floor(Math.log10(most / 4 || 1));
-  return 4 * [1, 2, 2.5, 5, 10].map((k) => k * power).find((step) => 4 * step >= most * 0.999);
+// The smallest of 1, 2, 2.5, 5 times a power of ten that is not below a number.
+function step(least) {
+  const power = 10 ** Math.floor(Math.log10(least > 0 ? least : 1));
+  return [1, 2, 2.5, 5, 10].map((k) => k * power).find((size) => size >= least * 0.999);
 }
+const axisEnd = (most) => 4 * step(most / 4);
 
 // Axes of a small square plot; returns scales of data values.
 function axes(svg, box, [x0, x1], [y0, y1], xName, yName) {
@@ -114,25 +115,27 @@ function plotSeeds(metric) {
     const value = cell.values[metric];
     return [...value.seeds.map((s) => s[1]), ...(value.interval ?? []), value.published ?? value.mean];
   });
-  const [low, high] = [Math.floor(Math.min(...all) * 20) / 20, Math.ceil(Math.max(...all) * 20) / 20];
+  const size = step((Math.max(...all) - Math.min(...all)) / 8 || 0.01);
+  const [first, last] = [Math.floor(Math.min(...all) / size + 1e-9), Math.ceil(Math.max(...all) / size - 1e-9)];
+  const [low, high] = [first * size, Math.max(last, first + 1) * size];
   const longest = Math.max(...cells.map((cell) => name(cell).length));
   const left = Math.min(330, Math.max(120, longest * 7.5 + 16));
-  const [step, width, top] = [24, 1040, 8];
-  const height = top + step * cells.length;
+  const [pitch, width, top] = [24, 1040, 8];
+  const height = top + pitch * cells.length;
   const svg = canvas(place, width, height + 44, `${DATA.metrics[metric]} of each seed, with mean and interval, by cell`);
   const x = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 30);
-  for (let k = 0; k <= 5; k += 1) {
-    const v = low + ((high - low) * k) / 5;
+  for (let k = 0; k <= Math.round((high - low) / size); k += 1) {
+    const v = low + size * k;
     svg.append(
       draw("line", { class: "axis", x1: x(v), x2: x(v), y1: top, y2: height }),
-      draw("text", { x: x(v), y: height + 18, "text-anchor": "middle" }, v.toFixed(2)),
+      draw("text", { x: x(v), y: height + 18, "text-anchor": "middle" }, round(v)),
     );
   }
   svg.append(draw("text", { x: (left + width) / 2, y: height + 38, "text-anchor": "middle" }, DATA.metrics[metric]));
   const patterns = [...new Set(DATA.cells.map((cell) => cell.pattern))];
   cells.forEach((cell, k) => {
     const value = cell.values[metric];
-    const y = top + step * (k + 0.5);
+    const y = top + pitch * (k + 0.5);
     const c = colour(patterns.indexOf(cell.pattern));
     const shownName = name(cell).length * 7.5 > 318 ? `${name(cell).slice(0, 40)}…` : name(cell);
     svg.append(draw("text", { class: "strong", x: left - 12, y: y + 4, "text-anchor": "end" }, shownName));

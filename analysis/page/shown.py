@@ -188,7 +188,15 @@ def _number(text: str) -> float | str:
 def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
     """One line a planned trial."""
     shown = [metric for metric in metrics if metric in collected.metrics]
-    heading = ("trial", "base model", "pattern", "seed", "state", *map(metric_name, shown), "fit, s")
+    heading = (
+        "trial",
+        "base model",
+        "pattern",
+        "seed",
+        "state",
+        *map(metric_name, shown),
+        "fit, s",
+    )
     records = collected.table.to_pylist()
     rows = []
     for record in records:
