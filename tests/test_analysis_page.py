@@ -1,0 +1,209 @@
+"""The page without a browser: what is in it, that it is inert, small and always the same."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from page_results import HOSTILE, SECRET, make_hostile_results, make_page_results
+from result_folders import make_plan, make_results, save_done, save_failed
+from simulated_scores import predictions
+
+from analysis import collect
+from analysis.page import page
+from analysis.page.details import without_secrets
+from data.errors import InputError
+from sweep.cli import BAD_INPUT, DONE, main
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_page_results(tmp_path_factory.mktemp("page") / "r", positive="ESG")
+
+
+@pytest.fixture(scope="module")
+def html(results: str) -> str:
+    return page(collect(results))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return page(collect(make_hostile_results(tmp_path_factory.mktemp("hostile") / "r")))
+
+
+def data_of(html: str) -> dict[str, object]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    assert found
+    data: dict[str, object] = json.loads(found[1])
+    return data
+
+
+def test_verdicts_stand_before_tables_and_plots(html: str) -> None:
+    ids = ["summary", "boundary", "claims", "scores-1", "scores-2", "plots", "trials"]
+    places = [html.index(f'<section id="{name}"') for name in ids]
+    assert places == sorted(places)
+    assert "Table 3: F1" in html and "Table 4: AUROC" in html
+    assert "paper 0.691 (0.088)" in html  # elyza x ja0
+
+
+def test_numbers_are_those_of_the_report(results: str, html: str) -> None:
+    collected = collect(results)
+    data = data_of(html)
+    rows = collected.table.to_pylist()
+    for cell in data["cells"]:  # type: ignore[attr-defined]
+        own = [
+            r for r in rows if (r["base_model"], r["pattern"]) == (cell["model"], cell["pattern"])
+        ]
+        shown = [score for _, score in cell["values"]["auroc"]["seeds"]]
+        assert shown == [round(r["auroc"], 4) for r in own]
+        assert cell["curves"]["seeds"][0]["roc"][0][-1] == 1
+    assert len(data["trials"]) == len(rows)  # type: ignore[arg-type]
+
+
+def test_worst_rows_are_those_with_the_largest_error(results: str, html: str) -> None:
+    collected = collect(results)
+    from analysis.predictions import read_test_rows
+    from trainables.result import Results
+
+    trial_id = collected.plan.trial_ids[0]
+    rows = read_test_rows(Results(results), trial_id)
+    errors = abs(rows.y_true - rows.y_score)
+    expected = sorted(zip(rows.ids, errors, strict=True), key=lambda pair: -pair[1])[:10]
+    worst = data_of(html)["trials"][trial_id]["worst"]  # type: ignore[index]
+    assert [row[0] for row in worst] == [row_id for row_id, _ in expected]
+
+
+def test_nothing_is_loaded(html: str, hostile: str) -> None:
+    for text in (html, hostile):
+        assert not re.search(r"""(?:src|srcset|action|poster)\s*=\s*["']?""", _markup(text))
+        links = re.findall(r'href="([^"]{0,30})', _markup(text))
+        inside = ("#", "data:text/csv", "data:application/x-tex")
+        assert links and all(link.startswith(inside) for link in links)
+        assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", _own_code(text))
+        assert "default-src 'none'" in text
+
+
+def _own_code(text: str) -> str:
+    found = [re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S) for tag in ("style", "script")]
+    return "".join(code for codes in found for code in codes)
+
+
+def _markup(text: str) -> str:
+    """Tags only, without what scripts and styles hold and without texts."""
+    without = re.sub(r"<(script|style)\b[^>]*>.*?</\1>", "", text, flags=re.S)
+    return "".join(re.findall(r"<[^>]+>", without))
+
+
+def test_the_policy_names_the_script_and_the_style_that_are_there(html: str) -> None:
+    for tag in ("script", "style"):
+        (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.S)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in html
+
+
+def test_hostile_names_are_texts(hostile: str) -> None:
+    assert HOSTILE not in hostile
+    assert hostile.count("<script") == 2 and hostile.count("</script>") == 2
+    assert "<img" not in hostile
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in hostile
+    errors = [t["error"] for t in data_of(hostile)["trials"].values()]  # type: ignore[attr-defined]
+    assert any(HOSTILE in error for error in errors)
+
+
+def test_no_secrets_and_no_places(hostile: str, html: str, results: str) -> None:
+    downloads = [base64.b64decode(t).decode() for t in re.findall(r'base64,([^"]+)"', hostile)]
+    for text in (hostile, *downloads):
+        assert SECRET not in text and "me:pass" not in text
+    assert results not in html and "/nowhere" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://key:secret@bucket/x", "s3://…@bucket/x"),
+        ("Authorization: Bearer abcdefgh123", "Authorization: Bearer …"),
+        ("password='x y' left", "password=… y' left"),
+        ("AKIAABCDEFGHIJKLMNOP", "AKIA…"),
+        ("CUDA out of memory: tokens per batch 16", "CUDA out of memory: tokens per batch 16"),
+    ],
+)
+def test_secrets_are_cut(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+def test_the_same_results_give_the_same_bytes(results: str, html: str) -> None:
+    assert page(collect(results)) == html
+
+
+def test_the_page_is_small(html: str) -> None:
+    assert len(html.encode()) < MEGABYTE / 4
+
+
+def test_without_a_done_trial_the_rest_is_made(tmp_path: Path) -> None:
+    location = make_results(tmp_path / "r", make_plan())
+    save_failed(location, "elyza", "ja16", 0, "out of memory")
+    html = page(collect(location))
+    assert "Not shown: no cell has a value yet." in html
+    assert "Not shown: no trial is done." in html
+    assert "1 failed, 2 missing" in html
+    assert "out of memory" in html
+
+
+def test_one_class_leaves_a_sentence(tmp_path: Path) -> None:
+    location = make_results(tmp_path / "r", make_plan(seeds=[0]))
+    table = predictions(["a", "b"], [1, 1], [0.4, 0.6])
+    save_done(location, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5}, predictions=table)
+    html = page(collect(location))
+    assert "predictions without test rows of both classes" in html
+    assert "test rows of one class only" in html
+    assert "history without epoch, loss" in html
+    assert "0.500 (n/a)" in html
+
+
+def test_more_than_two_classes(tmp_path: Path) -> None:
+    location = make_results(tmp_path / "r", make_plan(["other"], classes=("a", "b", "c")))
+    for seed in range(3):
+        save_done(location, "other", "ja16", seed, {"macro_f1": 0.5, "auroc_ovr": 0.6})
+    html = page(collect(location))
+    assert "Macro F1" in html and "0.500 (0.000)" in html
+    assert "no base model of this experiment is one of the paper" in html
+    assert "more than two classes" in html
+
+
+def test_from_the_command_line(
+    results: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.html"
+    assert main(["report", results, "--format", "html", "--out", str(out)]) == DONE
+    assert out.read_text("utf-8") == page(collect(results))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert main(["report", results, "--out", str(tmp_path / "report.txt")]) == DONE
+    assert "Table 3" in (tmp_path / "report.txt").read_text()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--format", "html"], "give --out FILE"),
+        (["--format", "htm"], "Did you mean 'html'? Known: csv, html, latex, md, text."),
+        (["--format", "html", "--out", "/nowhere/report.html"], "cannot be written"),
+        (["--format", "html", "--out", "r", "--interval-method", "z"], "unknown interval 'z'"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    results: str, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", results, *options]) == BAD_INPUT
+    assert told in capsys.readouterr().err
+
+
+def test_an_unknown_method_is_refused(results: str) -> None:
+    with pytest.raises(InputError, match="unknown interval"):
+        page(collect(results), "none")
