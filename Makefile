@@ -3,16 +3,20 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos lint benchmark clean
+.PHONY: quickstart test chaos browser lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest -m "not chaos"
+	$(BIN)/pytest -m "not chaos and not browser"
 
 chaos: $(READY)
 	$(BIN)/pytest -m chaos
+
+# Uses the chromium or google-chrome that the machine has, and skips without.
+browser: $(READY)
+	$(BIN)/pytest -m browser
 
 lint: $(READY)
 	$(BIN)/ruff check .
