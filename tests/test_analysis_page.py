@@ -194,7 +194,10 @@ def test_from_the_command_line(
         (["--format", "html"], "give --out FILE"),
         (["--format", "htm"], "Did you mean 'html'? Known: csv, html, latex, md, text."),
         (["--format", "html", "--out", "/nowhere/report.html"], "cannot be written"),
-        (["--format", "html", "--out", "r", "--interval-method", "z"], "unknown interval 'z'"),
+        (
+            ["--format", "html", "--out", "/nowhere/r", "--interval-method", "z"],
+            "unknown interval 'z'",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -15,12 +15,12 @@ from analysis import paper
 from analysis.boundary import CellBoundary
 from analysis.cells import first_line
 from analysis.collect import Collected
-from analysis.intervals import CellIntervals
+from analysis.formats import Table
+from analysis.intervals import CellIntervals, check_method
 from analysis.names import metric_name
 from analysis.page.details import plot_cells, trial_details, without_secrets
 from analysis.page.shown import (
     VERDICTS,
-    Shown,
     boundary_table,
     claims_table,
     shown_table,
@@ -53,6 +53,7 @@ def page(collected: Collected, method: str = "t") -> str:
 
 def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     """What the template shows: headline, tables and the values of the plots."""
+    check_method(method)  # here, because a part would only tell
     plan = collected.plan
     multiclass = len(plan.classes) > 2
     metrics = list(MULTICLASS_TABLES if multiclass else paper.TABLES)
@@ -64,6 +65,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         for lang in langs
         for metric in metrics
     ]
+    made = [one for one, _ in tables if one]
     judged, why_not_judged = _part(partial(boundary_table, collected))
     return {
         "experiment": plan.experiment,
@@ -74,13 +76,13 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "verdicts": _counts(judged[0]) if judged else [],
         "boundary": (judged[1] if judged else None, why_not_judged),
         "claims": _part(partial(claims_table, collected)),
-        "tables": tables,
+        "tables": [(one and shown_table(one), why) for one, why in tables],
         "trials": trials_table(collected, metrics),
         "warnings": list(map(without_secrets, collected.warnings)),
         "data": {
             "metrics": {m: metric_name(m) for m in metrics if m in collected.metrics},
             "positive": first_line(plan.positive),
-            "cells": plot_cells(collected, intervals, metrics),
+            "cells": plot_cells(collected, intervals.scores, made),
             **trial_details(collected),
         },
     }
@@ -117,10 +119,10 @@ def _part(make: Callable[[], Part]) -> tuple[Part | None, str]:
 
 def _metric_table(
     collected: Collected, metric: str, lang: str | None, intervals: CellIntervals
-) -> Shown:
+) -> Table:
     """A table with intervals and the paper's values where its models are there."""
     with_paper = any(map(paper.counterpart, collected.plan.base_models))
-    return shown_table(table(collected, metric, with_paper, lang, intervals))
+    return table(collected, metric, with_paper, lang, intervals)
 
 
 def _facts(collected: Collected) -> list[tuple[str, str]]:

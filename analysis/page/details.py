@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis import paper
-from analysis.cells import first_line
+from analysis.cells import TableCell, first_line
 from analysis.collect import Collected
 from analysis.curves import CellCurves, block_means, cell_curves, read_history, thin
-from analysis.intervals import CellIntervals
+from analysis.formats import Table
 from analysis.predictions import read_test_rows
+from analysis.scores import ExperimentScores, Key
 from data.errors import InputError
 from trainables.result import Results, TrialState
 
@@ -48,7 +49,7 @@ def without_secrets(text: str) -> str:
 
 
 def plot_cells(
-    collected: Collected, intervals: CellIntervals, metrics: list[str]
+    collected: Collected, scores: ExperimentScores, tables: Sequence[Table]
 ) -> list[dict[str, Any]]:
     """Values, intervals and curves of every planned cell.
 
@@ -56,37 +57,47 @@ def plot_cells(
 
     Args:
         collected: The trials.
-        intervals: Of the cells; holds their predictions, too.
-        metrics: Names of metrics to plot.
+        scores: Predictions of the cells.
+        tables: Of the metrics to plot, with intervals.
     """
     rows = collected.table.to_pylist()
-    made = {m: intervals.of(m)[0] for m in metrics if m in collected.metrics}
-    seeds = sum(len(cell.seeds) for cell in intervals.scores.cells.values())
-    num_points = _share(CURVE_BUDGET, 4 * seeds, CURVE_POINTS)
+    own: dict[Key, list[dict[str, Any]]] = {}
+    for row in rows:
+        own.setdefault((row["base_model"], row["pattern"]), []).append(row)
+    values: dict[Key, dict[str, Any]] = {}
+    for table in tables:
+        if table.metric not in collected.metrics:
+            continue
+        for cell in table.cells:
+            key = cell.base_model, cell.pattern
+            if cell.n:
+                values.setdefault(key, {})[table.metric] = _values(cell, own[key], table.metric)
+    num_seeds = sum(len(cell.seeds) for cell in scores.cells.values())
+    num_points = _share(CURVE_BUDGET, 4 * num_seeds, CURVE_POINTS)
     found = []
     for planned in collected.plan.cells:
         key = planned.base_model, planned.pattern
-        own = [row for row in rows if (row["base_model"], row["pattern"]) == key]
-        values = {}
-        for metric in made:
-            scored = [(row["seed"], row[metric]) for row in own if row[metric] is not None]
-            value = paper.published(metric, *key)
-            values[metric] = {
-                "seeds": [[seed, _rounded(score, 4)] for seed, score in scored],
-                "mean": _rounded(np.mean([s for _, s in scored]), 4) if scored else None,
-                "interval": _list(np.array(made[metric][key]), 4) if key in made[metric] else None,
-                "published": value.mean if value else None,
-            }
-        cell: dict[str, Any] = {"model": first_line(key[0]), "pattern": first_line(key[1])}
-        cell |= {"values": values, "why": first_line(planned.skipped), "curves": None}
+        shown: dict[str, Any] = {"model": first_line(key[0]), "pattern": first_line(key[1])}
+        shown |= {"values": values.get(key, {}), "why": "", "curves": None}
         try:
-            if key not in intervals.scores.cells:
-                raise InputError(intervals.scores.left_out.get(key, "nothing is done"))
-            cell["curves"] = _curves(cell_curves(intervals.scores.cells[key]), num_points)
+            if key not in scores.cells:
+                raise InputError(scores.left_out.get(key, "nothing is done"))
+            shown["curves"] = _curves(cell_curves(scores.cells[key]), num_points)
         except InputError as error:
-            cell["why"] = without_secrets(first_line(str(error)))
-        found.append(cell)
+            shown["why"] = without_secrets(first_line(str(error)))
+        found.append(shown)
     return found
+
+
+def _values(cell: TableCell, rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
+    """A cell's seeds, mean and interval, and what the paper has."""
+    value = paper.published(metric, cell.base_model, cell.pattern)
+    return {
+        "seeds": [[r["seed"], _rounded(r[metric], 4)] for r in rows if r[metric] is not None],
+        "mean": _rounded(cell.mean, 4),
+        "interval": _list(np.array(cell.interval), 4) if cell.interval else None,
+        "published": value.mean if value else None,
+    }
 
 
 def _curves(curves: CellCurves, num_points: int) -> dict[str, Any]:
