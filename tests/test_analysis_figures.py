@@ -12,8 +12,8 @@ from result_folders import make_plan, make_results, save_failed
 
 from analysis import collect
 from analysis.collect import Collected
-from analysis.curves import block_means, cell_curves, thin
 from analysis.intervals import CellIntervals
+from analysis.plot_points import block_means, cell_curves, thin
 from analysis.scores import load_scores
 from analysis.tables import table
 from data.errors import InputError

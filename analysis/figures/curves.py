@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.cells import first_line
-from analysis.curves import (
+from analysis.figures.style import OKABE_ITO, Shown
+from analysis.plot_points import (
     NUM_SCORE_BINS,
     THRESHOLD,
     CellCurves,
@@ -15,7 +16,6 @@ from analysis.curves import (
     cell_curves,
     read_history,
 )
-from analysis.figures.style import OKABE_ITO, Shown
 from data.errors import InputError
 from trainables.result import Results
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from analysis import paper
 from analysis.cells import TableCell, first_line
 from analysis.collect import Collected
-from analysis.curves import CellCurves, block_means, cell_curves, read_history, thin
 from analysis.formats import Table
+from analysis.plot_points import CellCurves, block_means, cell_curves, read_history, thin
 from analysis.predictions import read_test_rows
 from analysis.scores import ExperimentScores, Key
 from data.errors import InputError
