@@ -61,5 +61,5 @@ def make_hostile_results(folder: Path) -> str:
         ids = [f"{HOSTILE}{n}" for n in cell.ids]
         table = predictions(ids, cell.y_true.tolist(), score)
         save_done(results, "elyza", "ja16", seed, values, predictions=table, history=history())
-    save_failed(results, model, "ja16", 0, f"{HOSTILE}\ntoken={SECRET}\ns3://me:pass@bucket")
+    save_failed(results, model, "ja16", 0, f"{HOSTILE} s3://me:pass@bucket\ntoken={SECRET}")
     return results.uri

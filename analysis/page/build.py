@@ -7,9 +7,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from analysis import paper
 from analysis.boundary import CellBoundary
@@ -54,6 +57,7 @@ def page(collected: Collected, method: str = "t") -> str:
 def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     """What the template shows: headline, tables and the values of the plots."""
     check_method(method)  # here, because a part would only tell
+    collected = _without_secrets(collected)  # footnotes and downloads quote errors, too
     plan = collected.plan
     multiclass = len(plan.classes) > 2
     metrics = list(MULTICLASS_TABLES if multiclass else paper.TABLES)
@@ -78,7 +82,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "claims": _part(partial(claims_table, collected)),
         "tables": [(one and shown_table(one), why) for one, why in tables],
         "trials": trials_table(collected, metrics),
-        "warnings": list(map(without_secrets, collected.warnings)),
+        "warnings": collected.warnings,
         "data": {
             "metrics": {m: metric_name(m) for m in metrics if m in collected.metrics},
             "positive": first_line(plan.positive),
@@ -106,6 +110,18 @@ def render(shown: dict[str, Any]) -> str:
         script_hash=_hash(script),
         data_json=_script_safe(shown["data"]),
         in_link=lambda text: base64.b64encode(text.encode()).decode(),
+    )
+
+
+def _without_secrets(collected: Collected) -> Collected:
+    """The same trials, with errors and warnings that may be passed on."""
+    place = collected.table.column_names.index("detail")
+    field = collected.table.schema.field(place)
+    details = pa.array(map(without_secrets, collected.table["detail"].to_pylist()), field.type)
+    return replace(
+        collected,
+        table=collected.table.set_column(place, field, details),
+        warnings=tuple(map(without_secrets, collected.warnings)),
     )
 
 

@@ -168,7 +168,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def _error(detail: str) -> str:
     printable = "".join(c if c.isprintable() or c == "\n" else " " for c in detail)
-    return without_secrets(printable)[:MAX_ERROR]
+    return printable[:MAX_ERROR]
 
 
 def _history(location: Results, trial_id: str, num_points: int) -> dict[str, Any]:

@@ -255,12 +255,13 @@ function part(body, title, content) {
 
 function history(curves) {
   const place = make("div");
-  const svg = canvas(place, 900, 260, "Training loss by epoch");
+  const width = innerWidth < 700 ? 460 : 900;  // texts keep their size on a telephone
+  const svg = canvas(place, width, 260, "Training loss by epoch");
   const known = curves.loss.map((v, k) => [curves.epoch[k], v]).filter(([a, b]) => a != null && b != null);
   if (!known.length) { absent(place, "no loss is a finite number"); return place; }
   const [xs, ys] = [known.map((p) => p[0]), known.map((p) => p[1])];
-  const box = { left: 58, top: 12, width: 820, height: 200 };
-  const [x, y] = axes(svg, box, [0, Math.max(...xs)], [0, axisEnd(Math.max(...ys))], "epoch", "training loss");
+  const box = { left: 58, top: 12, width: width - 80, height: 200 };
+  const [x, y] = axes(svg, box, [0, Math.ceil(Math.max(...xs))], [0, axisEnd(Math.max(...ys))], "epoch", "training loss");
   svg.append(draw("path", { class: "line c0", d: path(xs.map(x), ys.map(y)) }));
   known.forEach(([a, b]) => svg.append(draw("circle", { class: "hit", cx: x(a), cy: y(b), r: 6, "data-tip": `epoch ${a.toFixed(2)}\nloss ${b.toFixed(4)}` })));
   return place;

@@ -214,9 +214,7 @@ def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
         )
     texts = tuple(tuple(entry.text for entry in row) for row in rows)
     caption = (f"Trials of experiment {collected.plan.experiment}.",)
-    secret = {"detail"}  # may quote what a user would not publish; the page shows it cleaned
-    plain = tuple({k: v for k, v in record.items() if k not in secret} for record in records)
-    grid = shown_grid("trials", "Trials", Grid(caption, heading, texts, (), plain))
+    grid = shown_grid("trials", "Trials", Grid(caption, heading, texts, (), tuple(records)))
     return replace(grid, rows=tuple(rows))
 
 
