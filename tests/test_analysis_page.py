@@ -128,7 +128,8 @@ def test_no_secrets_and_no_places(hostile: str, html: str, results: str) -> None
     [
         ("s3://key:secret@bucket/x", "s3://…@bucket/x"),
         ("Authorization: Bearer abcdefgh123", "Authorization: Bearer …"),
-        ("password='x y' left", "password=… y' left"),
+        ("password='x y' left", "password=… left"),
+        ('{"api_key": "abc", "n": 1}', '{"api_key": …, "n": 1}'),
         ("AKIAABCDEFGHIJKLMNOP", "AKIA…"),
         ("CUDA out of memory: tokens per batch 16", "CUDA out of memory: tokens per batch 16"),
     ],

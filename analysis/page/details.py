@@ -37,7 +37,7 @@ _SECRETS = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), "AKIA…"),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1…"),
     (re.compile(r"(?i)((?:token|secret|password|passwd|api_?key|access_?key)\w*['\"]?\s*[=:]\s*)"
-                r"['\"]?[^\s'\",&]+['\"]?"), r"\1…"),
+                r"(?:'[^']*'|\"[^\"]*\"|[^\s'\",&]+)"), r"\1…"),
 )  # fmt: skip
 
 
