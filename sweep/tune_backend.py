@@ -95,7 +95,7 @@ class TuneBackend:
         shared = {
             "specs": specs,
             # In a list, so that the reference is passed on and not fetched for every trial.
-            "dataset": [ray.put(dataset.table), dataset.fingerprint],
+            "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
             "bases": {i: [ray.put(_pack(miniature_folder(i)))] for i in identities},
             "results": results.uri,
             "keep_models": keep_models,
@@ -139,10 +139,10 @@ def _pretrain(name: str, identity: str, corpus: Corpus) -> dict[str, bytes]:
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """One trial, as Tune calls it in a worker process."""
     spec: TrialSpec = shared["specs"][config["index"]]
-    table_ref, fingerprint = shared["dataset"]
+    table_ref, fingerprint, classes = shared["dataset"]
     if fingerprint not in _DATASETS:
         _DATASETS.clear()
-        _DATASETS[fingerprint] = Dataset(ray.get(table_ref))
+        _DATASETS[fingerprint] = Dataset(ray.get(table_ref), classes)
     if spec.base_identity in shared["bases"]:
         folder = miniature_folder(spec.base_identity)
         if not folder.is_dir():  # another node than the one that pre-trained it

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from mrn_archives import ESG, JAPANESE, archive, make
 from result_folders import trial_files
 
 from data.errors import InputError
@@ -129,3 +131,60 @@ def test_tune_gives_the_bytes_of_inline(
     mine = {spec.trial_id for spec in tuned.grid.specs}
     expected = {n: c for n, c in trial_files(inline.results).items() if n.split("/")[0] in mine}
     assert trial_files(tuned.results) == expected
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_more_classes_and_pairs_under_tune_give_the_bytes_of_inline(
+    experiment_file: Path, tmp_path: Path, ray_address: str
+) -> None:
+    """Workers get the data set in parts; its classes and second texts must be among them."""
+    header = "id\ttext\tclaim\tlang\tlabel"
+    rows = [
+        f"{lang}{n}\t{topic} {lang} {n}\tis it {n}\t{lang}\t{topic}"
+        for n in range(60)
+        for topic in [("markets", "sport", "waste")[n % 3]]
+        for lang in ("en", "ja")
+    ]
+    (tmp_path / "rows.tsv").write_text("\n".join([header, *rows]) + "\n")
+    values = yaml.safe_load(experiment_file.read_text())
+    values |= {
+        "data": {
+            "source": "table", "path": str(tmp_path / "rows.tsv"), "classes": "all",
+            "columns": {"text_pair": "claim"},
+        },
+        "models": values["models"][2:],
+        "patterns": [{"ja9": {"source_rows": 24}}],
+        "sampling": {"test_rows": 21},
+        "accept_findings": ["cues"],
+    }  # fmt: skip
+    (tmp_path / "three.yaml").write_text(yaml.safe_dump(values))
+    outcomes = [
+        run(load_experiment(tmp_path / "three.yaml"), str(tmp_path / backend), backend=backend)
+        for backend in ("inline", "tune")
+    ]
+    inline, tuned = (trial_files(outcome.results) for outcome in outcomes)
+    assert [len(outcome.ledger.done) for outcome in outcomes] == [2, 2]
+    assert inline == tuned
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_an_archive_is_read_over_a_cluster_as_on_this_machine(
+    tmp_path: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for month in ("2021-05", "2021-06", "2021-07"):
+        items = [make(f"{month}-{n}", **({} if n % 3 else JAPANESE)) for n in range(9)]
+        file = tmp_path / "archive" / f"STORY.RTRS.{month}.REC.JSON.txt"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(archive(*items))
+    source = {"source": "mrn", "path": str(tmp_path / "archive"), "positive": [ESG]}
+    (tmp_path / "mrn.yaml").write_text(yaml.safe_dump(source))
+    command = ["data", "prepare", str(tmp_path / "mrn.yaml"), "--out"]
+    assert main([*command, str(tmp_path / "alone")]) == 0
+    assert main([*command, str(tmp_path / "spread"), "--address", ray_address]) == 0
+    told = capsys.readouterr().out
+    assert told.count("read 27 = kept 27 + dropped 0 + rejected 0") == 2
+    for name in ("data.parquet", "rejects.parquet", "manifest.json"):
+        alone, spread = (tmp_path / where / name for where in ("alone", "spread"))
+        assert alone.read_bytes() == spread.read_bytes()
