@@ -157,10 +157,9 @@ class PreparedData(Files):
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Language -> class -> rows; classes without rows are 0."""
+    found = dataset.table.group_by(["lang", "label"]).aggregate([([], "count_all")]).to_pylist()
+    counts = {(row["lang"], row["label"]): row["count_all"] for row in found}
     return {
-        lang: {
-            name: sum(row.label == label for row in rows)
-            for label, name in enumerate(dataset.classes)
-        }
-        for lang, rows in dataset.by_lang.items()
+        lang: {name: counts.get((lang, n), 0) for n, name in enumerate(dataset.classes)}
+        for lang in sorted({lang for lang, _ in counts})
     }

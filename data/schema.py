@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from data.errors import InputError
 
@@ -35,8 +37,13 @@ BINARY = ("negative", "positive")
 """Classes of a binary task, by label."""
 LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 """The shape of a BCP-47 code: ja, zh-Hant, es-419."""
+BATCH = 10_000
+"""Rows held as Python objects at once: they take ten times the memory of the table."""
 NUM_SHOWN = 3
 """Rows that an error names of each kind of problem."""
+
+
+Mask = NDArray[np.bool_]
 
 
 class Row(NamedTuple):
@@ -119,9 +126,10 @@ class Dataset:
             for name in HEADLINE_SCHEMA.names
             if name not in LATER_COLUMNS or ordered[name].null_count < len(ordered)
         ]
-        for row in zip(*(ordered[name].to_pylist() for name in names), strict=True):
-            # JSON and not repr: what repr escapes depends on the Unicode tables of the Python.
-            digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
+        for batch in ordered.select(names).to_batches(max_chunksize=BATCH):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                # JSON and not repr: what repr escapes depends on the Unicode tables of the Python.
+                digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
         return digest.hexdigest()
 
     @cached_property
@@ -167,40 +175,57 @@ def _row_problems(
     """One sentence for each kind of problem, with the first rows that have it."""
     if not table.num_rows:
         return ["has no rows; nothing can be drawn from it"]
-    ids, texts, pairs, langs, labels, _, _, sources = (
-        cast(list[object], c.to_pylist()) for c in table
-    )
-    paired = any(pair is not None for pair in pairs)
-    name = place or (lambda row: f"id {ids[row]!r}" if ids[row] else f"row {row + 1}")
-    first: dict[object, int] = {}
-    for row, row_id in enumerate(ids):
-        first.setdefault(row_id, row)
+    ids = table["id"]
+    no_id, paired = _is_blank(ids, strip=False), table["text_pair"].null_count < len(table)
     kinds = {
-        "without id; give every row one": [not row_id for row_id in ids],
-        "with empty text; fill or remove them": [not str(text or "").strip() for text in texts],
-        "without the second text of their pair; fill or remove them": [
-            paired and not str(pair or "").strip() for pair in pairs
-        ],
-        "without language; fill or remove them": [not lang for lang in langs],
-        "without label; fill or remove them": [label is None for label in labels],
-        "without source; fill them": [source is None for source in sources],
-        "whose id an earlier row has; ids must be unique": [
-            bool(row_id) and first[row_id] != row for row, row_id in enumerate(ids)
-        ],
+        "without id; give every row one": no_id,
+        "with empty text; fill or remove them": _is_blank(table["text"]),
+        "without the second text of their pair; fill or remove them": (
+            paired & _is_blank(table["text_pair"])
+        ),
+        "without language; fill or remove them": _is_blank(table["lang"], strip=False),
+        "without label; fill or remove them": _numpy(table["label"].is_null()),
+        "without source; fill them": _numpy(table["source"].is_null()),
+        "whose id an earlier row has; ids must be unique": ~no_id & ~_is_first(ids),
     }
+
+    def name(row: int) -> str:
+        row_id = ids[row].as_py()
+        return place(row) if place else f"id {row_id!r}" if row_id else f"row {row + 1}"
+
     problems = []
     for kind, is_bad in kinds.items():
-        bad = [row for row, flag in enumerate(is_bad) if flag]
-        if bad:
-            problems.append(f"{len(bad)} rows {kind}: {shown(map(name, bad))}")
-    odd = {str(lang): row for row, lang in reversed(list(enumerate(langs))) if lang}
-    for lang, row in odd.items():
-        if not LANG.fullmatch(lang):
+        (bad,) = np.nonzero(is_bad)
+        if len(bad):
+            problems.append(f"{len(bad)} rows {kind}: {shown(map(name, bad.tolist()))}")
+    for row in np.nonzero(_is_first(table["lang"]))[0].tolist():
+        lang = table["lang"][row].as_py()
+        if lang and not LANG.fullmatch(lang):
             problems.append(
                 f"language {lang!r} is no BCP-47 code such as en or zh-Hant: {name(row)}"
             )
+    labels = pc.unique(table["label"]).to_pylist()
     wrong = set(labels) - {*range(len(classes)), None}
     if wrong:
         known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
         problems.append(f"labels {sorted(map(str, wrong))} are not {known}")
     return problems
+
+
+def _is_blank(column: pa.ChunkedArray, strip: bool = True) -> Mask:
+    """Which texts are null or empty, white space left out with ``strip``."""
+    texts = pc.utf8_trim_whitespace(column) if strip else column
+    return _numpy(pc.fill_null(pc.equal(pc.binary_length(texts), 0), True))
+
+
+def _is_first(column: pa.ChunkedArray) -> Mask:
+    """Which rows have a value, null counting as one, that no earlier row has."""
+    codes = column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+    is_first = np.zeros(len(codes), bool)
+    is_first[np.unique(codes, return_index=True)[1]] = True
+    return is_first
+
+
+def _numpy(flags: pa.ChunkedArray) -> Mask:
+    mask: Mask = flags.to_numpy()
+    return mask
