@@ -33,8 +33,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.seeds import derive_seed
-from data.sources import parse_source
-from data.sources.mrn import read
+from data.sources.mrn import Options, read
 from data.sources.mrn_files import find_archive_files
 from data.sources.mrn_read import num_cores, read_parts
 from data.sources.phrases import Phrasebook, load_phrasebook
@@ -218,7 +217,7 @@ def ours(folder: str, num_workers: int) -> str:
     """Our reader; what it found."""
     values = {"source": "mrn", "path": folder, "positive": POSITIVE}
     read_files = partial(read_parts, num_workers=num_workers)
-    reading = read(parse_source(values), lambda done, in_all: None, read_files)  # type: ignore[arg-type]
+    reading = read(Options.parse(values), lambda done, in_all: None, read_files)
     return f"{len(reading.dataset.table)} rows of {reading.num_read}"
 
 
@@ -226,7 +225,7 @@ def none_kept(folder: str) -> str:
     """Our reader without the memory of the rows that it keeps: none, which it refuses."""
     values = {"source": "mrn", "path": folder, "positive": POSITIVE, "languages": ["fr"]}
     try:
-        read(parse_source(values), lambda done, in_all: None, partial(read_parts, num_workers=1))  # type: ignore[arg-type]
+        read(Options.parse(values), lambda done, in_all: None, partial(read_parts, num_workers=1))
     except InputError as error:
         return f"refused: {error.problems[0]}"
     return "not refused"

@@ -228,11 +228,14 @@ def _read(source: str) -> tuple[str, str]:
         ) from error
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML libraries keep the last silently."""
+class _SafeLoader(yaml.SafeLoader):
+    """yaml.SafeLoader, so plain values only, that refuses a key given twice.
+
+    YAML libraries keep the last one silently.
+    """
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     double = [key for number, key in enumerate(keys) if key in keys[:number]]
     if double:
@@ -243,12 +246,12 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return dict(loader.construct_mapping(node, deep=True))
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def _parse_yaml(text: str, path: str, settings: Iterable[str]) -> dict[str, Any]:
     try:
-        values = yaml.load(text, _Loader)
+        values = yaml.load(text, _SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         row = f"row {mark.line + 1}: " if mark else ""
@@ -268,7 +271,7 @@ def _set(values: dict[str, Any], setting: str) -> None:
     if not equals or not key:
         raise InputError(f"--set {setting!r} is not key=value, e.g. training.num_train_epochs=2")
     try:
-        value = yaml.load(text, _Loader) if text else ""
+        value = yaml.load(text, _SafeLoader) if text else ""
     except yaml.YAMLError as error:
         raise InputError(f"--set {setting!r}: the value is not YAML: {error}") from error
     *parents, last = key.split(".")

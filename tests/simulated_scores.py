@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from result_folders import save_done, save_failed
 from scipy import special, stats
 
 from analysis.scores import CellScores
+from trainables.metrics import score
+from trainables.result import Results
 
 ITEM_STD, RUN_STD = 0.8, 0.6
 """Of a row for all seeds, and of a row for one: together 1."""
@@ -74,3 +77,21 @@ def predictions(ids: Sequence[str], y_true: Sequence[int], y_score: Sequence[Any
             "y_score": list(y_score),
         }
     )
+
+
+def save_simulated(
+    results: Results,
+    base_model: str,
+    pattern: str,
+    cell: CellScores,
+    ids: Sequence[str],
+    failed: Collection[int] = (),
+) -> None:
+    """Result folders of a cell's seeds with the metrics that its scores have, some failed."""
+    for seed, scores in enumerate(cell.scores):
+        if seed in failed:
+            save_failed(results, base_model, pattern, seed, "out of memory")
+            continue
+        table = predictions(ids, cell.y_true.tolist(), scores)
+        values = score(cell.y_true, scores)
+        save_done(results, base_model, pattern, seed, values, predictions=table)

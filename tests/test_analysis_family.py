@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from result_folders import make_plan, make_results, save_done, save_failed
-from simulated_scores import predictions, simulate
+from result_folders import make_plan, make_results, save_done
+from simulated_scores import predictions, save_simulated, simulate
 
 from analysis import collect
 from analysis.family import (
@@ -48,18 +49,13 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
             cell = simulate(rng, 2, 120, 1.0 + GAIN[pattern], 0.02, rows)
             other = (model, pattern) == ("mbert", "ja104")
             ids = [f"other-{n}" for n in cell.ids] if other else cell.ids
-            for seed, score in enumerate(cell.scores):
-                if (model, pattern, seed) == ("elyza", "ja16", 1):
-                    save_failed(results, model, pattern, seed, "out of memory")
-                    continue
-                values = {name: metric(cell.y_true, score) for name, metric in METRICS.items()}
-                table = predictions(ids, cell.y_true.tolist(), score)
-                save_done(results, model, pattern, seed, values, predictions=table)
+            failed = (1,) if (model, pattern) == ("elyza", "ja16") else ()
+            save_simulated(results, model, pattern, cell, ids, failed)
     return results.uri
 
 
-def names(location: str, **options: object) -> list[str]:
-    family = compare_family(collect(location), num_resamples=100, **options)  # type: ignore[arg-type]
+def names(location: str, **options: Any) -> list[str]:
+    family = compare_family(collect(location), num_resamples=100, **options)
     return [f"{c.first}:{c.second}" for c in family.comparisons]
 
 
@@ -127,7 +123,7 @@ def test_footnotes_say_what_is_missing(location: str) -> None:
 
 def test_wrong_names_are_refused_with_the_known_ones(location: str) -> None:
     collected = collect(location)
-    cases = [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"metric": "macro_f1"}, r"unknown metric of two classes 'macro_f1'"),
         ({"by": "models"}, r"unknown family 'models'. Did you mean 'model'\? Known: model, pat"),
         ({"method": "tt"}, r"unknown interval 'tt'.*Known: bca, percentile, t"),
@@ -138,7 +134,7 @@ def test_wrong_names_are_refused_with_the_known_ones(location: str) -> None:
     ]  # fmt: skip
     for options, message in cases:
         with pytest.raises(InputError, match=message):
-            compare_family(collected, num_resamples=100, **options)  # type: ignore[arg-type]
+            compare_family(collected, num_resamples=100, **options)
     with pytest.raises(InputError, match=r"unknown format 'html'.*Known: csv, md, text"):
         comparison_format("html")
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from result_folders import make_plan, make_results, make_spec, save_done, save_failed
-from simulated_scores import predictions, simulate, true_auroc
+from result_folders import make_plan, make_results, make_spec, save_done
+from simulated_scores import save_simulated, simulate, true_auroc
 
 from analysis import collect
 from analysis.cells import TableCell
@@ -31,7 +31,6 @@ from data.errors import InputError
 from sweep.cli import BAD_INPUT, DONE, main
 from sweep.experiment import load_experiment, shipped
 from sweep.run import run
-from trainables.metrics import METRICS
 from trainables.plan import PlannedCell, PlannedTrial
 from trainables.result import TrialResult
 
@@ -142,15 +141,8 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
             cell = simulate(rng, 2, 120, separation(rows) + lead, 0.02, shared)
             other_rows = (model, pattern) == ("bert", "ja64")
             ids = [f"other-{n}" for n in cell.ids] if other_rows else cell.ids
-            for seed, score in enumerate(cell.scores):
-                if (model, pattern) == ("mbert", "ja16") or (model, pattern, seed) == (
-                    "elyza", "ja4", 1,
-                ):  # fmt: skip
-                    save_failed(results, model, pattern, seed, "out of memory")
-                    continue
-                values = {name: metric(cell.y_true, score) for name, metric in METRICS.items()}
-                table = predictions(ids, cell.y_true.tolist(), score)
-                save_done(results, model, pattern, seed, values, predictions=table)
+            failed = {("mbert", "ja16"): (0, 1), ("elyza", "ja4"): (1,)}.get((model, pattern), ())
+            save_simulated(results, model, pattern, cell, ids, failed)
     return results.uri
 
 

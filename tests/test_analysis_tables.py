@@ -370,8 +370,7 @@ def test_more_classes_and_several_languages_get_tables_of_their_own(tmp_path: Pa
     shown = report(collect(results))
     tables = shown.split("\n\n\n")
     assert len(tables) == 4
-    assert "macro F1" in tables[0].lower() or "Macro F1" in tables[0]
-    assert "classes a, b, c" in tables[0]
+    assert tables[0].startswith("Macro F1, the mean of the F1 scores of the classes a, b, c;")
     for text, lang, other, value in zip(
         tables, ("ja", "ja", "de", "de"), ("de", "de", "ja", "ja"), (0.25, 0.25, 0.75, 0.75),
         strict=True,

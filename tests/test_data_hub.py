@@ -277,12 +277,12 @@ def test_pawsx(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_name_languages_and_columns(name: str) -> None:
     codes = list(PRESETS[name]["configs"])
-    options = parse_source({"source": "hub", "preset": name, "languages": codes})
-    assert list(options.chosen()) == codes  # type: ignore[attr-defined]
+    options = Options.parse({"source": "hub", "preset": name, "languages": codes})
+    assert list(options.chosen()) == codes
     with pytest.raises(InputError, match=rf"languages is required\. Known of {name}: .*\bes\b"):
         parse_source({"source": "hub", "preset": name})
     other = {"source": "hub", "preset": name, "languages": ["en"], "positive": ["x"]}
-    assert parse_source(other).classes is None  # type: ignore[attr-defined]
+    assert Options.parse(other).classes is None
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

@@ -14,7 +14,7 @@ from data.schema import Dataset
 from trainables.base_models import BASE_MODELS, find_base_model
 from trainables.loading import load_base
 from trainables.methods import METHODS
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, MULTICLASS_METRICS, Labels, Metric, Scores
 from trainables.miniatures import MINIATURES
 from trainables.spec import TrialSpec
 from trainables.trial import run_trial
@@ -49,31 +49,42 @@ def test_an_unknown_base_model_is_told_with_the_nearest() -> None:
         find_base_model("mini-elyzza")
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize(
+    ("metric", "num_classes"),
+    [(metric, 2) for metric in METRICS.values()]
+    + [(metric, 3) for metric in MULTICLASS_METRICS.values()],
+    ids=[*METRICS, *(f"{name}-multiclass" for name in MULTICLASS_METRICS)],
+)
 class TestMetric:
     rng = np.random.default_rng(3)
-    y_true = rng.permutation([0, 1] * 30).astype(np.int8)
-    noise = rng.random(60)
 
-    def test_perfect_scores_are_one(self, name: str) -> None:
-        assert METRICS[name](self.y_true, self.y_true.astype(float)) == 1.0
+    def rows(self, num_classes: int) -> tuple[Labels, Scores, Scores]:
+        """Labels, scores that say them exactly, and scores that know nothing."""
+        y_true = self.rng.permutation(list(range(num_classes)) * 30).astype(np.int8)
+        exact = np.eye(num_classes)[y_true]
+        noise = self.rng.dirichlet(np.ones(num_classes), len(y_true))
+        return y_true, *((s[:, 1] if num_classes == 2 else s) for s in (exact, noise))
 
-    def test_a_fraction_of_one_as_a_python_float(self, name: str) -> None:
-        value = METRICS[name](self.y_true, self.noise)
+    def test_perfect_scores_are_one(self, metric: Metric, num_classes: int) -> None:
+        y_true, exact, _ = self.rows(num_classes)
+        assert metric(y_true, exact) == 1.0
+
+    def test_a_fraction_of_one_as_a_python_float(self, metric: Metric, num_classes: int) -> None:
+        y_true, _, noise = self.rows(num_classes)
+        value = metric(y_true, noise)
         assert type(value) is float
         assert 0 <= value <= 1
 
-    def test_higher_is_better(self, name: str) -> None:
-        better = 0.6 * self.y_true + 0.4 * self.noise
-        worse = 0.6 * (1 - self.y_true) + 0.4 * self.noise
-        metric = METRICS[name]
-        assert metric(self.y_true, better) > metric(self.y_true, worse)
+    def test_higher_is_better(self, metric: Metric, num_classes: int) -> None:
+        y_true, exact, noise = self.rows(num_classes)
+        # Every row says the next class.
+        wrong = np.roll(exact, 1, axis=1) if exact.ndim == 2 else 1 - exact
+        assert metric(y_true, 0.6 * exact + 0.4 * noise) > metric(y_true, 0.6 * wrong + 0.4 * noise)
 
-    def test_the_order_of_rows_does_not_matter(self, name: str) -> None:
-        order = self.rng.permutation(60)
-        assert METRICS[name](self.y_true[order], self.noise[order]) == pytest.approx(
-            METRICS[name](self.y_true, self.noise)
-        )
+    def test_the_order_of_rows_does_not_matter(self, metric: Metric, num_classes: int) -> None:
+        y_true, _, noise = self.rows(num_classes)
+        order = self.rng.permutation(len(y_true))
+        assert metric(y_true[order], noise[order]) == pytest.approx(metric(y_true, noise))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bert", "gpt_neox"])

@@ -1,4 +1,4 @@
-"""Findings as a terminal and as the signatures of results show them."""
+"""Findings as a terminal shows them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,3 @@ def describe(findings: Sequence[Finding]) -> str:
         for count, severity in zip(counts, SEVERITIES, strict=True)
     )
     return "\n\n".join([*blocks, f"{closing}."])
-
-
-def to_signature(findings: Sequence[Finding]) -> list[str]:
-    """What a result must tell: a short text for each error and warning, in the order given."""
-    return [
-        f"{finding.check} {finding.severity} {finding.count}"
-        for finding in findings
-        if finding.severity != "info"
-    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.errors import InputError, unknown
 from data.schema import Dataset
-from data.settings import Settings
+from data.sources.options import SourceOptions
 from data.sources.reading import Progress, Reading
 
 SOURCES: dict[str, str] = {
@@ -21,7 +21,7 @@ SOURCES: dict[str, str] = {
 """Name -> module with ``Options`` and ``read(options, progress)``, imported when used."""
 
 
-def parse_source(values: dict[str, Any], where: str = "") -> Settings:
+def parse_source(values: dict[str, Any], where: str = "") -> SourceOptions:
     """Validate the ``data`` block of an experiment.
 
     Args:
@@ -37,12 +37,14 @@ def parse_source(values: dict[str, Any], where: str = "") -> Settings:
     name = str(values["source"])
     if name not in SOURCES:
         raise InputError(unknown("source", name, SOURCES), where)
-    options: Settings = import_module(SOURCES[name]).Options.parse(values, where)
+    options: SourceOptions = import_module(SOURCES[name]).Options.parse(values, where)
     return options
 
 
 def read_source(
-    options: Settings, progress: Progress = lambda num_bytes, num_bytes_in_all: None, **how: Any
+    options: SourceOptions,
+    progress: Progress = lambda num_bytes, num_bytes_in_all: None,
+    **how: Any,
 ) -> Reading:
     """Read or generate the rows that :func:`parse_source` was told of, and correct their labels.
 
@@ -56,15 +58,13 @@ def read_source(
     """
     from data.corrections import apply  # here, because it reads its file as sources do
 
-    name: str = options.source  # type: ignore[attr-defined]
-    reading: Reading = import_module(SOURCES[name]).read(options, progress, **how)
-    corrections = options.corrections  # type: ignore[attr-defined]
-    if corrections is None:
+    reading: Reading = import_module(SOURCES[options.source]).read(options, progress, **how)
+    if options.corrections is None:
         return reading
-    dataset, report = apply(reading.dataset, corrections)
+    dataset, report = apply(reading.dataset, options.corrections)
     return replace(reading, dataset=dataset, corrections=report)
 
 
-def load_dataset(options: Settings) -> Dataset:
+def load_dataset(options: SourceOptions) -> Dataset:
     """The rows of :func:`read_source` that were kept."""
     return read_source(options).dataset

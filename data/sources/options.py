@@ -21,6 +21,8 @@ MAX_CLASSES = int(np.iinfo(np.int8).max) + 1
 class SourceOptions(Settings):
     """What every source can be told."""
 
+    source: str
+    """Name in SOURCES."""
     corrections: Corrections | None = None
     """A file of labels set by hand, which take the place of the delivered ones."""
 
