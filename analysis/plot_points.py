@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.calibration import ReliabilityCurve, reliability_curve
-from analysis.cells import first_line
+from analysis.predictions import read_columns
 from analysis.scores import CellScores
 from data.errors import InputError
 from trainables.result import Results
@@ -86,12 +85,7 @@ def read_history(location: Results, trial_id: str) -> dict[str, Points]:
     Raises:
         InputError: The file cannot be read, is empty or without these columns.
     """
-    try:
-        table = location.read_table(trial_id, "history.parquet")
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"history cannot be read: {first_line(str(error))}") from error
-    if missing := [name for name in HISTORY if name not in table.column_names]:
-        raise InputError(f"history without {', '.join(missing)}")
+    table = read_columns(location, trial_id, "history", HISTORY)
     if table.num_rows == 0:
         raise InputError("history without steps")
     return {name: table[name].to_numpy().astype(np.float64) for name in HISTORY}

@@ -41,12 +41,7 @@ def read_test_rows(location: Results, trial_id: str) -> TestRows:
             rows, has empty entries or an id twice, labels other than 0 and 1, scores of more than
             two classes or that are no probabilities.
     """
-    try:
-        table = location.read_table(trial_id, "predictions.parquet")
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"predictions cannot be read: {first_line(str(error))}") from error
-    if missing := [name for name in COLUMNS if name not in table.column_names]:
-        raise InputError(f"predictions without {', '.join(missing)}")
+    table = read_columns(location, trial_id, "predictions", COLUMNS)
     table = table.filter(pc.equal(table["split"], "test")).sort_by("id")
     if table.num_rows == 0:
         raise InputError("predictions without test rows")
@@ -64,3 +59,18 @@ def read_test_rows(location: Results, trial_id: str) -> TestRows:
         count = f"{bad} of {len(ids)}" if y_score.dtype.kind == "f" else "all"
         raise InputError(f"predictions with {count} scores that are no probabilities")
     return TestRows(ids, y_true.astype(np.int8), y_score.astype(np.float64))
+
+
+def read_columns(location: Results, trial_id: str, name: str, columns: tuple[str, ...]) -> pa.Table:
+    """Columns of one of a trial's Parquet files, ``predictions`` or another.
+
+    Raises:
+        InputError: It cannot be read, or one of the columns is not there.
+    """
+    try:
+        table = location.read_table(trial_id, f"{name}.parquet")
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{name} cannot be read: {first_line(str(error))}") from error
+    if missing := [column for column in columns if column not in table.column_names]:
+        raise InputError(f"{name} without {', '.join(missing)}")
+    return table.select(list(columns))

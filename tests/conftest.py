@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +175,23 @@ def experiment_file(
     file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
     return file
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No hub for ``datasets``, and no trace in its cache."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()  # of the tests' own writers
+    yield
+    datasets.enable_progress_bars()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture
+def sib200(tmp_path: Path) -> Path:
+    from hub_folders import write_sib200
+
+    return write_sib200(tmp_path / "sib200")
