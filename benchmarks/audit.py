@@ -1,10 +1,11 @@
 """What the gate costs: seconds and peak memory of each check on many headlines.
 
-    python benchmarks/audit.py [--rows 1000000]
+    python benchmarks/audit.py [--rows 1000000] [--usual]
 
 Half English, half Japanese, drawn from the phrasebook and made distinct by a name and a number,
 with one row in a hundred repeated nearly. Each check runs in a process forked from the one that
-holds the rows, so that its peak is its own. Prints Markdown.
+holds the rows, so that its peak is its own. With --usual the candidates of near duplicates are also
+found the usual way, by datasketch with as many hashes and bands. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import multiprocessing
 import random
 import resource
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.connection import Connection
 
 import pyarrow as pa
 
 from data.audit import CHECKS, Split, audit
+from data.audit.near_duplicates import NUM_BANDS, NUM_HASHES, NUM_HASHES_A_BAND, signatures
 from data.patterns import Sampling, draw, parse_pattern_name
-from data.schema import Dataset
+from data.schema import Dataset, text_key
 from data.sources.phrases import load_phrasebook
 from data.sources.synthetic import FIRST_DAY, LAST_DAY
 
@@ -37,6 +40,7 @@ def main() -> None:
     """Generate, then measure one check after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--usual", action="store_true")
     options = parser.parse_args()
     dataset = generate(options.rows)
     start = time.perf_counter()
@@ -55,6 +59,11 @@ def main() -> None:
         total += seconds
         print(f"| {name} | {seconds:.1f} | {memory:.0f} | {found} |", flush=True)
     print(f"| all | {total:.1f} | | |")
+    if options.usual:
+        seconds = {name: timed(find, dataset) for name, find in CANDIDATES.items()}
+        print("\n| candidates of near duplicates | seconds |\n|---|---|")
+        for name, taken in seconds.items():
+            print(f"| {name} | {taken:.1f} |")
 
 
 def generate(num_rows: int) -> Dataset:
@@ -83,6 +92,32 @@ def generate(num_rows: int) -> Dataset:
         "source": ["benchmark"] * num_rows,
     }
     return Dataset.from_table(pa.table(columns))
+
+
+def candidates(dataset: Dataset) -> None:
+    """Signatures and buckets of every text, as the check makes them."""
+    signatures([text_key(text) for text in dataset.table["text"].to_pylist()])
+
+
+def candidates_by_datasketch(dataset: Dataset) -> None:
+    """The same by objects and tables of sets."""
+    from datasketch import MinHash, MinHashLSH
+
+    keys = [f" {text_key(text)} " for text in dataset.table["text"].to_pylist()]
+    grams = [{key[n : n + 3].encode() for n in range(len(key) - 2)} for key in keys]
+    index = MinHashLSH(params=(NUM_BANDS, NUM_HASHES_A_BAND), num_perm=NUM_HASHES)
+    for number, minhash in enumerate(MinHash.bulk(grams, num_perm=NUM_HASHES)):
+        index.insert(number, minhash)
+
+
+CANDIDATES = {"ours": candidates, "datasketch": candidates_by_datasketch}
+
+
+def timed(find: Callable[[Dataset], None], dataset: Dataset) -> float:
+    """Wall time in seconds."""
+    start = time.perf_counter()
+    find(dataset)
+    return time.perf_counter() - start
 
 
 def measure(dataset: Dataset, split: Split, name: str, out: Connection) -> None:

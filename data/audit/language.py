@@ -68,7 +68,7 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                     "read some of them",
                 )
             )
-    odd = _misread(columns.to_pydict(), set(dataset.by_lang))
+    odd = misread(columns.to_pydict(), set(dataset.by_lang))
     for lang, read in odd.items():
         num_rows = len(dataset.by_lang[lang])
         used = [row_id for row_id in read if split.uses(row_id)]
@@ -93,8 +93,16 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
     return findings
 
 
-def _misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Claimed language -> id -> the language that the row seems to be in, by language and row."""
+def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Rows that seem to be in another language than they claim.
+
+    Args:
+        columns: ``id``, ``text`` and ``lang`` (as claimed), num_rows values each.
+        langs: Every language that is claimed; these and :data:`COMMON` are told apart.
+
+    Returns:
+        Claimed language -> id -> the language that the row seems to be in.
+    """
     from lingua import LanguageDetectorBuilder
 
     known = _languages()

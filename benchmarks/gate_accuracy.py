@@ -1,0 +1,93 @@
+"""How right the gate is: false alarms and recall on the built-in headlines and on yours.
+
+    python benchmarks/gate_accuracy.py [SOURCE.yaml ...]
+
+A source's file is one that `xlt data show` takes, in English and Japanese. Rows are taken to be
+what they claim; then every tenth row of a language gets the other's code, and every English one
+that of a related language, and it is counted how many of these are told. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.audit import audit
+from data.audit.cues import auroc, features
+from data.audit.language import misread
+from data.schema import Dataset
+from data.sources import load_dataset, parse_source
+from sweep.experiment import read_settings
+
+RELATED = ("de", "fr")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", nargs="*", metavar="SOURCE.yaml")
+    options = parser.parse_args()
+    print("| data | what | measured |\n|---|---|---|")
+    named = {"built-in": {"source": "synthetic"}}
+    named |= {path: read_settings(path) for path in options.sources}
+    for name, values in named.items():
+        for what, measured in measures(load_dataset(parse_source(values))):
+            print(f"| {name} | {what} | {measured} |", flush=True)
+
+
+def measures(dataset: Dataset) -> list[tuple[str, str]]:
+    """What is measured, and the figures."""
+    table = dataset.table
+    langs = table["lang"].to_numpy(zero_copy_only=False).astype(object)
+    rows = []
+    for lang, other in (("en", "ja"), ("ja", "en")):
+        own = np.nonzero(langs == lang)[0]
+        false = len(told(dataset, langs) & set(ids_of(table, own)))
+        rows.append((f"language: correct {lang} rows told", f"{false} of {len(own):,}"))
+        swapped = own[::10]
+        claims = langs.copy()
+        claims[swapped] = other
+        right = len(told(dataset, claims) & set(ids_of(table, swapped)))
+        rows.append(
+            (f"language: {lang} rows under {other}, every tenth", f"{right} of {len(swapped)}")
+        )
+    english = np.nonzero(langs == "en")[0]
+    for related in RELATED:
+        claims = langs.copy()
+        claims[english] = related
+        right = len(told(dataset, claims) & set(ids_of(table, english)))
+        rows.append((f"language: en rows under {related}", f"{right / len(english):.1%}"))
+    for lang in ("en", "ja"):
+        part = table.filter(pc.equal(table["lang"], lang))
+        cues = features(part.select(["id", "text", "published", "source"]).to_pydict())
+        y_true = part["label"].to_numpy().astype(np.int64)
+        without = {name: values for name, values in cues.items() if name != "text length"}
+        both = [
+            auroc([list(chain(*p)) for p in zip(*kinds.values(), strict=True)], y_true)
+            for kinds in (cues, without)
+        ]
+        what = f"cues: AUROC of {lang}, all / without text length"
+        rows.append((what, f"{both[0]:.2f} / {both[1]:.2f}"))
+    near = [f.count for f in audit(dataset, checks=["near_duplicates"])]
+    rows.append(("near_duplicates: rows told", f"{sum(near)} of {len(table):,}"))
+    return rows
+
+
+def told(dataset: Dataset, langs: np.ndarray) -> set[str]:
+    """Ids of the rows that the language check tells if they claim these languages."""
+    columns = dataset.table.select(["id", "text"]).to_pydict() | {"lang": langs.tolist()}
+    found = misread(columns, set(langs.tolist()))
+    return {row_id for rows in found.values() for row_id in rows}
+
+
+def ids_of(table: pa.Table, rows: np.ndarray) -> list[str]:
+    """Ids of rows by number."""
+    return table["id"].take(pa.array(rows)).to_pylist()
+
+
+if __name__ == "__main__":
+    main()
