@@ -17,9 +17,9 @@ from data.schema import Dataset
 from data.seeds import rank_key
 
 WARNING_AUROC = 0.75
-"""Cross-validated AUROC from which cues are told. All together they reach 0.67 (en) and 0.66 (ja)
-on the built-in headlines, whose few concepts have lengths of their own (without the text length
-0.49 to 0.52), and 0.51 and 0.52 on Wikinews sentences with six of thirteen topics positive."""
+"""Cross-validated AUROC from which cues are told. All together they reach 0.67 on the built-in
+headlines, whose few concepts have lengths of their own, and 0.52 on Wikinews sentences
+(benchmarks/gate_accuracy.py, docs/benchmarks.md)."""
 ERROR_AUROC = 0.98
 """From which they as good as are the label: it was made from them, or each class was collected in
 a way of its own."""
