@@ -12,7 +12,7 @@ import numpy as np
 from analysis.calibration import brier_parts, expected_calibration_error
 from analysis.cells import TableCell, aggregate
 from analysis.collect import Collected
-from analysis.predictions import TestRows, read_test_rows
+from analysis.predictions import THRESHOLD, TestRows, read_test_rows
 from analysis.thresholds import (
     FITS,
     all_positive_f1,
@@ -51,7 +51,7 @@ def _brier(y_true: Any, y_score: Any) -> float:
 
 Measure = Callable[[Any, Any], float]
 MEASURES: dict[str, Measure] = {
-    "f1": lambda y, s: f1_at(y, s, 0.5),
+    "f1": lambda y, s: f1_at(y, s, THRESHOLD),
     "f1_median": lambda y, s: f1_at(y, s, prior_threshold(s)),
     "f1_oracle": lambda y, s: f1_at(y, s, best_threshold(y, s)),
     "auroc": _auroc,

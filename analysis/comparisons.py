@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.intervals import INTERVALS, Components, Interval, components, mean
-from analysis.predictions import Labels, Scores
+from analysis.predictions import THRESHOLD, Labels, Scores
 from analysis.resampling import Resampler, Runs
 from analysis.scores import CellScores
-from analysis.weighted_metrics import NEED_BOTH_CLASSES, THRESHOLD, WEIGHTED_METRICS, weight_type
+from analysis.weighted_metrics import NEED_BOTH_CLASSES, WEIGHTED_METRICS, weight_type
 from data.errors import InputError
 
 LEVEL = 0.05

@@ -17,8 +17,6 @@ Points = NDArray[np.float64]
 
 NUM_SCORE_BINS = 20
 """Bars of a score distribution: 0.05 wide, so that the threshold of 0.5 lies between two."""
-THRESHOLD = 0.5
-"""Rows at this probability or above count as positive, as in Tables 3 and 4."""
 HISTORY = ("epoch", "loss", "learning_rate", "grad_norm")
 """Columns of history.parquet that are plotted."""
 

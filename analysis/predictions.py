@@ -15,6 +15,9 @@ from trainables.result import Results
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
+THRESHOLD = 0.5
+"""Rows at this probability or above count as positive: ``trainables.metrics.THRESHOLD``, written
+again because that module imports scikit-learn; a test holds them together."""
 COLUMNS = ("id", "split", "y_true", "y_score")
 
 

@@ -7,11 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.predictions import THRESHOLD, Labels, Scores
 from data.errors import InputError, unknown
 from data.seeds import derive_seed
-
-Labels = NDArray[np.integer]
-Scores = NDArray[np.float64]
 
 NUM_DRAWS = 20
 """How often labelled test rows are drawn anew; the spread between draws averages out."""
@@ -135,11 +133,11 @@ def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
 
 
 def _temperature(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
-    return temperature_scaled(y_true, y_score)(others) >= 0.5
+    return temperature_scaled(y_true, y_score)(others) >= THRESHOLD
 
 
 def _platt(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
-    return platt_scaled(y_true, y_score)(others) >= 0.5
+    return platt_scaled(y_true, y_score)(others) >= THRESHOLD
 
 
 def _threshold(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
@@ -197,7 +195,7 @@ def f1_with_labelled_rows(
     with threadpool_limits(1):  # threads that wait for each other cost more than these tiny fits
         for labelled, rest in draws.split(np.zeros(num_rows), y_true):
             positive = FITS[fit](y_true[labelled], y_score[labelled], y_score[rest])
-            found.append(f1_at(y_true[rest], positive.astype(np.float64), 0.5))
+            found.append(f1_at(y_true[rest], positive.astype(np.float64), THRESHOLD))
     return float(np.mean(found))
 
 

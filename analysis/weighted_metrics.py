@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.predictions import Labels, Scores
+from analysis.predictions import THRESHOLD, Labels, Scores
 
 Weights = NDArray[np.floating[Any]]
 """num_items x num_weightings, whole numbers >= 0; float32 or float64."""
 Values = NDArray[np.float64]
 WeightedMetric = Callable[[Labels, Scores, Weights], Values]
 
-THRESHOLD = 0.5
-"""As ``trainables.metrics.THRESHOLD``, which is not imported because scikit-learn comes with it."""
 BLOCK = 256
 """Weightings at a time: a block of 512 items in float32 is 512 KiB and stays in a core's cache."""
 MAX_FLOAT32_ITEMS = 4096

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from analysis.predictions import THRESHOLD
 from analysis.resampling import item_weights
 from analysis.weighted_metrics import (
     MAX_FLOAT32_ITEMS,
-    THRESHOLD,
     WEIGHTED_METRICS,
     undefined,
     weight_type,

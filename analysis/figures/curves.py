@@ -10,12 +10,12 @@ from analysis.cells import first_line
 from analysis.figures.style import OKABE_ITO, Shown
 from analysis.plot_points import (
     NUM_SCORE_BINS,
-    THRESHOLD,
     CellCurves,
     block_means,
     cell_curves,
     read_history,
 )
+from analysis.predictions import THRESHOLD
 from data.errors import InputError
 from trainables.result import Results
 
