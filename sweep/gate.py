@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 from data.audit import CHECKS, Finding, Split, audit
 from data.errors import InputError
@@ -14,8 +16,8 @@ from data.storage import Files, to_json
 from sweep.grid import Grid
 from trainables.base_models import cache_dir
 
-DEPENDENCIES = ("xlt-sweep", "lingua-language-detector", "datasketch", "scikit-learn", "numpy")
-"""Packages whose versions can change what is found."""
+DEPENDENCIES = ("lingua-language-detector", "scikit-learn", "numpy")
+"""Packages whose versions can change what is found; the checks' own code is hashed."""
 
 
 def check_data(grid: Grid) -> tuple[Finding, ...]:
@@ -63,6 +65,14 @@ def data_warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(f"data, {f.check}: {f.message}" for f in findings if f.severity != "info")
 
 
+def _source(module: str) -> str:
+    """SHA-256 (hex) of a module's file: a check that was changed looks again."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"{module} has no file")
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
 def _key(grid: Grid) -> str:
     """What the findings depend on, hashed."""
     sampling = grid.experiment.sampling
@@ -70,7 +80,7 @@ def _key(grid: Grid) -> str:
         "data": grid.dataset.fingerprint,
         "draws": [asdict(draw) for draw in grid.draws],
         "sampling": sampling.model_dump(mode="json"),
-        "checks": sorted(CHECKS),
+        "checks": {name: _source(module) for name, module in CHECKS.items()},
         "versions": {name: version(name) for name in DEPENDENCIES},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

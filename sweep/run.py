@@ -89,7 +89,8 @@ def run(
         What is done, failed and pending. Failed trials do not raise; the next run tries them again.
 
     Raises:
-        InputError: Data, grid, location or cluster cannot be used; nothing was started.
+        InputError: Data, grid, location or cluster cannot be used and nothing was started, or the
+            location takes no more files; what was finished by then is kept.
     """
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))

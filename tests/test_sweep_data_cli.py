@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import yaml
 from conftest import make_dataset
 
 from analysis.collect import collect
+from sweep import gate
 from sweep.cli import main
 
 
@@ -187,3 +192,17 @@ def test_more_classes_pairs_and_languages_run_through_the_whole_grid(
     assert collected.metrics == ("macro_f1", "auroc_ovr", "accuracy")
     assert main(["report", "results", "--format", "csv"]) == 0
     assert "bert,de9,macro_f1,0." in capsys.readouterr().out
+
+
+def test_a_plan_needs_no_package_of_an_optional_group() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    needed = {re.split(r"[\[<>=]", line)[0] for line in project["project"]["dependencies"]}
+    assert set(gate.DEPENDENCIES) <= needed
+    optional = ("datasets", "matplotlib", "datasketch", "playwright", "accelerate", "psutil")
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({optional!r}); "
+        "from sweep.cli import main; sys.exit(main(['plan', 'quickstart']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Data checked: 0 error" in done.stdout
