@@ -21,7 +21,7 @@ from data.audit.cues import auroc, features
 from data.audit.language import misread
 from data.schema import Dataset
 from data.sources import load_dataset, parse_source
-from sweep.experiment import read_settings
+from sweep.settings_file import read_settings
 
 RELATED = ("de", "fr")
 

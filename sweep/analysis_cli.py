@@ -170,7 +170,7 @@ def _claims(options: argparse.Namespace) -> int:
     from analysis.claims.report import claims_grids
     from analysis.collect import collect
     from analysis.grids import write_grids
-    from sweep.experiment import read_settings
+    from sweep.settings_file import read_settings
 
     if options.claims is None:
         claims = shipped_claims(PAPER)

@@ -53,7 +53,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from data.prepared import PreparedData
     from data.sources import parse_source, read_source
     from data.summary import describe_manifest
-    from sweep.experiment import read_settings
+    from sweep.settings_file import read_settings
 
     values = read_settings(options.source, options.settings)
     if values.get("source") == "prepared":
@@ -107,7 +107,8 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _is_experiment(what: str, settings: Sequence[str]) -> bool:
     """Whether it names one: a shipped name, or a file without a source block at its top."""
-    from sweep.experiment import read_settings, shipped
+    from sweep.experiment import shipped
+    from sweep.settings_file import read_settings
 
     is_file = what.endswith((".yaml", ".yml"))
     return what in shipped() or (is_file and "source" not in read_settings(what, settings))
@@ -117,7 +118,8 @@ def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None,
     """The data that an argument names, with the sampling if it is an experiment."""
     from data.prepared import PreparedData
     from data.sources import load_dataset, parse_source
-    from sweep.experiment import load_experiment, read_settings
+    from sweep.experiment import load_experiment
+    from sweep.settings_file import read_settings
 
     if _is_experiment(what, settings):
         experiment = load_experiment(what, settings)

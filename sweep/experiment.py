@@ -17,6 +17,7 @@ from data.errors import InputError, unknown
 from data.patterns import Pattern, Sampling, parse_pattern_name
 from data.settings import Settings
 from data.sources import parse_source
+from sweep.settings_file import parse_settings, read_text
 from trainables.base_models import BASE_MODELS, BaseModel, find_base_model
 from trainables.spec import Lora, Resources, Training
 
@@ -172,7 +173,7 @@ class Experiment(Settings):
     @classmethod
     def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:
         """Parse YAML text; see :func:`load_experiment`."""
-        return cls.parse(_parse_yaml(text, where, settings), where)
+        return cls.parse(parse_settings(text, where, settings), where)
 
     def to_yaml(self) -> str:
         """The file that gives this experiment again."""
@@ -186,20 +187,13 @@ def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experim
 
     Args:
         source: A YAML file, or the name of one of :func:`shipped`.
-        settings: ``key=value`` texts that replace values of the file; keys are dotted paths
-            (``training.num_train_epochs=2``), values are YAML.
+        settings: Replace values of the file, see :func:`sweep.settings_file.parse_settings`.
 
     Raises:
         InputError: No such file or name, not YAML, or the settings' problems, all together.
     """
     where, text = _read(str(source))
     return Experiment.from_yaml(text, where, settings)
-
-
-def read_settings(path: str, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """A YAML file's mapping, not checked further; arguments as :func:`load_experiment`."""
-    where, text = _read(path)
-    return _parse_yaml(text, where, settings)
 
 
 def shipped() -> dict[str, str]:
@@ -219,70 +213,10 @@ def _read(source: str) -> tuple[str, str]:
             )
         return f"experiment {source}", known[source]
     try:
-        return source, Path(source).expanduser().read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 at byte {error.start}; save it as UTF-8", source) from error
-    except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}; shipped experiments: {', '.join(shipped())}", source
-        ) from error
-
-
-class _SafeLoader(yaml.SafeLoader):
-    """yaml.SafeLoader, so plain values only, that refuses a key given twice.
-
-    YAML libraries keep the last one silently.
-    """
-
-
-def _mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    double = [key for number, key in enumerate(keys) if key in keys[:number]]
-    if double:
-        raise yaml.MarkedYAMLError(
-            problem=f"key {double[0]!r} is given twice; remove one", problem_mark=node.start_mark
-        )
-    loader.flatten_mapping(node)  # <<: merges
-    return dict(loader.construct_mapping(node, deep=True))
-
-
-_SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def _parse_yaml(text: str, path: str, settings: Iterable[str]) -> dict[str, Any]:
-    try:
-        values = yaml.load(text, _SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        row = f"row {mark.line + 1}: " if mark else ""
-        raise InputError(f"{row}{error.problem or error.context}", path) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"is not YAML: {error}", path) from error
-    if not isinstance(values, dict):
-        raise InputError("is empty or not a mapping; see docs/experiments.md", path)
-    for setting in settings:
-        _set(values, setting)
-    return values
-
-
-def _set(values: dict[str, Any], setting: str) -> None:
-    """Replace one value in place."""
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {setting!r} is not key=value, e.g. training.num_train_epochs=2")
-    try:
-        value = yaml.load(text, _SafeLoader) if text else ""
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {setting!r}: the value is not YAML: {error}") from error
-    *parents, last = key.split(".")
-    place: Any = values
-    for number, parent in enumerate(parents):
-        place = place.setdefault(parent, {}) if isinstance(place, dict) else place
-        if not isinstance(place, dict):
-            raise InputError(f"--set {setting!r}: {'.'.join(parents[: number + 1])} holds no keys")
-    if last in ("source", "corpus") and place.get(last, value) != value:
-        place.clear()  # the options of another source mean nothing to this one
-    place[last] = value
+        return source, read_text(source)
+    except InputError as error:
+        names = ", ".join(shipped())
+        raise InputError(f"{error.problems[0]}; shipped experiments: {names}", source) from error
 
 
 def _each(values: Any, read: Any) -> Any:
