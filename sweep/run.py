@@ -106,6 +106,8 @@ def run(
     for trial_id, why in ledger.corrupt.items():
         place = location.set_aside(trial_id)
         console.print(f"{trial_id} is damaged ({why}); set aside in {place}, runs again")
+    for trial_id in ledger.failed:
+        location.remove_leftovers(trial_id)
     pending = [spec for spec in grid.specs if spec.trial_id in set(ledger.pending)]
     if not pending:
         return Outcome(grid, location, ledger, 0)

@@ -41,13 +41,18 @@ def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[s
     """`xlt run` as from a terminal: a process group of its own, and a Ray of its own."""
     process = subprocess.Popen(
         command(file, root, *options), env=environment(), text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def hear_ctrl_c() -> None:
+    """Shells start what runs in the background with Ctrl-C ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def command(file: Path, root: Path, *options: str) -> list[str]:

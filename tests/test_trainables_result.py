@@ -104,6 +104,17 @@ def test_a_failure_is_kept_until_the_trial_succeeds(results: Results) -> None:
     assert not results.exists("trials", ID, "error.json")
 
 
+def test_what_a_cut_off_try_left_goes_and_an_earlier_failure_stays(local: Results) -> None:
+    local.save_failure(SPEC, "lost", "Traceback")
+    folder = folder_of(local)
+    (folder / "model").mkdir()
+    (folder / ".trial.json.0e4b.partial").touch()
+    (folder / "model" / "model.safetensors").touch()
+    local.remove_leftovers(ID)
+    assert [p.name for p in folder.rglob("*") if p.is_file()] == ["error.json"]
+    assert local.state(ID).state == "failed"
+
+
 def test_the_record_is_written_last(local: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     write = Results.write

@@ -201,6 +201,12 @@ class Results(Storage):
         self.fs.delete_dir(source)
         return f"set-aside/{place}"
 
+    def remove_leftovers(self, trial_id: str) -> None:
+        """Remove what a try that was cut off has written; an earlier failure stays recorded."""
+        folder = f"trials/{trial_id}"
+        for name in self._sizes(folder).keys() - {FAILURE}:
+            self.fs.delete_file(self.path(folder, name))
+
     def _sizes(self, folder: str) -> dict[str, int]:
         """Bytes of each file below a folder, by its path in there."""
         root = self.path(folder)
