@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from data.audit import CHECKS, Split, audit
 from data.audit.near_duplicates import NUM_BANDS, NUM_HASHES, NUM_HASHES_A_BAND, signatures
-from data.patterns import Sampling, draw, parse_pattern_name
+from data.draws import draw
+from data.patterns import Sampling, parse_pattern_name
 from data.schema import Dataset, text_key
 from data.sources.phrases import load_phrasebook
 from data.sources.synthetic import FIRST_DAY, LAST_DAY

@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from data.patterns import draw
+from data.draws import draw
 from sweep.experiment import load_experiment
 from sweep.grid import expand
 from trainables.metrics import score

@@ -142,7 +142,7 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
     import torch
     import transformers
 
-    from data.patterns import draw
+    from data.draws import draw
     from trainables.metrics import score
     from trainables.miniatures import miniature_folder
     from trainables.spec import TrialSpec

@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from data.patterns import Sampling, in_window
+from data.draws import in_window
+from data.patterns import Sampling
 from data.prepared import Manifest, class_counts
 from data.schema import Dataset
 from data.seeds import rank_key

@@ -100,7 +100,10 @@ class Experiment(Settings):
     patterns: tuple[Pattern, ...] = pydantic.Field(min_length=1)
     """Table columns: names such as ja16, or {ja32: {target_rows: 32, source_rows: 512}}."""
     seeds: tuple[int, ...] = pydantic.Field(min_length=1)
-    """One trial a cell for each."""
+    """One trial a cell for each, and for each draw."""
+    draws: Literal["per_seed"] | tuple[int, ...] = pydantic.Field(default=(0,), min_length=1)
+    """Which draws of training rows: every seed on each of them; per_seed: its own for each seed,
+    and no telling apart of what rows and what seeds do. The paper leaves open which it means."""
     sampling: Sampling = Sampling()
     """How rows are drawn."""
     training: Training = Training()
@@ -131,9 +134,11 @@ class Experiment(Settings):
     def _name_patterns(cls, values: Any) -> Any:
         return _each(values, _pattern)
 
-    @pydantic.field_validator("models", "patterns", "seeds")
+    @pydantic.field_validator("models", "patterns", "seeds", "draws")
     @classmethod
     def _no_doubles(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if isinstance(values, str):
+            return values
         names = [getattr(value, "name", value) for value in values]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
@@ -169,6 +174,13 @@ class Experiment(Settings):
         if problems:
             raise InputError(problems)
         return self
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """(draw, seed) of each trial of a cell."""
+        if self.draws == "per_seed":
+            return [(seed, seed) for seed in self.seeds]
+        return [(index, seed) for index in self.draws for seed in self.seeds]
 
     @classmethod
     def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:

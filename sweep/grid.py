@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.corpora import corpus_identity, parse_corpus
+from data.draws import Draw, draw
 from data.errors import InputError
-from data.patterns import Draw, Pattern, draw
+from data.patterns import Pattern
 from data.schema import Dataset, text_key
 from data.sources import load_dataset, parse_source
 from sweep.experiment import Experiment, Override
@@ -25,7 +26,7 @@ class Cell:
     Attributes:
         model: The table row.
         pattern: The table column, as the experiment asks for it.
-        specs: One trial a seed; none for a cell that cannot exist.
+        specs: One trial a draw and seed; none for a cell that cannot exist.
         skipped: Why the cell cannot exist; else empty.
         overrides: Those that apply, in order.
     """
@@ -80,7 +81,10 @@ class Grid:
                     pattern=cell.pattern.name,
                     target_lang=cell.pattern.target_lang,
                     trials=tuple(
-                        PlannedTrial(trial_id=spec.trial_id, seed=spec.seed) for spec in cell.specs
+                        PlannedTrial(
+                            trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index
+                        )
+                        for spec in cell.specs
                     ),
                     skipped=cell.skipped,
                     note="; ".join(o.why for o in cell.overrides if o.why),
@@ -173,11 +177,12 @@ def _cell(
             training=training,
             learning_rate=learning_rate,
             lora=lora if model.method == "lora" else None,
+            draw_index=draw_index,
             seed=seed,
             data_fingerprint=fingerprint,
             resources=experiment.resources or model.resources,
         )
-        for seed in experiment.seeds
+        for draw_index, seed in experiment.runs
     )
     return Cell(model, pattern, specs, "", applying)
 
@@ -207,13 +212,12 @@ def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
         for model in experiment.models
         for pattern in experiment.patterns
     }
-    seeds = experiment.seeds if sampling.resample_per_seed else experiment.seeds[:1]
     draws: dict[Draw, None] = {}
     problems: dict[str, None] = {}
     for pattern in filter(None, patterns):
-        for seed in seeds:
+        for index in sorted({index for index, _ in experiment.runs}):
             try:
-                draws[draw(dataset, source_lang, pattern, sampling, seed)] = None
+                draws[draw(dataset, source_lang, pattern, sampling, index)] = None
             except InputError as error:
                 problems |= dict.fromkeys(error.problems)
     if problems:

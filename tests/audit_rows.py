@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from data.audit import Split
-from data.patterns import Draw, draw
+from data.draws import Draw, draw
 from data.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from data.sources import load_dataset, parse_source
 from sweep.experiment import load_experiment

@@ -27,6 +27,16 @@ VERSIONS = {
     "pyarrow": "24.0.0",
     "xlt-sweep": "0.1.0",
 }
+TRAINED = {
+    "first_loss": 0.7,
+    "final_loss": 0.2,
+    "label_entropy": 0.693,
+    "train_auroc": 0.97,
+    "score_std": 0.3,
+    "first_grad_norm": 2.0,
+    "final_grad_norm": 0.5,
+}
+"""What :func:`trainables.convergence.convergence` says of a trial that learnt its rows."""
 SIGNATURE: dict[str, Any] = {
     "git_commit": "c" * 40,
     "data_fingerprint": FINGERPRINT,
@@ -108,6 +118,7 @@ def save_done(
     predictions: pa.Table | None = None,
     train_rows: pa.Table | None = None,
     history: pa.Table | None = None,
+    convergence: Mapping[str, float] = {},
     **signature: Any,
 ) -> str:
     """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
@@ -119,6 +130,7 @@ def save_done(
             metrics=dict(metrics),
             signature={**SIGNATURE, "versions": {**VERSIONS, **versions}, **signature},
             timings={"fit": 1.5},
+            convergence=TRAINED | convergence,
             predictions=rows if predictions is None else predictions,
             history=rows if history is None else history,
             train_rows=rows if train_rows is None else train_rows,

@@ -237,7 +237,7 @@ def test_source_rows_make_curves_of_their_own(tmp_path: Path) -> None:
     results.save(
         TrialResult(
             spec=alone, metrics={"auroc": 0.7}, signature=trial["signature"], timings={},
-            predictions=EMPTY, history=EMPTY, train_rows=EMPTY, model={},
+            convergence={}, predictions=EMPTY, history=EMPTY, train_rows=EMPTY, model={},
         )
     )  # fmt: skip
     made = learning_curves(collect(results), than="elyza/1024")

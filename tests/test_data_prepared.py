@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from conftest import make_dataset
 
+from data.draws import draw
 from data.errors import InputError
-from data.patterns import Sampling, draw, parse_pattern_name
+from data.patterns import Sampling, parse_pattern_name
 from data.prepared import MANIFEST, REJECTS, ROWS, PreparedData
 from data.schema import Dataset
 from data.sources import load_dataset, parse_source

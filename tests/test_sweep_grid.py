@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from data.draws import draw
 from data.errors import InputError
-from data.patterns import draw
 from data.schema import text_key
 from sweep.experiment import load_experiment
 from sweep.grid import expand

@@ -15,7 +15,7 @@ import transformers
 from torch import nn
 from torch.utils.data import DataLoader
 
-from data.patterns import draw
+from data.draws import draw
 from data.schema import Dataset
 from data.seeds import derive_seed
 from trainables.batching import collate, epoch_batches
@@ -141,7 +141,7 @@ def test_losses_are_those_of_the_hf_trainer(
 ) -> None:
     spec = make_spec(architecture, **changes)
     token_ids, labels = training_rows(spec, tiny_dataset)
-    history = fit_classifier(built(spec), token_ids, labels, spec, lambda *_: None)
+    history, _ = fit_classifier(built(spec), token_ids, labels, spec, lambda *_: None)
 
     reference = built(spec)
     batches = list(batches_of(spec, token_ids, labels, reference.config.pad_token_id))

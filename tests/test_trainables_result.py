@@ -40,6 +40,7 @@ RESULT = TrialResult(
     metrics={"f1": 0.75, "auroc": 0.5},
     signature={"versions": {"torch": "2"}, "device": "cpu"},
     timings={"fit": 1.5},
+    convergence={"final_loss": 0.2},
     predictions=pa.table({"id": ["a", "b"], "y_true": [0, 1], "y_score": [0.25, 0.75]}),
     history=pa.table({"step": [1, 2], "loss": [0.7, 0.6]}),
     train_rows=pa.table({"id": ["c"], "lang": ["en"], "label": [1]}),

@@ -26,7 +26,6 @@ VALUES: dict[str, Any] = {
         "train_window": {"start": "2021-04-01", "end": "2022-04-30"},
         "test_window": {"start": "2022-08-01", "end": "2022-10-31"},
         "draw_seed": 0,
-        "resample_per_seed": False,
     },
     "training": {
         "lr_schedule": "linear",
@@ -40,7 +39,9 @@ VALUES: dict[str, Any] = {
     },
     "learning_rate": 5e-4,
     "lora": {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": "all-linear"},
+    "draw_index": 0,
     "seed": 0,
+    "dev": {"kind": "target", "num_folds": 4, "fold": 1, "repeat": 0},
     "data_fingerprint": "f" * 64,
     "resources": {"cpus": 1, "gpus": 1.0},
 }
@@ -79,6 +80,8 @@ def changed(path: tuple[str, ...]) -> dict[str, Any]:
     old = inner[path[-1]]
     if path[-1] in OTHER:
         inner[path[-1]] = OTHER[path[-1]]
+    elif path == ("dev", "kind"):
+        values["dev"] = {"kind": "source", "rows": 8}
     elif path[-1] in ("start", "end"):
         inner[path[-1]] = old[:-1] + "2" if path[-1] == "start" else old[:-2] + "29"
     elif isinstance(old, str):
@@ -130,7 +133,7 @@ def test_spellings_of_one_trial_have_one_id(spelling: dict[str, Any]) -> None:
 
 def test_the_id_is_the_same_in_every_process_and_version() -> None:
     """A changed hash orphans every finished trial: raise RESULT_FORMAT when this must change."""
-    assert trial_id(VALUES) == "elyza-ja16-s0-73fbdcabf9bd"
+    assert trial_id(VALUES) == "elyza-ja16-dev-target0.1-s0-9e0345007fd7"
 
 
 @given(name=st.text(min_size=1, max_size=20), seed=st.integers(0, 2**40))
@@ -160,4 +163,7 @@ def test_a_wrong_value_is_told_by_name(field: str, value: Any) -> None:
 
 
 def test_num_steps_counts_the_last_small_batch() -> None:
-    assert TrialSpec.parse(VALUES).num_steps == 65 * 10
+    assert TrialSpec.parse(VALUES | {"dev": None}).num_steps == 65 * 10
+    assert TrialSpec.parse(VALUES).num_steps == 65 * 10  # 1024 + 12 rows
+    sixteen = VALUES["pattern"] | {"source_rows": 0}
+    assert TrialSpec.parse(VALUES | {"pattern": sixteen}).num_steps == 10

@@ -117,7 +117,7 @@ def fit_classifier(
     labels: Sequence[int],
     spec: TrialSpec,
     report: Report,
-) -> pa.Table:
+) -> tuple[pa.Table, NDArray[np.float64]]:
     """:func:`fit` a sequence classifier with cross-entropy on labelled texts.
 
     Args:
@@ -128,7 +128,8 @@ def fit_classifier(
         report: Told the progress.
 
     Returns:
-        The history, as :func:`fit`.
+        The history, as :func:`fit`, and the probabilities that the training rows had when they
+        were last trained on, as :func:`predict`: they cost nothing and tell whether it trained.
     """
     training = spec.training
     device = model.device
@@ -141,12 +142,15 @@ def fit_classifier(
             order = np.random.default_rng(derive_seed(spec.seed, "order", epoch))
             yield from epoch_batches(lengths, training.batch_size, order)
 
+    last_logits = torch.empty(len(labels), model.config.num_labels, device=device)
+
     def loss_of(rows: list[int]) -> torch.Tensor:
         with autocast(spec, device):
-            logits = model(**_batch(model, token_ids, rows)).logits
-        return torch.nn.functional.cross_entropy(logits.float(), y_true[rows])
+            logits = model(**_batch(model, token_ids, rows)).logits.float()
+        last_logits[rows] = logits.detach()
+        return torch.nn.functional.cross_entropy(logits, y_true[rows])
 
-    return fit(
+    history = fit(
         model,
         batches(),
         loss_of,
@@ -156,6 +160,7 @@ def fit_classifier(
         settings=training,
         report=report,
     )
+    return history, _probabilities(last_logits)
 
 
 def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDArray[np.float64]:
@@ -168,17 +173,23 @@ def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDAr
         DivergedError: A score is nan: the last step spoilt the weights.
     """
     model.eval()
-    scores = np.empty((len(token_ids), model.config.num_labels))
+    logits = torch.empty(len(token_ids), model.config.num_labels, device=model.device)
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     with torch.inference_mode(), autocast(spec, model.device):
         for start in range(0, len(order), EVAL_BATCH_SIZE):
             rows = order[start : start + EVAL_BATCH_SIZE]
-            logits = model(**_batch(model, token_ids, rows)).logits
-            scores[rows] = logits.double().softmax(-1).cpu().numpy()
+            logits[rows] = model(**_batch(model, token_ids, rows)).logits.float()
+    scores = _probabilities(logits)
     if not np.isfinite(scores).all():
         raise DivergedError(
             f"scores are not numbers after training; lower the learning rate ({spec.learning_rate})"
         )
+    return scores
+
+
+def _probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
+    """Of class 1 if there are two classes, else num_rows x num_classes."""
+    scores: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return scores[:, 1] if scores.shape[1] == 2 else scores
 
 

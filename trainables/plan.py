@@ -15,6 +15,8 @@ class PlannedTrial(Settings):
     """Names the trial's folder."""
     seed: int
     """The trial's seed."""
+    draw_index: int = 0
+    """Which draw of training rows it learns from."""
 
 
 class PlannedCell(Settings):
@@ -27,7 +29,7 @@ class PlannedCell(Settings):
     target_lang: str = ""
     """Language of its test rows; empty in the plans of early versions."""
     trials: tuple[PlannedTrial, ...] = ()
-    """One a seed, in seed order; none for a cell that cannot exist."""
+    """One a draw and seed, in their order; none for a cell that cannot exist."""
     skipped: str = ""
     """Why the cell cannot exist; empty for one that can."""
     note: str = ""

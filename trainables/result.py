@@ -36,10 +36,12 @@ class TrialResult:
         metrics: Name -> value on the test rows, each a fraction of 1.
         signature: What the numbers depend on: versions, data, device, threads.
         timings: Seconds by stage.
+        convergence: Whether it trained, see :func:`trainables.convergence.convergence`.
         predictions: num_test_rows x (id, lang, split, y_true, y_score); y_score is the probability
             of class 1, or of more than two classes a list of one probability each.
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm).
-        train_rows: num_train_rows x (id, lang, label), in drawing order.
+        train_rows: num_train_rows x (id, lang, label, y_score), in drawing order; y_score is the
+            probability when the row was last trained on.
         model: File name -> content of configuration and safetensors; empty where the keep policy
             drops them.
     """
@@ -48,6 +50,7 @@ class TrialResult:
     metrics: dict[str, float]
     signature: dict[str, Any]
     timings: dict[str, float]
+    convergence: dict[str, float]
     predictions: pa.Table
     history: pa.Table
     train_rows: pa.Table
@@ -121,6 +124,7 @@ class Results(Storage):
             "metrics": result.metrics,
             "signature": result.signature,
             "timings": result.timings,
+            "convergence": result.convergence,
             "files": {
                 name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
                 for name, content in files.items()

@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 
 import pydantic
 
+from data.dev import Dev, TargetFold
 from data.patterns import Pattern, Sampling
 from data.settings import Settings
 
-RESULT_FORMAT = 1
+RESULT_FORMAT = 2
 """Version of the result folder; a new one makes new trial ids, old folders are refused."""
 
 NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
@@ -93,8 +94,12 @@ class TrialSpec(Settings):
     """Peak learning rate of AdamW."""
     lora: Lora | None = None
     """Adapter settings; only with ``method: lora``."""
+    draw_index: int = 0
+    """Which draw of training rows; test rows are the same in all."""
     seed: int
-    """Changes head initialisation, data order and dropout (and the rows with resample_per_seed)."""
+    """Changes head initialisation, data order and dropout."""
+    dev: Dev | None = None
+    """What learning rates are chosen on: scores are those of dev rows, and no test rows exist."""
     data_fingerprint: str
     """SHA-256 of the data set's rows."""
     resources: Resources = Resources()
@@ -118,6 +123,8 @@ class TrialSpec(Settings):
     def num_steps(self) -> int:
         """Optimiser steps of the whole trial."""
         num_rows = self.pattern.source_rows + self.pattern.target_rows
+        if isinstance(self.dev, TargetFold):
+            num_rows -= self.dev.num_rows(self.pattern.target_rows)
         return math.ceil(num_rows / self.training.batch_size) * self.training.num_train_epochs
 
     def identity(self) -> dict[str, Any]:
@@ -132,4 +139,6 @@ class TrialSpec(Settings):
         )
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.base_model}-{self.pattern.name}")
-        return f"{slug}-s{self.seed}-{digest}"
+        dev = f"-{self.dev}" if self.dev else ""
+        drawn = f"-d{self.draw_index}" if self.draw_index else ""
+        return f"{slug}{dev}{drawn}-s{self.seed}-{digest}"

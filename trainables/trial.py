@@ -15,12 +15,15 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
 
+from data.dev import draw_dev
+from data.draws import Draw, draw
 from data.errors import InputError
-from data.patterns import draw
 from data.schema import Dataset
 from data.seeds import derive_seed
+from trainables.convergence import convergence
 from trainables.loading import Base, init_head, load_base
 from trainables.loop import Report, fit_classifier, predict, uses_bf16
 from trainables.methods import METHODS
@@ -49,7 +52,8 @@ def run_trial(
         keep_models: Which weights the result carries: none, adapters (of LoRA trials), all.
 
     Returns:
-        The result; on a CPU the same bytes for the same spec, whatever ran before in the process.
+        The result, scored on the test rows, or on dev rows with ``spec.dev``; on a CPU the same
+        bytes for the same spec, whatever ran before in the process.
 
     Raises:
         InputError: Wrong data set, too few rows, a base model that cannot be loaded.
@@ -61,7 +65,7 @@ def run_trial(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(spec.resources.cpus)
 
-    drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.seed)
+    drawn = _draw(dataset, spec)
     train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
     clock.lap("draw")
 
@@ -81,7 +85,8 @@ def run_trial(
     model = METHODS[spec.method](base, spec)
     clock.lap("build")
     torch.manual_seed(derive_seed(spec.seed, "dropout"))
-    history = fit_classifier(model, train_ids, train["label"].to_pylist(), spec, report)
+    labels = train["label"].to_numpy()
+    history, train_score = fit_classifier(model, train_ids, labels.tolist(), spec, report)
     clock.lap("fit")
     y_score = predict(model, test_ids, spec)
     clock.lap("predict")
@@ -93,9 +98,12 @@ def run_trial(
         metrics=score(y_true, y_score),
         signature=_signature(spec, base, device),
         timings=clock.seconds,
-        predictions=_predictions(test, y_score),
+        convergence=convergence(history, labels, train_score),
+        predictions=_predictions(test, y_score, "dev" if spec.dev else "test"),
         history=history,
-        train_rows=train.select(["id", "lang", "label"]),
+        train_rows=train.select(["id", "lang", "label"]).append_column(
+            "y_score", _column(train_score)
+        ),
         model=kept,
     )
 
@@ -113,14 +121,24 @@ class _Clock:
         self._last = now
 
 
-def _predictions(test: pa.Table, y_score: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
+def _draw(dataset: Dataset, spec: TrialSpec) -> Draw:
+    """Training and test rows; dev rows in place of test rows while settings are chosen."""
+    where = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
+    return draw_dev(*where, spec.dev) if spec.dev else draw(*where)
+
+
+def _column(y_score: NDArray[np.float64]) -> pa.Array:
+    return pa.array(y_score if y_score.ndim == 1 else list(y_score))
+
+
+def _predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) -> pa.Table:
     return pa.table(
         {
             "id": test["id"],
             "lang": test["lang"],
-            "split": pa.array(["test"] * len(test)),
+            "split": pa.array([split] * len(test)),
             "y_true": test["label"],
-            "y_score": pa.array(y_score if y_score.ndim == 1 else list(y_score)),
+            "y_score": _column(y_score),
         }
     )
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, get_args
 
-from data.patterns import Draw, Window
+from data.draws import Draw
+from data.patterns import Window
 from data.schema import Dataset
 
 Severity = Literal["error", "warning", "info"]

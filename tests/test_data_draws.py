@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.draws import draw
 from data.errors import InputError
-from data.patterns import Pattern, Sampling, Window, draw, parse_pattern_name
+from data.patterns import Pattern, Sampling, Window, parse_pattern_name
 from data.schema import HEADLINE_SCHEMA, Dataset
 
 FIRST = datetime.date(2022, 1, 1)
@@ -63,7 +64,6 @@ SAMPLING = st.builds(
     Sampling,
     test_rows=st.integers(1, 6).map(lambda n: 2 * n),
     draw_seed=st.integers(0, 10**6),
-    resample_per_seed=st.booleans(),
 )
 
 
@@ -78,7 +78,7 @@ def reference(rows: list[dict[str, Any]], seed: int, purpose: str, num_rows: int
 
 
 def test_draws_are_ranks_by_sha256() -> None:
-    drawn = draw(PLAIN, "en", pattern(16, 24), Sampling(test_rows=20, draw_seed=5), seed=9)
+    drawn = draw(PLAIN, "en", pattern(16, 24), Sampling(test_rows=20, draw_seed=5))
     rows = PLAIN.table.to_pylist()
     japanese = [row for row in rows if row["lang"] == "ja"]
     test = reference(japanese, 5, "test-ja", 20)
@@ -92,7 +92,7 @@ def test_draws_are_ranks_by_sha256() -> None:
 
 def test_golden_rows() -> None:
     # sha256sum over "0<US>test-ja<US>ja-NNN" by hand (printf and sort), per class.
-    drawn = draw(PLAIN, "en", pattern(2, 2), Sampling(test_rows=4), seed=0)
+    drawn = draw(PLAIN, "en", pattern(2, 2), Sampling(test_rows=4))
     assert drawn.test == ("ja-023", "ja-034", "ja-013", "ja-042")
 
 
@@ -136,11 +136,9 @@ def test_file_order_and_other_rows_do_not_matter(
     )
 
 
-def test_seeds_change_what_they_should() -> None:
-    fixed, resampled = Sampling(test_rows=10), Sampling(test_rows=10, resample_per_seed=True)
-    one, two = (draw(PLAIN, "en", pattern(8), fixed, seed) for seed in (1, 2))
-    assert one == two
-    one, two = (draw(PLAIN, "en", pattern(8), resampled, seed) for seed in (1, 2))
+def test_another_draw_changes_training_rows_and_another_seed_all() -> None:
+    fixed = Sampling(test_rows=10)
+    one, two = (draw(PLAIN, "en", pattern(8), fixed, index) for index in (1, 2))
     assert one.test == two.test
     assert one.target != two.target and one.source != two.source
     other = draw(PLAIN, "en", pattern(8), fixed.model_copy(update={"draw_seed": 1}), 1)
