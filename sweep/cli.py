@@ -1,4 +1,4 @@
-"""xlt: plan, run, status, report, compare, curves, boundary, claims, figures, data."""
+"""xlt: plan, run, search, status, report, compare, curves, boundary, claims, figures, data."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sweep.analysis_cli import (
     write_file,
 )
 from sweep.data_cli import add_data_commands
+from sweep.search_cli import add_search_command
 
 if TYPE_CHECKING:
     from analysis.collect import Collected
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add_interval_method(report)
     add_analysis_commands(commands)
     add_data_commands(commands)
+    add_search_command(commands, _NAME)
     return parser
 
 

@@ -17,7 +17,10 @@ from data.errors import InputError, unknown
 from data.patterns import Pattern, Sampling, parse_pattern_name
 from data.settings import Settings
 from data.sources import parse_source
-from sweep.settings_file import parse_settings, read_text
+from sweep.search.chosen import ChosenRates
+from sweep.search.searchers import SEARCHERS
+from sweep.search.settings import Search
+from sweep.settings_file import parse_settings, read_settings, read_text
 from trainables.base_models import BASE_MODELS, BaseModel, find_base_model
 from trainables.spec import Lora, Resources, Training
 
@@ -114,6 +117,14 @@ class Experiment(Settings):
     """What every trial reserves; without it, what its base model says."""
     storage: Storage = Storage()
     """Results and weights."""
+    learning_rate: Literal["auto"] | None = None
+    """auto: search before running, and train with what was chosen."""
+    learning_rates: ChosenRates | None = None
+    """A search's learning_rates.yaml: its path, or its content."""
+    search: Search = Search()
+    """How learning rates are chosen."""
+    on_stuck: Literal["report", "search"] = "report"
+    """What is done with a cell that did not train: tell, or search a rate and run it again."""
     accept_findings: tuple[str, ...] = ()
     """Checks of the data (data/audit) whose errors do not stop a launch; tables tell them."""
 
@@ -133,6 +144,11 @@ class Experiment(Settings):
     @classmethod
     def _name_patterns(cls, values: Any) -> Any:
         return _each(values, _pattern)
+
+    @pydantic.field_validator("learning_rates", mode="before")
+    @classmethod
+    def _read_rates(cls, value: Any) -> Any:
+        return ChosenRates.parse(read_settings(value), value) if isinstance(value, str) else value
 
     @pydantic.field_validator("models", "patterns", "seeds", "draws")
     @classmethod
@@ -171,6 +187,15 @@ class Experiment(Settings):
             ):
                 if name is not None and name not in known:
                     problems.append(f"overrides.{number}.match: {unknown(kind, name, known)}")
+        if self.search.searcher not in SEARCHERS:
+            named = unknown("searcher", self.search.searcher, SEARCHERS)
+            problems.append(f"search.searcher: {named}")
+        shared = sorted({*self.seeds} & {*self.search.seeds})
+        if shared and not self.search.reuse_seeds:
+            problems.append(
+                f"search.seeds: {shared} are seeds of the experiment, too: its scores would be "
+                "those of seeds chosen on; take others, or set reuse_seeds: true"
+            )
         if problems:
             raise InputError(problems)
         return self

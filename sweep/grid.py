@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.corpora import corpus_identity, parse_corpus
@@ -12,6 +13,7 @@ from data.patterns import Pattern
 from data.schema import Dataset, text_key
 from data.sources import load_dataset, parse_source
 from sweep.experiment import Experiment, Override
+from sweep.search.chosen import ChosenRate, ChosenRates
 from trainables.base_models import BaseModel, identity
 from trainables.hub import resolve_revision
 from trainables.miniatures import miniature_identity
@@ -29,6 +31,9 @@ class Cell:
         specs: One trial a draw and seed; none for a cell that cannot exist.
         skipped: Why the cell cannot exist; else empty.
         overrides: Those that apply, in order.
+        chosen: The learning rate that a search chose for it; None: not searched.
+        rescued: The learning rate with which it runs again because it was stuck; else None.
+        replaced: The trials that were stuck.
     """
 
     model: BaseModel
@@ -36,6 +41,15 @@ class Cell:
     specs: tuple[TrialSpec, ...]
     skipped: str
     overrides: tuple[Override, ...]
+    chosen: ChosenRate | None = None
+    rescued: ChosenRate | None = None
+    replaced: tuple[TrialSpec, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """Why its settings differ from those of the rest: a footnote of the tables."""
+        told = [override.why for override in self.overrides if override.why]
+        return "; ".join([*told, *([f"run again: {self.rescued.why}"] if self.rescued else [])])
 
 
 @dataclass(frozen=True)
@@ -80,25 +94,23 @@ class Grid:
                     base_model=cell.model.name,
                     pattern=cell.pattern.name,
                     target_lang=cell.pattern.target_lang,
-                    trials=tuple(
-                        PlannedTrial(
-                            trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index
-                        )
-                        for spec in cell.specs
-                    ),
+                    trials=_planned(cell.specs),
                     skipped=cell.skipped,
-                    note="; ".join(o.why for o in cell.overrides if o.why),
+                    note=cell.note,
+                    chosen=str(cell.chosen or ""),
+                    replaced=_planned(cell.replaced),
                 )
                 for cell in self.cells
             ),
         )
 
 
-def expand(experiment: Experiment) -> Grid:
+def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
     """Count the trials of an experiment and draw their rows once, to know that all can be drawn.
 
     Args:
         experiment: Data, models, patterns, seeds and settings.
+        rescued: Learning rates with which stuck cells are run again (:mod:`sweep.rescue`).
 
     Raises:
         InputError: Data that cannot be read, patterns that need more rows than there are, a base
@@ -109,8 +121,12 @@ def expand(experiment: Experiment) -> Grid:
     draws = _draws(experiment, dataset)
     held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
     identities = _identities(experiment, dataset, held_out)
+    for rates in filter(None, (experiment.learning_rates, rescued)):
+        _refuse_other_rates(rates, dataset, identities)
     cells = [
-        _cell(experiment, model, pattern, identities[model.name], dataset.fingerprint)
+        _run_again(
+            _cell(experiment, model, pattern, identities[model.name], dataset.fingerprint), rescued
+        )
         for model in experiment.models
         for pattern in experiment.patterns
     ]
@@ -143,6 +159,26 @@ def _identities(
     return found
 
 
+def _refuse_other_rates(
+    rates: ChosenRates, dataset: Dataset, identities: dict[str, tuple[str, str | None]]
+) -> None:
+    """Refuse learning rates that were chosen on other data or for other weights."""
+    problems = []
+    if rates.data_fingerprint != dataset.fingerprint:
+        problems.append(
+            f"were chosen on other data ({rates.data_fingerprint[:12]}, here "
+            f"{dataset.fingerprint[:12]}); search again with `xlt search`"
+        )
+    for cell in rates.cells:
+        if cell.model in identities and cell.base_identity != identities[cell.model][0]:
+            problems.append(
+                f"{cell.model} x {cell.pattern}: was chosen for {cell.base_identity}, here it is "
+                f"{identities[cell.model][0]}; search this cell again"
+            )
+    if problems:
+        raise InputError(problems, "learning_rates")
+
+
 def _cell(
     experiment: Experiment,
     model: BaseModel,
@@ -160,6 +196,12 @@ def _cell(
         return Cell(model, pattern, (), reason, applying)
     base_identity, revision = identified
     learning_rate, training, lora = model.learning_rate, experiment.training, model.lora
+    rates = experiment.learning_rates
+    chosen = rates.find(model.name, pattern.name) if rates else None
+    if chosen:
+        learning_rate = chosen.learning_rate
+        training = Training.parse(training.model_dump() | chosen.training)
+        lora = Lora.parse(lora.model_dump() | chosen.lora)
     for override in applying:
         learning_rate = override.learning_rate or learning_rate
         training = Training.parse(training.model_dump() | override.training)
@@ -184,7 +226,23 @@ def _cell(
         )
         for draw_index, seed in experiment.runs
     )
-    return Cell(model, pattern, specs, "", applying)
+    return Cell(model, pattern, specs, "", applying, chosen)
+
+
+def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
+    """The cell with the learning rate that was found when it was stuck, if it was."""
+    rate = rescued.find(cell.model.name, cell.pattern.name) if rescued else None
+    if rate is None or not cell.specs:
+        return cell
+    specs = tuple(s.tuned(rate.learning_rate, rate.training, rate.lora) for s in cell.specs)
+    return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)
+
+
+def _planned(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
+    return tuple(
+        PlannedTrial(trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index)
+        for spec in specs
+    )
 
 
 def _absolute(path: str) -> str:

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Protocol, cast
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from data.corpora import Corpus, load_corpus, parse_corpus
 from data.errors import InputError, unknown
-from data.schema import Dataset
+from sweep.backends import BACKENDS, Backend, find_backend, pretrain_missing, refuse_unresolved
 from sweep.experiment import Experiment
 from sweep.gate import check_data, data_warnings, refuse_errors
 from sweep.grid import Grid, expand
 from sweep.ledger import Ledger, read_ledger
 from sweep.progress import Progress
-from trainables.hub import UNRESOLVED
-from trainables.miniatures import miniature_folder
+from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
+from sweep.search.chosen import ChosenRates
+from sweep.selection import Selection
 from trainables.result import Results
-from trainables.spec import TrialSpec
-
-BACKENDS = {
-    "tune": "sweep.tune_backend:TuneBackend",
-    "inline": "sweep.inline_backend:InlineBackend",
-}
-"""Name -> class, imported when used: torch and ray are not needed to find nothing pending."""
-
-
-class Backend(Protocol):
-    """Where stages and trials run."""
-
-    def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
-        """Pre-train miniatures (name -> identity) into the cache."""
-
-    def run(
-        self,
-        specs: list[TrialSpec],
-        dataset: Dataset,
-        results: Results,
-        keep_models: str,
-        progress: Progress,
-    ) -> None:
-        """Run trials, each to its result folder or to a recorded failure."""
-
-    def close(self) -> None:
-        """Give back what was started."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +65,64 @@ def run(
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))
     console = console or Console(stderr=True)
-    grid = expand(experiment)
     location = Results(results or experiment.storage.results)
     location.prepare()
+    if experiment.learning_rate == "auto":
+        experiment, interrupted = _searched(experiment, location, address, console)
+        if interrupted:
+            grid = expand(experiment)
+            ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
+            return Outcome(grid, location, ledger, 0, interrupted=True)
+    grid = expand(experiment, read_rescued(experiment, location))
+    outcome = _run_grid(grid, location, backend, address, console)
+    if experiment.on_stuck == "report" or outcome.interrupted:
+        return outcome
+    stuck = [one for one in stuck_cells(grid, location) if not one.cell.rescued]
+    if not stuck:
+        return outcome
+    rescued = _rescue(experiment, location, stuck, address, console)
+    if rescued is None:
+        return replace(outcome, interrupted=True)
+    again = _run_grid(expand(experiment, rescued), location, backend, address, console)
+    return replace(again, num_run=outcome.num_run + again.num_run)
+
+
+def _searched(
+    experiment: Experiment, location: Results, address: str | None, console: Console
+) -> tuple[Experiment, bool]:
+    """The experiment with searched learning rates; whether the search was interrupted."""
+    from sweep.search.run import search
+
+    outcome = search(experiment, location.uri, address=address, console=console)
+    return experiment.model_copy(update={"learning_rates": outcome.chosen}), outcome.interrupted
+
+
+def _rescue(
+    experiment: Experiment, location: Results, stuck: list[Stuck], address: str | None,
+    console: Console,
+) -> ChosenRates | None:  # fmt: skip
+    """Search the learning rates of stuck cells; None if that was interrupted."""
+    from sweep.search.run import search
+
+    for one in stuck:
+        console.print(
+            f"{one.cell.model.name} x {one.cell.pattern.name} did not train: {one}; searching a "
+            "learning rate on dev rows",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    selection = Selection(pairs=frozenset((s.cell.model.name, s.cell.pattern.name) for s in stuck))
+    named = experiment.model_copy(update={"name": f"{experiment.name}-stuck"})
+    outcome = search(named, location.uri, selection=selection, address=address, console=console)
+    if outcome.interrupted:
+        return None
+    return save_rescued(experiment, location, stuck, outcome.chosen)
+
+
+def _run_grid(
+    grid: Grid, location: Results, backend: str, address: str | None, console: Console
+) -> Outcome:
+    """Run what is not done of a grid."""
+    experiment = grid.experiment
     _refuse_other_settings(location, grid)
     findings = check_data(grid)
     refuse_errors(grid, findings)
@@ -111,20 +136,14 @@ def run(
     pending = [spec for spec in grid.specs if spec.trial_id in set(ledger.pending)]
     if not pending:
         return Outcome(grid, location, ledger, 0)
-    _refuse_unresolved(pending)
+    refuse_unresolved(pending)
 
     interrupted = False
     runner: Backend | None = None
     with Progress(grid.specs, ledger.done, console) as progress:
         try:
-            runner = _backend(backend)(address)
-            missing = _missing_miniatures(experiment, pending)
-            if missing:
-                progress.stage(f"pre-training {len(missing)} miniatures: {', '.join(missing)}")
-                corpus = load_corpus(
-                    parse_corpus(experiment.pretraining), grid.dataset, grid.held_out
-                )
-                runner.pretrain(missing, corpus, progress)
+            runner = find_backend(backend)(address)
+            pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(grid.specs)} trials")
             runner.run(pending, grid.dataset, location, experiment.storage.keep_models, progress)
         except KeyboardInterrupt:
@@ -136,33 +155,6 @@ def run(
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
-
-
-def _backend(name: str) -> Callable[[str | None], Backend]:
-    module, _, attribute = BACKENDS[name].partition(":")
-    return cast(Callable[[str | None], Backend], getattr(import_module(module), attribute))
-
-
-def _missing_miniatures(experiment: Experiment, pending: list[TrialSpec]) -> dict[str, str]:
-    """Miniature -> identity of those that pending trials need and the cache lacks."""
-    miniatures = {model.name: model.miniature for model in experiment.models if model.miniature}
-    return {
-        miniatures[spec.base_model]: spec.base_identity
-        for spec in pending
-        if spec.base_model in miniatures and not miniature_folder(spec.base_identity).is_dir()
-    }
-
-
-def _refuse_unresolved(pending: list[TrialSpec]) -> None:
-    names = {s.base_model: s.base_path for s in pending if s.revision == UNRESOLVED}
-    if names:
-        raise InputError(
-            [
-                f"base model {name!r}: the hub cannot be asked for {path!r}, and no copy of it is "
-                "cached; connect, download it, or give a local folder as its path"
-                for name, path in names.items()
-            ]
-        )
 
 
 def _refuse_other_settings(location: Results, grid: Grid) -> None:

@@ -8,11 +8,9 @@ the next one's base loaded already.
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sweep.ray_connection import RayConnection  # isort: skip  sets what Ray reads at import
@@ -24,6 +22,7 @@ from data.corpora import Corpus
 from data.errors import InputError
 from data.schema import Dataset
 from sweep.progress import Progress
+from sweep.tune_worker import pretrain_and_pack, receive, share, unpack
 from sweep.worker import record_failure, refuse_unwritable, run_and_save
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
@@ -37,9 +36,6 @@ each of its outstanding calls: a single kill has used up three failures of one t
 
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks; progress tells of deaths
 
-_DATASETS: dict[str, Dataset] = {}
-"""Of this worker process, by fingerprint: fetched and indexed once, not once a trial."""
-
 
 class TuneBackend:
     """A Ray cluster: the one at ``address``, the one already connected to, or a new local one."""
@@ -51,12 +47,13 @@ class TuneBackend:
         """Pre-train miniatures side by side and put them into this node's cache."""
         corpus_ref = ray.put(corpus)
         names = {
-            _pretrain.remote(name, identity, corpus_ref): name for name, identity in missing.items()
+            pretrain_and_pack.remote(name, identity, corpus_ref): name
+            for name, identity in missing.items()
         }
         running = list(names)
         while running:
             (ready,), running = ray.wait(running, num_returns=1)
-            _unpack(ray.get(ready), miniature_folder(missing[names[ready]]))
+            unpack(ray.get(ready), miniature_folder(missing[names[ready]]))
             progress.pretrained(names[ready])
 
     def run(
@@ -68,12 +65,7 @@ class TuneBackend:
         progress: Progress,
     ) -> None:
         """Run trials; returns when all ended or after Ctrl-C."""
-        specs = _launch_order(specs)
-        gpus = ray.cluster_resources().get("GPU", 0)
-        resources = {spec.resources for spec in specs}
-        for request in sorted(resources, key=str):
-            left = [spec for spec in specs if spec.resources == request]
-            bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
+        for bundle, left in by_resources(_launch_order(specs)):
             for deaths in range(1 + PROCESS_FAILURES):
                 watcher = _Watcher(left, results, progress, deaths == PROCESS_FAILURES)
                 self._run_batch(left, bundle, dataset, results, keep_models, watcher)
@@ -90,34 +82,22 @@ class TuneBackend:
         keep_models: str,
         watcher: _Watcher,
     ) -> None:
-        _refuse_infeasible(bundle)
-        identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
         shared = {
+            **share(specs, dataset),
             "specs": specs,
-            # In a list, so that the reference is passed on and not fetched for every trial.
-            "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
-            "bases": {i: [ray.put(_pack(miniature_folder(i)))] for i in identities},
             "results": results.uri,
             "keep_models": keep_models,
         }
-        with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
-            tuner = tune.Tuner(
-                tune.with_resources(
-                    tune.with_parameters(_trainable, shared=shared),
-                    tune.PlacementGroupFactory([bundle]),
-                ),
-                # Indices, because Tune copies a list of specs once for every trial.
-                param_space={"index": tune.grid_search(list(range(len(specs))))},
-                tune_config=tune.TuneConfig(reuse_actors=True),
-                run_config=tune.RunConfig(
-                    name="trials",
-                    storage_path=scratch,
-                    callbacks=[watcher],
-                    stop=_StopIfUnwritable(watcher),
-                    verbose=0,
-                ),
-            )
-            tuner.fit()
+        tune_all(
+            _trainable,
+            shared,
+            bundle,
+            # Indices, because Tune copies a list of specs once for every trial.
+            param_space={"index": tune.grid_search(list(range(len(specs))))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            callback=watcher,
+            stop=_StopIfUnwritable(watcher),
+        )
         refuse_unwritable(results, watcher.unwritable)
 
     def close(self) -> None:
@@ -125,53 +105,50 @@ class TuneBackend:
         self._connection.close()
 
 
-@ray.remote(num_cpus=1)
-def _pretrain(name: str, identity: str, corpus: Corpus) -> dict[str, bytes]:
-    """Pre-train a miniature into this node's cache; the files of its folder."""
-    from trainables.pretraining import pretrain
+def tune_all(
+    trainable: Callable[..., None],
+    shared: dict[str, Any],
+    bundle: dict[str, float],
+    *,
+    tune_config: tune.TuneConfig,
+    callback: tune.Callback,
+    stop: tune.Stopper,
+    param_space: dict[str, Any] | None = None,
+) -> None:
+    """One Tuner to its end; its own files are thrown away, results lie in the result folders.
 
-    folder = miniature_folder(identity)
-    if not folder.is_dir():
-        pretrain(name, corpus, folder, lambda step, num_steps, loss: None)
-    return _pack(folder)
+    Args:
+        trainable: Called with a config and ``shared``.
+        shared: Travels once to each process.
+        bundle: What a trial reserves.
+        tune_config: What is tried, and what is stopped early.
+        callback: Told what happens.
+        stop: Ends trials, or all.
+        param_space: The configs, unless a searcher suggests them.
+    """
+    with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(trainable, shared=shared), tune.PlacementGroupFactory([bundle])
+            ),
+            param_space=param_space,
+            tune_config=tune_config,
+            run_config=tune.RunConfig(
+                name="trials", storage_path=scratch, callbacks=[callback], stop=stop, verbose=0
+            ),
+        ).fit()
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """One trial, as Tune calls it in a worker process."""
     spec: TrialSpec = shared["specs"][config["index"]]
-    table_ref, fingerprint, classes = shared["dataset"]
-    if fingerprint not in _DATASETS:
-        _DATASETS.clear()
-        _DATASETS[fingerprint] = Dataset(ray.get(table_ref), classes)
-    if spec.base_identity in shared["bases"]:
-        folder = miniature_folder(spec.base_identity)
-        if not folder.is_dir():  # another node than the one that pre-trained it
-            _unpack(ray.get(shared["bases"][spec.base_identity][0]), folder)
+    dataset = receive(spec, shared)
 
     def report(step: int, num_steps: int, loss: float) -> None:
         tune.report({"step": step, "num_steps": num_steps, "loss": loss})
 
     results = Results(shared["results"])
-    tune.report(run_and_save(spec, _DATASETS[fingerprint], results, shared["keep_models"], report))
-
-
-def _pack(folder: Path) -> dict[str, bytes]:
-    """The files of a miniature's folder, a few MB, to travel to another node."""
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
-
-
-def _unpack(files: dict[str, bytes], folder: Path) -> None:
-    """Make a miniature's folder, whole or not at all."""
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    for name, content in files.items():
-        (partial / name).write_bytes(content)
-    try:
-        partial.rename(folder)
-    except OSError:  # another process of this node was faster
-        shutil.rmtree(partial)
+    tune.report(run_and_save(spec, dataset, results, shared["keep_models"], report))
 
 
 class _Watcher(tune.Callback):
@@ -264,6 +241,21 @@ class _StopIfUnwritable(tune.Stopper):
     def stop_all(self) -> bool:
         """Whether all trials are to end."""
         return bool(self._watcher.unwritable)
+
+
+def by_resources(specs: Sequence[TrialSpec]) -> list[tuple[dict[str, float], list[TrialSpec]]]:
+    """What a trial reserves, and the trials that reserve it, in the order given.
+
+    Raises:
+        InputError: No node of the cluster can ever hold such a trial.
+    """
+    gpus = ray.cluster_resources().get("GPU", 0)
+    found = []
+    for request in sorted({spec.resources for spec in specs}, key=str):
+        bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
+        _refuse_infeasible(bundle)
+        found.append((bundle, [spec for spec in specs if spec.resources == request]))
+    return found
 
 
 def _launch_order(specs: Sequence[TrialSpec]) -> list[TrialSpec]:

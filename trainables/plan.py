@@ -34,6 +34,10 @@ class PlannedCell(Settings):
     """Why the cell cannot exist; empty for one that can."""
     note: str = ""
     """Why the cell's settings differ from the rest (an override's ``why``); a table footnote."""
+    chosen: str = ""
+    """How its learning rate was chosen on dev rows; empty: it was not searched."""
+    replaced: tuple[PlannedTrial, ...] = ()
+    """Trials that did not train and were run again with a searched learning rate."""
 
 
 class Plan(Settings):

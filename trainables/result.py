@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from data.errors import InputError, unknown
 from data.storage import to_json, to_parquet
 from trainables.plan import Plan
+from trainables.search_plan import SearchPlan
 from trainables.spec import RESULT_FORMAT, TrialSpec
 from trainables.storage import Storage
 
@@ -73,7 +74,7 @@ class TrialState:
 
 
 class Results(Storage):
-    """A results location: ``trials/<trial_id>/`` and ``experiments/<name>.yaml`` under a root."""
+    """A results location: ``trials/<trial_id>/``, ``experiments/``, ``searches/`` under a root."""
 
     # --- experiments ------------------------------------------------------------------------
 
@@ -101,6 +102,23 @@ class Results(Storage):
         if not self.exists("experiments", name):
             raise InputError(unknown("experiment", experiment, self.experiments()), self.uri)
         return Plan.parse(self.read_json("experiments", name), self.path("experiments", name))
+
+    def save_search(self, plan: SearchPlan) -> None:
+        """Write what a search tries, beside the plan of its experiment."""
+        self.fs.create_dir(self.path("searches"), recursive=True)
+        name = f"searches/{plan.experiment}{PLAN_SUFFIX}"
+        self.write(name, to_json(plan.model_dump(mode="json")))
+
+    def read_search(self, experiment: str) -> SearchPlan | None:
+        """The last search of an experiment; None if there was none.
+
+        Raises:
+            InputError: Its plan is damaged.
+        """
+        name = f"{experiment}{PLAN_SUFFIX}"
+        if not self.exists("searches", name):
+            return None
+        return SearchPlan.parse(self.read_json("searches", name), self.path("searches", name))
 
     # --- trials -----------------------------------------------------------------------------
 

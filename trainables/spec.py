@@ -127,6 +127,14 @@ class TrialSpec(Settings):
             num_rows -= self.dev.num_rows(self.pattern.target_rows)
         return math.ceil(num_rows / self.training.batch_size) * self.training.num_train_epochs
 
+    def tuned(self, learning_rate: float, training: dict[str, Any], lora: dict[str, Any]) -> Self:
+        """The same trial with another learning rate and some settings of the blocks replaced."""
+        changes: dict[str, Any] = {"learning_rate": learning_rate}
+        changes["training"] = Training.parse(self.training.model_dump() | training)
+        if self.lora:
+            changes["lora"] = Lora.parse(self.lora.model_dump() | lora)
+        return self.model_copy(update=changes)
+
     def identity(self) -> dict[str, Any]:
         """All fields that enter the trial id, as JSON values."""
         return self.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))

@@ -1,0 +1,43 @@
+"""Whether a trial trained, judged from its training rows and history, never from test rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+TrainingState = Literal["trained", "stuck", "diverged"]
+
+MIN_GAIN = 0.05
+"""A trial whose loss in the last epoch is not below the labels' entropy by this share of it has
+learnt no more than how frequent the labels are ..."""
+MAX_AUROC = 0.75
+"""... unless it ranks its training rows better than this."""
+MIN_SCORE_STD = 0.01
+"""Scores that differ by less say the same of every row."""
+MAX_LOSS = 1.5
+"""A final loss above this many times the labels' entropy is worse than any constant answer."""
+
+
+def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str]:
+    """Judge the numbers of :func:`trainables.convergence.convergence`.
+
+    Returns:
+        The state, and the evidence in words; empty for a trial that trained or whose numbers are
+        not there.
+    """
+    if not convergence or not convergence["label_entropy"]:  # one class only: nothing to learn
+        return "trained", ""
+    loss, entropy = convergence["final_loss"], convergence["label_entropy"]
+    auroc, std = convergence["train_auroc"], convergence["score_std"]
+    told = (
+        f"training loss {loss:.3f} in the last epoch, {entropy:.3f} by the labels' frequencies "
+        f"alone; training AUROC {auroc:.2f}"
+    )
+    if not math.isfinite(loss) or (loss > MAX_LOSS * entropy and auroc < MAX_AUROC):
+        return "diverged", told
+    if std < MIN_SCORE_STD:
+        return "stuck", f"{told}; all scores within {std:.1g} of each other (std)"
+    if loss > (1 - MIN_GAIN) * entropy and auroc < MAX_AUROC:
+        return "stuck", told
+    return "trained", ""

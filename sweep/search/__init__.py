@@ -1,0 +1,1 @@
+"""Learning rates chosen per cell on development rows, never on test rows."""

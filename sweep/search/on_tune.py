@@ -1,0 +1,298 @@
+"""A search on Ray Tune: a Tune trial is a config of a cell, tried on one replicate after the other.
+
+Every replicate (a seed with its dev rows) is an ordinary trial with its own result folder, so that
+a search resumes as a run does. Asynchronous successive halving (ASHA, Li et al. 2020, arXiv
+1810.05934) has replicates as its resource: all configs are judged on the same ones, with whole
+learning-rate schedules, and a bad config is given up after a few.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import sweep.ray_connection  # noqa: F401  isort: skip  sets what Ray reads at import
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from ray.tune.search import Searcher as TuneSearcher
+
+from analysis.search_results import by_kind
+from data.schema import Dataset
+from sweep.search.searchers import Config, Searcher
+from sweep.search.settings import Search
+from sweep.tune_backend import PROCESS_FAILURES, by_resources, tune_all
+from sweep.tune_worker import receive, share
+from sweep.worker import refuse_unwritable, run_and_save
+from trainables.result import Results
+from trainables.spec import TrialSpec
+
+
+@dataclass
+class Trying:
+    """A cell while configs are tried on it.
+
+    Attributes:
+        name: As people say it.
+        templates: One spec a replicate, with the settings that the cell has without a search.
+        kinds: Of each replicate's dev rows: source or target.
+        grace: Replicates before a config may be given up.
+        searcher: Suggests configs.
+        again: Configs whose process was killed, to be tried again.
+        deaths: How often, by config.
+    """
+
+    name: str
+    templates: tuple[TrialSpec, ...]
+    kinds: tuple[str, ...]
+    grace: int
+    searcher: Searcher
+    again: list[Config] = field(default_factory=list)
+    deaths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a config is left to try."""
+        return bool(self.again) or not self.searcher.is_exhausted
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What the search tells of itself.
+
+    Attributes:
+        asked: A config is about to be tried: cell, config, ids of its trials.
+        ended: A config ended: cell, config, last report (empty if its process was killed).
+    """
+
+    asked: Callable[[str, Config, tuple[str, ...]], None]
+    ended: Callable[[str, Config, dict[str, Any]], None]
+
+
+def search_on_tune(
+    cells: list[Trying], dataset: Dataset, results: Results, settings: Search, metric: str,
+    listener: Listener,
+) -> tuple[bool, str]:  # fmt: skip
+    """Try what the cells' searchers suggest.
+
+    Args:
+        cells: In launch order.
+        dataset: The rows without test rows.
+        results: Where trials lie.
+        settings: Early stopping and budgets.
+        metric: What is maximised.
+        listener: Told what happens.
+
+    Returns:
+        Whether every suggestion was tried to its end, and which budget ended it early.
+
+    Raises:
+        InputError: The cluster can never hold a trial, or the location takes no files.
+    """
+    specs = [cell.templates[0] for cell in cells]
+    spent = _Spent(settings)
+    for bundle, group in by_resources(specs):
+        ours = [cell for cell in cells if cell.templates[0] in group]
+        shared = {
+            **share(group, dataset),
+            "cells": [(cell.templates, cell.kinds) for cell in ours],
+            "results": results.uri,
+            "metric": metric,
+        }
+        searcher = _Tryinger(ours, listener)
+        tune_all(
+            _try_config,
+            shared,
+            bundle,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=_CellAsha(ours, settings) if settings.early_stopping == "asha" else None,
+                num_samples=-1,
+                reuse_actors=True,
+            ),
+            callback=_Reports(spent),
+            stop=_StopAtBudget(spent),
+        )
+        refuse_unwritable(results, spent.unwritable)
+        if spent.why or not searcher.is_over:
+            return False, spent.why
+    return True, ""
+
+
+def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
+    """A config on its replicates, as Tune calls it in a worker process."""
+    templates, kinds = shared["cells"][config["cell"]]
+    results, scores = Results(shared["results"]), np.full(len(kinds), np.nan)
+    for number, template in enumerate(templates):
+        spec = template.tuned(**config["config"])
+        start, found = time.monotonic(), results.state(spec.trial_id)
+        is_known = found.state == "done" and found.record is not None
+        if is_known and found.record is not None:
+            outcome: dict[str, Any] = {"metrics": found.record["metrics"]}
+        else:
+            dataset = receive(spec, shared)
+            outcome = run_and_save(spec, dataset, results, "none", lambda *_: None)
+        if "metrics" not in outcome:
+            tune.report(outcome)
+            return
+        scores[number] = outcome["metrics"][shared["metric"]]
+        tune.report(
+            {
+                "replicates": number + 1,
+                "score": by_kind(scores, kinds),
+                "epochs": 0 if is_known else spec.training.num_train_epochs,
+                "hours": 0.0 if is_known else (time.monotonic() - start) / 3600,
+            }
+        )
+
+
+class _Tryinger(TuneSearcher):
+    """Passes suggestions of the cells' searchers on to Tune, cell by cell, so that bases stay."""
+
+    def __init__(self, cells: list[Trying], listener: Listener) -> None:
+        super().__init__(metric="score", mode="max")
+        self._cells, self._listener = cells, listener
+        self._out: dict[str, tuple[Trying, Config]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher, but a terminal cannot be pickled or restored."""
+        return {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is out and nothing left to try."""
+        return not self._out and not any(cell.has_more for cell in self._cells)
+
+    def suggest(self, trial_id: str) -> Any:
+        for number, cell in enumerate(self._cells):
+            config = cell.again.pop(0) if cell.again else cell.searcher.ask()
+            if config is not None:
+                self._out[trial_id] = (cell, config)
+                trial_ids = tuple(s.tuned(**config).trial_id for s in cell.templates)
+                self._listener.asked(cell.name, config, trial_ids)
+                return {"cell": number, "config": config}
+        # None: ask again later, as a searcher waits for results.
+        return None if self._out or any(cell.has_more for cell in self._cells) else self.FINISHED
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if trial_id not in self._out:
+            return
+        cell, config = self._out.pop(trial_id)
+        told = result or {}
+        if error:  # its process was killed; what it finished is kept
+            deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
+            if deaths <= PROCESS_FAILURES:
+                cell.again.append(config)
+                self._listener.ended(cell.name, config, {})
+                return
+            told = {"error": f"its process was killed {deaths} times"}
+        cell.searcher.tell(config, told.get("score", math.nan))
+        self._listener.ended(cell.name, config, told)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a search goes on from its result folders."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as :meth:`save`."""
+
+
+class _CellAsha(FIFOScheduler):
+    """Asynchronous successive halving within each cell: scores of two cells say nothing."""
+
+    def __init__(self, cells: list[Trying], settings: Search) -> None:
+        super().__init__()
+        self._asha = [
+            ASHAScheduler(
+                time_attr="replicates",
+                metric="score",
+                mode="max",
+                max_t=len(cell.kinds),
+                grace_period=min(cell.grace, len(cell.kinds)),
+                reduction_factor=settings.reduction_factor,
+            )
+            for cell in cells
+        ]
+
+    def _of(self, trial: Any) -> ASHAScheduler:
+        return self._asha[trial.config["cell"]]
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = self._of(trial).on_trial_result(tune_controller, trial, result)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if "score" in result:
+            self._of(trial).on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_remove(tune_controller, trial)
+
+
+class _Spent:
+    """What a search has used until now, against its budgets."""
+
+    def __init__(self, settings: Search) -> None:
+        self._settings = settings
+        self._epochs, self._hours = 0, 0.0
+        self.unwritable: dict[str, Any] = {}
+
+    def add(self, result: dict[str, Any]) -> None:
+        self._epochs += result.get("epochs", 0)
+        self._hours += result.get("hours", 0.0)
+        if "unwritable" in result:
+            self.unwritable = result
+
+    @property
+    def why(self) -> str:
+        """The budget that is used up; empty: none."""
+        epochs, hours = self._settings.max_epochs, self._settings.max_gpu_hours
+        if epochs is not None and self._epochs >= epochs:
+            return f"max_epochs: {epochs} is used up"
+        if hours is not None and self._hours >= hours:
+            return f"max_gpu_hours: {hours:g} is used up"
+        return ""
+
+
+class _Reports(tune.Callback):
+    """Counts what is reported."""
+
+    def __init__(self, spent: _Spent) -> None:
+        self._spent = spent
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune snapshots its callbacks, and a search is never restored from them."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._spent.add(result)
+
+
+class _StopAtBudget(tune.Stopper):
+    """Ends the search where a budget is used up or results cannot be written."""
+
+    def __init__(self, spent: _Spent) -> None:
+        self._spent = spent
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as the callback's."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this config is to end: never by a budget of its own."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all are to end."""
+        return bool(self._spent.unwritable or self._spent.why)

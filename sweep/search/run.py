@@ -1,0 +1,199 @@
+"""search: from an experiment to a learning rate for each of its cells."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from analysis.cells import first_line
+from analysis.search_results import Choice, read_search
+from data.schema import Dataset
+from sweep.backends import pretrain_missing, refuse_unresolved
+from sweep.experiment import Experiment
+from sweep.gate import check_data, refuse_errors
+from sweep.grid import Grid, expand
+from sweep.progress import Progress
+from sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
+from sweep.search.chosen import ChosenRates, chosen_rates
+from sweep.search.searchers import Config, make_searcher
+from sweep.search.settings import LearningRates
+from sweep.selection import EVERY_CELL, Selection
+from trainables.result import Results
+from trainables.search_plan import SearchedCell, SearchedConfig, SearchPlan
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """How a search ended.
+
+    Attributes:
+        plan: What was tried.
+        choices: One a cell.
+        results: Where the trials lie.
+        was_done: Whether everything was known before, so that nothing ran.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    plan: SearchPlan
+    choices: list[Choice]
+    results: Results
+    was_done: bool = False
+    interrupted: bool = False
+
+    @property
+    def chosen(self) -> ChosenRates:
+        """As learning_rates.yaml."""
+        return chosen_rates(self.plan, self.choices)
+
+
+def search(
+    experiment: Experiment,
+    results: str | None = None,
+    *,
+    selection: Selection = EVERY_CELL,
+    address: str | None = None,
+    console: Console | None = None,
+) -> SearchOutcome:
+    """Try learning rates on the dev rows of every cell, and choose.
+
+    The data set that trials are given has no test rows. What was tried before, here or by an
+    earlier search with other settings, is not tried again.
+
+    Args:
+        experiment: Its ``search`` block says what is tried.
+        results: Location of the results; None: the experiment's own.
+        selection: Which cells.
+        address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
+        console: Where progress is shown; None: standard error.
+
+    Raises:
+        InputError: As :func:`sweep.run.run`, or dev rows that cannot be held out.
+    """
+    console = console or Console(stderr=True)
+    grid = expand(experiment)
+    dataset = search_rows(grid)
+    cells = search_cells(grid, dataset, selection)
+    location = Results(results or experiment.storage.results)
+    location.prepare()
+    refuse_errors(grid, check_data(grid))
+    refuse_unresolved(cell.templates[0] for cell in cells)
+    plan = search_plan(grid, cells)
+    known = location.read_search(experiment.name)
+    if known and known.search_id == plan.search_id and known.is_finished:
+        return SearchOutcome(known, read_search(location, known), location, was_done=True)
+    running = _Search(plan, cells, location, console)
+    interrupted = False
+    try:
+        running.run(grid, dataset, address)
+    except KeyboardInterrupt:
+        interrupted = True
+    choices = read_search(location, running.plan)
+    return SearchOutcome(running.plan, choices, location, interrupted=interrupted)
+
+
+class _Search:
+    """A search that goes on: its plan grows with every config that is tried."""
+
+    def __init__(
+        self, plan: SearchPlan, cells: list[SearchCell], location: Results, console: Console
+    ) -> None:
+        self.plan = plan
+        self._cells = {cell.name: cell for cell in cells}
+        self._location, self._console = location, console
+        self._num_ended = 0
+
+    def run(self, grid: Grid, dataset: Dataset, address: str | None) -> None:
+        """Search; widen the ranges whose ends are best, and search beyond these, once."""
+        from sweep.tune_backend import TuneBackend
+
+        self._location.save_search(self.plan)
+        runner = TuneBackend(address)
+        try:
+            specs = [cell.templates[0] for cell in self._cells.values()]
+            with Progress(specs, (), self._console) as progress:
+                pretrain_missing(grid, specs, runner, progress)
+            why = self._try({name: cell.rates for name, cell in self._cells.items()}, dataset)
+            if not why:
+                why = self._try(self._widened(), dataset)
+        finally:
+            runner.close()
+        self._update(is_finished=True, why_stopped=why)
+
+    def _try(
+        self, rates: dict[str, LearningRates | tuple[float, ...]], dataset: Dataset
+    ) -> str:  # fmt: skip
+        """Search these cells in these ranges; which budget ended it, if one did."""
+        from sweep.search.on_tune import Listener, Trying, search_on_tune
+
+        trying = []
+        for name, wanted in rates.items():
+            cell = self._cells[name]
+            settings, own_rate = cell.settings, cell.templates[0].learning_rate
+            if wanted != cell.rates:  # a half more, beyond the end
+                num_configs = max(1, settings.num_configs // 2)
+                settings = settings.model_copy(update={"num_configs": num_configs})
+            grace = math.ceil(settings.min_dev_rows / cell.num_dev_rows)
+            searcher = make_searcher(settings, wanted, own_rate, name)
+            trying.append(Trying(name, cell.templates, cell.kinds, grace, searcher))
+        if not trying:
+            return ""
+        settings = next(iter(self._cells.values())).settings
+        listener = Listener(self._asked, self._ended)
+        is_over, why = search_on_tune(
+            trying, dataset, self._location, settings, self.plan.metric, listener
+        )
+        if not is_over and not why:
+            raise KeyboardInterrupt  # Tune ends quietly on Ctrl-C
+        return why
+
+    def _widened(self) -> dict[str, LearningRates | tuple[float, ...]]:
+        """The ranges beyond those ends that are best."""
+        beyond: dict[str, LearningRates | tuple[float, ...]] = {}
+        for choice in read_search(self._location, self.plan):
+            cell, rates = choice.cell, self._cells[choice.cell.name].rates
+            if choice.best is None or not choice.edge or not isinstance(rates, LearningRates):
+                continue
+            wider = rates.widened(upwards=choice.edge == "high")
+            beyond[cell.name] = wider
+            low, high = min(cell.low, wider.low), max(cell.high, wider.high)
+            self._update_cell(cell.name, low=low, high=high, was_widened=True)
+            self._say(
+                f"{cell.name}: the best, {choice.best.config}, is the {choice.edge} end of the "
+                f"range; going on to {wider.low if choice.edge == 'low' else wider.high:.3g}"
+            )
+        return beyond
+
+    def _asked(self, name: str, config: Config, trial_ids: tuple[str, ...]) -> None:
+        tried = SearchedConfig(**config, trial_ids=trial_ids)
+        known = next(cell for cell in self.plan.cells if cell.name == name)
+        if tried not in known.configs:
+            self._update_cell(name, configs=(*known.configs, tried))
+
+    def _ended(self, name: str, config: Config, told: dict[str, Any]) -> None:
+        self._num_ended += 1
+        num, of = told.get("replicates", 0), len(self._cells[name].replicates)
+        if "error" in told:
+            text = f"failed: {first_line(told['error'])}"
+        elif "score" not in told:
+            text = "its process ended; it goes on later"
+        else:
+            given_up = "" if num == of else ", given up"
+            text = f"dev {self.plan.metric} {told['score']:.3f} ({num} of {of} trials{given_up})"
+        tried = SearchedConfig(**config, trial_ids=())
+        self._say(f"[{self._num_ended}] {name}: learning rate {tried}: {text}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _update_cell(self, name: str, **changes: Any) -> None:
+        def updated(cell: SearchedCell) -> SearchedCell:
+            return cell.model_copy(update=changes) if cell.name == name else cell
+
+        self._update(cells=tuple(map(updated, self.plan.cells)))
+
+    def _update(self, **changes: Any) -> None:
+        self.plan = self.plan.model_copy(update=changes)
+        self._location.save_search(self.plan)

@@ -1,0 +1,174 @@
+"""Which configs a cell tries: ``SEARCHERS``, an entry each."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from data.errors import InputError
+from data.seeds import derive_seed
+from sweep.search.settings import LearningRates, Search
+
+Config = dict[str, Any]
+"""learning_rate, training, lora."""
+
+DIGITS = 3
+"""Significant digits of a learning rate that is tried: more of them say nothing."""
+
+
+class Searcher(Protocol):
+    """Suggests configs of one cell."""
+
+    def ask(self) -> Config | None:
+        """The next config; None: nothing before a result is told, or nothing at all any more."""
+
+    def tell(self, config: Config, score: float) -> None:
+        """What a config that was asked for scored, larger is better; nan if it failed."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no config will be suggested any more."""
+
+
+class _Listed:
+    """Configs that are known beforehand."""
+
+    def __init__(self, configs: list[Config]) -> None:
+        self._left = configs
+
+    def ask(self) -> Config | None:
+        return self._left.pop(0) if self._left else None
+
+    def tell(self, config: Config, score: float) -> None:
+        """Nothing: they do not depend on it."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        return not self._left
+
+
+def _grid(
+    search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, seed: int
+) -> Searcher:
+    """Every combination; the rates nearest to the base model's own first.
+
+    Asynchronous halving compares a config with those before it, so that good ones first spare most.
+    """
+    listed = spaced(rates, search.num_configs) if isinstance(rates, LearningRates) else rates
+    nearest = sorted(listed, key=lambda rate: (abs(math.log(rate / own_rate)), rate))
+    return _Listed([_config(r, c) for c in _combinations(search) for r in nearest])
+
+
+def _random(
+    search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, seed: int
+) -> Searcher:
+    rng = np.random.default_rng(seed)
+    combinations = list(_combinations(search))
+    configs = []
+    for _ in range(search.num_configs):
+        if isinstance(rates, LearningRates):
+            rate = math.exp(rng.uniform(math.log(rates.low), math.log(rates.high)))
+        else:
+            rate = float(rng.choice(rates))
+        configs.append(_config(rounded(rate), combinations[rng.integers(len(combinations))]))
+    return _Listed([c for n, c in enumerate(configs) if c not in configs[:n]])
+
+
+class _Tpe:
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's.
+
+    No more configs are out at once than a quarter of all, or it would learn nothing.
+    """
+
+    def __init__(
+        self, search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, seed: int
+    ) -> None:
+        try:
+            import optuna
+        except ImportError as error:
+            raise InputError(
+                "searcher 'tpe' needs optuna; install it with `pip install 'xlt-sweep[search]'`, "
+                "or take grid or random"
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._optuna = optuna
+        self._rates, self._combinations = rates, list(_combinations(search))
+        sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=4)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        if isinstance(rates, LearningRates) and rates.low <= own_rate <= rates.high:
+            self._study.enqueue_trial({"learning_rate": own_rate, "combination": 0})
+        self._out: list[tuple[Config, Any]] = []
+        self._num_left = search.num_configs
+        self._max_out = max(1, search.num_configs // 4)
+
+    def ask(self) -> Config | None:
+        if not self._num_left or len(self._out) >= self._max_out:
+            return None
+        trial = self._study.ask()
+        if isinstance(self._rates, LearningRates):
+            low, high = self._rates.low, self._rates.high
+            rate = rounded(trial.suggest_float("learning_rate", low, high, log=True))
+        else:
+            rate = trial.suggest_categorical("learning_rate", self._rates)
+        number = trial.suggest_categorical("combination", list(range(len(self._combinations))))
+        config = _config(rate, self._combinations[number])
+        self._num_left -= 1
+        self._out.append((config, trial))
+        return config
+
+    def tell(self, config: Config, score: float) -> None:
+        position = next(n for n, (known, _) in enumerate(self._out) if known == config)
+        _, trial = self._out.pop(position)
+        if math.isnan(score):
+            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, score)
+
+    @property
+    def is_exhausted(self) -> bool:
+        return not self._num_left
+
+
+SEARCHERS: dict[
+    str, Callable[[Search, LearningRates | tuple[float, ...], float, int], Searcher]
+] = {"grid": _grid, "random": _random, "tpe": _Tpe}
+"""Name -> function of the settings, the rates, the base model's own rate and a seed."""
+
+
+def make_searcher(
+    search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, cell: str
+) -> Searcher:
+    """The searcher of a cell; every cell has a random stream of its own."""
+    seed = derive_seed(search.seeds[0], "search", search.searcher, cell)
+    return SEARCHERS[search.searcher](search, rates, own_rate, seed)
+
+
+def spaced(rates: LearningRates, num: int) -> tuple[float, ...]:
+    """``num`` rates from low to high by equal factors, in :data:`DIGITS` digits."""
+    if num == 1:
+        return (rounded(math.sqrt(rates.low * rates.high)),)
+    return tuple(map(rounded, np.geomspace(rates.low, rates.high, num)))
+
+
+def rounded(rate: float) -> float:
+    """In :data:`DIGITS` significant digits."""
+    return float(f"{rate:.{DIGITS}g}")
+
+
+def _combinations(search: Search) -> Iterator[dict[str, dict[str, Any]]]:
+    """Every combination of the other settings that are tried."""
+    places = [("training", name) for name in search.training] + [("lora", n) for n in search.lora]
+    tried = [*search.training.values(), *search.lora.values()]
+    for values in itertools.product(*tried):
+        combination: dict[str, dict[str, Any]] = {"training": {}, "lora": {}}
+        for (block, name), value in zip(places, values, strict=True):
+            combination[block][name] = value
+        yield combination
+
+
+def _config(rate: float, combination: dict[str, dict[str, Any]]) -> Config:
+    return {"learning_rate": rate, **combination}

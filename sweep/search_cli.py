@@ -1,0 +1,78 @@
+"""xlt search: learning rates chosen per cell on dev rows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from data.errors import InputError
+
+DONE, INTERRUPTED = 0, 130
+
+
+def add_search_command(commands: Any, experiment_help: str) -> None:
+    """Add ``search`` to the parser."""
+    text = "Choose a learning rate for each cell on dev rows; test rows are not even there."
+    command: argparse.ArgumentParser = commands.add_parser("search", help=text, description=text)
+    command.set_defaults(command=_search)
+    command.add_argument("experiment", help=experiment_help)
+    command.add_argument(
+        "--cells", default="", metavar="model=M,pattern=P", help="only these; repeat a key for more"
+    )
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="replace a value of the file, e.g. search.searcher=tpe; repeatable",
+    )  # fmt: skip
+    command.add_argument("--results", metavar="URI", help="folder, file://, s3:// or gs://")
+    command.add_argument("--address", metavar="RAY", help="of a running cluster; default: local")
+    command.add_argument("--format", default="text", help="text (default), md or csv")
+    command.add_argument("--all", action="store_true", help="print every config that was tried")
+    command.add_argument(
+        "--out", metavar="FILE", default="learning_rates.yaml",
+        help="what an experiment includes as `learning_rates` (default: learning_rates.yaml)",
+    )  # fmt: skip
+    command.add_argument(
+        "--figure", metavar="FILE", help="dev score against learning rate: .svg, .png or .pdf"
+    )
+
+
+def _search(options: argparse.Namespace) -> int:
+    from analysis.grids import GRID_FORMATS, write_grids
+    from analysis.search_table import search_grids
+    from data.errors import unknown
+    from sweep.experiment import load_experiment
+    from sweep.search.run import search
+    from sweep.selection import parse_selection
+
+    if options.format not in GRID_FORMATS:
+        raise InputError(unknown("format", options.format, GRID_FORMATS))
+    experiment = load_experiment(options.experiment, options.settings)
+    selection = parse_selection(
+        options.cells, [m.name for m in experiment.models], [p.name for p in experiment.patterns]
+    )
+    outcome = search(
+        experiment, options.results, selection=selection, address=options.address,
+        console=Console(stderr=True),
+    )  # fmt: skip
+    print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))
+    if options.figure:
+        from analysis.figures.search import save_search_figure
+
+        save_search_figure(outcome.plan, outcome.choices, Path(options.figure))
+    if outcome.interrupted:
+        print("Stopped; the same command tries what is left, and nothing twice.", file=sys.stderr)
+        return INTERRUPTED
+    if outcome.was_done:
+        print("Everything was tried already; nothing ran.", file=sys.stderr)
+    if not outcome.chosen.cells:
+        raise InputError("no config of any cell finished, so no learning rate was chosen")
+    try:
+        Path(options.out).write_text(outcome.chosen.to_yaml(), "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", options.out) from error
+    print(f"Written: {options.out}; include it with `learning_rates: {options.out}`")
+    return DONE

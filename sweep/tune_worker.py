@@ -1,0 +1,80 @@
+"""What Ray's processes are given, and what they do with it, before a trial runs in one.
+
+Big things travel once: the data set and the miniatures lie in Ray's object store, and a process
+keeps what it has fetched for the trials that follow.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from data.corpora import Corpus
+from data.schema import Dataset
+from trainables.miniatures import miniature_folder
+from trainables.spec import TrialSpec
+
+_DATASETS: dict[str, Dataset] = {}
+"""Of this process, by fingerprint: fetched and indexed once, not once a trial."""
+
+
+def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
+    """Put what trials need into the object store.
+
+    Returns:
+        References for :func:`receive`; in lists, so that they are passed on and not fetched for
+        every trial.
+    """
+    identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
+    return {
+        "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
+        "bases": {i: [ray.put(pack(miniature_folder(i)))] for i in identities},
+    }
+
+
+def receive(spec: TrialSpec, shared: dict[str, Any]) -> Dataset:
+    """The data set of a trial; its miniature is in this node's cache afterwards."""
+    table_ref, fingerprint, classes = shared["dataset"]
+    if fingerprint not in _DATASETS:
+        _DATASETS.clear()
+        _DATASETS[fingerprint] = Dataset(ray.get(table_ref), classes)
+    if spec.base_identity in shared["bases"]:
+        folder = miniature_folder(spec.base_identity)
+        if not folder.is_dir():  # another node than the one that pre-trained it
+            unpack(ray.get(shared["bases"][spec.base_identity][0]), folder)
+    return _DATASETS[fingerprint]
+
+
+@ray.remote(num_cpus=1)
+def pretrain_and_pack(name: str, identity: str, corpus: Corpus) -> dict[str, bytes]:
+    """Pre-train a miniature into this node's cache; the files of its folder."""
+    from trainables.pretraining import pretrain
+
+    folder = miniature_folder(identity)
+    if not folder.is_dir():
+        pretrain(name, corpus, folder, lambda step, num_steps, loss: None)
+    return pack(folder)
+
+
+def pack(folder: Path) -> dict[str, bytes]:
+    """The files of a miniature's folder, a few MB, to travel to another node."""
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def unpack(files: dict[str, bytes], folder: Path) -> None:
+    """Make a miniature's folder, whole or not at all."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    try:
+        partial.rename(folder)
+    except OSError:  # another process of this node was faster
+        shutil.rmtree(partial)
