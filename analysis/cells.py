@@ -12,8 +12,9 @@ from trainables.plan import PlannedCell
 
 CellState = Literal["complete", "partial", "failed", "corrupt", "pending", "impossible"]
 
-INCOMPLETE, NOTE = "†", "*"
-"""Marks behind a cell's value: seeds are missing or failed; a note applies."""
+INCOMPLETE, UNTRAINED, NOTE = "†", "‡", "*"
+"""Marks behind a cell's value: seeds are missing or failed; seeds in it did not train; a note
+applies."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TableCell:
         num_planned: Seeds planned.
         problems: A phrase for each kind of seed without a value, with the seeds.
         note: Why the cell is impossible, or why its settings differ from the rest.
+        untrained: A phrase on the seeds in the mean that did not train; empty if all did.
         interval: (low, high) of the mean; None if not asked for, or there is none.
     """
 
@@ -43,6 +45,7 @@ class TableCell:
     num_planned: int
     problems: tuple[str, ...]
     note: str
+    untrained: str = ""
     interval: tuple[float, float] | None = None
 
 
@@ -75,7 +78,18 @@ def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str)
         num_planned=len(rows),
         problems=_problems(without, metric),
         note=reason or planned.note,
+        untrained=_untrained(rows),
     )
+
+
+def _untrained(rows: Sequence[dict[str, Any]]) -> str:
+    """Which seeds did not train: they are in the mean, as leaving them out would flatter it."""
+    bad = [row for row in rows if row.get("training") in ("stuck", "diverged")]
+    if not bad:
+        return ""
+    which = ", ".join(f"seed {row['seed']} {row['training']}" for row in bad)
+    unstable = "" if len(bad) == len(rows) else ", the others trained"
+    return f"{which}{unstable}; in the mean all the same ({bad[0]['training_evidence']})"
 
 
 def _problems(without: Sequence[dict[str, Any]], metric: str) -> tuple[str, ...]:
@@ -100,7 +114,8 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
     """What a cell shows; ``num_seeds`` is None where cells have unequal numbers of seeds."""
     if cell.state == "impossible":
         return "-"
-    marks = (INCOMPLETE if cell.problems else "") + (NOTE if cell.note else "")
+    marks = (INCOMPLETE if cell.problems else "") + (UNTRAINED if cell.untrained else "")
+    marks += NOTE if cell.note else ""
     if cell.mean is None:
         return f"{cell.state} [0/{cell.num_planned}]{marks}"
     value = mean_std(cell.mean, cell.std)

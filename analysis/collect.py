@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.signatures import Signed, compare
+from analysis.training_state import training_state
 from data.errors import InputError
 from trainables.plan import Plan, PlannedCell, PlannedTrial
 from trainables.result import Results, TrialState, is_finite
@@ -31,6 +32,8 @@ COLUMNS = pa.schema(
         pa.field("num_test_rows", pa.int64()),
         pa.field("device", pa.string()),  # cpu, cuda:<name>
         pa.field("fit_seconds", pa.float64()),
+        pa.field("training", pa.string()),  # trained, stuck, diverged (analysis.training_state)
+        pa.field("training_evidence", pa.string()),  # empty if it trained
     ]
 )
 """One row a planned trial; a float64 column for each metric follows (fractions of 1)."""
@@ -171,6 +174,7 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         return row
     spec, timings = TrialSpec.parse(trial.record["spec"]), trial.record.get("timings")
     fit = timings.get("fit") if isinstance(timings, dict) else None
+    training, evidence = training_state(trial.record.get("convergence") or {})
     return row | {
         "method": spec.method,
         "learning_rate": spec.learning_rate,
@@ -179,5 +183,7 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         "num_test_rows": spec.sampling.test_rows,
         "device": str(trial.record["signature"].get("device")),
         "fit_seconds": fit if is_finite(fit) else None,
+        "training": training,
+        "training_evidence": evidence,
         **trial.record["metrics"],
     }

@@ -137,7 +137,8 @@ def read_search(results: Results, plan: SearchPlan) -> list[Choice]:
         InputError: The location cannot be read.
     """
     one_standard_error = bool(plan.settings.get("one_standard_error"))
-    ids = [i for cell in plan.cells for config in cell.configs for i in config.trial_ids]
+    configs = [config for cell in plan.cells for config in cell.configs]
+    ids = [i for config in configs for i in config.trial_ids[: config.num_tried]]
     states = results.states(dict.fromkeys(ids))
     return [
         choose(
@@ -158,7 +159,7 @@ def _tried(
 ) -> Tried:  # fmt: skip
     scores, losses = np.full((2, len(replicates)), np.nan)
     failures, epochs = [], 0
-    for number, trial_id in enumerate(config.trial_ids):
+    for number, trial_id in enumerate(config.trial_ids[: config.num_tried]):
         found = states[trial_id]
         if found.state == "failed":
             failures.append(found.detail)

@@ -9,6 +9,7 @@ from analysis import paper
 from analysis.cells import (
     INCOMPLETE,
     NOTE,
+    UNTRAINED,
     TableCell,
     aggregate,
     cell_text,
@@ -20,7 +21,7 @@ from analysis.formats import FORMATS, Table
 from analysis.intervals import CellIntervals
 from analysis.scores import Key
 from data.errors import InputError, unknown
-from trainables.plan import PlannedCell
+from trainables.plan import Plan, PlannedCell
 
 DECISION = "rows at probability >= 0.5 count as positive"
 DEFINITIONS: dict[str, str] = {
@@ -96,6 +97,7 @@ def table(
         if c.mean is not None and (why := without.get((c.base_model, c.pattern)))
     ]
     footnotes += paper.remarks(metric, plan.base_models) if published else []
+    footnotes += _searched(plan)
     footnotes += [f"Warning: {warning}." for warning in collected.warnings]
     return Table(
         metric=metric,
@@ -146,6 +148,16 @@ def report(
     )
 
 
+def _searched(plan: Plan) -> list[str]:
+    """How learning rates were chosen, the cells with the same words together."""
+    told: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        if cell.chosen:
+            name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"
+            told.setdefault(first_line(cell.chosen), []).append(name)
+    return [f"{', '.join(where)}: {how}." for how, where in told.items()]
+
+
 def _format(name: str) -> Callable[[Sequence[Table]], str]:
     if name not in FORMATS:
         raise InputError(unknown("format", name, FORMATS))
@@ -167,6 +179,8 @@ def cell_footnotes(cells: Sequence[TableCell]) -> list[str]:
         name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"
         for problem in cell.problems:
             reasons.setdefault((INCOMPLETE, problem), []).append(name)
+        if cell.untrained:
+            reasons.setdefault((UNTRAINED, cell.untrained), []).append(name)
         if cell.note:
             mark = "-" if cell.state == "impossible" else NOTE
             reasons.setdefault((mark, first_line(cell.note)), []).append(name)

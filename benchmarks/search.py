@@ -4,7 +4,7 @@ Every method searches the thirteen cells of quickstart. Then every rate that any
 is trained with the experiment's own seeds and tested, which no user should do, to know what a
 choice was worth.
 
-    python -m benchmarks.search --out FOLDER [--rates 12] [--seeds 3] [--patterns ja0,ja16,ja104]
+    python -m benchmarks.search --out FOLDER [--rates 12] [--seeds 3] [--set KEY=VALUE]
 
 Prints trial-epochs spent, and the regret: by how much the test AUROC of the chosen rate (mean over
 the seeds of the experiment) is below that of the rate which the whole grid chooses, and below the
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--rates", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--patterns", default="ja0,ja16,ja104")
+    parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
     shared = [
-        f"patterns=[{options.patterns}]",
+        *options.settings,
         f"search.num_configs={options.rates}",
         f"search.seeds={[1000 + n for n in range(options.seeds)]}",
     ]

@@ -97,11 +97,12 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.experiment import load_experiment
     from sweep.grid import expand
     from sweep.plan_text import describe_plan
+    from sweep.rescue import read_rescued
     from trainables.result import Results
 
     experiment = load_experiment(options.experiment, options.settings)
-    grid = expand(experiment)
     location = Results(options.results or experiment.storage.results)
+    grid = expand(experiment, read_rescued(experiment, location))
     print(describe_plan(grid, location))
     return DONE
 

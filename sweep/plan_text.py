@@ -10,6 +10,7 @@ from rich.table import Table
 
 from data.audit.finding import SEVERITIES
 from data.errors import InputError
+from sweep.experiment import Experiment
 from sweep.gate import check_data
 from sweep.grid import Cell, Grid
 from sweep.ledger import Ledger, read_ledger
@@ -45,8 +46,8 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
     return "\n".join(
         [
             f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
-            f"{len(grid.specs)} trials = {len(cells)} cells x {len(experiment.seeds)} seeds "
-            f"{list(experiment.seeds)}; {len(grid.cells) - len(cells)} cells cannot exist",
+            f"{len(grid.specs)} trials = {len(cells)} cells x {_runs(experiment)}; "
+            f"{len(grid.cells) - len(cells)} cells cannot exist",
             f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
@@ -54,6 +55,16 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
         ]
     )
+
+
+def _runs(experiment: Experiment) -> str:
+    """The trials of a cell."""
+    seeds = f"{len(experiment.seeds)} seeds {list(experiment.seeds)}"
+    if experiment.draws == "per_seed":
+        return f"{seeds}, each on its own draw"
+    if experiment.draws == (0,):
+        return seeds
+    return f"{len(experiment.draws)} draws {list(experiment.draws)} x {seeds}"
 
 
 def _cells(grid: Grid, ledger: Ledger) -> str:
@@ -78,8 +89,11 @@ def _row(cell: Cell, ledger: Ledger) -> list[str]:
     spec = cell.specs[0]
     rows = f"{spec.pattern.source_rows}+{spec.pattern.target_rows}"
     done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
-    remark = "; ".join(f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides)
-    return [*names, rows, f"{spec.learning_rate:g}", str(len(cell.specs)), str(done), remark]
+    remarks = [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
+    remarks += [str(cell.chosen)] if cell.chosen else []
+    remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
+    rate = f"{spec.learning_rate:g}"
+    return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(remarks)]
 
 
 def _gate(grid: Grid) -> str:
@@ -98,9 +112,10 @@ def _gate(grid: Grid) -> str:
 
 
 def _notes(grid: Grid) -> list[str]:
-    unresolved = sorted({s.base_model for s in grid.specs if s.revision == UNRESOLVED})
-    if not unresolved:
-        return []
-    return [
-        f"{', '.join(unresolved)}: newest commit unknown without the hub; it is pinned at launch"
-    ]
+    notes = []
+    if grid.experiment.learning_rate == "auto":
+        notes.append("learning_rate: auto: the rates above are searched first, see `xlt search`")
+    unresolved = ", ".join(sorted({s.base_model for s in grid.specs if s.revision == UNRESOLVED}))
+    if unresolved:
+        notes.append(f"{unresolved}: newest commit unknown without the hub; it is pinned at launch")
+    return notes

@@ -177,6 +177,20 @@ def experiment_file(
     return file
 
 
+@pytest.fixture(scope="module")
+def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster of this module's own, started in process."""
+    import ray
+
+    from sweep import tune_backend  # noqa: F401  sets Ray's environment before Ray is imported
+
+    context = ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    yield context.address_info["address"]
+    ray.shutdown()
+
+
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No hub for ``datasets``, and no trace in its cache."""

@@ -75,6 +75,8 @@ def test_every_planned_trial_is_one_row_whatever_its_state(tmp_path: Path) -> No
         "num_test_rows": 20,
         "device": "cpu",
         "fit_seconds": 1.5,
+        "training": "trained",
+        "training_evidence": "",
         "f1": 0.5,
         "auroc": 0.75,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,20 +104,6 @@ def test_status_and_report_need_neither_torch_nor_ray(inline: Outcome) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
-
-
-@pytest.fixture(scope="module")
-def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of this module's own, started in process."""
-    import ray
-
-    from sweep import tune_backend  # noqa: F401  sets Ray's environment before Ray is imported
-
-    context = ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield context.address_info["address"]
-    ray.shutdown()
 
 
 @pytest.mark.ray

@@ -20,6 +20,12 @@ class SearchedConfig(Settings):
     """Settings of ``lora`` that were tried with it."""
     trial_ids: tuple[str, ...]
     """One a replicate, in the order of :attr:`SearchedCell.replicates`."""
+    num_tried: int = 0
+    """On how many of them it was tried; others may lie there from another search."""
+
+    def tried_with(self, config: dict[str, Any]) -> bool:
+        """Whether these are its settings."""
+        return self.model_dump(include=set(config)) == config
 
     def __str__(self) -> str:
         """As people say it, e.g. ``0.005, r 16``."""

@@ -167,10 +167,7 @@ class _Search:
         return beyond
 
     def _asked(self, name: str, config: Config, trial_ids: tuple[str, ...]) -> None:
-        tried = SearchedConfig(**config, trial_ids=trial_ids)
-        known = next(cell for cell in self.plan.cells if cell.name == name)
-        if tried not in known.configs:
-            self._update_cell(name, configs=(*known.configs, tried))
+        self._set_config(name, SearchedConfig(**config, trial_ids=trial_ids))
 
     def _ended(self, name: str, config: Config, told: dict[str, Any]) -> None:
         self._num_ended += 1
@@ -182,8 +179,18 @@ class _Search:
         else:
             given_up = "" if num == of else ", given up"
             text = f"dev {self.plan.metric} {told['score']:.3f} ({num} of {of} trials{given_up})"
-        tried = SearchedConfig(**config, trial_ids=())
+        tried = next(c for c in self._configs(name) if c.tried_with(config))
+        # One that failed did so on the replicate after those that it reported.
+        num_tried = num + ("error" in told)
+        self._set_config(name, tried.model_copy(update={"num_tried": num_tried}))
         self._say(f"[{self._num_ended}] {name}: learning rate {tried}: {text}")
+
+    def _configs(self, name: str) -> tuple[SearchedConfig, ...]:
+        return next(cell.configs for cell in self.plan.cells if cell.name == name)
+
+    def _set_config(self, name: str, config: SearchedConfig) -> None:
+        others = [c for c in self._configs(name) if c.trial_ids != config.trial_ids]
+        self._update_cell(name, configs=(*others, config))
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
