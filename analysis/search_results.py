@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.training_state import training_state
 from trainables.result import Results, TrialState
 from trainables.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 
@@ -27,6 +28,8 @@ class Tried:
         losses: num_replicates dev losses (cross-entropy, nats), likewise.
         failures: Errors of replicates that failed; a failed config is never chosen.
         epochs: Trial-epochs that were spent on it.
+        kinds: num_replicates languages of dev rows: source, target.
+        num_stuck: Replicates that did not train (:mod:`analysis.training_state`).
     """
 
     config: SearchedConfig
@@ -34,12 +37,18 @@ class Tried:
     losses: NDArray[np.float64]
     failures: tuple[str, ...] = ()
     epochs: int = 0
-    kinds: tuple[str, ...] = field(default=())
+    kinds: tuple[str, ...] = ()
+    num_stuck: int = 0
 
     @property
     def is_complete(self) -> bool:
         """Whether every replicate is there."""
         return bool(np.isfinite(self.scores).all())
+
+    @property
+    def trains(self) -> bool:
+        """Whether most of its replicates trained."""
+        return 2 * self.num_stuck < len(self.scores)
 
     @property
     def score(self) -> float:
@@ -96,7 +105,8 @@ def choose(
     """Choose the config with the highest mean dev score.
 
     Only configs with all replicates and no failure are compared: the mean of fewer replicates is
-    over other rows. Equal scores are decided by the dev loss, then for the smaller rate.
+    over other rows. Those with which most trials did not train come last, whatever few dev rows say
+    of them. Equal scores are decided by the dev loss, then for the smaller rate.
 
     Args:
         cell: The cell.
@@ -108,6 +118,7 @@ def choose(
     complete = [t for t in ordered if t.is_complete and not t.failures]
     if not complete:
         return Choice(cell, ordered, None, "", "no config finished")
+    complete = [t for t in complete if t.trains] or complete
     top = max(t.score for t in complete)
     equal = [t for t in complete if t.score >= top - TIE]
     best = min(equal, key=lambda t: (t.loss, t.config.learning_rate))
@@ -158,7 +169,7 @@ def _tried(
     states: Mapping[str, TrialState], metric: str,
 ) -> Tried:  # fmt: skip
     scores, losses = np.full((2, len(replicates)), np.nan)
-    failures, epochs = [], 0
+    failures, epochs, num_stuck = [], 0, 0
     for number, trial_id in enumerate(config.trial_ids[: config.num_tried]):
         found = states[trial_id]
         if found.state == "failed":
@@ -167,8 +178,9 @@ def _tried(
             scores[number] = found.record["metrics"][metric]
             losses[number] = dev_loss(results, trial_id)
             epochs += found.record["spec"]["training"]["num_train_epochs"]
+            num_stuck += training_state(found.record.get("convergence") or {})[0] != "trained"
     kinds = tuple(replicate.dev for replicate in replicates)
-    return Tried(config, scores, losses, tuple(dict.fromkeys(failures)), epochs, kinds)
+    return Tried(config, scores, losses, tuple(dict.fromkeys(failures)), epochs, kinds, num_stuck)
 
 
 def dev_loss(results: Results, trial_id: str) -> float:

@@ -82,6 +82,8 @@ def _tried(choice: Choice, one: Tried) -> tuple[str, ...]:
     std = float(known.std(ddof=1)) if len(known) > 1 else None
     score = mean_std(one.score, std) if len(known) else "-"
     remark = "chosen" if one is choice.best else "given up" if not one.is_complete else ""
+    if one.num_stuck:
+        remark = f"{remark + ', ' if remark else ''}{one.num_stuck} did not train"
     if one.failures:
         remark = first_line(one.failures[0])
     return (

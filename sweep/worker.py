@@ -37,8 +37,8 @@ def run_and_save(
         report: Told (step, num_steps, loss), at most once in :data:`REPORT_SECONDS`.
 
     Returns:
-        ``{"metrics": {name: value}}``, ``{"error": text}``, or ``{"unwritable": text}`` where
-        neither could be written.
+        ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``, or
+        ``{"unwritable": text}`` where neither could be written.
     """
     from trainables.trial import run_trial  # torch: not needed to launch
 
@@ -50,7 +50,7 @@ def run_and_save(
         results.save(result)
     except (pa.ArrowException, OSError) as error:
         return {"unwritable": str(error)}
-    return {"metrics": result.metrics}
+    return {"metrics": result.metrics, "convergence": result.convergence}
 
 
 def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,12 @@ def test_fewer_replicates_and_failures_are_never_chosen() -> None:
     assert (nothing.best, nothing.why) == (None, "no config finished")
 
 
+def test_a_rate_that_does_not_train_is_not_chosen_for_a_lucky_dev_score() -> None:
+    lucky = replace(tried(0.001, [0.9, 0.9]), num_stuck=1)
+    assert rate_of(lucky, tried(0.1, [0.6, 0.6])) == 0.1
+    assert rate_of(lucky, replace(tried(0.1, [0.6, 0.6]), num_stuck=2)) == 0.001  # none trains
+
+
 def test_the_ends_of_the_range_are_told() -> None:
     curve = [tried(0.001, [0.5]), tried(0.01, [0.6]), tried(0.1, [0.7])]
     assert choose(cell(1), curve).edge == "high"
@@ -97,9 +104,7 @@ def test_one_standard_error_takes_the_smallest_rate_that_is_as_good() -> None:
     assert "within one standard error" in choose(cell(3), curve, one_standard_error=True).why
 
 
-@given(
-    st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=1, max_size=6)  # fmt: skip
-)
+@given(st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=1, max_size=6))
 def test_nothing_complete_beats_the_choice(scores: list[list[float]]) -> None:
     curve = [tried(0.001 * 2**n, row) for n, row in enumerate(scores)]
     best = choose(cell(4), curve).best

@@ -40,7 +40,7 @@ def convergence(
     return {
         "first_loss": pc.mean(first["loss"]).as_py(),
         "final_loss": pc.mean(last["loss"]).as_py(),
-        "label_entropy": entropy,
+        "label_entropy": float(entropy),
         "train_auroc": float(auroc),
         "score_std": float(np.max(np.std(y_score, axis=0))),
         "first_grad_norm": pc.mean(first["grad_norm"]).as_py(),

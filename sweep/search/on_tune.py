@@ -23,6 +23,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from analysis.search_results import by_kind
+from analysis.training_state import training_state
 from data.schema import Dataset
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
@@ -128,12 +129,13 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """A config on its replicates, as Tune calls it in a worker process."""
     templates, kinds = shared["cells"][config["cell"]]
     results, scores = Results(shared["results"]), np.full(len(kinds), np.nan)
+    num_stuck = 0
     for number, template in enumerate(templates):
         spec = template.tuned(**config["config"])
         start, found = time.monotonic(), results.state(spec.trial_id)
         is_known = found.state == "done" and found.record is not None
         if is_known and found.record is not None:
-            outcome: dict[str, Any] = {"metrics": found.record["metrics"]}
+            outcome: dict[str, Any] = dict(found.record)
         else:
             dataset = receive(spec, shared)
             outcome = run_and_save(spec, dataset, results, "none", lambda *_: None)
@@ -141,10 +143,14 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             tune.report(outcome)
             return
         scores[number] = outcome["metrics"][shared["metric"]]
+        num_stuck += training_state(outcome["convergence"])[0] != "trained"
+        score = by_kind(scores, kinds)
         tune.report(
             {
                 "replicates": number + 1,
-                "score": by_kind(scores, kinds),
+                "score": score,
+                # Chance scores of few rows must not beat a config that trains.
+                "rank": score if 2 * num_stuck <= number else score - 1,
                 "epochs": 0 if is_known else spec.training.num_train_epochs,
                 "hours": 0.0 if is_known else (time.monotonic() - start) / 3600,
             }
@@ -155,7 +161,7 @@ class _Tryinger(TuneSearcher):
     """Passes suggestions of the cells' searchers on to Tune, cell by cell, so that bases stay."""
 
     def __init__(self, cells: list[Trying], listener: Listener) -> None:
-        super().__init__(metric="score", mode="max")
+        super().__init__(metric="rank", mode="max")
         self._cells, self._listener = cells, listener
         self._out: dict[str, tuple[Trying, Config]] = {}
 
@@ -193,7 +199,7 @@ class _Tryinger(TuneSearcher):
                 self._listener.ended(cell.name, config, {})
                 return
             told = {"error": f"its process was killed {deaths} times"}
-        cell.searcher.tell(config, told.get("score", math.nan))
+        cell.searcher.tell(config, told.get("rank", math.nan))
         self._listener.ended(cell.name, config, told)
 
     def save(self, checkpoint_path: str) -> None:
@@ -211,7 +217,7 @@ class _CellAsha(FIFOScheduler):
         self._asha = [
             ASHAScheduler(
                 time_attr="replicates",
-                metric="score",
+                metric="rank",
                 mode="max",
                 max_t=len(cell.kinds),
                 grace_period=min(cell.grace, len(cell.kinds)),
@@ -231,7 +237,7 @@ class _CellAsha(FIFOScheduler):
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if "score" in result:
+        if "rank" in result:
             self._of(trial).on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:

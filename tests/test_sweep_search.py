@@ -1,0 +1,233 @@
+"""Searches end to end on a real Ray cluster: cached, resumed, blind to test rows, and rescued."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from data.errors import InputError
+from data.schema import Dataset
+from sweep.cli import main
+from sweep.experiment import load_experiment
+from sweep.grid import expand
+from sweep.rescue import stuck_cells
+from sweep.run import run
+from sweep.search.run import SearchOutcome, search
+from sweep.selection import Selection
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+SEARCH: dict[str, Any] = {
+    "learning_rate": [1e-6, 3e-3, 3e-2],
+    "dev_rows": 8,
+    "num_folds": 2,
+    "min_dev_rows": 4,
+}
+ONE = Selection(models=frozenset({"bert"}), patterns=frozenset({"ja8"}))
+
+
+@pytest.fixture(scope="module")
+def searched_file(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = yaml.safe_load(experiment_file.read_text()) | {"search": SEARCH}
+    values["training"]["num_train_epochs"] = 3
+    file = tmp_path_factory.mktemp("searched") / "tiny.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+@pytest.fixture(scope="module")
+def outcome(
+    searched_file: Path, tmp_path_factory: pytest.TempPathFactory, ray_address: str
+) -> SearchOutcome:
+    results = str(tmp_path_factory.mktemp("results") / "search")
+    return search(load_experiment(searched_file), results)
+
+
+def test_every_cell_gets_a_rate_and_none_is_tried_twice(
+    outcome: SearchOutcome, searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome.plan.is_finished and not outcome.interrupted
+    assert {(c.model, c.pattern) for c in outcome.chosen.cells} == {
+        ("llama", "ja0"), ("llama", "ja8"), ("gpt_neox", "ja8"), ("bert", "ja0"), ("bert", "ja8"),
+    }  # fmt: skip
+    assert all(rate.learning_rate in SEARCH["learning_rate"] for rate in outcome.chosen.cells)
+    zero = outcome.chosen.find("llama", "ja0")
+    few = outcome.chosen.find("gpt_neox", "ja8")
+    assert zero and few and (zero.dev, few.dev) == (("source",), ("target",))
+    before = {p: p.stat().st_mtime_ns for p in Path(outcome.results.root).rglob("trial.json")}
+    out = tmp_path / "rates.yaml"
+    arguments = [str(searched_file), "--results", outcome.results.root, "--out", str(out)]
+    assert main(["search", *arguments, "--figure", str(tmp_path / "rates.svg")]) == 0
+    captured = capsys.readouterr()
+    assert "nothing ran" in captured.err
+    assert "no test row was there" in captured.out
+    assert before == {
+        p: p.stat().st_mtime_ns for p in Path(outcome.results.root).rglob("trial.json")
+    }
+    assert "llama" in (tmp_path / "rates.svg").read_text()
+    assert yaml.safe_load(out.read_text()) == yaml.safe_load(outcome.chosen.to_yaml())
+
+
+def test_the_rates_are_those_of_the_trials_and_the_table(
+    outcome: SearchOutcome, searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rates.yaml").write_text(outcome.chosen.to_yaml())
+    include = f"learning_rates={tmp_path / 'rates.yaml'}"
+    grid = expand(load_experiment(searched_file, [include]))
+    for cell in grid.cells:
+        rate = outcome.chosen.find(cell.model.name, cell.pattern.name)
+        assert {s.learning_rate for s in cell.specs} == ({rate.learning_rate} if rate else set())
+    again = expand(load_experiment(searched_file, [include, "overrides=[{match: {model: bert}, "
+                                                  "learning_rate: 0.5}]"]))  # fmt: skip
+    assert {s.learning_rate for s in again.specs if s.base_model == "bert"} == {0.5}
+    arguments = [str(searched_file), "--set", include, "--results", str(tmp_path / "r")]
+    assert main(["plan", *arguments]) == 0
+    assert "chosen on target dev rows" in capsys.readouterr().out
+    assert main(["run", *arguments, "--backend", "inline"]) == 0
+    assert "bert x ja8: learning rate" in capsys.readouterr().out
+
+
+def test_rates_of_other_data_or_weights_are_refused(
+    outcome: SearchOutcome, searched_file: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(outcome.chosen.to_yaml())
+    values["data_fingerprint"] = "0" * 64
+    values["cells"][0]["base_identity"] = "hub:other@abc"
+    (tmp_path / "rates.yaml").write_text(yaml.safe_dump(values))
+    experiment = load_experiment(searched_file, [f"learning_rates={tmp_path / 'rates.yaml'}"])
+    with pytest.raises(InputError, match="were chosen on other data") as caught:
+        expand(experiment)
+    assert "was chosen for hub:other@abc" in str(caught.value)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_experiment(searched_file, ["learning_rates=nowhere.yaml"])
+
+
+def test_poisoned_test_rows_change_no_byte_of_a_search(
+    outcome: SearchOutcome, searched_file: Path, tmp_path: Path
+) -> None:
+    """Every test text is another one, and the very same trials come out."""
+    values = yaml.safe_load(searched_file.read_text())
+    table = pq.read_table(values["data"]["path"])
+    grid = expand(load_experiment(searched_file))
+    test_ids = {row_id for draw in grid.draws for row_id in draw.test}
+    rows = [
+        {**row, "text": f"poison {row['id']}"} if row["id"] in test_ids else row
+        for row in table.to_pylist()
+    ]
+    poisoned = type(table).from_pylist(rows, schema=table.schema)
+    assert Dataset.from_table(poisoned).fingerprint != grid.dataset.fingerprint
+    pq.write_table(poisoned, tmp_path / "poisoned.parquet")
+    values["data"]["path"] = str(tmp_path / "poisoned.parquet")
+    (tmp_path / "poisoned.yaml").write_text(yaml.safe_dump(values))
+    found = search(load_experiment(tmp_path / "poisoned.yaml"), str(tmp_path / "r"), selection=ONE)
+    for choice in found.choices:
+        ids = [i for c in choice.cell.configs for i in c.trial_ids[: c.num_tried]]
+        assert ids
+        for trial_id in ids:
+            for name in ("predictions.parquet", "history.parquet", "train_rows.parquet"):
+                ours = found.results.read("trials", trial_id, name)
+                assert ours == outcome.results.read("trials", trial_id, name)
+        seen = {
+            row_id
+            for i in ids
+            for row_id in found.results.read_table(i, "predictions.parquet")["id"].to_pylist()
+        }
+        assert not seen & test_ids
+
+
+def test_asha_gives_bad_rates_up_and_tpe_stays_within_its_number(
+    searched_file: Path, tmp_path: Path, ray_address: str
+) -> None:
+    settings = [
+        "search.searcher=tpe", "search.num_configs=6", "search.reduction_factor=2",
+        "search.learning_rate={low: 1.0e-6, high: 1.0e-1}", "search.seeds=[5, 6, 7]",
+    ]  # fmt: skip
+    experiment = load_experiment(searched_file, settings)
+    found = search(experiment, str(tmp_path / "r"), selection=ONE)
+    (choice,) = found.choices
+    first = [one for one in choice.tried if 1e-6 <= one.config.learning_rate <= 1e-1]
+    assert len(first) == 6
+    given_up = [one for one in choice.tried if not one.is_complete]
+    assert given_up and choice.best is not None
+    assert all(one.config.num_tried < 6 for one in given_up)
+
+
+def test_a_budget_ends_a_search_and_is_told(
+    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+) -> None:
+    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--cells", "model=bert"]
+    arguments += ["--out", str(tmp_path / "rates.yaml"), "--set", "search.max_epochs=12"]
+    assert main(["search", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert "ended early: max_epochs: 12 is used up" in captured.out
+
+
+def test_auto_searches_and_runs_and_then_nothing_is_left(
+    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+) -> None:
+    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--set"]
+    arguments += ["learning_rate=auto", "--set", "patterns=[{ja8: {source_rows: 24}}]"]
+    assert main(["run", *arguments]) == 0
+    first = capsys.readouterr().out
+    assert "gpt_neox x ja8: learning rate" in first and "dev rows" in first
+    assert main(["run", *arguments]) == 0
+    assert "nothing ran" in capsys.readouterr().out
+    assert main(["plan", *arguments]) == 0
+    assert "learning_rate: auto" in capsys.readouterr().out
+
+
+def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
+    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+) -> None:
+    """As footnote 2 of the paper, by itself: a rate at which nothing is learnt."""
+    stuck = "overrides=[{match: {model: gpt_neox}, learning_rate: 1.0e-7, why: too small}]"
+    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--set", stuck]
+    arguments += ["--set", "training.num_train_epochs=20", "--set", "patterns=[ja8]"]
+    arguments += ["--set", "search.learning_rate=[1.0e-6, 3.0e-2]"]
+    model = next(m for m in _models(searched_file) if m["name"] == "gpt_neox")
+    arguments += ["--set", f"models={json.dumps([model])}"]
+    assert main(["run", *arguments]) == 0
+    reported = capsys.readouterr().out
+    assert "‡ gpt_neox x ja8: seed 0 stuck, seed 1 stuck; in the mean" in reported
+    assert main(["run", *arguments, "--set", "on_stuck=search"]) == 0
+    captured = capsys.readouterr()
+    assert "gpt_neox x ja8 did not train: 2 stuck of 2 trials" in captured.err
+    assert "run again: 2 stuck of 2 trials at learning rate 1e-07" in captured.out
+    assert "‡" not in captured.out
+    experiment = load_experiment(arguments[0], [*arguments[4::2], "on_stuck=search"])
+    outcome = run(experiment, arguments[2])
+    assert outcome.num_run == 0
+    (cell,) = outcome.results.read_plan("tiny").cells
+    assert len(cell.replaced) == len(cell.trials) == 2
+    for trial in (*cell.trials, *cell.replaced):  # the stuck results stay
+        assert outcome.results.state(trial.trial_id).state == "done"
+    assert not stuck_cells(outcome.grid, outcome.results)
+
+
+def _models(file: Path) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = yaml.safe_load(file.read_text())["models"]
+    return models
+
+
+def test_what_cannot_be_searched_is_told(
+    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = ["--results", str(tmp_path / "r"), "--out", str(tmp_path / "rates.yaml")]
+    for extra, told in (
+        (["--cells", "model=gpt_neox,pattern=ja0"], "no cell that can exist is selected"),
+        (["--cells", "model=gpt_neo"], "Did you mean 'gpt_neox'"),
+        (["--set", "search.searcher=tpee"], "Did you mean 'tpe'"),
+        (["--set", "search.seeds=[0]"], "are seeds of the experiment, too"),
+        (["--set", "search.dev_rows=60"], "ja0 dev needs 30 news en rows; 18 left"),
+        (["--set", "search.num_folds=5"], "8 target rows cannot be cut into 5 folds"),
+        (["--format", "xls"], "unknown format 'xls'"),
+    ):
+        assert main(["search", str(searched_file), *results, *extra]) == 2
+        captured = capsys.readouterr()
+        assert told in captured.err, captured.err
+        assert "Traceback" not in captured.err
