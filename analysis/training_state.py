@@ -11,8 +11,10 @@ TrainingState = Literal["trained", "stuck", "diverged"]
 MIN_GAIN = 0.05
 """A trial whose loss in the last epoch is not below the labels' entropy by this share of it has
 learnt no more than how frequent the labels are ..."""
-MAX_AUROC = 0.75
-"""... unless it ranks its training rows better than this."""
+MIN_AUROC = 0.62
+"""... unless it ranks its training rows at least so well ..."""
+NUM_NOISE = 3.0
+"""... and above chance by so many standard deviations, which few rows reach by a good loss only."""
 MIN_SCORE_STD = 0.01
 """Scores that differ by less say the same of every row."""
 MAX_LOSS = 1.5
@@ -30,14 +32,15 @@ def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str
         return "trained", ""
     loss, entropy = convergence["final_loss"], convergence["label_entropy"]
     auroc, std = convergence["train_auroc"], convergence["score_std"]
+    ranks = auroc >= max(MIN_AUROC, 0.5 + NUM_NOISE * convergence["auroc_noise"])
     told = (
         f"training loss {loss:.3f} in the last epoch, {entropy:.3f} by the labels' frequencies "
         f"alone; training AUROC {auroc:.2f}"
     )
-    if not math.isfinite(loss) or (loss > MAX_LOSS * entropy and auroc < MAX_AUROC):
+    if not math.isfinite(loss) or (loss > MAX_LOSS * entropy and not ranks):
         return "diverged", told
     if std < MIN_SCORE_STD:
         return "stuck", f"{told}; all scores within {std:.1g} of each other (std)"
-    if loss > (1 - MIN_GAIN) * entropy and auroc < MAX_AUROC:
+    if loss > (1 - MIN_GAIN) * entropy and not ranks:
         return "stuck", told
     return "trained", ""

@@ -32,6 +32,7 @@ TRAINED = {
     "final_loss": 0.2,
     "label_entropy": 0.693,
     "train_auroc": 0.97,
+    "auroc_noise": 0.02,
     "score_std": 0.3,
     "first_grad_norm": 2.0,
     "final_grad_norm": 0.5,

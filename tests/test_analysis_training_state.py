@@ -21,6 +21,9 @@ STUCK = {"final_loss": 0.69, "train_auroc": 0.55, "score_std": 0.03}
         ({}, "trained"),
         (STUCK, "stuck"),
         ({"final_loss": 0.64, "train_auroc": 0.92}, "trained"),  # ranks, though barely moved
+        ({"final_loss": 0.68, "train_auroc": 0.66}, "trained"),  # a little, and beyond doubt
+        ({"final_loss": 0.68, "train_auroc": 0.85, "auroc_noise": 0.15}, "stuck"),  # 16 rows
+        ({"final_loss": 0.40, "train_auroc": 0.85, "auroc_noise": 0.15}, "trained"),
         ({"score_std": 0.0005, "train_auroc": 0.93}, "stuck"),  # says the same of every row
         ({"final_loss": 3.0, "train_auroc": 0.5, "score_std": 0.4}, "diverged"),
         ({"final_loss": math.nan}, "diverged"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -31,6 +32,9 @@ def test_the_first_and_the_last_epoch_count() -> None:
     assert found["label_entropy"] == pytest.approx(entropy([0.75, 0.25]))
     assert found["train_auroc"] == roc_auc_score(labels, y_score)
     assert found["score_std"] == pytest.approx(np.std(y_score))
+    values = list(itertools.permutations(labels))
+    exact = np.std([roc_auc_score(one, y_score) for one in values])
+    assert found["auroc_noise"] == pytest.approx(exact)
 
 
 def test_more_than_two_classes_and_one() -> None:

@@ -27,6 +27,8 @@ def convergence(
         ``first_loss`` and ``final_loss``: mean over the first and the last epoch, nats;
         ``label_entropy``: the loss of a model that knows the labels' frequencies only, nats;
         ``train_auroc``: of ``y_score`` (macro one-vs-rest of more than two classes);
+        ``auroc_noise``: standard deviation of an AUROC of so many rows whose scores say nothing,
+        sqrt((n + 1) / (12 n1 n0)) (Mann & Whitney 1947), for the rarest class against the rest;
         ``score_std``: of ``y_score`` over rows, the largest of all classes;
         ``first_grad_norm`` and ``final_grad_norm``: means over the epoch.
     """
@@ -34,14 +36,20 @@ def convergence(
     first, last = (
         history.filter(pc.equal(epochs, bound(epochs).as_py())) for bound in (pc.min, pc.max)
     )
-    shares = np.bincount(labels) / len(labels)
-    entropy = -sum(share * math.log(share) for share in shares if share)
-    auroc = roc_auc_score(labels, y_score, multi_class="ovr") if len(set(labels)) > 1 else math.nan
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    shares, rarest, num_rows = counts / len(labels), int(counts.min()), len(labels)
+    entropy = -sum(share * math.log(share) for share in shares)
+    auroc, noise = math.nan, math.nan
+    if len(counts) > 1:
+        auroc = float(roc_auc_score(labels, y_score, multi_class="ovr"))
+        noise = math.sqrt((num_rows + 1) / (12 * rarest * (num_rows - rarest)))
     return {
         "first_loss": pc.mean(first["loss"]).as_py(),
         "final_loss": pc.mean(last["loss"]).as_py(),
         "label_entropy": float(entropy),
-        "train_auroc": float(auroc),
+        "train_auroc": auroc,
+        "auroc_noise": noise,
         "score_std": float(np.max(np.std(y_score, axis=0))),
         "first_grad_norm": pc.mean(first["grad_norm"]).as_py(),
         "final_grad_norm": pc.mean(last["grad_norm"]).as_py(),
