@@ -1,14 +1,21 @@
-"""Table entries: the seeds of a cell as mean (std), and what is missing or failed beside it."""
+"""Table entries: the runs of a cell as mean (std), and what is missing or failed beside it.
+
+A run is a trial of the cell: a seed, or with several draws of training rows a seed on a draw.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from analysis.run_names import Run, has_draws, name_runs
 from trainables.plan import PlannedCell
+
+if TYPE_CHECKING:
+    from analysis.variance_components import VarianceComponents
 
 CellState = Literal["complete", "partial", "failed", "corrupt", "pending", "impossible"]
 
@@ -24,16 +31,17 @@ class TableCell:
     Attributes:
         base_model: Row.
         pattern: Column.
-        state: complete (all planned seeds), partial (some), failed, corrupt or pending (none),
+        state: complete (all planned runs), partial (some), failed, corrupt or pending (none),
             impossible (none can be planned).
-        mean: Over ``n`` seeds, a fraction of 1; None for n = 0.
-        std: Sample standard deviation (ddof=1) over ``n`` seeds; None for n < 2.
-        n: Seeds with a value.
-        num_planned: Seeds planned.
-        problems: A phrase for each kind of seed without a value, with the seeds.
+        mean: Over ``n`` runs, a fraction of 1; None for n = 0.
+        std: Sample standard deviation (ddof=1) over ``n`` runs; None for n < 2.
+        n: Runs with a value.
+        num_planned: Runs planned.
+        problems: A phrase for each kind of run without a value, with the runs.
         note: Why the cell is impossible, or why its settings differ from the rest.
         untrained: A phrase on the seeds in the mean that did not train; empty if all did.
         interval: (low, high) of the mean; None if not asked for, or there is none.
+        components: What spreads the runs' scores; None likewise.
     """
 
     base_model: str
@@ -47,14 +55,15 @@ class TableCell:
     note: str
     untrained: str = ""
     interval: tuple[float, float] | None = None
+    components: VarianceComponents | None = None
 
 
 def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str) -> TableCell:
-    """Aggregate the seeds of a cell.
+    """Aggregate the runs of a cell.
 
     Args:
         planned: The cell.
-        rows: num_seeds rows of ``Collected.table``, as dictionaries.
+        rows: num_runs rows of ``Collected.table``, as dictionaries.
         metric: Name of a metric; a done trial may be without it.
     """
     values = [row[metric] for row in rows if row.get(metric) is not None]
@@ -76,7 +85,7 @@ def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str)
         std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         n=len(values),
         num_planned=len(rows),
-        problems=_problems(without, metric),
+        problems=_problems(without, metric, has_draws([row["draw_index"] for row in rows])),
         note=reason or planned.note,
         untrained=_untrained(rows),
     )
@@ -92,17 +101,15 @@ def _untrained(rows: Sequence[dict[str, Any]]) -> str:
     return f"{which}{unstable}; in the mean all the same ({bad[0]['training_evidence']})"
 
 
-def _problems(without: Sequence[dict[str, Any]], metric: str) -> tuple[str, ...]:
-    """Seeds without a value, those with the same problem in one phrase."""
-    seeds: dict[str, list[str]] = {}
+def _problems(without: Sequence[dict[str, Any]], metric: str, with_draw: bool) -> tuple[str, ...]:
+    """Runs without a value, those with the same problem in one phrase."""
+    runs: dict[str, list[Run]] = {}
     for row in without:
         detail = first_line(row["detail"])
         state = f"without {metric}" if row["state"] == "done" else row["state"]
-        seeds.setdefault(f"{state}: {detail}" if detail else state, []).append(str(row["seed"]))
-    return tuple(
-        f"seed{'s' if len(which) > 1 else ''} {', '.join(which)} {problem}"
-        for problem, which in seeds.items()
-    )
+        problem = f"{state}: {detail}" if detail else state
+        runs.setdefault(problem, []).append((row["draw_index"], row["seed"]))
+    return tuple(f"{name_runs(which, with_draw)} {problem}" for problem, which in runs.items())
 
 
 def mean_std(mean: float, std: float | None) -> str:

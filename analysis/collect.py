@@ -20,6 +20,7 @@ COLUMNS = pa.schema(
         pa.field("experiment", pa.string(), nullable=False),
         pa.field("base_model", pa.string(), nullable=False),  # table row
         pa.field("pattern", pa.string(), nullable=False),  # table column
+        pa.field("draw_index", pa.int64(), nullable=False),  # of training rows
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("trial_id", pa.string(), nullable=False),  # folder below trials/
         pa.field("state", pa.string(), nullable=False),  # done, failed, missing, corrupt
@@ -149,8 +150,8 @@ def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> Tria
     if found.state != "done" or found.record is None:
         return found
     spec = TrialSpec.parse(found.record["spec"])
-    planned_as = (cell.base_model, cell.pattern, planned.seed)
-    if (spec.base_model, spec.pattern.name, spec.seed) != planned_as:
+    planned_as = (cell.base_model, cell.pattern, planned.draw_index, planned.seed)
+    if (spec.base_model, spec.pattern.name, spec.draw_index, spec.seed) != planned_as:
         problem = "the spec in trial.json is not that of the cell in the plan"
     elif clash := found.record["metrics"].keys() & set(COLUMNS.names):
         problem = f"metrics in trial.json with names of columns: {sorted(clash)}"
@@ -165,6 +166,7 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         "experiment": experiment,
         "base_model": trial.cell.base_model,
         "pattern": trial.cell.pattern,
+        "draw_index": trial.planned.draw_index,
         "seed": trial.planned.seed,
         "trial_id": trial.planned.trial_id,
         "state": "missing" if trial.found.state == "absent" else trial.found.state,

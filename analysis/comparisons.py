@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from analysis.intervals import INTERVALS, Components, Interval, components, mean
 from analysis.predictions import THRESHOLD, Labels, Scores
 from analysis.resampling import Resampler, Runs
+from analysis.run_names import Run
+from analysis.run_units import has_several_draws, num_units
 from analysis.scores import CellScores
 from analysis.weighted_metrics import NEED_BOTH_CLASSES, WEIGHTED_METRICS, weight_type
 from data.errors import InputError
@@ -19,39 +21,40 @@ from data.errors import InputError
 LEVEL = 0.05
 POWER = 0.8
 MAX_RATIO = 1000
-"""More than that many times the seeds or test rows is no advice."""
+"""More than that many times the seeds, draws or test rows is no advice."""
 BATCH = 1000
 """Permutations at a time: 8 MB for 512 test rows in two copies."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Second cell minus first, of a metric, over the seeds that both have.
+    """Second cell minus first, of a metric, over the runs that both have.
 
     Attributes:
         first: ``base_model/pattern``.
         second: ``base_model/pattern``.
-        seeds: That both cells have.
+        runs: (draw of training rows, seed) that both cells have.
         num_items: Test rows.
-        means: Of both cells over these seeds, fractions of 1.
+        means: Of both cells over these runs, fractions of 1.
         difference: Mean of the second minus mean of the first.
-        interval: 95 % of the difference, over seeds and test rows.
+        interval: 95 % of the difference, over runs and test rows.
         p_value: Of the permutation test over test rows, two-sided.
         holm_p_value: The same, corrected for all comparisons of the family.
-        effect_size: Difference in units of the pooled standard deviation over seeds (Cohen 1988,
-            Statistical Power Analysis, section 2.2); None with one seed or without deviation.
+        effect_size: Difference in units of the pooled standard deviation over runs (Cohen 1988,
+            Statistical Power Analysis, section 2.2); None with one run or without deviation.
         superiority: Share of pairs of a run of each in which the second scores higher, ties half
             (McGraw & Wong 1992, Psychological Bulletin 111:361; Vargha & Delaney 2000, Journal of
             Educational and Behavioral Statistics 25:101).
         detectable: Smallest true difference found with probability :data:`POWER`.
-        seeds_needed: Seeds a cell, on these test rows, to find a true difference of the size seen;
-            None: more than :data:`MAX_RATIO` times as many, or none suffice.
-        items_needed: Test rows, with these seeds; None likewise.
+        units_needed: Seeds a cell, on these test rows, to find a true difference of the size seen;
+            draws with as many seeds each, where there are several. None: more than
+            :data:`MAX_RATIO` times as many, or none suffice.
+        items_needed: Test rows, with these runs; None likewise.
     """
 
     first: str
     second: str
-    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
     num_items: int
     means: tuple[float, float]
     difference: float
@@ -61,7 +64,7 @@ class Comparison:
     effect_size: float | None
     superiority: float
     detectable: float
-    seeds_needed: int | None
+    units_needed: int | None
     items_needed: int | None
 
     @property
@@ -84,9 +87,11 @@ def compare(
 ) -> Comparison:
     """Compare two cells; :func:`analysis.multiplicity.holm` over the family is the caller's.
 
-    Only seeds that both cells have count. They are taken for independent between the cells unless
-    ``paired_seeds``: a seed fixes head, adapters and order of rows, which have little in common
-    between two base models or patterns; pairing by seed is for cells that share more than that.
+    Only runs that both cells have count. With several draws runs are paired by draw and seed,
+    because cells share draws: the same source rows, and fewer target rows are the first of more.
+    Seeds on one draw are taken for independent between the cells unless ``paired_seeds``: a seed
+    fixes head, adapters and order of rows, which have little in common between two base models or
+    patterns; pairing by seed is for cells that share more than that.
 
     Args:
         first: Subtracted.
@@ -96,24 +101,16 @@ def compare(
         paired_seeds: Take the differences seed by seed.
 
     Raises:
-        InputError: Cells without a common seed, or not tested on the same rows, or a metric that
+        InputError: Cells without a common run, or not tested on the same rows, or a metric that
             has no value on these.
     """
-    seeds = tuple(seed for seed in first.seeds if seed in second.seeds)
-    if not seeds:
-        raise InputError("no seed that both cells have")
-    if first.ids != second.ids:
-        common = len(set(first.ids) & set(second.ids))
-        raise InputError(f"not tested on the same rows ({common} in both)")
-    if not np.array_equal(first.y_true, second.y_true):
-        raise InputError("different labels for a test row")
-    rows = [[cell.seeds.index(seed) for seed in seeds] for cell in (first, second)]
-    minus, plus = (
-        _chosen(resampler.runs(cell), r) for cell, r in zip((first, second), rows, strict=True)
-    )
-    groups = [plus + -minus] if paired_seeds else [plus, -minus]
+    groups, runs = difference_groups(first, second, resampler, paired_seeds)
     parts, difference = components(groups), mean(groups)
     names = first.name, second.name
+    rows = [[cell.runs.index(run) for run in runs] for cell in (first, second)]
+    minus, plus = (
+        resampler.runs(cell).chosen(r).values for cell, r in zip((first, second), rows, strict=True)
+    )
     p_value = permutation_p_value(
         resampler.metric,
         first.y_true,
@@ -122,32 +119,51 @@ def compare(
         resampler.num_resamples,
         resampler.seed("permutations", *names),
     )
-    wins = plus.values[:, None] - minus.values
+    wins = plus[:, None] - minus
     return Comparison(
         first=first.name,
         second=second.name,
-        seeds=seeds,
+        runs=runs,
         num_items=len(first.ids),
-        means=(float(minus.values.mean()), float(plus.values.mean())),
+        means=(float(minus.mean()), float(plus.mean())),
         difference=difference,
         interval=INTERVALS[method](groups, resampler.seed("seeds", *names)),
         p_value=p_value,
         holm_p_value=p_value,
-        effect_size=effect_size(minus.values, plus.values),
+        effect_size=effect_size(minus, plus),
         superiority=float(((wins > 0) + (wins == 0) / 2).mean()),
         detectable=detectable(parts),
-        seeds_needed=_needed(parts, abs(difference), len(seeds), of_seeds=True),
-        items_needed=_needed(parts, abs(difference), len(first.ids), of_seeds=False),
+        units_needed=_needed(parts, abs(difference), parts.num_units, of_units=True),
+        items_needed=_needed(parts, abs(difference), len(first.ids), of_units=False),
     )
 
 
-def _chosen(runs: Runs, rows: Sequence[int]) -> Runs:
-    """The runs of some seeds."""
-    return Runs(runs.values[rows], runs.resampled[rows], runs.influence[rows])
+def difference_groups(
+    first: CellScores, second: CellScores, resampler: Resampler, paired_seeds: bool = False
+) -> tuple[list[Runs], tuple[Run, ...]]:
+    """Independent groups of runs whose means sum to second minus first, and the common runs.
+
+    Raises:
+        InputError: See :func:`compare`.
+    """
+    runs = tuple(run for run in first.runs if run in second.runs)
+    if not runs:
+        raise InputError("no seed that both cells have")
+    if first.ids != second.ids:
+        common = len(set(first.ids) & set(second.ids))
+        raise InputError(f"not tested on the same rows ({common} in both)")
+    if not np.array_equal(first.y_true, second.y_true):
+        raise InputError("different labels for a test row")
+    minus, plus = (
+        resampler.runs(cell).chosen([cell.runs.index(run) for run in runs])
+        for cell in (first, second)
+    )
+    paired = paired_seeds or has_several_draws(runs)
+    return ([plus + -minus] if paired else [plus, -minus]), runs
 
 
 def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Difference of means over the pooled standard deviation of equally many seeds, ddof=1."""
+    """Difference of means over the pooled standard deviation of equally many runs, ddof=1."""
     if len(first) < 2:
         return None
     pooled = math.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
@@ -157,10 +173,10 @@ def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 def permutation_p_value(
     metric: str, y_true: Labels, first: Scores, second: Scores, num_permutations: int, seed: int
 ) -> float:
-    """Two-sided p-value of the difference of means over seeds, exchanging test rows.
+    """Two-sided p-value of the difference of means over runs, exchanging test rows.
 
     Under the null hypothesis it is a coin's toss which of the two cells' scores of a row is whose;
-    all seeds of a row are exchanged together, so that a row counts once however many seeds there
+    all runs of a row are exchanged together, so that a row counts once however many runs there
     are. Metrics of the order of scores exchange the rank of a score within its run, since scores of
     two models need not be on one scale (Venkatraman & Begg 1996, Biometrika 83:835).
 
@@ -171,8 +187,8 @@ def permutation_p_value(
     Args:
         metric: Name in ``WEIGHTED_METRICS``.
         y_true: num_items.
-        first: num_seeds x num_items.
-        second: num_seeds x num_items, with seeds in the same order.
+        first: num_runs x num_items.
+        second: num_runs x num_items, with runs in the same order.
         num_permutations: At most.
         seed: Of the draws.
     """
@@ -218,16 +234,36 @@ def _exchangeable(metric: str, scores: Scores) -> Scores:
     return (scores >= THRESHOLD).astype(np.float64)
 
 
-def smallest_rank_p_value(num_seeds: int) -> float:
-    """The smallest two-sided p-value of a rank test of so many runs against as many.
+def smallest_rank_p_value(num_units: int) -> float:
+    """The smallest two-sided p-value of a rank test of so many seeds, or draws, against as many.
 
-    Of the equally likely orders of 2 S runs two are extreme (Mann & Whitney 1947, Annals of
+    Of the equally likely orders of 2 S units two are extreme (Mann & Whitney 1947, Annals of
     Mathematical Statistics 18:50): 2 / C(2S, S), 0.1 for S = 3.
     """
-    return min(1.0, 2 / math.comb(2 * num_seeds, num_seeds))
+    return min(1.0, 2 / math.comb(2 * num_units, num_units))
 
 
-def detectable(parts: Components, seed_ratio: float = 1, item_ratio: float = 1) -> float:
+def rank_test_remarks(runs: Iterable[Sequence[Run]], level: float = LEVEL) -> list[str]:
+    """A sentence for each number of units with which no rank test can reach the level.
+
+    Args:
+        runs: Those of a cell, for each comparison.
+        level: Of the test.
+    """
+    units = {(num_units(one), "draws" if has_several_draws(one) else "runs") for one in runs}
+    more = {
+        "runs": "Test rows are no runs and do not",
+        "draws": "More runs of the same draws and seeds, and test rows, do not",
+    }
+    return [
+        f"With {number} against {number} {name} a rank test cannot reach {level:g}: its smallest "
+        f"two-sided p is {smallest:.2g}. {more[name]} help it."
+        for number, name in sorted(units)
+        if (smallest := smallest_rank_p_value(number)) > level
+    ]
+
+
+def detectable(parts: Components, unit_ratio: float = 1, item_ratio: float = 1) -> float:
     """The smallest true difference found at :data:`LEVEL` with probability :data:`POWER`.
 
     The sum of the quantiles for level and power times the standard error (Bloom 1995, Evaluation
@@ -235,21 +271,21 @@ def detectable(parts: Components, seed_ratio: float = 1, item_ratio: float = 1) 
 
     Args:
         parts: Variance components of a difference.
-        seed_ratio: With so many times the seeds.
+        unit_ratio: With so many times the seeds, or draws.
         item_ratio: With so many times the test rows.
     """
     quantiles = (1 - LEVEL / 2, POWER)
-    return sum(parts.half_width(q, seed_ratio, item_ratio) for q in quantiles)
+    return sum(parts.half_width(q, unit_ratio, item_ratio) for q in quantiles)
 
 
-def _needed(parts: Components, size: float, count: int, of_seeds: bool) -> int | None:
-    """The smallest count of seeds or rows with which a difference of a size is detectable."""
-    if of_seeds and parts.num_seeds < 2:
-        return None  # what seeds contribute is not known
+def _needed(parts: Components, size: float, count: int, of_units: bool) -> int | None:
+    """The smallest count of units or rows with which a difference of a size is detectable."""
+    if of_units and parts.num_units < 2:
+        return None  # what units contribute is not known
 
     def suffices(number: int) -> bool:
         ratio = number / count
-        return detectable(parts, *((ratio, 1.0) if of_seeds else (1.0, ratio))) <= size
+        return detectable(parts, *((ratio, 1.0) if of_units else (1.0, ratio))) <= size
 
     low, high = 2, count * MAX_RATIO
     if size == 0 or not suffices(high):

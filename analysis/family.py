@@ -17,12 +17,13 @@ from analysis.comparisons import (
     POWER,
     Comparison,
     compare,
-    smallest_rank_p_value,
+    rank_test_remarks,
 )
 from analysis.formats import Table, to_markdown, to_text
-from analysis.intervals import FEW_SEEDS, check_method, describe_method, describe_seeds
+from analysis.intervals import FEW_UNITS, check_method, describe_method, describe_units
 from analysis.multiplicity import holm
 from analysis.resampling import NUM_RESAMPLES, Resampler
+from analysis.run_units import has_several_draws
 from analysis.scores import CellScores, ExperimentScores, Key, load_scores
 from analysis.tables import DEFINITIONS
 from data.errors import InputError, unknown
@@ -32,14 +33,10 @@ FAMILIES: dict[str, str] = {
     "model": "every two base models on the same pattern",
 }
 """What ``--by`` takes -> the pairs that are compared."""
-COLUMNS = (
-    "means", "difference", "95 % interval", "p", "Holm p", "d", "P(2nd higher)", "MDE", "seeds",
-    "rows", "verdict",
-)  # fmt: skip
 CSV_COLUMNS = (
     "metric", "first", "second", "n", "num_items", "mean_first", "mean_second", "difference", "low",
     "high", "p_value", "holm_p_value", "effect_size", "superiority", "detectable", "seeds_needed",
-    "items_needed", "verdict",
+    "draws_needed", "items_needed", "verdict",
 )  # fmt: skip
 """One row a comparison; numbers unrounded, empty where there is none."""
 
@@ -53,9 +50,9 @@ class Family:
         metric: Name of the metric.
         pairs: Which pairs, in words.
         method: Of the intervals.
-        num_resamples: Of seeds and rows, and of permutations.
+        num_resamples: Of runs and rows, and of permutations.
         comparisons: In the order of the plan, or as the pairs were given.
-        gaps: A phrase for each cell that lacks seeds.
+        gaps: A phrase for each cell that lacks runs.
         left_out: (pair or cell, why there is no comparison).
     """
 
@@ -85,7 +82,7 @@ def compare_family(
         metric: Of two classes.
         by: Name in :data:`FAMILIES`.
         pairs: ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
-        num_resamples: Of seeds and rows, and of permutations.
+        num_resamples: Of runs and rows, and of permutations.
         method: Name in ``INTERVALS``.
         paired_seeds: Take differences seed by seed (:func:`analysis.comparisons.compare`).
 
@@ -180,9 +177,10 @@ def to_csv(family: Family) -> str:
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for c in family.comparisons:
-        ours = [family.metric, c.first, c.second, len(c.seeds), c.num_items, *c.means]
+        units = (None, c.units_needed) if _by_draw(c) else (c.units_needed, None)
+        ours = [family.metric, c.first, c.second, len(c.runs), c.num_items, *c.means]
         ours += [c.difference, c.interval.low, c.interval.high, c.p_value, c.holm_p_value]
-        ours += [c.effect_size, c.superiority, c.detectable, c.seeds_needed, c.items_needed]
+        ours += [c.effect_size, c.superiority, c.detectable, *units, c.items_needed]
         writer.writerow([*ours, c.verdict])
     return sink.getvalue().removesuffix("\n")
 
@@ -215,7 +213,19 @@ def as_table(family: Family) -> Table:
             f"Experiment {plan.experiment}{title}.",
             f"Second minus first of {family.pairs}: {len(family.comparisons)} comparisons.",
         ),
-        patterns=COLUMNS,
+        patterns=(
+            "means",
+            "difference",
+            "95 % interval",
+            "p",
+            "Holm p",
+            "d",
+            "P(2nd higher)",
+            "MDE",
+            "draws" if any(map(_by_draw, family.comparisons)) else "seeds",
+            "rows",
+            "verdict",
+        ),
         lines=tuple((first_line(f"{c.first}:{c.second}"), _texts(c)) for c in family.comparisons),
         footnotes=(*_explain(family), *_remarks(family)),
         cells=(),
@@ -224,9 +234,14 @@ def as_table(family: Family) -> Table:
     )
 
 
+def _by_draw(c: Comparison) -> bool:
+    """Whether it is of several draws."""
+    return has_several_draws(c.runs)
+
+
 def _texts(c: Comparison) -> tuple[str, ...]:
-    """What a line shows, in the order of :data:`COLUMNS`."""
-    counts = ("-" if count is None else str(count) for count in (c.seeds_needed, c.items_needed))
+    """What a line shows, in the order of the heading."""
+    counts = ("-" if count is None else str(count) for count in (c.units_needed, c.items_needed))
     return (
         f"{c.means[0]:.3f} {c.means[1]:.3f}",
         f"{c.difference:+.3f}",
@@ -243,36 +258,35 @@ def _texts(c: Comparison) -> tuple[str, ...]:
 
 def _explain(family: Family) -> list[str]:
     """What the columns and verdicts mean."""
-    counts = [len(c.seeds) for c in family.comparisons]
+    draws = any(map(_by_draw, family.comparisons))
     made = describe_method(family.method, family.num_resamples)
+    over, units = ("draws of training rows, seeds", "draws") if draws else (
+        "seeds", "seeds"
+    )  # fmt: skip
     return [
-        f"95 % interval: of the difference, over seeds and test rows drawn anew ({made})"
-        f"{describe_seeds(counts)}. Each for itself, not corrected.",
+        f"95 % interval: of the difference, over {over} and test rows drawn anew ({made})"
+        f"{describe_units(c.runs for c in family.comparisons)}. Each for itself, not corrected.",
         f"p: two-sided permutation test, up to {family.num_resamples} exchanges of test rows "
-        "between the two cells, all seeds of a row together; it holds for these trained models, "
-        "not for other seeds. Holm p: corrected for all comparisons shown.",
-        "d: difference / pooled standard deviation over seeds. P(2nd higher): share of pairs of "
-        f"runs in which the second scores higher. Both are rough with fewer than {FEW_SEEDS} "
-        "seeds.",
+        f"between the two cells, all {'runs' if draws else 'seeds'} of a row together; it holds "
+        f"for these trained models, not for other {units}. Holm p: corrected for all comparisons "
+        "shown.",
+        f"d: difference / pooled standard deviation over {'runs' if draws else 'seeds'}. P(2nd "
+        "higher): share of pairs of runs in which the second scores higher. Both are rough with "
+        f"fewer than {FEW_UNITS} {units}.",
         f"MDE: smallest true difference found with probability {POWER} at level {LEVEL}, before "
-        "Holm. seeds: seeds a cell with which a true difference of the size seen would be found, "
-        "on these test rows; rows: test rows, with these seeds; -: none up to "
-        f"{MAX_RATIO} times as many, or not known.",
+        f"Holm. {units}: {units} a cell{', as many seeds each,' * draws} with which a true "
+        "difference of the size seen would be found, on these test rows; rows: test rows, with "
+        f"these {units}; -: none up to {MAX_RATIO} times as many, or not known.",
         f"Verdict: first or second higher: Holm p <= {LEVEL} and the interval without 0. these "
-        "runs only: the test says so, the interval, which counts other seeds, does not. not after "
-        "Holm: the interval alone. unsettled: neither, which is no proof that they are equal.",
+        f"runs only: the test says so, the interval, which counts other {units}, does not. not "
+        "after Holm: the interval alone. unsettled: neither, which is no proof that they are "
+        "equal.",
     ]
 
 
 def _remarks(family: Family) -> list[str]:
     """What is special about these comparisons."""
-    remarks = []
-    for num_seeds in sorted({len(c.seeds) for c in family.comparisons}):
-        if (smallest := smallest_rank_p_value(num_seeds)) > LEVEL:
-            remarks.append(
-                f"With {num_seeds} against {num_seeds} runs a rank test cannot reach {LEVEL}: its "
-                f"smallest two-sided p is {smallest:.2g}. Test rows are no runs and do not help it."
-            )
+    remarks = rank_test_remarks(c.runs for c in family.comparisons)
     remarks += [f"† {first_line(gap)}" for gap in family.gaps]
     reasons: dict[str, list[str]] = {}
     for name, why in family.left_out:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from analysis import paper
 from analysis.cells import TableCell, first_line
 from analysis.grids import Grid, write_grids
+from analysis.variance_components import PARTS
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def to_latex(tables: Sequence[Table]) -> str:
 
 CSV_COLUMNS = (
     "base_model", "pattern", "metric", "mean", "std", "low", "high", "n", "num_planned", "state",
-    "note", "published_mean", "published_std",
+    "note", "published_mean", "published_std", *(f"std_{part}" for part in PARTS),
 )  # fmt: skip
 """One row a cell; numbers unrounded, empty where there is none."""
 
@@ -76,7 +77,9 @@ def to_csv(tables: Sequence[Table]) -> str:
             ours = [cell.base_model, cell.pattern, table.metric, cell.mean, cell.std]
             ours += cell.interval or (None, None)
             ours += [cell.n, cell.num_planned, cell.state, _csv_note(cell)]
-            writer.writerow([*ours, *((value.mean, value.std) if value else (None, None))])
+            ours += (value.mean, value.std) if value else (None, None)
+            spread = cell.components
+            writer.writerow([*ours, *(spread.std(part) if spread else None for part in PARTS)])
     return sink.getvalue().removesuffix("\n")
 
 

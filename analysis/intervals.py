@@ -1,76 +1,99 @@
-"""INTERVALS: 95 % intervals of a mean over seeds and of a difference of two."""
+"""INTERVALS: 95 % intervals of a mean over runs and of a difference of two."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.resampling import NUM_RESAMPLES, Resampler, Runs, resampled_mean
+from analysis.resampling import (
+    NUM_RESAMPLES,
+    Resampler,
+    Runs,
+    check_resamples,
+    resampled_mean,
+)
+from analysis.run_names import Run
+from analysis.run_units import (
+    has_several_draws,
+    mean_variances,
+    num_units,
+    unit_deviations,
+    units_of,
+)
 from analysis.scores import ExperimentScores, Key
+from analysis.variance_components import VarianceComponents, variance_components
 from analysis.weighted_metrics import Values
 from data.errors import InputError, unknown
 
 CONFIDENCE = 0.95
-FEW_SEEDS = 10
-"""With fewer the standard deviation over seeds has a relative error of a quarter or more: about
-1 / sqrt(2 (S - 1)) for normal values, 0.5 for S = 3."""
+FEW_UNITS = 10
+"""With fewer seeds, or draws, the standard deviation over them has a relative error of a quarter or
+more: about 1 / sqrt(2 (S - 1)) for normal values, 0.5 for S = 3."""
 
 
 @dataclass(frozen=True)
 class Components:
-    """Where the variance of a mean over seeds, or of a difference of two, comes from.
+    """Where the variance of a mean over runs, or of a difference of two, comes from.
 
-    Two-way random effects of seeds and test rows (Searle, Casella & McCulloch 1992, Variance
-    Components, chapter 4; for retrieval experiments with few systems Bodoff & Li 2007, SIGIR).
+    Random effects, all crossed, of units and test rows; units are seeds, or where there are several
+    draws of training rows, with seeds beside them, :mod:`analysis.run_units` (Searle, Casella &
+    McCulloch 1992, Variance Components, chapter 4; for retrieval experiments with few systems
+    Bodoff & Li 2007, SIGIR).
 
     Attributes:
-        seed: Of the mean, from seeds: halves with twice the seeds. Zero for one seed: not known.
+        unit: Of the mean, from units: halves with twice the units. Zero for one: not known.
         item: Of the mean, from test rows: halves with twice the rows.
-        both: Of the mean, from seeds that differ on different rows: halves with either.
-        seed_freedom: Degrees of freedom of ``seed + both``: S - 1 for one group, those of Welch
-            (1938, Biometrika 29:350) for two.
+        both: Of the mean, from units that differ on different rows: halves with either.
+        unit_freedom: Degrees of freedom of ``unit + both``: S - 1 for one group of S units, those
+            of Welch (1938, Biometrika 29:350) for two.
         item_freedom: Degrees of freedom of ``item``.
-        num_seeds: Smallest number of seeds of a group.
+        num_units: Smallest number of units of a group.
         num_items: Test rows.
+        seed: Of the mean, from seeds beside draws: more draws do not make it less.
+        seed_freedom: Degrees of freedom of ``seed``.
     """
 
-    seed: float
+    unit: float
     item: float
     both: float
-    seed_freedom: float
+    unit_freedom: float
     item_freedom: float
-    num_seeds: int
+    num_units: int
     num_items: int
+    seed: float = 0.0
+    seed_freedom: float = 1.0
 
-    def half_width(self, probability: float, seed_ratio: float = 1, item_ratio: float = 1) -> float:
+    def half_width(self, probability: float, unit_ratio: float = 1, item_ratio: float = 1) -> float:
         """How far the estimate lies above the truth at most, with a probability.
 
         Quantiles of Student's t times standard errors, the root of the sum of the squares over
-        seeds and rows (Howe 1974, Journal of the American Statistical Association 69:789). A
+        units and rows (Howe 1974, Journal of the American Statistical Association 69:789). A
         single number of degrees of freedom for both (Satterthwaite) would cover less than it says
-        with three seeds, because it takes seeds that are alike by chance for seeds that are alike.
+        with three units, because it takes units that are alike by chance for units that are alike.
 
         Args:
             probability: Between 0.5 and 1, e.g. 0.975 for one side of a 95 % interval.
-            seed_ratio: As many times the seeds.
+            unit_ratio: As many times the units.
             item_ratio: As many times the test rows.
         """
         from scipy import special
 
-        from_seeds = self.seed / seed_ratio + self.both / (seed_ratio * item_ratio)
-        # Freedom grows as seeds do: S - 1 a group.
-        freedom = self.seed_freedom * (self.num_seeds * seed_ratio - 1) / max(self.num_seeds - 1, 1)
-        seed_factor = special.stdtrit(freedom, probability) if from_seeds > 0 else 0.0
+        from_units = self.unit / unit_ratio + self.both / (unit_ratio * item_ratio)
+        # Freedom grows as units do: S - 1 a group.
+        freedom = self.unit_freedom * (self.num_units * unit_ratio - 1) / max(self.num_units - 1, 1)
+        unit_factor = special.stdtrit(freedom, probability) if from_units > 0 else 0.0
         item_factor = special.stdtrit(self.item_freedom * item_ratio, probability)
-        squares = seed_factor**2 * from_seeds + item_factor**2 * self.item / item_ratio
+        squares = unit_factor**2 * from_units + item_factor**2 * self.item / item_ratio
+        if self.seed > 0:
+            squares += special.stdtrit(self.seed_freedom, probability) ** 2 * self.seed
         return float(np.sqrt(squares))
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval for a mean over seeds or a difference of two, fractions of 1.
+    """An interval for a mean over runs or a difference of two, fractions of 1.
 
     Attributes:
         low: Lower end.
@@ -86,53 +109,63 @@ class Interval:
 
 
 def components(groups: Sequence[Runs]) -> Components:
-    """Variance components of the sum over groups of the mean over seeds.
+    """Variance components of the sum over groups of the mean over runs.
 
     With s^2 the variance of the values of a group's S seeds and J the sum over groups of the mean
     influence of a row: s^2 / S estimates what seeds contribute with the rows held fixed, the sum
     of J^2 what rows contribute with the seeds held fixed. Both contain what seeds contribute on
     single rows, estimated by the variance of the influences between seeds and counted once.
+    Several draws of training rows are the units, and what is left of the variance of seeds less
+    that of seeds on single draws, which the one of draws holds, stands beside them.
 
     Args:
-        groups: Runs whose seeds are independent of each other, on the same test rows.
+        groups: Runs independent of each other, on the same test rows.
     """
     num_items = groups[0].influence.shape[1]
     rows = float((sum_of_means(groups) ** 2).sum())
-    seeds, both, per_freedom = 0.0, 0.0, 0.0
+    units, both, per_freedom, seeds, seed_freedom = 0.0, 0.0, 0.0, 0.0, 1.0
     for group in groups:
-        if (num_seeds := len(group.values)) > 1:
-            of_seeds = float(group.values.var(ddof=1)) / num_seeds
-            seeds += of_seeds
-            both += float(group.influence.var(axis=0, ddof=1).sum()) / num_seeds
-            per_freedom += of_seeds**2 / (num_seeds - 1)
-    num_seeds = min(len(group.values) for group in groups)
+        factors = units_of(group.runs)
+        (of_units, *of_seeds), rest = mean_variances(group.values, factors)
+        (on_rows, *seeds_on_rows), rest_on_rows = mean_variances(group.influence, factors)
+        units += float(of_units)
+        both += float(on_rows.sum())
+        per_freedom += float(of_units) ** 2 / max(max(factors[0]), 1)
+        if of_seeds:
+            beside = max(float((seeds_on_rows[0] - rest_on_rows).sum()), 0.0)
+            both += beside
+            seeds += max(float(of_seeds[0] - rest), 0.0)
+            seed_freedom = float(max(factors[1]))
+    fewest = min(max(units_of(group.runs)[0]) + 1 for group in groups)
     return Components(
-        seed=max(seeds - both, 0.0),
+        unit=max(units - both, 0.0),
         item=max(rows - both, 0.0),
-        both=min(both, seeds),
-        seed_freedom=seeds**2 / per_freedom if per_freedom > 0 else max(num_seeds - 1.0, 1.0),
+        both=min(both, units),
+        unit_freedom=units**2 / per_freedom if per_freedom > 0 else max(fewest - 1.0, 1.0),
         item_freedom=max(num_items - 2.0, 1.0),
-        num_seeds=num_seeds,
+        num_units=fewest,
         num_items=num_items,
+        seed=seeds,
+        seed_freedom=seed_freedom,
     )
 
 
 def sum_of_means(groups: Sequence[Runs]) -> Values:
-    """Sum over groups of the mean influence of each row over seeds, num_items."""
+    """Sum over groups of the mean influence of each row over runs, num_items."""
     total: Values = np.sum([group.influence.mean(axis=0) for group in groups], axis=0)
     return total
 
 
 def mean(groups: Sequence[Runs]) -> float:
-    """Sum over groups of the mean over seeds."""
+    """Sum over groups of the mean over runs."""
     return float(sum(group.values.mean() for group in groups))
 
 
 def t_interval(groups: Sequence[Runs], seed: int) -> Interval:
     """Mean -/+ :meth:`Components.half_width`; draws nothing.
 
-    With few seeds Student's t has few degrees of freedom, so that the interval says how little is
-    known: 2 degrees, 4.3 standard errors, for what 3 seeds contribute.
+    With few units Student's t has few degrees of freedom, so that the interval says how little is
+    known: 2 degrees, 4.3 standard errors, for what 3 seeds, or 3 draws, contribute.
     """
     half = components(groups).half_width((1 + CONFIDENCE) / 2)
     return Interval(mean(groups) - half, mean(groups) + half)
@@ -149,7 +182,7 @@ def bca_interval(groups: Sequence[Runs], seed: int) -> Interval:
     """Percentiles of the hierarchical bootstrap, adjusted for bias and skewness.
 
     BCa (Efron 1987, Journal of the American Statistical Association 82:171) for several samples
-    (Davison & Hinkley 1997, section 5.3): seeds and rows are samples of their own, and the
+    (Davison & Hinkley 1997, section 5.3): units and rows are samples of their own, and the
     acceleration is a sixth of the sum of cubed over the 3/2 power of the sum of squared
     influences on the mean.
     """
@@ -161,11 +194,7 @@ def bca_interval(groups: Sequence[Runs], seed: int) -> Interval:
         return percentile_interval(groups, seed)
     bias = special.ndtri(below)
     influences = [sum_of_means(groups)]
-    influences += [
-        (g.values - g.values.mean()) / np.sqrt(len(g.values) * (len(g.values) - 1))
-        for g in groups
-        if len(g.values) > 1
-    ]
+    influences += [unit_deviations(g.values, f) for g in groups for f in units_of(g.runs)]
     moved = np.concatenate(influences)
     squares = (moved**2).sum()
     acceleration = (moved**3).sum() / (6 * squares**1.5) if squares > 0 else 0.0
@@ -180,7 +209,7 @@ INTERVALS: dict[str, Callable[[Sequence[Runs], int], Interval]] = {
     "percentile": percentile_interval,
     "bca": bca_interval,
 }
-"""Name -> function of groups of runs with independent seeds, and the seed of the draws."""
+"""Name -> function of groups of independent runs, and the seed of the draws."""
 
 
 def check_method(name: str) -> None:
@@ -196,7 +225,7 @@ class CellIntervals:
     Attributes:
         scores: The predictions.
         method: Name in :data:`INTERVALS`.
-        num_resamples: Of test rows and seeds; ``t`` needs none.
+        num_resamples: Of test rows and runs; ``t`` needs none.
     """
 
     scores: ExperimentScores
@@ -212,9 +241,10 @@ class CellIntervals:
         found: dict[Key, tuple[float, float]] = {}
         without = dict(self.scores.left_out)
         check_method(self.method)
+        check_resamples(self.num_resamples)
         if not self.scores.cells:  # e.g. more than two classes, whose metrics are others
             return found, without
-        resampler = Resampler(metric, self.num_resamples)
+        resampler = Resampler(metric, resamples_of(self.method, self.num_resamples))
         for key, cell in self.scores.cells.items():
             try:
                 groups = [resampler.runs(cell)]
@@ -225,25 +255,51 @@ class CellIntervals:
             found[key] = max(made.low, 0.0), min(made.high, 1.0)
         return found, without
 
+    def components(self, metric: str) -> dict[Key, VarianceComponents]:
+        """What spreads the scores of each cell that has an interval."""
+        resampler, found = Resampler(metric, None), {}
+        for key, cell in self.scores.cells.items():
+            try:
+                found[key] = variance_components(resampler.runs(cell))
+            except InputError:  # told where there is no interval
+                continue
+        return found
+
     def describe(self) -> str:
         """A sentence for a caption."""
-        counts = [len(cell.seeds) for cell in self.scores.cells.values()]
+        runs = [cell.runs for cell in self.scores.cells.values()]
+        over = "draws of training rows, seeds" if any(map(has_several_draws, runs)) else "seeds"
         return (
-            "[low, high]: 95 % interval of the mean over seeds and test rows drawn anew "
-            f"({describe_method(self.method, self.num_resamples)}){describe_seeds(counts)}."
+            f"[low, high]: 95 % interval of the mean over {over} and test rows drawn anew "
+            f"({describe_method(self.method, self.num_resamples)}){describe_units(runs)}."
         )
+
+
+def resamples_of(method: str, num_resamples: int) -> int | None:
+    """How many resamples a method of :data:`INTERVALS` needs; None: it draws nothing."""
+    return None if method == "t" else num_resamples
 
 
 def describe_method(method: str, num_resamples: int) -> str:
     """What an interval was made with."""
-    return f"method {method}" + ("" if method == "t" else f", {num_resamples} resamples")
+    needed = resamples_of(method, num_resamples)
+    return f"method {method}" + (f", {needed} resamples" if needed else "")
 
 
-def describe_seeds(counts: Sequence[int]) -> str:
-    """What these numbers of seeds do not tell; empty for many."""
+def describe_units(runs: Iterable[Sequence[Run]]) -> str:
+    """What so few draws or seeds do not tell; empty for many.
+
+    Args:
+        runs: Those of each cell.
+    """
+    counts: dict[str, set[int]] = {"seeds": set(), "draws": set()}
+    for one in runs:
+        counts["draws" if has_several_draws(one) else "seeds"].add(num_units(one))
     said = ""
-    if any(1 < count < FEW_SEEDS for count in counts):
-        said += f"; with fewer than {FEW_SEEDS} seeds their variance is poorly known"
-    if 1 in counts:
+    for name, numbers in counts.items():
+        if any(1 < number < FEW_UNITS for number in numbers):
+            few = "draws or seeds" if name == "draws" else name
+            said += f"; with fewer than {FEW_UNITS} {few} their variance is poorly known"
+    if 1 in counts["seeds"]:
         said += "; with one seed its variance is unknown and the interval is of test rows alone"
     return said

@@ -13,6 +13,7 @@ from analysis.collect import Collected
 from analysis.intervals import CellIntervals
 from analysis.monotone_curves import Array, fit_monotone, percentiles, rows_to_reach
 from analysis.resampling import NUM_RESAMPLES, Resampler, resampled_mean
+from analysis.run_units import has_several_draws
 from analysis.scores import ExperimentScores, Key, load_scores
 from analysis.tables import DEFINITIONS
 from data.errors import InputError, unknown
@@ -56,12 +57,12 @@ class LearningCurve:
 
     @property
     def means(self) -> Array:
-        """Means over seeds, num_points."""
+        """Means over runs, num_points."""
         return np.array([point.cell.mean for point in self.points], np.float64)
 
     @property
     def weights(self) -> Array:
-        """Seeds, num_points."""
+        """Runs, num_points."""
         return np.array([point.cell.n for point in self.points], np.float64)
 
 
@@ -122,7 +123,7 @@ def learning_curves(
         metric: Name of a metric.
         than: Name of the curve that the others are compared with, within each target language;
             None: no gains.
-        num_resamples: Of test rows and seeds.
+        num_resamples: Of test rows and runs.
         method: Name in ``INTERVALS``, for the means; gains have percentiles.
 
     Raises:
@@ -135,11 +136,14 @@ def learning_curves(
     scores = load_scores(collected)
     intervals = CellIntervals(scores, method, num_resamples)
     found, without = intervals.of(metric)
+    several = len(collected.plan.draws) > 1
+    spread = intervals.components(metric) if several and scores.cells else {}
     rows = _rows_by_cell(collected)
     cells = []
     for planned in collected.plan.cells:
         key = planned.base_model, planned.pattern
-        cells.append(replace(aggregate(planned, rows[key], metric), interval=found.get(key)))
+        cell = aggregate(planned, rows[key], metric)
+        cells.append(replace(cell, interval=found.get(key), components=spread.get(key)))
     curves, left_out = _curves(collected, rows, cells)
     if not curves:
         raise InputError(
@@ -276,14 +280,20 @@ def _unusable(
 
 
 def resampled_means(curve: LearningCurve, scores: ExperimentScores, resampler: Resampler) -> Array:
-    """Means of a curve's cells, seeds of each cell and test rows drawn anew.
+    """Means of a curve's cells, runs of each cell and test rows drawn anew.
 
-    Test rows are the same draw for all cells; seeds are drawn for each cell by itself.
+    Test rows are drawn alike for all cells, and so are several draws of training rows and their
+    seeds, which cells share; seeds on one draw are drawn for each cell by itself.
 
     Returns:
         num_resamples x num_points.
     """
     cells = [scores.cells[p.cell.base_model, p.cell.pattern] for p in curve.points]
+    purposes = [("draws",) if has_several_draws(c.runs) else ("seeds", c.name) for c in cells]
     return np.stack(
-        [resampled_mean([resampler.runs(c)], resampler.seed("seeds", c.name)) for c in cells], 1
+        [
+            resampled_mean([resampler.runs(cell)], resampler.seed(*purpose))
+            for cell, purpose in zip(cells, purposes, strict=True)
+        ],
+        axis=1,
     )

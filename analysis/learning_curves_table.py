@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from analysis.cells import cell_text, first_line
 from analysis.grids import Grid
-from analysis.intervals import describe_seeds
+from analysis.intervals import describe_units
 from analysis.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
+from analysis.run_names import describe_runs
 from analysis.tables import DEFINITIONS, cell_footnotes
+from analysis.variance_components import EXPLAINED, PARTS
 
 GAIN_NOTES = (
     "rows of the other for the same mean: read off its curve, made to never fall (isotonic "
@@ -28,6 +30,7 @@ def curve_grids(made: LearningCurves) -> list[Grid]:
             hold everything, gains included; infinite rows lie outside of what was measured.
     """
     plan = made.collected.plan
+    several = len(plan.draws) > 1
     defined = DEFINITIONS.get(made.metric, made.metric).format(
         positive=first_line(plan.positive), classes=", ".join(map(first_line, plan.classes))
     )
@@ -35,7 +38,8 @@ def curve_grids(made: LearningCurves) -> list[Grid]:
     caption = (
         f"Learning curves, {defined}.",
         f"Experiment {plan.experiment}{title}.",
-        "Cells: mean (std) over n seeds of each trial's score on its test rows; std with ddof=1.",
+        f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
+        f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",
         made.intervals.describe(),
     )
     footnotes = [
@@ -49,9 +53,13 @@ def curve_grids(made: LearningCurves) -> list[Grid]:
         ),
         *(f"Warning: {warning}." for warning in made.collected.warnings),
     ]
-    heading = ("curve", "language", "source rows", "target rows", "mean (std)", "n")
+    spread = PARTS if several else {}
+    footnotes += [f"{', '.join(spread.values())}: {EXPLAINED}"] if spread else []
+    heading = (
+        "curve", "language", "source rows", "target rows", "mean (std)", "n", *spread.values(),
+    )  # fmt: skip
     points = [(curve, point) for curve in made.curves for point in curve.points]
-    lines = tuple(_line(curve, point) for curve, point in points)
+    lines = tuple((*_line(curve, point), *_spread(point, spread)) for curve, point in points)
     records = tuple(_record(made, curve, point) for curve, point in points)
     grids = [Grid(caption, heading, lines, tuple(footnotes), records)]
     if made.gains:
@@ -81,12 +89,13 @@ def _gain_grid(made: LearningCurves, points: Sequence[tuple[LearningCurve, Curve
         if (gain := made.gains.get((point.cell.base_model, point.cell.pattern)))
     ]
     than = gains[0][2].than
-    counts = [point.cell.n for curve in made.curves for point in curve.points]
+    runs = [cell.runs for cell in made.intervals.scores.cells.values()]
     caption = (
         f"How many target rows a curve is worth over {first_line(than.name)}, "
         f"by mean {made.metric}.",
-        f"[low, high]: middle 95 % of {made.intervals.num_resamples} resamples of seeds and test "
-        f"rows{describe_seeds(counts)}.",
+        f"[low, high]: middle 95 % of {made.intervals.num_resamples} resamples of "
+        f"{'draws' if len(made.collected.plan.draws) > 1 else 'seeds'} and test "
+        f"rows{describe_units(runs)}.",
     )
     without = dict.fromkeys(gain.without for _, _, gain in gains if gain.without)
     heading = (
@@ -126,6 +135,11 @@ def _line(curve: LearningCurve, point: CurvePoint) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _spread(point: CurvePoint, parts: Iterable[str]) -> tuple[str, ...]:
+    found = point.cell.components
+    return tuple(found.text(part) if found else "-" for part in parts)
+
+
 def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> dict[str, object]:
     cell = point.cell
     low, high = cell.interval or (None, None)
@@ -145,6 +159,7 @@ def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> di
         "high": high,
         "n": cell.n,
         "num_planned": cell.num_planned,
+        **{f"std_{part}": cell.components and cell.components.std(part) for part in PARTS},
         "than": gain and gain.than.name,
         "equivalent_rows": gain and gain.rows,
         "equivalent_low": rows_low,

@@ -22,16 +22,16 @@ HISTORY = ("epoch", "loss", "learning_rate", "grad_norm")
 
 
 @dataclass(frozen=True)
-class SeedCurves:
-    """One seed's curves; x and y of each point.
+class RunCurves:
+    """One run's curves; x and y of each point.
 
     Attributes:
-        seed: Of the trial.
+        name: Seed of the trial, and its draw where there are several.
         roc: 2 x num_points: false and true positive rate.
         precision_recall: 2 x num_points: recall and precision.
     """
 
-    seed: int
+    name: str
     roc: Points
     precision_recall: Points
 
@@ -41,16 +41,16 @@ class CellCurves:
     """What is plotted of a cell.
 
     Attributes:
-        negatives: NUM_SCORE_BINS shares of the rows of class 0, pooled over seeds; they sum to 1.
+        negatives: NUM_SCORE_BINS shares of the rows of class 0, pooled over runs; they sum to 1.
         positives: The same of class 1.
-        reliability: Over the rows of all seeds together.
-        seeds: One a done seed.
+        reliability: Over the rows of all runs together.
+        runs: One a done run.
     """
 
     negatives: Points
     positives: Points
     reliability: ReliabilityCurve
-    seeds: tuple[SeedCurves, ...]
+    runs: tuple[RunCurves, ...]
 
 
 def cell_curves(cell: CellScores) -> CellCurves:
@@ -63,17 +63,17 @@ def cell_curves(cell: CellScores) -> CellCurves:
 
     if len(set(cell.y_true.tolist())) < 2:
         raise InputError("test rows of one class only, so that there is no curve")
-    seeds = []
-    for seed, score in zip(cell.seeds, cell.scores, strict=True):
+    runs = []
+    for name, score in zip(cell.run_names, cell.scores, strict=True):
         false, true, _ = roc_curve(cell.y_true, score)
         precision, recall, _ = precision_recall_curve(cell.y_true, score)
-        seeds.append(SeedCurves(seed, np.stack([false, true]), np.stack([recall, precision])))
+        runs.append(RunCurves(name, np.stack([false, true]), np.stack([recall, precision])))
     pooled = np.tile(cell.y_true, len(cell.scores))
     return CellCurves(
         negatives=_shares(cell.scores[:, cell.y_true == 0]),
         positives=_shares(cell.scores[:, cell.y_true == 1]),
         reliability=reliability_curve(pooled, cell.scores.ravel()),
-        seeds=tuple(seeds),
+        runs=tuple(runs),
     )
 
 

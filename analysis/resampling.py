@@ -1,7 +1,8 @@
-"""Test rows and seeds drawn anew: what a mean over seeds, or a difference of two, could have been.
+"""Test rows and runs drawn anew: what a mean over runs, or a difference of two, could have been.
 
-Seeds and test rows are crossed: every seed is tested on the same rows. Both are resampled,
-independently of each other, and rows for all seeds at once (Owen 2007, Annals of Applied
+A run is a seed, or with several draws of training rows a seed on a draw. Runs and test rows are
+crossed: every run is tested on the same rows. Both are resampled, independently of each other, and
+rows for all runs at once (Owen 2007, Annals of Applied
 Statistics 1:386, "The pigeonhole bootstrap"; hierarchical data: Davison & Hinkley 1997, Bootstrap
 Methods and their Application, section 3.8; both sources of variance count in benchmarks:
 Bouthillier et al. 2021, arXiv:2103.03098). Rows are drawn within each class, because the draw of
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.predictions import Labels
+from analysis.run_names import Run
+from analysis.run_units import units_of
 from analysis.scores import CellScores
 from analysis.weighted_metrics import (
     BLOCK,
@@ -36,30 +39,44 @@ ROOT_SEED = 0
 
 @dataclass(frozen=True)
 class Runs:
-    """A metric of the seeds of a cell, or the differences of paired seeds, with its variation.
+    """A metric of the runs of a cell, or the differences of paired runs, with its variation.
 
     Attributes:
-        values: num_seeds, on the test rows as they are.
-        resampled: num_seeds x num_resamples, on resampled test rows.
-        influence: num_seeds x num_items, jackknife deviations scaled so that the sum of squares of
-            a seed estimates the variance of its value over test rows (:func:`influence`).
+        values: num_runs, on the test rows as they are.
+        resampled: num_runs x num_resamples, on resampled test rows; x 0 if none were asked for.
+        influence: num_runs x num_items, jackknife deviations scaled so that the sum of squares of
+            a run estimates the variance of its value over test rows (:func:`influence`).
+        runs: num_runs (draw of training rows, seed).
     """
 
     values: Values
     resampled: Values
     influence: Values
+    runs: tuple[Run, ...]
+
+    def __mul__(self, factor: float) -> Runs:
+        """The same in another unit, or with the opposite sign."""
+        return Runs(
+            factor * self.values, factor * self.resampled, factor * self.influence, self.runs
+        )
 
     def __neg__(self) -> Runs:
         """The same with the opposite sign."""
-        return Runs(-self.values, -self.resampled, -self.influence)
+        return self * -1.0
 
     def __add__(self, other: Runs) -> Runs:
-        """Seed by seed."""
+        """Run by run; both have the same runs."""
         return Runs(
             self.values + other.values,
             self.resampled + other.resampled,
             self.influence + other.influence,
+            self.runs,
         )
+
+    def chosen(self, rows: Sequence[int]) -> Runs:
+        """Some of the runs, in the order given."""
+        runs = tuple(self.runs[row] for row in rows)
+        return Runs(self.values[rows], self.resampled[rows], self.influence[rows], runs)
 
 
 def item_weights(y_true: Labels, num_resamples: int, seed: int) -> Weights:
@@ -87,7 +104,7 @@ def item_weights(y_true: Labels, num_resamples: int, seed: int) -> Weights:
 
 
 def influence(metric: str, cell: CellScores) -> Values:
-    """How much each test row moves the value of each seed.
+    """How much each test row moves the value of each run.
 
     The jackknife within classes (Efron & Stein 1981, Annals of Statistics 9:586; strata: Davison &
     Hinkley 1997, section 3.2): sqrt((m - 1) / m) * (value without the row - mean of these) with m
@@ -95,7 +112,7 @@ def influence(metric: str, cell: CellScores) -> Values:
     Biometrics 44:837).
 
     Returns:
-        num_seeds x num_items; zero for the only row of a class, which cannot be left out.
+        num_runs x num_items; zero for the only row of a class, which cannot be left out.
     """
     num_items = len(cell.y_true)
     result = np.zeros(cell.scores.shape)
@@ -116,29 +133,35 @@ def influence(metric: str, cell: CellScores) -> Values:
     return result
 
 
+def check_resamples(num_resamples: int) -> None:
+    """Raise InputError for too few for a 95 % interval."""
+    if num_resamples < 100:
+        raise InputError(f"{num_resamples} resamples are too few; give 100 or more")
+
+
 class Resampler:
     """Runs of the cells of an experiment, each computed once; shared rows are drawn alike.
 
     Args:
         metric: Name in :data:`analysis.weighted_metrics.WEIGHTED_METRICS`.
-        num_resamples: Of test rows and seeds.
+        num_resamples: Of test rows and runs; None: none, which is all that ``t`` needs.
 
     Raises:
         InputError: A metric that cannot be resampled, or too few resamples for a 95 % interval.
     """
 
-    def __init__(self, metric: str, num_resamples: int = NUM_RESAMPLES) -> None:
+    def __init__(self, metric: str, num_resamples: int | None = NUM_RESAMPLES) -> None:
         if metric not in WEIGHTED_METRICS:
             raise InputError(unknown("metric of two classes", metric, WEIGHTED_METRICS))
-        if num_resamples < 100:
-            raise InputError(f"{num_resamples} resamples are too few; give 100 or more")
+        if num_resamples is not None:
+            check_resamples(num_resamples)
         self.metric = metric
-        self.num_resamples = num_resamples
+        self.num_resamples = num_resamples or 0
         self._weights: tuple[Labels, Weights] | None = None
         self._runs: dict[tuple[str, str], Runs] = {}
 
     def runs(self, cell: CellScores) -> Runs:
-        """Values, resampled values and influences of a cell's seeds.
+        """Values, resampled values and influences of a cell's runs.
 
         Raises:
             InputError: The metric has no value on the cell's test rows.
@@ -153,6 +176,7 @@ class Resampler:
                 score(cell.y_true, cell.scores, as_they_are)[:, 0],
                 score(cell.y_true, cell.scores, self._item_weights(cell.y_true)),
                 influence(self.metric, cell),
+                cell.runs,
             )
         return self._runs[key]
 
@@ -169,23 +193,32 @@ class Resampler:
 
 
 def resampled_mean(groups: Sequence[Runs], seed: int) -> NDArray[np.float64]:
-    """Sums over groups of the mean over resampled seeds, on resampled rows.
+    """Sums over groups of the mean over resampled runs, on resampled rows.
 
-    Of S seeds S - 1 are drawn with replacement, since the variance of a mean of S draws would be
-    too small by the factor (S - 1) / S, a third for S = 3 (Rao & Wu 1988, Journal of the American
-    Statistical Association 83:231). A single seed cannot be resampled.
+    Seeds are resampled; with several draws of training rows draws and seeds are, independently of
+    each other, and a run counts as often as its draw was drawn times its seed (Owen 2007; what
+    seeds do on single draws is counted up to three times, which errs to the wide side). Of S
+    seeds S - 1 are drawn with replacement, since the variance of a mean of S would be too small by
+    the factor (S - 1) / S, a third for S = 3 (Rao & Wu 1988, Journal of the American Statistical
+    Association 83:231); draws likewise. A single one cannot be resampled.
 
     Args:
-        groups: Runs whose seeds are independent of each other.
+        groups: Runs independent of each other.
         seed: Of the draws.
 
     Returns:
         num_resamples sums.
     """
     rng = np.random.default_rng(seed)
-    total = np.zeros(groups[0].resampled.shape[1])
+    num_resamples = groups[0].resampled.shape[1]
+    total = np.zeros(num_resamples)
     for group in groups:
-        num_seeds, num_resamples = group.resampled.shape
-        drawn = rng.integers(num_seeds, size=(max(num_seeds - 1, 1), num_resamples))
-        total += group.resampled[drawn, np.arange(num_resamples)].mean(axis=0)
+        counts = np.ones((len(group.runs), num_resamples))
+        for factor in units_of(group.runs):
+            num_levels = max(factor) + 1
+            drawn = rng.integers(num_levels, size=(max(num_levels - 1, 1), num_resamples))
+            drawn_as = (drawn == np.arange(num_levels)[:, None, None]).sum(axis=1)
+            counts *= drawn_as[list(factor)]
+        counts[:, counts.sum(axis=0) == 0] = 1  # only runs that are missing: as they are
+        total += (group.resampled * counts).sum(axis=0) / counts.sum(axis=0)
     return total

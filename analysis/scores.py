@@ -1,4 +1,4 @@
-"""The predictions of an experiment as arrays: num_seeds x num_items for every cell."""
+"""The predictions of an experiment as arrays: num_runs x num_items for every cell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from analysis.cells import first_line
 from analysis.collect import Collected
 from analysis.predictions import Labels, Scores, TestRows, read_test_rows
+from analysis.run_names import Run, has_draws, run_name
 from data.errors import InputError
 from trainables.result import Results
 
@@ -24,16 +25,17 @@ class CellScores:
     Attributes:
         base_model: Table row.
         pattern: Table column.
-        seeds: Seeds of the rows of ``scores``, in the order of the plan.
-        gaps: Planned seeds without predictions, a phrase each, e.g. ``seed 1 missing``.
+        runs: num_runs (draw of training rows, seed), the rows of ``scores`` in the order of the
+            plan.
+        gaps: Planned runs without predictions, a phrase each, e.g. ``seed 1 missing``.
         ids: num_items ids of test rows, sorted; equal for cells that share test rows.
         y_true: num_items, 0 or 1.
-        scores: num_seeds x num_items, probability of class 1.
+        scores: num_runs x num_items, probability of class 1.
     """
 
     base_model: str
     pattern: str
-    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
     gaps: tuple[str, ...]
     ids: tuple[str, ...]
     y_true: Labels
@@ -43,6 +45,12 @@ class CellScores:
     def name(self) -> str:
         """``base_model/pattern``, as commands take it."""
         return f"{self.base_model}/{self.pattern}"
+
+    @property
+    def run_names(self) -> tuple[str, ...]:
+        """What figures call the runs."""
+        with_draw = has_draws([draw_index for draw_index, _ in self.runs])
+        return tuple(run_name(run, with_draw) for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ def load_scores(collected: Collected) -> ExperimentScores:
     """Read the predictions of every done trial.
 
     A cell whose predictions cannot be used is left out with the reason, and the rest goes on: no
-    seed is done, more than two classes, a file without the columns, an id twice, scores that are
-    not probabilities, or seeds that were tested on different rows.
+    run is done, more than two classes, a file without the columns, an id twice, scores that are
+    not probabilities, or runs that were tested on different rows.
 
     Args:
         collected: The trials, see :func:`analysis.collect.collect`.
@@ -78,41 +86,43 @@ def load_scores(collected: Collected) -> ExperimentScores:
         if not rows:
             left_out[key] = first_line(planned.skipped) or "no trials planned"
             continue
-        gaps = tuple(f"seed {r['seed']} {r['state']}" for r in rows if r["state"] != "done")
-        done = [row for row in rows if row["state"] == "done"]
+        with_draw = has_draws([row["draw_index"] for row in rows])
+        named = [(run_name((r["draw_index"], r["seed"]), with_draw), r) for r in rows]
+        gaps = tuple(f"{name} {row['state']}" for name, row in named if row["state"] != "done")
+        done = [(name, row) for name, row in named if row["state"] == "done"]
         try:
             if len(collected.plan.classes) > 2:
                 raise InputError("more than two classes; intervals and comparisons are of two")
             if not done:
                 raise InputError(", ".join(gaps))
-            read = [_read(location, row["trial_id"], row["seed"]) for row in done]
-            ids, y_true = _shared(read, [row["seed"] for row in done])
+            read = [_read(location, row["trial_id"], name) for name, row in done]
+            ids, y_true = _shared(read, [name for name, _ in done])
         except InputError as error:
             left_out[key] = str(error)
             continue
         scores = np.stack([rows.y_score for rows in read])
-        seeds = tuple(row["seed"] for row in done)
-        cells[key] = CellScores(*key, seeds, gaps, ids, y_true, scores)
+        runs = tuple((row["draw_index"], row["seed"]) for _, row in done)
+        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores)
     return ExperimentScores(cells, left_out)
 
 
-def _read(location: Results, trial_id: str, seed: int) -> TestRows:
-    """A trial's test rows; what is wrong with them is told with the seed."""
+def _read(location: Results, trial_id: str, run: str) -> TestRows:
+    """A trial's test rows; what is wrong with them is told with the run."""
     try:
         return read_test_rows(location, trial_id)
     except InputError as error:
-        raise InputError(f"seed {seed}: {error}") from error
+        raise InputError(f"{run}: {error}") from error
 
 
-def _shared(read: list[TestRows], seeds: list[int]) -> tuple[tuple[str, ...], Labels]:
-    """The ids and labels that all seeds agree on."""
+def _shared(read: list[TestRows], runs: list[str]) -> tuple[tuple[str, ...], Labels]:
+    """The ids and labels that all runs agree on."""
     ids, y_true = read[0].ids, read[0].y_true
-    for seed, rows in zip(seeds, read, strict=True):
+    for run, rows in zip(runs, read, strict=True):
         if ids != rows.ids:
             differ = len(set(ids) ^ set(rows.ids))
             raise InputError(
-                f"seeds {seeds[0]} and {seed} were tested on different rows ({differ} ids in one)"
+                f"{runs[0]} and {run} were tested on different rows ({differ} ids in one)"
             )
         if not np.array_equal(y_true, rows.y_true):
-            raise InputError(f"seeds {seeds[0]} and {seed} have different labels for a test row")
+            raise InputError(f"{runs[0]} and {run} have different labels for a test row")
     return ids, y_true

@@ -19,7 +19,9 @@ from analysis.cells import (
 from analysis.collect import Collected
 from analysis.formats import FORMATS, Table
 from analysis.intervals import CellIntervals
+from analysis.run_names import describe_runs
 from analysis.scores import Key
+from analysis.variance_components import EXPLAINED, PARTS
 from data.errors import InputError, unknown
 from trainables.plan import Plan, PlannedCell
 
@@ -81,7 +83,13 @@ def table(
     without: dict[Key, str] = {}
     if intervals:
         made, without = intervals.of(metric)
-        cells = [replace(c, interval=made.get((c.base_model, c.pattern))) for c in cells]
+        several = len(plan.draws) > 1
+        parts = intervals.components(metric) if several and intervals.scores.cells else {}
+        cells = [
+            replace(c, interval=made.get(key), components=parts.get(key))
+            for c in cells
+            for key in [(c.base_model, c.pattern)]
+        ]
     counts = {cell.num_planned for cell in cells if cell.state != "impossible"}
     num_seeds = counts.pop() if len(counts) == 1 else None
     lines = []
@@ -129,7 +137,8 @@ def report(
     """The paper's Tables 3 and 4, or those of other metrics, in one of :data:`FORMATS`.
 
     With more than two classes they are those of :data:`MULTICLASS_TABLES`; several target
-    languages get their own. Warnings stand below each table. CSV has no place for them: print
+    languages get their own. With intervals and several draws of training rows a second table tells
+    what spreads the scores. Warnings stand below each table. CSV has no place for them: print
     ``collected.warnings``.
 
     Raises:
@@ -139,12 +148,27 @@ def report(
     plan = collected.plan
     chosen = metrics or (paper.TABLES if len(plan.classes) == 2 else MULTICLASS_TABLES)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
-    return renderer(
-        [
-            table(collected, metric, published, lang, intervals)
-            for lang in langs
-            for metric in chosen
-        ]
+    shown: list[Table] = []
+    for lang in langs:
+        for metric in chosen:
+            shown.append(table(collected, metric, published, lang, intervals))
+            if any(cell.components for cell in shown[-1].cells):
+                shown.append(_spread(shown[-1]))
+    return renderer(shown)
+
+
+def _spread(shown: Table) -> Table:
+    """What spreads the runs' scores in each cell of a table."""
+    texts: dict[str, list[str]] = {}
+    for cell in shown.cells:
+        parts = [cell.components.text(part) for part in PARTS] if cell.components else ["-"]
+        texts.setdefault(first_line(cell.base_model), []).append(" / ".join(parts))
+    return replace(
+        shown,
+        caption=(f"What spreads {shown.metric}: {' / '.join(PARTS.values())}.", EXPLAINED),
+        lines=tuple((model, tuple(line)) for model, line in texts.items()),
+        footnotes=(),
+        cells=(),
     )
 
 
@@ -205,7 +229,7 @@ def _caption(
     return (
         f"{head}{defined[0].upper()}{defined[1:]}.{lang}",
         f"Experiment {plan.experiment}{title}.",
-        f"Cells: mean (std), {count}; over the seeds {', '.join(map(str, plan.seeds))} of each "
-        "trial's score on its test rows; std with ddof=1.",
+        f"Cells: mean (std), {count}; over {describe_runs(plan)} of each trial's score on its "
+        f"test rows; std with ddof=1{' over draws and seeds together' * (len(plan.draws) > 1)}.",
         f"Made with {', '.join(filter(None, made_with)) or 'nothing yet'}.",
     )

@@ -58,13 +58,13 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
 
 
 def _runs(experiment: Experiment) -> str:
-    """The trials of a cell."""
+    """Draws and seeds of a cell."""
     seeds = f"{len(experiment.seeds)} seeds {list(experiment.seeds)}"
     if experiment.draws == "per_seed":
-        return f"{seeds}, each on its own draw"
+        return f"{seeds}, each on its own draw of training rows"
     if experiment.draws == (0,):
         return seeds
-    return f"{len(experiment.draws)} draws {list(experiment.draws)} x {seeds}"
+    return f"{len(experiment.draws)} draws of training rows {list(experiment.draws)} x {seeds}"
 
 
 def _cells(grid: Grid, ledger: Ledger) -> str:

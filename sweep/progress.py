@@ -92,7 +92,7 @@ class Progress:
         else:
             told = " ".join(f"{n} {v:.3f}" for n, v in list(outcome["metrics"].items())[:2])
         ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)
-        where = f"{spec.base_model} {spec.pattern.name} seed {spec.seed}"
+        where = _where(spec)
         self._say(
             f"[{ended}/{len(self._to_run)}] {where}: {told} ({took:.1f} s; {self._eta()} left)"
         )
@@ -101,7 +101,7 @@ class Progress:
         """A trial's process was killed; it starts again when the others are over."""
         self._set(spec, "pending", 0.0)
         self._losses.pop(spec.trial_id, None)
-        where = f"{spec.base_model} {spec.pattern.name} seed {spec.seed}"
+        where = _where(spec)
         self._say(f"  {where}: its process ended; it starts again after the others")
 
     # --- shown ------------------------------------------------------------------------------
@@ -147,6 +147,11 @@ class Progress:
         loss = self._losses.get(trial_id)
         percent = f"{self._fractions[trial_id]:.0%}"
         return Text(percent if loss is None else f"{percent}/{loss:.2f}", "yellow")
+
+
+def _where(spec: TrialSpec) -> str:
+    drawn = f" draw {spec.draw_index}" if spec.draw_index else ""
+    return f"{spec.base_model} {spec.pattern.name}{drawn} seed {spec.seed}"
 
 
 def clock(seconds: float) -> str:

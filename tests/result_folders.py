@@ -48,7 +48,7 @@ SIGNATURE: dict[str, Any] = {
 }
 
 
-def make_spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
+def make_spec(base_model: str, pattern: str, seed: int, draw_index: int = 0) -> TrialSpec:
     try:
         trained = parse_pattern_name(pattern).model_dump()
     except InputError:  # a free name
@@ -64,6 +64,7 @@ def make_spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
             "sampling": {"test_rows": 20},
             "training": {},
             "learning_rate": 5e-5,
+            "draw_index": draw_index,
             "seed": seed,
             "data_fingerprint": FINGERPRINT,
         }
@@ -76,6 +77,7 @@ def make_plan(
     seeds: Sequence[int] = (0, 1, 2),
     skipped: Mapping[tuple[str, str], str] = {},
     notes: Mapping[tuple[str, str], str] = {},
+    draws: Sequence[int] = (0,),
     **fields: Any,
 ) -> Plan:
     cells = []
@@ -83,7 +85,12 @@ def make_plan(
         for pattern in patterns:
             reason = skipped.get((model, pattern), "")
             trials = tuple(
-                PlannedTrial(trial_id=make_spec(model, pattern, seed).trial_id, seed=seed)
+                PlannedTrial(
+                    trial_id=make_spec(model, pattern, seed, draw).trial_id,
+                    seed=seed,
+                    draw_index=draw,
+                )
+                for draw in draws
                 for seed in seeds
                 if not reason
             )
@@ -120,10 +127,11 @@ def save_done(
     train_rows: pa.Table | None = None,
     history: pa.Table | None = None,
     convergence: Mapping[str, float] = {},
+    draw_index: int = 0,
     **signature: Any,
 ) -> str:
     """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
-    spec = make_spec(base_model, pattern, seed)
+    spec = make_spec(base_model, pattern, seed, draw_index)
     rows = pa.table({"id": ["a"]})
     results.save(
         TrialResult(
@@ -141,8 +149,10 @@ def save_done(
     return spec.trial_id
 
 
-def save_failed(results: Results, base_model: str, pattern: str, seed: int, error: str) -> str:
-    spec = make_spec(base_model, pattern, seed)
+def save_failed(
+    results: Results, base_model: str, pattern: str, seed: int, error: str, draw_index: int = 0
+) -> str:
+    spec = make_spec(base_model, pattern, seed, draw_index)
     results.save_failure(spec, error, "Traceback ...")
     return spec.trial_id
 

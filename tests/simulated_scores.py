@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from result_folders import save_done, save_failed
 from scipy import special, stats
 
+from analysis.run_names import Run
 from analysis.scores import CellScores
 from trainables.metrics import score
 from trainables.result import Results
@@ -24,11 +25,11 @@ def make_cell(
     scores: NDArray[Any],
     name: str = "a",
     pattern: str = "ja0",
-    seeds: Sequence[int] | None = None,
+    runs: Sequence[Run] | None = None,
 ) -> CellScores:
-    """A cell of scores num_seeds x num_items."""
+    """A cell of scores num_runs x num_items; by default seeds on one draw."""
     labels = np.asarray(y_true, np.int8)
-    chosen = tuple(range(len(scores)) if seeds is None else seeds)
+    chosen = tuple((0, seed) for seed in range(len(scores))) if runs is None else tuple(runs)
     ids = tuple(f"{number:05d}" for number in range(len(labels)))
     return CellScores(name, pattern, chosen, (), ids, labels, np.asarray(scores, np.float64))
 
@@ -53,6 +54,36 @@ def simulate(
     own = rng.standard_normal((num_seeds, num_items))
     logits = distance * y_true + ITEM_STD * shared + RUN_STD * own
     return make_cell(y_true, special.expit(logits - separation / 2), name)
+
+
+def simulate_draws(
+    rng: np.random.Generator,
+    runs: Sequence[Run],
+    num_items: int,
+    separation: float,
+    stds: tuple[float, float, float],
+    rows: NDArray[np.float64] | None = None,
+    name: str = "a",
+) -> CellScores:
+    """As :func:`simulate`, with deviations of draws, of seeds and of seeds on single draws.
+
+    The separation of a run deviates by the sum of the three, normal with ``stds``, so that the
+    truth is that of :func:`simulate` with the root of the sum of their squares.
+    """
+    y_true = np.repeat([0, 1], num_items // 2)
+    draws, seeds = (
+        {level: rng.standard_normal() for level in sorted(set(levels))}
+        for levels in zip(*runs, strict=True)
+    )
+    deviations = [
+        stds[0] * draws[draw] + stds[1] * seeds[seed] + stds[2] * rng.standard_normal()
+        for draw, seed in runs
+    ]
+    shared = rng.standard_normal(num_items) if rows is None else rows
+    distance = separation + np.array(deviations)[:, None]
+    own = rng.standard_normal((len(runs), num_items))
+    logits = distance * y_true + ITEM_STD * shared + RUN_STD * own
+    return make_cell(y_true, special.expit(logits - separation / 2), name, runs=runs)
 
 
 def true_auroc(separation: float, seed_std: float) -> float:
@@ -88,10 +119,10 @@ def save_simulated(
     failed: Collection[int] = (),
 ) -> None:
     """Result folders of a cell's seeds with the metrics that its scores have, some failed."""
-    for seed, scores in enumerate(cell.scores):
+    for (draw, seed), scores in zip(cell.runs, cell.scores, strict=True):
         if seed in failed:
-            save_failed(results, base_model, pattern, seed, "out of memory")
+            save_failed(results, base_model, pattern, seed, "out of memory", draw)
             continue
         table = predictions(ids, cell.y_true.tolist(), scores)
         values = score(cell.y_true, scores)
-        save_done(results, base_model, pattern, seed, values, predictions=table)
+        save_done(results, base_model, pattern, seed, values, predictions=table, draw_index=draw)

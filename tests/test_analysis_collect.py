@@ -64,6 +64,7 @@ def test_every_planned_trial_is_one_row_whatever_its_state(tmp_path: Path) -> No
         "experiment": "test",
         "base_model": "elyza",
         "pattern": "ja0",
+        "draw_index": 0,
         "seed": 0,
         "trial_id": plan.trial_ids[0],
         "state": "done",

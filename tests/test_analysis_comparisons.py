@@ -118,7 +118,7 @@ def test_a_detectable_difference_is_found_as_often_as_promised() -> None:
     # Known components, many degrees of freedom: the power of a normal test, 1.96 + 0.84 errors.
     parts = Components(0.01**2, 0.02**2, 0.0, 1e9, 1e9, 3, 512)
     size = detectable(parts)
-    error = np.sqrt(parts.seed + parts.item)
+    error = np.sqrt(parts.unit + parts.item)
     assert size == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
     assert stats.norm.sf(1.959964 - size / error) == pytest.approx(POWER, abs=1e-4)
 
@@ -156,7 +156,8 @@ def test_numbers_of_a_comparison() -> None:
     assert found.difference == pytest.approx(found.means[1] - found.means[0])
     assert found.superiority == stats.mannwhitneyu(values[1], values[0]).statistic / 9
     assert found.interval.low < found.difference < found.interval.high
-    assert (found.first, found.second, found.seeds) == ("a/ja0", "b/ja0", (0, 1, 2))
+    assert (found.first, found.second) == ("a/ja0", "b/ja0")
+    assert found.runs == ((0, 0), (0, 1), (0, 2))
     assert found == compare(first, second, Resampler("auroc", 500))
 
 
@@ -180,24 +181,24 @@ def test_what_would_settle_it_is_the_smallest_number_that_does() -> None:
     assert found.detectable > abs(found.difference)
     assert found.items_needed is None or found.items_needed > 200
     assert more.items_needed is not None and more.items_needed < 200
-    assert more.seeds_needed is not None
+    assert more.units_needed is not None
 
 
 def test_only_seeds_of_both_cells_count() -> None:
     first, second = pair()
-    other = replace(second, seeds=(1, 2, 3))
+    other = replace(second, runs=((0, 1), (0, 2), (0, 3)))
     found = compare(first, other, Resampler("accuracy", 100))
-    assert found.seeds == (1, 2)
+    assert found.runs == ((0, 1), (0, 2))
     expected = [METRICS["accuracy"](first.y_true, score) for score in first.scores[1:]]
     assert found.means[0] == pytest.approx(np.mean(expected))
     with pytest.raises(InputError, match="no seed that both cells have"):
-        compare(first, replace(second, seeds=(7, 8, 9)), Resampler("f1", 100))
+        compare(first, replace(second, runs=((0, 7), (0, 8), (0, 9))), Resampler("f1", 100))
 
 
 def test_one_seed_says_nothing_of_seeds() -> None:
     found = compare(*pair(num_seeds=1), Resampler("auroc", 100))
     assert found.effect_size is None
-    assert found.seeds_needed is None
+    assert found.units_needed is None
     assert found.interval.low < found.interval.high
 
 
@@ -270,6 +271,19 @@ def test_a_verdict_needs_test_and_interval(
 ) -> None:
     interval = Interval(low, 2 * difference - low)
     found = Comparison(
-        "a", "b", (0,), 9, (0.5, 0.6), difference, interval, 0.001, p_value, None, 1.0, 0.1, 1, 1
+        "a",
+        "b",
+        ((0, 0),),
+        9,
+        (0.5, 0.6),
+        difference,
+        interval,
+        0.001,
+        p_value,
+        None,
+        1.0,
+        0.1,
+        1,
+        1,
     )
     assert found.verdict == verdict

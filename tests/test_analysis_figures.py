@@ -67,7 +67,7 @@ def test_lines_are_the_seeds_and_bars_sum_to_one(shown: Shown) -> None:
     assert [line.get_label() for line in axes.lines[:3]] == ["seed 0", "seed 1", "seed 2"]
     curves = cell_curves(shown.scores.cells[shown.key])
     assert curves.negatives.sum() == pytest.approx(1) and curves.positives.sum() == pytest.approx(1)
-    areas = [np.trapezoid(one.roc[1], one.roc[0]) for one in curves.seeds]
+    areas = [np.trapezoid(one.roc[1], one.roc[0]) for one in curves.runs]
     rows = shown.collected.table.to_pylist()
     expected = [r["auroc"] for r in rows if (r["base_model"], r["pattern"]) == shown.key]
     assert areas == pytest.approx(expected)  # of scikit-learn's roc_auc_score

@@ -24,6 +24,8 @@ from analysis.resampling import Resampler, Runs, resampled_mean
 from analysis.scores import ExperimentScores, load_scores
 from data.errors import InputError
 
+SEEDS = ((0, 0), (0, 1), (0, 2))
+
 
 def accuracy_runs(num_seeds: int, num_items: int = 50) -> tuple[Runs, np.ndarray]:
     """Runs of one class, and whether each decision is correct: accuracy is then a plain mean."""
@@ -56,15 +58,15 @@ def test_components_are_those_of_a_two_way_analysis_of_variance() -> None:
     found = components([runs])
     assert of_seeds > of_both and of_rows > of_both
     expected = np.array([of_seeds - of_both, of_rows - of_both, of_both]) / x.size
-    assert (found.seed, found.item, found.both) == pytest.approx(expected, rel=1e-6)
-    assert (found.seed_freedom, found.item_freedom) == (3, num_items - 2)
+    assert (found.unit, found.item, found.both) == pytest.approx(expected, rel=1e-6)
+    assert (found.unit_freedom, found.item_freedom) == (3, num_items - 2)
 
 
 def test_seeds_alone_give_students_and_welchs_interval() -> None:
     # Rows that move nothing leave the textbook intervals, here scipy's.
     a, b = [0.81, 0.84, 0.9], [0.7, 0.72, 0.79]
     still = np.zeros((3, 10**6))
-    first, second = (Runs(np.array(v), np.zeros((3, 1)), still) for v in (a, b))
+    first, second = (Runs(np.array(v), np.zeros((3, 1)), still, SEEDS) for v in (a, b))
     one = stats.ttest_1samp(a, 0).confidence_interval(0.95)
     found = t_interval([first], 0)
     assert (found.low, found.high) == pytest.approx((one.low, one.high), rel=1e-9)
@@ -82,7 +84,7 @@ def test_one_seed_leaves_the_rows() -> None:
     error = right[0].std(ddof=1) / np.sqrt(right.size)
     expected = right.mean() + stats.t.ppf(0.975, right.size - 2) * error
     assert found.high == pytest.approx(expected, rel=1e-9)
-    assert components([runs]).seed == 0
+    assert components([runs]).unit == 0
 
 
 @pytest.mark.parametrize("method", INTERVALS)
@@ -95,14 +97,14 @@ def test_runs_without_any_variation_have_an_interval_of_no_width(method: str) ->
 def test_halving_what_there_is_twice_of() -> None:
     parts = components([accuracy_runs(4)[0]])
     alone = replace(parts, item=0.0, both=0.0)
-    infinite = replace(alone, seed_freedom=1e9)
-    assert infinite.half_width(0.975, seed_ratio=4) == pytest.approx(
+    infinite = replace(alone, unit_freedom=1e9)
+    assert infinite.half_width(0.975, unit_ratio=4) == pytest.approx(
         infinite.half_width(0.975) / 2, rel=1e-6
     )
     assert alone.half_width(0.975, item_ratio=4) == alone.half_width(0.975)
     # 4 seeds -> 16: 15 degrees of freedom.
-    expected = stats.t.ppf(0.975, 15) * np.sqrt(alone.seed / 4)
-    assert alone.half_width(0.975, seed_ratio=4) == pytest.approx(expected)
+    expected = stats.t.ppf(0.975, 15) * np.sqrt(alone.unit / 4)
+    assert alone.half_width(0.975, unit_ratio=4) == pytest.approx(expected)
 
 
 # --- coverage -------------------------------------------------------------------------------

@@ -60,9 +60,9 @@ def test_numbers_are_those_of_the_report(results: str, html: str) -> None:
         own = [
             r for r in rows if (r["base_model"], r["pattern"]) == (cell["model"], cell["pattern"])
         ]
-        shown = [score for _, score in cell["values"]["auroc"]["seeds"]]
+        shown = [score for _, score in cell["values"]["auroc"]["runs"]]
         assert shown == [round(r["auroc"], 4) for r in own]
-        assert cell["curves"]["seeds"][0]["roc"][0][-1] == 1
+        assert cell["curves"]["runs"][0]["roc"][0][-1] == 1
     assert len(data["trials"]) == len(rows)  # type: ignore[arg-type]
 
 

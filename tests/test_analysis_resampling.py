@@ -15,7 +15,8 @@ from data.errors import InputError
 def runs(values: list[float], num_resamples: int = 1) -> Runs:
     """Seeds whose values no test row moves."""
     column = np.array(values)
-    return Runs(column, np.tile(column[:, None], num_resamples), np.zeros((len(values), 4)))
+    seeds = tuple((0, seed) for seed in range(len(values)))
+    return Runs(column, np.tile(column[:, None], num_resamples), np.zeros((len(values), 4)), seeds)
 
 
 def test_rows_are_drawn_within_their_class() -> None:

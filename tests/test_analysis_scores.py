@@ -38,7 +38,7 @@ def test_items_are_aligned_by_id_over_seeds_and_cells(tmp_path: Path) -> None:
     assert (elyza.y_true.dtype, elyza.scores.dtype) == (np.int8, np.float64)
     assert elyza.scores.tolist() == [[0.1, 0.6, 0.9, 0.2], [0.15, 0.65, 0.95, 0.25]]
     assert mbert.scores.tolist() == [[0.1, 0.6, 0.9, 0.2]] * 2
-    assert (elyza.name, elyza.seeds, elyza.gaps) == ("elyza/ja16", (0, 1), ())
+    assert (elyza.name, elyza.runs, elyza.gaps) == ("elyza/ja16", ((0, 0), (0, 1)), ())
 
 
 def test_missing_and_failed_seeds_are_named(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_missing_and_failed_seeds_are_named(tmp_path: Path) -> None:
     save_failed(results, "elyza", "ja16", 0, "out of memory")
     found = load_scores(collect(results))
     cell = found.cells["elyza", "ja16"]
-    assert (cell.seeds, cell.gaps) == ((1,), ("seed 0 failed", "seed 2 missing"))
+    assert (cell.runs, cell.gaps) == (((0, 1),), ("seed 0 failed", "seed 2 missing"))
     assert found.left_out == {
         ("mbert", "ja16"): "seed 0 missing, seed 1 missing, seed 2 missing",
         ("bert", "ja16"): "no ja rows",
@@ -60,9 +60,9 @@ def test_missing_and_failed_seeds_are_named(tmp_path: Path) -> None:
     ("table", "reason"),
     [
         (predictions(["a", "b", "c", "e"], LABELS, [0.5] * 4),
-         "seeds 0 and 1 were tested on different rows (2 ids in one)"),
+         "seed 0 and seed 1 were tested on different rows (2 ids in one)"),
         (predictions(IDS, [0, 0, 1, 1], [0.5] * 4),
-         "seeds 0 and 1 have different labels for a test row"),
+         "seed 0 and seed 1 have different labels for a test row"),
         (predictions(["a", "a", "b", "c"], LABELS, [0.5] * 4),
          "seed 1: predictions with an id twice"),
         (predictions(IDS, LABELS, [0.5, math.nan, math.inf, 0.5]),

@@ -41,6 +41,7 @@ def in_memory(
             "experiment": "test",
             "base_model": model,
             "pattern": pattern,
+            "draw_index": 0,
             "seed": seed,
             "trial_id": f"{model}-{pattern}-{seed}",
             "state": "missing" if score is None else "done",

@@ -82,6 +82,12 @@ class Plan(Settings):
         return list(dict.fromkeys(trial.seed for cell in self.cells for trial in cell.trials))
 
     @property
+    def draws(self) -> list[int]:
+        """Every draw of training rows, in order."""
+        trials = (trial for cell in self.cells for trial in cell.trials)
+        return list(dict.fromkeys(trial.draw_index for trial in trials))
+
+    @property
     def trial_ids(self) -> list[str]:
         """Every trial, cell by cell."""
         return [trial.trial_id for cell in self.cells for trial in cell.trials]

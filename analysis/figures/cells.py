@@ -31,19 +31,19 @@ def heat_map(axes: Axes, shown: Shown) -> Axes:
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
     axes.set_xticks(range(len(patterns)), list(map(first_line, patterns)))
     axes.set_yticks(range(len(models)), list(map(first_line, models)))
-    axes.figure.colorbar(image, ax=axes, label=f"{shown.metric_name}, mean over seeds")
+    axes.figure.colorbar(image, ax=axes, label=f"{shown.metric_name}, mean over runs")
     return axes
 
 
 def seed_points(axes: Axes, shown: Shown) -> Axes:
-    """Every seed's value, the cell's mean, and its 95 % interval over seeds and test rows."""
+    """Every run's value, the cell's mean, and its 95 % interval over runs and test rows."""
     _seeds(axes, shown, _with_value(shown))
     axes.set_xlabel(shown.metric_name)
     return axes
 
 
 def paper_comparison(axes: Axes, shown: Shown) -> Axes:
-    """Our seeds and intervals beside the published mean and standard deviation.
+    """Our runs and intervals beside the published mean and standard deviation.
 
     Raises:
         InputError: No cell with a value is one of the paper's.

@@ -16,6 +16,7 @@ from analysis.plot_points import (
     read_history,
 )
 from analysis.predictions import THRESHOLD
+from analysis.run_names import has_draws, run_name
 from data.errors import InputError
 from trainables.result import Results
 
@@ -27,7 +28,7 @@ NUM_BLOCKS = 60
 
 
 def score_distributions(axes: Axes, shown: Shown) -> Axes:
-    """Share of each class's test rows by score, all seeds together, and the threshold of 0.5."""
+    """Share of each class's test rows by score, all runs together, and the threshold of 0.5."""
     curves = _curves(shown)
     edges = np.linspace(0, 1, NUM_SCORE_BINS + 1)
     positive = first_line(shown.collected.plan.positive)
@@ -52,10 +53,10 @@ def reliability(axes: Axes, shown: Shown) -> Axes:
 
 
 def roc(axes: Axes, shown: Shown) -> Axes:
-    """ROC curve of every seed."""
-    for number, one in enumerate(_curves(shown).seeds):
+    """ROC curve of every run."""
+    for number, one in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        axes.plot(*one.roc, color=colour, label=f"seed {one.seed}")
+        axes.plot(*one.roc, color=colour, label=one.name)
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.legend(loc="lower right", frameon=False)
@@ -63,20 +64,20 @@ def roc(axes: Axes, shown: Shown) -> Axes:
 
 
 def precision_recall(axes: Axes, shown: Shown) -> Axes:
-    """Precision by recall of every seed."""
-    for number, one in enumerate(_curves(shown).seeds):
+    """Precision by recall of every run."""
+    for number, one in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        axes.step(*one.precision_recall, where="post", color=colour, label=f"seed {one.seed}")
+        axes.step(*one.precision_recall, where="post", color=colour, label=one.name)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.legend(loc="lower left", frameon=False)
     return axes
 
 
 def training(axes: Axes, shown: Shown) -> Axes:
-    """Training loss by epoch of every done seed, means of neighbouring steps.
+    """Training loss by epoch of every done run, means of neighbouring steps.
 
     Raises:
-        InputError: No seed is done, or a history cannot be read.
+        InputError: No run is done, or a history cannot be read.
     """
     location = Results(shown.collected.uri)
     rows = [
@@ -85,14 +86,15 @@ def training(axes: Axes, shown: Shown) -> Axes:
         if (row["base_model"], row["pattern"]) == shown.key and row["state"] == "done"
     ]
     if not rows:
-        raise InputError("no seed is done")
+        raise InputError("no run is done")
+    with_draw = has_draws([row["draw_index"] for row in rows])
     for number, row in enumerate(rows):
         history = read_history(location, row["trial_id"])
         axes.plot(
             block_means(history["epoch"], NUM_BLOCKS),
             block_means(history["loss"], NUM_BLOCKS),
             color=OKABE_ITO[number % len(OKABE_ITO)],
-            label=f"seed {row['seed']}",
+            label=run_name((row["draw_index"], row["seed"]), with_draw),
         )
     axes.set(xlabel="epoch", ylabel="training loss")
     axes.legend(frameon=False)

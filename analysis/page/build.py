@@ -29,6 +29,7 @@ from analysis.page.shown import (
     shown_table,
     trials_table,
 )
+from analysis.run_names import has_draws
 from analysis.scores import load_scores
 from analysis.status import SIGNS
 from analysis.tables import MULTICLASS_TABLES, table
@@ -149,6 +150,7 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
     facts = {
         "classes": f"{', '.join(map(first_line, plan.classes))}; positive: "
         f"{first_line(plan.positive)}",
+        "draws of training rows": ", ".join(map(str, plan.draws)) * has_draws(plan.draws),
         "seeds": ", ".join(map(str, plan.seeds)),
         "data": data[:12],
         **made,

@@ -15,6 +15,7 @@ from analysis.collect import Collected
 from analysis.formats import Table
 from analysis.plot_points import CellCurves, block_means, cell_curves, read_history, thin
 from analysis.predictions import read_test_rows
+from analysis.run_names import has_draws, run_name
 from analysis.scores import ExperimentScores, Key
 from data.errors import InputError
 from trainables.result import Results, TrialState
@@ -72,8 +73,8 @@ def plot_cells(
             key = cell.base_model, cell.pattern
             if cell.n:
                 values.setdefault(key, {})[table.metric] = _values(cell, own[key], table.metric)
-    num_seeds = sum(len(cell.seeds) for cell in scores.cells.values())
-    num_points = _share(CURVE_BUDGET, 4 * num_seeds, CURVE_POINTS)
+    num_runs = sum(len(cell.runs) for cell in scores.cells.values())
+    num_points = _share(CURVE_BUDGET, 4 * num_runs, CURVE_POINTS)
     found = []
     for planned in collected.plan.cells:
         key = planned.base_model, planned.pattern
@@ -90,10 +91,15 @@ def plot_cells(
 
 
 def _values(cell: TableCell, rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """A cell's seeds, mean and interval, and what the paper has."""
+    """A cell's runs, mean and interval, and what the paper has."""
     value = paper.published(metric, cell.base_model, cell.pattern)
+    with_draw = has_draws([row["draw_index"] for row in rows])
     return {
-        "seeds": [[r["seed"], _rounded(r[metric], 4)] for r in rows if r[metric] is not None],
+        "runs": [
+            [run_name((r["draw_index"], r["seed"]), with_draw), _rounded(r[metric], 4)]
+            for r in rows
+            if r[metric] is not None
+        ],
         "mean": _rounded(cell.mean, 4),
         "interval": _list(np.array(cell.interval), 4) if cell.interval else None,
         "published": value.mean if value else None,
@@ -108,13 +114,13 @@ def _curves(curves: CellCurves, num_points: int) -> dict[str, Any]:
         "reliability": [
             _list(values, 4) for values in (bins.mean_score, bins.positives, bins.mass)
         ],
-        "seeds": [
+        "runs": [
             {
-                "seed": one.seed,
+                "name": one.name,
                 "roc": [_list(axis, 3) for axis in thin(one.roc, num_points)],
                 "pr": [_list(axis, 3) for axis in thin(one.precision_recall, num_points)],
             }
-            for one in curves.seeds
+            for one in curves.runs
         ],
     }
 

@@ -113,7 +113,7 @@ function plotSeeds(metric) {
   if (!cells.length) return absent(place, "no trial is done");
   const all = cells.flatMap((cell) => {
     const value = cell.values[metric];
-    return [...value.seeds.map((s) => s[1]), ...(value.interval ?? []), value.published ?? value.mean];
+    return [...value.runs.map((s) => s[1]), ...(value.interval ?? []), value.published ?? value.mean];
   });
   const size = step((Math.max(...all) - Math.min(...all)) / 8 || 0.01);
   const [first, last] = [Math.floor(Math.min(...all) / size + 1e-9), Math.ceil(Math.max(...all) / size - 1e-9)];
@@ -122,7 +122,7 @@ function plotSeeds(metric) {
   const left = Math.min(330, Math.max(120, longest * 7.5 + 16));
   const [pitch, width, top] = [24, 1040, 8];
   const height = top + pitch * cells.length;
-  const svg = canvas(place, width, height + 44, `${DATA.metrics[metric]} of each seed, with mean and interval, by cell`);
+  const svg = canvas(place, width, height + 44, `${DATA.metrics[metric]} of each run, with mean and interval, by cell`);
   const x = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 30);
   for (let k = 0; k <= Math.round((high - low) / size); k += 1) {
     const v = low + size * k;
@@ -143,8 +143,8 @@ function plotSeeds(metric) {
       const [a, b] = value.interval;
       svg.append(draw("line", { class: c, x1: x(a), x2: x(b), y1: y, y2: y, "stroke-width": 2, "stroke-opacity": 0.6, "data-tip": `${name(cell)}\n95 % interval ${a.toFixed(3)} to ${b.toFixed(3)}` }));
     }
-    for (const [seed, score] of value.seeds) {
-      svg.append(draw("circle", { class: c, cx: x(score), cy: y, r: 4, "fill-opacity": 0.55, "data-tip": `${name(cell)}\nseed ${seed}: ${score.toFixed(3)}` }));
+    for (const [run, score] of value.runs) {
+      svg.append(draw("circle", { class: c, cx: x(score), cy: y, r: 4, "fill-opacity": 0.55, "data-tip": `${name(cell)}\n${run}: ${score.toFixed(3)}` }));
     }
     svg.append(draw("line", { class: c, x1: x(value.mean), x2: x(value.mean), y1: y - 8, y2: y + 8, "stroke-width": 3, "data-tip": `${name(cell)}\nmean ${value.mean.toFixed(3)}` }));
     if (value.published != null) {
@@ -153,7 +153,7 @@ function plotSeeds(metric) {
     }
   });
   const entries = patterns.map((pattern, k) => [colour(k), pattern]);
-  legend(place, [...entries, ["", "dot: seed; upright: mean; line: interval" + (cells.some((cell) => cell.values[metric].published != null) ? "; ◇ paper" : "")]]);
+  legend(place, [...entries, ["", "dot: run; upright: mean; line: interval" + (cells.some((cell) => cell.values[metric].published != null) ? "; ◇ paper" : "")]]);
 }
 
 function plotHeat(metric) {
@@ -182,7 +182,7 @@ function plotHeat(metric) {
 function plotCurves(cell) {
   const places = ["scores", "reliability", "roc", "pr"].map((id) => $(`plot-${id}`));
   if (!cell?.curves) return places.forEach((place) => absent(place, cell?.why || "nothing is done"));
-  const { negatives, positives, reliability, seeds } = cell.curves;
+  const { negatives, positives, reliability, runs } = cell.curves;
   const [scores, calibration, roc, pr] = places;
 
   let svg = small(scores, `Scores of ${name(cell)} by class`);
@@ -203,18 +203,18 @@ function plotCurves(cell) {
   const [at, share, mass] = reliability;
   svg.append(draw("path", { class: "line c0", d: path(at.map(x), share.map(y)) }));
   at.forEach((v, k) => svg.append(draw("circle", { class: "c0", cx: x(v), cy: y(share[k]), r: 4, "data-tip": `probability ${v.toFixed(3)}\npositive ${share[k].toFixed(3)}\n${(100 * mass[k]).toFixed(1)} % of rows` })));
-  legend(calibration, [["c0", "all seeds"], ["", "dashed: perfect"]]);
+  legend(calibration, [["c0", "all runs"], ["", "dashed: perfect"]]);
 
   for (const [place, key, names, what] of [[roc, "roc", ["false positive rate", "true positive rate"], "ROC"], [pr, "pr", ["recall", "precision"], "Precision and recall"]]) {
     svg = small(place, `${what} of ${name(cell)}`);
     [x, y] = axes(svg, BOX, [0, 1], [0, 1], ...names);
     if (key === "roc") svg.append(draw("path", { class: "guide", d: path([x(0), x(1)], [y(0), y(1)]) }));
-    seeds.forEach((one, k) => {
+    runs.forEach((one, k) => {
       const [xs, ys] = one[key];
       svg.append(draw("path", { class: `line ${colour(k)}`, d: path(xs.map(x), ys.map(y)) }));
-      xs.forEach((v, i) => svg.append(draw("circle", { class: "hit", cx: x(v), cy: y(ys[i]), r: 7, "data-tip": `seed ${one.seed}\n${names[0]} ${v.toFixed(3)}\n${names[1]} ${ys[i].toFixed(3)}` })));
+      xs.forEach((v, i) => svg.append(draw("circle", { class: "hit", cx: x(v), cy: y(ys[i]), r: 7, "data-tip": `${one.name}\n${names[0]} ${v.toFixed(3)}\n${names[1]} ${ys[i].toFixed(3)}` })));
     });
-    legend(place, seeds.map((one, k) => [colour(k), `seed ${one.seed}`]));
+    legend(place, runs.map((one, k) => [colour(k), one.name]));
   }
 }
 

@@ -15,6 +15,7 @@ from analysis.collect import Collected
 from analysis.formats import Table, to_csv, to_latex
 from analysis.grids import Grid, write_grids
 from analysis.names import metric_name
+from analysis.run_names import has_draws
 from data.errors import InputError
 
 
@@ -188,10 +189,12 @@ def _number(text: str) -> float | str:
 def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
     """One line a planned trial."""
     shown = [metric for metric in metrics if metric in collected.metrics]
+    with_draw = has_draws(collected.plan.draws)
     heading = (
         "trial",
         "base model",
         "pattern",
+        *(["draw"] if with_draw else []),
         "seed",
         "state",
         *map(metric_name, shown),
@@ -206,6 +209,7 @@ def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
                 Entry(record["trial_id"], trial=record["trial_id"]),
                 Entry(first_line(record["base_model"])),
                 Entry(first_line(record["pattern"])),
+                *([Entry(str(record["draw_index"]), record["draw_index"])] if with_draw else []),
                 Entry(str(record["seed"]), record["seed"]),
                 Entry(record["state"], kind=STATES[record["state"]]),
                 *(_value(record[metric], 3) for metric in shown),
