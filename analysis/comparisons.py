@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.intervals import INTERVALS, Components, Interval, components, mean
+from analysis.intervals import INTERVALS, Interval
+from analysis.mean_variance import Components, components, mean
 from analysis.predictions import THRESHOLD, Labels, Scores
 from analysis.resampling import Resampler, Runs
 from analysis.run_names import Run
@@ -146,6 +147,21 @@ def difference_groups(
     Raises:
         InputError: See :func:`compare`.
     """
+    runs = common_runs(first, second)
+    minus, plus = (
+        resampler.runs(cell).chosen([cell.runs.index(run) for run in runs])
+        for cell in (first, second)
+    )
+    paired = paired_seeds or has_several_draws(runs)
+    return ([plus + -minus] if paired else [plus, -minus]), runs
+
+
+def common_runs(first: CellScores, second: CellScores) -> tuple[Run, ...]:
+    """Runs that both cells have, on the same test rows.
+
+    Raises:
+        InputError: See :func:`compare`.
+    """
     runs = tuple(run for run in first.runs if run in second.runs)
     if not runs:
         raise InputError("no seed that both cells have")
@@ -154,12 +170,7 @@ def difference_groups(
         raise InputError(f"not tested on the same rows ({common} in both)")
     if not np.array_equal(first.y_true, second.y_true):
         raise InputError("different labels for a test row")
-    minus, plus = (
-        resampler.runs(cell).chosen([cell.runs.index(run) for run in runs])
-        for cell in (first, second)
-    )
-    paired = paired_seeds or has_several_draws(runs)
-    return ([plus + -minus] if paired else [plus, -minus]), runs
+    return runs
 
 
 def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:

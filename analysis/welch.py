@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from analysis.differences import Difference
 from data.errors import InputError
 
 
@@ -24,44 +25,32 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An estimated difference; (difference - truth) / se has a t distribution.
+class WelchDifference(Difference):
+    """A difference over which (estimate - truth) / se has a t distribution.
 
     Attributes:
-        estimate: First mean less second.
-        se: Its standard error, positive.
+        se: Standard error, positive.
         df: Degrees of freedom.
     """
 
-    estimate: float
     se: float
     df: float
+    made_with = "Welch"
 
-    def interval(self, alpha: float = 0.05) -> tuple[float, float]:
-        """Two-sided confidence interval at level 1 - alpha."""
+    def quantile(self, probability: float) -> float:
+        """See :class:`analysis.differences.Difference`."""
         from scipy import stats
 
-        half = float(stats.t.isf(alpha / 2, self.df)) * self.se
-        return self.estimate - half, self.estimate + half
+        return float(stats.t.isf(1 - probability, self.df)) * self.se
 
-    def p_not_above(self, value: float = 0.0) -> float:
-        """One-sided p of "the truth is at most ``value``": small where the estimate is above."""
+    def tail(self, distance: float) -> float:
+        """See :class:`analysis.differences.Difference`."""
         from scipy import stats
 
-        return float(stats.t.sf((self.estimate - value) / self.se, self.df))
-
-    def p_not_below(self, value: float = 0.0) -> float:
-        """One-sided p of "the truth is at least ``value``": small where the estimate is below."""
-        from scipy import stats
-
-        return float(stats.t.cdf((self.estimate - value) / self.se, self.df))
-
-    def p_equal(self, value: float = 0.0) -> float:
-        """Two-sided p of "the truth is ``value``"."""
-        return min(1.0, 2 * min(self.p_not_above(value), self.p_not_below(value)))
+        return float(stats.t.sf(distance / self.se, self.df))
 
 
-def welch(first: Sample, second: Sample) -> Difference:
+def welch(first: Sample, second: Sample) -> WelchDifference:
     """Welch's t for independent samples of unequal variances.
 
     Welch 1947 (Biometrika 34, 28-35), degrees of freedom by Satterthwaite 1946 (Biometrics
@@ -84,7 +73,7 @@ def welch(first: Sample, second: Sample) -> Difference:
     # As shares, because squares of tiny variances would be 0.
     a, b = (variance / total for variance in variances)
     df = 1 / (a**2 / (first.n - 1) + b**2 / (second.n - 1))
-    return Difference(first.mean - second.mean, math.sqrt(total), df)
+    return WelchDifference(first.mean - second.mean, math.sqrt(total), df)
 
 
 def p_text(p: float) -> str:

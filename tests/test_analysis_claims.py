@@ -27,8 +27,9 @@ from analysis.claims import (
 )
 from analysis.claims.report import claims_grids
 from analysis.collect import collect
+from analysis.differences import Difference
 from analysis.grids import write_grids
-from analysis.welch import Sample
+from analysis.welch import Sample, welch
 from data.errors import InputError
 
 
@@ -38,9 +39,9 @@ class Given:
     def __init__(self, **seeds: list[float]) -> None:
         self.seeds = seeds
 
-    def sample(self, metric: str, cell: str) -> Sample:
-        found = self.seeds[cell.partition("/")[0]]
-        return Sample(float(np.mean(found)), float(np.std(found, ddof=1)), len(found))
+    def difference(self, metric: str, first: str, second: str) -> Difference:
+        a, b = (self.seeds[name.partition("/")[0]] for name in (first, second))
+        return welch(*(Sample(float(np.mean(v)), float(np.std(v, ddof=1)), len(v)) for v in (a, b)))
 
 
 def part(

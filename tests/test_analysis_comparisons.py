@@ -20,7 +20,8 @@ from analysis.comparisons import (
     permutation_p_value,
     smallest_rank_p_value,
 )
-from analysis.intervals import INTERVALS, Components, Interval
+from analysis.intervals import INTERVALS, Interval
+from analysis.mean_variance import Components
 from analysis.resampling import Resampler
 from analysis.scores import CellScores
 from data.errors import InputError

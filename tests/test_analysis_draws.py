@@ -16,9 +16,10 @@ from simulated_scores import make_cell, save_simulated, simulate_draws, true_aur
 
 from analysis import collect, report
 from analysis.comparisons import compare, difference_groups, rank_test_remarks
-from analysis.intervals import INTERVALS, CellIntervals, Components, components, t_interval
+from analysis.intervals import INTERVALS, CellIntervals, t_interval
 from analysis.learning_curves import learning_curves
 from analysis.learning_curves_table import curve_grids
+from analysis.mean_variance import Components, components
 from analysis.page.build import content
 from analysis.resampling import Resampler, Runs, resampled_mean
 from analysis.run_names import describe_runs, name_runs
@@ -34,7 +35,7 @@ PER_SEED = ((0, 0), (1, 1), (2, 2))
 def still(values: np.ndarray, runs: tuple[tuple[int, int], ...], num_resamples: int = 1) -> Runs:
     """Runs whose values no test row moves."""
     column = np.asarray(values, np.float64)
-    flat = np.zeros((len(column), 10**4))
+    flat = np.zeros((len(column), 100))
     return Runs(column, np.tile(column[:, None], num_resamples), flat, runs)
 
 

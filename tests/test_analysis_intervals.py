@@ -19,7 +19,8 @@ from simulated_scores import (
 )
 
 from analysis import collect, report
-from analysis.intervals import INTERVALS, CellIntervals, components, t_interval
+from analysis.intervals import INTERVALS, CellIntervals, t_interval
+from analysis.mean_variance import components
 from analysis.resampling import Resampler, Runs, resampled_mean
 from analysis.scores import ExperimentScores, load_scores
 from data.errors import InputError

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
 
 from analysis import paper
 from analysis.cells import TableCell, aggregate, first_line
 from analysis.collect import Collected
-from analysis.welch import Sample
+from analysis.comparisons import difference_groups
+from analysis.differences import Difference, runs_difference
+from analysis.resampling import Resampler
+from analysis.run_units import has_several_draws, mean_variances, num_units, units_of
+from analysis.scores import Key, load_scores
+from analysis.weighted_metrics import WEIGHTED_METRICS
+from analysis.welch import Sample, welch
 from data.errors import InputError, unknown
+from trainables.plan import PlannedCell
 
 
 class Cells(Protocol):
-    """Anything that has cells with seeds."""
+    """Anything that has cells to compare."""
 
-    def sample(self, metric: str, cell: str) -> Sample:
-        """The seeds of a cell, named as base model/pattern.
+    def difference(self, metric: str, first: str, second: str) -> Difference:
+        """First less second of two cells, named as base model/pattern.
 
         Raises:
-            InputError: It has no value, and why.
+            InputError: A cell has no value, or their error is not known, and why.
         """
 
 
@@ -28,7 +38,9 @@ class ResultCells:
 
     def __init__(self, collected: Collected) -> None:
         self.collected = collected
+        self.scores = load_scores(collected)
         self._rows = collected.table.to_pylist()
+        self._resamplers: dict[str, Resampler] = {}
 
     def base_model(self, name: str) -> str:
         """The experiment's base model of that name, else its miniature.
@@ -50,24 +62,73 @@ class ResultCells:
         Raises:
             InputError: It is not in the plan, or no trial reports the metric.
         """
-        plan = self.collected.plan
+        planned, rows = self._planned(metric, name)
+        return aggregate(planned, rows, metric)
+
+    def sample(self, metric: str, cell: str) -> Sample:
+        """The independent units of a cell, for a test that knows no test rows.
+
+        With several draws of training rows n is the scarcer of draws and seeds, and the std such
+        that its square over n is the variance of the mean.
+
+        Raises:
+            InputError: It has no value, and why.
+        """
+        found = self.cell(metric, cell)
+        if found.mean is None:
+            why = first_line(found.note) or "; ".join(found.problems)
+            raise InputError(f"{found.base_model}/{found.pattern} has no value: {why}")
+        rows = [row for row in self._planned(metric, cell)[1] if row[metric] is not None]
+        runs = [(row["draw_index"], row["seed"]) for row in rows]
+        if not has_several_draws(runs):
+            return Sample(found.mean, found.std, found.n)
+        values = np.array([row[metric] for row in rows])
+        by_factor, rest = mean_variances(values, units_of(runs))
+        n = num_units(runs)
+        return Sample(found.mean, math.sqrt(max(float(sum(by_factor) - rest), 0.0) * n), n)
+
+    def difference(self, metric: str, first: str, second: str) -> Difference:
+        """See :class:`Cells`: over runs and test rows where both have predictions, else Welch's."""
+        samples = _samples(self.sample, metric, first, second)
+        try:
+            if self.without_rows(metric, first, second):
+                return welch(*samples)
+            plus, minus = (self.scores.cells[self._key(name)] for name in (first, second))
+            return runs_difference(difference_groups(minus, plus, self._resampler(metric))[0])
+        except InputError as error:
+            raise InputError(f"{first} - {second}: {error}") from error
+
+    def without_rows(self, metric: str, first: str, second: str) -> str:
+        """Why a difference of cells with values is not one over test rows; empty if it is."""
+        if metric not in WEIGHTED_METRICS:
+            return f"{metric} is not one of two classes"
+        for name in (first, second):
+            if why := self.scores.left_out.get(self._key(name)):
+                return f"{name}: {why}"
+        plus, minus = (self.scores.cells[self._key(name)] for name in (first, second))
+        try:
+            difference_groups(minus, plus, self._resampler(metric))
+        except InputError as error:
+            return f"{first} - {second}: {error}"
+        return ""
+
+    def _key(self, name: str) -> Key:
         model, pattern = name.rsplit("/", 1)
-        model = self.base_model(model)
+        return self.base_model(model), pattern
+
+    def _planned(self, metric: str, name: str) -> tuple[PlannedCell, list[dict[str, Any]]]:
+        """A cell of the plan and its rows of the table."""
+        plan, (model, pattern) = self.collected.plan, self._key(name)
         if metric not in self.collected.metrics:
             raise InputError(unknown("metric", metric, self.collected.metrics))
         found = [c for c in plan.cells if (c.base_model, c.pattern) == (model, pattern)]
         if not found:
             raise InputError(unknown("pattern", pattern, plan.patterns))
         rows = [r for r in self._rows if (r["base_model"], r["pattern"]) == (model, pattern)]
-        return aggregate(found[0], rows, metric)
+        return found[0], rows
 
-    def sample(self, metric: str, cell: str) -> Sample:
-        """See :class:`Cells`."""
-        found = self.cell(metric, cell)
-        if found.mean is None:
-            why = first_line(found.note) or "; ".join(found.problems)
-            raise InputError(f"{found.base_model}/{found.pattern} has no value: {why}")
-        return Sample(found.mean, found.std, found.n)
+    def _resampler(self, metric: str) -> Resampler:
+        return self._resamplers.setdefault(metric, Resampler(metric, None))
 
 
 class PublishedCells:
@@ -81,7 +142,11 @@ class PublishedCells:
         self.ddof = ddof
 
     def sample(self, metric: str, cell: str) -> Sample:
-        """See :class:`Cells`."""
+        """The runs of a cell.
+
+        Raises:
+            InputError: The paper has none.
+        """
         if metric not in paper.TABLES:
             raise InputError(f"the paper has no table of {metric}")
         model, pattern = cell.rsplit("/", 1)
@@ -90,3 +155,22 @@ class PublishedCells:
             raise InputError(f"the paper has no value of {cell}")
         n = paper.NUM_RUNS
         return Sample(value.mean, value.std * math.sqrt((n - self.ddof) / (n - 1)), n)
+
+    def difference(self, metric: str, first: str, second: str) -> Difference:
+        """See :class:`Cells`: Welch's, because means and stds are all that is published."""
+        return welch(*_samples(self.sample, metric, first, second))
+
+
+def _samples(
+    sample: Callable[[str, str], Sample], metric: str, first: str, second: str
+) -> tuple[Sample, Sample]:
+    """Of both cells; what is missing of either in one error."""
+    found, missing = [], []
+    for name in (first, second):
+        try:
+            found.append(sample(metric, name))
+        except InputError as error:
+            missing.append(f"{name}: {error}".rstrip("."))
+    if missing:
+        raise InputError("; ".join(dict.fromkeys(missing)))
+    return found[0], found[1]

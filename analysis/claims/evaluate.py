@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from analysis.claims.cells import Cells
 from analysis.claims.schema import Claim, Claims, Part
+from analysis.differences import Difference
 from analysis.multiplicity import holm
-from analysis.welch import Difference, Sample, welch
 from data.errors import InputError
 
 Verdict = Literal["supported", "contradicted", "undecided", "not evaluated"]
-Compare = Callable[[Sample, Sample], Difference]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ClaimResult:
     missing: str
 
 
-def evaluate(claims: Claims, cells: Cells, compare: Compare = welch) -> list[ClaimResult]:
+def evaluate(claims: Claims, cells: Cells) -> list[ClaimResult]:
     """Test every claim of a file; one that cannot be tested says why and leaves the rest alone.
 
     A claim is supported if each of its parts is significant: an intersection-union test, whose p
@@ -69,15 +68,13 @@ def evaluate(claims: Claims, cells: Cells, compare: Compare = welch) -> list[Cla
 
     Args:
         claims: The file.
-        cells: Where seeds come from.
-        compare: The difference of two cells.
+        cells: What the differences come from.
 
     Returns:
         One result a claim, in order.
     """
     tested = [
-        tuple(_test(part, cells, compare, claims.alpha) for part in claim.parts)
-        for claim in claims.claims
+        tuple(_test(part, cells, claims.alpha) for part in claim.parts) for claim in claims.claims
     ]
     joined = [_joined(parts) for parts in tested]
     able = [p_values for p_values in joined if p_values is not None]
@@ -98,19 +95,11 @@ def evaluate(claims: Claims, cells: Cells, compare: Compare = welch) -> list[Cla
     return results
 
 
-def _test(part: Part, cells: Cells, compare: Compare, alpha: float) -> PartResult:
-    missing, samples = [], []
-    for cell in (part.first, part.second):
-        try:
-            samples.append(cells.sample(part.metric, cell))
-        except InputError as error:
-            missing.append(f"{cell}: {error}".rstrip("."))
-    if missing:
-        return PartResult(part, missing="; ".join(dict.fromkeys(missing)))
+def _test(part: Part, cells: Cells, alpha: float) -> PartResult:
     try:
-        difference = compare(*samples)
+        difference = cells.difference(part.metric, part.first, part.second)
     except InputError as error:
-        return PartResult(part, missing=f"{part.first} - {part.second}: {error}")
+        return PartResult(part, missing=str(error))
     p_for, p_against = _p_values(part, difference)
     return PartResult(part, difference, difference.interval(alpha), p_for, p_against)
 

@@ -9,8 +9,10 @@ from analysis.cells import INCOMPLETE, cell_text, first_line, mean_std
 from analysis.claims.cells import PublishedCells, ResultCells
 from analysis.claims.evaluate import ClaimResult, PartResult, evaluate
 from analysis.claims.schema import Claims, Part
+from analysis.comparisons import rank_test_remarks
+from analysis.differences import Difference
 from analysis.grids import Grid
-from analysis.welch import Difference, p_text, welch
+from analysis.welch import p_text, welch
 from data.errors import InputError
 
 OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
@@ -35,8 +37,8 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
         "A claim is supported if every line below it is significant, contradicted if one is "
         f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column). "
         "Its p is that of its verdict, where undecided that of being supported.",
-        f"Lines: difference of means over seeds [{level} Welch interval], p; uncorrected. The "
-        "intervals are about new seeds on the same test rows, not about new rows.",
+        f"Lines: difference of means over seeds [{level} interval], p; uncorrected. "
+        f"{_methods(results)}",
     )
     lines: list[tuple[str, ...]] = []
     for number, claim in enumerate(claims.claims):
@@ -48,10 +50,12 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
             lines.append((f"  {part.text}", *texts))
     footnotes = [
         *_not_evaluated(results),
+        *_without_rows(claims, cells),
         *_alone(results),
         *_incomplete(claims, cells),
         *_stand_ins(claims, cells),
         *(_about_published(claims, results[PUBLISHED]) if published else []),
+        *_rank_tests(claims, cells, published),
         *(f"Warning: {warning}." for warning in collected.warnings),
     ]
     heading = ("claim", *(text for name in results for text in (name, "p")))
@@ -88,6 +92,45 @@ def _not_evaluated(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str
                 reasons.setdefault(why, []).append(name)
     for why, names in reasons.items():
         yield f"{why}." if len(names) == len(results) else f"{why} ({', '.join(names)})."
+
+
+METHODS = {
+    "runs x test rows": "over new seeds (and draws of training rows, where there are several) and "
+    "new test rows, as xlt compare has it (method t)",
+    "Welch": "Welch's t over new seeds on the same test rows",
+}
+"""``Difference.made_with`` -> what captions say of it."""
+
+
+def _methods(results: Mapping[str, Sequence[ClaimResult]]) -> str:
+    """Which methods made the differences of each column, a sentence each."""
+    told = []
+    for name, column in results.items():
+        used = {one.difference.made_with for r in column for one in r.parts if one.difference}
+        if used:
+            told.append(f"{name}: {'; '.join(METHODS[m] for m in METHODS if m in used)}.")
+    return " ".join(told)
+
+
+def _without_rows(claims: Claims, cells: ResultCells) -> Iterable[str]:
+    """Why some of our differences are not over test rows."""
+    reasons: dict[str, None] = {}
+    for part in (part for claim in claims.claims for part in claim.parts):
+        try:
+            cells.difference(part.metric, part.first, part.second)
+        except InputError:  # told as not evaluated
+            continue
+        if why := cells.without_rows(part.metric, part.first, part.second):
+            reasons[why] = None
+    if reasons:
+        yield f"{OURS}: Welch's t over seeds where test rows cannot be used: {'; '.join(reasons)}."
+
+
+def _rank_tests(claims: Claims, cells: ResultCells, published: bool) -> Iterable[str]:
+    """Where there are too few runs for any test without a distribution."""
+    used = [found.runs for found in cells.scores.cells.values()]
+    used += [tuple((0, seed) for seed in range(paper.NUM_RUNS))] if published else []
+    return rank_test_remarks(used, claims.alpha)
 
 
 def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
@@ -203,6 +246,7 @@ def _records(source: str, results: Sequence[ClaimResult]) -> Iterable[dict[str, 
                 _record(source, result.claim.id, missing=one.missing, **fields)
                 | _numbers(one.difference, one.interval)
                 | {"p": one.p_for, "p_against": one.p_against}
+                | {"method": one.difference.made_with if one.difference else ""}
             )
 
 
@@ -210,7 +254,7 @@ def _record(source: str, claim: str, **fields: object) -> dict[str, object]:
     return {
         "source": source, "claim": claim, "verdict": "", "metric": "", "first": "",
         "direction": "", "second": "", "margin": None, "estimate": None, "low": None,
-        "high": None, "p": None, "p_against": None, "missing": "", **fields,
+        "high": None, "p": None, "p_against": None, "method": "", "missing": "", **fields,
     }  # fmt: skip
 
 
