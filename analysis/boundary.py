@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
 from analysis.calibration import brier_parts, expected_calibration_error
 from analysis.cells import TableCell, aggregate
 from analysis.collect import Collected
-from analysis.predictions import THRESHOLD, TestRows, read_test_rows
+from analysis.comparisons import common_runs
+from analysis.intervals import INTERVALS, check_method
+from analysis.predictions import THRESHOLD, TestRows, read_test_rows, read_train_scores
+from analysis.resampling import Resampler, check_resamples
+from analysis.scores import ExperimentScores, Key, load_scores
 from analysis.thresholds import (
     FITS,
     all_positive_f1,
@@ -21,14 +26,10 @@ from analysis.thresholds import (
     f1_with_labelled_rows,
     prior_threshold,
 )
-from analysis.welch import Sample, welch
+from analysis.weighted_measures import WEIGHTED_MEASURES
+from analysis.weighted_metrics import WEIGHTED_METRICS
 from data.errors import InputError, unknown
 from trainables.result import Results
-
-ALPHA = 0.05
-"""A gap is clear if Welch's two-sided p over the seeds is below it."""
-BEST_POSSIBLE = "best possible"
-"""The reference of a cell that has no other: F1 = 1."""
 
 
 def _auroc(y_true: Any, y_score: Any) -> float:
@@ -67,57 +68,13 @@ MEASURES: dict[str, Measure] = {
     "f1_all_positive": lambda y, s: all_positive_f1(float(np.mean(y))),
 }
 """Name -> function of y_true (num_rows, 0 or 1) and y_score (num_rows, probability of class 1)."""
-
-Kind = Literal[
-    "no clear gap", "mostly boundary", "boundary, if labels are at hand", "any cut, not ranking",
-    "mostly ranking",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Why a cell's F1 lies below that of a reference; all numbers are means over seeds.
-
-    Attributes:
-        kind: In a word. "no clear gap": none, or the seeds do not tell it from 0. "mostly
-            boundary": the median threshold alone closes half of the gap or more. "boundary, if
-            labels are at hand": the oracle threshold does, even less what it gains at the
-            reference, too; the median does not. "any cut, not ranking": the oracle does, but is
-            nearer to calling every row positive, which needs no ranking, than to the reference.
-            "mostly ranking": anything else.
-        reference: What the cell is measured against: a pattern of the same base model, or
-            :data:`BEST_POSSIBLE`.
-        gap: F1 at 0.5 of the reference less that of the cell.
-        median: F1 that the median threshold gains; less than 0 where it loses.
-        oracle: F1 that the oracle threshold gains: the most that any threshold can.
-        reference_oracle: F1 that the oracle threshold gains at the reference, where it has none
-            to mend: what comes of choosing it on the scored rows; 0 for :data:`BEST_POSSIBLE`.
-        ranking: F1 that the oracle threshold leaves to the reference, at least 0.
-        p: Of the gap (Welch, two-sided); None for :data:`BEST_POSSIBLE`, which has no seeds, and
-            where the seeds tell no error.
-    """
-
-    kind: Kind
-    reference: str
-    gap: float
-    median: float
-    oracle: float
-    reference_oracle: float
-    ranking: float
-    p: float | None
-
-    @property
-    def share_median(self) -> float | None:
-        """Share of the gap that the median threshold closes, at most 1; None without a gap."""
-        return self._share(self.median)
-
-    @property
-    def share_oracle(self) -> float | None:
-        """Share of the gap that the oracle threshold closes, at most 1: an upper bound."""
-        return self._share(self.oracle)
-
-    def _share(self, gain: float) -> float | None:
-        return None if self.kind == "no clear gap" else min(1.0, gain / self.gap)
+TRAIN_ROWS = "f1_train_rows"
+"""F1 at the threshold with the largest F1 on the trial's target training rows, by the score that
+each had when it was last trained on: in sample, so that the threshold is fitted to rows that the
+model knows. Only where there are target rows of both classes with a score."""
+NUM_RESAMPLES = 2000
+"""Fewer than elsewhere, because thresholds and bins are chosen anew in each."""
+RESAMPLED = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
 
 
 @dataclass(frozen=True)
@@ -125,14 +82,17 @@ class CellBoundary:
     """A cell's measures and verdict.
 
     Attributes:
-        measures: Name -> mean and std over seeds, with what is missing.
-        gap: None where the cell has no value.
-        prior: Share of class 1 among the test rows, mean over seeds; None without a value.
+        measures: Name -> mean and std over runs, with what is missing; ``ece`` and ``brier`` with
+            95 % intervals.
+        gap: None where the cell has no value, or ``without`` says why.
+        prior: Share of class 1 among the test rows, mean over runs; None without a value.
+        without: Why a cell with a value has no verdict, else empty.
     """
 
     measures: Mapping[str, TableCell]
     gap: Gap | None
     prior: float | None
+    without: str = ""
 
 
 def boundary(
@@ -141,6 +101,8 @@ def boundary(
     reference: str | None = None,
     prior: float | None = None,
     num_labelled: Iterable[int] = (),
+    method: str = "t",
+    num_resamples: int = NUM_RESAMPLES,
 ) -> list[CellBoundary]:
     """Measure and judge every cell of an experiment, in the order of its plan.
 
@@ -152,26 +114,44 @@ def boundary(
         prior: Adds ``f1_prior``, F1 at the threshold that this share of the rows reaches.
         num_labelled: Adds for each number N and each of ``thresholds.FITS`` the measure
             ``f1_<fit>_<N>``, F1 with N labelled test rows, the rest scored.
+        method: Of the intervals, a name in ``INTERVALS``.
+        num_resamples: Of runs and test rows; ``t`` reads off them what rows contribute.
 
     Raises:
-        InputError: More than two classes, damaged files, an unknown reference or unfit numbers.
+        InputError: More than two classes, damaged files, an unknown reference or method, unfit
+            numbers.
     """
     plan = collected.plan
     if reference is not None and reference not in plan.patterns:
         raise InputError(unknown("pattern", reference, plan.patterns), "reference")
+    check_method(method)
+    check_resamples(num_resamples)
     predictions = _predictions(collected)
     measures = {**MEASURES, **_asked(prior, sorted(set(num_labelled)))}
     rows = [
         row | (_measure(predictions[row["trial_id"]], measures) if row["state"] == "done" else {})
         for row in collected.table.to_pylist()
     ]
+    _add_train_threshold(collected, rows, predictions)
+    resamplers = {
+        name: Resampler(name, num_resamples, RESAMPLED, jackknife=False)
+        for name in (*JUDGED_BY, "ece", "brier")
+    }
+    scores = load_scores(collected)
     by_cell: dict[tuple[str, str], dict[str, TableCell]] = {}
     target_rows: dict[tuple[str, str], int] = {}
     priors: dict[tuple[str, str], float] = {}
     for planned in plan.cells:
         key = planned.base_model, planned.pattern
         own = [row for row in rows if (row["base_model"], row["pattern"]) == key]
-        by_cell[key] = {name: aggregate(planned, own, name) for name in measures}
+        by_cell[key] = {name: aggregate(planned, own, name) for name in (*measures, TRAIN_ROWS)}
+        if key in scores.cells:
+            for name in ("ece", "brier"):
+                groups = [resamplers[name].runs(scores.cells[key])]
+                made = INTERVALS[method](groups, resamplers[name].seed("seeds", "/".join(key)))
+                by_cell[key][name] = replace(
+                    by_cell[key][name], interval=(max(made.low, 0.0), made.high)
+                )
         found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
         if found:
             target_rows[key] = max(r["num_target_rows"] for r in own if r["state"] == "done")
@@ -188,53 +168,56 @@ def boundary(
         chosen = reference if reference in alike else None
         if reference is None and alike:
             chosen = max(alike, key=lambda pattern: target_rows[planned.base_model, pattern])
-        other = by_cell[planned.base_model, chosen] if chosen not in (None, key[1]) else None
-        gap = judge(by_cell[key], other, priors[key]) if key in priors else None
-        judged.append(CellBoundary(by_cell[key], gap, priors.get(key)))
+        gap, without = None, ""
+        if key in priors:
+            other = chosen if chosen not in (None, key[1]) else BEST_POSSIBLE
+            try:
+                gap = judge(_pair(scores, key, str(other), resamplers, method), priors[key])
+            except InputError as error:
+                without = str(error)
+        judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without))
     return judged
 
 
-def judge(
-    cell: Mapping[str, TableCell], reference: Mapping[str, TableCell] | None, prior: float
-) -> Gap:
-    """Split the gap in F1 between a cell and its reference into boundary and ranking.
+def _pair(
+    scores: ExperimentScores, key: Key, reference: str, resamplers: Mapping[str, Resampler],
+    method: str,
+) -> Pair:  # fmt: skip
+    """A cell and its reference over the runs that both have.
 
-    The oracle threshold is chosen on the rows that are scored and the reference's is not, so its
-    share is an upper bound and ``ranking`` a lower one; the median's share is an honest one for
-    classes of known proportion.
-
-    Args:
-        cell: Its measures, with a value.
-        reference: The reference's measures; None: F1 = 1.
-        prior: Share of class 1 among the cell's test rows.
+    Raises:
+        InputError: One has no scores that can be resampled, or no run that the other has.
     """
-    f1, median, oracle = (_mean(cell[name]) for name in ("f1", "f1_median", "f1_oracle"))
-    name, best, own, p = BEST_POSSIBLE, 1.0, 0.0, None
-    if reference is not None:
-        name, best = reference["f1"].pattern, _mean(reference["f1"])
-        own = _mean(reference["f1_oracle"]) - best
-        p = _p(reference["f1"], cell["f1"])
-    gap, kept = best - f1, max(0.0, best - oracle)
-    no_ranking = all_positive_f1(prior)
-    kind: Kind
-    if gap <= 0 or (reference is not None and (p is None or p >= ALPHA)):
-        kind = "no clear gap"
-    elif oracle - f1 < gap / 2:
-        kind = "mostly ranking"
-    elif best <= no_ranking or oracle < (no_ranking + best) / 2:
-        kind = "any cut, not ranking"
-    elif median - f1 >= gap / 2:
-        kind = "mostly boundary"
-    elif oracle - f1 - own < gap / 2:
-        kind = "mostly ranking"
-    else:
-        kind = "boundary, if labels are at hand"
-    return Gap(kind, name, gap, median - f1, oracle - f1, own, kept, p)
+    keys = [key, *([(key[0], reference)] if reference != BEST_POSSIBLE else [])]
+    for one in keys:
+        if one in scores.left_out:
+            raise InputError(f"{'/'.join(one)}: {scores.left_out[one]}")
+    cells = [scores.cells[one] for one in keys]
+    runs = common_runs(cells[0], cells[-1])
+    chosen = [
+        {
+            name: resamplers[name].runs(cell).chosen([cell.runs.index(run) for run in runs])
+            for name in JUDGED_BY
+        }
+        for cell in cells
+    ]
+    seed = resamplers["f1"].seed("seeds", *("/".join(one) for one in keys))
+    return Pair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
 
 
-def sample(cell: TableCell) -> Sample:
-    """A cell's seeds for a comparison; it must have a value."""
-    return Sample(_mean(cell), cell.std, cell.n)
+def _add_train_threshold(
+    collected: Collected, rows: Sequence[dict[str, Any]], predictions: Mapping[str, TestRows]
+) -> None:
+    """Add F1 at the threshold that is best on a trial's own target training rows."""
+    langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in collected.plan.cells}
+    location = Results(collected.uri)
+    for row in rows:
+        if row["state"] != "done" or not row["num_target_rows"]:
+            continue
+        lang = langs[row["base_model"], row["pattern"]]
+        if (trained := read_train_scores(location, row["trial_id"], lang)) is not None:
+            test = predictions[row["trial_id"]]
+            row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, best_threshold(*trained))
 
 
 def _asked(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:
@@ -276,16 +259,3 @@ def _predictions(collected: Collected) -> dict[str, TestRows]:
 
 def _measure(rows: TestRows, measures: Mapping[str, Measure]) -> dict[str, float]:
     return {name: measure(rows.y_true, rows.y_score) for name, measure in measures.items()}
-
-
-def _mean(cell: TableCell) -> float:
-    if cell.mean is None:
-        raise InputError(f"{cell.base_model} x {cell.pattern} has no value to compare")
-    return cell.mean
-
-
-def _p(first: TableCell, second: TableCell) -> float | None:
-    try:
-        return welch(sample(first), sample(second)).p_equal()
-    except InputError:  # too few seeds, or no spread
-        return None

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.boundary import ALPHA, BEST_POSSIBLE, CellBoundary, Gap
+from analysis.boundary import TRAIN_ROWS, CellBoundary
+from analysis.boundary_verdict import BEST_POSSIBLE, Gap
 from analysis.calibration import NUM_BINS
-from analysis.cells import cell_text, first_line
+from analysis.cells import TableCell, cell_text, first_line
 from analysis.collect import Collected
 from analysis.grids import Grid
+from analysis.intervals import Interval
 from analysis.tables import cell_footnotes
 from analysis.thresholds import FITS, NUM_DRAWS, all_positive_f1
-from analysis.welch import p_text
 
 COLUMNS: dict[str, str] = {
     "f1": "F1@0.5",
     "f1_median": "F1@median",
     "f1_prior": "F1@prior",
+    TRAIN_ROWS: "F1@train rows",
     "f1_oracle": "F1@oracle",
     "auroc": "AUROC",
     "average_precision": "AP",
@@ -27,16 +29,21 @@ COLUMNS: dict[str, str] = {
 
 DEFINITIONS = (
     "F1 of class 1 at three thresholds. 0.5: as in the report. median: the median score of the "
-    "test texts, which needs no labels but supposes balanced classes. oracle: the best threshold "
-    "for the labels of these very test rows, an upper bound that nobody can use.",
+    "test texts, which needs no labels but supposes balanced classes. train rows: the best "
+    "threshold for the few target rows trained on, in sample: by the score that each had when it "
+    "was last trained on, so that it is too sure of itself. oracle: the best threshold for the "
+    "labels of these very test rows, an upper bound that nobody can use.",
     f"ECE: expected calibration error over {NUM_BINS} bins of equal mass; Brier: mean squared "
-    "distance of the probability from the label; of both 0 is best.",
+    "distance of the probability from the label; of both 0 is best. [low, high]: 95 % interval "
+    "over runs and test rows drawn anew.",
     "boundary share: of the gap in F1@0.5 to the reference, the shares that the median / the "
-    "oracle threshold closes; - where there is no clear gap. The oracle's is an upper bound.",
+    "oracle threshold closes, with 95 % intervals; - where there is no clear gap. The oracle's is "
+    "an upper bound.",
     "verdict: gap to the reference (the cell of the same base model with the most target rows, or "
-    f"the one asked for; F1 = 1 where that is the cell itself); clear if p < {ALPHA} (Welch, over "
-    "seeds). Below the table: what each threshold gains (there: the oracle at the reference, where "
-    "nothing is to be mended), and ranking: what the oracle leaves.",
+    "the one asked for; F1 = 1 where that is the cell itself); clear if its 95 % interval over "
+    "runs and test rows leaves out 0. undecided: intervals leave several verdicts open, which are "
+    "named below the table, with what each threshold gains (there: the oracle at the reference, "
+    "where nothing is to be mended), and ranking: what the oracle leaves.",
 )
 
 
@@ -58,9 +65,12 @@ def boundary_grids(
         *DEFINITIONS,
     )
     columns = {name: heading for name, heading in COLUMNS.items() if name in made}
+    if not any(cell.measures[TRAIN_ROWS].n for cell in judged):
+        del columns[TRAIN_ROWS]
     footnotes = (
         *_verdicts(judged),
         *cell_footnotes([cell.measures["f1"] for cell in judged]),
+        *_without(judged),
         *_floor(judged),
         *(f"Warning: {warning}." for warning in collected.warnings),
     )
@@ -92,20 +102,27 @@ def boundary_grids(
 def verdict_text(gap: Gap) -> str:
     """A verdict with its numbers."""
     of = "1" if gap.reference == BEST_POSSIBLE else first_line(gap.reference)
-    p = "" if gap.p is None else f" (p {p_text(gap.p)})"
     size = f"{gap.gap:.3f} below {of}" if gap.gap >= 0 else f"{-gap.gap:.3f} above {of}"
+    if gap.interval:
+        size += f" [{gap.interval.low:+.3f}, {gap.interval.high:+.3f}]"
     if gap.kind == "no clear gap":
-        return f"{gap.kind}: {size}{p}"
+        return f"{gap.kind}: {size}"
+    kind = f"undecided ({' or '.join(gap.open)})" if len(gap.open) > 1 else gap.kind
     own = "" if gap.reference == BEST_POSSIBLE else f" (there {gap.reference_oracle:+.3f})"
     gains = f"median {gap.median:+.3f}, oracle {gap.oracle:+.3f}{own}, ranking {gap.ranking:.3f}"
-    return f"{gap.kind}: {size}{p}; {gains}"
+    return f"{kind}: {size}; {gains}"
 
 
 def share_text(gap: Gap | None) -> str:
     """Shares of the gap that the median and the oracle threshold close."""
     if gap is None or gap.share_median is None or gap.share_oracle is None:
         return "-"
-    return f"{gap.share_median:.0%} / {gap.share_oracle:.0%}"
+    shares = ((gap.share_median, gap.median_interval), (gap.share_oracle, gap.oracle_interval))
+    return " / ".join(f"{share:.0%}{_percent(interval)}" for share, interval in shares)
+
+
+def _percent(interval: Interval | None) -> str:
+    return f" [{interval.low:.0%}, {interval.high:.0%}]" if interval else ""
 
 
 def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -115,7 +132,12 @@ def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
 def _line(cell: CellBoundary, columns: Mapping[str, str]) -> tuple[str, ...]:
     f1 = cell.measures["f1"]
     names = first_line(f1.base_model), first_line(f1.pattern)
-    return (*names, *(cell_text(cell.measures[name], f1.num_planned) for name in columns))
+    return (*names, *(_entry(cell.measures[name], f1) for name in columns))
+
+
+def _entry(measure: TableCell, f1: TableCell) -> str:
+    """A cell without target rows has no threshold of them, which is no gap."""
+    return "-" if f1.n and not measure.n else cell_text(measure, f1.num_planned)
 
 
 def _verdicts(judged: Sequence[CellBoundary]) -> list[str]:
@@ -124,6 +146,15 @@ def _verdicts(judged: Sequence[CellBoundary]) -> list[str]:
     return [
         f"{first_line(f1.base_model)} x {first_line(f1.pattern)}: {verdict_text(gap)}."
         for f1, gap in found
+    ]
+
+
+def _without(judged: Sequence[CellBoundary]) -> list[str]:
+    """Why cells with a value have no verdict."""
+    found = [(cell.measures["f1"], cell.without) for cell in judged if cell.without]
+    return [
+        f"No verdict for {first_line(f1.base_model)} x {first_line(f1.pattern)}: {first_line(why)}."
+        for f1, why in found
     ]
 
 
@@ -148,14 +179,25 @@ def _record(cell: CellBoundary) -> dict[str, object]:
         "kind": gap and gap.kind,
         "reference": gap and gap.reference,
         "gap": gap and gap.gap,
-        "gap_p": gap and gap.p,
+        "gap_low": gap and gap.interval and gap.interval.low,
+        "gap_high": gap and gap.interval and gap.interval.high,
         "gain_median": gap and gap.median,
         "gain_oracle": gap and gap.oracle,
         "gain_oracle_reference": gap and gap.reference_oracle,
         "ranking": gap and gap.ranking,
         "share_median": gap and gap.share_median,
         "share_oracle": gap and gap.share_oracle,
+        "open": " | ".join(gap.open) if gap else None,
     }
+    for name in ("median", "oracle"):
+        interval: Interval | None = getattr(gap, f"{name}_interval", None)
+        record |= {
+            f"share_{name}_low": interval and interval.low,
+            f"share_{name}_high": interval and interval.high,
+        }
     for name, value in cell.measures.items():
         record |= {f"{name}_mean": value.mean, f"{name}_std": value.std}
+        if name in ("ece", "brier"):
+            low, high = value.interval or (None, None)
+            record |= {f"{name}_low": low, f"{name}_high": high}
     return record

@@ -64,8 +64,29 @@ def read_test_rows(location: Results, trial_id: str) -> TestRows:
     return TestRows(ids, y_true.astype(np.int8), y_score.astype(np.float64))
 
 
+def read_train_scores(location: Results, trial_id: str, lang: str) -> tuple[Labels, Scores] | None:
+    """Labels and scores of a trial's training rows in a language, in sample.
+
+    Returns:
+        (num_rows,) 0 or 1 and (num_rows,) probability of class 1 when the row was last trained on;
+        None if there are not rows of both classes, each with a score.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    table = read_columns(location, trial_id, "train_rows", ())
+    columns = ("lang", "label", "y_score")
+    if not set(columns) <= set(table.column_names):
+        return None
+    table = table.select(columns).filter(pc.equal(table["lang"], lang)).drop_null()
+    labels, scores = (table[name].to_numpy() for name in columns[1:])
+    if set(labels.tolist()) != {0, 1} or scores.dtype.kind != "f":
+        return None
+    return labels.astype(np.int8), scores.astype(np.float64)
+
+
 def read_columns(location: Results, trial_id: str, name: str, columns: tuple[str, ...]) -> pa.Table:
-    """Columns of one of a trial's Parquet files, ``predictions`` or another.
+    """Columns of one of a trial's Parquet files, ``predictions`` or another; none named: all.
 
     Raises:
         InputError: It cannot be read, or one of the columns is not there.
@@ -76,4 +97,4 @@ def read_columns(location: Results, trial_id: str, name: str, columns: tuple[str
         raise InputError(f"{name} cannot be read: {first_line(str(error))}") from error
     if missing := [column for column in columns if column not in table.column_names]:
         raise InputError(f"{name} without {', '.join(missing)}")
-    return table.select(list(columns))
+    return table.select(list(columns)) if columns else table

@@ -11,7 +11,7 @@ an experiment fixes how many rows of each there are (``data.patterns.Sampling``)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from analysis.weighted_metrics import (
     BLOCK,
     WEIGHTED_METRICS,
     Values,
+    WeightedMetric,
     Weights,
     undefined,
     weight_type,
@@ -103,7 +104,7 @@ def item_weights(y_true: Labels, num_resamples: int, seed: int) -> Weights:
     return weights
 
 
-def influence(metric: str, cell: CellScores) -> Values:
+def influence(score: WeightedMetric, cell: CellScores) -> Values:
     """How much each test row moves the value of each run.
 
     The jackknife within classes (Efron & Stein 1981, Annals of Statistics 9:586; strata: Davison &
@@ -125,11 +126,35 @@ def influence(metric: str, cell: CellScores) -> Values:
             left_out = rows[start : start + BLOCK]
             weights = np.ones((num_items, len(left_out)), weight_type(num_items))
             weights[left_out, np.arange(len(left_out))] = 0
-            values = WEIGHTED_METRICS[metric](cell.y_true, cell.scores, weights)
+            values = score(cell.y_true, cell.scores, weights)
             without[:, start : start + BLOCK] = values
         # Leaving a row out moves the value the other way than the row does.
         moved = without.mean(axis=1, keepdims=True) - without
         result[:, rows] = np.sqrt((len(rows) - 1) / len(rows)) * moved
+    return result
+
+
+def resampled_influence(resampled: Values, weights: Weights) -> Values:
+    """How much each test row moves the value of each run, from resamples of the rows.
+
+    The covariance of the value with how often a row was drawn (the infinitesimal jackknife: Efron
+    2014, Journal of the American Statistical Association 109:991, section 3). A threshold or bin
+    that is chosen from the rows moves by jumps as single rows are left out, for which the jackknife
+    is no estimate (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, section
+    3.4). B resamples of n rows add noise of about n / B of the variance, which is taken off.
+
+    Args:
+        resampled: num_runs x num_resamples.
+        weights: num_items x num_resamples, see :func:`item_weights`.
+
+    Returns:
+        num_runs x num_items.
+    """
+    num_items, num_resamples = weights.shape
+    deviations = resampled - resampled.mean(axis=1, keepdims=True)
+    drawn = weights - weights.mean(axis=1, keepdims=True)
+    noise = np.sqrt(1 + num_items / num_resamples)
+    result: Values = deviations @ drawn.T.astype(np.float64) / num_resamples / noise
     return result
 
 
@@ -143,19 +168,31 @@ class Resampler:
     """Runs of the cells of an experiment, each computed once; shared rows are drawn alike.
 
     Args:
-        metric: Name in :data:`analysis.weighted_metrics.WEIGHTED_METRICS`.
+        metric: Name in ``known``.
         num_resamples: Of test rows and runs; None: none, which is all that ``t`` needs.
+
+        known: Name -> metric.
+        jackknife: Whether influences are those of leaving rows out; else they are read off the
+            resamples (:func:`resampled_influence`), for what single rows move by jumps.
 
     Raises:
         InputError: A metric that cannot be resampled, or too few resamples for a 95 % interval.
     """
 
-    def __init__(self, metric: str, num_resamples: int | None = NUM_RESAMPLES) -> None:
-        if metric not in WEIGHTED_METRICS:
-            raise InputError(unknown("metric of two classes", metric, WEIGHTED_METRICS))
+    def __init__(
+        self,
+        metric: str,
+        num_resamples: int | None = NUM_RESAMPLES,
+        known: Mapping[str, WeightedMetric] = WEIGHTED_METRICS,
+        jackknife: bool = True,
+    ) -> None:
+        if metric not in known:
+            raise InputError(unknown("metric of two classes", metric, known))
         if num_resamples is not None:
             check_resamples(num_resamples)
         self.metric = metric
+        self._score = known[metric]
+        self._jackknife = jackknife
         self.num_resamples = num_resamples or 0
         self._weights: tuple[Labels, Weights] | None = None
         self._runs: dict[tuple[str, str], Runs] = {}
@@ -170,12 +207,16 @@ class Resampler:
         if key not in self._runs:
             if reason := undefined(self.metric, cell.y_true):
                 raise InputError(reason)
-            score = WEIGHTED_METRICS[self.metric]
+            score = self._score
             as_they_are = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
+            weights = self._item_weights(cell.y_true)
+            resampled = score(cell.y_true, cell.scores, weights)
             self._runs[key] = Runs(
                 score(cell.y_true, cell.scores, as_they_are)[:, 0],
-                score(cell.y_true, cell.scores, self._item_weights(cell.y_true)),
-                influence(self.metric, cell),
+                resampled,
+                influence(score, cell)
+                if self._jackknife
+                else resampled_influence(resampled, weights),
                 cell.runs,
             )
         return self._runs[key]

@@ -53,7 +53,7 @@ def _counts(
     return a, b, c, d
 
 
-def _ratio(above: Values, below: Values) -> Values:
+def ratio(above: Values, below: Values) -> Values:
     """Zero where nothing lies below, as ``zero_division=0.0`` in trainables.metrics."""
     result: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
     return result
@@ -61,23 +61,23 @@ def _ratio(above: Values, below: Values) -> Values:
 
 def _f1(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     true_positives, decided, positives, _ = _counts(y_true, scores, weights)
-    return _ratio(2 * true_positives, decided + positives)
+    return ratio(2 * true_positives, decided + positives)
 
 
 def _precision(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     true_positives, decided, _, _ = _counts(y_true, scores, weights)
-    return _ratio(true_positives, decided)
+    return ratio(true_positives, decided)
 
 
 def _recall(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     true_positives, _, positives, _ = _counts(y_true, scores, weights)
-    return _ratio(true_positives, np.broadcast_to(positives, true_positives.shape))
+    return ratio(true_positives, np.broadcast_to(positives, true_positives.shape))
 
 
 def _accuracy(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     true_positives, decided, positives, rows = _counts(y_true, scores, weights)
     correct = rows - positives - decided + 2 * true_positives
-    return _ratio(correct, np.broadcast_to(rows, correct.shape))
+    return ratio(correct, np.broadcast_to(rows, correct.shape))
 
 
 def _auroc(y_true: Labels, scores: Scores, weights: Weights) -> Values:
@@ -123,7 +123,7 @@ def _average_precision(y_true: Labels, scores: Scores, weights: Weights) -> Valu
             rows = np.cumsum(ordered, axis=0)[end].astype(np.float64)
             hits = np.cumsum(ordered * labels[descending, None], axis=0)[end].astype(np.float64)
             above = block[positive].astype(np.float64)
-            gained = np.einsum("ij,ij->j", above, _ratio(hits, rows))
+            gained = np.einsum("ij,ij->j", above, ratio(hits, rows))
             result[row, start : start + BLOCK] = gained / above.sum(0)
     return result
 

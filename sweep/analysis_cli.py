@@ -70,6 +70,8 @@ def add_analysis_commands(commands: Any) -> None:
         "--labelled", action="append", type=int, default=[], metavar="N",
         help="add F1 with N labelled test rows, the rest scored; repeatable",
     )  # fmt: skip
+    boundary.add_argument("--resamples", type=int, default=2000, metavar="N", help="2000")
+    add_interval_method(boundary)
     claims = add("claims", _claims, "Test claims over cells; by default the paper's.")
     claims.add_argument("--claims", metavar="FILE", help="a .yaml file; default: the paper's")
     claims.add_argument(
@@ -158,6 +160,8 @@ def _boundary(options: argparse.Namespace) -> int:
         reference=options.reference,
         prior=options.prior,
         num_labelled=options.labelled,
+        method=options.interval_method,
+        num_resamples=options.resamples,
     )
     grids = boundary_grids(collected, judged, options.prior)
     print(write_grids(grids, options.format))

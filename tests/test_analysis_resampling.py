@@ -9,6 +9,8 @@ import pytest
 from simulated_scores import make_cell, simulate
 
 from analysis.resampling import Resampler, Runs, influence, item_weights, resampled_mean
+from analysis.weighted_measures import WEIGHTED_MEASURES
+from analysis.weighted_metrics import WEIGHTED_METRICS
 from data.errors import InputError
 
 
@@ -55,7 +57,7 @@ def test_influences_on_auroc_give_delongs_variance() -> None:
     wins = score[y_true == 1][:, None] - score[y_true == 0]
     placed = (wins > 0) + (wins == 0) / 2
     delong = placed.mean(1).var(ddof=1) / 13 + placed.mean(0).var(ddof=1) / 22
-    moved = influence("auroc", make_cell(y_true, score[None]))
+    moved = influence(WEIGHTED_METRICS["auroc"], make_cell(y_true, score[None]))
     assert (moved**2).sum() == pytest.approx(delong, rel=1e-10)
     assert moved[0, 0] * (placed.mean(1)[0] - placed.mean()) > 0  # a row that wins raises it
 
@@ -68,8 +70,27 @@ def test_influences_agree_with_the_variance_over_resampled_rows() -> None:
         assert squares == pytest.approx(found.resampled.var(axis=1), rel=0.1)
 
 
+def test_influences_of_resamples_are_those_of_the_jackknife_where_that_holds() -> None:
+    cell = simulate(np.random.default_rng(1), 2, 60, 1.5, 0.2)
+    runs = Resampler("auroc", 20_000, jackknife=False).runs(cell)
+    left_out = influence(WEIGHTED_METRICS["auroc"], cell)
+    assert np.corrcoef(runs.influence.ravel(), left_out.ravel())[0, 1] > 0.99
+    assert (runs.influence**2).sum(axis=1) == pytest.approx((left_out**2).sum(axis=1), rel=0.1)
+
+
+def test_a_threshold_chosen_from_the_rows_needs_resamples() -> None:
+    """F1 at the median: the jackknife is far off the variance over resamples, these are not."""
+    cell = simulate(np.random.default_rng(2), 3, 400, 1.5, 0.2)
+    known = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
+    runs = Resampler("f1_median", 2000, known, jackknife=False).runs(cell)
+    variance = runs.resampled.var(axis=1)
+    assert (runs.influence**2).sum(axis=1) == pytest.approx(variance, rel=0.2)
+    jackknife = (influence(WEIGHTED_MEASURES["f1_median"], cell) ** 2).sum(axis=1)
+    assert (np.abs(jackknife / variance - 1) > 0.3).all()
+
+
 def test_the_only_row_of_a_class_has_no_influence() -> None:
-    moved = influence("auroc", make_cell([0, 0, 1], np.array([[0.2, 0.6, 0.5]])))
+    moved = influence(WEIGHTED_METRICS["auroc"], make_cell([0, 0, 1], np.array([[0.2, 0.6, 0.5]])))
     assert moved[0, 2] == 0
     assert np.isfinite(moved).all()
 

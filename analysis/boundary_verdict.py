@@ -1,0 +1,223 @@
+"""The verdict on a cell's gap in F1: boundary or ranking, as far as runs and test rows tell it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.intervals import INTERVALS, Interval
+from analysis.mean_variance import mean
+from analysis.resampling import Runs
+from analysis.run_units import has_several_draws, num_units
+from analysis.thresholds import all_positive_f1
+
+BEST_POSSIBLE = "best possible"
+"""The reference of a cell that has no other: F1 = 1."""
+JUDGED_BY = ("f1", "f1_median", "f1_oracle")
+"""Measures that a verdict rests on."""
+FARTHEST_SHARE = 20.0
+"""Ends of a share's interval are not looked for beyond it."""
+
+Kind = Literal[
+    "no clear gap", "mostly boundary", "boundary, if labels are at hand", "any cut, not ranking",
+    "mostly ranking", "undecided",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Why a cell's F1 lies below that of a reference; all numbers are means over runs.
+
+    Attributes:
+        kind: In a word. "no clear gap": none, or the interval of the gap holds 0. "mostly
+            boundary": the median threshold alone closes half of the gap or more. "boundary, if
+            labels are at hand": the oracle threshold does, even less what it gains at the
+            reference, too; the median does not. "any cut, not ranking": the oracle does, but is
+            nearer to calling every row positive, which needs no ranking, than to the reference.
+            "mostly ranking": anything else. "undecided": intervals leave several of these open.
+        open: The kinds that intervals leave open; one unless undecided.
+        reference: What the cell is measured against: a pattern of the same base model, or
+            :data:`BEST_POSSIBLE`.
+        gap: F1 at 0.5 of the reference less that of the cell.
+        interval: 95 % of the gap; None where the runs tell no error.
+        median: F1 that the median threshold gains; less than 0 where it loses.
+        oracle: F1 that the oracle threshold gains: the most that any threshold can.
+        reference_oracle: F1 that the oracle threshold gains at the reference, where it has none
+            to mend: what comes of choosing it on the scored rows; 0 for :data:`BEST_POSSIBLE`.
+        ranking: F1 that the oracle threshold leaves to the reference, at least 0.
+        median_interval: 95 % of the share of the gap that the median closes; None without a gap.
+        oracle_interval: Of the share that the oracle closes; None likewise.
+    """
+
+    kind: Kind
+    open: tuple[Kind, ...]
+    reference: str
+    gap: float
+    interval: Interval | None
+    median: float
+    oracle: float
+    reference_oracle: float
+    ranking: float
+    median_interval: Interval | None = None
+    oracle_interval: Interval | None = None
+
+    @property
+    def share_median(self) -> float | None:
+        """Share of the gap that the median threshold closes, at most 1; None without a gap."""
+        return self._share(self.median)
+
+    @property
+    def share_oracle(self) -> float | None:
+        """Share of the gap that the oracle threshold closes, at most 1: an upper bound."""
+        return self._share(self.oracle)
+
+    def _share(self, gain: float) -> float | None:
+        return None if self.kind == "no clear gap" else min(1.0, gain / self.gap)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cell and its reference, run by run on the same test rows.
+
+    Attributes:
+        cell: Name in :data:`JUDGED_BY` -> runs.
+        reference: The same of the reference; None: F1 = 1 at any threshold.
+        name: Of the reference.
+        method: Name in ``INTERVALS``.
+        seed: Of what the method draws; the same for all contrasts.
+    """
+
+    cell: Mapping[str, Runs]
+    reference: Mapping[str, Runs] | None
+    name: str
+    method: str = "t"
+    seed: int = 0
+
+    def contrast(
+        self, of_cell: Mapping[str, float], of_reference: Mapping[str, float], constant: float = 0.0
+    ) -> tuple[float, Interval]:
+        """A weighted sum of the mean measures of both, and a constant, with its 95 % interval."""
+        groups = [_weighted(self.cell, of_cell)]
+        if self.reference is None:
+            constant += sum(of_reference.values())
+        elif of_reference:
+            other = _weighted(self.reference, of_reference)
+            paired = has_several_draws(groups[0].runs)  # draws are shared, see comparisons
+            groups = [groups[0] + other] if paired else [groups[0], other]
+        found = INTERVALS[self.method](groups, self.seed)
+        return mean(groups) + constant, Interval(found.low + constant, found.high + constant)
+
+    def share_interval(self, measure: str) -> Interval:
+        """95 % of the share of the gap that a threshold closes.
+
+        The shares r for which gain - r x gap may be 0 (Fieller 1954, Journal of the Royal
+        Statistical Society B 16:175): a ratio whose denominator is uncertain has no symmetric
+        interval. Ends beyond :data:`FARTHEST_SHARE` are infinite, those above 1 are cut off.
+        """
+
+        def may_be(share: float) -> bool:
+            of_cell = _added({measure: 1.0}, {"f1": share - 1})
+            return self.contrast(of_cell, {"f1": -share})[1].holds(0)
+
+        gain, gap = self.contrast({measure: 1.0, "f1": -1.0}, {})[0], self.gap()[0]
+        ends = []
+        for side in (-1, 1):
+            inside, step = gain / gap, 0.05
+            while may_be(inside + side * step) and step < FARTHEST_SHARE:
+                step *= 2
+            near, far = step / 2 if step > 0.05 else 0.0, step
+            if step >= FARTHEST_SHARE:
+                ends.append(side * float("inf"))
+                continue
+            for _ in range(10):
+                middle = (near + far) / 2
+                near, far = (middle, far) if may_be(inside + side * middle) else (near, middle)
+            ends.append(inside + side * near)
+        return Interval(min(1.0, ends[0]), min(1.0, ends[1]))
+
+    def gap(self) -> tuple[float, Interval]:
+        """F1 of the reference less that of the cell."""
+        return self.contrast({"f1": -1.0}, {"f1": 1.0})
+
+    @property
+    def tells_error(self) -> bool:
+        """Whether there are runs enough to tell a gap to another cell from 0."""
+        both = [self.cell, *([self.reference] if self.reference else [])]
+        return min(num_units(runs["f1"].runs) for runs in both) > 1
+
+
+def judge(pair: Pair, prior: float) -> Gap:
+    """Split the gap in F1 between a cell and its reference into boundary and ranking.
+
+    The oracle threshold is chosen on the rows that are scored and the reference's is not, so its
+    share is an upper bound and ``ranking`` a lower one; the median's share is an honest one for
+    classes of known proportion. Every condition of a verdict is a weighted sum of mean measures
+    and counts as met or not where its 95 % interval leaves out 0; what is left open makes the
+    verdict undecided. The intervals are not corrected for their number.
+
+    Args:
+        pair: The cell and what it is measured against.
+        prior: Share of class 1 among the cell's test rows.
+    """
+    f1, median, oracle = (float(pair.cell[name].values.mean()) for name in JUDGED_BY)
+    best, own = 1.0, 0.0
+    if pair.reference is not None:
+        best = float(pair.reference["f1"].values.mean())
+        own = float(pair.reference["f1_oracle"].values.mean()) - best
+    size, interval = pair.gap()
+    no_ranking = all_positive_f1(prior)
+    gains = (median - f1, oracle - f1, own, max(0.0, best - oracle))
+    clear = pair.reference is None or (pair.tells_error and interval.low > 0)
+    if size <= 0 or not clear:
+        told = interval if pair.tells_error else None
+        return Gap("no clear gap", ("no clear gap",), pair.name, size, told, *gains)
+    conditions = (
+        # The oracle closes half of the gap ...
+        pair.contrast({"f1_oracle": 1.0, "f1": -0.5}, {"f1": -0.5}),
+        # ... and is nearer to the reference than to calling every row positive.
+        pair.contrast({"f1_oracle": 1.0}, {"f1": -0.5}, -no_ranking / 2),
+        pair.contrast({"f1_median": 1.0, "f1": -0.5}, {"f1": -0.5}),
+        # As the first, less what the oracle gains at the reference.
+        pair.contrast(
+            {"f1_oracle": 1.0, "f1": -0.5},
+            {"f1": -0.5} if pair.reference is None else {"f1_oracle": -1.0, "f1": 0.5},
+        ),
+    )
+    answers = [_answers(estimate, found) for estimate, found in conditions]
+    if best <= no_ranking:
+        answers[1] = (False,)
+    left = tuple(dict.fromkeys(_kind(*met) for met in itertools.product(*answers)))
+    shares = [pair.share_interval(name) for name in ("f1_median", "f1_oracle")]
+    kind = left[0] if len(left) == 1 else "undecided"
+    return Gap(kind, left, pair.name, size, interval, *gains, *shares)
+
+
+def _kind(oracle: bool, ranked: bool, median: bool, beyond_reference: bool) -> Kind:
+    """The verdict if each condition is met or not, see :func:`judge`."""
+    if not oracle:
+        return "mostly ranking"
+    if not ranked:
+        return "any cut, not ranking"
+    if median:
+        return "mostly boundary"
+    return "boundary, if labels are at hand" if beyond_reference else "mostly ranking"
+
+
+def _answers(estimate: float, interval: Interval) -> tuple[bool, ...]:
+    """Whether a sum is at least 0; both where its interval leaves it open, the likelier first."""
+    if interval.low < interval.high and interval.holds(0):
+        return (estimate >= 0, estimate < 0)
+    return (estimate >= 0,)
+
+
+def _weighted(runs: Mapping[str, Runs], weights: Mapping[str, float]) -> Runs:
+    first, *others = (runs[name] * weight for name, weight in weights.items())
+    for other in others:
+        first = first + other
+    return first
+
+
+def _added(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {name: a.get(name, 0.0) + b.get(name, 0.0) for name in {**a, **b}}
