@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CellState = Literal["complete", "partial", "failed", "corrupt", "pending", "impossible"]
 
 INCOMPLETE, UNTRAINED, NOTE = "†", "‡", "*"
-"""Marks behind a cell's value: seeds are missing or failed; seeds in it did not train; a note
+"""Marks behind a cell's value: seeds are missing or failed; runs in it did not train; a note
 applies."""
 
 
@@ -39,7 +39,7 @@ class TableCell:
         num_planned: Runs planned.
         problems: A phrase for each kind of run without a value, with the runs.
         note: Why the cell is impossible, or why its settings differ from the rest.
-        untrained: A phrase on the seeds in the mean that did not train; empty if all did.
+        untrained: A phrase on the runs in the mean that did not train; empty if all did.
         interval: (low, high) of the mean; None if not asked for, or there is none.
         components: What spreads the runs' scores; None likewise.
     """
@@ -92,13 +92,18 @@ def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str)
 
 
 def _untrained(rows: Sequence[dict[str, Any]]) -> str:
-    """Which seeds did not train: they are in the mean, as leaving them out would flatter it."""
-    bad = [row for row in rows if row.get("training") in ("stuck", "diverged")]
-    if not bad:
+    """Which runs did not train: they are in the mean, as leaving them out would flatter it."""
+    with_draw = has_draws([row["draw_index"] for row in rows])
+    runs: dict[str, list[Run]] = {}
+    for row in rows:
+        if row.get("training") in ("stuck", "diverged"):
+            runs.setdefault(row["training"], []).append((row["draw_index"], row["seed"]))
+    if not runs:
         return ""
-    which = ", ".join(f"seed {row['seed']} {row['training']}" for row in bad)
-    unstable = "" if len(bad) == len(rows) else ", the others trained"
-    return f"{which}{unstable}; in the mean all the same ({bad[0]['training_evidence']})"
+    which = ", ".join(f"{name_runs(named, with_draw)} {state}" for state, named in runs.items())
+    unstable = "" if sum(map(len, runs.values())) == len(rows) else ", the others trained"
+    evidence = next(row["training_evidence"] for row in rows if row.get("training_evidence"))
+    return f"{which}{unstable}; in the mean all the same ({evidence})"
 
 
 def _problems(without: Sequence[dict[str, Any]], metric: str, with_draw: bool) -> tuple[str, ...]:

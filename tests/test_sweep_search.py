@@ -193,7 +193,7 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     arguments += ["--set", f"models={json.dumps([model])}"]
     assert main(["run", *arguments]) == 0
     reported = capsys.readouterr().out
-    assert "‡ gpt_neox x ja8: seed 0 stuck, seed 1 stuck; in the mean" in reported
+    assert "‡ gpt_neox x ja8: seeds 0, 1 stuck; in the mean" in reported
     assert main(["run", *arguments, "--set", "on_stuck=search"]) == 0
     captured = capsys.readouterr()
     assert "gpt_neox x ja8 did not train: 2 stuck of 2 trials" in captured.err
