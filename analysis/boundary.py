@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
-from analysis.calibration import brier_parts, expected_calibration_error
+from analysis.calibration import BrierParts, brier_parts
 from analysis.cells import TableCell, aggregate
 from analysis.collect import Collected
 from analysis.comparisons import common_runs
 from analysis.intervals import INTERVALS, check_method
-from analysis.predictions import THRESHOLD, TestRows, read_test_rows, read_train_scores
+from analysis.predictions import THRESHOLD, Labels, Scores, TestRows, read_train_scores
 from analysis.resampling import Resampler, check_resamples
 from analysis.scores import ExperimentScores, Key, load_scores
 from analysis.thresholds import (
@@ -32,42 +33,61 @@ from data.errors import InputError, unknown
 from trainables.result import Results
 
 
-def _auroc(y_true: Any, y_score: Any) -> float:
-    from sklearn.metrics import roc_auc_score
+@dataclass(frozen=True)
+class Scored:
+    """Test rows with what several measures share; each is made once.
 
-    return float(roc_auc_score(y_true, y_score))
+    Attributes:
+        y_true: (num_rows,) 0 or 1.
+        y_score: (num_rows,) probability of class 1.
+    """
+
+    y_true: Labels
+    y_score: Scores
+
+    @cached_property
+    def median(self) -> float:
+        """The median threshold."""
+        return prior_threshold(self.y_score)
+
+    @cached_property
+    def oracle(self) -> float:
+        """The best threshold for these labels."""
+        return best_threshold(self.y_true, self.y_score)
+
+    @cached_property
+    def brier(self) -> BrierParts:
+        """Calibration error and parts of the Brier score."""
+        return brier_parts(self.y_true, self.y_score)
+
+    def f1(self, threshold: float) -> float:
+        """F1 at a threshold."""
+        return f1_at(self.y_true, self.y_score, threshold)
+
+    def weighted(self, metric: str) -> float:
+        """A metric of ``WEIGHTED_METRICS``, every row counted once."""
+        once = np.ones((len(self.y_true), 1))
+        return float(WEIGHTED_METRICS[metric](self.y_true, self.y_score[None], once)[0, 0])
 
 
-def _average_precision(y_true: Any, y_score: Any) -> float:
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(y_true, y_score))
-
-
-def _brier(y_true: Any, y_score: Any) -> float:
-    from sklearn.metrics import brier_score_loss
-
-    return float(brier_score_loss(y_true, y_score))
-
-
-Measure = Callable[[Any, Any], float]
+Measure = Callable[[Scored], float]
 MEASURES: dict[str, Measure] = {
-    "f1": lambda y, s: f1_at(y, s, THRESHOLD),
-    "f1_median": lambda y, s: f1_at(y, s, prior_threshold(s)),
-    "f1_oracle": lambda y, s: f1_at(y, s, best_threshold(y, s)),
-    "auroc": _auroc,
-    "average_precision": _average_precision,
-    "ece": expected_calibration_error,
-    "brier": _brier,
-    "brier_reliability": lambda y, s: brier_parts(y, s).reliability,
-    "brier_resolution": lambda y, s: brier_parts(y, s).resolution,
-    "brier_uncertainty": lambda y, s: brier_parts(y, s).uncertainty,
-    "brier_within_bins": lambda y, s: brier_parts(y, s).within_bins,
-    "threshold_median": lambda y, s: prior_threshold(s),
-    "threshold_oracle": best_threshold,
-    "f1_all_positive": lambda y, s: all_positive_f1(float(np.mean(y))),
+    "f1": lambda rows: rows.f1(THRESHOLD),
+    "f1_median": lambda rows: rows.f1(rows.median),
+    "f1_oracle": lambda rows: rows.f1(rows.oracle),
+    "auroc": lambda rows: rows.weighted("auroc"),
+    "average_precision": lambda rows: rows.weighted("average_precision"),
+    "ece": lambda rows: rows.brier.calibration_error,
+    "brier": lambda rows: float(np.mean((rows.y_score - rows.y_true) ** 2)),
+    "brier_reliability": lambda rows: rows.brier.reliability,
+    "brier_resolution": lambda rows: rows.brier.resolution,
+    "brier_uncertainty": lambda rows: rows.brier.uncertainty,
+    "brier_within_bins": lambda rows: rows.brier.within_bins,
+    "threshold_median": lambda rows: rows.median,
+    "threshold_oracle": lambda rows: rows.oracle,
+    "f1_all_positive": lambda rows: all_positive_f1(float(np.mean(rows.y_true))),
 }
-"""Name -> function of y_true (num_rows, 0 or 1) and y_score (num_rows, probability of class 1)."""
+"""Name -> function of a trial's test rows of both classes."""
 TRAIN_ROWS = "f1_train_rows"
 """F1 at the threshold with the largest F1 on the trial's target training rows, by the score that
 each had when it was last trained on: in sample, so that the threshold is fitted to rows that the
@@ -138,12 +158,15 @@ def boundary(
         for name in (*JUDGED_BY, "ece", "brier")
     }
     scores = load_scores(collected)
+    rows_of: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        rows_of[row["base_model"], row["pattern"]].append(row)
     by_cell: dict[tuple[str, str], dict[str, TableCell]] = {}
     target_rows: dict[tuple[str, str], int] = {}
     priors: dict[tuple[str, str], float] = {}
     for planned in plan.cells:
         key = planned.base_model, planned.pattern
-        own = [row for row in rows if (row["base_model"], row["pattern"]) == key]
+        own = rows_of[key]
         by_cell[key] = {name: aggregate(planned, own, name) for name in (*measures, TRAIN_ROWS)}
         if key in scores.cells:
             for name in ("ece", "brier"):
@@ -224,13 +247,15 @@ def _asked(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measur
     """The measures that are made on request only."""
     asked: dict[str, Measure] = {}
     if prior is not None:
-        asked["f1_prior"] = lambda y, s: f1_at(y, s, prior_threshold(s, prior))
+        asked["f1_prior"] = lambda rows: rows.f1(prior_threshold(rows.y_score, prior))
     for number in num_labelled:
         for fit in FITS:
-            asked[f"f1_{fit}_{number}"] = partial(
-                f1_with_labelled_rows, fit=fit, num_labelled=number
-            )
+            asked[f"f1_{fit}_{number}"] = partial(_with_labels, fit=fit, num_labelled=number)
     return asked
+
+
+def _with_labels(rows: Scored, fit: str, num_labelled: int) -> float:
+    return f1_with_labelled_rows(rows.y_true, rows.y_score, fit, num_labelled)
 
 
 def _predictions(collected: Collected) -> dict[str, TestRows]:
@@ -241,21 +266,21 @@ def _predictions(collected: Collected) -> dict[str, TestRows]:
             f"has {num_classes} classes; thresholds and calibration are read of two classes",
             f"experiment {collected.plan.experiment}",
         )
-    location = Results(collected.uri)
     rows = collected.table.select(["trial_id", "state"]).to_pylist()
     found: dict[str, TestRows] = {}
     problems = []
     for trial_id in (row["trial_id"] for row in rows if row["state"] == "done"):
         try:
-            found[trial_id] = read_test_rows(location, trial_id)
-            if len(set(found[trial_id].y_true)) < 2:
+            found[trial_id] = collected.predictions.of(trial_id)
+            if found[trial_id].y_true.min() == found[trial_id].y_true.max():
                 raise InputError("predictions without test rows of both classes")
         except InputError as error:
             problems.append(f"{trial_id}: {error}; remove the folder and `xlt run` again")
     if problems:
-        raise InputError(problems, f"results {location.uri}")
+        raise InputError(problems, f"results {collected.uri}")
     return found
 
 
 def _measure(rows: TestRows, measures: Mapping[str, Measure]) -> dict[str, float]:
-    return {name: measure(rows.y_true, rows.y_score) for name, measure in measures.items()}
+    scored = Scored(rows.y_true, rows.y_score)
+    return {name: measure(scored) for name, measure in measures.items()}

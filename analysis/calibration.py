@@ -33,12 +33,14 @@ class BrierParts:
     """Brier score = reliability - resolution + uncertainty + within_bins.
 
     Attributes:
+        calibration_error: :func:`expected_calibration_error`, which is of the same bins.
         reliability: Mean squared distance of a bin's score from its share of positives; 0 is best.
         resolution: Mean squared distance of a bin's share of positives from that of all rows.
         uncertainty: Variance of the labels, which no score can change.
         within_bins: What binning leaves over; 0 if the scores within each bin are equal.
     """
 
+    calibration_error: float
     reliability: float
     resolution: float
     uncertainty: float
@@ -78,8 +80,7 @@ def expected_calibration_error(y_true: Labels, y_score: Scores, num_bins: int = 
     Returns:
         A fraction of 1.
     """
-    curve = reliability_curve(y_true, y_score, num_bins)
-    return float(curve.mass @ np.abs(curve.mean_score - curve.positives))
+    return brier_parts(y_true, y_score, num_bins).calibration_error
 
 
 def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> BrierParts:
@@ -99,6 +100,7 @@ def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Br
     prior = float(np.mean(y_true))
     spread, outcome = y_score - score[bins], y_true - positives[bins]
     return BrierParts(
+        calibration_error=float(mass @ np.abs(score - positives)),
         reliability=float(mass @ (score - positives) ** 2),
         resolution=float(mass @ (positives - prior) ** 2),
         uncertainty=prior * (1 - prior),

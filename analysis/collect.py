@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
+from analysis.predictions import Predictions
 from analysis.signatures import Signed, compare
 from analysis.training_state import training_state
 from data.errors import InputError
+from trainables.cache import verified_states
 from trainables.plan import Plan, PlannedCell, PlannedTrial
 from trainables.result import Results, TrialState, is_finite
-from trainables.spec import TrialSpec
 
 COLUMNS = pa.schema(
     [
@@ -51,6 +53,7 @@ class Collected:
         metrics: Names of the metric columns, in the order in which trials report them.
         signature: What all done trials share, e.g. versions (:mod:`analysis.signatures`).
         warnings: Differences that are allowed and what the data were found to be, a sentence each.
+        records: Trial id -> the content of trial.json or error.json, of trials that have one.
     """
 
     uri: str
@@ -59,6 +62,20 @@ class Collected:
     metrics: tuple[str, ...]
     signature: Mapping[str, str]
     warnings: tuple[str, ...]
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the done trials predicted, each file read once."""
+        done = {i: r for i, r in self.records.items() if "files" in r}
+        return Predictions(Results(self.uri), self.plan.experiment, done)
+
+    def by_cell(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """(base_model, pattern) -> rows of the table, of cells with trials, in planned order."""
+        cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in self.table.to_pylist():
+            cells.setdefault((row["base_model"], row["pattern"]), []).append(row)
+        return cells
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ def collect(
     try:
         location.check()
         plan = location.read_plan(_choose(location, experiment))
-        states = location.states(plan.trial_ids)
+        states = verified_states(location, plan.experiment, plan.trial_ids)
     except OSError as error:
         raise InputError(f"cannot be read: {error}", f"results {location.uri}") from error
     trials = [
@@ -126,7 +143,8 @@ def collect(
     schema = pa.schema([*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)])
     rows = [_row(plan.experiment, trial) for trial in trials]
     table = pa.Table.from_pylist(rows, schema=schema)
-    return Collected(location.uri, plan, table, metrics, signature, told)
+    records = {t.planned.trial_id: t.found.record for t in trials if t.found.record}
+    return Collected(location.uri, plan, table, metrics, signature, told, records)
 
 
 def _choose(location: Results, experiment: str | None) -> str:
@@ -149,9 +167,11 @@ def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> Tria
     """The state; a verified trial of another cell than the plan says is corrupt."""
     if found.state != "done" or found.record is None:
         return found
-    spec = TrialSpec.parse(found.record["spec"])
+    spec = found.record["spec"]
     planned_as = (cell.base_model, cell.pattern, planned.draw_index, planned.seed)
-    if (spec.base_model, spec.pattern.name, spec.draw_index, spec.seed) != planned_as:
+    if (
+        spec["base_model"], spec["pattern"]["name"], spec["draw_index"], spec["seed"]
+    ) != planned_as:  # fmt: skip
         problem = "the spec in trial.json is not that of the cell in the plan"
     elif clash := found.record["metrics"].keys() & set(COLUMNS.names):
         problem = f"metrics in trial.json with names of columns: {sorted(clash)}"
@@ -174,15 +194,16 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
     }
     if not trial.record:
         return row
-    spec, timings = TrialSpec.parse(trial.record["spec"]), trial.record.get("timings")
+    spec, timings = trial.record["spec"], trial.record.get("timings")
+    pattern = spec["pattern"]
     fit = timings.get("fit") if isinstance(timings, dict) else None
     training, evidence = training_state(trial.record.get("convergence") or {})
     return row | {
-        "method": spec.method,
-        "learning_rate": spec.learning_rate,
-        "num_train_rows": spec.pattern.source_rows + spec.pattern.target_rows,
-        "num_target_rows": spec.pattern.target_rows,
-        "num_test_rows": spec.sampling.test_rows,
+        "method": spec["method"],
+        "learning_rate": spec["learning_rate"],
+        "num_train_rows": pattern["source_rows"] + pattern["target_rows"],
+        "num_target_rows": pattern["target_rows"],
+        "num_test_rows": spec["sampling"]["test_rows"],
         "device": str(trial.record["signature"].get("device")),
         "fit_seconds": fit if is_finite(fit) else None,
         "training": training,

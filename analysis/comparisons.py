@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from analysis.resampling import Resampler, Runs
 from analysis.run_names import Run
 from analysis.run_units import has_several_draws, num_units
 from analysis.scores import CellScores
-from analysis.weighted_metrics import NEED_BOTH_CLASSES, WEIGHTED_METRICS, weight_type
+from analysis.weighted_metrics import NEED_BOTH_CLASSES, WEIGHTED_METRICS, weight_type, wins
 from data.errors import InputError
 
 LEVEL = 0.05
@@ -209,20 +209,10 @@ def permutation_p_value(
     differ = np.flatnonzero((first != second).any(axis=0))
     if len(differ) == 0:
         return 1.0
-    num_items, score = len(y_true), WEIGHTED_METRICS[metric]
-    # Both scores of every row, of which a weight of 1 or 0 chooses one for each cell.
-    labels, scores = np.tile(y_true, 2), np.concatenate([first, second], axis=1)
-
-    def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
-        """``chosen``: ... x num_differ, 0 where the first cell keeps the row's score, else 1."""
-        exchanged = np.zeros((num_items, chosen[..., 0].size), weight_type(num_items))
-        exchanged[differ] = chosen.reshape(-1, len(differ)).T
-        as_first = np.concatenate([1 - exchanged, exchanged])
-        as_second = np.concatenate([exchanged, 1 - exchanged])
-        means = [score(labels, scores, weights).mean(axis=0) for weights in (as_first, as_second)]
-        differences: NDArray[np.float64] = (means[1] - means[0]).reshape(chosen.shape[:-1])
-        return differences
-
+    if metric == "auroc":
+        difference = _auroc_difference(y_true, first, second, differ)
+    else:
+        difference = _weighted_difference(metric, y_true, first, second, differ)
     test = stats.permutation_test(
         (np.zeros(len(differ)), np.ones(len(differ))),
         difference,
@@ -233,6 +223,60 @@ def permutation_p_value(
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+Statistic = Callable[..., NDArray[np.float64]]
+"""Function of ... x num_differ, 0 where the first cell keeps a row's score, else 1 (two further
+arguments are scipy's), to the difference of means over seeds."""
+
+
+def _weighted_difference(
+    metric: str, y_true: Labels, first: Scores, second: Scores, differ: NDArray[np.intp]
+) -> Statistic:
+    """Of any weighted metric."""
+    num_items, score = len(y_true), WEIGHTED_METRICS[metric]
+    # Both scores of every row, of which a weight of 1 or 0 chooses one for each cell.
+    labels, scores = np.tile(y_true, 2), np.concatenate([first, second], axis=1)
+
+    def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
+        exchanged = np.zeros((num_items, chosen[..., 0].size), weight_type(num_items))
+        exchanged[differ] = chosen.reshape(-1, len(differ)).T
+        as_first = np.concatenate([1 - exchanged, exchanged])
+        as_second = np.concatenate([exchanged, 1 - exchanged])
+        means = [score(labels, scores, weights).mean(axis=0) for weights in (as_first, as_second)]
+        differences: NDArray[np.float64] = (means[1] - means[0]).reshape(chosen.shape[:-1])
+        return differences
+
+    return difference
+
+
+def _auroc_difference(
+    y_true: Labels, first: Scores, second: Scores, differ: NDArray[np.intp]
+) -> Statistic:
+    """Of AUROC, a hundred times faster, because exchanging a row moves it by a fixed amount.
+
+    A pair of a positive and a negative row is won by the second cell less by the first as their
+    scores are chosen: k(p2, n2) - k(p1, n1) if both are kept, k(p2, n1) - k(p1, n2) if the negative
+    is exchanged, and the negatives of these. That is e + f, e - f, -e + f and -e - f for
+    2 e = k(p2, n1) + k(p2, n2) - k(p1, n1) - k(p1, n2) and 2 f = k(p1, n2) + k(p2, n2) - k(p1, n1)
+    - k(p2, n1): the sum of one number of each row, with the sign of its choice. The sums over pairs
+    are wins against both cells' rows of the other class, exact in float64 as halves are.
+    """
+    positive, negative = y_true == 1, y_true == 0
+    moved = np.zeros(len(y_true))
+    for one, other in zip(first, second, strict=True):
+        for own, others in ((positive, negative), (negative, positive)):
+            both = np.concatenate([one[others], other[others]])
+            moved[own] += wins(other[own], both) - wins(one[own], both)
+    moved[negative] *= -1  # a negative that wins loses a pair
+    pairs = 2.0 * positive.sum() * negative.sum() * len(first)
+    kept = moved[differ]
+
+    def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
+        differences: NDArray[np.float64] = (kept.sum() - 2 * (chosen @ kept)) / pairs
+        return differences
+
+    return difference
 
 
 def _exchangeable(metric: str, scores: Scores) -> Scores:

@@ -20,7 +20,13 @@ from analysis.comparisons import (
     rank_test_remarks,
 )
 from analysis.formats import Table, to_markdown, to_text
-from analysis.intervals import FEW_UNITS, check_method, describe_method, describe_units
+from analysis.intervals import (
+    FEW_UNITS,
+    check_method,
+    describe_method,
+    describe_units,
+    resamples_of,
+)
 from analysis.multiplicity import holm
 from analysis.resampling import NUM_RESAMPLES, Resampler
 from analysis.run_units import has_several_draws
@@ -92,7 +98,7 @@ def compare_family(
     if by not in FAMILIES:
         raise InputError(unknown("family", by, FAMILIES))
     check_method(method)
-    resampler = Resampler(metric, num_resamples)
+    resampler = Resampler(metric, resamples_of(method, num_resamples))
     scores = load_scores(collected)
     left_out: list[tuple[str, str]] = []
     if pairs:

@@ -132,15 +132,18 @@ class CellIntervals:
         check_resamples(self.num_resamples)
         if not self.scores.cells:  # e.g. more than two classes, whose metrics are others
             return found, without
+        from threadpoolctl import threadpool_limits
+
         resampler = Resampler(metric, resamples_of(self.method, self.num_resamples))
-        for key, cell in self.scores.cells.items():
-            try:
-                groups = [resampler.runs(cell)]
-            except InputError as error:
-                without[key] = str(error)
-                continue
-            made = INTERVALS[self.method](groups, resampler.seed("seeds", cell.name))
-            found[key] = max(made.low, 0.0), min(made.high, 1.0)
+        with threadpool_limits(1):  # products this small wait longer for threads than they take
+            for key, cell in self.scores.cells.items():
+                try:
+                    groups = [resampler.runs(cell)]
+                except InputError as error:
+                    without[key] = str(error)
+                    continue
+                made = INTERVALS[self.method](groups, resampler.seed("seeds", cell.name))
+                found[key] = max(made.low, 0.0), min(made.high, 1.0)
         return found, without
 
     def components(self, metric: str) -> dict[Key, VarianceComponents]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.cells import first_line
 from data.errors import InputError
+from trainables.cache import FEWEST_TRIALS, Kept
 from trainables.result import Results
 
 Labels = NDArray[np.int8]
@@ -18,6 +24,7 @@ Scores = NDArray[np.float64]
 THRESHOLD = 0.5
 """Rows at this probability or above count as positive: ``trainables.metrics.THRESHOLD``, written
 again because that module imports scikit-learn; a test holds them together."""
+FILE = "predictions.parquet"
 COLUMNS = ("id", "split", "y_true", "y_score")
 
 
@@ -36,15 +43,103 @@ class TestRows:
     y_score: Scores
 
 
-def read_test_rows(location: Results, trial_id: str) -> TestRows:
+class Predictions:
+    """What the done trials of an experiment predicted; each file is read once.
+
+    Args:
+        location: The results.
+        experiment: Whose trials they are.
+        records: Trial id -> content of trial.json, of done trials.
+    """
+
+    def __init__(
+        self, location: Results, experiment: str, records: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._location = location
+        self._about = f"{location.uri}\n{experiment}"
+        files = {trial_id: record["files"].get(FILE, {}) for trial_id, record in records.items()}
+        self._digests = {trial_id: str(file.get("sha256")) for trial_id, file in files.items()}
+        self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def of(self, trial_id: str) -> TestRows:
+        """The test rows of a trial.
+
+        Raises:
+            InputError: As :func:`read_test_rows`, or the trial is not done.
+        """
+        found = self._found.get(trial_id, "the trial is not done")
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
+
+    @cached_property
+    def _found(self) -> dict[str, TestRows | str]:
+        """Trial id -> test rows, or why there are none."""
+        many = len(self._digests) >= FEWEST_TRIALS
+        kept = Kept(self._about, "predictions") if many else None
+        found: dict[str, TestRows | str] = {}
+        if kept:
+            known = {i: kept.values[d] for i, d in self._digests.items() if d in kept.values}
+            found = {i: self._unpacked(value, kept.values) for i, value in known.items()}
+        missing = [trial_id for trial_id in self._digests if trial_id not in found]
+        found |= zip(missing, self._location.side_by_side(self._read, missing), strict=True)
+        if kept and missing:
+            kept.keep(self._packed(found))
+        return found
+
+    def _read(self, trial_id: str) -> TestRows | str:
+        try:
+            rows = read_test_rows(self._location, trial_id, self._digests[trial_id])
+        except InputError as error:
+            return str(error)
+        return TestRows(self._shared(rows.ids), rows.y_true, rows.y_score)
+
+    def _shared(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        """One object for equal ids: those of ten thousand trials would take 400 MB."""
+        return self._ids.setdefault(ids, ids)
+
+    def _packed(self, found: Mapping[str, TestRows | str]) -> dict[str, bytes]:
+        """By the SHA-256 of each file: the key of its ids, labels and scores."""
+        texts = {ids: orjson.dumps(ids) for ids in self._ids}
+        keys = {ids: hashlib.sha256(text).hexdigest() for ids, text in texts.items()}
+        packed = {f"ids {keys[ids]}": text for ids, text in texts.items()}
+        for trial_id, rows in found.items():
+            if isinstance(rows, TestRows):
+                parts = keys[rows.ids].encode(), rows.y_true.tobytes(), rows.y_score.tobytes()
+                packed[self._digests[trial_id]] = b"".join(parts)
+        return packed
+
+    def _unpacked(self, value: bytes, values: Mapping[str, bytes]) -> TestRows:
+        key, numbers = f"ids {value[:64].decode()}", value[64:]
+        num_rows = len(numbers) // (1 + 8)
+        if key not in self._texts:
+            self._texts[key] = self._shared(tuple(orjson.loads(values[key])))
+        return TestRows(
+            self._texts[key],
+            np.frombuffer(numbers, np.int8, num_rows),
+            np.frombuffer(numbers[num_rows:], np.float64, num_rows),
+        )
+
+    @cached_property
+    def _texts(self) -> dict[str, tuple[str, ...]]:
+        """Key of ids in the cache -> ids."""
+        return {}
+
+
+def read_test_rows(location: Results, trial_id: str, sha256: str | None = None) -> TestRows:
     """Read and check the predictions of a done trial.
 
+    Args:
+        location: The results.
+        trial_id: The trial.
+        sha256: Of the file as it was verified; None: whatever lies there.
+
     Raises:
-        InputError: The file cannot be read, is without one of :data:`COLUMNS` or without test
-            rows, has empty entries or an id twice, labels other than 0 and 1, scores of more than
-            two classes or that are no probabilities.
+        InputError: The file cannot be read or is another one, is without one of :data:`COLUMNS` or
+            without test rows, has empty entries or an id twice, labels other than 0 and 1, scores
+            of more than two classes or that are no probabilities.
     """
-    table = read_columns(location, trial_id, "predictions", COLUMNS)
+    table = read_columns(location, trial_id, "predictions", COLUMNS, sha256)
     table = table.filter(pc.equal(table["split"], "test")).sort_by("id")
     if table.num_rows == 0:
         raise InputError("predictions without test rows")
@@ -74,8 +169,8 @@ def read_train_scores(location: Results, trial_id: str, lang: str) -> tuple[Labe
     Raises:
         InputError: The file cannot be read.
     """
-    table = read_columns(location, trial_id, "train_rows", ())
     columns = ("lang", "label", "y_score")
+    table = read_columns(location, trial_id, "train_rows", None)
     if not set(columns) <= set(table.column_names):
         return None
     table = table.select(columns).filter(pc.equal(table["lang"], lang)).drop_null()
@@ -85,16 +180,23 @@ def read_train_scores(location: Results, trial_id: str, lang: str) -> tuple[Labe
     return labels.astype(np.int8), scores.astype(np.float64)
 
 
-def read_columns(location: Results, trial_id: str, name: str, columns: tuple[str, ...]) -> pa.Table:
-    """Columns of one of a trial's Parquet files, ``predictions`` or another; none named: all.
+def read_columns(
+    location: Results,
+    trial_id: str,
+    name: str,
+    columns: tuple[str, ...] | None,
+    sha256: str | None = None,
+) -> pa.Table:
+    """Columns of one of a trial's Parquet files, ``predictions`` or another; None: all.
 
     Raises:
-        InputError: It cannot be read, or one of the columns is not there.
+        InputError: It cannot be read, is not the one of ``sha256``, or one of the columns is not
+            there.
     """
     try:
-        table = location.read_table(trial_id, f"{name}.parquet")
+        table = location.read_table(trial_id, f"{name}.parquet", columns, sha256)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{name} cannot be read: {first_line(str(error))}") from error
-    if missing := [column for column in columns if column not in table.column_names]:
+    if missing := [column for column in columns or () if column not in table.column_names]:
         raise InputError(f"{name} without {', '.join(missing)}")
     return table.select(list(columns)) if columns else table

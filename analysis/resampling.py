@@ -27,6 +27,7 @@ from analysis.weighted_metrics import (
     Values,
     WeightedMetric,
     Weights,
+    auroc_without_each,
     undefined,
     weight_type,
 )
@@ -121,13 +122,16 @@ def influence(score: WeightedMetric, cell: CellScores) -> Values:
         rows = np.flatnonzero(cell.y_true == label)
         if len(rows) < 2:
             continue
-        without = np.empty((len(cell.scores), len(rows)))
-        for start in range(0, len(rows), BLOCK):
-            left_out = rows[start : start + BLOCK]
-            weights = np.ones((num_items, len(left_out)), weight_type(num_items))
-            weights[left_out, np.arange(len(left_out))] = 0
-            values = score(cell.y_true, cell.scores, weights)
-            without[:, start : start + BLOCK] = values
+        if score is WEIGHTED_METRICS["auroc"]:
+            without = auroc_without_each(cell.y_true, cell.scores)[:, rows]
+        else:
+            without = np.empty((len(cell.scores), len(rows)))
+            for start in range(0, len(rows), BLOCK):
+                left_out = rows[start : start + BLOCK]
+                weights = np.ones((num_items, len(left_out)), weight_type(num_items))
+                weights[left_out, np.arange(len(left_out))] = 0
+                values = score(cell.y_true, cell.scores, weights)
+                without[:, start : start + BLOCK] = values
         # Leaving a row out moves the value the other way than the row does.
         moved = without.mean(axis=1, keepdims=True) - without
         result[:, rows] = np.sqrt((len(rows) - 1) / len(rows)) * moved

@@ -9,10 +9,9 @@ import numpy as np
 
 from analysis.cells import first_line
 from analysis.collect import Collected
-from analysis.predictions import Labels, Scores, TestRows, read_test_rows
+from analysis.predictions import Labels, Scores, TestRows
 from analysis.run_names import Run, has_draws, run_name
 from data.errors import InputError
-from trainables.result import Results
 
 Key = tuple[str, str]
 """(base_model, pattern)."""
@@ -76,13 +75,12 @@ def load_scores(collected: Collected) -> ExperimentScores:
     Args:
         collected: The trials, see :func:`analysis.collect.collect`.
     """
-    location = Results(collected.uri)
-    by_id = {row["trial_id"]: row for row in collected.table.to_pylist()}
+    by_cell = collected.by_cell()
     cells: dict[Key, CellScores] = {}
     left_out: dict[Key, str] = {}
     for planned in collected.plan.cells:
         key = planned.base_model, planned.pattern
-        rows = [by_id[trial.trial_id] for trial in planned.trials]
+        rows = by_cell.get(key, [])
         if not rows:
             left_out[key] = first_line(planned.skipped) or "no trials planned"
             continue
@@ -95,7 +93,7 @@ def load_scores(collected: Collected) -> ExperimentScores:
                 raise InputError("more than two classes; intervals and comparisons are of two")
             if not done:
                 raise InputError(", ".join(gaps))
-            read = [_read(location, row["trial_id"], name) for name, row in done]
+            read = [_read(collected, row["trial_id"], name) for name, row in done]
             ids, y_true = _shared(read, [name for name, _ in done])
         except InputError as error:
             left_out[key] = str(error)
@@ -106,10 +104,10 @@ def load_scores(collected: Collected) -> ExperimentScores:
     return ExperimentScores(cells, left_out)
 
 
-def _read(location: Results, trial_id: str, run: str) -> TestRows:
+def _read(collected: Collected, trial_id: str, run: str) -> TestRows:
     """A trial's test rows; what is wrong with them is told with the run."""
     try:
-        return read_test_rows(location, trial_id)
+        return collected.predictions.of(trial_id)
     except InputError as error:
         raise InputError(f"{run}: {error}") from error
 

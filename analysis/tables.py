@@ -67,7 +67,7 @@ def table(
     if metric not in known:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     plan = collected.plan
-    rows = collected.table.to_pylist()
+    rows = collected.by_cell()
     planned = {
         (cell.base_model, cell.pattern): cell
         for cell in plan.cells
@@ -77,7 +77,7 @@ def table(
     cells = []
     for model in plan.base_models:
         for pattern in patterns:
-            found = [r for r in rows if (r["base_model"], r["pattern"]) == (model, pattern)]
+            found = rows.get((model, pattern), [])
             none = PlannedCell(base_model=model, pattern=pattern, skipped="not in the plan")
             cells.append(aggregate(planned.get((model, pattern), none), found, metric))
     without: dict[Key, str] = {}

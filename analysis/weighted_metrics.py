@@ -106,6 +106,39 @@ def _auroc(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     return result
 
 
+def auroc_without_each(y_true: Labels, scores: Scores) -> Values:
+    """AUROC with one row left out, for every row; both classes need two rows.
+
+    The won pairs less those of the row, which DeLong et al. (1988, Biometrics 44:837) call its
+    placement; the weights of :data:`WEIGHTED_METRICS` give the same numbers, a column a row.
+
+    Args:
+        y_true: num_items, 0 or 1.
+        scores: num_seeds x num_items.
+
+    Returns:
+        num_seeds x num_items.
+    """
+    positive, negative = np.flatnonzero(y_true == 1), np.flatnonzero(y_true == 0)
+    result = np.empty(scores.shape)
+    for row, score in enumerate(scores):
+        won = wins(score[positive], score[negative])
+        losses = len(positive) - wins(score[negative], score[positive])
+        all_wins = won.sum()
+        result[row, positive] = (all_wins - won) / max((len(positive) - 1) * len(negative), 1)
+        result[row, negative] = (all_wins - losses) / max(len(positive) * (len(negative) - 1), 1)
+    return result
+
+
+def wins(scores: Scores, others: Scores) -> Values:
+    """How many of the others each score is above, ties half; num_scores halves."""
+    ascending = np.sort(others)
+    below: Values = (
+        np.searchsorted(ascending, scores, "left") + np.searchsorted(ascending, scores, "right")
+    ) / 2
+    return below
+
+
 def _average_precision(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     """Mean over positive rows of the precision at their score, tied rows taken together.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -36,14 +37,20 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Refuse what pydantic would turn into a number silently."""
-        leaves = set(_leaves(cls.model_fields[str(info.field_name)].annotation))
-        if leaves & {int, float} and leaves <= {int, float, NoneType}:
+        if _is_number(cls, str(info.field_name)):
             for item in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(item, bool):
                     raise ValueError(f"{item!r} is true or false, not a number")
                 if isinstance(item, str):
                     raise ValueError(f"{item!r} is text, not a number{_as_number(item)}")
         return value
+
+
+@cache
+def _is_number(model: type[pydantic.BaseModel], field: str) -> bool:
+    """Whether a field holds numbers and nothing else; asked for each of thousands of trials."""
+    leaves = set(_leaves(model.model_fields[field].annotation))
+    return bool(leaves & {int, float}) and leaves <= {int, float, NoneType}
 
 
 def _as_number(text: str) -> str:

@@ -6,14 +6,21 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from data.errors import InputError
+
+NUM_AT_ONCE = 16
+"""Files read at a time from an object store."""
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Files:
@@ -59,6 +66,17 @@ class Files:
         """A file's bytes."""
         with self.fs.open_input_stream(self.path(*parts)) as stream:
             return bytes(stream.read())
+
+    def side_by_side(self, function: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+        """A function of each item, many at a time where files are far away.
+
+        On a local disk small files come faster one after the other: threads of one interpreter
+        wait for each other longer than for the disk.
+        """
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            return list(map(function, items))
+        with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
+            return list(pool.map(function, items))
 
     def read_json(self, *parts: str) -> dict[str, Any]:
         """A JSON object; a damaged one is an InputError that names the file."""

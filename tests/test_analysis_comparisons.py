@@ -14,6 +14,8 @@ from analysis.comparisons import (
     LEVEL,
     POWER,
     Comparison,
+    _auroc_difference,
+    _weighted_difference,
     compare,
     detectable,
     effect_size,
@@ -288,3 +290,17 @@ def test_a_verdict_needs_test_and_interval(
         1,
     )
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_auroc_of_exchanged_rows_is_that_of_weights(digits: int) -> None:
+    # Every exchange of 8 rows, with ties and rows on which the two cells agree.
+    rng = np.random.default_rng(digits)
+    y_true = np.array([1, 0, 1, 1, 0, 0, 1, 0], np.int8)
+    first, second = np.round(rng.random((2, 3, 8)), digits)
+    second[:, 2] = first[:, 2]
+    differ = np.array([0, 1, 3, 4, 5, 6, 7])
+    chosen = np.array(list(itertools.product([0.0, 1.0], repeat=7)))
+    fast = _auroc_difference(y_true, first, second, differ)(chosen, None, axis=-1)
+    weighted = _weighted_difference("auroc", y_true, first, second, differ)(chosen, None, axis=-1)
+    assert fast == pytest.approx(weighted, abs=1e-12)

@@ -10,7 +10,7 @@ from simulated_scores import make_cell, simulate
 
 from analysis.resampling import Resampler, Runs, influence, item_weights, resampled_mean
 from analysis.weighted_measures import WEIGHTED_MEASURES
-from analysis.weighted_metrics import WEIGHTED_METRICS
+from analysis.weighted_metrics import WEIGHTED_METRICS, auroc_without_each
 from data.errors import InputError
 
 
@@ -114,3 +114,11 @@ def test_what_cannot_be_resampled_is_refused() -> None:
         Resampler("f1", 99)
     with pytest.raises(InputError, match="auroc needs both classes"):
         Resampler("auroc", 100).runs(make_cell([1, 1], np.array([[0.5, 0.6]])))
+
+
+def test_auroc_without_each_row_is_that_of_weights(rows: int = 30) -> None:
+    rng = np.random.default_rng(2)
+    y_true = np.array([1] * 11 + [0] * (rows - 11), np.int8)
+    scores = np.round(rng.random((3, rows)), 1)  # with ties
+    expected = WEIGHTED_METRICS["auroc"](y_true, scores, 1 - np.eye(rows))
+    assert np.array_equal(auroc_without_each(y_true, scores), expected)

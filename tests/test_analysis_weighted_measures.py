@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.boundary import MEASURES
+from analysis.boundary import MEASURES, Scored
 from analysis.resampling import item_weights
 from analysis.weighted_measures import WEIGHTED_MEASURES
 
@@ -22,13 +22,13 @@ rows = st.lists(
 @given(rows)
 def test_a_weight_is_as_many_rows(name: str, drawn: list[tuple[int, float, int]]) -> None:
     y_true, score, counts = (np.array(column) for column in zip(*drawn, strict=True))
-    repeated = MEASURES[name](np.repeat(y_true, counts), np.repeat(score, counts))
+    repeated = MEASURES[name](Scored(np.repeat(y_true, counts), np.repeat(score, counts)))
     weights = np.stack([counts, np.ones_like(counts)], axis=1).astype(np.float32)
     found = WEIGHTED_MEASURES[name](y_true.astype(np.int8), np.stack([score, score]), weights)
     assert found.shape == (2, 2)
     assert found[:, 0] == pytest.approx([repeated] * 2, abs=1e-9)
     if len(set(y_true)) == 2:
-        assert found[1, 1] == pytest.approx(MEASURES[name](y_true, score), abs=1e-9)
+        assert found[1, 1] == pytest.approx(MEASURES[name](Scored(y_true, score)), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", WEIGHTED_MEASURES)

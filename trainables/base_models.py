@@ -118,7 +118,7 @@ def find_base_model(name: str) -> BaseModel:
 
 
 def cache_dir() -> Path:
-    """The user's cache folder for miniatures; ``XLT_CACHE`` overrides it."""
+    """The user's cache folder, for miniatures and verified results; ``XLT_CACHE`` overrides it."""
     override = os.environ.get("XLT_CACHE")
     return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("xlt-sweep"))
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,7 +63,7 @@ class TrialState:
     Attributes:
         state: done (verified), failed (error.json), corrupt (half-written or damaged), absent.
         detail: Why it failed or is corrupt; empty otherwise.
-        record: The content of trial.json or error.json.
+        record: The content of trial.json or error.json; a verified spec with its defaults.
     """
 
     state: State
@@ -177,8 +175,8 @@ class Results(Storage):
             sizes = self._sizes(folder)
             if RECORD in sizes:
                 record = self.read_json(folder, RECORD)
-                self._verify(folder, trial_id, record, sizes)
-                return TrialState("done", record=record)
+                spec = self._verify(folder, trial_id, record, sizes)
+                return TrialState("done", record=record | {"spec": spec.model_dump(mode="json")})
             if FAILURE in sizes:
                 record = self.read_json(folder, FAILURE)
                 return TrialState("failed", str(record.get("error")), record)
@@ -195,10 +193,9 @@ class Results(Storage):
         return TrialState("absent")
 
     def states(self, trial_ids: Iterable[str]) -> dict[str, TrialState]:
-        """:meth:`state` of many trials, read side by side because object stores are far."""
+        """:meth:`state` of many trials."""
         ids = list(trial_ids)
-        with ThreadPoolExecutor(16) as pool:
-            return dict(zip(ids, pool.map(self.state, ids), strict=True))
+        return dict(zip(ids, self.side_by_side(self.state, ids), strict=True))
 
     def trial_ids(self) -> list[str]:
         """Every trial folder, sorted."""
@@ -206,9 +203,29 @@ class Results(Storage):
         infos = self.fs.get_file_info(selector)
         return sorted(i.base_name for i in infos if i.type == pafs.FileType.Directory)
 
-    def read_table(self, trial_id: str, name: str) -> pa.Table:
-        """A trial's parquet file, e.g. ``predictions.parquet``."""
-        return pq.read_table(io.BytesIO(self.read("trials", trial_id, name)))
+    def read_table(
+        self,
+        trial_id: str,
+        name: str,
+        columns: Sequence[str] | None = None,
+        sha256: str | None = None,
+    ) -> pa.Table:
+        """A trial's parquet file, e.g. ``predictions.parquet``.
+
+        Args:
+            trial_id: The trial.
+            name: Of the file.
+            columns: Those to read, as far as they are there; None: all.
+            sha256: Of the file as it was verified; None: whatever lies there.
+
+        Raises:
+            InputError: The file is not the verified one.
+        """
+        content = self.read("trials", trial_id, name)
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise InputError(f"{name} was changed while it was read; start again")
+        # Files this small are read faster without threads.
+        return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
 
     def set_aside(self, trial_id: str) -> str:
         """Move a damaged folder's files to ``set-aside/``; returns the new place."""
@@ -241,11 +258,12 @@ class Results(Storage):
 
     def _verify(
         self, folder: str, trial_id: str, record: dict[str, Any], sizes: dict[str, int]
-    ) -> None:
+    ) -> TrialSpec:
         """Raise InputError unless the record and its files are whole and belong together."""
         if record["format"] != RESULT_FORMAT:
             raise InputError(f"format {record['format']}, expected {RESULT_FORMAT}")
-        if TrialSpec.parse(record["spec"]).trial_id != trial_id:
+        spec = TrialSpec.parse(record["spec"])
+        if spec.trial_id != trial_id:
             raise InputError("the spec in trial.json is not that of the folder's name")
         if not record["metrics"]:
             raise InputError("trial.json has no metrics")
@@ -262,6 +280,7 @@ class Results(Storage):
                 digest = hashlib.sha256(self.read(folder, name)).hexdigest()
                 if digest != expected["sha256"]:
                     raise InputError(f"{name} was changed after it was written")
+        return spec
 
 
 def is_finite(value: Any) -> bool:

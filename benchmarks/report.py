@@ -1,0 +1,206 @@
+"""What reading costs: `xlt status`, `xlt report` and its page over thousands of result folders.
+
+    python benchmarks/report.py [--trials 10000] [--folder FOLDER]
+
+Makes one experiment of 20 base models x 10 patterns with as many seeds as give the number of
+trials; each trial has 512 predictions, 640 steps of training and 1,040 training rows, as in the
+paper, in files like those of `Results.save` but not flushed one by one. Then each command runs in
+a process of its own: first with an empty cache of verified folders (cold), then again (warm). The
+disk is what the system makes of it: the folders were written a moment ago. Peak memory is that of
+the process. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data.patterns import parse_pattern_name
+from data.storage import to_json, to_parquet
+from trainables.metrics import METRICS
+from trainables.plan import Plan, PlannedCell, PlannedTrial
+from trainables.result import Results
+from trainables.spec import RESULT_FORMAT, TrialSpec
+
+NUM_MODELS, NUM_ITEMS, NUM_STEPS, NUM_TRAIN_ROWS = 20, 512, 640, 1040
+PATTERNS = tuple(f"ja{rows}" for rows in (0, 4, 8, 16, 32, 64, 104, 128, 256, 512))
+FINGERPRINT = "ab" * 32
+SIGNATURE = {
+    "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "pyarrow")},
+    "data_fingerprint": FINGERPRINT,
+    "device": "cpu",
+    "precision": "fp32",
+    "num_threads": 1,
+}
+COMMANDS = {
+    "xlt status": ["status"],
+    "xlt report": ["report"],
+    "xlt report --intervals": ["report", "--intervals"],
+    "xlt report --format html": ["report", "--format", "html", "--out"],
+}
+
+
+def main() -> None:
+    """Make the folders, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--folder", help="made if it is not there, and kept")
+    options = parser.parse_args()
+    scratch = Path(options.folder or tempfile.mkdtemp())
+    try:
+        results = scratch / f"results-{options.trials}"
+        if not results.exists():
+            make(results, options.trials)
+        measure(results, options.trials, scratch)
+    finally:
+        if not options.folder:
+            shutil.rmtree(scratch)
+
+
+def measure(results: Path, num_trials: int, scratch: Path) -> None:
+    """Every command cold and warm."""
+    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {num_trials} trials\n")
+    print("| command | cold s | warm s | peak MB cold | peak MB warm |\n|---|---|---|---|---|")
+    page = scratch / "page.html"
+    for name, command in COMMANDS.items():
+        cache = scratch / "cache"
+        shutil.rmtree(cache, ignore_errors=True)
+        given = [command[0], str(results), *command[1:]]
+        if "--out" in given:
+            given.append(str(page))
+        runs = [run(given, cache) for _ in ("cold", "warm")]
+        (cold, cold_mb), (warm, warm_mb) = runs
+        print(f"| `{name}` | {cold:.1f} | {warm:.1f} | {cold_mb:.0f} | {warm_mb:.0f} |", flush=True)
+    cached = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+    print(f"\npage {page.stat().st_size / 1e6:.1f} MB, cache {cached / 1e6:.0f} MB")
+
+
+def run(arguments: list[str], cache: Path) -> tuple[float, float]:
+    """Wall time in seconds and peak memory in MB of a command."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweep", *arguments],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "XLT_CACHE": str(cache)},
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {arguments}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def make(folder: Path, num_trials: int) -> None:
+    """Result folders of one experiment."""
+    rng = np.random.default_rng(0)
+    seeds = range(max(1, num_trials // (NUM_MODELS * len(PATTERNS))))
+    results = Results(str(folder))
+    results.prepare()
+    history, train_rows = _history(rng), _train_rows()
+    truth = np.repeat([0, 1], NUM_ITEMS // 2).astype(np.int8)
+    rows = rng.standard_normal(NUM_ITEMS)
+    cells = []
+    for number in range(NUM_MODELS):
+        for strength, pattern in enumerate(PATTERNS):
+            skill = 0.3 + 0.2 * strength + 0.1 * (number % 7)
+            trials = []
+            for seed in seeds:
+                spec = _spec(f"model-{number:02}", pattern, seed)
+                noise = rows + 0.5 * rng.standard_normal(NUM_ITEMS)
+                score = 1 / (1 + np.exp(-(skill * (2.0 * truth - 1) + noise)))
+                _save(folder / "trials" / spec.trial_id, spec, truth, score, history, train_rows)
+                trials.append(PlannedTrial(trial_id=spec.trial_id, seed=seed))
+            cells.append(
+                PlannedCell(
+                    base_model=f"model-{number:02}",
+                    pattern=pattern,
+                    target_lang="ja",
+                    trials=tuple(trials),
+                )
+            )
+    plan = Plan(experiment="large", data_fingerprint=FINGERPRINT, cells=tuple(cells))
+    results.save_experiment(plan, "name: large\n")
+
+
+def _save(
+    folder: Path, spec: TrialSpec, truth: Any, score: Any, history: bytes, train_rows: bytes
+) -> None:
+    predictions = pa.table(
+        {
+            "id": [f"synthetic-ja-{k:05}" for k in range(NUM_ITEMS)],
+            "lang": ["ja"] * NUM_ITEMS,
+            "split": ["test"] * NUM_ITEMS,
+            "y_true": truth,
+            "y_score": score,
+        }
+    )
+    files = {
+        "predictions.parquet": to_parquet(predictions),
+        "history.parquet": history,
+        "train_rows.parquet": train_rows,
+    }
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    metrics = {name: METRICS[name](truth, score) for name in ("f1", "auroc", "accuracy")}
+    record = {
+        "format": RESULT_FORMAT,
+        "trial_id": spec.trial_id,
+        "spec": spec.model_dump(mode="json"),
+        "metrics": metrics,
+        "signature": SIGNATURE,
+        "timings": {"fit": round(4 + spec.seed / 50, 4)},
+        "files": {
+            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        },
+    }
+    (folder / "trial.json").write_bytes(to_json(json.loads(json.dumps(record))))
+
+
+def _spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
+    values = {
+        "base_model": base_model,
+        "base_identity": f"hub:example/{base_model}@main",
+        "base_path": f"example/{base_model}",
+        "method": "full",
+        "source_lang": "en",
+        "pattern": parse_pattern_name(pattern).model_dump(),
+        "sampling": {},
+        "training": {},
+        "learning_rate": 5e-5,
+        "seed": seed,
+        "data_fingerprint": FINGERPRINT,
+    }
+    return TrialSpec.parse(values)
+
+
+def _history(rng: np.random.Generator) -> bytes:
+    steps = np.arange(1, NUM_STEPS + 1)
+    loss = 0.7 * np.exp(-steps / 200) + 0.05 * rng.random(NUM_STEPS)
+    columns = {"step": steps, "epoch": steps / 64, "learning_rate": loss, "loss": loss}
+    return to_parquet(pa.table({**columns, "grad_norm": loss}))
+
+
+def _train_rows() -> bytes:
+    ids = [f"synthetic-en-{k:05}" for k in range(NUM_TRAIN_ROWS)]
+    labels = np.arange(NUM_TRAIN_ROWS, dtype=np.int8) % 2
+    return to_parquet(pa.table({"id": ids, "lang": ["en"] * NUM_TRAIN_ROWS, "label": labels}))
+
+
+if __name__ == "__main__":
+    main()
