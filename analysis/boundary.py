@@ -21,8 +21,12 @@ from analysis.resampling import Resampler, check_resamples
 from analysis.scores import ExperimentScores, Key, load_scores
 from analysis.thresholds import (
     FITS,
+    Cuts,
     all_positive_f1,
+    auroc,
+    average_precision,
     best_threshold,
+    every_cut,
     f1_at,
     f1_with_labelled_rows,
     prior_threshold,
@@ -51,9 +55,14 @@ class Scored:
         return prior_threshold(self.y_score)
 
     @cached_property
+    def cuts(self) -> Cuts:
+        """Every cut of the rows."""
+        return every_cut(self.y_true, self.y_score)
+
+    @cached_property
     def oracle(self) -> float:
         """The best threshold for these labels."""
-        return best_threshold(self.y_true, self.y_score)
+        return best_threshold(self.cuts)
 
     @cached_property
     def brier(self) -> BrierParts:
@@ -64,19 +73,14 @@ class Scored:
         """F1 at a threshold."""
         return f1_at(self.y_true, self.y_score, threshold)
 
-    def weighted(self, metric: str) -> float:
-        """A metric of ``WEIGHTED_METRICS``, every row counted once."""
-        once = np.ones((len(self.y_true), 1))
-        return float(WEIGHTED_METRICS[metric](self.y_true, self.y_score[None], once)[0, 0])
-
 
 Measure = Callable[[Scored], float]
 MEASURES: dict[str, Measure] = {
     "f1": lambda rows: rows.f1(THRESHOLD),
     "f1_median": lambda rows: rows.f1(rows.median),
     "f1_oracle": lambda rows: rows.f1(rows.oracle),
-    "auroc": lambda rows: rows.weighted("auroc"),
-    "average_precision": lambda rows: rows.weighted("average_precision"),
+    "auroc": lambda rows: auroc(rows.cuts),
+    "average_precision": lambda rows: average_precision(rows.cuts),
     "ece": lambda rows: rows.brier.calibration_error,
     "brier": lambda rows: float(np.mean((rows.y_score - rows.y_true) ** 2)),
     "brier_reliability": lambda rows: rows.brier.reliability,
@@ -240,7 +244,7 @@ def _add_train_threshold(
         lang = langs[row["base_model"], row["pattern"]]
         if (trained := read_train_scores(location, row["trial_id"], lang)) is not None:
             test = predictions[row["trial_id"]]
-            row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, best_threshold(*trained))
+            row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, best_threshold(every_cut(*trained)))
 
 
 def _asked(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:

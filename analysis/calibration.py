@@ -111,10 +111,10 @@ def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Br
 def _bins(y_score: Scores, num_bins: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """(num_rows,) each row's bin, counted without empty ones; the share of rows of each bin."""
     edges = np.percentile(y_score, np.linspace(0, 1, num_bins + 1) * 100)
-    _, bins, counts = np.unique(
-        np.searchsorted(edges[1:-1], y_score), return_inverse=True, return_counts=True
-    )
-    return bins, counts / len(y_score)
+    bins = np.searchsorted(edges[1:-1], y_score)
+    counts = np.bincount(bins, minlength=num_bins)
+    kept = counts > 0
+    return (np.cumsum(kept) - 1)[bins], counts[kept] / len(y_score)
 
 
 def _means(values: Labels | Scores, bins: NDArray[np.intp]) -> NDArray[np.float64]:

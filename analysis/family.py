@@ -107,7 +107,7 @@ def compare_family(
             if key in scores.left_out:
                 left_out.append(("/".join(key), scores.left_out[key]))
     else:
-        chosen = _pairs(scores, by)
+        chosen = family_pairs(scores, by)
         left_out += [("/".join(key), why) for key, why in scores.left_out.items()]
     comparisons: list[Comparison] = []
     used: list[CellScores] = []
@@ -140,8 +140,13 @@ def compare_family(
     )
 
 
-def _pairs(scores: ExperimentScores, by: str) -> list[tuple[Key, Key]]:
-    """Pairs that share a base model or a pattern; other test rows are another question."""
+def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[Key, Key]]:
+    """Pairs that share a base model or a pattern; other test rows are another question.
+
+    Args:
+        scores: Cells with predictions.
+        by: Name in :data:`FAMILIES`.
+    """
     shared = 0 if by == "pattern" else 1
     pairs = [
         (a, b)

@@ -44,7 +44,7 @@ class CellCurves:
         negatives: NUM_SCORE_BINS shares of the rows of class 0, pooled over runs; they sum to 1.
         positives: The same of class 1.
         reliability: Over the rows of all runs together.
-        runs: One a done run.
+        runs: One a done run that was asked for.
     """
 
     negatives: Points
@@ -53,21 +53,29 @@ class CellCurves:
     runs: tuple[RunCurves, ...]
 
 
-def cell_curves(cell: CellScores) -> CellCurves:
+def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
     """The curves of a cell; ROC and precision-recall by scikit-learn.
+
+    Args:
+        cell: What its runs predicted.
+        most_runs: ROC and precision-recall of the first so many runs alone; None: of all.
 
     Raises:
         InputError: Test rows of one class only.
     """
+    from sklearn import config_context
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     if len(set(cell.y_true.tolist())) < 2:
         raise InputError("test rows of one class only, so that there is no curve")
     runs = []
-    for name, score in zip(cell.run_names, cell.scores, strict=True):
-        false, true, _ = roc_curve(cell.y_true, score)
-        precision, recall, _ = precision_recall_curve(cell.y_true, score)
-        runs.append(RunCurves(name, np.stack([false, true]), np.stack([recall, precision])))
+    chosen = zip(cell.run_names[:most_runs], cell.scores[:most_runs], strict=True)
+    # Scores are checked where they are read.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        for name, score in chosen:
+            false, true, _ = roc_curve(cell.y_true, score)
+            precision, recall, _ = precision_recall_curve(cell.y_true, score)
+            runs.append(RunCurves(name, np.stack([false, true]), np.stack([recall, precision])))
     pooled = np.tile(cell.y_true, len(cell.scores))
     return CellCurves(
         negatives=_shares(cell.scores[:, cell.y_true == 0]),
@@ -77,16 +85,18 @@ def cell_curves(cell: CellScores) -> CellCurves:
     )
 
 
-def read_history(location: Results, trial_id: str) -> dict[str, Points]:
-    """The training curves of a done trial, num_steps values for each of :data:`HISTORY`.
+def read_history(
+    location: Results, trial_id: str, columns: tuple[str, ...] = HISTORY
+) -> dict[str, Points]:
+    """The training curves of a done trial, num_steps values for each of some columns.
 
     Raises:
         InputError: The file cannot be read, is empty or without these columns.
     """
-    table = read_columns(location, trial_id, "history", HISTORY)
+    table = read_columns(location, trial_id, "history", columns)
     if table.num_rows == 0:
         raise InputError("history without steps")
-    return {name: table[name].to_numpy().astype(np.float64) for name in HISTORY}
+    return {name: table[name].to_numpy().astype(np.float64) for name in columns}
 
 
 def thin(points: Points, num_points: int) -> Points:
@@ -101,7 +111,9 @@ def block_means(values: Points, num_blocks: int) -> Points:
     """At most so many means of neighbours, because the loss of a single batch is mostly noise."""
     if len(values) <= num_blocks:
         return values
-    return np.array([block.mean() for block in np.array_split(values, num_blocks)])
+    starts = np.linspace(0, len(values), num_blocks + 1).astype(int)
+    means: Points = np.add.reduceat(values, starts[:-1]) / np.diff(starts)
+    return means
 
 
 def _shares(scores: Points) -> Points:

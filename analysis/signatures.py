@@ -121,6 +121,9 @@ def compare(
 
 def _difference(key: str, trials: Sequence[Signed]) -> str:
     """How the value of ``key`` differs between trials, the rarer values' trials named, or empty."""
+    values = [trial.signature.get(key) for trial in trials]
+    if all(value == values[0] and type(value) is type(values[0]) for value in values):
+        return ""  # as nearly always, and found without writing thousands of them as JSON
     by_value: dict[str, list[Signed]] = defaultdict(list)
     for trial in trials:
         by_value[json.dumps(trial.signature.get(key), sort_keys=True)].append(trial)

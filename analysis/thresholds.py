@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,38 @@ NUM_DRAWS = 20
 """How often labelled test rows are drawn anew; the spread between draws averages out."""
 
 
+@dataclass(frozen=True)
+class Cuts:
+    """What every threshold that tells rows apart counts as positive, from the highest one down.
+
+    Attributes:
+        thresholds: num_cuts, the different scores.
+        counted: num_cuts, rows at the threshold or above.
+        hits: num_cuts, those of class 1 among them.
+    """
+
+    thresholds: Scores
+    counted: NDArray[np.intp]
+    hits: NDArray[np.intp]
+
+
+def every_cut(y_true: Labels, y_score: Scores) -> Cuts:
+    """The cuts of test rows; y_true is (num_rows,) 0 or 1, y_score (num_rows,) of any range."""
+    order = np.argsort(-y_score, kind="stable")
+    descending = y_score[order]
+    last = np.append(np.flatnonzero(np.diff(descending)), len(order) - 1)  # of equal scores
+    return Cuts(descending[last], last + 1, np.cumsum(y_true[order] == 1)[last])
+
+
 def f1_at(y_true: Labels, y_score: Scores, threshold: float) -> float:
     """F1 of class 1 with rows at or above the threshold counted as positive, 0 without any.
 
     As ``sklearn.metrics.f1_score``, whose checks take a thousand times longer than the counts:
     they would be most of the time that ten thousand trials take.
     """
-    decided = y_score >= threshold
-    both = int(decided.sum()) + int((y_true == 1).sum())
-    return 2 * int((decided & (y_true == 1)).sum()) / both if both else 0.0
+    decided, positive = y_score >= threshold, y_true == 1
+    both = np.count_nonzero(decided) + np.count_nonzero(positive)
+    return 2 * np.count_nonzero(decided & positive) / both if both else 0.0
 
 
 def all_positive_f1(prior: float) -> float:
@@ -50,26 +74,37 @@ def prior_threshold(y_score: Scores, prior: float = 0.5) -> float:
     return float(np.quantile(y_score, 1 - prior))
 
 
-def best_threshold(y_true: Labels, y_score: Scores) -> float:
+def auroc(cuts: Cuts) -> float:
+    """Area under the ROC curve, by trapezia; rows of both classes.
+
+    As ``sklearn.metrics.roc_auc_score``.
+    """
+    hits = np.append(0, cuts.hits)
+    misses = np.append(0, cuts.counted) - hits
+    return float(np.diff(misses) @ (hits[1:] + hits[:-1]) / (2 * hits[-1] * misses[-1]))
+
+
+def average_precision(cuts: Cuts) -> float:
+    """Sum over cuts of the gain in recall times the precision there.
+
+    As ``sklearn.metrics.average_precision_score``; at least one row is of class 1.
+    """
+    return float(np.diff(cuts.hits, prepend=0) @ (cuts.hits / cuts.counted) / cuts.hits[-1])
+
+
+def best_threshold(cuts: Cuts) -> float:
     """The threshold with the largest F1 on these labelled rows, the lowest of equally good ones.
 
     Between two scores it lies in the middle, so that it serves other rows, too. On the rows that
-    are scored it is an oracle: no rule that cuts this ranking at one place has a larger F1.
-
-    Args:
-        y_true: (num_rows,) 0 or 1, at least one 1.
-        y_score: (num_rows,) of any range.
+    are scored it is an oracle: no rule that cuts this ranking at one place has a larger F1. At
+    least one row is of class 1.
     """
-    order = np.argsort(-y_score, kind="stable")
-    descending = y_score[order]
-    last = np.append(np.flatnonzero(np.diff(descending)), len(order) - 1)  # of equal scores
-    true_positives = np.cumsum(y_true[order] == 1)[last]
-    f1 = 2 * true_positives / (last + 1 + true_positives[-1])
-    best = len(last) - 1 - int(np.argmax(f1[::-1]))
-    here = float(descending[last[best]])
-    if best == len(last) - 1:
+    f1 = 2 * cuts.hits / (cuts.counted + cuts.hits[-1])
+    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    here = float(cuts.thresholds[best])
+    if best == len(f1) - 1:
         return here
-    below = float(descending[last[best + 1]])
+    below = float(cuts.thresholds[best + 1])
     middle = (below + here) / 2
     return middle if middle > below else here
 
@@ -146,7 +181,7 @@ def _platt(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]
 
 
 def _threshold(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
-    return others >= best_threshold(y_true, y_score)
+    return others >= best_threshold(every_cut(y_true, y_score))
 
 
 FITS: dict[str, Callable[[Labels, Scores, Scores], NDArray[np.bool_]]] = {

@@ -1,19 +1,14 @@
-"""xlt compare, curves, boundary, claims, figures, and what `xlt report` adds to its tables."""
+"""xlt compare, curves, boundary, claims, figures."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.errors import InputError
-
-if TYPE_CHECKING:
-    from analysis.collect import Collected
-    from analysis.intervals import CellIntervals
 
 DONE = 0
 
@@ -96,25 +91,6 @@ def add_interval_method(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--interval-method", default="t", metavar="METHOD", help="t (default), percentile or bca"
     )
-
-
-def cell_intervals(collected: Collected, method: str) -> CellIntervals:
-    """Intervals of the cells of `xlt report`."""
-    from analysis.intervals import CellIntervals
-    from analysis.scores import load_scores
-
-    return CellIntervals(load_scores(collected), method)
-
-
-def write_file(path: str, content: bytes) -> None:
-    """Write a file by a temporary name beside it; InputError where that cannot be done."""
-    target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", path) from error
 
 
 def _compare(options: argparse.Namespace) -> int:

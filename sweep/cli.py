@@ -5,22 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
-from data.errors import InputError, unknown
-from sweep.analysis_cli import (
-    add_analysis_commands,
-    add_interval_method,
-    cell_intervals,
-    write_file,
-)
+from data.errors import InputError
+from sweep.analysis_cli import add_analysis_commands, add_interval_method
 from sweep.data_cli import add_data_commands
+from sweep.report_cli import WATCH_SECONDS, write_report
 from sweep.search_cli import add_search_command
-
-if TYPE_CHECKING:
-    from analysis.collect import Collected
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
@@ -70,12 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
 
     status = add("status", _status, "Print what is done, failed and missing in a location.")
-    report = add("report", _report, "Print the tables of an experiment.")
+    report = add("report", write_report, "Print the tables of an experiment.")
     for sub in (status, report):
         sub.add_argument("results", metavar="RESULTS", help="folder or URI")
         sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-    report.add_argument("--format", default="text", help="text (default), md, latex, csv or html")
-    report.add_argument("--out", metavar="FILE", help="write it there; html needs one")
+    report.add_argument(
+        "--format", default="text", help="text (default), md, latex, csv, html or parquet (rows)"
+    )
+    report.add_argument("--out", metavar="FILE", help="write it there; html and parquet need one")
+    report.add_argument(
+        "--watch", nargs="?", type=int, const=WATCH_SECONDS, metavar="SECONDS",
+        help=f"html: write it again while trials end, until all are done ({WATCH_SECONDS})",
+    )  # fmt: skip
     report.add_argument(
         "--published",
         action="store_true",
@@ -146,37 +145,6 @@ def _status(options: argparse.Namespace) -> int:
 
     print(status(collect(options.results, options.experiment, allow_mixed=True)))
     return DONE
-
-
-def _report(options: argparse.Namespace) -> int:
-    from analysis.collect import collect
-    from analysis.formats import FORMATS
-
-    if options.format not in (known := {*FORMATS, "html"}):
-        raise InputError(unknown("format", options.format, known))
-    if options.format == "html" and not options.out:
-        raise InputError("html is a file: give --out FILE, e.g. --out report.html")
-    collected = collect(options.results, options.experiment)
-    text = _report_text(options, collected)
-    if options.out:
-        write_file(options.out, text.encode())
-    else:
-        print(text)
-    if options.format == "csv":  # has no place for them
-        for warning in collected.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-    return DONE
-
-
-def _report_text(options: argparse.Namespace, collected: Collected) -> str:
-    if options.format == "html":
-        from analysis.page import page
-
-        return page(collected, options.interval_method)
-    from analysis.tables import report
-
-    intervals = cell_intervals(collected, options.interval_method) if options.intervals else None
-    return report(collected, options.format, published=options.published, intervals=intervals)
 
 
 def _tables(results: Any, experiment: str) -> str:

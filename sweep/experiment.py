@@ -83,6 +83,9 @@ class Storage(Settings):
     """Local folder or pyarrow.fs URI (file, s3, gs); may be shared by experiments."""
     keep_models: Literal["none", "adapters", "all"] = "none"
     """Weights in the result folders: none, adapters with their heads (LoRA trials), or all."""
+    keep_texts: bool = True
+    """Whether the texts of the drawn rows are kept beside the plan, for the page to show rows that
+    trials get wrong; false for texts whose licence forbids copies."""
 
 
 class Experiment(Settings):

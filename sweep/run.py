@@ -17,6 +17,7 @@ from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
 from sweep.selection import Selection
 from trainables.result import Results
+from trainables.texts import drop_texts, save_texts
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _run_grid(
     findings = check_data(grid)
     refuse_errors(grid, findings)
     location.save_experiment(grid.plan(data_warnings(findings)), experiment.to_yaml())
+    _keep_texts(location, grid)
     ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
     for trial_id, why in ledger.corrupt.items():
         place = location.set_aside(trial_id)
@@ -155,6 +157,16 @@ def _run_grid(
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
+
+
+def _keep_texts(location: Results, grid: Grid) -> None:
+    """The texts of all rows that the grid draws, or none, as the experiment says."""
+    name = grid.experiment.name
+    if grid.experiment.storage.keep_texts:
+        drawn = (row_id for draw in grid.draws for row_id in (*draw.train, *draw.test))
+        save_texts(location, name, grid.dataset, drawn)
+    else:
+        drop_texts(location, name)
 
 
 def _refuse_other_settings(location: Results, grid: Grid) -> None:

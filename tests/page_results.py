@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import pyarrow as pa
 from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import predictions, simulate
 
+from data.schema import HEADLINE_SCHEMA, Dataset
 from trainables.metrics import METRICS
+from trainables.result import Results
+from trainables.texts import save_texts
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 SECRET = "hf_" + "a1B2" * 8
@@ -49,8 +53,21 @@ def make_page_results(
     return results.uri
 
 
+def keep_texts(location: Results, ids: Sequence[str], text: str) -> None:
+    """One text for all of these rows, beside the plan of experiment ``test``."""
+    rows = [
+        {
+            "id": row_id, "text": text, "text_pair": "second", "lang": "ja", "label": 1,
+            "published": datetime.date(2022, 8, 1), "source": "test",
+        }
+        for row_id in ids
+    ]  # fmt: skip
+    dataset = Dataset.from_table(pa.Table.from_pylist(rows, schema=HEADLINE_SCHEMA))
+    save_texts(location, "test", dataset, ids)
+
+
 def make_hostile_results(folder: Path) -> str:
-    """A model, a title and an error with scripts in them; a token in the error; one trial open."""
+    """A model, a title, texts and an error with scripts in them; a token in the error."""
     model = f"m{HOSTILE}"
     plan = make_plan(["elyza", model], ["ja16"], title=HOSTILE, data_warnings=(HOSTILE,))
     results = make_results(folder, plan)
@@ -61,5 +78,6 @@ def make_hostile_results(folder: Path) -> str:
         ids = [f"{HOSTILE}{n}" for n in cell.ids]
         table = predictions(ids, cell.y_true.tolist(), score)
         save_done(results, "elyza", "ja16", seed, values, predictions=table, history=history())
+    keep_texts(results, [f"{HOSTILE}{n}" for n in cell.ids], f"text {HOSTILE}")
     save_failed(results, model, "ja16", 0, f"{HOSTILE} s3://me:pass@bucket\ntoken={SECRET}")
     return results.uri

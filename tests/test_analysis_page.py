@@ -6,18 +6,22 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from page_results import HOSTILE, SECRET, make_hostile_results, make_page_results
+from page_results import HOSTILE, SECRET, keep_texts, make_hostile_results, make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import predictions
 
 from analysis import collect
 from analysis.page import page
-from analysis.page.details import without_secrets
+from analysis.page.secrets import without_secrets
+from analysis.scores import load_scores
 from data.errors import InputError
 from sweep.cli import BAD_INPUT, DONE, main
+from trainables.result import Results
 
 MEGABYTE = 1_000_000
 
@@ -37,15 +41,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     return page(collect(make_hostile_results(tmp_path_factory.mktemp("hostile") / "r")))
 
 
-def data_of(html: str) -> dict[str, object]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+def data_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="text/plain" id="data">([A-Za-z0-9+/=]*)</script>', html)
     assert found
-    data: dict[str, object] = json.loads(found[1])
+    data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found[1])))
     return data
 
 
 def test_verdicts_stand_before_tables_and_plots(html: str) -> None:
-    ids = ["summary", "boundary", "claims", "scores-1", "scores-2", "plots", "trials"]
+    ids = ["summary", "boundary", "claims", "scores-1", "scores-2", "comparisons-pattern"]
+    ids += ["comparisons-model", "plots", "rows", "trials"]
     places = [html.index(f'<section id="{name}"') for name in ids]
     assert places == sorted(places)
     assert "Table 3: F1" in html and "Table 4: AUROC" in html
@@ -56,35 +61,94 @@ def test_numbers_are_those_of_the_report(results: str, html: str) -> None:
     collected = collect(results)
     data = data_of(html)
     rows = collected.table.to_pylist()
-    for cell in data["cells"]:  # type: ignore[attr-defined]
+    for cell in data["cells"]:
         own = [
             r for r in rows if (r["base_model"], r["pattern"]) == (cell["model"], cell["pattern"])
         ]
-        shown = [score for _, score in cell["values"]["auroc"]["runs"]]
+        shown = [score for _, score in cell["values"]["auroc"]["seeds"]]
         assert shown == [round(r["auroc"], 4) for r in own]
-        assert cell["curves"]["runs"][0]["roc"][0][-1] == 1
-    assert len(data["trials"]) == len(rows)  # type: ignore[arg-type]
+        assert cell["curves"]["seeds"][0]["roc"][0][-1] == 1
+    trials = data["trials"]
+    assert {len(column) for name, column in trials.items() if name != "values"} == {len(rows)}
+    assert trials["id"] == [row["trial_id"] for row in rows]
+    assert trials["values"]["f1"] == [round(row["f1"], 4) for row in rows]
+    settings = [data["texts"][place] for place in data["lists"][trials["spec"][0]]]
+    assert "learning_rate\t5e-05" in settings and "seed\t0" not in settings
 
 
 def test_worst_rows_are_those_with_the_largest_error(results: str, html: str) -> None:
     collected = collect(results)
     from analysis.predictions import read_test_rows
-    from trainables.result import Results
 
     trial_id = collected.plan.trial_ids[0]
     rows = read_test_rows(Results(results), trial_id)
     errors = abs(rows.y_true - rows.y_score)
     expected = sorted(zip(rows.ids, errors, strict=True), key=lambda pair: -pair[1])[:10]
-    worst = data_of(html)["trials"][trial_id]["worst"]  # type: ignore[index]
-    assert [row[0] for row in worst] == [row_id for row_id, _ in expected]
+    data = data_of(html)
+    worst = data["trials"]["worst"][0][::2]
+    assert [data["rows"][place][0] for place in worst] == [row_id for row_id, _ in expected]
+
+
+def test_hard_rows_are_those_that_most_seeds_get_wrong(results: str, html: str) -> None:
+    cell = next(iter(load_scores(collect(results)).cells.values()))
+    wrong = ((cell.scores >= 0.5) != cell.y_true).sum(axis=0)
+    data = data_of(html)
+    hard = data["cells"][0]["hard"]
+    assert [count for _, count, _ in hard] == sorted(wrong, reverse=True)[:10]
+    for place, count, mean in hard:
+        k = cell.ids.index(data["rows"][place][0])
+        assert (count, mean) == (wrong[k], round(cell.scores[:, k].mean(), 3))
+
+
+def test_texts_are_shown_where_they_were_kept(tmp_path: Path) -> None:
+    uri = make_page_results(tmp_path / "r", ["elyza"], ["ja0"], num_items=20)
+    html = page(collect(uri))
+    assert {len(row) for row in data_of(html)["rows"]} == {2}
+    location = Results(uri)
+    ids = data_of(html)["rows"][0][0], "not shown"
+    keep_texts(location, ids, f"{HOSTILE}\n" + 500 * "x")
+    html = page(collect(uri))
+    shown = data_of(html)["rows"][0]
+    assert shown[2].startswith(f"{HOSTILE} xx") and len(shown[2]) == 401 and shown[2][-1] == "…"
+    assert shown[3:] == ["second", "ja", "2022-08-01"]
+    assert "not shown" not in json.dumps(data_of(html)) and HOSTILE not in html
+    Path(location.path("experiments/test.texts.parquet")).write_bytes(b"PAR1")
+    html = page(collect(uri))
+    assert "test.texts.parquet cannot be read" in html
+    assert {len(row) for row in data_of(html)["rows"]} == {2}
+
+
+def test_comparisons_are_those_of_the_command(
+    results: str, html: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for by, num in (("pattern", 2), ("model", 2)):
+        assert main(["compare", results, "--by", by, "--format", "csv"]) == DONE
+        csv_text, latex = data_of(html)["files"][f"auroc-by-{by}"]
+        assert csv_text == capsys.readouterr().out.removesuffix("\n")
+        assert rf"\label{{tab:auroc-by-{by}}}" in latex and "first:second" in latex
+        assert f"Of {num} comparisons one cell is higher in" in html
+
+
+def test_too_many_comparisons_are_not_made(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.page.shown.MOST_PAIRS", 1)
+    assert "Not shown: 2 pairs are too many to be read" in page(collect(results))
+
+
+def test_every_table_is_a_file_twice(html: str) -> None:
+    wanted = set(re.findall(r'data-download="([^"]+)"', html))
+    files = data_of(html)["files"]
+    assert wanted == {f"{name}.{ending}" for name in files for ending in ("csv", "tex")}
+    tables = set(re.findall(r'<table id="table-([^"]+)"', html))
+    assert tables == set(files)
+    for csv_text, latex in files.values():
+        assert csv_text.count("\n") > 1 and latex.startswith(r"\begin{table}")
 
 
 def test_nothing_is_loaded(html: str, hostile: str) -> None:
     for text in (html, hostile):
         assert not re.search(r"""(?:src|srcset|action|poster)\s*=\s*["']?""", _markup(text))
         links = re.findall(r'href="([^"]{0,30})', _markup(text))
-        inside = ("#", "data:text/csv", "data:application/x-tex")
-        assert links and all(link.startswith(inside) for link in links)
+        assert links and all(link.startswith("#") for link in links)
         assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", _own_code(text))
         assert "default-src 'none'" in text
 
@@ -112,15 +176,14 @@ def test_hostile_names_are_texts(hostile: str) -> None:
     assert hostile.count("<script") == 2 and hostile.count("</script>") == 2
     assert "<img" not in hostile
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in hostile
-    errors = [t["error"] for t in data_of(hostile)["trials"].values()]  # type: ignore[attr-defined]
-    assert any(HOSTILE in error for error in errors)
+    assert any(HOSTILE in error for error in data_of(hostile)["trials"]["error"])
 
 
 def test_no_secrets_and_no_places(hostile: str, html: str, results: str) -> None:
-    downloads = [base64.b64decode(t).decode() for t in re.findall(r'base64,([^"]+)"', hostile)]
-    for text in (hostile, *downloads):
+    for text in (hostile, json.dumps(data_of(hostile))):
         assert SECRET not in text and "me:pass" not in text
-    assert results not in html and "/nowhere" not in html
+    for text in (html, json.dumps(data_of(html))):
+        assert results not in text and "/nowhere" not in text
 
 
 @pytest.mark.parametrize(
@@ -153,7 +216,7 @@ def test_without_a_done_trial_the_rest_is_made(tmp_path: Path) -> None:
     assert "Not shown: no cell has a value yet." in html
     assert "Not shown: no trial is done." in html
     assert "1 failed, 2 missing" in html
-    assert "out of memory" in html
+    assert "out of memory" in html and data_of(html)["trials"]["error"][0] == "out of memory"
 
 
 def test_one_class_leaves_a_sentence(tmp_path: Path) -> None:
@@ -162,8 +225,8 @@ def test_one_class_leaves_a_sentence(tmp_path: Path) -> None:
     save_done(location, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5}, predictions=table)
     html = page(collect(location))
     assert "predictions without test rows of both classes" in html
-    assert "test rows of one class only" in html
-    assert "history without epoch, loss" in html
+    assert "test rows of one class only" in data_of(html)["cells"][0]["why"]
+    assert any("history without epoch, loss" in why for why in data_of(html)["trials"]["absent"][0])
     assert "0.500 (n/a)" in html
 
 
@@ -193,7 +256,7 @@ def test_from_the_command_line(
     ("options", "told"),
     [
         (["--format", "html"], "give --out FILE"),
-        (["--format", "htm"], "Did you mean 'html'? Known: csv, html, latex, md, text."),
+        (["--format", "htm"], "Did you mean 'html'? Known: csv, html, latex, md, parquet, text."),
         (["--format", "html", "--out", "/nowhere/report.html"], "cannot be written"),
         (
             ["--format", "html", "--out", "/nowhere/r", "--interval-method", "z"],

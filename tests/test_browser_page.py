@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from page_results import HOSTILE, make_hostile_results, make_page_results
 
 from analysis import collect
 from analysis.page import page
-from analysis.page.build import content, render
-from analysis.page.shown import Entry
+from analysis.page.build import Watched, content, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path"),
 ]
-NUM_TRIALS, MOST_SECONDS, MOST_BYTES = 2000, 5, 6_000_000
+NUM_TRIALS, MOST_SECONDS, MOST_BYTES = 10_000, 10, 6_000_000
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +46,38 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _large(shown: dict[str, Any]) -> dict[str, Any]:
-    """The same content with NUM_TRIALS trials in 400 cells."""
-    data, row = shown["data"], shown["trials"].rows[0]
-    trial = next(iter(data["trials"].values()))
-    ids = [f"trial-{number:04}" for number in range(NUM_TRIALS)]
-    data["trials"] = {name: trial for name in ids}
-    rows = tuple((Entry(name, trial=name), *row[1:]) for name in ids)
+    """The same content with NUM_TRIALS trials in 200 cells, numbers and ids at random."""
+    rng, data = np.random.default_rng(0), shown["data"]
     cells = []
-    for number in range(400):
-        cell = copy.copy(data["cells"][0])
-        cells.append(cell | {"model": f"model-{number // 8:02}", "pattern": f"ja{number % 8}"})
-    data["cells"] = cells
-    return shown | {"trials": dataclasses.replace(shown["trials"], rows=rows)}
+    for number in range(200):
+        cell = copy.deepcopy(data["cells"][0])
+        for value in cell["values"].values():
+            scores = rng.random(NUM_TRIALS // 200).round(4).tolist()
+            value["seeds"] = list(map(list, enumerate(scores)))
+        cells.append(cell | {"model": f"model-{number // 10:02}", "pattern": f"ja{number % 10}"})
+    trials = {
+        name: column[:1] * NUM_TRIALS for name, column in data["trials"].items() if name != "values"
+    }
+    trials |= {
+        "id": [f"trial-{k:05}-{rng.integers(16**12):012x}" for k in range(NUM_TRIALS)],
+        "cell": [k % 200 for k in range(NUM_TRIALS)],
+        "seed": [k // 200 for k in range(NUM_TRIALS)],
+        "loss": rng.random((NUM_TRIALS, 12)).round(3).tolist(),
+        "worst": [
+            [number for row in one for number in (row, 0.987)]
+            for one in rng.integers(len(data["rows"]), size=(NUM_TRIALS, 4)).tolist()
+        ],
+        "values": {m: rng.random(NUM_TRIALS).round(4).tolist() for m in data["trials"]["values"]},
+    }
+    trials["epochs"] = [len(data["lists"])] * NUM_TRIALS
+    data |= {"cells": cells, "trials": trials, "lists": [*data["lists"], list(range(12))]}
+    return shown
 
 
 class Opened:
     """A page with everything that it did wrong."""
 
-    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
+    def __init__(self, browser: Any, file: Path, wait: bool = True, **options: Any) -> None:
         self.wrong: list[str] = []
         self.page = browser.new_page(**options)
         self.page.on("console", lambda message: self.wrong.append(message.text))
@@ -72,6 +85,8 @@ class Opened:
         self.page.on("dialog", lambda dialog: (self.wrong.append("dialog"), dialog.dismiss()))
         self.page.route("**/*", self._route)
         self.page.goto(file.as_uri())
+        if wait:
+            self.page.wait_for_selector("html[data-ready]")
 
     def _route(self, route: Any) -> None:
         if route.request.url.startswith("file:") and route.request.is_navigation_request():
@@ -110,7 +125,7 @@ def test_it_opens_and_draws_every_plot(opened: Any) -> None:
 def test_something_wrong_is_noticed(browser: Any, folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "bad.html"
     file.write_text("<img src='https://example.org/x.png'><script>throw Error('no')</script>")
-    bad = Opened(browser, file)
+    bad = Opened(browser, file, wait=False)
     bad.page.wait_for_timeout(200)
     assert any("example.org" in text for text in bad.wrong) and any("no" in t for t in bad.wrong)
     bad.page.close()
@@ -120,7 +135,7 @@ def test_tables_sort_by_number_both_ways(opened: Any) -> None:
     tab = opened().page
     column = tab.locator("#table-trials thead th", has_text="AUROC")
     rows = "[...document.querySelectorAll('#table-trials tbody tr')]"
-    values = f"{rows}.map(row => +row.cells[6].dataset.value)"
+    values = f"{rows}.map(row => +row.cells[6].textContent)"
     for direction, descending in (("ascending", False), ("descending", True)):
         column.locator("button").click()
         assert column.get_attribute("aria-sort") == direction
@@ -130,11 +145,14 @@ def test_tables_sort_by_number_both_ways(opened: Any) -> None:
 
 def test_tables_filter_by_words(opened: Any) -> None:
     tab = opened().page
-    tab.fill('[data-filter="trials"]', "mbert JA104")
-    assert tab.locator("#table-trials tbody tr:visible").count() == 3
-    assert tab.locator('[data-count="trials"]').inner_text() == "3 of 12 rows"
-    tab.fill('[data-filter="trials"]', "")
-    assert tab.locator("#table-trials tbody tr:visible").count() == 12
+    tab.fill("#trial-filter", "mbert JA104")
+    assert tab.locator("#table-trials tbody tr").count() == 3
+    assert tab.locator("#trial-count").inner_text() == "3 of 12 trials"
+    tab.fill("#trial-filter", "")
+    assert tab.locator("#table-trials tbody tr").count() == 12
+    tab.fill('[data-filter="f1"]', "mbert")
+    assert tab.locator("#table-f1 tbody tr:visible").count() == 1
+    assert tab.locator('[data-count="f1"]').inner_text() == "1 of 2 rows"
 
 
 def test_a_trial_opens_and_closes_by_keyboard(opened: Any) -> None:
@@ -171,9 +189,15 @@ def test_the_first_tab_skips_to_the_results(opened: Any) -> None:
 
 def test_downloads_hold_the_tables(opened: Any) -> None:
     tab = opened().page
-    for ending, start in ((".csv", "base_model,pattern,metric"), (".tex", r"\begin{table}")):
+    for name, start in (
+        ("f1.csv", "base_model,pattern,metric"),
+        ("auroc-by-pattern.csv", "metric,first,second"),
+        ("trials.csv", "trial,base model,pattern,seed,state,F1"),
+        ("f1.tex", r"\begin{table}"),
+    ):
         with tab.expect_download() as download:
-            tab.locator(f'a[download="test-f1{ending}"]').click()
+            tab.locator(f'[data-download="{name}"]').click()
+        assert download.value.suggested_filename == f"test-{name}"
         assert Path(download.value.path()).read_text("utf-8").startswith(start)
 
 
@@ -215,24 +239,56 @@ def test_hostile_names_stay_texts(opened: Any) -> None:
     assert HOSTILE in tab.locator("#details pre").inner_text()
     tab.keyboard.press("Escape")
     tab.locator(".open").first.click()
-    assert HOSTILE in tab.locator("#details table").inner_text()
+    assert f"text {HOSTILE}" in tab.locator("#details table").inner_text()
     tab.keyboard.press("Escape")
+    assert f"text {HOSTILE}" in tab.locator("#hard table").inner_text()
     tab.select_option("#cell", "1")
     assert tab.locator("img").count() == 0 and tab.locator("script").count() == 2
 
 
-def test_thousands_of_trials_open_and_stay_usable(opened: Any, folder: Path) -> None:
+def test_ten_thousand_trials_open_and_stay_usable(opened: Any, folder: Path) -> None:
     assert (folder / "large.html").stat().st_size < MOST_BYTES
     start = time.perf_counter()
     tab = opened("large.html").page
     assert tab.locator("#plot-heat svg").count() == 1
+    assert tab.locator("#trial-count").inner_text() == f"1 to 100 of {NUM_TRIALS} trials"
     assert time.perf_counter() - start < MOST_SECONDS
     start = time.perf_counter()
-    tab.fill('[data-filter="trials"]', "trial-1234")
-    tab.locator("#table-trials tbody tr:visible .open").click()
-    assert "trial-1234" in tab.locator("#details-title").inner_text()
+    tab.fill("#trial-filter", "trial-01234")
+    tab.locator("#table-trials .open").click()
+    assert "trial-01234" in tab.locator("#details-title").inner_text()
+    assert tab.locator("#details svg").count() == 1
     tab.keyboard.press("Escape")
-    tab.fill('[data-filter="trials"]', "")
+    tab.fill("#trial-filter", "model-03 ja4 done")
+    assert tab.locator("#trial-count").inner_text() == f"50 of {NUM_TRIALS} trials"
+    tab.fill("#trial-filter", "")
     tab.locator("#table-trials thead button").nth(5).click()
-    assert tab.locator("#table-trials tbody tr").count() == NUM_TRIALS
+    scores = tab.locator("#table-trials td:nth-child(6)")
+    first = list(map(float, scores.all_inner_texts()))
+    tab.click("#trial-next")
+    assert tab.locator("#trial-count").inner_text() == f"101 to 200 of {NUM_TRIALS} trials"
+    second = [
+        float(text) for text in tab.locator("#table-trials td:nth-child(6)").all_inner_texts()
+    ]
+    assert first + second == sorted(first + second) and len(second) == 100
     assert time.perf_counter() - start < MOST_SECONDS
+    assert tab.evaluate("document.querySelectorAll('*').length") < 15_000
+
+
+def test_a_watched_page_loads_itself_again_where_it_was(opened: Any, folder: Path) -> None:
+    file = folder / "watched.html"
+    shown = content(collect(make_page_results(folder / "w")))
+    file.write_text(render(shown, Watched(1)), "utf-8")
+    tab = opened("watched.html", viewport={"width": 1000, "height": 600}).page
+    assert "12 of 12 trials done" in tab.locator(".watch").inner_text()
+    tab.evaluate("window.scrollTo({top: 700, behavior: 'instant'})")
+    file.write_text(render(shown | {"num_done": 11}, Watched(1)), "utf-8")
+    tab.get_by_text("11 of 12 trials done").wait_for()
+    tab.wait_for_selector("html[data-ready]")
+    assert tab.evaluate("scrollY") == 700
+    tab.locator(".open").first.click()  # who reads a trial is left alone
+    file.write_text(render(shown), "utf-8")
+    tab.wait_for_timeout(1500)
+    assert tab.locator("#details").is_visible()
+    tab.keyboard.press("Escape")
+    tab.locator(".watch").wait_for(state="detached")  # over: the last page is an ordinary one

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
@@ -18,27 +19,45 @@ from analysis import paper
 from analysis.boundary import CellBoundary
 from analysis.cells import first_line
 from analysis.collect import Collected
+from analysis.family import FAMILIES
 from analysis.formats import Table
 from analysis.intervals import CellIntervals, check_method
 from analysis.names import metric_name
-from analysis.page.details import plot_cells, trial_details, without_secrets
+from analysis.page.details import trial_columns
+from analysis.page.plots import plot_cells
+from analysis.page.rows import RowPool
+from analysis.page.secrets import without_secrets
 from analysis.page.shown import (
     VERDICTS,
     boundary_table,
     claims_table,
+    comparison_table,
     shown_table,
-    trials_table,
+    trial_files,
 )
 from analysis.run_names import has_draws
 from analysis.scores import load_scores
 from analysis.status import SIGNS
 from analysis.tables import MULTICLASS_TABLES, table
 from data.errors import InputError
+from trainables.result import Results
+from trainables.texts import read_texts
 
 Part = TypeVar("Part")
 
 
-def page(collected: Collected, method: str = "t") -> str:
+@dataclass(frozen=True)
+class Watched:
+    """A page that is written again while trials run.
+
+    Attributes:
+        seconds: After which it loads itself again.
+    """
+
+    seconds: int
+
+
+def page(collected: Collected, method: str = "t", watched: Watched | None = None) -> str:
     """An experiment as the text of one HTML file.
 
     It loads nothing: style, script and data are in it, and its content security policy refuses
@@ -48,11 +67,12 @@ def page(collected: Collected, method: str = "t") -> str:
     Args:
         collected: The trials.
         method: Of the intervals, a name in ``analysis.intervals.INTERVALS``.
+        watched: For a page that loads itself again.
 
     Raises:
         InputError: An unknown method.
     """
-    return render(content(collected, method))
+    return render(content(collected, method), watched)
 
 
 def content(collected: Collected, method: str = "t") -> dict[str, Any]:
@@ -72,29 +92,49 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     ]
     made = [one for one, _ in tables if one]
     judged, why_not_judged = _part(partial(boundary_table, collected))
+    boundary = (judged[1] if judged else None, why_not_judged)
+    claims = _part(partial(claims_table, collected))
+    scores = [(one and shown_table(one), why) for one, why in tables]
+    comparisons = [
+        (by, _part(partial(comparison_table, collected, intervals.scores, by))) for by in FAMILIES
+    ]
+    texts, why_no_texts = _part(
+        partial(read_texts, Results(collected.uri), collected.plan.experiment)
+    )
+    rows = RowPool(texts or {})
+    shown = [one for one, _ in (boundary, claims, *scores, *(p for _, p in comparisons)) if one]
     return {
         "experiment": plan.experiment,
         "title": first_line(plan.title),
         "facts": _facts(collected),
         "states": [(state, states[state]) for state in SIGNS if states[state]],
+        "num_done": states["done"],
         "num_trials": collected.table.num_rows,
         "verdicts": _counts(judged[0]) if judged else [],
-        "boundary": (judged[1] if judged else None, why_not_judged),
-        "claims": _part(partial(claims_table, collected)),
-        "tables": [(one and shown_table(one), why) for one, why in tables],
-        "trials": trials_table(collected, metrics),
-        "warnings": collected.warnings,
+        "boundary": boundary,
+        "claims": claims,
+        "comparisons": comparisons,
+        "tables": scores,
+        "warnings": [*collected.warnings, *([why_no_texts] if why_no_texts else [])],
         "data": {
+            "experiment": plan.experiment,
             "metrics": {m: metric_name(m) for m in metrics if m in collected.metrics},
+            "names": {m: metric_name(m) for m in collected.metrics},
             "positive": first_line(plan.positive),
-            "cells": plot_cells(collected, intervals.scores, made),
-            **trial_details(collected),
+            "classes": _class_names(collected),
+            "cells": plot_cells(collected, intervals.scores, made, rows),
+            **trial_columns(collected, rows),
+            "rows": rows.rows(),
+            "files": {
+                **{one.name: [one.csv, one.latex] for one in shown},
+                "trials": trial_files(collected, metrics),
+            },
         },
     }
 
 
-def render(shown: dict[str, Any]) -> str:
-    """The content as HTML; every text escaped, the data unable to end their element."""
+def render(shown: dict[str, Any], watched: Watched | None = None) -> str:
+    """The content as HTML; every text escaped, the data as base64 of their compressed JSON."""
     import jinja2
 
     folder = resources.files("analysis.page")
@@ -109,8 +149,8 @@ def render(shown: dict[str, Any]) -> str:
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        data_json=_script_safe(shown["data"]),
-        in_link=lambda text: base64.b64encode(text.encode()).decode(),
+        watch_seconds=watched.seconds if watched else 0,
+        packed=_packed(shown["data"]),
     )
 
 
@@ -158,6 +198,12 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
     return [(name, without_secrets(value)) for name, value in facts.items() if value]
 
 
+def _class_names(collected: Collected) -> list[str]:
+    """Of each label; the positive class by what the experiment calls it."""
+    names = [first_line(name) for name in collected.plan.classes]
+    return [names[0], first_line(collected.plan.positive)] if len(names) == 2 else names
+
+
 def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
     """(verdict, style, cells with it), in the order of the verdicts."""
     found = [
@@ -181,9 +227,7 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _script_safe(data: dict[str, Any]) -> str:
-    r"""JSON that cannot end a script element or start a comment (HTML standard, 4.12.1.3)."""
+def _packed(data: dict[str, Any]) -> str:
+    """JSON as the browser's DecompressionStream takes it, in letters that end no element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()

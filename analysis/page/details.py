@@ -1,164 +1,135 @@
-"""What the page's plots and the details of a trial are made from, as plain JSON values."""
+"""The trials of the page in columns: settings, metrics, training, worst test rows, errors."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis import paper
-from analysis.cells import TableCell, first_line
 from analysis.collect import Collected
-from analysis.formats import Table
-from analysis.plot_points import CellCurves, block_means, cell_curves, read_history, thin
-from analysis.predictions import read_test_rows
-from analysis.run_names import has_draws, run_name
-from analysis.scores import ExperimentScores, Key
+from analysis.page.plots import FEWEST_POINTS, as_list, rounded, share
+from analysis.page.rows import RowPool
+from analysis.page.secrets import without_secrets
+from analysis.plot_points import Points, block_means, read_history
+from analysis.run_names import has_draws
 from data.errors import InputError
-from trainables.result import Results, TrialState
+from trainables.result import Results
 
-NUM_WORST = 10
-"""Test rows with the largest error that a trial lists."""
-CURVE_POINTS, HISTORY_POINTS = 80, 50
-"""Points of a curve, at most: more cannot be told apart at the width of a plot."""
-CURVE_BUDGET, HISTORY_BUDGET = 40_000, 40_000
-"""Points of all curves of a page, so that thousands of trials stay below a few megabytes."""
-FEWEST_POINTS = 12
+NUM_WORST, FEWEST_WORST, WORST_BUDGET = 10, 3, 40_000
+"""Test rows with the largest error that a trial lists, at most and at least, and of all trials."""
+HISTORY_POINTS, HISTORY_BUDGET = 50, 120_000
+"""Points of a training curve, and of all."""
 MAX_ERROR = 4000
 """Characters of an error's text; the folder has the rest."""
-LOCAL = ("base_path",)
-"""Settings left out of the page: a path on somebody's machine says nothing to others."""
-
-_SECRETS = (
-    (re.compile(r"(?<=://)[^/\s@]+@"), "…@"),  # user and password in a URI
-    (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_…"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), "AKIA…"),
-    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1…"),
-    (re.compile(r"(?i)((?:token|secret|password|passwd|api_?key|access_?key)\w*['\"]?\s*[=:]\s*)"
-                r"(?:'[^']*'|\"[^\"]*\"|[^\s'\",&]+)"), r"\1…"),
-)  # fmt: skip
+LOCAL = ("base_path", "seed")
+"""Settings left out of the page: a path on somebody's machine says nothing to others, and the seed
+stands in the table."""
 
 
-def without_secrets(text: str) -> str:
-    """A text without what looks like a password, a token or a key."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    return text
+class Pool:
+    """Values of which many are equal: each is kept once and named by its place."""
+
+    def __init__(self) -> None:
+        self._places: dict[Any, int] = {}
+
+    def place(self, value: Any) -> int:
+        """Where a hashable value stands in :meth:`values`."""
+        return self._places.setdefault(value, len(self._places))
+
+    def values(self) -> list[Any]:
+        """All of them."""
+        return list(self._places)
 
 
-def plot_cells(
-    collected: Collected, scores: ExperimentScores, tables: Sequence[Table]
-) -> list[dict[str, Any]]:
-    """Values, intervals and curves of every planned cell.
+def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
+    """Every planned trial, in the order of the table; a column each, a list as long as it.
 
-    A cell without curves has the reason in ``why``.
+    Columns are compressed far better than trials one by one, and what is equal in thousands of
+    trials (settings, versions, epochs) is kept once in ``texts`` and ``lists``.
 
     Args:
         collected: The trials.
-        scores: Predictions of the cells.
-        tables: Of the metrics to plot, with intervals.
+        rows: Takes the worst test rows.
     """
-    rows = collected.table.to_pylist()
-    own: dict[Key, list[dict[str, Any]]] = {}
-    for row in rows:
-        own.setdefault((row["base_model"], row["pattern"]), []).append(row)
-    values: dict[Key, dict[str, Any]] = {}
-    for table in tables:
-        if table.metric not in collected.metrics:
-            continue
-        for cell in table.cells:
-            key = cell.base_model, cell.pattern
-            if cell.n:
-                values.setdefault(key, {})[table.metric] = _values(cell, own[key], table.metric)
-    num_runs = sum(len(cell.runs) for cell in scores.cells.values())
-    num_points = _share(CURVE_BUDGET, 4 * num_runs, CURVE_POINTS)
-    found = []
-    for planned in collected.plan.cells:
-        key = planned.base_model, planned.pattern
-        shown: dict[str, Any] = {"model": first_line(key[0]), "pattern": first_line(key[1])}
-        shown |= {"values": values.get(key, {}), "why": "", "curves": None}
-        try:
-            if key not in scores.cells:
-                raise InputError(scores.left_out.get(key, "nothing is done"))
-            shown["curves"] = _curves(cell_curves(scores.cells[key]), num_points)
-        except InputError as error:
-            shown["why"] = without_secrets(first_line(str(error)))
-        found.append(shown)
-    return found
-
-
-def _values(cell: TableCell, rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """A cell's runs, mean and interval, and what the paper has."""
-    value = paper.published(metric, cell.base_model, cell.pattern)
-    with_draw = has_draws([row["draw_index"] for row in rows])
-    return {
-        "runs": [
-            [run_name((r["draw_index"], r["seed"]), with_draw), _rounded(r[metric], 4)]
-            for r in rows
-            if r[metric] is not None
-        ],
-        "mean": _rounded(cell.mean, 4),
-        "interval": _list(np.array(cell.interval), 4) if cell.interval else None,
-        "published": value.mean if value else None,
-    }
-
-
-def _curves(curves: CellCurves, num_points: int) -> dict[str, Any]:
-    bins = curves.reliability
-    return {
-        "negatives": _list(curves.negatives, 4),
-        "positives": _list(curves.positives, 4),
-        "reliability": [
-            _list(values, 4) for values in (bins.mean_score, bins.positives, bins.mass)
-        ],
-        "runs": [
-            {
-                "name": one.name,
-                "roc": [_list(axis, 3) for axis in thin(one.roc, num_points)],
-                "pr": [_list(axis, 3) for axis in thin(one.precision_recall, num_points)],
-            }
-            for one in curves.runs
-        ],
-    }
-
-
-def trial_details(collected: Collected) -> dict[str, Any]:
-    """Settings, metrics, training curves, worst test rows and errors of every planned trial.
-
-    Settings are many and mostly the same, so that each text is kept once in ``pool`` and trials
-    name its place.
-    """
+    table = collected.table
+    num_done = table["state"].to_pylist().count("done")
+    num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, FEWEST_POINTS)
+    num_worst = share(WORST_BUDGET, num_done, NUM_WORST, FEWEST_WORST)
+    texts, lists = Pool(), Pool()
+    ids, states = table["trial_id"].to_pylist(), table["state"].to_pylist()
     location = Results(collected.uri)
-    rows = collected.table.to_pylist()
-    states = location.states(row["trial_id"] for row in rows)
-    num_done = sum(row["state"] == "done" for row in rows)
-    num_points = _share(HISTORY_BUDGET, 2 * num_done, HISTORY_POINTS)
-    num_worst = _share(20_000, num_done, NUM_WORST, fewest=5)
-    pool: dict[str, int] = {}
-    trials = {}
-    for row in rows:
-        trial_id = row["trial_id"]
-        trial = _record(states[trial_id], pool)
-        trial["state"], trial["error"] = row["state"], _error(row["detail"])
-        if row["state"] == "done":
-            trial |= _history(location, trial_id, num_points)
-            trial |= _worst(location, trial_id, num_worst)
-        trials[trial_id] = trial
-    return {"pool": list(pool), "trials": trials}
+
+    def history(trial_id: str) -> dict[str, Points] | str:
+        try:
+            return read_history(location, trial_id, ("epoch", "loss"))
+        except InputError as error:
+            return without_secrets(str(error))
+
+    done = [trial_id for trial_id, state in zip(ids, states, strict=True) if state == "done"]
+    histories = dict(zip(done, location.side_by_side(history, done), strict=True))
+    columns: dict[str, list[Any]] = {
+        name: []
+        for name in ("spec", "signature", "timings", "epochs", "loss", "worst", "error", "absent")
+    }
+    for trial_id, state, detail in zip(ids, states, table["detail"].to_pylist(), strict=True):
+        record = collected.records.get(trial_id, {})
+        for part in ("spec", "signature"):
+            columns[part].append(_settings(record.get(part), texts, lists))
+        columns["timings"].append(_timings(record.get("timings"), lists))
+        columns["error"].append(_error(detail))
+        absent: list[str] = []
+        epochs, loss, worst = None, None, None
+        if state == "done":
+            found = histories[trial_id]
+            if isinstance(found, str):
+                absent.append(found)
+            else:
+                epochs = lists.place(tuple(as_list(block_means(found["epoch"], num_points), 2)))
+                loss = as_list(block_means(found["loss"], num_points), 3)
+            try:
+                worst = _worst(collected, trial_id, num_worst, rows)
+            except InputError as error:
+                absent.append(without_secrets(str(error)))
+        for name, value in (("epochs", epochs), ("loss", loss), ("worst", worst)):
+            columns[name].append(value)
+        columns["absent"].append(absent or None)
+    places = {(cell.base_model, cell.pattern): k for k, cell in enumerate(collected.plan.cells)}
+    keys = zip(table["base_model"].to_pylist(), table["pattern"].to_pylist(), strict=True)
+    return {
+        "texts": texts.values(),
+        "lists": lists.values(),
+        "trials": {
+            "id": ids,
+            "cell": [places[key] for key in keys],
+            "draw": table["draw_index"].to_pylist() if has_draws(collected.plan.draws) else None,
+            "seed": table["seed"].to_pylist(),
+            "state": states,
+            "seconds": _column(collected, "fit_seconds", 1),
+            "values": {metric: _column(collected, metric, 4) for metric in collected.metrics},
+            **columns,
+        },
+    }
 
 
-def _record(found: TrialState, pool: dict[str, int]) -> dict[str, Any]:
-    """The parts of trial.json or error.json as places in the pool."""
-    parts: dict[str, Any] = {}
-    for part in ("spec", "metrics", "signature", "timings"):
-        values = (found.record or {}).get(part)
-        if isinstance(values, dict):
-            texts = [without_secrets(text) for text in _flat(values)]
-            parts[part] = [pool.setdefault(text, len(pool)) for text in texts]
-    return parts
+def _column(collected: Collected, name: str, digits: int) -> list[float | None]:
+    values = collected.table[name].to_pylist()
+    return [None if value is None else rounded(value, digits) for value in values]
+
+
+def _settings(values: Any, texts: Pool, lists: Pool) -> int | None:
+    """A part of trial.json as the place of a list of places of texts."""
+    if not isinstance(values, Mapping):
+        return None
+    return lists.place(tuple(texts.place(without_secrets(text)) for text in _flat(values)))
+
+
+def _timings(values: Any, lists: Pool) -> list[Any] | None:
+    """The place of the stages' names, then their seconds."""
+    if not isinstance(values, Mapping):
+        return None
+    shown = {str(k): v for k, v in values.items() if isinstance(v, (int, float))}
+    return [lists.place(tuple(shown)), *(rounded(value, 2) for value in shown.values())]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -166,7 +137,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     for key, value in values.items():
         if isinstance(value, dict):
             texts += _flat(value, f"{prefix}{key}.")
-        elif key not in LOCAL and value is not None:
+        elif prefix + key not in LOCAL and value is not None:
             shown = f"{value:.4g}" if isinstance(value, float) else str(value)
             texts.append(f"{prefix}{key}\t{shown}")
     return texts
@@ -177,33 +148,12 @@ def _error(detail: str) -> str:
     return printable[:MAX_ERROR]
 
 
-def _history(location: Results, trial_id: str, num_points: int) -> dict[str, Any]:
-    try:
-        history = read_history(location, trial_id)
-    except InputError as error:
-        return {"history": None, "no_history": without_secrets(str(error))}
-    shown = {name: _list(block_means(history[name], num_points), 4) for name in ("epoch", "loss")}
-    return {"history": shown}
-
-
-def _worst(location: Results, trial_id: str, num_rows: int) -> dict[str, Any]:
-    try:
-        rows = read_test_rows(location, trial_id)
-    except InputError as error:
-        return {"worst": None, "no_worst": without_secrets(str(error))}
-    worst = np.argsort(-np.abs(rows.y_true - rows.y_score), kind="stable")[:num_rows]
-    listed = [[rows.ids[k], int(rows.y_true[k]), _rounded(rows.y_score[k], 4)] for k in worst]
-    return {"worst": listed}
-
-
-def _share(budget: int, num_users: int, most: int, fewest: int = FEWEST_POINTS) -> int:
-    return min(most, max(fewest, budget // max(num_users, 1)))
-
-
-def _rounded(value: Any, digits: int) -> float | None:
-    """A JSON number; None for what JSON has no number for."""
-    return round(float(value), digits) if np.isfinite(value) else None
-
-
-def _list(values: NDArray[np.float64], digits: int) -> list[float | None]:
-    return [_rounded(value, digits) for value in values]
+def _worst(collected: Collected, trial_id: str, num_rows: int, rows: RowPool) -> list[Any]:
+    """Row, probability of class 1, row, probability ...: the largest errors first."""
+    found = collected.predictions.of(trial_id)
+    worst = np.argsort(-np.abs(found.y_true - found.y_score), kind="stable")[:num_rows]
+    listed: list[Any] = []
+    for k in worst:
+        place = rows.place(found.ids[k], int(found.y_true[k]))
+        listed += [place, rounded(found.y_score[k], 3)]
+    return listed

@@ -1,9 +1,11 @@
 // Sorting, filtering, plots and the details of a trial. Texts enter by textContent alone.
 "use strict";
-const DATA = JSON.parse(document.getElementById("data").textContent);
+let DATA;
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const NUM_COLOURS = 6;
+const MOST_DOTS = 2000;  // with a text under the pointer each
+const PAGE = 100;  // trials at a time
 
 function make(tag, attributes = {}, children = [], space = null) {
   const node = space ? document.createElementNS(space, tag) : document.createElement(tag);
@@ -13,7 +15,18 @@ function make(tag, attributes = {}, children = [], space = null) {
 }
 const draw = (tag, attributes, children) => make(tag, attributes, children, SVG);
 
+// The data are deflated JSON in base64; a request, even of a data URI, is what the policy refuses.
+async function unpack() {
+  const bytes = Uint8Array.from(atob($("data").textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
 // --- tables ---------------------------------------------------------------------------------
+
+const COLLATOR = new Intl.Collator("en", { numeric: true });
+const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : COLLATOR.compare(String(a), String(b)));
+const wordsOf = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
 
 function sortBy(table, column, header) {
   const down = header.getAttribute("aria-sort") === "ascending";
@@ -25,8 +38,6 @@ function sortBy(table, column, header) {
     const number = Number(text);
     return text.trim() === "" || Number.isNaN(number) ? text.toLowerCase() : number;
   };
-  const order = (a, b) =>
-    typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
   const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
   rows.sort(([a], [b]) => (down ? order(b, a) : order(a, b)));
   table.tBodies[0].append(...rows.map(([, row]) => row));
@@ -45,7 +56,7 @@ for (const input of document.querySelectorAll("[data-filter]")) {
   const texts = rows.map((row) => row.textContent.toLowerCase());
   const count = document.querySelector(`[data-count="${CSS.escape(input.dataset.filter)}"]`);
   input.addEventListener("input", () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = wordsOf(input);
     let shown = 0;
     rows.forEach((row, k) => {
       row.hidden = !words.every((word) => texts[k].includes(word));
@@ -133,6 +144,7 @@ function plotSeeds(metric) {
   }
   svg.append(draw("text", { x: (left + width) / 2, y: height + 38, "text-anchor": "middle" }, DATA.metrics[metric]));
   const patterns = [...new Set(DATA.cells.map((cell) => cell.pattern))];
+  const manyDots = cells.reduce((sum, cell) => sum + cell.values[metric].runs.length, 0) > MOST_DOTS;
   cells.forEach((cell, k) => {
     const value = cell.values[metric];
     const y = top + pitch * (k + 0.5);
@@ -143,7 +155,11 @@ function plotSeeds(metric) {
       const [a, b] = value.interval;
       svg.append(draw("line", { class: c, x1: x(a), x2: x(b), y1: y, y2: y, "stroke-width": 2, "stroke-opacity": 0.6, "data-tip": `${name(cell)}\n95 % interval ${a.toFixed(3)} to ${b.toFixed(3)}` }));
     }
-    for (const [run, score] of value.runs) {
+    if (manyDots) {
+      const dots = value.runs.map((one) => `M${x(one[1]).toFixed(1)},${y}h0`).join("");
+      svg.append(draw("path", { class: `${c} dots`, d: dots }));
+    }
+    for (const [run, score] of manyDots ? [] : value.runs) {
       svg.append(draw("circle", { class: c, cx: x(score), cy: y, r: 4, "fill-opacity": 0.55, "data-tip": `${name(cell)}\n${run}: ${score.toFixed(3)}` }));
     }
     svg.append(draw("line", { class: c, x1: x(value.mean), x2: x(value.mean), y1: y - 8, y2: y + 8, "stroke-width": 3, "data-tip": `${name(cell)}\nmean ${value.mean.toFixed(3)}` }));
@@ -182,7 +198,7 @@ function plotHeat(metric) {
 function plotCurves(cell) {
   const places = ["scores", "reliability", "roc", "pr"].map((id) => $(`plot-${id}`));
   if (!cell?.curves) return places.forEach((place) => absent(place, cell?.why || "nothing is done"));
-  const { negatives, positives, reliability, runs } = cell.curves;
+  const { negatives, positives, reliability, runs, num_runs } = cell.curves;
   const [scores, calibration, roc, pr] = places;
 
   let svg = small(scores, `Scores of ${name(cell)} by class`);
@@ -214,21 +230,45 @@ function plotCurves(cell) {
       svg.append(draw("path", { class: `line ${colour(k)}`, d: path(xs.map(x), ys.map(y)) }));
       xs.forEach((v, i) => svg.append(draw("circle", { class: "hit", cx: x(v), cy: y(ys[i]), r: 7, "data-tip": `${one.name}\n${names[0]} ${v.toFixed(3)}\n${names[1]} ${ys[i].toFixed(3)}` })));
     });
-    legend(place, runs.map((one, k) => [colour(k), one.name]));
+    const rest = num_runs > runs.length ? [["", `the first ${runs.length} of ${num_runs} runs`]] : [];
+    legend(place, [...runs.map((one, k) => [colour(k), one.name]), ...rest]);
   }
 }
 
-const metrics = $("metric");
-const cells = $("cell");
-for (const [key, text] of Object.entries(DATA.metrics)) metrics.append(make("option", { value: key }, text));
-DATA.cells.forEach((cell, k) => cells.append(make("option", { value: k }, name(cell))));
-const firstDone = DATA.cells.findIndex((cell) => cell.curves);
-cells.value = String(Math.max(firstDone, 0));
-const plotMetric = () => { plotSeeds(metrics.value); plotHeat(metrics.value); };
-metrics.addEventListener("change", plotMetric);
-cells.addEventListener("change", () => plotCurves(DATA.cells[Number(cells.value)]));
-plotMetric();
-plotCurves(DATA.cells[Number(cells.value)]);
+// Test rows: the text, or the id where texts were not kept; then further columns.
+function rowTable(label, heading, rows) {
+  const head = make("tr", {}, ["test row", "class", ...heading].map((text) => make("th", { scope: "col" }, text)));
+  const body = rows.map(([place, ...texts]) => {
+    const [id, klass, text, pair, lang, published] = DATA.rows[place];
+    const small = text === undefined ? [] : [[id, lang, published].filter(Boolean).join(" · ")];
+    const first = make("th", { scope: "row", class: "text" }, text === undefined ? id : make("span", { lang }, text));
+    for (const line of [pair, ...small].filter(Boolean)) first.append(make("small", {}, line));
+    return make("tr", {}, [first, ...[DATA.classes[klass] ?? klass, ...texts].map((entry) => make("td", {}, String(entry)))]);
+  });
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, make("table", {}, [make("thead", {}, head), make("tbody", {}, body)]));
+}
+
+function showHard(cell) {
+  $("hard-cell").textContent = cell ? name(cell) : "no cell";
+  if (!cell?.hard) return absent($("hard"), cell?.why || "nothing is done");
+  if (!cell.hard.length) return absent($("hard"), "no seed gets a row wrong");
+  const num = cell.curves?.num_runs ?? cell.values[$("metric").value]?.runs.length ?? "all";
+  const rows = cell.hard.map(([place, wrong, mean]) => [place, `${wrong} of ${num}`, mean.toFixed(3)]);
+  $("hard").replaceChildren(rowTable("Rows that most runs get wrong", ["runs wrong", `mean probability of ${DATA.positive}`], rows));
+}
+
+function startPlots() {
+  const [metrics, cells] = [$("metric"), $("cell")];
+  for (const [key, text] of Object.entries(DATA.metrics)) metrics.append(make("option", { value: key }, text));
+  DATA.cells.forEach((cell, k) => cells.append(make("option", { value: k }, name(cell))));
+  cells.value = String(Math.max(DATA.cells.findIndex((cell) => cell.curves), 0));
+  const plotMetric = () => { plotSeeds(metrics.value); plotHeat(metrics.value); };
+  const plotCell = () => { const cell = DATA.cells[Number(cells.value)]; plotCurves(cell); showHard(cell); };
+  metrics.addEventListener("change", plotMetric);
+  cells.addEventListener("change", plotCell);
+  plotMetric();
+  plotCell();
+}
 
 document.addEventListener("pointermove", (event) => {
   const tip = $("tip");
@@ -244,20 +284,20 @@ document.addEventListener("pointermove", (event) => {
 
 // --- details of a trial ---------------------------------------------------------------------
 
-function facts(places) {
-  const lines = places.map((place) => DATA.pool[place].split("\t"));
-  return make("dl", { class: "facts" }, lines.map(([key, value]) => make("div", {}, [make("dt", {}, key), make("dd", {}, value)])));
+function facts(lines) {
+  return make("dl", { class: "facts" }, lines.map(([key, value]) => make("div", {}, [make("dt", {}, key), make("dd", {}, String(value))])));
 }
+const settings = (place) => facts(DATA.lists[place].map((text) => DATA.texts[text].split("\t")));
 
 function part(body, title, content) {
   body.append(make("h3", {}, title), content);
 }
 
-function history(curves) {
+function history(epochs, loss) {
   const place = make("div");
   const width = innerWidth < 700 ? 460 : 900;  // texts keep their size on a telephone
   const svg = canvas(place, width, 260, "Training loss by epoch");
-  const known = curves.loss.map((v, k) => [curves.epoch[k], v]).filter(([a, b]) => a != null && b != null);
+  const known = loss.map((v, k) => [epochs[k], v]).filter(([a, b]) => a != null && b != null);
   if (!known.length) { absent(place, "no loss is a finite number"); return place; }
   const [xs, ys] = [known.map((p) => p[0]), known.map((p) => p[1])];
   const box = { left: 58, top: 12, width: width - 80, height: 200 };
@@ -267,25 +307,31 @@ function history(curves) {
   return place;
 }
 
-function worst(rows) {
-  const head = make("tr", {}, ["test row", "class", "probability of 1", "error"].map((text) => make("th", { scope: "col" }, text)));
-  const body = rows.map(([id, label, score]) => make("tr", {}, [make("th", { scope: "row" }, id), ...[label, score.toFixed(3), Math.abs(label - score).toFixed(3)].map((text) => make("td", {}, String(text)))]));
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Test rows with the largest error" }, make("table", {}, [make("thead", {}, head), make("tbody", {}, body)]));
+function worst(flat) {
+  const rows = [];
+  for (let k = 0; k < flat.length; k += 2) {
+    const label = DATA.rows[flat[k]][1];
+    rows.push([flat[k], flat[k + 1].toFixed(3), Math.abs(label - flat[k + 1]).toFixed(3)]);
+  }
+  return rowTable("Test rows with the largest error", [`probability of ${DATA.positive}`, "error"], rows);
 }
 
-function open(id) {
-  const trial = DATA.trials[id];
+function open(k) {
+  const trials = DATA.trials;
   const body = $("details-body");
-  $("details-title").textContent = `${id} – ${trial.state}`;
+  $("details-title").textContent = `${trials.id[k]} – ${trials.state[k]}`;
   body.replaceChildren();
-  if (trial.error) part(body, "Error", make("pre", {}, trial.error));
-  if (trial.metrics) part(body, "Metrics", facts(trial.metrics));
-  if (trial.history) part(body, "Training", history(trial.history));
-  else if (trial.no_history) body.append(make("p", { class: "absent" }, `Not shown: ${trial.no_history}.`));
-  if (trial.worst) part(body, "Test rows with the largest error", worst(trial.worst));
-  else if (trial.no_worst) body.append(make("p", { class: "absent" }, `Not shown: ${trial.no_worst}.`));
-  for (const [key, title] of [["spec", "Settings"], ["signature", "Made with"], ["timings", "Seconds"]]) {
-    if (trial[key]) part(body, title, facts(trial[key]));
+  if (trials.error[k]) part(body, "Error", make("pre", {}, trials.error[k]));
+  const known = Object.entries(trials.values).filter(([, column]) => column[k] != null);
+  if (known.length) part(body, "Metrics", facts(known.map(([metric, column]) => [DATA.names[metric], column[k].toFixed(4)])));
+  if (trials.loss[k]) part(body, "Training", history(DATA.lists[trials.epochs[k]], trials.loss[k]));
+  if (trials.worst[k]) part(body, "Test rows with the largest error", worst(trials.worst[k]));
+  for (const why of trials.absent[k] ?? []) body.append(make("p", { class: "absent" }, `Not shown: ${why}.`));
+  if (trials.spec[k] != null) part(body, "Settings", settings(trials.spec[k]));
+  if (trials.signature[k] != null) part(body, "Made with", settings(trials.signature[k]));
+  if (trials.timings[k]) {
+    const [stages, ...seconds] = trials.timings[k];
+    part(body, "Seconds", facts(DATA.lists[stages].map((stage, n) => [stage, seconds[n]])));
   }
   if (!body.childElementCount) body.append(make("p", { class: "absent" }, "Nothing lies in the folder of this trial yet."));
   $("details").showModal();
@@ -294,7 +340,120 @@ function open(id) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.(".open");
-  if (button) open(button.dataset.trial);
+  if (button) open(Number(button.dataset.trial));
 });
 $("close").addEventListener("click", () => $("details").close());
 $("details").addEventListener("click", (event) => { if (event.target === $("details")) $("details").close(); });
+
+// --- the table of trials: rows are made for one page of it, so that ten thousand stay light --------
+
+function startTrials() {
+  const trials = DATA.trials;
+  const number = (column, digits) => ({ key: (k) => column[k] ?? -1, text: (k) => column[k]?.toFixed(digits) ?? "–" });
+  const columns = [
+    ["trial", { text: (k) => trials.id[k] }],
+    ["base model", { text: (k) => DATA.cells[trials.cell[k]].model }],
+    ["pattern", { text: (k) => DATA.cells[trials.cell[k]].pattern }],
+    ...(trials.draw ? [["draw", { key: (k) => trials.draw[k], text: (k) => String(trials.draw[k]) }]] : []),
+    ["seed", { key: (k) => trials.seed[k], text: (k) => String(trials.seed[k]) }],
+    ["state", { text: (k) => trials.state[k] }],
+    ...Object.entries(DATA.metrics).map(([metric, title]) => [title, number(trials.values[metric], 3)]),
+    ["fit, s", number(trials.seconds, 1)],
+  ];
+  const styles = { done: "good", failed: "bad", corrupt: "bad", missing: "none" };
+  const texts = trials.id.map((_, k) => columns.slice(0, 5).map(([, column]) => column.text(k)).join(" ").toLowerCase());
+  let chosen = [...trials.id.keys()];
+  let start = 0;
+
+  const body = make("tbody");
+  const headers = columns.map(([title, column]) => {
+    const button = make("button", { type: "button" }, title);
+    const header = make("th", { scope: "col" }, button);
+    button.addEventListener("click", () => {
+      const down = header.getAttribute("aria-sort") === "ascending";
+      headers.forEach((other) => other.removeAttribute("aria-sort"));
+      header.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const key = column.key ?? column.text;
+      all.sort((a, b) => (down ? -1 : 1) * order(key(a), key(b)));
+      choose();
+    });
+    return header;
+  });
+  const all = [...chosen];
+  $("table-trials").replaceChildren(make("thead", {}, make("tr", {}, headers)), body);
+
+  function row(k) {
+    const cells = columns.map(([, column], n) => {
+      const text = column.text(k);
+      if (n === 0) return make("th", { scope: "row" }, make("button", { type: "button", class: "open", "data-trial": k }, text));
+      return make("td", {}, n === 4 ? make("span", { class: `badge ${styles[text]}` }, text) : text);
+    });
+    return make("tr", {}, cells);
+  }
+  function show(from) {
+    start = from;
+    body.replaceChildren(...chosen.slice(start, start + PAGE).map(row));
+    const end = Math.min(start + PAGE, chosen.length);
+    const of = chosen.length < all.length ? `${chosen.length} of ${all.length} trials` : `${all.length} trials`;
+    $("trial-count").textContent = chosen.length > PAGE ? `${start + 1} to ${end} of ${of}` : of;
+    $("trial-pages").hidden = chosen.length <= PAGE;
+    $("trial-previous").disabled = start === 0;
+    $("trial-next").disabled = end >= chosen.length;
+    $("table-trials").parentNode.scrollTop = 0;
+  }
+  function choose() {
+    const words = wordsOf($("trial-filter"));
+    chosen = all.filter((k) => words.every((word) => texts[k].includes(word)));
+    show(0);
+  }
+  $("trial-filter").addEventListener("input", choose);
+  $("trial-previous").addEventListener("click", () => show(Math.max(start - PAGE, 0)));
+  $("trial-next").addEventListener("click", () => show(start + PAGE));
+  show(0);
+}
+
+// --- downloads ------------------------------------------------------------------------------------
+
+function startDownloads() {
+  const types = { csv: "text/csv;charset=utf-8", tex: "application/x-tex;charset=utf-8" };
+  document.querySelectorAll(".downloads").forEach((place) => { place.hidden = false; });
+  document.addEventListener("click", (event) => {
+    const wanted = event.target.closest?.("[data-download]")?.dataset.download;
+    if (!wanted) return;
+    const [table, ending] = [wanted.slice(0, -4), wanted.slice(-3)];
+    const blob = new Blob([DATA.files[table][ending === "csv" ? 0 : 1]], { type: types[ending] });
+    const link = make("a", { download: `${DATA.experiment}-${wanted}`, href: URL.createObjectURL(blob) });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  });
+}
+
+// --- a page that is watched loads itself again, where the reader left it, and never while they read a
+// trial or search ------------------------------------------------------------------------------------
+
+function watch(seconds) {
+  const key = `xlt-scroll ${location.pathname}`;
+  const kept = sessionStorage.getItem(key);
+  if (kept) window.scrollTo({ top: Number(kept), behavior: "instant" });
+  sessionStorage.removeItem(key);
+  setInterval(() => {
+    const searching = [...document.querySelectorAll("input")].some((input) => input.value || input === document.activeElement);
+    if ($("details").open || searching) return;
+    sessionStorage.setItem(key, String(scrollY));
+    location.reload();
+  }, seconds * 1000);
+}
+
+unpack().then((data) => {
+  DATA = data;
+  startPlots();
+  startTrials();
+  startDownloads();
+}).catch((error) => {
+  $("failed").hidden = false;
+  $("failed").textContent = `Plots, trials and downloads could not be made: ${error.message}. They need a browser of 2023 or later.`;
+}).finally(() => {
+  document.documentElement.dataset.ready = "";
+  const seconds = Number(document.documentElement.dataset.watch);
+  if (seconds) watch(seconds);
+});

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,11 +13,16 @@ from analysis.cells import TableCell, first_line, interval_text, mean_std
 from analysis.claims import PAPER, ResultCells, shipped_claims
 from analysis.claims.report import claims_grids
 from analysis.collect import Collected
+from analysis.family import FAMILIES, as_table, compare_family, family_pairs
+from analysis.family import to_csv as comparisons_csv
 from analysis.formats import Table, to_csv, to_latex
 from analysis.grids import Grid, write_grids
 from analysis.names import metric_name
-from analysis.run_names import has_draws
+from analysis.scores import ExperimentScores
 from data.errors import InputError
+
+MOST_PAIRS = 200
+"""Comparisons that a page holds; a pair takes 0.1 s."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,12 @@ class Entry:
         value: What its column is sorted by; empty: the text.
         small: Lines below the text.
         kind: A style: "" or one of page/style.css, e.g. ``verdict-good``.
-        trial: Id of the trial whose details it opens; empty: none.
     """
 
     text: str
     value: float | str = ""
     small: tuple[str, ...] = ()
     kind: str = ""
-    trial: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Shown:
         csv: For download.
         latex: For download.
         sortable: Whether rows may be sorted; claims stand above their lines.
+        sentence: What the table says, in one line above it; empty: nothing in short.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Shown:
     csv: str
     latex: str
     sortable: bool = True
+    sentence: str = ""
 
 
 VERDICTS = {
@@ -75,8 +81,14 @@ VERDICTS = {
     "contradicted": "bad",
     "undecided": "warn",
     "not evaluated": "none",
+    "second higher": "good",
+    "first higher": "good",
+    "these runs only": "warn",
+    "not after Holm": "warn",
+    "unsettled": "none",
 }
-"""Verdict of a cell or a claim -> style. The words are shown, too: colour alone says nothing."""
+"""Verdict of a cell, a claim or a comparison -> style. The words are shown, too, since colour alone
+says nothing."""
 
 
 def shown_table(table: Table) -> Shown:
@@ -186,45 +198,78 @@ def _number(text: str) -> float | str:
         return text.strip()
 
 
-def trials_table(collected: Collected, metrics: Sequence[str]) -> Shown:
-    """One line a planned trial."""
+def comparison_table(collected: Collected, scores: ExperimentScores, by: str) -> Shown:
+    """What ``xlt compare`` says of AUROC, the same numbers.
+
+    Args:
+        collected: The trials.
+        scores: Their predictions.
+        by: Name in ``FAMILIES``.
+
+    Raises:
+        InputError: More than :data:`MOST_PAIRS` pairs, or see ``compare_family``.
+    """
+    num_pairs = len(family_pairs(scores, by))
+    if num_pairs > MOST_PAIRS:
+        raise InputError(
+            f"{num_pairs} pairs are too many to be read, and corrected for so many few would stay; "
+            f"ask for some: xlt compare RESULTS --by {by}, or --pairs"
+        )
+    family = compare_family(collected, "auroc", by)
+    found = Counter(c.verdict for c in family.comparisons)
+    settled = found["first higher"] + found["second higher"]
+    others = [f"{n} {verdict}" for verdict, n in found.items() if "higher" not in verdict]
+    num = len(family.comparisons)
+    told = f"Of {num} comparisons one cell is higher in {settled}"
+    table = as_table(family)
+    verdict = len(table.patterns) - 1
+    order = [verdict, *range(verdict)]  # the verdict is looked for: behind the name
+    return Shown(
+        name=f"auroc-by-{by}",
+        title=f"AUROC, {FAMILIES[by]}",
+        caption=table.caption,
+        heading=(table.corner, *(table.patterns[k] for k in order)),
+        rows=tuple(
+            (Entry(label), *(_text(texts[k]) for k in order)) for label, texts in table.lines
+        ),
+        footnotes=table.footnotes,
+        csv=comparisons_csv(family),
+        latex=to_latex([replace(table, metric=f"auroc-by-{by}")]),
+        sentence=f"{told}, by test and interval; {', '.join(others) or 'none is open'}.",
+    )
+
+
+RUN_COLUMNS = ("trial_id", "base_model", "pattern", "draw_index", "seed")
+"""What tells a trial from others."""
+
+
+def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
+    """The trials as CSV and as LaTeX; the page makes its table of the columns itself."""
     shown = [metric for metric in metrics if metric in collected.metrics]
-    with_draw = has_draws(collected.plan.draws)
     heading = (
         "trial",
         "base model",
         "pattern",
-        *(["draw"] if with_draw else []),
+        "draw",
         "seed",
         "state",
         *map(metric_name, shown),
         "fit, s",
     )
-    records = collected.table.to_pylist()
-    rows = []
-    for record in records:
-        seconds = record["fit_seconds"]
-        rows.append(
-            (
-                Entry(record["trial_id"], trial=record["trial_id"]),
-                Entry(first_line(record["base_model"])),
-                Entry(first_line(record["pattern"])),
-                *([Entry(str(record["draw_index"]), record["draw_index"])] if with_draw else []),
-                Entry(str(record["seed"]), record["seed"]),
-                Entry(record["state"], kind=STATES[record["state"]]),
-                *(_value(record[metric], 3) for metric in shown),
-                _value(seconds, 1),
-            )
+    lines = tuple(
+        (
+            *(first_line(str(row[name])) for name in RUN_COLUMNS),
+            row["state"],
+            *(_number_text(row[metric], 4) for metric in shown),
+            _number_text(row["fit_seconds"], 1),
         )
-    texts = tuple(tuple(entry.text for entry in row) for row in rows)
+        for row in collected.table.to_pylist()
+    )
+    records = tuple(dict(zip(heading, line, strict=True)) for line in lines)
     caption = (f"Trials of experiment {collected.plan.experiment}.",)
-    grid = shown_grid("trials", "Trials", Grid(caption, heading, texts, (), tuple(records)))
-    return replace(grid, rows=tuple(rows))
+    made = shown_grid("trials", "Trials", Grid(caption, heading, lines, (), records))
+    return [made.csv, made.latex]
 
 
-STATES = {"done": "good", "failed": "bad", "corrupt": "bad", "missing": "none"}
-"""State of a trial -> style."""
-
-
-def _value(value: float | None, digits: int) -> Entry:
-    return Entry("–", -1.0) if value is None else Entry(f"{value:.{digits}f}", value)
+def _number_text(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

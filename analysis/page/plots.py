@@ -1,0 +1,135 @@
+"""What the page's plots are made from, as plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import paper
+from analysis.cells import TableCell, first_line
+from analysis.collect import Collected
+from analysis.formats import Table
+from analysis.page.rows import RowPool
+from analysis.page.secrets import without_secrets
+from analysis.plot_points import CellCurves, cell_curves, thin
+from analysis.predictions import THRESHOLD
+from analysis.run_names import has_draws, run_name
+from analysis.scores import CellScores, ExperimentScores, Key
+from data.errors import InputError
+
+CURVE_POINTS, CURVE_BUDGET, FEWEST_POINTS = 80, 40_000, 12
+"""Points of a curve, at most, because more cannot be told apart at the width of a plot; of all
+curves of a page, so that thousands of trials stay below a few megabytes; and at least."""
+MOST_CURVES = 10
+"""Seeds of a cell whose curves are drawn: more cannot be told apart either."""
+NUM_HARD = 10
+"""Test rows of a cell that most runs get wrong."""
+
+
+def plot_cells(
+    collected: Collected, scores: ExperimentScores, tables: Sequence[Table], pool: RowPool
+) -> list[dict[str, Any]]:
+    """Values, intervals, curves and hardest test rows of every planned cell.
+
+    A cell without curves has the reason in ``why``.
+
+    Args:
+        collected: The trials.
+        scores: Predictions of the cells.
+        tables: Of the metrics to plot, with intervals.
+        pool: Takes the hardest rows.
+    """
+    own = collected.by_cell()
+    values: dict[Key, dict[str, Any]] = {}
+    for table in tables:
+        if table.metric not in collected.metrics:
+            continue
+        for cell in table.cells:
+            key = cell.base_model, cell.pattern
+            if cell.n:
+                values.setdefault(key, {})[table.metric] = _values(cell, own[key], table.metric)
+    num_drawn = sum(min(len(cell.runs), MOST_CURVES) for cell in scores.cells.values())
+    num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, FEWEST_POINTS)
+    found = []
+    for planned in collected.plan.cells:
+        key = planned.base_model, planned.pattern
+        shown: dict[str, Any] = {"model": first_line(key[0]), "pattern": first_line(key[1])}
+        shown |= {"values": values.get(key, {}), "why": "", "curves": None, "hard": None}
+        try:
+            if key not in scores.cells:
+                raise InputError(scores.left_out.get(key, "nothing is done"))
+            shown["hard"] = _hard(scores.cells[key], pool)
+            shown["curves"] = _curves(cell_curves(scores.cells[key], MOST_CURVES), num_points)
+            shown["curves"]["num_runs"] = len(scores.cells[key].runs)
+        except InputError as error:
+            shown["why"] = without_secrets(first_line(str(error)))
+        found.append(shown)
+    return found
+
+
+def _values(cell: TableCell, rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
+    """A cell's runs, mean and interval, and what the paper has."""
+    value = paper.published(metric, cell.base_model, cell.pattern)
+    with_draw = has_draws([row["draw_index"] for row in rows])
+    return {
+        "runs": [
+            [run_name((r["draw_index"], r["seed"]), with_draw), rounded(r[metric], 4)]
+            for r in rows
+            if r[metric] is not None
+        ],
+        "mean": rounded(cell.mean, 4),
+        "interval": as_list(np.array(cell.interval), 4) if cell.interval else None,
+        "published": value.mean if value else None,
+    }
+
+
+def _hard(cell: CellScores, pool: RowPool) -> list[list[Any]]:
+    """[row, runs that are wrong, mean probability of class 1], most runs first.
+
+    Of rows that equally many runs get wrong those whose mean probability is farthest off.
+    """
+    wrong = ((cell.scores >= THRESHOLD) != (cell.y_true == 1)).sum(axis=0)
+    mean = cell.scores.mean(axis=0)
+    order = np.lexsort((-np.abs(cell.y_true - mean), -wrong))[:NUM_HARD]
+    return [
+        [pool.place(cell.ids[k], int(cell.y_true[k])), int(wrong[k]), rounded(mean[k], 3)]
+        for k in order
+        if wrong[k]
+    ]
+
+
+def _curves(curves: CellCurves, num_points: int) -> dict[str, Any]:
+    bins = curves.reliability
+    return {
+        "negatives": as_list(curves.negatives, 4),
+        "positives": as_list(curves.positives, 4),
+        "reliability": [
+            as_list(values, 4) for values in (bins.mean_score, bins.positives, bins.mass)
+        ],
+        "runs": [
+            {
+                "name": one.name,
+                "roc": [as_list(axis, 3) for axis in thin(one.roc, num_points)],
+                "pr": [as_list(axis, 3) for axis in thin(one.precision_recall, num_points)],
+            }
+            for one in curves.runs
+        ],
+    }
+
+
+def share(budget: int, num_users: int, most: int, fewest: int) -> int:
+    """How much of a budget each user gets."""
+    return min(most, max(fewest, budget // max(num_users, 1)))
+
+
+def rounded(value: Any, digits: int) -> float | None:
+    """A JSON number; None for what JSON has no number for."""
+    return round(float(value), digits) if np.isfinite(value) else None
+
+
+def as_list(values: NDArray[np.float64], digits: int) -> list[float | None]:
+    """JSON numbers."""
+    return [rounded(value, digits) for value in values]
