@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -35,6 +34,9 @@ from analysis.weighted_measures import WEIGHTED_MEASURES
 from analysis.weighted_metrics import WEIGHTED_METRICS
 from data.errors import InputError, unknown
 from trainables.result import Results
+
+MAX_NAMED = 3
+"""Trials that an error names where none can be used."""
 
 
 @dataclass(frozen=True)
@@ -142,35 +144,36 @@ def boundary(
         num_resamples: Of runs and test rows; ``t`` reads off them what rows contribute.
 
     Raises:
-        InputError: More than two classes, damaged files, an unknown reference or method, unfit
-            numbers.
+        InputError: More than two classes, predictions of which none can be used, an unknown
+            reference or method, unfit numbers. A single trial that cannot be used is left out with
+            the reason.
     """
     plan = collected.plan
     if reference is not None and reference not in plan.patterns:
         raise InputError(unknown("pattern", reference, plan.patterns), "reference")
     check_method(method)
     check_resamples(num_resamples)
-    predictions = _predictions(collected)
+    predictions, unfit = _predictions(collected)
     measures = {**MEASURES, **_asked(prior, sorted(set(num_labelled)))}
-    rows = [
-        row | (_measure(predictions[row["trial_id"]], measures) if row["state"] == "done" else {})
-        for row in collected.table.to_pylist()
-    ]
+    rows_of = collected.by_cell()
+    rows = [row for own in rows_of.values() for row in own]
+    for row in (row for row in rows if row["state"] == "done"):
+        if row["trial_id"] in unfit:
+            row |= dict.fromkeys(measures) | {"detail": unfit[row["trial_id"]]}
+        else:
+            row |= _measure(predictions[row["trial_id"]], measures)
     _add_train_threshold(collected, rows, predictions)
     resamplers = {
         name: Resampler(name, num_resamples, RESAMPLED, jackknife=False)
         for name in (*JUDGED_BY, "ece", "brier")
     }
     scores = load_scores(collected)
-    rows_of: dict[Key, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        rows_of[row["base_model"], row["pattern"]].append(row)
     by_cell: dict[tuple[str, str], dict[str, TableCell]] = {}
     target_rows: dict[tuple[str, str], int] = {}
     priors: dict[tuple[str, str], float] = {}
     for planned in plan.cells:
         key = planned.base_model, planned.pattern
-        own = rows_of[key]
+        own = rows_of.get(key, [])
         by_cell[key] = {name: aggregate(planned, own, name) for name in (*measures, TRAIN_ROWS)}
         if key in scores.cells:
             for name in ("ece", "brier"):
@@ -181,7 +184,9 @@ def boundary(
                 )
         found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
         if found:
-            target_rows[key] = max(r["num_target_rows"] for r in own if r["state"] == "done")
+            target_rows[key] = max(
+                r["num_target_rows"] for r in own if r["trial_id"] in predictions
+            )
             priors[key] = float(np.mean([np.mean(p.y_true) for p in found]))
     judged = []
     for planned in plan.cells:
@@ -239,7 +244,7 @@ def _add_train_threshold(
     langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in collected.plan.cells}
     location = Results(collected.uri)
     for row in rows:
-        if row["state"] != "done" or not row["num_target_rows"]:
+        if row["trial_id"] not in predictions or not row["num_target_rows"]:
             continue
         lang = langs[row["base_model"], row["pattern"]]
         if (trained := read_train_scores(location, row["trial_id"], lang)) is not None:
@@ -262,8 +267,8 @@ def _with_labels(rows: Scored, fit: str, num_labelled: int) -> float:
     return f1_with_labelled_rows(rows.y_true, rows.y_score, fit, num_labelled)
 
 
-def _predictions(collected: Collected) -> dict[str, TestRows]:
-    """Trial id -> test rows of both classes, of all done trials; all problems together."""
+def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:
+    """Trial id -> test rows of both classes, of done trials; or why there are none."""
     num_classes = len(collected.plan.classes)
     if num_classes != 2:
         raise InputError(
@@ -272,17 +277,22 @@ def _predictions(collected: Collected) -> dict[str, TestRows]:
         )
     rows = collected.table.select(["trial_id", "state"]).to_pylist()
     found: dict[str, TestRows] = {}
-    problems = []
+    unfit: dict[str, str] = {}
     for trial_id in (row["trial_id"] for row in rows if row["state"] == "done"):
         try:
             found[trial_id] = collected.predictions.of(trial_id)
             if found[trial_id].y_true.min() == found[trial_id].y_true.max():
+                del found[trial_id]
                 raise InputError("predictions without test rows of both classes")
         except InputError as error:
-            problems.append(f"{trial_id}: {error}; remove the folder and `xlt run` again")
-    if problems:
-        raise InputError(problems, f"results {collected.uri}")
-    return found
+            unfit[trial_id] = str(error)
+    if unfit and not found:
+        why = [f"{trial_id}: {reason}" for trial_id, reason in unfit.items()]
+        more = [f"and {len(why) - MAX_NAMED} more trials"] if len(why) > MAX_NAMED else []
+        raise InputError(
+            ["no trial can be judged", *why[:MAX_NAMED], *more], f"results {collected.uri}"
+        )
+    return found, unfit
 
 
 def _measure(rows: TestRows, measures: Mapping[str, Measure]) -> dict[str, float]:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from analysis.names import NEED_EVERY_CLASS
 from analysis.run_names import Run, has_draws, name_runs
 from trainables.plan import PlannedCell
 
 if TYPE_CHECKING:
     from analysis.variance_components import VarianceComponents
 
-CellState = Literal["complete", "partial", "failed", "corrupt", "pending", "impossible"]
+CellState = Literal[
+    "complete", "partial", "failed", "corrupt", "pending", "undefined", "impossible"
+]
 
 INCOMPLETE, UNTRAINED, NOTE = "†", "‡", "*"
 """Marks behind a cell's value: seeds are missing or failed; runs in it did not train; a note
@@ -32,7 +35,7 @@ class TableCell:
         base_model: Row.
         pattern: Column.
         state: complete (all planned runs), partial (some), failed, corrupt or pending (none),
-            impossible (none can be planned).
+            undefined (all are done without the metric), impossible (none can be planned).
         mean: Over ``n`` runs, a fraction of 1; None for n = 0.
         std: Sample standard deviation (ddof=1) over ``n`` runs; None for n < 2.
         n: Runs with a value.
@@ -75,7 +78,9 @@ def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str)
     elif values:
         state = "partial" if without else "complete"
     else:
-        state = "failed" if "failed" in states else "corrupt" if "corrupt" in states else "pending"
+        ranked: tuple[CellState, ...] = ("failed", "corrupt")
+        state = next((state for state in ranked if state in states), "pending")
+        state = "undefined" if states == {"done"} else state
     reason = planned.skipped or ("" if rows else "no trials planned")
     return TableCell(
         base_model=planned.base_model,
@@ -111,7 +116,11 @@ def _problems(without: Sequence[dict[str, Any]], metric: str, with_draw: bool) -
     runs: dict[str, list[Run]] = {}
     for row in without:
         detail = first_line(row["detail"])
-        state = f"without {metric}" if row["state"] == "done" else row["state"]
+        state = row["state"]
+        if state == "done":
+            state = f"without {metric}"
+            if metric in NEED_EVERY_CLASS and not detail:
+                detail = "it has no value on test rows that lack a class"
         problem = f"{state}: {detail}" if detail else state
         runs.setdefault(problem, []).append((row["draw_index"], row["seed"]))
     return tuple(f"{name_runs(which, with_draw)} {problem}" for problem, which in runs.items())
@@ -128,6 +137,8 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
         return "-"
     marks = (INCOMPLETE if cell.problems else "") + (UNTRAINED if cell.untrained else "")
     marks += NOTE if cell.note else ""
+    if cell.state == "undefined":
+        return f"n/a{marks}"
     if cell.mean is None:
         return f"{cell.state} [0/{cell.num_planned}]{marks}"
     value = mean_std(cell.mean, cell.std)

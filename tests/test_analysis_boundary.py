@@ -353,7 +353,7 @@ def test_more_than_two_classes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"y_score": None}, r"predictions without y_score; remove the folder"),
+        ({"y_score": None}, r"no trial can be judged\n.*predictions without y_score"),
         ({"y_true": [0] * 512}, "without test rows of both classes"),
         ({"y_score": [1.5] * 512}, "512 of 512 scores that are no probabilities"),
         ({"y_score": [float("nan")] * 512}, "512 of 512 scores that are no probabilities"),

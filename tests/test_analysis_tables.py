@@ -151,8 +151,8 @@ def test_a_metric_that_no_trial_reports_yet_is_a_gap(tmp_path: Path) -> None:
     results = make_results(tmp_path / "results", make_plan(seeds=[0]))
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5})
     shown = table(collect(results), "auroc")
-    assert shown.lines == (("elyza", ("pending [0/1]†",)),)
-    assert shown.footnotes == ("† elyza x ja16: seed 0 without auroc",)
+    assert shown.lines == (("elyza", ("n/a†",)),)
+    assert "seed 0 without auroc: it has no value on test rows that lack" in shown.footnotes[0]
 
 
 def test_nothing_run_yet_is_pending_in_one_footnote(tmp_path: Path) -> None:

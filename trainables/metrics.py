@@ -59,7 +59,21 @@ MULTICLASS_METRICS: dict[str, Metric] = {
 first of equal ones; macro is the mean over classes, one-vs-rest each against all others."""
 
 
+NEED_EVERY_CLASS = ("auroc", "average_precision", "auroc_ovr")
+"""Metrics that have no value on rows that lack a class."""
+
+
 def score(y_true: Labels, y_score: Scores) -> dict[str, float]:
-    """Every metric of :data:`METRICS`, or of :data:`MULTICLASS_METRICS` if scores have columns."""
-    metrics = METRICS if y_score.ndim == 1 else MULTICLASS_METRICS
-    return {name: metric(y_true, y_score) for name, metric in metrics.items()}
+    """Every metric of :data:`METRICS`, or of :data:`MULTICLASS_METRICS` if scores have columns.
+
+    Those of :data:`NEED_EVERY_CLASS` are left out where a class has no row; tables say n/a.
+    """
+    metrics, num_classes = (
+        (METRICS, 2) if y_score.ndim == 1 else (MULTICLASS_METRICS, y_score.shape[1])
+    )
+    lacking = len(np.unique(y_true)) < num_classes
+    return {
+        name: metric(y_true, y_score)
+        for name, metric in metrics.items()
+        if not (lacking and name in NEED_EVERY_CLASS)
+    }

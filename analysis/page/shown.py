@@ -117,6 +117,8 @@ def _cell(cell: TableCell, metric: str) -> Entry:
         return Entry("–", -1.0)
     value = paper.published(metric, cell.base_model, cell.pattern)
     below = [f"paper {mean_std(value.mean, value.std)}"] if value else []
+    if cell.state == "undefined":
+        return Entry("n/a†", -1.0, tuple(below), "none")
     if cell.mean is None:
         return Entry(f"{cell.state} 0/{cell.num_planned}", -1.0, tuple(below), "bad")
     if cell.interval:
