@@ -3,13 +3,13 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos browser lint benchmark clean
+.PHONY: quickstart test chaos browser latex lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest -m "not chaos and not browser"
+	$(BIN)/pytest -m "not chaos and not browser and not latex"
 
 chaos: $(READY)
 	$(BIN)/pytest -m chaos
@@ -17,6 +17,10 @@ chaos: $(READY)
 # Uses the chromium or google-chrome that the machine has, and skips without.
 browser: $(READY)
 	$(BIN)/pytest -m browser
+
+# Compiles every LaTeX table; skips without pdflatex and booktabs (texlive-latex-recommended).
+latex: $(READY)
+	$(BIN)/pytest -m latex
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -75,7 +75,8 @@ def main() -> None:
 def measure(results: Path, num_trials: int, scratch: Path) -> None:
     """Every command cold and warm."""
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {num_trials} trials\n")
-    print("| command | cold s | warm s | peak MB cold | peak MB warm |\n|---|---|---|---|---|")
+    print("| command | cold s | CPU s | peak MB | warm s | CPU s | peak MB |")
+    print("|---|---|---|---|---|---|---|")
     page = scratch / "page.html"
     for name, command in COMMANDS.items():
         cache = scratch / "cache"
@@ -83,15 +84,14 @@ def measure(results: Path, num_trials: int, scratch: Path) -> None:
         given = [command[0], str(results), *command[1:]]
         if "--out" in given:
             given.append(str(page))
-        runs = [run(given, cache) for _ in ("cold", "warm")]
-        (cold, cold_mb), (warm, warm_mb) = runs
-        print(f"| `{name}` | {cold:.1f} | {warm:.1f} | {cold_mb:.0f} | {warm_mb:.0f} |", flush=True)
+        cold, warm = (" | ".join(f"{n:.1f}" for n in run(given, cache)) for _ in range(2))
+        print(f"| `{name}` | {cold} | {warm} |", flush=True)
     cached = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
     print(f"\npage {page.stat().st_size / 1e6:.1f} MB, cache {cached / 1e6:.0f} MB")
 
 
-def run(arguments: list[str], cache: Path) -> tuple[float, float]:
-    """Wall time in seconds and peak memory in MB of a command."""
+def run(arguments: list[str], cache: Path) -> tuple[float, float, float]:
+    """Wall and CPU time in seconds and peak memory in MB of a command."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "sweep", *arguments],
@@ -101,7 +101,8 @@ def run(arguments: list[str], cache: Path) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {arguments}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    wall = time.perf_counter() - start
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def make(folder: Path, num_trials: int) -> None:
