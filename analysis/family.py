@@ -98,7 +98,9 @@ def compare_family(
     if by not in FAMILIES:
         raise InputError(unknown("family", by, FAMILIES))
     check_method(method)
-    resampler = Resampler(metric, resamples_of(method, num_resamples))
+    resampler = Resampler(
+        metric, num_resamples, draws=resamples_of(method, num_resamples) is not None
+    )
     scores = load_scores(collected)
     left_out: list[tuple[str, str]] = []
     if pairs:

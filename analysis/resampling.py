@@ -178,6 +178,8 @@ class Resampler:
         known: Name -> metric.
         jackknife: Whether influences are those of leaving rows out; else they are read off the
             resamples (:func:`resampled_influence`), for what single rows move by jumps.
+        draws: Whether ``Runs.resampled`` is wanted: it takes nearly all of the time, and a method
+            that draws nothing has no use for it; without, it has no columns.
 
     Raises:
         InputError: A metric that cannot be resampled, or too few resamples for a 95 % interval.
@@ -189,6 +191,7 @@ class Resampler:
         num_resamples: int | None = NUM_RESAMPLES,
         known: Mapping[str, WeightedMetric] = WEIGHTED_METRICS,
         jackknife: bool = True,
+        draws: bool = True,
     ) -> None:
         if metric not in known:
             raise InputError(unknown("metric of two classes", metric, known))
@@ -196,7 +199,7 @@ class Resampler:
             check_resamples(num_resamples)
         self.metric = metric
         self._score = known[metric]
-        self._jackknife = jackknife
+        self._jackknife, self._draws = jackknife, draws and num_resamples is not None
         self.num_resamples = num_resamples or 0
         self._weights: tuple[Labels, Weights] | None = None
         self._runs: dict[tuple[str, str], Runs] = {}
@@ -232,7 +235,8 @@ class Resampler:
     def _item_weights(self, y_true: Labels) -> Weights:
         """Those of the last labels are kept: 20 MB for 512 rows and 10,000 resamples."""
         if self._weights is None or not np.array_equal(self._weights[0], y_true):
-            weights = item_weights(y_true, self.num_resamples, self.seed("items"))
+            num_drawn = self.num_resamples if self._draws else 0
+            weights = item_weights(y_true, num_drawn, self.seed("items"))
             self._weights = y_true, weights
         return self._weights[1]
 

@@ -40,5 +40,5 @@ def test_many_weightings_of_many_rows(name: str) -> None:
     found = WEIGHTED_MEASURES[name](y_true, scores, weights)
     for run, column in ((0, 0), (1, 255), (1, 256), (0, 299)):
         drawn = np.repeat(np.arange(200), weights[:, column].astype(int))
-        expected = MEASURES[name](y_true[drawn], scores[run][drawn])
+        expected = MEASURES[name](Scored(y_true[drawn], scores[run][drawn]))
         assert found[run, column] == pytest.approx(expected, abs=1e-12)

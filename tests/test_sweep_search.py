@@ -157,6 +157,7 @@ def test_asha_gives_bad_rates_up_and_tpe_stays_within_its_number(
     assert all(one.config.num_tried < 6 for one in given_up)
 
 
+@pytest.mark.chaos
 def test_a_budget_ends_a_search_and_is_told(
     searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
 ) -> None:
@@ -223,7 +224,7 @@ def test_what_cannot_be_searched_is_told(
         (["--cells", "model=gpt_neo"], "Did you mean 'gpt_neox'"),
         (["--set", "search.searcher=tpee"], "Did you mean 'tpe'"),
         (["--set", "search.seeds=[0]"], "are seeds of the experiment, too"),
-        (["--set", "search.dev_rows=60"], "ja0 dev needs 30 news en rows; 18 left"),
+        (["--set", "search.dev_rows=60"], "ja0 dev needs 30 positive en rows; 18 left"),
         (["--set", "search.num_folds=5"], "8 target rows cannot be cut into 5 folds"),
         (["--format", "xls"], "unknown format 'xls'"),
     ):

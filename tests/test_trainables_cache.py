@@ -108,7 +108,7 @@ def _metric(folder: Path) -> None:
 
 def _format(folder: Path) -> None:
     record = folder / "trial.json"
-    record.write_text(record.read_text().replace('"format": 1', '"format": 2'))
+    record.write_text(record.read_text().replace('"format": 2', '"format": 99'))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_damaged_cache_is_not_believed(
         file.unlink()
         file.mkdir()
     elif damage == "format":
-        monkeypatch.setattr(cache, "RESULT_FORMAT", 2)
+        monkeypatch.setattr(cache, "RESULT_FORMAT", 99)
     else:  # whole by its digest, of something else
         body = b"not a table"
         file.write_bytes(hashlib.sha256(body).digest() + body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 from conftest import make_dataset
 
 from data.errors import InputError
+from sweep.backends import BACKENDS
 from sweep.experiment import load_experiment
 from sweep.run import run
 from trainables.result import Results
@@ -54,8 +54,7 @@ def test_a_damaged_file_is_told(results: Results) -> None:
 def test_a_run_keeps_the_drawn_rows_unless_told_not_to(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backends = {"none": "test_trainables_texts:Nothing"}
-    monkeypatch.setattr(sys.modules["sweep.run"], "BACKENDS", backends)
+    monkeypatch.setitem(BACKENDS, "none", "test_trainables_texts:Nothing")
     location = str(tmp_path / "r")
     outcome = run(load_experiment(experiment_file), location, backend="none")
     drawn = {i for draw in outcome.grid.draws for i in (*draw.train, *draw.test)}
