@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
-from analysis.calibration import BrierParts, brier_parts
 from analysis.cells import TableCell, aggregate
 from analysis.collect import Collected
 from analysis.comparisons import common_runs
 from analysis.intervals import INTERVALS, check_method
-from analysis.predictions import THRESHOLD, Labels, Scores, TestRows, read_train_scores
+from analysis.measures import MEASURES, Measure, Scored, asked_measures
+from analysis.predictions import TestRows, read_train_scores
 from analysis.resampling import Resampler, check_resamples
 from analysis.scores import ExperimentScores, Key, load_scores
-from analysis.thresholds import (
-    FITS,
-    Cuts,
-    all_positive_f1,
-    auroc,
-    average_precision,
-    best_threshold,
-    every_cut,
-    f1_at,
-    f1_with_labelled_rows,
-    prior_threshold,
-)
+from analysis.thresholds import best_threshold, every_cut, f1_at
 from analysis.weighted_measures import WEIGHTED_MEASURES
 from analysis.weighted_metrics import WEIGHTED_METRICS
 from data.errors import InputError, unknown
@@ -39,61 +27,6 @@ MAX_NAMED = 3
 """Trials that an error names where none can be used."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Test rows with what several measures share; each is made once.
-
-    Attributes:
-        y_true: (num_rows,) 0 or 1.
-        y_score: (num_rows,) probability of class 1.
-    """
-
-    y_true: Labels
-    y_score: Scores
-
-    @cached_property
-    def median(self) -> float:
-        """The median threshold."""
-        return prior_threshold(self.y_score)
-
-    @cached_property
-    def cuts(self) -> Cuts:
-        """Every cut of the rows."""
-        return every_cut(self.y_true, self.y_score)
-
-    @cached_property
-    def oracle(self) -> float:
-        """The best threshold for these labels."""
-        return best_threshold(self.cuts)
-
-    @cached_property
-    def brier(self) -> BrierParts:
-        """Calibration error and parts of the Brier score."""
-        return brier_parts(self.y_true, self.y_score)
-
-    def f1(self, threshold: float) -> float:
-        """F1 at a threshold."""
-        return f1_at(self.y_true, self.y_score, threshold)
-
-
-Measure = Callable[[Scored], float]
-MEASURES: dict[str, Measure] = {
-    "f1": lambda rows: rows.f1(THRESHOLD),
-    "f1_median": lambda rows: rows.f1(rows.median),
-    "f1_oracle": lambda rows: rows.f1(rows.oracle),
-    "auroc": lambda rows: auroc(rows.cuts),
-    "average_precision": lambda rows: average_precision(rows.cuts),
-    "ece": lambda rows: rows.brier.calibration_error,
-    "brier": lambda rows: float(np.mean((rows.y_score - rows.y_true) ** 2)),
-    "brier_reliability": lambda rows: rows.brier.reliability,
-    "brier_resolution": lambda rows: rows.brier.resolution,
-    "brier_uncertainty": lambda rows: rows.brier.uncertainty,
-    "brier_within_bins": lambda rows: rows.brier.within_bins,
-    "threshold_median": lambda rows: rows.median,
-    "threshold_oracle": lambda rows: rows.oracle,
-    "f1_all_positive": lambda rows: all_positive_f1(float(np.mean(rows.y_true))),
-}
-"""Name -> function of a trial's test rows of both classes."""
 TRAIN_ROWS = "f1_train_rows"
 """F1 at the threshold with the largest F1 on the trial's target training rows, by the score that
 each had when it was last trained on: in sample, so that the threshold is fitted to rows that the
@@ -154,7 +87,7 @@ def boundary(
     check_method(method)
     check_resamples(num_resamples)
     predictions, unfit = _predictions(collected)
-    measures = {**MEASURES, **_asked(prior, sorted(set(num_labelled)))}
+    measures = {**MEASURES, **asked_measures(prior, sorted(set(num_labelled)))}
     rows_of = collected.by_cell()
     rows = [row for own in rows_of.values() for row in own]
     for row in (row for row in rows if row["state"] == "done"):
@@ -250,21 +183,6 @@ def _add_train_threshold(
         if (trained := read_train_scores(location, row["trial_id"], lang)) is not None:
             test = predictions[row["trial_id"]]
             row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, best_threshold(every_cut(*trained)))
-
-
-def _asked(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:
-    """The measures that are made on request only."""
-    asked: dict[str, Measure] = {}
-    if prior is not None:
-        asked["f1_prior"] = lambda rows: rows.f1(prior_threshold(rows.y_score, prior))
-    for number in num_labelled:
-        for fit in FITS:
-            asked[f"f1_{fit}_{number}"] = partial(_with_labels, fit=fit, num_labelled=number)
-    return asked
-
-
-def _with_labels(rows: Scored, fit: str, num_labelled: int) -> float:
-    return f1_with_labelled_rows(rows.y_true, rows.y_score, fit, num_labelled)
 
 
 def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:

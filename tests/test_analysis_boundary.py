@@ -15,12 +15,13 @@ from scipy import stats
 from scipy.special import expit
 from simulated_scores import make_cell
 
-from analysis.boundary import MEASURES, RESAMPLED, TRAIN_ROWS, CellBoundary, boundary
+from analysis.boundary import RESAMPLED, TRAIN_ROWS, CellBoundary, boundary
 from analysis.boundary_table import boundary_grids, share_text, verdict_text
 from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
 from analysis.collect import Collected, collect
 from analysis.grids import write_grids
 from analysis.intervals import INTERVALS
+from analysis.measures import MEASURES
 from analysis.resampling import Resampler, Runs
 from analysis.scores import CellScores
 from analysis.thresholds import f1_at

@@ -14,16 +14,14 @@ from analysis.comparisons import (
     LEVEL,
     POWER,
     Comparison,
-    _auroc_difference,
-    _weighted_difference,
     compare,
     detectable,
     effect_size,
-    permutation_p_value,
     smallest_rank_p_value,
 )
 from analysis.intervals import INTERVALS, Interval
 from analysis.mean_variance import Components
+from analysis.permutations import _auroc_difference, _weighted_difference, permutation_p_value
 from analysis.resampling import Resampler
 from analysis.scores import CellScores
 from data.errors import InputError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.boundary import MEASURES, Scored
+from analysis.measures import MEASURES, Scored
 from analysis.resampling import item_weights
 from analysis.weighted_measures import WEIGHTED_MEASURES
 

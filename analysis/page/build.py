@@ -230,4 +230,4 @@ def _hash(text: str) -> str:
 def _packed(data: dict[str, Any]) -> str:
     """JSON as the browser's DecompressionStream takes it, in letters that end no element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return base64.b64encode(zlib.compress(text.encode())).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
     num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, FEWEST_POINTS)
     num_worst = share(WORST_BUDGET, num_done, NUM_WORST, FEWEST_WORST)
     texts, lists = Pool(), Pool()
+    settings = _Settings(texts, lists)
     ids, states = table["trial_id"].to_pylist(), table["state"].to_pylist()
     location = Results(collected.uri)
 
@@ -75,7 +77,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
     for trial_id, state, detail in zip(ids, states, table["detail"].to_pylist(), strict=True):
         record = collected.records.get(trial_id, {})
         for part in ("spec", "signature"):
-            columns[part].append(_settings(record.get(part), texts, lists))
+            columns[part].append(settings.place(record.get(part)))
         columns["timings"].append(_timings(record.get("timings"), lists))
         columns["error"].append(_error(detail))
         absent: list[str] = []
@@ -117,11 +119,24 @@ def _column(collected: Collected, name: str, digits: int) -> list[float | None]:
     return [None if value is None else rounded(value, digits) for value in values]
 
 
-def _settings(values: Any, texts: Pool, lists: Pool) -> int | None:
-    """A part of trial.json as the place of a list of places of texts."""
-    if not isinstance(values, Mapping):
-        return None
-    return lists.place(tuple(texts.place(without_secrets(text)) for text in _flat(values)))
+class _Settings:
+    """Parts of trial.json as places of lists of places of texts; the seed is left out."""
+
+    def __init__(self, texts: Pool, lists: Pool) -> None:
+        self._texts, self._lists = texts, lists
+        self._known: dict[str, int] = {}
+
+    def place(self, values: Any) -> int | None:
+        """Where the list of a part stands; None for a part that is none."""
+        if not isinstance(values, Mapping):
+            return None
+        # The trials of a cell have the same settings, so that few are ever taken apart.
+        shown = {key: value for key, value in values.items() if key not in LOCAL}
+        key = json.dumps(shown)
+        if key not in self._known:
+            texts = (self._texts.place(without_secrets(text)) for text in _flat(shown))
+            self._known[key] = self._lists.place(tuple(texts))
+        return self._known[key]
 
 
 def _timings(values: Any, lists: Pool) -> list[Any] | None:
@@ -137,7 +152,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     for key, value in values.items():
         if isinstance(value, dict):
             texts += _flat(value, f"{prefix}{key}.")
-        elif prefix + key not in LOCAL and value is not None:
+        elif value is not None:
             shown = f"{value:.4g}" if isinstance(value, float) else str(value)
             texts.append(f"{prefix}{key}\t{shown}")
     return texts

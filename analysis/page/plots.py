@@ -23,8 +23,8 @@ from data.errors import InputError
 CURVE_POINTS, CURVE_BUDGET, FEWEST_POINTS = 80, 40_000, 12
 """Points of a curve, at most, because more cannot be told apart at the width of a plot; of all
 curves of a page, so that thousands of trials stay below a few megabytes; and at least."""
-MOST_CURVES = 10
-"""Seeds of a cell whose curves are drawn: more cannot be told apart either."""
+MOST_CURVES = 6
+"""Seeds of a cell whose curves are drawn: page.js has as many colours."""
 NUM_HARD = 10
 """Test rows of a cell that most runs get wrong."""
 
@@ -132,4 +132,7 @@ def rounded(value: Any, digits: int) -> float | None:
 
 def as_list(values: NDArray[np.float64], digits: int) -> list[float | None]:
     """JSON numbers."""
+    if np.isfinite(values).all():  # as nearly always
+        shown: list[float | None] = np.round(values, digits).tolist()
+        return shown
     return [rounded(value, digits) for value in values]

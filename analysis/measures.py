@@ -1,0 +1,96 @@
+"""MEASURES: what is measured of a trial's test rows to tell boundary from ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+
+from analysis.calibration import BrierParts, brier_parts
+from analysis.predictions import THRESHOLD, Labels, Scores
+from analysis.thresholds import (
+    FITS,
+    Cuts,
+    all_positive_f1,
+    auroc,
+    average_precision,
+    best_threshold,
+    every_cut,
+    f1_at,
+    f1_with_labelled_rows,
+    prior_threshold,
+)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Test rows with what several measures share; each is made once.
+
+    Attributes:
+        y_true: (num_rows,) 0 or 1.
+        y_score: (num_rows,) probability of class 1.
+    """
+
+    y_true: Labels
+    y_score: Scores
+
+    @cached_property
+    def median(self) -> float:
+        """The median threshold."""
+        return prior_threshold(self.y_score)
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """Every cut of the rows."""
+        return every_cut(self.y_true, self.y_score)
+
+    @cached_property
+    def oracle(self) -> float:
+        """The best threshold for these labels."""
+        return best_threshold(self.cuts)
+
+    @cached_property
+    def brier(self) -> BrierParts:
+        """Calibration error and parts of the Brier score."""
+        return brier_parts(self.y_true, self.y_score)
+
+    def f1(self, threshold: float) -> float:
+        """F1 at a threshold."""
+        return f1_at(self.y_true, self.y_score, threshold)
+
+
+Measure = Callable[[Scored], float]
+MEASURES: dict[str, Measure] = {
+    "f1": lambda rows: rows.f1(THRESHOLD),
+    "f1_median": lambda rows: rows.f1(rows.median),
+    "f1_oracle": lambda rows: rows.f1(rows.oracle),
+    "auroc": lambda rows: auroc(rows.cuts),
+    "average_precision": lambda rows: average_precision(rows.cuts),
+    "ece": lambda rows: rows.brier.calibration_error,
+    "brier": lambda rows: float(np.mean((rows.y_score - rows.y_true) ** 2)),
+    "brier_reliability": lambda rows: rows.brier.reliability,
+    "brier_resolution": lambda rows: rows.brier.resolution,
+    "brier_uncertainty": lambda rows: rows.brier.uncertainty,
+    "brier_within_bins": lambda rows: rows.brier.within_bins,
+    "threshold_median": lambda rows: rows.median,
+    "threshold_oracle": lambda rows: rows.oracle,
+    "f1_all_positive": lambda rows: all_positive_f1(float(np.mean(rows.y_true))),
+}
+"""Name -> function of a trial's test rows of both classes."""
+
+
+def asked_measures(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:
+    """The measures that are made on request only."""
+    asked: dict[str, Measure] = {}
+    if prior is not None:
+        asked["f1_prior"] = lambda rows: rows.f1(prior_threshold(rows.y_score, prior))
+    for number in num_labelled:
+        for fit in FITS:
+            asked[f"f1_{fit}_{number}"] = partial(_with_labels, fit=fit, num_labelled=number)
+    return asked
+
+
+def _with_labels(rows: Scored, fit: str, num_labelled: int) -> float:
+    return f1_with_labelled_rows(rows.y_true, rows.y_score, fit, num_labelled)
