@@ -309,7 +309,7 @@ def test_curves_and_page_know_draws(location: str) -> None:
     assert points.records[0]["std_draw"] is not None
     shown = content(collected)
     assert shown["data"]["cells"][0]["values"]["f1"]["runs"][3][0] == "draw 1 seed 1"
-    assert shown["trials"].heading[3:5] == ("draw", "seed")
+    assert shown["data"]["trials"]["draw"][:4] == [0, 0, 1, 1]
 
 
 def test_one_draw_is_told_as_before(tmp_path: Path) -> None:

@@ -65,10 +65,11 @@ def test_numbers_are_those_of_the_report(results: str, html: str) -> None:
         own = [
             r for r in rows if (r["base_model"], r["pattern"]) == (cell["model"], cell["pattern"])
         ]
-        shown = [score for _, score in cell["values"]["auroc"]["seeds"]]
+        shown = [score for _, score in cell["values"]["auroc"]["runs"]]
         assert shown == [round(r["auroc"], 4) for r in own]
-        assert cell["curves"]["seeds"][0]["roc"][0][-1] == 1
+        assert cell["curves"]["runs"][0]["roc"][0][-1] == 1
     trials = data["trials"]
+    assert trials.pop("draw") is None  # all on the first draw
     assert {len(column) for name, column in trials.items() if name != "values"} == {len(rows)}
     assert trials["id"] == [row["trial_id"] for row in rows]
     assert trials["values"]["f1"] == [round(row["f1"], 4) for row in rows]

@@ -53,10 +53,12 @@ def _large(shown: dict[str, Any]) -> dict[str, Any]:
         cell = copy.deepcopy(data["cells"][0])
         for value in cell["values"].values():
             scores = rng.random(NUM_TRIALS // 200).round(4).tolist()
-            value["seeds"] = list(map(list, enumerate(scores)))
+            value["runs"] = [[f"seed {k}", score] for k, score in enumerate(scores)]
         cells.append(cell | {"model": f"model-{number // 10:02}", "pattern": f"ja{number % 10}"})
     trials = {
-        name: column[:1] * NUM_TRIALS for name, column in data["trials"].items() if name != "values"
+        name: column and column[:1] * NUM_TRIALS
+        for name, column in data["trials"].items()
+        if name != "values"
     }
     trials |= {
         "id": [f"trial-{k:05}-{rng.integers(16**12):012x}" for k in range(NUM_TRIALS)],
