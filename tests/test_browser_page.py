@@ -194,7 +194,7 @@ def test_downloads_hold_the_tables(opened: Any) -> None:
     for name, start in (
         ("f1.csv", "base_model,pattern,metric"),
         ("auroc-by-pattern.csv", "metric,first,second"),
-        ("trials.csv", "trial,base model,pattern,seed,state,F1"),
+        ("trials.csv", "trial,base model,pattern,draw,seed,state,F1"),
         ("f1.tex", r"\begin{table}"),
     ):
         with tab.expect_download() as download:
