@@ -35,6 +35,11 @@ METHODS = {
     "whole grid": ["search.early_stopping=none"],
     "grid, ASHA": ["search.early_stopping=asha"],
     "TPE, ASHA": ["search.searcher=tpe", "search.early_stopping=asha"],
+    "TPE of 7, ASHA": [
+        "search.searcher=tpe",
+        "search.early_stopping=asha",
+        "search.num_configs=7",
+    ],
     "one standard error": ["search.early_stopping=asha", "search.one_standard_error=true"],
 }
 Cell = tuple[str, str]
