@@ -210,6 +210,26 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     assert not stuck_cells(outcome.grid, outcome.results)
 
 
+@pytest.mark.chaos
+def test_the_footnote_of_the_paper_with_the_miniature_of_opencalm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+) -> None:
+    """Ten steps on sixteen rows, at a rate that moves nothing; pre-trains it where no cache is."""
+    arguments = ["quickstart", "--results", str(tmp_path / "r")]
+    for setting in (
+        "models=[mini-opencalm]", "patterns=[ja16]", "training.num_train_epochs=10",
+        "overrides=[{match: {model: mini-opencalm}, learning_rate: 1.0e-6}]",
+        "search.learning_rate={low: 1.0e-6, high: 1.0e-1}", "search.num_configs=6",
+        "on_stuck=search",
+    ):  # fmt: skip
+        arguments += ["--set", setting]
+    assert main(["run", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert "mini-opencalm x ja16 did not train: 3 stuck of 3 trials" in captured.err
+    assert "* mini-opencalm x ja16: run again: 3 stuck of 3 trials at learning" in captured.out
+    assert "‡" not in captured.out
+
+
 def _models(file: Path) -> list[dict[str, Any]]:
     models: list[dict[str, Any]] = yaml.safe_load(file.read_text())["models"]
     return models
