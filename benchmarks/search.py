@@ -9,7 +9,8 @@ choice was worth.
 
 Prints trial-epochs spent beside those of the whole grid, which must be among the methods, and the
 regret: by how much the test AUROC of the chosen rate (mean over the seeds of the experiment) is
-below that of the rate which the whole grid chooses, and below the best on the test rows. FOLDER keeps the trials, so that a run that was cut off goes on.
+below that of the rate which the whole grid chooses, and below the best on the test rows. FOLDER
+keeps the trials, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
