@@ -21,6 +21,10 @@ MAX_LOSS = 1.5
 """A final loss above this many times the labels' entropy is worse than any constant answer."""
 
 
+NUMBERS = ("final_loss", "label_entropy", "train_auroc", "auroc_noise", "score_std")
+"""What is judged; a record that lacks one is not accused."""
+
+
 def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str]:
     """Judge the numbers of :func:`trainables.convergence.convergence`.
 
@@ -28,7 +32,9 @@ def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str
         The state, and the evidence in words; empty for a trial that trained or whose numbers are
         not there.
     """
-    if not convergence or not convergence["label_entropy"]:  # one class only: nothing to learn
+    if not all(isinstance(convergence.get(name), (int, float)) for name in NUMBERS):
+        return "trained", ""
+    if not convergence["label_entropy"]:  # one class only: nothing to learn
         return "trained", ""
     loss, entropy = convergence["final_loss"], convergence["label_entropy"]
     auroc, std = convergence["train_auroc"], convergence["score_std"]

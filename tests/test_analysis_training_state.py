@@ -38,6 +38,8 @@ def test_states(changes: dict[str, float], state: str) -> None:
 
 def test_results_without_the_numbers_are_not_accused() -> None:
     assert training_state({}) == ("trained", "")
+    lacking = {k: v for k, v in (TRAINED | STUCK).items() if k != "auroc_noise"}
+    assert training_state(lacking) == ("trained", "")
 
 
 def test_tables_show_who_did_not_train_and_average_openly(tmp_path: Path) -> None:

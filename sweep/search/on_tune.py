@@ -143,7 +143,7 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             tune.report(outcome)
             return
         scores[number] = outcome["metrics"][shared["metric"]]
-        num_stuck += training_state(outcome["convergence"])[0] != "trained"
+        num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
         score = by_kind(scores, kinds)
         tune.report(
             {
