@@ -31,7 +31,7 @@ def main() -> None:
     for pattern in experiment.patterns:
         if not pattern.target_rows:
             continue
-        drawn = draw(dataset, experiment.task.source_lang, pattern, experiment.sampling, seed=0)
+        drawn = draw(dataset, experiment.task.source_lang, pattern, experiment.sampling)
         train, test = dataset.rows(list(drawn.target)), dataset.rows(list(drawn.test))
         model = make_pipeline(CountVectorizer(analyzer="char", ngram_range=(1, 3)), MultinomialNB())
         model.fit(train["text"].to_pylist(), train["label"].to_numpy())

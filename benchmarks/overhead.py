@@ -161,7 +161,7 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
             peft.LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=spec.lora.r,
                             lora_alpha=spec.lora.lora_alpha, lora_dropout=spec.lora.lora_dropout),
         )  # fmt: skip
-    drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.seed)
+    drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
 
     def encoded(ids: tuple[str, ...]) -> list[dict[str, Any]]:
         rows = dataset.rows(list(ids))

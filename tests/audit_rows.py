@@ -35,7 +35,7 @@ def built_in() -> tuple[Dataset, Split]:
     dataset = load_dataset(parse_source({"source": "synthetic"}))
     sampling = experiment.sampling
     draws = tuple(
-        draw(dataset, experiment.task.source_lang, pattern, sampling, seed=0)
+        draw(dataset, experiment.task.source_lang, pattern, sampling)
         for pattern in experiment.patterns
     )
     return dataset, Split(draws, sampling.train_window, sampling.test_window)
