@@ -32,7 +32,9 @@ def test_overrides_reach_their_cell_only() -> None:
 
 def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:
     grid = expand(load_experiment("quickstart", ["seeds=[0]"]))
-    draws = [draw(grid.dataset, s.source_lang, s.pattern, s.sampling, s.draw_index) for s in grid.specs]
+    draws = [
+        draw(grid.dataset, s.source_lang, s.pattern, s.sampling, s.draw_index) for s in grid.specs
+    ]
     assert len({drawn.test for drawn in draws}) == 1
     texts = grid.dataset.rows(list(draws[0].test))["text"].to_pylist()
     assert {text_key(text) for text in texts} == grid.held_out
