@@ -95,7 +95,8 @@ def add_interval_method(sub: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from analysis.collect import collect
-    from analysis.family import compare_family, comparison_format
+    from analysis.family import compare_family
+    from analysis.family_table import comparison_format
 
     as_text = comparison_format(options.format)
     collected = collect(options.results, options.experiment)

@@ -11,14 +11,13 @@ from rich.console import Console
 
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
+from sweep.arguments import add_address, add_experiment_arguments
 from sweep.data_cli import add_data_commands
 from sweep.report_cli import WATCH_SECONDS, write_report
 from sweep.search_cli import add_search_command
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
-
-_NAME = "a .yaml file, or one of the shipped names: quickstart, curves, paper, wikinews"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,14 +51,9 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = add("plan", _plan, "Print the grid and what is done already; launch nothing.")
     run = add("run", _run, "Run every trial that is not done yet, then print the tables.")
-    for sub in (plan, run):
-        sub.add_argument("experiment", help=_NAME)
-        sub.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-            help="replace a value of the file, e.g. training.num_train_epochs=2; repeatable",
-        )  # fmt: skip
-        sub.add_argument("--results", metavar="URI", help="folder, file://, s3:// or gs://")
-    run.add_argument("--address", metavar="RAY", help="of a running cluster; default: local")
+    add_experiment_arguments(plan)
+    add_experiment_arguments(run)
+    add_address(run)
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
 
     status = add("status", _status, "Print what is done, failed and missing in a location.")
@@ -88,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_interval_method(report)
     add_analysis_commands(commands)
     add_data_commands(commands)
-    add_search_command(commands, _NAME)
+    add_search_command(commands)
     return parser
 
 

@@ -17,12 +17,13 @@ from data.errors import InputError, unknown
 from data.patterns import Pattern, Sampling, parse_pattern_name
 from data.settings import Settings
 from data.sources import parse_source
+from sweep.overrides import Override
 from sweep.search.chosen import ChosenRates
 from sweep.search.searchers import SEARCHERS
 from sweep.search.settings import Search
 from sweep.settings_file import parse_settings, read_settings, read_text
 from trainables.base_models import BASE_MODELS, BaseModel, find_base_model
-from trainables.spec import Lora, Resources, Training
+from trainables.spec import Resources, Training
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -34,46 +35,6 @@ class Task(Settings):
     """What class 1 is called in tables."""
     source_lang: str = "en"
     """Language of the source rows (BCP-47); target languages are the patterns'."""
-
-
-class Match(Settings):
-    """Which cells an override applies to; what is not given matches everything."""
-
-    model: str | None = None
-    """Name of a base model of the experiment."""
-    pattern: str | None = None
-    """Name of a pattern of the experiment."""
-
-    def covers(self, model: str, pattern: str) -> bool:
-        """Whether the cell is meant."""
-        return self.model in (None, model) and self.pattern in (None, pattern)
-
-    def __str__(self) -> str:
-        """As people say it, e.g. ``opencalm x ja16``."""
-        return f"{self.model or 'all models'} x {self.pattern or 'all patterns'}"
-
-
-class Override(Settings):
-    """Other settings for some cells; later overrides win."""
-
-    match: Match
-    """The cells."""
-    learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
-    """Peak learning rate."""
-    training: dict[str, Any] = pydantic.Field(default={})
-    """Settings of ``training`` to replace."""
-    lora: dict[str, Any] = pydantic.Field(default={})
-    """Settings of the base model's ``lora`` to replace."""
-    why: str = ""
-    """The reason; a footnote of the tables."""
-
-    @pydantic.model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.learning_rate is None and not self.training and not self.lora:
-            raise ValueError("sets nothing; give learning_rate, training or lora")
-        _check_partial(Training, self.training, "training")
-        _check_partial(Lora, self.lora, "lora")
-        return self
 
 
 class Storage(Settings):
@@ -193,12 +154,6 @@ class Experiment(Settings):
         if self.search.searcher not in SEARCHERS:
             named = unknown("searcher", self.search.searcher, SEARCHERS)
             problems.append(f"search.searcher: {named}")
-        shared = sorted({*self.seeds} & {*self.search.seeds})
-        if shared and not self.search.reuse_seeds:
-            problems.append(
-                f"search.seeds: {shared} are seeds of the experiment, too: its scores would be "
-                "those of seeds chosen on; take others, or set reuse_seeds: true"
-            )
         if problems:
             raise InputError(problems)
         return self
@@ -298,11 +253,3 @@ def _pattern(value: Any) -> Pattern:
             implied = {}  # a free name; the fields must say everything
         return Pattern.parse(implied | {"name": str(name)} | fields)
     raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")
-
-
-def _check_partial(model: type[Settings], values: dict[str, Any], where: str) -> None:
-    """Validate settings that replace some fields of ``model``."""
-    try:
-        model.parse(values)
-    except InputError as error:
-        raise InputError([f"{where}.{problem}" for problem in error.problems]) from error

@@ -12,7 +12,8 @@ from data.errors import InputError
 from data.patterns import Pattern
 from data.schema import Dataset, text_key
 from data.sources import load_dataset, parse_source
-from sweep.experiment import Experiment, Override
+from sweep.experiment import Experiment
+from sweep.overrides import Override
 from sweep.search.chosen import ChosenRate, ChosenRates
 from trainables.base_models import BaseModel, identity
 from trainables.hub import resolve_revision
@@ -121,8 +122,8 @@ def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
     draws = _draws(experiment, dataset)
     held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
     identities = _identities(experiment, dataset, held_out)
-    for rates in filter(None, (experiment.learning_rates, rescued)):
-        _refuse_other_rates(rates, dataset, identities)
+    if experiment.learning_rates:
+        _refuse_other_rates(experiment.learning_rates, dataset, identities)
     cells = [
         _run_again(
             _cell(experiment, model, pattern, identities[model.name], dataset.fingerprint), rescued
@@ -198,6 +199,8 @@ def _cell(
     learning_rate, training, lora = model.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
     chosen = rates.find(model.name, pattern.name) if rates else None
+    if any(override.learning_rate for override in applying):  # set by hand
+        chosen = None
     if chosen:
         learning_rate = chosen.learning_rate
         training = Training.parse(training.model_dump() | chosen.training)
@@ -230,9 +233,16 @@ def _cell(
 
 
 def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
-    """The cell with the learning rate that was found when it was stuck, if it was."""
+    """The cell with the learning rate that was found when it was stuck, if it was.
+
+    Not with other data, weights or another rate than then: it may train now.
+    """
     rate = rescued.find(cell.model.name, cell.pattern.name) if rescued else None
-    if rate is None or not cell.specs:
+    if rescued is None or rate is None or not cell.specs:
+        return cell
+    first = cell.specs[0]
+    now = first.data_fingerprint, first.base_identity, first.learning_rate
+    if now != (rescued.data_fingerprint, rate.base_identity, rate.instead_of):
         return cell
     specs = tuple(s.tuned(rate.learning_rate, rate.training, rate.lora) for s in cell.specs)
     return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)

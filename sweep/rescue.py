@@ -78,7 +78,8 @@ def save_rescued(
     for one in stuck:
         rate = chosen.find(one.cell.model.name, one.cell.pattern.name)
         if rate is not None:
-            cells.append(rate.model_copy(update={"why": f"{one}; {rate}"}))
+            stuck_at = one.cell.specs[0].learning_rate
+            cells.append(rate.model_copy(update={"why": f"{one}; {rate}", "instead_of": stuck_at}))
     before = read_rescued(experiment, results)
     known = before.cells if before and before.data_fingerprint == chosen.data_fingerprint else ()
     again = {(cell.model, cell.pattern) for cell in cells}

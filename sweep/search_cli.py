@@ -9,26 +9,22 @@ from typing import Any
 
 from rich.console import Console
 
-from data.errors import InputError
+from data.errors import InputError, unknown
+from sweep.arguments import add_address, add_experiment_arguments
 
 DONE, INTERRUPTED = 0, 130
 
 
-def add_search_command(commands: Any, experiment_help: str) -> None:
+def add_search_command(commands: Any) -> None:
     """Add ``search`` to the parser."""
     text = "Choose a learning rate for each cell on dev rows; test rows are not even there."
     command: argparse.ArgumentParser = commands.add_parser("search", help=text, description=text)
     command.set_defaults(command=_search)
-    command.add_argument("experiment", help=experiment_help)
+    add_experiment_arguments(command)
+    add_address(command)
     command.add_argument(
         "--cells", default="", metavar="model=M,pattern=P", help="only these; repeat a key for more"
     )
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="replace a value of the file, e.g. search.searcher=tpe; repeatable",
-    )  # fmt: skip
-    command.add_argument("--results", metavar="URI", help="folder, file://, s3:// or gs://")
-    command.add_argument("--address", metavar="RAY", help="of a running cluster; default: local")
     command.add_argument("--format", default="text", help="text (default), md or csv")
     command.add_argument("--all", action="store_true", help="print every config that was tried")
     command.add_argument(
@@ -43,7 +39,6 @@ def add_search_command(commands: Any, experiment_help: str) -> None:
 def _search(options: argparse.Namespace) -> int:
     from analysis.grids import GRID_FORMATS, write_grids
     from analysis.search_table import search_grids
-    from data.errors import unknown
     from sweep.experiment import load_experiment
     from sweep.search.run import search
     from sweep.selection import parse_selection

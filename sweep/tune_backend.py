@@ -96,7 +96,7 @@ class TuneBackend:
             param_space={"index": tune.grid_search(list(range(len(specs))))},
             tune_config=tune.TuneConfig(reuse_actors=True),
             callback=watcher,
-            stop=_StopIfUnwritable(watcher),
+            stop=StopAll(lambda: bool(watcher.unwritable)),
         )
         refuse_unwritable(results, watcher.unwritable)
 
@@ -224,14 +224,18 @@ class _Watcher(tune.Callback):
             self._progress.finished(spec, outcome)
 
 
-class _StopIfUnwritable(tune.Stopper):
-    """Ends the run where results can no longer be written."""
+class StopAll(tune.Stopper):
+    """Ends a run where a condition came true, e.g. results can no longer be written.
 
-    def __init__(self, watcher: _Watcher) -> None:
-        self._watcher = watcher
+    Args:
+        condition: Asked after every report.
+    """
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        self._condition = condition
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as the watcher's."""
+        """Nothing: what it asks cannot be pickled, and a run is never restored from it."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -240,7 +244,7 @@ class _StopIfUnwritable(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether all trials are to end."""
-        return bool(self._watcher.unwritable)
+        return self._condition()
 
 
 def by_resources(specs: Sequence[TrialSpec]) -> list[tuple[dict[str, float], list[TrialSpec]]]:

@@ -13,12 +13,8 @@ from result_folders import make_plan, make_results, save_done
 from simulated_scores import predictions, save_simulated, simulate
 
 from analysis import collect
-from analysis.family import (
-    COMPARISON_FORMATS,
-    CSV_COLUMNS,
-    compare_family,
-    comparison_format,
-)
+from analysis.family import compare_family
+from analysis.family_table import COMPARISON_FORMATS, CSV_COLUMNS, comparison_format
 from analysis.multiplicity import holm
 from data.errors import InputError
 from sweep.cli import main

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from data.draws import draw
 from data.errors import InputError
 from data.schema import text_key
 from sweep.experiment import load_experiment
-from sweep.grid import expand
+from sweep.grid import Grid, expand
+from sweep.search.chosen import ChosenRates
 
 
 def test_quickstart_is_the_papers_grid() -> None:
@@ -53,3 +56,44 @@ def test_impossible_counts_are_told_together() -> None:
 def test_a_grid_without_cells_is_refused() -> None:
     with pytest.raises(InputError, match="no cell of the grid can exist"):
         expand(load_experiment("quickstart", ["models=[mini-bert-ja]", "patterns=[ja0]"]))
+
+
+def rates(grid: Grid, **changes: Any) -> ChosenRates:
+    """A rate of 0.5 for mini-mbert x ja16, as a search would have found it."""
+    spec = next(s for s in grid.specs if (s.base_model, s.pattern.name) == ("mini-mbert", "ja16"))
+    cell = {
+        "model": "mini-mbert", "pattern": "ja16", "base_identity": spec.base_identity,
+        "learning_rate": 0.5, "dev": ["target"], "dev_score": 0.9, "num_replicates": 8,
+        "instead_of": spec.learning_rate,
+    }  # fmt: skip
+    return ChosenRates.parse(
+        {
+            "search_id": "a", "experiment": "quickstart", "metric": "auroc", "seeds": [1000],
+            "data_fingerprint": grid.dataset.fingerprint, "cells": [cell | changes],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "applies"),
+    [({}, True), ({"instead_of": 0.1}, False), ({"base_identity": "hub:other@1"}, False)],
+)
+def test_a_rescue_holds_for_the_rate_and_weights_that_were_stuck(
+    changes: dict[str, Any], applies: bool
+) -> None:
+    experiment = load_experiment("quickstart", ["seeds=[0]"])
+    before = expand(experiment)
+    after = expand(experiment, rates(before, **changes))
+    moved = [s for s, t in zip(after.specs, before.specs, strict=True) if s != t]
+    assert [(s.base_model, s.pattern.name, s.learning_rate) for s in moved] == (
+        [("mini-mbert", "ja16", 0.5)] if applies else []
+    )
+
+
+def test_a_rate_set_by_hand_is_not_told_as_chosen() -> None:
+    grid = expand(load_experiment("quickstart", ["seeds=[0]"]))
+    by_hand = "overrides=[{match: {model: mini-mbert}, learning_rate: 0.25}]"
+    experiment = load_experiment("quickstart", ["seeds=[0]", by_hand])
+    chosen = experiment.model_copy(update={"learning_rates": rates(grid)})
+    cell = next(c for c in expand(chosen).cells if c.pattern.name == "ja16" and c.overrides)
+    assert cell.specs[0].learning_rate == 0.25 and cell.chosen is None

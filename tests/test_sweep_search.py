@@ -17,7 +17,9 @@ from sweep.experiment import load_experiment
 from sweep.grid import expand
 from sweep.rescue import stuck_cells
 from sweep.run import run
+from sweep.search.cells import search_cells, search_rows
 from sweep.search.run import SearchOutcome, search
+from sweep.search.searchers import make_searcher
 from sweep.selection import Selection
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -155,6 +157,39 @@ def test_asha_gives_bad_rates_up_and_tpe_stays_within_its_number(
     given_up = [one for one in choice.tried if not one.is_complete]
     assert given_up and choice.best is not None
     assert all(one.config.num_tried < 6 for one in given_up)
+
+
+def test_a_rate_that_breaks_a_trial_is_told_and_never_chosen(
+    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+) -> None:
+    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--out"]
+    arguments += [str(tmp_path / "rates.yaml"), "--cells", "model=bert,pattern=ja8", "--all"]
+    assert main(["search", *arguments, "--set", "search.learning_rate=[0.01, 1.0e+30]"]) == 0
+    captured = capsys.readouterr()
+    assert "learning rate 1e+30: failed: DivergedError" in captured.err
+    assert "1e+30" in captured.out and "DivergedError: " in captured.out
+    rates = yaml.safe_load((tmp_path / "rates.yaml").read_text())
+    assert [cell["learning_rate"] for cell in rates["cells"]] == [0.01]
+
+
+def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
+    searched_file: Path,
+) -> None:
+    from sweep.search.on_tune import Listener, Trying, _Suggestions
+
+    grid = expand(load_experiment(searched_file))
+    (cell, *_) = search_cells(grid, search_rows(grid), ONE)
+    told: list[dict[str, Any]] = []
+    searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
+    trying = Trying(cell.name, cell.templates, cell.kinds, 1, searcher)
+    listener = Listener(lambda *asked: None, lambda name, config, last: told.append(last))
+    suggestions = _Suggestions([trying], listener)
+    for number in range(3):
+        assert suggestions.suggest(f"t{number}")["config"]["learning_rate"] == 0.1
+        assert not suggestions.is_over
+        suggestions.on_trial_complete(f"t{number}", error=True)
+    assert suggestions.is_over and suggestions.suggest("t3") == suggestions.FINISHED
+    assert told == [{}, {}, {"error": "its process was killed 3 times"}]
 
 
 @pytest.mark.chaos

@@ -13,8 +13,9 @@ from analysis.cells import TableCell, first_line, interval_text, mean_std
 from analysis.claims import PAPER, ResultCells, shipped_claims
 from analysis.claims.report import claims_grids
 from analysis.collect import Collected
-from analysis.family import FAMILIES, as_table, compare_family, family_pairs
-from analysis.family import to_csv as comparisons_csv
+from analysis.family import FAMILIES, compare_family, family_pairs
+from analysis.family_table import as_table
+from analysis.family_table import to_csv as comparisons_csv
 from analysis.formats import Table, to_csv, to_latex
 from analysis.grids import Grid, write_grids
 from analysis.names import metric_name

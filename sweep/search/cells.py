@@ -11,7 +11,7 @@ from data.dev import Dev, SourceDev, draw_dev, without_test
 from data.errors import InputError
 from data.schema import Dataset
 from sweep.grid import Cell, Grid
-from sweep.search.settings import LearningRates, Search
+from sweep.search.settings import LearningRates, Rates, Search
 from sweep.selection import Selection
 from trainables.search_plan import Replicate, SearchedCell, SearchPlan
 from trainables.spec import TrialSpec
@@ -53,7 +53,7 @@ class SearchCell:
         )
 
     @property
-    def rates(self) -> LearningRates | tuple[float, ...]:
+    def rates(self) -> Rates:
         """What can be tried."""
         return self.settings.rates(self.templates[0].learning_rate)
 
@@ -89,10 +89,19 @@ def search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[Sea
         selection: Which cells.
 
     Raises:
-        InputError: None is left, or dev rows cannot be held out; all problems at once.
+        InputError: Seeds of the experiment, no cell left, or dev rows that cannot be held out; all
+            problems at once.
     """
+    settings, seeds = grid.experiment.search, grid.experiment.seeds
+    shared = sorted({*seeds} & {*settings.seeds})
+    if shared and not settings.reuse_seeds:
+        raise InputError(
+            f"seeds: {shared} are seeds of the experiment, too: its scores would be those of seeds "
+            "chosen on; take others, or set reuse_seeds: true",
+            "search",
+        )
     cells = [
-        _search_cell(cell, grid.experiment.search, dataset.fingerprint)
+        _search_cell(cell, settings, dataset.fingerprint)
         for cell in grid.cells
         if cell.specs and selection.has(cell.model.name, cell.pattern.name)
     ]

@@ -44,6 +44,8 @@ class ChosenRate(Settings):
     """The end of the range at which the best was, widened or not."""
     why: str = ""
     """How it was chosen."""
+    instead_of: float | None = None
+    """Learning rate at which the cell was stuck; None: it was not searched for that."""
 
     def __str__(self) -> str:
         """A sentence for tables and plans."""

@@ -25,13 +25,17 @@ from ray.tune.search import Searcher as TuneSearcher
 from analysis.search_results import by_kind
 from analysis.training_state import training_state
 from data.schema import Dataset
+from sweep.search.budget import Spent
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
-from sweep.tune_backend import PROCESS_FAILURES, by_resources, tune_all
+from sweep.tune_backend import PROCESS_FAILURES, StopAll, by_resources, tune_all
 from sweep.tune_worker import receive, share
 from sweep.worker import refuse_unwritable, run_and_save
 from trainables.result import Results
 from trainables.spec import TrialSpec
+
+FAILED_RANK = -2.0
+"""Of a config that failed: below all that train or do not; Tune wants one in every report."""
 
 
 @dataclass
@@ -77,27 +81,26 @@ class Listener:
 
 def search_on_tune(
     cells: list[Trying], dataset: Dataset, results: Results, settings: Search, metric: str,
-    listener: Listener,
-) -> tuple[bool, str]:  # fmt: skip
+    listener: Listener, spent: Spent,
+) -> bool:  # fmt: skip
     """Try what the cells' searchers suggest.
 
     Args:
         cells: In launch order.
         dataset: The rows without test rows.
         results: Where trials lie.
-        settings: Early stopping and budgets.
+        settings: Early stopping.
         metric: What is maximised.
         listener: Told what happens.
+        spent: Counts against the budgets, of which one that is used up ends it.
 
     Returns:
-        Whether every suggestion was tried to its end, and which budget ended it early.
+        Whether every suggestion was tried to its end.
 
     Raises:
         InputError: The cluster can never hold a trial, or the location takes no files.
     """
-    specs = [cell.templates[0] for cell in cells]
-    spent = _Spent(settings)
-    for bundle, group in by_resources(specs):
+    for bundle, group in by_resources([cell.templates[0] for cell in cells]):
         ours = [cell for cell in cells if cell.templates[0] in group]
         shared = {
             **share(group, dataset),
@@ -105,7 +108,7 @@ def search_on_tune(
             "results": results.uri,
             "metric": metric,
         }
-        searcher = _Tryinger(ours, listener)
+        searcher = _Suggestions(ours, listener)
         tune_all(
             _try_config,
             shared,
@@ -117,12 +120,12 @@ def search_on_tune(
                 reuse_actors=True,
             ),
             callback=_Reports(spent),
-            stop=_StopAtBudget(spent),
+            stop=StopAll(lambda: spent.is_over),
         )
         refuse_unwritable(results, spent.unwritable)
-        if spent.why or not searcher.is_over:
-            return False, spent.why
-    return True, ""
+        if not searcher.is_over:
+            return False
+    return True
 
 
 def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -140,7 +143,7 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             dataset = receive(spec, shared)
             outcome = run_and_save(spec, dataset, results, "none", lambda *_: None)
         if "metrics" not in outcome:
-            tune.report(outcome)
+            tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
             return
         scores[number] = outcome["metrics"][shared["metric"]]
         num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
@@ -157,7 +160,7 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
         )
 
 
-class _Tryinger(TuneSearcher):
+class _Suggestions(TuneSearcher):
     """Passes suggestions of the cells' searchers on to Tune, cell by cell, so that bases stay."""
 
     def __init__(self, cells: list[Trying], listener: Listener) -> None:
@@ -198,8 +201,8 @@ class _Tryinger(TuneSearcher):
                 cell.again.append(config)
                 self._listener.ended(cell.name, config, {})
                 return
-            told = {"error": f"its process was killed {deaths} times"}
-        cell.searcher.tell(config, told.get("rank", math.nan))
+            told = told | {"error": f"its process was killed {deaths} times"}
+        cell.searcher.tell(config, math.nan if "error" in told else told.get("rank", math.nan))
         self._listener.ended(cell.name, config, told)
 
     def save(self, checkpoint_path: str) -> None:
@@ -237,42 +240,16 @@ class _CellAsha(FIFOScheduler):
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if "rank" in result:
-            self._of(trial).on_trial_complete(tune_controller, trial, result)
+        self._of(trial).on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         self._of(trial).on_trial_remove(tune_controller, trial)
 
 
-class _Spent:
-    """What a search has used until now, against its budgets."""
-
-    def __init__(self, settings: Search) -> None:
-        self._settings = settings
-        self._epochs, self._hours = 0, 0.0
-        self.unwritable: dict[str, Any] = {}
-
-    def add(self, result: dict[str, Any]) -> None:
-        self._epochs += result.get("epochs", 0)
-        self._hours += result.get("hours", 0.0)
-        if "unwritable" in result:
-            self.unwritable = result
-
-    @property
-    def why(self) -> str:
-        """The budget that is used up; empty: none."""
-        epochs, hours = self._settings.max_epochs, self._settings.max_gpu_hours
-        if epochs is not None and self._epochs >= epochs:
-            return f"max_epochs: {epochs} is used up"
-        if hours is not None and self._hours >= hours:
-            return f"max_gpu_hours: {hours:g} is used up"
-        return ""
-
-
 class _Reports(tune.Callback):
-    """Counts what is reported."""
+    """Passes on what is reported."""
 
-    def __init__(self, spent: _Spent) -> None:
+    def __init__(self, spent: Spent) -> None:
         self._spent = spent
 
     def __getstate__(self) -> dict[str, Any]:
@@ -283,22 +260,3 @@ class _Reports(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         self._spent.add(result)
-
-
-class _StopAtBudget(tune.Stopper):
-    """Ends the search where a budget is used up or results cannot be written."""
-
-    def __init__(self, spent: _Spent) -> None:
-        self._spent = spent
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as the callback's."""
-        return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this config is to end: never by a budget of its own."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether all are to end."""
-        return bool(self._spent.unwritable or self._spent.why)

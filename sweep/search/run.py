@@ -16,10 +16,11 @@ from sweep.experiment import Experiment
 from sweep.gate import check_data, refuse_errors
 from sweep.grid import Grid, expand
 from sweep.progress import Progress
+from sweep.search.budget import Spent
 from sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
 from sweep.search.chosen import ChosenRates, chosen_rates
 from sweep.search.searchers import Config, make_searcher
-from sweep.search.settings import LearningRates
+from sweep.search.settings import LearningRates, Rates, Search
 from sweep.selection import EVERY_CELL, Selection
 from trainables.result import Results
 from trainables.search_plan import SearchedCell, SearchedConfig, SearchPlan
@@ -84,7 +85,7 @@ def search(
     known = location.read_search(experiment.name)
     if known and known.search_id == plan.search_id and known.is_finished:
         return SearchOutcome(known, read_search(location, known), location, was_done=True)
-    running = _Search(plan, cells, location, console)
+    running = _Search(plan, cells, location, console, experiment.search)
     interrupted = False
     try:
         running.run(grid, dataset, address)
@@ -98,9 +99,11 @@ class _Search:
     """A search that goes on: its plan grows with every config that is tried."""
 
     def __init__(
-        self, plan: SearchPlan, cells: list[SearchCell], location: Results, console: Console
-    ) -> None:
+        self, plan: SearchPlan, cells: list[SearchCell], location: Results, console: Console,
+        settings: Search,
+    ) -> None:  # fmt: skip
         self.plan = plan
+        self._settings, self._spent = settings, Spent(settings)
         self._cells = {cell.name: cell for cell in cells}
         self._location, self._console = location, console
         self._num_ended = 0
@@ -115,17 +118,14 @@ class _Search:
             specs = [cell.templates[0] for cell in self._cells.values()]
             with Progress(specs, (), self._console) as progress:
                 pretrain_missing(grid, specs, runner, progress)
-            why = self._try({name: cell.rates for name, cell in self._cells.items()}, dataset)
-            if not why:
-                why = self._try(self._widened(), dataset)
+            is_over = self._try({n: cell.rates for n, cell in self._cells.items()}, dataset)
+            is_over = is_over and self._try(self._widened(), dataset)
         finally:
             runner.close()
-        self._update(is_finished=True, why_stopped=why)
+        self._update(is_finished=True, why_stopped="" if is_over else self._spent.why)
 
-    def _try(
-        self, rates: dict[str, LearningRates | tuple[float, ...]], dataset: Dataset
-    ) -> str:  # fmt: skip
-        """Search these cells in these ranges; which budget ended it, if one did."""
+    def _try(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
+        """Search these cells in these ranges; whether it came to its end within the budgets."""
         from sweep.search.on_tune import Listener, Trying, search_on_tune
 
         trying = []
@@ -139,19 +139,18 @@ class _Search:
             searcher = make_searcher(settings, wanted, own_rate, name)
             trying.append(Trying(name, cell.templates, cell.kinds, grace, searcher))
         if not trying:
-            return ""
-        settings = next(iter(self._cells.values())).settings
-        listener = Listener(self._asked, self._ended)
-        is_over, why = search_on_tune(
-            trying, dataset, self._location, settings, self.plan.metric, listener
-        )
-        if not is_over and not why:
+            return True
+        is_over = search_on_tune(
+            trying, dataset, self._location, self._settings, self.plan.metric,
+            Listener(self._asked, self._ended), self._spent,
+        )  # fmt: skip
+        if not is_over and not self._spent.why:
             raise KeyboardInterrupt  # Tune ends quietly on Ctrl-C
-        return why
+        return is_over
 
-    def _widened(self) -> dict[str, LearningRates | tuple[float, ...]]:
+    def _widened(self) -> dict[str, Rates]:
         """The ranges beyond those ends that are best."""
-        beyond: dict[str, LearningRates | tuple[float, ...]] = {}
+        beyond: dict[str, Rates] = {}
         for choice in read_search(self._location, self.plan):
             cell, rates = choice.cell, self._cells[choice.cell.name].rates
             if choice.best is None or not choice.edge or not isinstance(rates, LearningRates):

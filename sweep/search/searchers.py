@@ -11,7 +11,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.seeds import derive_seed
-from sweep.search.settings import LearningRates, Search
+from sweep.search.settings import LearningRates, Rates, Search
 
 Config = dict[str, Any]
 """learning_rate, training, lora."""
@@ -51,9 +51,7 @@ class _Listed:
         return not self._left
 
 
-def _grid(
-    search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, seed: int
-) -> Searcher:
+def _grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     """Every combination; the rates nearest to the base model's own first.
 
     Asynchronous halving compares a config with those before it, so that good ones first spare most.
@@ -63,9 +61,7 @@ def _grid(
     return _Listed([_config(r, c) for c in _combinations(search) for r in nearest])
 
 
-def _random(
-    search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, seed: int
-) -> Searcher:
+def _random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     rng = np.random.default_rng(seed)
     combinations = list(_combinations(search))
     configs = []
@@ -84,9 +80,7 @@ class _Tpe:
     No more configs are out at once than a quarter of all, or it would learn nothing.
     """
 
-    def __init__(
-        self, search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, seed: int
-    ) -> None:
+    def __init__(self, search: Search, rates: Rates, own_rate: float, seed: int) -> None:
         try:
             import optuna
         except ImportError as error:
@@ -133,15 +127,15 @@ class _Tpe:
         return not self._num_left
 
 
-SEARCHERS: dict[
-    str, Callable[[Search, LearningRates | tuple[float, ...], float, int], Searcher]
-] = {"grid": _grid, "random": _random, "tpe": _Tpe}
+SEARCHERS: dict[str, Callable[[Search, Rates, float, int], Searcher]] = {
+    "grid": _grid,
+    "random": _random,
+    "tpe": _Tpe,
+}
 """Name -> function of the settings, the rates, the base model's own rate and a seed."""
 
 
-def make_searcher(
-    search: Search, rates: LearningRates | tuple[float, ...], own_rate: float, cell: str
-) -> Searcher:
+def make_searcher(search: Search, rates: Rates, own_rate: float, cell: str) -> Searcher:
     """The searcher of a cell; every cell has a random stream of its own."""
     seed = derive_seed(search.seeds[0], "search", search.searcher, cell)
     return SEARCHERS[search.searcher](search, rates, own_rate, seed)

@@ -49,10 +49,14 @@ class LearningRates(Settings):
         return LearningRates(low=self.low / factor, high=self.low)
 
 
+Rates = LearningRates | tuple[float, ...]
+"""A range, or the rates themselves."""
+
+
 class Search(Settings):
     """How the learning rate of a cell is chosen."""
 
-    learning_rate: LearningRates | tuple[float, ...] | None = None
+    learning_rate: Rates | None = None
     """A range, or the rates themselves. None: a range around the base model's own rate."""
     training: dict[str, tuple[Any, ...]] = pydantic.Field(default={})
     """Other settings of ``training`` to try: name -> values, e.g. num_train_epochs: [5, 10]."""
@@ -112,7 +116,7 @@ class Search(Settings):
             raise ValueError("a seed is given more than once")
         return seeds
 
-    def rates(self, own_rate: float) -> LearningRates | tuple[float, ...]:
+    def rates(self, own_rate: float) -> Rates:
         """The rates of a cell whose base model has ``own_rate``."""
         if self.learning_rate is not None:
             return self.learning_rate
