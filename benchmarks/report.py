@@ -13,8 +13,6 @@ the process. Prints Markdown.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import platform
 import shutil
@@ -31,11 +29,10 @@ import numpy as np
 import pyarrow as pa
 
 from data.patterns import parse_pattern_name
-from data.storage import to_json, to_parquet
 from trainables.metrics import METRICS
 from trainables.plan import Plan, PlannedCell, PlannedTrial
-from trainables.result import Results
-from trainables.spec import RESULT_FORMAT, TrialSpec
+from trainables.result import Results, TrialResult
+from trainables.spec import TrialSpec
 
 NUM_MODELS, NUM_ITEMS, NUM_STEPS, NUM_TRAIN_ROWS = 20, 512, 640, 1040
 PATTERNS = tuple(f"ja{rows}" for rows in (0, 4, 8, 16, 32, 64, 104, 128, 256, 512))
@@ -123,7 +120,7 @@ def make(folder: Path, num_trials: int) -> None:
                 spec = _spec(f"model-{number:02}", pattern, seed)
                 noise = rows + 0.5 * rng.standard_normal(NUM_ITEMS)
                 score = 1 / (1 + np.exp(-(skill * (2.0 * truth - 1) + noise)))
-                _save(folder / "trials" / spec.trial_id, spec, truth, score, history, train_rows)
+                results.save(_result(spec, truth, score, history, train_rows))
                 trials.append(PlannedTrial(trial_id=spec.trial_id, seed=seed))
             cells.append(
                 PlannedCell(
@@ -137,40 +134,28 @@ def make(folder: Path, num_trials: int) -> None:
     results.save_experiment(plan, "name: large\n")
 
 
-def _save(
-    folder: Path, spec: TrialSpec, truth: Any, score: Any, history: bytes, train_rows: bytes
-) -> None:
-    predictions = pa.table(
-        {
-            "id": [f"synthetic-ja-{k:05}" for k in range(NUM_ITEMS)],
-            "lang": ["ja"] * NUM_ITEMS,
-            "split": ["test"] * NUM_ITEMS,
-            "y_true": truth,
-            "y_score": score,
-        }
+def _result(
+    spec: TrialSpec, truth: Any, score: Any, history: pa.Table, train_rows: pa.Table
+) -> TrialResult:
+    return TrialResult(
+        spec=spec,
+        metrics={name: METRICS[name](truth, score) for name in ("f1", "auroc", "accuracy")},
+        signature=SIGNATURE,
+        timings={"fit": round(4 + spec.seed / 50, 4)},
+        convergence={},
+        predictions=pa.table(
+            {
+                "id": [f"synthetic-ja-{k:05}" for k in range(NUM_ITEMS)],
+                "lang": ["ja"] * NUM_ITEMS,
+                "split": ["test"] * NUM_ITEMS,
+                "y_true": truth,
+                "y_score": score,
+            }
+        ),
+        history=history,
+        train_rows=train_rows,
+        model={},
     )
-    files = {
-        "predictions.parquet": to_parquet(predictions),
-        "history.parquet": history,
-        "train_rows.parquet": train_rows,
-    }
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    metrics = {name: METRICS[name](truth, score) for name in ("f1", "auroc", "accuracy")}
-    record = {
-        "format": RESULT_FORMAT,
-        "trial_id": spec.trial_id,
-        "spec": spec.model_dump(mode="json"),
-        "metrics": metrics,
-        "signature": SIGNATURE,
-        "timings": {"fit": round(4 + spec.seed / 50, 4)},
-        "files": {
-            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
-        },
-    }
-    (folder / "trial.json").write_bytes(to_json(json.loads(json.dumps(record))))
 
 
 def _spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
@@ -190,17 +175,17 @@ def _spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
     return TrialSpec.parse(values)
 
 
-def _history(rng: np.random.Generator) -> bytes:
+def _history(rng: np.random.Generator) -> pa.Table:
     steps = np.arange(1, NUM_STEPS + 1)
     loss = 0.7 * np.exp(-steps / 200) + 0.05 * rng.random(NUM_STEPS)
     columns = {"step": steps, "epoch": steps / 64, "learning_rate": loss, "loss": loss}
-    return to_parquet(pa.table({**columns, "grad_norm": loss}))
+    return pa.table({**columns, "grad_norm": loss})
 
 
-def _train_rows() -> bytes:
+def _train_rows() -> pa.Table:
     ids = [f"synthetic-en-{k:05}" for k in range(NUM_TRAIN_ROWS)]
     labels = np.arange(NUM_TRAIN_ROWS, dtype=np.int8) % 2
-    return to_parquet(pa.table({"id": ids, "lang": ["en"] * NUM_TRAIN_ROWS, "label": labels}))
+    return pa.table({"id": ids, "lang": ["en"] * NUM_TRAIN_ROWS, "label": labels})
 
 
 if __name__ == "__main__":
