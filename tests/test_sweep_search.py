@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from rich.console import Console
 
+from analysis.grids import write_grids
+from analysis.search_table import search_grids
 from data.errors import InputError
 from data.schema import Dataset
 from sweep.cli import main
@@ -20,12 +24,14 @@ from sweep.run import run
 from sweep.search.cells import search_cells, search_rows
 from sweep.search.run import SearchOutcome, search
 from sweep.search.searchers import make_searcher
-from sweep.selection import Selection
+from sweep.selection import EVERY_CELL, Selection
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
+BREAKS = 1e30
+"""A rate with which the loss stops being finite."""
 SEARCH: dict[str, Any] = {
-    "learning_rate": [1e-6, 3e-3, 3e-2],
+    "learning_rate": [3e-3, 3e-2, BREAKS],
     "dev_rows": 8,
     "num_folds": 2,
     "min_dev_rows": 4,
@@ -43,11 +49,19 @@ def searched_file(experiment_file: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
+def said() -> io.StringIO:
+    """What the search of this module says while it goes on."""
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
 def outcome(
-    searched_file: Path, tmp_path_factory: pytest.TempPathFactory, ray_address: str
-) -> SearchOutcome:
+    searched_file: Path, tmp_path_factory: pytest.TempPathFactory, ray_address: str,
+    said: io.StringIO,
+) -> SearchOutcome:  # fmt: skip
     results = str(tmp_path_factory.mktemp("results") / "search")
-    return search(load_experiment(searched_file), results)
+    console = Console(file=said, width=200)
+    return search(load_experiment(searched_file), results, console=console)
 
 
 def test_every_cell_gets_a_rate_and_none_is_tried_twice(
@@ -109,10 +123,10 @@ def test_rates_of_other_data_or_weights_are_refused(
         load_experiment(searched_file, ["learning_rates=nowhere.yaml"])
 
 
-def test_poisoned_test_rows_change_no_byte_of_a_search(
-    outcome: SearchOutcome, searched_file: Path, tmp_path: Path
-) -> None:
-    """Every test text is another one, and the very same trials come out."""
+@pytest.fixture(scope="module")
+def poisoned_file(searched_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment with another text in every test row."""
+    folder = tmp_path_factory.mktemp("poisoned")
     values = yaml.safe_load(searched_file.read_text())
     table = pq.read_table(values["data"]["path"])
     grid = expand(load_experiment(searched_file))
@@ -123,10 +137,39 @@ def test_poisoned_test_rows_change_no_byte_of_a_search(
     ]
     poisoned = type(table).from_pylist(rows, schema=table.schema)
     assert Dataset.from_table(poisoned).fingerprint != grid.dataset.fingerprint
-    pq.write_table(poisoned, tmp_path / "poisoned.parquet")
-    values["data"]["path"] = str(tmp_path / "poisoned.parquet")
-    (tmp_path / "poisoned.yaml").write_text(yaml.safe_dump(values))
-    found = search(load_experiment(tmp_path / "poisoned.yaml"), str(tmp_path / "r"), selection=ONE)
+    pq.write_table(poisoned, folder / "poisoned.parquet")
+    values["data"]["path"] = str(folder / "poisoned.parquet")
+    file = folder / "poisoned.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def planned(file: Path) -> tuple[set[str], set[str], Dataset]:
+    """Trials that a search would run first, ids of test rows, and the rows that it sees."""
+    grid = expand(load_experiment(file))
+    rows = search_rows(grid)
+    cells = search_cells(grid, rows, EVERY_CELL)
+    trials = {spec.trial_id for cell in cells for spec in cell.templates}
+    return trials, {row_id for draw in grid.draws for row_id in draw.test}, rows
+
+
+def test_poisoned_test_rows_change_no_trial_of_a_search(
+    searched_file: Path, poisoned_file: Path
+) -> None:
+    trials, test_ids, rows = planned(searched_file)
+    poisoned_trials, poisoned_ids, poisoned_rows = planned(poisoned_file)
+    assert (trials, test_ids) == (poisoned_trials, poisoned_ids)
+    assert rows.table.equals(poisoned_rows.table)
+    assert not set(rows.index) & test_ids
+
+
+@pytest.mark.chaos
+def test_poisoned_test_rows_change_no_byte_of_a_search(
+    outcome: SearchOutcome, searched_file: Path, poisoned_file: Path, tmp_path: Path
+) -> None:
+    """Every test text is another one, and the very same files come out."""
+    _, test_ids, _ = planned(searched_file)
+    found = search(load_experiment(poisoned_file), str(tmp_path / "r"), selection=ONE)
     for choice in found.choices:
         ids = [i for c in choice.cell.configs for i in c.trial_ids[: c.num_tried]]
         assert ids
@@ -160,16 +203,15 @@ def test_asha_gives_bad_rates_up_and_tpe_stays_within_its_number(
 
 
 def test_a_rate_that_breaks_a_trial_is_told_and_never_chosen(
-    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+    outcome: SearchOutcome, said: io.StringIO
 ) -> None:
-    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--out"]
-    arguments += [str(tmp_path / "rates.yaml"), "--cells", "model=bert,pattern=ja8", "--all"]
-    assert main(["search", *arguments, "--set", "search.learning_rate=[0.01, 1.0e+30]"]) == 0
-    captured = capsys.readouterr()
-    assert "learning rate 1e+30: failed: DivergedError" in captured.err
-    assert "1e+30" in captured.out and "DivergedError: " in captured.out
-    rates = yaml.safe_load((tmp_path / "rates.yaml").read_text())
-    assert [cell["learning_rate"] for cell in rates["cells"]] == [0.01]
+    assert "learning rate 1e+30: failed: DivergedError" in said.getvalue()
+    for choice in outcome.choices:
+        broken = choice.tried[-1]
+        assert broken.config.learning_rate == BREAKS and "DivergedError" in broken.failures[0]
+        assert choice.best is not None and choice.best is not broken
+    every = write_grids(search_grids(outcome.plan, outcome.choices, every=True))
+    assert "1e+30" in every and "DivergedError: " in every
 
 
 def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
@@ -203,18 +245,36 @@ def test_a_budget_ends_a_search_and_is_told(
     assert "ended early: max_epochs: 12 is used up" in captured.out
 
 
-def test_auto_searches_and_runs_and_then_nothing_is_left(
-    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+def test_auto_takes_what_a_search_found_and_then_nothing_is_left(
+    outcome: SearchOutcome, searched_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--set"]
-    arguments += ["learning_rate=auto", "--set", "patterns=[{ja8: {source_rows: 24}}]"]
-    assert main(["run", *arguments]) == 0
+    arguments = [str(searched_file), "--results", outcome.results.root]
+    arguments += ["--set", "learning_rate=auto"]
+    assert main(["run", *arguments, "--backend", "inline"]) == 0
     first = capsys.readouterr().out
     assert "gpt_neox x ja8: learning rate" in first and "dev rows" in first
     assert main(["run", *arguments]) == 0
     assert "nothing ran" in capsys.readouterr().out
     assert main(["plan", *arguments]) == 0
     assert "learning_rate: auto" in capsys.readouterr().out
+    plan = outcome.results.read_plan("tiny")
+    for cell in plan.cells:
+        rate = outcome.chosen.find(cell.base_model, cell.pattern)
+        for trial in cell.trials:
+            record = outcome.results.state(trial.trial_id).record
+            assert rate and record and record["spec"]["learning_rate"] == rate.learning_rate
+
+
+@pytest.mark.chaos
+def test_auto_searches_and_runs_in_one_go(
+    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+) -> None:
+    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--set"]
+    arguments += ["learning_rate=auto", "--set", "patterns=[{ja8: {source_rows: 24}}]"]
+    assert main(["run", *arguments]) == 0
+    assert "gpt_neox x ja8: learning rate" in capsys.readouterr().out
+    assert main(["run", *arguments]) == 0
+    assert "nothing ran" in capsys.readouterr().out
 
 
 def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
@@ -227,10 +287,11 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     arguments += ["--set", "search.learning_rate=[1.0e-6, 3.0e-2]"]
     model = next(m for m in _models(searched_file) if m["name"] == "gpt_neox")
     arguments += ["--set", f"models={json.dumps([model])}"]
-    assert main(["run", *arguments]) == 0
+    inline = ["--backend", "inline"]  # the search itself is on Ray
+    assert main(["run", *arguments, *inline]) == 0
     reported = capsys.readouterr().out
     assert "‡ gpt_neox x ja8: seeds 0, 1 stuck; in the mean" in reported
-    assert main(["run", *arguments, "--set", "on_stuck=search"]) == 0
+    assert main(["run", *arguments, *inline, "--set", "on_stuck=search"]) == 0
     captured = capsys.readouterr()
     assert "gpt_neox x ja8 did not train: 2 stuck of 2 trials" in captured.err
     assert "run again: 2 stuck of 2 trials at learning rate 1e-07" in captured.out
