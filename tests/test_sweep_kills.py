@@ -26,6 +26,9 @@ from trainables.result import Results
 LONGER = "training.num_train_epochs=12"
 """So that there is time to kill a trial in the middle."""
 NUM_TRIALS = 10
+BACKENDS = ("tune", pytest.param("inline", marks=pytest.mark.chaos))
+INLINE = ("--backend", "inline")
+"""Finishes where the backend is not the question: it starts no Ray and gives the same bytes."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -87,11 +90,15 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def finish(file: Path, root: Path, undisturbed: Outcome) -> str:
+def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
     """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
     before = records(root)
     done = subprocess.run(
-        command(file, root), env=environment(), capture_output=True, text=True, check=False
+        command(file, root, *options),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     after = records(root)
@@ -170,7 +177,7 @@ def test_kills_at_random_moments_change_nothing(
     finish(experiment_file, tmp_path / "r", undisturbed)
 
 
-@pytest.mark.parametrize("backend", ["tune", "inline"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
     backend: str,
     experiment_file: Path,
@@ -187,10 +194,10 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
         assert f"Stopped with {num_done} of {NUM_TRIALS} trials done; the same command" in errors
         assert "Traceback" not in errors
         assert "missing" in output
-    finish(experiment_file, tmp_path / "r", undisturbed)
+    finish(experiment_file, tmp_path / "r", undisturbed, *INLINE)
 
 
-@pytest.mark.parametrize("backend", ["tune", "inline"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_finished(
     backend: str,
     experiment_file: Path,
@@ -211,7 +218,7 @@ def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_fin
     (root / "trials").unlink()
     (tmp_path / "kept").rename(root / "trials")
     assert 0 < len(records(root)) < NUM_TRIALS
-    finish(experiment_file, root, undisturbed)
+    finish(experiment_file, root, undisturbed, *INLINE)
 
 
 def test_a_full_location_is_told_before_anything_starts(
