@@ -1,0 +1,110 @@
+"""explain: texts to one explanation each, by any of EXPLAINERS and of any classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError
+from trainables.explain.integrated_gradients import explain_integrated_gradients
+from trainables.explain.lime import explain_lime
+from trainables.explain.masks import Predict
+from trainables.explain.occlusion import explain_occlusion
+from trainables.explain.settings import Explain
+from trainables.explain.target import Explanation, Group, Integrate, Target, group_texts
+
+EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanation]]] = {
+    "lime": lambda target, group, settings: explain_lime(
+        target,
+        group,
+        settings["num_samples"],
+        settings["kernel_width"],
+        settings["alpha"],
+        settings["seed"],
+    ),
+    "ig": lambda target, group, settings: explain_integrated_gradients(
+        target, group, settings["num_steps"]
+    ),
+    "occlusion": lambda target, group, settings: explain_occlusion(target, group),
+}
+"""Method -> (classifier, texts of one length, resolved settings) -> one explanation a text. What
+settings a method has stands in :data:`trainables.explain.settings.METHOD_SETTINGS`."""
+
+
+ROUNDING = 1e-9
+"""Differences of probabilities below this come from rounding."""
+
+
+def explain(
+    predict_fn: Predict,
+    token_ids: Sequence[Sequence[int]],
+    *,
+    hidden_as: int | None,
+    never_hidden: Collection[int] = (),
+    settings: Explain | None = None,
+    names: Sequence[str] | None = None,
+    integrate: Integrate | None = None,
+) -> list[Explanation]:
+    """Explain the probability of class 1 of each text.
+
+    Args:
+        predict_fn: num_rows x length token ids, unpadded, to num_rows probabilities.
+        token_ids: num_texts lists of ids, special tokens included.
+        hidden_as: Token id that stands for a hidden token; None: it is deleted.
+        never_hidden: Ids of special tokens, which stay where they are and are not explained.
+        settings: Method and its numbers; ``rows`` and ``replacement`` are of no concern here.
+            None: LIME as LIT has it.
+        names: One a text, all different; a text's random numbers depend on its name and on no
+            other text. None: the numbers of the texts.
+        integrate: Gradients, needed by ``ig`` alone.
+
+    Returns:
+        One explanation a text, in order; the same for the same arguments.
+
+    Raises:
+        InputError: Texts without a token to explain, fewer samples than tokens, a classifier that
+            gives every text and every masked text the same probability.
+    """
+    chosen = (settings or Explain()).resolved()
+    names = [str(number) for number in range(len(token_ids))] if names is None else names
+    groups = group_texts(names, token_ids, frozenset(never_hidden), hidden_as)
+    _refuse_few_samples(chosen, groups)
+    target = Target(predict_fn, integrate)
+    made: dict[int, Explanation] = {}
+    for numbers, group in groups:
+        found = EXPLAINERS[chosen["method"]](target, group, chosen)
+        made.update(zip(numbers, found, strict=True))
+    explanations = [made[number] for number in range(len(token_ids))]
+    _refuse_constant(explanations)
+    return explanations
+
+
+def _refuse_few_samples(
+    settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]
+) -> None:
+    """Fewer masks than tokens cannot tell tokens apart; ridge would hide that."""
+    num_samples = settings.get("num_samples")
+    if num_samples is None or not groups:
+        return
+    longest = max((group for _, group in groups), key=lambda group: group.positions.shape[1])
+    num_tokens = longest.positions.shape[1]
+    if num_samples <= num_tokens:
+        raise InputError(
+            f"num_samples {num_samples} is too small for the {num_tokens} tokens of text "
+            f"{longest.names[0]}; give more than {num_tokens}, better ten times as many"
+        )
+
+
+def _refuse_constant(explanations: Sequence[Explanation]) -> None:
+    """A classifier that always says the same has nothing to explain."""
+    if not explanations:
+        return
+    scores = np.array([(e.p_original, e.p_masked) for e in explanations])
+    largest = max(float(np.abs(e.coefficients).max()) for e in explanations)
+    if np.ptp(scores) < ROUNDING and largest < ROUNDING:
+        raise InputError(
+            f"the classifier gives every text the probability {scores[0, 0]:.3f}, hidden tokens "
+            "or not: there is nothing to explain; look at its training loss"
+        )
