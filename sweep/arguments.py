@@ -20,3 +20,10 @@ def add_experiment_arguments(command: argparse.ArgumentParser) -> None:
 def add_address(command: argparse.ArgumentParser) -> None:
     """A Ray cluster."""
     command.add_argument("--address", metavar="RAY", help="of a running cluster; default: local")
+
+
+def add_cells(command: argparse.ArgumentParser) -> None:
+    """Some cells of the grid, for :func:`sweep.selection.parse_selection`."""
+    command.add_argument(
+        "--cells", default="", metavar="model=M,pattern=P", help="only these; repeat a key for more"
+    )

@@ -11,6 +11,7 @@ from data.errors import InputError
 from data.schema import Dataset
 from sweep.grid import Grid
 from sweep.progress import Progress
+from trainables.explain.settings import Explain
 from trainables.hub import UNRESOLVED
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
@@ -36,6 +37,7 @@ class Backend(Protocol):
         results: Results,
         keep_models: str,
         progress: Progress,
+        explain: Explain | None = None,
     ) -> None:
         """Run trials, each to its result folder or to a recorded failure."""
 

@@ -23,6 +23,7 @@ from sweep.search.searchers import SEARCHERS
 from sweep.search.settings import Search
 from sweep.settings_file import parse_settings, read_settings, read_text
 from trainables.base_models import BASE_MODELS, BaseModel, find_base_model
+from trainables.explain.settings import Explain
 from trainables.spec import Resources, Training
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -89,6 +90,8 @@ class Experiment(Settings):
     """How learning rates are chosen."""
     on_stuck: Literal["report", "search"] = "report"
     """What is done with a cell that did not train: tell, or search a rate and run it again."""
+    explain: Explain | None = None
+    """How test rows are explained right after a trial was scored; no part of its identity."""
     accept_findings: tuple[str, ...] = ()
     """Checks of the data (data/audit) whose errors do not stop a launch; tables tell them."""
 

@@ -9,6 +9,7 @@ from data.corpora import Corpus
 from data.schema import Dataset
 from sweep.progress import Progress
 from sweep.worker import refuse_unwritable, run_and_save
+from trainables.explain.settings import Explain
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -35,6 +36,7 @@ class InlineBackend:
         results: Results,
         keep_models: str,
         progress: Progress,
+        explain: Explain | None = None,
     ) -> None:
         """Run trials in order."""
         for spec in specs:
@@ -43,7 +45,9 @@ class InlineBackend:
             def report(step: int, num_steps: int, loss: float, spec: TrialSpec = spec) -> None:
                 progress.stepped(spec, step, num_steps, loss)
 
-            outcome: dict[str, Any] = run_and_save(spec, dataset, results, keep_models, report)
+            outcome: dict[str, Any] = run_and_save(
+                spec, dataset, results, keep_models, report, explain
+            )
             refuse_unwritable(results, outcome)
             progress.finished(spec, outcome)
 

@@ -1,8 +1,9 @@
-"""One way to a Ray cluster: the one at an address, the one already connected to, or a local one."""
+"""The way to a Ray cluster: that at an address, that connected to, or a local one; what it can hold."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 # Read by Ray at import: no usage statistics, no loggers of Tune's own (result folders replace
 # them and they cost half of the overhead), rare snapshots (they are never restored from).
@@ -16,6 +17,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from data.errors import InputError
+from trainables.spec import TrialSpec
 
 
 class RayConnection:
@@ -48,3 +50,29 @@ class RayConnection:
         """Disconnect, if this connection was made here; ends a cluster that was started for it."""
         if self._mine:
             ray.shutdown()
+
+
+def by_resources(specs: Sequence[TrialSpec]) -> list[tuple[dict[str, float], list[TrialSpec]]]:
+    """What a trial reserves, and the trials that reserve it, in the order given.
+
+    Raises:
+        InputError: No node of the cluster can ever hold such a trial.
+    """
+    gpus = ray.cluster_resources().get("GPU", 0)
+    found = []
+    for request in sorted({spec.resources for spec in specs}, key=str):
+        bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
+        _refuse_infeasible(bundle)
+        found.append((bundle, [spec for spec in specs if spec.resources == request]))
+    return found
+
+
+def _refuse_infeasible(bundle: dict[str, float]) -> None:
+    """Refuse a request that no node can ever hold, because Ray would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(k, 0) >= v for k, v in bundle.items()) for node in nodes):
+        have = [{k: node.get(k, 0) for k in bundle} for node in nodes]
+        raise InputError(
+            f"a trial needs {bundle} on one node, the cluster's nodes have {have}; "
+            "lower resources or add a node"
+        )

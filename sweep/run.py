@@ -147,7 +147,8 @@ def _run_grid(
             runner = find_backend(backend)(address)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(grid.specs)} trials")
-            runner.run(pending, grid.dataset, location, experiment.storage.keep_models, progress)
+            keep = experiment.storage.keep_models
+            runner.run(pending, grid.dataset, location, keep, progress, experiment.explain)
         except KeyboardInterrupt:
             interrupted = True
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from data.errors import InputError, unknown
-from sweep.arguments import add_address, add_experiment_arguments
+from sweep.arguments import add_address, add_cells, add_experiment_arguments
 
 DONE, INTERRUPTED = 0, 130
 
@@ -22,9 +22,7 @@ def add_search_command(commands: Any) -> None:
     command.set_defaults(command=_search)
     add_experiment_arguments(command)
     add_address(command)
-    command.add_argument(
-        "--cells", default="", metavar="model=M,pattern=P", help="only these; repeat a key for more"
-    )
+    add_cells(command)
     command.add_argument("--format", default="text", help="text (default), md or csv")
     command.add_argument("--all", action="store_true", help="print every config that was tried")
     command.add_argument(

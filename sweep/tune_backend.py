@@ -13,17 +13,17 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweep.ray_connection import RayConnection  # isort: skip  sets what Ray reads at import
+from sweep.ray_connection import RayConnection, by_resources  # isort: skip  sets what Ray reads at import
 
 import ray
 from ray import tune
 
 from data.corpora import Corpus
-from data.errors import InputError
 from data.schema import Dataset
 from sweep.progress import Progress
-from sweep.tune_worker import pretrain_and_pack, receive, share, unpack
+from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
 from sweep.worker import record_failure, refuse_unwritable, run_and_save
+from trainables.explain.settings import Explain
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -63,12 +63,13 @@ class TuneBackend:
         results: Results,
         keep_models: str,
         progress: Progress,
+        explain: Explain | None = None,
     ) -> None:
         """Run trials; returns when all ended or after Ctrl-C."""
         for bundle, left in by_resources(_launch_order(specs)):
             for deaths in range(1 + PROCESS_FAILURES):
                 watcher = _Watcher(left, results, progress, deaths == PROCESS_FAILURES)
-                self._run_batch(left, bundle, dataset, results, keep_models, watcher)
+                self._run_batch(left, bundle, dataset, results, keep_models, explain, watcher)
                 left = watcher.died if watcher.is_over else []
                 if not left:
                     break
@@ -80,6 +81,7 @@ class TuneBackend:
         dataset: Dataset,
         results: Results,
         keep_models: str,
+        explain: Explain | None,
         watcher: _Watcher,
     ) -> None:
         shared = {
@@ -87,6 +89,7 @@ class TuneBackend:
             "specs": specs,
             "results": results.uri,
             "keep_models": keep_models,
+            "explain": explain,
         }
         tune_all(
             _trainable,
@@ -148,7 +151,9 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
         tune.report({"step": step, "num_steps": num_steps, "loss": loss})
 
     results = Results(shared["results"])
-    tune.report(run_and_save(spec, dataset, results, shared["keep_models"], report))
+    tune.report(
+        run_and_save(spec, dataset, results, shared["keep_models"], report, shared["explain"])
+    )
 
 
 class _Watcher(tune.Callback):
@@ -247,21 +252,6 @@ class StopAll(tune.Stopper):
         return self._condition()
 
 
-def by_resources(specs: Sequence[TrialSpec]) -> list[tuple[dict[str, float], list[TrialSpec]]]:
-    """What a trial reserves, and the trials that reserve it, in the order given.
-
-    Raises:
-        InputError: No node of the cluster can ever hold such a trial.
-    """
-    gpus = ray.cluster_resources().get("GPU", 0)
-    found = []
-    for request in sorted({spec.resources for spec in specs}, key=str):
-        bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
-        _refuse_infeasible(bundle)
-        found.append((bundle, [spec for spec in specs if spec.resources == request]))
-    return found
-
-
 def _launch_order(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     """Base model by base model, the most steps first: long trials last would leave slots idle."""
     steps: dict[str, int] = defaultdict(int)
@@ -270,14 +260,3 @@ def _launch_order(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     return sorted(
         specs, key=lambda s: (-steps[s.base_identity], s.base_identity, -s.num_steps, s.seed)
     )
-
-
-def _refuse_infeasible(bundle: dict[str, float]) -> None:
-    """Refuse a request that no node can ever hold, because Tune would wait for ever."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(k, 0) >= v for k, v in bundle.items()) for node in nodes):
-        have = [{k: node.get(k, 0) for k in bundle} for node in nodes]
-        raise InputError(
-            f"a trial needs {bundle} on one node, the cluster's nodes have {have}; "
-            "lower resources or add a node"
-        )

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from data.errors import InputError
 from data.schema import Dataset
+from trainables.attributions import save_attributions
+from trainables.explain.settings import Explain
 from trainables.result import Results
 from trainables.spec import TrialSpec
 
@@ -21,7 +23,12 @@ Report = Callable[[int, int, float], None]
 
 
 def run_and_save(
-    spec: TrialSpec, dataset: Dataset, results: Results, keep_models: Any, report: Report
+    spec: TrialSpec,
+    dataset: Dataset,
+    results: Results,
+    keep_models: Any,
+    report: Report,
+    explain: Explain | None = None,
 ) -> dict[str, Any]:
     """Run a trial and write its folder.
 
@@ -35,6 +42,7 @@ def run_and_save(
         results: Where its folder goes.
         keep_models: Which weights to keep, see :func:`trainables.trial.run_trial`.
         report: Told (step, num_steps, loss), at most once in :data:`REPORT_SECONDS`.
+        explain: How its test rows are explained, while the weights are there; None: not.
 
     Returns:
         ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``, or
@@ -43,11 +51,15 @@ def run_and_save(
     from trainables.trial import run_trial  # torch: not needed to launch
 
     try:
-        result = run_trial(spec, dataset, report=_seldom(report), keep_models=keep_models)
+        result = run_trial(
+            spec, dataset, report=_seldom(report), keep_models=keep_models, explain=explain
+        )
     except Exception as error:
         return record_failure(spec, results, error)
     try:
         results.save(result)
+        if result.attributions:
+            save_attributions(results, spec.trial_id, result.attributions)
     except (pa.ArrowException, OSError) as error:
         return {"unwritable": str(error)}
     return {"metrics": result.metrics, "convergence": result.convergence}

@@ -28,7 +28,7 @@ PURE = sorted(
         "data/**/*.py", "analysis/**/*.py",
         "trainables/__init__.py", "trainables/spec.py", "trainables/plan.py",
         "trainables/result.py", "trainables/storage.py", "trainables/base_models.py",
-        "trainables/miniatures.py", "trainables/explain/**/*.py",
+        "trainables/miniatures.py", "trainables/attributions.py", "trainables/explain/__init__.py",
     )
     for path in ROOT.glob(pattern)
 )  # fmt: skip

@@ -35,7 +35,7 @@ def epoch_batches(
 
 
 def collate(
-    token_ids: Sequence[list[int]],
+    token_ids: Sequence[Sequence[int]],
     pad_token_id: int,
     device: torch.device,
     separator_id: int | None = None,

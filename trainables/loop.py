@@ -23,7 +23,7 @@ Report = Callable[[int, int, float], None]
 REPORT_STEPS = 10
 """Steps between reports; each one waits for the device."""
 EVAL_BATCH_SIZE = 64
-"""Rows a prediction batch; fixed, because it can change the last bits of a score."""
+"""Rows a batch that a trial is scored with; fixed, because it can change a score's last bits."""
 
 
 class DivergedError(RuntimeError):
@@ -163,8 +163,19 @@ def fit_classifier(
     return history, _probabilities(last_logits)
 
 
-def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDArray[np.float64]:
+def predict(
+    model: Any,
+    token_ids: Sequence[Sequence[int]],
+    spec: TrialSpec,
+    batch_size: int = EVAL_BATCH_SIZE,
+) -> NDArray[np.float64]:
     """Probabilities of each row, float64.
+
+    Args:
+        model: A sequence classifier of transformers.
+        token_ids: Token ids of each row.
+        spec: Its precision.
+        batch_size: Rows a batch; another one can change the last bits of a score.
 
     Returns:
         num_rows probabilities of class 1 if there are two classes, else num_rows x num_classes.
@@ -176,8 +187,8 @@ def predict(model: Any, token_ids: Sequence[list[int]], spec: TrialSpec) -> NDAr
     logits = torch.empty(len(token_ids), model.config.num_labels, device=model.device)
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     with torch.inference_mode(), autocast(spec, model.device):
-        for start in range(0, len(order), EVAL_BATCH_SIZE):
-            rows = order[start : start + EVAL_BATCH_SIZE]
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
             logits[rows] = model(**_batch(model, token_ids, rows)).logits.float()
     scores = _probabilities(logits)
     if not np.isfinite(scores).all():
@@ -194,7 +205,7 @@ def _probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _batch(
-    model: Any, token_ids: Sequence[list[int]], rows: Sequence[int]
+    model: Any, token_ids: Sequence[Sequence[int]], rows: Sequence[int]
 ) -> dict[str, torch.Tensor]:
     """The rows' tensors, on the model's device."""
     config = model.config
@@ -208,6 +219,12 @@ def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:
     if spec.training.precision == "auto":
         return device.type == "cuda"
     return spec.training.precision == "bf16"
+
+
+def base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
+    """Type of a base's weights: a frozen base needs no fp32 copy where it computes in bf16."""
+    half = spec.method == "lora" and uses_bf16(spec, device)
+    return torch.bfloat16 if half else torch.float32
 
 
 def autocast(spec: TrialSpec, device: torch.device) -> torch.autocast:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError, unknown
 from data.storage import to_json, to_parquet
+from trainables.attributions import Attributions
 from trainables.plan import Plan
 from trainables.search_plan import SearchPlan
 from trainables.spec import RESULT_FORMAT, TrialSpec
@@ -43,6 +44,8 @@ class TrialResult:
             probability when the row was last trained on.
         model: File name -> content of configuration and safetensors; empty where the keep policy
             drops them.
+        attributions: How test rows were explained, if that was asked for; not part of the record,
+            see :func:`trainables.attributions.save_attributions`.
     """
 
     spec: TrialSpec
@@ -54,6 +57,7 @@ class TrialResult:
     history: pa.Table
     train_rows: pa.Table
     model: dict[str, bytes]
+    attributions: Attributions | None = None
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ from data.errors import InputError
 from data.schema import Dataset
 from data.seeds import derive_seed
 from trainables.convergence import convergence
+from trainables.explain.settings import Explain
+from trainables.explain.trial import explain_trial
 from trainables.loading import Base, init_head, load_base
-from trainables.loop import Report, fit_classifier, predict, uses_bf16
+from trainables.loop import Report, base_dtype, fit_classifier, predict, uses_bf16
 from trainables.methods import METHODS
 from trainables.metrics import score
 from trainables.result import TrialResult
@@ -42,6 +44,7 @@ def run_trial(
     *,
     report: Report = lambda step, num_steps, loss: None,
     keep_models: KeepModels = "none",
+    explain: Explain | None = None,
 ) -> TrialResult:
     """Train and test one base model on one pattern with one seed.
 
@@ -50,6 +53,7 @@ def run_trial(
         dataset: The rows that ``spec.data_fingerprint`` names.
         report: Told (step, num_steps, loss) as training goes on.
         keep_models: Which weights the result carries: none, adapters (of LoRA trials), all.
+        explain: How test rows are explained; None: they are not.
 
     Returns:
         The result, scored on the test rows, or on dev rows with ``spec.dev``; on a CPU the same
@@ -69,9 +73,7 @@ def run_trial(
     train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
     clock.lap("draw")
 
-    half = spec.method == "lora" and uses_bf16(spec, device)  # a frozen base needs no fp32 copy
-    dtype = torch.bfloat16 if half else torch.float32
-    base = load_base(spec, device, dtype, len(dataset.classes))
+    base = load_base(spec, device, base_dtype(spec, device), len(dataset.classes))
     clock.lap("load")
 
     max_length = spec.training.max_length
@@ -91,6 +93,7 @@ def run_trial(
     y_score = predict(model, test_ids, spec)
     clock.lap("predict")
     kept = _model_files(model) if _keeps(keep_models, spec.method) else {}
+    attributions = explain_trial(model, base, spec, test, explain) if explain else None
 
     y_true = test["label"].to_numpy()
     return TrialResult(
@@ -105,6 +108,7 @@ def run_trial(
             "y_score", _column(train_score)
         ),
         model=kept,
+        attributions=attributions,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-import sweep.ray_connection  # noqa: F401  isort: skip  sets what Ray reads at import
+from sweep.ray_connection import by_resources  # isort: skip  sets what Ray reads at import
 
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
@@ -28,8 +28,8 @@ from data.schema import Dataset
 from sweep.search.budget import Spent
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
-from sweep.tune_backend import PROCESS_FAILURES, StopAll, by_resources, tune_all
-from sweep.tune_worker import receive, share
+from sweep.tune_backend import PROCESS_FAILURES, StopAll, tune_all
+from sweep.ray_worker import receive, share
 from sweep.worker import refuse_unwritable, run_and_save
 from trainables.result import Results
 from trainables.spec import TrialSpec

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from trainables.explain.faithfulness import Faithfulness, measure_faithfulness
 from trainables.explain.integrated_gradients import explain_integrated_gradients
 from trainables.explain.lime import explain_lime
 from trainables.explain.masks import Predict
@@ -79,6 +80,36 @@ def explain(
     explanations = [made[number] for number in range(len(token_ids))]
     _refuse_constant(explanations)
     return explanations
+
+
+def measure(
+    target: Target,
+    token_ids: Sequence[Sequence[int]],
+    explanations: Sequence[Explanation],
+    *,
+    hidden_as: int | None,
+    never_hidden: Collection[int] = (),
+    names: Sequence[str] | None = None,
+) -> list[Faithfulness]:
+    """How much a classifier uses the tokens that explanations rank first.
+
+    Args:
+        target: The classifier.
+        token_ids: num_texts lists of ids.
+        explanations: One a text, as :func:`explain` made them of these arguments.
+        hidden_as: As there.
+        never_hidden: As there.
+        names: As there.
+
+    Returns:
+        One a text, in order.
+    """
+    names = [str(number) for number in range(len(token_ids))] if names is None else names
+    made: dict[int, Faithfulness] = {}
+    for numbers, group in group_texts(names, token_ids, frozenset(never_hidden), hidden_as):
+        found = measure_faithfulness(target, group, [explanations[n] for n in numbers])
+        made.update(zip(numbers, found, strict=True))
+    return [made[number] for number in range(len(token_ids))]
 
 
 def _refuse_few_samples(

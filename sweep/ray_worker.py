@@ -33,7 +33,7 @@ def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
     identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
     return {
         "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
-        "bases": {i: [ray.put(pack(miniature_folder(i)))] for i in identities},
+        "bases": {i: [ray.put(pack(miniature_folder(i)))] for i in identities if miniature_folder(i).is_dir()},
     }
 
 

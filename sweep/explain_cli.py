@@ -1,0 +1,51 @@
+"""xlt explain and xlt explanations: which tokens the probabilities come from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from sweep.arguments import add_address, add_cells
+
+DONE, SOME_FAILED = 0, 1
+
+
+def add_explain_commands(commands: Any) -> None:
+    """Add ``explain`` and ``explanations`` to the parser."""
+    text = "Explain the test rows of done trials from the models that they kept."
+    explain = commands.add_parser("explain", help=text, description=text)
+    explain.set_defaults(command=_explain)
+    explain.add_argument("results", metavar="RESULTS", help="folder or URI")
+    explain.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
+    add_cells(explain)
+    explain.add_argument("--method", default="lime", help="lime (default), ig or occlusion")
+    explain.add_argument("--preset", help="of lime: lit (default), citrus or lime")
+    explain.add_argument("--num-samples", type=int, metavar="N", help="of lime; as the preset has")
+    explain.add_argument("--replacement", help="auto (default), mask, unk, pad, space or delete")
+    explain.add_argument("--rows", type=int, metavar="N", help="first test rows only")
+    explain.add_argument("--seed", type=int, metavar="N", help="of lime's masks; 0")
+    add_address(explain)
+    explain.add_argument("--backend", default="ray", help="ray (default) or inline")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from sweep.explain import explain_results
+    from trainables.explain.settings import Explain
+
+    names = ("method", "preset", "num_samples", "replacement", "rows", "seed")
+    values = {name: getattr(options, name) for name in names}
+    made = explain_results(
+        options.results,
+        options.experiment,
+        options.cells,
+        Explain.parse({name: value for name, value in values.items() if value is not None}),
+        backend=options.backend,
+        address=options.address,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    there = f", {made.num_there} were explained before" if made.num_there else ""
+    failed = f", {len(made.failed)} failed" if made.failed else ""
+    print(f"{made.num_made} trials explained{there}{failed}")
+    print(f"Tables: xlt explanations {options.results} --method {options.method}")
+    return SOME_FAILED if made.failed else DONE

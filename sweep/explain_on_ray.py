@@ -1,0 +1,73 @@
+"""Explaining trials over a Ray cluster: a task a trial, on a GPU where the cluster has GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sweep.ray_connection import RayConnection, by_resources  # isort: skip  sets what Ray reads at import
+
+import ray
+
+from data.schema import Dataset
+from sweep.explain import ExplainBackend, Told
+from sweep.ray_worker import receive, share
+from trainables.attributions import Attributions
+from trainables.explain.settings import Explain
+from trainables.result import Results
+from trainables.spec import TrialSpec
+
+def explain_on(address: str | None) -> ExplainBackend:
+    """Explains over the cluster at an address, or a local one.
+
+    Workers are used again, so that a base model mostly is loaded once a worker. A task whose
+    worker or node dies is started again twice by Ray.
+    """
+
+    def run(
+        specs: Sequence[TrialSpec],
+        dataset: Dataset,
+        results: Results,
+        settings: Explain,
+        told: Told,
+    ) -> None:
+        connection = RayConnection(address)
+        try:
+            _run(specs, dataset, results, settings, told)
+        finally:
+            connection.close()
+
+    return run
+
+
+def _run(
+    specs: Sequence[TrialSpec],
+    dataset: Dataset,
+    results: Results,
+    settings: Explain,
+    told: Told,
+) -> None:
+    shared = share(specs, dataset)
+    running: dict[Any, TrialSpec] = {}
+    for bundle, group in by_resources(specs):
+        task = _explain.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0))
+        for spec in group:
+            running[task.remote(spec, shared, results.uri, settings)] = spec
+    pending = list(running)
+    while pending:
+        (ready,), pending = ray.wait(pending, num_returns=1)
+        try:
+            made = ray.get(ready)
+        except ray.exceptions.RayError as error:
+            made = Attributions(settings.resolved(), error=f"its worker process ended: {error}")
+        told(running[ready], made)
+
+
+@ray.remote(max_retries=2)
+def _explain(
+    spec: TrialSpec, shared: dict[str, Any], results: str, settings: Explain
+) -> Attributions:
+    """One trial, in a worker process."""
+    from trainables.explain.trial import explain_kept
+
+    return explain_kept(spec, receive(spec, shared), Results(results), settings)

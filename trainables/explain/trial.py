@@ -1,0 +1,159 @@
+"""Explain the test rows of a trained trial: right after it was scored, or later if it was kept."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from data.errors import InputError
+from data.draws import draw
+from data.schema import Dataset
+from trainables.attributions import COLUMNS, Attributions
+from trainables.explain.classifier import classifier_target
+from trainables.explain.explain import explain, measure
+from trainables.explain.pieces import locate, readable
+from trainables.explain.replacements import hidden_as, never_hidden
+from trainables.explain.settings import Explain
+from trainables.explain.target import Values
+from trainables.kept import load_kept
+from trainables.loading import Base
+from trainables.result import Results
+from trainables.spec import TrialSpec
+from trainables.tokenize import encode
+
+SCORE_TOLERANCE = 0.05
+"""How far a kept model's scores may be from those that the trial wrote: bf16 on another device
+moves them by 0.01; other weights, by more than this."""
+
+
+def explain_trial(
+    model: Any, base: Base, spec: TrialSpec, test: pa.Table, settings: Explain
+) -> Attributions:
+    """Explain the test rows of a trained classifier.
+
+    Args:
+        model: The trained classifier.
+        base: Its tokenizer.
+        spec: Its trial.
+        test: num_test_rows x at least (id, text, text_pair, lang, label), as they were drawn.
+        settings: How, and how many of the rows.
+
+    Returns:
+        The attributions; bad input is told in their ``error``, because the trial is none the
+        worse for it.
+    """
+    start = time.perf_counter()
+    chosen = settings.resolved()
+    try:
+        if model.config.num_labels != 2:
+            raise InputError("more than two classes; explanations are of two")
+        rows = test.slice(0, settings.rows)
+        replacement = hidden_as(base.tokenizer, chosen["replacement"])
+        table = _explain_rows(model, base, spec, rows, settings, replacement)
+    except (InputError, RuntimeError) as error:  # RuntimeError: of torch, such as out of memory
+        return Attributions(chosen, error=str(error))
+    token = base.tokenizer.convert_ids_to_tokens(replacement) if replacement is not None else None
+    details = {
+        "hidden_as": token,
+        "device": str(model.device.type),
+        "torch": torch.__version__,
+        "seconds": round(time.perf_counter() - start, 4),
+    }
+    return Attributions(chosen, table, details)
+
+
+def explain_kept(
+    spec: TrialSpec, dataset: Dataset, results: Results, settings: Explain
+) -> Attributions:
+    """Explain the test rows of a done trial from the model that it kept.
+
+    Args:
+        spec: The trial.
+        dataset: The rows that ``spec.data_fingerprint`` names.
+        results: Where its folder lies.
+        settings: How, and how many of the rows.
+
+    Returns:
+        The attributions, as :func:`explain_trial`.
+    """
+    try:
+        if dataset.fingerprint != spec.data_fingerprint:
+            raise InputError("the data set is not the one that the trial was trained on")
+        base, model = load_kept(spec, results, len(dataset.classes))
+        drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
+        test = dataset.rows(list(drawn.test))
+        made = explain_trial(model, base, spec, test, settings)
+        if made.table is not None:
+            _refuse_other_scores(made.table, results, spec)
+    except InputError as error:
+        return Attributions(settings.resolved(), error=str(error))
+    return made
+
+
+def _explain_rows(
+    model: Any,
+    base: Base,
+    spec: TrialSpec,
+    rows: pa.Table,
+    settings: Explain,
+    replacement: int | None,
+) -> pa.Table:
+    """One row of attributions a test row."""
+    max_length = spec.training.max_length
+    ids = encode(base, rows, spec.data_fingerprint, max_length)
+    texts = rows["text"].to_pylist()
+    pairs = rows["text_pair"].to_pylist() if rows["text_pair"].null_count == 0 else None
+    whole, places = locate(base.tokenizer, texts, pairs, max_length)
+    special = never_hidden(base.tokenizer)
+    names = rows["id"].to_pylist()
+    target = classifier_target(model, spec)
+    explanations = explain(
+        target.predict, ids, hidden_as=replacement, never_hidden=special, settings=settings,
+        names=names, integrate=target.integrate,
+    )  # fmt: skip
+    faithful = measure(
+        target, ids, explanations, hidden_as=replacement, never_hidden=special, names=names
+    )
+    records = []
+    for number, (made, faith) in enumerate(zip(explanations, faithful, strict=True)):
+        tokens = [n for n, i in enumerate(ids[number]) if i not in special]
+        own = [ids[number][n] for n in tokens]
+        records.append(
+            {
+                "id": names[number],
+                "lang": rows["lang"][number].as_py(),
+                "y_true": rows["label"][number].as_py(),
+                "text": whole[number],
+                "token_ids": own,
+                "pieces": readable(base.tokenizer, own),
+                "starts": [places[number][n][0] for n in tokens],
+                "ends": [places[number][n][1] for n in tokens],
+                "coefficients": made.coefficients,
+                "standard_errors": made.standard_errors,
+                "intercept": made.intercept,
+                "r2": None if np.isnan(made.r2) else made.r2,
+                "p_original": made.p_original,
+                "p_masked": made.p_masked,
+                "total": float(np.abs(made.coefficients).sum()),
+                **vars(faith),
+            }
+        )
+    return pa.Table.from_pylist(records, schema=COLUMNS)
+
+
+def _refuse_other_scores(table: pa.Table, results: Results, spec: TrialSpec) -> None:
+    """Refuse a model whose scores are not those of the trial."""
+    stored = results.read_table(spec.trial_id, "predictions.parquet")
+    expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
+    known = np.array([expected[name] for name in table["id"].to_pylist()])
+    scores: Values = table["p_original"].to_numpy()
+    difference = float(np.abs(scores - known).max())
+    if difference > SCORE_TOLERANCE:
+        raise InputError(
+            f"the kept model's scores differ from the trial's by up to {difference:.3f}: it is "
+            "another model, or the base model has changed; train the trial again"
+        )
