@@ -1,4 +1,4 @@
-"""The published numbers: the paper's Tables 1, 3 and 4 as data, to be printed beside ours."""
+"""The published numbers: the paper's Tables 1, 3, 4 and 5 as data, to be printed beside ours."""
 
 from __future__ import annotations
 
@@ -90,6 +90,15 @@ _VALUES: dict[str, dict[tuple[str, str], Published | None]] = {
         (None, _P(0.635, 0.018), _P(0.726, 0.010)),
     ),
 }
+
+
+TABLE_5_MODEL = "elyza"
+TABLE_5: dict[str, tuple[str, ...]] = {
+    "ja0": ("エネルギー", "環境", "EV", "炭", "燃", "電", "力", "気", "候", "排"),
+    "ja16": ("エネルギー", "炭", "燃", "環境", "EV", "気", "電", "候", "排", "力"),
+    "ja104": ("エネルギー", "環境", "炭", "燃", "EV", "気", "電", "削", "油", "債"),
+}
+"""Pattern -> the ten tokens with the highest mean LIME contribution, the first first (Table 5)."""
 
 
 def counterpart(base_model: str) -> str | None:

@@ -28,6 +28,23 @@ def add_explain_commands(commands: Any) -> None:
     add_address(explain)
     explain.add_argument("--backend", default="ray", help="ray (default) or inline")
 
+    text = "Table 5: tokens with the highest mean contribution, how sure, and how alike."
+    tables = commands.add_parser("explanations", help=text, description=text)
+    tables.set_defaults(command=_explanations)
+    tables.add_argument("results", metavar="RESULTS", help="folder or URI")
+    tables.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
+    tables.add_argument("--model", metavar="NAME", help="base model; default: all explained ones")
+    tables.add_argument("--method", default="lime", help="lime (default), ig or occlusion")
+    tables.add_argument("--unit", default="subword", help="subword (default) or word")
+    tables.add_argument(
+        "--target", default="positive", help="class: positive (default), negative or predicted"
+    )
+    tables.add_argument("--top", type=int, default=10, metavar="K", help="tokens a column (10)")
+    tables.add_argument(
+        "--min-count", type=int, default=5, metavar="N", help="texts a token must be in (5)"
+    )
+    tables.add_argument("--format", default="text", help="text (default), md or csv")
+
 
 def _explain(options: argparse.Namespace) -> int:
     from sweep.explain import explain_results
@@ -49,3 +66,25 @@ def _explain(options: argparse.Namespace) -> int:
     print(f"{made.num_made} trials explained{there}{failed}")
     print(f"Tables: xlt explanations {options.results} --method {options.method}")
     return SOME_FAILED if made.failed else DONE
+
+
+def _explanations(options: argparse.Namespace) -> int:
+    from analysis.attributions import load_attributions
+    from analysis.attributions_table import attribution_grids
+    from analysis.collect import collect
+    from analysis.grids import write_grids
+    from trainables.explain.settings import Explain
+
+    Explain.parse({"method": options.method})
+    collected = collect(options.results, options.experiment)
+    read = load_attributions(
+        collected,
+        method=options.method,
+        model=options.model,
+        unit=options.unit,
+        target=options.target,
+        min_count=options.min_count,
+    )
+    grids = attribution_grids(collected, read, top=options.top, min_count=options.min_count)
+    print(write_grids(grids, options.format))
+    return DONE

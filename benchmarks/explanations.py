@@ -1,0 +1,91 @@
+"""Do explanations of the built-in headlines find the words that make a headline ESG?
+
+    python benchmarks/explanations.py RESULTS [--method lime] [--against OTHER_RESULTS METHOD]
+
+RESULTS holds an experiment on the built-in headlines whose trials were explained (`xlt explain`).
+A token is a cue if it occurs in a concept of an ESG topic and in no concept of another topic
+(data/sources/lexicon.tsv). Printed for each cell: how many of the 20 tokens with the highest mean
+contribution are cues, out of how many there are among the tokens in 5 texts or more; the same for
+a random order; and, with --against, how well the orders of each text's tokens agree (Spearman,
+mean over texts of three tokens or more that are not flat) and how many of the first ten are shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from analysis.attributions import FLAT, load_attributions
+from analysis.collect import collect
+from data.sources.phrases import load_phrasebook
+from trainables.attributions import read_attributions
+from trainables.result import Results
+
+TOP = 20
+
+
+def cues(tokens: tuple[str, ...]) -> np.ndarray:
+    """Which tokens are cues."""
+    book = load_phrasebook()
+    yes = " ".join(p.ja.lower() for t in book.positive_topics for p in book.topics[t])
+    others = book.topics.keys() - book.positive_topics
+    no = " ".join(p.ja.lower() for t in others for p in book.topics[t])
+    names = [token.removeprefix("##").lower() for token in tokens]
+    return np.array([name in yes and name not in no for name in names])
+
+
+def agreement(one: Results, first: str, other: Results, second: str, trial_id: str) -> float:
+    """Mean Spearman correlation of the contributions within a text."""
+    a = read_attributions(one, trial_id, first).table
+    b = read_attributions(other, trial_id, second).table
+    rows = zip(
+        a["coefficients"].to_pylist(), b["coefficients"].to_pylist(), a["total"].to_pylist(),
+        strict=True,
+    )  # fmt: skip
+    found = [
+        spearmanr(x, y).statistic
+        for x, y, total in rows
+        if len(x) > 2 and total > FLAT and np.ptp(x) and np.ptp(y)
+    ]
+    return float(np.mean(found))
+
+
+def main() -> None:
+    """Print a line a cell."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("results")
+    parser.add_argument("--method", default="lime")
+    parser.add_argument("--against", nargs=2, metavar=("RESULTS", "METHOD"))
+    options = parser.parse_args()
+    collected = collect(options.results)
+    read = load_attributions(collected, method=options.method)
+    trials: dict[tuple[str, str], list[str]] = {}
+    for row in collected.table.to_pylist():
+        trials.setdefault((row["base_model"], row["pattern"]), []).append(row["trial_id"])
+    other = {}
+    if options.against:
+        where = collect(options.against[0])
+        other = load_attributions(where, method=options.against[1]).cells
+    for key, cell in read.cells.items():
+        is_cue = cues(cell.tokens)
+        means = cell.means(cell.raw).mean(axis=0)
+        found = int(is_cue[np.argsort(-means)[:TOP]].sum())
+        best = min(TOP, int(is_cue.sum()))
+        line = f"{key[0]:14} {key[1]:6} cues in the top {TOP}: {found}/{best}"
+        line += f" (random {TOP * is_cue.mean():.1f})"
+        if key in other:
+            places = Results(options.results), Results(options.against[0])
+            rho = [
+                agreement(places[0], options.method, places[1], options.against[1], trial)
+                for trial in trials[key]
+            ]
+            theirs = other[key].means(other[key].raw).mean(axis=0)
+            shared = len({*np.argsort(-means)[:10]} & {*np.argsort(-theirs)[:10]})
+            line += f"; Spearman {np.mean(rho):.2f}, {shared}/10 shared"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
