@@ -26,8 +26,8 @@ from trainables.spec import TrialSpec
 from trainables.tokenize import encode
 
 SCORE_TOLERANCE = 0.05
-"""How far a kept model's scores may be from those that the trial wrote: bf16 on another device
-moves them by 0.01; other weights, by more than this."""
+"""How far a kept model's scores may be from those that the trial wrote: another device or type of
+number moves the last digits; other weights, by more than this."""
 
 
 def explain_trial(

@@ -1,0 +1,60 @@
+"""Are our integrated gradients those of captum, on a trained model?
+
+    pip install captum                   # not among the project's requirements
+    python benchmarks/captum_reference.py RESULTS TRIAL_ID
+
+Prints the largest difference of any contribution on 20 headlines, 16 points, the same baseline.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from captum.attr import LayerIntegratedGradients
+
+from data.sources import load_dataset, parse_source
+from trainables.batching import collate
+from trainables.explain import Explain, explain
+from trainables.explain.classifier import classifier_target
+from trainables.explain.replacements import hidden_as, never_hidden
+from trainables.kept import load_kept
+from trainables.result import Results
+from trainables.spec import TrialSpec
+from trainables.tokenize import encode
+
+
+def main(results: str, trial_id: str) -> None:
+    """Print the largest difference."""
+    location = Results(results)
+    spec = TrialSpec.parse(location.read_json("trials", trial_id, "trial.json")["spec"])
+    rows = load_dataset(parse_source({"source": "synthetic"})).table.slice(0, 20)
+    base, model = load_kept(spec, location, 2)
+    ids = encode(base, rows, spec.data_fingerprint, 128)
+    unknown, special = hidden_as(base.tokenizer, "auto"), never_hidden(base.tokenizer)
+    target = classifier_target(model, spec)
+    ours = explain(
+        target.predict, ids, hidden_as=unknown, never_hidden=special,
+        settings=Explain(method="ig", num_steps=16), integrate=target.integrate,
+    )  # fmt: skip
+    pad, separator = model.config.pad_token_id, model.config.sep_token_id
+
+    def probability(input_ids: torch.Tensor) -> torch.Tensor:
+        batch = collate(input_ids.tolist(), pad, model.device, separator)
+        return model(**{**batch, "input_ids": input_ids}).logits.softmax(-1)[:, 1]
+
+    captum = LayerIntegratedGradients(probability, model.get_input_embeddings())
+    largest = 0.0
+    for text, made in zip(ids, ours, strict=True):
+        row = torch.tensor([text])
+        hidden = torch.tensor([[t if t in special else unknown for t in text]])
+        theirs = captum.attribute(row, baselines=hidden, n_steps=16).sum(-1)[0].detach().numpy()
+        own = [n for n, t in enumerate(text) if t not in special]
+        largest = max(largest, float(np.abs(theirs[own] - made.coefficients).max()))
+    size = max(float(np.abs(e.coefficients).max()) for e in ours)
+    print(f"{trial_id}: largest difference {largest:.1e}, largest contribution {size:.2f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,122 @@
+"""How much faster is LIME on token ids than the lime package and than LIT's, on the same model?
+
+    pip install lime                     # not among the project's requirements
+    python benchmarks/lime_speed.py RESULTS TRIAL_ID [--num-samples 256 5000] [--texts 8]
+
+The trial must have kept its model. Three ways to explain the same texts, cut to `--length` tokens,
+with the same classifier in the same batches on one thread, `<unk>` or the mask token for a hidden
+token: ours; LimeTextExplainer of lime on space-joined ids; and the algorithm of citrus/lime.py in
+LIT (a mask drawn and a text made at a time, scikit-learn's Ridge), written anew here from its
+description. Seconds a text, the best of `--repeats`, and the ratios to ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from lime.lime_text import LimeTextExplainer
+from sklearn.linear_model import Ridge
+from sklearn.metrics import pairwise_distances
+
+from data.sources import load_dataset, parse_source
+from trainables.explain import Explain, explain
+from trainables.explain.classifier import classifier_target
+from trainables.explain.replacements import hidden_as, never_hidden
+from trainables.kept import load_kept
+from trainables.result import Results
+from trainables.spec import TrialSpec
+from trainables.tokenize import encode
+
+
+def citrus(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> np.ndarray:
+    """One text as LIT explains it."""
+    rng = np.random.default_rng(0)
+    inner = len(ids) - 2
+    masks = [np.ones(inner, dtype=bool)]
+    for _ in range(num_samples):
+        mask = np.ones(inner, dtype=bool)
+        mask[rng.choice(inner, rng.integers(1, inner + 1), replace=False)] = False
+        masks.append(mask)
+    rows = []
+    for mask in masks:
+        row = ids.copy()
+        row[1:-1][~mask] = unknown
+        rows.append(row)
+    scores = predict(np.stack(rows))
+    data = np.stack(masks).astype(float)
+    distances = 100 * pairwise_distances(data[:1], data, metric="cosine").ravel()
+    weights = np.sqrt(np.exp(-(distances**2) / 25**2))
+    return Ridge(alpha=1).fit(data, scores, sample_weight=weights).coef_
+
+
+def lime_text(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> None:
+    """One text with the package."""
+
+    def of_texts(texts: list[str]) -> np.ndarray:
+        rows = np.array([[int(word) for word in text.split(" ")] for text in texts])
+        framed = [np.full(len(rows), ids[0])[:, None], rows, np.full(len(rows), ids[-1])[:, None]]
+        p = predict(np.concatenate(framed, axis=1))
+        return np.stack([1 - p, p], axis=1)
+
+    explainer = LimeTextExplainer(
+        split_expression=" ", bow=False, mask_string=str(unknown), random_state=0,
+        feature_selection="none",
+    )  # fmt: skip
+    explainer.explain_instance(
+        " ".join(map(str, ids[1:-1])), of_texts, labels=(1,), num_features=len(ids),
+        num_samples=num_samples,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Print a line a length and number of samples."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("results")
+    parser.add_argument("trial_id")
+    parser.add_argument("--num-samples", type=int, nargs="+", default=[256, 5000])
+    parser.add_argument("--length", type=int, nargs="+", default=[8, 24])
+    parser.add_argument("--texts", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    location = Results(options.results)
+    spec = TrialSpec.parse(location.read_json("trials", options.trial_id, "trial.json")["spec"])
+    dataset = load_dataset(parse_source({"source": "synthetic"}))
+    base, model = load_kept(spec, location, 2)
+    torch.set_num_threads(1)
+    predict = classifier_target(model, spec).predict
+    unknown = hidden_as(base.tokenizer, "auto")
+    special = never_hidden(base.tokenizer)
+    encoded = encode(base, dataset.table.slice(0, 400), spec.data_fingerprint, 128)
+    inner = [t for ids in encoded for t in ids if t not in special]
+    for length in options.length:
+        # Texts of any length from the tokens of headlines.
+        texts = [
+            np.array([encoded[0][0], *inner[n * length : (n + 1) * length], encoded[0][-1]])
+            for n in range(options.texts)
+        ]
+        for num in options.num_samples:
+            settings = Explain(preset="citrus", num_samples=num)
+            ways = {
+                "ours": lambda t=texts, s=settings: explain(
+                    predict, t, hidden_as=unknown, never_hidden=special, settings=s
+                ),
+                "lime": lambda t=texts, n=num: [lime_text(predict, i, unknown, n) for i in t],
+                "citrus": lambda t=texts, n=num: [citrus(predict, i, unknown, n) for i in t],
+            }
+            best = dict.fromkeys(ways, float("inf"))
+            for _ in range(options.repeats):
+                for name, way in ways.items():
+                    start = time.perf_counter()
+                    way()
+                    best[name] = min(best[name], time.perf_counter() - start)
+            told = ", ".join(f"{n} {s / options.texts * 1000:.1f} ms" for n, s in best.items())
+            ratios = ", ".join(f"{n} x{best[n] / best['ours']:.1f}" for n in ("lime", "citrus"))
+            print(f"T={length} N={num}: a text: {told}; ours faster than {ratios}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
