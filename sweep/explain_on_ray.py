@@ -17,6 +17,7 @@ from trainables.explain.settings import Explain
 from trainables.result import Results
 from trainables.spec import TrialSpec
 
+
 def explain_on(address: str | None) -> ExplainBackend:
     """Explains over the cluster at an address, or a local one.
 

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: that at an address, that connected to, or a local one; what it can hold."""
+"""The way to a Ray cluster, that at an address or a local one, and what a trial reserves there."""
 
 from __future__ import annotations
 

@@ -31,9 +31,10 @@ def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
         every trial.
     """
     identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
+    folders = {i: miniature_folder(i) for i in identities}
     return {
         "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
-        "bases": {i: [ray.put(pack(miniature_folder(i)))] for i in identities if miniature_folder(i).is_dir()},
+        "bases": {i: [ray.put(pack(f))] for i, f in folders.items() if f.is_dir()},
     }
 
 

@@ -125,6 +125,6 @@ def test_other_data_than_those_of_the_experiment(kept: str, experiment_file: Pat
     pq.write_table(pq.read_table(source).slice(1), source)
     try:
         with pytest.raises(InputError, match="the data of experiment tiny have changed"):
-            explain_results(kept, None, [], Explain(num_samples=41), backend="inline")
+            explain_results(kept, None, "", Explain(num_samples=41), backend="inline")
     finally:
         source.write_bytes(content)

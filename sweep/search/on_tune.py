@@ -25,11 +25,11 @@ from ray.tune.search import Searcher as TuneSearcher
 from analysis.search_results import by_kind
 from analysis.training_state import training_state
 from data.schema import Dataset
+from sweep.ray_worker import receive, share
 from sweep.search.budget import Spent
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
 from sweep.tune_backend import PROCESS_FAILURES, StopAll, tune_all
-from sweep.ray_worker import receive, share
 from sweep.worker import refuse_unwritable, run_and_save
 from trainables.result import Results
 from trainables.spec import TrialSpec

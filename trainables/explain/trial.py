@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from data.errors import InputError
 from data.draws import draw
+from data.errors import InputError
 from data.schema import Dataset
 from trainables.attributions import COLUMNS, Attributions
 from trainables.explain.classifier import classifier_target
