@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,23 +13,18 @@ from analysis.collect import Collected
 from analysis.comparisons import common_runs
 from analysis.intervals import INTERVALS, check_method
 from analysis.measures import MEASURES, Measure, Scored, asked_measures
-from analysis.predictions import TestRows, read_train_scores
+from analysis.predictions import TestRows
 from analysis.resampling import Resampler, check_resamples
 from analysis.scores import ExperimentScores, Key, load_scores
-from analysis.thresholds import best_threshold, every_cut, f1_at
+from analysis.train_threshold import TRAIN_ROWS, FoldScores, add_train_threshold, out_of_fold
 from analysis.weighted_measures import WEIGHTED_MEASURES
 from analysis.weighted_metrics import WEIGHTED_METRICS
 from data.errors import InputError, unknown
-from trainables.result import Results
 
 MAX_NAMED = 3
 """Trials that an error names where none can be used."""
 
 
-TRAIN_ROWS = "f1_train_rows"
-"""F1 at the threshold with the largest F1 on the trial's target training rows, by the score that
-each had when it was last trained on: in sample, so that the threshold is fitted to rows that the
-model knows. Only where there are target rows of both classes with a score."""
 NUM_RESAMPLES = 2000
 """Fewer than elsewhere, because thresholds and bins are chosen anew in each."""
 RESAMPLED = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
@@ -46,12 +40,14 @@ class CellBoundary:
         gap: None where the cell has no value, or ``without`` says why.
         prior: Share of class 1 among the test rows, mean over runs; None without a value.
         without: Why a cell with a value has no verdict, else empty.
+        folds: What the threshold of training rows was chosen on; None: in sample, if there is one.
     """
 
     measures: Mapping[str, TableCell]
     gap: Gap | None
     prior: float | None
     without: str = ""
+    folds: FoldScores | None = None
 
 
 def boundary(
@@ -95,7 +91,8 @@ def boundary(
             row |= dict.fromkeys(measures) | {"detail": unfit[row["trial_id"]]}
         else:
             row |= _measure(predictions[row["trial_id"]], measures)
-    _add_train_threshold(collected, rows, predictions)
+    folds = out_of_fold(collected)
+    add_train_threshold(collected, rows, predictions, folds)
     resamplers = {
         name: Resampler(name, num_resamples, RESAMPLED, jackknife=False)
         for name in (*JUDGED_BY, "ece", "brier")
@@ -140,7 +137,7 @@ def boundary(
                 gap = judge(_pair(scores, key, str(other), resamplers, method), priors[key])
             except InputError as error:
                 without = str(error)
-        judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without))
+        judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without, folds.get(key)))
     return judged
 
 
@@ -168,21 +165,6 @@ def _pair(
     ]
     seed = resamplers["f1"].seed("seeds", *("/".join(one) for one in keys))
     return Pair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
-
-
-def _add_train_threshold(
-    collected: Collected, rows: Sequence[dict[str, Any]], predictions: Mapping[str, TestRows]
-) -> None:
-    """Add F1 at the threshold that is best on a trial's own target training rows."""
-    langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in collected.plan.cells}
-    location = Results(collected.uri)
-    for row in rows:
-        if row["trial_id"] not in predictions or not row["num_target_rows"]:
-            continue
-        lang = langs[row["base_model"], row["pattern"]]
-        if (trained := read_train_scores(location, row["trial_id"], lang)) is not None:
-            test = predictions[row["trial_id"]]
-            row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, best_threshold(every_cut(*trained)))
 
 
 def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:

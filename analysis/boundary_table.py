@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.boundary import TRAIN_ROWS, CellBoundary
+from analysis.boundary import CellBoundary
 from analysis.boundary_verdict import BEST_POSSIBLE, Gap
 from analysis.calibration import NUM_BINS
 from analysis.cells import TableCell, cell_text, first_line
@@ -13,6 +13,7 @@ from analysis.grids import Grid
 from analysis.intervals import Interval
 from analysis.tables import cell_footnotes
 from analysis.thresholds import FITS, NUM_DRAWS, all_positive_f1
+from analysis.train_threshold import TRAIN_ROWS
 
 COLUMNS: dict[str, str] = {
     "f1": "F1@0.5",
@@ -30,9 +31,10 @@ COLUMNS: dict[str, str] = {
 DEFINITIONS = (
     "F1 of class 1 at three thresholds. 0.5: as in the report. median: the median score of the "
     "test texts, which needs no labels but supposes balanced classes. train rows: the best "
-    "threshold for the few target rows trained on, in sample: by the score that each had when it "
-    "was last trained on, so that it is too sure of itself. oracle: the best threshold for the "
-    "labels of these very test rows, an upper bound that nobody can use.",
+    "threshold for the few target rows trained on: out of fold, by the scores that trials of a "
+    "search gave to rows held out, in the cells named below the table; else in sample, by the "
+    "score that each row had when it was last trained on, too sure of itself. oracle: the best "
+    "threshold for the labels of these very test rows, an upper bound that nobody can use.",
     f"ECE: expected calibration error over {NUM_BINS} bins of equal mass; Brier: mean squared "
     "distance of the probability from the label; of both 0 is best. [low, high]: 95 % interval "
     "over runs and test rows drawn anew.",
@@ -72,6 +74,7 @@ def boundary_grids(
         *cell_footnotes([cell.measures["f1"] for cell in judged]),
         *_without(judged),
         *_floor(judged),
+        *_train_rows(judged),
         *(f"Warning: {warning}." for warning in collected.warnings),
     )
     lines = tuple(
@@ -168,6 +171,29 @@ def _floor(judged: Sequence[CellBoundary]) -> list[str]:
     return notes if priors else []
 
 
+def _train_rows(judged: Sequence[CellBoundary]) -> list[str]:
+    """On which scores the threshold of training rows was chosen, cells with the same together."""
+    told: dict[str, list[str]] = {}
+    for cell in judged:
+        f1 = cell.measures[TRAIN_ROWS]
+        if f1.n:
+            name = f"{first_line(f1.base_model)} x {first_line(f1.pattern)}"
+            how = _scored(cell)
+            if cell.folds:
+                seeds = ", ".join(map(str, cell.folds.seeds))
+                how += f", by {cell.folds.num_folds} folds and seeds {seeds} of the search"
+                how += f" at learning rate {cell.folds.learning_rate:g}"
+            told.setdefault(how, []).append(name)
+    return [f"F1@train rows of {', '.join(cells)}: {how}." for how, cells in told.items()]
+
+
+def _scored(cell: CellBoundary) -> str:
+    """How the training rows were scored; empty where there is no threshold of them."""
+    if not cell.measures[TRAIN_ROWS].n:
+        return ""
+    return "out of fold" if cell.folds else "in sample"
+
+
 def _record(cell: CellBoundary) -> dict[str, object]:
     f1, gap = cell.measures["f1"], cell.gap
     record: dict[str, object] = {
@@ -188,6 +214,7 @@ def _record(cell: CellBoundary) -> dict[str, object]:
         "share_median": gap and gap.share_median,
         "share_oracle": gap and gap.share_oracle,
         "open": " | ".join(gap.open) if gap else None,
+        "train_rows": _scored(cell) or None,
     }
     for name in ("median", "oracle"):
         interval: Interval | None = getattr(gap, f"{name}_interval", None)

@@ -126,23 +126,26 @@ class Predictions:
         return {}
 
 
-def read_test_rows(location: Results, trial_id: str, sha256: str | None = None) -> TestRows:
+def read_test_rows(
+    location: Results, trial_id: str, sha256: str | None = None, split: str = "test"
+) -> TestRows:
     """Read and check the predictions of a done trial.
 
     Args:
         location: The results.
         trial_id: The trial.
         sha256: Of the file as it was verified; None: whatever lies there.
+        split: Which rows; a trial of a search has ``dev`` in place of ``test``.
 
     Raises:
         InputError: The file cannot be read or is another one, is without one of :data:`COLUMNS` or
-            without test rows, has empty entries or an id twice, labels other than 0 and 1, scores
+            without such rows, has empty entries or an id twice, labels other than 0 and 1, scores
             of more than two classes or that are no probabilities.
     """
     table = read_columns(location, trial_id, "predictions", COLUMNS, sha256)
-    table = table.filter(pc.equal(table["split"], "test")).sort_by("id")
+    table = table.filter(pc.equal(table["split"], split)).sort_by("id")
     if table.num_rows == 0:
-        raise InputError("predictions without test rows")
+        raise InputError(f"predictions without {split} rows")
     if pa.types.is_nested(table.schema.field("y_score").type):
         raise InputError("predictions of more than two classes; this looks at two")
     if any(table[name].null_count for name in COLUMNS):

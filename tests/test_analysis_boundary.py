@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.special import expit
 from simulated_scores import make_cell
 
-from analysis.boundary import RESAMPLED, TRAIN_ROWS, CellBoundary, boundary
+from analysis.boundary import RESAMPLED, CellBoundary, boundary
 from analysis.boundary_table import boundary_grids, share_text, verdict_text
 from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
 from analysis.collect import Collected, collect
@@ -25,6 +25,7 @@ from analysis.measures import MEASURES
 from analysis.resampling import Resampler, Runs
 from analysis.scores import CellScores
 from analysis.thresholds import f1_at
+from analysis.train_threshold import TRAIN_ROWS
 from data.errors import InputError
 from trainables.metrics import METRICS
 
