@@ -13,13 +13,15 @@ from analysis.collect import Collected
 from analysis.comparisons import common_runs
 from analysis.intervals import INTERVALS, check_method
 from analysis.measures import MEASURES, Measure, Scored, asked_measures
-from analysis.predictions import TestRows
-from analysis.resampling import Resampler, check_resamples
+from analysis.predictions import Labels, Scores, TestRows, read_train_scores
+from analysis.resampling import Resampler, Runs, check_resamples
+from analysis.score_shift import SHIFTS, SourceLogits, score_shift, source_logits
 from analysis.scores import ExperimentScores, Key, load_scores
 from analysis.train_threshold import TRAIN_ROWS, FoldScores, add_train_threshold, out_of_fold
 from analysis.weighted_measures import WEIGHTED_MEASURES
 from analysis.weighted_metrics import WEIGHTED_METRICS
 from data.errors import InputError, unknown
+from trainables.result import Results
 
 MAX_NAMED = 3
 """Trials that an error names where none can be used."""
@@ -27,6 +29,10 @@ MAX_NAMED = 3
 
 NUM_RESAMPLES = 2000
 """Fewer than elsewhere, because thresholds and bins are chosen anew in each."""
+NOT_NEGATIVE = ("ece", "brier")
+WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
+"""Measures of :data:`MEASURES` that get an interval, beside those of :mod:`score_shift`."""
+CLASS_MEDIANS = ("logit_median_0", "logit_median_1")
 RESAMPLED = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
 
 
@@ -35,8 +41,8 @@ class CellBoundary:
     """A cell's measures and verdict.
 
     Attributes:
-        measures: Name -> mean and std over runs, with what is missing; ``ece`` and ``brier`` with
-            95 % intervals.
+        measures: Name -> mean and std over runs, with what is missing; those of
+            :data:`WITH_INTERVAL` and ``score_shift.SHIFTS`` with 95 % intervals.
         gap: None where the cell has no value, or ``without`` says why.
         prior: Share of class 1 among the test rows, mean over runs; None without a value.
         without: Why a cell with a value has no verdict, else empty.
@@ -92,10 +98,11 @@ def boundary(
         else:
             row |= _measure(predictions[row["trial_id"]], measures)
     folds = out_of_fold(collected)
-    add_train_threshold(collected, rows, predictions, folds)
+    trained = _trained(collected, predictions)
+    add_train_threshold(collected, rows, predictions, trained, folds)
     resamplers = {
         name: Resampler(name, num_resamples, RESAMPLED, jackknife=False)
-        for name in (*JUDGED_BY, "ece", "brier")
+        for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
     }
     scores = load_scores(collected)
     by_cell: dict[tuple[str, str], dict[str, TableCell]] = {}
@@ -104,14 +111,23 @@ def boundary(
     for planned in plan.cells:
         key = planned.base_model, planned.pattern
         own = rows_of.get(key, [])
-        by_cell[key] = {name: aggregate(planned, own, name) for name in (*measures, TRAIN_ROWS)}
-        if key in scores.cells:
-            for name in ("ece", "brier"):
-                groups = [resamplers[name].runs(scores.cells[key])]
-                made = INTERVALS[method](groups, resamplers[name].seed("seeds", "/".join(key)))
-                by_cell[key][name] = replace(
-                    by_cell[key][name], interval=(max(made.low, 0.0), made.high)
-                )
+        ranged: dict[str, Runs] = {}
+        if cell := scores.cells.get(key):
+            ranged = {name: resamplers[name].runs(cell) for name in WITH_INTERVAL}
+            low, high = (resamplers[name].runs(cell) for name in CLASS_MEDIANS)
+            by_run = {(row["draw_index"], row["seed"]): row for row in own}
+            ids = [by_run[run]["trial_id"] for run in cell.runs]
+            shifts = score_shift(cell, (low, high), [_source(collected, trained, i) for i in ids])
+            ranged |= shifts
+            for name, runs in shifts.items():
+                for run, value in zip(runs.runs, runs.values.tolist(), strict=True):
+                    by_run[run][name] = value
+        names = (*measures, TRAIN_ROWS, *SHIFTS)
+        by_cell[key] = {name: aggregate(planned, own, name) for name in names}
+        for name, runs in ranged.items():
+            made = INTERVALS[method]([runs], resamplers["f1"].seed("seeds", "/".join(key)))
+            least = max(made.low, 0.0) if name in NOT_NEGATIVE else made.low
+            by_cell[key][name] = replace(by_cell[key][name], interval=(least, made.high))
         found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
         if found:
             target_rows[key] = max(
@@ -165,6 +181,23 @@ def _pair(
     ]
     seed = resamplers["f1"].seed("seeds", *("/".join(one) for one in keys))
     return Pair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
+
+
+def _trained(
+    collected: Collected, predictions: Mapping[str, TestRows]
+) -> dict[str, dict[str, tuple[Labels, Scores]]]:
+    """Trial id -> language -> scored training rows."""
+    location, ids = Results(collected.uri), list(predictions)
+    read = location.side_by_side(lambda trial_id: read_train_scores(location, trial_id), ids)
+    return dict(zip(ids, read, strict=True))
+
+
+def _source(
+    collected: Collected, trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]], trial_id: str
+) -> SourceLogits | None:
+    """Of a trial's source training rows."""
+    rows = trained[trial_id].get(collected.records[trial_id]["spec"]["source_lang"])
+    return source_logits(*rows) if rows else None
 
 
 def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:

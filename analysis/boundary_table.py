@@ -1,16 +1,17 @@
-"""Boundary against ranking as a table: one line a cell, the verdict in words."""
+"""Boundary against ranking as tables: one line a cell, its verdict in words, its score shift."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.boundary import CellBoundary
+from analysis.boundary import WITH_INTERVAL, CellBoundary
 from analysis.boundary_verdict import BEST_POSSIBLE, Gap
 from analysis.calibration import NUM_BINS
 from analysis.cells import TableCell, cell_text, first_line
 from analysis.collect import Collected
 from analysis.grids import Grid
 from analysis.intervals import Interval
+from analysis.score_shift import SHIFTS
 from analysis.tables import cell_footnotes
 from analysis.thresholds import FITS, NUM_DRAWS, all_positive_f1
 from analysis.train_threshold import TRAIN_ROWS
@@ -27,6 +28,24 @@ COLUMNS: dict[str, str] = {
     "brier": "Brier",
 }
 """Measure -> heading, in order; those that were not made are left out."""
+SHIFT_COLUMNS: dict[str, str] = {
+    "logit_median": "median logit",
+    "logit_shift": "shift",
+    "logit_shift_d": "shift, d",
+    "logit_shift_0": "of negatives",
+    "logit_shift_1": "of positives",
+}
+"""The same of the table of shifts, in logits but for ``d``."""
+SHIFT_DEFINITIONS = (
+    "Score shift between languages: how far the scores of target test rows lie above those of "
+    "source training rows of the same class, in logits (log odds of class 1; 0 is the threshold "
+    "0.5). Mean over runs [95 % interval over runs and test rows drawn anew].",
+    "median logit: of all test rows; with balanced classes 0 if the boundary is in place, below 0 "
+    "if too few rows are called positive. shift: mean over both classes of the median of target "
+    "rows less that of source rows; of negatives, of positives: each class. Source rows are scored "
+    "in sample. shift, d: shift over the pooled standard deviation within language and class. "
+    "-: no source rows, or none with a score.",
+)
 
 DEFINITIONS = (
     "F1 of class 1 at three thresholds. 0.5: as in the report. median: the median score of the "
@@ -52,7 +71,7 @@ DEFINITIONS = (
 def boundary_grids(
     collected: Collected, judged: Sequence[CellBoundary], prior: float | None = None
 ) -> list[Grid]:
-    """The table of all cells, and one of few labelled rows where they were asked for.
+    """The table of all cells, that of score shifts, and one of few labelled rows if asked for.
 
     Args:
         collected: The trials.
@@ -83,6 +102,8 @@ def boundary_grids(
     )
     heading = (*_heading(columns), "boundary share", "verdict")
     grids = [Grid(caption, heading, lines, footnotes, tuple(map(_record, judged)))]
+    shifts = tuple((*_names(cell), *_shifts(cell)) for cell in judged)
+    grids.append(Grid(SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
     numbers = list(dict.fromkeys(int(n.rsplit("_", 1)[1]) for n in made if n.startswith("f1_plat")))
     if numbers:
         few = {f"f1_{fit}_{n}": f"{fit}, {n}" for n in numbers for fit in FITS}
@@ -134,8 +155,21 @@ def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
 
 def _line(cell: CellBoundary, columns: Mapping[str, str]) -> tuple[str, ...]:
     f1 = cell.measures["f1"]
-    names = first_line(f1.base_model), first_line(f1.pattern)
-    return (*names, *(_entry(cell.measures[name], f1) for name in columns))
+    return (*_names(cell), *(_entry(cell.measures[name], f1) for name in columns))
+
+
+def _names(cell: CellBoundary) -> tuple[str, str]:
+    f1 = cell.measures["f1"]
+    return first_line(f1.base_model), first_line(f1.pattern)
+
+
+def _shifts(cell: CellBoundary) -> tuple[str, ...]:
+    found = (cell.measures[name] for name in SHIFT_COLUMNS)
+    return tuple("-" if one.mean is None else _signed(one.mean, one.interval) for one in found)
+
+
+def _signed(mean: float, interval: tuple[float, float] | None) -> str:
+    return f"{mean:+.2f}" + (f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else "")
 
 
 def _entry(measure: TableCell, f1: TableCell) -> str:
@@ -224,7 +258,7 @@ def _record(cell: CellBoundary) -> dict[str, object]:
         }
     for name, value in cell.measures.items():
         record |= {f"{name}_mean": value.mean, f"{name}_std": value.std}
-        if name in ("ece", "brier"):
+        if name in (*WITH_INTERVAL, *SHIFTS):
             low, high = value.interval or (None, None)
             record |= {f"{name}_low": low, f"{name}_high": high}
     return record

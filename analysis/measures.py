@@ -20,6 +20,7 @@ from analysis.thresholds import (
     every_cut,
     f1_at,
     f1_with_labelled_rows,
+    logit,
     prior_threshold,
 )
 
@@ -40,6 +41,11 @@ class Scored:
     def median(self) -> float:
         """The median threshold."""
         return prior_threshold(self.y_score)
+
+    @cached_property
+    def logits(self) -> Scores:
+        """(num_rows,) log odds."""
+        return logit(self.y_score)
 
     @cached_property
     def cuts(self) -> Cuts:
@@ -76,6 +82,9 @@ MEASURES: dict[str, Measure] = {
     "brier_within_bins": lambda rows: rows.brier.within_bins,
     "threshold_median": lambda rows: rows.median,
     "threshold_oracle": lambda rows: rows.oracle,
+    "logit_median": lambda rows: float(np.median(rows.logits)),
+    "logit_median_0": lambda rows: float(np.median(rows.logits[rows.y_true == 0])),
+    "logit_median_1": lambda rows: float(np.median(rows.logits[rows.y_true == 1])),
     "f1_all_positive": lambda rows: all_positive_f1(float(np.mean(rows.y_true))),
 }
 """Name -> function of a trial's test rows of both classes."""

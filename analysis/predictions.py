@@ -162,12 +162,12 @@ def read_test_rows(
     return TestRows(ids, y_true.astype(np.int8), y_score.astype(np.float64))
 
 
-def read_train_scores(location: Results, trial_id: str, lang: str) -> tuple[Labels, Scores] | None:
-    """Labels and scores of a trial's training rows in a language, in sample.
+def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Labels, Scores]]:
+    """Labels and scores of a trial's training rows by language, in sample.
 
     Returns:
-        (num_rows,) 0 or 1 and (num_rows,) probability of class 1 when the row was last trained on;
-        None if there are not rows of both classes, each with a score.
+        Language -> (num_rows,) 0 or 1 and (num_rows,) probability of class 1 when the row was last
+        trained on; languages with rows of both classes that have a score.
 
     Raises:
         InputError: The file cannot be read.
@@ -175,12 +175,15 @@ def read_train_scores(location: Results, trial_id: str, lang: str) -> tuple[Labe
     columns = ("lang", "label", "y_score")
     table = read_columns(location, trial_id, "train_rows", None)
     if not set(columns) <= set(table.column_names):
-        return None
-    table = table.select(columns).filter(pc.equal(table["lang"], lang)).drop_null()
-    labels, scores = (table[name].to_numpy() for name in columns[1:])
-    if set(labels.tolist()) != {0, 1} or scores.dtype.kind != "f":
-        return None
-    return labels.astype(np.int8), scores.astype(np.float64)
+        return {}
+    table = table.select(columns).drop_null()
+    langs, labels, scores = (table[name].to_numpy() for name in columns)
+    found = {}
+    for lang in dict.fromkeys(langs.tolist()) if scores.dtype.kind == "f" else ():
+        chosen = langs == lang
+        if set(labels[chosen].tolist()) == {0, 1}:
+            found[lang] = labels[chosen].astype(np.int8), scores[chosen].astype(np.float64)
+    return found
 
 
 def read_columns(

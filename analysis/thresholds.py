@@ -128,7 +128,7 @@ def temperature_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Sc
     from scipy.optimize import minimize_scalar
     from scipy.special import expit
 
-    logits = _logit(y_score)
+    logits = logit(y_score)
     signs = np.where(np.asarray(y_true) == 1, 1.0, -1.0)
 
     def loss(log_inverse: float) -> float:
@@ -137,7 +137,7 @@ def temperature_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Sc
     # A separable sample wants an infinite inverse temperature: the bounds keep it finite, and are
     # those of sklearn.calibration.
     inverse = float(np.exp(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x))
-    return lambda scores: np.asarray(expit(_logit(scores) * inverse), dtype=np.float64)
+    return lambda scores: np.asarray(expit(logit(scores) * inverse), dtype=np.float64)
 
 
 def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
@@ -162,13 +162,13 @@ def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
         labels == 1, (num_positive + 1) / (num_positive + 2), 1 / (len(labels) - num_positive + 2)
     )
     # A target between 0 and 1 is a row of each class, weighted.
-    features = np.tile(_logit(y_score), 2)[:, None]
+    features = np.tile(logit(y_score), 2)[:, None]
     classes = np.repeat([1, 0], len(labels))
     weights = np.concatenate([target, 1 - target])
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     model.fit(features, classes, sample_weight=weights)
     return lambda scores: np.asarray(
-        model.predict_proba(_logit(scores)[:, None])[:, 1], dtype=np.float64
+        model.predict_proba(logit(scores)[:, None])[:, 1], dtype=np.float64
     )
 
 
@@ -239,7 +239,7 @@ def f1_with_labelled_rows(
     return float(np.mean(found))
 
 
-def _logit(y_score: Scores) -> Scores:
+def logit(y_score: Scores) -> Scores:
     """Log odds, finite also for probabilities that were rounded to 0 or 1."""
     tiny = np.finfo(np.float64).eps
     clipped = np.clip(y_score, tiny, 1 - tiny)

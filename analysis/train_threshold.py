@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.collect import Collected
-from analysis.predictions import Labels, Scores, TestRows, read_test_rows, read_train_scores
+from analysis.predictions import Labels, Scores, TestRows, read_test_rows
 from analysis.scores import Key
 from analysis.thresholds import best_threshold, every_cut, f1_at
 from trainables.result import Results
@@ -89,6 +89,7 @@ def add_train_threshold(
     collected: Collected,
     rows: Sequence[dict[str, Any]],
     predictions: Mapping[str, TestRows],
+    trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]],
     folds: Mapping[Key, FoldScores],
 ) -> None:
     """Add :data:`TRAIN_ROWS` to the rows of trials that have one.
@@ -97,19 +98,19 @@ def add_train_threshold(
         collected: The trials.
         rows: Of its table.
         predictions: Trial id -> test rows of both classes.
+        trained: Trial id -> language -> scored training rows.
         folds: See :func:`out_of_fold`.
     """
     langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in collected.plan.cells}
-    location = Results(collected.uri)
     thresholds = {key: scores.threshold for key, scores in folds.items()}
     for row in rows:
         key = row["base_model"], row["pattern"]
         if row["trial_id"] not in predictions or not row["num_target_rows"]:
             continue
         threshold = thresholds.get(key)
-        if threshold is None:
-            trained = read_train_scores(location, row["trial_id"], langs[key])
-            threshold = None if trained is None else best_threshold(every_cut(*trained))
+        in_sample = trained[row["trial_id"]].get(langs[key])
+        if threshold is None and in_sample is not None:
+            threshold = best_threshold(every_cut(*in_sample))
         if threshold is not None:
             test = predictions[row["trial_id"]]
             row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, threshold)

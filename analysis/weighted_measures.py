@@ -8,12 +8,14 @@ set. One weighting at a time these are ``thresholds`` and ``calibration``; the v
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.calibration import NUM_BINS
 from analysis.predictions import Labels, Scores
+from analysis.thresholds import logit
 from analysis.weighted_metrics import BLOCK, Values, WeightedMetric, Weights, ratio
 
 Counts = NDArray[np.float64]
@@ -80,6 +82,18 @@ def _f1_oracle(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     return result
 
 
+def _logit_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    result = np.empty((len(scores), weights.shape[1]))
+    for run, block, score, _, weight in _ascending(y_true, scores, weights):
+        result[run, block] = _quantile(logit(score), _from_below(weight), 0.5)
+    return result
+
+
+def _logit_median_of(label: int, y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    rows = np.flatnonzero(y_true == label)
+    return _logit_median(y_true[rows], scores[:, rows], weights[rows])
+
+
 def _brier(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     squares = (scores - y_true) ** 2 @ weights.astype(np.float64)
     return ratio(squares, np.broadcast_to(weights.sum(0, dtype=np.float64), squares.shape))
@@ -104,5 +118,8 @@ WEIGHTED_MEASURES: dict[str, WeightedMetric] = {
     "f1_oracle": _f1_oracle,
     "ece": _ece,
     "brier": _brier,
+    "logit_median": _logit_median,
+    "logit_median_0": partial(_logit_median_of, 0),
+    "logit_median_1": partial(_logit_median_of, 1),
 }
 """Name in ``analysis.boundary.MEASURES`` -> function as those of ``WEIGHTED_METRICS``."""

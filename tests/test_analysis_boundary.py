@@ -143,17 +143,17 @@ def test_unbalanced_rows_need_a_prior_and_the_table_says_so(tmp_path: Path) -> N
 def test_a_table_shows_every_cell_and_few_labelled_rows_on_request(tmp_path: Path) -> None:
     collected = simulated(tmp_path / "a", ja0={"shift": 3.0}, ja104={})
     judged = boundary(collected, num_labelled=[16])
-    main, few = boundary_grids(collected, judged)
+    main, shifts, few = boundary_grids(collected, judged)
     assert main.heading == (
         "base model", "pattern", "F1@0.5", "F1@median", "F1@oracle", "AUROC", "AP", "ECE", "Brier",
         "boundary share", "verdict",
     )  # fmt: skip
     assert few.heading[2:] == ("F1@0.5", "temperature, 16", "platt, 16", "threshold, 16")
-    assert len(main.lines) == len(few.lines) == 2
-    records = list(csv.DictReader(io.StringIO(write_grids([main, few], "csv"))))
+    assert len(main.lines) == len(shifts.lines) == len(few.lines) == 2
+    records = list(csv.DictReader(io.StringIO(write_grids([main, shifts, few], "csv"))))
     assert [r["kind"] for r in records] == ["mostly boundary", "mostly ranking"]
     assert float(records[0]["f1_platt_16_mean"]) > float(records[0]["f1_temperature_16_mean"]) + 0.1
-    assert len(boundary_grids(collected, boundary(collected))) == 1
+    assert len(boundary_grids(collected, boundary(collected))) == 2
     assert "| elyza | ja0 | " in write_grids([main], "md")
 
 
@@ -335,7 +335,7 @@ def test_the_threshold_of_target_training_rows(tmp_path: Path) -> None:
         for rows in (predictions(seed, shift=2.0) for seed in (0, 1))
     ]
     assert some.measures[TRAIN_ROWS].mean == pytest.approx(np.mean(expected))
-    (grid,) = boundary_grids(collected, [none, some])
+    grid, _ = boundary_grids(collected, [none, some])
     assert grid.heading[4] == "F1@train rows"
     assert [line[4] for line in grid.lines] == [
         "-",

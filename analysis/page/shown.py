@@ -138,19 +138,20 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], Shown]:
     judged = boundary(collected)
     if not any(cell.gap for cell in judged):
         raise InputError("no cell has a value yet")
-    grid = boundary_grids(collected, judged)[0]
-    # Verdict and share, the last two columns, are what is looked for: behind the cell's name.
+    grid, shifts = boundary_grids(collected, judged)[:2]
     grid = replace(
         grid,
-        heading=_verdict_first(grid.heading),
-        lines=tuple(map(_verdict_first, grid.lines)),
+        caption=(*grid.caption, *shifts.caption),
+        heading=_verdict_first(grid.heading, shifts.heading),
+        lines=tuple(map(_verdict_first, grid.lines, shifts.lines)),
     )
     return judged, shown_grid("boundary", "Boundary or ranking?", grid)
 
 
-def _verdict_first(line: tuple[str, ...]) -> tuple[str, ...]:
+def _verdict_first(line: tuple[str, ...], shifts: tuple[str, ...]) -> tuple[str, ...]:
+    """Verdict and share, the last two columns, are what is looked for, then the score shifts."""
     *columns, share, verdict = line
-    return (*columns[:2], verdict, share, *columns[2:])
+    return (*columns[:2], verdict, share, *shifts[2:], *columns[2:])
 
 
 def claims_table(collected: Collected) -> Shown:
