@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import io
+import itertools
 import json
 import re
 import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from page_results import HOSTILE, SECRET, keep_texts, make_hostile_results, make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
-from simulated_scores import predictions
+from simulated_scores import predictions, simulate
 
 from analysis import collect
+from analysis.family import FAMILIES
+from analysis.intervals import CellIntervals
 from analysis.page import page
 from analysis.page.secrets import without_secrets
 from analysis.scores import load_scores
@@ -49,8 +55,9 @@ def data_of(html: str) -> dict[str, Any]:
 
 
 def test_verdicts_stand_before_tables_and_plots(html: str) -> None:
-    ids = ["summary", "boundary", "claims", "scores-1", "scores-2", "comparisons-pattern"]
-    ids += ["comparisons-model", "plots", "rows", "trials"]
+    ids = ["summary", "boundary", "claims", "scores-1", "scores-2", "spread-1", "spread-2"]
+    ids += [f"comparisons-{metric}-{by}" for metric in ("auroc", "f1") for by in FAMILIES]
+    ids += ["plots", "rows", "trials"]
     places = [html.index(f'<section id="{name}"') for name in ids]
     assert places == sorted(places)
     assert "Table 3: F1" in html and "Table 4: AUROC" in html
@@ -119,19 +126,48 @@ def test_texts_are_shown_where_they_were_kept(tmp_path: Path) -> None:
     assert {len(row) for row in data_of(html)["rows"]} == {2}
 
 
+@pytest.mark.parametrize("metric", ["auroc", "f1"])
 def test_comparisons_are_those_of_the_command(
-    results: str, html: str, capsys: pytest.CaptureFixture[str]
+    results: str, html: str, metric: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for by, num in (("pattern", 2), ("model", 2)):
-        assert main(["compare", results, "--by", by, "--format", "csv"]) == DONE
-        csv_text, latex = data_of(html)["files"][f"auroc-by-{by}"]
+        command = ["compare", results, "--by", by, "--metric", metric, "--format", "csv"]
+        assert main(command) == DONE
+        csv_text, latex = data_of(html)["files"][f"{metric}-by-{by}"]
         assert csv_text == capsys.readouterr().out.removesuffix("\n")
-        assert rf"\label{{tab:auroc-by-{by}}}" in latex and "first:second" in latex
+        assert rf"\label{{tab:{metric}-by-{by}}}" in latex and "first:second" in latex
         assert f"Of {num} comparisons one cell is higher in" in html
 
 
+def test_what_spreads_scores_is_that_of_the_report(results: str, html: str) -> None:
+    """Parts of the variance of a run; one draw, so that draws are no column."""
+    found = CellIntervals(load_scores(collect(results))).components("f1")
+    lines = list(csv.DictReader(io.StringIO(data_of(html)["files"]["spread-f1"][0])))
+    assert [(line["base_model"], line["pattern"]) for line in lines] == list(found)
+    assert list(lines[0])[2:] == ["std_seed", "std_item", "std_both"]
+    for line, parts in zip(lines, found.values(), strict=True):
+        assert float(line["std_item"]) == parts.std("item")
+    shares = re.findall(r"one run&#39;s F1, over all cells: (.*?)</p>", html)[0]
+    assert sum(map(int, re.findall(r"(\d+)%", shares))) in (99, 100, 101)
+
+
+def test_draws_stand_in_what_spreads_scores(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "r", make_plan(seeds=[0, 1], draws=[0, 1]))
+    rng = np.random.default_rng(0)
+    cell = simulate(rng, 4, 40, 1.5, 0.3)
+    for score, run in zip(cell.scores, itertools.product((0, 1), (0, 1)), strict=True):
+        table = predictions(cell.ids, cell.y_true.tolist(), score)
+        save_done(results, "elyza", "ja16", run[1], {"f1": 0.5, "auroc": 0.5}, predictions=table,
+                  draw_index=run[0])  # fmt: skip
+    text = page(collect(results))
+    heading = text[text.index('<table id="table-spread-f1"') :]
+    assert re.findall(r"<th scope=\"col\">([^<]*)", heading)[:7] == [
+        "base model", "pattern", "draws", "seeds", "seeds on draws", "test rows", "runs on rows"
+    ]  # fmt: skip
+
+
 def test_too_many_comparisons_are_not_made(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.page.shown.MOST_PAIRS", 1)
+    monkeypatch.setattr("analysis.page.certainty.MOST_PAIRS", 1)
     assert "Not shown: 2 pairs are too many to be read" in page(collect(results))
 
 

@@ -157,6 +157,15 @@ def test_tables_filter_by_words(opened: Any) -> None:
     assert tab.locator('[data-count="f1"]').inner_text() == "1 of 2 rows"
 
 
+def test_one_metric_is_compared_at_a_time(opened: Any) -> None:
+    tab = opened().page
+    for metric, other in (("auroc", "f1"), ("f1", "auroc")):
+        tab.select_option("#compared", metric)
+        assert tab.locator(f"#comparisons-{metric}-pattern").is_visible()
+        assert not tab.locator(f"#comparisons-{other}-pattern").is_visible()
+    assert tab.locator("#table-spread-f1 tbody tr").count() == 4
+
+
 def test_a_trial_opens_and_closes_by_keyboard(opened: Any) -> None:
     tab = opened().page
     button = tab.locator(".open").first

@@ -23,6 +23,7 @@ from analysis.family import FAMILIES
 from analysis.formats import Table
 from analysis.intervals import CellIntervals, check_method
 from analysis.names import metric_name
+from analysis.page.certainty import COMPARED, comparison_table, spread_table
 from analysis.page.details import trial_columns
 from analysis.page.plots import plot_cells
 from analysis.page.rows import RowPool
@@ -31,7 +32,6 @@ from analysis.page.shown import (
     VERDICTS,
     boundary_table,
     claims_table,
-    comparison_table,
     shown_table,
     trial_files,
 )
@@ -95,14 +95,18 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     boundary = (judged[1] if judged else None, why_not_judged)
     claims = _part(partial(claims_table, collected))
     scores = [(one and shown_table(one), why) for one, why in tables]
+    spread = [_part(partial(spread_table, intervals, metric)) for metric in paper.TABLES]
     comparisons = [
-        (by, _part(partial(comparison_table, collected, intervals.scores, by))) for by in FAMILIES
+        (metric, by, _part(partial(comparison_table, collected, intervals.scores, by, metric)))
+        for metric in COMPARED
+        for by in FAMILIES
     ]
     texts, why_no_texts = _part(
         partial(read_texts, Results(collected.uri), collected.plan.experiment)
     )
     rows = RowPool(texts or {})
-    shown = [one for one, _ in (boundary, claims, *scores, *(p for _, p in comparisons)) if one]
+    parts = (boundary, claims, *scores, *spread, *(part for _, _, part in comparisons))
+    shown = [one for one, _ in parts if one]
     return {
         "experiment": plan.experiment,
         "title": first_line(plan.title),
@@ -113,6 +117,8 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "verdicts": _counts(judged[0]) if judged else [],
         "boundary": boundary,
         "claims": claims,
+        "spread": spread,
+        "compared": {metric: metric_name(metric) for metric in COMPARED},
         "comparisons": comparisons,
         "tables": scores,
         "warnings": [*collected.warnings, *([why_no_texts] if why_no_texts else [])],

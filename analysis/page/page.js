@@ -66,6 +66,16 @@ for (const input of document.querySelectorAll("[data-filter]")) {
   });
 }
 
+// Comparisons of one metric at a time; without a script all stand below each other.
+function startComparisons() {
+  const select = $("compared");
+  const choose = () => document.querySelectorAll("[data-compared]").forEach((part) => { part.hidden = part.dataset.compared !== select.value; });
+  select.closest(".tools").hidden = false;
+  select.addEventListener("change", choose);
+  choose();
+}
+startComparisons();
+
 // --- plots ----------------------------------------------------------------------------------
 
 function canvas(place, width, height, label) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,17 +12,10 @@ from analysis.cells import TableCell, first_line, interval_text, mean_std
 from analysis.claims import PAPER, ResultCells, shipped_claims
 from analysis.claims.report import claims_grids
 from analysis.collect import Collected
-from analysis.family import FAMILIES, compare_family, family_pairs
-from analysis.family_table import as_table
-from analysis.family_table import to_csv as comparisons_csv
 from analysis.formats import Table, to_csv, to_latex
 from analysis.grids import Grid, write_grids
 from analysis.names import metric_name
-from analysis.scores import ExperimentScores
 from data.errors import InputError
-
-MOST_PAIRS = 200
-"""Comparisons that a page holds; a pair takes 0.1 s."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,7 @@ def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Show
         title=title,
         caption=grid.caption,
         heading=grid.heading,
-        rows=tuple(tuple(map(_text, line)) for line in grid.lines),
+        rows=tuple(tuple(map(text_entry, line)) for line in grid.lines),
         footnotes=grid.footnotes,
         csv=write_grids([grid], "csv"),
         latex=to_latex([table]),
@@ -189,7 +181,8 @@ def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Show
     )
 
 
-def _text(text: str) -> Entry:
+def text_entry(text: str) -> Entry:
+    """A text, sorted by the number that it starts with; a verdict in its style."""
     kind = VERDICTS.get(text, "part" if text.startswith("  ") else "")
     return Entry(text.strip(), _number(text), (), kind)
 
@@ -200,47 +193,6 @@ def _number(text: str) -> float | str:
         return float(text.split(" ")[0].removeprefix("<"))
     except ValueError:
         return text.strip()
-
-
-def comparison_table(collected: Collected, scores: ExperimentScores, by: str) -> Shown:
-    """What ``xlt compare`` says of AUROC, the same numbers.
-
-    Args:
-        collected: The trials.
-        scores: Their predictions.
-        by: Name in ``FAMILIES``.
-
-    Raises:
-        InputError: More than :data:`MOST_PAIRS` pairs, or see ``compare_family``.
-    """
-    num_pairs = len(family_pairs(scores, by))
-    if num_pairs > MOST_PAIRS:
-        raise InputError(
-            f"{num_pairs} pairs are too many to be read, and corrected for so many few would stay; "
-            f"ask for some: xlt compare RESULTS --by {by}, or --pairs"
-        )
-    family = compare_family(collected, "auroc", by)
-    found = Counter(c.verdict for c in family.comparisons)
-    settled = found["first higher"] + found["second higher"]
-    others = [f"{n} {verdict}" for verdict, n in found.items() if "higher" not in verdict]
-    num = len(family.comparisons)
-    told = f"Of {num} comparisons one cell is higher in {settled}"
-    table = as_table(family)
-    verdict = len(table.patterns) - 1
-    order = [verdict, *range(verdict)]  # the verdict is looked for: behind the name
-    return Shown(
-        name=f"auroc-by-{by}",
-        title=f"AUROC, {FAMILIES[by]}",
-        caption=table.caption,
-        heading=(table.corner, *(table.patterns[k] for k in order)),
-        rows=tuple(
-            (Entry(label), *(_text(texts[k]) for k in order)) for label, texts in table.lines
-        ),
-        footnotes=table.footnotes,
-        csv=comparisons_csv(family),
-        latex=to_latex([replace(table, metric=f"auroc-by-{by}")]),
-        sentence=f"{told}, by test and interval; {', '.join(others) or 'none is open'}.",
-    )
 
 
 RUN_COLUMNS = ("trial_id", "base_model", "pattern", "draw_index", "seed")
