@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
 from sweep.arguments import add_address, add_experiment_arguments
@@ -103,6 +101,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from analysis.cells import first_line
     from sweep.experiment import load_experiment
     from sweep.run import run

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -156,6 +154,7 @@ class _Bar:
 
     def __init__(self) -> None:
         from rich import progress
+        from rich.console import Console
 
         self._bar = progress.Progress(
             progress.TextColumn("reading"), progress.BarColumn(), progress.DownloadColumn(),

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from data.errors import InputError, unknown
 from sweep.arguments import add_address, add_cells, add_experiment_arguments
 
@@ -35,6 +33,8 @@ def add_search_command(commands: Any) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from analysis.grids import GRID_FORMATS, write_grids
     from analysis.search_table import search_grids
     from sweep.experiment import load_experiment

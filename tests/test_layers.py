@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from result_folders import make_plan, make_results, save_done
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = (
@@ -20,6 +22,7 @@ HEAVY = (
     "lingua",
     "datasketch",
     "matplotlib",
+    "plotly",
     "jinja2",
 )
 PURE = sorted(
@@ -92,6 +95,31 @@ for module in {PURE}:
     )
     assert done.returncode == 0, done.stderr
     assert {"data.patterns", "analysis.collect", "trainables.result"} <= set(PURE)
+
+
+def modules_after(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Which of these modules `xlt` has loaded when it ends, in a fresh process."""
+    program = (
+        f"import sys; from sweep.cli import main\ntry: main({list(arguments)})\n"
+        f"except SystemExit: pass\nprint('LOADED', *(n for n in {list(names)} if n in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("LOADED")[1].split()
+
+
+def test_help_waits_for_nothing() -> None:
+    assert modules_after(["--help"], (*HEAVY, "numpy", "pyarrow", "pydantic", "rich", "yaml")) == []
+
+
+def test_status_and_report_wait_for_little(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "a", make_plan(seeds=[0]))
+    save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
+    for command in ("status", "report"):
+        found = modules_after([command, results.uri], (*HEAVY, "rich", "pyarrow"))
+        assert found == ["pyarrow"]  # without which nothing can be read
 
 
 def test_a_module_that_is_not_pure_is_found() -> None:
