@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.cells import first_line
 from analysis.collect import Collected
+from analysis.run_names import Run, has_draws, run_name
 from analysis.units import UNITS, Split
 from data.errors import InputError, unknown
 from trainables.attributions import read_attributions
@@ -41,25 +42,25 @@ class CellAttributions:
     Attributes:
         base_model: Of the cell.
         pattern: Of the cell.
-        seeds: num_seeds, those with attributions.
-        gaps: Planned seeds without, a phrase each.
+        runs: num_runs, those with attributions.
+        gaps: Planned runs without, a phrase each.
         settings: Of the explanations.
         hidden_as: What stood for a hidden token; empty: it was deleted.
         tokens: num_tokens, those in at least ``min_count`` texts.
         num_texts_with: num_tokens, texts that a token occurs in.
         y_true: num_texts.
         counts: num_texts x num_tokens occurrences.
-        raw: num_seeds x num_texts x num_tokens, sums over a text's occurrences.
+        raw: num_runs x num_texts x num_tokens, sums over a text's occurrences.
         normalised: The same, each text divided by the sum of its |contributions|, as LIT shows it.
-        variances: num_seeds x num_tokens, of the sums of ``raw`` over texts, from other masks.
-        num_flat: Explanations below :data:`FLAT`, of num_seeds x num_texts.
+        variances: num_runs x num_tokens, of the sums of ``raw`` over texts, from other masks.
+        num_flat: Explanations below :data:`FLAT`, of num_runs x num_texts.
         r2: Their median R^2; nan where the method has none.
         faithfulness: Means of comprehensiveness and sufficiency, and of both for random rankings.
     """
 
     base_model: str
     pattern: str
-    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
     gaps: tuple[str, ...]
     settings: Mapping[str, Any]
     hidden_as: str
@@ -75,7 +76,7 @@ class CellAttributions:
     faithfulness: tuple[float, float, float, float]
 
     def means(self, sums: Values) -> Values:
-        """num_seeds x num_tokens means over occurrences, of ``raw`` or ``normalised``."""
+        """num_runs x num_tokens means over occurrences, of ``raw`` or ``normalised``."""
         means: Values = sums.sum(axis=1) / self.counts.sum(axis=0)
         return means
 
@@ -123,6 +124,7 @@ def load_attributions(
         raise InputError(unknown("base model", model, plan.base_models))
     splits = {lang: UNITS[unit](lang) for lang in plan.target_langs}
     location = Results(collected.uri)
+    with_draw = has_draws(plan.draws)
     done = {
         row["trial_id"]: row["state"] == "done"
         for row in collected.table.select(["trial_id", "state"]).to_pylist()
@@ -136,15 +138,16 @@ def load_attributions(
         if cell.skipped:
             left_out[key] = first_line(cell.skipped)
             continue
-        read: dict[int, Any] = {}
+        read: dict[Run, Any] = {}
         gaps: list[str] = []
         for trial in cell.trials:
+            run = trial.draw_index, trial.seed
             try:
                 if not done[trial.trial_id]:
                     raise InputError("the trial is not done")
-                read[trial.seed] = read_attributions(location, trial.trial_id, method)
+                read[run] = read_attributions(location, trial.trial_id, method)
             except InputError as error:
-                gaps.append(f"seed {trial.seed}: {first_line(str(error))}")
+                gaps.append(f"{run_name(run, with_draw)}: {first_line(str(error))}")
         if not read:
             left_out[key] = gaps[0] if gaps else "no trials planned"
             continue
@@ -160,23 +163,23 @@ def load_attributions(
 
 def _cell(
     key: tuple[str, str],
-    read: Mapping[int, Any],
+    read: Mapping[Run, Any],
     gaps: tuple[str, ...],
     split: Split,
     target: str,
     min_count: int,
 ) -> CellAttributions:
-    """Add up the seeds of a cell."""
+    """Add up the runs of a cell."""
     first = next(iter(read.values()))
     ids = first.table["id"].to_pylist()
-    for seed, other in read.items():
+    for run, other in read.items():
         if other.settings != first.settings:
             raise InputError(
-                f"seed {seed} was explained with other settings than the first; run `xlt explain` "
-                "on all seeds with the same"
+                f"{run_name(run, run[0] > 0)} was explained with other settings than the first; "
+                "run `xlt explain` on the whole cell with the same"
             )
         if other.table["id"].to_pylist() != ids:
-            raise InputError(f"seed {seed} was tested on other rows than the first")
+            raise InputError(f"{run_name(run, run[0] > 0)} was tested on other rows than the first")
     rows = first.table.select(["text", "pieces", "starts", "ends"]).to_pylist()
     units = [split(row["text"], row["pieces"], row["starts"], row["ends"]) for row in rows]
     texts_with: dict[str, int] = {}
@@ -222,7 +225,7 @@ def _cell(
     known_r2 = known_r2[~np.isnan(known_r2)]
     return CellAttributions(
         *key,
-        seeds=tuple(read),
+        runs=tuple(read),
         gaps=gaps,
         settings=first.settings,
         hidden_as=first.details.get("hidden_as") or "",

@@ -102,8 +102,8 @@ def _tokens(
     hidden = cell.hidden_as or "nothing"
     caption = (
         f"Table 5. {model}: tokens with the highest mean contribution by "
-        f"{cell.settings['method']}, over {len(cell.y_true)} test texts and {len(cell.seeds)} "
-        "seeds.",
+        f"{cell.settings['method']}, over {len(cell.y_true)} test texts and {len(cell.runs)} "
+        "runs.",
         f"Settings: {settings}; hidden tokens become {hidden}. Tokens in fewer than {min_count} "
         "texts are left out.",
         "raw: as computed. normalised: each text's contributions divided by the sum of their "
@@ -131,7 +131,7 @@ def _values(
     for pattern, cell in cells.items():
         raw, other = ranked[pattern, "raw"], ranked[pattern, "normalised"]
         for place, token in enumerate(raw.order.tolist()):
-            in_seeds = f"{raw.in_seeds[token]}/{len(cell.seeds)}"
+            in_runs = f"{raw.in_runs[token]}/{len(cell.runs)}"
             lines.append(
                 (
                     pattern,
@@ -140,7 +140,7 @@ def _values(
                     str(cell.num_texts_with[token]),
                     _interval(raw, token),
                     _interval(other, token),
-                    in_seeds,
+                    in_runs,
                 )
             )
             record: dict[str, object] = {
@@ -149,8 +149,8 @@ def _values(
                 "rank": place + 1,
                 "token": cell.tokens[token],
                 "num_texts": int(cell.num_texts_with[token]),
-                "in_seeds": int(raw.in_seeds[token]),
-                "num_seeds": len(cell.seeds),
+                "in_runs": int(raw.in_runs[token]),
+                "num_runs": len(cell.runs),
             }
             for kind, one in zip(KINDS, (raw, other), strict=True):
                 record |= {
@@ -161,11 +161,11 @@ def _values(
             records.append(record)
     return Grid(
         (
-            f"{model}: the first tokens by raw contribution, mean and 95 % interval over seeds "
+            f"{model}: the first tokens by raw contribution, mean and 95 % interval over runs "
             f"and texts drawn anew ({NUM_RESAMPLES} times).",
-            "texts: that the token occurs in. seeds: in whose own list it is.",
+            "texts: that the token occurs in. runs: in whose own list it is.",
         ),
-        ("pattern", "rank", "token", "texts", "raw", "normalised", "seeds"),
+        ("pattern", "rank", "token", "texts", "raw", "normalised", "runs"),
         tuple(lines),
         records=tuple(records),
     )
@@ -179,7 +179,7 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Grid
     """Whether the explanations explain anything, and whether there were masks enough."""
     lines = []
     for pattern, cell in cells.items():
-        total = len(cell.seeds) * len(cell.y_true)
+        total = len(cell.runs) * len(cell.y_true)
         stable = mask_stability(cell, top)
         if stable is None:
             masks = "-"
@@ -218,7 +218,7 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Grid
 def _overlaps(
     model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
 ) -> Grid:
-    """Whether a few rows change the evidence: patterns against seeds."""
+    """Whether a few rows change the evidence: patterns against runs."""
     lines = []
     for first, second in combinations(cells, 2):
         pair = ranked[first, "raw"], ranked[second, "raw"]
@@ -237,12 +237,12 @@ def _overlaps(
             f"{model}: do a few target rows change the evidence? The paper: hardly (section 4.3).",
             f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "
             "lists; Jaccard: of the same as sets; 1 is equal.",
-            "between seeds: mean RBO of two seeds of one pattern; between patterns: of a seed of "
+            "between runs: mean RBO of two runs of one pattern; between patterns: of a run of "
             "each; both on texts drawn anew. excess: the first less the second, 95 % interval "
             "over texts: above 0 patterns differ by more than chance of training. It holds for "
-            "these seeds.",
+            "these runs.",
         ),
-        ("patterns", "RBO", "Jaccard", "between seeds", "between patterns", "excess", "verdict"),
+        ("patterns", "RBO", "Jaccard", "between runs", "between patterns", "excess", "verdict"),
         tuple(lines),
         tuple(footnotes),
     )
@@ -254,7 +254,7 @@ def _overlap_line(one: Overlap) -> tuple[str, ...]:
         f"{one.first}:{one.second}",
         f"{one.rbo:.2f}",
         f"{one.jaccard:.2f}",
-        "-" if np.isnan(one.between_seeds) else f"{one.between_seeds:.2f}",
+        "-" if np.isnan(one.between_runs) else f"{one.between_runs:.2f}",
         f"{one.between_patterns:.2f}",
         "-" if np.isnan(middle) else f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]",
         one.verdict,

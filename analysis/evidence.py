@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.attributions import CellAttributions
-from analysis.resampling import item_weights
+from analysis.resampling import item_weights, run_counts
 from data.seeds import derive_seed
 
 Values = NDArray[np.float64]
@@ -64,46 +64,43 @@ class Ranking:
 
     Attributes:
         order: top numbers of tokens, the highest mean first.
-        means: num_tokens, over seeds and occurrences.
-        low: num_tokens, 2.5 % of the resamples of seeds and texts.
+        means: num_tokens, over runs and occurrences.
+        low: num_tokens, 2.5 % of the resamples of runs and texts.
         high: num_tokens, 97.5 %.
-        seed_tops: num_seeds x NUM_RESAMPLES x top, each seed's own order on resampled texts.
-        in_seeds: num_tokens, seeds in whose own top a token is.
+        run_tops: num_runs x NUM_RESAMPLES x top, each run's own order on resampled texts.
+        in_runs: num_tokens, runs in whose own top a token is.
     """
 
     order: Ranks
     means: Values
     low: Values
     high: Values
-    seed_tops: Ranks
-    in_seeds: NDArray[np.int64]
+    run_tops: Ranks
+    in_runs: NDArray[np.int64]
 
 
 def rank(cell: CellAttributions, sums: Values, top: int) -> Ranking:
-    """Rank tokens, and draw texts and seeds anew (:mod:`analysis.resampling`).
+    """Rank tokens, and draw texts and runs anew (:mod:`analysis.resampling`).
 
     Args:
         cell: Whose ``counts`` and classes.
         sums: Its ``raw`` or ``normalised``.
         top: Tokens that count as first; fewer where there are fewer.
     """
-    per_seed = cell.means(sums)
-    top = min(top, per_seed.shape[1])
+    per_run = cell.means(sums)
+    top = min(top, per_run.shape[1])
     weights = item_weights(cell.y_true, NUM_RESAMPLES, derive_seed(0, "texts")).astype(np.float64)
     occurrences = cell.counts.T @ weights
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = np.stack([one.T @ weights for one in sums]) / occurrences
-    num_seeds = len(per_seed)
-    # One seed fewer than there are: see analysis.resampling.resampled_mean.
-    rng = np.random.default_rng(derive_seed(0, "seeds"))
-    drawn = rng.integers(num_seeds, size=(max(num_seeds - 1, 1), NUM_RESAMPLES))
-    spread = resampled[drawn, :, np.arange(NUM_RESAMPLES)].mean(axis=0)  # resamples x tokens
+    drawn = run_counts(cell.runs, NUM_RESAMPLES, np.random.default_rng(derive_seed(0, "runs")))
+    spread = np.einsum("rts,rs->st", resampled, drawn / drawn.sum(axis=0))
     low, high = np.nanquantile(spread, [0.025, 0.975], axis=0)
-    means = per_seed.mean(axis=0)
-    seed_tops = _top(np.nan_to_num(resampled.transpose(0, 2, 1), nan=-np.inf), top)
+    means = per_run.mean(axis=0)
+    run_tops = _top(np.nan_to_num(resampled.transpose(0, 2, 1), nan=-np.inf), top)
     own = np.zeros(len(means), dtype=np.int64)
-    np.add.at(own, _top(per_seed, top).ravel(), 1)
-    return Ranking(_top(means, top), means, low, high, seed_tops, own)
+    np.add.at(own, _top(per_run, top).ravel(), 1)
+    return Ranking(_top(means, top), means, low, high, run_tops, own)
 
 
 def _top(values: Values, top: int) -> Ranks:
@@ -119,11 +116,11 @@ class Overlap:
     Attributes:
         first: Pattern.
         second: Pattern.
-        rbo: Rank-biased overlap of the means over seeds.
+        rbo: Rank-biased overlap of the means over runs.
         jaccard: Of the same.
-        between_seeds: Mean RBO of two seeds of one pattern; nan with one seed.
-        between_patterns: Mean RBO of a seed of one and a seed of the other.
-        excess: ``between_seeds - between_patterns``, and its 95 % interval over texts.
+        between_runs: Mean RBO of two runs of one pattern; nan with one run.
+        between_patterns: Mean RBO of a run of one and a run of the other.
+        excess: ``between_runs - between_patterns``, and its 95 % interval over texts.
         verdict: In words.
     """
 
@@ -131,7 +128,7 @@ class Overlap:
     second: str
     rbo: float
     jaccard: float
-    between_seeds: float
+    between_runs: float
     between_patterns: float
     excess: tuple[float, float, float]
     verdict: str
@@ -140,10 +137,10 @@ class Overlap:
 def compare_rankings(
     first: CellAttributions, second: CellAttributions, ranked: tuple[Ranking, Ranking]
 ) -> Overlap:
-    """How much the evidence differs between two patterns, by the measure of two seeds of one.
+    """How much the evidence differs between two patterns, by the measure of two runs of one.
 
-    Two seeds of one pattern differ by chance alone. If seeds of two patterns differ no more, the
-    rows that the patterns differ by changed nothing that these seeds could show.
+    Two runs of one pattern differ by chance alone. If runs of two patterns differ no more, the
+    rows that the patterns differ by changed nothing that these runs could show.
 
     Args:
         first: A cell.
@@ -154,7 +151,7 @@ def compare_rankings(
     for token in second.tokens:
         names.setdefault(token, len(names))
     number = [np.array([names[token] for token in cell.tokens]) for cell in (first, second)]
-    tops = [n[made.seed_tops] for n, made in zip(number, ranked, strict=True)]
+    tops = [n[made.run_tops] for n, made in zip(number, ranked, strict=True)]
     orders = [n[made.order][None] for n, made in zip(number, ranked, strict=True)]
     depth = min(order.shape[1] for order in orders)
     one, other = (order[:, :depth] for order in orders)
@@ -163,19 +160,19 @@ def compare_rankings(
     across = [rank_biased_overlap(a, b) for a, b in product(*tops)]
     between_patterns = np.mean(across, axis=0)
     if within:
-        between_seeds = np.mean(within, axis=0)
-        excess = between_seeds - between_patterns
+        between_runs = np.mean(within, axis=0)
+        excess = between_runs - between_patterns
         low, high = np.quantile(excess, [0.025, 0.975])
-        told = float(between_seeds.mean()), (float(excess.mean()), float(low), float(high))
+        told = float(between_runs.mean()), (float(excess.mean()), float(low), float(high))
         if low > 0:
-            verdict = "changed: patterns differ more than seeds do"
+            verdict = "changed: patterns differ more than runs do"
         elif told[1][0] > 0.1:
-            verdict = "not settled: patterns differ more than seeds do, but texts could explain it"
+            verdict = "not settled: patterns differ more than runs do, but texts could explain it"
         else:
-            verdict = "hardly changed: patterns differ no more than seeds do"
+            verdict = "hardly changed: patterns differ no more than runs do"
     else:
         told = float("nan"), (float("nan"),) * 3
-        verdict = "not settled: one seed cannot tell patterns from chance"
+        verdict = "not settled: one run cannot tell patterns from chance"
     return Overlap(
         first.pattern,
         second.pattern,
@@ -216,7 +213,7 @@ def mask_stability(cell: CellAttributions, top: int) -> Stability | None:
     if num_samples is None:
         return None
     means = cell.means(cell.raw).mean(axis=0)
-    errors = np.sqrt(cell.variances.sum(axis=0)) / (len(cell.seeds) * cell.counts.sum(axis=0))
+    errors = np.sqrt(cell.variances.sum(axis=0)) / (len(cell.runs) * cell.counts.sum(axis=0))
     noise = np.random.default_rng(derive_seed(0, "masks")).standard_normal(
         (2, NUM_DRAWS, len(means))
     )

@@ -241,8 +241,10 @@ class Resampler:
         return self._weights[1]
 
 
-def resampled_mean(groups: Sequence[Runs], seed: int) -> NDArray[np.float64]:
-    """Sums over groups of the mean over resampled runs, on resampled rows.
+def run_counts(
+    runs: Sequence[Run], num_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """How often each run counts in resamples of the runs of a cell.
 
     Seeds are resampled; with several draws of training rows draws and seeds are, independently of
     each other, and a run counts as often as its draw was drawn times its seed (Owen 2007; what
@@ -250,6 +252,27 @@ def resampled_mean(groups: Sequence[Runs], seed: int) -> NDArray[np.float64]:
     seeds S - 1 are drawn with replacement, since the variance of a mean of S would be too small by
     the factor (S - 1) / S, a third for S = 3 (Rao & Wu 1988, Journal of the American Statistical
     Association 83:231); draws likewise. A single one cannot be resampled.
+
+    Args:
+        runs: num_runs.
+        num_resamples: How many.
+        rng: Of the draws.
+
+    Returns:
+        num_runs x num_resamples counts, of which none is 0 for all runs.
+    """
+    counts = np.ones((len(runs), num_resamples))
+    for factor in units_of(runs):
+        num_levels = max(factor) + 1
+        drawn = rng.integers(num_levels, size=(max(num_levels - 1, 1), num_resamples))
+        drawn_as = (drawn == np.arange(num_levels)[:, None, None]).sum(axis=1)
+        counts *= drawn_as[list(factor)]
+    counts[:, counts.sum(axis=0) == 0] = 1  # only runs that are missing: as they are
+    return counts
+
+
+def resampled_mean(groups: Sequence[Runs], seed: int) -> NDArray[np.float64]:
+    """Sums over groups of the mean over resampled runs (:func:`run_counts`), on resampled rows.
 
     Args:
         groups: Runs independent of each other.
@@ -262,12 +285,6 @@ def resampled_mean(groups: Sequence[Runs], seed: int) -> NDArray[np.float64]:
     num_resamples = groups[0].resampled.shape[1]
     total = np.zeros(num_resamples)
     for group in groups:
-        counts = np.ones((len(group.runs), num_resamples))
-        for factor in units_of(group.runs):
-            num_levels = max(factor) + 1
-            drawn = rng.integers(num_levels, size=(max(num_levels - 1, 1), num_resamples))
-            drawn_as = (drawn == np.arange(num_levels)[:, None, None]).sum(axis=1)
-            counts *= drawn_as[list(factor)]
-        counts[:, counts.sum(axis=0) == 0] = 1  # only runs that are missing: as they are
+        counts = run_counts(group.runs, num_resamples, rng)
         total += (group.resampled * counts).sum(axis=0) / counts.sum(axis=0)
     return total

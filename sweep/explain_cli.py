@@ -21,6 +21,7 @@ def add_explain_commands(commands: Any) -> None:
     add_cells(explain)
     explain.add_argument("--method", default="lime", help="lime (default), ig or occlusion")
     explain.add_argument("--preset", help="of lime: lit (default), citrus or lime")
+    explain.add_argument("--masks", help="of lime: drawn (default), or all 2^T of short texts")
     explain.add_argument("--num-samples", type=int, metavar="N", help="of lime; as the preset has")
     explain.add_argument("--replacement", help="auto (default), mask, unk, pad, space or delete")
     explain.add_argument("--rows", type=int, metavar="N", help="first test rows only")
@@ -50,7 +51,7 @@ def _explain(options: argparse.Namespace) -> int:
     from sweep.explain import explain_results
     from trainables.explain.settings import Explain
 
-    names = ("method", "preset", "num_samples", "replacement", "rows", "seed")
+    names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed")
     values = {name: getattr(options, name) for name in names}
     made = explain_results(
         options.results,

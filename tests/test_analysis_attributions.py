@@ -89,6 +89,21 @@ def test_means_by_hand(tmp_path: Path) -> None:
     assert cell.means(cell.raw)[0] == pytest.approx([(0.2 - 0.3) / 2, (0.4 - 0.2 - 0.0) / 3])
 
 
+def test_runs_of_one_seed_on_two_draws_both_count(tmp_path: Path) -> None:
+    results = make_results(tmp_path, make_plan(["elyza"], ["ja16"], [0], draws=[0, 1]))
+    for draw_index, factor in ((0, 1), (1, 3)):
+        trial_id = save_done(results, "elyza", "ja16", 0, {"f1": 0.5}, draw_index=draw_index)
+        texts = [(p, [factor * v for v in c], s) for p, c, s in THREE]
+        made = Attributions(LIME, attributions(texts), {"hidden_as": "<unk>"})
+        save_attributions(results, trial_id, made)
+    cell = load_attributions(collect(results), min_count=2).cells["elyza", "ja16"]
+    assert cell.runs == ((0, 0), (1, 0))
+    assert cell.means(cell.raw) == pytest.approx(np.array([[-0.25, 0.2], [-0.75, 0.6]]))
+    ranked = rank(cell, cell.raw, 2)
+    assert ranked.means == pytest.approx([-0.5, 0.4])
+    assert ranked.low[1] <= 0.2 and ranked.high[1] >= 0.6  # of two draws one is drawn
+
+
 def test_what_is_negative_for_one_class_is_positive_for_the_other() -> None:
     scores = np.array([0.2, 0.5, 0.9])
     assert TARGETS["positive"](scores).tolist() == [1, 1, 1]
@@ -215,7 +230,7 @@ def test_the_printed_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "hidden tokens become <unk>" in told
     assert main(["explanations", str(tmp_path), "--min-count", "2", "--format", "csv"]) == 0
     heading, first, *_ = capsys.readouterr().out.splitlines()
-    assert heading.startswith("base_model,pattern,rank,token,num_texts,in_seeds,num_seeds,raw_mean")
+    assert heading.startswith("base_model,pattern,rank,token,num_texts,in_runs,num_runs,raw_mean")
     assert first.startswith("elyza,ja0,1,炭,3,1,1,")
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import pairwise_distances, r2_score
 from data.errors import InputError
 from trainables.explain import Explain, Explanation, explain
 from trainables.explain.lime import Surrogate, kernel
-from trainables.explain.masks import draw_masks
+from trainables.explain.masks import all_masks, draw_masks
 
 SLOPES = np.array([2.0, -1.0, 0.5, 0.0, 3.0, -0.25])
 
@@ -103,6 +103,27 @@ def test_how_many_are_hidden_is_uniform_and_which_is_too() -> None:
     assert chisquare(by_number).pvalue > 1e-3
     two = counts[1:][hidden == 2]
     assert len(two) == 10 and chisquare(two).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("num_tokens", [2, 5])
+def test_all_masks_are_the_mean_of_many_draws(num_tokens: int) -> None:
+    kept, counts = all_masks(num_tokens, 100_000)
+    assert kept[0].all() and counts[0] == 1 and counts.sum() == pytest.approx(100_001)
+    assert len(np.unique(kept, axis=0)) == len(kept) == 2**num_tokens
+    drawn, times = draw_masks(num_tokens, 100_000, 0)
+    found = dict(zip(map(tuple, drawn), times, strict=True))
+    told = np.array([found[tuple(mask)] for mask in kept[1:]])
+    assert chisquare(told, counts[1:] * told.sum() / counts[1:].sum()).pvalue > 1e-3
+
+
+def test_all_masks_are_the_limit_of_drawn_ones_and_never_taken_unasked() -> None:
+    text = [[7, 10, 11, 12, 13, 14, 15]]
+    (every,) = explained(text, num_samples=200_000, masks="all")
+    (drawn,) = explained(text, num_samples=200_000)
+    assert every.coefficients == pytest.approx(drawn.coefficients, abs=0.003)
+    assert not every.standard_errors.any() and drawn.standard_errors.all()
+    with pytest.raises(InputError, match=r"has 15 tokens and so 2\^15 masks"):
+        explained([[7, *[10] * 15]], num_samples=1000, masks="all")
 
 
 def test_standard_errors_are_what_other_seeds_change() -> None:
@@ -214,7 +235,8 @@ class TestBadInput:
 
 
 def test_presets_are_spelt_out() -> None:
-    lit = {"num_samples": 256, "kernel_width": 256, "alpha": 1, "replacement": "auto", "seed": 0}
+    lit = {"num_samples": 256, "kernel_width": 256, "alpha": 1, "replacement": "auto"}
+    lit |= {"masks": "drawn", "seed": 0}
     assert Explain().resolved() == {"method": "lime", "rows": None, **lit}
     chosen = Explain(preset="lime", num_samples=100).resolved()
     assert (chosen["num_samples"], chosen["kernel_width"], chosen["replacement"]) == (

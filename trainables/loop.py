@@ -160,7 +160,7 @@ def fit_classifier(
         settings=training,
         report=report,
     )
-    return history, _probabilities(last_logits)
+    return history, _softmax(last_logits)
 
 
 def predict(
@@ -190,7 +190,12 @@ def predict(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             logits[rows] = model(**_batch(model, token_ids, rows)).logits.float()
-    scores = _probabilities(logits)
+    return probabilities(logits, spec)
+
+
+def probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.float64]:
+    """Probabilities of num_rows x num_classes logits; result and errors as :func:`predict`."""
+    scores = _softmax(logits)
     if not np.isfinite(scores).all():
         raise DivergedError(
             f"scores are not numbers after training; lower the learning rate ({spec.learning_rate})"
@@ -198,7 +203,7 @@ def predict(
     return scores
 
 
-def _probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
+def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
     """Of class 1 if there are two classes, else num_rows x num_classes."""
     scores: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return scores[:, 1] if scores.shape[1] == 2 else scores

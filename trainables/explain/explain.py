@@ -11,7 +11,7 @@ from data.errors import InputError
 from trainables.explain.faithfulness import Faithfulness, measure_faithfulness
 from trainables.explain.integrated_gradients import explain_integrated_gradients
 from trainables.explain.lime import explain_lime
-from trainables.explain.masks import Predict
+from trainables.explain.masks import MOST_ENUMERATED, Predict
 from trainables.explain.occlusion import explain_occlusion
 from trainables.explain.settings import Explain
 from trainables.explain.target import Explanation, Group, Integrate, Target, group_texts
@@ -20,10 +20,11 @@ EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanat
     "lime": lambda target, group, settings: explain_lime(
         target,
         group,
-        settings["num_samples"],
-        settings["kernel_width"],
-        settings["alpha"],
-        settings["seed"],
+        masks=settings["masks"],
+        num_samples=settings["num_samples"],
+        kernel_width=settings["kernel_width"],
+        alpha=settings["alpha"],
+        seed=settings["seed"],
     ),
     "ig": lambda target, group, settings: explain_integrated_gradients(
         target, group, settings["num_steps"]
@@ -71,7 +72,7 @@ def explain(
     chosen = (settings or Explain()).resolved()
     names = [str(number) for number in range(len(token_ids))] if names is None else names
     groups = group_texts(names, token_ids, frozenset(never_hidden), hidden_as)
-    _refuse_few_samples(chosen, groups)
+    _refuse_masks(chosen, groups)
     target = Target(predict_fn, integrate)
     made: dict[int, Explanation] = {}
     for numbers, group in groups:
@@ -112,10 +113,8 @@ def measure(
     return [made[number] for number in range(len(token_ids))]
 
 
-def _refuse_few_samples(
-    settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]
-) -> None:
-    """Fewer masks than tokens cannot tell tokens apart; ridge would hide that."""
+def _refuse_masks(settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]) -> None:
+    """Fewer masks than tokens cannot tell them apart, which ridge would hide; 2^T are many."""
     num_samples = settings.get("num_samples")
     if num_samples is None or not groups:
         return
@@ -125,6 +124,11 @@ def _refuse_few_samples(
         raise InputError(
             f"num_samples {num_samples} is too small for the {num_tokens} tokens of text "
             f"{longest.names[0]}; give more than {num_tokens}, better ten times as many"
+        )
+    if settings["masks"] == "all" and num_tokens > MOST_ENUMERATED:
+        raise InputError(
+            f"text {longest.names[0]} has {num_tokens} tokens and so 2^{num_tokens} masks; all "
+            f"masks can be had of up to {MOST_ENUMERATED}: draw them, or lower max_length"
         )
 
 

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.seeds import derive_seed
-from trainables.explain.masks import draw_masks
+from trainables.explain.masks import all_masks, draw_masks
+from trainables.explain.settings import Masks
 from trainables.explain.target import Explanation, Group, Target
 
 Values = NDArray[np.float64]
+Counts = NDArray[np.int64] | Values
 
 
 def kernel(num_kept: NDArray[np.int64], num_tokens: int, width: float) -> Values:
@@ -48,7 +50,7 @@ class Surrogate:
     """
 
     kept: NDArray[np.bool_]
-    counts: NDArray[np.int64]
+    counts: Counts
     weights: Values
     alpha: float
 
@@ -80,7 +82,7 @@ class Surrogate:
         level = scores @ share
         intercepts = level - coefficients @ mean
         residuals = scores - coefficients @ design.T - intercepts[:, None]
-        num_draws, num_tokens = int(self.counts.sum()), design.shape[1]
+        num_draws, num_tokens = round(self.counts.sum()), design.shape[1]
         spare = num_draws - num_tokens - 1
         factor = num_draws / spare if spare > 0 else np.inf
         with np.errstate(invalid="ignore"):  # infinity times no residual at all
@@ -93,7 +95,14 @@ class Surrogate:
 
 
 def explain_lime(
-    target: Target, group: Group, num_samples: int, kernel_width: float, alpha: float, seed: int
+    target: Target,
+    group: Group,
+    *,
+    masks: Masks,
+    num_samples: int,
+    kernel_width: float,
+    alpha: float,
+    seed: int,
 ) -> list[Explanation]:
     """LIME of texts with equally many tokens.
 
@@ -106,7 +115,8 @@ def explain_lime(
     Args:
         target: The classifier.
         group: The texts.
-        num_samples: Masked copies of each text.
+        masks: ``drawn``, or ``all`` there are, for results without the chance of drawing.
+        num_samples: Masked copies of each text; with all masks, what their weights add up to.
         kernel_width: See :func:`kernel`.
         alpha: Ridge penalty.
         seed: Of masks and orders.
@@ -115,7 +125,11 @@ def explain_lime(
         One explanation a text.
     """
     num_texts, num_tokens = group.positions.shape
-    kept, counts = draw_masks(num_tokens, num_samples, derive_seed(seed, "masks", num_tokens))
+    counts: Counts
+    if masks == "all":
+        kept, counts = all_masks(num_tokens, num_samples)
+    else:
+        kept, counts = draw_masks(num_tokens, num_samples, derive_seed(seed, "masks", num_tokens))
     weights = kernel(kept.sum(axis=1), num_tokens, kernel_width)
     orders = np.stack(
         [
@@ -126,6 +140,8 @@ def explain_lime(
     own = kept.T[orders].transpose(0, 2, 1)  # num_texts x num_masks x num_tokens
     scores = group.scores(target, own)
     coefficients, errors, intercepts, r2 = Surrogate(kept, counts, weights, alpha).fit(scores)
+    if masks == "all":  # no other masks could have been drawn
+        errors = np.zeros_like(errors)
     without = kept.sum(axis=1) == 0
     masked = scores[:, without][:, 0] if without.any() else group.without_tokens(target)
     return [

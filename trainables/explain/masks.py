@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,8 @@ Predict = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """num_rows x length token ids, special tokens included and nothing padded, to num_rows
 probabilities of class 1."""
 
+MOST_ENUMERATED = 14
+"""Tokens of a text all of whose masks can be asked for: 16,384 copies of it."""
 MAX_TOKENS = 1 << 21
 """Token ids of masked texts that are made at once: 16 MB."""
 
@@ -44,6 +47,28 @@ def draw_masks(
     different = np.unpackbits(packed, axis=1, count=num_tokens).astype(bool)
     whole = np.ones((1, num_tokens), dtype=bool)
     return np.concatenate([whole, different]), np.concatenate([[1], counts])
+
+
+def all_masks(num_tokens: int, num_samples: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Every mask, counted as often as :func:`draw_masks` draws it on average.
+
+    Of T tokens k are hidden with probability 1/T, k = 1 ... T, which is shared by C(T, k) masks.
+    What is left out is the chance of drawing; the ridge penalty weighs as with drawn masks.
+
+    Args:
+        num_tokens: T, at most :data:`MOST_ENUMERATED`.
+        num_samples: Draws that the counts add up to, beside the whole text.
+
+    Returns:
+        As :func:`draw_masks`; 2^T masks, fractional counts.
+    """
+    numbers = np.arange(2**num_tokens - 1, -1, -1)
+    kept = (numbers[:, None] >> np.arange(num_tokens)[::-1] & 1).astype(bool)
+    ways = np.array([math.comb(num_tokens, k) for k in range(num_tokens + 1)])
+    num_hidden = num_tokens - kept.sum(axis=1)
+    counts = num_samples / (num_tokens * ways[num_hidden])
+    counts[0] = 1
+    return kept, counts
 
 
 def hide(

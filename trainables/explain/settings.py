@@ -15,6 +15,10 @@ Replacement = Literal["auto", "mask", "unk", "pad", "space", "delete"]
 one space, or nothing; auto: the mask token, and the unknown token where there is none."""
 
 
+Masks = Literal["drawn", "all"]
+"""Which tokens are hidden together: drawn at random, or every choice there is."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """The numbers that an implementation of LIME uses unless told otherwise.
@@ -42,7 +46,7 @@ PRESETS: dict[str, Preset] = {
 """Name -> settings. The paper names LIT and says nothing of settings (section 4.3)."""
 
 METHOD_SETTINGS: dict[str, frozenset[str]] = {
-    "lime": frozenset({"preset", "num_samples", "kernel_width", "alpha", "seed"}),
+    "lime": frozenset({"preset", "masks", "num_samples", "kernel_width", "alpha", "seed"}),
     "ig": frozenset({"num_steps"}),
     "occlusion": frozenset(),
 }
@@ -60,6 +64,8 @@ class Explain(Settings):
     """What stands for a hidden token; None: as the preset says, or auto."""
     preset: str | None = None
     """lime: whose numbers count where none are given here: lit (default), citrus, lime."""
+    masks: Masks | None = None
+    """lime: drawn (default), or all 2^T of texts of few tokens."""
     num_samples: int | None = pydantic.Field(default=None, gt=1)
     """lime: masked copies of each text."""
     kernel_width: float | None = pydantic.Field(default=None, gt=0)
@@ -112,4 +118,4 @@ class Explain(Settings):
         del numbers["source"]
         own = {name: getattr(self, name) for name in numbers}
         given = {name: value for name, value in own.items() if value is not None}
-        return common | numbers | given | {"seed": self.seed or 0}
+        return common | numbers | given | {"masks": self.masks or "drawn", "seed": self.seed or 0}

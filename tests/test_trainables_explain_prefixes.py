@@ -1,0 +1,118 @@
+"""Common beginnings of masked texts: where rows are cut, and that scores stay what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trainables.explain.classifier import classifier_target
+from trainables.explain.masks import draw_masks, hide
+from trainables.explain.prefixes import (
+    COPY_COST,
+    STRETCH_COST,
+    logits_by_prefix,
+    reads_prefixes,
+    stretches,
+)
+from trainables.loading import load_base
+from trainables.loop import predict
+from trainables.methods import METHODS
+from trainables.spec import TrialSpec
+
+MakeSpec = Callable[..., TrialSpec]
+
+
+def cost(cuts: list[tuple[int, int]], num_beginnings: list[int]) -> float:
+    return sum(
+        num_beginnings[end - 1] * (end - start + COPY_COST * start) + STRETCH_COST
+        for start, end in cuts
+    )
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=7).map(sorted))
+@settings(max_examples=60)
+def test_no_other_cuts_cost_less(num_beginnings: list[int]) -> None:
+    length = len(num_beginnings)
+    found = stretches(np.array(num_beginnings))
+    assert [n for start, end in found for n in range(start, end)] == list(range(length))
+    ways = (
+        list(zip([0, *inner], [*inner, length], strict=True))
+        for num in range(length)
+        for inner in combinations(range(1, length), num)
+    )
+    best = min(cost(way, num_beginnings) for way in ways)
+    assert cost(found, num_beginnings) == pytest.approx(best)
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt_neox"])
+def decoder(request: Any, make_spec: MakeSpec) -> tuple[TrialSpec, Any]:
+    spec = make_spec(request.param)
+    base = load_base(spec, torch.device("cpu"), torch.float32)
+    torch.manual_seed(1)
+    model = METHODS[spec.method](base, spec)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return spec, model.eval()
+
+
+def masked(num_texts: int, num_tokens: int) -> NDArray[np.int64]:
+    """Masked copies of texts, a special token first, hidden tokens as id 7."""
+    rng = np.random.default_rng(num_tokens)
+    kept, _ = draw_masks(num_tokens, 150, 0)
+    ids = rng.integers(10, 60, size=(num_texts, num_tokens + 1))
+    ids[:, 0] = 1
+    positions = np.tile(np.arange(1, num_tokens + 1), (num_texts, 1))
+    rows = hide(ids, positions, np.tile(kept, (num_texts, 1, 1)), 7)
+    return rows.reshape(-1, num_tokens + 1)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 6, 13])
+def test_scores_are_those_of_whole_texts(decoder: tuple[TrialSpec, Any], num_tokens: int) -> None:
+    spec, model = decoder
+    rows = masked(3, num_tokens)
+    expected = predict(model, rows.tolist(), spec)
+    assert np.ptp(expected) > 0.01
+    assert classifier_target(model, spec).predict(rows) == pytest.approx(expected, abs=1e-5)
+    ordered = rows[np.lexsort(rows.T[::-1])]
+    lengths = []
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hook = inner.get_input_embeddings().register_forward_hook(
+        lambda module, arguments, out: lengths.append(arguments[0].numel())
+    )
+    with torch.inference_mode():
+        shared = logits_by_prefix(model, ordered)
+        shuffled = logits_by_prefix(model, rows)
+    hook.remove()
+    assert shared.softmax(-1)[:, 1].numpy() == pytest.approx(
+        predict(model, ordered.tolist(), spec), abs=1e-5
+    )
+    assert shuffled.softmax(-1)[:, 1].numpy() == pytest.approx(expected, abs=1e-5)
+    if num_tokens == 6:
+        assert sum(lengths[: len(lengths) // 2]) < 0.7 * rows.size
+
+
+def test_a_text_that_ends_with_padding_is_read_as_a_trial_reads_it(
+    decoder: tuple[TrialSpec, Any],
+) -> None:
+    spec, model = decoder
+    rows = masked(1, 6)
+    rows[::2, -1] = model.config.pad_token_id
+    expected = predict(model, rows.tolist(), spec)
+    assert classifier_target(model, spec).predict(rows) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_encoder_reads_whole_texts(make_spec: MakeSpec, decoder: tuple[TrialSpec, Any]) -> None:
+    spec = make_spec("bert")
+    base = load_base(spec, torch.device("cpu"), torch.float32)
+    assert not reads_prefixes(METHODS[spec.method](base, spec))
+    assert reads_prefixes(decoder[1])
