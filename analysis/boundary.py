@@ -11,7 +11,7 @@ from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
 from analysis.cells import TableCell, aggregate
 from analysis.collect import Collected
 from analysis.comparisons import common_runs
-from analysis.intervals import INTERVALS, check_method
+from analysis.intervals import INTERVALS, check_method, resamples_of
 from analysis.measures import MEASURES, Measure, Scored, asked_measures
 from analysis.predictions import Labels, Scores, TestRows, read_train_scores
 from analysis.resampling import Resampler, Runs, check_resamples
@@ -28,7 +28,7 @@ MAX_NAMED = 3
 
 
 NUM_RESAMPLES = 2000
-"""Fewer than elsewhere, because thresholds and bins are chosen anew in each."""
+"""Fewer than elsewhere, because thresholds and bins are chosen anew in each; ``t`` needs none."""
 NOT_NEGATIVE = ("ece", "brier")
 WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
 """Measures of :data:`MEASURES` that get an interval, beside those of :mod:`score_shift`."""
@@ -76,7 +76,7 @@ def boundary(
         num_labelled: Adds for each number N and each of ``thresholds.FITS`` the measure
             ``f1_<fit>_<N>``, F1 with N labelled test rows, the rest scored.
         method: Of the intervals, a name in ``INTERVALS``.
-        num_resamples: Of runs and test rows; ``t`` reads off them what rows contribute.
+        num_resamples: Of runs and test rows; ``t`` needs none.
 
     Raises:
         InputError: More than two classes, predictions of which none can be used, an unknown
@@ -101,7 +101,7 @@ def boundary(
     trained = _trained(collected, predictions)
     add_train_threshold(collected, rows, predictions, trained, folds)
     resamplers = {
-        name: Resampler(name, num_resamples, RESAMPLED, jackknife=False)
+        name: Resampler(name, resamples_of(method, num_resamples), RESAMPLED, jackknife=False)
         for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
     }
     scores = load_scores(collected)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analysis.calibration import ReliabilityCurve, reliability_curve
 from analysis.predictions import read_columns
 from analysis.scores import CellScores
+from analysis.thresholds import Cuts, every_cut
 from data.errors import InputError
 from trainables.result import Results
 
@@ -54,7 +55,7 @@ class CellCurves:
 
 
 def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
-    """The curves of a cell; ROC and precision-recall by scikit-learn.
+    """The curves of a cell; ROC and precision-recall with a point at every different score.
 
     Args:
         cell: What its runs predicted.
@@ -63,19 +64,13 @@ def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
     Raises:
         InputError: Test rows of one class only.
     """
-    from sklearn import config_context
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
     if len(set(cell.y_true.tolist())) < 2:
         raise InputError("test rows of one class only, so that there is no curve")
     runs = []
     chosen = zip(cell.run_names[:most_runs], cell.scores[:most_runs], strict=True)
-    # Scores are checked where they are read.
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        for name, score in chosen:
-            false, true, _ = roc_curve(cell.y_true, score)
-            precision, recall, _ = precision_recall_curve(cell.y_true, score)
-            runs.append(RunCurves(name, np.stack([false, true]), np.stack([recall, precision])))
+    for name, score in chosen:
+        cuts = every_cut(cell.y_true, score)
+        runs.append(RunCurves(name, roc(cuts), precision_recall(cuts)))
     pooled = np.tile(cell.y_true, len(cell.scores))
     return CellCurves(
         negatives=_shares(cell.scores[:, cell.y_true == 0]),
@@ -83,6 +78,24 @@ def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
         reliability=reliability_curve(pooled, cell.scores.ravel()),
         runs=tuple(runs),
     )
+
+
+def roc(cuts: Cuts) -> Points:
+    """2 x (1 + num_cuts): false and true positive rate, from none counted as positive to all.
+
+    As ``sklearn.metrics.roc_curve(drop_intermediate=False)``, whose checks take longer than it all.
+    """
+    misses = cuts.counted - cuts.hits
+    return np.stack([np.append(0, n) / n[-1] for n in (misses, cuts.hits)])
+
+
+def precision_recall(cuts: Cuts) -> Points:
+    """2 x (num_cuts + 1): recall and precision, from all counted as positive to none, then (0, 1).
+
+    As ``sklearn.metrics.precision_recall_curve``.
+    """
+    recall, precision = cuts.hits / cuts.hits[-1], cuts.hits / cuts.counted
+    return np.stack([np.append(recall[::-1], 0), np.append(precision[::-1], 1)])
 
 
 def read_history(

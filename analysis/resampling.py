@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.influences import influences
 from analysis.predictions import Labels
 from analysis.run_names import Run
 from analysis.run_units import units_of
@@ -138,30 +139,6 @@ def influence(score: WeightedMetric, cell: CellScores) -> Values:
     return result
 
 
-def resampled_influence(resampled: Values, weights: Weights) -> Values:
-    """How much each test row moves the value of each run, from resamples of the rows.
-
-    The covariance of the value with how often a row was drawn (the infinitesimal jackknife: Efron
-    2014, Journal of the American Statistical Association 109:991, section 3). A threshold or bin
-    that is chosen from the rows moves by jumps as single rows are left out, for which the jackknife
-    is no estimate (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, section
-    3.4). B resamples of n rows add noise of about n / B of the variance, which is taken off.
-
-    Args:
-        resampled: num_runs x num_resamples.
-        weights: num_items x num_resamples, see :func:`item_weights`.
-
-    Returns:
-        num_runs x num_items.
-    """
-    num_items, num_resamples = weights.shape
-    deviations = resampled - resampled.mean(axis=1, keepdims=True)
-    drawn = weights - weights.mean(axis=1, keepdims=True)
-    noise = np.sqrt(1 + num_items / num_resamples)
-    result: Values = deviations @ drawn.T.astype(np.float64) / num_resamples / noise
-    return result
-
-
 def check_resamples(num_resamples: int) -> None:
     """Raise InputError for too few for a 95 % interval."""
     if num_resamples < 100:
@@ -176,8 +153,8 @@ class Resampler:
         num_resamples: Of test rows and runs; None: none, which is all that ``t`` needs.
 
         known: Name -> metric.
-        jackknife: Whether influences are those of leaving rows out; else they are read off the
-            resamples (:func:`resampled_influence`), for what single rows move by jumps.
+        jackknife: Whether influences are those of leaving rows out; else those in closed form
+            (:mod:`analysis.influences`), for what single rows move by jumps.
         draws: Whether ``Runs.resampled`` is wanted: it takes nearly all of the time, and a method
             that draws nothing has no use for it; without, it has no columns.
 
@@ -216,14 +193,12 @@ class Resampler:
                 raise InputError(reason)
             score = self._score
             as_they_are = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
-            weights = self._item_weights(cell.y_true)
-            resampled = score(cell.y_true, cell.scores, weights)
             self._runs[key] = Runs(
                 score(cell.y_true, cell.scores, as_they_are)[:, 0],
-                resampled,
+                score(cell.y_true, cell.scores, self._item_weights(cell.y_true)),
                 influence(score, cell)
                 if self._jackknife
-                else resampled_influence(resampled, weights),
+                else influences(self.metric, cell.y_true, cell.scores),
                 cell.runs,
             )
         return self._runs[key]

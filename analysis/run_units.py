@@ -47,8 +47,10 @@ def num_units(runs: Sequence[Run]) -> int:
 
 def unit_means(values: Values, factor: Units) -> Values:
     """Mean over the runs of each level: num_runs x ... -> num_levels x ..."""
-    labels = np.asarray(factor)
-    return np.stack([values[labels == level].mean(axis=0) for level in range(labels.max() + 1)])
+    shares = (np.arange(max(factor) + 1)[:, None] == factor).astype(np.float64)
+    shares /= shares.sum(axis=1, keepdims=True)
+    means: Values = np.tensordot(shares, values, axes=1)
+    return means
 
 
 def unit_deviations(values: Values, factor: Units) -> Values:
