@@ -112,12 +112,18 @@ def boundary(
         key = planned.base_model, planned.pattern
         own = rows_of.get(key, [])
         ranged: dict[str, Runs] = {}
-        if cell := scores.cells.get(key):
-            ranged = {name: resamplers[name].runs(cell) for name in WITH_INTERVAL}
-            low, high = (resamplers[name].runs(cell) for name in CLASS_MEDIANS)
+        cell = scores.cells.get(key)
+        if cell and len(np.unique(cell.y_true)) == 2:
             by_run = {(row["draw_index"], row["seed"]): row for row in own}
-            ids = [by_run[run]["trial_id"] for run in cell.runs]
-            shifts = score_shift(cell, (low, high), [_source(collected, trained, i) for i in ids])
+            done = [by_run[run] for run in cell.runs]
+            made_of = {
+                name: resampler.runs(cell, np.array([row[name] for row in done], np.float64))
+                for name, resampler in resamplers.items()
+            }
+            ranged = {name: made_of[name] for name in WITH_INTERVAL}
+            low, high = (made_of[name] for name in CLASS_MEDIANS)
+            sources = [_source(collected, trained, row["trial_id"]) for row in done]
+            shifts = score_shift(cell, (low, high), sources)
             ranged |= shifts
             for name, runs in shifts.items():
                 for run, value in zip(runs.runs, runs.values.tolist(), strict=True):

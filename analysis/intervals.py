@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -119,6 +119,7 @@ class CellIntervals:
     scores: ExperimentScores
     method: str = "t"
     num_resamples: int = NUM_RESAMPLES
+    _resamplers: dict[str, Resampler] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, metric: str) -> tuple[dict[Key, tuple[float, float]], dict[Key, str]]:
         """Low and high ends clipped to [0, 1], and why the other cells have none.
@@ -134,7 +135,7 @@ class CellIntervals:
             return found, without
         from threadpoolctl import threadpool_limits
 
-        resampler = Resampler(metric, resamples_of(self.method, self.num_resamples))
+        resampler = self._resampler(metric)
         with threadpool_limits(1):  # products this small wait longer for threads than they take
             for key, cell in self.scores.cells.items():
                 try:
@@ -148,13 +149,20 @@ class CellIntervals:
 
     def components(self, metric: str) -> dict[Key, VarianceComponents]:
         """What spreads the scores of each cell that has an interval."""
-        resampler, found = Resampler(metric, None), {}
+        resampler, found = self._resampler(metric), {}
         for key, cell in self.scores.cells.items():
             try:
                 found[key] = variance_components(resampler.runs(cell))
             except InputError:  # told where there is no interval
                 continue
         return found
+
+    def _resampler(self, metric: str) -> Resampler:
+        """One a metric, which remembers the runs."""
+        if metric not in self._resamplers:
+            needed = resamples_of(self.method, self.num_resamples)
+            self._resamplers[metric] = Resampler(metric, needed)
+        return self._resamplers[metric]
 
     def describe(self) -> str:
         """A sentence for a caption."""

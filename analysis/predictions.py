@@ -173,7 +173,7 @@ def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Label
         InputError: The file cannot be read.
     """
     columns = ("lang", "label", "y_score")
-    table = read_columns(location, trial_id, "train_rows", None)
+    table = _read(location, trial_id, "train_rows", columns, None)
     if not set(columns) <= set(table.column_names):
         return {}
     table = table.select(columns).drop_null()
@@ -190,19 +190,26 @@ def read_columns(
     location: Results,
     trial_id: str,
     name: str,
-    columns: tuple[str, ...] | None,
+    columns: tuple[str, ...],
     sha256: str | None = None,
 ) -> pa.Table:
-    """Columns of one of a trial's Parquet files, ``predictions`` or another; None: all.
+    """Columns of one of a trial's Parquet files, ``predictions`` or another.
 
     Raises:
         InputError: It cannot be read, is not the one of ``sha256``, or one of the columns is not
             there.
     """
+    table = _read(location, trial_id, name, columns, sha256)
+    if missing := [column for column in columns if column not in table.column_names]:
+        raise InputError(f"{name} without {', '.join(missing)}")
+    return table.select(list(columns))
+
+
+def _read(
+    location: Results, trial_id: str, name: str, columns: tuple[str, ...], sha256: str | None
+) -> pa.Table:
+    """Those of the columns that are there."""
     try:
-        table = location.read_table(trial_id, f"{name}.parquet", columns, sha256)
+        return location.read_table(trial_id, f"{name}.parquet", columns, sha256)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{name} cannot be read: {first_line(str(error))}") from error
-    if missing := [column for column in columns or () if column not in table.column_names]:
-        raise InputError(f"{name} without {', '.join(missing)}")
-    return table.select(list(columns)) if columns else table

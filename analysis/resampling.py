@@ -181,8 +181,12 @@ class Resampler:
         self._weights: tuple[Labels, Weights] | None = None
         self._runs: dict[tuple[str, str], Runs] = {}
 
-    def runs(self, cell: CellScores) -> Runs:
+    def runs(self, cell: CellScores, values: Values | None = None) -> Runs:
         """Values, resampled values and influences of a cell's runs.
+
+        Args:
+            cell: The runs.
+            values: On the test rows as they are, where they are known already; num_runs.
 
         Raises:
             InputError: The metric has no value on the cell's test rows.
@@ -192,10 +196,15 @@ class Resampler:
             if reason := undefined(self.metric, cell.y_true):
                 raise InputError(reason)
             score = self._score
-            as_they_are = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
+            if values is None:
+                as_they_are = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
+                values = score(cell.y_true, cell.scores, as_they_are)[:, 0]
+            resampled = np.empty((len(cell.runs), 0))
+            if self._draws:
+                resampled = score(cell.y_true, cell.scores, self._item_weights(cell.y_true))
             self._runs[key] = Runs(
-                score(cell.y_true, cell.scores, as_they_are)[:, 0],
-                score(cell.y_true, cell.scores, self._item_weights(cell.y_true)),
+                values,
+                resampled,
                 influence(score, cell)
                 if self._jackknife
                 else influences(self.metric, cell.y_true, cell.scores),
@@ -210,8 +219,7 @@ class Resampler:
     def _item_weights(self, y_true: Labels) -> Weights:
         """Those of the last labels are kept: 20 MB for 512 rows and 10,000 resamples."""
         if self._weights is None or not np.array_equal(self._weights[0], y_true):
-            num_drawn = self.num_resamples if self._draws else 0
-            weights = item_weights(y_true, num_drawn, self.seed("items"))
+            weights = item_weights(y_true, self.num_resamples, self.seed("items"))
             self._weights = y_true, weights
         return self._weights[1]
 
