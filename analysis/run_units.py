@@ -8,6 +8,7 @@ seeds are crossed; nested they would count what a seed does on every draw as if 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,11 @@ def units_of(runs: Sequence[Run]) -> tuple[Units, ...]:
     Returns:
         One or two factors; draws come first.
     """
+    return _units_of(tuple(runs))
+
+
+@lru_cache(maxsize=1024)  # asked for again by every contrast of a cell
+def _units_of(runs: tuple[Run, ...]) -> tuple[Units, ...]:
     draws, seeds = (list(dict.fromkeys(column)) for column in zip(*runs, strict=True))
     by_draw = tuple(draws.index(draw_index) for draw_index, _ in runs)
     by_seed = tuple(seeds.index(seed) for _, seed in runs)
