@@ -104,7 +104,7 @@ def _ece(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     for run, block, score, label, weight in _ascending(y_true, scores, weights):
         below = _from_below(weight)
         apart = _from_below(weight * (score - label)[:, None])
-        inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1]
+        inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1] * 100 / 100  # as percentiles are rounded
         edges = np.stack([_quantile(score, below, p) for p in inner])
         ends = np.searchsorted(score, edges, side="right")
         sums = np.stack([apart[end, np.arange(apart.shape[1])] for end in ends])
