@@ -1,29 +1,29 @@
-"""What choosing learning rates costs and loses: every config to the end, ASHA, and TPE.
+"""What choosing learning rates costs and loses: the whole grid, ASHA, random search and TPE.
 
-Every method searches the thirteen cells of quickstart. Then every rate that any of them could take
-is trained with the experiment's own seeds and tested, which no user should do, to know what a
-choice was worth.
+Every method searches the thirteen cells of quickstart. Then the rates of the whole grid and those
+that another method chose are trained with the experiment's own seeds and tested, which no user
+should do, to know what a choice was worth.
 
     python -m benchmarks.search --out FOLDER [--rates 12] [--seeds 3] [--set KEY=VALUE]
         [--methods METHOD ...]
 
-Prints trial-epochs spent beside those of the whole grid, which must be among the methods, and the
-regret: by how much the test AUROC of the chosen rate (mean over the seeds of the experiment) is
-below that of the rate which the whole grid chooses, and below the best on the test rows. FOLDER
-keeps the trials, so that a run that was cut off goes on.
+Prints trial-epochs beside those of the whole grid, which must be among the methods, and the regret:
+by how much a choice's score, on dev rows and on test rows (mean over the experiment's seeds), is
+below that of the rate which the whole grid chooses. FOLDER keeps the trials, so that a run that was
+cut off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from analysis.search_results import Choice
+from analysis.search_results import Choice, Tried
 from sweep.backends import find_backend, pretrain_missing
 from sweep.experiment import Experiment, load_experiment
 from sweep.grid import expand
@@ -33,16 +33,14 @@ from sweep.search.run import search
 from trainables.result import Results
 from trainables.spec import TrialSpec
 
+WHOLE = "whole grid"
 METHODS = {
-    "whole grid": ["search.early_stopping=none"],
-    "grid, ASHA": ["search.early_stopping=asha"],
-    "TPE, ASHA": ["search.searcher=tpe", "search.early_stopping=asha"],
-    "TPE of 7, ASHA": [
-        "search.searcher=tpe",
-        "search.early_stopping=asha",
-        "search.num_configs=7",
-    ],
-    "one standard error": ["search.early_stopping=asha", "search.one_standard_error=true"],
+    WHOLE: ["search.early_stopping=none"],
+    "grid, ASHA": [],
+    "random, ASHA": ["search.searcher=random"],
+    "TPE of 7, ASHA": ["search.searcher=tpe", "search.num_configs=7"],
+    "TPE, ASHA": ["search.searcher=tpe"],
+    "grid, one error": ["search.one_standard_error=true"],
 }
 Cell = tuple[str, str]
 
@@ -63,28 +61,30 @@ def main() -> None:
     ]
     console = Console(stderr=True)
     found: dict[str, dict[Cell, Choice]] = {}
-    epochs: dict[str, int] = {}
     for method in options.methods:
         name = "".join(c if c.isalnum() else "-" for c in method)
         experiment = load_experiment("quickstart", [*shared, *METHODS[method], f"name={name}"])
         outcome = search(experiment, str(options.out), console=console)
         found[method] = {(c.cell.base_model, c.cell.pattern): c for c in outcome.choices}
-        epochs[method] = sum(one.epochs for c in outcome.choices for one in c.tried)
     scores = test_scores(load_experiment("quickstart", shared), found, options.out, console)
-    show(found, epochs, scores)
+    show(found, scores)
 
 
 def test_scores(
     experiment: Experiment, found: dict[str, dict[Cell, Choice]], out: Path, console: Console
 ) -> dict[Cell, dict[float, float]]:
-    """Cell -> rate -> test AUROC, mean over the experiment's seeds; nan if a seed diverged."""
+    """Cell -> rate -> test AUROC, mean over the experiment's seeds; nan if a seed diverged.
+
+    Rates that a method tried and did not choose are tested for the whole grid only.
+    """
     grid = expand(experiment)
     specs: dict[tuple[Cell, float], list[TrialSpec]] = defaultdict(list)
     for cell in grid.cells:
         key = (cell.model.name, cell.pattern.name)
-        rates = {
-            one.config.learning_rate for f in found.values() if key in f for one in f[key].tried
-        }
+        if key not in found[WHOLE]:  # cannot exist
+            continue
+        rates = {one.config.learning_rate for one in found[WHOLE][key].tried}
+        rates |= {rate_of(choices[key]) for choices in found.values()}
         for rate in sorted(rates):
             specs[key, rate] = [spec.tuned(rate, {}, {}) for spec in cell.specs]
     results = Results(str(out))
@@ -105,32 +105,54 @@ def test_scores(
     return scores
 
 
-def show(
-    found: dict[str, dict[Cell, Choice]],
-    epochs: dict[str, int],
-    scores: dict[Cell, dict[float, float]],
-) -> None:
-    """The table, and the cells behind it as JSON lines."""
-    reference = found["whole grid"]
-    print(f"{'method':20} {'epochs':>7} {'fewer':>6} {'regret':>7} {'worst':>6} {'to best':>8}")
+def show(found: dict[str, dict[Cell, Choice]], scores: dict[Cell, dict[float, float]]) -> None:
+    """The methods, then every cell under every method, as Markdown."""
+    reference = found[WHOLE]
+    columns = ("method", "trial-epochs", "fewer", "dev regret", "test regret", "gains as 0",
+               "worst", "to best")  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for method, choices in found.items():
-        regrets, to_best = [], []
-        for key, choice in choices.items():
-            if choice.best is None or reference[key].best is None:
-                continue
-            ours = scores[key][choice.best.config.learning_rate]
-            theirs = scores[key][reference[key].best.config.learning_rate]
-            regrets.append(theirs - ours)
-            to_best.append(np.nanmax(list(scores[key].values())) - ours)
-        fewer = epochs["whole grid"] / epochs[method]
+        regrets = [regret(reference[key], choices[key], scores[key]) for key in reference]
+        dev, test = np.array(regrets).T
+        to_best = [np.nanmax([*s.values()]) - s[rate_of(choices[k])] for k, s in scores.items()]
+        fewer = epochs_of(reference.values()) / epochs_of(choices.values())
         print(
-            f"{method:20} {epochs[method]:7} {fewer:5.1f}x {np.mean(regrets):7.4f} "
-            f"{np.max(regrets):6.3f} {np.mean(to_best):8.4f}"
+            f"| {method} | {epochs_of(choices.values()):,} | {fewer:.1f} x | {dev.mean():.4f} "
+            f"| {test.mean():.4f} | {test.clip(0).mean():.4f} | {test.max():.3f} "
+            f"| {np.mean(to_best):.3f} |"
         )
+    print(f"\n| epochs, rate, dev regret, test regret | {' | '.join(found)} |")
+    print(f"{'|---' * (1 + len(found))}|")
     for key in reference:
-        chosen = {m: c[key].best.config.learning_rate for m, c in found.items() if c[key].best}
-        tested = {f"{rate:g}": round(score, 3) for rate, score in scores[key].items()}
-        print(json.dumps({"cell": " x ".join(key), "chosen": chosen, "test auroc": tested}))
+        told = []
+        for choices in found.values():
+            dev, test = regret(reference[key], choices[key], scores[key])
+            spent, rate = epochs_of([choices[key]]), rate_of(choices[key])
+            told.append(f"{spent}, {rate:g}, {dev:.3f}, {test:.3f}")
+        print(f"| {' '.join(key)} | {' | '.join(told)} |")
+
+
+def best_of(choice: Choice) -> Tried:
+    """The chosen config; a cell without one cannot be compared."""
+    if choice.best is None:
+        raise SystemExit(f"{choice.cell.name}: {choice.why}")
+    return choice.best
+
+
+def rate_of(choice: Choice) -> float:
+    """The chosen rate."""
+    return best_of(choice).config.learning_rate
+
+
+def epochs_of(choices: Iterable[Choice]) -> int:
+    """Trial-epochs of everything that was tried."""
+    return sum(one.epochs for choice in choices for one in choice.tried)
+
+
+def regret(reference: Choice, choice: Choice, tested: dict[float, float]) -> tuple[float, float]:
+    """What a choice loses against another one on dev and on test rows."""
+    dev = best_of(reference).score - best_of(choice).score
+    return dev, tested[rate_of(reference)] - tested[rate_of(choice)]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import sem
 
-from analysis.search_results import Choice, Tried, by_kind, choose
+from analysis.search_results import Choice, Tried, by_kind, choose, rank
 from analysis.search_table import search_grids
 from trainables.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 
@@ -110,6 +110,38 @@ def test_nothing_complete_beats_the_choice(scores: list[list[float]]) -> None:
     best = choose(cell(4), curve).best
     assert best is not None
     assert best.score >= max(np.mean(row) for row in scores) - 1e-9
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=3, max_size=3),
+            st.lists(st.floats(0, 30), min_size=3, max_size=3),
+            st.integers(0, 3),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_what_asha_ranks_first_is_what_is_chosen(
+    curves: list[tuple[list[float], list[float], int]],
+) -> None:
+    """Halving by another order than the choice's would give up what would have been chosen."""
+    configs = [
+        replace(tried(0.001 * 2**n, scores, losses), num_stuck=num_stuck)
+        for n, (scores, losses, num_stuck) in enumerate(curves)
+    ]
+    ranks = [rank(t.scores, t.losses, t.kinds, t.num_stuck) for t in configs]
+    best = choose(cell(3), configs).best
+    assert best is not None
+    assert ranks[configs.index(best)] == pytest.approx(max(ranks), abs=1e-12)
+
+
+def test_a_rank_is_over_what_was_tried_until_now() -> None:
+    kinds = ("target",) * 3
+    tied = [rank(np.array([0.75, NAN, NAN]), np.array([x, NAN, NAN]), kinds, 0) for x in (0.4, 0.6)]
+    assert tied[0] > tied[1] > 0.75 - 1e-6
+    assert rank(np.array([1.0, 1.0, NAN]), np.full(3, 0.1), kinds, 1) < 0.01
 
 
 def test_source_and_target_rows_count_alike_however_many() -> None:

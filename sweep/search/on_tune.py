@@ -22,7 +22,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
-from analysis.search_results import by_kind
+from analysis.search_results import by_kind, dev_loss, rank
 from analysis.training_state import training_state
 from data.schema import Dataset
 from sweep.ray_worker import receive, share
@@ -131,8 +131,8 @@ def search_on_tune(
 def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """A config on its replicates, as Tune calls it in a worker process."""
     templates, kinds = shared["cells"][config["cell"]]
-    results, scores = Results(shared["results"]), np.full(len(kinds), np.nan)
-    num_stuck = 0
+    results, num_stuck = Results(shared["results"]), 0
+    scores, losses = np.full((2, len(kinds)), np.nan)
     for number, template in enumerate(templates):
         spec = template.tuned(**config["config"])
         start, found = time.monotonic(), results.state(spec.trial_id)
@@ -146,14 +146,13 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
             return
         scores[number] = outcome["metrics"][shared["metric"]]
+        losses[number] = dev_loss(results, spec.trial_id)
         num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
-        score = by_kind(scores, kinds)
         tune.report(
             {
                 "replicates": number + 1,
-                "score": score,
-                # Chance scores of few rows must not beat a config that trains.
-                "rank": score if 2 * num_stuck <= number else score - 1,
+                "score": by_kind(scores, kinds),
+                "rank": rank(scores, losses, kinds, num_stuck),
                 "epochs": 0 if is_known else spec.training.num_train_epochs,
                 "hours": 0.0 if is_known else (time.monotonic() - start) / 3600,
             }

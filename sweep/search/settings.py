@@ -68,9 +68,9 @@ class Search(Settings):
     """Configs a cell tries; of a grid, its number of learning rates."""
     early_stopping: Literal["asha", "none"] = "asha"
     """asha: a config goes on to more folds and seeds only if it is among the best so far."""
-    reduction_factor: int = pydantic.Field(default=3, gt=1)
+    reduction_factor: int = pydantic.Field(default=2, gt=1)
     """One in so many goes on at each rung of asha, and a rung has so many times more replicates."""
-    min_dev_rows: int = pydantic.Field(default=16, gt=0)
+    min_dev_rows: int = pydantic.Field(default=4, gt=0)
     """asha judges no config on fewer dev rows than these."""
     seeds: tuple[int, ...] = pydantic.Field(default=(1000, 1001), min_length=1)
     """Of the trials that are searched with; others than those of the experiment."""
