@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.names import NEED_EVERY_CLASS
 from analysis.run_names import Run, has_draws, name_runs
+from analysis.training_state import cell_training
 from trainables.plan import PlannedCell
 
 if TYPE_CHECKING:
@@ -106,9 +107,11 @@ def _untrained(rows: Sequence[dict[str, Any]]) -> str:
     if not runs:
         return ""
     which = ", ".join(f"{name_runs(named, with_draw)} {state}" for state, named in runs.items())
-    unstable = "" if sum(map(len, runs.values())) == len(rows) else ", the others trained"
+    state = cell_training([row["training"] for row in rows if row.get("training")])
+    if state == "unstable":
+        which = f"unstable: {which}, the others trained"
     evidence = next(row["training_evidence"] for row in rows if row.get("training_evidence"))
-    return f"{which}{unstable}; in the mean all the same ({evidence})"
+    return f"{which}; in the mean all the same ({evidence})"
 
 
 def _problems(without: Sequence[dict[str, Any]], metric: str, with_draw: bool) -> tuple[str, ...]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 TrainingState = Literal["trained", "stuck", "diverged"]
+CellTraining = Literal["trained", "stuck", "diverged", "unstable"]
 
 MIN_GAIN = 0.05
 """A trial whose loss in the last epoch is not below the labels' entropy by this share of it has
 learnt no more than how frequent the labels are ..."""
 MIN_AUROC = 0.62
-"""... unless it ranks its training rows at least so well ..."""
+"""... unless the loss is below the entropy at all and it ranks its training rows so well ...
+
+A ranking alone says little: a head that was never trained ranks, too, by whatever in the texts the
+classes differ in, and so does a network whose outputs collapsed to nearly the same for every row
+(docs/search.md)."""
 NUM_NOISE = 3.0
 """... and above chance by so many standard deviations, which few rows reach by a good loss only."""
 MIN_SCORE_STD = 0.01
@@ -47,6 +52,19 @@ def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str
         return "diverged", told
     if std < MIN_SCORE_STD:
         return "stuck", f"{told}; all scores within {std:.1g} of each other (std)"
-    if loss > (1 - MIN_GAIN) * entropy and not ranks:
+    if loss > (1 - MIN_GAIN) * entropy and not (ranks and loss < entropy):
         return "stuck", told
     return "trained", ""
+
+
+def cell_training(states: Sequence[TrainingState]) -> CellTraining:
+    """State of a cell whose trials are in these states, at least one.
+
+    Returns:
+        trained if all are; unstable if some are and others are not; else diverged if any is, as
+        a lower rate is what mends it, or stuck.
+    """
+    found = set(states)
+    if "trained" in found:
+        return "trained" if len(found) == 1 else "unstable"
+    return "diverged" if "diverged" in found else "stuck"

@@ -1,25 +1,39 @@
 """How right the verdict "did not train" is: false alarms and misses over learning rates.
 
-    python benchmarks/stuck.py [--seeds 2] [--rates 13] [--set KEY=VALUE]
+    python -m benchmarks.stuck --out FILE [--seeds 0 1] [--rates 13] [--set KEY=VALUE]
 
 Trains the thirteen cells of quickstart at learning rates from 1e-6 to 1, judges each trial by
 ``analysis.training_state`` (its history and the scores that training rows had while they were
-trained on), and compares with what the finished classifier does on its own training rows, dropout
-off: it trained if it ranks them better than chance beyond doubt (AUROC >= .65, one-sided
-Mann-Whitney p < .001; few rows cannot show more than p < .01), it is stuck if it does not (AUROC <=
-.6 or p > .05); what lies between is left out. A loss that stopped being finite counts as found.
+trained on), and compares with what the finished classifier makes of its own training rows, dropout
+off. That is the truth here:
+
+- it trained if it ranks them better than chance (AUROC >= .65, one-sided Mann-Whitney test) and
+  its mean log score is above that of the labels' frequencies (one-sided paired t-test over rows),
+  both at p < .001 (few rows cannot show more than p < .01);
+- it is stuck if it ranks them no better (AUROC <= .6 or p > .05), or predicts them no better than
+  the labels' frequencies do (mean log score no higher), or the loss stopped being finite;
+- what lies between is left out.
+
+A ranking alone shows no training: a head that was never trained is a function of the text, too, and
+classes differ in their texts. So untrained classifiers are counted by both criteria beside. FILE
+keeps a line a trial: a run that was cut off goes on, and a changed verdict is judged without
+training anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, ttest_1samp
 
 from analysis.training_state import training_state
 from data.draws import draw
@@ -38,34 +52,49 @@ from trainables.tokenize import encode
 
 FEW = 32
 """Rows below which p < .001 is out of reach for a good ranking of balanced classes."""
+SMALLEST = 1e-12
+"""Probabilities below are taken for this: one row's log score must not be infinite."""
+Record = dict[str, Any]
 
 
 def main() -> None:
-    """Train, judge, count."""
+    """Train what the file lacks, judge, count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--rates", type=int, default=13)
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
-    seeds = f"seeds={list(range(options.seeds))}"
+    seeds = f"seeds={options.seeds}"
     grid = expand(load_experiment("quickstart", [*options.settings, seeds]))
-    runner = find_backend("inline")(None)
-    with Progress(grid.specs, (), Console(stderr=True)) as progress:
-        pretrain_missing(grid, grid.specs, runner, progress)
-    counts: dict[str, Counter[tuple[str, str]]] = {}
-    for rate in np.geomspace(1e-6, 1.0, options.rates):
-        for spec in grid.specs:
-            tuned = spec.tuned(float(f"{rate:.3g}"), {}, {})
-            found, truth, told = judge(tuned, grid.dataset)
-            counts.setdefault(spec.base_model, Counter())[found, truth] += 1
-            if (found == "trained") != (truth == "trained") and truth != "between":
-                name = f"{spec.base_model} {spec.pattern.name} seed {spec.seed}"
-                print(f"WRONG {name} at {rate:.3g}: says {found}, is {truth}: {told}", flush=True)
-    show(counts)
+    specs = [
+        spec.tuned(float(f"{rate:.3g}"), {}, {})
+        for rate in np.geomspace(1e-6, 1.0, options.rates)
+        for spec in grid.specs
+    ]
+    known = {record["trial_id"]: record for record in read(options.out)}
+    left = [spec for spec in specs if spec.trial_id not in known]
+    if left:
+        runner = find_backend("inline")(None)
+        with Progress(grid.specs, (), Console(stderr=True)) as progress:
+            pretrain_missing(grid, left, runner, progress)
+    with options.out.open("a") as file:
+        for spec in left:
+            known[spec.trial_id] = measure(spec, grid.dataset)
+            file.write(json.dumps(known[spec.trial_id]) + "\n")
+            file.flush()
+    show([known[spec.trial_id] for spec in specs])
 
 
-def judge(spec: TrialSpec, dataset: Dataset) -> tuple[str, str, str]:
-    """(verdict, truth, numbers) of one trial."""
+def read(file: Path) -> Iterator[Record]:
+    """Records of an earlier run; a last line that was cut off is left out."""
+    for line in file.read_text().splitlines() if file.exists() else ():
+        if line.endswith("}"):
+            yield json.loads(line)
+
+
+def measure(spec: TrialSpec, dataset: Dataset) -> Record:
+    """Train a trial; what its verdict and its truth are judged from."""
     torch.set_num_threads(spec.resources.cpus)
     drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
     rows = dataset.rows(list(drawn.train))
@@ -75,42 +104,97 @@ def judge(spec: TrialSpec, dataset: Dataset) -> tuple[str, str, str]:
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = METHODS[spec.method](base, spec)
+    record: Record = {
+        "trial_id": spec.trial_id,
+        "base_model": spec.base_model,
+        "name": f"{spec.base_model} {spec.pattern.name} seed {spec.seed} at {spec.learning_rate}",
+        "untrained": evidence(labels, predict(model, token_ids, spec)),
+    }
     torch.manual_seed(derive_seed(spec.seed, "dropout"))
     try:
         history, y_score = fit_classifier(model, token_ids, labels.tolist(), spec, lambda *_: None)
         final = predict(model, token_ids, spec)
-    except DivergedError as error:
-        return "diverged", "stuck", str(error)
+    except DivergedError:
+        return record
     numbers = convergence(history, labels, y_score)
-    return training_state(numbers)[0], truth_of(labels, final), str(numbers)
+    return record | {"convergence": numbers, "finished": evidence(labels, final)}
 
 
-def truth_of(labels: np.ndarray[Any, Any], y_score: np.ndarray[Any, Any]) -> str:
-    """trained, stuck or between, by the finished classifier's scores of its training rows."""
+def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, float]:
+    """What a classifier, dropout off, makes of its training rows.
+
+    Returns:
+        ``num_rows``; ``auroc`` and ``p_auroc``; ``gain``, the mean log score above that of the
+        labels' frequencies (nats), and ``p_gain``; ``std`` of the scores.
+    """
     positive, negative = y_score[labels == 1], y_score[labels == 0]
     test = mannwhitneyu(positive, negative, alternative="greater")
-    auroc = test.statistic / (len(positive) * len(negative))
-    if auroc >= 0.65 and test.pvalue < (0.01 if len(labels) <= FEW else 0.001):
+    share = labels.mean()
+    told = np.clip(np.where(labels == 1, y_score, 1 - y_score), SMALLEST, 1)
+    gains = np.log(told) - np.log(np.where(labels == 1, share, 1 - share))
+    return {
+        "num_rows": len(labels),
+        "auroc": float(test.statistic / (len(positive) * len(negative))),
+        "p_auroc": float(test.pvalue),
+        "gain": float(gains.mean()),
+        "p_gain": float(ttest_1samp(gains, 0, alternative="greater").pvalue),
+        "std": float(y_score.std()),
+    }
+
+
+def truth_of(found: dict[str, float] | None) -> str:
+    """trained, stuck or between, as above; None: the loss stopped being finite."""
+    if found is None or ranking_of(found) == "stuck" or found["gain"] <= 0:
+        return "stuck"
+    is_sure = found["p_gain"] < level(found)
+    return "trained" if is_sure and ranking_of(found) == "trained" else "between"
+
+
+def ranking_of(found: dict[str, float]) -> str:
+    """trained, stuck or between, by the ranking alone."""
+    if found["auroc"] >= 0.65 and found["p_auroc"] < level(found):
         return "trained"
-    return "stuck" if auroc <= 0.6 or test.pvalue > 0.05 else "between"
+    return "stuck" if found["auroc"] <= 0.6 or found["p_auroc"] > 0.05 else "between"
 
 
-def show(counts: dict[str, Counter[tuple[str, str]]]) -> None:
-    """A line a base model, and all."""
+def level(found: dict[str, float]) -> float:
+    """The p below which nothing is in doubt."""
+    return 0.01 if found["num_rows"] <= FEW else 0.001
+
+
+def show(records: Sequence[Record]) -> None:
+    """What is wrong, then a line a base model, and all, as Markdown."""
+    counts: dict[str, Counter[tuple[str, str]]] = {}
     total: Counter[tuple[str, str]] = Counter()
-    for one in counts.values():
-        total += one
-    print(
-        f"{'base model':16} {'trained':>8} {'false alarms':>13} {'stuck':>6} {'missed':>8} between"
-    )
+    for record in records:
+        numbers, truth = record.get("convergence"), truth_of(record.get("finished"))
+        found = training_state(numbers)[0] if numbers else "diverged"
+        counts.setdefault(record["base_model"], Counter())[found, truth] += 1
+        total[found, truth] += 1
+        if (found == "trained") != (truth == "trained") and truth != "between":
+            print(f"WRONG {record['name']}: says {found}, is {truth}: {json.dumps(record)}")
+    print("| base model | trained | called stuck or diverged | stuck | called trained | between |")
+    print("|---" * 6 + "|")
     for name, one in {**counts, "all": total}.items():
-        by_truth = Counter({t: sum(n for (_, u), n in one.items() if u == t) for _, t in one})
-        alarms = sum(n for (f, t), n in one.items() if t == "trained" and f != "trained")
-        missed = one["trained", "stuck"]
+        by_truth: Counter[str] = Counter()
+        for (_, truth), number in one.items():
+            by_truth[truth] += number
+        alarms = by_truth["trained"] - one["trained", "trained"]
         print(
-            f"{name:16} {by_truth['trained']:8} {_share(alarms, by_truth['trained']):>13} "
-            f"{by_truth['stuck']:6} {_share(missed, by_truth['stuck']):>8} {by_truth['between']:7}"
+            f"| {name} | {by_truth['trained']} | {_share(alarms, by_truth['trained'])} "
+            f"| {by_truth['stuck']} | {_share(one['trained', 'stuck'], by_truth['stuck'])} "
+            f"| {by_truth['between']} |"
         )
+    untrained = {record["name"].split(" at ")[0]: record["untrained"] for record in records}
+    aurocs = [found["auroc"] for found in untrained.values()]
+    by_ranking, by_both = (
+        sum(judge(found) == "trained" for found in untrained.values())
+        for judge in (ranking_of, truth_of)
+    )
+    print(
+        f"{len(untrained)} untrained classifiers: AUROC {min(aurocs):.2f} to {max(aurocs):.2f}; "
+        f"trained by the ranking alone: {by_ranking}, with the log score: {by_both}"
+    )
 
 
 def _share(part: int, whole: int) -> str:

@@ -10,7 +10,7 @@ from result_folders import TRAINED, make_plan, make_results, save_done
 
 from analysis.collect import collect
 from analysis.tables import report
-from analysis.training_state import training_state
+from analysis.training_state import TrainingState, cell_training, training_state
 
 STUCK = {"final_loss": 0.69, "train_auroc": 0.55, "score_std": 0.03}
 
@@ -22,6 +22,7 @@ STUCK = {"final_loss": 0.69, "train_auroc": 0.55, "score_std": 0.03}
         (STUCK, "stuck"),
         ({"final_loss": 0.64, "train_auroc": 0.92}, "trained"),  # ranks, though barely moved
         ({"final_loss": 0.68, "train_auroc": 0.66}, "trained"),  # a little, and beyond doubt
+        ({"final_loss": 0.70, "train_auroc": 0.66}, "stuck"),  # so may a head that never trained
         ({"final_loss": 0.68, "train_auroc": 0.85, "auroc_noise": 0.15}, "stuck"),  # 16 rows
         ({"final_loss": 0.40, "train_auroc": 0.85, "auroc_noise": 0.15}, "trained"),
         ({"score_std": 0.0005, "train_auroc": 0.93}, "stuck"),  # says the same of every row
@@ -42,6 +43,20 @@ def test_results_without_the_numbers_are_not_accused() -> None:
     assert training_state(lacking) == ("trained", "")
 
 
+@pytest.mark.parametrize(
+    ("states", "cell"),
+    [
+        (["trained", "trained"], "trained"),
+        (["trained", "stuck"], "unstable"),
+        (["diverged", "trained", "stuck"], "unstable"),
+        (["stuck", "stuck"], "stuck"),
+        (["stuck", "diverged"], "diverged"),
+    ],
+)
+def test_states_of_cells(states: list[TrainingState], cell: str) -> None:
+    assert cell_training(states) == cell
+
+
 def test_tables_show_who_did_not_train_and_average_openly(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan(["elyza"], ["ja0", "ja16"], [0, 1]))
     for seed, numbers in ((0, STUCK), (1, {})):
@@ -49,5 +64,8 @@ def test_tables_show_who_did_not_train_and_average_openly(tmp_path: Path) -> Non
         save_done(results, "elyza", "ja16", seed, {"f1": 0.4, "auroc": 0.5})
     text = report(collect(results))
     assert "0.400 (0.000)‡" in text and text.count("‡") == 4  # a cell and a note in two tables
-    assert "‡ elyza x ja0: seed 0 stuck, the others trained; in the mean all the same" in text
+    assert (
+        "‡ elyza x ja0: unstable: seed 0 stuck, the others trained; in the mean all the same"
+        in text
+    )
     assert "training loss 0.690 in the last epoch, 0.693 by the labels' frequencies" in text
