@@ -15,9 +15,9 @@ off. That is the truth here:
 - what lies between is left out.
 
 A ranking alone shows no training: a head that was never trained is a function of the text, too, and
-classes differ in their texts. So untrained classifiers are counted by both criteria beside. FILE
-keeps a line a trial: a run that was cut off goes on, and a changed verdict is judged without
-training anew.
+classes differ in their texts. So what the ranking alone would say is printed below, of the trials
+and of classifiers before they were trained. FILE keeps a line a trial: a run that was cut off goes
+on, and a changed verdict is judged without training anew.
 """
 
 from __future__ import annotations
@@ -185,6 +185,11 @@ def show(records: Sequence[Record]) -> None:
             f"| {by_truth['stuck']} | {_share(one['trained', 'stuck'], by_truth['stuck'])} "
             f"| {by_truth['between']} |"
         )
+    ranked = [r for r in records if "finished" in r and ranking_of(r["finished"]) == "trained"]
+    alarms = sum(training_state(record["convergence"])[0] != "trained" for record in ranked)
+    print(
+        f"Trained by the ranking alone: {len(ranked)}, called stuck {_share(alarms, len(ranked))}."
+    )
     untrained = {record["name"].split(" at ")[0]: record["untrained"] for record in records}
     aurocs = [found["auroc"] for found in untrained.values()]
     by_ranking, by_both = (
