@@ -1,4 +1,4 @@
-"""xlt compare, curves, boundary, claims, figures."""
+"""xlt compare, curves, boundary, claims, oracle, figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DONE = 0
 
 
 def add_analysis_commands(commands: Any) -> None:
-    """Add ``compare``, ``curves``, ``boundary``, ``claims`` and ``figures`` to the parser."""
+    """Add ``compare``, ``curves``, ``boundary``, ``claims``, ``oracle`` and ``figures``."""
 
     def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
@@ -73,6 +73,10 @@ def add_analysis_commands(commands: Any) -> None:
         "--published", action="store_true",
         help="test them on the paper's own tables, too, and list the differences to these",
     )  # fmt: skip
+
+    text = "What learning rates chosen on the test rows would have given: a bound, never a choice."
+    oracle = add("oracle", _oracle, text)
+    oracle.add_argument("--metric", default="auroc", help="auroc (default), f1, accuracy ...")
 
     text = "Draw the figures of an experiment into files."
     figures = commands.add_parser("figures", help=text, description=text)
@@ -162,6 +166,21 @@ def _claims(options: argparse.Namespace) -> int:
     collected = collect(options.results, options.experiment)
     grids = claims_grids(claims, ResultCells(collected), published=options.published)
     print(write_grids(grids, options.format))
+    _warn(options.format, collected.warnings)
+    return DONE
+
+
+def _oracle(options: argparse.Namespace) -> int:
+    from analysis.collect import collect
+    from analysis.grids import write_grids
+    from analysis.oracle_rates import oracle_grid, oracle_rates
+
+    collected = collect(options.results, options.experiment)
+    found = oracle_rates(collected, options.metric)
+    if not found:
+        raise InputError("no cell has all of its runs done at one learning rate; run them first")
+    grid = oracle_grid(found, collected.plan.experiment, options.metric)
+    print(write_grids([grid], options.format))
     _warn(options.format, collected.warnings)
     return DONE
 

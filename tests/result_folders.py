@@ -128,10 +128,11 @@ def save_done(
     history: pa.Table | None = None,
     convergence: Mapping[str, float] = {},
     draw_index: int = 0,
+    learning_rate: float = 5e-5,
     **signature: Any,
 ) -> str:
     """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
-    spec = make_spec(base_model, pattern, seed, draw_index)
+    spec = make_spec(base_model, pattern, seed, draw_index).tuned(learning_rate, {}, {})
     rows = pa.table({"id": ["a"]})
     results.save(
         TrialResult(
