@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError
 from data.storage import to_json, to_parquet
+from trainables.explain.settings import METHOD_SETTINGS
 from trainables.storage import Storage
 
 ATTRIBUTIONS_FORMAT = 1
@@ -95,6 +96,11 @@ def read_record(results: Storage, trial_id: str, method: str) -> dict[str, Any] 
         return None
     whole = record.get("format") == ATTRIBUTIONS_FORMAT and isinstance(record.get("settings"), dict)
     return record if whole else None
+
+
+def explained_by(results: Storage, trial_id: str) -> list[str]:
+    """Methods that a trial has attributions by, in the order of ``METHOD_SETTINGS``."""
+    return [method for method in METHOD_SETTINGS if read_record(results, trial_id, method)]
 
 
 def has_attributions(results: Storage, trial_id: str, settings: Mapping[str, Any]) -> bool:

@@ -25,11 +25,13 @@ from analysis.intervals import CellIntervals, check_method
 from analysis.names import metric_name
 from analysis.page.certainty import COMPARED, comparison_table, spread_table
 from analysis.page.details import trial_columns
+from analysis.page.explained import explained_tables, explained_texts, find_explained
 from analysis.page.plots import plot_cells
 from analysis.page.rows import RowPool
 from analysis.page.secrets import without_secrets
 from analysis.page.shown import (
     VERDICTS,
+    Shown,
     boundary_table,
     claims_table,
     shown_table,
@@ -105,7 +107,15 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         partial(read_texts, Results(collected.uri), collected.plan.experiment)
     )
     rows = RowPool(texts or {})
-    parts = (boundary, claims, *scores, *spread, *(part for _, _, part in comparisons))
+    explained, why_not_explained = _part(partial(find_explained, collected))
+    explained_parts: list[tuple[Shown | None, str]] = [(None, why_not_explained)]
+    coloured: tuple[dict[str, Any] | None, str] = (None, "")
+    if explained:
+        explained_parts = [(one, "") for one in explained_tables(collected, explained)]
+        coloured = _part(partial(explained_texts, collected, explained, why_no_texts))
+    parts = (
+        boundary, claims, *scores, *spread, *(part for _, _, part in comparisons), *explained_parts,
+    )  # fmt: skip
     shown = [one for one, _ in parts if one]
     return {
         "experiment": plan.experiment,
@@ -121,6 +131,8 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "compared": {metric: metric_name(metric) for metric in COMPARED},
         "comparisons": comparisons,
         "tables": scores,
+        "explained": explained_parts if explained or why_not_explained else [],
+        "coloured": coloured,
         "warnings": [*collected.warnings, *([why_no_texts] if why_no_texts else [])],
         "data": {
             "experiment": plan.experiment,
@@ -131,6 +143,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
             "cells": plot_cells(collected, intervals.scores, made, rows),
             **trial_columns(collected, rows),
             "rows": rows.rows(),
+            "explained": coloured[0],
             "files": {
                 **{one.name: [one.csv, one.latex] for one in shown},
                 "trials": trial_files(collected, metrics),

@@ -292,6 +292,92 @@ document.addEventListener("pointermove", (event) => {
   tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
 });
 
+// --- texts in colours ------------------------------------------------------------------------
+
+const COLOURED_PAGE = 20;  // texts at a time
+
+function startColoured() {
+  if (!DATA.explained) return;
+  const { texts, cells } = DATA.explained;
+  const [select, token, first] = [$("coloured-cell"), $("coloured-token"), $("coloured-order")];
+  cells.forEach((cell, k) => select.append(make("option", { value: k }, name(DATA.cells[cell.cell]))));
+  // Places in texts are of characters, and a character of JavaScript can be half of one.
+  const characters = texts.map(([text]) => Array.from(text));
+  const pieces = (place) => {
+    const [, , , ...ends] = texts[place];
+    return Array.from({ length: ends.length / 2 }, (_, k) => [ends[2 * k], ends[2 * k + 1]]);
+  };
+  const piece = (place, [a, b]) => characters[place].slice(a, b).join("");
+  const signed = (thousandths) => `${thousandths < 0 ? "−" : "+"}${(Math.abs(thousandths) / 1000).toFixed(3)}`;
+  let [chosen, start] = [[], 0];
+
+  function coloured(cell, k) {
+    const [place, values] = [cell.texts[k], cell.values[k]];
+    const [, lang, label] = texts[place];
+    const body = make("p", { class: "text", lang });
+    let at = 0;
+    pieces(place).forEach(([a, b], n) => {
+      if (a > at) body.append(characters[place].slice(at, a).join(""));
+      if (b <= at) return;
+      const shown = characters[place].slice(Math.max(a, at), b).join("");
+      const mark = make("span", { class: values[n] < 0 ? "minus" : "plus", "data-tip": `${piece(place, [a, b])}\n${signed(values[n])}` }, shown);
+      mark.style.setProperty("--share", (0.6 * Math.min(1, Math.abs(values[n]) / cell.most)).toFixed(3));
+      body.append(mark);
+      at = Math.max(at, b);
+    });
+    body.append(characters[place].slice(at).join(""));
+    const strongest = values.map((v, n) => [v, n]).sort(([a], [b]) => Math.abs(b) - Math.abs(a)).slice(0, 3);
+    const spans = pieces(place);
+    const told = strongest.map(([v, n]) => `${piece(place, spans[n])} ${signed(v)}`).join(", ");
+    const verdict = `${DATA.classes[label] ?? label}; probability of ${DATA.positive} ${cell.scores[k].toFixed(3)}; wrong in ${cell.wrong[k]} of ${cell.runs} runs`;
+    return make("li", {}, [body, make("small", {}, `${verdict}. ${told}`)]);
+  }
+
+  function show(from) {
+    const cell = cells[select.value];
+    start = from;
+    const end = Math.min(start + COLOURED_PAGE, chosen.length);
+    $("coloured-texts").replaceChildren(...chosen.slice(start, end).map((k) => coloured(cell, k)));
+    $("coloured-texts").start = start + 1;
+    $("coloured-previous").disabled = start === 0;
+    $("coloured-next").disabled = end >= chosen.length;
+  }
+
+  function choose() {
+    const cell = cells[select.value];
+    const wanted = token.value.trim().toLowerCase();
+    const all = cell.values.flat().map(Math.abs).sort((a, b) => a - b);
+    cell.most ??= all[Math.floor(0.98 * all.length)] || 1;  // one huge value would pale all others
+    const added = new Map();
+    let [sum, num] = [0, 0];
+    cell.texts.forEach((place, k) => {
+      if (!wanted) { added.set(k, 0); return; }
+      pieces(place).forEach((span, n) => {
+        if (!piece(place, span).toLowerCase().includes(wanted)) return;
+        added.set(k, (added.get(k) ?? 0) + cell.values[k][n]);
+        sum += cell.values[k][n];
+        num += 1;
+      });
+    });
+    const far = (k) => Math.abs(cell.scores[k] - texts[cell.texts[k]][2]);
+    const orders = { wrong: (k) => -cell.wrong[k] - far(k), high: (k) => -cell.scores[k], low: (k) => cell.scores[k] };
+    const key = wanted ? (k) => -Math.abs(added.get(k)) : orders[first.value];
+    chosen = [...added.keys()].sort((a, b) => key(a) - key(b));
+    $("coloured-count").textContent = wanted
+      ? `${chosen.length} texts${num ? `, mean ${signed(sum / num)} a token; the largest first` : ""}`
+      : `${chosen.length} texts`;
+    first.disabled = Boolean(wanted);
+    show(0);
+  }
+
+  select.addEventListener("change", choose);
+  first.addEventListener("change", choose);
+  token.addEventListener("input", choose);
+  $("coloured-previous").addEventListener("click", () => show(Math.max(start - COLOURED_PAGE, 0)));
+  $("coloured-next").addEventListener("click", () => show(start + COLOURED_PAGE));
+  choose();
+}
+
 // --- details of a trial ---------------------------------------------------------------------
 
 function facts(lines) {
@@ -457,6 +543,7 @@ function watch(seconds) {
 unpack().then((data) => {
   DATA = data;
   startPlots();
+  startColoured();
   startTrials();
   startDownloads();
 }).catch((error) => {

@@ -1,0 +1,142 @@
+"""Which tokens count, on the page: the tables of ``xlt explanations``, and texts in colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.attributions import ExperimentAttributions, Values, load_attributions
+from analysis.attributions_table import attribution_grids
+from analysis.collect import Collected
+from analysis.page.details import Pool
+from analysis.page.plots import rounded, share
+from analysis.page.rows import MAX_TEXT
+from analysis.page.shown import Shown, shown_grid
+from data.errors import InputError
+from trainables.attributions import explained_by, read_attributions
+from trainables.result import Results
+
+MOST_TEXTS, FEWEST_TEXTS, TEXT_BUDGET = 512, 20, 8_000
+"""Texts of a cell that the page holds, at most and at least, and of all cells."""
+TITLES = ("Tokens that count", "How sure that is", "Are the explanations any good?", "Patterns")
+"""Of the tables of a base model, in the order of :func:`attribution_grids`."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Attributions of an experiment.
+
+    Attributes:
+        method: Of the explanations.
+        read: What is read of them.
+    """
+
+    method: str
+    read: ExperimentAttributions
+
+
+def find_explained(collected: Collected) -> Explained | None:
+    """The attributions that lie beside the trials, by the first method that has some.
+
+    Only the first done trial of each cell is asked, because most experiments have none.
+
+    Raises:
+        InputError: They are there and none can be read.
+    """
+    states = dict(
+        zip(
+            collected.table["trial_id"].to_pylist(),
+            collected.table["state"].to_pylist(),
+            strict=True,
+        )
+    )
+    firsts = []
+    for cell in collected.plan.cells:
+        done = [one.trial_id for one in cell.trials if states[one.trial_id] == "done"]
+        firsts += done[:1]
+    location = Results(collected.uri)
+    methods = next(
+        (found for trial_id in firsts if (found := explained_by(location, trial_id))), []
+    )
+    if not methods:
+        return None
+    return Explained(methods[0], load_attributions(collected, method=methods[0]))
+
+
+def explained_tables(collected: Collected, explained: Explained) -> list[Shown]:
+    """Table 5 of each base model, and what must be known to read it."""
+    tables = []
+    models = list(dict.fromkeys(name for name, _ in explained.read.cells))
+    for number, model in enumerate(models):
+        one = {key: cell for key, cell in explained.read.cells.items() if key[0] == model}
+        left = {key: why for key, why in explained.read.left_out.items() if key[0] == model}
+        grids = attribution_grids(collected, ExperimentAttributions(one, left))
+        for place, (title, grid) in enumerate(zip(TITLES, grids, strict=False)):
+            name = f"explained-{number + 1}-{place + 1}"
+            tables.append(shown_grid(name, f"{title}: {model}", grid, sortable=place == 1))
+    return tables
+
+
+def explained_texts(
+    collected: Collected, explained: Explained, why_no_texts: str = ""
+) -> dict[str, Any]:
+    """Test texts with what each piece adds, the mean over a cell's runs.
+
+    Args:
+        collected: The trials.
+        explained: Their attributions.
+        why_no_texts: Why the experiment keeps no texts (``storage.keep_texts``), whose licence may
+            forbid a page with them; empty: it keeps them.
+
+    Returns:
+        ``texts``: each [text, language, label, start, end, start, end ...]; ``cells``: of each
+        place in the plan, number of runs, places of texts, thousandths of probability a piece,
+        mean probabilities, and how many runs are wrong.
+
+    Raises:
+        InputError: No texts are kept, or attributions were changed while they were read.
+    """
+    if why_no_texts:
+        raise InputError(why_no_texts)
+    plan = collected.plan
+    num_texts = share(TEXT_BUDGET, len(explained.read.cells), MOST_TEXTS, FEWEST_TEXTS)
+    location = Results(collected.uri)
+    pool = Pool()
+    cells = []
+    for place, cell in enumerate(plan.cells):
+        read = explained.read.cells.get((cell.base_model, cell.pattern))
+        if read is None:
+            continue
+        ids = {(one.draw_index, one.seed): one.trial_id for one in cell.trials}
+        tables: list[Any] = [
+            read_attributions(location, ids[run], explained.method).table for run in read.runs
+        ]
+        first = tables[0].slice(0, num_texts).to_pylist()
+        scores = np.stack([one["p_original"].to_numpy()[: len(first)] for one in tables])
+        labels = np.array([row["y_true"] for row in first])
+        values = _means(tables, len(first))
+        texts, shown = [], []
+        for row, means in zip(first, values, strict=True):
+            inside = [k for k, end in enumerate(row["ends"]) if end <= MAX_TEXT]
+            spans = [place for k in inside for place in (row["starts"][k], row["ends"][k])]
+            texts.append(pool.place((row["text"][:MAX_TEXT], row["lang"], row["y_true"], *spans)))
+            shown.append([round(1000 * means[k]) for k in inside])
+        cells.append(
+            {
+                "cell": place,
+                "runs": len(tables),
+                "texts": texts,
+                "values": shown,
+                "scores": [rounded(p, 3) for p in scores.mean(axis=0)],
+                "wrong": ((scores >= 0.5) != labels).sum(axis=0).tolist(),
+            }
+        )
+    return {"method": explained.method, "texts": pool.values(), "cells": cells}
+
+
+def _means(tables: list[Any], num_texts: int) -> list[Values]:
+    """Contributions of each text's pieces, the mean over runs."""
+    columns = [table["coefficients"].slice(0, num_texts).to_pylist() for table in tables]
+    return [np.mean(runs, axis=0) for runs in zip(*columns, strict=True)]
