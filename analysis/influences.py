@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from analysis.calibration import NUM_BINS
 from analysis.predictions import THRESHOLD, Labels, Scores
 from analysis.thresholds import best_threshold, every_cut, logit
-from analysis.weighted_metrics import Values
+from analysis.weighted_metrics import Values, ratio
 
 Derivative = Callable[[Labels, Scores], Values]
 """Function of num_items labels and num_runs x num_items scores; num_runs x num_items changes of the
@@ -83,7 +83,7 @@ def _logit_median(y_true: Labels, scores: Scores) -> Values:
     away, near, order = _at_median(y_true, scores)
     logits = np.take_along_axis(logit(scores), order, axis=1)
     # Logits a rank: Stein's mean slope is that of a regression.
-    slope = (near * away * logits).sum(axis=1) / (near * away**2).sum(axis=1)
+    slope = ratio((near * away * logits).sum(axis=1), (near * away**2).sum(axis=1))
     moved: Values = slope[:, None] * (0.5 - (scores <= np.median(scores, axis=1, keepdims=True)))
     return moved
 

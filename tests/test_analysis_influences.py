@@ -69,6 +69,12 @@ def test_rows_without_a_choice_move_nothing(name: str) -> None:
     assert found == pytest.approx(np.zeros((2, 20)), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", INFLUENCES)
+def test_the_only_row_of_a_class_moves_nothing(name: str) -> None:
+    found = influences(name, np.array([0, 0, 1], np.int8), np.array([[0.2, 0.4, 0.9]]))
+    assert np.isfinite(found).all() and found[0, 2] == 0
+
+
 def test_every_measure_that_is_resampled_has_one() -> None:
     from analysis.boundary import CLASS_MEDIANS, JUDGED_BY, WITH_INTERVAL
 
