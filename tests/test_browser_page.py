@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_results import HOSTILE, make_hostile_results, make_page_results
+from explained_results import Text, explained
+from page_results import HOSTILE, keep_texts, make_hostile_results, make_page_results
 
 from analysis import collect
 from analysis.page import page
@@ -39,10 +40,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("browser")
     collected = collect(make_page_results(made / "r", positive="ESG"))
     (made / "page.html").write_text(page(collected), "utf-8")
+    explained_page = collect(make_explained(made / "e"))
+    (made / "explained.html").write_text(page(explained_page), "utf-8")
     hostile = collect(make_hostile_results(made / "h"))
     (made / "hostile.html").write_text(page(hostile), "utf-8")
     (made / "large.html").write_text(render(_large(content(collected))), "utf-8")
     return made
+
+
+def make_explained(folder: Path) -> str:
+    """A cell of two runs and 30 texts, every third about 炭, one with a character of two halves."""
+    texts: list[Text] = [(["株", "価"], [-0.2, 0.01], 0.4)] * 30
+    texts[::3] = [(["😀", "炭", HOSTILE], [0.0, 0.5, -0.2], 0.9)] * 10
+    made = explained(folder, {"ja0": [texts, texts]})
+    keep_texts(made, ["t000"], "kept")
+    return made.uri
 
 
 def _large(shown: dict[str, Any]) -> dict[str, Any]:
@@ -241,6 +253,25 @@ def test_print_shows_tables_whole_and_on_white(opened: Any) -> None:
     assert not tab.locator("nav").is_visible()
     assert tab.locator("#table-f1").is_visible()
     assert tab.pdf()[:5] == b"%PDF-"
+
+
+def test_texts_in_colours_are_found_by_token(opened: Any) -> None:
+    tab = opened("explained.html").page
+    texts = tab.locator("#coloured-texts li")
+    assert texts.count() == 20
+    tab.click("#coloured-next")
+    assert texts.count() == 10
+    tab.fill("#coloured-token", "炭")
+    assert texts.count() == 10
+    assert tab.inner_text("#coloured-count") == "10 texts, mean +0.500 a token; the largest first"
+    first = texts.first
+    assert first.locator("p").inner_text() == f"😀 炭 {HOSTILE}"
+    marks = first.locator("span")
+    assert [marks.nth(k).inner_text() for k in range(3)] == ["😀", "炭", HOSTILE]
+    assert [marks.nth(k).get_attribute("class") for k in range(3)] == ["plus", "plus", "minus"]
+    assert float(marks.nth(1).evaluate("e => e.style.getPropertyValue('--share')")) > 0.5
+    tab.fill("#coloured-token", "nowhere")
+    assert texts.count() == 0 and tab.inner_text("#coloured-count") == "0 texts"
 
 
 def test_hostile_names_stay_texts(opened: Any) -> None:

@@ -46,6 +46,7 @@ from trainables.result import Results
 from trainables.texts import read_texts
 
 Part = TypeVar("Part")
+NO_TEXTS = "this experiment keeps no texts (storage.keep_texts)"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,11 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     coloured: tuple[dict[str, Any] | None, str] = (None, "")
     if explained:
         explained_parts = [(one, "") for one in explained_tables(collected, explained)]
-        coloured = _part(partial(explained_texts, collected, explained, why_no_texts))
+        coloured = _part(
+            partial(
+                explained_texts, collected, explained, "" if texts else why_no_texts or NO_TEXTS
+            )
+        )
     parts = (
         boundary, claims, *scores, *spread, *(part for _, _, part in comparisons), *explained_parts,
     )  # fmt: skip

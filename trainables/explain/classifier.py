@@ -20,8 +20,6 @@ FORWARD_TOKENS = 1 << 11
 """Tokens a batch on a CPU, where larger ones leave the cache."""
 DEVICE_FORWARD_TOKENS = 1 << 15
 """Tokens a batch on a GPU: 32 texts of 1,024 tokens."""
-SHARED_FORWARD = 4
-"""So many times the tokens make a batch where common beginnings are computed once."""
 
 
 def classifier_target(model: Any, spec: TrialSpec) -> Target:
@@ -31,7 +29,7 @@ def classifier_target(model: Any, spec: TrialSpec) -> Target:
         model: As trained; stays as it is.
         spec: Its trial.
     """
-    quick = _merged(model)
+    quick = merged(model)
     on_cpu = model.device.type == "cpu"
     shares = reads_prefixes(quick)
     num_tokens = FORWARD_TOKENS if on_cpu else DEVICE_FORWARD_TOKENS
@@ -40,7 +38,7 @@ def classifier_target(model: Any, spec: TrialSpec) -> Target:
         batch_size = max(1, num_tokens // rows.shape[1])
         # A text is read at its last token that is not padding.
         if shares and (rows[:, -1] != quick.config.pad_token_id).all():
-            return _predict_by_prefix(quick, rows, spec, SHARED_FORWARD * batch_size)
+            return _predict_by_prefix(quick, rows, spec, batch_size)
         return predict(quick, rows, spec, batch_size)  # type: ignore[arg-type]
 
     def integrate(
@@ -70,7 +68,7 @@ def _predict_by_prefix(
     return probabilities(logits, spec)
 
 
-def _merged(model: Any) -> Any:
+def merged(model: Any) -> Any:
     """The same function in fewer operations: adapters added to a copy of the weights.
 
     Adapters of rank 8 beside every matrix more than double the time of a small model. Only on a
