@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from data.dev import SourceDev, TargetFold
 from data.errors import InputError
 from data.patterns import Pattern
+from sweep.search.budget import Spent
 from sweep.search.searchers import SEARCHERS, make_searcher
 from sweep.search.settings import LearningRates, Search
 from sweep.selection import parse_selection
@@ -44,6 +45,7 @@ def asked(search: Search, own_rate: float = 1e-3) -> list[dict[str, Any]]:
         ({"learning_rate": {"low": 1e-5, "high": 1e-1, "log": False}}, "log: false spreads rates"),
         ({"num_configs": 0}, "num_configs"),
         ({"max_epochs": 0}, "max_epochs"),
+        ({"max_trials": 0}, "max_trials"),
         ({"max_gpu_hours": 0.0}, "max_gpu_hours"),
         ({"seeds": [1, 1]}, "more than once"),
         ({"training": {"num_train_epochs": []}}, "names no value"),
@@ -152,3 +154,22 @@ def test_cells_are_selected_by_name() -> None:
     with pytest.raises(InputError, match="Did you mean 'ja16'") as caught:
         parse_selection("pattern=ja17,models=a", "abc", ["ja0", "ja16"])
     assert "'models=a' is neither model=NAME" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ({"max_trials": 2}, "max_trials: 2 is used up"),
+        ({"max_epochs": 6}, "max_epochs: 6 is used up"),
+        ({"max_gpu_hours": 0.5}, "max_gpu_hours: 0.5 is used up"),
+    ],
+)
+def test_budgets_count_what_was_trained_and_not_what_was_known(
+    budget: dict[str, float], told: str
+) -> None:
+    spent = Spent(Search.parse(budget))
+    spent.add({"epochs": 0, "hours": 0.0})  # known before
+    spent.add({"epochs": 3, "hours": 0.25})
+    assert not spent.is_over
+    spent.add({"epochs": 3, "hours": 0.25})
+    assert spent.is_over and spent.why == told

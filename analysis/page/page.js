@@ -321,7 +321,7 @@ function startColoured() {
       if (b <= at) return;
       const shown = characters[place].slice(Math.max(a, at), b).join("");
       const mark = make("span", { class: values[n] < 0 ? "minus" : "plus", "data-tip": `${piece(place, [a, b])}\n${signed(values[n])}` }, shown);
-      mark.style.setProperty("--share", (0.6 * Math.min(1, Math.abs(values[n]) / cell.most)).toFixed(3));
+      mark.style.setProperty("--share", (0.45 * Math.min(1, Math.abs(values[n]) / cell.most)).toFixed(3));
       body.append(mark);
       at = Math.max(at, b);
     });

@@ -8,7 +8,7 @@ from sweep.search.settings import Search
 
 
 class Spent:
-    """Counts trial-epochs and hours of a search, its widened ranges included.
+    """Counts trials, their epochs and hours of a search, its widened ranges included.
 
     Args:
         settings: The budgets.
@@ -19,11 +19,12 @@ class Spent:
 
     def __init__(self, settings: Search) -> None:
         self._settings = settings
-        self._epochs, self._hours = 0, 0.0
+        self._trials, self._epochs, self._hours = 0, 0, 0.0
         self.unwritable: dict[str, Any] = {}
 
     def add(self, result: dict[str, Any]) -> None:
         """Count a report; trials that were known before cost nothing."""
+        self._trials += result.get("epochs", 0) > 0
         self._epochs += result.get("epochs", 0)
         self._hours += result.get("hours", 0.0)
         if "unwritable" in result:
@@ -37,9 +38,13 @@ class Spent:
     @property
     def why(self) -> str:
         """The budget that is used up; empty: none."""
-        epochs, hours = self._settings.max_epochs, self._settings.max_gpu_hours
-        if epochs is not None and self._epochs >= epochs:
-            return f"max_epochs: {epochs} is used up"
-        if hours is not None and self._hours >= hours:
-            return f"max_gpu_hours: {hours:g} is used up"
+        used = {
+            "max_trials": self._trials,
+            "max_epochs": self._epochs,
+            "max_gpu_hours": self._hours,
+        }
+        for name, amount in used.items():
+            budget = getattr(self._settings, name)
+            if budget is not None and amount >= budget:
+                return f"{name}: {budget:g} is used up"
         return ""

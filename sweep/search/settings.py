@@ -84,6 +84,8 @@ class Search(Settings):
     """Parts that the target rows are cut into, for each seed anew."""
     one_standard_error: bool = False
     """Take the smallest rate within a standard error of the best (Breiman et al. 1984)."""
+    max_trials: int | None = pydantic.Field(default=None, gt=0)
+    """Stop after so many trials of the whole search; a config is tried in several."""
     max_epochs: int | None = pydantic.Field(default=None, gt=0)
     """Stop after so many trial-epochs of the whole search."""
     max_gpu_hours: float | None = pydantic.Field(default=None, gt=0, strict=True)
