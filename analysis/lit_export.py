@@ -1,0 +1,280 @@
+"""Trials for LIT (Learning Interpretability Tool), which shows them side by side.
+
+LIT runs in an environment of its own that has none of our packages, so what it is given is JSON: a
+manifest and, for each data set and each trial, a file with one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.cells import first_line
+from analysis.collect import Collected
+from analysis.predictions import TestRows
+from analysis.run_names import has_draws, run_name
+from data.errors import InputError
+from data.schema import BINARY
+from data.storage import to_json
+from trainables.attributions import read_attributions
+from trainables.plan import Plan
+from trainables.result import Results
+from trainables.texts import read_texts
+
+EXPORT_FORMAT = 1
+"""Version of manifest and files; the viewer reads no other."""
+
+MANIFEST = "lit.json"
+"""Lies in the folder of every export, and is written last."""
+
+MOST_TRIALS = 12
+"""LIT gives every model its columns, its panels and its predictions of all texts: beyond a dozen,
+nothing can be compared by eye."""
+
+Row = dict[str, Any]
+Has = Callable[[str, str], bool]
+"""Whether the cell of a base model and a pattern is meant."""
+
+
+@dataclass(frozen=True)
+class LitExport:
+    """What LIT shows of an experiment.
+
+    Attributes:
+        manifest: Everything but the rows: ``classes``, ``datasets`` (name, file, language),
+            ``models`` (name, file, data set and, where the trial was explained, method and
+            settings) and ``notes``.
+        files: Name -> rows. Of a data set: ``id``, ``text``, ``language``, ``label``. Of a trial:
+            ``id``, ``probabilities`` of both classes, ``tokens`` and their ``salience`` (raw
+            contributions to the probability of class 1; both empty where the row was not
+            explained).
+    """
+
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Sequence[Row]]
+
+
+def lit_export(
+    collected: Collected,
+    *,
+    has: Has = lambda model, pattern: True,
+    seeds: Collection[int] = (),
+    method: str = "lime",
+) -> LitExport:
+    """Put done trials of two classes together for LIT, one of its models each.
+
+    Texts are those beside the plan, else those of the attributions. Rows without one are left out.
+
+    Args:
+        collected: The trials.
+        has: Which cells.
+        seeds: Which seeds; empty: all.
+        method: Of the explanations.
+
+    Raises:
+        InputError: No done trial among these, more than :data:`MOST_TRIALS`, no usable predictions,
+            trials of one language tested on different rows, or no texts.
+    """
+    plan, location = collected.plan, Results(collected.uri)
+    notes: list[str] = []
+    chosen = _chosen(collected, has, seeds, notes)
+    langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in plan.cells}
+    texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
+    read: list[tuple[Row, TestRows]] = []
+    explained: dict[str, dict[str, Row]] = {}
+    settings: dict[str, Mapping[str, Any]] = {}
+    for trial in chosen:
+        name = _name(trial, plan)
+        try:
+            read.append((trial, collected.predictions.of(trial["trial_id"])))
+        except InputError as error:
+            notes.append(f"{name} is left out: {first_line(str(error))}")
+            continue
+        try:
+            made = read_attributions(location, trial["trial_id"], method)
+        except InputError as error:
+            notes.append(f"{name} has predictions alone: {first_line(str(error))}")
+            continue
+        columns = ["id", "text", "pieces", "coefficients"]
+        rows = made.table.select(columns).to_pylist() if made.table is not None else []
+        explained[trial["trial_id"]] = {row["id"]: row for row in rows}
+        settings[trial["trial_id"]] = made.settings
+        for row in rows:
+            texts.setdefault(row["id"], row["text"])
+    if not read:
+        raise InputError(notes, f"experiment {plan.experiment}: nothing to show")
+
+    classes = _classes(plan)
+    datasets: dict[str, Row] = {}
+    models: list[Row] = []
+    files: dict[str, list[Row]] = {}
+    tested: dict[str, tuple[str, ...]] = {}
+    for trial, found in read:
+        lang = langs[trial["base_model"], trial["pattern"]] or "unknown"
+        dataset = f"test rows ({lang})"
+        if dataset not in datasets:
+            file = f"headlines-{lang}.jsonl"
+            datasets[dataset] = {"name": dataset, "file": file, "language": lang}
+            files[file] = _headlines(found, texts, lang, classes, collected.uri, notes)
+            tested[dataset] = found.ids
+        elif tested[dataset] != found.ids:
+            raise InputError(
+                f"{_name(trial, plan)} was tested on other rows than the trials before it; LIT "
+                "shows models on the same rows, so export them apart, see --cells and --seeds"
+            )
+        tokens = explained.get(trial["trial_id"], {})
+        model: Row = {"name": _name(trial, plan), "file": f"{trial['trial_id']}.jsonl"}
+        model |= {"dataset": dataset, "trial_id": trial["trial_id"]}
+        if tokens:
+            model |= {"method": method, "settings": dict(settings[trial["trial_id"]])}
+        models.append(model)
+        shown = {row["id"] for row in files[datasets[dataset]["file"]]}
+        files[model["file"]] = list(_predicted(found, shown, tokens))
+    manifest = {
+        "format": EXPORT_FORMAT,
+        "experiment": plan.experiment,
+        "title": plan.title,
+        "classes": list(classes),
+        "datasets": list(datasets.values()),
+        "models": models,
+        "notes": notes,
+    }
+    return LitExport(manifest, files)
+
+
+def write_export(export: LitExport, folder: Path) -> None:
+    """Write an export, instead of an earlier one in the same folder.
+
+    Raises:
+        InputError: The folder holds other files, or cannot be written.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            earlier = read_manifest(folder)
+            (folder / MANIFEST).unlink()  # first, so that a part of an export is none
+            for part in (*earlier["datasets"], *earlier["models"]):
+                (folder / Path(part["file"]).name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in export.files.items():
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            (folder / name).write_text("".join(lines), "utf-8")
+        (folder / MANIFEST).write_bytes(to_json(dict(export.manifest)))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error}; give another --out") from error
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder is an export, not a results location."""
+    return (folder / MANIFEST).is_file()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an export.
+
+    Raises:
+        InputError: There is none, or it is damaged or of another version.
+    """
+    if not is_export(folder):
+        raise InputError(f"{folder} holds no {MANIFEST}; give an empty folder or an earlier export")
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        whole = manifest["format"] == EXPORT_FORMAT
+        named = [part["file"] for kind in ("datasets", "models") for part in manifest[kind]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / MANIFEST} is damaged; export into a new folder") from error
+    if not whole or not all(isinstance(name, str) for name in named):
+        raise InputError(f"{folder / MANIFEST} is of another version; export into a new folder")
+    return manifest
+
+
+def _chosen(
+    collected: Collected, has: Has, seeds: Collection[int], notes: list[str]
+) -> list[dict[str, Any]]:
+    """Rows of the done trials that are meant; the others are noted."""
+    plan = collected.plan
+    if strange := sorted(set(seeds) - set(plan.seeds)):
+        known = ", ".join(map(str, plan.seeds))
+        raise InputError(f"no seed {', '.join(map(str, strange))}. Known: {known}.", "--seeds")
+    meant = [
+        row
+        for row in collected.table.to_pylist()
+        if has(row["base_model"], row["pattern"]) and (not seeds or row["seed"] in seeds)
+    ]
+    done = [row for row in meant if row["state"] == "done"]
+    where = f"experiment {plan.experiment} in {collected.uri}"
+    if not done:
+        raise InputError(
+            f"none of {len(meant)} trials is done; `xlt run` them first, or choose others", where
+        )
+    if len(done) > MOST_TRIALS:
+        raise InputError(
+            f"{len(done)} done trials; LIT shows at most {MOST_TRIALS} side by side, so choose "
+            f"some, e.g. --cells model={done[0]['base_model']} or --seeds {done[0]['seed']}",
+            where,
+        )
+    notes += [f"{_name(row, plan)} is {row['state']}" for row in meant if row["state"] != "done"]
+    return done
+
+
+def _name(trial: Mapping[str, Any], plan: Plan) -> str:
+    """What LIT calls a trial: its names go into addresses, lists divided by commas."""
+    run = run_name((trial["draw_index"], trial["seed"]), has_draws(plan.draws))
+    name = f"{trial['base_model']} {trial['pattern']} {run}"
+    return name.replace(",", ";").replace(":", ";")
+
+
+def _classes(plan: Plan) -> tuple[str, str]:
+    """Names of the classes 0 and 1."""
+    if plan.classes == BINARY and plan.positive != BINARY[1]:
+        return f"not {plan.positive}", plan.positive
+    return plan.classes[0], plan.classes[1]
+
+
+def _whole(row: Mapping[str, Any]) -> str:
+    """Both texts of a pair, a line each, as attributions have them."""
+    return "\n".join(filter(None, (row["text"], row["text_pair"])))
+
+
+def _headlines(
+    found: TestRows,
+    texts: Mapping[str, str],
+    lang: str,
+    classes: Sequence[str],
+    uri: str,
+    notes: list[str],
+) -> list[Row]:
+    """The test rows that have a text."""
+    rows = [
+        {"id": name, "text": texts[name], "language": lang, "label": classes[label]}
+        for name, label in zip(found.ids, found.y_true.tolist(), strict=True)
+        if name in texts
+    ]
+    if not rows:
+        raise InputError(
+            "no texts of the test rows: neither beside the plan (storage.keep_texts) nor in "
+            "attributions; `xlt explain` writes these from the experiment's data",
+            uri,
+        )
+    if without := len(found.ids) - len(rows):
+        notes.append(
+            f"{without} of {len(found.ids)} test rows ({lang}) have no text and are left out"
+        )
+    return rows
+
+
+def _predicted(
+    found: TestRows, shown: Collection[str], explained: Mapping[str, Row]
+) -> Iterable[Row]:
+    """What a trial says of the rows that are shown."""
+    for name, score in zip(found.ids, found.y_score.tolist(), strict=True):
+        if name in shown:
+            row = explained.get(name, {"pieces": [], "coefficients": []})
+            yield {
+                "id": name,
+                "probabilities": [1 - score, score],
+                "tokens": row["pieces"],
+                "salience": row["coefficients"],
+            }
