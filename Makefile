@@ -3,13 +3,13 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos browser latex lint benchmark clean
+.PHONY: quickstart test chaos browser latex lit lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest -m "not chaos and not browser and not latex"
+	$(BIN)/pytest -m "not chaos and not browser and not latex and not lit"
 
 chaos: $(READY)
 	$(BIN)/pytest -m chaos
@@ -21,6 +21,10 @@ browser: $(READY)
 # Compiles every LaTeX table; skips without pdflatex and booktabs (texlive-latex-recommended).
 latex: $(READY)
 	$(BIN)/pytest -m latex
+
+# Makes LIT's environment (370 MB) and opens it; skips without Chromium.
+lit: $(READY)
+	$(BIN)/pytest -m lit
 
 lint: $(READY)
 	$(BIN)/ruff check .

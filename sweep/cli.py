@@ -12,6 +12,7 @@ from sweep.analysis_cli import add_analysis_commands, add_interval_method
 from sweep.arguments import add_address, add_experiment_arguments
 from sweep.data_cli import add_data_commands
 from sweep.explain_cli import add_explain_commands
+from sweep.lit_cli import add_lit_commands
 from sweep.report_cli import WATCH_SECONDS, write_report
 from sweep.search_cli import add_search_command
 
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_interval_method(report)
     add_analysis_commands(commands)
     add_explain_commands(commands)
+    add_lit_commands(commands)
     add_data_commands(commands)
     add_search_command(commands)
     return parser

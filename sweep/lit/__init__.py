@@ -1,0 +1,1 @@
+"""LIT's environment, its server, and the program that it runs."""
