@@ -75,8 +75,9 @@ def _serve(options: argparse.Namespace) -> int:
 
     environment = options.env or default_folder()
     check(environment)  # before the export, which may take longer
-    with tempfile.TemporaryDirectory(prefix="xlt-lit-") as temporary:
-        folder = Path(temporary)
+    temporary = tempfile.TemporaryDirectory(prefix="xlt-lit-")
+    with temporary:
+        folder = Path(temporary.name)
         if is_export(Path(options.results)):
             folder = Path(options.results)
             chosen = (options.experiment, options.cells, options.seeds, options.method)
@@ -87,6 +88,7 @@ def _serve(options: argparse.Namespace) -> int:
         else:
             _write(options, folder)
         with serve(folder, environment, options.host, options.port) as server:
+            temporary.cleanup()  # LIT has read it; texts may be licensed, so nothing stays behind
             print(f"LIT is at {server.url}\nCtrl-C ends it.", flush=True)
             try:
                 server.wait()

@@ -38,9 +38,10 @@ ICONS = {
 imported. Without them every button shows its icon's name."""
 MODULES = layout.LitModuleName
 LAYOUT = layout.LitCanonicalLayout(
+    left={"Contributions": [MODULES.SalienceMapModule]},
     upper={"Test rows": [MODULES.DataTableModule]},
     lower={
-        "Headline": [MODULES.SalienceMapModule, MODULES.ClassificationModule],
+        "Predictions": [MODULES.ClassificationModule],
         "Scores": [MODULES.ScalarModule],
         "Metrics": [
             MODULES.MetricsModule,
@@ -48,10 +49,10 @@ LAYOUT = layout.LitCanonicalLayout(
             MODULES.ThresholderModule,
         ],
     },
-    layoutSettings=layout.LayoutSettings(mainHeight=45),
     description="What trials said of their test rows, and by which tokens.",
 )
-"""Without LIT's modules for edits: stored predictions have no answer to a text they do not hold."""
+"""Contributions have a whole column: trials share its height, and each needs 190 pixels. Without
+LIT's modules for edits: stored predictions have no answer to a text that they do not hold."""
 
 
 class Trial(lit_model.Model):  # type: ignore[misc]  # lit_nlp is untyped

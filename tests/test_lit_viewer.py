@@ -1,0 +1,233 @@
+"""The real LIT, installed by our command, on real trials, in Chromium: `make lit`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from analysis.collect import collect
+from sweep.cli import main
+from sweep.experiment import load_experiment
+from sweep.run import run
+from trainables.attributions import read_attributions
+from trainables.result import Results
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.lit,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path"),
+]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: Any, experiment_file: Path) -> str:
+    """Three trials; six test rows of each are explained."""
+    folder = str(tmp_path_factory.mktemp("lit") / "results")
+    block = "explain={method: lime, num_samples: 60, rows: 6}"
+    chosen = ["patterns=[{ja8: {source_rows: 24}}]", "seeds=[0]", "task={positive: ESG}", block]
+    experiment = load_experiment(experiment_file, chosen)
+    run(experiment, folder, backend="inline", console=Console(file=io.StringIO()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: Any) -> Path:
+    """Made anew, unless one is given: 100 MB to download."""
+    given = os.environ.get("XLT_LIT_ENV")
+    folder = Path(given) if given else tmp_path_factory.mktemp("lit") / "environment"
+    assert main(["lit", "install", "--env", str(folder)]) == 0
+    return folder
+
+
+class Served:
+    """`xlt lit serve` as a user starts it."""
+
+    def __init__(self, results: str, environment: Path, temporary: Path) -> None:
+        command = [sys.executable, "-m", "sweep", "lit", "serve", results, "--port", "0"]
+        self.process = subprocess.Popen(
+            [*command, "--env", str(environment)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+        assert self.process.stdout is not None
+        lines = iter(self.process.stdout.readline, "")
+        found = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
+        self.url = found.group()
+        self.root = self.url.partition("?")[0]
+
+    def ask(self, path: str, body: Any = None, **headers: str) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **headers}
+        request = urllib.request.Request(self.root + path, content, headers, method="POST")
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def end(self, with_signal: int) -> int:
+        self.process.send_signal(with_signal)
+        status = self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.ask("get_info"))
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def served(results: str, environment: Path, tmp_path_factory: Any) -> Iterator[Served]:
+    made = Served(results, environment, tmp_path_factory.mktemp("served"))
+    yield made
+    assert made.end(signal.SIGINT) == 0
+    assert not made.answers()
+
+
+@pytest.fixture(scope="module")
+def wrong() -> list[str]:
+    """Everything that the page did wrong."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(served: Served, wrong: list[str]) -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1600, "height": 1000})
+        tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("request", lambda r: None if _is_own(r.url, served) else wrong.append(r.url))
+        tab.goto(served.url)
+        tab.locator("lit-data-table tbody tr").first.wait_for()
+        yield tab
+        browser.close()
+
+
+def _is_own(url: str, served: Served) -> bool:
+    return url.startswith((served.root, "data:", "blob:"))
+
+
+def stored(results: str, model: str) -> dict[str, tuple[list[str], list[float]]]:
+    """Test text -> pieces and coefficients, as the trial's folder has them."""
+    trials = {row["base_model"]: row["trial_id"] for row in collect(results).table.to_pylist()}
+    table = read_attributions(Results(results), trials[model], "lime").table
+    assert table is not None
+    return {row["text"]: (row["pieces"], row["coefficients"]) for row in table.to_pylist()}
+
+
+def shown(page: Any) -> list[list[tuple[str, float]]]:
+    """Tokens with their values, a list a trial, top down."""
+    chips = page.locator("salience-map-module lit-token-chips")
+    found = [
+        chips.nth(number)
+        .locator("lit-tooltip")
+        .evaluate_all(
+            "all => all.map(one => [one.textContent.trim(), one.getAttribute('content')])"
+        )
+        for number in range(chips.count())
+    ]
+    return [[(token, float(value)) for token, value in one] for one in found]
+
+
+def wait_for(check: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_headline_and_contributions(
+    page: Any, results: str, wrong: list[str], tmp_path: Path
+) -> None:
+    assert page.evaluate("document.documentElement.lang") == "ja"
+    text, among = next(iter(stored(results, "llama"))), "|".join(stored(results, "llama"))
+    assert re.search(r"[\u3040-\u9fff]", text)
+    page.locator("lit-data-table tbody tr", has_text=text).first.click()
+    models = ("llama", "gpt_neox", "bert")
+    wait_for(lambda: len([one for one in shown(page) if one]) == len(models))
+    for number, name in enumerate(models):
+        module = page.locator("salience-map-module").nth(number)
+        target = module.locator("select").nth(1)
+        for chosen, sign in (("ESG", 1), ("not ESG", -1)):
+            target.select_option(chosen)
+            pieces, coefficients = stored(results, name)[text]
+            expected = [float(f"{sign * value:.3g}") for value in coefficients]
+            wait_for(lambda n=number, e=expected: [v for _, v in shown(page)[n]] == e)
+            assert [token for token, _ in shown(page)[number]] == [one.strip() for one in pieces]
+        target.select_option("ESG")
+    page.wait_for_timeout(1000)
+    folder = Path(os.environ.get("XLT_SCREENSHOTS", tmp_path))
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / "lit.png")
+    for tab in ("Scores", "Metrics"):
+        page.get_by_text(tab, exact=True).first.click()
+        page.wait_for_timeout(1000)
+        page.screenshot(path=folder / f"lit-{tab.lower()}.png")
+    page.locator("lit-data-table tbody tr").filter(has_not_text=re.compile(among)).first.click()
+    wait_for(lambda: shown(page) == [[], [], []])
+    assert wrong == []
+
+
+def test_fonts_are_there(page: Any) -> None:
+    loaded = "[...document.fonts].filter(f => f.status == 'loaded').map(f => f.family)"
+    assert "Material Icons" in " ".join(page.evaluate(loaded))
+
+
+def test_metrics_are_ours(served: Served, results: str) -> None:
+    """LIT computes them from the exported probabilities by scikit-learn."""
+    (dataset,) = (name for name in served.ask("get_info")["datasets"] if "test" in name)
+    name = urllib.request.quote(dataset)
+    rows = served.ask(f"get_dataset?dataset_name={name}")
+    for trial in collect(results).table.to_pylist():
+        model = urllib.request.quote(f"{trial['base_model']} ja8 seed 0")
+        path = f"get_metrics?model={model}&dataset_name={name}&metrics=multiclass"
+        (told,) = served.ask(path, {"inputs": [row["id"] for row in rows]})["multiclass"]
+        for ours, theirs in (("accuracy", "accuracy"), ("f1", "f1"), ("auroc", "auc")):
+            assert told["metrics"][theirs] == pytest.approx(trial[ours]), ours
+
+
+def test_an_edited_text_has_no_prediction(served: Served) -> None:
+    data = {"id": "ja1", "text": "other", "language": "ja", "label": "ESG"}
+    inputs = {"inputs": [{"id": "", "data": {**data, "_id": ""}}]}
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        served.ask("get_preds?model=llama%20ja8%20seed%200", inputs)
+    assert "there are none of an edited text" in raised.value.read().decode()
+
+
+def test_other_names_and_other_files_are_refused(served: Served, tmp_path: Path) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        served.ask("get_info", Host="rebound.example:80")
+    name = urllib.request.quote("test rows (ja)")
+    path = urllib.request.quote(str(tmp_path / "written"))
+    assert served.ask(f"save_datapoints?dataset_name={name}&path={path}", {"inputs": []}) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_it_leaves_neither_process_nor_texts(
+    results: str, environment: Path, tmp_path: Path
+) -> None:
+    made = Served(results, environment, tmp_path)
+    assert made.answers()
+    made.end(signal.SIGKILL)
+    wait_for(lambda: not made.answers())
+    assert list(tmp_path.iterdir()) == []
