@@ -27,20 +27,21 @@ class ExplainBackend(Protocol):
 
     def __call__(
         self,
+        address: str | None,
         specs: Sequence[TrialSpec],
         dataset: Dataset,
         results: Results,
         settings: Explain,
         told: Told,
     ) -> None:
-        """Explain trials, each told when it ends."""
+        """Explain trials, over the cluster at an address if it has one; each told when it ends."""
 
 
 BACKENDS = {
-    "ray": "sweep.explain_on_ray:explain_on",
+    "ray": "sweep.explain_on_ray:explain_on_ray",
     "inline": "sweep.explain:explain_inline",
 }
-"""Name -> function of an address that gives an :class:`ExplainBackend`."""
+"""Name -> :class:`ExplainBackend`, imported when used."""
 
 
 @dataclass(frozen=True)
@@ -109,32 +110,28 @@ def explain_results(
         say(f"explaining {len(left)} trials by {settings.method}")
         # Base model by base model, so that a process mostly has the next one's loaded already.
         specs.sort(key=lambda spec: (spec.base_identity, spec.method))
-        _backend(backend)(address)(specs, dataset, location, settings, told)
+        _backend(backend)(address, specs, dataset, location, settings, told)
     return Explained(len(left) - len(failed), len(chosen) - len(left), failed)
 
 
-def explain_inline(address: str | None = None) -> ExplainBackend:
-    """Explains in this process, one trial after the other."""
-    del address  # there is no cluster to reach
+def explain_inline(
+    address: str | None,
+    specs: Sequence[TrialSpec],
+    dataset: Dataset,
+    results: Results,
+    settings: Explain,
+    told: Told,
+) -> None:
+    """Explain in this process, one trial after the other; there is no cluster to reach."""
+    from trainables.explain.trial import explain_kept  # torch: not needed to find all done
 
-    def run(
-        specs: Sequence[TrialSpec],
-        dataset: Dataset,
-        results: Results,
-        settings: Explain,
-        told: Told,
-    ) -> None:
-        from trainables.explain.trial import explain_kept  # torch: not needed to find all done
-
-        for spec in specs:
-            told(spec, explain_kept(spec, dataset, results, settings))
-
-    return run
+    for spec in specs:
+        told(spec, explain_kept(spec, dataset, results, settings))
 
 
-def _backend(name: str) -> Callable[[str | None], ExplainBackend]:
+def _backend(name: str) -> ExplainBackend:
     module, _, attribute = BACKENDS[name].partition(":")
-    return cast(Callable[[str | None], ExplainBackend], getattr(import_module(module), attribute))
+    return cast(ExplainBackend, getattr(import_module(module), attribute))
 
 
 def _chosen(collected: Collected, cells: str) -> list[str]:

@@ -10,7 +10,7 @@ from sweep.ray_connection import RayConnection, by_resources  # isort: skip  set
 import ray
 
 from data.schema import Dataset
-from sweep.explain import ExplainBackend, Told
+from sweep.explain import Told
 from sweep.ray_worker import receive, share
 from trainables.attributions import Attributions
 from trainables.explain.settings import Explain
@@ -18,50 +18,37 @@ from trainables.result import Results
 from trainables.spec import TrialSpec
 
 
-def explain_on(address: str | None) -> ExplainBackend:
-    """Explains over the cluster at an address, or a local one.
-
-    Workers are used again, so that a base model mostly is loaded once a worker. A task whose
-    worker or node dies is started again twice by Ray.
-    """
-
-    def run(
-        specs: Sequence[TrialSpec],
-        dataset: Dataset,
-        results: Results,
-        settings: Explain,
-        told: Told,
-    ) -> None:
-        connection = RayConnection(address)
-        try:
-            _run(specs, dataset, results, settings, told)
-        finally:
-            connection.close()
-
-    return run
-
-
-def _run(
+def explain_on_ray(
+    address: str | None,
     specs: Sequence[TrialSpec],
     dataset: Dataset,
     results: Results,
     settings: Explain,
     told: Told,
 ) -> None:
-    shared = share(specs, dataset)
-    running: dict[Any, TrialSpec] = {}
-    for bundle, group in by_resources(specs):
-        task = _explain.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0))
-        for spec in group:
-            running[task.remote(spec, shared, results.uri, settings)] = spec
-    pending = list(running)
-    while pending:
-        (ready,), pending = ray.wait(pending, num_returns=1)
-        try:
-            made = ray.get(ready)
-        except ray.exceptions.RayError as error:
-            made = Attributions(settings.resolved(), error=f"its worker process ended: {error}")
-        told(running[ready], made)
+    """Explain over the cluster at an address, or a local one.
+
+    Workers are used again, so that a base model mostly is loaded once a worker. A task whose
+    worker or node dies is started again twice by Ray.
+    """
+    connection = RayConnection(address)
+    try:
+        shared = share(specs, dataset)
+        running: dict[Any, TrialSpec] = {}
+        for bundle, group in by_resources(specs):
+            task = _explain.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0))
+            for spec in group:
+                running[task.remote(spec, shared, results.uri, settings)] = spec
+        pending = list(running)
+        while pending:
+            (ready,), pending = ray.wait(pending, num_returns=1)
+            try:
+                made = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                made = Attributions(settings.resolved(), error=f"its worker process ended: {error}")
+            told(running[ready], made)
+    finally:
+        connection.close()
 
 
 @ray.remote(max_retries=2)
