@@ -21,8 +21,11 @@ import pytest
 from rich.console import Console
 
 from analysis.collect import collect
+from analysis.lit_export import LitExport, write_export
+from data.errors import InputError
 from sweep.cli import main
 from sweep.experiment import load_experiment
+from sweep.lit.server import serve
 from sweep.run import run
 from trainables.attributions import read_attributions
 from trainables.result import Results
@@ -109,18 +112,23 @@ def wrong() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(served: Served, wrong: list[str]) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1600, "height": 1000})
-        tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("request", lambda r: None if _is_own(r.url, served) else wrong.append(r.url))
-        tab.goto(served.url)
-        tab.locator("lit-data-table tbody tr").first.wait_for()
-        yield tab
-        browser.close()
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, served: Served, wrong: list[str]) -> Any:
+    tab = browser.new_page(viewport={"width": 1600, "height": 1000})
+    tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("request", lambda r: None if _is_own(r.url, served) else wrong.append(r.url))
+    tab.goto(served.url)
+    tab.locator("lit-data-table tbody tr").first.wait_for()
+    return tab
 
 
 def _is_own(url: str, served: Served) -> bool:
@@ -231,3 +239,55 @@ def test_killed_it_leaves_neither_process_nor_texts(
     made.end(signal.SIGKILL)
     wait_for(lambda: not made.answers())
     assert list(tmp_path.iterdir()) == []
+
+
+HOSTILE = "<img src=x onerror=alert(1)>悪意"
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Two languages, a trial each."""
+    files: dict[str, list[dict[str, Any]]] = {}
+    datasets, models = [], []
+    for lang in ("ja", "de"):
+        row = {"id": "1", "text": f"{HOSTILE}\n{lang}", "language": lang, "label": "yes"}
+        files[f"headlines-{lang}.jsonl"] = [row]
+        said = {"id": "1", "probabilities": [0.25, 0.75], "tokens": [HOSTILE], "salience": [0.5]}
+        files[f"{lang}.jsonl"] = [said]
+        datasets.append({"name": lang, "file": f"headlines-{lang}.jsonl", "language": lang})
+        model = {"name": f"m {lang}", "file": f"{lang}.jsonl", "dataset": lang, "trial_id": lang}
+        models.append({**model, "method": "ig", "settings": {}})
+    manifest = {"format": 1, "experiment": "t", "title": HOSTILE, "classes": ["no", "yes"]}
+    manifest |= {"datasets": datasets, "models": models, "notes": [HOSTILE]}
+    write_export(LitExport(manifest, files), tmp_path)
+    return tmp_path
+
+
+def test_languages_stay_apart_and_texts_stay_texts(
+    browser: Any, environment: Path, export: Path
+) -> None:
+    dialogs: list[str] = []
+    with serve(export, environment, "::1", 0) as server:
+        root, _, opened = server.url.partition("?")
+        assert opened == "models=m+ja"
+        request = urllib.request.Request(f"{root}get_info", method="POST")
+        with urllib.request.urlopen(request) as answer:
+            told = json.load(answer)["models"]
+        for lang in ("ja", "de"):  # and LIT's own one without rows
+            assert told[f"m {lang}"]["datasets"] == [lang, "_union_empty"]
+        tab = browser.new_page()
+        tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        tab.goto(server.url)
+        tab.locator("lit-data-table tbody tr", has_text="悪意").first.click()
+        wait_for(lambda: shown(tab) == [[(HOSTILE, 0.5)]])
+        tab.close()
+    assert dialogs == []
+
+
+def test_an_early_end_tells_its_reason(environment: Path, export: Path) -> None:
+    (export / "headlines-ja.jsonl").unlink()
+    with (
+        pytest.raises(InputError, match=r"ended with status 1.*FileNotFoundError"),
+        serve(export, environment, "127.0.0.1", 0),
+    ):
+        pass

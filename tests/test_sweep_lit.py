@@ -169,7 +169,7 @@ def test_no_environment_or_an_old_one(
     lit = fake_environment(tmp_path / "lit", ANSWERS)
     (lit / MARKER).write_text("0" * 64)
     assert main(["lit", "serve", explained, "--env", str(lit)]) == 2
-    assert f"`xlt lit install --env {lit}` renews it" in capsys.readouterr().err
+    assert f"`xlt lit install --env {lit}` mends it" in capsys.readouterr().err
 
 
 def test_an_export_is_shown_as_it_is(
@@ -183,9 +183,12 @@ def test_an_export_is_shown_as_it_is(
 
 def test_install_refuses(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds other files"):
-        install(tmp_path / "other")
+    own = tmp_path / "other" / "pyvenv.cfg"  # an environment, but not ours to clear
+    own.write_text("home = /usr")
+    for folder in (own.parent, own):
+        with pytest.raises(InputError, match="holds something else"):
+            install(folder)
+    assert own.exists()
     with pytest.raises(InputError, match="cannot be started"):
         install(tmp_path / "lit", str(tmp_path / "python"))
     fake_python(tmp_path / "new", "print('3.14')")
@@ -210,12 +213,13 @@ def test_install_ends_with_the_marker_or_not_at_all(tmp_path: Path) -> None:
     fake_python(own, "sys.exit('no such package' if 'pip' in sys.argv else 0)")
     with pytest.raises(InputError, match="pip install failed: no such package"):
         install(folder, str(maker))
-    assert not (folder / MARKER).exists()
+    with pytest.raises(InputError, match="unfinished"):
+        environment.check(folder)
     shutil.rmtree(folder)
     fake_python(own, "assert 'pip' not in sys.argv or '--no-deps' in sys.argv")
     told: list[str] = []
-    assert install(folder, str(maker), told.append) and (folder / MARKER).exists()
-    assert len(told) == 2
+    assert install(folder, str(maker), told.append) and len(told) == 2
+    environment.check(folder)
     assert not install(folder, str(maker))  # there already
 
 

@@ -15,7 +15,8 @@ from trainables.base_models import cache_dir
 PYTHONS = ("3.11", "3.12")
 """numpy 1.26, the last below 2, has no wheels for others."""
 MARKER = "xlt-lit.sha256"
-"""Written last: the digest of the pins that the environment was made from."""
+"""The digest of the pins that the environment was made from, written last; until then another text.
+Tells our environments from others, which are never cleared."""
 NUM_LAST_LINES = 5
 """Of a program that failed, in the error."""
 
@@ -47,10 +48,10 @@ def install(
         InputError: Other files in the folder, a Python that LIT has no packages for, or a step
             failed, with its last lines.
     """
-    if (folder / MARKER).is_file() and (folder / MARKER).read_text() == _digest():
+    if _is_ours(folder) and (folder / MARKER).read_text() == _digest():
         return False
-    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
-        raise InputError(f"{folder} holds other files; give an empty folder as --env")
+    if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not _is_ours(folder)):
+        raise InputError(f"{folder} holds something else; give an empty folder as --env")
     version = _run("the Python of --python", [python, "-c", _VERSION]).strip()
     if version not in PYTHONS:
         raise InputError(
@@ -58,6 +59,7 @@ def install(
         )
     say(f"making an environment in {folder}")
     _run("python -m venv", [python, "-I", "-m", "venv", "--clear", str(folder)])
+    (folder / MARKER).write_text("unfinished")
     say("installing LIT's packages")
     own = str(python_of(folder))
     pip = [
@@ -85,10 +87,10 @@ def check(folder: Path) -> None:
     remedy = "`xlt lit install`"
     if folder != default_folder():
         remedy = f"`xlt lit install --env {folder}`"
-    if not (folder / MARKER).is_file() or not python_of(folder).exists():
+    if not _is_ours(folder) or not python_of(folder).exists():
         raise InputError(f"no environment of LIT in {folder}; {remedy} makes it")
     if (folder / MARKER).read_text() != _digest():
-        raise InputError(f"LIT in {folder} has other versions than this xlt; {remedy} renews it")
+        raise InputError(f"LIT in {folder} is unfinished or of other versions; {remedy} mends it")
 
 
 def python_of(folder: Path) -> Path:
@@ -103,6 +105,10 @@ def last_lines(output: str) -> str:
 
 
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / MARKER).is_file()
 
 
 def _pins() -> Path:

@@ -109,7 +109,9 @@ def _root(host: str, port: int) -> str:
 
 
 def _shown(models: list[dict[str, str]]) -> str:
-    names = [urllib.parse.quote_plus(model["name"]) for model in models]
+    # LIT shows one data set at a time, which is one language.
+    together = [model for model in models if model["dataset"] == models[0]["dataset"]]
+    names = [urllib.parse.quote_plus(model["name"]) for model in together]
     return f"?models={','.join(names if len(names) <= NUM_SHOWN else names[:1])}"
 
 

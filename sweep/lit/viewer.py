@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attr
 import lit_nlp
 from lit_nlp.api import components, dtypes, layout
 from lit_nlp.api import dataset as lit_dataset
@@ -87,7 +88,10 @@ class Trial(lit_model.Model):  # type: ignore[misc]  # lit_nlp is untyped
 
     def input_spec(self) -> Row:
         """The fields of its data set."""
-        return dict(self._spec)
+        # Not required: LIT merges the required fields of all models, which must then be equal.
+        # Whatever a data set has of the others is compared all the same.
+        language = attr.evolve(self._spec["language"], required=False)
+        return {**self._spec, "language": language}
 
     def output_spec(self) -> Row:
         """Probabilities of both classes and, where it was explained, contributions of tokens."""
@@ -243,7 +247,8 @@ def _name(host: str) -> str:
 
 def _end_with_parent() -> None:
     """Whoever started this holds standard input open, and lets go of it however it ends."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: its lock would hide the reason for an early end
+        pass
     os._exit(0)
 
 
