@@ -67,6 +67,32 @@ def test_the_numbers_of_the_lime_package(width: float) -> None:
     assert made[3][0] == pytest.approx(r2, rel=0, abs=1e-12)
 
 
+# lit_nlp 1.3.1: components.citrus.lime.explain("a b c d e f", [1 - p, p] of score, 1,
+# num_samples=40, seed=3, kernel=exponential_kernel of this width). The masks that it asked for, bit
+# by bit, the first token highest; six coefficients, intercept (its R^2 is without weights).
+CITRUS_MASKS = (
+    63, 32, 32, 56, 55, 0, 16, 8, 4, 21, 5, 6, 0, 4, 46, 61, 46, 25, 20, 45, 62, 29, 6, 4, 0, 0, 47,
+    31, 0, 58, 42, 0, 7, 26, 0, 26, 16, 9, 39, 30, 0,
+)  # fmt: skip
+CITRUS = {
+    25.0: ([0.3014890019311999, -0.06516031076433984, 0.0702422784079435, 0.028246151232357068,
+            0.30467787763095283, -0.04445586028994382], 0.3448145071953063),
+    256.0: ([0.3439778835356919, -0.0626696879058572, 0.09661419591081338, 0.03777406644490534,
+             0.40231957317271794, -0.025687643961449524], 0.20510773386620246),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", CITRUS)
+def test_the_numbers_of_lit(width: float) -> None:
+    numbers, counts = np.unique(CITRUS_MASKS, return_counts=True)
+    kept = (numbers[:, None] >> np.arange(5, -1, -1) & 1).astype(bool)
+    weights = kernel(kept.sum(axis=1), 6, width)
+    made = Surrogate(kept, counts, weights, 1.0).fit(score(kept)[None])
+    coefficients, intercept = CITRUS[width]
+    assert made[0][0] == pytest.approx(coefficients, rel=0, abs=1e-9)
+    assert made[2][0] == pytest.approx(intercept, rel=0, abs=1e-9)
+
+
 @given(
     num_tokens=st.integers(1, 12),
     num_samples=st.integers(2, 200),
