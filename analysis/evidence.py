@@ -21,6 +21,9 @@ NUM_RESAMPLES = 1000
 ENOUGH = 0.9
 """Share of the first tokens that other masks must leave in place for a ranking to be called
 stable: one of ten may change."""
+LEAST_SHARED = 0.3
+"""RBO of two runs of one pattern, three of ten at like ranks, below which there is no evidence that
+patterns could change: whatever differs as much as chance does "hardly changes"."""
 NUM_DRAWS = 200
 MAX_DOUBLINGS = 8
 
@@ -166,6 +169,8 @@ def compare_rankings(
         told = float(between_runs.mean()), (float(excess.mean()), float(low), float(high))
         if low > 0:
             verdict = "changed: patterns differ more than runs do"
+        elif told[0] < LEAST_SHARED:
+            verdict = "not settled: runs of one pattern share too little to tell patterns apart"
         elif told[1][0] > 0.1:
             verdict = "not settled: patterns differ more than runs do, but texts could explain it"
         else:

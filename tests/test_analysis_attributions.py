@@ -148,6 +148,18 @@ def test_verdict_on_two_patterns(other: list[int], verdict: str, tmp_path: Path)
     assert made.excess[1] < made.excess[0] < made.excess[2]
 
 
+def test_runs_that_share_nothing_cannot_tell_patterns_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    orders = [[(n + 7 * run) % 20 / 20 for n in range(20)] for run in range(3)]
+    cells = {name: [noisy(rng, order, 0.01) for order in orders] for name in ("ja0", "ja16")}
+    first, second = load_attributions(collect(explained(tmp_path, cells))).cells.values()
+    made = compare_rankings(first, second, (rank(first, first.raw, 5), rank(second, second.raw, 5)))
+    assert made.between_runs < 0.3
+    assert made.verdict == (
+        "not settled: runs of one pattern share too little to tell patterns apart"
+    )
+
+
 def test_interval_is_that_of_a_mean_over_texts(tmp_path: Path) -> None:
     """With one seed and one occurrence a text: the standard error of a mean, by the formula."""
     rng = np.random.default_rng(2)
