@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from test_sweep_kills import hear_ctrl_c
 
 from analysis.collect import collect
 from analysis.lit_export import LitExport, write_export
@@ -69,6 +70,7 @@ class Served:
             text=True,
             cwd=ROOT,
             env={**os.environ, "TMPDIR": str(temporary)},
+            preexec_fn=hear_ctrl_c,
         )
         assert self.process.stdout is not None
         lines = iter(self.process.stdout.readline, "")
