@@ -16,12 +16,10 @@ from analysis.cells import first_line
 from analysis.collect import Collected
 from analysis.grids import Grid
 from analysis.names import metric_name
+from analysis.run_names import Run
 from data.errors import InputError, unknown
 from trainables.result import Results
 from trainables.spec import TrialSpec
-
-Run = tuple[int, int]
-"""(draw_index, seed)."""
 
 
 @dataclass(frozen=True)

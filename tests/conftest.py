@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from chromium import CHROMIUM
 
 from data.schema import HEADLINE_SCHEMA, Dataset
 from trainables.spec import TrialSpec
@@ -209,3 +210,13 @@ def sib200(tmp_path: Path) -> Path:
     from hub_folders import write_sib200
 
     return write_sib200(tmp_path / "sib200")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The machine's Chromium; for tests with ``needs_chromium``."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()

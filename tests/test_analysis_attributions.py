@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,9 +84,8 @@ def test_japanese_words_are_those_of_mecab(monkeypatch: pytest.MonkeyPatch) -> N
         def __init__(self, surface: str) -> None:
             self.surface = surface
 
-    fugashi = ModuleType("fugashi")
     cut = ["炭素", "排出", "を", "減らす"]
-    fugashi.Tagger = lambda: lambda text: [Word(w) for w in cut]  # type: ignore[attr-defined]
+    fugashi = SimpleNamespace(Tagger=lambda: lambda text: [Word(w) for w in cut])
     monkeypatch.setitem(sys.modules, "fugashi", fugashi)
     split = UNITS["word"]("ja")
     text = "".join(cut)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import needs_chromium
 from explained_results import Text, explained
 from page_results import HOSTILE, keep_texts, make_hostile_results, make_page_results
 
@@ -18,21 +18,11 @@ from analysis import collect
 from analysis.page import page
 from analysis.page.build import Watched, content, render
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path"),
+    needs_chromium,
 ]
 NUM_TRIALS, MOST_SECONDS, MOST_BYTES = 10_000, 10, 6_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import needs_chromium
+from ctrl_c import hear_ctrl_c
 from rich.console import Console
-from test_sweep_kills import hear_ctrl_c
 
 from analysis.collect import collect
 from analysis.lit_export import LitExport, write_export
@@ -31,10 +31,9 @@ from sweep.run import run
 from trainables.attributions import read_attributions
 from trainables.result import Results
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.lit,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path"),
+    needs_chromium,
 ]
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -111,15 +110,6 @@ def served(results: str, environment: Path, tmp_path_factory: Any) -> Iterator[S
 def wrong() -> list[str]:
     """Everything that the page did wrong."""
     return []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from ctrl_c import hear_ctrl_c
 from result_folders import trial_files
 
 from sweep.cli import main
@@ -51,11 +52,6 @@ def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[s
     finally:
         process.kill()
         process.communicate()
-
-
-def hear_ctrl_c() -> None:
-    """Shells start what runs in the background with Ctrl-C ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def command(file: Path, root: Path, *options: str) -> list[str]:

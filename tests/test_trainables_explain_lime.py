@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -176,10 +178,10 @@ def test_a_text_is_explained_the_same_in_any_company() -> None:
     texts = [[7, 10, 11, 14], [7, 12, 14], [7, 10, 14, 15], [7, 15, 13, 11, 10, 14]]
     names = ["a", "b", "c", "d"]
     settings = Explain(num_samples=50)
-    common = {"hidden_as": 9, "never_hidden": {7}, "settings": settings}
-    together = explain(predict, texts, names=names, **common)  # type: ignore[arg-type]
+    common: dict[str, Any] = {"hidden_as": 9, "never_hidden": {7}, "settings": settings}
+    together = explain(predict, texts, names=names, **common)
     for text, name, one in zip(texts, names, together, strict=True):
-        (alone,) = explain(predict, [text], names=[name], **common)  # type: ignore[arg-type]
+        (alone,) = explain(predict, [text], names=[name], **common)
         assert alone.coefficients == pytest.approx(one.coefficients, abs=1e-12)
         assert alone.standard_errors == pytest.approx(one.standard_errors, abs=1e-12)
 

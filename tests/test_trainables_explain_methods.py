@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from trained_tiny import make_trained
 
 from data.errors import InputError
 from data.schema import Dataset
@@ -20,7 +21,6 @@ from trainables.explain.replacements import hidden_as, never_hidden
 from trainables.explain.settings import METHOD_SETTINGS
 from trainables.loading import load_base
 from trainables.loop import predict
-from trainables.methods import METHODS
 from trainables.spec import TrialSpec
 from trainables.tokenize import encode
 
@@ -137,16 +137,10 @@ class TestBadInput:
 def trained(request: Any, make_spec: MakeSpec, tiny_dataset: Dataset) -> Any:
     """Spec, base, classifier with a head that is not zero, ids of some texts of one length."""
     spec = make_spec(request.param)
-    base = load_base(spec, torch.device("cpu"), torch.float32)
-    torch.manual_seed(1)
-    model = METHODS[spec.method](base, spec)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    base, model = make_trained(spec)
     ids = encode(base, tiny_dataset.table.slice(0, 40), spec.data_fingerprint, 128)
     length = max(set(map(len, ids)), key=[len(i) for i in ids].count)
-    return spec, base, model.eval(), [i for i in ids if len(i) == length]
+    return spec, base, model, [i for i in ids if len(i) == length]
 
 
 def test_scores_are_those_of_the_trial(trained: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from trained_tiny import make_trained
 
 from trainables.explain.classifier import classifier_target
 from trainables.explain.masks import draw_masks, hide
@@ -22,9 +23,7 @@ from trainables.explain.prefixes import (
     reads_prefixes,
     stretches,
 )
-from trainables.loading import load_base
 from trainables.loop import predict
-from trainables.methods import METHODS
 from trainables.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -55,14 +54,7 @@ def test_no_other_cuts_cost_less(num_beginnings: list[int]) -> None:
 @pytest.fixture(scope="module", params=["llama", "gpt_neox"])
 def decoder(request: Any, make_spec: MakeSpec) -> tuple[TrialSpec, Any]:
     spec = make_spec(request.param)
-    base = load_base(spec, torch.device("cpu"), torch.float32)
-    torch.manual_seed(1)
-    model = METHODS[spec.method](base, spec)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    return spec, model.eval()
+    return spec, make_trained(spec)[1]
 
 
 def masked(num_texts: int, num_tokens: int) -> NDArray[np.int64]:
@@ -113,6 +105,5 @@ def test_a_text_that_ends_with_padding_is_read_as_a_trial_reads_it(
 
 def test_an_encoder_reads_whole_texts(make_spec: MakeSpec, decoder: tuple[TrialSpec, Any]) -> None:
     spec = make_spec("bert")
-    base = load_base(spec, torch.device("cpu"), torch.float32)
-    assert not reads_prefixes(METHODS[spec.method](base, spec))
+    assert not reads_prefixes(make_trained(spec)[1])
     assert reads_prefixes(decoder[1])

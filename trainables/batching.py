@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 BUCKET_BATCHES = 8
 """Batches' worth of shuffled rows that are sorted by length together: less padding, and enough
@@ -35,7 +36,7 @@ def epoch_batches(
 
 
 def collate(
-    token_ids: Sequence[Sequence[int]],
+    token_ids: Sequence[Sequence[int] | NDArray[np.int64]],
     pad_token_id: int,
     device: torch.device,
     separator_id: int | None = None,

@@ -165,7 +165,7 @@ def fit_classifier(
 
 def predict(
     model: Any,
-    token_ids: Sequence[Sequence[int]],
+    token_ids: Sequence[Sequence[int]] | NDArray[np.int64],
     spec: TrialSpec,
     batch_size: int = EVAL_BATCH_SIZE,
 ) -> NDArray[np.float64]:
@@ -210,7 +210,7 @@ def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _batch(
-    model: Any, token_ids: Sequence[Sequence[int]], rows: Sequence[int]
+    model: Any, token_ids: Sequence[Sequence[int]] | NDArray[np.int64], rows: Sequence[int]
 ) -> dict[str, torch.Tensor]:
     """The rows' tensors, on the model's device."""
     config = model.config

@@ -56,7 +56,7 @@ LAYOUT = layout.LitCanonicalLayout(
 LIT's modules for edits: stored predictions have no answer to a text that they do not hold."""
 
 
-class Trial(lit_model.Model):  # type: ignore[misc]  # lit_nlp is untyped
+class Trial(lit_model.Model):
     """A trial as one of LIT's models: it looks up what it predicted.
 
     Args:
@@ -113,7 +113,7 @@ class Trial(lit_model.Model):  # type: ignore[misc]  # lit_nlp is untyped
             yield stored
 
 
-class Contributions(components.Interpreter):  # type: ignore[misc]  # lit_nlp is untyped
+class Contributions(components.Interpreter):
     """The stored contributions of tokens, for the class that is chosen in the page.
 
     Of two classes, what a token adds to the probability of one it takes from the other's.

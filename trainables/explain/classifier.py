@@ -39,7 +39,7 @@ def classifier_target(model: Any, spec: TrialSpec) -> Target:
         # A text is read at its last token that is not padding.
         if shares and (rows[:, -1] != quick.config.pad_token_id).all():
             return _predict_by_prefix(quick, rows, spec, batch_size)
-        return predict(quick, rows, spec, batch_size)  # type: ignore[arg-type]
+        return predict(quick, rows, spec, batch_size)
 
     def integrate(
         rows: NDArray[np.int64], baselines: NDArray[np.int64], points: Values, weights: Values
