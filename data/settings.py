@@ -46,6 +46,14 @@ class Settings(pydantic.BaseModel):
         return value
 
 
+def added_later(default: Any) -> Any:
+    """A field that came after results existed: written only where it differs from its default.
+
+    So whatever was written without it, and every identity made of that, stays as it was.
+    """
+    return pydantic.Field(default=default, exclude_if=lambda value: value == default)
+
+
 @cache
 def _is_number(model: type[pydantic.BaseModel], field: str) -> bool:
     """Whether a field holds numbers and nothing else; asked for each of thousands of trials."""

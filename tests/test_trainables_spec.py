@@ -43,7 +43,20 @@ VALUES: dict[str, Any] = {
     "seed": 0,
     "dev": {"kind": "target", "num_folds": 4, "fold": 1, "repeat": 0},
     "data_fingerprint": "f" * 64,
-    "resources": {"cpus": 1, "gpus": 1.0},
+    "resources": {
+        "cpus": 1,
+        "gpus": 1.0,
+        "workers": 1,
+        "sharding": "ddp",
+        "micro_batch_size": 4,
+        "gradient_checkpointing": False,
+    },
+}
+ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
+    ("lora", "use_rslora"): True,
+    ("lora", "use_dora"): True,
+    ("lora", "quantize_base"): "nf4",
+    ("pad_token",): "<pad>",
 }
 OTHER = {  # for values that cannot be changed by a rule
     "method": "full",
@@ -51,6 +64,7 @@ OTHER = {  # for values that cannot be changed by a rule
     "precision": "bf16",
     "target_modules": ["q_proj"],
     "gpus": 0.5,
+    "sharding": "fsdp",
     "warmup_ratio": 0.1,
 }
 
@@ -103,10 +117,28 @@ def test_a_changed_field_changes_the_id_unless_it_is_listed(path: tuple[str, ...
 
 def test_every_field_is_among_the_values_above() -> None:
     """A new field is in the identity; this makes the test above try it."""
-    spec = TrialSpec.parse(VALUES)
-    assert {path[0] for path in leaves(VALUES)} == set(TrialSpec.model_fields)
+    assert {path[0] for path in [*leaves(VALUES), *ADDED_LATER]} == set(TrialSpec.model_fields)
+    spec = TrialSpec.parse(with_later(*ADDED_LATER))
     dumped = set(leaves(spec.model_dump(mode="json")))
-    assert dumped == set(leaves(VALUES))
+    assert dumped == set(leaves(VALUES)) | set(ADDED_LATER)
+
+
+def with_later(*paths: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(VALUES))
+    for path in paths:
+        inner = values
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = ADDED_LATER[path]
+    return values
+
+
+@pytest.mark.parametrize("path", list(ADDED_LATER), ids=".".join)
+def test_a_field_added_later_changes_the_id_only_where_it_is_set(path: tuple[str, ...]) -> None:
+    spec = TrialSpec.parse(with_later(path))
+    assert spec.trial_id != trial_id(VALUES)
+    assert TrialSpec.parse(json.loads(spec.model_dump_json())) == spec
+    assert set(leaves(TrialSpec.parse(VALUES).model_dump(mode="json"))) == set(leaves(VALUES))
 
 
 @given(order=st.permutations(list(VALUES)))

@@ -12,7 +12,7 @@ import pydantic
 
 from data.dev import Dev, TargetFold
 from data.patterns import Pattern, Sampling
-from data.settings import Settings
+from data.settings import Settings, added_later
 
 RESULT_FORMAT = 2
 """Version of the result folder; a new one makes new trial ids, old folders are refused."""
@@ -58,15 +58,34 @@ class Lora(Settings):
     """Dropout before the adapters."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Module names that get adapters; all-linear: every attention and MLP projection."""
+    use_rslora: bool = added_later(False)
+    """The update is scaled by lora_alpha / sqrt(r) (Kalajdzievski 2023, arXiv 2312.03732)."""
+    use_dora: bool = added_later(False)
+    """Magnitudes and directions are learnt apart (Liu et al. 2024, arXiv 2402.09353)."""
+    quantize_base: Literal["nf4"] | None = added_later(None)
+    """The frozen base in 4 bits (QLoRA, Dettmers et al. 2023, arXiv 2305.14314); None: it is not
+    quantised."""
 
 
 class Resources(Settings):
-    """What the scheduler reserves for a trial."""
+    """What a trial is given and how it uses that.
+
+    It changes rounding and which units dropout drops, never what is learnt.
+    """
 
     cpus: int = pydantic.Field(default=1, gt=0)
-    """CPU cores, and torch threads on a CPU."""
+    """CPU cores of each process, and its torch threads on a CPU."""
     gpus: float = pydantic.Field(default=1.0, ge=0, le=1, strict=True)
-    """GPU share where the cluster has GPUs; ignored on a cluster without."""
+    """GPU share of each process where the cluster has GPUs; ignored on a cluster without."""
+    workers: int = pydantic.Field(default=1, gt=0)
+    """Processes that train one trial together (Ray Train); with more than one, a GPU each."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """With several workers: every one holds the whole model (ddp), or a share of it (fsdp)."""
+    micro_batch_size: int | None = pydantic.Field(default=None, gt=0)
+    """Rows a forward pass, while an optimiser step keeps its batch_size; None: all of them, halved
+    where the GPU's memory does not hold them."""
+    gradient_checkpointing: bool = False
+    """Activations are computed twice instead of kept: less memory, about a third more time."""
 
 
 class TrialSpec(Settings):
@@ -94,6 +113,8 @@ class TrialSpec(Settings):
     """Peak learning rate of AdamW."""
     lora: Lora | None = None
     """Adapter settings; only with ``method: lora``."""
+    pad_token: str | None = added_later(None)
+    """Pads batches in place of the token that the tokenizer has or that is derived."""
     draw_index: int = 0
     """Which draw of training rows; test rows are the same in all."""
     seed: int
@@ -103,7 +124,7 @@ class TrialSpec(Settings):
     data_fingerprint: str
     """SHA-256 of the data set's rows."""
     resources: Resources = Resources()
-    """What the scheduler reserves."""
+    """What it is given; not part of the identity."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
