@@ -64,7 +64,7 @@ def test_the_base_is_as_loaded_after_a_trial(
         if failing == "fit":
             raise KeyboardInterrupt
 
-    def collapse(*_: Any) -> None:
+    def collapse(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     if failing == "predict":
