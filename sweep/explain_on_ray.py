@@ -35,9 +35,10 @@ def explain_on_ray(
     try:
         shared = share(specs, dataset)
         running: dict[Any, TrialSpec] = {}
-        for bundle, group in by_resources(specs):
+        for launch in by_resources(specs):
+            bundle = launch.bundle
             task = _explain.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0))
-            for spec in group:
+            for spec in launch.specs:
                 running[task.remote(spec, shared, results.uri, settings)] = spec
         pending = list(running)
         while pending:

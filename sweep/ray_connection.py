@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 # Read by Ray at import: no usage statistics, no loggers of Tune's own (result folders replace
 # them and they cost half of the overhead), rare snapshots (they are never restored from).
@@ -17,7 +18,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from data.errors import InputError
-from trainables.spec import TrialSpec
+from trainables.spec import Resources, TrialSpec
 
 
 class RayConnection:
@@ -52,27 +53,73 @@ class RayConnection:
             ray.shutdown()
 
 
-def by_resources(specs: Sequence[TrialSpec]) -> list[tuple[dict[str, float], list[TrialSpec]]]:
-    """What a trial reserves, and the trials that reserve it, in the order given.
+@dataclass(frozen=True)
+class Launch:
+    """Trials that reserve the same.
+
+    Attributes:
+        specs: In the order given.
+        bundle: What each process of a trial reserves.
+        workers: Processes a trial.
+        num_at_once: Trials that the cluster holds at a time.
+    """
+
+    specs: list[TrialSpec]
+    bundle: dict[str, float]
+    workers: int
+    num_at_once: int
+
+
+def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
+    """Trials by what they reserve; those of one process first.
 
     Raises:
-        InputError: No node of the cluster can ever hold such a trial.
+        InputError: The cluster can never hold such a trial.
     """
-    gpus = ray.cluster_resources().get("GPU", 0)
-    found = []
-    for request in sorted({spec.resources for spec in specs}, key=str):
-        bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if gpus else {})}
-        _refuse_infeasible(bundle)
-        found.append((bundle, [spec for spec in specs if spec.resources == request]))
-    return found
+    groups: dict[tuple[int, str], list[TrialSpec]] = {}
+    for spec in specs:
+        key = spec.resources.workers, str(worker_bundle(spec.resources))
+        groups.setdefault(key, []).append(spec)
+    launches, problems = [], []
+    for (workers, _), group in sorted(groups.items(), key=lambda item: item[0]):
+        bundle = worker_bundle(group[0].resources)
+        places = num_places(bundle)
+        launches.append(Launch(group, bundle, workers, places // workers))
+        if places < workers:
+            problems.append(_infeasible(bundle, workers, places))
+    if problems:
+        raise InputError(problems)
+    return launches
 
 
-def _refuse_infeasible(bundle: dict[str, float]) -> None:
-    """Refuse a request that no node can ever hold, because Ray would wait for ever."""
+def worker_bundle(resources: Resources) -> dict[str, float]:
+    """What a process of a trial reserves; GPUs count only on a cluster that has some."""
+    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    return {"CPU": resources.cpus, **({"GPU": resources.gpus} if has_gpus else {})}
+
+
+def num_places(bundle: dict[str, float]) -> int:
+    """Processes that the cluster's nodes hold at a time, were they idle."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(k, 0) >= v for k, v in bundle.items()) for node in nodes):
-        have = [{k: node.get(k, 0) for k in bundle} for node in nodes]
-        raise InputError(
+    return sum(
+        min(int(node.get(kind, 0) / need) for kind, need in bundle.items() if need)
+        for node in nodes
+    )
+
+
+def _infeasible(bundle: dict[str, float], workers: int, places: int) -> str:
+    """Why a request would wait for ever."""
+    have = [
+        {kind: node["Resources"].get(kind, 0) for kind in bundle}
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    if workers == 1:
+        return (
             f"a trial needs {bundle} on one node, the cluster's nodes have {have}; "
             "lower resources or add a node"
         )
+    return (
+        f"a trial needs {workers} workers with {bundle} each, the cluster's nodes {have} hold "
+        f"{places}; lower resources.workers or add a node"
+    )

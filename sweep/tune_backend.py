@@ -11,9 +11,10 @@ import logging
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sweep.ray_connection import RayConnection, by_resources  # isort: skip  sets what Ray reads at import
+from sweep.ray_connection import Launch, RayConnection, by_resources  # isort: skip  sets what Ray reads at import
 
 import ray
 from ray import tune
@@ -32,6 +33,10 @@ PROCESS_FAILURES = 2
 
 Counted here and not by Tune's ``max_failures``, which counts the death of a warm process once for
 each of its outstanding calls: a single kill has used up three failures of one trial."""
+
+WATCHER_BUNDLE = {"memory": 2.0**20}
+"""What a trial of several processes reserves itself: Tune wants something, and a share of a CPU
+would keep a worker out. Its workers reserve what they need."""
 
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks; progress tells of deaths
 
@@ -64,23 +69,23 @@ class TuneBackend:
         progress: Progress,
     ) -> None:
         """Run trials; returns when all ended or after Ctrl-C."""
-        for bundle, left in by_resources(_launch_order(specs)):
+        for launch in by_resources(_launch_order(specs)):
             for deaths in range(1 + PROCESS_FAILURES):
-                watcher = _Watcher(left, results, progress, deaths == PROCESS_FAILURES)
-                self._run_batch(left, bundle, dataset, results, leaves, watcher)
-                left = watcher.died if watcher.is_over else []
-                if not left:
+                watcher = _Watcher(launch.specs, results, progress, deaths == PROCESS_FAILURES)
+                self._run_batch(launch, dataset, results, leaves, watcher)
+                launch = replace(launch, specs=watcher.died if watcher.is_over else [])
+                if not launch.specs:
                     break
 
     def _run_batch(
         self,
-        specs: list[TrialSpec],
-        bundle: dict[str, float],
+        launch: Launch,
         dataset: Dataset,
         results: Results,
         leaves: Leaves,
         watcher: _Watcher,
     ) -> None:
+        specs, is_group = launch.specs, launch.workers > 1
         shared = {
             **share(specs, dataset),
             "specs": specs,
@@ -88,12 +93,16 @@ class TuneBackend:
             "leaves": leaves,
         }
         tune_all(
-            _trainable,
+            _group_trainable if is_group else _trainable,
             shared,
-            bundle,
+            WATCHER_BUNDLE if is_group else launch.bundle,
             # Indices, because Tune copies a list of specs once for every trial.
             param_space={"index": tune.grid_search(list(range(len(specs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            # Trials that watch over workers reserve none of what these need, so that they never
+            # wait for each other; no more of them start than have room for all their workers.
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, max_concurrent_trials=launch.num_at_once if is_group else None
+            ),
             callback=watcher,
             stop=StopAll(lambda: bool(watcher.unwritable)),
         )
@@ -148,6 +157,13 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
     results = Results(shared["results"])
     tune.report(run_and_save(spec, dataset, results, shared["leaves"], seldom(report)))
+
+
+def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
+    """One trial of several processes."""
+    from sweep.worker_group import run_in_group
+
+    tune.report(run_in_group(shared["specs"][config["index"]], shared))
 
 
 class _Watcher(tune.Callback):

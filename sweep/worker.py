@@ -47,6 +47,8 @@ def run_and_save(
 ) -> dict[str, Any]:
     """Run a trial and write its folder.
 
+    Each worker of a group calls this; the first one writes, and its outcome counts.
+
     An error is a result too: it is written to the folder and returned, so that the process stays
     warm for the next trial. Only what ends the process itself is left to the backend, and a
     location that takes no files: more trials would be computed for nothing.
@@ -63,8 +65,11 @@ def run_and_save(
         ``{"unwritable": text}`` where neither could be written.
     """
     from trainables.checkpoints import Checkpoints, remove_checkpoint  # torch: not needed to launch
+    from trainables.loop import DivergedError
     from trainables.trial import run_trial, versions
+    from trainables.workers import Workers
 
+    workers = Workers.current()
     minutes = leaves.checkpoint_minutes
     checkpoints = (
         None if minutes is None else Checkpoints(results, spec.trial_id, 60 * minutes, versions())
@@ -79,10 +84,13 @@ def run_and_save(
             checkpoints=checkpoints,
         )
     except Exception as error:
-        outcome = record_failure(spec, results, error)
+        # Only these end every worker of a group at the same place; after others some would wait.
+        if workers.size > 1 and not isinstance(error, (InputError, DivergedError)):
+            raise
+        outcome = record_failure(spec, results, error) if workers.is_first else {}
     else:
-        outcome = _save(result, results, leaves)
-    if "unwritable" not in outcome:  # else the trial goes on from it
+        outcome = _save(result, results, leaves) if workers.is_first else {}
+    if workers.is_first and "unwritable" not in outcome:  # else the trial goes on from it
         with suppress(OSError):  # it is in no one's way
             remove_checkpoint(results, spec.trial_id)
     return outcome

@@ -107,7 +107,7 @@ def run_trial(
     clock.lap("fit")
     y_score = predict(model, test_ids, spec, workers=workers)
     clock.lap("predict")
-    kept = _model_files(model) if _keeps(keep_models, spec.method) else {}
+    kept = _model_files(model, workers) if _keeps(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, test, explained) if explained else None
 
@@ -183,15 +183,19 @@ def _keeps(keep_models: KeepModels, method: str) -> bool:
     return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
 
 
-def _model_files(model: Any) -> dict[str, bytes]:
+def _model_files(model: Any, workers: Workers) -> dict[str, bytes]:
     """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head).
 
-    Every worker takes part: a sharded model's weights are put together.
+    Every worker takes part, because a sharded model's weights are put together; the first one gets
+    the files.
     """
+    weights = trained_weights(model)
+    if not workers.is_first:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         # peft asks the hub whether embeddings were resized unless told that none are to be saved.
         options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
-        model.save_pretrained(folder, state_dict=trained_weights(model), **options)
+        model.save_pretrained(folder, state_dict=weights, **options)
         files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
         kept = {p.name: p.read_bytes() for p in files}
     if ADAPTER_CONFIG in kept:  # peft writes sets, whose order changes from process to process

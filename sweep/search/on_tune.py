@@ -24,6 +24,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from analysis.search_results import by_kind, dev_loss, rank
 from analysis.training_state import training_state
+from data.errors import InputError
 from data.schema import Dataset
 from sweep.ray_worker import receive, share
 from sweep.search.budget import Spent
@@ -100,10 +101,11 @@ def search_on_tune(
     Raises:
         InputError: The cluster can never hold a trial, or the location takes no files.
     """
-    for bundle, group in by_resources([cell.templates[0] for cell in cells]):
-        ours = [cell for cell in cells if cell.templates[0] in group]
+    _refuse_groups(cells)
+    for launch in by_resources([cell.templates[0] for cell in cells]):
+        ours = [cell for cell in cells if cell.templates[0] in launch.specs]
         shared = {
-            **share(group, dataset),
+            **share(launch.specs, dataset),
             "cells": [(cell.templates, cell.kinds) for cell in ours],
             "results": results.uri,
             "metric": metric,
@@ -112,7 +114,7 @@ def search_on_tune(
         tune_all(
             _try_config,
             shared,
-            bundle,
+            launch.bundle,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_CellAsha(ours, settings) if settings.early_stopping == "asha" else None,
@@ -126,6 +128,17 @@ def search_on_tune(
         if not searcher.is_over:
             return False
     return True
+
+
+def _refuse_groups(cells: list[Trying]) -> None:
+    """Refuse trials of several processes: a search hands its processes from trial to trial."""
+    names = sorted({t.base_model for c in cells for t in c.templates if t.resources.workers > 1})
+    if names:
+        raise InputError(
+            f"a search trains each trial in one process, but {', '.join(names)} has "
+            "resources.workers > 1; search with --set resources.workers=1 (gradient_checkpointing "
+            "and micro_batch_size save memory) or give the learning rate"
+        )
 
 
 def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
