@@ -106,7 +106,7 @@ def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
     fast.save_pretrained(folder)
     size = {"vocab_size": len(fast), "hidden_size": 32, "intermediate_size": 64}
-    size |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}
+    size |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
     config: Any
     torch.manual_seed(0)
     if architecture == "bert":
