@@ -19,12 +19,13 @@ class Architecture:
         kind: Encoder or decoder.
         linear: Names of the linear modules that a pre-trained checkpoint has beside its output
             layer: what ``target_modules: all-linear`` gives adapters to.
-        reserved_positions: Entries of the position table that no token of a text uses.
+        positions_after_pad: Whether positions count from ``pad_token_id + 1``
+            (``create_position_ids_from_input_ids`` in RoBERTa's code); fewer are left for a text.
     """
 
     kind: Kind
     linear: tuple[str, ...]
-    reserved_positions: int = 0
+    positions_after_pad: bool = False
 
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -33,8 +34,7 @@ _FUSED = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
 _GPT2 = ("c_attn", "c_proj", "c_fc")
 _BERT = ("query", "key", "value", "dense")
 
-# A token's position counts from pad_token_id + 1 (create_position_ids_from_input_ids).
-_ROBERTA = Architecture("encoder", _BERT, reserved_positions=2)
+_ROBERTA = Architecture("encoder", _BERT, positions_after_pad=True)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": Architecture("decoder", _GATED),
@@ -111,7 +111,10 @@ def derive_kind(config: Mapping[str, Any]) -> Kind | None:
 def max_positions(config: Mapping[str, Any]) -> int | None:
     """Tokens of the longest text that the model was made for; None: config.json sets no limit."""
     listed = ARCHITECTURES.get(str(config.get("model_type")))
-    reserved = listed.reserved_positions if listed else 0
+    reserved = 0
+    if listed and listed.positions_after_pad:
+        pad = config.get("pad_token_id")
+        reserved = (pad if isinstance(pad, int) else 1) + 1
     for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
         if isinstance(value := config.get(key), int) and value > reserved:
             return value - reserved

@@ -71,10 +71,14 @@ def fit(
         DivergedError: The loss became nan or infinite.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names).
+    # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names),
+    # but not the magnitudes that DoRA splits off its matrices.
+    magnitudes = {id(p) for name, p in model.named_parameters() if "lora_magnitude_vector" in name}
+    decayed = [p for p in parameters if p.ndim > 1 or id(p) in magnitudes]
+    spared = [p for p in parameters if p.ndim <= 1 and id(p) not in magnitudes]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
     rates: list[float] = []

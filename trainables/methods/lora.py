@@ -66,6 +66,20 @@ def _config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=list(head),
+        modules_to_save=_outermost(model, head),
         fan_in_fan_out=any(linear.values()),  # GPT-2 stores its matrices transposed
     )
+
+
+def _outermost(model: Any, head: Sequence[str]) -> list[str]:
+    """The largest modules that hold nothing but the head.
+
+    peft adds ``classifier`` to what it is told to save, and cannot load what it saved where a
+    module and one inside it are both named.
+    """
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inside = {n for n, m in module.named_modules(prefix=name) if m._parameters}
+        if inside and inside <= {*head} and not name.startswith(tuple(f"{f}." for f in found)):
+            found.append(name)
+    return found
