@@ -18,10 +18,11 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
-from trainables.architectures import max_positions
+from trainables.architectures import ARCHITECTURES, max_positions
 from trainables.base_models import MINIATURE
 from trainables.checkpoint import check_files, read_config
 from trainables.hub import loadable_folder
@@ -115,16 +116,22 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     folder = _locate(spec)
     config = read_config(folder)
     check_files(folder)
+    if config["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise InputError(
+            f"transformers has no sequence classifier for model type {config['model_type']!r}; "
+            f"give a model of another type, such as {', '.join(sorted(ARCHITECTURES))}"
+        )
     options = {"num_labels": num_labels, "dtype": dtype}
     if spec.lora and spec.lora.quantize_base:
         options |= _in_four_bits(folder, device, dtype)
     # Another number of labels is the head's own; what else differs in shape is told below.
     is_classifier = any(str(n).endswith(CLASSIFIER) for n in config.get("architectures") or ())
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
             use_safetensors=True,
+            trust_remote_code=False,
             ignore_mismatched_sizes=is_classifier,
             output_loading_info=True,
             **options,
