@@ -112,11 +112,11 @@ def measure(spec: TrialSpec, dataset: Dataset) -> Record:
     }
     torch.manual_seed(derive_seed(spec.seed, "dropout"))
     try:
-        history, y_score = fit_classifier(model, token_ids, labels.tolist(), spec, lambda *_: None)
+        fitted = fit_classifier(model, token_ids, labels.tolist(), spec, lambda *_: None)
         final = predict(model, token_ids, spec)
     except DivergedError:
         return record
-    numbers = convergence(history, labels, y_score)
+    numbers = convergence(fitted.history, labels, fitted.train_score)
     return record | {"convergence": numbers, "finished": evidence(labels, final)}
 
 

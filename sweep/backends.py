@@ -11,7 +11,7 @@ from data.errors import InputError
 from data.schema import Dataset
 from sweep.grid import Grid
 from sweep.progress import Progress
-from trainables.explain.settings import Explain
+from sweep.worker import Leaves
 from trainables.hub import UNRESOLVED
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
@@ -35,9 +35,8 @@ class Backend(Protocol):
         specs: list[TrialSpec],
         dataset: Dataset,
         results: Results,
-        keep_models: str,
+        leaves: Leaves,
         progress: Progress,
-        explain: Explain | None = None,
     ) -> None:
         """Run trials, each to its result folder or to a recorded failure."""
 

@@ -43,8 +43,12 @@ class Storage(Settings):
 
     results: str = "results"
     """Local folder or pyarrow.fs URI (file, s3, gs); may be shared by experiments."""
-    keep_models: Literal["none", "adapters", "all"] = "none"
-    """Weights in the result folders: none, adapters with their heads (LoRA trials), or all."""
+    keep_models: Literal["none", "adapters", "all", "best"] = "none"
+    """Weights in the result folders: none, adapters with their heads (LoRA trials), all, or those
+    of each cell's best trial."""
+    checkpoint_minutes: float | None = pydantic.Field(default=10.0, ge=0, strict=True)
+    """Least time between two checkpoints of a running trial, from which a killed one goes on; they
+    are removed when it is done. None: it starts anew. 0: after every step."""
     keep_texts: bool = True
     """Whether the texts of the drawn rows are kept beside the plan, for the page to show rows that
     trials get wrong; false for texts whose licence forbids copies."""

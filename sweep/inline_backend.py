@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from data.corpora import Corpus
 from data.schema import Dataset
 from sweep.progress import Progress
-from sweep.worker import refuse_unwritable, run_and_save
-from trainables.explain.settings import Explain
+from sweep.worker import Leaves, refuse_unwritable, run_and_save, seldom
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -34,9 +32,8 @@ class InlineBackend:
         specs: Sequence[TrialSpec],
         dataset: Dataset,
         results: Results,
-        keep_models: str,
+        leaves: Leaves,
         progress: Progress,
-        explain: Explain | None = None,
     ) -> None:
         """Run trials in order."""
         for spec in specs:
@@ -45,9 +42,7 @@ class InlineBackend:
             def report(step: int, num_steps: int, loss: float, spec: TrialSpec = spec) -> None:
                 progress.stepped(spec, step, num_steps, loss)
 
-            outcome: dict[str, Any] = run_and_save(
-                spec, dataset, results, keep_models, report, explain
-            )
+            outcome = run_and_save(spec, dataset, results, leaves, seldom(report))
             refuse_unwritable(results, outcome)
             progress.finished(spec, outcome)
 

@@ -16,6 +16,7 @@ from sweep.progress import Progress
 from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
 from sweep.selection import Selection
+from sweep.worker import Leaves
 from trainables.result import Results
 from trainables.texts import drop_texts, save_texts
 
@@ -147,8 +148,7 @@ def _run_grid(
             runner = find_backend(backend)(address)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(grid.specs)} trials")
-            keep = experiment.storage.keep_models
-            runner.run(pending, grid.dataset, location, keep, progress, experiment.explain)
+            runner.run(pending, grid.dataset, location, _leaves(grid), progress)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -158,6 +158,18 @@ def _run_grid(
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
+
+
+def _leaves(grid: Grid) -> Leaves:
+    """What trials leave besides their results, as the experiment says."""
+    storage = grid.experiment.storage
+    cells = [tuple(spec.trial_id for spec in cell.specs) for cell in grid.cells]
+    return Leaves(
+        models=storage.keep_models,
+        cells={trial_id: cell for cell in cells for trial_id in cell},
+        explain=grid.experiment.explain,
+        checkpoint_minutes=storage.checkpoint_minutes,
+    )
 
 
 def _keep_texts(location: Results, grid: Grid) -> None:

@@ -22,8 +22,7 @@ from data.corpora import Corpus
 from data.schema import Dataset
 from sweep.progress import Progress
 from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
-from sweep.worker import record_failure, refuse_unwritable, run_and_save
-from trainables.explain.settings import Explain
+from sweep.worker import Leaves, record_failure, refuse_unwritable, run_and_save, seldom
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -61,15 +60,14 @@ class TuneBackend:
         specs: Sequence[TrialSpec],
         dataset: Dataset,
         results: Results,
-        keep_models: str,
+        leaves: Leaves,
         progress: Progress,
-        explain: Explain | None = None,
     ) -> None:
         """Run trials; returns when all ended or after Ctrl-C."""
         for bundle, left in by_resources(_launch_order(specs)):
             for deaths in range(1 + PROCESS_FAILURES):
                 watcher = _Watcher(left, results, progress, deaths == PROCESS_FAILURES)
-                self._run_batch(left, bundle, dataset, results, keep_models, explain, watcher)
+                self._run_batch(left, bundle, dataset, results, leaves, watcher)
                 left = watcher.died if watcher.is_over else []
                 if not left:
                     break
@@ -80,16 +78,14 @@ class TuneBackend:
         bundle: dict[str, float],
         dataset: Dataset,
         results: Results,
-        keep_models: str,
-        explain: Explain | None,
+        leaves: Leaves,
         watcher: _Watcher,
     ) -> None:
         shared = {
             **share(specs, dataset),
             "specs": specs,
             "results": results.uri,
-            "keep_models": keep_models,
-            "explain": explain,
+            "leaves": leaves,
         }
         tune_all(
             _trainable,
@@ -151,9 +147,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
         tune.report({"step": step, "num_steps": num_steps, "loss": loss})
 
     results = Results(shared["results"])
-    tune.report(
-        run_and_save(spec, dataset, results, shared["keep_models"], report, shared["explain"])
-    )
+    tune.report(run_and_save(spec, dataset, results, shared["leaves"], seldom(report)))
 
 
 class _Watcher(tune.Callback):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from data.errors import InputError
 from data.schema import Dataset
 from trainables.attributions import save_attributions
+from trainables.best_model import drop_worse_models
 from trainables.explain.settings import Explain
-from trainables.result import Results
+from trainables.result import Results, TrialResult
 from trainables.spec import TrialSpec
 
 REPORT_SECONDS = 1.0
@@ -22,13 +25,25 @@ REPORT_SECONDS = 1.0
 Report = Callable[[int, int, float], None]
 
 
+@dataclass(frozen=True)
+class Leaves:
+    """What trials leave besides their results; it changes no number.
+
+    Attributes:
+        models: Which weights, see :func:`trainables.trial.run_trial`.
+        cells: With best: trial id -> the trials of its cell.
+        explain: How test rows are explained, while the weights are there; None: not.
+        checkpoint_minutes: Least time between two checkpoints while it trains; None: none.
+    """
+
+    models: Literal["none", "adapters", "all", "best"] = "none"
+    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    explain: Explain | None = None
+    checkpoint_minutes: float | None = None
+
+
 def run_and_save(
-    spec: TrialSpec,
-    dataset: Dataset,
-    results: Results,
-    keep_models: Any,
-    report: Report,
-    explain: Explain | None = None,
+    spec: TrialSpec, dataset: Dataset, results: Results, leaves: Leaves, report: Report
 ) -> dict[str, Any]:
     """Run a trial and write its folder.
 
@@ -40,26 +55,48 @@ def run_and_save(
         spec: The trial.
         dataset: The rows that it draws from.
         results: Where its folder goes.
-        keep_models: Which weights to keep, see :func:`trainables.trial.run_trial`.
-        report: Told (step, num_steps, loss), at most once in :data:`REPORT_SECONDS`.
-        explain: How its test rows are explained, while the weights are there; None: not.
+        leaves: What it leaves besides its result.
+        report: Told (step, num_steps, loss).
 
     Returns:
         ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``, or
         ``{"unwritable": text}`` where neither could be written.
     """
-    from trainables.trial import run_trial  # torch: not needed to launch
+    from trainables.checkpoints import Checkpoints, remove_checkpoint  # torch: not needed to launch
+    from trainables.trial import run_trial, versions
 
+    minutes = leaves.checkpoint_minutes
+    checkpoints = (
+        None if minutes is None else Checkpoints(results, spec.trial_id, 60 * minutes, versions())
+    )
     try:
         result = run_trial(
-            spec, dataset, report=_seldom(report), keep_models=keep_models, explain=explain
+            spec,
+            dataset,
+            report=report,
+            keep_models=leaves.models,
+            explain=leaves.explain,
+            checkpoints=checkpoints,
         )
     except Exception as error:
-        return record_failure(spec, results, error)
+        outcome = record_failure(spec, results, error)
+    else:
+        outcome = _save(result, results, leaves)
+    if "unwritable" not in outcome:  # else the trial goes on from it
+        with suppress(OSError):  # it is in no one's way
+            remove_checkpoint(results, spec.trial_id)
+    return outcome
+
+
+def _save(result: TrialResult, results: Results, leaves: Leaves) -> dict[str, Any]:
+    """Write a result's folder; returns as :func:`run_and_save`."""
+    trial_id = result.spec.trial_id
     try:
         results.save(result)
         if result.attributions:
-            save_attributions(results, spec.trial_id, result.attributions)
+            save_attributions(results, trial_id, result.attributions)
+        if leaves.models == "best":
+            drop_worse_models(results, leaves.cells.get(trial_id, ()))
     except (pa.ArrowException, OSError) as error:
         return {"unwritable": str(error)}
     return {"metrics": result.metrics, "convergence": result.convergence}
@@ -91,7 +128,8 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _seldom(report: Report) -> Report:
+def seldom(report: Report) -> Report:
+    """The same, but called at most once in :data:`REPORT_SECONDS`."""
     last = 0.0
 
     def maybe(step: int, num_steps: int, loss: float) -> None:

@@ -157,7 +157,7 @@ def test_losses_are_those_of_the_hf_trainer(
 ) -> None:
     spec = make_spec(architecture, **changes)
     token_ids, labels = training_rows(spec, tiny_dataset)
-    history, _ = fit_classifier(built(spec), token_ids, labels, spec, lambda *_: None)
+    history = fit_classifier(built(spec), token_ids, labels, spec, lambda *_: None).history
 
     reference = built(spec)
     batches = list(batches_of(spec, token_ids, labels, reference.config.pad_token_id))

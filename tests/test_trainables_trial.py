@@ -64,7 +64,7 @@ def test_the_base_is_as_loaded_after_a_trial(
         if failing == "fit":
             raise KeyboardInterrupt
 
-    def collapse(*_: Any) -> None:
+    def collapse(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     if failing == "predict":
@@ -200,6 +200,21 @@ def test_nan_scores_are_a_diverged_trial(make_spec: MakeSpec) -> None:
     torch.nn.init.constant_(broken.score.weight, float("nan"))
     with pytest.raises(DivergedError, match="scores are not numbers"):
         loop.predict(broken, [[3, 4], [5]], spec)
+
+
+def test_texts_that_were_cut_are_counted_and_attention_is_recorded(
+    make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    whole = run_trial(make_spec("bert"), tiny_dataset)
+    assert whole.execution["truncated_texts"] == {"train": 0, "test": 0}
+    assert whole.execution["attention"] == "sdpa"
+    spec = make_spec("bert", training={"num_train_epochs": 1, "batch_size": 8, "max_length": 5})
+    base = loading.load_base(spec, torch.device("cpu"), torch.float32)
+    cut = run_trial(spec, tiny_dataset)
+    for name, rows in (("train", cut.train_rows), ("test", cut.predictions)):
+        texts = tiny_dataset.rows(rows["id"].to_pylist())["text"].to_pylist()
+        expected = sum(len(base.tokenizer(text)["input_ids"]) > 5 for text in texts)
+        assert cut.execution["truncated_texts"][name] == expected > 0
 
 
 def test_another_data_set_is_refused(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:

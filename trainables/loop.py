@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from data.seeds import derive_seed
 from trainables.batching import collate, epoch_batches
+from trainables.checkpoints import Carried, Checkpoints
+from trainables.micro_batches import MicroBatches
 from trainables.spec import Optimizer, TrialSpec
+from trainables.workers import Workers
 
-Batch = TypeVar("Batch")
 Report = Callable[[int, int, float], None]
 """Called with (step, num_steps, loss) every few steps."""
 
@@ -42,26 +45,32 @@ def learning_rate_at(step: int, num_steps: int, peak: float, settings: Optimizer
 
 def fit(
     model: torch.nn.Module,
-    batches: Iterable[Batch],
-    loss_of: Callable[[Batch], torch.Tensor],
+    batches: Iterable[list[int]],
+    gradients: Callable[[list[int]], torch.Tensor],
     *,
     num_steps: int,
     num_epoch_steps: int,
     learning_rate: float,
     settings: Optimizer,
     report: Report,
+    workers: Workers | None = None,
+    checkpoints: Checkpoints | None = None,
+    parts: dict[str, torch.Tensor] | None = None,
 ) -> pa.Table:
-    """Train in place; whatever the task, ``batches`` and ``loss_of`` say what is learnt.
+    """Train in place; whatever the task, ``batches`` and ``gradients`` say what is learnt.
 
     Args:
         model: Its ``requires_grad`` parameters are trained.
-        batches: One element a step, at least ``num_steps`` of them.
-        loss_of: The mean loss of a batch, a scalar with a graph.
+        batches: Rows of each step, at least ``num_steps`` of them.
+        gradients: Adds the gradients of a batch's mean loss, and returns that loss.
         num_steps: Optimiser steps.
         num_epoch_steps: Steps that make one epoch; only counts them in the history.
         learning_rate: At its peak.
         settings: Schedule, decay, clipping.
         report: Told the progress.
+        workers: Those that train together, each of them here; None: this process alone.
+        checkpoints: Where the state is kept, and gone on from; None: nowhere.
+        parts: Tensors that ``gradients`` fills as it goes, each worker its part of them.
 
     Returns:
         num_steps x (step, epoch, learning_rate, loss, grad_norm); step counts from 1, grad_norm
@@ -70,7 +79,9 @@ def fit(
     Raises:
         DivergedError: The loss became nan or infinite.
     """
+    workers = workers or Workers()
     parameters = [p for p in model.parameters() if p.requires_grad]
+    device = parameters[0].device
     # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names),
     # but not the magnitudes that DoRA splits off its matrices.
     magnitudes = {id(p) for name, p in model.named_parameters() if "lora_magnitude_vector" in name}
@@ -81,29 +92,31 @@ def fit(
         {"params": spared, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
-    rates: list[float] = []
-    measured: list[torch.Tensor] = []
+    rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
+    measured = torch.zeros(num_steps, 2, device=device)
+    carried = Carried({"measured": measured}, parts or {})
+    first = checkpoints.restore(model, optimizer, carried, workers) if checkpoints else 0
     model.train()
-    for step, batch in enumerate(itertools.islice(batches, num_steps), start=1):
-        rates.append(learning_rate_at(step - 1, num_steps, learning_rate, settings))
+    for step, batch in enumerate(itertools.islice(batches, first, num_steps), start=first + 1):
         for group in optimizer.param_groups:
-            group["lr"] = rates[-1]
-        loss = loss_of(batch)
-        torch.autograd.backward(loss)
+            group["lr"] = rates[step - 1]
+        loss = gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        measured.append(torch.stack([loss.detach().float(), norm.float()]))
+        measured[step - 1] = torch.stack([loss.float(), workers.whole(norm).float()])
         if step % REPORT_STEPS == 0 or step == num_steps:
-            last = measured[-1][0].item()
+            last = measured[step - 1, 0].item()
             if not math.isfinite(last):
                 raise DivergedError(
                     f"the loss is {last} at step {step} of {num_steps}; "
                     f"lower the learning rate ({learning_rate})"
                 )
             report(step, num_steps, last)
-    values = torch.stack(measured).cpu().numpy()
-    steps = np.arange(1, len(rates) + 1)
+        if checkpoints and workers.first_says(checkpoints.is_due(), device):
+            checkpoints.save(model, optimizer, step, carried, workers)
+    values = measured.cpu().numpy()
+    steps = np.arange(1, num_steps + 1)
     return pa.table(
         {
             "step": pa.array(steps, pa.int32()),
@@ -115,13 +128,32 @@ def fit(
     )
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What training left besides the weights.
+
+    Attributes:
+        history: As :func:`fit` returns it.
+        train_score: Probabilities that the training rows had when they were last trained on, as
+            :func:`predict`: they cost nothing and tell whether it trained.
+        micro_batch_size: Rows a forward pass in the end; None: whole batches.
+        num_halved: How often it was halved because memory ran out.
+    """
+
+    history: pa.Table
+    train_score: NDArray[np.float64]
+    micro_batch_size: int | None
+    num_halved: int
+
+
 def fit_classifier(
     model: Any,
     token_ids: Sequence[list[int]],
     labels: Sequence[int],
     spec: TrialSpec,
     report: Report,
-) -> tuple[pa.Table, NDArray[np.float64]]:
+    checkpoints: Checkpoints | None = None,
+) -> Fitted:
     """:func:`fit` a sequence classifier with cross-entropy on labelled texts.
 
     Args:
@@ -130,41 +162,52 @@ def fit_classifier(
         labels: Class of each training row.
         spec: Epochs, batch size, optimiser and seed.
         report: Told the progress.
-
-    Returns:
-        The history, as :func:`fit`, and the probabilities that the training rows had when they
-        were last trained on, as :func:`predict`: they cost nothing and tell whether it trained.
+        checkpoints: Where the state is kept while it trains; None: nowhere.
     """
-    training = spec.training
-    device = model.device
+    training, resources = spec.training, spec.resources
+    workers = Workers.current()
+    forward = workers.spread(model, resources.sharding)
+    device = model.device  # sharding has moved it
     y_true = torch.tensor(labels, device=device)
     lengths = [len(ids) for ids in token_ids]
     num_epoch_steps = math.ceil(len(labels) / training.batch_size)
+    last_logits = torch.zeros(len(labels), model.config.num_labels, device=device)
 
     def batches() -> Iterator[list[int]]:
         for epoch in range(training.num_train_epochs):
             order = np.random.default_rng(derive_seed(spec.seed, "order", epoch))
             yield from epoch_batches(lengths, training.batch_size, order)
 
-    last_logits = torch.empty(len(labels), model.config.num_labels, device=device)
-
     def loss_of(rows: list[int]) -> torch.Tensor:
         with autocast(spec, device):
-            logits = model(**_batch(model, token_ids, rows)).logits.float()
+            logits = forward(**_batch(model, token_ids, rows)).logits.float()
         last_logits[rows] = logits.detach()
         return torch.nn.functional.cross_entropy(logits, y_true[rows])
+
+    micro_batches = MicroBatches(forward, loss_of, resources.micro_batch_size, workers)
+
+    def gradients(batch: list[int]) -> torch.Tensor:
+        last_logits[batch] = 0  # another worker may have had these rows before
+        loss = micro_batches(batch)
+        if workers.rank >= len(batch):  # had none of them, and only kept the others company
+            last_logits[batch] = 0
+        return loss
 
     history = fit(
         model,
         batches(),
-        loss_of,
+        gradients,
         num_steps=num_epoch_steps * training.num_train_epochs,
         num_epoch_steps=num_epoch_steps,
         learning_rate=spec.learning_rate,
         settings=training,
         report=report,
+        workers=workers,
+        checkpoints=checkpoints,
+        parts={"last_logits": last_logits},
     )
-    return history, _softmax(last_logits)
+    score = _softmax(workers.sum(last_logits))
+    return Fitted(history, score, micro_batches.size, micro_batches.num_halved)
 
 
 def predict(
@@ -172,6 +215,7 @@ def predict(
     token_ids: Sequence[Sequence[int]] | NDArray[np.int64],
     spec: TrialSpec,
     batch_size: int = EVAL_BATCH_SIZE,
+    workers: Workers | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities of each row, float64.
 
@@ -180,6 +224,7 @@ def predict(
         token_ids: Token ids of each row.
         spec: Its precision.
         batch_size: Rows a batch; another one can change the last bits of a score.
+        workers: Those that share the rows, each of them here; None: this process alone.
 
     Returns:
         num_rows probabilities of class 1 if there are two classes, else num_rows x num_classes.
@@ -188,12 +233,19 @@ def predict(
         DivergedError: A score is nan: the last step spoilt the weights.
     """
     model.eval()
-    logits = torch.empty(len(token_ids), model.config.num_labels, device=model.device)
+    workers = workers or Workers()
+    logits = torch.zeros(len(token_ids), model.config.num_labels, device=model.device)
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    mine = workers.share(batches)
+    # Sharded weights need every worker in every pass, also where there is no batch left for one.
+    extra = batches[:1] * (math.ceil(len(batches) / workers.size) - len(mine))
     with torch.inference_mode(), autocast(spec, model.device):
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            logits[rows] = model(**_batch(model, token_ids, rows)).logits.float()
+        for number, rows in enumerate([*mine, *extra]):
+            scored = model(**_batch(model, token_ids, rows)).logits.float()
+            if number < len(mine):
+                logits[rows] = scored
+    workers.sum(logits)
     return probabilities(logits, spec)
 
 

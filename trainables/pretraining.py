@@ -21,6 +21,7 @@ from data.errors import InputError
 from data.seeds import derive_seed
 from trainables.batching import collate, epoch_batches
 from trainables.loop import Report, fit
+from trainables.micro_batches import MicroBatches
 from trainables.miniatures import Miniature, find_miniature
 from trainables.spec import Optimizer
 from trainables.vocabulary import train_tokenizer
@@ -63,7 +64,7 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
         fit(
             model,
             ([int(rows[i]) for i in batch] for batch in batches),
-            _objective(recipe, model, tokenizer, token_ids),
+            MicroBatches(model, _objective(recipe, model, tokenizer, token_ids)),
             num_steps=num_steps,
             num_epoch_steps=num_steps,
             learning_rate=recipe.learning_rate,

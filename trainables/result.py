@@ -6,7 +6,7 @@ import hashlib
 import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -46,6 +46,7 @@ class TrialResult:
             drops them.
         attributions: How test rows were explained, if that was asked for; not part of the record,
             see :func:`trainables.attributions.save_attributions`.
+        execution: How it was computed: workers, micro-batches, peak memory, where it went on.
     """
 
     spec: TrialSpec
@@ -58,6 +59,7 @@ class TrialResult:
     train_rows: pa.Table
     model: dict[str, bytes]
     attributions: Attributions | None = None
+    execution: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class Results(Storage):
             "metrics": result.metrics,
             "signature": result.signature,
             "timings": result.timings,
+            "execution": result.execution,
             "convergence": result.convergence,
             "files": {
                 name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

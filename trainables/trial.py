@@ -23,19 +23,21 @@ from data.draws import Draw, draw
 from data.errors import InputError
 from data.schema import Dataset
 from data.seeds import derive_seed
+from trainables.checkpoints import Checkpoints, trained_weights
 from trainables.convergence import convergence
 from trainables.explain.settings import Explain
 from trainables.explain.trial import explain_trial
 from trainables.loading import Base, init_head, load_base
-from trainables.loop import Report, base_dtype, fit_classifier, predict, uses_bf16
+from trainables.loop import Fitted, Report, base_dtype, fit_classifier, predict, uses_bf16
 from trainables.methods import METHODS
 from trainables.metrics import score
 from trainables.result import TrialResult
 from trainables.spec import TrialSpec
-from trainables.tokenize import encode
+from trainables.tokenize import count_truncated, encode
+from trainables.workers import Workers
 
 ADAPTER_CONFIG = "adapter_config.json"
-KeepModels = Literal["none", "adapters", "all"]
+KeepModels = Literal["none", "adapters", "all", "best"]
 
 
 def run_trial(
@@ -45,6 +47,7 @@ def run_trial(
     report: Report = lambda step, num_steps, loss: None,
     keep_models: KeepModels = "none",
     explain: Explain | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrialResult:
     """Train and test one base model on one pattern with one seed.
 
@@ -52,8 +55,12 @@ def run_trial(
         spec: The trial.
         dataset: The rows that ``spec.data_fingerprint`` names.
         report: Told (step, num_steps, loss) as training goes on.
-        keep_models: Which weights the result carries: none, adapters (of LoRA trials), all.
+        keep_models: Which weights the result carries: none, adapters (of LoRA trials), all; of a
+            cell's best trial all too, as no trial knows that it is none.
         explain: How test rows are explained; None: they are not.
+        checkpoints: Where its state is kept while it trains, and gone on from; None: nowhere.
+
+    With several workers (:mod:`trainables.workers`) each of them calls this and gets the result.
 
     Returns:
         The result, scored on the test rows, or on dev rows with ``spec.dev``; on a CPU the same
@@ -66,14 +73,20 @@ def run_trial(
     if dataset.fingerprint != spec.data_fingerprint:
         raise InputError("the data set is not the one that the trial was planned for")
     clock = _Clock()
+    workers = Workers.current()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     torch.set_num_threads(spec.resources.cpus)
 
     drawn = _draw(dataset, spec)
     train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
     clock.lap("draw")
 
-    base = load_base(spec, device, base_dtype(spec, device), len(dataset.classes))
+    # What no single GPU holds is read on the CPU, and sharding moves each GPU's share.
+    is_sharded = workers.size > 1 and spec.resources.sharding == "fsdp"
+    place = torch.device("cpu") if is_sharded else device
+    base = load_base(spec, place, base_dtype(spec, device), len(dataset.classes))
     clock.lap("load")
 
     max_length = spec.training.max_length
@@ -86,14 +99,17 @@ def run_trial(
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = METHODS[spec.method](base, spec)
     clock.lap("build")
-    torch.manual_seed(derive_seed(spec.seed, "dropout"))
+    # Each worker drops units of its own rows.
+    others = (workers.rank,) if workers.rank else ()
+    torch.manual_seed(derive_seed(spec.seed, "dropout", *others))
     labels = train["label"].to_numpy()
-    history, train_score = fit_classifier(model, train_ids, labels.tolist(), spec, report)
+    fitted = fit_classifier(model, train_ids, labels.tolist(), spec, report, checkpoints)
     clock.lap("fit")
-    y_score = predict(model, test_ids, spec)
+    y_score = predict(model, test_ids, spec, workers=workers)
     clock.lap("predict")
     kept = _model_files(model) if _keeps(keep_models, spec.method) else {}
-    attributions = explain_trial(model, base, spec, test, explain) if explain else None
+    explained = explain if workers.is_first else None
+    attributions = explain_trial(model, base, spec, test, explained) if explained else None
 
     y_true = test["label"].to_numpy()
     return TrialResult(
@@ -101,11 +117,19 @@ def run_trial(
         metrics=score(y_true, y_score),
         signature=_signature(spec, base, device),
         timings=clock.seconds,
-        convergence=convergence(history, labels, train_score),
+        execution=_execution(fitted, workers, device, checkpoints)
+        | {
+            "attention": base.model.config._attn_implementation,
+            "truncated_texts": {
+                "train": count_truncated(base, train, spec.data_fingerprint, max_length),
+                "test": count_truncated(base, test, spec.data_fingerprint, max_length),
+            },
+        },
+        convergence=convergence(fitted.history, labels, fitted.train_score),
         predictions=_predictions(test, y_score, "dev" if spec.dev else "test"),
-        history=history,
+        history=fitted.history,
         train_rows=train.select(["id", "lang", "label"]).append_column(
-            "y_score", _column(train_score)
+            "y_score", _column(fitted.train_score)
         ),
         model=kept,
         attributions=attributions,
@@ -147,16 +171,34 @@ def _predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) -> pa
     )
 
 
+def _execution(
+    fitted: Fitted, workers: Workers, device: torch.device, checkpoints: Checkpoints | None
+) -> dict[str, Any]:
+    """How it was computed, as far as that was not settled before."""
+    cuda = device.type == "cuda"
+    return {
+        "num_workers": workers.size,
+        "micro_batch_size": fitted.micro_batch_size,
+        "times_out_of_memory": fitted.num_halved,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+        "resumed_at_steps": checkpoints.resumed_at if checkpoints else [],
+        "checkpoint_error": checkpoints.unwritable if checkpoints else "",
+    }
+
+
 def _keeps(keep_models: KeepModels, method: str) -> bool:
-    return keep_models == "all" or (keep_models == "adapters" and method == "lora")
+    return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
 
 
 def _model_files(model: Any) -> dict[str, bytes]:
-    """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head)."""
+    """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head).
+
+    Every worker takes part: a sharded model's weights are put together.
+    """
     with tempfile.TemporaryDirectory() as folder:
         # peft asks the hub whether embeddings were resized unless told that none are to be saved.
         options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
-        model.save_pretrained(folder, **options)
+        model.save_pretrained(folder, state_dict=trained_weights(model), **options)
         files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
         kept = {p.name: p.read_bytes() for p in files}
     if ADAPTER_CONFIG in kept:  # peft writes sets, whose order changes from process to process
@@ -171,7 +213,7 @@ def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, A
     """What the numbers depend on beside the spec; unequal signatures are not averaged."""
     cuda = device.type == "cuda"
     return {
-        "versions": _versions(),
+        "versions": versions(),
         "git_commit": _git_commit(),
         "data_fingerprint": spec.data_fingerprint,
         "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else "cpu",
@@ -182,14 +224,15 @@ def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, A
 
 
 @lru_cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that compute results."""
     packages = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "pyarrow")
-    versions = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
+    found = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
     try:
-        versions["xlt-sweep"] = version("xlt-sweep")
+        found["xlt-sweep"] = version("xlt-sweep")
     except PackageNotFoundError:  # run from a checkout that is not installed: see git_commit
-        versions["xlt-sweep"] = "not installed"
-    return versions
+        found["xlt-sweep"] = "not installed"
+    return found
 
 
 @lru_cache

@@ -30,7 +30,7 @@ from sweep.search.budget import Spent
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
 from sweep.tune_backend import PROCESS_FAILURES, StopAll, tune_all
-from sweep.worker import refuse_unwritable, run_and_save
+from sweep.worker import Leaves, refuse_unwritable, run_and_save
 from trainables.result import Results
 from trainables.spec import TrialSpec
 
@@ -141,7 +141,7 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             outcome: dict[str, Any] = dict(found.record)
         else:
             dataset = receive(spec, shared)
-            outcome = run_and_save(spec, dataset, results, "none", lambda *_: None)
+            outcome = run_and_save(spec, dataset, results, Leaves(), lambda *_: None)
         if "metrics" not in outcome:
             tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
             return

@@ -1,0 +1,51 @@
+"""Of a cell's trials only the best keeps its model, so that disks do not fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data.storage import to_json
+from trainables.result import RECORD, Results
+
+METRICS_OF_BEST = ("auroc", "auroc_ovr", "accuracy")
+"""The first that there is decides: rankings need no threshold, but test rows of every class."""
+
+
+def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
+    """Remove the models of all done trials of a cell but the best.
+
+    The choice looks at the test rows: the model that stays serves to tag texts, and its own test
+    score flatters it. Two processes may do this at once: neither removes the best one's.
+
+    Args:
+        results: Where their folders lie.
+        trial_ids: Of one cell; those not done are left alone.
+
+    Returns:
+        The trial whose model stays; None while none is done.
+    """
+    states = results.states(trial_ids)
+    records = {i: s.record for i, s in states.items() if s.state == "done" and s.record}
+    if not records:
+        return None
+
+    def rank(trial_id: str) -> tuple[float, str]:
+        metrics = records[trial_id]["metrics"]
+        return next(metrics[name] for name in METRICS_OF_BEST if name in metrics), trial_id
+
+    best = max(records, key=rank)
+    for trial_id in records.keys() - {best}:
+        _drop_model(results, trial_id)
+    return best
+
+
+def _drop_model(results: Results, trial_id: str) -> None:
+    """Remove a done trial's weights; first from its record, so that it stays whole throughout."""
+    record = results.read_json("trials", trial_id, RECORD)
+    names = [name for name in record["files"] if name.startswith("model/")]
+    if not names:
+        return
+    files = {name: file for name, file in record["files"].items() if name not in names}
+    results.write(f"trials/{trial_id}/{RECORD}", to_json(record | {"files": files}))
+    for name in names:
+        results.fs.delete_file(results.path("trials", trial_id, name))
