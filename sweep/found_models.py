@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from data.corpora import corpus_identity, parse_corpus
 from data.errors import InputError
@@ -12,7 +11,14 @@ from data.schema import Dataset
 from sweep.experiment import Experiment
 from sweep.search.chosen import ChosenRates
 from trainables.architectures import Kind
-from trainables.base_models import LEARNING_RATE_OF, METHOD_OF, BaseModel, Method, identity
+from trainables.base_models import (
+    LEARNING_RATE_OF,
+    METHOD_OF,
+    BaseModel,
+    Method,
+    identity,
+    local_folder,
+)
 from trainables.checkpoint import Checkpoint, check_files, read_checkpoint
 from trainables.hub import UNRESOLVED, metadata_folder, resolve_revision
 from trainables.miniatures import miniature_identity
@@ -138,5 +144,5 @@ def refuse_other_rates(rates: ChosenRates, dataset: Dataset, found: Sequence[Fou
 
 def absolute_path(path: str) -> str:
     """A local folder as an absolute path, because a worker's working directory is not ours."""
-    folder = Path(path).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else path
+    folder = local_folder(path)
+    return str(folder.absolute()) if folder else path

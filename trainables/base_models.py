@@ -118,6 +118,20 @@ def named_by_path(path: str) -> str:
     return Path(path).expanduser().name
 
 
+def local_folder(path: str) -> Path | None:
+    """The folder that a base model's path names; None: it is a hub id.
+
+    Raises:
+        InputError: It looks like a folder but is none.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if path.startswith((".", "/", "~")):
+        raise InputError(f"no folder {path!r}; mend the path")
+    return None
+
+
 def cache_dir() -> Path:
     """The user's cache folder, for miniatures and verified results; ``XLT_CACHE`` overrides it."""
     override = os.environ.get("XLT_CACHE")
@@ -137,14 +151,12 @@ def identity(model: BaseModel) -> str:
     Raises:
         InputError: The path looks like a folder but is none.
     """
-    folder = Path(model.path).expanduser()
-    if folder.is_dir():
+    folder = local_folder(model.path)
+    if folder:
         digest = hashlib.sha256()
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             digest.update(str(file.relative_to(folder)).encode() + b"\0")
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return f"sha256:{digest.hexdigest()}"
-    if model.path.startswith((".", "/", "~")):
-        raise InputError(f"no folder {model.path!r}; mend the path")
     return f"hub:{model.path}@{model.revision or 'main'}"

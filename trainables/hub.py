@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import InputError
-from trainables.base_models import BaseModel
+from trainables.base_models import BaseModel, local_folder
 from trainables.checkpoint import METADATA
 
 UNRESOLVED = "unresolved"
@@ -28,9 +28,10 @@ def resolve_revision(model: BaseModel) -> str | None:
         and without a cached copy (the trial can then be planned but not run).
 
     Raises:
-        InputError: The hub knows no such repository or revision, and no copy is cached.
+        InputError: No such folder; or the hub knows no such repository or revision, and no copy is
+            cached.
     """
-    if model.miniature or Path(model.path).expanduser().is_dir():
+    if model.miniature or local_folder(model.path):
         return None
     if model.revision and len(model.revision) == 40:
         return model.revision
@@ -79,8 +80,7 @@ def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -
     Raises:
         InputError: The hub was asked and does not give them.
     """
-    folder = Path(model.path).expanduser()
-    if folder.is_dir():
+    if folder := local_folder(model.path):
         return folder
     try:
         return _snapshot(model.path, revision, METADATA, local_files_only=not download)
@@ -100,8 +100,7 @@ def loadable_folder(path: str, revision: str | None) -> Path:
     Raises:
         InputError: Gated without access, no such repository or revision, no connection.
     """
-    folder = Path(path).expanduser()
-    return folder if folder.is_dir() else _snapshot(path, revision, LOADED)
+    return local_folder(path) or _snapshot(path, revision, LOADED)
 
 
 def _snapshot(
