@@ -38,11 +38,7 @@ OTHER_SIZES: dict[str, dict[str, Any]] = {
 """As microsoft/deberta-v3-base and the others write their config.json; the rest is SIZE."""
 
 
-PAD_OF = {"qwen2": "<|endoftext|>", "qwen3": "<|endoftext|>"}
-"""Tokenizer classes that bring a pad token of their own; other decoders have none."""
-
-
-def save_tokenizer(kind: Kind, texts: list[str], folder: Path, pad: str | None = None) -> Any:
+def save_tokenizer(kind: Kind, texts: list[str], folder: Path) -> Any:
     """A WordPiece tokenizer as BERT's, or byte-level BPE, without a pad token as GPT-NeoX's."""
     trainer: Any
     if kind == "encoder":
@@ -58,11 +54,10 @@ def save_tokenizer(kind: Kind, texts: list[str], folder: Path, pad: str | None =
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=400,
-            special_tokens=["<unk>", "<s>", "</s>", *([pad] if pad else [])],
+            special_tokens=["<unk>", "<s>", "</s>"],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
         names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-        names |= {"pad_token": pad} if pad else {}
     tokenizer.train_from_iterator(texts, trainer)
     if kind == "encoder":
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -78,7 +73,7 @@ def save_tokenizer(kind: Kind, texts: list[str], folder: Path, pad: str | None =
 def save_checkpoint(model_type: str, texts: list[str], folder: Path) -> None:
     """A pre-trained checkpoint's files: its weights have no classifier."""
     kind = ARCHITECTURES[model_type].kind
-    tokenizer = save_tokenizer(kind, texts, folder, PAD_OF.get(model_type))
+    tokenizer = save_tokenizer(kind, texts, folder)
     if kind == "encoder":
         ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
         ids |= {"cls_token_id": 2, "sep_token_id": 3} if model_type == "modernbert" else {}

@@ -19,12 +19,15 @@ class Architecture:
         kind: Encoder or decoder.
         linear: Names of the linear modules that a pre-trained checkpoint has beside its output
             layer: what ``target_modules: all-linear`` gives adapters to.
+        pad_token: What its tokenizer's class in transformers pads with where files name no pad
+            token; None: nothing.
         positions_after_pad: Whether positions count from ``pad_token_id + 1``
             (``create_position_ids_from_input_ids`` in RoBERTa's code); fewer are left for a text.
     """
 
     kind: Kind
     linear: tuple[str, ...]
+    pad_token: str | None = None
     positions_after_pad: bool = False
 
 
@@ -34,18 +37,18 @@ _FUSED = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
 _GPT2 = ("c_attn", "c_proj", "c_fc")
 _BERT = ("query", "key", "value", "dense")
 
-_ROBERTA = Architecture("encoder", _BERT, positions_after_pad=True)
+_ROBERTA = Architecture("encoder", _BERT, "<pad>", positions_after_pad=True)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": Architecture("decoder", _GATED),
-    "gpt_neox": Architecture("decoder", _FUSED),
-    "bert": Architecture("encoder", _BERT),
+    "gpt_neox": Architecture("decoder", _FUSED, "<|padding|>"),
+    "bert": Architecture("encoder", _BERT, "[PAD]"),
     "mistral": Architecture("decoder", _GATED),
-    "qwen2": Architecture("decoder", _GATED),
-    "qwen3": Architecture("decoder", _GATED),
-    "gemma": Architecture("decoder", _GATED),
-    "gemma2": Architecture("decoder", _GATED),
-    "gemma3_text": Architecture("decoder", _GATED),
+    "qwen2": Architecture("decoder", _GATED, "<|endoftext|>"),
+    "qwen3": Architecture("decoder", _GATED, "<|endoftext|>"),
+    "gemma": Architecture("decoder", _GATED, "<pad>"),
+    "gemma2": Architecture("decoder", _GATED, "<pad>"),
+    "gemma3_text": Architecture("decoder", _GATED, "<pad>"),
     "phi": Architecture("decoder", ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")),
     "phi3": Architecture("decoder", ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
     "gpt2": Architecture("decoder", _GPT2),
@@ -56,7 +59,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "opt": Architecture("decoder", ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")),
     "bloom": Architecture("decoder", _FUSED),
     "falcon": Architecture("decoder", _FUSED),
-    "mpt": Architecture("decoder", ("Wqkv", "out_proj", "up_proj", "down_proj")),
+    "mpt": Architecture("decoder", ("Wqkv", "out_proj", "up_proj", "down_proj"), "<|padding|>"),
     "olmo2": Architecture("decoder", _GATED),
     "stablelm": Architecture("decoder", _GATED),
     "starcoder2": Architecture("decoder", (*_ATTENTION, "c_fc", "c_proj")),
@@ -64,12 +67,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "distilbert": Architecture(
-        "encoder", ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2")
+        "encoder", ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"), "[PAD]"
     ),
-    "deberta-v2": Architecture("encoder", ("query_proj", "key_proj", "value_proj", "dense")),
-    "electra": Architecture("encoder", (*_BERT, "embeddings_project")),
+    "deberta-v2": Architecture(
+        "encoder", ("query_proj", "key_proj", "value_proj", "dense"), "[PAD]"
+    ),
+    "electra": Architecture("encoder", (*_BERT, "embeddings_project"), "[PAD]"),
     "albert": Architecture(
-        "encoder", (*_BERT, "embedding_hidden_mapping_in", "ffn", "ffn_output")
+        "encoder", (*_BERT, "embedding_hidden_mapping_in", "ffn", "ffn_output"), "<pad>"
     ),
     # head.dense is pre-trained with the masked-token objective, as the layers are.
     "modernbert": Architecture("encoder", ("Wqkv", "Wi", "Wo", "dense")),

@@ -90,7 +90,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         model_type=model_type,
         kind=derive_kind(config),
         linear=listed.linear if listed else None,
-        pad_token=derive_pad_token(folder),
+        pad_token=derive_pad_token(folder, listed.pad_token if listed else None),
         max_positions=max_positions(config),
     )
 

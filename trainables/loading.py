@@ -166,13 +166,14 @@ def _in_four_bits(folder: Path, device: torch.device, dtype: torch.dtype) -> dic
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(folder)
         skeleton = AutoModelForSequenceClassification.from_config(config)
-    names = [name for name, _ in skeleton.named_children() if name != skeleton.base_model_prefix]
+    backbone = skeleton.base_model_prefix
+    head = [name for name, _ in skeleton.named_children() if name != backbone]
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=[*names, "pooler"],
+        llm_int8_skip_modules=[*head, f"{backbone}.pooler"],
     )
     return {"quantization_config": quantization, "device_map": {"": device}}
 

@@ -46,12 +46,15 @@ def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None
         InputError: There is no such token, or it ends every text.
     """
     last = tokenizer.convert_ids_to_tokens(tokenizer(PROBE)["input_ids"][-1])
-    if wanted is not None and wanted not in tokenizer.get_vocab():
+    vocabulary, rows = tokenizer.get_vocab(), model.get_input_embeddings().weight.shape[0]
+    if wanted is not None and vocabulary.get(wanted, rows) >= rows:
         raise InputError(f"pad_token {wanted!r} is not in the vocabulary; {REMEDY}")
     if wanted is not None and wanted == last:
         raise InputError(f"pad_token {wanted!r} ends every text; {REMEDY}")
-    others = (tokenizer.bos_token, tokenizer.unk_token, tokenizer.eos_token)
-    chosen = wanted or choose_pad_token(tokenizer.pad_token, others, last)
+    names = (tokenizer.pad_token, tokenizer.bos_token, tokenizer.unk_token, tokenizer.eos_token)
+    # Classes of transformers add the pad token that they know, the model has no embedding of it.
+    own, *others = (name if vocabulary.get(name, rows) < rows else None for name in names)
+    chosen = wanted or choose_pad_token(own, others, last)
     if chosen is None:
         raise InputError(f"the tokenizer has no special token to pad with; {REMEDY}")
     tokenizer.pad_token = chosen
@@ -59,11 +62,13 @@ def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None
     model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def derive_pad_token(folder: Path) -> str | None:
+def derive_pad_token(folder: Path, usual: str | None) -> str | None:
     """What :func:`set_pad_token` will choose, from a tokenizer's files alone.
 
     Args:
         folder: Holds tokenizer_config.json and the like.
+        usual: What the architecture's tokenizers pad with if the vocabulary has it and the files
+            name no other.
 
     Returns:
         None where the files do not tell; the tokenizer does once it is loaded.
@@ -85,9 +90,8 @@ def derive_pad_token(folder: Path) -> str | None:
         last = next(iter(tokenizer.encode(PROBE).tokens[-1:]), None)
     elif (words := folder / "vocab.txt").is_file():
         vocabulary = set(words.read_text("utf-8").split("\n"))
-    if named["pad"] is None and config.get("bos_token") is None:
-        # Tokenizers of encoders name no special tokens in older checkpoints: their class does.
-        named["pad"] = next((t for t in ("[PAD]", "<pad>") if t in vocabulary), None)
+    if named["pad"] is None and usual in vocabulary:
+        named["pad"] = usual
     return choose_pad_token(named["pad"], (named["bos"], named["unk"], named["eos"]), last)
 
 

@@ -120,6 +120,7 @@ def run_trial(
         execution=_execution(fitted, workers, device, checkpoints)
         | {
             "attention": base.model.config._attn_implementation,
+            "pad_token": base.tokenizer.pad_token,
             "truncated_texts": {
                 "train": count_truncated(base, train, spec.data_fingerprint, max_length),
                 "test": count_truncated(base, test, spec.data_fingerprint, max_length),
