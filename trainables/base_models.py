@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -153,10 +152,7 @@ def identity(model: BaseModel) -> str:
     """
     folder = local_folder(model.path)
     if folder:
-        digest = hashlib.sha256()
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            digest.update(str(file.relative_to(folder)).encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return f"sha256:{digest.hexdigest()}"
+        from trainables.folder_digest import folder_digest  # it keeps hashes in cache_dir()
+
+        return f"sha256:{folder_digest(folder)}"
     return f"hub:{model.path}@{model.revision or 'main'}"
