@@ -16,6 +16,7 @@ from torch import nn
 
 from data.errors import InputError
 from data.schema import Dataset
+from trainables.explain.classifier import merged
 from trainables.loading import load_base
 from trainables.methods import METHODS
 from trainables.spec import TrialSpec
@@ -124,3 +125,11 @@ def test_full_fine_tuning_of_a_quantised_base_is_a_contradiction(make_spec: Make
 def test_other_bits_are_told_what_there_is(make_spec: MakeSpec) -> None:
     with pytest.raises(InputError, match=r"lora\.quantize_base: should be 'nf4'"):
         make_spec("llama", lora={"quantize_base": "int8"})
+
+
+def test_explanations_do_not_round_adapters_to_four_bits(make_spec: MakeSpec) -> None:
+    spec = quantized(make_spec, "llama")
+    model = METHODS["lora"](load_base(spec, CPU, torch.float32), spec)
+    assert merged(model) is model
+    plain = make_spec("llama")
+    assert merged(METHODS["lora"](load_base(plain, CPU, torch.float32), plain)) is not model

@@ -18,6 +18,8 @@ from tiny_checkpoints import SIZE
 
 from data.schema import Dataset
 from trainables.checkpoint import check_files, read_checkpoint
+from trainables.explain.pieces import locate
+from trainables.explain.settings import Explain
 from trainables.loading import Base, load_base
 from trainables.spec import TrialSpec
 from trainables.tokenize import count_truncated, encode
@@ -228,3 +230,41 @@ def test_words_are_those_of_mecab(load: Callable[[str], Base], tiny_dataset: Dat
     joined = " ".join(pieces[1:-1]).replace(" ##", "").replace("[UNK]", "の").split()
     assert joined == [word.surface for word in fugashi.Tagger()(text)]
     assert (pieces[0], pieces[-1]) == ("[CLS]", "[SEP]")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("炭素 廃棄物", ["", "炭素", "廃棄", "物", ""]),
+        ("炭素　ﾎｶﾞ 気候", ["", "炭素", "ﾎｶﾞ", "気候", ""]),  # NFKC puts ガ together
+        ("１ 炭素", ["", "１", "炭素", ""]),
+    ],
+)
+def test_places_of_words_that_mecab_found(
+    text: str, expected: list[str], load: Callable[[str], Base]
+) -> None:
+    tokenizer = load("bert-ja").tokenizer
+    (whole,), (places,) = locate(tokenizer, [text], None, 100)
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+    assert len(places) == len(pieces)
+    merged = [""]  # pieces of one word side by side
+    for piece, (start, end) in zip(pieces[1:], places[1:], strict=True):
+        if piece.startswith("##"):
+            merged[-1] += whole[start:end]
+        else:
+            merged.append(whole[start:end])
+    assert merged == expected
+
+
+def test_a_trial_of_a_tokenizer_without_places_is_explained(
+    made: Callable[[str], Path], make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    settings = Explain(method="occlusion")
+    result = run_trial(
+        spec_of("bert-ja", made("bert-ja"), make_spec), tiny_dataset, explain=settings
+    )
+    assert result.attributions and result.attributions.table is not None
+    for row in result.attributions.table.to_pylist():
+        for piece, start, end in zip(row["pieces"], row["starts"], row["ends"], strict=True):
+            shown = row["text"][start:end]
+            assert shown.strip() and piece in ("[UNK]", shown, f"##{shown}")
