@@ -30,6 +30,9 @@ def gradients(spec: TrialSpec) -> tuple[dict[str, torch.Tensor], int]:
     # Hooks of the layer itself stay outside: look at what is inside.
     layer = next(m for n, m in model.named_modules() if ".0." in n and isinstance(m, nn.Linear))
     layer.register_forward_pre_hook(lambda *_: calls.append(1))
+    if spec.resources.gradient_checkpointing:
+        options = [vars(m).get("_gradient_checkpointing_func") for m in model.modules()]
+        assert {func.keywords["use_reentrant"] for func in options if func} == {False}
     model.train()
     torch.manual_seed(2)
     ids = torch.arange(5, 53).reshape(4, 12)

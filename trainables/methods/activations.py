@@ -10,9 +10,9 @@ from data.errors import InputError
 def recompute_activations(model: Any) -> None:
     """Keep only the inputs of each layer while training (Chen et al. 2016, arXiv 1604.06174).
 
-    Gradients stay the same: dropout draws what it drew the first time. Without re-entrance, because
-    a re-entrant checkpoint gives no gradient to layers whose inputs need none, and on a frozen
-    base these are all of them.
+    Gradients stay the same: dropout draws what it drew the first time. Without re-entrance, as
+    torch.utils.checkpoint recommends: a re-entrant checkpoint passes no gradient on unless its
+    inputs need one.
 
     Args:
         model: A classifier of transformers, or of peft around one.
