@@ -177,6 +177,27 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
+def hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_base: Callable[[str], Path]
+) -> Iterator[Any]:
+    """A hub with tiny checkpoints, and an empty cache."""
+    from hub_server import Hub, serve_hub
+    from huggingface_hub import constants
+
+    for name in ("llama", "bert"):
+        assert (tiny_base(name) / "model.safetensors").is_file()
+    served = {"org/llama": tiny_base("llama"), "org/bert": tiny_base("bert")}
+    with serve_hub(Hub(served)) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+            hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )  # fmt: skip
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
+
+
+@pytest.fixture
 def sib200(tmp_path: Path) -> Path:
     from hub_folders import write_sib200
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hub_server import COMMIT, Hub
 from test_layers import modules_after
 
 from data.errors import InputError
@@ -155,6 +156,22 @@ def test_settings_that_do_not_go_with_the_checkpoint(tiny_base: Callable[[str], 
     cut = [{"match": {"model": name}, "training": {"max_length": 128}} for name in "ab"]
     models[0].pop("lora")
     assert {s.training.max_length for s in grid(*models, overrides=cut).specs} == {128}
+
+
+def test_a_hub_id_is_enough(hub: Hub, tiny_base: Callable[[str], Path]) -> None:
+    found = grid("org/bert", {"name": "own", "path": "org/llama"})
+    assert [(s.base_model, s.method, s.learning_rate, s.base_identity) for s in found.specs] == [
+        ("bert", "full", 5e-5, f"hub:org/bert@{COMMIT}"),
+        ("own", "lora", 5e-4, f"hub:org/llama@{COMMIT}"),
+    ]
+    kinds = [
+        (c.found.kind, c.found.checkpoint and c.found.checkpoint.pad_token) for c in found.cells
+    ]
+    assert kinds == [("encoder", "[PAD]"), ("decoder", "<s>")]
+    assert not [path for path in hub.asked if "safetensors" in path]
+    hub.asked.clear()
+    grid({"path": "org/gpt", "kind": "decoder", "revision": COMMIT})
+    assert hub.asked == []  # nothing is left to ask
 
 
 def test_a_hub_id_that_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import torch
 import transformers
 from tiny_checkpoints import save_checkpoint
 
+from data.errors import InputError
 from data.schema import Dataset
 from trainables.architectures import ARCHITECTURES, derive_kind, max_positions
 from trainables.batching import collate
@@ -187,3 +188,20 @@ def test_adapters_and_head_are_trained_in_fp32_on_bf16_weights(spec: TrialSpec) 
     model = METHODS["lora"](base, spec)
     dtypes = {p.requires_grad: p.dtype for p in model.parameters()}
     assert dtypes == {False: torch.bfloat16, True: torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("q_prj", "unknown module 'q_prj'. Did you mean 'q_proj'?"),
+        ("layers.7.self_attn.q_proj", "unknown module 'layers.7.self_attn.q_proj'"),
+        ("score", "unknown module 'score'"),
+    ],
+)
+def test_unknown_target_modules_are_told_with_the_nearest(
+    target: str, told: str, make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    spec = make_spec("llama", lora={"target_modules": ["v_proj", target]})
+    with pytest.raises(InputError) as error:
+        run_trial(spec, tiny_dataset)
+    assert str(error.value).startswith(f"lora.target_modules: {told}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hub_server import COMMIT, Hub, serve_hub
+from hub_server import COMMIT, Hub
 
 from data.errors import InputError
 from trainables import hub as ours
@@ -20,26 +20,6 @@ from trainables.trial import run_trial
 
 def model(path: str, **fields: Any) -> BaseModel:
     return BaseModel(name="own", path=path, **fields)
-
-
-@pytest.fixture
-def hub(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_base: Callable[[str], Path]
-) -> Iterator[Hub]:
-    """A hub with tiny checkpoints, and an empty cache."""
-    from huggingface_hub import constants
-
-    for name in ("llama", "bert"):
-        assert (tiny_base(name) / "model.safetensors").is_file()
-    served = {"org/llama": tiny_base("llama"), "org/bert": tiny_base("bert")}
-    with serve_hub(Hub(served)) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE",
-            hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        )  # fmt: skip
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield hub
 
 
 def told(call: Callable[[], object]) -> str:
