@@ -22,7 +22,7 @@ from sweep.search.chosen import ChosenRates
 from sweep.search.searchers import SEARCHERS
 from sweep.search.settings import Search
 from sweep.settings_file import parse_settings, read_settings, read_text
-from trainables.base_models import BASE_MODELS, BaseModel, find_base_model
+from trainables.base_models import BASE_MODELS, BaseModel, find_base_model, named_by_path
 from trainables.explain.settings import Explain
 from trainables.spec import Resources, Training
 
@@ -68,7 +68,7 @@ class Experiment(Settings):
     pretraining: dict[str, Any] = pydantic.Field(default={"corpus": "phrasebook"})
     """What miniatures are pre-trained on (data/corpora); unused without miniatures."""
     models: tuple[BaseModel, ...] = pydantic.Field(min_length=1)
-    """Table rows: known names, or {name, path, method, learning_rate, ...} for any other."""
+    """Table rows: known names, or for any other its hub id, its folder, or {name, path, ...}."""
     patterns: tuple[Pattern, ...] = pydantic.Field(min_length=1)
     """Table columns: names such as ja16, or {ja32: {target_rows: 32, source_rows: 512}}."""
     seeds: tuple[int, ...] = pydantic.Field(min_length=1)
@@ -240,11 +240,19 @@ def _model(value: Any) -> BaseModel:
     if isinstance(value, BaseModel):
         return value
     if isinstance(value, str):
+        if value not in BASE_MODELS and ("/" in value or Path(value).expanduser().is_dir()):
+            return BaseModel(name=named_by_path(value), path=value)
         return find_base_model(value)
     if not isinstance(value, dict):
-        raise InputError(f"{value!r} is neither a known name nor {{name, path, method, ...}}")
+        raise InputError(
+            f"{value!r} is neither a known name, a hub id, a folder, nor {{name, path}}"
+        )
     known = BASE_MODELS.get(str(value.get("name")))
-    return BaseModel.parse((known.model_dump() if known else {}) | value)
+    if "path" not in value:
+        return BaseModel.parse((known.model_dump() if known else {}) | value)
+    # Revision and kind belong to the path that they were given for.
+    kept = known.model_dump(exclude={"revision", "kind"}) if known else {}
+    return BaseModel.parse({"name": named_by_path(str(value["path"]))} | kept | value)
 
 
 def _pattern(value: Any) -> Pattern:

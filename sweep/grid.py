@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from data.corpora import corpus_identity, parse_corpus
 from data.draws import Draw, draw
 from data.errors import InputError
 from data.patterns import Pattern
 from data.schema import Dataset, text_key
 from data.sources import load_dataset, parse_source
 from sweep.experiment import Experiment
+from sweep.found_models import FoundModel, absolute_path, find_models, refuse_other_rates
 from sweep.overrides import Override
 from sweep.search.chosen import ChosenRate, ChosenRates
-from trainables.base_models import BaseModel, identity
-from trainables.hub import resolve_revision
-from trainables.miniatures import miniature_identity
+from trainables.base_models import BaseModel
 from trainables.plan import Plan, PlannedCell, PlannedTrial
 from trainables.spec import Lora, Training, TrialSpec
 
@@ -27,7 +24,7 @@ class Cell:
     """A base model on a pattern.
 
     Attributes:
-        model: The table row.
+        found: The table row.
         pattern: The table column, as the experiment asks for it.
         specs: One trial a draw and seed; none for a cell that cannot exist.
         skipped: Why the cell cannot exist; else empty.
@@ -37,7 +34,7 @@ class Cell:
         replaced: The trials that were stuck.
     """
 
-    model: BaseModel
+    found: FoundModel
     pattern: Pattern
     specs: tuple[TrialSpec, ...]
     skipped: str
@@ -45,6 +42,11 @@ class Cell:
     chosen: ChosenRate | None = None
     rescued: ChosenRate | None = None
     replaced: tuple[TrialSpec, ...] = ()
+
+    @property
+    def model(self) -> BaseModel:
+        """The base model as the experiment names it."""
+        return self.found.model
 
     @property
     def note(self) -> str:
@@ -121,72 +123,23 @@ def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
     dataset = load_dataset(parse_source(experiment.data))
     draws = _draws(experiment, dataset)
     held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
-    identities = _identities(experiment, dataset, held_out)
+    found = find_models(experiment, dataset, held_out)
     if experiment.learning_rates:
-        _refuse_other_rates(experiment.learning_rates, dataset, identities)
+        refuse_other_rates(experiment.learning_rates, dataset, found)
     cells = [
-        _run_again(
-            _cell(experiment, model, pattern, identities[model.name], dataset.fingerprint), rescued
-        )
-        for model in experiment.models
+        _run_again(_cell(experiment, model, pattern, dataset.fingerprint), rescued)
+        for model in found
         for pattern in experiment.patterns
     ]
+    _refuse_unfit(cells)
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.model.name} x {c.pattern.name}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])
     return Grid(experiment, dataset, tuple(cells), draws, held_out)
 
 
-def _identities(
-    experiment: Experiment, dataset: Dataset, held_out: frozenset[str]
-) -> dict[str, tuple[str, str | None]]:
-    """Base model name -> (identity in trial ids, revision to load)."""
-    found: dict[str, tuple[str, str | None]] = {}
-    problems = []
-    for model in experiment.models:
-        try:
-            if model.miniature:
-                options = parse_corpus(experiment.pretraining)
-                corpus = corpus_identity(options, dataset.fingerprint, held_out)
-                found[model.name] = miniature_identity(model.miniature, corpus), None
-            else:
-                revision = resolve_revision(model)
-                resolved = model.model_copy(update={"revision": revision})
-                found[model.name] = identity(resolved), revision
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return found
-
-
-def _refuse_other_rates(
-    rates: ChosenRates, dataset: Dataset, identities: dict[str, tuple[str, str | None]]
-) -> None:
-    """Refuse learning rates that were chosen on other data or for other weights."""
-    problems = []
-    if rates.data_fingerprint != dataset.fingerprint:
-        problems.append(
-            f"were chosen on other data ({rates.data_fingerprint[:12]}, here "
-            f"{dataset.fingerprint[:12]}); search again with `xlt search`"
-        )
-    for cell in rates.cells:
-        if cell.model in identities and cell.base_identity != identities[cell.model][0]:
-            problems.append(
-                f"{cell.model} x {cell.pattern}: was chosen for {cell.base_identity}, here it is "
-                f"{identities[cell.model][0]}; search this cell again"
-            )
-    if problems:
-        raise InputError(problems, "learning_rates")
-
-
-def _cell(
-    experiment: Experiment,
-    model: BaseModel,
-    pattern: Pattern,
-    identified: tuple[str, str | None],
-    fingerprint: str,
-) -> Cell:
+def _cell(experiment: Experiment, found: FoundModel, pattern: Pattern, fingerprint: str) -> Cell:
+    model = found.model
     applying = tuple(o for o in experiment.overrides if o.match.covers(model.name, pattern.name))
     trained = trained_pattern(model, pattern, experiment.task.source_lang)
     if trained is None:
@@ -194,9 +147,8 @@ def _cell(
             f"{model.name} was not pre-trained on {experiment.task.source_lang} and "
             f"{pattern.name} has no {pattern.target_lang} rows to train on"
         )
-        return Cell(model, pattern, (), reason, applying)
-    base_identity, revision = identified
-    learning_rate, training, lora = model.learning_rate, experiment.training, model.lora
+        return Cell(found, pattern, (), reason, applying)
+    learning_rate, training, lora = found.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
     chosen = rates.find(model.name, pattern.name) if rates else None
     if any(override.learning_rate for override in applying):  # set by hand
@@ -212,16 +164,17 @@ def _cell(
     specs = tuple(
         TrialSpec(
             base_model=model.name,
-            base_identity=base_identity,
-            base_path=_absolute(model.path),
-            revision=revision,
-            method=model.method,
+            base_identity=found.identity,
+            base_path=absolute_path(model.path),
+            revision=found.revision,
+            method=found.method,
             source_lang=experiment.task.source_lang,
             pattern=trained,
             sampling=experiment.sampling,
             training=training,
             learning_rate=learning_rate,
-            lora=lora if model.method == "lora" else None,
+            lora=lora if found.method == "lora" else None,
+            pad_token=model.pad_token,
             draw_index=draw_index,
             seed=seed,
             data_fingerprint=fingerprint,
@@ -229,7 +182,22 @@ def _cell(
         )
         for draw_index, seed in experiment.runs
     )
-    return Cell(model, pattern, specs, "", applying, chosen)
+    return Cell(found, pattern, specs, "", applying, chosen)
+
+
+def _refuse_unfit(cells: Sequence[Cell]) -> None:
+    """Refuse settings that do not go with the checkpoint they are for."""
+    problems: dict[str, None] = {}
+    for cell in cells:
+        checkpoint = cell.found.checkpoint
+        if not checkpoint or not cell.specs:
+            continue
+        spec = cell.specs[0]
+        targets = spec.lora.target_modules if spec.lora else ()
+        told = checkpoint.problems(targets, spec.training.max_length)
+        problems |= dict.fromkeys(f"base model {cell.model.name!r}: {one}" for one in told)
+    if problems:
+        raise InputError(problems)
 
 
 def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
@@ -253,12 +221,6 @@ def _planned(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
         PlannedTrial(trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index)
         for spec in specs
     )
-
-
-def _absolute(path: str) -> str:
-    """A local folder as an absolute path, because a worker's working directory is not ours."""
-    folder = Path(path).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else path
 
 
 def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:

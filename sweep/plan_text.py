@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from data.audit.finding import SEVERITIES
 from data.errors import InputError
@@ -31,7 +33,8 @@ def describe_plan(grid: Grid, location: Results) -> str:
     except InputError as error:
         trouble = f"\nNot usable as results location: {error}"
     ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
-    parts = [_summary(grid, location, ledger), _cells(grid, ledger), *_notes(grid), _gate(grid)]
+    parts = [_summary(grid, location, ledger), _cells(grid, ledger), *_base_models(grid)]
+    parts += [*_notes(grid), _gate(grid)]
     return "\n".join(parts) + trouble
 
 
@@ -76,14 +79,19 @@ def _cells(grid: Grid, ledger: Ledger) -> str:
     table.add_column("remark", overflow="fold")
     for cell in grid.cells:
         table.add_row(*_row(cell, ledger))
+    return _drawn(table)
+
+
+def _drawn(table: Table) -> str:
+    """A table as text."""
     out = io.StringIO()
     # Wide enough for any remark: a line must stay a line for grep.
-    Console(file=out, width=240, highlight=False, no_color=True).print(table)
+    Console(file=out, width=240, highlight=False, no_color=True, markup=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _row(cell: Cell, ledger: Ledger) -> list[str]:
-    names = [cell.model.name, cell.pattern.name, cell.model.method]
+    names = [cell.model.name, cell.pattern.name, cell.found.method]
     if not cell.specs:
         return [*names, "-", "-", "-", "-", cell.skipped]
     spec = cell.specs[0]
@@ -94,6 +102,38 @@ def _row(cell: Cell, ledger: Ledger) -> list[str]:
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
     rate = f"{spec.learning_rate:g}"
     return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(remarks)]
+
+
+def _base_models(grid: Grid) -> list[str]:
+    """What was found of every base model that is not a miniature; derived where nobody said it."""
+    found = {cell.model.name: cell for cell in grid.cells if not cell.model.miniature}
+    if not found:
+        return []
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("base model", "kind", "weights", "adapters on", "pad token", "longest text"):
+        table.add_column(name, overflow="fold")
+    for cell in found.values():
+        table.add_row(*map(Text, _found(cell)))
+    return [_drawn(table)]
+
+
+def _found(cell: Cell) -> list[str]:
+    model, checkpoint = cell.model, cell.found.checkpoint
+    weights = f"{model.path}@{cell.found.revision[:12]}" if cell.found.revision else model.path
+    targets: str | Sequence[str] = model.lora.target_modules
+    if isinstance(targets, str) and checkpoint and checkpoint.linear:
+        targets = checkpoint.linear
+    adapters = targets if isinstance(targets, str) else " ".join(targets)
+    pad = model.pad_token or (checkpoint.pad_token if checkpoint else None)
+    longest = checkpoint.max_positions if checkpoint else None
+    return [
+        model.name,
+        cell.found.kind or "not known",
+        weights,
+        adapters if cell.found.method == "lora" else "-",
+        pad or "told by its tokenizer",
+        f"{longest:,} tokens" if longest else "not known" if not checkpoint else "any",
+    ]
 
 
 def _gate(grid: Grid) -> str:

@@ -74,39 +74,10 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -
 def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
     import torch
     import transformers
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tiny_checkpoints import SIZE, save_tokenizer
 
-    special = {"bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]}.get(
-        architecture, ["<unk>", "<s>", "</s>"]
-    )
-    if architecture == "bert":
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special)
-    else:
-        tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=400,
-            special_tokens=special,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )
-    tokenizer.train_from_iterator(texts, trainer)
-    if architecture == "bert":
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-        )
-        names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"}
-        names |= {"sep_token": "[SEP]", "mask_token": "[MASK]"}
-    else:  # no pad token, as in Llama 2
-        names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
-    fast.save_pretrained(folder)
-    size = {"vocab_size": len(fast), "hidden_size": 32, "intermediate_size": 64}
-    size |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}
+    fast = save_tokenizer("encoder" if architecture == "bert" else "decoder", texts, folder)
+    size = {"vocab_size": len(fast), **SIZE}
     config: Any
     torch.manual_seed(0)
     if architecture == "bert":
@@ -203,6 +174,27 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     yield
     datasets.enable_progress_bars()
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture
+def hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_base: Callable[[str], Path]
+) -> Iterator[Any]:
+    """A hub with tiny checkpoints, and an empty cache."""
+    from hub_server import Hub, serve_hub
+    from huggingface_hub import constants
+
+    for name in ("llama", "bert"):
+        assert (tiny_base(name) / "model.safetensors").is_file()
+    served = {"org/llama": tiny_base("llama"), "org/bert": tiny_base("bert")}
+    with serve_hub(Hub(served)) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+            hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )  # fmt: skip
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ PURE = sorted(
         "data/**/*.py", "analysis/**/*.py",
         "trainables/__init__.py", "trainables/spec.py", "trainables/plan.py",
         "trainables/result.py", "trainables/storage.py", "trainables/base_models.py",
+        "trainables/architectures.py", "trainables/checkpoint.py", "trainables/pad_token.py",
+        "trainables/tokenizer_files.py", "trainables/hub.py",
         "trainables/miniatures.py", "trainables/attributions.py", "trainables/explain/__init__.py",
     )
     for path in ROOT.glob(pattern)

@@ -8,6 +8,7 @@ import pytest
 
 from data.errors import InputError
 from sweep.experiment import Experiment, load_experiment, shipped
+from trainables.base_models import LEARNING_RATE_OF, METHOD_OF
 
 
 def problems(text: str, *settings: str) -> str:
@@ -29,7 +30,10 @@ def test_shipped_experiments_load_and_round_trip(name: str) -> None:
 
 def test_paper_settings() -> None:
     paper = load_experiment("paper")
-    assert [model.learning_rate for model in paper.models] == [5e-4, 5e-4, 5e-5, 5e-4, 5e-5]
+    methods = [METHOD_OF[model.kind] for model in paper.models if model.kind]
+    assert methods == ["lora", "lora", "full", "lora", "full"]
+    assert [LEARNING_RATE_OF[method] for method in methods] == [5e-4, 5e-4, 5e-5, 5e-4, 5e-5]
+    assert {(m.method, m.learning_rate) for m in paper.models} == {(None, None)}
     assert paper.training.num_train_epochs == 10
     assert paper.overrides[0].learning_rate == 7e-3
 

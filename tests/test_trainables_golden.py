@@ -115,6 +115,9 @@ def batches_of(
             yield batch | {"labels": torch.tensor([labels[row] for row in rows])}
 
 
+NO_DROPOUT = {"lora_dropout": 0.0}
+
+
 @pytest.mark.parametrize(
     ("architecture", "changes"),
     [
@@ -128,8 +131,21 @@ def batches_of(
                 }
             },
         ),
-        ("llama", {"lora": {"lora_dropout": 0.0}}),
-        ("gpt_neox", {"lora": {"lora_dropout": 0.0}, "learning_rate": 5e-2}),
+        ("llama", {"method": "full"}),
+        ("gpt_neox", {"method": "full"}),
+        ("bert", {"method": "lora", "lora": NO_DROPOUT, "learning_rate": 2e-2}),
+        ("llama", {"lora": NO_DROPOUT}),
+        ("gpt_neox", {"lora": NO_DROPOUT, "learning_rate": 5e-2}),
+        *(
+            (
+                architecture,
+                {"method": "lora", "lora": NO_DROPOUT | {variant: True}, "learning_rate": 2e-2},
+            )
+            for architecture in ("bert", "llama", "gpt_neox")
+            for variant in ("use_rslora", "use_dora")
+        ),
+        ("llama", {"lora": NO_DROPOUT, "resources": {"gradient_checkpointing": True}}),
+        ("bert", {"resources": {"gradient_checkpointing": True}}),
     ],
 )  # fmt: skip
 def test_losses_are_those_of_the_hf_trainer(
@@ -175,18 +191,23 @@ def test_schedule_is_that_of_transformers(schedule: str) -> None:
         reference.step()
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
-def test_adapters_are_those_of_peft_by_hand(architecture: str, make_spec: MakeSpec) -> None:
-    spec = make_spec(architecture)
+@pytest.mark.parametrize("variant", [{}, {"use_rslora": True}, {"use_dora": True}])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bert"])
+def test_adapters_are_those_of_peft_by_hand(
+    architecture: str, variant: dict[str, bool], make_spec: MakeSpec
+) -> None:
+    spec = make_spec(architecture, method="lora", lora=variant)
     ours = built(spec)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         spec.base_path, num_labels=2
     )
-    init_head(model, ("score",), derive_seed(spec.seed, "head"))
+    pooler = ["bert.pooler"] if architecture == "bert" else []
+    init_head(model, load(spec).head_modules, derive_seed(spec.seed, "head"))
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     settings = peft.LoraConfig(
-        task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.05, target_modules="all-linear"
-    )
+        task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.05, target_modules="all-linear",
+        modules_to_save=pooler, **variant,
+    )  # fmt: skip
     theirs = peft.get_peft_model(model, settings)
     expected = dict(theirs.named_parameters())
     found = dict(ours.named_parameters())
@@ -194,14 +215,38 @@ def test_adapters_are_those_of_peft_by_hand(architecture: str, make_spec: MakeSp
     for name, parameter in expected.items():
         assert torch.equal(found[name], parameter), name
         assert found[name].requires_grad == parameter.requires_grad, name
+    scalings = {n: m.scaling for n, m in theirs.named_modules() if hasattr(m, "lora_A")}
+    assert scalings == {n: m.scaling for n, m in ours.named_modules() if hasattr(m, "lora_A")}
+    expected_scaling = 16 / 8**0.5 if "use_rslora" in variant else 16 / 8
+    assert {scaling["default"] for scaling in scalings.values()} == {expected_scaling}
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bert"])
-@pytest.mark.parametrize("method", ["full", "lora"])
+SOME_MODULES = {"llama": ["q_proj"], "gpt_neox": ["dense"], "bert": ["layer.1.output.dense"]}
+
+
+@pytest.mark.parametrize("architecture", SOME_MODULES)
+@pytest.mark.parametrize(
+    "fine_tuning",
+    [
+        {"method": "full"},
+        {"method": "lora"},
+        {"method": "lora", "lora": {"use_rslora": True}},
+        {"method": "lora", "lora": {"use_dora": True}},
+        {"method": "lora", "lora": {"target_modules": SOME_MODULES}},
+    ],
+    ids=["full", "lora", "rslora", "dora", "some modules"],
+)
 def test_kept_model_loads_in_plain_transformers_and_peft(
-    architecture: str, method: str, make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+    architecture: str,
+    fine_tuning: dict[str, Any],
+    make_spec: MakeSpec,
+    tiny_dataset: Dataset,
+    tmp_path: Path,
 ) -> None:
-    spec = make_spec(architecture, method=method, learning_rate=2e-2)
+    if fine_tuning.get("lora") == {"target_modules": SOME_MODULES}:
+        fine_tuning = fine_tuning | {"lora": {"target_modules": SOME_MODULES[architecture]}}
+    spec = make_spec(architecture, learning_rate=2e-2, **fine_tuning)
+    method = spec.method
     result = run_trial(spec, tiny_dataset, keep_models="all")
     for name, content in result.model.items():
         (tmp_path / name).write_bytes(content)

@@ -11,7 +11,7 @@ import torch
 
 from data.errors import InputError
 from data.schema import Dataset
-from trainables.base_models import BASE_MODELS, find_base_model
+from trainables.base_models import BASE_MODELS, LEARNING_RATE_OF, METHOD_OF, find_base_model
 from trainables.loading import load_base
 from trainables.methods import METHODS
 from trainables.metrics import METRICS, MULTICLASS_METRICS, Labels, Metric, Scores
@@ -26,8 +26,8 @@ MakeSpec = Callable[..., TrialSpec]
 def test_base_model(name: str) -> None:
     model = BASE_MODELS[name]
     assert model.name == name == model.name.strip()
-    assert model.method in METHODS
-    assert 0 < model.learning_rate < 1
+    assert model.kind and METHOD_OF[model.kind] in METHODS
+    assert 0 < LEARNING_RATE_OF[METHOD_OF[model.kind]] < 1
     assert model.size
     assert model.languages is None or all(model.knows(lang) for lang in model.languages)
     assert find_base_model(name) is model
@@ -96,7 +96,11 @@ class TestMethod:
         spec = make_spec(architecture, method=method)
         base = load_base(spec, torch.device("cpu"), torch.float32)
         model = METHODS[method](base, spec)
-        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        trained = {
+            name.replace(".modules_to_save.default", "")
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
         for head in base.head_modules:
             assert any(head in name for name in trained), f"{head} is not trained"
         borrowed = {id(parameter) for parameter in base.model.parameters()}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import platformdirs
 import pydantic
 
 from data.errors import InputError, unknown
 from data.settings import Settings
+from trainables.architectures import Kind
 from trainables.spec import Lora, Resources
 
 MINIATURE = "miniature:"
+Method = Literal["full", "lora"]
+METHOD_OF: dict[Kind, Method] = {"encoder": "full", "decoder": "lora"}
+"""How a base model of a kind is fine-tuned by default (paper, section 3.3)."""
+LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4}
+"""Peak learning rate of a method by default (paper, section 3.3)."""
 
 
 class BaseModel(Settings):
@@ -30,12 +35,17 @@ class BaseModel(Settings):
     languages: tuple[str, ...] | None = None
     """Languages of pre-training (BCP-47). None: many. Source rows are given only to base models
     that know the source language (paper, table 2)."""
-    method: Literal["full", "lora"]
-    """Full fine-tuning, or low-rank adapters."""
-    learning_rate: float = pydantic.Field(gt=0, strict=True)
-    """Peak learning rate unless an override sets another."""
+    kind: Kind | None = None
+    """Encoder or decoder; None: derived from its config.json."""
+    method: Method | None = None
+    """Full fine-tuning, or low-rank adapters; None: :data:`METHOD_OF` its kind."""
+    learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
+    """Peak learning rate unless an override sets another; None: :data:`LEARNING_RATE_OF` its
+    method."""
     lora: Lora = Lora()
     """Adapter settings; used with ``method: lora``."""
+    pad_token: str | None = None
+    """Pads batches; None: the tokenizer's own, or a special token that ends no text."""
     resources: Resources = Resources()
     """What a trial reserves."""
     size: str = ""
@@ -51,59 +61,44 @@ class BaseModel(Settings):
         return self.path.removeprefix(MINIATURE) if self.path.startswith(MINIATURE) else None
 
 
-def _decoder(
-    name: str, path: str, revision: str | None, languages: tuple[str, ...] | None
-) -> BaseModel:
+def _miniature(name: str, languages: tuple[str, ...], kind: Kind, rate: float) -> BaseModel:
     return BaseModel(
-        name=name, path=path, revision=revision, languages=languages, method="lora",
-        learning_rate=5e-4, size="7B",
-    )  # fmt: skip
-
-
-def _encoder(
-    name: str, path: str, revision: str | None, languages: tuple[str, ...] | None
-) -> BaseModel:
-    return BaseModel(
-        name=name, path=path, revision=revision, languages=languages, method="full",
-        learning_rate=5e-5, size="small",
-    )  # fmt: skip
-
-
-def _miniature(name: str, languages: tuple[str, ...], method: Any, rate: float) -> BaseModel:
-    return BaseModel(
-        name=name, path=MINIATURE + name, languages=languages, method=method,
-        learning_rate=rate, size="miniature",
+        name=name, path=MINIATURE + name, languages=languages, kind=kind, learning_rate=rate,
+        size="miniature",
     )  # fmt: skip
 
 
 BASE_MODELS: dict[str, BaseModel] = {
     model.name: model
     for model in (
-        _decoder("elyza", "elyza/ELYZA-japanese-Llama-2-7b-fast-instruct", None, None),
-        _decoder(
-            "llama2", "meta-llama/Llama-2-7b-hf", "01c7f73d771dfac7d292323805ebc428287df4f9", None
+        BaseModel(
+            name="elyza", path="elyza/ELYZA-japanese-Llama-2-7b-fast-instruct", kind="decoder",
+            size="7B",
         ),
-        _encoder(
-            "mbert",
-            "google-bert/bert-base-multilingual-cased",
-            "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
-            None,
+        BaseModel(
+            name="llama2", path="meta-llama/Llama-2-7b-hf", kind="decoder", size="7B",
+            revision="01c7f73d771dfac7d292323805ebc428287df4f9",
         ),
-        _decoder(
-            "opencalm",
-            "cyberagent/open-calm-7b",
-            "276a5fb67510554e11ef191a2da44c919acccdf5",
-            ("ja",),
+        BaseModel(
+            name="mbert", path="google-bert/bert-base-multilingual-cased", kind="encoder",
+            size="small", revision="3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
         ),
-        _encoder("bert-ja", "tohoku-nlp/bert-base-japanese-v2", None, ("ja",)),
-        _miniature("mini-elyza", ("en", "ja"), "lora", 5e-3),
-        _miniature("mini-llama2", ("en", "ja"), "lora", 5e-3),
-        _miniature("mini-mbert", ("en", "ja"), "full", 5e-4),
-        _miniature("mini-mbert-untrained", ("en", "ja"), "full", 5e-4),
-        _miniature("mini-opencalm", ("ja",), "lora", 5e-3),
-        _miniature("mini-bert-ja", ("ja",), "full", 1e-3),
+        BaseModel(
+            name="opencalm", path="cyberagent/open-calm-7b", kind="decoder", size="7B",
+            languages=("ja",), revision="276a5fb67510554e11ef191a2da44c919acccdf5",
+        ),
+        BaseModel(
+            name="bert-ja", path="tohoku-nlp/bert-base-japanese-v2", kind="encoder", size="small",
+            languages=("ja",),
+        ),
+        _miniature("mini-elyza", ("en", "ja"), "decoder", 5e-3),
+        _miniature("mini-llama2", ("en", "ja"), "decoder", 5e-3),
+        _miniature("mini-mbert", ("en", "ja"), "encoder", 5e-4),
+        _miniature("mini-mbert-untrained", ("en", "ja"), "encoder", 5e-4),
+        _miniature("mini-opencalm", ("ja",), "decoder", 5e-3),
+        _miniature("mini-bert-ja", ("ja",), "encoder", 1e-3),
     )
-}
+}  # fmt: skip
 """Name -> base model. Paper, table 1 and section 3.3."""
 
 
@@ -112,9 +107,28 @@ def find_base_model(name: str) -> BaseModel:
     if name not in BASE_MODELS:
         raise InputError(
             unknown("base model", name, BASE_MODELS)
-            + " For another one give {name, path, method, learning_rate}."
+            + " For another one give its hub id (org/name) or its folder."
         )
     return BASE_MODELS[name]
+
+
+def named_by_path(path: str) -> str:
+    """What a base model is called that was given as a hub id or a folder: its last part."""
+    return Path(path).expanduser().name
+
+
+def local_folder(path: str) -> Path | None:
+    """The folder that a base model's path names; None: it is a hub id.
+
+    Raises:
+        InputError: It looks like a folder but is none.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if path.startswith((".", "/", "~")):
+        raise InputError(f"no folder {path!r}; mend the path")
+    return None
 
 
 def cache_dir() -> Path:
@@ -136,14 +150,9 @@ def identity(model: BaseModel) -> str:
     Raises:
         InputError: The path looks like a folder but is none.
     """
-    folder = Path(model.path).expanduser()
-    if folder.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            digest.update(str(file.relative_to(folder)).encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return f"sha256:{digest.hexdigest()}"
-    if model.path.startswith((".", "/", "~")):
-        raise InputError(f"base model {model.name!r}: no folder {model.path!r}; mend the path")
+    folder = local_folder(model.path)
+    if folder:
+        from trainables.folder_digest import folder_digest  # it keeps hashes in cache_dir()
+
+        return f"sha256:{folder_digest(folder)}"
     return f"hub:{model.path}@{model.revision or 'main'}"

@@ -1,13 +1,20 @@
-"""Which commit of the Hugging Face hub a base model means, so that a push changes no result."""
+"""The Hugging Face hub: which commit a base model means, its files, and why they cannot be had."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from trainables.base_models import BaseModel
+from data.errors import InputError
+from trainables.base_models import BaseModel, local_folder
+from trainables.checkpoint import METADATA
 
 UNRESOLVED = "unresolved"
 """Stands for the commit of a hub model when neither the hub nor the local cache can be asked."""
+LOADED = ("*.json", "*.safetensors", "*.model", "*.txt")
+"""Files that loading needs; pickled weights and code are never downloaded."""
+IN_FOLDERS = ("*/*",)
+"""Other formats of the same weights lie in folders of a repository."""
 
 
 def resolve_revision(model: BaseModel) -> str | None:
@@ -19,18 +26,32 @@ def resolve_revision(model: BaseModel) -> str | None:
     Returns:
         A commit; None for a local folder or a miniature; :data:`UNRESOLVED` without a connection
         and without a cached copy (the trial can then be planned but not run).
+
+    Raises:
+        InputError: No such folder; or the hub knows no such repository or revision, and no copy is
+            cached.
     """
-    if model.miniature or Path(model.path).expanduser().is_dir():
+    if model.miniature or local_folder(model.path):
         return None
     if model.revision and len(model.revision) == 40:
         return model.revision
     from httpx2 import HTTPError  # what huggingface_hub raises without a connection
     from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    unknown: Exception | None = None
     try:
         return HfApi().model_info(model.path, revision=model.revision, timeout=10).sha
-    except (HTTPError, OSError):
-        pass  # gated, offline or no connection: a cached copy may still do
+    except HFValidationError as error:
+        raise _told(error, model.path, model.revision) from error
+    except (HTTPError, OSError) as error:  # gated, offline ...: a cached copy may still do
+        missing = isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError))
+        unknown = error if missing and not isinstance(error, GatedRepoError) else None
     try:
         cached = snapshot_download(
             model.path,
@@ -39,5 +60,95 @@ def resolve_revision(model: BaseModel) -> str | None:
             local_files_only=True,
         )
     except OSError:
+        if unknown:
+            raise _told(unknown, model.path, model.revision) from unknown
         return UNRESOLVED
     return Path(cached).name
+
+
+def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -> Path | None:
+    """A folder with the small files of a checkpoint, see :data:`METADATA`.
+
+    Args:
+        model: A local folder or a hub id.
+        revision: From :func:`resolve_revision`.
+        download: Whether the hub may be asked for what is not cached.
+
+    Returns:
+        None if nothing is cached and the hub may not be asked.
+
+    Raises:
+        InputError: The hub was asked and does not give them.
+    """
+    if folder := local_folder(model.path):
+        return folder
+    try:
+        return _snapshot(model.path, revision, METADATA, local_files_only=not download)
+    except InputError:
+        if download:
+            raise
+        return None
+
+
+def loadable_folder(path: str, revision: str | None) -> Path:
+    """A folder with all files that loading needs; downloads what is not cached.
+
+    Args:
+        path: A local folder or a hub id.
+        revision: A commit of the hub.
+
+    Raises:
+        InputError: Gated without access, no such repository or revision, no connection.
+    """
+    return local_folder(path) or _snapshot(path, revision, LOADED)
+
+
+def _snapshot(
+    path: str,
+    revision: str | None,
+    patterns: Sequence[str],
+    local_files_only: bool = False,
+) -> Path:
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # they would bury the sweep's lines
+    try:
+        return Path(
+            snapshot_download(
+                path,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(IN_FOLDERS),
+                local_files_only=local_files_only,
+            )
+        )
+    except (HTTPError, OSError, HFValidationError) as error:
+        raise _told(error, path, revision) from error
+
+
+def _told(error: Exception, path: str, revision: str | None) -> InputError:
+    """An error of the hub as one sentence with its remedy."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return InputError(
+            f"{path!r} is gated and this machine's token has no access; accept its terms "
+            f"at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN on every "
+            "machine that runs trials"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return InputError(f"{path!r} has no revision {revision!r} on the hub; mend it")
+    if isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
+        return InputError(
+            f"the hub has no repository {path!r}, or it is private and this machine's "
+            "token does not open it; mend the id, `hf auth login`, or give a local folder"
+        )
+    return InputError(
+        f"{path!r} is not wholly cached and the hub cannot be asked "
+        f"({type(error).__name__}); connect, download it before "
+        f"(`hf download {path}{f' --revision {revision}' if revision else ''}`), or give a local "
+        "folder"
+    )

@@ -6,21 +6,36 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
+from trainables.architectures import ARCHITECTURES, max_positions
 from trainables.base_models import MINIATURE
+from trainables.checkpoint import check_files, read_config
+from trainables.hub import loadable_folder
 from trainables.miniatures import miniature_folder
+from trainables.pad_token import set_pad_token
 from trainables.spec import TrialSpec
 
 # A new head is what every trial wants; the report and bars about it would bury the sweep's lines.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
+
+CLASSIFIER = "ForSequenceClassification"
+"""How the class of a checkpoint ends that was fine-tuned before."""
 
 
 @dataclass
@@ -28,17 +43,27 @@ class Base:
     """A loaded base model.
 
     Attributes:
-        tokenizer: A fast tokenizer with a pad token.
+        tokenizer: With a pad token that ends no text.
         model: The classifier, weights as loaded; trials borrow it and give it back unchanged.
         head_modules: Names of the modules that the checkpoint does not have (the head), which
             every trial initialises from its own seed.
+        max_positions: Tokens of the longest text; None: no limit.
         encodings: Token ids by (data fingerprint, max_length) and row id.
+        truncated: Ids of the rows that were cut, by the same.
     """
 
     tokenizer: Any
     model: Any
     head_modules: tuple[str, ...]
+    max_positions: int | None = None
     encodings: dict[tuple[str, int], dict[str, list[int]]] = field(default_factory=dict)
+    truncated: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding: token ids lie below it."""
+        rows: int = self.model.get_input_embeddings().weight.shape[0]
+        return rows
 
     @cached_property
     def weights_digest(self) -> str:
@@ -56,7 +81,7 @@ class Base:
         return digest.hexdigest()
 
 
-_LOADED: dict[tuple[str, int, str, str], Base] = {}
+_LOADED: dict[tuple[str, ...], Base] = {}
 """At most one entry: trials are sorted by base model, so the next one mostly needs the same."""
 
 
@@ -68,90 +93,137 @@ def load_base(
     Args:
         spec: Names the base model; ``base_path`` is a hub id or an absolute folder.
         device: Where the weights go.
-        dtype: Type of the weights.
+        dtype: Type of the weights, or what 4-bit weights are computed in.
         num_labels: Classes of the head.
 
     Raises:
         InputError: The model or its tokenizer cannot be read.
     """
-    key = (spec.base_identity, num_labels, str(device), str(dtype))
+    quantized = spec.lora.quantize_base if spec.lora else None
+    key = tuple(
+        map(str, (spec.base_identity, spec.pad_token, num_labels, device, dtype, quantized))
+    )
     if key not in _LOADED:
         _LOADED.clear()  # frees the other base before this one is loaded
-        _LOADED[key] = _load(spec, device, dtype, num_labels)
+        try:
+            _LOADED[key] = _load(spec, device, dtype, num_labels)
+        except InputError as error:
+            raise InputError(error.problems, f"base model {spec.base_model!r}") from error
     return _LOADED[key]
 
 
 def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int) -> Base:
-    path = _locate(spec)
+    folder = _locate(spec)
+    config = read_config(folder)
+    check_files(folder)
+    if config["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise InputError(
+            f"transformers has no sequence classifier for model type {config['model_type']!r}; "
+            f"give a model of another type, such as {', '.join(sorted(ARCHITECTURES))}"
+        )
+    options = {"num_labels": num_labels, "dtype": dtype}
+    if spec.lora and spec.lora.quantize_base:
+        options |= _in_four_bits(folder, device, dtype)
+    # Another number of labels is the head's own; what else differs in shape is told below.
+    is_classifier = any(str(n).endswith(CLASSIFIER) for n in config.get("architectures") or ())
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=spec.revision)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            revision=spec.revision,
-            num_labels=num_labels,
-            dtype=dtype,
+            folder,
             use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=is_classifier,
             output_loading_info=True,
+            **options,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise InputError(
-            f"base model {spec.base_model!r} cannot be loaded from {path!r}: {error}"
-        ) from error
-    set_pad_token(tokenizer, model)
+        raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
+    head = _head_modules(model, info["missing_keys"], info["mismatched_keys"], is_classifier)
+    set_pad_token(tokenizer, model, spec.pad_token)
     # BERT adds an embedding of which text of a pair a token belongs to; decoders do not.
     typed = getattr(model.config, "type_vocab_size", 0) > 1
     model.config.sep_token_id = tokenizer.sep_token_id if typed else None
     model.config.use_cache = False  # keys and values are for generating text
-    model.to(device).eval().requires_grad_(False)
-    head = _head_modules(spec.base_model, model.base_model_prefix, info["missing_keys"])
-    return Base(tokenizer=tokenizer, model=model, head_modules=head)
+    if "quantization_config" not in options:
+        model.to(device)
+    model.eval().requires_grad_(False)
+    base = Base(tokenizer, model, head, max_positions(config))
+    _refuse_other_vocabulary(base)
+    return base
 
 
-def _head_modules(name: str, backbone: str, missing: Iterable[str]) -> tuple[str, ...]:
-    """Modules that the checkpoint lacks; a backbone's own may not be among them.
+def _in_four_bits(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Options of ``from_pretrained`` for NF4 weights with quantised constants, as in QLoRA.
 
-    A pooler may: it stands inside BERT's backbone, but only its sentence objective trains it.
+    Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 4. The head is not quantised: it is
+    trained.
     """
-    inside = [k for k in missing if k.startswith(f"{backbone}.") and ".pooler." not in k]
+    if find_spec("bitsandbytes") is None:
+        raise InputError(
+            "lora.quantize_base needs bitsandbytes, which is not installed; "
+            "pip install 'xlt-sweep[quantized]' on every machine that runs trials"
+        )
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder)
+        skeleton = AutoModelForSequenceClassification.from_config(config)
+    backbone = skeleton.base_model_prefix
+    head = [name for name, _ in skeleton.named_children() if name != backbone]
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=[*head, f"{backbone}.pooler"],
+    )
+    return {"quantization_config": quantization, "device_map": {"": device}}
+
+
+def _head_modules(
+    model: Any, missing: Iterable[str], mismatched: Iterable[Any], is_classifier: bool
+) -> tuple[str, ...]:
+    """Modules that every trial draws anew: those that the checkpoint lacks, and a trained head.
+
+    A head that was fine-tuned for other labels, or for the same on other rows, is no part of what
+    a base model knows of a language; so a classifier's head is dropped whatever its size. Of the
+    backbone nothing may be missing but a pooler: it stands inside BERT's, but only its sentence
+    objective trains it.
+    """
+    backbone = f"{model.base_model_prefix}."
+    lacking = [*missing, *(key for key, *_ in mismatched)]
+    inside = [k for k in lacking if k.startswith(backbone) and ".pooler." not in k]
     if inside:
         raise InputError(
-            f"base model {name!r}: the checkpoint lacks {len(inside)} weights of the backbone, "
-            f"e.g. {min(inside)}; random ones in their place would be no base model; "
+            f"the checkpoint lacks {len(inside)} weights of the backbone or has them in another "
+            f"shape, e.g. {min(inside)}; random ones in their place would be no base model; "
             "give a complete checkpoint of this architecture"
         )
-    return tuple(sorted({key.rpartition(".")[0] for key in missing}))
+    if is_classifier:
+        lacking += [key for key, _ in model.named_parameters() if not key.startswith(backbone)]
+    return tuple(sorted({key.rpartition(".")[0] for key in lacking}))
 
 
-def _locate(spec: TrialSpec) -> str:
-    """Hub id or folder to load from; a miniature lies in this machine's cache."""
+def _refuse_other_vocabulary(base: Base) -> None:
+    """Refuse a tokenizer that is not the model's own; a few added tokens may go unused."""
+    size, rows = base.tokenizer.vocab_size, base.vocabulary
+    if size > rows or base.tokenizer.pad_token_id >= rows:
+        raise InputError(
+            f"its tokenizer has {size:,} tokens and pads with id {base.tokenizer.pad_token_id:,}, "
+            f"but the model has embeddings of {rows:,}; give the tokenizer that belongs to it, or "
+            "another `pad_token`"
+        )
+
+
+def _locate(spec: TrialSpec) -> Path:
+    """The folder to load from; a miniature lies in this machine's cache."""
     if not spec.base_identity.startswith(MINIATURE):
-        return spec.base_path
+        return loadable_folder(spec.base_path, spec.revision)
     folder = miniature_folder(spec.base_identity)
     if not folder.is_dir():
         raise InputError(
-            f"base model {spec.base_model!r}: its miniature is not in the cache, {str(folder)!r}; "
-            "pre-train it first: `xlt run` does so, or call trainables.pretraining.pretrain"
+            f"its miniature is not in the cache, {str(folder)!r}; pre-train it first: `xlt run` "
+            "does so, or call trainables.pretraining.pretrain"
         )
-    return str(folder)
-
-
-def set_pad_token(tokenizer: Any, model: Any) -> None:
-    """Give tokenizer and config the same pad token.
-
-    Decoder classifiers read the last token that differs from ``pad_token_id``, so a token that
-    texts end with must not serve. Without a pad token the token that begins a text does: it
-    never ends one, while the end-of-text token does in some vocabularies and the unknown token
-    after a rare character. :func:`trainables.tokenize.encode` refuses a text that ends with it.
-    """
-    if tokenizer.pad_token is None:
-        end = tokenizer("text")["input_ids"][-1]
-        special = (tokenizer.bos_token, tokenizer.unk_token, tokenizer.eos_token)
-        free = (t for t in special if t and tokenizer.convert_tokens_to_ids(t) != end)
-        tokenizer.pad_token = next(free, None)
-    if tokenizer.pad_token is None:
-        raise InputError("the tokenizer has no special token to pad with; add a pad token to it")
-    tokenizer.padding_side = "right"
-    model.config.pad_token_id = tokenizer.pad_token_id
+    return folder
 
 
 def init_head(model: nn.Module, head_modules: tuple[str, ...], seed: int) -> None:

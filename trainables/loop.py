@@ -82,10 +82,14 @@ def fit(
     workers = workers or Workers()
     parameters = [p for p in model.parameters() if p.requires_grad]
     device = parameters[0].device
-    # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names).
+    # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names),
+    # but not the magnitudes that DoRA splits off its matrices.
+    magnitudes = {id(p) for name, p in model.named_parameters() if "lora_magnitude_vector" in name}
+    decayed = [p for p in parameters if p.ndim > 1 or id(p) in magnitudes]
+    spared = [p for p in parameters if p.ndim <= 1 and id(p) not in magnitudes]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]

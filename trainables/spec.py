@@ -29,7 +29,7 @@ class Optimizer(Settings):
     warmup_ratio: float = pydantic.Field(default=0.0, ge=0, lt=1, strict=True)
     """Share of the steps in which the learning rate rises linearly from zero."""
     weight_decay: float = pydantic.Field(default=0.01, ge=0, strict=True)
-    """AdamW's decoupled decay, on matrices only (biases and norms are spared)."""
+    """AdamW's decoupled decay, on matrices and DoRA's magnitudes (biases and norms are spared)."""
     max_grad_norm: float = pydantic.Field(default=1.0, gt=0, strict=True)
     """Gradients are clipped to this global L2 norm."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from data.errors import InputError
+from trainables.checkpoint import too_long
 from trainables.loading import Base
 
 
@@ -14,7 +17,7 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
     Of a pair the longer text is cut first, as the tokenizer does by itself.
 
     Args:
-        base: Its tokenizer encodes; its ``encodings`` remember.
+        base: Its tokenizer encodes; its ``encodings`` and ``truncated`` remember.
         rows: num_rows x at least (id, text, text_pair).
         fingerprint: Of the data set that the ids belong to.
         max_length: In tokens.
@@ -23,29 +26,64 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
         num_rows lists of ids, in row order.
 
     Raises:
-        InputError: Texts without a token, or whose last token is the one that pads batches: a
+        InputError: ``max_length`` is beyond the model's positions; texts with tokens that it has
+            no embeddings of, without a token, or whose last token is the one that pads batches: a
             decoder's classifier reads the last token that is not the pad token.
     """
-    known = base.encodings.setdefault((fingerprint, max_length), {})
+    if base.max_positions and max_length > base.max_positions:
+        raise InputError(too_long(max_length, base.max_positions))
+    key = (fingerprint, max_length)
+    known = base.encodings.setdefault(key, {})
     ids = rows["id"].to_pylist()
     new = [number for number, row_id in enumerate(ids) if row_id not in known]
     if new:
         fresh = rows.take(new)
-        paired = fresh["text_pair"].null_count == 0
-        encoded = base.tokenizer(
-            fresh["text"].to_pylist(),
-            fresh["text_pair"].to_pylist() if paired else None,
-            truncation=True,
-            max_length=max_length,
-        )["input_ids"]
-        pad = base.tokenizer.pad_token_id
         names = fresh["id"].to_pylist()
-        clash = [i for i, tokens in zip(names, encoded, strict=True) if tokens[-1:] in ([], [pad])]
-        if clash:
-            raise InputError(
-                f"{len(clash)} texts have no tokens or end with the token "
-                f"{base.tokenizer.pad_token!r} that pads batches, first ids {clash[:3]}; "
-                "remove these texts, or the token from their end"
-            )
+        texts = fresh["text"].to_pylist()
+        pairs = fresh["text_pair"].to_pylist() if fresh["text_pair"].null_count == 0 else None
+        encoded = _cut(base, texts, pairs, None)
+        long = [number for number, tokens in enumerate(encoded) if len(tokens) > max_length]
+        if long:
+            second = [pairs[number] for number in long] if pairs else None
+            short = _cut(base, [texts[number] for number in long], second, max_length)
+            for number, tokens in zip(long, short, strict=True):
+                encoded[number] = tokens
+        _refuse_misread(base, names, encoded)
         known.update(zip(names, encoded, strict=True))
+        base.truncated.setdefault(key, set()).update(names[number] for number in long)
     return [known[i] for i in ids]
+
+
+def count_truncated(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> int:
+    """Rows that :func:`encode` cut; it must have seen them."""
+    cut = base.truncated.get((fingerprint, max_length), set())
+    return sum(row_id in cut for row_id in rows["id"].to_pylist())
+
+
+def _cut(
+    base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None
+) -> list[list[int]]:
+    """Token ids of texts; None: however long they are."""
+    encoded: list[list[int]] = base.tokenizer(
+        texts, pairs, truncation=max_length is not None, max_length=max_length, verbose=False
+    )["input_ids"]
+    return encoded
+
+
+def _refuse_misread(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
+    """Refuse texts that the model would read wrongly."""
+    pad = base.tokenizer.pad_token_id
+    rows = list(zip(names, encoded, strict=True))
+    strange = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
+    if strange:
+        raise InputError(
+            f"{len(strange)} texts have tokens beyond the {base.vocabulary:,} that the model has "
+            f"embeddings of, first ids {strange[:3]}; give the tokenizer that belongs to the model"
+        )
+    clash = [name for name, tokens in rows if tokens[-1:] in ([], [pad])]
+    if clash:
+        raise InputError(
+            f"{len(clash)} texts have no tokens or end with the token "
+            f"{base.tokenizer.pad_token!r} that pads batches, first ids {clash[:3]}; "
+            "remove these texts, or the token from their end, or give another `pad_token`"
+        )

@@ -33,7 +33,7 @@ from trainables.methods import METHODS
 from trainables.metrics import score
 from trainables.result import TrialResult
 from trainables.spec import TrialSpec
-from trainables.tokenize import encode
+from trainables.tokenize import count_truncated, encode
 from trainables.workers import Workers
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -117,7 +117,15 @@ def run_trial(
         metrics=score(y_true, y_score),
         signature=_signature(spec, base, device),
         timings=clock.seconds,
-        execution=_execution(fitted, workers, device, checkpoints),
+        execution=_execution(fitted, workers, device, checkpoints)
+        | {
+            "attention": base.model.config._attn_implementation,
+            "pad_token": base.tokenizer.pad_token,
+            "truncated_texts": {
+                "train": count_truncated(base, train, spec.data_fingerprint, max_length),
+                "test": count_truncated(base, test, spec.data_fingerprint, max_length),
+            },
+        },
         convergence=convergence(fitted.history, labels, fitted.train_score),
         predictions=_predictions(test, y_score, "dev" if spec.dev else "test"),
         history=fitted.history,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
+from unicodedata import normalize
 
 PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 """Bytes that stand for themselves in byte-level vocabularies; the others are numbered from 256 on
@@ -23,7 +24,7 @@ def readable(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     begins a text. Bytes that are no whole character are shown as ``<0xE7>``, as Llama's vocabulary
     writes them. WordPiece's ``##`` stays: ``##bon`` is not the word ``bon``.
     """
-    byte_level = "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
+    byte_level = tokenizer.is_fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
     pieces: list[str] = tokenizer.convert_ids_to_tokens(list(token_ids))
     return [_from_bytes(piece) if byte_level else _trimmed(piece) for piece in pieces]
 
@@ -48,7 +49,8 @@ def locate(
     """Where each token stands in its text.
 
     Args:
-        tokenizer: A fast tokenizer.
+        tokenizer: Of transformers; one that does not tell places (BertJapaneseTokenizer) has its
+            pieces looked up in the text.
         texts: num_texts.
         pairs: The second text of each; None: there are none.
         max_length: In tokens, as in :func:`trainables.tokenize.encode`.
@@ -62,12 +64,52 @@ def locate(
         None if pairs is None else list(pairs),
         truncation=True,
         max_length=max_length,
-        return_offsets_mapping=True,
+        return_offsets_mapping=tokenizer.is_fast,
     )
     whole = [*texts] if pairs is None else [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)]
+    if not tokenizer.is_fast:
+        found = (
+            look_up(tokenizer.convert_ids_to_tokens(ids), {*tokenizer.all_special_tokens}, text)
+            for ids, text in zip(encoded["input_ids"], whole, strict=True)
+        )
+        return whole, list(found)
     places = []
     for number, offsets in enumerate(encoded["offset_mapping"]):
         second = len(texts[number]) + 1
         moved = [second if of == 1 else 0 for of in encoded.sequence_ids(number)]
         places.append([(s + m, e + m) for (s, e), m in zip(offsets, moved, strict=True)])
     return whole, places
+
+
+def look_up(pieces: Sequence[str], special: Set[str], text: str) -> list[tuple[int, int]]:
+    """Where WordPiece tokens stand in a text that was normalised (NFKC) before it was split.
+
+    Args:
+        pieces: In the text's order.
+        special: Tokens that stand for no characters; the unknown one is among them.
+        text: As written.
+
+    Returns:
+        Characters [start, end) of each piece. One that is not in the text as it is (an unknown
+        word, a letter that was put together from two) has all characters up to the next that is;
+        a special token that has none left is nowhere: (0, 0).
+    """
+    characters = [(c, n) for n, written in enumerate(text) for c in normalize("NFKC", written)]
+    flat = "".join(c for c, _ in characters)
+    origin = [n for _, n in characters]
+    found: list[tuple[int, int] | None] = []
+    cursor = 0
+    for piece in pieces:
+        body = piece.removeprefix("##")
+        start = -1 if piece in special else flat.find(body, cursor)
+        cursor = start + len(body) if start >= 0 else cursor
+        found.append((origin[start], origin[cursor - 1] + 1) if start >= 0 else None)
+    places: list[tuple[int, int]] = []
+    end = 0
+    for number, place in enumerate(found):
+        after = next((p[0] for p in found[number:] if p), len(text))
+        gap = text[end:after]
+        left = (after - len(gap.lstrip()), end + len(gap.rstrip()))
+        places.append(place or (left if gap.strip() else (0, 0)))
+        end = max(end, places[-1][1])
+    return places

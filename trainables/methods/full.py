@@ -6,10 +6,17 @@ import copy
 from typing import Any
 
 from trainables.loading import Base
+from trainables.methods.activations import recompute_activations
 from trainables.spec import TrialSpec
 
 
 def build(base: Base, spec: TrialSpec) -> Any:
-    """A copy of the base, all of it trainable."""
-    del spec  # nothing to set
-    return copy.deepcopy(base.model).requires_grad_(True)
+    """A copy of the base, all of it trainable.
+
+    Raises:
+        InputError: The architecture cannot do what ``resources`` ask for.
+    """
+    model = copy.deepcopy(base.model).requires_grad_(True)
+    if spec.resources.gradient_checkpointing:
+        recompute_activations(model)
+    return model

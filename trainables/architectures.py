@@ -1,0 +1,126 @@
+"""ARCHITECTURES: what a checkpoint's config.json tells about how to fine-tune it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["encoder", "decoder"]
+"""Reads a text in both directions and classifies it by its first token, or from left to right and
+classifies it by its last one."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model type of transformers with a class for sequence classification.
+
+    Attributes:
+        kind: Encoder or decoder.
+        linear: Names of the linear modules that a pre-trained checkpoint has beside its output
+            layer: what ``target_modules: all-linear`` gives adapters to.
+        pad_token: What its tokenizer's class in transformers pads with where files name no pad
+            token; None: nothing.
+        positions_after_pad: Whether positions count from ``pad_token_id + 1``
+            (``create_position_ids_from_input_ids`` in RoBERTa's code); fewer are left for a text.
+    """
+
+    kind: Kind
+    linear: tuple[str, ...]
+    pad_token: str | None = None
+    positions_after_pad: bool = False
+
+
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_GATED = (*_ATTENTION, "gate_proj", "up_proj", "down_proj")
+_FUSED = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
+_GPT2 = ("c_attn", "c_proj", "c_fc")
+_BERT = ("query", "key", "value", "dense")
+
+_ROBERTA = Architecture("encoder", _BERT, "<pad>", positions_after_pad=True)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "llama": Architecture("decoder", _GATED),
+    "gpt_neox": Architecture("decoder", _FUSED, "<|padding|>"),
+    "bert": Architecture("encoder", _BERT, "[PAD]"),
+    "mistral": Architecture("decoder", _GATED),
+    "qwen2": Architecture("decoder", _GATED, "<|endoftext|>"),
+    "qwen3": Architecture("decoder", _GATED, "<|endoftext|>"),
+    "gemma": Architecture("decoder", _GATED, "<pad>"),
+    "gemma2": Architecture("decoder", _GATED, "<pad>"),
+    "gemma3_text": Architecture("decoder", _GATED, "<pad>"),
+    "phi": Architecture("decoder", ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")),
+    "phi3": Architecture("decoder", ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
+    "gpt2": Architecture("decoder", _GPT2),
+    "gpt_bigcode": Architecture("decoder", _GPT2),
+    "gptj": Architecture(
+        "decoder", ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out")
+    ),
+    "opt": Architecture("decoder", ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")),
+    "bloom": Architecture("decoder", _FUSED),
+    "falcon": Architecture("decoder", _FUSED),
+    "mpt": Architecture("decoder", ("Wqkv", "out_proj", "up_proj", "down_proj"), "<|padding|>"),
+    "olmo2": Architecture("decoder", _GATED),
+    "stablelm": Architecture("decoder", _GATED),
+    "starcoder2": Architecture("decoder", (*_ATTENTION, "c_fc", "c_proj")),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "distilbert": Architecture(
+        "encoder", ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"), "[PAD]"
+    ),
+    "deberta-v2": Architecture(
+        "encoder", ("query_proj", "key_proj", "value_proj", "dense"), "[PAD]"
+    ),
+    "electra": Architecture("encoder", (*_BERT, "embeddings_project"), "[PAD]"),
+    "albert": Architecture(
+        "encoder", (*_BERT, "embedding_hidden_mapping_in", "ffn", "ffn_output"), "<pad>"
+    ),
+    # head.dense is pre-trained with the masked-token objective, as the layers are.
+    "modernbert": Architecture("encoder", ("Wqkv", "Wi", "Wo", "dense")),
+}  # fmt: skip
+"""``model_type`` of config.json -> architecture. Others are judged by :func:`derive_kind`."""
+
+_ENDINGS: dict[str, Kind] = {
+    "ForCausalLM": "decoder",
+    "LMHeadModel": "decoder",
+    "ForMaskedLM": "encoder",
+    "ForPreTraining": "encoder",
+}
+"""How the class that a checkpoint was pre-trained with ends."""
+
+
+def derive_kind(config: Mapping[str, Any]) -> Kind | None:
+    """Encoder or decoder, by the registry, else by the class that was pre-trained.
+
+    Args:
+        config: The content of config.json.
+
+    Returns:
+        None where config.json does not tell.
+    """
+    listed = ARCHITECTURES.get(str(config.get("model_type")))
+    if listed:
+        return listed.kind
+    if config.get("is_decoder") is True:
+        return "decoder"
+    kinds = {
+        kind
+        for name in config.get("architectures") or ()
+        for ending, kind in _ENDINGS.items()
+        if str(name).endswith(ending)
+    }
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def max_positions(config: Mapping[str, Any]) -> int | None:
+    """Tokens of the longest text that the model was made for; None: config.json sets no limit."""
+    listed = ARCHITECTURES.get(str(config.get("model_type")))
+    reserved = 0
+    if listed and listed.positions_after_pad:
+        pad = config.get("pad_token_id")
+        reserved = (pad if isinstance(pad, int) else 1) + 1
+    for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        if isinstance(value := config.get(key), int) and value > reserved:
+            return value - reserved
+    return None

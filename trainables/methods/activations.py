@@ -1,0 +1,31 @@
+"""Gradient checkpointing: activations of a layer are computed again when its gradient is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.errors import InputError
+
+
+def recompute_activations(model: Any) -> None:
+    """Keep only the inputs of each layer while training (Chen et al. 2016, arXiv 1604.06174).
+
+    Gradients stay the same: dropout draws what it drew the first time. Without re-entrance, as
+    torch.utils.checkpoint recommends: a re-entrant checkpoint passes no gradient on unless its
+    inputs need one.
+
+    Args:
+        model: A classifier of transformers, or of peft around one.
+
+    Raises:
+        InputError: transformers cannot do this for the architecture.
+    """
+    try:
+        model.activation_checkpointing_enable(
+            activation_checkpointing_kwargs={"use_reentrant": False}
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{model.config.model_type} has no gradient checkpointing in transformers; set "
+            "resources.gradient_checkpointing to false, or a smaller resources.micro_batch_size"
+        ) from error
