@@ -32,6 +32,7 @@ PURE = sorted(
         "trainables/__init__.py", "trainables/spec.py", "trainables/plan.py",
         "trainables/result.py", "trainables/storage.py", "trainables/base_models.py",
         "trainables/miniatures.py", "trainables/attributions.py", "trainables/explain/__init__.py",
+        "trainables/finished.py",
     )
     for path in ROOT.glob(pattern)
 )  # fmt: skip

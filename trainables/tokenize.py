@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
 
 from data.errors import InputError
@@ -32,15 +35,12 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
     if new:
         fresh = rows.take(new)
         paired = fresh["text_pair"].null_count == 0
-        encoded = base.tokenizer(
-            fresh["text"].to_pylist(),
-            fresh["text_pair"].to_pylist() if paired else None,
-            truncation=True,
-            max_length=max_length,
-        )["input_ids"]
-        pad = base.tokenizer.pad_token_id
+        pairs = fresh["text_pair"].to_pylist() if paired else None
+        encoded = tokenize(base, fresh["text"].to_pylist(), pairs, max_length)["input_ids"]
         names = fresh["id"].to_pylist()
-        clash = [i for i, tokens in zip(names, encoded, strict=True) if tokens[-1:] in ([], [pad])]
+        clash = [
+            i for i, tokens in zip(names, encoded, strict=True) if not is_readable(base, tokens)
+        ]
         if clash:
             raise InputError(
                 f"{len(clash)} texts have no tokens or end with the token "
@@ -49,3 +49,28 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
             )
         known.update(zip(names, encoded, strict=True))
     return [known[i] for i in ids]
+
+
+def tokenize(base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> Any:
+    """What the tokenizer says of texts, special tokens included, cut to ``max_length``.
+
+    Args:
+        base: Its tokenizer.
+        texts: num_texts.
+        pairs: num_texts second texts, or None. Of a pair the longer text is cut first.
+        max_length: In tokens.
+
+    Returns:
+        ``BatchEncoding`` of transformers.
+    """
+    return base.tokenizer(
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation=True,
+        max_length=max_length,
+    )
+
+
+def is_readable(base: Base, tokens: Sequence[int]) -> bool:
+    """Whether a decoder's classifier finds the end of a text: the last token that is no pad."""
+    return len(tokens) > 0 and tokens[-1] != base.tokenizer.pad_token_id
