@@ -147,7 +147,8 @@ class Parts:
             for key in keys
         ]
         raise InputError(
-            [*told, "give the same again, another --out, or remove it"], self._output.path(name)
+            f"is of another request, {'; '.join(told)}; give another --out, or remove it",
+            self._output.path(name),
         )
 
 

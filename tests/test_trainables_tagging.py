@@ -14,6 +14,7 @@ import pytest
 from conftest import ARCHITECTURES
 from test_trainables_tasks import PATTERN, pairs, three_classes
 from tokenizers.normalizers import BertNormalizer
+from transformers import pipeline
 
 from data.errors import InputError
 from data.schema import Dataset
@@ -54,6 +55,21 @@ def test_scores_are_those_of_the_trial(
         np.testing.assert_allclose(tagger.predict(texts, batch_size=batch_size), known, atol=1e-6)
     backwards = tagger.predict(["unrelated " * 9, *texts[::-1]])[1:]
     np.testing.assert_allclose(backwards[::-1], known, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_scores_are_those_of_the_pipeline_of_transformers(
+    architecture: str, make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    trial, _ = keep(make_spec(architecture), tiny_dataset, tmp_path)
+    tagger = Tagger.load(trial)
+    texts = [*tiny_dataset.table["text"].to_pylist(), "goal carbon " * 20]
+    plain = pipeline(
+        "text-classification", model=tagger.model, tokenizer=tagger.base.tokenizer, device="cpu"
+    )
+    found = plain(texts, top_k=None, truncation=True, max_length=trial.spec.training.max_length)
+    expected = [{one["label"]: one["score"] for one in row}["LABEL_1"] for row in found]
+    np.testing.assert_allclose(tagger.predict(texts), expected, atol=1e-6)
 
 
 def test_more_classes(make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -99,6 +115,14 @@ def test_texts_without_a_score(make_spec: MakeSpec, tiny_dataset: Dataset, tmp_p
     told = r"2 texts have no score: text 1 \(empty text\), text 2 \(ends with"
     with pytest.raises(InputError, match=told):
         tagger.predict(texts)
+
+
+def test_a_text_longer_than_the_places_of_bert(
+    make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    trial, _ = keep(make_spec("bert"), tiny_dataset, tmp_path)  # 64 places, max_length 128
+    scored = Tagger.load(trial).score(["goal " * 62, "goal " * 63])
+    assert scored.problems == ["", "more tokens than the base model has places: 65"]
 
 
 def test_a_text_of_no_token_of_its_own(

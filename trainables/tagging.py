@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from data.errors import InputError
@@ -48,6 +51,19 @@ class Tagger:
     trial: FinishedTrial
     base: Base
     model: Any
+
+    @cached_property
+    def _num_places(self) -> float:
+        """Tokens that a base model with an embedding a place (BERT) can read; else infinity.
+
+        A trial whose ``max_length`` is above it was trained, if its own texts are short.
+        """
+        tables = [
+            module.num_embeddings
+            for name, module in self.model.named_modules()
+            if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding)
+        ]
+        return min(tables, default=math.inf)
 
     @classmethod
     def load(cls, trial: FinishedTrial | str) -> Tagger:
@@ -140,6 +156,8 @@ class Tagger:
                     problems[row] = "no tokens"
                 elif not is_readable(self.base, one.ids):
                     problems[row] = f"ends with the pad token: {self.base.tokenizer.pad_token}"
+                elif len(one.ids) > self._num_places:
+                    problems[row] = f"more tokens than the base model has places: {len(one.ids)}"
                 else:
                     ids[row] = one.ids
                     truncated[row] = bool(one.overflowing)

@@ -22,12 +22,12 @@ from data.sources.table_files import (
     refuse_other_separators,
 )
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Bytes of csv parsed at once; no row may be longer."""
 NUM_OBJECTS = 1000
 """Objects at the beginning of jsonl whose keys are its header."""
 BATCH = 4096
-"""Rows of Parquet held at once."""
+"""Rows held as Python objects at once."""
 NOT_UTF8 = "not UTF-8"
 BOM = b"\xef\xbb\xbf"
 Check = Callable[[Sequence[str]], None]
@@ -118,7 +118,8 @@ def _csv(
     refuse_double(header, wanted)
     check(header)
     row = 2  # the header is row 1
-    for batch in reader:
+    slices = (b.slice(i, BATCH) for b in reader for i in range(0, b.num_rows, BATCH))
+    for batch in slices:  # a block as Python objects would take ten times its memory
         columns = [column.to_pylist() for column in batch.columns]
         for cells in zip(*columns, strict=True):
             while row in odd:  # told before the rows behind it
