@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import make_dataset
 from kept_models import run_kept, write_csv
+from test_trainables_tagging import keep
+from test_trainables_tasks import PATTERN, three_classes
 
 from data.errors import InputError
 from data.unlabelled import Unlabelled
@@ -306,3 +308,25 @@ def test_inputs_without_a_row_to_tag(
     assert "1 rows: empty text" in told
     assert xlt(kept, f"{tmp_path}/none.csv", tmp_path / "out3.csv") == 2
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_more_classes_have_no_threshold(make_spec: Any, tmp_path: Path) -> None:
+    dataset = three_classes()
+    spec = make_spec(
+        "bert", pattern=PATTERN, sampling={"test_rows": 90}, data_fingerprint=dataset.fingerprint
+    )
+    trial, results = keep(spec, dataset, tmp_path / "results")
+    known = results.read_table(trial.trial_id, "predictions.parquet")
+    rows = dataset.rows(known["id"].to_pylist()).select(["id", "text"]).to_pylist()
+    texts = write_csv(tmp_path / "new.csv", ["id", "text"], [list(row.values()) for row in rows])
+    with pytest.raises(InputError, match="the trial has 3 classes, of which the most probable"):
+        predict(trial, texts, f"{tmp_path}/a.parquet", Predict(threshold="0.5"))
+    made = predict(trial, texts, f"{tmp_path}/a.parquet", Predict(class_scores=True))
+    table = pq.read_table(tmp_path / "a.parquet")
+    scores = np.array(known["y_score"].to_pylist())
+    found = np.stack([table[f"score:{name}"].to_numpy() for name in "012"], axis=1)
+    np.testing.assert_allclose(found, scores, atol=1e-6)
+    np.testing.assert_array_equal(table["score"].to_numpy(), found.max(axis=1))
+    assert table["label"].to_pylist() == [str(n) for n in found.argmax(axis=1)]
+    assert sum(made.counts.labels.values()) == 90
+    assert made.counts.threshold is None
