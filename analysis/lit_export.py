@@ -17,7 +17,6 @@ from analysis.collect import Collected
 from analysis.predictions import TestRows
 from analysis.run_names import has_draws, run_name
 from data.errors import InputError
-from data.schema import BINARY
 from data.storage import to_json
 from trainables.attributions import read_attributions
 from trainables.plan import Plan
@@ -107,7 +106,7 @@ def lit_export(
     if not read:
         raise InputError(notes, f"experiment {plan.experiment}: nothing to show")
 
-    classes = _classes(plan)
+    classes = plan.class_names
     datasets: dict[str, Row] = {}
     models: list[Row] = []
     files: dict[str, list[Row]] = {}
@@ -224,13 +223,6 @@ def _name(trial: Mapping[str, Any], plan: Plan) -> str:
     run = run_name((trial["draw_index"], trial["seed"]), has_draws(plan.draws))
     name = f"{trial['base_model']} {trial['pattern']} {run}"
     return name.replace(",", ";").replace(":", ";")
-
-
-def _classes(plan: Plan) -> tuple[str, str]:
-    """Names of the classes 0 and 1."""
-    if plan.classes == BINARY and plan.positive != BINARY[1]:
-        return f"not {plan.positive}", plan.positive
-    return plan.classes[0], plan.classes[1]
 
 
 def _whole(row: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,13 +91,19 @@ class Files:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file so that a reader sees the old content or the new, never a part."""
+        with self.writing(path) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[Any]:
+        """A stream to a file that takes its place, as in :meth:`write`, when it is whole."""
         target = self.path(path)
         if isinstance(self.fs, pafs.LocalFileSystem):
             folder, _, name = target.rpartition("/")
             partial = f"{folder}/.{name}.{uuid.uuid4().hex}.partial"
             try:
                 with open(partial, "wb") as stream:
-                    stream.write(content)
+                    yield stream
                     stream.flush()
                     os.fsync(stream.fileno())
                 os.replace(partial, target)
@@ -104,7 +111,7 @@ class Files:
                 Path(partial).unlink(missing_ok=True)
         else:  # object stores show an object only when it is whole
             with self.fs.open_output_stream(target) as stream:
-                stream.write(content)
+                yield stream
 
 
 def to_json(value: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from sweep.arguments import add_address, add_experiment_arguments
 from sweep.data_cli import add_data_commands
 from sweep.explain_cli import add_explain_commands
 from sweep.lit_cli import add_lit_commands
+from sweep.predict_cli import add_predict_command
 from sweep.report_cli import WATCH_SECONDS, write_report
 from sweep.search_cli import add_search_command
 
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add_analysis_commands(commands)
     add_explain_commands(commands)
     add_lit_commands(commands)
+    add_predict_command(commands)
     add_data_commands(commands)
     add_search_command(commands)
     return parser

@@ -34,6 +34,7 @@ PURE = sorted(
         "trainables/architectures.py", "trainables/checkpoint.py", "trainables/pad_token.py",
         "trainables/tokenizer_files.py", "trainables/hub.py",
         "trainables/miniatures.py", "trainables/attributions.py", "trainables/explain/__init__.py",
+        "trainables/finished.py",
     )
     for path in ROOT.glob(pattern)
 )  # fmt: skip

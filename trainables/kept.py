@@ -10,6 +10,7 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load
 
 from data.errors import InputError
+from trainables.finished import kept_files
 from trainables.loading import Base, load_base
 from trainables.loop import base_dtype
 from trainables.methods import METHODS
@@ -44,21 +45,10 @@ def load_kept(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base,
 
 
 def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
-    state = results.state(spec.trial_id)
-    if state.state != "done" or state.record is None:
-        raise InputError(f"the trial is {state.state}; `xlt run` finishes it")
-    files = state.record["files"]
-    names = sorted(n for n in files if n.startswith("model/") and n.endswith(".safetensors"))
-    if not names:
-        kept = "adapters" if spec.method == "lora" else "all"
-        raise InputError(
-            "the trial kept no model; remove its folder and train it again with "
-            f"storage.keep_models={kept}, or with an `explain` block, which needs no kept model"
-        )
     tensors: dict[str, torch.Tensor] = {}
-    for name in names:
+    for name, sha256 in kept_files(results.state(spec.trial_id)).items():
         content = results.read("trials", spec.trial_id, name)
-        if hashlib.sha256(content).hexdigest() != files[name]["sha256"]:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise InputError(f"{name} was changed after it was written; train the trial again")
         tensors |= load(content)
     return tensors

@@ -62,6 +62,13 @@ class Plan(Settings):
     """base models x patterns."""
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call each class; class 0 of a task that names its class 1 alone: not it."""
+        if self.classes == BINARY and self.positive != BINARY[1]:
+            return f"not {self.positive}", self.positive
+        return self.classes
+
+    @property
     def base_models(self) -> list[str]:
         """Table rows, in order."""
         return list(dict.fromkeys(cell.base_model for cell in self.cells))

@@ -39,15 +39,9 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
     if new:
         fresh = rows.take(new)
         names = fresh["id"].to_pylist()
-        texts = fresh["text"].to_pylist()
-        pairs = fresh["text_pair"].to_pylist() if fresh["text_pair"].null_count == 0 else None
-        encoded = _cut(base, texts, pairs, None)
-        long = [number for number, tokens in enumerate(encoded) if len(tokens) > max_length]
-        if long:
-            second = [pairs[number] for number in long] if pairs else None
-            short = _cut(base, [texts[number] for number in long], second, max_length)
-            for number, tokens in zip(long, short, strict=True):
-                encoded[number] = tokens
+        paired = fresh["text_pair"].null_count == 0
+        pairs = fresh["text_pair"].to_pylist() if paired else None
+        encoded, long = tokenize(base, fresh["text"].to_pylist(), pairs, max_length)
         _refuse_misread(base, names, encoded)
         known.update(zip(names, encoded, strict=True))
         base.truncated.setdefault(key, set()).update(names[number] for number in long)
@@ -60,19 +54,51 @@ def count_truncated(base: Base, rows: pa.Table, fingerprint: str, max_length: in
     return sum(row_id in cut for row_id in rows["id"].to_pylist())
 
 
-def _cut(
+def tokenize(
+    base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
+) -> tuple[list[list[int]], list[int]]:
+    """Token ids of texts, special tokens included, and which texts were cut.
+
+    Args:
+        base: Its tokenizer.
+        texts: num_texts.
+        pairs: num_texts second texts, or None. Of a pair the longer text is cut first.
+        max_length: In tokens.
+
+    Returns:
+        num_texts lists of at most ``max_length`` ids, and the numbers of the texts that have more.
+    """
+    encoded = _ids(base, texts, pairs, None)
+    long = [number for number, tokens in enumerate(encoded) if len(tokens) > max_length]
+    if long:
+        second = [pairs[number] for number in long] if pairs else None
+        short = _ids(base, [texts[number] for number in long], second, max_length)
+        for number, tokens in zip(long, short, strict=True):
+            encoded[number] = tokens
+    return encoded, long
+
+
+def is_readable(base: Base, tokens: Sequence[int]) -> bool:
+    """Whether a decoder's classifier finds the end of a text: the last token that is no pad."""
+    return len(tokens) > 0 and tokens[-1] != base.tokenizer.pad_token_id
+
+
+def _ids(
     base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None
 ) -> list[list[int]]:
     """Token ids of texts; None: however long they are."""
     encoded: list[list[int]] = base.tokenizer(
-        texts, pairs, truncation=max_length is not None, max_length=max_length, verbose=False
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation=max_length is not None,
+        max_length=max_length,
+        verbose=False,
     )["input_ids"]
     return encoded
 
 
 def _refuse_misread(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
     """Refuse texts that the model would read wrongly."""
-    pad = base.tokenizer.pad_token_id
     rows = list(zip(names, encoded, strict=True))
     strange = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
     if strange:
@@ -80,7 +106,7 @@ def _refuse_misread(base: Base, names: Sequence[str], encoded: Sequence[list[int
             f"{len(strange)} texts have tokens beyond the {base.vocabulary:,} that the model has "
             f"embeddings of, first ids {strange[:3]}; give the tokenizer that belongs to the model"
         )
-    clash = [name for name, tokens in rows if tokens[-1:] in ([], [pad])]
+    clash = [name for name, tokens in rows if not is_readable(base, tokens)]
     if clash:
         raise InputError(
             f"{len(clash)} texts have no tokens or end with the token "

@@ -9,6 +9,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
+from data.errors import InputError
+from data.schema import shown
+
 DATE_FORMATS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
 )  # fmt: skip
@@ -74,3 +79,26 @@ def _moment(text: str | None, date_format: str | None) -> datetime | None:
             continue
         return datetime.fromisoformat(f"{moment.date()}T{time}") if time else moment
     return parsedate_to_datetime(text)
+
+
+def plain_values(name: str, column: pa.ChunkedArray) -> list[Any]:
+    """The cells of a column as Python has them; times lose their nanoseconds.
+
+    Raises:
+        InputError: Text is not UTF-8.
+    """
+    if pa.types.is_timestamp(column.type):
+        # Python has no nanoseconds, and only the date is of use.
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:  # Parquet promises UTF-8 and does not check it
+        raw = column.cast(pa.binary()).to_pylist()
+        bad = []
+        for row, value in enumerate(raw, 1):
+            try:
+                (value or b"").decode()
+            except UnicodeDecodeError as error:
+                bad.append(f"row {row} at byte {error.start} of the cell")
+        raise InputError(f"column {name!r} is not UTF-8: {shown(bad)}; write it anew") from None
+    return values

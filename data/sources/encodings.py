@@ -16,6 +16,21 @@ KANA = re.compile("[ぁ-ヿ]")
 """Hiragana and full-width katakana, which nearly every Japanese text has."""
 
 
+def refuse_utf16(content: bytes) -> None:
+    """Tell of UTF-16, which can be seen by the first bytes.
+
+    Args:
+        content: A file of text, or its beginning.
+
+    Raises:
+        InputError: It is UTF-16.
+    """
+    start = content[:NUM_LOOKED_AT]
+    marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if marked or start.count(0) > len(start) / 3:
+        raise InputError("is UTF-16 by its first bytes (from line 1 on); save it as UTF-8")
+
+
 def refuse_other_encodings(content: bytes) -> None:
     """Tell of bytes that are not UTF-8, with their lines and what they look like.
 
@@ -25,10 +40,7 @@ def refuse_other_encodings(content: bytes) -> None:
     Raises:
         InputError: It is UTF-16, or not UTF-8.
     """
-    start = content[:NUM_LOOKED_AT]
-    marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if marked or start.count(0) > len(start) / 3:
-        raise InputError("is UTF-16 by its first bytes (from line 1 on); save it as UTF-8")
+    refuse_utf16(content)
     try:
         content.decode()
         return

@@ -11,13 +11,13 @@ import pydantic
 from data.errors import InputError, unknown
 from data.schema import shown
 from data.settings import Settings
-from data.sources.cells import cell_text
+from data.sources.cells import cell_text, plain_values
 from data.sources.hub_presets import PRESETS
 from data.sources.hub_store import open_store
 from data.sources.options import LabelOptions, shared_columns
 from data.sources.reading import Progress, Reading
 from data.sources.rows import Rows, to_reading
-from data.sources.table_files import Records, plain_values
+from data.sources.table_files import Records
 
 
 class Columns(Settings):

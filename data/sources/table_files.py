@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError, unknown
 from data.schema import shown
+from data.sources.cells import plain_values
 from data.sources.encodings import refuse_other_encodings
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -72,6 +73,15 @@ class File:
         """Its name without folders."""
         return posixpath.basename(self.place)
 
+    def open(self) -> Any:
+        """A stream of its bytes, unpacked.
+
+        Raises:
+            OSError, pa.ArrowException: It cannot be opened.
+        """
+        stream = self.fs.open_input_stream(self.place, compression=None)
+        return pa.CompressedInputStream(stream, "gzip") if self.packed else stream
+
     def read(self, wanted: Sequence[str], quoting: bool) -> Records:
         """Read the columns among ``wanted`` that the file has.
 
@@ -84,11 +94,8 @@ class File:
                 UTF-8; with every bad row where rows can be told.
         """
         try:
-            with self.fs.open_input_stream(self.place, compression=None) as stream:
+            with self.open() as stream:
                 content = stream.read()
-            if self.packed:
-                packed = pa.CompressedInputStream(pa.BufferReader(content), "gzip")
-                content = packed.read()
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"cannot be read: {error}") from error
         if self.format == "parquet":
@@ -150,7 +157,7 @@ def _format(place: str, path: str) -> Format:
     return SUFFIXES[suffix]
 
 
-def _refuse_other_separators(header: Sequence[str], separator: str) -> None:
+def refuse_other_separators(header: Sequence[str], separator: str) -> None:
     """A header of one column that holds another separator."""
     formats = {sign: f"set format: {name}" for name, sign in SEPARATORS.items()}
     for sign, remedy in (formats | OTHER_SEPARATORS).items():
@@ -159,6 +166,17 @@ def _refuse_other_separators(header: Sequence[str], separator: str) -> None:
                 f"has one column, {header[0]!r} in row 1, whose cells seem to be separated by "
                 f"{sign!r}, not {separator!r}; {remedy}"
             )
+
+
+def csv_options(separator: str, quoting: bool, skip: Any) -> pacsv.ParseOptions:
+    """How csv and tsv are parsed; ``skip`` is told of rows with more or fewer cells."""
+    return pacsv.ParseOptions(
+        delimiter=separator,
+        quote_char='"' if quoting else False,
+        newlines_in_values=quoting,
+        ignore_empty_lines=False,  # they count as rows, so that numbers stay right
+        invalid_row_handler=skip,
+    )
 
 
 def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bool) -> Records:
@@ -174,17 +192,11 @@ def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bo
         use_threads=False,  # only then are rows numbered
         block_size=min(len(content) + 1, MAX_BLOCK),
     )
-    parse_options = pacsv.ParseOptions(
-        delimiter=separator,
-        quote_char='"' if quoting else False,
-        newlines_in_values=quoting,
-        ignore_empty_lines=False,  # they count as rows, so that numbers stay right
-        invalid_row_handler=skip,
-    )
+    parse_options = csv_options(separator, quoting, skip)
     try:
         stream = pacsv.open_csv(pa.BufferReader(content), read_options, parse_options)
         header = stream.schema.names
-        _refuse_other_separators(header, separator)
+        refuse_other_separators(header, separator)
         found = [name for name in wanted if header.count(name) == 1]
         skipped.clear()
         table = pacsv.read_csv(
@@ -205,7 +217,7 @@ def _read_csv(content: bytes, separator: str, wanted: Sequence[str], quoting: bo
             'enclose cells that hold separators or line breaks in double quotes ("), and set '
             "quoting: false if the file's double quotes enclose nothing"
         )
-    _refuse_double(header, wanted)
+    refuse_double(header, wanted)
     gaps = {number for number, _ in skipped}
     numbers = [n for n in range(2, table.num_rows + len(gaps) + 2) if n not in gaps]
     columns = {name: table[name].to_pylist() for name in found}
@@ -236,14 +248,9 @@ def _read_jsonl(content: bytes, wanted: Sequence[str]) -> Records:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-            if "\\ud" in line.lower():  # halves of a character, which no text may hold
-                json.dumps(value, ensure_ascii=False).encode()
+            value = json_object(line)
         except ValueError as error:
             bad.append(f"row {number} ({error})")
-            continue
-        if not isinstance(value, dict):
-            bad.append(f"row {number} (not an object)")
             continue
         header.update(dict.fromkeys(value))
         objects.append(value)
@@ -254,11 +261,25 @@ def _read_jsonl(content: bytes, wanted: Sequence[str]) -> Records:
     return Records(columns, rows, list(header))
 
 
+def json_object(line: str) -> dict[str, Any]:
+    """The object of a line of jsonl.
+
+    Raises:
+        ValueError: It is not JSON, no object, or holds halves of characters, which no text may.
+    """
+    value = json.loads(line)
+    if "\\ud" in line.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
 def _read_parquet(content: bytes, wanted: Sequence[str]) -> Records:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         header = file.schema_arrow.names
-        _refuse_double(header, wanted)
+        refuse_double(header, wanted)
         table = file.read([name for name in wanted if name in header])
         columns = {name: plain_values(name, table[name]) for name in table.column_names}
     except (OSError, pa.ArrowException) as error:
@@ -266,30 +287,8 @@ def _read_parquet(content: bytes, wanted: Sequence[str]) -> Records:
     return Records(columns, range(1, table.num_rows + 1), header)
 
 
-def plain_values(name: str, column: pa.ChunkedArray) -> list[Any]:
-    """The cells of a column as Python has them; times lose their nanoseconds.
-
-    Raises:
-        InputError: Text is not UTF-8.
-    """
-    if pa.types.is_timestamp(column.type):
-        # Python has no nanoseconds, and only the date is of use.
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:  # Parquet promises UTF-8 and does not check it
-        raw = column.cast(pa.binary()).to_pylist()
-        bad = []
-        for row, value in enumerate(raw, 1):
-            try:
-                (value or b"").decode()
-            except UnicodeDecodeError as error:
-                bad.append(f"row {row} at byte {error.start} of the cell")
-        raise InputError(f"column {name!r} is not UTF-8: {shown(bad)}; write it anew") from None
-    return values
-
-
-def _refuse_double(header: list[str], wanted: Sequence[str]) -> None:
+def refuse_double(header: list[str], wanted: Sequence[str]) -> None:
+    """Refuse a column that is wanted and there more than once."""
     double = [name for name in wanted if header.count(name) > 1]
     if double:
         raise InputError(f"columns {double} are there more than once; rename all but one of each")
