@@ -43,7 +43,12 @@ def load_kept(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base,
     return base, model.eval()
 
 
-def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
+def weight_files(spec: TrialSpec, results: Results) -> dict[str, str]:
+    """The files of weights that a trial kept, each with its SHA-256.
+
+    Raises:
+        InputError: The trial is not done or kept none, with how to keep them.
+    """
     state = results.state(spec.trial_id)
     if state.state != "done" or state.record is None:
         raise InputError(f"the trial is {state.state}; `xlt run` finishes it")
@@ -53,12 +58,16 @@ def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
         kept = "adapters" if spec.method == "lora" else "all"
         raise InputError(
             "the trial kept no model; remove its folder and train it again with "
-            f"storage.keep_models={kept}, or with an `explain` block, which needs no kept model"
+            f"storage.keep_models={kept} (an `explain` block explains without a kept model)"
         )
+    return {name: files[name]["sha256"] for name in names}
+
+
+def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
-    for name in names:
+    for name, sha256 in weight_files(spec, results).items():
         content = results.read("trials", spec.trial_id, name)
-        if hashlib.sha256(content).hexdigest() != files[name]["sha256"]:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise InputError(f"{name} was changed after it was written; train the trial again")
         tensors |= load(content)
     return tensors
