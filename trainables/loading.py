@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
+from trainables.allocator import keep_freed_memory
 from trainables.base_models import MINIATURE
 from trainables.miniatures import miniature_folder
 from trainables.spec import TrialSpec
@@ -83,6 +84,8 @@ def load_base(
 
 def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int) -> Base:
     path = _locate(spec)
+    if device.type == "cpu":
+        keep_freed_memory()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=spec.revision)
         model, info = AutoModelForSequenceClassification.from_pretrained(
