@@ -8,7 +8,8 @@ with the same classifier on one thread (adapters merged, batches of 4,096 tokens
 common beginnings once), `<unk>` or the mask token for a hidden token: ours; ours without common
 beginnings and with all of the last layer; LimeTextExplainer of lime on space-joined ids; and the
 algorithm of citrus/lime.py in LIT (a mask drawn and a text made at a time, scikit-learn's Ridge),
-written anew here from its description. Seconds a text, the best of `--repeats`, and the ratios to ours.
+written anew here from its description. Seconds a text, the best of `--repeats`, and the ratios to
+ours.
 """
 
 from __future__ import annotations
