@@ -19,6 +19,7 @@ from analysis.run_names import has_draws, run_name
 from data.errors import InputError
 from data.storage import to_json
 from trainables.attributions import read_attributions
+from trainables.explain.settings import Explain
 from trainables.plan import Plan
 from trainables.result import Results
 from trainables.texts import read_texts
@@ -44,8 +45,8 @@ class LitExport:
 
     Attributes:
         manifest: Everything but the rows: ``classes``, ``datasets`` (name, file, language),
-            ``models`` (name, file, data set and, where the trial was explained, method and
-            settings) and ``notes``.
+            ``models`` (name, file, data set and, where the trial was explained or can be, method
+            and settings) and ``notes``.
         files: Name -> rows. Of a data set: ``id``, ``text``, ``language``, ``label``. Of a trial:
             ``id``, ``probabilities`` of both classes, ``tokens`` and their ``salience`` (raw
             contributions to the probability of class 1; both empty where the row was not
@@ -62,6 +63,7 @@ def lit_export(
     has: Has = lambda model, pattern: True,
     seeds: Collection[int] = (),
     method: str = "lime",
+    otherwise: Explain | None = None,
 ) -> LitExport:
     """Put done trials of two classes together for LIT, one of its models each.
 
@@ -72,6 +74,7 @@ def lit_export(
         has: Which cells.
         seeds: Which seeds; empty: all.
         method: Of the explanations.
+        otherwise: How texts of trials without them are explained when LIT asks; None: they are not.
 
     Raises:
         InputError: No done trial among these, more than :data:`MOST_TRIALS`, no usable predictions,
@@ -95,7 +98,10 @@ def lit_export(
         try:
             made = read_attributions(location, trial["trial_id"], method)
         except InputError as error:
-            notes.append(f"{name} has predictions alone: {first_line(str(error))}")
+            if otherwise:
+                settings[trial["trial_id"]] = otherwise.resolved()
+            else:
+                notes.append(f"{name} has predictions alone: {first_line(str(error))}")
             continue
         columns = ["id", "text", "pieces", "coefficients"]
         rows = made.table.select(columns).to_pylist() if made.table is not None else []
@@ -127,7 +133,7 @@ def lit_export(
         tokens = explained.get(trial["trial_id"], {})
         model: Row = {"name": _name(trial, plan), "file": f"{trial['trial_id']}.jsonl"}
         model |= {"dataset": dataset, "trial_id": trial["trial_id"]}
-        if tokens:
+        if tokens or otherwise:
             model |= {"method": method, "settings": dict(settings[trial["trial_id"]])}
         models.append(model)
         shown = {row["id"] for row in files[datasets[dataset]["file"]]}

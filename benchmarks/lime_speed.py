@@ -4,11 +4,12 @@
     python benchmarks/lime_speed.py RESULTS TRIAL_ID [--num-samples 256 5000] [--texts 8]
 
 The trial must have kept its model. Four ways to explain the same texts, cut to `--length` tokens,
-with the same classifier on one thread (adapters merged, batches of 2,048 tokens; ours alone reads
+with the same classifier on one thread (adapters merged, batches of 4,096 tokens; ours alone reads
 common beginnings once), `<unk>` or the mask token for a hidden token: ours; ours without common
-beginnings; LimeTextExplainer of lime on space-joined ids; and the algorithm of citrus/lime.py in
-LIT (a mask drawn and a text made at a time, scikit-learn's Ridge), written anew here from its
-description. Seconds a text, the best of `--repeats`, and the ratios to ours.
+beginnings and with all of the last layer; LimeTextExplainer of lime on space-joined ids; and the
+algorithm of citrus/lime.py in LIT (a mask drawn and a text made at a time, scikit-learn's Ridge),
+written anew here from its description. Seconds a text, the best of `--repeats`, and the ratios to
+ours.
 """
 
 from __future__ import annotations

@@ -6,10 +6,14 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from sweep.arguments import add_cells
+
+if TYPE_CHECKING:
+    from analysis.collect import Collected
+    from analysis.lit_export import LitExport
 
 DONE = 0
 PORT = 4321
@@ -44,6 +48,10 @@ def add_lit_commands(commands: Any) -> None:
         "--host", default="127.0.0.1",
         help="127.0.0.1 (default): this machine alone; on another, whoever reaches it can read",
     )  # fmt: skip
+    serve.add_argument(
+        "--live", action="store_true",
+        help="edit texts: the classifiers that the trials kept predict and explain them",
+    )  # fmt: skip
     for sub in (export, serve):
         sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
         add_cells(sub)
@@ -76,6 +84,7 @@ def _serve(options: argparse.Namespace) -> int:
     environment = options.env or default_folder()
     check(environment)  # before the export, which may take longer
     temporary = tempfile.TemporaryDirectory(prefix="xlt-lit-")
+    answer = None
     with temporary:
         folder = Path(temporary.name)
         if is_export(Path(options.results)):
@@ -85,9 +94,15 @@ def _serve(options: argparse.Namespace) -> int:
                 raise InputError(
                     f"{folder} is an export and is shown as it is; choose cells of its results"
                 )
+            if options.live:
+                raise InputError(f"{folder} is an export and holds no models; give its results")
         else:
-            _write(options, folder)
-        with serve(folder, environment, options.host, options.port) as server:
+            collected, export = _write(options, folder, options.live)
+            if options.live:
+                from sweep.lit.live import LiveTrials
+
+                answer = LiveTrials(collected, export).answer
+        with serve(folder, environment, options.host, options.port, answer) as server:
             temporary.cleanup()  # LIT has read it; texts may be licensed, so nothing stays behind
             print(f"LIT is at {server.url}\nCtrl-C ends it.", flush=True)
             try:
@@ -97,7 +112,9 @@ def _serve(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _write(options: argparse.Namespace, folder: Path) -> None:
+def _write(
+    options: argparse.Namespace, folder: Path, live: bool = False
+) -> tuple[Collected, LitExport]:
     """Export what the arguments choose; notes go to standard error."""
     from analysis.collect import collect
     from analysis.lit_export import lit_export, write_export
@@ -105,17 +122,24 @@ def _write(options: argparse.Namespace, folder: Path) -> None:
     from trainables.explain.settings import Explain
 
     method = options.method or "lime"
-    Explain.parse({"method": method})
+    settings = Explain.parse({"method": method})
     collected = collect(options.results, options.experiment, allow_mixed=True)
     selection = parse_selection(options.cells, collected.plan.base_models, collected.plan.patterns)
     seeds = _seeds(options.seeds)
-    export = lit_export(collected, has=selection.has, seeds=seeds, method=method)
+    export = lit_export(
+        collected,
+        has=selection.has,
+        seeds=seeds,
+        method=method,
+        otherwise=settings if live else None,
+    )
     write_export(export, folder)
     for note in export.manifest["notes"]:
         print(f"note: {note}", file=sys.stderr)
-    models = export.manifest["models"]
-    explained = sum("method" in model for model in models)
-    print(f"{len(models)} trials, {explained} of them explained by {method}")
+    files = [export.files[model["file"]] for model in export.manifest["models"]]
+    explained = sum(any(row["tokens"] for row in rows) for rows in files)
+    print(f"{len(files)} trials, {explained} of them explained by {method}")
+    return collected, export
 
 
 def _seeds(text: str | None) -> list[int]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,84 +14,19 @@ from typing import Any
 
 import pytest
 from chromium import needs_chromium
-from ctrl_c import hear_ctrl_c
-from rich.console import Console
+from served_lit import Served, edited, environment, results, shown, stored, wait_for
 
 from analysis.collect import collect
 from analysis.lit_export import LitExport, write_export
 from data.errors import InputError
-from sweep.cli import main
-from sweep.experiment import load_experiment
 from sweep.lit.server import serve
-from sweep.run import run
-from trainables.attributions import read_attributions
-from trainables.result import Results
+
+__all__ = ["environment", "results"]  # fixtures
 
 pytestmark = [
     pytest.mark.lit,
     needs_chromium,
 ]
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: Any, experiment_file: Path) -> str:
-    """Three trials; six test rows of each are explained."""
-    folder = str(tmp_path_factory.mktemp("lit") / "results")
-    block = "explain={method: lime, num_samples: 60, rows: 6}"
-    chosen = ["patterns=[{ja8: {source_rows: 24}}]", "seeds=[0]", "task={positive: ESG}", block]
-    experiment = load_experiment(experiment_file, chosen)
-    run(experiment, folder, backend="inline", console=Console(file=io.StringIO()))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: Any) -> Path:
-    """Made anew, unless one is given: 100 MB to download."""
-    given = os.environ.get("XLT_LIT_ENV")
-    folder = Path(given) if given else tmp_path_factory.mktemp("lit") / "environment"
-    assert main(["lit", "install", "--env", str(folder)]) == 0
-    return folder
-
-
-class Served:
-    """`xlt lit serve` as a user starts it."""
-
-    def __init__(self, results: str, environment: Path, temporary: Path) -> None:
-        command = [sys.executable, "-m", "sweep", "lit", "serve", results, "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--env", str(environment)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(temporary)},
-            preexec_fn=hear_ctrl_c,
-        )
-        assert self.process.stdout is not None
-        lines = iter(self.process.stdout.readline, "")
-        found = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
-        self.url = found.group()
-        self.root = self.url.partition("?")[0]
-
-    def ask(self, path: str, body: Any = None, **headers: str) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", **headers}
-        request = urllib.request.Request(self.root + path, content, headers, method="POST")
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-
-    def end(self, with_signal: int) -> int:
-        self.process.send_signal(with_signal)
-        status = self.process.wait(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return status
-
-    def answers(self) -> bool:
-        try:
-            return bool(self.ask("get_info"))
-        except OSError:
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -125,35 +56,6 @@ def page(browser: Any, served: Served, wrong: list[str]) -> Any:
 
 def _is_own(url: str, served: Served) -> bool:
     return url.startswith((served.root, "data:", "blob:"))
-
-
-def stored(results: str, model: str) -> dict[str, tuple[list[str], list[float]]]:
-    """Test text -> pieces and coefficients, as the trial's folder has them."""
-    trials = {row["base_model"]: row["trial_id"] for row in collect(results).table.to_pylist()}
-    table = read_attributions(Results(results), trials[model], "lime").table
-    assert table is not None
-    return {row["text"]: (row["pieces"], row["coefficients"]) for row in table.to_pylist()}
-
-
-def shown(page: Any) -> list[list[tuple[str, float]]]:
-    """Tokens with their values, a list a trial, top down."""
-    chips = page.locator("salience-map-module lit-token-chips")
-    found = [
-        chips.nth(number)
-        .locator("lit-tooltip")
-        .evaluate_all(
-            "all => all.map(one => [one.textContent.trim(), one.getAttribute('content')])"
-        )
-        for number in range(chips.count())
-    ]
-    return [[(token, float(value)) for token, value in one] for one in found]
-
-
-def wait_for(check: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_headline_and_contributions(
@@ -207,10 +109,8 @@ def test_metrics_are_ours(served: Served, results: str) -> None:
 
 
 def test_an_edited_text_has_no_prediction(served: Served) -> None:
-    data = {"id": "ja1", "text": "other", "language": "ja", "label": "ESG"}
-    inputs = {"inputs": [{"id": "", "data": {**data, "_id": ""}}]}
     with pytest.raises(urllib.error.HTTPError) as raised:
-        served.ask("get_preds?model=llama%20ja8%20seed%200", inputs)
+        served.ask("get_preds?model=llama%20ja8%20seed%200", edited("other"))
     assert "there are none of an edited text" in raised.value.read().decode()
 
 

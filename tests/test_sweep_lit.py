@@ -103,8 +103,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b'{"models": {}}')
     def log_message(self, *args): pass
-assert sys.argv[1] == "-I" and sys.argv[2].endswith("viewer.py"), sys.argv
-HTTPServer((sys.argv[4], int(sys.argv[5])), Handler).serve_forever()
+assert sys.argv[1:3] == ["-I", "-c"] and sys.argv[4].endswith("lit"), sys.argv
+HTTPServer((sys.argv[6], int(sys.argv[7])), Handler).serve_forever()
 """
 
 
@@ -125,6 +125,33 @@ def test_serves_while_it_lasts(export: Path, tmp_path: Path) -> None:
     assert shown == "models=" + ",".join(names)
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(request)
+
+
+ASKS = """
+from multiprocessing.connection import Connection
+asked = Connection(int(sys.argv[8]))
+asked.send_bytes("炭素".encode())
+answer = asked.recv_bytes()
+""" + ANSWERS.replace("b'{\"models\": {}}'", "answer")
+
+
+def test_answers_what_the_viewer_asks(export: Path, tmp_path: Path) -> None:
+    lit = fake_environment(tmp_path / "lit", ASKS)
+    with serve(export, lit, "127.0.0.1", 0, lambda b: json.dumps(b.decode()).encode()) as server:
+        request = urllib.request.Request(server.url.partition("?")[0], method="POST")
+        assert json.load(urllib.request.urlopen(request)) == "炭素"
+
+
+def test_live_needs_models(
+    explained: str, export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lit = fake_environment(tmp_path / "lit", ANSWERS)
+    assert main(["lit", "serve", str(export), "--env", str(lit), "--live"]) == 2
+    assert "is an export and holds no models" in capsys.readouterr().err
+    assert main(["lit", "serve", explained, "--env", str(lit), "--live"]) == 2
+    told = capsys.readouterr().err
+    assert "--live: 3 problems" in told and "kept no model" in told
+    assert told.count("keep_models=adapters") == 2 and told.count("keep_models=all") == 1
 
 
 def test_a_process_that_ends_early_is_quoted(export: Path, tmp_path: Path) -> None:

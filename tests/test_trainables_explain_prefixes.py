@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -107,3 +109,47 @@ def test_an_encoder_reads_whole_texts(make_spec: MakeSpec, decoder: tuple[TrialS
     spec = make_spec("bert")
     assert not reads_prefixes(make_trained(spec)[1])
     assert reads_prefixes(decoder[1])
+
+
+TINY = {"vocab_size": 70, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+DECODERS = {
+    "llama": transformers.LlamaConfig(**TINY, num_attention_heads=4),
+    "grouped queries": transformers.LlamaConfig(
+        **TINY, num_attention_heads=4, num_key_value_heads=2
+    ),
+    "gpt_neox": transformers.GPTNeoXConfig(**TINY, num_attention_heads=4),
+    "residuals one after the other": transformers.GPTNeoXConfig(
+        **TINY, num_attention_heads=4, use_parallel_residual=False
+    ),
+    "not in ATTENTION": transformers.Qwen2Config(
+        **TINY, num_attention_heads=4, num_key_value_heads=4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_last_layer_reads_one_token_and_says_the_same(name: str) -> None:
+    config = copy.deepcopy(DECODERS[name])
+    config.pad_token_id, config.initializer_range = 0, 0.5
+    torch.manual_seed(0)
+    model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
+    rows = masked(2, 9)
+    sizes: list[list[int]] = [[], []]
+    layers = model.base_model.layers
+    for layer, seen in zip(layers, sizes, strict=True):
+        layer.mlp.register_forward_hook(
+            lambda module, arguments, out, seen=seen: seen.append(out[..., 0].numel())
+        )
+    with torch.inference_mode():
+        expected = model(input_ids=torch.from_numpy(rows)).logits
+        plain = [seen.pop() for seen in sizes]
+        order = np.lexsort(rows.T[::-1])
+        shared = logits_by_prefix(model, rows[order])
+        first, last = map(sum, sizes)
+        again = model(input_ids=torch.from_numpy(rows)).logits
+    assert plain == [rows.size, rows.size]
+    assert shared.numpy() == pytest.approx(expected.numpy()[order], abs=1e-4)
+    assert np.ptp(expected.numpy()) > 1
+    assert (last < first / 2) == (name != "not in ATTENTION")
+    assert torch.equal(again, expected)  # the model is as it was
+    assert {id(getattr(a, "config", config)) for a in layers.modules()} == {id(config)}

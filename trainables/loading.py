@@ -22,6 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
+from trainables.allocator import keep_freed_memory
 from trainables.architectures import ARCHITECTURES, max_positions
 from trainables.base_models import MINIATURE
 from trainables.checkpoint import check_files, read_config
@@ -114,6 +115,8 @@ def load_base(
 
 def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int) -> Base:
     folder = _locate(spec)
+    if device.type == "cpu":
+        keep_freed_memory()
     config = read_config(folder)
     check_files(folder)
     if config["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:

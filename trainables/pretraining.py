@@ -19,6 +19,7 @@ from data.corpora import Corpus
 from data.corpora.corpus import MIXED
 from data.errors import InputError
 from data.seeds import derive_seed
+from trainables.allocator import keep_freed_memory
 from trainables.batching import collate, epoch_batches
 from trainables.loop import Report, fit
 from trainables.micro_batches import MicroBatches
@@ -46,6 +47,7 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
         InputError: The corpus has no documents in the miniature's languages.
     """
     recipe = find_miniature(name)
+    keep_freed_memory()
     torch.set_num_threads(1)  # more threads change sums and, at this size, save no time
     docs, has_japanese = _select(recipe, corpus)
     vocab_size = round(recipe.vocab_factor * corpus.options.vocab_size)

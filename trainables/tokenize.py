@@ -42,7 +42,7 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
         paired = fresh["text_pair"].null_count == 0
         pairs = fresh["text_pair"].to_pylist() if paired else None
         encoded, long = tokenize(base, fresh["text"].to_pylist(), pairs, max_length)
-        _refuse_misread(base, names, encoded)
+        refuse_misread(base, names, encoded)
         known.update(zip(names, encoded, strict=True))
         base.truncated.setdefault(key, set()).update(names[number] for number in long)
     return [known[i] for i in ids]
@@ -97,7 +97,7 @@ def _ids(
     return encoded
 
 
-def _refuse_misread(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
+def refuse_misread(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
     """Refuse texts that the model would read wrongly."""
     rows = list(zip(names, encoded, strict=True))
     strange = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]

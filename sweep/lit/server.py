@@ -1,18 +1,21 @@
-"""LIT's server as a child process: started, waited for, ended."""
+"""LIT's server as a child process: started, waited for, answered, ended."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +30,13 @@ NUM_SHOWN = 4
 them room for its tokens on a screen of 1000 pixels."""
 
 ANY_HOST = ("0.0.0.0", "::", "")
+PROGRAM = """
+import sys
+sys.path.append(sys.argv[1])
+from viewer.main import main
+main(*sys.argv[2:])
+"""
+"""Runs sweep/lit/viewer without our packages around it."""
 
 
 class Server:
@@ -50,14 +60,24 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, environment: Path, host: str, port: int) -> Iterator[Server]:
+def serve(
+    folder: Path,
+    environment: Path,
+    host: str,
+    port: int,
+    answer: Callable[[bytes], bytes] | None = None,
+) -> Iterator[Server]:
     """Show an export while the context lasts.
+
+    What the viewer asks comes through a connection that it alone inherits: there is no port and no
+    file that others could ask through. Requests are answered one after the other, in a thread.
 
     Args:
         folder: The export.
         environment: LIT's, see :func:`sweep.lit.environment.install`.
         host: Address to listen on.
         port: 0: any that is free.
+        answer: Of what the viewer asks about edited texts; None: there is no editor.
 
     Raises:
         InputError: No export, no environment, the port is taken, or LIT ended before it answered.
@@ -65,14 +85,24 @@ def serve(folder: Path, environment: Path, host: str, port: int) -> Iterator[Ser
     manifest = read_manifest(folder)
     check(environment)
     port = _free_port(host, port)
-    viewer = str(files("sweep.lit") / "viewer.py")
+    ours, theirs = multiprocessing.Pipe()
+    descriptors = [theirs.fileno()] if answer else []
     # -I: neither our packages nor the user's. A session of its own, so that Ctrl-C is ours to
     # handle; if we are killed, its standard input closes, and it ends by itself.
-    command = [str(python_of(environment)), "-I", viewer, str(folder.absolute()), host, str(port)]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+    command = [str(python_of(environment)), "-I", "-c", PROGRAM, str(files("sweep.lit"))]
+    command += [str(folder.absolute()), host, str(port), *map(str, descriptors)]
+    with ours, tempfile.TemporaryFile("w+") as log:
+        with theirs:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=descriptors,
+            )
+        if answer:
+            threading.Thread(target=_answer, args=(ours, answer), daemon=True).start()
         try:
             root = _root(host, port)
             _wait_until_it_answers(process, log, f"{root}get_info")
@@ -86,6 +116,13 @@ def serve(folder: Path, environment: Path, host: str, port: int) -> Iterator[Ser
                 process.wait()
             if process.stdin:
                 process.stdin.close()
+
+
+def _answer(connection: Connection, answer: Callable[[bytes], bytes]) -> None:
+    """Answer until the viewer ends; closed however this ends, so that the viewer never waits."""
+    with connection, suppress(EOFError, OSError):  # it may end while its answer is made
+        while True:
+            connection.send_bytes(answer(connection.recv_bytes()))
 
 
 def _free_port(host: str, port: int) -> int:

@@ -16,7 +16,7 @@ from trainables.explain.target import Target, Values
 from trainables.loop import autocast, predict, probabilities
 from trainables.spec import TrialSpec
 
-FORWARD_TOKENS = 1 << 11
+FORWARD_TOKENS = 1 << 12
 """Tokens a batch on a CPU, where larger ones leave the cache."""
 DEVICE_FORWARD_TOKENS = 1 << 15
 """Tokens a batch on a GPU: 32 texts of 1,024 tokens."""

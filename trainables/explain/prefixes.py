@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-COPY_COST = 0.1
+from trainables.explain.last_token import last_token_alone
+
+COPY_COST = 0.2
 """Time to hand one token's keys and values on to a longer beginning, as a share of the time to
-compute a token. Both constants suit miniatures on a CPU (0.3 and 0.6 were slower there on texts of
-6 to 24 tokens); others change the time that scores take and not the scores."""
+compute a token. Both constants suit miniatures on a CPU (0.1 and 0.3 were slower there on
+headlines); others change the time that scores take and not the scores."""
 STRETCH_COST = 200.0
 """Time that a stretch takes beside its tokens, in tokens."""
 
@@ -76,11 +78,12 @@ def logits_by_prefix(model: Any, rows: NDArray[np.int64]) -> torch.Tensor:
         if start and len(chosen) > beginnings[-1, start - 1] + 1:
             parents = beginnings[chosen, start - 1]
             cache.batch_select_indices(torch.from_numpy(parents).to(device))
-        made = model(
-            input_ids=torch.from_numpy(rows[chosen, start:end]).to(device),
-            position_ids=torch.arange(start, end, device=device).expand(len(chosen), -1),
-            past_key_values=cache,
-            use_cache=end < length,
-        )
+        with last_token_alone(model):
+            made = model(
+                input_ids=torch.from_numpy(rows[chosen, start:end]).to(device),
+                position_ids=torch.arange(start, end, device=device).expand(len(chosen), -1),
+                past_key_values=cache,
+                use_cache=end < length,
+            )
         cache, logits = made.past_key_values, made.logits
     return logits.float()[torch.from_numpy(beginnings[:, -1]).to(device)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from trainables.explain.explain import explain, measure
 from trainables.explain.pieces import locate, readable
 from trainables.explain.replacements import hidden_as, never_hidden
 from trainables.explain.settings import Explain
-from trainables.explain.target import Values
+from trainables.explain.target import Target, Values
 from trainables.kept import load_kept
 from trainables.loading import Base
 from trainables.result import Results
@@ -53,7 +54,9 @@ def explain_trial(
             raise InputError("more than two classes; explanations are of two")
         rows = test.slice(0, settings.rows)
         replacement = hidden_as(base.tokenizer, chosen["replacement"])
-        table = _explain_rows(model, base, spec, rows, settings, replacement)
+        ids = encode(base, rows, spec.data_fingerprint, spec.training.max_length)
+        target = classifier_target(model, spec)
+        table = explain_rows(target, base, spec, rows, ids, settings, replacement)
     except (InputError, RuntimeError) as error:  # RuntimeError: of torch, such as out of memory
         return Attributions(chosen, error=str(error))
     token = base.tokenizer.convert_ids_to_tokens(replacement) if replacement is not None else None
@@ -88,29 +91,42 @@ def explain_kept(
         test = dataset.rows(list(drawn.test))
         made = explain_trial(model, base, spec, test, settings)
         if made.table is not None:
-            _refuse_other_scores(made.table, results, spec)
+            scores = made.table["p_original"].to_numpy()
+            refuse_other_scores(made.table["id"].to_pylist(), scores, results, spec)
     except InputError as error:
         return Attributions(settings.resolved(), error=str(error))
     return made
 
 
-def _explain_rows(
-    model: Any,
+def explain_rows(
+    target: Target,
     base: Base,
     spec: TrialSpec,
     rows: pa.Table,
+    ids: Sequence[Sequence[int]],
     settings: Explain,
     replacement: int | None,
 ) -> pa.Table:
-    """One row of attributions a test row."""
+    """One row of attributions a test row.
+
+    Args:
+        target: The trained classifier.
+        base: Its tokenizer.
+        spec: Its trial.
+        rows: num_rows x at least (id, text, text_pair, lang, label).
+        ids: Token ids of each row.
+        settings: How.
+        replacement: Token id that stands for a hidden token; None: it is deleted.
+
+    Raises:
+        InputError: As :func:`trainables.explain.explain`.
+    """
     max_length = spec.training.max_length
-    ids = encode(base, rows, spec.data_fingerprint, max_length)
     texts = rows["text"].to_pylist()
     pairs = rows["text_pair"].to_pylist() if rows["text_pair"].null_count == 0 else None
     whole, places = locate(base.tokenizer, texts, pairs, max_length)
     special = never_hidden(base.tokenizer)
     names = rows["id"].to_pylist()
-    target = classifier_target(model, spec)
     explanations = explain(
         target.predict, ids, hidden_as=replacement, never_hidden=special, settings=settings,
         names=names, integrate=target.integrate,
@@ -145,12 +161,20 @@ def _explain_rows(
     return pa.Table.from_pylist(records, schema=COLUMNS)
 
 
-def _refuse_other_scores(table: pa.Table, results: Results, spec: TrialSpec) -> None:
-    """Refuse a model whose scores are not those of the trial."""
+def refuse_other_scores(
+    names: Sequence[str], scores: Values, results: Results, spec: TrialSpec
+) -> None:
+    """Refuse a model whose scores of test rows are not those that the trial wrote.
+
+    Args:
+        names: num_rows ids.
+        scores: num_rows.
+        results: Where the trial's folder lies.
+        spec: The trial.
+    """
     stored = results.read_table(spec.trial_id, "predictions.parquet")
     expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
-    known = np.array([expected[name] for name in table["id"].to_pylist()])
-    scores: Values = table["p_original"].to_numpy()
+    known = np.array([expected[name] for name in names])
     difference = float(np.abs(scores - known).max())
     if difference > SCORE_TOLERANCE:
         raise InputError(

@@ -1,0 +1,1 @@
+"""Runs inside LIT's environment; imports the standard library and what comes with lit_nlp alone."""
