@@ -125,10 +125,7 @@ def load_attributions(
     splits = {lang: UNITS[unit](lang) for lang in plan.target_langs}
     location = Results(collected.uri)
     with_draw = has_draws(plan.draws)
-    done = {
-        row["trial_id"]: row["state"] == "done"
-        for row in collected.table.select(["trial_id", "state"]).to_pylist()
-    }
+    done = {row["trial_id"]: row["state"] == "done" for row in collected.rows}
     cells: dict[tuple[str, str], CellAttributions] = {}
     left_out: dict[tuple[str, str], str] = {}
     for cell in plan.cells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -92,11 +93,10 @@ def boundary(
     measures = {**MEASURES, **asked_measures(prior, sorted(set(num_labelled)))}
     rows_of = collected.by_cell()
     rows = [row for own in rows_of.values() for row in own]
-    for row in (row for row in rows if row["state"] == "done"):
-        if row["trial_id"] in unfit:
-            row |= dict.fromkeys(measures) | {"detail": unfit[row["trial_id"]]}
-        else:
-            row |= _measure(predictions[row["trial_id"]], measures)
+    for row in (row for row in rows if row["trial_id"] in unfit):
+        row |= dict.fromkeys(measures) | {"detail": unfit[row["trial_id"]]}
+    for own in rows_of.values():
+        _measure([row for row in own if row["trial_id"] in predictions], predictions, measures)
     folds = out_of_fold(collected)
     trained = _trained(collected, predictions)
     add_train_threshold(collected, rows, predictions, trained, folds)
@@ -214,10 +214,9 @@ def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, s
             f"has {num_classes} classes; thresholds and calibration are read of two classes",
             f"experiment {collected.plan.experiment}",
         )
-    rows = collected.table.select(["trial_id", "state"]).to_pylist()
     found: dict[str, TestRows] = {}
     unfit: dict[str, str] = {}
-    for trial_id in (row["trial_id"] for row in rows if row["state"] == "done"):
+    for trial_id in (row["trial_id"] for row in collected.rows if row["state"] == "done"):
         try:
             found[trial_id] = collected.predictions.of(trial_id)
             if found[trial_id].y_true.min() == found[trial_id].y_true.max():
@@ -234,6 +233,18 @@ def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, s
     return found, unfit
 
 
-def _measure(rows: TestRows, measures: Mapping[str, Measure]) -> dict[str, float]:
-    scored = Scored(rows.y_true, rows.y_score)
-    return {name: measure(scored) for name, measure in measures.items()}
+def _measure(
+    rows: Iterable[dict[str, Any]],
+    predictions: Mapping[str, TestRows],
+    measures: Mapping[str, Measure],
+) -> None:
+    """Add the measures to the rows of trials, all with the same labels at once."""
+    alike: dict[bytes, list[dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(predictions[row["trial_id"]].y_true.tobytes(), []).append(row)
+    for own in alike.values():
+        found = [predictions[row["trial_id"]] for row in own]
+        scored = Scored(found[0].y_true, np.stack([one.y_score for one in found]))
+        for name, measure in measures.items():
+            for row, value in zip(own, measure(scored).tolist(), strict=True):
+                row[name] = value

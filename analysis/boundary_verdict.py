@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from analysis.intervals import INTERVALS, Interval
@@ -18,7 +20,9 @@ BEST_POSSIBLE = "best possible"
 JUDGED_BY = ("f1", "f1_median", "f1_oracle")
 """Measures that a verdict rests on."""
 FARTHEST_SHARE = 20.0
-"""Ends of a share's interval are not looked for beyond it."""
+"""Ends of a share's interval are not looked for farther from the share than that."""
+SHARE_TOLERANCE = 1e-5
+"""How far from where they lie ends of a share's interval may be told."""
 
 Kind = Literal[
     "no clear gap", "mostly boundary", "boundary, if labels are at hand", "any cut, not ranking",
@@ -110,32 +114,40 @@ class Pair:
         return mean(groups) + constant, Interval(found.low + constant, found.high + constant)
 
     def share_interval(self, measure: str) -> Interval:
-        """95 % of the share of the gap that a threshold closes.
+        """95 % of the share of the gap that a threshold closes; a gap other than 0.
 
         The shares r for which gain - r x gap may be 0 (Fieller 1954, Journal of the Royal
         Statistical Society B 16:175): a ratio whose denominator is uncertain has no symmetric
-        interval. Ends beyond :data:`FARTHEST_SHARE` are infinite, those above 1 are cut off.
+        interval. Fieller's are roots of a quadratic; here degrees of freedom depend on the share,
+        too, so that the roots are looked for. Ends farther than :data:`FARTHEST_SHARE` from the
+        estimate are infinite, those above 1 are cut off.
         """
-
-        def may_be(share: float) -> bool:
-            of_cell = _added({measure: 1.0}, {"f1": share - 1})
-            return self.contrast(of_cell, {"f1": -share})[1].holds(0)
+        from scipy.optimize import brentq
 
         gain, gap = self.contrast({measure: 1.0, "f1": -1.0}, {})[0], self.gap()[0]
-        ends = []
-        for side in (-1, 1):
-            inside, step = gain / gap, 0.05
-            while may_be(inside + side * step) and step < FARTHEST_SHARE:
-                step *= 2
-            near, far = step / 2 if step > 0.05 else 0.0, step
-            if step >= FARTHEST_SHARE:
-                ends.append(side * float("inf"))
-                continue
-            for _ in range(10):
-                middle = (near + far) / 2
-                near, far = (middle, far) if may_be(inside + side * middle) else (near, middle)
-            ends.append(inside + side * near)
-        return Interval(min(1.0, ends[0]), min(1.0, ends[1]))
+        estimate = gain / gap
+
+        @cache  # the search asks for both of its ends again
+        def outside(share: float) -> float:
+            """How far 0 lies outside the interval of gain - share x gap; negative: within."""
+            of_cell = _added({measure: 1.0}, {"f1": share - 1})
+            found = self.contrast(of_cell, {"f1": -share})[1]
+            return max(found.low, -found.high)
+
+        def end(side: int) -> float:
+            near, far = 0.0, min(2 * width, FARTHEST_SHARE)
+            while outside(estimate + side * far) <= 0:
+                if far >= FARTHEST_SHARE:
+                    return side * math.inf
+                near, far = far, min(2 * far, FARTHEST_SHARE)
+            found = brentq(lambda d: outside(estimate + side * d), near, far, xtol=SHARE_TOLERANCE)
+            return estimate + side * float(found)
+
+        width = max(0.0, -outside(estimate)) / abs(gap)  # as if the gap were known
+        if width == 0:
+            return Interval(min(1.0, estimate), min(1.0, estimate))
+        high = 1.0 if estimate < 1 and outside(1.0) <= 0 else end(1)
+        return Interval(min(1.0, end(-1)), min(1.0, high))
 
     def gap(self) -> tuple[float, Interval]:
         """F1 of the reference less that of the cell."""

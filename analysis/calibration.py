@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.predictions import Labels, Scores
+from analysis.weighted_metrics import Values, ratio
 
 NUM_BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599), section 5."""
@@ -32,7 +34,7 @@ class ReliabilityCurve:
 class BrierParts:
     """Brier score = reliability - resolution + uncertainty + within_bins.
 
-    Attributes:
+    Attributes, each (...,) as the scores are (..., num_rows):
         calibration_error: :func:`expected_calibration_error`, which is of the same bins.
         reliability: Mean squared distance of a bin's score from its share of positives; 0 is best.
         resolution: Mean squared distance of a bin's share of positives from that of all rows.
@@ -40,11 +42,11 @@ class BrierParts:
         within_bins: What binning leaves over; 0 if the scores within each bin are equal.
     """
 
-    calibration_error: float
-    reliability: float
-    resolution: float
+    calibration_error: Values
+    reliability: Values
+    resolution: Values
     uncertainty: float
-    within_bins: float
+    within_bins: Values
 
 
 def reliability_curve(
@@ -61,11 +63,12 @@ def reliability_curve(
         y_score: (num_rows,) probability of class 1.
         num_bins: At most so many points.
     """
-    bins, mass = _bins(y_score, num_bins)
-    return ReliabilityCurve(_means(y_score, bins), _means(y_true, bins), mass)
+    made = _bins(y_true, y_score, num_bins)
+    kept = made.mass > 0
+    return ReliabilityCurve(made.mean_score[kept], made.positives[kept], made.mass[kept])
 
 
-def expected_calibration_error(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> float:
+def expected_calibration_error(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Values:
     """Mean over rows of the distance between a bin's score and its share of positives.
 
     Naeini et al. 2015 (AAAI), with bins of equal mass instead of equal width because those are
@@ -74,11 +77,11 @@ def expected_calibration_error(y_true: Labels, y_score: Scores, num_bins: int = 
 
     Args:
         y_true: (num_rows,) 0 or 1.
-        y_score: (num_rows,) probability of class 1.
+        y_score: (..., num_rows) probability of class 1.
         num_bins: Bins.
 
     Returns:
-        A fraction of 1.
+        (...,) fractions of 1.
     """
     return brier_parts(y_true, y_score, num_bins).calibration_error
 
@@ -92,30 +95,58 @@ def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Br
 
     Args:
         y_true: (num_rows,) 0 or 1.
-        y_score: (num_rows,) probability of class 1.
+        y_score: (..., num_rows) probability of class 1.
         num_bins: Bins of about equal mass.
     """
-    bins, mass = _bins(y_score, num_bins)
-    score, positives = _means(y_score, bins), _means(y_true, bins)
+    made = _bins(y_true, y_score, num_bins)
+    mass, apart = made.mass, made.mean_score - made.positives
     prior = float(np.mean(y_true))
-    spread, outcome = y_score - score[bins], y_true - positives[bins]
+    spread = y_score - np.take_along_axis(made.mean_score, made.rows, axis=-1)
+    outcome = y_true - np.take_along_axis(made.positives, made.rows, axis=-1)
     return BrierParts(
-        calibration_error=float(mass @ np.abs(score - positives)),
-        reliability=float(mass @ (score - positives) ** 2),
-        resolution=float(mass @ (positives - prior) ** 2),
+        calibration_error=np.asarray((mass * np.abs(apart)).sum(axis=-1)),
+        reliability=np.asarray((mass * apart**2).sum(axis=-1)),
+        resolution=np.asarray((mass * (made.positives - prior) ** 2).sum(axis=-1)),
         uncertainty=prior * (1 - prior),
-        within_bins=float(np.mean(spread**2) - 2 * np.mean(spread * outcome)),
+        within_bins=np.asarray((spread**2).mean(axis=-1) - 2 * (spread * outcome).mean(axis=-1)),
     )
 
 
-def _bins(y_score: Scores, num_bins: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """(num_rows,) each row's bin, counted without empty ones; the share of rows of each bin."""
-    edges = np.percentile(y_score, np.linspace(0, 1, num_bins + 1) * 100)
-    bins = np.searchsorted(edges[1:-1], y_score)
-    counts = np.bincount(bins, minlength=num_bins)
-    kept = counts > 0
-    return (np.cumsum(kept) - 1)[bins], counts[kept] / len(y_score)
+def bins_of(y_score: Scores, num_bins: int) -> NDArray[np.intp]:
+    """(..., num_rows) each row's bin, of about equal mass; equal scores share one."""
+    shares = np.linspace(0, 1, num_bins + 1)[1:-1]
+    # Sorted first: of sorted rows NumPy finds percentiles in a fraction of the time.
+    edges = np.percentile(np.sort(y_score, axis=-1), shares * 100, axis=-1)
+    return np.asarray(np.count_nonzero(edges[..., None] < y_score, axis=0))
 
 
-def _means(values: Labels | Scores, bins: NDArray[np.intp]) -> NDArray[np.float64]:
-    return np.bincount(bins, weights=values) / np.bincount(bins)
+@dataclass(frozen=True)
+class _Bins:
+    """Bins of rows, (..., num_bins) each; those without rows have zeros.
+
+    Attributes:
+        rows: (..., num_rows) the bin of each row.
+        mass: Share of all rows.
+        mean_score: Mean probability of class 1.
+        positives: Share of rows of class 1.
+    """
+
+    rows: NDArray[np.intp]
+    mass: Values
+    mean_score: Values
+    positives: Values
+
+
+def _bins(y_true: Labels, y_score: Scores, num_bins: int) -> _Bins:
+    rows = bins_of(y_score, num_bins)
+    shape = (*y_score.shape[:-1], num_bins)
+    places = rows.reshape(-1, rows.shape[-1]) + num_bins * np.arange(math.prod(shape[:-1]))[:, None]
+
+    def sums(values: Labels | Scores) -> Values:
+        weights = np.broadcast_to(values, y_score.shape).ravel()
+        found = np.bincount(places.ravel(), weights, math.prod(shape)).reshape(shape)
+        return found.astype(np.float64)
+
+    counts = sums(np.ones(len(y_true)))
+    means = (ratio(sums(values), counts) for values in (y_score, y_true))
+    return _Bins(rows, counts / len(y_true), *means)

@@ -5,7 +5,7 @@ A run is a trial of the cell: a seed, or with several draws of training rows a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,12 +62,12 @@ class TableCell:
     components: VarianceComponents | None = None
 
 
-def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str) -> TableCell:
+def aggregate(planned: PlannedCell, rows: Sequence[Mapping[str, Any]], metric: str) -> TableCell:
     """Aggregate the runs of a cell.
 
     Args:
         planned: The cell.
-        rows: num_runs rows of ``Collected.table``, as dictionaries.
+        rows: num_runs of ``Collected.rows``.
         metric: Name of a metric; a done trial may be without it.
     """
     values = [row[metric] for row in rows if row.get(metric) is not None]
@@ -97,7 +97,7 @@ def aggregate(planned: PlannedCell, rows: Sequence[dict[str, Any]], metric: str)
     )
 
 
-def _untrained(rows: Sequence[dict[str, Any]]) -> str:
+def _untrained(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which runs did not train: they are in the mean, as leaving them out would flatter it."""
     with_draw = has_draws([row["draw_index"] for row in rows])
     runs: dict[str, list[Run]] = {}
@@ -114,7 +114,9 @@ def _untrained(rows: Sequence[dict[str, Any]]) -> str:
     return f"{which}; in the mean all the same ({evidence})"
 
 
-def _problems(without: Sequence[dict[str, Any]], metric: str, with_draw: bool) -> tuple[str, ...]:
+def _problems(
+    without: Sequence[Mapping[str, Any]], metric: str, with_draw: bool
+) -> tuple[str, ...]:
     """Runs without a value, those with the same problem in one phrase."""
     runs: dict[str, list[Run]] = {}
     for row in without:
@@ -161,4 +163,6 @@ def interval_text(low: float, high: float) -> str:
 def first_line(text: str) -> str:
     """The first line of a text, printable characters only."""
     first = next(iter(text.strip().splitlines()), "")
+    if first.isprintable():  # as nearly always
+        return first
     return "".join(c if c.isprintable() else " " for c in first)

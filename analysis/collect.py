@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,7 +39,7 @@ COLUMNS = pa.schema(
         pa.field("training_evidence", pa.string()),  # empty if it trained
     ]
 )
-"""One row a planned trial; a float64 column for each metric follows (fractions of 1)."""
+"""What a row says of a planned trial; float64 metrics follow, fractions of 1."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Collected:
     Attributes:
         uri: The results location.
         plan: Cells, trials and reasons, as written before the experiment ran.
-        table: num_trials x (:data:`COLUMNS` and one float64 column for each metric).
+        rows: num_trials mappings of every name in :data:`COLUMNS` and every metric, null as None.
         metrics: Names of the metric columns, in the order in which trials report them.
         signature: What all done trials share, e.g. versions (:mod:`analysis.signatures`).
         warnings: Differences that are allowed and what the data were found to be, a sentence each.
@@ -58,11 +58,17 @@ class Collected:
 
     uri: str
     plan: Plan
-    table: pa.Table
+    rows: Sequence[Mapping[str, Any]]
     metrics: tuple[str, ...]
     signature: Mapping[str, str]
     warnings: tuple[str, ...]
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows as a file has them: :data:`COLUMNS` and one float64 column for each metric."""
+        fields = [*COLUMNS, *(pa.field(name, pa.float64()) for name in self.metrics)]
+        return pa.Table.from_pylist(list(self.rows), schema=pa.schema(fields))
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -71,10 +77,10 @@ class Collected:
         return Predictions(Results(self.uri), self.plan.experiment, done)
 
     def by_cell(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
-        """(base_model, pattern) -> rows of the table, of cells with trials, in planned order."""
+        """(base_model, pattern) -> copies of the rows, of cells with trials, in planned order."""
         cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in self.table.to_pylist():
-            cells.setdefault((row["base_model"], row["pattern"]), []).append(row)
+        for row in self.rows:
+            cells.setdefault((row["base_model"], row["pattern"]), []).append(dict(row))
         return cells
 
 
@@ -140,11 +146,10 @@ def collect(
         raise InputError([*refused, remedy], f"experiment {plan.experiment} in {location.uri}")
     told = (*refused, *warnings, *plan.data_warnings)
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
-    schema = pa.schema([*COLUMNS, *(pa.field(name, pa.float64()) for name in metrics)])
-    rows = [_row(plan.experiment, trial) for trial in trials]
-    table = pa.Table.from_pylist(rows, schema=schema)
+    blank = dict.fromkeys((*COLUMNS.names, *metrics))
+    rows = [blank | _row(plan.experiment, trial) for trial in trials]
     records = {t.planned.trial_id: t.found.record for t in trials if t.found.record}
-    return Collected(location.uri, plan, table, metrics, signature, told, records)
+    return Collected(location.uri, plan, rows, metrics, signature, told, records)
 
 
 def _choose(location: Results, experiment: str | None) -> str:
@@ -181,7 +186,7 @@ def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> Tria
 
 
 def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
-    """One row of the table; what is left out is null."""
+    """One row; what is left out is null."""
     row: dict[str, Any] = {
         "experiment": experiment,
         "base_model": trial.cell.base_model,
@@ -196,7 +201,7 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         return row
     spec, timings = trial.record["spec"], trial.record.get("timings")
     pattern = spec["pattern"]
-    fit = timings.get("fit") if isinstance(timings, dict) else None
+    fit: Any = timings.get("fit") if isinstance(timings, dict) else None
     training, evidence = training_state(trial.record.get("convergence") or {})
     return row | {
         "method": spec["method"],
@@ -205,8 +210,8 @@ def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
         "num_target_rows": pattern["target_rows"],
         "num_test_rows": spec["sampling"]["test_rows"],
         "device": str(trial.record["signature"].get("device")),
-        "fit_seconds": fit if is_finite(fit) else None,
+        "fit_seconds": float(fit) if is_finite(fit) else None,
         "training": training,
         "training_evidence": evidence,
-        **trial.record["metrics"],
+        **{name: float(value) for name, value in trial.record["metrics"].items()},
     }

@@ -13,12 +13,13 @@ the counts spread. So no resample is drawn, which thousands of trials would not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.calibration import NUM_BINS
+from analysis.calibration import NUM_BINS, bins_of
 from analysis.predictions import THRESHOLD, Labels, Scores
 from analysis.thresholds import best_threshold, every_cut, logit
 from analysis.weighted_metrics import Values, ratio
@@ -62,8 +63,7 @@ def _f1_at(threshold: float | Values, y_true: Labels, scores: Scores) -> Values:
 
 def _f1_oracle(y_true: Labels, scores: Scores) -> Values:
     """At the largest F1 a small move of the threshold changes nothing (envelope theorem)."""
-    best = [best_threshold(every_cut(y_true, score)) for score in scores]
-    return _f1_at(np.array(best)[:, None], y_true, scores)
+    return _f1_at(best_threshold(every_cut(y_true, scores))[:, None], y_true, scores)
 
 
 def _f1_median(y_true: Labels, scores: Scores) -> Values:
@@ -71,20 +71,20 @@ def _f1_median(y_true: Labels, scores: Scores) -> Values:
 
     The class is that of rows near the median: positive with the share that positives have there.
     """
-    decided = scores >= np.median(scores, axis=1, keepdims=True)
-    _, near, order = _at_median(y_true, scores)
-    positive = (near * y_true[order]).sum(axis=1, keepdims=True)
+    middle = _at_median(y_true, scores)
+    decided = scores >= middle.median
+    positive = (middle.near * y_true[middle.order]).sum(axis=1, keepdims=True)
     half = np.full(scores.shape, 0.5)
     return _f1(y_true, decided, half, decided * y_true + positive * (0.5 - decided))
 
 
 def _logit_median(y_true: Labels, scores: Scores) -> Values:
     """A row above the median moves it up by half a rank, a row below down."""
-    away, near, order = _at_median(y_true, scores)
-    logits = np.take_along_axis(logit(scores), order, axis=1)
+    middle = _at_median(y_true, scores)
+    away, near, logits = middle.away, middle.near, logit(middle.ascending)
     # Logits a rank: Stein's mean slope is that of a regression.
     slope = ratio((near * away * logits).sum(axis=1), (near * away**2).sum(axis=1))
-    moved: Values = slope[:, None] * (0.5 - (scores <= np.median(scores, axis=1, keepdims=True)))
+    moved: Values = slope[:, None] * (0.5 - (scores <= middle.median))
     return moved
 
 
@@ -94,14 +94,31 @@ def _logit_median_of(label: int, y_true: Labels, scores: Scores) -> Values:
     return result
 
 
-def _at_median(y_true: Labels, scores: Scores) -> tuple[Values, Values, NDArray[np.intp]]:
-    """Ranks less the median's, the distribution of ranks that become the median, rows by rank.
+@dataclass(frozen=True)
+class _Middle:
+    """The rows of runs around their median.
 
-    Its variance is that of how many rows lie below: of m rows of a class with a share q below,
-    m q (1 - q).
+    Attributes:
+        order: num_runs x num_items, rows by rank.
+        ascending: num_runs x num_items, their scores.
+        median: num_runs x 1.
+        away: num_items, ranks less the median's.
+        near: num_runs x num_items, the distribution of ranks that become the median.
     """
+
+    order: NDArray[np.intp]
+    ascending: Scores
+    median: Scores
+    away: Values
+    near: Values
+
+
+def _at_median(y_true: Labels, scores: Scores) -> _Middle:
+    """With the variance of how many rows lie below: m q (1 - q) of m rows, a share q below."""
     order = np.argsort(scores, axis=1, kind="stable")
-    below = scores <= np.median(scores, axis=1, keepdims=True)
+    ascending = np.take_along_axis(scores, order, axis=1)
+    median = np.asarray(np.median(ascending, axis=1, keepdims=True))
+    below = scores <= median
     variance = np.zeros(len(scores))
     for label in (0, 1):
         rows = np.flatnonzero(y_true == label)
@@ -109,7 +126,7 @@ def _at_median(y_true: Labels, scores: Scores) -> tuple[Values, Values, NDArray[
         variance += len(rows) * share * (1 - share)
     away = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
     near = np.exp(-(away**2) / (2 * np.maximum(variance, 0.25))[:, None])  # two rows at least
-    return away, near / near.sum(axis=1, keepdims=True), order
+    return _Middle(order, ascending, median, away, near / near.sum(axis=1, keepdims=True))
 
 
 def _brier(y_true: Labels, scores: Scores) -> Values:
@@ -126,9 +143,7 @@ def _ece(y_true: Labels, scores: Scores) -> Values:
     """
     from scipy.special import erf
 
-    edges = np.percentile(scores, np.linspace(0, 1, NUM_BINS + 1)[1:-1] * 100, axis=1)
-    bins = (edges[:, :, None] < scores).sum(axis=0)  # as those of calibration
-    places = bins + NUM_BINS * np.arange(len(scores))[:, None]
+    places = bins_of(scores, NUM_BINS) + NUM_BINS * np.arange(len(scores))[:, None]
     apart = scores - y_true
 
     def by_bin(values: Values, rows: NDArray[np.intp]) -> Values:

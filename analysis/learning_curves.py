@@ -159,17 +159,19 @@ def learning_curves(
     )
 
 
-def _rows_by_cell(collected: Collected) -> dict[Key, list[dict[str, Any]]]:
-    rows: dict[Key, list[dict[str, Any]]] = {
+def _rows_by_cell(collected: Collected) -> dict[Key, list[Mapping[str, Any]]]:
+    rows: dict[Key, list[Mapping[str, Any]]] = {
         (cell.base_model, cell.pattern): [] for cell in collected.plan.cells
     }
-    for row in collected.table.to_pylist():
+    for row in collected.rows:
         rows[row["base_model"], row["pattern"]].append(row)
     return rows
 
 
 def _curves(
-    collected: Collected, rows: Mapping[Key, Sequence[dict[str, Any]]], cells: Sequence[TableCell]
+    collected: Collected,
+    rows: Mapping[Key, Sequence[Mapping[str, Any]]],
+    cells: Sequence[TableCell],
 ) -> tuple[tuple[LearningCurve, ...], dict[Key, str]]:
     """Cells by base model, target language and source rows; only done trials know their rows."""
     languages = {(c.base_model, c.pattern): c.target_lang for c in collected.plan.cells}

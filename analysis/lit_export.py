@@ -85,7 +85,7 @@ def lit_export(
     chosen = _chosen(collected, has, seeds, notes)
     langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in plan.cells}
     texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
-    read: list[tuple[Row, TestRows]] = []
+    read: list[tuple[Mapping[str, Any], TestRows]] = []
     explained: dict[str, dict[str, Row]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
     for trial in chosen:
@@ -197,7 +197,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _chosen(
     collected: Collected, has: Has, seeds: Collection[int], notes: list[str]
-) -> list[dict[str, Any]]:
+) -> list[Mapping[str, Any]]:
     """Rows of the done trials that are meant; the others are noted."""
     plan = collected.plan
     if strange := sorted(set(seeds) - set(plan.seeds)):
@@ -205,7 +205,7 @@ def _chosen(
         raise InputError(f"no seed {', '.join(map(str, strange))}. Known: {known}.", "--seeds")
     meant = [
         row
-        for row in collected.table.to_pylist()
+        for row in collected.rows
         if has(row["base_model"], row["pattern"]) and (not seeds or row["seed"] in seeds)
     ]
     done = [row for row in meant if row["state"] == "done"]

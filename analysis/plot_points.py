@@ -81,20 +81,21 @@ def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
 
 
 def roc(cuts: Cuts) -> Points:
-    """2 x (1 + num_cuts): false and true positive rate, from none counted as positive to all.
+    """2 x (1 + num_cuts): false and true positive rate of a run, from no row positive to all.
 
     As ``sklearn.metrics.roc_curve(drop_intermediate=False)``, whose checks take longer than it all.
     """
-    misses = cuts.counted - cuts.hits
-    return np.stack([np.append(0, n) / n[-1] for n in (misses, cuts.hits)])
+    hits, counted = cuts.hits[cuts.ends], cuts.counted[cuts.ends]
+    return np.stack([np.append(0, n) / n[-1] for n in (counted - hits, hits)])
 
 
 def precision_recall(cuts: Cuts) -> Points:
-    """2 x (num_cuts + 1): recall and precision, from all counted as positive to none, then (0, 1).
+    """2 x (num_cuts + 1): recall and precision of a run, from all rows positive down to (0, 1).
 
     As ``sklearn.metrics.precision_recall_curve``.
     """
-    recall, precision = cuts.hits / cuts.hits[-1], cuts.hits / cuts.counted
+    hits, counted = cuts.hits[cuts.ends], cuts.counted[cuts.ends]
+    recall, precision = hits / hits[-1], hits / counted
     return np.stack([np.append(recall[::-1], 0), np.append(precision[::-1], 1)])
 
 

@@ -177,12 +177,17 @@ def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Label
     if not set(columns) <= set(table.column_names):
         return {}
     table = table.select(columns).drop_null()
-    langs, labels, scores = (table[name].to_numpy() for name in columns)
+    if not pa.types.is_floating(table.schema.field("y_score").type):
+        return {}
+    # Codes of languages, because texts as Python objects take longer than all the rest.
+    langs = table["lang"].combine_chunks().dictionary_encode()
+    labels, scores = (table[name].to_numpy() for name in columns[1:])
+    codes = np.from_dlpack(langs.indices)
     found = {}
-    for lang in dict.fromkeys(langs.tolist()) if scores.dtype.kind == "f" else ():
-        chosen = langs == lang
-        if set(labels[chosen].tolist()) == {0, 1}:
-            found[lang] = labels[chosen].astype(np.int8), scores[chosen].astype(np.float64)
+    for code, lang in enumerate(langs.dictionary.to_pylist()):
+        own = labels[codes == code]
+        if (own.min(), own.max()) == (0, 1):
+            found[lang] = own.astype(np.int8), scores[codes == code].astype(np.float64)
     return found
 
 

@@ -75,9 +75,9 @@ def unit_deviations(values: Values, factor: Units) -> Values:
     """
     sizes = np.bincount(factor).astype(np.float64)
     shares = sizes / sizes.sum() * np.sqrt(len(sizes) / max(len(sizes) - 1, 1))
-    deviations = unit_means(values, factor) - values.mean(axis=0)
-    result: Values = deviations * shares.reshape(-1, *[1] * (values.ndim - 1))
-    return result
+    deviations: Values = unit_means(values, factor) - values.mean(axis=0)
+    deviations *= shares.reshape(-1, *[1] * (values.ndim - 1))
+    return deviations
 
 
 def mean_variances(values: Values, factors: Sequence[Units]) -> tuple[list[Values], Values]:

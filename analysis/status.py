@@ -21,8 +21,7 @@ def status(collected: Collected) -> str:
         collected: An experiment's trials, see :func:`analysis.collect.collect`.
     """
     plan = collected.plan
-    rows = collected.table.select(["trial_id", "state", "detail"]).to_pylist()
-    states = {row["trial_id"]: row["state"] for row in rows}
+    states = {row["trial_id"]: row["state"] for row in collected.rows}
     counts = Counter(states.values())
     told = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
     lines = [f"Experiment {plan.experiment}: {told} of {len(states)} trials", ""]
@@ -32,12 +31,12 @@ def status(collected: Collected) -> str:
     width = max(*map(len, signs.values()), *map(len, plan.patterns))
     lines.append("  ".join(["base model".ljust(first), *(p.ljust(width) for p in plan.patterns)]))
     for model in plan.base_models:
-        row = [(signs[model, pattern] or "-").ljust(width) for pattern in plan.patterns]
-        lines.append("  ".join([model.ljust(first), *row]))
+        shown = [(signs[model, pattern] or "-").ljust(width) for pattern in plan.patterns]
+        lines.append("  ".join([model.ljust(first), *shown]))
     legend = ", ".join(f"{sign} {state}" for state, sign in SIGNS.items())
     draws = f", a group a draw {plan.draws}" if has_draws(plan.draws) else ""
     lines += ["", f"One sign a seed {plan.seeds}{draws}: {legend}, - cannot exist"]
-    for row in rows:
+    for row in collected.rows:
         if row["state"] in ("failed", "corrupt"):
             lines.append(f"{row['state']} {row['trial_id']}: {first_line(row['detail'])}")
     lines += [f"warning: {warning}" for warning in collected.warnings]

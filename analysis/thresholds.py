@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.predictions import THRESHOLD, Labels, Scores
+from analysis.weighted_metrics import Values, ratio
 from data.errors import InputError, unknown
 from data.seeds import derive_seed
 
@@ -18,36 +19,55 @@ NUM_DRAWS = 20
 
 @dataclass(frozen=True)
 class Cuts:
-    """What every threshold that tells rows apart counts as positive, from the highest one down.
+    """What every threshold counts as positive, from the highest one down, of one run or of many.
 
     Attributes:
-        thresholds: num_cuts, the different scores.
-        counted: num_cuts, rows at the threshold or above.
-        hits: num_cuts, those of class 1 among them.
+        thresholds: (..., num_rows) scores in descending order.
+        counted: (num_rows,) rows down to here: 1, 2, ...
+        hits: (..., num_rows) those of class 1 among them.
+        ends: (..., num_rows) whether the rows may be cut here: at the last of equal scores.
     """
 
     thresholds: Scores
     counted: NDArray[np.intp]
     hits: NDArray[np.intp]
+    ends: NDArray[np.bool_]
+
+    def last(self, counts: NDArray[np.intp]) -> NDArray[np.intp]:
+        """(..., num_rows) counts, which never fall, at the last place before each to cut."""
+        before = np.zeros_like(self.hits)
+        before[..., 1:] = np.where(self.ends, counts, 0)[..., :-1]
+        return np.maximum.accumulate(before, axis=-1)
 
 
 def every_cut(y_true: Labels, y_score: Scores) -> Cuts:
-    """The cuts of test rows; y_true is (num_rows,) 0 or 1, y_score (num_rows,) of any range."""
-    order = np.argsort(-y_score, kind="stable")
-    descending = y_score[order]
-    last = np.append(np.flatnonzero(np.diff(descending)), len(order) - 1)  # of equal scores
-    return Cuts(descending[last], last + 1, np.cumsum(y_true[order] == 1)[last])
+    """The cuts of test rows; y_true is (num_rows,) 0 or 1, y_score (..., num_rows) of any range."""
+    order = np.argsort(-y_score, axis=-1)  # in which order equal scores come changes no cut
+    descending = np.take_along_axis(y_score, order, axis=-1)
+    ends = np.ones(descending.shape, np.bool_)
+    ends[..., :-1] = descending[..., :-1] != descending[..., 1:]
+    hits = np.cumsum(y_true[order] == 1, axis=-1)
+    return Cuts(descending, np.arange(1, len(y_true) + 1), hits, ends)
 
 
-def f1_at(y_true: Labels, y_score: Scores, threshold: float) -> float:
+def f1_at(y_true: Labels, y_score: Scores, threshold: float | Scores) -> Values:
     """F1 of class 1 with rows at or above the threshold counted as positive, 0 without any.
 
     As ``sklearn.metrics.f1_score``, whose checks take a thousand times longer than the counts:
     they would be most of the time that ten thousand trials take.
+
+    Args:
+        y_true: (num_rows,) 0 or 1.
+        y_score: (..., num_rows) of any range.
+        threshold: One, or (...,) one for each.
+
+    Returns:
+        (...,) fractions of 1.
     """
-    decided, positive = y_score >= threshold, y_true == 1
-    both = np.count_nonzero(decided) + np.count_nonzero(positive)
-    return 2 * np.count_nonzero(decided & positive) / both if both else 0.0
+    decided, positive = y_score >= np.asarray(threshold)[..., None], y_true == 1
+    hits = np.count_nonzero(decided & positive, axis=-1)
+    both = np.count_nonzero(decided, axis=-1) + np.count_nonzero(positive)
+    return ratio(np.asarray(2.0 * hits), np.asarray(both))
 
 
 def all_positive_f1(prior: float) -> float:
@@ -55,7 +75,7 @@ def all_positive_f1(prior: float) -> float:
     return 2 * prior / (1 + prior)
 
 
-def prior_threshold(y_score: Scores, prior: float = 0.5) -> float:
+def prior_threshold(y_score: Scores, prior: float = 0.5) -> Values:
     """The threshold at which a share ``prior`` of the rows counts as positive; needs no labels.
 
     It is the quantile of the scores at 1 - prior, for balanced classes their median; as in
@@ -63,50 +83,57 @@ def prior_threshold(y_score: Scores, prior: float = 0.5) -> float:
     and Knowledge Discovery 17, section 3). Of equal scores at the threshold all are positive.
 
     Args:
-        y_score: (num_rows,) of any range.
+        y_score: (..., num_rows) of any range.
         prior: The share of class 1, known from elsewhere.
+
+    Returns:
+        (...,) one for each.
 
     Raises:
         InputError: ``prior`` is not between 0 and 1.
     """
     if not 0 < prior < 1:
         raise InputError(f"prior {prior} is not a share between 0 and 1, e.g. 0.5 if balanced")
-    return float(np.quantile(y_score, 1 - prior))
+    return np.asarray(np.quantile(y_score, 1 - prior, axis=-1))
 
 
-def auroc(cuts: Cuts) -> float:
-    """Area under the ROC curve, by trapezia; rows of both classes.
+def auroc(cuts: Cuts) -> Values:
+    """(...,) areas under the ROC curve, by trapezia; rows of both classes.
 
     As ``sklearn.metrics.roc_auc_score``.
     """
-    hits = np.append(0, cuts.hits)
-    misses = np.append(0, cuts.counted) - hits
-    return float(np.diff(misses) @ (hits[1:] + hits[:-1]) / (2 * hits[-1] * misses[-1]))
+    misses = cuts.counted - cuts.hits
+    widths, heights = misses - cuts.last(misses), cuts.hits + cuts.last(cuts.hits)
+    area = np.where(cuts.ends, widths * heights, 0).sum(axis=-1)
+    return np.asarray(area / (2 * cuts.hits[..., -1] * misses[..., -1]))
 
 
-def average_precision(cuts: Cuts) -> float:
-    """Sum over cuts of the gain in recall times the precision there.
+def average_precision(cuts: Cuts) -> Values:
+    """(...,) sums over cuts of the gain in recall times the precision there.
 
     As ``sklearn.metrics.average_precision_score``; at least one row is of class 1.
     """
-    return float(np.diff(cuts.hits, prepend=0) @ (cuts.hits / cuts.counted) / cuts.hits[-1])
+    gains = np.where(cuts.ends, cuts.hits - cuts.last(cuts.hits), 0)
+    return np.asarray((gains * (cuts.hits / cuts.counted)).sum(axis=-1) / cuts.hits[..., -1])
 
 
-def best_threshold(cuts: Cuts) -> float:
+def best_threshold(cuts: Cuts) -> Values:
     """The threshold with the largest F1 on these labelled rows, the lowest of equally good ones.
 
     Between two scores it lies in the middle, so that it serves other rows, too. On the rows that
     are scored it is an oracle: no rule that cuts this ranking at one place has a larger F1. At
     least one row is of class 1.
+
+    Returns:
+        (...,) one for each run.
     """
-    f1 = 2 * cuts.hits / (cuts.counted + cuts.hits[-1])
-    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
-    here = float(cuts.thresholds[best])
-    if best == len(f1) - 1:
-        return here
-    below = float(cuts.thresholds[best + 1])
+    f1 = np.where(cuts.ends, 2 * cuts.hits / (cuts.counted + cuts.hits[..., -1:]), -1.0)
+    lowest = len(cuts.counted) - 1
+    best = lowest - np.argmax(f1[..., ::-1], axis=-1)[..., None]
+    here = np.take_along_axis(cuts.thresholds, best, axis=-1)
+    below = np.take_along_axis(cuts.thresholds, np.minimum(best + 1, lowest), axis=-1)
     middle = (below + here) / 2
-    return middle if middle > below else here
+    return np.asarray(np.where(middle > below, middle, here)[..., 0])
 
 
 # --- few labelled rows ----------------------------------------------------------------------

@@ -47,7 +47,7 @@ class FoldScores:
     @property
     def threshold(self) -> float:
         """The one with the largest F1 on all seeds together."""
-        return best_threshold(every_cut(self.y_true, self.y_score))
+        return float(best_threshold(every_cut(self.y_true, self.y_score)))
 
 
 def out_of_fold(collected: Collected) -> dict[Key, FoldScores]:
@@ -110,10 +110,10 @@ def add_train_threshold(
         threshold = thresholds.get(key)
         in_sample = trained[row["trial_id"]].get(langs[key])
         if threshold is None and in_sample is not None:
-            threshold = best_threshold(every_cut(*in_sample))
+            threshold = float(best_threshold(every_cut(*in_sample)))
         if threshold is not None:
             test = predictions[row["trial_id"]]
-            row[TRAIN_ROWS] = f1_at(test.y_true, test.y_score, threshold)
+            row[TRAIN_ROWS] = float(f1_at(test.y_true, test.y_score, threshold))
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:

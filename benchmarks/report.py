@@ -3,11 +3,10 @@
     python benchmarks/report.py [--trials 10000] [--folder FOLDER]
 
 Makes one experiment of 20 base models x 10 patterns with as many seeds as give the number of
-trials; each trial has 512 predictions, 640 steps of training and 1,040 training rows, as in the
-paper, in files like those of `Results.save` but not flushed one by one. Then each command runs in
-a process of its own: first with an empty cache of verified folders (cold), then again (warm). The
-disk is what the system makes of it: the folders were written a moment ago. Peak memory is that of
-the process. Prints Markdown.
+trials; each trial has 512 predictions, 640 steps of training and the scored training rows of its
+pattern. Then each command runs in a process of its own: first with an empty cache of verified
+folders (cold), then again (warm). The disk is what the system makes of it: the folders were written
+a moment ago. Peak memory is that of the process. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from trainables.plan import Plan, PlannedCell, PlannedTrial
 from trainables.result import Results, TrialResult
 from trainables.spec import TrialSpec
 
-NUM_MODELS, NUM_ITEMS, NUM_STEPS, NUM_TRAIN_ROWS = 20, 512, 640, 1040
+NUM_MODELS, NUM_ITEMS, NUM_STEPS = 20, 512, 640
 PATTERNS = tuple(f"ja{rows}" for rows in (0, 4, 8, 16, 32, 64, 104, 128, 256, 512))
 FINGERPRINT = "ab" * 32
 SIGNATURE = {
@@ -108,14 +107,14 @@ def make(folder: Path, num_trials: int) -> None:
     seeds = range(max(1, num_trials // (NUM_MODELS * len(PATTERNS))))
     results = Results(str(folder))
     results.prepare()
-    history, train_rows = _history(rng), _train_rows()
+    history = _history(rng)
     truth = np.repeat([0, 1], NUM_ITEMS // 2).astype(np.int8)
     rows = rng.standard_normal(NUM_ITEMS)
     cells = []
     for number in range(NUM_MODELS):
         for strength, pattern in enumerate(PATTERNS):
             skill = 0.3 + 0.2 * strength + 0.1 * (number % 7)
-            trials = []
+            train_rows, trials = _train_rows(pattern, rng), []
             for seed in seeds:
                 spec = _spec(f"model-{number:02}", pattern, seed)
                 noise = rows + 0.5 * rng.standard_normal(NUM_ITEMS)
@@ -182,10 +181,19 @@ def _history(rng: np.random.Generator) -> pa.Table:
     return pa.table({**columns, "grad_norm": loss})
 
 
-def _train_rows() -> pa.Table:
-    ids = [f"synthetic-en-{k:05}" for k in range(NUM_TRAIN_ROWS)]
-    labels = np.arange(NUM_TRAIN_ROWS, dtype=np.int8) % 2
-    return pa.table({"id": ids, "lang": ["en"] * NUM_TRAIN_ROWS, "label": labels})
+def _train_rows(name: str, rng: np.random.Generator) -> pa.Table:
+    pattern = parse_pattern_name(name)
+    langs = ["en"] * pattern.source_rows + ["ja"] * pattern.target_rows
+    labels = np.arange(len(langs), dtype=np.int8) % 2
+    logits = 4.0 * (2 * labels - 1) + rng.standard_normal(len(langs))
+    return pa.table(
+        {
+            "id": [f"synthetic-{lang}-{k:05}" for k, lang in enumerate(langs)],
+            "lang": langs,
+            "label": labels,
+            "y_score": 1 / (1 + np.exp(-logits)),
+        }
+    )
 
 
 if __name__ == "__main__":

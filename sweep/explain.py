@@ -138,8 +138,7 @@ def _chosen(collected: Collected, cells: str) -> list[str]:
     """Ids of the done trials in these cells."""
     plan = collected.plan
     selection = parse_selection(cells, plan.base_models, plan.patterns)
-    rows = collected.table.select(["trial_id", "base_model", "pattern", "state"]).to_pylist()
-    meant = [row for row in rows if selection.has(row["base_model"], row["pattern"])]
+    meant = [row for row in collected.rows if selection.has(row["base_model"], row["pattern"])]
     done = [row["trial_id"] for row in meant if row["state"] == "done"]
     if not done:
         raise InputError(

@@ -96,10 +96,10 @@ def _watch(options: argparse.Namespace) -> int:
     try:
         while True:
             collected = collect(options.results, options.experiment)
-            states = collected.table["state"].to_pylist()
+            states = [row["state"] for row in collected.rows]
             if states.count("done") == len(states):
                 break
-            seen = collected.table, collected.warnings
+            seen = collected.rows, collected.warnings
             if seen != written:
                 watched = Watched(options.watch)
                 write_file(options.out, page(collected, options.interval_method, watched).encode())

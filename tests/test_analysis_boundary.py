@@ -256,7 +256,7 @@ def test_shares_to_the_best_possible_are_fiellers() -> None:
             gain.mean() ** 2 - variance[0, 0],
         ]
     )
-    assert found and sorted(roots) == pytest.approx([found.low, found.high], abs=1e-3)
+    assert found and sorted(roots) == pytest.approx([found.low, found.high], abs=1e-5)
 
 
 def share_coverage(

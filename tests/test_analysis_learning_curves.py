@@ -32,7 +32,7 @@ from sweep.cli import BAD_INPUT, DONE, main
 from sweep.experiment import load_experiment, shipped
 from sweep.run import run
 from trainables.plan import PlannedCell, PlannedTrial
-from trainables.result import TrialResult
+from trainables.result import Results, TrialResult
 
 
 def make_curve(name: str, rows: list[int], means: list[float], n: int = 3) -> LearningCurve:
@@ -272,11 +272,12 @@ def test_the_shipped_experiment_at_tiny_size(
     values |= {key: tiny[key] for key in ("task", "data", "sampling", "training")}
     values["models"] = [model for model in tiny["models"] if model["name"] != "llama"]
     values["patterns"] = [{f"ja{n}": {"source_rows": 24}} for n in (0, 4, 8, 16)]
-    values["seeds"] = [0, 1]
+    assert values["draws"] == [0, 1, 2]
+    values["draws"] = values["seeds"] = [0, 1]
     file = tmp_path / "curves.yaml"
     file.write_text(yaml.safe_dump(values))
     outcome = run(load_experiment(file), str(tmp_path / "results"), backend="inline")
-    assert len(outcome.ledger.done) == len(outcome.grid.specs) == 14
+    assert len(outcome.ledger.done) == len(outcome.grid.specs) == 28
     arguments = ["--than", "bert", "--resamples", "100"]
     assert main(["curves", outcome.results.uri, *arguments]) == DONE
     shown = capsys.readouterr().out
@@ -285,3 +286,18 @@ def test_the_shipped_experiment_at_tiny_size(
         assert ["gpt_neox", "ja", "0", num_rows] in lines
         assert ["bert", "ja", "24", num_rows] in lines
     assert "gpt_neox x ja0" in shown
+    assert "draws    seeds    seeds on draws" in " ".join(shown.splitlines()[:20])
+    # Draws are nested: what a run of ja4 trains on in the target language, one of ja8 does, too.
+    target = {
+        (row["pattern"], row["draw_index"]): target_rows(outcome.results, row["trial_id"])
+        for row in collect(outcome.results).rows
+        if row["base_model"] == "bert"
+    }
+    for draw_index in (0, 1):
+        assert target["ja4", draw_index] < target["ja8", draw_index] < target["ja16", draw_index]
+    assert target["ja4", 0] != target["ja4", 1]
+
+
+def target_rows(location: Results, trial_id: str) -> set[str]:
+    table = location.read_table(trial_id, "train_rows.parquet")
+    return {row["id"] for row in table.to_pylist() if row["lang"] == "ja"}

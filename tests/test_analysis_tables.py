@@ -9,7 +9,6 @@ import re
 import statistics
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +36,8 @@ def in_memory(
     num_seeds = max(len(scores) for scores in values.values())
     plan = make_plan(models, patterns, range(num_seeds))
     rows = [
-        {
+        dict.fromkeys(COLUMNS.names)
+        | {
             "experiment": "test",
             "base_model": model,
             "pattern": pattern,
@@ -51,8 +51,7 @@ def in_memory(
         for (model, pattern), scores in values.items()
         for seed, score in enumerate(scores)
     ]
-    found = pa.Table.from_pylist(rows, pa.schema([*COLUMNS, pa.field("f1", pa.float64())]))
-    return Collected("memory", plan, found, ("f1",), {}, warnings)
+    return Collected("memory", plan, rows, ("f1",), {}, warnings)
 
 
 @pytest.fixture

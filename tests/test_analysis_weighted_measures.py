@@ -22,7 +22,7 @@ rows = st.lists(
 @given(rows)
 def test_a_weight_is_as_many_rows(name: str, drawn: list[tuple[int, float, int]]) -> None:
     y_true, score, counts = (np.array(column) for column in zip(*drawn, strict=True))
-    repeated = MEASURES[name](Scored(np.repeat(y_true, counts), np.repeat(score, counts)))
+    repeated = float(MEASURES[name](Scored(np.repeat(y_true, counts), np.repeat(score, counts))))
     weights = np.stack([counts, np.ones_like(counts)], axis=1).astype(np.float32)
     found = WEIGHTED_MEASURES[name](y_true.astype(np.int8), np.stack([score, score]), weights)
     assert found.shape == (2, 2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from analysis.predictions import THRESHOLD
@@ -13,6 +14,7 @@ from analysis.resampling import item_weights
 from analysis.weighted_metrics import (
     MAX_FLOAT32_ITEMS,
     WEIGHTED_METRICS,
+    midranks,
     undefined,
     weight_type,
 )
@@ -86,3 +88,10 @@ def test_metrics_of_order_need_both_classes() -> None:
     assert undefined("auroc", ones) == "auroc needs both classes, all test rows are of class 1"
     assert undefined("f1", ones) == ""
     assert undefined("auroc", np.array([0, 1], np.int8)) == ""
+
+
+@pytest.mark.parametrize("grid", [(0.5,), (0.25, 0.5), (0.1, 0.3, 0.5, 0.7, 0.9), None])
+def test_midranks_are_scipys(grid: tuple[float, ...] | None) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((3, 40)) if grid is None else rng.choice(grid, (3, 40))
+    assert np.array_equal(midranks(scores), stats.rankdata(scores, axis=1))

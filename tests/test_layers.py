@@ -18,6 +18,7 @@ HEAVY = (
     "peft",
     "sklearn",
     "scipy",
+    "pandas",
     "datasets",
     "lingua",
     "datasketch",
@@ -122,7 +123,7 @@ def test_status_and_report_wait_for_little(tmp_path: Path) -> None:
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     for command in ("status", "report"):
         found = modules_after([command, results.uri], (*HEAVY, "rich", "pyarrow"))
-        assert found == ["pyarrow"]  # without which nothing can be read
+        assert found == ["pyarrow"]  # without which nothing can be read; pandas comes with tables
 
 
 def test_a_module_that_is_not_pure_is_found() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,7 +39,7 @@ class ResultCells:
     def __init__(self, collected: Collected) -> None:
         self.collected = collected
         self.scores = load_scores(collected)
-        self._rows = collected.table.to_pylist()
+        self._rows = collected.rows
         self._resamplers: dict[str, Resampler] = {}
 
     def base_model(self, name: str) -> str:
@@ -116,7 +116,7 @@ class ResultCells:
         model, pattern = name.rsplit("/", 1)
         return self.base_model(model), pattern
 
-    def _planned(self, metric: str, name: str) -> tuple[PlannedCell, list[dict[str, Any]]]:
+    def _planned(self, metric: str, name: str) -> tuple[PlannedCell, list[Mapping[str, Any]]]:
         """A cell of the plan and its rows of the table."""
         plan, (model, pattern) = self.collected.plan, self._key(name)
         if metric not in self.collected.metrics:

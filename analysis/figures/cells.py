@@ -77,13 +77,12 @@ def _with_value(shown: Shown) -> list[TableCell]:
 
 def _seeds(axes: Axes, shown: Shown, cells: list[TableCell]) -> None:
     patterns = shown.collected.plan.patterns
-    rows = shown.collected.table.to_pylist()
     for row, cell in enumerate(cells):
         key = cell.base_model, cell.pattern
         colour = OKABE_ITO[patterns.index(cell.pattern) % len(OKABE_ITO)]
         values = [
             r[shown.metric]
-            for r in rows
+            for r in shown.collected.rows
             if (r["base_model"], r["pattern"]) == key and r[shown.metric] is not None
         ]
         axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)

@@ -82,7 +82,7 @@ def training(axes: Axes, shown: Shown) -> Axes:
     location = Results(shown.collected.uri)
     rows = [
         row
-        for row in shown.collected.table.to_pylist()
+        for row in shown.collected.rows
         if (row["base_model"], row["pattern"]) == shown.key and row["state"] == "done"
     ]
     if not rows:

@@ -13,8 +13,6 @@ from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
 from analysis import paper
 from analysis.boundary import CellBoundary
 from analysis.cells import first_line
@@ -86,7 +84,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     multiclass = len(plan.classes) > 2
     metrics = list(MULTICLASS_TABLES if multiclass else paper.TABLES)
     intervals = CellIntervals(load_scores(collected), method)
-    states = Counter(collected.table["state"].to_pylist())
+    states = Counter(row["state"] for row in collected.rows)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
     tables = [
         _part(partial(_metric_table, collected, metric, lang, intervals))
@@ -128,7 +126,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "facts": _facts(collected),
         "states": [(state, states[state]) for state in SIGNS if states[state]],
         "num_done": states["done"],
-        "num_trials": collected.table.num_rows,
+        "num_trials": len(collected.rows),
         "verdicts": _counts(judged[0]) if judged else [],
         "boundary": boundary,
         "claims": claims,
@@ -180,12 +178,9 @@ def render(shown: dict[str, Any], watched: Watched | None = None) -> str:
 
 def _without_secrets(collected: Collected) -> Collected:
     """The same trials, with errors and warnings that may be passed on."""
-    place = collected.table.column_names.index("detail")
-    field = collected.table.schema.field(place)
-    details = pa.array(map(without_secrets, collected.table["detail"].to_pylist()), field.type)
     return replace(
         collected,
-        table=collected.table.set_column(place, field, details),
+        rows=[{**row, "detail": without_secrets(row["detail"])} for row in collected.rows],
         warnings=tuple(map(without_secrets, collected.warnings)),
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 
 from analysis.collect import Collected
 from analysis.page.plots import FEWEST_POINTS, as_list, rounded, share
@@ -44,7 +44,7 @@ class Pool:
 
 
 def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
-    """Every planned trial, in the order of the table; a column each, a list as long as it.
+    """Every planned trial, in the order of the plan; a column each, a list as long as it.
 
     Columns are compressed far better than trials one by one, and what is equal in thousands of
     trials (settings, versions, epochs) is kept once in ``texts`` and ``lists``.
@@ -53,13 +53,12 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         collected: The trials.
         rows: Takes the worst test rows.
     """
-    table = collected.table
-    num_done = table["state"].to_pylist().count("done")
+    ids, states = _column(collected, "trial_id"), _column(collected, "state")
+    num_done = states.count("done")
     num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, FEWEST_POINTS)
     num_worst = share(WORST_BUDGET, num_done, NUM_WORST, FEWEST_WORST)
     texts, lists = Pool(), Pool()
     settings = _Settings(texts, lists)
-    ids, states = table["trial_id"].to_pylist(), table["state"].to_pylist()
     location = Results(collected.uri)
 
     def history(trial_id: str) -> dict[str, Points] | str:
@@ -74,7 +73,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         name: []
         for name in ("spec", "signature", "timings", "epochs", "loss", "worst", "error", "absent")
     }
-    for trial_id, state, detail in zip(ids, states, table["detail"].to_pylist(), strict=True):
+    for trial_id, state, detail in zip(ids, states, _column(collected, "detail"), strict=True):
         record = collected.records.get(trial_id, {})
         for part in ("spec", "signature"):
             columns[part].append(settings.place(record.get(part)))
@@ -97,25 +96,28 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
             columns[name].append(value)
         columns["absent"].append(absent or None)
     places = {(cell.base_model, cell.pattern): k for k, cell in enumerate(collected.plan.cells)}
-    keys = zip(table["base_model"].to_pylist(), table["pattern"].to_pylist(), strict=True)
     return {
         "texts": texts.values(),
         "lists": lists.values(),
         "trials": {
             "id": ids,
-            "cell": [places[key] for key in keys],
-            "draw": table["draw_index"].to_pylist() if has_draws(collected.plan.draws) else None,
-            "seed": table["seed"].to_pylist(),
+            "cell": [places[row["base_model"], row["pattern"]] for row in collected.rows],
+            "draw": _column(collected, "draw_index") if has_draws(collected.plan.draws) else None,
+            "seed": _column(collected, "seed"),
             "state": states,
-            "seconds": _column(collected, "fit_seconds", 1),
-            "values": {metric: _column(collected, metric, 4) for metric in collected.metrics},
+            "seconds": _numbers(collected, "fit_seconds", 1),
+            "values": {metric: _numbers(collected, metric, 4) for metric in collected.metrics},
             **columns,
         },
     }
 
 
-def _column(collected: Collected, name: str, digits: int) -> list[float | None]:
-    values = collected.table[name].to_pylist()
+def _column(collected: Collected, name: str) -> list[Any]:
+    return [row[name] for row in collected.rows]
+
+
+def _numbers(collected: Collected, name: str, digits: int) -> list[float | None]:
+    values = _column(collected, name)
     return [None if value is None else rounded(value, digits) for value in values]
 
 
@@ -124,7 +126,7 @@ class _Settings:
 
     def __init__(self, texts: Pool, lists: Pool) -> None:
         self._texts, self._lists = texts, lists
-        self._known: dict[str, int] = {}
+        self._known: dict[bytes, int] = {}
 
     def place(self, values: Any) -> int | None:
         """Where the list of a part stands; None for a part that is none."""
@@ -132,7 +134,7 @@ class _Settings:
             return None
         # The trials of a cell have the same settings, so that few are ever taken apart.
         shown = {key: value for key, value in values.items() if key not in LOCAL}
-        key = json.dumps(shown)
+        key = orjson.dumps(shown)
         if key not in self._known:
             texts = (self._texts.place(without_secrets(text)) for text in _flat(shown))
             self._known[key] = self._lists.place(tuple(texts))

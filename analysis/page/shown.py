@@ -161,13 +161,7 @@ def claims_table(collected: Collected) -> Shown:
 
 
 def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Shown:
-    """A table whose columns are not patterns.
-
-    LaTeX is that of a :class:`analysis.formats.Table` with the same texts.
-    """
-    lines = tuple((line[0], line[1:]) for line in grid.lines)
-    corner, *columns = grid.heading
-    table = Table(name, "", grid.caption, tuple(columns), lines, grid.footnotes, (), False, corner)
+    """A table whose columns are not patterns."""
     return Shown(
         name=name,
         title=title,
@@ -176,9 +170,16 @@ def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Show
         rows=tuple(tuple(map(text_entry, line)) for line in grid.lines),
         footnotes=grid.footnotes,
         csv=write_grids([grid], "csv"),
-        latex=to_latex([table]),
+        latex=to_latex([_as_table(name, grid)]),
         sortable=sortable,
     )
+
+
+def _as_table(name: str, grid: Grid) -> Table:
+    """The same texts as a table of patterns, which LaTeX is made of."""
+    lines = tuple((line[0], line[1:]) for line in grid.lines)
+    corner, *columns = grid.heading
+    return Table(name, "", grid.caption, tuple(columns), lines, grid.footnotes, (), False, corner)
 
 
 def text_entry(text: str) -> Entry:
@@ -219,12 +220,12 @@ def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
             *(_number_text(row[metric], 4) for metric in shown),
             _number_text(row["fit_seconds"], 1),
         )
-        for row in collected.table.to_pylist()
+        for row in collected.rows
     )
     records = tuple(dict(zip(heading, line, strict=True)) for line in lines)
     caption = (f"Trials of experiment {collected.plan.experiment}.",)
-    made = shown_grid("trials", "Trials", Grid(caption, heading, lines, (), records))
-    return [made.csv, made.latex]
+    grid = Grid(caption, heading, lines, (), records)
+    return [write_grids([grid], "csv"), to_latex([_as_table("trials", grid)])]
 
 
 def _number_text(value: float | None, digits: int) -> str:
