@@ -27,7 +27,8 @@ class Threshold:
 
     def of(self, y_score: Scores) -> float:
         """The threshold of scores, num_rows; as :func:`analysis.thresholds.prior_threshold`."""
-        return prior_threshold(y_score, self.prior) if self.value is None else self.value
+        fitted = prior_threshold(y_score, self.prior) if self.value is None else self.value
+        return float(fitted)
 
 
 def parse_threshold(text: str) -> Threshold:
