@@ -17,7 +17,7 @@ from trainables.methods import METHODS
 from trainables.throughput import measure
 
 ROWS, LENGTH = 4, 48
-LAYERS = 6
+LAYERS = 10
 
 
 def batch() -> dict[str, torch.Tensor]:
