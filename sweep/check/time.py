@@ -57,7 +57,8 @@ def check(preflight: Preflight) -> Checked:
         rows.append(_row(kind.label, str(num), guess_of, str(slots), own))
         problems += _slow(preflight, kind, guess_of, own)
     notes = [
-        f"about {duration(seconds)} in all, without loading and downloading",
+        f"about {duration(seconds)} in all, without loading and downloading"
+        + (", and without what is not known" if unknown else ""),
         f"operations: 6 a trained and 4 a frozen parameter and token; {CPU_UTILISATION:g} of the "
         f"measured speed of a CPU and {GPU_UTILISATION:g} of a GPU's are assumed",
     ]
