@@ -10,6 +10,7 @@ from typing import Any
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
 from sweep.arguments import add_address, add_experiment_arguments
+from sweep.check_cli import add_check_command
 from sweep.data_cli import add_data_commands
 from sweep.explain_cli import add_explain_commands
 from sweep.lit_cli import add_lit_commands
@@ -56,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     add_experiment_arguments(run)
     add_address(run)
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
+
+    add_check_command(commands)
 
     status = add("status", _status, "Print what is done, failed and missing in a location.")
     report = add("report", write_report, "Print the tables of an experiment.")

@@ -8,10 +8,12 @@ from rich.console import Console
 
 from data.errors import InputError, unknown
 from sweep.backends import BACKENDS, Backend, find_backend, pretrain_missing, refuse_unresolved
+from sweep.check import Preflight, refuse_problems
 from sweep.experiment import Experiment
 from sweep.gate import check_data, data_warnings, refuse_errors
 from sweep.grid import Grid, expand
 from sweep.ledger import Ledger, read_ledger
+from sweep.nodes import read_nodes
 from sweep.progress import Progress
 from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
@@ -140,6 +142,8 @@ def _run_grid(
     if not pending:
         return Outcome(grid, location, ledger, 0)
     refuse_unresolved(pending)
+    nodes = read_nodes(address if backend == "tune" else None)
+    refuse_problems(Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False))
 
     interrupted = False
     runner: Backend | None = None

@@ -1,0 +1,73 @@
+"""Seconds of an optimiser step against what `xlt check` would say without any assumption.
+
+    python benchmarks/step_time.py
+
+The last column is the share of the measured speeds that training reached: CPU_UTILISATION in
+sweep/check/time.py is chosen from it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from architectures import make_config, make_model
+from test_trainables_dry_run import HEADS, ROWS, make_spec
+
+from trainables.dry_run import dry_run
+from trainables.flops import training_flops
+from trainables.loading import Base
+from trainables.loop import fit_classifier
+from trainables.methods import METHODS
+from trainables.throughput import measure
+
+LENGTH = 32
+NUM_STEPS = 5
+
+
+def step_share(architecture: str, size: str, method: str) -> float:
+    """Estimated over measured seconds of a step; prints both."""
+    config, spec = make_config(architecture, size), make_spec(method)
+    run = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
+    speed = measure("cpu", tokens=ROWS * LENGTH, width=config.hidden_size)
+    base = Base(tokenizer=None, model=make_model(config), head_modules=HEADS[architecture])
+    model = METHODS[method](base, spec)
+
+    def seconds(num_steps: int) -> float:
+        ids, labels = [[5] * LENGTH] * (num_steps * ROWS), [0, 1] * (num_steps * ROWS // 2)
+        begun = time.perf_counter()
+        fit_classifier(model, ids, labels, spec, lambda *_: None)
+        return (time.perf_counter() - begun) / num_steps
+
+    seconds(1)
+    measured = seconds(NUM_STEPS)
+    computing = training_flops(run.matrices, [LENGTH] * ROWS) / speed.flops
+    starting = run.num_calls * speed.call_seconds
+    share = (computing + starting) / measured
+    print(
+        f"{architecture:9} {size:7} {method:5} measured {1e3 * measured:7.1f} ms, "
+        f"operations {1e3 * computing:7.1f}, kernels {1e3 * starting:6.1f}, share {share:.2f}"
+    )
+    return share
+
+
+def main() -> None:
+    """All architectures, sizes and methods, in one thread."""
+    torch.set_num_threads(1)
+    shares = [
+        step_share(architecture, size, method)
+        for architecture in HEADS
+        for size in ("tiny", "middle")
+        for method in ("full", "lora")
+    ]
+    print(f"share: median {median(shares):.2f}, {min(shares):.2f} to {max(shares):.2f}")
+
+
+if __name__ == "__main__":
+    main()

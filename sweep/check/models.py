@@ -1,0 +1,69 @@
+"""Whether base models can be had and read, how large they are, and what is to be downloaded."""
+
+from __future__ import annotations
+
+from data.corpora import parse_corpus
+from data.errors import InputError
+from sweep.check.finding import Checked, Problem, gib
+from sweep.check.preflight import Kind, Preflight
+from trainables.base_models import MINIATURE
+from trainables.miniatures import find_miniature
+
+COLUMNS = ("base model", "from", "architecture", "# parameters", "# download GiB", "remark")
+
+
+def check(preflight: Preflight) -> Checked:
+    """Files, tokenizers and their packages; parameters where torch may be asked."""
+    problems: list[Problem] = []
+    rows = []
+    to_download: dict[str, int] = {}
+    for name, kind in {kind.first.base_model: kind for kind in preflight.kinds}.items():
+        row, found = _model(preflight, kind, to_download)
+        rows.append((name, *row))
+        problems += [Problem("error", name, text) for text in found]
+    num_bytes = sum(to_download.values())
+    for node in preflight.nodes:
+        if num_bytes > node.hub_cache_free:
+            problems.append(
+                Problem(
+                    "error",
+                    ", ".join(to_download),
+                    f"{gib(num_bytes)} GiB are to be downloaded, and {node.hub_cache} on "
+                    f"{node.name} has {gib(node.hub_cache_free)} GiB free; free some, or set "
+                    "HF_HOME to a larger disk",
+                )
+            )
+    return Checked("Base models", COLUMNS, tuple(rows), tuple(problems))
+
+
+def _model(
+    preflight: Preflight, kind: Kind, to_download: dict[str, int]
+) -> tuple[tuple[str, ...], list[str]]:
+    """(the cells after the name, what is wrong); adds to ``to_download`` by name."""
+    spec = kind.first
+    try:
+        files = preflight.files(spec)
+    except InputError as error:
+        return ("-", "-", "-", "-", "cannot be had"), error.problems
+    if files is None and spec.base_identity.startswith(MINIATURE):
+        recipe = find_miniature(spec.base_identity.split(":")[1])
+        corpus = parse_corpus(preflight.grid.experiment.pretraining)
+        steps = round(recipe.num_steps * corpus.step_factor)
+        told = f"not cached: {steps:,} steps of pre-training first"
+        return ("miniature", recipe.architecture, "-", "0", told), []
+    if files is None:
+        return ("hub", "-", "-", "-", "not asked"), []
+    if files.to_download:
+        to_download[spec.base_model] = files.to_download
+    parameters, remark = "-", ""
+    if preflight.asks_hub:
+        from trainables.dry_run import UncountedError  # torch
+
+        try:
+            parameters = f"{preflight.dry_run(spec, kind.rows).num_parameters:,}"
+        except UncountedError as error:
+            remark = error.problems[0]
+        except InputError as error:
+            return (files.where, "-", "-", "-", "cannot be loaded"), error.problems
+    name = str(files.config.get("model_type", "-"))
+    return (files.where, name, parameters, gib(files.to_download), remark), []

@@ -1,0 +1,196 @@
+"""What checks look at: the grid, where it would run and what of it is done; read once for all."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from data.errors import InputError
+from sweep.grid import Grid
+from sweep.nodes import Node
+from trainables.base_models import MINIATURE
+from trainables.checkpoint_files import CheckpointFiles, in_folder, on_hub
+from trainables.hub import UNRESOLVED
+from trainables.miniatures import miniature_folder
+from trainables.result import Results, TrialState
+from trainables.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from trainables.dry_run import DryRun
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Trials that cost the same a step: one base model with the same settings and resources.
+
+    Attributes:
+        label: The base model, and patterns where it has several kinds.
+        specs: Its trials.
+        pending: Those that are not done.
+    """
+
+    label: str
+    specs: tuple[TrialSpec, ...]
+    pending: tuple[TrialSpec, ...]
+
+    @property
+    def first(self) -> TrialSpec:
+        """Stands for all."""
+        return self.specs[0]
+
+    @property
+    def rows(self) -> int:
+        """Rows of a micro-batch of one process."""
+        resources, batch_size = self.first.resources, self.first.training.batch_size
+        return min(
+            resources.micro_batch_size or batch_size, math.ceil(batch_size / resources.workers)
+        )
+
+
+@dataclass
+class Preflight:
+    """An experiment before it is run.
+
+    Attributes:
+        grid: What would run.
+        location: Where results would go.
+        nodes: Where trials would run.
+        states: What lies in the folder of each trial.
+        backend: A name in ``sweep.backends.BACKENDS``.
+        asks_hub: Whether the hub may be asked.
+    """
+
+    grid: Grid
+    location: Results
+    nodes: tuple[Node, ...]
+    states: Mapping[str, TrialState]
+    backend: str = "tune"
+    asks_hub: bool = True
+    _files: dict[str, CheckpointFiles | InputError | None] = field(default_factory=dict)
+    _runs: dict[tuple[str, int], DryRun] = field(default_factory=dict)
+    _lengths: dict[tuple[str, int], list[int] | None] = field(default_factory=dict)
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind of trial, in the order of the grid."""
+        found: dict[str, list[TrialSpec]] = defaultdict(list)
+        for spec in self.grid.specs:
+            parts = spec.base_model, spec.method, spec.training, spec.lora, spec.resources
+            found[repr(parts)].append(spec)
+        names = [specs[0].base_model for specs in found.values()]
+        kinds = []
+        for specs in found.values():
+            name = specs[0].base_model
+            if names.count(name) > 1:
+                name += f" ({', '.join(dict.fromkeys(s.pattern.name for s in specs))})"
+            pending = tuple(s for s in specs if self.states[s.trial_id].state != "done")
+            kinds.append(Kind(name, tuple(specs), pending))
+        return tuple(kinds)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether trials can have any."""
+        return any(node.num_gpus for node in self.nodes)
+
+    def device(self, spec: TrialSpec) -> Literal["cpu", "cuda"]:
+        """What a trial would compute on."""
+        return "cuda" if self.has_gpus and spec.resources.gpus else "cpu"
+
+    def files(self, spec: TrialSpec) -> CheckpointFiles | None:
+        """The files of a trial's base model.
+
+        Returns:
+            None for a miniature that is not pre-trained yet, and where only the hub could tell.
+
+        Raises:
+            InputError: They cannot be had, or not be loaded.
+        """
+        key = spec.base_identity
+        if key not in self._files:
+            try:
+                found = self._look(spec)
+                if found and (problems := found.problems()):
+                    raise InputError(problems)
+                self._files[key] = found
+            except InputError as error:
+                self._files[key] = error
+        kept = self._files[key]
+        if isinstance(kept, InputError):
+            raise kept
+        return kept
+
+    def _look(self, spec: TrialSpec) -> CheckpointFiles | None:
+        if spec.base_identity.startswith(MINIATURE):
+            folder = miniature_folder(spec.base_identity)
+            return in_folder(folder, "cached") if folder.is_dir() else None
+        if Path(spec.base_path).is_dir():
+            return in_folder(Path(spec.base_path))
+        if not self.asks_hub:
+            return None
+        revision = None if spec.revision == UNRESOLVED else spec.revision
+        return on_hub(spec.base_path, revision)
+
+    def source(self, spec: TrialSpec) -> tuple[str, str | None]:
+        """Where transformers loads the config and tokenizer from: (folder or hub id, revision)."""
+        files = self.files(spec)
+        if files and files.folder:
+            return str(files.folder), None
+        return spec.base_path, None if spec.revision == UNRESOLVED else spec.revision
+
+    def dry_run(self, spec: TrialSpec, rows: int) -> DryRun:
+        """What a micro-batch of so many rows costs in one process; imports torch.
+
+        Raises:
+            InputError: The files cannot be had, or are of no classifier.
+        """
+        from trainables.dry_run import dry_run, read_config
+
+        cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": 1.0})
+        key = cheap.model_dump_json(exclude={"pattern"}) + self.device(spec), rows
+        if key not in self._runs:
+            self._runs[key] = dry_run(
+                spec,
+                read_config(*self.source(spec)),
+                device=self.device(spec),
+                rows=rows,
+                length=max(self.lengths(spec)),
+                num_labels=len(self.grid.dataset.classes),
+            )
+        return self._runs[key]
+
+    def lengths(self, spec: TrialSpec) -> list[int]:
+        """Tokens of the rows that the grid draws, as they are cut.
+
+        Returns:
+            Of each row; ``max_length`` alone where the tokenizer is not on this machine.
+        """
+        key = spec.base_identity, spec.training.max_length
+        if key not in self._lengths:
+            self._lengths[key] = self._tokenise(spec)
+        return self._lengths[key] or [spec.training.max_length]
+
+    def _tokenise(self, spec: TrialSpec) -> list[int] | None:
+        from transformers import AutoTokenizer
+
+        path, revision = self.source(spec)
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                path, revision=revision, local_files_only=True
+            )
+        except (OSError, ValueError, ImportError, TypeError):  # each for files that are not here
+            return None
+        ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
+        rows = self.grid.dataset.rows(sorted(ids))
+        paired = rows["text_pair"].null_count == 0
+        encoded = tokenizer(
+            rows["text"].to_pylist(),
+            rows["text_pair"].to_pylist() if paired else None,
+            truncation=True,
+            max_length=spec.training.max_length,
+        )["input_ids"]
+        return [len(tokens) for tokens in encoded]

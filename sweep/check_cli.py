@@ -1,0 +1,57 @@
+"""xlt check: what would stop or spoil a run, what it needs and how long it takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from data.errors import InputError, unknown
+from sweep.arguments import add_address, add_experiment_arguments
+
+CLEAN, WITH_ERRORS = 0, 2
+
+
+def add_check_command(commands: Any) -> None:
+    """Add ``check`` to the parser."""
+    text = (
+        "Look at access, memory, machines, disk and time before anything is spent; exit status 2 "
+        "if something would stop the run."
+    )
+    command: argparse.ArgumentParser = commands.add_parser("check", help=text, description=text)
+    command.set_defaults(command=_check)
+    add_experiment_arguments(command)
+    add_address(command)
+    command.add_argument("--backend", default="tune", help="tune (default) or inline")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from sweep.backends import BACKENDS
+    from sweep.check import Preflight, checked
+    from sweep.check.finding import Problem
+    from sweep.check.text import describe_check, describe_problems
+    from sweep.experiment import load_experiment
+    from sweep.grid import expand
+    from sweep.ledger import read_ledger
+    from sweep.nodes import read_nodes
+    from sweep.rescue import read_rescued
+    from trainables.result import Results
+
+    if options.backend not in BACKENDS:
+        raise InputError(unknown("backend", options.backend, BACKENDS))
+    experiment = load_experiment(options.experiment, options.settings)
+    location = Results(options.results or experiment.storage.results)
+    location.check()
+    grid = expand(experiment, read_rescued(experiment, location))
+    states = read_ledger(location, [spec.trial_id for spec in grid.specs]).states
+    nodes = read_nodes(options.address if options.backend == "tune" else None)
+    preflight = Preflight(grid, location, nodes, states, options.backend)
+    num_done = sum(state.state == "done" for state in states.values())
+    print(f"Experiment {experiment.name}: {len(states)} trials, {num_done} done\n")
+    problems: list[Problem] = []
+    for one in checked(preflight):
+        print(describe_check(one))
+        sys.stdout.flush()  # the next one may take a while
+        problems += one.problems
+    print(describe_problems(problems))
+    return WITH_ERRORS if any(p.severity == "error" for p in problems) else CLEAN

@@ -1,0 +1,147 @@
+"""What a machine has for trials: read without torch and without Ray."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU, as its driver tells.
+
+    Attributes:
+        name: E.g. ``NVIDIA A100-SXM4-80GB``.
+        memory: Bytes.
+        capability: Compute capability, e.g. (8, 0).
+    """
+
+    name: str
+    memory: int
+    capability: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine.
+
+    Attributes:
+        name: How it is told from others.
+        num_cpus: That trials can reserve.
+        num_gpus: That trials can reserve.
+        gpus: What its driver tells of them; empty where it does not.
+        memory: Bytes of main memory.
+        hub_cache: Where base models of the hub are downloaded to.
+        hub_cache_free: Bytes free there.
+        torch: Version of torch, e.g. ``2.13.0+cpu``.
+    """
+
+    name: str
+    num_cpus: float
+    num_gpus: float
+    gpus: tuple[Gpu, ...]
+    memory: int
+    hub_cache: str
+    hub_cache_free: int
+    torch: str
+
+    @property
+    def gpu_memory(self) -> int:
+        """Of the smallest GPU, in bytes; 0: not known."""
+        return min((gpu.memory for gpu in self.gpus), default=0)
+
+
+def read_node() -> Node:
+    """This machine."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    gpus = _gpus()
+    return Node(
+        name=os.uname().nodename,
+        # A local Ray cluster may count fewer in a container; it then refuses by itself.
+        num_cpus=os.cpu_count() or 1,
+        num_gpus=len(gpus),
+        gpus=gpus,
+        memory=_memory(),
+        hub_cache=HF_HUB_CACHE,
+        hub_cache_free=free_bytes(HF_HUB_CACHE),
+        torch=version("torch"),
+    )
+
+
+def free_bytes(folder: str) -> int:
+    """Free for files in a folder that is there or can be made."""
+    path = Path(folder).expanduser().absolute()
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def read_nodes(address: str | None) -> tuple[Node, ...]:
+    """The machines that trials can run on.
+
+    Args:
+        address: Of a running Ray cluster; None: RAY_ADDRESS or the one that this process is
+            connected to, else this machine alone, for which nothing is started.
+
+    Raises:
+        InputError: There is no cluster at the address, or its nodes do not answer.
+    """
+    if address or os.environ.get("RAY_ADDRESS") or _is_connected():
+        from sweep.ray_nodes import nodes_of  # ray
+
+        return nodes_of(address)
+    return (read_node(),)
+
+
+def _is_connected() -> bool:
+    """Whether this process uses a cluster already, as a notebook's may; imports nothing."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    """Those that CUDA_VISIBLE_DEVICES leaves visible."""
+    query = "--query-gpu=index,uuid,name,memory.total,compute_cap"
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", query, "--format=csv,noheader,nounits"],
+            capture_output=True, text=True, check=True, timeout=30,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    wanted = None if visible is None else [part.strip() for part in visible.split(",")]
+    return parse_gpus(done.stdout, wanted)
+
+
+def parse_gpus(text: str, visible: list[str] | None) -> tuple[Gpu, ...]:
+    """Lines of nvidia-smi as GPUs.
+
+    Args:
+        text: A GPU a line: index, uuid, name, MiB, compute capability.
+        visible: Indices or uuids of those that count; None: all.
+    """
+    found = []
+    for line in text.strip().splitlines():
+        index, uuid, name, memory, capability = (part.strip() for part in line.split(","))
+        if visible is None or index in visible or uuid in visible:
+            major, _, minor = capability.partition(".")
+            found.append(Gpu(name, int(memory) * MIB, (int(major), int(minor))))
+    return tuple(found)
+
+
+def _memory() -> int:
+    """Of the machine, or what a container is given of it (control groups, version 2)."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return installed
+    return min(installed, int(limit)) if limit.isdigit() else installed

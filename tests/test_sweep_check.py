@@ -1,0 +1,385 @@
+"""xlt check: what it says of a good experiment, and of each thing that would stop a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+import yaml
+from fake_hub import serving
+from test_layers import modules_after
+
+from data.audit import Finding
+from data.errors import InputError
+from sweep.check import BEFORE_A_RUN, CHECKS, Checked, Preflight, checked, refuse_problems
+from sweep.check.gpu_types import bf16_flops
+from sweep.cli import main
+from sweep.experiment import Experiment, load_experiment
+from sweep.grid import expand
+from sweep.ledger import read_ledger
+from sweep.nodes import Gpu, Node, parse_gpus, read_node, read_nodes
+from trainables.memory import GPU_CONTEXT
+from trainables.result import Results
+
+GIB = 2**30
+A100 = Gpu("NVIDIA A100-SXM4-80GB", 80 * GIB, (8, 0))
+V100 = Gpu("Tesla V100-SXM2-16GB", 16 * GIB, (7, 0))
+
+
+def make_node(num_cpus: int = 8, gpus: tuple[Gpu, ...] = (), **changes: Any) -> Node:
+    values: dict[str, Any] = {
+        "name": "node", "num_cpus": num_cpus, "num_gpus": len(gpus), "gpus": gpus,
+        "memory": 64 * GIB, "hub_cache": "/hub", "hub_cache_free": 500 * GIB,
+        "torch": "2.13.0+cu130" if gpus else "2.13.0+cpu",
+    }  # fmt: skip
+    return Node(**(values | changes))
+
+
+@pytest.fixture
+def small(experiment_file: Path, tmp_path: Path) -> Experiment:
+    return load_experiment(experiment_file, ["seeds=[0]", f"storage.results={tmp_path / 'r'}"])
+
+
+def preflight(experiment: Experiment, *nodes: Node, **options: Any) -> Preflight:
+    grid = expand(experiment)
+    location = Results(experiment.storage.results)
+    states = read_ledger(location, [spec.trial_id for spec in grid.specs]).states
+    return Preflight(grid, location, nodes or (make_node(),), states, **options)
+
+
+def one(name: str, looked_at: Preflight) -> Checked:
+    (found,) = checked(looked_at, [name])
+    return found
+
+
+def told(found: Checked, severity: str = "error") -> str:
+    return "\n".join(p.sentence for p in found.problems if p.severity == severity)
+
+
+def with_settings(experiment: Experiment, **settings: Any) -> Experiment:
+    """The experiment with all of its models given the same resources and more."""
+    return Experiment.parse(yaml.safe_load(experiment.to_yaml()) | settings)
+
+
+def test_a_good_experiment(
+    experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(experiment_file), "--results", str(tmp_path / "r")]) == 0
+    out = capsys.readouterr().out
+    assert "Experiment tiny: 10 trials, 0 done" in out
+    for title in ("Data", "Base models", "Machines", "Memory", "Results", "Time"):
+        assert f"\n{title}\n" in out
+    lines = [line.split() for line in out.splitlines()]
+    assert sum(line[:3] == ["llama", "folder", "llama"] for line in lines) == 1
+    assert out.rstrip().endswith("Nothing found that would stop or spoil the run.")
+    assert not (tmp_path / "r").exists()  # nothing is written
+
+
+def test_done_trials_are_counted_and_timed(
+    experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(experiment_file), "--results", str(tmp_path / "r")]
+    some = ["--set", "models=[{name: bert, path: %s, method: full, learning_rate: 0.01}]"]
+    path = load_experiment(experiment_file).models[2].path
+    assert main(["run", *arguments, "--backend", "inline", some[0], some[1] % path]) == 0
+    assert main(["check", *arguments, "--set", "seeds=[0, 1, 2]"]) == 0
+    out = capsys.readouterr().out
+    assert "Experiment tiny: 15 trials, 4 done" in out
+    assert [x for x in out.splitlines() if x.startswith("  bert") and "done trials" in x]
+
+
+def test_measured_memory_stands_beside_the_estimate(small: Experiment) -> None:
+    looked_at = preflight(small)
+    spec = next(s for s in looked_at.grid.specs if s.base_model == "bert")
+    before = one("memory", looked_at)
+    column = before.columns.index("# measured")
+    assert {row[column] for row in before.rows} == {"-"}
+    state = looked_at.states[spec.trial_id]
+    record = {"execution": {"peak_memory_bytes": 3 * GIB}}
+    states = {**looked_at.states, spec.trial_id: type(state)("done", record=record)}
+    after = one("memory", Preflight(looked_at.grid, looked_at.location, looked_at.nodes, states))
+    assert {row[0]: row[column] for row in after.rows}["bert"] == "3.0"
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_makes_a_table_of_its_columns(name: str, small: Experiment) -> None:
+    found = one(name, preflight(small))
+    assert found.title
+    assert found.rows or found.notes
+    assert all(len(row) == len(found.columns) for row in found.rows)
+    assert found.problems == ()
+
+
+def test_the_checks_of_a_run_are_checks() -> None:
+    assert set(BEFORE_A_RUN) < set(CHECKS)
+
+
+# --- placement ------------------------------------------------------------------------------
+
+
+def test_a_trial_that_no_node_holds_stops_a_run_before_it_starts(
+    experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        str(experiment_file), "--set", "resources={cpus: 9999}", "--results", str(tmp_path / "r"),
+    ]  # fmt: skip
+    assert main(["check", *arguments]) == 2
+    out = capsys.readouterr().out
+    assert "error: llama: a trial needs 9999 CPUs, the cluster's nodes have" in out
+    assert "set resources.cpus=" in out
+    assert main(["run", *arguments]) == 2
+    assert "a trial needs 9999 CPUs" in capsys.readouterr().err
+    assert not (tmp_path / "r" / "trials").exists()
+    assert modules_after(["run", *arguments], ("torch", "ray")) == []
+
+
+def test_two_gpus_on_a_cluster_of_one(small: Experiment) -> None:
+    two = with_settings(small, resources={"workers": 2, "sharding": "fsdp"})
+    found = one("placement", preflight(two, make_node(gpus=(A100,))))
+    assert "2 processes of 1 CPUs and 1 GPU each, the cluster's nodes have 8 CPUs and 1" in told(
+        found
+    )
+    assert "set resources.workers=1" in told(found)
+    nodes = (make_node(gpus=(A100,)), make_node(gpus=(A100, A100)))
+    enough = one("placement", preflight(two, *nodes))
+    assert told(enough) == ""
+    assert {row[-1] for row in enough.rows} == {"1"}  # three GPUs, two a trial
+
+
+def test_shares_of_a_gpu(small: Experiment) -> None:
+    half = with_settings(small, resources={"gpus": 0.5})
+    found = one("placement", preflight(half, make_node(gpus=(A100, A100))))
+    assert {row[-1] for row in found.rows} == {"4"}
+    few = one("placement", preflight(half, make_node(num_cpus=3, gpus=(A100, A100))))
+    assert {row[-1] for row in few.rows} == {"3"}
+
+
+def test_inline_reserves_nothing(small: Experiment) -> None:
+    many = with_settings(small, resources={"cpus": 9999})
+    found = one("placement", preflight(many, backend="inline"))
+    assert (found.rows, found.problems) == ((), ())
+
+
+def test_gpus_that_torch_cannot_use_or_that_emulate_bf16(small: Experiment) -> None:
+    node = make_node(gpus=(A100,), torch="2.13.0+cpu")
+    assert "torch without CUDA (2.13.0+cpu)" in told(one("placement", preflight(small, node)))
+    old = one("placement", preflight(small, make_node(gpus=(V100,))))
+    assert "compute capability 7.0) has no bf16" in told(old, "warning")
+    fp32 = with_settings(small, training={"precision": "fp32"})
+    found = one("placement", preflight(fp32, make_node(gpus=(V100,))))
+    assert found.problems == ()
+    without = with_settings(small, resources={"gpus": 0.0})
+    assert one("placement", preflight(without, node)).problems == ()
+
+
+# --- memory and time ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(small: Experiment, tiny_base: Callable[[str], Path], tmp_path: Path) -> Experiment:
+    """As wide as Llama 2 7B with a fifth of its layers; the weights are of a tiny one."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for file in tiny_base("llama").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    transformers.LlamaConfig(
+        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=6,
+        num_attention_heads=32,
+    ).save_pretrained(folder)  # fmt: skip
+    wide = {"name": "wide", "path": str(folder), "method": "lora", "learning_rate": 5e-4}
+    longer = {"num_train_epochs": 1, "batch_size": 64}
+    return with_settings(
+        small, models=[wide], patterns=[{"ja8": {"source_rows": 24}}], training=longer
+    )
+
+
+def test_a_large_model_on_a_cpu(large: Experiment) -> None:
+    looked_at = preflight(large, make_node(memory=200 * GIB))
+    memory = one("memory", looked_at)
+    assert told(memory) == ""
+    (row,) = memory.rows
+    assert float(row[memory.columns.index("# base")]) == pytest.approx(5.0, abs=0.1)
+    assert "no GPU: a trial takes about" in told(one("time", looked_at), "warning")
+    small_machine = one("memory", preflight(large, make_node(memory=4 * GIB)))
+    assert "the largest machine has 4.0" in told(small_machine)
+    assert "neither checkpointing nor single rows" in told(small_machine)
+
+
+def test_a_gpu_that_is_too_small(large: Experiment) -> None:
+    looked_at = preflight(large, make_node(gpus=(A100,)))
+    (kind,) = looked_at.kinds
+    whole, half = (looked_at.dry_run(kind.first, rows).memory.peak for rows in (64, 32))
+    assert half < whole
+    gpu = Gpu("NVIDIA L4", (whole + half) // 2 + GPU_CONTEXT, (8, 9))
+    found = one("memory", preflight(large, make_node(gpus=(gpu,))))
+    (row,) = found.rows
+    assert row[found.columns.index("# rows")] == "32"
+    assert "micro-batches are halved until they fit, about 32" in told(found, "warning")
+    assert told(found) == ""
+    tiny = one("memory", preflight(large, make_node(gpus=(Gpu("T4", 3 * GIB, (7, 5)),))))
+    assert "its share of a GPU has 3.0" in told(tiny)
+    assert "lora.quantize_base=nf4" in told(tiny)
+
+
+def test_a_remedy_that_suffices_is_named(small: Experiment) -> None:
+    small = with_settings(small, training={"num_train_epochs": 1, "batch_size": 64})
+    looked_at = preflight(small)
+    llama = next(spec for spec in looked_at.grid.specs if spec.base_model == "llama")
+    needed = looked_at.dry_run(llama, 64).memory.peak
+    saved = llama.model_copy(
+        update={"resources": llama.resources.model_copy(update={"gradient_checkpointing": True})}
+    )
+    less = looked_at.dry_run(saved, 64).memory.peak
+    assert less < needed
+    between = (needed + less) // 2 + GIB // 2
+    found = one("memory", preflight(small, make_node(memory=between)))
+    assert "set resources.gradient_checkpointing=true" in told(found)
+
+
+def test_trials_side_by_side_share_the_memory(small: Experiment) -> None:
+    found = one("memory", preflight(small, make_node(num_cpus=8, memory=2 * GIB)))
+    assert "8 trials side by side on 1 machines need" in told(found, "warning")
+    assert "raise resources.cpus" in told(found, "warning")
+
+
+def test_the_speed_of_a_gpu_elsewhere_comes_from_its_data_sheet(small: Experiment) -> None:
+    found = one("time", preflight(small, make_node(gpus=(A100,))))
+    assert {row[found.columns.index("from")] for row in found.rows} == {"data sheet of the GPU"}
+    assert bf16_flops("NVIDIA A100-SXM4-80GB") == 312e12
+    assert bf16_flops("NVIDIA L40S") == 362e12
+    assert bf16_flops("NVIDIA L4") == 121e12
+    assert bf16_flops("Unheard of") == 0
+    unheard = make_node(gpus=(Gpu("Unheard of", 80 * GIB, (9, 0)),))
+    assert "not known: llama, gpt_neox, bert" in one("time", preflight(small, unheard)).notes
+
+
+# --- disk -----------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_too_small(
+    small: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sweep.check.disk.free_bytes", lambda folder: 1000)
+    kept = with_settings(small, storage={"results": str(tmp_path / "r"), "keep_models": "all"})
+    looked_at = preflight(kept)
+    assert "keep less: storage.keep_models=best" in told(one("disk", looked_at))
+    with pytest.raises(InputError, match="GiB are free; free some"):
+        refuse_problems(preflight(kept, asks_hub=False))
+
+
+def test_kept_weights_are_those_of_the_method(small: Experiment, tmp_path: Path) -> None:
+    def needed(keep: str) -> float:
+        storage = {"results": str(tmp_path / "r"), "keep_models": keep, "checkpoint_minutes": None}
+        (note,) = one("disk", preflight(with_settings(small, storage=storage))).notes
+        return float(note.partition("about ")[2].partition(" GiB")[0])
+
+    looked_at = preflight(small)
+    trained = {
+        kind.label: len(kind.pending) * 4 * looked_at.dry_run(kind.first, kind.rows).num_trained
+        for kind in looked_at.kinds
+    }
+    every, adapters, none = needed("all"), needed("adapters"), needed("none")
+    assert (every - none) * GIB == pytest.approx(sum(trained.values()), rel=0.25)
+    assert (adapters - none) * GIB == pytest.approx(
+        trained["llama"] + trained["gpt_neox"], rel=0.25
+    )
+
+
+# --- base models ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    with serving(monkeypatch, str(tmp_path / "cache")) as endpoint:
+        yield endpoint
+
+
+def test_base_models_that_cannot_be_had_are_told_together(
+    hub: str, experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = yaml.safe_load(experiment_file.read_text())
+    names = ("gated", "nothing", "pickled", "mute", "words")
+    values["models"] += [
+        {"name": n, "path": f"org/{n}", "method": "lora", "learning_rate": 0.01} for n in names
+    ]
+    file = tmp_path / "hub.yaml"
+    file.write_text(yaml.safe_dump(values))
+    assert main(["check", str(file), "--results", str(tmp_path / "r")]) == 2
+    out = capsys.readouterr().out
+    problems = [line for line in out.splitlines() if line.startswith("  error: ")]
+    assert out.splitlines().index(problems[0]) > out.splitlines().index("Time")  # one list, last
+    for name, part in zip(
+        names,
+        ("accept its licence", "the hub has no org/nothing", "pytorch_model.bin", "no tokenizer",
+         "no-such-dictionary"),
+        strict=True,
+    ):  # fmt: skip
+        assert [line for line in problems if line.startswith(f"  error: {name}: ") and part in line]
+    assert [x for x in out.splitlines() if x.startswith("  bert") and "speed measured" in x]
+
+
+def test_a_download_that_does_not_fit(hub: str, small: Experiment) -> None:
+    whole = {"name": "whole", "path": "org/whole", "method": "full", "learning_rate": 0.01}
+    looked_at = preflight(with_settings(small, models=[whole]), make_node(hub_cache_free=100))
+    assert "are to be downloaded, and /hub on node has" in told(one("models", looked_at))
+
+
+def test_a_folder_without_safetensors_stops_a_run(
+    experiment_file: Path, tiny_base: Callable[[str], Path], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for file in tiny_base("bert").iterdir():
+        name = file.name.replace("model.safetensors", "pytorch_model.bin")
+        (folder / name).write_bytes(file.read_bytes())
+    models = [{"name": "pickled", "path": str(folder), "method": "full", "learning_rate": 0.01}]
+    arguments = [str(experiment_file), "--set", f"models={json.dumps(models)}"]
+    arguments += ["--results", str(tmp_path / "r"), "--backend", "inline"]
+    assert main(["run", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert "pickled: has its weights only as pytorch_model.bin" in captured.err
+    assert "xlt check" in captured.err
+
+
+def test_findings_of_the_gate_are_problems(
+    small: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = Finding("language", "error", 3, "3 rows are in another language", (), "mend them")
+    monkeypatch.setattr("sweep.check.data.check_data", lambda grid: (finding,))
+    expected = "data, language: 3 rows are in another language; mend them"
+    assert told(one("data", preflight(small))) == expected
+    accepted = one("data", preflight(with_settings(small, accept_findings=["language"])))
+    assert (told(accepted), told(accepted, "warning")) == ("", expected)
+
+
+# --- machines -------------------------------------------------------------------------------
+
+
+def test_what_the_driver_tells() -> None:
+    text = (
+        "0, GPU-aa, NVIDIA A100-SXM4-80GB, 81920, 8.0\n1, GPU-bb, Tesla V100-SXM2-16GB, 16384, 7.0"
+    )
+    assert parse_gpus(text, None) == (A100, V100)
+    assert parse_gpus(text, ["1"]) == (V100,)
+    assert parse_gpus(text, ["GPU-aa"]) == (A100,)
+    assert parse_gpus(text, [""]) == parse_gpus("", None) == ()
+
+
+def test_this_machine() -> None:
+    node = read_node()
+    assert node.num_cpus >= 1
+    assert 2**28 < node.memory < 2**50
+    assert node.hub_cache_free > 0
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_the_machines_of_a_cluster(ray_address: str) -> None:
+    (node,) = read_nodes(ray_address)
+    assert (node.num_cpus, node.num_gpus) == (2, 0)
+    assert node.name == read_node().name
