@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos browser latex lit lint benchmark clean
+.PHONY: quickstart test chaos browser latex lit gpu lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
@@ -25,6 +25,10 @@ latex: $(READY)
 # Makes LIT's environment (370 MB) and opens it; skips without Chromium.
 lit: $(READY)
 	$(BIN)/pytest -m lit
+
+# What only a CUDA device shows; skips without one.
+gpu: $(READY)
+	$(BIN)/pytest -m gpu
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -107,7 +107,7 @@ def run_trial(
     clock.lap("fit")
     y_score = predict(model, test_ids, spec, workers=workers)
     clock.lap("predict")
-    kept = _model_files(model, workers) if _keeps(keep_models, spec.method) else {}
+    kept = model_files(model, workers) if _keeps(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, test, explained) if explained else None
 
@@ -191,7 +191,7 @@ def _keeps(keep_models: KeepModels, method: str) -> bool:
     return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
 
 
-def _model_files(model: Any, workers: Workers) -> dict[str, bytes]:
+def model_files(model: Any, workers: Workers) -> dict[str, bytes]:
     """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head).
 
     Every worker takes part, because a sharded model's weights are put together; the first one gets

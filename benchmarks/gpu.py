@@ -1,0 +1,271 @@
+"""How well trials at the paper's dimensions use a GPU, beside the HF Trainer with peft.
+
+    python benchmarks/gpu.py                     # one GPU: 7B decoders with LoRA, mBERT whole
+    python benchmarks/gpu.py --small             # small dimensions, also on a CPU: does it run
+
+Needs torch, transformers, peft and accelerate, and no Ray. Weights are random and made on the
+device, from the configs of the models; what they say means nothing, what they cost is real.
+Lengths are drawn, because no tokenizer of the five is at hand: ``--mean-tokens`` a headline, with a
+standard deviation of a third of that. Operations are counted without padding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from trainables.dry_run import dry_run
+from trainables.flops import training_flops
+from trainables.loading import Base
+from trainables.loop import base_dtype, fit_classifier, predict
+from trainables.methods import METHODS
+from trainables.spec import TrialSpec
+from trainables.throughput import measure
+from trainables.trial import model_files
+from trainables.workers import Workers
+
+FAMILIES: dict[str, tuple[Any, dict[str, int], str, tuple[str, ...]]] = {
+    # elyza/ELYZA-japanese-Llama-2-7b-fast-instruct: Llama 2 with 45,043 tokens (its model card)
+    "llama": (
+        transformers.LlamaConfig,
+        {
+            "vocab_size": 45_043,
+            "hidden_size": 4096,
+            "intermediate_size": 11_008,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+        },
+        "lora",
+        ("score",),
+    ),
+    # cyberagent/open-calm-7b (its model card: 32 layers, width 4096, 32 heads)
+    "gpt_neox": (
+        transformers.GPTNeoXConfig,
+        {
+            "vocab_size": 52_224,
+            "hidden_size": 4096,
+            "intermediate_size": 16_384,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+        },
+        "lora",
+        ("score",),
+    ),
+    # google-bert/bert-base-multilingual-cased
+    "bert": (transformers.BertConfig, {"vocab_size": 119_547}, "full", ("classifier",)),
+}
+"""Name -> class and sizes of a base model's config, method and head."""
+SMALL = {
+    "vocab_size": 1000,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+TRAIN_ROWS, TEST_ROWS = 1024 + 104, 512
+"""Of ja104 (paper, section 3.2)."""
+
+
+def main() -> None:
+    """Measure the families that were asked for, and print tables."""
+    options = _options()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, transformers {transformers.__version__}")
+    width = SMALL["hidden_size"] if options.small else 4096
+    peak = measure(device.type, tokens=128 if options.small else 8192, width=width).flops
+    print(f"one large matrix product: {peak / 1e12:.2f} TFLOP/s\n")
+    print(
+        "| family | way | load s | build s | train s | predict s | save s | examples/s | tokens/s "
+        "| of the matrix peak | peak memory GiB |\n|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    for family in options.families:
+        for way in ("ours", "trainer"):
+            print(_row(family, way, _measured(family, way, options, device), peak), flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--small", action="store_true", help="small dimensions")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--mean-tokens", type=float, default=25)
+    parser.add_argument("--load", action="store_true", help="write the weights and time reading")
+    return parser.parse_args()
+
+
+def _measured(
+    family: str, way: str, options: argparse.Namespace, device: torch.device
+) -> dict[str, float]:
+    """Seconds by stage, and what they come to."""
+    config_class, sizes, method, head = FAMILIES[family]
+    config = config_class(**(SMALL if options.small else sizes), pad_token_id=0)
+    config.num_labels, config.use_cache, config.sep_token_id = 2, False, None
+    spec = _spec(family, method, options)
+    rng = np.random.default_rng(0)
+    lengths = rng.normal(options.mean_tokens, options.mean_tokens / 3, TRAIN_ROWS + TEST_ROWS)
+    ids = [
+        rng.integers(5, config.vocab_size, int(length)).tolist()
+        for length in np.clip(lengths, 5, 4 * options.mean_tokens)
+    ]
+    train, test, labels = ids[:TRAIN_ROWS], ids[TRAIN_ROWS:], [0, 1] * (TRAIN_ROWS // 2)
+
+    torch.manual_seed(0)
+    dtype = base_dtype(spec, device)
+    with torch.device(device):
+        model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+    seconds = {"load": _load_seconds(model, dtype, device) if options.load else float("nan")}
+    base = Base(tokenizer=None, model=model.eval().requires_grad_(False), head_modules=head)
+    num_warm = 4 * options.batch_size
+    run = dry_run(
+        spec, config, device=device.type, rows=options.batch_size, length=max(_lengths(train))
+    )
+    run_way = _ours if way == "ours" else _trainer
+    run_way(base, spec, train[:num_warm], labels[:num_warm], test[:64], {})
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    run_way(base, spec, train, labels, test, seconds)
+    tokens = options.epochs * sum(_lengths(train))
+    flops = options.epochs * training_flops(run.matrices, _lengths(train))
+    seconds["examples"] = options.epochs * len(train) / seconds["train"]
+    seconds["tokens"] = tokens / seconds["train"]
+    seconds["flops"] = flops / seconds["train"]
+    seconds["memory"] = torch.cuda.max_memory_allocated() if device.type == "cuda" else float("nan")
+    return seconds
+
+
+def _lengths(token_ids: list[list[int]]) -> list[int]:
+    """Tokens of each text."""
+    return [len(ids) for ids in token_ids]
+
+
+def _ours(
+    base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float]
+) -> None:
+    """As run_trial does it, base model and texts at hand."""
+    clock = _Clock(seconds)
+    model = METHODS[spec.method](base, spec)
+    clock.lap("build")
+    fit_classifier(model, train, labels, spec, lambda *_: None)
+    clock.lap("train")
+    predict(model, test, spec)
+    clock.lap("predict")
+    model_files(model, Workers())
+    clock.lap("save")
+
+
+def _trainer(
+    base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float]
+) -> None:
+    """The usual way: peft and the Trainer of transformers, the same settings, its own defaults."""
+    clock = _Clock(seconds)
+    model = base.model
+    pad = model.config.pad_token_id
+    if spec.lora:
+        lora = {"r": spec.lora.r, "lora_alpha": spec.lora.lora_alpha}
+        config = LoraConfig(
+            task_type="SEQ_CLS", lora_dropout=spec.lora.lora_dropout, target_modules="all-linear",
+            **lora,
+        )  # fmt: skip
+        model = get_peft_model(model, config)
+    else:
+        model.requires_grad_(True)
+    clock.lap("build")
+
+    def collate(rows: list[tuple[list[int], int]]) -> dict[str, torch.Tensor]:
+        width = max(len(ids) for ids, _ in rows)
+        padded = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in rows])
+        return {
+            "input_ids": padded,
+            "attention_mask": (padded != pad).long(),
+            "labels": torch.tensor([label for _, label in rows]),
+        }
+
+    training = spec.training
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            output_dir=folder, num_train_epochs=training.num_train_epochs,
+            per_device_train_batch_size=training.batch_size, learning_rate=spec.learning_rate,
+            per_device_eval_batch_size=64, weight_decay=training.weight_decay,
+            bf16=next(base.model.parameters()).is_cuda, report_to=[], save_strategy="no",
+            disable_tqdm=True, remove_unused_columns=False, logging_strategy="no",
+        )  # fmt: skip
+        trainer: Any = transformers.Trainer(
+            model=model, args=arguments, data_collator=collate,
+            train_dataset=list(zip(train, labels, strict=True)),
+        )  # fmt: skip
+        trainer.train()
+        clock.lap("train")
+        trainer.predict([(ids, 0) for ids in test])
+        clock.lap("predict")
+        trainer.save_model(folder)
+        clock.lap("save")
+    if spec.lora:
+        model.unload()
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds, self._last = seconds, time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self._seconds[stage], self._last = now - self._last, now
+
+
+def _load_seconds(model: Any, dtype: torch.dtype, device: torch.device) -> float:
+    """Reading the weights from the page cache onto the device."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        begun = time.perf_counter()
+        loaded: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True
+        )
+        loaded.to(device)
+        return time.perf_counter() - begun
+
+
+def _spec(family: str, method: str, options: argparse.Namespace) -> TrialSpec:
+    return TrialSpec.parse(
+        {
+            "base_model": family,
+            "base_identity": f"benchmark:{family}",
+            "base_path": family,
+            "method": method,
+            "source_lang": "en",
+            "pattern": {"name": "ja104", "target_lang": "ja", "target_rows": 104},
+            "sampling": {"test_rows": TEST_ROWS},
+            "training": {"num_train_epochs": options.epochs, "batch_size": options.batch_size},
+            "learning_rate": 5e-4 if method == "lora" else 5e-5,
+            "seed": 0,
+            "data_fingerprint": "0" * 64,
+        }
+    )
+
+
+def _row(family: str, way: str, found: dict[str, float], peak: float) -> str:
+    stages = " | ".join(
+        f"{found[name]:.2f}" for name in ("load", "build", "train", "predict", "save")
+    )
+    return (
+        f"| {family} | {way} | {stages} | {found['examples']:.1f} | {found['tokens']:.0f} | "
+        f"{found['flops'] / peak:.1%} | {found['memory'] / 2**30:.1f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
