@@ -158,6 +158,12 @@ class Experiment(Settings):
             ):
                 if name is not None and name not in known:
                     problems.append(f"overrides.{number}.match: {unknown(kind, name, known)}")
+        sharded = [m.name for m in self.models if (self.resources or m.resources).is_sharded]
+        if self.explain and sharded:
+            problems.append(
+                f"explain: {', '.join(sharded)} is shared among workers (sharding: fsdp), and none "
+                "of them holds the whole model; keep models and use `xlt explain` afterwards"
+            )
         if self.search.searcher not in SEARCHERS:
             named = unknown("searcher", self.search.searcher, SEARCHERS)
             problems.append(f"search.searcher: {named}")

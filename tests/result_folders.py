@@ -166,5 +166,7 @@ def trial_files(results: Results) -> dict[str, bytes]:
         if name.endswith("trial.json"):
             record = json.loads(content)
             del record["timings"]
+            # Whether it was killed on the way may be told; all else is as if it had not been.
+            record["execution"].pop("resumed_at_steps", None)
             found[name] = json.dumps(record).encode()
     return found

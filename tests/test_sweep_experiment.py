@@ -101,3 +101,15 @@ def test_problems_of_several_lists_are_told_together() -> None:
         "patterns: is empty; give at least one",
         "seeds: 0 given more than once",
     ]
+
+
+def test_a_shared_model_is_not_explained_on_the_way() -> None:
+    settings = ["resources={workers: 2, sharding: fsdp}", "explain={method: lime}"]
+    with pytest.raises(InputError, match=r"none of them holds the whole model; keep models and"):
+        load_experiment("quickstart", settings)
+    load_experiment("quickstart", ["resources={workers: 2}", "explain={method: lime}"])
+
+
+def test_several_gpus_are_asked_for_as_workers() -> None:
+    with pytest.raises(InputError, match=r"resources.gpus: 2 GPUs for one process.* set workers"):
+        load_experiment("quickstart", ["resources={gpus: 2}"])

@@ -26,6 +26,8 @@ from trainables.result import Results
 
 LONGER = "training.num_train_epochs=12"
 """So that there is time to kill a trial in the middle."""
+OFTEN = "storage.checkpoint_minutes=0"
+"""So that what is killed goes on from the step before."""
 NUM_TRIALS = 10
 BACKENDS = ("tune", pytest.param("inline", marks=pytest.mark.chaos))
 INLINE = ("--backend", "inline")
@@ -55,7 +57,7 @@ def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[s
 
 
 def command(file: Path, root: Path, *options: str) -> list[str]:
-    settings = ["--set", LONGER, "--results", str(root)]
+    settings = ["--set", LONGER, "--set", OFTEN, "--results", str(root)]
     return [sys.executable, "-m", "sweep", "run", str(file), *settings, *options]
 
 

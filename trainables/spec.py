@@ -87,6 +87,21 @@ class Resources(Settings):
     gradient_checkpointing: bool = False
     """Activations are computed twice instead of kept: less memory, about a third more time."""
 
+    @pydantic.field_validator("gpus", mode="before")
+    @classmethod
+    def _one_gpu_a_process(cls, value: Any) -> Any:
+        if isinstance(value, (int, float)) and value > 1:
+            raise ValueError(
+                f"{value} GPUs for one process, which uses one at most; for several GPUs a trial "
+                "set workers, which get one each"
+            )
+        return value
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether no process holds the whole model."""
+        return self.workers > 1 and self.sharding == "fsdp"
+
 
 class TrialSpec(Settings):
     """One trial: base model x pattern x seed with every setting resolved."""

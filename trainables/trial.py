@@ -84,7 +84,7 @@ def run_trial(
     clock.lap("draw")
 
     # What no single GPU holds is read on the CPU, and sharding moves each GPU's share.
-    is_sharded = workers.size > 1 and spec.resources.sharding == "fsdp"
+    is_sharded = workers.size > 1 and spec.resources.is_sharded
     place = torch.device("cpu") if is_sharded else device
     base = load_base(spec, place, base_dtype(spec, device), len(dataset.classes))
     clock.lap("load")
