@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -144,12 +144,28 @@ def collect(
             "again, or use another results location"
         )
         raise InputError([*refused, remedy], f"experiment {plan.experiment} in {location.uri}")
-    told = (*refused, *warnings, *plan.data_warnings)
+    told = (*refused, *warnings, *plan.data_warnings, *_cut_texts(done))
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
     blank = dict.fromkeys((*COLUMNS.names, *metrics))
     rows = [blank | _row(plan.experiment, trial) for trial in trials]
     records = {t.planned.trial_id: t.found.record for t in trials if t.found.record}
     return Collected(location.uri, plan, rows, metrics, signature, told, records)
+
+
+def _cut_texts(done: Iterable[_Trial]) -> list[str]:
+    """Whose texts were longer than they are read, a sentence a base model."""
+    most: dict[tuple[str, int], dict[str, int]] = {}
+    for trial in done:
+        key = trial.cell.base_model, trial.record["spec"]["training"]["max_length"]
+        for split, count in trial.record.get("execution", {}).get("truncated_texts", {}).items():
+            counts = most.setdefault(key, {})
+            counts[split] = max(counts.get(split, 0), count)
+    return [
+        f"{model}: up to {counts['test']} test texts and {counts['train']} training texts of a "
+        f"trial have more than {max_length} tokens and were cut"
+        for (model, max_length), counts in most.items()
+        if any(counts.values())
+    ]
 
 
 def _choose(location: Results, experiment: str | None) -> str:

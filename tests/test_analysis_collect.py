@@ -304,3 +304,14 @@ def test_a_report_loads_no_heavy_package(three: Results, first: str, loaded: str
         cwd=Path(__file__).parent.parent,
     )
     assert done.stdout.strip() == loaded
+
+
+def test_texts_that_were_cut_are_told(three: Results) -> None:
+    for seed, counts in enumerate([{"test": 2, "train": 0}, {"test": 1, "train": 7}, None]):
+        trial_id = save_done(three, "elyza", "ja16", seed, SCORES)
+        edit_record(three, trial_id, execution={"truncated_texts": counts} if counts else {})
+    told = (
+        "elyza: up to 2 test texts and 7 training texts of a trial have more than 128 tokens and "
+        "were cut"
+    )
+    assert collect(three).warnings == (told,)
