@@ -84,8 +84,9 @@ def run_and_save(
             checkpoints=checkpoints,
         )
     except Exception as error:
-        # Only these end every worker of a group at the same place; after others some would wait.
-        if workers.size > 1 and not isinstance(error, (InputError, DivergedError)):
+        # The loss is all workers', so that this ends them at the same step; what befalls one of
+        # them alone has to end its group, because the others wait for it.
+        if workers.size > 1 and not isinstance(error, DivergedError):
             raise
         outcome = record_failure(spec, results, error) if workers.is_first else {}
     else:

@@ -16,6 +16,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedErr
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from data.errors import InputError
 from sweep.ray_worker import receive
 from sweep.worker import record_failure, run_and_save
 from trainables.result import Results
@@ -30,7 +31,8 @@ START_FAILURES = 10
 def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
     """Train a trial with ``spec.resources.workers`` processes; inside a Tune trial.
 
-    A worker that dies ends the group, which starts again and goes on from the trial's checkpoint.
+    A worker that dies ends the group, which starts again and goes on from the trial's checkpoint;
+    not so after an error that a user has to mend.
     Where memory runs out it starts again with passes half as large: a worker cannot take a step
     again alone, because the others wait for its gradients.
 
@@ -51,8 +53,9 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
                 spec = smaller
                 continue
             failures += 1
-            if failures > GROUP_FAILURES:
-                return record_failure(spec, Results(shared["results"]), _cause(error))
+            cause = _cause(error)
+            if failures > GROUP_FAILURES or isinstance(cause, InputError):
+                return record_failure(spec, Results(shared["results"]), cause)
 
 
 def _train(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +112,8 @@ def _ran_out_of_memory(error: TrainingFailedError) -> bool:
 
 
 def _cause(error: TrainingFailedError) -> BaseException:
-    """The error of the first worker that failed, where one did."""
+    """The error of the first worker that failed, where one did, without Ray Train's wrapping."""
     failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
     first: BaseException = failures[min(failures)] if failures else error
-    return first
+    inner: BaseException = getattr(first, "_base_exc", first)
+    return inner

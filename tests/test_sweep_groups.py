@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +13,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from data.errors import InputError
+from sweep import worker_group
 from sweep.experiment import load_experiment
 from sweep.run import run
 from trainables.result import Results
@@ -31,6 +36,10 @@ def llama_alone(file: Path) -> str:
     # A rate at which 160 steps do not spread the rounding.
     values = model.model_dump(mode="json") | {"lora": WITHOUT_DROPOUT, "learning_rate": 0.001}
     return f"models={json.dumps([values])}"
+
+
+def base_of(file: Path) -> str:
+    return next(m.path for m in load_experiment(file).models if m.name == "llama")
 
 
 def train_workers() -> list[psutil.Process]:
@@ -106,14 +115,69 @@ def test_a_group_that_never_fits_is_refused_at_once(
         run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
 
 
-def test_where_a_group_runs_out_of_memory_passes_are_halved(
-    make_spec: Callable[..., TrialSpec],
-) -> None:
-    from sweep.worker_group import _halved
+class Group:
+    """Stands for worker groups: each start fails with the next error, the last one succeeds."""
 
-    spec = make_spec("llama", resources={"workers": 2})  # batches of 8: 4 rows a worker
-    sizes = []
-    while (smaller := _halved(spec)) is not None:
-        spec = smaller
-        sizes.append(spec.resources.micro_batch_size)
-    assert sizes == [2, 1]
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.sizes: list[int | None] = []
+
+    def __call__(self, spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
+        self.sizes.append(spec.resources.micro_batch_size)
+        if self.errors:
+            failure = UserExceptionWithTraceback(self.errors.pop(0), "traceback")
+            raise WorkerGroupError("a worker failed", {1: failure})
+        return {"metrics": {}}
+
+
+@pytest.fixture
+def watched(
+    make_spec: Callable[..., TrialSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Group], dict[str, Any]]:
+    """A function: what a trial of two workers, batches of 8, comes to with such groups."""
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    spec = make_spec("llama", resources={"workers": 2})
+
+    def outcome(group: Group) -> dict[str, Any]:
+        monkeypatch.setattr(worker_group, "_train", group)
+        return worker_group.run_in_group(spec, {"results": results.uri})
+
+    return outcome
+
+
+def test_where_a_group_runs_out_of_memory_passes_are_halved(
+    watched: Callable[[Group], dict[str, Any]],
+) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    group = Group(full, full)
+    assert watched(group) == {"metrics": {}}
+    assert group.sizes == [None, 2, 1]  # 4 rows a worker
+    group = Group(*[full] * 6)
+    assert "out of memory" in watched(group)["error"]
+    assert group.sizes == [None, 2, 1, 1, 1]  # then it counts as any other failure
+
+
+def test_what_a_user_has_to_mend_is_not_tried_again(
+    watched: Callable[[Group], dict[str, Any]],
+) -> None:
+    group = Group(InputError("no such model; mend the path"))
+    assert watched(group) == {"error": "no such model; mend the path"}
+    assert len(group.sizes) == 1
+    group = Group(*[RuntimeError("NCCL error")] * 3)
+    assert watched(group) == {"error": "RuntimeError: NCCL error"}
+    assert len(group.sizes) == 3
+
+
+def test_a_real_error_of_one_worker_ends_its_group(
+    experiment_file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    """Its sentence comes through two processes to the result folder."""
+    base = Path(shutil.copytree(base_of(experiment_file), tmp_path / "base"))
+    (base / "tokenizer_config.json").write_text('{"tokenizer_class": "NoSuchTokenizer"}')
+    (base / "tokenizer.json").write_text("{}")
+    model = f"models=[{{name: broken, path: {base}, method: lora, learning_rate: 0.001}}]"
+    settings = [*SETTINGS, model, TOGETHER]
+    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+    (error,) = outcome.ledger.failed.values()
+    assert "cannot be loaded" in error and "Traceback" not in error
