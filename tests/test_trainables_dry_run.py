@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from architectures import make_config, make_model
+from tiny_checkpoints import make_classifier, make_measured_config
 from torch.profiler import ProfilerActivity, profile
 
 from data.errors import InputError
@@ -71,7 +71,7 @@ def real_peaks(spec: TrialSpec, architecture: str, size: str) -> tuple[int, int]
     torch.set_num_threads(1)
 
     def build() -> tuple[Base, Any]:
-        model = make_model(make_config(architecture, size), half)
+        model = make_classifier(make_measured_config(architecture, size), half)
         base = Base(tokenizer=None, model=model, head_modules=HEADS[architecture])
         classifier: Any = METHODS[spec.method](base, spec)
         if spec.resources.gradient_checkpointing:
@@ -94,7 +94,7 @@ def real_peaks(spec: TrialSpec, architecture: str, size: str) -> tuple[int, int]
 def counted(
     spec: TrialSpec, architecture: str, size: str = "middle", rows: int = ROWS, device: str = "cpu"
 ) -> DryRun:
-    config = make_config(architecture, size)
+    config = make_measured_config(architecture, size)
     return dry_run(spec, config, device=device, rows=rows, length=LENGTH)
 
 
@@ -130,7 +130,7 @@ def test_a_gpu_computes_in_bf16_unless_told_otherwise() -> None:
 
 def test_parts_are_those_of_the_real_model() -> None:
     for method in ("full", "lora"):
-        model = make_model(make_config("llama", "middle"))
+        model = make_classifier(make_measured_config("llama", "middle"))
         spec = make_spec(method)
         base = Base(tokenizer=None, model=model, head_modules=("score",))
         trained = [p for p in METHODS[method](base, spec).parameters() if p.requires_grad]

@@ -9,7 +9,7 @@ from data.errors import InputError
 from sweep.check.finding import Checked, Problem, gib
 from sweep.check.preflight import Kind, Preflight
 from trainables.base_models import MINIATURE, BaseModel, local_folder
-from trainables.checkpoint import read_checkpoint
+from trainables.checkpoint import Checkpoint, read_checkpoint
 from trainables.hub import hub_files
 from trainables.miniatures import find_miniature
 
@@ -58,8 +58,7 @@ def _model(
         return ("miniature", recipe.architecture, "-", "0", told), []
     if files is None or checkpoint is None:
         return ("hub", "-", "-", "-", "not asked"), []
-    targets = spec.lora.target_modules if spec.lora else ()
-    unfit = checkpoint.problems(targets, spec.training.max_length)
+    unfit = _unfit(preflight, spec.base_model, checkpoint)
     if files.to_download:
         to_download[spec.base_model] = files.to_download
     parameters, remark = "-", ""
@@ -74,6 +73,15 @@ def _model(
             return (files.where, "-", "-", "-", "cannot be loaded"), [*unfit, *error.problems]
     cells = (files.where, checkpoint.model_type, parameters, gib(files.to_download), remark)
     return cells, unfit
+
+
+def _unfit(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:
+    """What in a base model's settings does not go with it; the grid did not see all on the hub."""
+    problems: dict[str, None] = {}
+    for spec in (kind.first for kind in preflight.kinds if kind.first.base_model == name):
+        targets = spec.lora.target_modules if spec.lora else ()
+        problems |= dict.fromkeys(checkpoint.problems(targets, spec.training.max_length))
+    return list(problems)
 
 
 def hub_problems(models: Iterable[BaseModel]) -> list[str]:
