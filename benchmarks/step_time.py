@@ -17,8 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from architectures import make_config, make_model
 from test_trainables_dry_run import HEADS, ROWS, make_spec
+from tiny_checkpoints import make_classifier, make_measured_config
 
 from trainables.dry_run import dry_run
 from trainables.flops import training_flops
@@ -33,10 +33,10 @@ NUM_STEPS = 5
 
 def step_share(architecture: str, size: str, method: str) -> float:
     """Estimated over measured seconds of a step; prints both."""
-    config, spec = make_config(architecture, size), make_spec(method)
+    config, spec = make_measured_config(architecture, size), make_spec(method)
     run = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
     speed = measure("cpu", tokens=ROWS * LENGTH, width=config.hidden_size)
-    base = Base(tokenizer=None, model=make_model(config), head_modules=HEADS[architecture])
+    base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS[architecture])
     model = METHODS[method](base, spec)
 
     def seconds(num_steps: int) -> float:

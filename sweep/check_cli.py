@@ -29,6 +29,7 @@ def _check(options: argparse.Namespace) -> int:
     from sweep.backends import BACKENDS
     from sweep.check import Preflight, checked
     from sweep.check.finding import Problem
+    from sweep.check.models import hub_problems
     from sweep.check.text import describe_check, describe_problems
     from sweep.experiment import load_experiment
     from sweep.grid import expand
@@ -42,7 +43,12 @@ def _check(options: argparse.Namespace) -> int:
     experiment = load_experiment(options.experiment, options.settings)
     location = Results(options.results or experiment.storage.results)
     location.check()
-    grid = expand(experiment, read_rescued(experiment, location))
+    try:
+        grid = expand(experiment, read_rescued(experiment, location))
+    except InputError as error:
+        told = [f"{error.where}: {one}" if error.where else one for one in error.problems]
+        more = hub_problems(experiment.models)
+        raise InputError(dict.fromkeys([*told, *more])) from error
     states = read_ledger(location, [spec.trial_id for spec in grid.specs]).states
     nodes = read_nodes(options.address if options.backend == "tune" else None)
     preflight = Preflight(grid, location, nodes, states, options.backend)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from sweep.capacity import Capacity
+
 MIB = 2**20
 
 
@@ -28,14 +30,12 @@ class Gpu:
     capability: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Node:
+@dataclass(frozen=True, kw_only=True)
+class Node(Capacity):
     """A machine.
 
     Attributes:
         name: How it is told from others.
-        num_cpus: That trials can reserve.
-        num_gpus: That trials can reserve.
         gpus: What its driver tells of them; empty where it does not.
         memory: Bytes of main memory.
         hub_cache: Where base models of the hub are downloaded to.
@@ -44,8 +44,6 @@ class Node:
     """
 
     name: str
-    num_cpus: float
-    num_gpus: float
     gpus: tuple[Gpu, ...]
     memory: int
     hub_cache: str

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.ray_connection import RayConnection, by_resources  # isort: skip  sets what Ray reads at import
+from sweep.ray_connection import RayConnection, by_resources, living_nodes  # isort: skip  sets what Ray reads at import
 
 import orjson
 import pyarrow as pa
@@ -21,6 +21,7 @@ from ray.data.block import BlockMetadata
 from analysis.cells import first_line
 from data.errors import InputError
 from data.unlabelled import STDIN, TextRow
+from sweep.capacity import num_processes
 from sweep.predict import Job, Tagged
 from sweep.predict_chunks import Chunk, read_chunks, tag
 from sweep.ray_worker import pack, unpack
@@ -70,7 +71,7 @@ def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
 def _stream(job: Job) -> Iterator[Tagged]:
     (launch,) = by_resources([job.trial.spec])
     bundle = launch.bundle
-    slots = _num_slots(bundle)
+    slots = num_processes(living_nodes(), job.trial.spec.resources)
     identity = job.trial.spec.base_identity
     if identity.startswith(MINIATURE) and miniature_folder(identity).is_dir():
         _send(identity)
@@ -202,12 +203,3 @@ def _row(
 def _failed(error: InputError) -> pa.Table:
     """Bad input as a row, because Ray Data keeps the text of an error and not the error."""
     return _row(-1, 0, error.where, b"", error.problems)
-
-
-def _num_slots(bundle: dict[str, float]) -> int:
-    """Processes that fit into the cluster at once, node by node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    needs = {name: amount for name, amount in bundle.items() if amount}
-    return sum(
-        min(int(node.get(name, 0) / amount) for name, amount in needs.items()) for node in nodes
-    )

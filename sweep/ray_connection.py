@@ -18,6 +18,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from data.errors import InputError
+from sweep.capacity import Capacity, never_fits, num_trials
 from trainables.spec import Resources, TrialSpec
 
 
@@ -80,13 +81,14 @@ def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
     for spec in specs:
         key = spec.resources.workers, str(worker_bundle(spec.resources))
         groups.setdefault(key, []).append(spec)
+    nodes = living_nodes()
     launches, problems = [], []
     for (workers, _), group in sorted(groups.items(), key=lambda item: item[0]):
-        bundle = worker_bundle(group[0].resources)
-        places = num_places(bundle)
-        launches.append(Launch(group, bundle, workers, places // workers))
-        if places < workers:
-            problems.append(_infeasible(bundle, workers, places))
+        request = group[0].resources
+        num_at_once = num_trials(nodes, request)
+        launches.append(Launch(group, worker_bundle(request), workers, num_at_once))
+        if not num_at_once:
+            problems.append(never_fits(nodes, request))
     if problems:
         raise InputError(problems)
     return launches
@@ -98,28 +100,7 @@ def worker_bundle(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus, **({"GPU": resources.gpus} if has_gpus else {})}
 
 
-def num_places(bundle: dict[str, float]) -> int:
-    """Processes that the cluster's nodes hold at a time, were they idle."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(
-        min(int(node.get(kind, 0) / need) for kind, need in bundle.items() if need)
-        for node in nodes
-    )
-
-
-def _infeasible(bundle: dict[str, float], workers: int, places: int) -> str:
-    """Why a request would wait for ever."""
-    have = [
-        {kind: node["Resources"].get(kind, 0) for kind in bundle}
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
-    if workers == 1:
-        return (
-            f"a trial needs {bundle} on one node, the cluster's nodes have {have}; "
-            "lower resources or add a node"
-        )
-    return (
-        f"a trial needs {workers} workers with {bundle} each, the cluster's nodes {have} hold "
-        f"{places}; lower resources.workers or add a node"
-    )
+def living_nodes() -> list[Capacity]:
+    """What each node of the cluster lets trials reserve."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Capacity(num_cpus=has.get("CPU", 0), num_gpus=has.get("GPU", 0)) for has in alive]

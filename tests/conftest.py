@@ -72,24 +72,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -
 
 
 def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
-    import torch
-    import transformers
-    from tiny_checkpoints import SIZE, save_tokenizer
+    from tiny_checkpoints import make_config, make_pretrained, save_tokenizer
 
-    fast = save_tokenizer("encoder" if architecture == "bert" else "decoder", texts, folder)
-    size = {"vocab_size": len(fast), **SIZE}
-    config: Any
-    torch.manual_seed(0)
-    if architecture == "bert":
-        config = transformers.BertConfig(**size, pad_token_id=0)
-        model: Any = transformers.BertForMaskedLM(config)
-    elif architecture == "llama":
-        config = transformers.LlamaConfig(**size, bos_token_id=1, eos_token_id=2)
-        model = transformers.LlamaForCausalLM(config)
-    else:
-        config = transformers.GPTNeoXConfig(**size, bos_token_id=1, eos_token_id=2)
-        model = transformers.GPTNeoXForCausalLM(config)
-    model.save_pretrained(folder)
+    is_encoder = architecture == "bert"
+    fast = save_tokenizer("encoder" if is_encoder else "decoder", texts, folder)
+    ids = {"pad_token_id": 0} if is_encoder else {"bos_token_id": 1, "eos_token_id": 2}
+    config = make_config(architecture, vocab_size=len(fast), **ids)
+    make_pretrained(config).save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

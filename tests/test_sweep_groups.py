@@ -111,7 +111,7 @@ def test_a_group_that_never_fits_is_refused_at_once(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
     settings = [*SETTINGS, "resources={workers: 3}"]
-    with pytest.raises(InputError, match=r"3 workers .* hold 2; lower resources.workers"):
+    with pytest.raises(InputError, match=r"3 processes of 1 CPUs .* set resources.workers=2"):
         run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
 
 

@@ -18,6 +18,7 @@ from trainables.architectures import derive_kind, max_positions
 from trainables.checkpoint import check_files, read_checkpoint
 from trainables.loading import load_base
 from trainables.spec import Training, TrialSpec
+from trainables.tokenizer_files import needed_packages
 from trainables.trial import run_trial
 
 CPU = torch.device("cpu")
@@ -132,6 +133,26 @@ def test_a_bad_checkpoint_is_one_error_before_and_while_loading(
         run_trial(spec, tiny_dataset)
     assert told in str(planned.value)
     assert str(loaded.value) == f"base model 'tiny-llama': {planned.value}"
+
+
+def test_all_that_a_checkpoint_lacks_is_told_together(folder: Path) -> None:
+    pickle_only(folder)
+    no_tokenizer(folder)
+    with pytest.raises(InputError) as caught:
+        check_files(folder)
+    assert [problem.partition("' holds ")[2][:9] for problem in caught.value.problems] == [
+        "no tokeni", "its weigh",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "packages"),
+    [("basic", []), ("sudachi", ["sudachipy"]), ("jumanpp", ["rhoknp"]),
+     ("mecab", ["fugashi", "unidic_lite"])],
+)  # fmt: skip
+def test_what_splits_japanese_words_is_needed(kind: str, packages: list[str], folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", word_tokenizer_type=kind)
+    assert needed_packages({"vocab.txt"}, folder) == packages
 
 
 def test_shards_are_loaded(folder: Path, make_spec: MakeSpec, tiny_dataset: Dataset) -> None:

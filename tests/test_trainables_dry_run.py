@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from architectures import make_config, make_model
+from tiny_checkpoints import make_classifier, make_measured_config
 from torch.profiler import ProfilerActivity, profile
 
 from data.errors import InputError
-from trainables.dry_run import DryRun, UncountedError, count_parameters, dry_run, read_config
+from trainables.dry_run import DryRun, UncountedError, count_parameters, dry_run, load_config
 from trainables.loading import Base
 from trainables.loop import fit_classifier, predict
 from trainables.memory import Memory
@@ -71,7 +71,7 @@ def real_peaks(spec: TrialSpec, architecture: str, size: str) -> tuple[int, int]
     torch.set_num_threads(1)
 
     def build() -> tuple[Base, Any]:
-        model = make_model(make_config(architecture, size), half)
+        model = make_classifier(make_measured_config(architecture, size), half)
         base = Base(tokenizer=None, model=model, head_modules=HEADS[architecture])
         classifier: Any = METHODS[spec.method](base, spec)
         if spec.resources.gradient_checkpointing:
@@ -94,7 +94,7 @@ def real_peaks(spec: TrialSpec, architecture: str, size: str) -> tuple[int, int]
 def counted(
     spec: TrialSpec, architecture: str, size: str = "middle", rows: int = ROWS, device: str = "cpu"
 ) -> DryRun:
-    config = make_config(architecture, size)
+    config = make_measured_config(architecture, size)
     return dry_run(spec, config, device=device, rows=rows, length=LENGTH)
 
 
@@ -130,7 +130,7 @@ def test_a_gpu_computes_in_bf16_unless_told_otherwise() -> None:
 
 def test_parts_are_those_of_the_real_model() -> None:
     for method in ("full", "lora"):
-        model = make_model(make_config("llama", "middle"))
+        model = make_classifier(make_measured_config("llama", "middle"))
         spec = make_spec(method)
         base = Base(tokenizer=None, model=model, head_modules=("score",))
         trained = [p for p in METHODS[method](base, spec).parameters() if p.requires_grad]
@@ -210,11 +210,9 @@ def test_workers_share_as_their_sharding_says() -> None:
 
 
 def test_what_cannot_be_counted_says_so(tmp_path: Any) -> None:
-    with pytest.raises(InputError, match="no config that can be read"):
-        read_config(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "no_such_thing"}')
-    with pytest.raises(InputError, match="no_such_thing"):
-        read_config(str(tmp_path))
+    with pytest.raises(InputError, match="cannot read the config of 'no_such_thing'"):
+        load_config(tmp_path)
     vision = transformers.ViTConfig()
     with pytest.raises(InputError, match="no sequence classifier"):
         dry_run(make_spec("full"), vision, device="cpu", rows=2, length=8)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import make_config, make_model
 from test_trainables_dry_run import HEADS, make_spec
+from tiny_checkpoints import make_classifier, make_measured_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.dry_run import dry_run
@@ -28,11 +28,11 @@ def batch() -> dict[str, torch.Tensor]:
 def built(architecture: str, method: str, checkpointing: bool) -> tuple[Any, Matrices]:
     """A real classifier, and what the dry run says of it."""
     # FlopCounterMode knows no fused attention of the CPU.
-    config = make_config(
+    config = make_measured_config(
         architecture, "middle", num_hidden_layers=LAYERS, attn_implementation="eager"
     )
     spec = make_spec(method, gradient_checkpointing=checkpointing)
-    base = Base(tokenizer=None, model=make_model(config), head_modules=HEADS[architecture])
+    base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS[architecture])
     model: Any = METHODS[method](base, spec)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})

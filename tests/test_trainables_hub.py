@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from hub_server import COMMIT, Hub
 from data.errors import InputError
 from trainables import hub as ours
 from trainables.base_models import BaseModel
+from trainables.checkpoint import read_config
 from trainables.spec import TrialSpec
 from trainables.trial import run_trial
 
@@ -81,7 +84,7 @@ def test_gated_without_access(ask: str, hub: Hub) -> None:
         else lambda: ours.metadata_folder(model("org/llama"), COMMIT, download=True)
     )
     assert message.startswith("'org/llama' is gated and this machine's token has no access; accept")
-    assert "huggingface.co/org/llama, then `hf auth login` or set HF_TOKEN" in message
+    assert f"{hub.endpoint}/org/llama, then `hf auth login` or set HF_TOKEN" in message
 
 
 def test_no_such_repository(hub: Hub) -> None:
@@ -114,3 +117,75 @@ def test_without_a_hub(how: str, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> N
     message = told(lambda: ours.loadable_folder("org/llama", COMMIT))
     assert "'org/llama' is not wholly cached and the hub cannot be asked (" in message
     assert f"`hf download org/llama --revision {COMMIT}`" in message
+    found = ours.hub_files("org/bert", COMMIT)
+    assert (found.where, found.folder) == ("cached", whole)
+    assert told(lambda: ours.hub_files("org/llama", COMMIT)) == message
+
+
+# --- what is there, before it is downloaded ---------------------------------------------------
+
+
+@pytest.fixture
+def own(hub: Hub, tiny_base: Callable[[str], Path], tmp_path: Path) -> Path:
+    """The files of org/own, which a test may change."""
+    hub.folders["org/own"] = Path(shutil.copytree(tiny_base("bert"), tmp_path / "own"))
+    return hub.folders["org/own"]
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_what_the_hub_has_is_counted_and_not_downloaded(
+    revision: str | None, own: Path, hub: Hub
+) -> None:
+    (own / "flax_model.msgpack").write_bytes(b"0" * 10**6)
+    (own / "pytorch_model.bin").write_bytes(b"0" * 10**6)
+    found = ours.hub_files("org/own", revision)
+    assert found.where == "hub"
+    assert read_config(found.folder)["model_type"] == "bert"
+    # The small files were fetched; weights of other frameworks never are.
+    assert found.to_download == (own / "model.safetensors").stat().st_size
+    assert found.sizes["model.safetensors"] == found.to_download
+    assert not {"flax_model.msgpack", "pytorch_model.bin"} & set(found.sizes)
+    assert not list(found.folder.glob("*.safetensors"))
+
+
+def test_a_whole_copy_is_not_asked_for_again(own: Path, hub: Hub) -> None:
+    whole = ours.loadable_folder("org/own", COMMIT)
+    hub.asked.clear()
+    found = ours.hub_files("org/own", COMMIT)
+    assert (found.where, found.folder, found.to_download) == ("cached", whole, 0)
+    assert found.sizes == {file.name: file.stat().st_size for file in whole.iterdir()}
+    assert hub.asked == []
+
+
+def test_a_damaged_copy_is_told(own: Path) -> None:
+    weights = ours.loadable_folder("org/own", COMMIT) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    assert "it was cut off or damaged" in told(lambda: ours.hub_files("org/own", COMMIT))
+
+
+def test_what_is_on_the_hub_and_cannot_be_loaded(own: Path) -> None:
+    (own / "model.safetensors").rename(own / "pytorch_model.bin")
+    (own / "tokenizer.json").rename(own / "vocab.txt")
+    options = {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "no_such_words"}}
+    (own / "tokenizer_config.json").write_text(json.dumps(options))
+    with pytest.raises(InputError) as caught:
+        ours.hub_files("org/own", COMMIT)
+    *packages, weights = caught.value.problems
+    assert "its tokenizer needs no_such_words, which is not installed" in packages[-1]
+    assert "'org/own' holds its weights as pickle only (pytorch_model.bin)" in weights
+
+
+def test_a_tokenizer_of_which_only_the_name_is_known(own: Path, hub: Hub) -> None:
+    (own / "tokenizer.json").unlink()
+    message = told(lambda: ours.hub_files("org/own", COMMIT))
+    assert "'org/own' holds no tokenizer (tokenizer.json, " in message
+    (own / "vocab.json").write_text("{}")
+    hub.folders["org/same"] = own  # a listing of a commit is kept
+    assert ours.hub_files("org/same", COMMIT).where == "hub"
+
+
+def test_the_hub_refuses_to_tell(hub: Hub) -> None:
+    hub.gated.add("org/llama")
+    assert "is gated" in told(lambda: ours.hub_files("org/llama", COMMIT))
+    assert "has no repository" in told(lambda: ours.hub_files("org/nothing", None))
+    assert "has no revision 'v9'" in told(lambda: ours.hub_files("org/bert", "v9"))

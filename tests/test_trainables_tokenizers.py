@@ -14,7 +14,7 @@ import sentencepiece
 import tokenizers
 import torch
 import transformers
-from tiny_checkpoints import SIZE
+from tiny_checkpoints import make_config, make_pretrained
 
 from data.schema import Dataset
 from trainables.checkpoint import check_files, read_checkpoint
@@ -32,13 +32,8 @@ RARE = ["carbon 🌍", "髙橋", "naïve"]
 
 
 def save_model(folder: Path, architecture: str, vocab_size: int, **fields: Any) -> None:
-    torch.manual_seed(0)
-    size = {"vocab_size": vocab_size, **SIZE, **fields}
-    config = transformers.AutoConfig.for_model(architecture, **size)
-    auto: Any = transformers.AutoModelForCausalLM
-    if architecture == "bert":
-        auto = transformers.AutoModelForMaskedLM
-    auto.from_config(config).save_pretrained(folder)
+    config = make_config(architecture, vocab_size=vocab_size, **fields)
+    make_pretrained(config).save_pretrained(folder)
 
 
 def write_json(file: Path, **values: Any) -> None:

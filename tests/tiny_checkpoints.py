@@ -1,7 +1,8 @@
-"""Random two-layer checkpoints of every listed architecture, with real tokenizers."""
+"""Small random models of every listed architecture, and checkpoints of them with tokenizers."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,46 @@ OTHER_SIZES: dict[str, dict[str, Any]] = {
     "modernbert": SIZE | {"global_attn_every_n_layers": 2, "local_attention": 32},
 }  # fmt: skip
 """As microsoft/deberta-v3-base and the others write their config.json; the rest is SIZE."""
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 256},
+    "middle": {
+        "vocab_size": 8000, "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,
+    },
+}  # fmt: skip
+"""Of models whose memory and time are measured; the rest is SIZE."""
+
+
+def make_config(model_type: str, **fields: Any) -> Any:
+    """A config of an architecture, of its least size but for the fields given."""
+    values = OTHER_SIZES.get(model_type, SIZE) | fields
+    return transformers.AutoConfig.for_model(model_type, **values)
+
+
+def make_measured_config(model_type: str, size: str, **fields: Any) -> Any:
+    """A config large enough for measuring: of four heads, without a tokenizer's tokens."""
+    heads = {"num_attention_heads": 4, "max_position_embeddings": 256, "pad_token_id": 0}
+    return make_config(model_type, **(heads | SIZES[size] | fields))
+
+
+def make_classifier(config: Any, dtype: Any = None) -> Any:
+    """A classifier with random weights, set up as loading does."""
+    config = copy.deepcopy(config)
+    config.use_cache = False
+    typed = getattr(config, "type_vocab_size", 0) > 1
+    config.sep_token_id = 3 if typed else None
+    auto = transformers.AutoModelForSequenceClassification
+    return auto.from_config(config, dtype=dtype).requires_grad_(False)
+
+
+def make_pretrained(config: Any) -> Any:
+    """A model as pre-training leaves it, without a classifier; its weights are always the same."""
+    torch.manual_seed(0)
+    is_encoder = ARCHITECTURES[config.model_type].kind == "encoder"
+    auto: Any = (
+        transformers.AutoModelForMaskedLM if is_encoder else transformers.AutoModelForCausalLM
+    )
+    return auto.from_config(config)
 
 
 def save_tokenizer(kind: Kind, texts: list[str], folder: Path) -> Any:
@@ -77,18 +118,10 @@ def save_checkpoint(model_type: str, texts: list[str], folder: Path) -> None:
     if kind == "encoder":
         ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
         ids |= {"cls_token_id": 2, "sep_token_id": 3} if model_type == "modernbert" else {}
-        auto = transformers.AutoModelForMaskedLM
     else:
         ids: dict[str, int | None] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
-        auto = transformers.AutoModelForCausalLM
-    sizes = OTHER_SIZES.get(model_type, SIZE)
-    if kind == "decoder":
         ids["num_key_value_heads"] = 2
-    config = transformers.AutoConfig.for_model(
-        model_type, vocab_size=len(tokenizer), **sizes, **ids
-    )
-    torch.manual_seed(0)
-    model = auto.from_config(config)
+    model = make_pretrained(make_config(model_type, vocab_size=len(tokenizer), **ids))
     with torch.no_grad():  # as drawn, texts would hardly differ in their scores
         for parameter in model.parameters():
             if parameter.ndim > 1:

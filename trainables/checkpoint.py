@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,13 +17,15 @@ from trainables.tokenizer_files import (
     SPECIAL_TOKENS,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    check_tokenizer,
+    tokenizer_problems,
 )
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICKLED = "*.bin"
+"""Names of weights as pickle, which can run code when opened; they are never read."""
 METADATA = (CONFIG, ADAPTER_CONFIG, TOKENIZER_CONFIG, SPECIAL_TOKENS, TOKENIZER, "vocab.txt")
 """Files that :func:`read_checkpoint` reads: small, beside the weights."""
 
@@ -155,7 +158,8 @@ def check_files(folder: Path) -> None:
         InputError: No tokenizer or not what it needs, no safetensors (pickled weights are never
             read), a missing shard, or one that is shorter than its header says.
     """
-    check_tokenizer(folder)
+    names = {file.name for file in folder.iterdir() if file.is_file()}
+    check_names(str(folder), names, folder)
     for shard in _shards(folder):
         if not (folder / shard).is_file():
             raise InputError(f"{INDEX} names {shard}, which is missing; copy it again")
@@ -167,28 +171,44 @@ def check_files(folder: Path) -> None:
             )
 
 
+def check_names(place: str, names: Collection[str], folder: Path) -> None:
+    """Refuse a checkpoint that lacks files or packages, from what its files are called.
+
+    Args:
+        place: Its folder or hub id.
+        names: Of the files there.
+        folder: Holds the small ones, see :data:`METADATA`.
+
+    Raises:
+        InputError: No tokenizer or not what it needs, no safetensors; all together.
+    """
+    problems = tokenizer_problems(place, names, folder)
+    if WEIGHTS not in names and INDEX not in names:
+        pickled = sorted(fnmatch.filter(names, PICKLED))
+        held = (
+            f"holds its weights as pickle only ({', '.join(pickled[:3])})"
+            if pickled
+            else "holds no weights"
+        )
+        problems.append(
+            f"{place!r} {held}; safetensors are needed, because pickled files can run code: give "
+            "a revision of the hub that has them (`revision: refs/pr/1` where a conversion is "
+            "offered), or load the model once in transformers, where you trust it, and save it "
+            "with `save_pretrained`"
+        )
+    if problems:
+        raise InputError(problems)
+
+
 def _shards(folder: Path) -> list[str]:
     """Names of the files that hold the weights."""
     if (folder / WEIGHTS).is_file():
         return [WEIGHTS]
-    if (folder / INDEX).is_file():
-        try:
-            names = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()
-            return sorted({str(name) for name in names})
-        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-            raise InputError(f"{INDEX} cannot be read; copy it again") from error
-    pickled = sorted(file.name for file in folder.glob("*.bin"))
-    held = (
-        f"holds its weights as pickle only ({', '.join(pickled[:3])})"
-        if pickled
-        else ("holds no weights")
-    )
-    raise InputError(
-        f"{str(folder)!r} {held}; safetensors are needed, because pickled files can run "
-        "code: give a revision of the hub that has them (`revision: refs/pr/1` where a conversion "
-        "is offered), or load the model once in transformers, where you trust it, and save it "
-        "with `save_pretrained`"
-    )  # fmt: skip
+    try:
+        names = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()
+        return sorted({str(name) for name in names})
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise InputError(f"{INDEX} cannot be read; copy it again") from error
 
 
 def _expected_size(file: Path) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from data.errors import InputError
 from trainables.allocations import Allocations, Moved, move
+from trainables.checkpoint import read_config
 from trainables.flops import Matrices
 from trainables.loading import Base
 from trainables.loop import EVAL_BATCH_SIZE, autocast, base_dtype, uses_bf16
@@ -60,16 +62,21 @@ class DryRun:
     num_calls: int
 
 
-def read_config(path: str, revision: str | None = None) -> Any:
-    """The config of a base model; only this small file is read or downloaded.
+def load_config(folder: Path) -> Any:
+    """The config of a checkpoint, as transformers builds models from it.
 
     Raises:
-        InputError: There is none, or this version of transformers does not know its architecture.
+        InputError: As :func:`trainables.checkpoint.read_config`, or this version of transformers
+            knows no such architecture or value.
     """
+    model_type = read_config(folder)["model_type"]
     try:
-        return transformers.AutoConfig.from_pretrained(path, revision=revision)
-    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
-        raise InputError(f"{path!r} has no config that can be read: {error}") from error
+        return transformers.AutoConfig.from_pretrained(folder)
+    except (ValueError, KeyError, StrictDataclassError) as error:
+        raise InputError(
+            f"transformers {transformers.__version__} cannot read the config of {model_type!r}: "
+            f"{error}"
+        ) from error
 
 
 def count_parameters(config: Any, auto_class: Any) -> int:
@@ -93,7 +100,7 @@ def dry_run(
 
     Args:
         spec: Method, precision, adapters, batch size and checkpointing.
-        config: Of its base model, from :func:`read_config`; not changed.
+        config: Of its base model, from :func:`load_config`; not changed.
         device: ``cpu`` or ``cuda``. Tensors are the CPU's in both cases; on ``cuda`` types are
             those of a GPU, and dropout of attention is off, because fused kernels keep no
             attention matrix for it.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Literal
 
 from data.errors import InputError
 from trainables.base_models import BaseModel, local_folder
-from trainables.checkpoint import METADATA
+from trainables.checkpoint import METADATA, PICKLED, check_files, check_names
 
 UNRESOLVED = "unresolved"
 """Stands for the commit of a hub model when neither the hub nor the local cache can be asked."""
@@ -15,6 +18,29 @@ LOADED = ("*.json", "*.safetensors", "*.model", "*.txt")
 """Files that loading needs; pickled weights and code are never downloaded."""
 IN_FOLDERS = ("*/*",)
 """Other formats of the same weights lie in folders of a repository."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of a base model that can be had.
+
+    Attributes:
+        where: ``cached``: a whole copy of the hub's lies on this machine.
+        folder: Holds at least the small files, see :data:`trainables.checkpoint.METADATA`.
+        sizes: Bytes of each file, by its name.
+        to_download: Bytes that loading would fetch.
+    """
+
+    where: Literal["folder", "cached", "hub"]
+    folder: Path
+    sizes: dict[str, int]
+    to_download: int = 0
+
+
+def folder_files(folder: Path, where: Literal["folder", "cached"]) -> ModelFiles:
+    """The files of a folder on this machine; that they can be loaded is not looked at."""
+    files = (file for file in sorted(folder.iterdir()) if file.is_file())
+    return ModelFiles(where, folder, {file.name: file.stat().st_size for file in files})
 
 
 def resolve_revision(model: BaseModel) -> str | None:
@@ -103,6 +129,54 @@ def loadable_folder(path: str, revision: str | None) -> Path:
     return local_folder(path) or _snapshot(path, revision, LOADED)
 
 
+def hub_files(path: str, revision: str | None) -> ModelFiles:
+    """The files of a repository, of which none but the small ones are downloaded.
+
+    The hub is asked unless a whole copy is cached.
+
+    Args:
+        path: A hub id.
+        revision: From :func:`resolve_revision`; None: the newest commit.
+
+    Raises:
+        InputError: They cannot be had (see :func:`loadable_folder`), or not be loaded (see
+            :func:`trainables.checkpoint.check_files`; the content of weights that are not
+            downloaded is not known).
+    """
+    if whole := _whole_copy(path, revision):
+        check_files(whole)
+        return folder_files(whole, "cached")
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+
+    folder = _snapshot(path, revision, METADATA)
+    try:
+        listed = snapshot_download(
+            path,
+            revision=folder.name,
+            allow_patterns=[*LOADED, PICKLED],
+            ignore_patterns=list(IN_FOLDERS),
+            dry_run=True,
+        )
+    except (HTTPError, OSError) as error:
+        raise _told(error, path, revision) from error
+    check_names(path, {file.filename for file in listed}, folder)
+    loaded = [file for file in listed if not fnmatch(file.filename, PICKLED)]
+    lacking = [file.file_size or 0 for file in loaded if file.will_download]
+    sizes = {file.filename: file.file_size or 0 for file in loaded}
+    return ModelFiles("hub", folder, sizes, sum(lacking))
+
+
+def _whole_copy(path: str, revision: str | None) -> Path | None:
+    """The cached copy, unless it has no weights, as one that was only tokenised with."""
+    try:
+        folder = _snapshot(path, revision, LOADED, local_files_only=True)
+        check_names(path, {file.name for file in folder.iterdir()}, folder)
+    except InputError:
+        return None
+    return folder
+
+
 def _snapshot(
     path: str,
     revision: str | None,
@@ -131,12 +205,12 @@ def _snapshot(
 
 def _told(error: Exception, path: str, revision: str | None) -> InputError:
     """An error of the hub as one sentence with its remedy."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
         return InputError(
             f"{path!r} is gated and this machine's token has no access; accept its terms "
-            f"at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN on every "
+            f"at {constants.ENDPOINT}/{path}, then `hf auth login` or set HF_TOKEN on every "
             "machine that runs trials"
         )
     if isinstance(error, errors.RevisionNotFoundError):

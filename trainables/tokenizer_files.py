@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from data.errors import InputError
 
 TOKENIZER = "tokenizer.json"
 """The whole of a fast tokenizer in one file."""
@@ -16,43 +15,57 @@ SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.
 VOCABULARIES = ("vocab.txt", "vocab.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
+WORD_TOKENIZERS = {"mecab": "fugashi", "sudachi": "sudachipy", "jumanpp": "rhoknp"}
+"""What BertJapaneseTokenizer of transformers splits words with -> package that it imports."""
 
 EXTRA_OF = {"fugashi": "words", "unidic_lite": "words", "sentencepiece": "sentencepiece"}
 """Package that a tokenizer needs -> extra of this project that brings it."""
 
 
-def check_tokenizer(folder: Path) -> None:
-    """Refuse a folder whose tokenizer cannot be loaded here.
+def tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list[str]:
+    """Why a checkpoint's tokenizer cannot be loaded here; empty: nothing is known against it.
 
     Args:
-        folder: A checkpoint.
+        place: The checkpoint's folder or hub id.
+        names: Of the files there.
+        folder: Holds the small ones, see :data:`trainables.checkpoint.METADATA`.
 
-    Raises:
-        InputError: No tokenizer, or a package that it needs is not installed.
+    Returns:
+        That there is none, or each package that it needs and that is not installed.
     """
-    names = (TOKENIZER, *SENTENCEPIECE, *VOCABULARIES)
-    if not any((folder / name).is_file() for name in names):
-        raise InputError(
-            f"{str(folder)!r} holds no tokenizer ({', '.join(names)}); save the model's "
+    one_of = (TOKENIZER, *SENTENCEPIECE, *VOCABULARIES)
+    if not any(name in names for name in one_of):
+        return [
+            f"{place!r} holds no tokenizer ({', '.join(one_of)}); save the model's "
             "tokenizer into it"
-        )
-    for package in needed_packages(folder):
+        ]
+    problems = []
+    for package in needed_packages(names, folder):
         if find_spec(package) is None:
             extra = EXTRA_OF.get(package)
             named = f"'xlt-sweep[{extra}]'" if extra else package.replace("_", "-")
-            raise InputError(
+            problems.append(
                 f"its tokenizer needs {package}, which is not installed; "
                 f"pip install {named} on every machine that runs trials"
             )
+    return problems
 
 
-def needed_packages(folder: Path) -> list[str]:
-    """Packages without which a folder's tokenizer cannot be loaded, beside transformers' own."""
+def needed_packages(names: Collection[str], folder: Path) -> list[str]:
+    """Packages without which a tokenizer cannot be loaded, beside transformers' own.
+
+    Args:
+        names: Of the checkpoint's files.
+        folder: Holds its tokenizer_config.json, if it has one.
+    """
     config = read_json(folder / TOKENIZER_CONFIG)
-    if config.get("word_tokenizer_type") == "mecab":  # BertJapaneseTokenizer
+    words = WORD_TOKENIZERS.get(str(config.get("word_tokenizer_type")))
+    if words == "fugashi":
         options = config.get("mecab_kwargs") or {}
-        return ["fugashi", *filter(None, [options.get("mecab_dic", "unidic_lite")])]
-    if not (folder / TOKENIZER).is_file() and any((folder / f).is_file() for f in SENTENCEPIECE):
+        return [words, *filter(None, [options.get("mecab_dic", "unidic_lite")])]
+    if words:
+        return [words]
+    if TOKENIZER not in names and any(name in names for name in SENTENCEPIECE):
         return ["sentencepiece"]
     return []
 

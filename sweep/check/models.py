@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from data.corpora import parse_corpus
 from data.errors import InputError
 from sweep.check.finding import Checked, Problem, gib
 from sweep.check.preflight import Kind, Preflight
-from trainables.base_models import MINIATURE
+from trainables.base_models import MINIATURE, BaseModel, local_folder
+from trainables.checkpoint import Checkpoint, read_checkpoint
+from trainables.hub import hub_files
 from trainables.miniatures import find_miniature
 
 COLUMNS = ("base model", "from", "architecture", "# parameters", "# download GiB", "remark")
@@ -43,6 +47,7 @@ def _model(
     spec = kind.first
     try:
         files = preflight.files(spec)
+        checkpoint = read_checkpoint(files.folder) if files else None
     except InputError as error:
         return ("-", "-", "-", "-", "cannot be had"), error.problems
     if files is None and spec.base_identity.startswith(MINIATURE):
@@ -51,8 +56,9 @@ def _model(
         steps = round(recipe.num_steps * corpus.step_factor)
         told = f"not cached: {steps:,} steps of pre-training first"
         return ("miniature", recipe.architecture, "-", "0", told), []
-    if files is None:
+    if files is None or checkpoint is None:
         return ("hub", "-", "-", "-", "not asked"), []
+    unfit = _unfit(preflight, spec.base_model, checkpoint)
     if files.to_download:
         to_download[spec.base_model] = files.to_download
     parameters, remark = "-", ""
@@ -64,6 +70,30 @@ def _model(
         except UncountedError as error:
             remark = error.problems[0]
         except InputError as error:
-            return (files.where, "-", "-", "-", "cannot be loaded"), error.problems
-    name = str(files.config.get("model_type", "-"))
-    return (files.where, name, parameters, gib(files.to_download), remark), []
+            return (files.where, "-", "-", "-", "cannot be loaded"), [*unfit, *error.problems]
+    cells = (files.where, checkpoint.model_type, parameters, gib(files.to_download), remark)
+    return cells, unfit
+
+
+def _unfit(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:
+    """What in a base model's settings does not go with it; the grid did not see all on the hub."""
+    problems: dict[str, None] = {}
+    for spec in (kind.first for kind in preflight.kinds if kind.first.base_model == name):
+        targets = spec.lora.target_modules if spec.lora else ()
+        problems |= dict.fromkeys(checkpoint.problems(targets, spec.training.max_length))
+    return list(problems)
+
+
+def hub_problems(models: Iterable[BaseModel]) -> list[str]:
+    """What the hub tells against base models, for an experiment that has no grid.
+
+    Of all together, and in the words in which the grid is refused for the same.
+    """
+    problems = []
+    for model in models:
+        try:
+            if not model.miniature and not local_folder(model.path):
+                hub_files(model.path, model.revision)
+        except InputError as error:
+            problems += [f"base model {model.name!r}: {problem}" for problem in error.problems]
+    return problems

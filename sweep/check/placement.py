@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from sweep.capacity import never_fits, num_trials
 from sweep.check.finding import Checked, Problem
 from sweep.check.preflight import Kind, Preflight
 from sweep.nodes import Node
-from trainables.spec import Resources
 
 COLUMNS = ("trials", "# processes", "# CPUs each", "# GPUs each", "# at a time")
 BF16_CAPABILITY = (8, 0)
@@ -26,7 +26,7 @@ def check(preflight: Preflight) -> Checked:
         cells = (request.workers, request.cpus, f"{gpus:g}", slots)
         rows.append((kind.label, *map(str, cells)))
         if not slots:
-            problems.append(Problem("error", kind.label, _too_much(preflight, request)))
+            problems.append(Problem("error", kind.label, never_fits(preflight.nodes, request)))
     return Checked("Machines", COLUMNS, tuple(rows), tuple(problems), notes)
 
 
@@ -34,34 +34,7 @@ def slots_of(preflight: Preflight, kind: Kind) -> int:
     """Trials of a kind that fit side by side; one after the other inline."""
     if preflight.backend == "inline":
         return 1
-    request = kind.first.resources
-    processes = sum(_processes(node, request, preflight.has_gpus) for node in preflight.nodes)
-    return processes // request.workers
-
-
-def _processes(node: Node, request: Resources, has_gpus: bool) -> int:
-    """Processes of a trial that a node holds side by side; a share of a GPU is of one GPU."""
-    by_cpus = int(node.num_cpus // request.cpus)
-    if not has_gpus or not request.gpus:
-        return by_cpus
-    return min(by_cpus, int(node.num_gpus) * int(1 / request.gpus + 1e-9))
-
-
-def _too_much(preflight: Preflight, request: Resources) -> str:
-    """Why a trial would wait for ever."""
-    nodes = preflight.nodes
-    gpus = request.gpus if preflight.has_gpus else 0
-    each = f"{request.cpus} CPUs" + (f" and {gpus:g} GPU" if gpus else "")
-    asked = each if request.workers == 1 else f"{request.workers} processes of {each} each"
-    have = ", ".join(f"{n.num_cpus:g} CPUs and {n.num_gpus:g} GPUs" for n in nodes)
-    remedies = []
-    if request.cpus > max(node.num_cpus for node in nodes):
-        remedies.append(f"set resources.cpus={int(max(node.num_cpus for node in nodes))}")
-    most = sum(_processes(node, request, preflight.has_gpus) for node in nodes)
-    if request.workers > 1:
-        remedies.append(f"set resources.workers={most or 1}")
-    remedies.append("add machines, or give another --address")
-    return f"a trial needs {asked}, the cluster's nodes have {have}; {', '.join(remedies)}"
+    return num_trials(preflight.nodes, kind.first.resources)
 
 
 def _gpus(preflight: Preflight, kind: Kind) -> list[Problem]:

@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from data.errors import InputError
 from sweep.grid import Grid
 from sweep.nodes import Node
 from trainables.base_models import MINIATURE
-from trainables.checkpoint_files import CheckpointFiles, in_folder, on_hub
-from trainables.hub import UNRESOLVED
+from trainables.checkpoint import check_files
+from trainables.hub import UNRESOLVED, ModelFiles, folder_files, hub_files
 from trainables.miniatures import miniature_folder
 from trainables.result import Results, TrialState
 from trainables.spec import TrialSpec
+from trainables.tokenizer_files import tokenizer_problems
 
 if TYPE_CHECKING:
     from trainables.dry_run import DryRun
@@ -71,7 +72,7 @@ class Preflight:
     states: Mapping[str, TrialState]
     backend: str = "tune"
     asks_hub: bool = True
-    _files: dict[str, CheckpointFiles | InputError | None] = field(default_factory=dict)
+    _files: dict[str, ModelFiles | InputError | None] = field(default_factory=dict)
     _runs: dict[tuple[str, int], DryRun] = field(default_factory=dict)
     _lengths: dict[tuple[str, int], list[int] | None] = field(default_factory=dict)
 
@@ -101,7 +102,7 @@ class Preflight:
         """What a trial would compute on."""
         return "cuda" if self.has_gpus and spec.resources.gpus else "cpu"
 
-    def files(self, spec: TrialSpec) -> CheckpointFiles | None:
+    def files(self, spec: TrialSpec) -> ModelFiles | None:
         """The files of a trial's base model.
 
         Returns:
@@ -113,10 +114,7 @@ class Preflight:
         key = spec.base_identity
         if key not in self._files:
             try:
-                found = self._look(spec)
-                if found and (problems := found.problems()):
-                    raise InputError(problems)
-                self._files[key] = found
+                self._files[key] = self._look(spec)
             except InputError as error:
                 self._files[key] = error
         kept = self._files[key]
@@ -124,23 +122,25 @@ class Preflight:
             raise kept
         return kept
 
-    def _look(self, spec: TrialSpec) -> CheckpointFiles | None:
+    def _look(self, spec: TrialSpec) -> ModelFiles | None:
         if spec.base_identity.startswith(MINIATURE):
             folder = miniature_folder(spec.base_identity)
-            return in_folder(folder, "cached") if folder.is_dir() else None
-        if Path(spec.base_path).is_dir():
-            return in_folder(Path(spec.base_path))
+            if not folder.is_dir():
+                return None
+            check_files(folder)
+            return folder_files(folder, "cached")
+        if Path(spec.base_path).is_dir():  # the grid has refused one that cannot be loaded
+            return folder_files(Path(spec.base_path), "folder")
         if not self.asks_hub:
             return None
-        revision = None if spec.revision == UNRESOLVED else spec.revision
-        return on_hub(spec.base_path, revision)
+        return hub_files(spec.base_path, None if spec.revision == UNRESOLVED else spec.revision)
 
-    def source(self, spec: TrialSpec) -> tuple[str, str | None]:
-        """Where transformers loads the config and tokenizer from: (folder or hub id, revision)."""
+    def _folder(self, spec: TrialSpec) -> Path:
+        """Where the small files of a trial's base model lie."""
         files = self.files(spec)
-        if files and files.folder:
-            return str(files.folder), None
-        return spec.base_path, None if spec.revision == UNRESOLVED else spec.revision
+        if files is None:
+            raise InputError(f"the files of base model {spec.base_model!r} are not here")
+        return files.folder
 
     def dry_run(self, spec: TrialSpec, rows: int) -> DryRun:
         """What a micro-batch of so many rows costs in one process; imports torch.
@@ -148,14 +148,14 @@ class Preflight:
         Raises:
             InputError: The files cannot be had, or are of no classifier.
         """
-        from trainables.dry_run import dry_run, read_config
+        from trainables.dry_run import dry_run, load_config
 
         cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": 1.0})
         key = cheap.model_dump_json(exclude={"pattern"}) + self.device(spec), rows
         if key not in self._runs:
             self._runs[key] = dry_run(
                 spec,
-                read_config(*self.source(spec)),
+                load_config(self._folder(spec)),
                 device=self.device(spec),
                 rows=rows,
                 length=max(self.lengths(spec)),
@@ -177,20 +177,24 @@ class Preflight:
     def _tokenise(self, spec: TrialSpec) -> list[int] | None:
         from transformers import AutoTokenizer
 
-        path, revision = self.source(spec)
+        from trainables.loading import Base
+        from trainables.tokenize import tokenize
+
+        folder = self._folder(spec)
+        names = {file.name for file in folder.iterdir()}
+        if tokenizer_problems(str(folder), names, folder):  # its large files are not downloaded
+            return None
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(
-                path, revision=revision, local_files_only=True
-            )
-        except (OSError, ValueError, ImportError, TypeError):  # each for files that are not here
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError, ImportError, TypeError):  # each for files that it lacks
             return None
         ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
         rows = self.grid.dataset.rows(sorted(ids))
         paired = rows["text_pair"].null_count == 0
-        encoded = tokenizer(
+        encoded, _ = tokenize(
+            Base(tokenizer, model=None, head_modules=()),
             rows["text"].to_pylist(),
             rows["text_pair"].to_pylist() if paired else None,
-            truncation=True,
-            max_length=spec.training.max_length,
-        )["input_ids"]
+            spec.training.max_length,
+        )
         return [len(tokens) for tokens in encoded]
