@@ -84,7 +84,7 @@ class PreparedData(Files):
         )
         try:
             self.refuse_foreign()
-            self.fs.create_dir(self.root, recursive=True)
+            self.make_folder()
             self.write(ROWS, rows)
             self.write(REJECTS, to_parquet(reading.rejects))
             self.write(MANIFEST, to_json(manifest.model_dump(mode="json")))

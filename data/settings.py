@@ -11,12 +11,13 @@ from typing import Any, Literal, Self, get_args, get_origin
 import pydantic
 
 from data.errors import InputError, unknown
+from data.locations import refuse_secrets
 
 Place = tuple[str | int, ...]
 
 
 class Settings(pydantic.BaseModel):
-    """Immutable settings that refuse unknown keys, and text or booleans where a number belongs."""
+    """Immutable settings that refuse unknown keys, secrets, and text where a number belongs."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
@@ -32,6 +33,14 @@ class Settings(pydantic.BaseModel):
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
             raise InputError(_sentences(cls, error.errors(), values), where) from error
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _no_secrets(cls, value: Any) -> Any:
+        """Refuse a URI that holds one: settings are copied into results, and named in errors."""
+        if isinstance(value, str):
+            refuse_secrets(value)
+        return value
 
     @pydantic.field_validator("*", mode="before")
     @classmethod

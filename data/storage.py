@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from data.errors import InputError
+from data.locations import locate
 
 NUM_AT_ONCE = 16
 """Files read at a time from an object store."""
@@ -34,7 +37,7 @@ class Files:
         kind: What errors call such a place.
 
     Raises:
-        InputError: The URI cannot be read.
+        InputError: The URI cannot be read, or holds a secret.
     """
 
     kind = "location"
@@ -42,7 +45,7 @@ class Files:
     def __init__(self, uri: str) -> None:
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
         try:
-            self.fs, root = pafs.FileSystem.from_uri(self.uri)
+            self.fs, root = locate(self.uri)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.kind} {uri!r} cannot be used: {error}") from error
         self.root = root.rstrip("/")
@@ -53,6 +56,16 @@ class Files:
         """A path below the root, in the file system's own form."""
         return "/".join([self.root, *parts])
 
+    @property
+    def is_object_store(self) -> bool:
+        """Whether a file is an object under a key, and a folder no more than what keys share."""
+        return self.fs.type_name in ("s3", "gcs")
+
+    def make_folder(self, *parts: str) -> None:
+        """A folder below the root, and those above it; an object store needs none."""
+        if not self.is_object_store:
+            self.fs.create_dir(self.path(*parts) if parts else self.root, recursive=True)
+
     def exists(self, *parts: str) -> bool:
         """Whether a file lies below the root."""
         info = self.fs.get_file_info(self.path(*parts))
@@ -62,6 +75,16 @@ class Files:
         """Names of what lies directly below the root, hidden files aside; empty without a root."""
         infos = self.fs.get_file_info(pafs.FileSelector(self.root, allow_not_found=True))
         return sorted(info.base_name for info in infos if not info.base_name.startswith("."))
+
+    def sizes(self, *parts: str) -> dict[str, int]:
+        """Bytes of each file below a folder, by its path in there; empty without the folder."""
+        folder = self.path(*parts)
+        selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
+        return {
+            info.path[len(folder) + 1 :]: info.size
+            for info in self.fs.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        }
 
     def read(self, *parts: str) -> bytes:
         """A file's bytes."""
@@ -91,7 +114,15 @@ class Files:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file so that a reader sees the old content or the new, never a part."""
+        if self.is_object_store:
+            self._send(self.path(path), content)
+            return
         with self.writing(path) as stream:
+            stream.write(content)
+
+    def _send(self, target: str, content: bytes | mmap.mmap) -> None:
+        """All of a file in one call, which no Ctrl-C cuts in two."""
+        with self.fs.open_output_stream(target) as stream:
             stream.write(content)
 
     @contextmanager
@@ -109,9 +140,17 @@ class Files:
                 os.replace(partial, target)
             finally:
                 Path(partial).unlink(missing_ok=True)
-        else:  # object stores show an object only when it is whole
-            with self.fs.open_output_stream(target) as stream:
-                yield stream
+        else:
+            # An object is seen when its stream is closed, and an error in the block would close it
+            # too: nothing is sent before all is there.
+            with tempfile.TemporaryFile() as whole:
+                yield whole
+                whole.flush()
+                if whole.tell():
+                    with mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                        self._send(target, content)
+                else:
+                    self._send(target, b"")
 
 
 def to_json(value: dict[str, Any]) -> bytes:

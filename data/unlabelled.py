@@ -14,10 +14,11 @@ import pyarrow.fs as pafs
 import pydantic
 
 from data.errors import InputError, unknown
+from data.locations import locate
 from data.settings import Settings
 from data.sources.cells import cell_text
 from data.sources.options import shared_columns
-from data.sources.table_files import SUFFIXES, File, Format, find_files, locate
+from data.sources.table_files import SUFFIXES, File, Format, find_files
 from data.sources.table_stream import Record, stream_lines, stream_records
 
 STDIN = "-"

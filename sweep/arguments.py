@@ -22,6 +22,15 @@ def add_address(command: argparse.ArgumentParser) -> None:
     command.add_argument("--address", metavar="RAY", help="of a running cluster; default: local")
 
 
+def add_wait(command: argparse.ArgumentParser) -> None:
+    """What to do while another driver holds the experiment."""
+    command.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait while another driver runs or searches this experiment in these results",
+    )
+
+
 def add_cells(command: argparse.ArgumentParser) -> None:
     """Some cells of the grid, for :func:`sweep.selection.parse_selection`."""
     command.add_argument(

@@ -9,7 +9,7 @@ from typing import Any
 
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
-from sweep.arguments import add_address, add_experiment_arguments
+from sweep.arguments import add_address, add_experiment_arguments, add_wait
 from sweep.check_cli import add_check_command
 from sweep.data_cli import add_data_commands
 from sweep.explain_cli import add_explain_commands
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_experiment_arguments(plan)
     add_experiment_arguments(run)
     add_address(run)
+    add_wait(run)
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
 
     add_check_command(commands)
@@ -120,6 +121,7 @@ def _run(options: argparse.Namespace) -> int:
         options.results,
         backend=options.backend,
         address=options.address,
+        wait=options.wait,
         console=Console(stderr=True),
     )
     print(_tables(outcome.results, experiment.name))

@@ -34,7 +34,7 @@ def check_data(grid: Grid) -> tuple[Finding, ...]:
     sampling = grid.experiment.sampling
     split = Split(grid.draws, sampling.train_window, sampling.test_window)
     findings = audit(grid.dataset, split)
-    cache.fs.create_dir(cache.root, recursive=True)
+    cache.make_folder()
     cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
     return findings
 

@@ -199,7 +199,7 @@ def _write_parquet(output: Output, name: str, tables: Iterable[pa.Table]) -> Non
 
 
 def _write_folder(output: Output, name: str, tables: Iterable[pa.Table]) -> None:
-    output.fs.create_dir(output.path(name), recursive=True)
+    output.make_folder(name)
     for number, table in enumerate(tables):
         _write_parquet(output, f"{name}/part-{number:05}.parquet", [table])
 

@@ -74,7 +74,7 @@ class Parts:
                     output.path(name),
                 )
             else:
-                output.fs.create_dir(output.path(self._folder), recursive=True)
+                output.make_folder(self._folder)
                 output.write(f"{self._folder}/{REQUEST}", to_json(self._request))
         except (pa.ArrowException, OSError) as error:
             raise InputError(

@@ -12,12 +12,13 @@ from sweep.check import Preflight, refuse_problems
 from sweep.experiment import Experiment
 from sweep.gate import check_data, data_warnings, refuse_errors
 from sweep.grid import Grid, expand
+from sweep.lease import held
 from sweep.ledger import Ledger, read_ledger
 from sweep.nodes import read_nodes
 from sweep.progress import Progress
 from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
-from sweep.selection import Selection
+from sweep.selection import EVERY_CELL, Selection
 from sweep.worker import Leaves
 from trainables.result import Results
 from trainables.texts import drop_texts, save_texts
@@ -48,6 +49,7 @@ def run(
     *,
     backend: str = "tune",
     address: str | None = None,
+    wait: bool = False,
     console: Console | None = None,
 ) -> Outcome:
     """Run every trial of an experiment that is not done yet.
@@ -57,20 +59,30 @@ def run(
         results: Location of the results; None: the experiment's own.
         backend: A name in :data:`BACKENDS`.
         address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
+        wait: Whether to wait while another driver runs or searches the same experiment.
         console: Where progress is shown; None: standard error.
 
     Returns:
         What is done, failed and pending. Failed trials do not raise; the next run tries them again.
 
     Raises:
-        InputError: Data, grid, location or cluster cannot be used and nothing was started, or the
-            location takes no more files; what was finished by then is kept.
+        InputError: Data, grid, location or cluster cannot be used, or another driver holds the
+            experiment, and nothing was started; or the location takes no more files; what was
+            finished by then is kept.
     """
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))
     console = console or Console(stderr=True)
     location = Results(results or experiment.storage.results)
     location.prepare()
+    with held(location, experiment.name, console, wait=wait):
+        return _run(experiment, location, backend, address, console)
+
+
+def _run(
+    experiment: Experiment, location: Results, backend: str, address: str | None, console: Console
+) -> Outcome:
+    """As :func:`run`, by the driver that holds the experiment."""
     if experiment.learning_rate == "auto":
         experiment, interrupted = _searched(experiment, location, address, console)
         if interrupted:
@@ -95,9 +107,9 @@ def _searched(
     experiment: Experiment, location: Results, address: str | None, console: Console
 ) -> tuple[Experiment, bool]:
     """The experiment with searched learning rates; whether the search was interrupted."""
-    from sweep.search.run import search
+    from sweep.search.run import search_held
 
-    outcome = search(experiment, location.uri, address=address, console=console)
+    outcome = search_held(experiment, location, EVERY_CELL, address, console)
     return experiment.model_copy(update={"learning_rates": outcome.chosen}), outcome.interrupted
 
 
@@ -106,7 +118,7 @@ def _rescue(
     console: Console,
 ) -> ChosenRates | None:  # fmt: skip
     """Search the learning rates of stuck cells; None if that was interrupted."""
-    from sweep.search.run import search
+    from sweep.search.run import search_held
 
     for one in stuck:
         console.print(
@@ -116,7 +128,7 @@ def _rescue(
         )  # fmt: skip
     selection = Selection(pairs=frozenset((s.cell.model.name, s.cell.pattern.name) for s in stuck))
     named = experiment.model_copy(update={"name": f"{experiment.name}-stuck"})
-    outcome = search(named, location.uri, selection=selection, address=address, console=console)
+    outcome = search_held(named, location, selection, address, console)
     if outcome.interrupted:
         return None
     return save_rescued(experiment, location, stuck, outcome.chosen)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError, unknown
-from sweep.arguments import add_address, add_cells, add_experiment_arguments
+from sweep.arguments import add_address, add_cells, add_experiment_arguments, add_wait
 
 DONE, INTERRUPTED = 0, 130
 
@@ -20,6 +20,7 @@ def add_search_command(commands: Any) -> None:
     command.set_defaults(command=_search)
     add_experiment_arguments(command)
     add_address(command)
+    add_wait(command)
     add_cells(command)
     command.add_argument("--format", default="text", help="text (default), md or csv")
     command.add_argument("--all", action="store_true", help="print every config that was tried")
@@ -49,7 +50,7 @@ def _search(options: argparse.Namespace) -> int:
     )
     outcome = search(
         experiment, options.results, selection=selection, address=options.address,
-        console=Console(stderr=True),
+        wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
     print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))
     if options.figure:

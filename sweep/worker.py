@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from data.errors import InputError
+from data.patience import patiently
 from data.schema import Dataset
 from trainables.attributions import save_attributions
 from trainables.best_model import drop_worse_models
@@ -101,12 +102,12 @@ def _save(result: TrialResult, results: Results, leaves: Leaves) -> dict[str, An
     """Write a result's folder; returns as :func:`run_and_save`."""
     trial_id = result.spec.trial_id
     try:
-        results.save(result)
-        if result.attributions:
-            save_attributions(results, trial_id, result.attributions)
+        patiently(lambda: results.save(result))
+        if attributions := result.attributions:
+            patiently(lambda: save_attributions(results, trial_id, attributions))
         if leaves.models == "best":
             drop_worse_models(results, leaves.cells.get(trial_id, ()))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, InputError) as error:  # the last of folders that it reads
         return {"unwritable": str(error)}
     return {"metrics": result.metrics, "convergence": result.convergence}
 
@@ -116,7 +117,7 @@ def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> d
     text = describe(error)
     told = "".join(traceback.format_exception(error))
     try:
-        results.save_failure(spec, text, told)
+        patiently(lambda: results.save_failure(spec, text, told))
     except (pa.ArrowException, OSError) as refused:
         return {"unwritable": str(refused)}
     return {"error": text}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -160,8 +159,7 @@ def save_failed(
 
 def trial_files(results: Results) -> dict[str, bytes]:
     """Everything in the trial folders that must not change from run to run."""
-    root = Path(results.root) / "trials"
-    found = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    found = {name: results.read("trials", name) for name in results.sizes("trials")}
     for name, content in found.items():
         if name.endswith("trial.json"):
             record = json.loads(content)

@@ -114,7 +114,7 @@ class Checkpoints:
         }
         own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
         try:
-            self.results.fs.create_dir(self.results.path(FOLDER), recursive=True)
+            self.results.make_folder(FOLDER)
             self.results.write(_file(self.trial_id), save(own, notes))
         except (pa.ArrowException, OSError) as error:
             self.unwritable = str(error)

@@ -24,6 +24,8 @@ from trainables.storage import Storage
 RECORD = "trial.json"
 FAILURE = "error.json"
 PLAN_SUFFIX = ".plan.json"
+FEWEST_LISTED = 16
+"""From so many trials of an object store on, files are listed together, a thousand a request."""
 State = Literal["done", "failed", "corrupt", "absent"]
 
 
@@ -90,7 +92,7 @@ class Results(Storage):
 
     def save_experiment(self, plan: Plan, as_run: str) -> None:
         """Write an experiment's plan, and its YAML text as it is run."""
-        self.fs.create_dir(self.path("experiments"), recursive=True)
+        self.make_folder("experiments")
         self.write(f"experiments/{plan.experiment}.yaml", as_run.encode())
         self.write(
             f"experiments/{plan.experiment}{PLAN_SUFFIX}", to_json(plan.model_dump(mode="json"))
@@ -109,7 +111,7 @@ class Results(Storage):
 
     def save_search(self, plan: SearchPlan) -> None:
         """Write what a search tries, beside the plan of its experiment."""
-        self.fs.create_dir(self.path("searches"), recursive=True)
+        self.make_folder("searches")
         name = f"searches/{plan.experiment}{PLAN_SUFFIX}"
         self.write(name, to_json(plan.model_dump(mode="json")))
 
@@ -136,7 +138,7 @@ class Results(Storage):
             "train_rows.parquet": to_parquet(result.train_rows),
             **{f"model/{name}": content for name, content in result.model.items()},
         }
-        self.fs.create_dir(self.path(folder, *(["model"] if result.model else [])), recursive=True)
+        self.make_folder(folder, *(["model"] if result.model else []))
         for name, content in files.items():
             self.write(f"{folder}/{name}", content)
         record = {
@@ -161,7 +163,7 @@ class Results(Storage):
     def save_failure(self, spec: TrialSpec, error: str, traceback: str) -> None:
         """Record why a trial failed; the next run tries it again."""
         folder = f"trials/{spec.trial_id}"
-        self.fs.create_dir(self.path(folder), recursive=True)
+        self.make_folder(folder)
         record = {
             "format": RESULT_FORMAT,
             "trial_id": spec.trial_id,
@@ -177,9 +179,13 @@ class Results(Storage):
         Raises:
             InputError: The location cannot be read, which says nothing about the trial.
         """
+        return self._state(trial_id, None)
+
+    def _state(self, trial_id: str, sizes: dict[str, int] | None) -> TrialState:
+        """:meth:`state` of a folder with these files; None: they are not listed yet."""
         folder = f"trials/{trial_id}"
         try:
-            sizes = self._sizes(folder)
+            sizes = self.sizes(folder) if sizes is None else sizes
             if RECORD in sizes:
                 record = self.read_json(folder, RECORD)
                 spec = self._verify(folder, trial_id, record, sizes)
@@ -188,9 +194,7 @@ class Results(Storage):
                 record = self.read_json(folder, FAILURE)
                 return TrialState("failed", str(record.get("error")), record)
         except OSError as error:
-            raise InputError(
-                f"{self.path(folder)} cannot be read: {error}; mend the access and start again"
-            ) from error
+            raise self._unreadable(folder, error) from error
         except InputError as error:
             return TrialState("corrupt", str(error))
         except (LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -202,7 +206,16 @@ class Results(Storage):
     def states(self, trial_ids: Iterable[str]) -> dict[str, TrialState]:
         """:meth:`state` of many trials."""
         ids = list(trial_ids)
-        return dict(zip(ids, self.side_by_side(self.state, ids), strict=True))
+        if not self.is_object_store or len(ids) < FEWEST_LISTED:
+            return dict(zip(ids, self.side_by_side(self.state, ids), strict=True))
+        listed: dict[str, dict[str, int]] = {trial_id: {} for trial_id in ids}
+        try:
+            for path, size in self.sizes("trials").items():
+                listed.get(path.partition("/")[0], {})[path.partition("/")[2]] = size
+        except OSError as error:
+            raise self._unreadable("trials", error) from error
+        found = self.side_by_side(lambda trial_id: self._state(trial_id, listed[trial_id]), ids)
+        return dict(zip(ids, found, strict=True))
 
     def trial_ids(self) -> list[str]:
         """Every trial folder, sorted."""
@@ -237,31 +250,22 @@ class Results(Storage):
     def set_aside(self, trial_id: str) -> str:
         """Move a damaged folder's files to ``set-aside/``; returns the new place."""
         place = f"{trial_id}-{uuid.uuid4().hex[:8]}"
-        source, target = self.path("trials", trial_id), self.path("set-aside", place)
-        for info in self.fs.get_file_info(pafs.FileSelector(source, recursive=True)):
-            if info.type != pafs.FileType.File:
-                continue
-            moved = target + info.path[len(source) :]
-            self.fs.create_dir(moved.rsplit("/", 1)[0], recursive=True)
-            self.fs.move(info.path, moved)
-        self.fs.delete_dir(source)
+        for name in self.sizes("trials", trial_id):
+            self.make_folder("set-aside", place, *name.split("/")[:-1])
+            moved = self.path("set-aside", place, name)
+            self.fs.move(self.path("trials", trial_id, name), moved)
+        self.fs.delete_dir(self.path("trials", trial_id))
         return f"set-aside/{place}"
 
     def remove_leftovers(self, trial_id: str) -> None:
         """Remove what a try that was cut off has written; an earlier failure stays recorded."""
         folder = f"trials/{trial_id}"
-        for name in self._sizes(folder).keys() - {FAILURE}:
+        for name in self.sizes(folder).keys() - {FAILURE}:
             self.fs.delete_file(self.path(folder, name))
 
-    def _sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of each file below a folder, by its path in there."""
-        root = self.path(folder)
-        selector = pafs.FileSelector(root, allow_not_found=True, recursive=True)
-        return {
-            info.path[len(root) + 1 :]: info.size
-            for info in self.fs.get_file_info(selector)
-            if info.type == pafs.FileType.File
-        }
+    def _unreadable(self, folder: str, error: OSError) -> InputError:
+        problem = f"{self.path(folder)} cannot be read: {error}"
+        return InputError(f"{problem}; mend the access and start again")
 
     def _verify(
         self, folder: str, trial_id: str, record: dict[str, Any], sizes: dict[str, int]

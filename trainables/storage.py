@@ -29,7 +29,7 @@ class Storage(Files):
         try:
             self.check()
             if not self.exists(MARKER):
-                self.fs.create_dir(self.root, recursive=True)
+                self.make_folder()
                 self.write(MARKER, to_json({"format": RESULT_FORMAT, "kind": "xlt-sweep results"}))
             probe = f".probe-{uuid.uuid4().hex}"
             self.write(probe, b"x")

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from data.errors import InputError
-from data.sources.table_files import find_files, locate
+from data.locations import locate
+from data.sources.table_files import find_files
 
 NAMES = re.compile(
     r"(STORY\.RTRS\.\d{4}-\d{2}\.REC\.JSON|News\.RTRS\.\d{6}\.\d{4})\.txt(\.gz)?", re.ASCII

@@ -7,7 +7,6 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from data.errors import InputError, unknown
+from data.locations import locate
 from data.schema import shown
 from data.sources.cells import plain_values
 from data.sources.encodings import refuse_other_encodings
@@ -136,18 +136,6 @@ def find_files(path: str, format: Format | None) -> list[File]:
     if not places:
         raise InputError("there is no such file; write * for any characters of a file name", path)
     return [File(fs, p, format or _format(p, path), p.lower().endswith(".gz")) for p in places]
-
-
-def locate(path: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a local path or pyarrow.fs URI, and the path there.
-
-    Raises:
-        OSError, pa.ArrowException: There is no such file system, or it cannot be reached.
-    """
-    if "://" in path:
-        fs, place = pafs.FileSystem.from_uri(path)
-        return fs, place
-    return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
 
 
 def _format(place: str, path: str) -> Format:

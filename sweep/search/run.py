@@ -15,6 +15,7 @@ from sweep.backends import pretrain_missing, refuse_unresolved
 from sweep.experiment import Experiment
 from sweep.gate import check_data, refuse_errors
 from sweep.grid import Grid, expand
+from sweep.lease import held
 from sweep.progress import Progress
 from sweep.search.budget import Spent
 from sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
@@ -56,6 +57,7 @@ def search(
     *,
     selection: Selection = EVERY_CELL,
     address: str | None = None,
+    wait: bool = False,
     console: Console | None = None,
 ) -> SearchOutcome:
     """Try learning rates on the dev rows of every cell, and choose.
@@ -68,17 +70,30 @@ def search(
         results: Location of the results; None: the experiment's own.
         selection: Which cells.
         address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
+        wait: Whether to wait while another driver runs or searches the same experiment.
         console: Where progress is shown; None: standard error.
 
     Raises:
         InputError: As :func:`sweep.run.run`, or dev rows that cannot be held out.
     """
     console = console or Console(stderr=True)
+    location = Results(results or experiment.storage.results)
+    location.prepare()
+    with held(location, experiment.name, console, wait=wait):
+        return search_held(experiment, location, selection, address, console)
+
+
+def search_held(
+    experiment: Experiment,
+    location: Results,
+    selection: Selection,
+    address: str | None,
+    console: Console,
+) -> SearchOutcome:
+    """As :func:`search`, by a driver that holds the experiment."""
     grid = expand(experiment)
     dataset = search_rows(grid)
     cells = search_cells(grid, dataset, selection)
-    location = Results(results or experiment.storage.results)
-    location.prepare()
     refuse_errors(grid, check_data(grid))
     refuse_unresolved(cell.templates[0] for cell in cells)
     plan = search_plan(grid, cells)
