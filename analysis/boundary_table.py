@@ -48,7 +48,7 @@ SHIFT_DEFINITIONS = (
 )
 
 DEFINITIONS = (
-    "F1 of class 1 at three thresholds. 0.5: as in the report. median: the median score of the "
+    "F1 of class 1 at several thresholds. 0.5: as in the report. median: the median score of the "
     "test texts, which needs no labels but supposes balanced classes. train rows: the best "
     "threshold for the few target rows trained on: out of fold, by the scores that trials of a "
     "search gave to rows held out, in the cells named below the table; else in sample, by the "
@@ -100,7 +100,7 @@ def boundary_grids(
         (*_line(cell, columns), share_text(cell.gap), cell.gap.kind if cell.gap else "")
         for cell in judged
     )
-    heading = (*_heading(columns), "boundary share", "verdict")
+    heading = (*_heading(columns), "boundary share, median / oracle", "verdict")
     grids = [Grid(caption, heading, lines, footnotes, tuple(map(_record, judged)))]
     shifts = tuple((*_names(cell), *_shifts(cell)) for cell in judged)
     grids.append(Grid(SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
@@ -131,7 +131,7 @@ def verdict_text(gap: Gap) -> str:
         size += f" [{gap.interval.low:+.3f}, {gap.interval.high:+.3f}]"
     if gap.kind == "no clear gap":
         return f"{gap.kind}: {size}"
-    kind = f"undecided ({' or '.join(gap.open)})" if len(gap.open) > 1 else gap.kind
+    kind = f"undecided ({'; '.join(gap.open)})" if len(gap.open) > 1 else gap.kind
     own = "" if gap.reference == BEST_POSSIBLE else f" (there {gap.reference_oracle:+.3f})"
     gains = f"median {gap.median:+.3f}, oracle {gap.oracle:+.3f}{own}, ranking {gap.ranking:.3f}"
     return f"{kind}: {size}; {gains}"

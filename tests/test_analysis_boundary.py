@@ -146,7 +146,7 @@ def test_a_table_shows_every_cell_and_few_labelled_rows_on_request(tmp_path: Pat
     main, shifts, few = boundary_grids(collected, judged)
     assert main.heading == (
         "base model", "pattern", "F1@0.5", "F1@median", "F1@oracle", "AUROC", "AP", "ECE", "Brier",
-        "boundary share", "verdict",
+        "boundary share, median / oracle", "verdict",
     )  # fmt: skip
     assert few.heading[2:] == ("F1@0.5", "temperature, 16", "platt, 16", "threshold, 16")
     assert len(main.lines) == len(shifts.lines) == len(few.lines) == 2
@@ -227,7 +227,7 @@ def test_the_words_follow_the_intervals() -> None:
     loose = judged(measured(0.60, 0.75, 0.78, std=0.05))
     assert loose.kind == "undecided" and "mostly boundary" in loose.open
     assert loose.median_interval and loose.median_interval.low < 0.5
-    assert "undecided (mostly boundary or " in verdict_text(loose)
+    assert "undecided (mostly boundary; " in verdict_text(loose)
     assert share_text(loose).startswith("75% [")
     none = judged(measured(0.60, 0.75, 0.78, std=0.2))
     assert (none.kind, share_text(none)) == ("no clear gap", "-")
