@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from analysis.boundary import WITH_INTERVAL, CellBoundary
@@ -62,9 +63,9 @@ DEFINITIONS = (
     "an upper bound.",
     "verdict: gap to the reference (the cell of the same base model with the most target rows, or "
     "the one asked for; F1 = 1 where that is the cell itself); clear if its 95 % interval over "
-    "runs and test rows leaves out 0. undecided: intervals leave several verdicts open, which are "
-    "named below the table, with what each threshold gains (there: the oracle at the reference, "
-    "where nothing is to be mended), and ranking: what the oracle leaves.",
+    "runs and test rows leaves out 0; a gap to 1 always is. undecided: intervals leave several "
+    "verdicts open, which are named below the table, with what each threshold gains (there: the "
+    "oracle at the reference, where nothing is to be mended), and ranking: what the oracle leaves.",
 )
 
 
@@ -146,7 +147,10 @@ def share_text(gap: Gap | None) -> str:
 
 
 def _percent(interval: Interval | None) -> str:
-    return f" [{interval.low:.0%}, {interval.high:.0%}]" if interval else ""
+    if interval is None:
+        return ""
+    low = "no limit" if interval.low == -math.inf else f"{interval.low:.0%}"
+    return f" [{low}, {interval.high:.0%}]"
 
 
 def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
