@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from analysis.boundary import WITH_INTERVAL, CellBoundary
@@ -48,7 +49,7 @@ SHIFT_DEFINITIONS = (
 )
 
 DEFINITIONS = (
-    "F1 of class 1 at three thresholds. 0.5: as in the report. median: the median score of the "
+    "F1 of class 1 at several thresholds. 0.5: as in the report. median: the median score of the "
     "test texts, which needs no labels but supposes balanced classes. train rows: the best "
     "threshold for the few target rows trained on: out of fold, by the scores that trials of a "
     "search gave to rows held out, in the cells named below the table; else in sample, by the "
@@ -62,9 +63,9 @@ DEFINITIONS = (
     "an upper bound.",
     "verdict: gap to the reference (the cell of the same base model with the most target rows, or "
     "the one asked for; F1 = 1 where that is the cell itself); clear if its 95 % interval over "
-    "runs and test rows leaves out 0. undecided: intervals leave several verdicts open, which are "
-    "named below the table, with what each threshold gains (there: the oracle at the reference, "
-    "where nothing is to be mended), and ranking: what the oracle leaves.",
+    "runs and test rows leaves out 0; a gap to 1 always is. undecided: intervals leave several "
+    "verdicts open, which are named below the table, with what each threshold gains (there: the "
+    "oracle at the reference, where nothing is to be mended), and ranking: what the oracle leaves.",
 )
 
 
@@ -100,7 +101,7 @@ def boundary_grids(
         (*_line(cell, columns), share_text(cell.gap), cell.gap.kind if cell.gap else "")
         for cell in judged
     )
-    heading = (*_heading(columns), "boundary share", "verdict")
+    heading = (*_heading(columns), "boundary share, median / oracle", "verdict")
     grids = [Grid(caption, heading, lines, footnotes, tuple(map(_record, judged)))]
     shifts = tuple((*_names(cell), *_shifts(cell)) for cell in judged)
     grids.append(Grid(SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
@@ -131,7 +132,7 @@ def verdict_text(gap: Gap) -> str:
         size += f" [{gap.interval.low:+.3f}, {gap.interval.high:+.3f}]"
     if gap.kind == "no clear gap":
         return f"{gap.kind}: {size}"
-    kind = f"undecided ({' or '.join(gap.open)})" if len(gap.open) > 1 else gap.kind
+    kind = f"undecided ({'; '.join(gap.open)})" if len(gap.open) > 1 else gap.kind
     own = "" if gap.reference == BEST_POSSIBLE else f" (there {gap.reference_oracle:+.3f})"
     gains = f"median {gap.median:+.3f}, oracle {gap.oracle:+.3f}{own}, ranking {gap.ranking:.3f}"
     return f"{kind}: {size}; {gains}"
@@ -146,7 +147,10 @@ def share_text(gap: Gap | None) -> str:
 
 
 def _percent(interval: Interval | None) -> str:
-    return f" [{interval.low:.0%}, {interval.high:.0%}]" if interval else ""
+    if interval is None:
+        return ""
+    low = "no limit" if interval.low == -math.inf else f"{interval.low:.0%}"
+    return f" [{low}, {interval.high:.0%}]"
 
 
 def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:

@@ -150,8 +150,11 @@ class Pair:
         return Interval(min(1.0, end(-1)), min(1.0, high))
 
     def gap(self) -> tuple[float, Interval]:
-        """F1 of the reference less that of the cell."""
-        return self.contrast({"f1": -1.0}, {"f1": 1.0})
+        """F1 of the reference less that of the cell; to 1 it lies between 0 and 1."""
+        size, found = self.contrast({"f1": -1.0}, {"f1": 1.0})
+        if self.reference is None:
+            found = Interval(max(0.0, found.low), min(1.0, found.high))
+        return size, found
 
     @property
     def tells_error(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -129,6 +130,11 @@ def label(base_model: str) -> str | None:
     return None if model is None else f"published (paper's {MODELS[model].name})"
 
 
+def stand_ins(base_models: Iterable[str]) -> list[str]:
+    """Those that are miniatures of one of the paper's models, in the same order."""
+    return [m for m in base_models if m.startswith(MINIATURE_PREFIX) and counterpart(m)]
+
+
 def remarks(metric: str, base_models: list[str]) -> list[str]:
     """Sentences that must stand below a table with published numbers.
 
@@ -139,8 +145,7 @@ def remarks(metric: str, base_models: list[str]) -> list[str]:
     if metric not in TABLES:
         return [f"The paper has no table of {metric}."]
     sentences = [f"Published: {TABLES[metric]} of the paper; {SETTING}."]
-    small = [m for m in base_models if m.startswith(MINIATURE_PREFIX) and counterpart(m)]
-    if small:
+    if small := stand_ins(base_models):
         sentences.append(
             f"{', '.join(small)}: miniature(s), not the paper's models; the published numbers "
             "below them are those of the models they stand in for, and their level is not "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from analysis.boundary_table import boundary_grids, share_text, verdict_text
 from analysis.boundary_verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
 from analysis.collect import Collected, collect
 from analysis.grids import write_grids
-from analysis.intervals import INTERVALS
+from analysis.intervals import INTERVALS, Interval
 from analysis.measures import MEASURES
 from analysis.resampling import Resampler, Runs
 from analysis.scores import CellScores
@@ -146,7 +147,7 @@ def test_a_table_shows_every_cell_and_few_labelled_rows_on_request(tmp_path: Pat
     main, shifts, few = boundary_grids(collected, judged)
     assert main.heading == (
         "base model", "pattern", "F1@0.5", "F1@median", "F1@oracle", "AUROC", "AP", "ECE", "Brier",
-        "boundary share", "verdict",
+        "boundary share, median / oracle", "verdict",
     )  # fmt: skip
     assert few.heading[2:] == ("F1@0.5", "temperature, 16", "platt, 16", "threshold, 16")
     assert len(main.lines) == len(shifts.lines) == len(few.lines) == 2
@@ -227,10 +228,18 @@ def test_the_words_follow_the_intervals() -> None:
     loose = judged(measured(0.60, 0.75, 0.78, std=0.05))
     assert loose.kind == "undecided" and "mostly boundary" in loose.open
     assert loose.median_interval and loose.median_interval.low < 0.5
-    assert "undecided (mostly boundary or " in verdict_text(loose)
+    assert "undecided (mostly boundary; " in verdict_text(loose)
     assert share_text(loose).startswith("75% [")
     none = judged(measured(0.60, 0.75, 0.78, std=0.2))
     assert (none.kind, share_text(none)) == ("no clear gap", "-")
+
+
+def test_what_seeds_that_differ_leave_open_is_told_in_words() -> None:
+    """F1 cannot lie above 1 or below 0, and a share of a gap near 0 may have no lower limit."""
+    found = judge(Pair(measured(0.40, 0.60, 0.70, std=0.3), None, BEST_POSSIBLE), 0.5)
+    assert found.interval == Interval(0.0, 1.0)
+    open_below = replace(found, median_interval=Interval(-np.inf, 0.6))
+    assert share_text(open_below).startswith("33% [no limit, 60%] / ")
 
 
 def test_a_gap_of_one_seed_is_not_clear() -> None:

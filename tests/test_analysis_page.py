@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import predictions, simulate
 
 from analysis import collect
+from analysis.boundary import boundary
 from analysis.family import FAMILIES
 from analysis.intervals import CellIntervals
 from analysis.page import page
@@ -62,6 +64,33 @@ def test_verdicts_stand_before_tables_and_plots(html: str) -> None:
     assert places == sorted(places)
     assert "Table 3: F1" in html and "Table 4: AUROC" in html
     assert "paper 0.691 (0.088)" in html  # elyza x ja0
+
+
+def test_what_is_no_result_looks_like_none(tmp_path: Path) -> None:
+    """Miniatures beside published values, and cells on which the runs do not tell."""
+    models = ["mini-elyza", "mini-mbert"]
+    patterns = ["ja0", "ja16", "ja32", "ja104"]
+    uri = make_page_results(tmp_path / "r", models, patterns, num_items=60)
+    html = page(collect(uri))
+    assert html.count("levels are not comparable.</p>") == 2  # Tables 3 and 4
+    assert "miniatures, which are not the models that the claims name.</p>" in html
+    judged = boundary(collect(uri))
+    kinds = Counter(cell.gap.kind for cell in judged if cell.gap)
+    assert kinds["no clear gap"]
+    assert html.count('badge none">no clear gap<') == kinds["no clear gap"]
+    several = [cell.gap.open for cell in judged if cell.gap and len(cell.gap.open) > 1]
+    shown = re.findall(r">undecided</span>((?:<small>[^<]*</small>)+)</td>", html)
+    assert several and shown == ["".join(f"<small>{k}</small>" for k in one) for one in several]
+
+
+def test_claims_are_counted_by_verdict(html: str) -> None:
+    (sentence,) = re.findall(r'<p class="sentence">Claims, ours: (.*?)</p>', html)
+    table = html[html.index('<table id="table-claims"') :]
+    rows = re.findall(r'<tr><th scope="row">.*?</tr>', table[: table.index("</table>")])
+    for column, counts in enumerate(sentence.rstrip(".").split("; published: ")):
+        verdicts = [re.findall(r"badge [a-z]+\">([^<]+)<", row)[column] for row in rows]
+        assert counts == ", ".join(f"{n} {verdict}" for verdict, n in Counter(verdicts).items())
+    assert "miniatures" not in sentence  # the models themselves are in this experiment
 
 
 def test_numbers_are_those_of_the_report(results: str, html: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -69,7 +70,7 @@ VERDICTS = {
     "boundary, if labels are at hand": "warn",
     "any cut, not ranking": "bad",
     "mostly ranking": "bad",
-    "no clear gap": "good",
+    "no clear gap": "none",
     "supported": "good",
     "contradicted": "bad",
     "undecided": "warn",
@@ -82,6 +83,16 @@ VERDICTS = {
 }
 """Verdict of a cell, a claim or a comparison -> style. The words are shown, too, since colour alone
 says nothing."""
+PART = "  "
+"""What a line begins with that belongs to the one above it."""
+BOUNDARY_ASKS = (
+    "What F1 at threshold 0.5 lacks to the reference, the cell of the same base model with the "
+    "most target rows: another threshold (boundary), or ranking."
+)
+PUBLISHED_BELOW_MINIATURES = (
+    "paper: published values of the models that the miniatures stand in for, on the paper's data; "
+    "levels are not comparable."
+)
 
 
 def shown_table(table: Table) -> Shown:
@@ -92,6 +103,7 @@ def shown_table(table: Table) -> Shown:
         row = rows.setdefault(cell.base_model, [Entry(first_line(cell.base_model))])
         row.append(_cell(cell, table.metric))
     lang = f" ({table.target_lang})" if table.target_lang else ""
+    small = table.with_published and paper.stand_ins(rows)
     number = f"{paper.TABLES[table.metric]}: " if table.metric in paper.TABLES else ""
     return Shown(
         name="-".join(filter(None, (table.metric, table.target_lang))),
@@ -102,6 +114,7 @@ def shown_table(table: Table) -> Shown:
         footnotes=table.footnotes,
         csv=to_csv([table]),
         latex=to_latex([table]),
+        sentence=PUBLISHED_BELOW_MINIATURES if small else "",
     )
 
 
@@ -137,7 +150,17 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], Shown]:
         heading=_verdict_first(grid.heading, shifts.heading),
         lines=tuple(map(_verdict_first, grid.lines, shifts.lines)),
     )
-    return judged, shown_grid("boundary", "Boundary or ranking?", grid)
+    shown = shown_grid("boundary", "Boundary or ranking?", grid)
+    rows = tuple(map(_open_verdicts, shown.rows, judged))
+    return judged, replace(shown, rows=rows, sentence=BOUNDARY_ASKS)
+
+
+def _open_verdicts(row: tuple[Entry, ...], cell: CellBoundary) -> tuple[Entry, ...]:
+    """The row of a cell; what an undecided one may be stands below its verdict."""
+    if cell.gap is None or len(cell.gap.open) < 2:
+        return row
+    *names, verdict = row[:3]
+    return (*names, replace(verdict, small=tuple(cell.gap.open)), *row[3:])
 
 
 def _verdict_first(line: tuple[str, ...], shifts: tuple[str, ...]) -> tuple[str, ...]:
@@ -157,7 +180,20 @@ def claims_table(collected: Collected) -> Shown:
     if not collected.metrics:
         raise InputError("no trial is done")
     grid = claims_grids(shipped_claims(PAPER), ResultCells(collected), published=True)[0]
-    return shown_grid("claims", "The paper's claims", grid, sortable=False)
+    counts = (
+        f"{grid.heading[column]}: {_counted(grid, column)}"
+        for column in range(1, len(grid.heading), 2)  # behind each verdict stands its p
+    )
+    small = paper.stand_ins(collected.plan.base_models)
+    told = " Ours are of miniatures, which are not the models that the claims name." * bool(small)
+    shown = shown_grid("claims", "The paper's claims", grid, sortable=False)
+    return replace(shown, sentence=f"Claims, {'; '.join(counts)}.{told}")
+
+
+def _counted(grid: Grid, column: int) -> str:
+    """How many claims have which verdict."""
+    found = Counter(line[column] for line in grid.lines if not line[0].startswith(PART))
+    return ", ".join(f"{num} {verdict}" for verdict, num in found.items())
 
 
 def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Shown:
@@ -184,7 +220,7 @@ def _as_table(name: str, grid: Grid) -> Table:
 
 def text_entry(text: str) -> Entry:
     """A text, sorted by the number that it starts with; a verdict in its style."""
-    kind = VERDICTS.get(text, "part" if text.startswith("  ") else "")
+    kind = VERDICTS.get(text, "part" if text.startswith(PART) else "")
     return Entry(text.strip(), _number(text), (), kind)
 
 
