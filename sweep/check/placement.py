@@ -35,16 +35,30 @@ def slots_of(preflight: Preflight, kind: Kind) -> int:
     if preflight.backend == "inline":
         return 1
     request = kind.first.resources
-    processes = sum(_processes(node, request, preflight.has_gpus) for node in preflight.nodes)
-    return processes // request.workers
+    return _all_processes(preflight, request) // request.workers
 
 
-def _processes(node: Node, request: Resources, has_gpus: bool) -> int:
-    """Processes of a trial that a node holds side by side; a share of a GPU is of one GPU."""
-    by_cpus = int(node.num_cpus // request.cpus)
+def processes_on(num_cpus: float, num_gpus: float, request: Resources, has_gpus: bool) -> int:
+    """Processes of a trial that a node holds side by side; a share of a GPU is of one GPU.
+
+    Args:
+        num_cpus: Of the node.
+        num_gpus: Of the node.
+        request: What the trial reserves.
+        has_gpus: Whether any node of the cluster has some; else GPUs do not count.
+    """
+    by_cpus = int(num_cpus // request.cpus)
     if not has_gpus or not request.gpus:
         return by_cpus
-    return min(by_cpus, int(node.num_gpus) * int(1 / request.gpus + 1e-9))
+    return min(by_cpus, int(num_gpus) * int(1 / request.gpus + 1e-9))
+
+
+def _all_processes(preflight: Preflight, request: Resources) -> int:
+    """Processes of a trial that all nodes hold."""
+    return sum(
+        processes_on(node.num_cpus, node.num_gpus, request, preflight.has_gpus)
+        for node in preflight.nodes
+    )
 
 
 def _too_much(preflight: Preflight, request: Resources) -> str:
@@ -57,9 +71,8 @@ def _too_much(preflight: Preflight, request: Resources) -> str:
     remedies = []
     if request.cpus > max(node.num_cpus for node in nodes):
         remedies.append(f"set resources.cpus={int(max(node.num_cpus for node in nodes))}")
-    most = sum(_processes(node, request, preflight.has_gpus) for node in nodes)
     if request.workers > 1:
-        remedies.append(f"set resources.workers={most or 1}")
+        remedies.append(f"set resources.workers={_all_processes(preflight, request) or 1}")
     remedies.append("add machines, or give another --address")
     return f"a trial needs {asked}, the cluster's nodes have {have}; {', '.join(remedies)}"
 
