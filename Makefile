@@ -3,13 +3,13 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos browser latex lit gpu lint benchmark clean
+.PHONY: quickstart test chaos browser latex lit gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest -m "not chaos and not browser and not latex and not lit"
+	$(BIN)/pytest -m "not chaos and not browser and not latex and not lit and not slurm"
 
 chaos: $(READY)
 	$(BIN)/pytest -m chaos
@@ -29,6 +29,11 @@ lit: $(READY)
 # What only a CUDA device shows; skips without one.
 gpu: $(READY)
 	$(BIN)/pytest -m gpu
+
+# Runs jobs on a Slurm of three nodes that it starts itself; needs root, skips without
+# slurm-wlm, munge and iproute2.
+slurm: $(READY)
+	$(BIN)/pytest -m slurm
 
 lint: $(READY)
 	$(BIN)/ruff check .

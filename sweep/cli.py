@@ -11,6 +11,7 @@ from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
 from sweep.arguments import add_address, add_experiment_arguments, add_wait
 from sweep.check_cli import add_check_command
+from sweep.cluster_cli import add_cluster_commands
 from sweep.data_cli import add_data_commands
 from sweep.explain_cli import add_explain_commands
 from sweep.lit_cli import add_lit_commands
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
 
     add_check_command(commands)
+    add_cluster_commands(commands)
 
     status = add("status", _status, "Print what is done, failed and missing in a location.")
     report = add("report", write_report, "Print the tables of an experiment.")
