@@ -114,12 +114,13 @@ def _write_settings(folder: Path, nodes: list[Node], cpus: int) -> Path:
     lines = [
         "ClusterName=test", f"SlurmctldHost={socket.gethostname()}({HOST_ADDRESS})",
         f"SlurmctldPort={_free_port()}", "SlurmdPort=6818", "SlurmUser=root",
-        "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket", "CredType=cred/munge",
-        "MpiDefault=none", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",
+        # A requeued job waits until its credential has expired, after two minutes by default.
+        "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket,cred_expire=30",
+        "CredType=cred/munge", "MpiDefault=none", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",
         "SwitchType=switch/none", "ReturnToService=2", "SchedulerType=sched/backfill",
         "SelectType=select/cons_tres", "SelectTypeParameters=CR_Core", "GresTypes=gpu",
         "AccountingStorageType=accounting_storage/none", "JobAcctGatherType=jobacct_gather/none",
-        "KillWait=10", "SlurmdTimeout=10", f"StateSaveLocation={folder}/state",
+        "KillWait=30", "SlurmdTimeout=10", f"StateSaveLocation={folder}/state",
         f"SlurmctldPidFile={folder}/slurmctld.pid", f"SlurmdPidFile={folder}/slurmd-%n.pid",
         f"SlurmdSpoolDir={folder}/spool-%n",
         *(f"NodeName={n.name} NodeAddr={n.address} CPUs={cpus} RealMemory=4000 Gres=gpu:{GPUS} "

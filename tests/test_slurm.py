@@ -144,9 +144,6 @@ def test_a_job_at_its_limit_or_preempted_comes_back_and_goes_on(
     else:
         slurm.call("scontrol", "requeue", job)
     wait_until(lambda: slurm.field(job, "Restarts") == "1", PATIENCE, "the job is not requeued")
-    # Slurm lets a requeued job wait for two minutes unless it is told otherwise.
-    wait_until(lambda: slurm.field(job, "JobState") == "PENDING", 30, "it does not wait")
-    slurm.call("scontrol", "update", f"job={job}", "StartTime=now")
     assert slurm.wait(job, PATIENCE) == "COMPLETED", log(slurm, job)
     if sent == "USR1":
         assert "xlt: stopping, the time is nearly up" in log(slurm, job)
