@@ -116,7 +116,8 @@ def _write_settings(folder: Path, nodes: list[Node], cpus: int) -> Path:
         f"SlurmctldPort={_free_port()}", "SlurmdPort=6818", "SlurmUser=root",
         # A requeued job waits until its credential has expired, after two minutes by default.
         "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket,cred_expire=30",
-        "CredType=cred/munge", "MpiDefault=none", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",
+        "CredType=cred/munge", "MpiDefault=none", "ProctrackType=proctrack/linuxproc",
+        "TaskPlugin=task/none",
         "SwitchType=switch/none", "ReturnToService=2", "SchedulerType=sched/backfill",
         "SelectType=select/cons_tres", "SelectTypeParameters=CR_Core", "GresTypes=gpu",
         "AccountingStorageType=accounting_storage/none", "JobAcctGatherType=jobacct_gather/none",
