@@ -33,7 +33,7 @@ COLUMNS = pa.schema(
         pa.field("num_train_rows", pa.int64()),  # source and target
         pa.field("num_target_rows", pa.int64()),  # those of them in the target language
         pa.field("num_test_rows", pa.int64()),
-        pa.field("device", pa.string()),  # cpu, cuda:<name>
+        pa.field("device", pa.string()),  # cpu:<name>, cuda:<name>
         pa.field("fit_seconds", pa.float64()),
         pa.field("training", pa.string()),  # trained, stuck, diverged (analysis.training_state)
         pa.field("training_evidence", pa.string()),  # empty if it trained

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -221,11 +223,25 @@ def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, A
         "versions": versions(),
         "git_commit": _git_commit(),
         "data_fingerprint": spec.data_fingerprint,
-        "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else "cpu",
+        "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else _processor(),
         "precision": "bf16" if uses_bf16(spec, device) else "fp32",
         "num_threads": torch.get_num_threads(),
         "base_weights": base.weights_digest,
     }
+
+
+@lru_cache
+def _processor() -> str:
+    """A CPU by name, where the system tells it, and by the vectors that torch's kernels use.
+
+    Both change sums: the same trial on two kinds of processor gives scores that differ.
+    """
+    vectors = torch.backends.cpu.get_cpu_capability()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"cpu:{line.partition(':')[2].strip()}, {vectors}"
+    return f"cpu:{platform.machine()}, {vectors}"
 
 
 @lru_cache
