@@ -169,6 +169,7 @@ def test_what_a_user_has_to_mend_is_not_tried_again(
     assert len(group.sizes) == 3
 
 
+@pytest.mark.chaos
 def test_a_real_error_of_one_worker_ends_its_group(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
