@@ -84,8 +84,9 @@ def held(
     """
     lease = _Lease(location, experiment)
     try:
-        lease.claim(wait, console)
-        yield
+        with _hearing_interrupts():
+            lease.claim(wait, console)
+            yield
     except (pa.ArrowException, OSError) as error:
         if lease.was_claimed:  # the block's own
             raise
@@ -99,6 +100,25 @@ def held(
                 f"{lease.place} was taken over by {lease.taken_by}, because this driver gave no "
                 "sign of life for long; it has stopped, and what was finished is kept"
             )
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """SIGINT interrupts this process, also where a shell has told its background jobs not to.
+
+    A driver that was replaced is stopped by it, see :class:`_Lease`.
+    """
+    is_deaf = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    )
+    if is_deaf:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_deaf:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def this_machine() -> str:

@@ -19,7 +19,7 @@ START = ["start", "--num-cpus=1", f"--temp-dir={SCRATCH}/ray", "--disable-usage-
 REFUSED_SECONDS = 200
 """Ray tries for 20 s on an idle machine."""
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, needs_namespaces]
+pytestmark = [pytest.mark.ray, pytest.mark.chaos, needs_namespaces]
 
 
 def environment(token: Path | None) -> dict[str, str]:

@@ -91,6 +91,7 @@ def test_a_group_whose_worker_dies_goes_on_and_gives_what_one_process_gives(
     assert list(tmp_path.glob("group/checkpoints/*")) == []
 
 
+@pytest.mark.chaos
 def test_more_trials_than_places_wait_for_their_turn(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:

@@ -142,7 +142,18 @@ def test_a_silent_holder_elsewhere_is_replaced(
         assert location.read_json(LEASE)["pid"] == os.getpid()
 
 
-def test_who_was_replaced_stops(location: Results, fast: None) -> None:
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_who_was_replaced_stops(handler: Any, location: Results, fast: None) -> None:
+    """Also in the background of a shell, where Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        _replaced(location)
+        assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _replaced(location: Results) -> None:
     began = time.monotonic()
     with (
         pytest.raises(InputError, match=r"was taken over by pid 4711 on node7 .* has stopped"),
@@ -233,7 +244,7 @@ def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[s
         process.communicate()
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_second_driver_is_told_who_holds_the_experiment_and_takes_over_from_a_killed_one(
     experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,7 +272,7 @@ def test_a_second_driver_is_told_who_holds_the_experiment_and_takes_over_from_a_
     assert not (root / LEASE).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_who_waits_goes_on_when_the_other_is_done(experiment_file: Path, tmp_path: Path) -> None:
     root = tmp_path / "r"
     fewer = ("--set", "seeds=[0]")

@@ -85,7 +85,7 @@ def test_access_that_is_taken_away_costs_no_finished_trial(
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_cluster_writes_into_s3_and_searches_there(
     s3: S3, small_file: Path, tmp_path: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
