@@ -16,6 +16,7 @@ import yaml
 from chromium import CHROMIUM
 
 from data.schema import HEADLINE_SCHEMA, Dataset
+from sweep.experiment import Experiment, load_experiment
 from trainables.spec import TrialSpec
 
 # Machines that run tests are busy: time says nothing about a property. No files beside the code.
@@ -136,6 +137,12 @@ def experiment_file(
     file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
     return file
+
+
+@pytest.fixture
+def small(experiment_file: Path, tmp_path: Path) -> Experiment:
+    """That experiment with one seed, its results in the test's own folder."""
+    return load_experiment(experiment_file, ["seeds=[0]", f"storage.results={tmp_path / 'r'}"])
 
 
 @pytest.fixture(scope="module")

@@ -2,68 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import transformers
-import yaml
-from hub_server import Hub
+from preflights import A100, GIB, V100, make_node, one, preflight, told, with_settings
 from test_layers import modules_after
 
 from data.audit import Finding
 from data.errors import InputError
-from sweep.check import BEFORE_A_RUN, CHECKS, Checked, Preflight, checked, refuse_problems
+from sweep.check import BEFORE_A_RUN, CHECKS, Preflight, refuse_problems
 from sweep.check.gpu_types import bf16_flops
 from sweep.cli import main
 from sweep.experiment import Experiment, load_experiment
-from sweep.grid import expand
-from sweep.ledger import read_ledger
-from sweep.nodes import Gpu, Node, parse_gpus, read_node, read_nodes
+from sweep.nodes import Gpu
 from trainables.memory import GPU_CONTEXT
-from trainables.result import Results
-
-GIB = 2**30
-A100 = Gpu("NVIDIA A100-SXM4-80GB", 80 * GIB, (8, 0))
-V100 = Gpu("Tesla V100-SXM2-16GB", 16 * GIB, (7, 0))
-
-
-def make_node(num_cpus: int = 8, gpus: tuple[Gpu, ...] = (), **changes: Any) -> Node:
-    values: dict[str, Any] = {
-        "name": "node", "num_cpus": num_cpus, "num_gpus": len(gpus), "gpus": gpus,
-        "memory": 64 * GIB, "hub_cache": "/hub", "hub_cache_free": 500 * GIB,
-        "torch": "2.13.0+cu130" if gpus else "2.13.0+cpu",
-    }  # fmt: skip
-    return Node(**(values | changes))
-
-
-@pytest.fixture
-def small(experiment_file: Path, tmp_path: Path) -> Experiment:
-    return load_experiment(experiment_file, ["seeds=[0]", f"storage.results={tmp_path / 'r'}"])
-
-
-def preflight(experiment: Experiment, *nodes: Node, **options: Any) -> Preflight:
-    grid = expand(experiment)
-    location = Results(experiment.storage.results)
-    states = read_ledger(location, [spec.trial_id for spec in grid.specs]).states
-    return Preflight(grid, location, nodes or (make_node(),), states, **options)
-
-
-def one(name: str, looked_at: Preflight) -> Checked:
-    (found,) = checked(looked_at, [name])
-    return found
-
-
-def told(found: Checked, severity: str = "error") -> str:
-    return "\n".join(p.sentence for p in found.problems if p.severity == severity)
-
-
-def with_settings(experiment: Experiment, **settings: Any) -> Experiment:
-    """The experiment with all of its models given the same resources and more."""
-    return Experiment.parse(yaml.safe_load(experiment.to_yaml()) | settings)
 
 
 def test_a_good_experiment(
@@ -292,102 +246,6 @@ def test_kept_weights_are_those_of_the_method(small: Experiment, tmp_path: Path)
     )
 
 
-# --- base models ----------------------------------------------------------------------------
-
-
-REFUSED = {
-    "gated": "is gated and this machine's token has no access",
-    "pickled": "holds its weights as pickle only (pytorch_model.bin)",
-    "mute": "holds no tokenizer",
-    "narrow": "unknown module 'q_prj'. Did you mean 'q_proj'?",
-}
-"""Hub ids that the grid takes without asking for files, and what the check says of each."""
-
-
-@pytest.fixture
-def refusing(hub: Hub, tiny_base: Callable[[str], Path], tmp_path: Path) -> list[dict[str, Any]]:
-    """The base models of REFUSED, on the hub."""
-    for name in REFUSED:
-        folder = Path(shutil.copytree(tiny_base("llama"), tmp_path / f"hub-{name}"))
-        hub.folders[f"org/{name}"] = folder
-    hub.gated.add("org/gated")
-    weights = hub.folders["org/pickled"] / "model.safetensors"
-    weights.rename(weights.with_name("pytorch_model.bin"))
-    (hub.folders["org/mute"] / "tokenizer.json").unlink()
-    settings = {"method": "lora", "learning_rate": 0.01}
-    models = [{"name": n, "path": f"org/{n}", **settings} for n in REFUSED]
-    models[-1]["lora"] = {"target_modules": ["q_prj"]}
-    return models
-
-
-def test_base_models_that_cannot_be_had_are_told_together(
-    refusing: list[dict[str, Any]],
-    experiment_file: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    values = yaml.safe_load(experiment_file.read_text())
-    values["models"] += refusing
-    file = tmp_path / "hub.yaml"
-    file.write_text(yaml.safe_dump(values))
-    assert main(["check", str(file), "--results", str(tmp_path / "r")]) == 2
-    out = capsys.readouterr().out
-    problems = [line for line in out.splitlines() if line.startswith("  error: ")]
-    assert out.splitlines().index(problems[0]) > out.splitlines().index("Time")  # one list, last
-    for name, part in REFUSED.items():
-        assert [line for line in problems if line.startswith(f"  error: {name}: ") and part in line]
-    assert [x for x in out.splitlines() if x.startswith("  bert") and "speed measured" in x]
-
-
-def test_what_the_grid_refuses_is_told_with_what_the_hub_does(
-    refusing: list[dict[str, Any]],
-    experiment_file: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    nothing = {"name": "nothing", "path": "org/nothing", "method": "full"}
-    nowhere = {"name": "nowhere", "path": "./nowhere", "method": "full"}
-    models = json.dumps([nothing, *refusing, nowhere])
-    arguments = [str(experiment_file), "--set", f"models={models}"]
-    assert main(["check", *arguments, "--results", str(tmp_path / "r")]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    for name, part in {
-        "nothing": "the hub has no repository 'org/nothing'",
-        "nowhere": "no folder './nowhere'",
-        **{name: REFUSED[name] for name in ("gated", "pickled", "mute")},
-    }.items():
-        (line,) = [line for line in lines if line.startswith(f"  - base model {name!r}: ")]
-        assert part in line
-
-
-def test_a_download_that_does_not_fit(hub: Hub, small: Experiment) -> None:
-    whole = {"name": "whole", "path": "org/bert", "method": "full", "learning_rate": 0.01}
-    experiment = with_settings(small, models=[whole])
-    needed = (hub.folders["org/bert"] / "model.safetensors").stat().st_size
-    looked_at = preflight(experiment, make_node(hub_cache_free=needed - 1))
-    assert "are to be downloaded, and /hub on node has" in told(one("models", looked_at))
-    enough = preflight(experiment, make_node(hub_cache_free=needed))
-    assert told(one("models", enough)) == ""
-
-
-def test_a_folder_without_safetensors_stops_a_run(
-    experiment_file: Path, tiny_base: Callable[[str], Path], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    folder = tmp_path / "base"
-    folder.mkdir()
-    for file in tiny_base("bert").iterdir():
-        name = file.name.replace("model.safetensors", "pytorch_model.bin")
-        (folder / name).write_bytes(file.read_bytes())
-    models = [{"name": "pickled", "path": str(folder), "method": "full", "learning_rate": 0.01}]
-    arguments = [str(experiment_file), "--set", f"models={json.dumps(models)}"]
-    arguments += ["--results", str(tmp_path / "r"), "--backend", "inline"]
-    assert main(["run", *arguments]) == 2
-    captured = capsys.readouterr()
-    assert "base model 'pickled': " in captured.err
-    assert "holds its weights as pickle only (pytorch_model.bin)" in captured.err
-
-
 def test_findings_of_the_gate_are_problems(
     small: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,31 +255,3 @@ def test_findings_of_the_gate_are_problems(
     assert told(one("data", preflight(small))) == expected
     accepted = one("data", preflight(with_settings(small, accept_findings=["language"])))
     assert (told(accepted), told(accepted, "warning")) == ("", expected)
-
-
-# --- machines -------------------------------------------------------------------------------
-
-
-def test_what_the_driver_tells() -> None:
-    text = (
-        "0, GPU-aa, NVIDIA A100-SXM4-80GB, 81920, 8.0\n1, GPU-bb, Tesla V100-SXM2-16GB, 16384, 7.0"
-    )
-    assert parse_gpus(text, None) == (A100, V100)
-    assert parse_gpus(text, ["1"]) == (V100,)
-    assert parse_gpus(text, ["GPU-aa"]) == (A100,)
-    assert parse_gpus(text, [""]) == parse_gpus("", None) == ()
-
-
-def test_this_machine() -> None:
-    node = read_node()
-    assert node.num_cpus >= 1
-    assert 2**28 < node.memory < 2**50
-    assert node.hub_cache_free > 0
-
-
-@pytest.mark.ray
-@pytest.mark.filterwarnings("default")
-def test_the_machines_of_a_cluster(ray_address: str) -> None:
-    (node,) = read_nodes(ray_address)
-    assert (node.num_cpus, node.num_gpus) == (2, 0)
-    assert node.name == read_node().name

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from ctrl_c import hear_ctrl_c
+from ctrl_c import environment, started_xlt
 from result_folders import trial_files
 
 from sweep.cli import main
@@ -42,27 +42,13 @@ def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory)
     return run(load_experiment(experiment_file, [LONGER]), root, backend="inline")
 
 
-@contextmanager
-def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`xlt run` as from a terminal: a process group of its own, and a Ray of its own."""
-    process = subprocess.Popen(
-        command(file, root, *options), env=environment(), text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def driver(file: Path, root: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started_xlt(*command(file, root, *options))
 
 
 def command(file: Path, root: Path, *options: str) -> list[str]:
     settings = ["--set", LONGER, "--set", OFTEN, "--results", str(root)]
-    return [sys.executable, "-m", "sweep", "run", str(file), *settings, *options]
-
-
-def environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    return ["run", str(file), *settings, *options]
 
 
 def records(root: Path) -> dict[Path, int]:
@@ -92,7 +78,7 @@ def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
     """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
     before = records(root)
     done = subprocess.run(
-        command(file, root, *options),
+        [sys.executable, "-m", "sweep", *command(file, root, *options)],
         env=environment(),
         capture_output=True,
         text=True,

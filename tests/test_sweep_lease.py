@@ -7,17 +7,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ctrl_c import hear_ctrl_c
+from ctrl_c import started_xlt
 from result_folders import make_results
 from rich.console import Console
 from s3_server import ENVIRONMENT, serve_s3
@@ -227,21 +226,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
 
 def command(file: Path, root: Path, *options: str) -> list[str]:
     longer = ["--set", "training.num_train_epochs=12", "--backend", "inline"]
-    return [sys.executable, "-m", "sweep", "run", str(file), "--results", str(root), *longer,
-            *options]  # fmt: skip
+    return ["run", str(file), "--results", str(root), *longer, *options]
 
 
-@contextmanager
-def driver(file: Path, root: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command(file, root, *options), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=hear_ctrl_c,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def driver(file: Path, root: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started_xlt(*command(file, root, *options))
 
 
 @pytest.mark.chaos

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,22 @@ def test_the_best_trial_keeps_its_model(
     assert len(set(scores.values())) > 1
     assert all(state.state == "done" for state in results.states(ids).values())
     assert drop_worse_models(results, ids) in models(results)  # once more changes nothing
+
+
+def test_what_another_experiment_kept_stays(
+    make_spec: Callable[..., TrialSpec], tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    specs = [make_spec("llama", seed=seed) for seed in SEEDS]
+    ids = [spec.trial_id for spec in specs]
+    policies: tuple[Any, ...] = ("best", "all", "best")
+    for spec, policy in zip(specs, policies, strict=True):
+        leaves = Leaves(models=policy)
+        run_and_save(spec, tiny_dataset, results, leaves, lambda *_: None)
+    assert models(results) == set(ids)
+    best = drop_worse_models(results, ids)
+    assert models(results) == {ids[1], best}
 
 
 def test_other_cells_and_trials_that_are_not_done_are_left_alone(

@@ -14,6 +14,9 @@ METRICS_OF_BEST = ("auroc", "auroc_ovr", "accuracy")
 def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
     """Remove the models of all done trials of a cell but the best.
 
+    Only models that were kept to find the best: what another experiment of the same location has
+    kept for itself stays.
+
     The choice looks at the test rows: the model that stays serves to tag texts, and its own test
     score flatters it. Two processes may do this at once: neither removes the best one's.
 
@@ -40,8 +43,13 @@ def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
 
 
 def _drop_model(results: Results, trial_id: str) -> None:
-    """Remove a done trial's weights; first from its record, so that it stays whole throughout."""
+    """Remove a done trial's weights, if they were kept to find the best.
+
+    They go from its record first, so that it stays whole throughout.
+    """
     record = results.read_json("trials", trial_id, RECORD)
+    if record.get("execution", {}).get("keep_models") != "best":
+        return
     names = [name for name in record["files"] if name.startswith("model/")]
     if not names:
         return

@@ -121,6 +121,7 @@ def run_trial(
         timings=clock.seconds,
         execution=_execution(fitted, workers, device, checkpoints)
         | {
+            "keep_models": keep_models,
             "attention": base.model.config._attn_implementation,
             "pad_token": base.tokenizer.pad_token,
             "truncated_texts": {

@@ -1,0 +1,33 @@
+"""What machines have for trials, told by the driver, the system and a cluster."""
+
+from __future__ import annotations
+
+import pytest
+from preflights import A100, V100
+
+from sweep.nodes import parse_gpus, read_node, read_nodes
+
+
+def test_what_the_driver_tells() -> None:
+    text = (
+        "0, GPU-aa, NVIDIA A100-SXM4-80GB, 81920, 8.0\n1, GPU-bb, Tesla V100-SXM2-16GB, 16384, 7.0"
+    )
+    assert parse_gpus(text, None) == (A100, V100)
+    assert parse_gpus(text, ["1"]) == (V100,)
+    assert parse_gpus(text, ["GPU-aa"]) == (A100,)
+    assert parse_gpus(text, [""]) == parse_gpus("", None) == ()
+
+
+def test_this_machine() -> None:
+    node = read_node()
+    assert node.num_cpus >= 1
+    assert 2**28 < node.memory < 2**50
+    assert node.hub_cache_free > 0
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_the_machines_of_a_cluster(ray_address: str) -> None:
+    (node,) = read_nodes(ray_address)
+    assert (node.num_cpus, node.num_gpus) == (2, 0)
+    assert node.name == read_node().name
