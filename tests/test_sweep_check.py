@@ -14,6 +14,7 @@ from data.audit import Finding
 from data.errors import InputError
 from sweep.check import BEFORE_A_RUN, CHECKS, Preflight, refuse_problems
 from sweep.check.gpu_types import bf16_flops
+from sweep.check.memory import estimate
 from sweep.cli import main
 from sweep.experiment import Experiment, load_experiment
 from sweep.nodes import Gpu
@@ -180,6 +181,18 @@ def test_a_gpu_that_is_too_small(large: Experiment) -> None:
     tiny = one("memory", preflight(large, make_node(gpus=(Gpu("T4", 3 * GIB, (7, 5)),))))
     assert "its share of a GPU has 3.0" in told(tiny)
     assert "lora.quantize_base=nf4" in told(tiny)
+
+
+def test_workers_halve_their_passes_too(large: Experiment) -> None:
+    together = with_settings(large, resources={"workers": 2})
+    looked_at = preflight(together, make_node(gpus=(A100, A100)))
+    (kind,) = looked_at.kinds
+    whole, half = (estimate(looked_at, kind.first, rows).peak for rows in (32, 16))
+    gpu = Gpu("NVIDIA L4", (whole + half) // 2 + GPU_CONTEXT, (8, 9))
+    found = one("memory", preflight(together, make_node(gpus=(gpu, gpu))))
+    assert "32 rows at once need" in told(found, "warning")
+    assert "about 16" in told(found, "warning")
+    assert told(found) == ""
 
 
 def test_a_remedy_that_suffices_is_named(small: Experiment) -> None:

@@ -98,8 +98,8 @@ def _needed(memory: Memory, device: str) -> int:
 
 
 def _halved(preflight: Preflight, kind: Kind, there: int) -> int:
-    """The largest halved micro-batch that fits; 0: none does, or workers do not halve theirs."""
-    rows = kind.rows // 2 if kind.first.resources.workers == 1 else 0
+    """The largest halved micro-batch that fits; 0: none does."""
+    rows = kind.rows // 2
     while rows and _needed(estimate(preflight, kind.first, rows), "cuda") > there:
         rows //= 2
     return rows
