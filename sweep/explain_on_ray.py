@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweep.ray_connection import RayConnection, by_resources  # isort: skip  sets what Ray reads at import
+from sweep.ray_connection import RayConnection, by_resources, task_options  # isort: skip  sets what Ray reads at import
 
 import ray
 
@@ -36,8 +36,7 @@ def explain_on_ray(
         shared = share(specs, dataset)
         running: dict[Any, TrialSpec] = {}
         for launch in by_resources(specs):
-            bundle = launch.bundle
-            task = _explain.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0))
+            task = _explain.options(**task_options(launch.bundle))
             for spec in launch.specs:
                 running[task.remote(spec, shared, results.uri, settings)] = spec
         pending = list(running)

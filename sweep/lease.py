@@ -26,6 +26,7 @@ from rich.console import Console
 from data.errors import InputError
 from data.settings import Settings
 from data.storage import to_json
+from sweep.terminated import sigterm_heard
 from trainables.result import Results
 
 BEAT_SECONDS = 10.0
@@ -84,7 +85,7 @@ def held(
     """
     lease = _Lease(location, experiment)
     try:
-        with _hearing_interrupts():
+        with _hearing_interrupts(), sigterm_heard():
             lease.claim(wait, console)
             yield
     except (pa.ArrowException, OSError) as error:

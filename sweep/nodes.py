@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sweep.capacity import Capacity
+from trainables.spec import ACCELERATOR
 
 MIB = 2**20
 
@@ -28,6 +30,12 @@ class Gpu:
     name: str
     memory: int
     capability: tuple[int, int]
+
+    @property
+    def accelerator_type(self) -> str:
+        """What Ray calls it: the model without its form, e.g. A100 (ray.util.accelerators)."""
+        named = re.match(r"\w+\s+([A-Z0-9]+)", self.name)
+        return named.group(1) if named else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +74,7 @@ def read_node() -> Node:
         # A local Ray cluster may count fewer in a container; it then refuses by itself.
         num_cpus=os.cpu_count() or 1,
         num_gpus=len(gpus),
+        others={ACCELERATOR + gpu.accelerator_type: 1.0 for gpu in gpus},
         gpus=gpus,
         memory=_memory(),
         hub_cache=HF_HUB_CACHE,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.ray_connection import RayConnection, by_resources, living_nodes  # isort: skip  sets what Ray reads at import
+from sweep.ray_connection import RayConnection, by_resources, living_nodes, task_options  # isort: skip  sets what Ray reads at import
 
 import orjson
 import pyarrow as pa
@@ -70,7 +70,6 @@ def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
 
 def _stream(job: Job) -> Iterator[Tagged]:
     (launch,) = by_resources([job.trial.spec])
-    bundle = launch.bundle
     slots = num_processes(living_nodes(), job.trial.spec.resources)
     identity = job.trial.spec.base_identity
     if identity.startswith(MINIATURE) and miniature_folder(identity).is_dir():
@@ -92,8 +91,7 @@ def _stream(job: Job) -> Iterator[Tagged]:
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(min_size=1, max_size=slots, initial_size=slots),
-            num_cpus=bundle["CPU"],
-            num_gpus=bundle.get("GPU", 0),
+            **task_options(launch.bundle),
         )
         for batch in chunks.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
             (row,) = batch.to_pylist()

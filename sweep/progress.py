@@ -98,11 +98,16 @@ class Progress:
         )
 
     def died(self, spec: TrialSpec) -> None:
-        """A trial's process was killed; it starts again when the others are over."""
+        """A trial's process was killed; it starts again."""
         self._set(spec, "pending", 0.0)
         self._losses.pop(spec.trial_id, None)
-        where = _where(spec)
-        self._say(f"  {where}: its process ended; it starts again after the others")
+        self._say(f"  {_where(spec)}: its process ended; it starts again")
+
+    def left(self, spec: TrialSpec, step: int) -> None:
+        """A trial had to leave its machine after a checkpoint."""
+        self._set(spec, "pending", 0.0)
+        self._losses.pop(spec.trial_id, None)
+        self._say(f"  {_where(spec)}: left its machine at step {step}, with a checkpoint")
 
     # --- shown ------------------------------------------------------------------------------
 

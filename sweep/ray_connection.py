@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Read by Ray at import: no usage statistics, no loggers of Tune's own (result folders replace
 # them and they cost half of the overhead), rare snapshots (they are never restored from).
@@ -18,7 +19,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from data.errors import InputError
-from sweep.capacity import Capacity, never_fits, num_trials
+from sweep.capacity import Capacity, capacity_of, never_fits, num_trials
 from trainables.spec import Resources, TrialSpec
 
 
@@ -97,10 +98,16 @@ def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
 def worker_bundle(resources: Resources) -> dict[str, float]:
     """What a process of a trial reserves; GPUs count only on a cluster that has some."""
     has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-    return {"CPU": resources.cpus, **({"GPU": resources.gpus} if has_gpus else {})}
+    gpus = {"GPU": resources.gpus} if has_gpus else {}
+    return {"CPU": resources.cpus, **gpus, **resources.others}
+
+
+def task_options(bundle: dict[str, float]) -> dict[str, Any]:
+    """What a task or actor outside Tune is given to reserve a bundle."""
+    others = {name: amount for name, amount in bundle.items() if name not in ("CPU", "GPU")}
+    return {"num_cpus": bundle["CPU"], "num_gpus": bundle.get("GPU", 0), "resources": others}
 
 
 def living_nodes() -> list[Capacity]:
     """What each node of the cluster lets trials reserve."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Capacity(num_cpus=has.get("CPU", 0), num_gpus=has.get("GPU", 0)) for has in alive]
+    return [capacity_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]

@@ -10,6 +10,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.errors import InputError
+from sweep.capacity import capacity_of
 from sweep.nodes import Node, read_node
 
 ANSWER_SECONDS = 120
@@ -39,13 +40,10 @@ def nodes_of(address: str | None) -> tuple[Node, ...]:
                 f"a node of the cluster gives no answer: {str(error).strip().splitlines()[-1]}; "
                 "is the project installed on it?"
             ) from error
+        counted = [capacity_of(node["Resources"]) for node in alive]
         return tuple(
-            replace(
-                found,
-                num_cpus=node["Resources"].get("CPU", 0),
-                num_gpus=node["Resources"].get("GPU", 0),
-            )
-            for node, found in zip(alive, told, strict=True)
+            replace(found, num_cpus=has.num_cpus, num_gpus=has.num_gpus, others=has.others)
+            for has, found in zip(counted, told, strict=True)
         )
     finally:
         connection.close()

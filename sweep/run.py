@@ -12,6 +12,7 @@ from sweep.check import Preflight, refuse_problems
 from sweep.experiment import Experiment
 from sweep.gate import check_data, data_warnings, refuse_errors
 from sweep.grid import Grid, expand
+from sweep.launch_order import launch_order
 from sweep.lease import held
 from sweep.ledger import Ledger, read_ledger
 from sweep.nodes import read_nodes
@@ -21,6 +22,7 @@ from sweep.search.chosen import ChosenRates
 from sweep.selection import EVERY_CELL, Selection
 from sweep.worker import Leaves
 from trainables.result import Results
+from trainables.spec import TrialSpec
 from trainables.texts import drop_texts, save_texts
 
 
@@ -155,7 +157,8 @@ def _run_grid(
         return Outcome(grid, location, ledger, 0)
     refuse_unresolved(pending)
     nodes = read_nodes(address if backend == "tune" else None)
-    refuse_problems(Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False))
+    preflight = Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False)
+    refuse_problems(preflight)
 
     interrupted = False
     runner: Backend | None = None
@@ -164,7 +167,8 @@ def _run_grid(
             runner = find_backend(backend)(address)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(grid.specs)} trials")
-            runner.run(pending, grid.dataset, location, _leaves(grid), progress)
+            order = launch_order(pending, lambda spec: _size(preflight, spec))
+            runner.run(order, grid.dataset, location, _leaves(grid), progress)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -174,6 +178,12 @@ def _run_grid(
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
+
+
+def _size(preflight: Preflight, spec: TrialSpec) -> float:
+    """Bytes of a trial's base model; those that are not known, miniatures too, count alike."""
+    files = preflight.files(spec)
+    return float(sum(files.sizes.values())) if files else 1.0
 
 
 def _leaves(grid: Grid) -> Leaves:

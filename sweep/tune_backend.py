@@ -1,38 +1,38 @@
 """Ray Tune schedules the trials: a GPU each where the cluster has GPUs, else CPU slots.
 
-One Tuner, one function trainable and one resource request for all trials, so that Tune hands a
-warm process from trial to trial; trials come sorted by base model, so that a process mostly has
-the next one's base loaded already.
+One Tuner and one function trainable, so that Tune hands a warm process from trial to trial that
+reserves the same; trials come sorted by base model, so that a process mostly has the next one's
+base loaded already. Trials of several processes come after all others: they need whole machines.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-from sweep.ray_connection import Launch, RayConnection, by_resources  # isort: skip  sets what Ray reads at import
+from sweep.ray_connection import RayConnection, by_resources, worker_bundle  # isort: skip  sets what Ray reads at import
 
 import ray
 from ray import tune
 
 from data.corpora import Corpus
 from data.schema import Dataset
+from sweep.leaving import leave, must_leave
 from sweep.progress import Progress
 from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
-from sweep.worker import Leaves, record_failure, refuse_unwritable, run_and_save, seldom
+from sweep.terminated import sigterm_heard
+from sweep.tune_watcher import Watcher
+from sweep.worker import Leaves, refuse_unwritable, run_and_save, seldom
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
+from trainables.stalled import ended_if_stalled
 
-PROCESS_FAILURES = 2
-"""How often a trial whose process was killed is started again; its own errors never are.
-
-Counted here and not by Tune's ``max_failures``, which counts the death of a warm process once for
-each of its outstanding calls: a single kill has used up three failures of one trial."""
+WAITING = 200
+"""Trials that are asked for beyond what the cluster holds now, as Tune does for grids: enough for
+an autoscaler, and few enough for Ray to look at all of them."""
 
 WATCHER_BUNDLE = {"memory": 2.0**20}
 """What a trial of several processes reserves itself: Tune wants something, and a share of a CPU
@@ -68,45 +68,46 @@ class TuneBackend:
         leaves: Leaves,
         progress: Progress,
     ) -> None:
-        """Run trials; returns when all ended or after Ctrl-C."""
-        for launch in by_resources(_launch_order(specs)):
-            for deaths in range(1 + PROCESS_FAILURES):
-                watcher = _Watcher(launch.specs, results, progress, deaths == PROCESS_FAILURES)
-                self._run_batch(launch, dataset, results, leaves, watcher)
-                launch = replace(launch, specs=watcher.died if watcher.is_over else [])
-                if not launch.specs:
-                    break
+        """Run trials in order; returns when all ended, or after Ctrl-C or SIGTERM."""
+        launches = by_resources(specs)
+        single = [spec for spec in specs if spec.resources.workers == 1]
+        slots = sum(launch.num_at_once for launch in launches if launch.workers == 1)
+        bundles = {repr(spec.resources): worker_bundle(spec.resources) for spec in single}
+        requests = [bundles[repr(spec.resources)] for spec in single]
 
-    def _run_batch(
-        self,
-        launch: Launch,
-        dataset: Dataset,
-        results: Results,
-        leaves: Leaves,
-        watcher: _Watcher,
-    ) -> None:
-        specs, is_group = launch.specs, launch.workers > 1
-        shared = {
-            **share(specs, dataset),
-            "specs": specs,
-            "results": results.uri,
-            "leaves": leaves,
-        }
-        tune_all(
-            _group_trainable if is_group else _trainable,
-            shared,
-            WATCHER_BUNDLE if is_group else launch.bundle,
-            # Indices, because Tune copies a list of specs once for every trial.
-            param_space={"index": tune.grid_search(list(range(len(specs))))},
-            # Trials that watch over workers reserve none of what these need, so that they never
-            # wait for each other; no more of them start than have room for all their workers.
-            tune_config=tune.TuneConfig(
-                reuse_actors=True, max_concurrent_trials=launch.num_at_once if is_group else None
-            ),
-            callback=watcher,
-            stop=StopAll(lambda: bool(watcher.unwritable)),
-        )
-        refuse_unwritable(results, watcher.unwritable)
+        def reserved(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+            return tune.PlacementGroupFactory([requests[config["index"]]])
+
+        # Those that wait are known to Ray, so that a cluster can grow for them.
+        stages = [(single, _trainable, reserved, slots + WAITING)] if single else []
+        # Trials that watch over workers reserve none of what these need, so that they never wait
+        # for each other; no more of them start than have room for all their workers.
+        watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
+        stages += [
+            (launch.specs, _group_trainable, watching, launch.num_at_once)
+            for launch in launches
+            if launch.workers > 1
+        ]
+        for some, trainable, resources, at_once in stages:
+            shared = {**share(some, dataset), "specs": some, "results": results.uri}
+            watcher = Watcher(some, results, progress)
+            with sigterm_heard(watcher.let_go):
+                tune_all(
+                    trainable,
+                    shared | {"leaves": leaves},
+                    resources,
+                    tune_config=tune.TuneConfig(
+                        search_alg=watcher.queue,
+                        num_samples=-1,
+                        reuse_actors=True,
+                        max_concurrent_trials=at_once,
+                    ),
+                    callback=watcher,
+                    stop=StopAll(watcher.must_stop),
+                )
+            refuse_unwritable(results, watcher.unwritable)
+            if not watcher.is_over:
+                return
 
     def close(self) -> None:
         """End the local cluster, if this backend started one."""
@@ -116,30 +117,25 @@ class TuneBackend:
 def tune_all(
     trainable: Callable[..., None],
     shared: dict[str, Any],
-    bundle: dict[str, float],
+    resources: tune.PlacementGroupFactory | Callable[[dict[str, Any]], tune.PlacementGroupFactory],
     *,
     tune_config: tune.TuneConfig,
     callback: tune.Callback,
     stop: tune.Stopper,
-    param_space: dict[str, Any] | None = None,
 ) -> None:
     """One Tuner to its end; its own files are thrown away, results lie in the result folders.
 
     Args:
         trainable: Called with a config and ``shared``.
         shared: Travels once to each process.
-        bundle: What a trial reserves.
+        resources: What a trial reserves, or what one with a config does.
         tune_config: What is tried, and what is stopped early.
         callback: Told what happens.
         stop: Ends trials, or all.
-        param_space: The configs, unless a searcher suggests them.
     """
     with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
         tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(trainable, shared=shared), tune.PlacementGroupFactory([bundle])
-            ),
-            param_space=param_space,
+            tune.with_resources(tune.with_parameters(trainable, shared=shared), resources),
             tune_config=tune_config,
             run_config=tune.RunConfig(
                 name="trials", storage_path=scratch, callbacks=[callback], stop=stop, verbose=0
@@ -150,13 +146,17 @@ def tune_all(
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """One trial, as Tune calls it in a worker process."""
     spec: TrialSpec = shared["specs"][config["index"]]
-    dataset = receive(spec, shared)
+    results, leaves = Results(shared["results"]), shared["leaves"]
 
     def report(step: int, num_steps: int, loss: float) -> None:
         tune.report({"step": step, "num_steps": num_steps, "loss": loss})
 
-    results = Results(shared["results"])
-    tune.report(run_and_save(spec, dataset, results, shared["leaves"], seldom(report)))
+    with ended_if_stalled(spec.resources.stall_minutes):
+        dataset = receive(spec, shared)
+        outcome = run_and_save(spec, dataset, results, leaves, seldom(report), must_leave())
+    tune.report(outcome)
+    if "left" in outcome:
+        leave()
 
 
 def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -164,79 +164,6 @@ def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     from sweep.worker_group import run_in_group
 
     tune.report(run_in_group(shared["specs"][config["index"]], shared))
-
-
-class _Watcher(tune.Callback):
-    """Passes on what Tune hears of its trials.
-
-    Attributes:
-        unwritable: The outcome that said so; empty as long as results can be written.
-        died: Trials whose process ended before they did, and that may start again.
-    """
-
-    def __init__(
-        self, specs: list[TrialSpec], results: Results, progress: Progress, is_last_try: bool
-    ) -> None:
-        self._specs, self._results, self._progress = specs, results, progress
-        self._is_last_try = is_last_try
-        self._ended: set[str] = set()
-        self.unwritable: dict[str, Any] = {}
-        self.died: list[TrialSpec] = []
-
-    @property
-    def is_over(self) -> bool:
-        """Whether every trial ended or died; not so after Ctrl-C."""
-        return len(self._ended) + len(self.died) == len(self._specs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune snapshots its callbacks, but a terminal cannot be pickled or restored."""
-        return {}
-
-    def _spec(self, trial: Any) -> TrialSpec:
-        index: int = trial.config["index"]
-        return self._specs[index]
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._progress.started(self._spec(trial))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if "step" in result:
-            self._progress.stepped(
-                self._spec(trial), result["step"], result["num_steps"], result["loss"]
-            )
-        elif "unwritable" in result:
-            self.unwritable = result
-        elif "metrics" in result or "error" in result:
-            self._ended.add(self._spec(trial).trial_id)
-            self._progress.finished(self._spec(trial), result)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process died. At the last try no one else can record it."""
-        spec = self._spec(trial)
-        if spec.trial_id in self._ended:  # it died between its last report and its end
-            return
-        state = self._results.state(spec.trial_id)
-        if state.record is not None and state.state == "done":  # between its last file and report
-            self._ended.add(spec.trial_id)
-            self._progress.finished(spec, {"metrics": state.record["metrics"]})
-            return
-        self._results.remove_leftovers(spec.trial_id)
-        if not self._is_last_try:
-            self.died.append(spec)
-            self._progress.died(spec)
-            return
-        self._ended.add(spec.trial_id)
-        ended = trial.get_pickled_error() or RuntimeError(
-            f"its worker process was killed or crashed, {1 + PROCESS_FAILURES} times; the usual "
-            "reason is too little memory"
-        )
-        outcome = record_failure(spec, self._results, ended)
-        if "unwritable" in outcome:
-            self.unwritable = outcome
-        else:
-            self._progress.finished(spec, outcome)
 
 
 class StopAll(tune.Stopper):
@@ -260,13 +187,3 @@ class StopAll(tune.Stopper):
     def stop_all(self) -> bool:
         """Whether all trials are to end."""
         return self._condition()
-
-
-def _launch_order(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
-    """Base model by base model, the most steps first: long trials last would leave slots idle."""
-    steps: dict[str, int] = defaultdict(int)
-    for spec in specs:
-        steps[spec.base_identity] += spec.num_steps
-    return sorted(
-        specs, key=lambda s: (-steps[s.base_identity], s.base_identity, -s.num_steps, s.seed)
-    )

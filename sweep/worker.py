@@ -44,7 +44,12 @@ class Leaves:
 
 
 def run_and_save(
-    spec: TrialSpec, dataset: Dataset, results: Results, leaves: Leaves, report: Report
+    spec: TrialSpec,
+    dataset: Dataset,
+    results: Results,
+    leaves: Leaves,
+    report: Report,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Run a trial and write its folder.
 
@@ -60,12 +65,15 @@ def run_and_save(
         results: Where its folder goes.
         leaves: What it leaves besides its result.
         report: Told (step, num_steps, loss).
+        leaving: Whether this process has to go; a trial with checkpoints then writes one and ends.
 
     Returns:
-        ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``, or
-        ``{"unwritable": text}`` where neither could be written.
+        ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``,
+        ``{"left": step}`` of a trial that goes on from its checkpoint, or ``{"unwritable": text}``
+        where neither could be written.
     """
-    from trainables.checkpoints import Checkpoints, remove_checkpoint  # torch: not needed to launch
+    # torch: not needed to launch
+    from trainables.checkpoints import Checkpoints, LeavingError, remove_checkpoint
     from trainables.loop import DivergedError
     from trainables.trial import run_trial, versions
     from trainables.workers import Workers
@@ -73,7 +81,9 @@ def run_and_save(
     workers = Workers.current()
     minutes = leaves.checkpoint_minutes
     checkpoints = (
-        None if minutes is None else Checkpoints(results, spec.trial_id, 60 * minutes, versions())
+        None
+        if minutes is None
+        else Checkpoints(results, spec.trial_id, 60 * minutes, versions(), leaving)
     )
     try:
         result = run_trial(
@@ -84,6 +94,8 @@ def run_and_save(
             explain=leaves.explain,
             checkpoints=checkpoints,
         )
+    except LeavingError as error:
+        return {"left": error.step}
     except Exception as error:
         # The loss is all workers', so that this ends them at the same step; what befalls one of
         # them alone has to end its group, because the others wait for it.

@@ -17,13 +17,13 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from data.errors import InputError
+from sweep.leaving import must_leave
 from sweep.ray_worker import receive
 from sweep.worker import record_failure, run_and_save
 from trainables.result import Results
 from trainables.spec import TrialSpec
+from trainables.stalled import ended_if_stalled
 
-GROUP_FAILURES = 2
-"""How often a group of which a worker died starts again, from the last checkpoint."""
 START_FAILURES = 10
 """How often a group waits Ray Train's minute for its workers: a cluster may have to grow."""
 
@@ -31,8 +31,8 @@ START_FAILURES = 10
 def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
     """Train a trial with ``spec.resources.workers`` processes; inside a Tune trial.
 
-    A worker that dies ends the group, which starts again and goes on from the trial's checkpoint;
-    not so after an error that a user has to mend.
+    A worker that dies ends the group, which starts again and goes on from the trial's checkpoint,
+    ``resources.retries`` times; not so after an error that a user has to mend.
     Where memory runs out it starts again with passes half as large: a worker cannot take a step
     again alone, because the others wait for its gradients.
 
@@ -54,7 +54,7 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
                 continue
             failures += 1
             cause = _cause(error)
-            if failures > GROUP_FAILURES or isinstance(cause, InputError):
+            if failures > spec.resources.retries or isinstance(cause, InputError):
                 return record_failure(spec, Results(shared["results"]), cause)
 
 
@@ -93,8 +93,11 @@ def _worker(config: dict[str, Any]) -> None:
     def report(step: int, num_steps: int, loss: float) -> None:  # all workers at the same steps
         ray.train.report({"step": step, "num_steps": num_steps, "loss": loss})
 
-    results = Results(shared["results"])
-    ray.train.report(run_and_save(spec, receive(spec, shared), results, shared["leaves"], report))
+    results, leaves = Results(shared["results"]), shared["leaves"]
+    with ended_if_stalled(spec.resources.stall_minutes):
+        dataset = receive(spec, shared)
+        outcome = run_and_save(spec, dataset, results, leaves, report, must_leave())
+    ray.train.report(outcome)
 
 
 def _halved(spec: TrialSpec) -> TrialSpec | None:

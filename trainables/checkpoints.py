@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +54,18 @@ class Carried:
     parts: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
+class LeavingError(Exception):
+    """A trial ended early because its process has to go; its checkpoint was written.
+
+    Args:
+        step: Up to which.
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"left at step {step}")
+        self.step = step
+
+
 @dataclass
 class Checkpoints:
     """Where a trial keeps its state while it runs.
@@ -62,6 +75,8 @@ class Checkpoints:
         trial_id: Of the trial.
         seconds: Least time between two checkpoints; 0: after every step.
         versions: Of the packages that compute; a checkpoint of others is not gone on from.
+        leaving: Asked at every step whether the process has to go; then it writes a checkpoint
+            first.
         resumed_at: Steps at which the trial went on from a checkpoint.
         unwritable: Why the last checkpoint could not be written; the trial goes on without.
     """
@@ -70,13 +85,19 @@ class Checkpoints:
     trial_id: str
     seconds: float
     versions: dict[str, str]
+    leaving: Callable[[], bool] = lambda: False
     resumed_at: list[int] = field(default_factory=list)
     unwritable: str = ""
     _last: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
-        """Whether the last one is old enough."""
-        return time.monotonic() - self._last >= self.seconds
+        """Whether the last one is old enough, or the process has to go."""
+        return self.leaving() or time.monotonic() - self._last >= self.seconds
+
+    def leave_if_asked(self, step: int, workers: Workers, device: torch.device) -> None:
+        """After a checkpoint: raise LeavingError in every worker if the process has to go."""
+        if workers.first_says(self.leaving(), device):
+            raise LeavingError(step)
 
     def save(
         self,

@@ -18,6 +18,7 @@ from trainables.batching import collate, epoch_batches
 from trainables.checkpoints import Carried, Checkpoints
 from trainables.micro_batches import MicroBatches
 from trainables.spec import Optimizer, TrialSpec
+from trainables.stalled import alive
 from trainables.workers import Workers
 
 Report = Callable[[int, int, float], None]
@@ -78,6 +79,7 @@ def fit(
 
     Raises:
         DivergedError: The loss became nan or infinite.
+        LeavingError: The process has to go; a checkpoint was written.
     """
     workers = workers or Workers()
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -112,9 +114,11 @@ def fit(
                     f"the loss is {last} at step {step} of {num_steps}; "
                     f"lower the learning rate ({learning_rate})"
                 )
+            alive()
             report(step, num_steps, last)
         if checkpoints and workers.first_says(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, carried, workers)
+            checkpoints.leave_if_asked(step, workers, device)
     values = measured.cpu().numpy()
     steps = np.arange(1, num_steps + 1)
     return pa.table(
@@ -242,6 +246,7 @@ def predict(
     extra = batches[:1] * (math.ceil(len(batches) / workers.size) - len(mine))
     with torch.inference_mode(), autocast(spec, model.device):
         for number, rows in enumerate([*mine, *extra]):
+            alive()
             scored = model(**_batch(model, token_ids, rows)).logits.float()
             if number < len(mine):
                 logits[rows] = scored

@@ -17,6 +17,10 @@ from data.settings import Settings, added_later
 RESULT_FORMAT = 2
 """Version of the result folder; a new one makes new trial ids, old folders are refused."""
 
+ACCELERATOR, ACCELERATOR_SHARE = "accelerator_type:", 0.001
+"""How Ray's nodes tell the type of their GPUs, and how little of that a process takes, so that it
+never runs out (ray.util.accelerators)."""
+
 NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
 """Fields of TrialSpec that cannot change a result: where the base lies and what runs it."""
 
@@ -86,6 +90,27 @@ class Resources(Settings):
     where the GPU's memory does not hold them."""
     gradient_checkpointing: bool = False
     """Activations are computed twice instead of kept: less memory, about a third more time."""
+    accelerator_type: str | None = None
+    """Only on nodes with this type of GPU, as Ray calls it, e.g. H100 or A100-80G; None: any."""
+    custom_resources: dict[str, float] = pydantic.Field(default_factory=dict)
+    """What each process reserves besides, of what nodes were started with (``ray start
+    --resources``)."""
+    retries: int = pydantic.Field(default=2, ge=0)
+    """How often a trial whose process died is started again; its own errors end it at once."""
+    stall_minutes: float | None = pydantic.Field(default=30.0, gt=0, strict=True)
+    """A process that does nothing of its trial for so long is ended, and counts as dead; None:
+    never."""
+
+    @pydantic.field_validator("custom_resources")
+    @classmethod
+    def _custom(cls, values: dict[str, float]) -> dict[str, float]:
+        taken = sorted({"CPU", "GPU", "memory", "object_store_memory"} & {*values})
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: Ray's own; set cpus and gpus")
+        wrong = sorted(name for name, amount in values.items() if amount <= 0)
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: reserve more than 0, or drop it")
+        return values
 
     @pydantic.field_validator("gpus", mode="before")
     @classmethod
@@ -96,6 +121,13 @@ class Resources(Settings):
                 "set workers, which get one each"
             )
         return value
+
+    @property
+    def others(self) -> dict[str, float]:
+        """What each process reserves beside CPUs and GPUs, by the names that nodes have for it."""
+        if self.accelerator_type is None:
+            return dict(self.custom_resources)
+        return self.custom_resources | {ACCELERATOR + self.accelerator_type: ACCELERATOR_SHARE}
 
     @property
     def is_sharded(self) -> bool:

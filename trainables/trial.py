@@ -35,6 +35,7 @@ from trainables.methods import METHODS
 from trainables.metrics import score
 from trainables.result import TrialResult
 from trainables.spec import TrialSpec
+from trainables.stalled import alive
 from trainables.tokenize import count_truncated, encode
 from trainables.workers import Workers
 
@@ -71,6 +72,7 @@ def run_trial(
     Raises:
         InputError: Wrong data set, too few rows, a base model that cannot be loaded.
         DivergedError: The loss or a score stopped being finite.
+        LeavingError: The process has to go; the trial goes on from its checkpoint.
     """
     if dataset.fingerprint != spec.data_fingerprint:
         raise InputError("the data set is not the one that the trial was planned for")
@@ -150,6 +152,7 @@ class _Clock:
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 4)
+        alive()
         self._last = now
 
 

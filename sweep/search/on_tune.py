@@ -30,10 +30,11 @@ from sweep.ray_worker import receive, share
 from sweep.search.budget import Spent
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
-from sweep.tune_backend import PROCESS_FAILURES, StopAll, tune_all
+from sweep.tune_backend import StopAll, tune_all
 from sweep.worker import Leaves, refuse_unwritable, run_and_save
 from trainables.result import Results
 from trainables.spec import TrialSpec
+from trainables.stalled import ended_if_stalled
 
 FAILED_RANK = -2.0
 """Of a config that failed: below all that train or do not; Tune wants one in every report."""
@@ -114,7 +115,7 @@ def search_on_tune(
         tune_all(
             _try_config,
             shared,
-            launch.bundle,
+            tune.PlacementGroupFactory([launch.bundle]),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_CellAsha(ours, settings) if settings.early_stopping == "asha" else None,
@@ -153,8 +154,9 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
         if is_known and found.record is not None:
             outcome: dict[str, Any] = dict(found.record)
         else:
-            dataset = receive(spec, shared)
-            outcome = run_and_save(spec, dataset, results, Leaves(), lambda *_: None)
+            with ended_if_stalled(spec.resources.stall_minutes):
+                dataset = receive(spec, shared)
+                outcome = run_and_save(spec, dataset, results, Leaves(), lambda *_: None)
         if "metrics" not in outcome:
             tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
             return
@@ -209,7 +211,7 @@ class _Suggestions(TuneSearcher):
         told = result or {}
         if error:  # its process was killed; what it finished is kept
             deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
-            if deaths <= PROCESS_FAILURES:
+            if deaths <= cell.templates[0].resources.retries:
                 cell.again.append(config)
                 self._listener.ended(cell.name, config, {})
                 return

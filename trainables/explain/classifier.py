@@ -15,6 +15,7 @@ from trainables.explain.prefixes import logits_by_prefix, reads_prefixes
 from trainables.explain.target import Target, Values
 from trainables.loop import autocast, predict, probabilities
 from trainables.spec import TrialSpec
+from trainables.stalled import alive
 
 FORWARD_TOKENS = 1 << 12
 """Tokens a batch on a CPU, where larger ones leave the cache."""
@@ -63,6 +64,7 @@ def _predict_by_prefix(
     order = np.lexsort(rows.T[::-1])
     with torch.inference_mode(), autocast(spec, model.device):
         for start in range(0, len(order), batch_size):
+            alive()
             part = order[start : start + batch_size]
             logits[torch.from_numpy(part)] = logits_by_prefix(model, rows[part])
     return probabilities(logits, spec)
@@ -97,6 +99,7 @@ def _integrate(
     a token belongs to are added to every point, as LayerIntegratedGradients of captum does with the
     word embeddings.
     """
+    alive()
     embedding = model.get_input_embeddings()
     device, num_points = model.device, len(points)
     repeated = np.repeat(rows, num_points, axis=0)
