@@ -1,0 +1,161 @@
+"""How busy a cluster's GPUs are while something waits for them.
+
+    python benchmarks/utilisation.py [--nodes 8] [--gpus 8] [--seeds 30] [--second 0.1]
+
+A Ray cluster of several nodes on this machine (ray.cluster_utils) with logical GPUs. The grid of
+the paper with more seeds: 7B decoders on a whole GPU, encoders on a quarter of one, side by side.
+Trials sleep for what they might take on a GPU, scaled by --second: three patterns, a little of
+chance in each, and loading where a process had another base before. Only what a trial computes is
+left out; the order, the queue and Tune are those of `xlt run`.
+
+- busy: GPU time of trials over GPU time of the cluster, from the moment when half of the GPUs work
+  (a hundred processes start slowly on few cores) until nothing waits any more;
+- end: from then until the last trial ends, over the longest trial: 1 is the best there is;
+- whole: GPU time of trials over GPU time of the cluster, from first start to last end.
+
+Each for two orders: ours, and the grid's own, model by model as the experiment lists them. Prints
+Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from sweep import tune_backend  # isort: skip  sets what Ray reads at import
+
+import ray
+from conftest import make_dataset
+from ray.cluster_utils import Cluster
+from result_folders import make_spec
+from rich.console import Console
+
+from sweep.launch_order import launch_order
+from sweep.progress import Progress
+from sweep.worker import Leaves
+from trainables.result import Results
+from trainables.spec import Resources, TrialSpec
+
+MODELS = {
+    "mbert": (0.25, 30.0, 0.4, 3.0),
+    "bert-ja": (0.25, 30.0, 0.4, 3.0),
+    "opencalm": (1.0, 50.0, 14.0, 15.0),
+    "elyza": (1.0, 60.0, 14.0, 15.0),
+    "llama2": (1.0, 60.0, 14.0, 15.0),
+}
+"""Name -> (GPUs, seconds of the longest trial, GB of weights, seconds to load): guesses, of the
+size that the operations of such trials suggest."""
+PATTERNS = {"ja0": 0.8, "ja16": 0.85, "ja104": 1.0}
+
+
+def main() -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--gpus", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--second", type=float, default=0.1, help="what a second lasts here")
+    options = parser.parse_args()
+    specs = [
+        make_spec(model, pattern, seed).model_copy(
+            update={"base_identity": model, "resources": Resources(gpus=MODELS[model][0])}
+        )
+        for model in MODELS
+        for pattern in PATTERNS
+        for seed in range(options.seeds)
+    ]
+    print(
+        f"{date.today()}, {options.nodes} nodes x {options.gpus} GPUs, {len(specs)} trials, "
+        f"{options.second:g} s a second, {os.cpu_count()} cores, ray {version('ray')}\n"
+    )
+    print("| order | busy | end | whole | wall s | loads |\n|---|---|---|---|---|---|")
+    orders = {
+        "ours": launch_order(specs, lambda spec: MODELS[spec.base_model][2]),
+        "as listed": specs,
+    }
+    for name, order in orders.items():
+        print(f"| {name} | {simulate(order, options)} |", flush=True)
+
+
+def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
+    """Run one order on a fresh cluster; the cells of its row."""
+    cluster = Cluster()
+    for _ in range(options.nodes):
+        cluster.add_node(
+            num_cpus=4 * options.gpus, num_gpus=options.gpus, object_store_memory=80_000_000
+        )
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    with tempfile.TemporaryDirectory() as scratch:
+        tune_backend._trainable = sleeper(scratch, options.second)
+        with Progress(specs, [], Console(file=io.StringIO())) as progress:
+            backend = tune_backend.TuneBackend()
+            backend.run(specs, make_dataset(), Results(scratch), Leaves(), progress)
+        files = Path(scratch).glob("*.jsonl")
+        spans = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    ray.shutdown()
+    cluster.shutdown()
+    assert len(spans) == len(specs)
+    return measure(spans, options.nodes * options.gpus)
+
+
+def sleeper(folder: str, second: float) -> Any:
+    """What Tune calls in place of a trial."""
+    models, patterns = MODELS, PATTERNS
+
+    def sleep(config: dict[str, Any], shared: dict[str, Any]) -> None:
+        import builtins
+
+        from ray import tune
+
+        spec = shared["specs"][config["index"]]
+        gpus, longest, _, load = models[spec.base_model]
+        chance = random.Random(spec.trial_id).uniform(0.9, 1.1)
+        is_loaded = getattr(builtins, "base", "") == spec.base_model
+        builtins.base = spec.base_model  # of this process, as a loaded base model is
+        start = time.time()
+        took = longest * patterns[spec.pattern.name] * chance + (0 if is_loaded else load)
+        time.sleep(took * second)
+        line = json.dumps([start, time.time(), gpus, not is_loaded])
+        with Path(folder, f"{os.getpid()}.jsonl").open("a") as file:
+            file.write(line + "\n")
+        tune.report({"metrics": {"f1": 0.5}, "convergence": {}})
+
+    return sleep
+
+
+def measure(spans: list[list[float]], num_gpus: int) -> str:
+    """The cells of a row, from (start, end, GPUs, loaded) of each trial."""
+    first, last = min(s[0] for s in spans), max(s[1] for s in spans)
+    nothing_waits = max(s[0] for s in spans)
+    changes = sorted([(s[0], s[2]) for s in spans] + [(s[1], -s[2]) for s in spans])
+    working, warm = 0.0, first
+    for moment, gpus in changes:
+        working += gpus
+        if working >= num_gpus / 2:
+            warm = moment
+            break
+    busy = _gpu_seconds(spans, warm, nothing_waits) / (nothing_waits - warm) / num_gpus
+    whole = _gpu_seconds(spans, first, last) / (last - first) / num_gpus
+    end = (last - nothing_waits) / max(s[1] - s[0] for s in spans)
+    loads = sum(bool(s[3]) for s in spans)
+    return f"{busy:.1%} | {end:.2f} | {whole:.1%} | {last - first:.0f} | {loads}"
+
+
+def _gpu_seconds(spans: list[list[float]], start: float, end: float) -> float:
+    return sum(max(0.0, min(s[1], end) - max(s[0], start)) * s[2] for s in spans)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Machines that are taken away with notice, SIGTERM, and trials that hang, on real clusters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ctrl_c import started_xlt
+from result_folders import trial_files
+from rich.console import Console
+
+from sweep import tune_backend  # isort: skip  sets what Ray reads at import
+
+import ray
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
+
+from sweep.experiment import Experiment, load_experiment
+from sweep.run import run
+from trainables.result import Results
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
+LONG = ["training.num_train_epochs=40", "storage.checkpoint_minutes=60", "seeds=[0]"]
+"""Checkpoints only where a trial has to leave."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    experiment_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    root = str(tmp_path_factory.mktemp("undisturbed") / "r")
+    outcome = run(load_experiment(experiment_file, LONG), root, backend="inline")
+    return trial_files(outcome.results)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head that runs no trial, and two nodes with a CPU each."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        made.add_node(num_cpus=1, object_store_memory=100_000_000)
+    ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def resumed(results: Results) -> list[int]:
+    """Steps at which trials went on."""
+    records = [results.state(name).record or {} for name in results.trial_ids()]
+    return [step for record in records for step in record["execution"]["resumed_at_steps"]]
+
+
+def told(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
+    def wait() -> None:
+        deadline = time.monotonic() + 300
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
+    cluster: Cluster, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    first = next(n["NodeID"] for n in ray.nodes() if n["Resources"].get("CPU"))
+    console = Console(file=StringIO(), width=200)
+
+    def drain() -> None:
+        accepted, why = GcsClient(address=cluster.address).drain_node(
+            first,
+            autoscaler_pb2.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION,
+            "spot",
+            int(1000 * (time.time() + 120)),
+        )
+        assert accepted, why
+
+    root = tmp_path / "r"
+    drained = when(lambda: any(root.glob("trials/*/trial.json")), drain)
+    outcome = run(
+        load_experiment(experiment_file, LONG), str(root), address=cluster.address, console=console
+    )
+    drained.join()
+    assert not outcome.ledger.pending
+    assert resumed(outcome.results), "nothing had to leave: the test is void"
+    assert "left its machine at step" in told(console)
+    assert trial_files(outcome.results) == undisturbed
+
+
+def test_sigterm_keeps_what_running_trials_did(
+    experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    root = tmp_path / "r"
+    arguments = ["run", str(experiment_file), "--results", str(root)]
+    arguments += [word for setting in LONG for word in ("--set", setting)]
+    with started_xlt(*arguments) as process:
+        while not any(root.glob("trials/*/trial.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=200)
+    assert process.returncode == 130, errors
+    assert "left its machine at step" in errors
+    assert "the same command runs what is left" in errors
+    assert "Traceback" not in errors
+    assert list(root.glob("checkpoints/*.safetensors"))
+    assert not list(root.glob("experiments/*.lease.json"))
+    outcome = run(load_experiment(experiment_file, LONG), str(root), backend="inline")
+    assert resumed(outcome.results)
+    assert trial_files(outcome.results) == undisturbed
+
+
+def test_a_trial_that_hangs_is_ended_and_started_again(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that are a pipe, which nobody writes to, stand for a disk that never answers."""
+    experiment, weights = hanging(experiment_file, tmp_path)
+    console = Console(file=StringIO(), width=200)
+    seen = tune_backend.TuneBackend.run
+
+    def hung(self: Any, specs: Any, dataset: Any, results: Any, leaves: Any, progress: Any) -> None:
+        kept = weights.rename(weights.with_suffix(".kept"))
+        os.mkfifo(weights)
+        died = progress.died
+
+        def mended(spec: Any) -> None:
+            died(spec)
+            weights.unlink()
+            kept.rename(weights)
+
+        progress.died = mended
+        seen(self, specs, dataset, results, leaves, progress)
+
+    monkeypatch.setattr(tune_backend.TuneBackend, "run", hung)
+    outcome = run(experiment, str(tmp_path / "r"), console=console)
+    assert len(outcome.ledger.done) == 1, outcome.ledger
+    assert "its process ended; it starts again" in told(console)
+
+
+def hanging(file: Path, folder: Path) -> tuple[Experiment, Path]:
+    """One trial, and the file of its weights."""
+    found = next(m for m in load_experiment(file).models if m.name == "llama")
+    shutil.copytree(found.path, folder / "llama")
+    model = found.model_copy(update={"path": str(folder / "llama")})
+    experiment = load_experiment(file, ["seeds=[0]", "patterns=[{ja8: {source_rows: 24}}]"])
+    resources = {"stall_minutes": 0.5}
+    values = {"models": (model,), "resources": load_experiment(file).resources}
+    changed = experiment.model_copy(update=values)
+    return Experiment.parse(
+        changed.model_dump(mode="json", exclude_unset=True) | {"resources": resources}
+    ), folder / "llama" / "model.safetensors"
