@@ -149,9 +149,14 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
 
     spec = TrialSpec.model_validate(config["spec"])
     torch.set_num_threads(1)
-    folder = miniature_folder(spec.base_identity)
+    is_miniature = spec.base_identity.startswith("miniature:")
+    folder = miniature_folder(spec.base_identity) if is_miniature else spec.base_path
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    cuda = torch.cuda.is_available()
+    dtype = torch.bfloat16 if cuda and spec.lora else torch.float32
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=2, dtype=dtype
+    )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -180,7 +185,7 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
                 per_device_train_batch_size=training.batch_size, learning_rate=spec.learning_rate,
                 lr_scheduler_type=training.lr_schedule, weight_decay=training.weight_decay,
                 per_device_eval_batch_size=64, report_to=[], save_strategy="no", seed=spec.seed,
-                disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False,
+                disable_tqdm=True, use_cpu=not cuda, bf16=cuda, dataloader_pin_memory=cuda,
             ),
             train_dataset=encoded(drawn.train),
             data_collator=transformers.DataCollatorWithPadding(tokenizer),

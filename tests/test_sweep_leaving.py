@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -158,11 +159,11 @@ def hanging(file: Path, folder: Path) -> tuple[Experiment, Path]:
     """One trial, and the file of its weights."""
     found = next(m for m in load_experiment(file).models if m.name == "llama")
     shutil.copytree(found.path, folder / "llama")
-    model = found.model_copy(update={"path": str(folder / "llama")})
-    experiment = load_experiment(file, ["seeds=[0]", "patterns=[{ja8: {source_rows: 24}}]"])
-    resources = {"stall_minutes": 0.5}
-    values = {"models": (model,), "resources": load_experiment(file).resources}
-    changed = experiment.model_copy(update=values)
-    return Experiment.parse(
-        changed.model_dump(mode="json", exclude_unset=True) | {"resources": resources}
-    ), folder / "llama" / "model.safetensors"
+    model = found.model_dump(mode="json", exclude_unset=True) | {"path": str(folder / "llama")}
+    settings = [
+        f"models={json.dumps([model])}",
+        "patterns=[{ja8: {source_rows: 24}}]",
+        "seeds=[0]",
+        "resources={stall_minutes: 0.5}",
+    ]
+    return load_experiment(file, settings), folder / "llama" / "model.safetensors"

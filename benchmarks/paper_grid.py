@@ -1,0 +1,134 @@
+"""The paper's whole grid of 39 trials on one device: ours beside a fresh process for each trial.
+
+    python benchmarks/paper_grid.py                    # true dimensions, one GPU of 80 GB or more
+    python benchmarks/paper_grid.py --small --epochs 2 # small dimensions, also on a CPU
+
+The five base models have the sizes of the paper's and random weights, written as checkpoints, with
+tokenizers trained on the built-in headlines that stand in for the Reuters ones; what trials say
+means nothing, what they cost is real. --packing is the experiment's (docs/gpus.md).
+
+- ours: the experiment `paper` with the inline backend, one process from start to tables;
+- usual: for each trial a process that loads, tokenises, builds an HF Trainer with peft, trains and
+  predicts (benchmarks/overhead.py). Only one trial of each cell is run, and stands for its three
+  seeds; nothing of Ray Tune is added, so the usual way is made to look faster than it is.
+
+No Ray is needed. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+import transformers
+from gpu import FAMILIES, SMALL
+from tiny_checkpoints import save_tokenizer
+
+from data.sources import load_dataset, parse_source
+from sweep.experiment import Experiment, load_experiment
+from sweep.grid import expand
+
+MODELS = {
+    "elyza": ("llama", 45_043),
+    "llama2": ("llama", 32_000),
+    "mbert": ("bert", 119_547),
+    "opencalm": ("gpt_neox", 52_224),
+    "bert-ja": ("bert", 32_000),
+}
+"""Row of the paper's tables -> family in benchmarks/gpu.py and tokens of its vocabulary (model
+cards; bert-ja as cl-tohoku/bert-base-japanese-v2)."""
+
+
+def main() -> None:
+    """Make the models, run both ways, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--small", action="store_true", help="small dimensions")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--packing", default="off")
+    parser.add_argument("--folder", help="of the checkpoints and results; made and kept")
+    parser.add_argument("--trial", type=int, help="one of the usual way, in this process")
+    options = parser.parse_args()
+    scratch = Path(options.folder or tempfile.mkdtemp(prefix="xlt-paper-grid-"))
+    make_models(scratch, options.small)
+    settings = [
+        f"models={json.dumps([{'name': n, 'path': str(scratch / n)} for n in MODELS])}",
+        f"training.num_train_epochs={options.epochs}",
+        *([f"packing={options.packing}"] if options.packing != "off" else []),
+    ]
+    experiment = load_experiment("paper", settings)
+    if options.trial is not None:
+        run_usual(experiment, options.trial)
+        return
+    cuda = torch.cuda.is_available()
+    name = torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores"
+    specs = expand(experiment).specs
+    size = "small" if options.small else "true"
+    print(f"{date.today()}, {name}, torch {torch.__version__}, {len(specs)} trials, ", end="")
+    print(f"{options.epochs} epochs, {size} dimensions\n")
+    ours = [sys.executable, "-m", "sweep", "run", "paper", "--backend", "inline"]
+    ours += [f"--results={scratch}/results-{time.time():.0f}"]
+    seconds = timed([*ours, *(word for setting in settings for word in ("--set", setting))])
+    print("| cell | usual s a trial |\n|---|---|")
+    cells: dict[tuple[str, str], int] = {}
+    for number, spec in enumerate(specs):
+        cells.setdefault((spec.base_model, spec.pattern.name), number)
+    usual = 0.0
+    for (model, pattern), number in cells.items():
+        took = timed([sys.executable, *sys.argv, f"--folder={scratch}", f"--trial={number}"])
+        usual += took * len(experiment.seeds)
+        print(f"| {model} {pattern} | {took:.1f} |", flush=True)
+    print("\n| way | s | usual / this |\n|---|---|---|")
+    print(f"| usual, {len(cells)} of {len(specs)} run | {usual:.0f} | 1 |")
+    print(f"| ours, packing {options.packing} | {seconds:.0f} | {usual / seconds:.2f} |")
+
+
+def make_models(folder: Path, small: bool) -> None:
+    """Write the checkpoints that are not there."""
+    texts = load_dataset(parse_source({"source": "synthetic"})).table["text"].to_pylist()
+    for name, (family, vocabulary) in MODELS.items():
+        if (folder / name / "config.json").exists():
+            continue
+        config_class, sizes, method, _ = FAMILIES[family]
+        sizes = {**sizes, **SMALL} if small else {**sizes, "vocab_size": vocabulary}
+        is_encoder = family == "bert"
+        ids = {"pad_token_id": 0} if is_encoder else {"bos_token_id": 1, "eos_token_id": 2}
+        config = config_class(**{**sizes, **ids})
+        save_tokenizer("encoder" if is_encoder else "decoder", texts, folder / name)
+        dtype = torch.float32 if small or method == "full" else torch.bfloat16
+        torch.manual_seed(0)
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            model: Any = transformers.AutoModel.from_config(config, dtype=dtype)
+        model.save_pretrained(folder / name)
+
+
+def run_usual(experiment: Experiment, number: int) -> None:
+    """A trial of the grid as others write it."""
+    from overhead import usual_trial
+
+    grid = expand(experiment)
+    usual_trial({"spec": grid.specs[number].model_dump(mode="json")}, grid.dataset)
+
+
+def timed(command: list[str]) -> float:
+    """Wall time in seconds; output goes to standard error."""
+    start = time.perf_counter()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if subprocess.run(command, stdout=sys.stderr, env=environment, check=False).returncode:
+        raise SystemExit(f"failed: {command}")
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
