@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import signal
 import threading
 import time
@@ -25,7 +22,7 @@ from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
-from sweep.experiment import Experiment, load_experiment
+from sweep.experiment import load_experiment
 from sweep.run import run
 from trainables.result import Results
 
@@ -131,39 +128,25 @@ def test_sigterm_keeps_what_running_trials_did(
 def test_a_trial_that_hangs_is_ended_and_started_again(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights that are a pipe, which nobody writes to, stand for a disk that never answers."""
-    experiment, weights = hanging(experiment_file, tmp_path)
+    """Data that never come, the first time, stand for a disk or a network that does not answer."""
+    trainable, marker = tune_backend._trainable, tmp_path / "hung"
+
+    def hanging_once(config: dict[str, Any], shared: dict[str, Any]) -> None:
+        from sweep import tune_backend
+
+        if not marker.exists():
+            marker.touch()
+            tune_backend.receive = lambda *_: time.sleep(600)  # of this process, which dies
+        trainable(config, shared)
+
+    monkeypatch.setattr(tune_backend, "_trainable", hanging_once)
     console = Console(file=StringIO(), width=200)
-    seen = tune_backend.TuneBackend.run
-
-    def hung(self: Any, specs: Any, dataset: Any, results: Any, leaves: Any, progress: Any) -> None:
-        kept = weights.rename(weights.with_suffix(".kept"))
-        os.mkfifo(weights)
-        died = progress.died
-
-        def mended(spec: Any) -> None:
-            died(spec)
-            weights.unlink()
-            kept.rename(weights)
-
-        progress.died = mended
-        seen(self, specs, dataset, results, leaves, progress)
-
-    monkeypatch.setattr(tune_backend.TuneBackend, "run", hung)
-    outcome = run(experiment, str(tmp_path / "r"), console=console)
-    assert len(outcome.ledger.done) == 1, outcome.ledger
-    assert "its process ended; it starts again" in told(console)
-
-
-def hanging(file: Path, folder: Path) -> tuple[Experiment, Path]:
-    """One trial, and the file of its weights."""
-    found = next(m for m in load_experiment(file).models if m.name == "llama")
-    shutil.copytree(found.path, folder / "llama")
-    model = found.model_dump(mode="json", exclude_unset=True) | {"path": str(folder / "llama")}
     settings = [
-        f"models={json.dumps([model])}",
         "patterns=[{ja8: {source_rows: 24}}]",
+        "resources={stall_minutes: 0.3}",
         "seeds=[0]",
-        "resources={stall_minutes: 0.5}",
     ]
-    return load_experiment(file, settings), folder / "llama" / "model.safetensors"
+    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "r"), console=console)
+    assert marker.exists()
+    assert len(outcome.ledger.done) == len(outcome.grid.specs)
+    assert "its process ended; it starts again" in told(console)
