@@ -9,7 +9,7 @@ from typing import Any
 
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
-from sweep.arguments import add_address, add_experiment_arguments, add_wait
+from sweep.arguments import add_address, add_cells, add_experiment_arguments, add_wait
 from sweep.check_cli import add_check_command
 from sweep.cluster_cli import add_cluster_commands
 from sweep.data_cli import add_data_commands
@@ -54,8 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = add("plan", _plan, "Print the grid and what is done already; launch nothing.")
     run = add("run", _run, "Run every trial that is not done yet, then print the tables.")
-    add_experiment_arguments(plan)
-    add_experiment_arguments(run)
+    for sub in (plan, run):
+        add_experiment_arguments(sub)
+        add_cells(sub)
     add_address(run)
     add_wait(run)
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
@@ -101,12 +102,14 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.grid import expand
     from sweep.plan_text import describe_plan
     from sweep.rescue import read_rescued
+    from sweep.selection import select_cells
     from trainables.result import Results
 
     experiment = load_experiment(options.experiment, options.settings)
+    selection = select_cells(options.cells, experiment)
     location = Results(options.results or experiment.storage.results)
     grid = expand(experiment, read_rescued(experiment, location))
-    print(describe_plan(grid, location))
+    print(describe_plan(grid, location, selection))
     return DONE
 
 
@@ -116,22 +119,27 @@ def _run(options: argparse.Namespace) -> int:
     from analysis.cells import first_line
     from sweep.experiment import load_experiment
     from sweep.run import run
+    from sweep.selection import select_cells
 
     experiment = load_experiment(options.experiment, options.settings)
     outcome = run(
         experiment,
         options.results,
+        selection=select_cells(options.cells, experiment),
         backend=options.backend,
         address=options.address,
         wait=options.wait,
         console=Console(stderr=True),
     )
     print(_tables(outcome.results, experiment.name))
-    num_trials, ledger = len(outcome.grid.specs), outcome.ledger
+    ledger = outcome.ledger
+    num_trials, num_planned = len(ledger.states), len(outcome.grid.specs)
     print(f"Results: {outcome.results.uri}")
     print(f"Report:  xlt report {outcome.results.uri} --experiment {experiment.name} --format md")
     if outcome.num_run == 0:
         print(f"All {num_trials} trials were done already; nothing ran.")
+    if num_trials < num_planned:
+        print(f"Selected: {num_trials} of {num_planned} trials; the others are left as they are.")
     for trial_id, error in ledger.failed.items():
         print(f"FAILED {trial_id}: {first_line(error)}", file=sys.stderr)
     again = "the same command runs what is left, and nothing twice."
