@@ -18,6 +18,7 @@ from sweep.lit_cli import add_lit_commands
 from sweep.predict_cli import add_predict_command
 from sweep.report_cli import WATCH_SECONDS, write_report
 from sweep.search_cli import add_search_command
+from sweep.submit_cli import add_submit_commands
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add_wait(run)
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
 
+    add_submit_commands(commands)
     add_check_command(commands)
     add_cluster_commands(commands)
 
