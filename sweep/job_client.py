@@ -19,8 +19,12 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from data.errors import InputError
 
-for _name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-    logging.getLogger(_name).setLevel(logging.WARNING)  # tell of every package that is uploaded
+for _name in (
+    "ray.dashboard.modules.dashboard_sdk",  # tells of every package
+    "ray._private.runtime_env.packaging",
+    "ray.dashboard.modules.job.sdk",  # and of every connection that ends
+):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 OLDEST_RAY = (2, 60)
 """Major and minor version that a cluster needs, as pyproject.toml asks for."""

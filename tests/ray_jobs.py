@@ -137,9 +137,15 @@ class Managed:
     version = ray.__version__
 
     def __init__(self) -> None:
+        from ray._private.ray_constants import KV_HEAD_NODE_ID_KEY, KV_NAMESPACE_JOB
         from ray.dashboard.modules.job.job_manager import JobManager
 
         worker = ray._private.worker
+        # As the dashboard does: jobs are driven on this node, where their logs are read.
+        here = ray.get_runtime_context().get_node_id().encode()
+        worker.global_worker.gcs_client.internal_kv_put(
+            KV_HEAD_NODE_ID_KEY, here, True, namespace=KV_NAMESPACE_JOB
+        )
         logs = worker._global_node.get_logs_dir_path()
         self._manager = JobManager(worker.global_worker.gcs_client, logs)
 
