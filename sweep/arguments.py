@@ -34,5 +34,6 @@ def add_wait(command: argparse.ArgumentParser) -> None:
 def add_cells(command: argparse.ArgumentParser) -> None:
     """Some cells of the grid, for :func:`sweep.selection.parse_selection`."""
     command.add_argument(
-        "--cells", default="", metavar="model=M,pattern=P", help="only these; repeat a key for more"
-    )
+        "--cells", "--only", default="", metavar="model=M,pattern=P",
+        help="only these; repeat a key for more",
+    )  # fmt: skip

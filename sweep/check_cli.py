@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from data.errors import InputError, unknown
-from sweep.arguments import add_address, add_experiment_arguments
+from sweep.arguments import add_address, add_cells, add_experiment_arguments
 
 CLEAN, WITH_ERRORS = 0, 2
 
@@ -21,6 +21,7 @@ def add_check_command(commands: Any) -> None:
     command: argparse.ArgumentParser = commands.add_parser("check", help=text, description=text)
     command.set_defaults(command=_check)
     add_experiment_arguments(command)
+    add_cells(command)
     add_address(command)
     command.add_argument("--backend", default="tune", help="tune (default) or inline")
 
@@ -36,11 +37,13 @@ def _check(options: argparse.Namespace) -> int:
     from sweep.ledger import read_ledger
     from sweep.nodes import read_nodes
     from sweep.rescue import read_rescued
+    from sweep.selection import select_cells
     from trainables.result import Results
 
     if options.backend not in BACKENDS:
         raise InputError(unknown("backend", options.backend, BACKENDS))
     experiment = load_experiment(options.experiment, options.settings)
+    selection = select_cells(options.cells, experiment)
     location = Results(options.results or experiment.storage.results)
     location.check()
     try:
@@ -49,7 +52,8 @@ def _check(options: argparse.Namespace) -> int:
         told = [f"{error.where}: {one}" if error.where else one for one in error.problems]
         more = hub_problems(experiment.models)
         raise InputError(dict.fromkeys([*told, *more])) from error
-    states = read_ledger(location, [spec.trial_id for spec in grid.specs]).states
+    cells = grid.selected(selection)
+    states = read_ledger(location, [s.trial_id for cell in cells for s in cell.specs]).states
     nodes = read_nodes(options.address if options.backend == "tune" else None)
     preflight = Preflight(grid, location, nodes, states, options.backend)
     num_done = sum(state.state == "done" for state in states.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 from data.errors import InputError
 from sweep.analysis_cli import add_analysis_commands, add_interval_method
-from sweep.arguments import add_address, add_experiment_arguments, add_wait
+from sweep.arguments import add_address, add_cells, add_experiment_arguments, add_wait
 from sweep.check_cli import add_check_command
 from sweep.cluster_cli import add_cluster_commands
 from sweep.data_cli import add_data_commands
@@ -18,6 +18,7 @@ from sweep.lit_cli import add_lit_commands
 from sweep.predict_cli import add_predict_command
 from sweep.report_cli import WATCH_SECONDS, write_report
 from sweep.search_cli import add_search_command
+from sweep.submit_cli import add_submit_commands
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all trials done; some failed; nothing was started; Ctrl-C."""
@@ -54,12 +55,14 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = add("plan", _plan, "Print the grid and what is done already; launch nothing.")
     run = add("run", _run, "Run every trial that is not done yet, then print the tables.")
-    add_experiment_arguments(plan)
-    add_experiment_arguments(run)
+    for sub in (plan, run):
+        add_experiment_arguments(sub)
+        add_cells(sub)
     add_address(run)
     add_wait(run)
     run.add_argument("--backend", default="tune", help="tune (default) or inline")
 
+    add_submit_commands(commands)
     add_check_command(commands)
     add_cluster_commands(commands)
 
@@ -101,12 +104,14 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.grid import expand
     from sweep.plan_text import describe_plan
     from sweep.rescue import read_rescued
+    from sweep.selection import select_cells
     from trainables.result import Results
 
     experiment = load_experiment(options.experiment, options.settings)
+    selection = select_cells(options.cells, experiment)
     location = Results(options.results or experiment.storage.results)
     grid = expand(experiment, read_rescued(experiment, location))
-    print(describe_plan(grid, location))
+    print(describe_plan(grid, location, selection))
     return DONE
 
 
@@ -116,22 +121,27 @@ def _run(options: argparse.Namespace) -> int:
     from analysis.cells import first_line
     from sweep.experiment import load_experiment
     from sweep.run import run
+    from sweep.selection import select_cells
 
     experiment = load_experiment(options.experiment, options.settings)
     outcome = run(
         experiment,
         options.results,
+        selection=select_cells(options.cells, experiment),
         backend=options.backend,
         address=options.address,
         wait=options.wait,
         console=Console(stderr=True),
     )
     print(_tables(outcome.results, experiment.name))
-    num_trials, ledger = len(outcome.grid.specs), outcome.ledger
+    ledger = outcome.ledger
+    num_trials, num_planned = len(ledger.states), len(outcome.grid.specs)
     print(f"Results: {outcome.results.uri}")
     print(f"Report:  xlt report {outcome.results.uri} --experiment {experiment.name} --format md")
     if outcome.num_run == 0:
         print(f"All {num_trials} trials were done already; nothing ran.")
+    if num_trials < num_planned:
+        print(f"Selected: {num_trials} of {num_planned} trials; the others are left as they are.")
     for trial_id, error in ledger.failed.items():
         print(f"FAILED {trial_id}: {first_line(error)}", file=sys.stderr)
     again = "the same command runs what is left, and nothing twice."

@@ -14,6 +14,7 @@ from sweep.experiment import Experiment
 from sweep.found_models import FoundModel, absolute_path, find_models, refuse_other_rates
 from sweep.overrides import Override
 from sweep.search.chosen import ChosenRate, ChosenRates
+from sweep.selection import Selection
 from trainables.base_models import BaseModel
 from trainables.plan import Plan, PlannedCell, PlannedTrial
 from trainables.spec import Lora, Training, TrialSpec
@@ -78,6 +79,17 @@ class Grid:
     def specs(self) -> list[TrialSpec]:
         """Every trial, cell by cell."""
         return [spec for cell in self.cells for spec in cell.specs]
+
+    def selected(self, selection: Selection) -> list[Cell]:
+        """The selected cells that can exist.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = [c for c in self.cells if c.specs and selection.has(c.model.name, c.pattern.name)]
+        if not found:
+            raise InputError("no cell that can exist is selected; see `xlt plan`", "--cells")
+        return found
 
     def plan(self, data_warnings: tuple[str, ...] = ()) -> Plan:
         """What lies beside the results, so that tables know the whole grid.

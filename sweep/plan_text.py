@@ -16,16 +16,18 @@ from sweep.experiment import Experiment
 from sweep.gate import check_data
 from sweep.grid import Cell, Grid
 from sweep.ledger import Ledger, read_ledger
+from sweep.selection import EVERY_CELL, Selection
 from trainables.hub import UNRESOLVED
 from trainables.result import Results
 
 
-def describe_plan(grid: Grid, location: Results) -> str:
+def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CELL) -> str:
     """Every trial counted, every cell with its learning rate or the reason why it cannot exist.
 
     Args:
         grid: What would run.
         location: Where it would go; only read.
+        selection: The cells that would run; the others are counted and shown, too.
     """
     try:
         location.check()
@@ -33,7 +35,8 @@ def describe_plan(grid: Grid, location: Results) -> str:
     except InputError as error:
         trouble = f"\nNot usable as results location: {error}"
     ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
-    parts = [_summary(grid, location, ledger), _cells(grid, ledger), *_base_models(grid)]
+    parts = [_summary(grid, location, ledger), *_selected(grid, ledger, selection)]
+    parts += [_cells(grid, ledger), *_base_models(grid)]
     parts += [*_notes(grid), _gate(grid)]
     return "\n".join(parts) + trouble
 
@@ -58,6 +61,15 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
         ]
     )
+
+
+def _selected(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:
+    if selection == EVERY_CELL:
+        return []
+    cells = grid.selected(selection)
+    ids = {spec.trial_id for cell in cells for spec in cell.specs}
+    num_left = len(ids & {*ledger.pending})
+    return [f"Selected: {len(ids)} trials of {len(cells)} cells, {num_left} to run"]
 
 
 def _runs(experiment: Experiment) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.training_state import TrainingState, training_state
 from sweep.experiment import Experiment
-from sweep.grid import Cell, Grid
+from sweep.grid import Cell
 from sweep.search.chosen import ChosenRates
 from sweep.settings_file import parse_settings
 from trainables.result import Results, TrialState
@@ -49,11 +50,11 @@ def state_of(found: TrialState) -> tuple[TrainingState, str] | None:
     return None
 
 
-def stuck_cells(grid: Grid, results: Results) -> list[Stuck]:
-    """The cells of which at least :data:`STUCK_SHARE` of the trials did not train."""
-    states = results.states(spec.trial_id for spec in grid.specs)
+def stuck_cells(cells: Sequence[Cell], results: Results) -> list[Stuck]:
+    """Those of which at least :data:`STUCK_SHARE` of the trials did not train."""
+    states = results.states(spec.trial_id for cell in cells for spec in cell.specs)
     found = []
-    for cell in grid.cells:
+    for cell in cells:
         ended = [one for s in cell.specs if (one := state_of(states[s.trial_id]))]
         bad = [evidence for state, evidence in ended if state != "trained"]
         if bad and len(bad) >= STUCK_SHARE * len(cell.specs):

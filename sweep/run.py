@@ -11,7 +11,7 @@ from sweep.backends import BACKENDS, Backend, find_backend, pretrain_missing, re
 from sweep.check import Preflight, refuse_problems
 from sweep.experiment import Experiment
 from sweep.gate import check_data, data_warnings, refuse_errors
-from sweep.grid import Grid, expand
+from sweep.grid import Cell, Grid, expand
 from sweep.launch_order import launch_order
 from sweep.lease import held
 from sweep.ledger import Ledger, read_ledger
@@ -33,7 +33,7 @@ class Outcome:
     Attributes:
         grid: What was planned.
         results: Where the results lie.
-        ledger: What is done, failed and pending now.
+        ledger: What is done, failed and pending now of the selected cells.
         num_run: Trials that this run started with; 0 if everything was done before.
         interrupted: Whether Ctrl-C ended it.
     """
@@ -49,6 +49,7 @@ def run(
     experiment: Experiment,
     results: str | None = None,
     *,
+    selection: Selection = EVERY_CELL,
     backend: str = "tune",
     address: str | None = None,
     wait: bool = False,
@@ -56,9 +57,12 @@ def run(
 ) -> Outcome:
     """Run every trial of an experiment that is not done yet.
 
+    The plan beside the results is of the whole experiment, whatever is selected.
+
     Args:
         experiment: What to run.
         results: Location of the results; None: the experiment's own.
+        selection: Which cells.
         backend: A name in :data:`BACKENDS`.
         address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
         wait: Whether to wait while another driver runs or searches the same experiment.
@@ -78,37 +82,43 @@ def run(
     location = Results(results or experiment.storage.results)
     location.prepare()
     with held(location, experiment.name, console, wait=wait):
-        return _run(experiment, location, backend, address, console)
+        return _run(experiment, location, selection, backend, address, console)
 
 
 def _run(
-    experiment: Experiment, location: Results, backend: str, address: str | None, console: Console
-) -> Outcome:
+    experiment: Experiment, location: Results, selection: Selection, backend: str,
+    address: str | None, console: Console,
+) -> Outcome:  # fmt: skip
     """As :func:`run`, by the driver that holds the experiment."""
     if experiment.learning_rate == "auto":
         experiment, interrupted = _searched(experiment, location, address, console)
         if interrupted:
             grid = expand(experiment)
-            ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
+            ledger = read_ledger(location, _trial_ids(grid.selected(selection)))
             return Outcome(grid, location, ledger, 0, interrupted=True)
     grid = expand(experiment, read_rescued(experiment, location))
-    outcome = _run_grid(grid, location, backend, address, console)
+    outcome = _run_grid(grid, location, selection, backend, address, console)
     if experiment.on_stuck == "report" or outcome.interrupted:
         return outcome
-    stuck = [one for one in stuck_cells(grid, location) if not one.cell.rescued]
+    selected = grid.selected(selection)
+    stuck = [one for one in stuck_cells(selected, location) if not one.cell.rescued]
     if not stuck:
         return outcome
     rescued = _rescue(experiment, location, stuck, address, console)
     if rescued is None:
         return replace(outcome, interrupted=True)
-    again = _run_grid(expand(experiment, rescued), location, backend, address, console)
+    grid = expand(experiment, rescued)
+    again = _run_grid(grid, location, selection, backend, address, console)
     return replace(again, num_run=outcome.num_run + again.num_run)
 
 
 def _searched(
     experiment: Experiment, location: Results, address: str | None, console: Console
 ) -> tuple[Experiment, bool]:
-    """The experiment with searched learning rates; whether the search was interrupted."""
+    """The experiment with searched learning rates; whether the search was interrupted.
+
+    Of every cell: the plan names the trials of all, and a rate is part of a trial's identity.
+    """
     from sweep.search.run import search_held
 
     outcome = search_held(experiment, location, EVERY_CELL, address, console)
@@ -137,22 +147,24 @@ def _rescue(
 
 
 def _run_grid(
-    grid: Grid, location: Results, backend: str, address: str | None, console: Console
-) -> Outcome:
-    """Run what is not done of a grid."""
-    experiment = grid.experiment
+    grid: Grid, location: Results, selection: Selection, backend: str, address: str | None,
+    console: Console,
+) -> Outcome:  # fmt: skip
+    """Run what is not done of a grid's selected cells."""
+    experiment, selected = grid.experiment, grid.selected(selection)
     _refuse_other_settings(location, grid)
     findings = check_data(grid)
     refuse_errors(grid, findings)
     location.save_experiment(grid.plan(data_warnings(findings)), experiment.to_yaml())
     _keep_texts(location, grid)
-    ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
+    specs = [spec for cell in selected for spec in cell.specs]
+    ledger = read_ledger(location, _trial_ids(selected))
     for trial_id, why in ledger.corrupt.items():
         place = location.set_aside(trial_id)
         console.print(f"{trial_id} is damaged ({why}); set aside in {place}, runs again")
     for trial_id in ledger.failed:
         location.remove_leftovers(trial_id)
-    pending = [spec for spec in grid.specs if spec.trial_id in set(ledger.pending)]
+    pending = [spec for spec in specs if spec.trial_id in set(ledger.pending)]
     if not pending:
         return Outcome(grid, location, ledger, 0)
     refuse_unresolved(pending)
@@ -162,11 +174,11 @@ def _run_grid(
 
     interrupted = False
     runner: Backend | None = None
-    with Progress(grid.specs, ledger.done, console) as progress:
+    with Progress(specs, ledger.done, console) as progress:
         try:
             runner = find_backend(backend)(address)
             pretrain_missing(grid, pending, runner, progress)
-            progress.stage(f"running {len(pending)} of {len(grid.specs)} trials")
+            progress.stage(f"running {len(pending)} of {len(specs)} trials")
             order = launch_order(pending, lambda spec: _size(preflight, spec))
             runner.run(order, grid.dataset, location, _leaves(grid), progress)
         except KeyboardInterrupt:
@@ -174,7 +186,7 @@ def _run_grid(
         finally:
             if runner is not None:
                 runner.close()
-    ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
+    ledger = read_ledger(location, _trial_ids(selected))
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
@@ -184,6 +196,10 @@ def _size(preflight: Preflight, spec: TrialSpec) -> float:
     """Bytes of a trial's base model; those that are not known, miniatures too, count alike."""
     files = preflight.files(spec)
     return float(sum(files.sizes.values())) if files else 1.0
+
+
+def _trial_ids(cells: list[Cell]) -> list[str]:
+    return [spec.trial_id for cell in cells for spec in cell.specs]
 
 
 def _leaves(grid: Grid) -> Leaves:

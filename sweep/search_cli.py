@@ -40,17 +40,14 @@ def _search(options: argparse.Namespace) -> int:
     from analysis.search_table import search_grids
     from sweep.experiment import load_experiment
     from sweep.search.run import search
-    from sweep.selection import parse_selection
+    from sweep.selection import select_cells
 
     if options.format not in GRID_FORMATS:
         raise InputError(unknown("format", options.format, GRID_FORMATS))
     experiment = load_experiment(options.experiment, options.settings)
-    selection = parse_selection(
-        options.cells, [m.name for m in experiment.models], [p.name for p in experiment.patterns]
-    )
     outcome = search(
-        experiment, options.results, selection=selection, address=options.address,
-        wait=options.wait, console=Console(stderr=True),
+        experiment, options.results, selection=select_cells(options.cells, experiment),
+        address=options.address, wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
     print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))
     if options.figure:

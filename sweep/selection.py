@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from data.errors import InputError, unknown
+from sweep.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Selection:
 
 
 EVERY_CELL = Selection()
+
+
+def select_cells(text: str, experiment: Experiment) -> Selection:
+    """Read ``--cells`` of a command about an experiment; as :func:`parse_selection`."""
+    return parse_selection(
+        text, [m.name for m in experiment.models], [p.name for p in experiment.patterns]
+    )
 
 
 def parse_selection(text: str, models: Iterable[str], patterns: Iterable[str]) -> Selection:

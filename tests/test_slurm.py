@@ -20,7 +20,9 @@ from trainables.result import Results
 ROOT = Path(__file__).resolve().parent.parent
 NUM_TRIALS = 10
 LONGER = "training.num_train_epochs=20"
-"""So that there is time to end something in the middle, and for Slurm to notice."""
+"""So that there is time to end something in the middle."""
+LONGEST = "training.num_train_epochs=80"
+"""So that Slurm, too, notices it before the job is done."""
 PATIENCE = 300
 """Seconds that a busy machine is given for what takes it a quarter of a minute when idle."""
 
@@ -44,13 +46,13 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
         yield slurm
 
 
-def print_launch_file(slurm: Slurm, experiment: Path, *more: str) -> Path:
+def print_launch_file(slurm: Slurm, experiment: Path, training: str = LONGER) -> Path:
     """What `xlt cluster template` prints, not a letter changed."""
     done = subprocess.run(
         [sys.executable, "-m", "sweep", "cluster", "template", "slurm", str(experiment),
          "--nodes", "3", "--gpus-per-node", "2", "--option", "scratch=/var/tmp",
-         "--set", LONGER, "--set", "storage.checkpoint_minutes=0",
-         "--results", str(slurm.folder / "results"), *more],
+         "--set", training, "--set", "storage.checkpoint_minutes=0",
+         "--results", str(slurm.folder / "results")],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     file = slurm.folder / "job.sbatch"
@@ -66,10 +68,10 @@ def num_done(slurm: Slurm) -> int:
     return len(list(slurm.folder.glob("results/trials/*/trial.json")))
 
 
-def assert_as_in_one_process(slurm: Slurm, experiment: Path) -> None:
+def assert_as_in_one_process(slurm: Slurm, experiment: Path, training: str = LONGER) -> None:
     """Every trial has the bytes that it has without a cluster."""
     alone = str(slurm.folder / "alone")
-    undisturbed = run(load_experiment(experiment, [LONGER]), alone, backend="inline")
+    undisturbed = run(load_experiment(experiment, [training]), alone, backend="inline")
     expected = trial_files(undisturbed.results)
     there = trial_files(Results(str(slurm.folder / "results")))
     assert sorted(there) == sorted(expected)
@@ -105,7 +107,7 @@ def test_a_sweep_runs_on_all_nodes_and_leaves_nothing_behind(
 
 
 def test_a_node_that_dies_is_told_and_costs_no_trial(slurm: Slurm, experiment_file: Path) -> None:
-    job = slurm.submit(print_launch_file(slurm, experiment_file))
+    job = slurm.submit(print_launch_file(slurm, experiment_file, LONGEST))
     wait_until(lambda: num_done(slurm) > 0, PATIENCE, "no trial ends")
     assert num_done(slurm) < NUM_TRIALS
     slurm.nodes[2].kill()
@@ -113,7 +115,7 @@ def test_a_node_that_dies_is_told_and_costs_no_trial(slurm: Slurm, experiment_fi
     assert "xlt: node n3 is lost" in log(slurm, job)
     assert num_done(slurm) == NUM_TRIALS
     assert slurm.leftovers() == []
-    assert_as_in_one_process(slurm, experiment_file)
+    assert_as_in_one_process(slurm, experiment_file, LONGEST)
 
 
 def test_a_cancelled_job_leaves_nothing_and_goes_on_when_submitted_again(

@@ -78,6 +78,45 @@ def test_a_failing_trial_is_recorded_and_the_others_go_on(
     assert "4 done, 1 failed of 5 trials" in capsys.readouterr().out
 
 
+def test_selected_cells_run_and_the_others_stay_pending(
+    inline: Outcome, experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(experiment_file), "--results", str(tmp_path / "r"), "--set", "seeds=[0]"]
+    cells = "model=bert,model=gpt_neox,pattern=ja8"
+    assert main(["run", *arguments, "--only", cells, "--backend", "inline"]) == 0
+    told = capsys.readouterr()
+    assert "Selected: 2 of 5 trials; the others are left as they are." in told.out
+    assert "running 2 of 2 trials" in told.err and "[2/2]" in told.err
+    ran = {p.parent.name for p in (tmp_path / "r" / "trials").glob("*/trial.json")}
+    whole = {spec.trial_id for spec in inline.grid.specs if spec.seed == 0}
+    assert {name.rpartition("-")[0] for name in ran} == {"bert-ja8-s0", "gpt-neox-ja8-s0"}
+    assert ran < whole
+    assert main(["status", str(tmp_path / "r")]) == 0
+    assert "2 done, 3 missing of 5 trials" in capsys.readouterr().out
+    assert main(["plan", *arguments, "--cells", "pattern=ja8"]) == 0
+    told = capsys.readouterr()
+    assert "5 trials = 5 cells" in told.out
+    assert "Selected: 3 trials of 3 cells, 1 to run" in told.out
+    assert main(["run", *arguments, "--cells", cells]) == 0
+    assert "All 2 trials were done already; nothing ran." in capsys.readouterr().out
+
+
+def test_the_exit_status_is_of_the_selected_cells(
+    experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    override = "overrides=[{match: {model: bert, pattern: ja8}, learning_rate: 1.0e+30}]"
+    arguments = [str(experiment_file), "--set", override, "--results", str(tmp_path / "r")]
+    arguments += ["--set", "seeds=[0]", "--backend", "inline", "--cells"]
+    assert main(["run", *arguments, "model=bert,pattern=ja8"]) == 1
+    assert "1 of 1 trials failed" in capsys.readouterr().err
+    assert main(["run", *arguments, "model=bert,pattern=ja0"]) == 0
+    assert "FAILED" not in capsys.readouterr().err
+    nothing = "model=gpt_neox,pattern=ja0"
+    for wrong, said in (("model=brt", "Did you mean 'bert'"), (nothing, "no cell that can exist")):
+        assert main(["run", *arguments, wrong]) == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -304,7 +304,7 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     assert len(cell.replaced) == len(cell.trials) == 2
     for trial in (*cell.trials, *cell.replaced):  # the stuck results stay
         assert outcome.results.state(trial.trial_id).state == "done"
-    assert not stuck_cells(outcome.grid, outcome.results)
+    assert not stuck_cells(outcome.grid.cells, outcome.results)
 
 
 @pytest.mark.chaos

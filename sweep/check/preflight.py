@@ -61,7 +61,7 @@ class Preflight:
         grid: What would run.
         location: Where results would go.
         nodes: Where trials would run.
-        states: What lies in the folder of each trial.
+        states: What lies in the folder of each trial that is looked at.
         backend: A name in ``sweep.backends.BACKENDS``.
         asks_hub: Whether the hub may be asked.
     """
@@ -80,7 +80,7 @@ class Preflight:
     def kinds(self) -> tuple[Kind, ...]:
         """Every kind of trial, in the order of the grid."""
         found: dict[str, list[TrialSpec]] = defaultdict(list)
-        for spec in self.grid.specs:
+        for spec in (s for s in self.grid.specs if s.trial_id in self.states):
             parts = spec.base_model, spec.method, spec.training, spec.lora, spec.resources
             found[repr(parts)].append(spec)
         names = [specs[0].base_model for specs in found.values()]

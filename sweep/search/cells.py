@@ -100,13 +100,8 @@ def search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[Sea
             "chosen on; take others, or set reuse_seeds: true",
             "search",
         )
-    cells = [
-        _search_cell(cell, settings, dataset.fingerprint)
-        for cell in grid.cells
-        if cell.specs and selection.has(cell.model.name, cell.pattern.name)
-    ]
-    if not cells:
-        raise InputError("no cell that can exist is selected; see `xlt plan`", "search")
+    selected = grid.selected(selection)
+    cells = [_search_cell(cell, settings, dataset.fingerprint) for cell in selected]
     _refuse_impossible(dataset, cells)
     return cells
 
