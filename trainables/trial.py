@@ -26,11 +26,12 @@ from data.errors import InputError
 from data.schema import Dataset
 from data.seeds import derive_seed
 from trainables.checkpoints import Checkpoints, trained_weights
+from trainables.classification import Fitted, fit_classifier
 from trainables.convergence import convergence
 from trainables.explain.settings import Explain
 from trainables.explain.trial import explain_trial
 from trainables.loading import Base, init_head, load_base
-from trainables.loop import Fitted, Report, base_dtype, fit_classifier, predict, uses_bf16
+from trainables.loop import Report, base_dtype, predict, uses_bf16
 from trainables.methods import METHODS
 from trainables.metrics import score
 from trainables.result import TrialResult
