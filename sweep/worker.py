@@ -67,7 +67,8 @@ def run_and_save(
     """
     from trainables.checkpoints import Checkpoints, remove_checkpoint  # torch: not needed to launch
     from trainables.loop import DivergedError
-    from trainables.trial import run_trial, versions
+    from trainables.signature import versions
+    from trainables.trial import run_trial
     from trainables.workers import Workers
 
     workers = Workers.current()

@@ -77,7 +77,7 @@ class Classification:
         num_epoch_steps = math.ceil(len(self.token_ids) / training.batch_size)
         return training_steps(
             self.model,
-            self._batches(),
+            self.batches(),
             num_steps=num_epoch_steps * training.num_train_epochs,
             num_epoch_steps=num_epoch_steps,
             learning_rate=self.spec.learning_rate,
@@ -88,7 +88,8 @@ class Classification:
             parts={"last_logits": self.last_logits},
         )
 
-    def _batches(self) -> Iterator[list[int]]:
+    def batches(self) -> Iterator[list[int]]:
+        """Rows of each step."""
         lengths = [len(ids) for ids in self.token_ids]
         for epoch in range(self.spec.training.num_train_epochs):
             order = np.random.default_rng(derive_seed(self.spec.seed, "order", epoch))
