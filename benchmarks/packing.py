@@ -25,6 +25,7 @@ from gpu import FAMILIES, SMALL, TRAIN_ROWS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from trainables.allocator import keep_freed_memory
 from trainables.classification import Classification, fit_classifier
 from trainables.loading import Base
 from trainables.loop import base_dtype
@@ -45,6 +46,7 @@ NUM_MEMBERS = (1, 2, 3, 6)
 def main() -> None:
     """Measure the families that were asked for, and print tables."""
     options = _options()
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.size}")

@@ -106,8 +106,11 @@ class _SharedLora(nn.Module):
         self._batch = batch
         self._down = [layer.lora_A[ADAPTER].weight for layer in layers]
         self._up = [layer.lora_B[ADAPTER].weight for layer in layers]
-        self._scaling = [layer.scaling[ADAPTER] for layer in layers]
-        self._dropped = [getattr(layer.lora_dropout[ADAPTER], "p", 0.0) for layer in layers]
+        self._kept = [1 - getattr(layer.lora_dropout[ADAPTER], "p", 0.0) for layer in layers]
+        # What dropout keeps is scaled up by its share; so is, at less cost, what comes of it.
+        self._scaling = [
+            layer.scaling[ADAPTER] / kept for layer, kept in zip(layers, self._kept, strict=True)
+        ]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(members * height) x width x features, as the layer of peft for each member's rows."""
@@ -115,30 +118,29 @@ class _SharedLora(nn.Module):
         members = [segment.member for segment in self._batch.segments]
         down = torch.stack([self._down[m] for m in members])
         up = torch.stack([self._up[m] * self._scaling[m] for m in members])
-        x = self._drop(x.to(down.dtype)).reshape(len(members), -1, x.shape[-1])
-        update = torch.bmm(torch.bmm(x, down.mT), up.mT)
-        whole: torch.Tensor = result + update.view(result.shape)
+        x = x.to(down.dtype)
+        if any(self._kept[m] < 1 for m in members):
+            x = x * self._mask(x)
+        low = torch.bmm(x.reshape(len(members), -1, x.shape[-1]), down.mT)
+        parts = result.reshape(len(members), -1, result.shape[-1])
+        whole: torch.Tensor = torch.baddbmm(parts, low, up.mT).view(result.shape)
         return whole.to(result.dtype)
 
-    def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        """Dropout, each member's in the shape that its rows have alone.
+    def _mask(self, x: torch.Tensor) -> torch.Tensor:
+        """What dropout keeps: each member draws in the shape that its rows have alone.
 
-        On a CPU the members draw what they draw alone: ``torch.nn.functional.dropout`` fills a
-        tensor of the input's shape by ``bernoulli_``. Fillers and padding are dropped.
+        On a CPU it then draws what it draws alone: ``torch.nn.functional.dropout`` fills a tensor
+        of the input's shape by ``bernoulli_``. Of fillers and padding nothing is kept.
         """
-        if not any(self._dropped):
-            return x
-        mask = torch.zeros_like(x)
+        mask = torch.zeros(x.shape, dtype=torch.bool, device=x.device)
         for number, segment in enumerate(self._batch.segments):
-            start = number * self._batch.height
+            start, kept = number * self._batch.height, self._kept[segment.member]
             own = mask[start : start + segment.num_rows, : segment.width]
-            if dropped := self._dropped[segment.member]:
-                drawn = torch.empty(own.shape, dtype=x.dtype, device=x.device)
-                drawn.bernoulli_(1 - dropped, generator=segment.generator)
-                own.copy_(drawn.div_(1 - dropped))
+            if kept < 1:
+                own.bernoulli_(kept, generator=segment.generator)
             else:
-                own.fill_(1.0)
-        return x * mask
+                own.fill_(True)
+        return mask
 
 
 class _SharedHead(nn.Module):
