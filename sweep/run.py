@@ -15,6 +15,7 @@ from sweep.grid import Grid, expand
 from sweep.lease import held
 from sweep.ledger import Ledger, read_ledger
 from sweep.nodes import read_nodes
+from sweep.packs import pack_size
 from sweep.progress import Progress
 from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
@@ -155,7 +156,9 @@ def _run_grid(
         return Outcome(grid, location, ledger, 0)
     refuse_unresolved(pending)
     nodes = read_nodes(address if backend == "tune" else None)
-    refuse_problems(Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False))
+    preflight = Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False)
+    refuse_problems(preflight)
+    size = pack_size(experiment.packing, has_gpus=preflight.has_gpus)
 
     interrupted = False
     runner: Backend | None = None
@@ -164,7 +167,7 @@ def _run_grid(
             runner = find_backend(backend)(address)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(grid.specs)} trials")
-            runner.run(pending, grid.dataset, location, _leaves(grid), progress)
+            runner.run(pending, grid.dataset, location, _leaves(grid), progress, size)
         except KeyboardInterrupt:
             interrupted = True
         finally:

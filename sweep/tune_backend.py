@@ -20,6 +20,7 @@ import ray
 from ray import tune
 
 from data.corpora import Corpus
+from data.errors import InputError
 from data.schema import Dataset
 from sweep.progress import Progress
 from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
@@ -67,8 +68,11 @@ class TuneBackend:
         results: Results,
         leaves: Leaves,
         progress: Progress,
+        pack_size: int,
     ) -> None:
         """Run trials; returns when all ended or after Ctrl-C."""
+        if pack_size > 1:
+            raise InputError("packing needs --backend inline; set packing=off for Ray Tune")
         for launch in by_resources(_launch_order(specs)):
             for deaths in range(1 + PROCESS_FAILURES):
                 watcher = _Watcher(launch.specs, results, progress, deaths == PROCESS_FAILURES)
