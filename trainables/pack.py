@@ -155,6 +155,11 @@ class Member:
         self.loss: torch.Tensor | None = None
         self.ended: Fitted | Exception | None = None
 
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row of its batch."""
+        return max(len(self.task.token_ids[row]) for row in self.batch)
+
     def alone(self) -> None:
         """Add the gradients of its batch as a trial by itself."""
         with self.random.as_global():
@@ -195,6 +200,8 @@ class _Passes:
 
     def __call__(self, members: Sequence[Member]) -> None:
         """Add the gradients of each member's batch; its loss, or why it ends, is left in it."""
+        # Should several passes be needed, those of like width waste the least on padding.
+        members = sorted(members, key=lambda member: member.width)
         while True:
             states = [list(member.random.states) for member in members]
             try:
