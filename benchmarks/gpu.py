@@ -25,10 +25,11 @@ from peft import LoraConfig, get_peft_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from trainables.classification import fit_classifier
 from trainables.dry_run import dry_run
 from trainables.flops import training_flops
 from trainables.loading import Base
-from trainables.loop import base_dtype, fit_classifier, predict
+from trainables.loop import base_dtype, predict
 from trainables.methods import METHODS
 from trainables.spec import TrialSpec
 from trainables.throughput import measure

@@ -114,14 +114,15 @@ def ours(tune_backend: Any, trials: int) -> None:
         from ray import tune
 
         del shared
-        tune.report({"metrics": {"f1": 0.5, "auroc": 0.5}, "convergence": {}, **config})
+        (member,) = config["members"]
+        tune.report({"member": member, "metrics": {"f1": 0.5, "auroc": 0.5}, "convergence": {}})
 
     tune_backend._trainable = nothing
     specs = [make_spec("elyza", "ja16", seed) for seed in range(trials)]
     told = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch, Progress(specs, [], Console(file=told)) as shown:
         backend = tune_backend.TuneBackend()
-        backend.run(specs, make_dataset(), Results(scratch), Leaves(), shown)
+        backend.run(specs, make_dataset(), Results(scratch), Leaves(), shown, 1)
         backend.close()
     assert told.getvalue().count("f1 0.500") == trials
 

@@ -30,6 +30,7 @@ from sweep.grid import expand
 from sweep.ledger import read_ledger
 from sweep.progress import Progress
 from sweep.search.run import search
+from sweep.worker import Leaves
 from trainables.result import Results
 from trainables.spec import TrialSpec
 
@@ -95,7 +96,7 @@ def test_scores(
         runner = find_backend("tune")(None)
         with Progress(every, ledger.done, console) as progress:
             pretrain_missing(grid, left, runner, progress)
-            runner.run(left, grid.dataset, results, "none", progress)
+            runner.run(left, grid.dataset, results, Leaves(), progress, pack_size=1)
         runner.close()
     scores: dict[Cell, dict[float, float]] = defaultdict(dict)
     for (key, rate), group in specs.items():

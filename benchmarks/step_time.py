@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from test_trainables_dry_run import HEADS, ROWS, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
 
+from trainables.classification import fit_classifier
 from trainables.dry_run import dry_run
 from trainables.flops import training_flops
 from trainables.loading import Base
-from trainables.loop import fit_classifier
 from trainables.methods import METHODS
 from trainables.throughput import measure
 

@@ -43,9 +43,10 @@ from sweep.backends import find_backend, pretrain_missing
 from sweep.experiment import load_experiment
 from sweep.grid import expand
 from sweep.progress import Progress
+from trainables.classification import fit_classifier
 from trainables.convergence import convergence
 from trainables.loading import init_head, load_base
-from trainables.loop import DivergedError, fit_classifier, predict
+from trainables.loop import DivergedError, predict
 from trainables.methods import METHODS
 from trainables.spec import TrialSpec
 from trainables.tokenize import encode

@@ -101,7 +101,7 @@ def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
         tune_backend._trainable = sleeper(scratch, options.second)
         with Progress(specs, [], Console(file=io.StringIO())) as progress:
             backend = tune_backend.TuneBackend()
-            backend.run(specs, make_dataset(), Results(scratch), Leaves(), progress)
+            backend.run(specs, make_dataset(), Results(scratch), Leaves(), progress, 1)
         files = Path(scratch).glob("*.jsonl")
         spans = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     ray.shutdown()
@@ -119,7 +119,8 @@ def sleeper(folder: str, second: float) -> Any:
 
         from ray import tune
 
-        spec = shared["specs"][config["index"]]
+        (member,) = config["members"]
+        spec = shared["specs"][member]
         gpus, longest, _, load = models[spec.base_model]
         chance = random.Random(spec.trial_id).uniform(0.9, 1.1)
         is_loaded = getattr(builtins, "base", "") == spec.base_model
@@ -130,7 +131,7 @@ def sleeper(folder: str, second: float) -> Any:
         line = json.dumps([start, time.time(), gpus, not is_loaded])
         with Path(folder, f"{os.getpid()}.jsonl").open("a") as file:
             file.write(line + "\n")
-        tune.report({"metrics": {"f1": 0.5}, "convergence": {}})
+        tune.report({"member": member, "metrics": {"f1": 0.5}, "convergence": {}})
 
     return sleep
 

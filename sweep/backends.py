@@ -37,8 +37,12 @@ class Backend(Protocol):
         results: Results,
         leaves: Leaves,
         progress: Progress,
+        pack_size: int,
     ) -> None:
-        """Run trials, each to its result folder or to a recorded failure."""
+        """Run trials, each to its result folder or to a recorded failure.
+
+        Up to ``pack_size`` of them may train side by side in a process (:mod:`sweep.packs`).
+        """
 
     def close(self) -> None:
         """Give back what was started."""

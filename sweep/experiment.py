@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
@@ -84,6 +84,9 @@ class Experiment(Settings):
     """Other settings for some cells."""
     resources: Resources | None = None
     """What every trial reserves; without it, what its base model says."""
+    packing: Literal["off", "auto"] | Annotated[int, pydantic.Field(gt=1)] = "off"
+    """How many LoRA trials train side by side on one base in a process, at most; it changes
+    rounding. auto: several on a GPU, none on a CPU."""
     storage: Storage = Storage()
     """Results and weights."""
     learning_rate: Literal["auto"] | None = None
@@ -115,6 +118,11 @@ class Experiment(Settings):
     @classmethod
     def _name_patterns(cls, values: Any) -> Any:
         return _each(values, _pattern)
+
+    @pydantic.field_validator("packing", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads off as a truth value
 
     @pydantic.field_validator("learning_rates", mode="before")
     @classmethod

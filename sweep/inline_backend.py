@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from data.corpora import Corpus
 from data.schema import Dataset
+from sweep.packs import make_packs
 from sweep.progress import Progress
-from sweep.worker import Leaves, refuse_unwritable, run_and_save, seldom
+from sweep.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -34,17 +36,16 @@ class InlineBackend:
         results: Results,
         leaves: Leaves,
         progress: Progress,
+        pack_size: int,
     ) -> None:
-        """Run trials in order."""
-        for spec in specs:
-            progress.started(spec)
-
-            def report(step: int, num_steps: int, loss: float, spec: TrialSpec = spec) -> None:
-                progress.stepped(spec, step, num_steps, loss)
-
-            outcome = run_and_save(spec, dataset, results, leaves, seldom(report))
-            refuse_unwritable(results, outcome)
-            progress.finished(spec, outcome)
+        """Run trials in order, pack by pack."""
+        for pack in make_packs(specs, pack_size, num_slots=1):
+            for spec in pack:
+                progress.started(spec)
+            reports = {spec.trial_id: seldom(partial(progress.stepped, spec)) for spec in pack}
+            for spec, outcome in run_and_save_pack(pack, dataset, results, leaves, reports):
+                refuse_unwritable(results, outcome)
+                progress.finished(spec, outcome)
 
     def close(self) -> None:
         """Nothing to end."""

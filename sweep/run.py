@@ -16,6 +16,7 @@ from sweep.launch_order import launch_order
 from sweep.lease import held
 from sweep.ledger import Ledger, read_ledger
 from sweep.nodes import read_nodes
+from sweep.packs import pack_size
 from sweep.progress import Progress
 from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
@@ -171,6 +172,7 @@ def _run_grid(
     nodes = read_nodes(address if backend == "tune" else None)
     preflight = Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False)
     refuse_problems(preflight)
+    size = pack_size(experiment.packing, has_gpus=preflight.has_gpus)
 
     interrupted = False
     runner: Backend | None = None
@@ -180,7 +182,7 @@ def _run_grid(
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
             order = launch_order(pending, lambda spec: _size(preflight, spec))
-            runner.run(order, grid.dataset, location, _leaves(grid), progress)
+            runner.run(order, grid.dataset, location, _leaves(grid), progress, size)
         except KeyboardInterrupt:
             interrupted = True
         finally:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
 
 from sweep.ray_connection import RayConnection, by_resources, worker_bundle  # isort: skip  sets what Ray reads at import
 
@@ -20,11 +22,12 @@ from ray import tune
 from data.corpora import Corpus
 from data.schema import Dataset
 from sweep.leaving import leave, must_leave
+from sweep.packs import make_packs
 from sweep.progress import Progress
 from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
 from sweep.terminated import sigterm_heard
 from sweep.tune_watcher import Watcher
-from sweep.worker import Leaves, refuse_unwritable, run_and_save, seldom
+from sweep.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
 from trainables.spec import TrialSpec
@@ -67,6 +70,7 @@ class TuneBackend:
         results: Results,
         leaves: Leaves,
         progress: Progress,
+        pack_size: int,
     ) -> None:
         """Run trials in order; returns when all ended, or after Ctrl-C or SIGTERM."""
         launches = by_resources(specs)
@@ -76,48 +80,80 @@ class TuneBackend:
         requests = [bundles[repr(spec.resources)] for spec in single]
 
         def reserved(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-            return tune.PlacementGroupFactory([requests[config["index"]]])
+            return tune.PlacementGroupFactory([requests[config["members"][0]]])
 
-        # Those that wait are known to Ray, so that a cluster can grow for them.
-        stages = [(single, _trainable, reserved, slots + WAITING)] if single else []
-        # Trials that watch over workers reserve none of what these need, so that they never wait
-        # for each other; no more of them start than have room for all their workers.
-        watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
-        stages += [
-            (launch.specs, _group_trainable, watching, launch.num_at_once)
-            for launch in launches
-            if launch.workers > 1
-        ]
-        for some, trainable, resources, at_once in stages:
-            shared = {**share(some, dataset), "specs": some, "results": results.uri}
-            watcher = Watcher(some, results, progress)
-            with sigterm_heard(watcher.let_go):
-                tune_all(
-                    trainable,
-                    shared | {"leaves": leaves},
-                    resources,
-                    tune_config=tune.TuneConfig(
-                        search_alg=watcher.queue,
-                        num_samples=-1,
-                        reuse_actors=True,
-                        max_concurrent_trials=at_once,
-                    ),
-                    callback=watcher,
-                    stop=StopAll(watcher.must_stop),
-                )
-            refuse_unwritable(results, watcher.unwritable)
-            if not watcher.is_over:
+        stages: list[_Stage] = []
+        if single:
+            packs = make_packs(single, pack_size, slots)
+            # Those that wait are known to Ray, so that a cluster can grow for them.
+            stages.append(_Stage(packs, _trainable, reserved, slots + WAITING))
+        for launch in launches:
+            if launch.workers > 1:
+                # Trials that watch over workers reserve none of what these need, so that they
+                # never wait for each other; no more start than have room for all their workers.
+                alone = [[spec] for spec in launch.specs]
+                watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
+                stages.append(_Stage(alone, _group_trainable, watching, launch.num_at_once))
+        for stage in stages:
+            if not self._run_stage(stage, dataset, results, leaves, progress):
                 return
+
+    def _run_stage(
+        self, stage: _Stage, dataset: Dataset, results: Results, leaves: Leaves, progress: Progress
+    ) -> bool:
+        """One Tuner; whether all of its trials ended."""
+        specs = [spec for pack in stage.packs for spec in pack]
+        shared = share(specs, dataset)
+        watcher = Watcher(stage.packs, results, progress)
+        with sigterm_heard(watcher.let_go):
+            tune_all(
+                stage.trainable,
+                {**shared, "specs": specs, "results": results.uri, "leaves": leaves},
+                stage.resources,
+                tune_config=tune.TuneConfig(
+                    search_alg=watcher.queue,
+                    num_samples=-1,
+                    reuse_actors=True,
+                    max_concurrent_trials=stage.at_once,
+                ),
+                callback=watcher,
+                stop=StopAll(watcher.must_stop),
+            )
+        refuse_unwritable(results, watcher.unwritable)
+        return watcher.is_over
 
     def close(self) -> None:
         """End the local cluster, if this backend started one."""
         self._connection.close()
 
 
+Request: TypeAlias = (
+    "tune.PlacementGroupFactory | Callable[[dict[str, Any]], tune.PlacementGroupFactory]"
+)
+"""What a trial reserves, or what one with a config does."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What one Tuner runs.
+
+    Attributes:
+        packs: Trials of each of Tune's own, in launch order.
+        trainable: What runs one.
+        resources: What it reserves.
+        at_once: How many Tune is given at a time.
+    """
+
+    packs: list[list[TrialSpec]]
+    trainable: Callable[..., None]
+    resources: Request
+    at_once: int
+
+
 def tune_all(
     trainable: Callable[..., None],
     shared: dict[str, Any],
-    resources: tune.PlacementGroupFactory | Callable[[dict[str, Any]], tune.PlacementGroupFactory],
+    resources: Request,
     *,
     tune_config: tune.TuneConfig,
     callback: tune.Callback,
@@ -128,7 +164,7 @@ def tune_all(
     Args:
         trainable: Called with a config and ``shared``.
         shared: Travels once to each process.
-        resources: What a trial reserves, or what one with a config does.
+        resources: What a trial reserves.
         tune_config: What is tried, and what is stopped early.
         callback: Told what happens.
         stop: Ends trials, or all.
@@ -144,18 +180,24 @@ def tune_all(
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
-    """One trial, as Tune calls it in a worker process."""
-    spec: TrialSpec = shared["specs"][config["index"]]
+    """A pack of trials, or a single one, as Tune calls it in a worker process."""
+    specs: list[TrialSpec] = [shared["specs"][number] for number in config["members"]]
+    numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
     results, leaves = Results(shared["results"]), shared["leaves"]
 
-    def report(step: int, num_steps: int, loss: float) -> None:
-        tune.report({"step": step, "num_steps": num_steps, "loss": loss})
+    def report(member: int, step: int, num_steps: int, loss: float) -> None:
+        tune.report({"member": member, "step": step, "num_steps": num_steps, "loss": loss})
 
-    with ended_if_stalled(spec.resources.stall_minutes):
-        dataset = receive(spec, shared)
-        outcome = run_and_save(spec, dataset, results, leaves, seldom(report), must_leave())
-    tune.report(outcome)
-    if "left" in outcome:
+    reports = {trial_id: seldom(partial(report, n)) for trial_id, n in numbers.items()}
+    has_left = False
+    with ended_if_stalled(specs[0].resources.stall_minutes):
+        dataset = receive(specs[0], shared)
+        for spec, outcome in run_and_save_pack(
+            specs, dataset, results, leaves, reports, must_leave()
+        ):
+            tune.report({"member": numbers[spec.trial_id], **outcome})
+            has_left = has_left or "left" in outcome
+    if has_left:
         leave()
 
 
@@ -163,7 +205,8 @@ def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """One trial of several processes."""
     from sweep.worker_group import run_in_group
 
-    tune.report(run_in_group(shared["specs"][config["index"]], shared))
+    (number,) = config["members"]
+    tune.report({"member": number, **run_in_group(shared["specs"][number], shared)})
 
 
 class StopAll(tune.Stopper):

@@ -1,27 +1,31 @@
-"""Which trial Tune starts next: in launch order, and those again whose process died."""
+"""Which trials Tune starts next: in launch order, and those again whose process died."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
 
 
 class TrialQueue(Searcher):
-    """Hands out trials by their number, each as the config ``{"index": number}``.
+    """Hands out packs of trials by their numbers, each as the config ``{"members": numbers}``.
 
     A searcher and not a grid, because a grid is written down before it starts: a trial whose
     process died comes again while others run, and leaves no machine idle at the end.
 
     Args:
-        num_trials: How many there are.
+        packs: In the order in which they are to start.
+
+    Attributes:
+        is_closed: Whether nothing more is to start.
     """
 
-    def __init__(self, num_trials: int) -> None:
+    def __init__(self, packs: Iterable[Sequence[int]]) -> None:
         super().__init__()
-        self._waiting = deque(range(num_trials))
-        self._out: dict[str, int] = {}
+        self._waiting = deque(map(list, packs))
+        self._out: set[str] = set()
         self.is_closed = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -31,27 +35,27 @@ class TrialQueue(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next one; FINISHED once all ended, None while some are out that may come again."""
         if self._waiting and not self.is_closed:
-            self._out[trial_id] = self._waiting.popleft()
-            return {"index": self._out[trial_id]}
+            self._out.add(trial_id)
+            return {"members": self._waiting.popleft()}
         return None if self._out else self.FINISHED
 
-    def again(self, index: int, *, now: bool) -> None:
-        """Take a trial back.
+    def again(self, members: Sequence[int], *, now: bool) -> None:
+        """Take a pack back.
 
         Args:
-            index: Its number.
+            members: Its numbers; nothing happens without any.
             now: Before all that wait, else after them.
         """
-        if now:
-            self._waiting.appendleft(index)
-        else:
-            self._waiting.append(index)
+        if members and now:
+            self._waiting.appendleft(list(members))
+        elif members:
+            self._waiting.append(list(members))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """It ended, one way or another."""
-        self._out.pop(trial_id, None)
+        self._out.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing, as :meth:`__getstate__`."""

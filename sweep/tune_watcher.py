@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from ray import tune
@@ -33,13 +34,17 @@ class Watcher(tune.Callback):
         unwritable: The outcome that said so; empty as long as results can be written.
     """
 
-    def __init__(self, specs: Sequence[TrialSpec], results: Results, progress: Progress) -> None:
-        self._specs, self._results, self._progress = specs, results, progress
-        self._ended: set[str] = set()
-        self._left: set[str] = set()
-        self._deaths: Counter[str] = Counter()
+    def __init__(
+        self, packs: Sequence[Sequence[TrialSpec]], results: Results, progress: Progress
+    ) -> None:
+        self._specs = [spec for pack in packs for spec in pack]
+        self._results, self._progress = results, progress
+        self._ended: set[int] = set()
+        self._left: dict[str, set[int]] = defaultdict(set)
+        self._deaths: Counter[int] = Counter()
         self._asked_to_leave: float | None = None
-        self.queue = TrialQueue(len(specs))
+        numbers = count()
+        self.queue = TrialQueue([next(numbers) for _ in pack] for pack in packs)
         self.unwritable: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,58 +69,70 @@ class Watcher(tune.Callback):
         ask_to_leave()
         self._progress.stage("stopping: trials write checkpoints")
 
-    def _spec(self, trial: Any) -> TrialSpec:
-        index: int = trial.config["index"]
-        return self._specs[index]
-
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """It began, or began again."""
-        self._progress.started(self._spec(trial))
+        for member in trial.config["members"]:
+            self._progress.started(self._specs[member])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """It got on, or ended."""
-        spec = self._spec(trial)
+        """A member got on, or ended."""
+        if "member" not in result:  # Tune's own last word
+            return
+        member: int = result["member"]
+        spec = self._specs[member]
         if "step" in result:
             self._progress.stepped(spec, result["step"], result["num_steps"], result["loss"])
         elif "unwritable" in result:
             self.unwritable = result
         elif "left" in result:
-            self._left.add(trial.trial_id)
+            self._left[trial.trial_id].add(member)
             self._progress.left(spec, result["left"])
-            self.queue.again(trial.config["index"], now=True)
-        elif "metrics" in result or "error" in result:
-            self._ended.add(spec.trial_id)
+        else:
+            self._ended.add(member)
             self._progress.finished(spec, result)
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """It ended by itself; members that had to leave go on elsewhere."""
+        self.queue.again(sorted(self._left.pop(trial.trial_id, ())), now=True)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process died, and no one else can record it."""
-        spec = self._spec(trial)
-        if trial.trial_id in self._left or spec.trial_id in self._ended:
-            return
+        """The process ended, and no one else can tell what becomes of its members."""
+        left = self._left.pop(trial.trial_id, set())
+        self.queue.again(sorted(left), now=True)
+        members = [m for m in trial.config["members"] if m not in self._ended | left]
+        again = [member for member in members if self._starts_again(member, trial)]
+        # Most deaths are the machine's. At the last try a member is alone, with nobody else's
+        # death to die, and waits for the others: where memory is short, there is more at the end.
+        last = [m for m in again if self._deaths[m] == self._specs[m].resources.retries]
+        self.queue.again([member for member in again if member not in last], now=True)
+        for member in last:
+            self.queue.again([member], now=False)
+
+    def _starts_again(self, member: int, trial: Any) -> bool:
+        """Whether a member whose process died may try again; if not, its failure is recorded."""
+        spec = self._specs[member]
         state = self._results.state(spec.trial_id)
         if state.record is not None and state.state == "done":  # between its last file and report
-            self._ended.add(spec.trial_id)
+            self._ended.add(member)
             self._progress.finished(spec, {"metrics": state.record["metrics"]})
-            return
+            return False
         self._results.remove_leftovers(spec.trial_id)
-        self._deaths[spec.trial_id] += 1
-        deaths = self._deaths[spec.trial_id]
+        self._deaths[member] += 1
+        deaths = self._deaths[member]
         if deaths <= spec.resources.retries:
-            # The first death mostly is the machine's. After another one it waits for the others:
-            # where memory is short there is more of it at the end.
-            self.queue.again(trial.config["index"], now=deaths == 1)
             self._progress.died(spec)
-            return
-        self._ended.add(spec.trial_id)
-        ended = trial.get_pickled_error() or RuntimeError(
+            return True
+        self._ended.add(member)
+        error = trial.get_pickled_error() or RuntimeError(
             f"its worker process was killed or crashed, {deaths} times; the usual reasons are too "
             f"little memory, and no progress for {spec.resources.stall_minutes} minutes "
             "(resources.stall_minutes); the log of the worker says where it stood"
         )
-        outcome = record_failure(spec, self._results, ended)
+        outcome = record_failure(spec, self._results, error)
         if "unwritable" in outcome:
             self.unwritable = outcome
         else:
             self._progress.finished(spec, outcome)
+        return False

@@ -1,13 +1,13 @@
-"""What a worker process does for any backend: one trial to one result folder, errors recorded."""
+"""What a worker process does for any backend: each trial to a result folder, errors recorded."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -19,6 +19,9 @@ from trainables.best_model import drop_worse_models
 from trainables.explain.settings import Explain
 from trainables.result import Results, TrialResult
 from trainables.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from trainables.checkpoints import Checkpoints
 
 REPORT_SECONDS = 1.0
 """Least time between two progress reports of a trial; each one passes through the driver."""
@@ -72,19 +75,12 @@ def run_and_save(
         ``{"left": step}`` of a trial that goes on from its checkpoint, or ``{"unwritable": text}``
         where neither could be written.
     """
-    # torch: not needed to launch
-    from trainables.checkpoints import Checkpoints, LeavingError, remove_checkpoint
+    from trainables.checkpoints import LeavingError  # torch: not needed to launch
     from trainables.loop import DivergedError
-    from trainables.trial import run_trial, versions
+    from trainables.trial import run_trial
     from trainables.workers import Workers
 
     workers = Workers.current()
-    minutes = leaves.checkpoint_minutes
-    checkpoints = (
-        None
-        if minutes is None
-        else Checkpoints(results, spec.trial_id, 60 * minutes, versions(), leaving)
-    )
     try:
         result = run_trial(
             spec,
@@ -92,19 +88,79 @@ def run_and_save(
             report=report,
             keep_models=leaves.models,
             explain=leaves.explain,
-            checkpoints=checkpoints,
+            checkpoints=_checkpoints(spec, results, leaves, leaving),
         )
-    except LeavingError as error:
-        return {"left": error.step}
     except Exception as error:
-        # The loss is all workers', so that this ends them at the same step; what befalls one of
-        # them alone has to end its group, because the others wait for it.
-        if workers.size > 1 and not isinstance(error, DivergedError):
+        # What all workers see ends them at the same step; what befalls one of them alone has to
+        # end its group, because the others wait for it.
+        if workers.size > 1 and not isinstance(error, (DivergedError, LeavingError)):
             raise
-        outcome = record_failure(spec, results, error) if workers.is_first else {}
+        return _write(spec, error, results, leaves) if workers.is_first else {}
+    return _write(spec, result, results, leaves) if workers.is_first else {}
+
+
+def run_and_save_pack(
+    specs: Sequence[TrialSpec],
+    dataset: Dataset,
+    results: Results,
+    leaves: Leaves,
+    reports: Mapping[str, Report],
+    leaving: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[TrialSpec, dict[str, Any]]]:
+    """Run trials side by side (:func:`trainables.pack.run_pack`) and write their folders.
+
+    Args:
+        specs: The members; a single one is run alone.
+        dataset: The rows that they draw from.
+        results: Where their folders go.
+        leaves: What they leave besides their results.
+        reports: By trial id, told (step, num_steps, loss).
+        leaving: As of :func:`run_and_save`.
+
+    Yields:
+        Each member as soon as it ended, with what :func:`run_and_save` returns of it.
+    """
+    from trainables.pack import run_pack  # torch: not needed to launch
+
+    kept = {spec.trial_id: _checkpoints(spec, results, leaves, leaving) for spec in specs}
+    ended = run_pack(
+        specs,
+        dataset,
+        report=lambda spec, *progress: reports[spec.trial_id](*progress),
+        keep_models=leaves.models,
+        explain=leaves.explain,
+        checkpoints={trial_id: one for trial_id, one in kept.items() if one},
+    )
+    for spec, result in ended:
+        yield spec, _write(spec, result, results, leaves)
+
+
+def _checkpoints(
+    spec: TrialSpec, results: Results, leaves: Leaves, leaving: Callable[[], bool]
+) -> Checkpoints | None:
+    """Where a trial's state is kept while it trains, if it is."""
+    from trainables.checkpoints import Checkpoints
+    from trainables.signature import versions
+
+    minutes = leaves.checkpoint_minutes
+    if minutes is None:
+        return None
+    return Checkpoints(results, spec.trial_id, 60 * minutes, versions(), leaving)
+
+
+def _write(
+    spec: TrialSpec, ended: TrialResult | Exception, results: Results, leaves: Leaves
+) -> dict[str, Any]:
+    """Write what became of a trial, and drop its checkpoint; returns as :func:`run_and_save`."""
+    from trainables.checkpoints import LeavingError, remove_checkpoint
+
+    if isinstance(ended, LeavingError):
+        return {"left": ended.step}
+    if isinstance(ended, Exception):
+        outcome = record_failure(spec, results, ended)
     else:
-        outcome = _save(result, results, leaves) if workers.is_first else {}
-    if workers.is_first and "unwritable" not in outcome:  # else the trial goes on from it
+        outcome = _save(ended, results, leaves)
+    if "unwritable" not in outcome:  # else the trial goes on from it
         with suppress(OSError):  # it is in no one's way
             remove_checkpoint(results, spec.trial_id)
     return outcome

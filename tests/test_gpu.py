@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from data.schema import Dataset
+from trainables.pack import run_pack
+from trainables.result import TrialResult
 from trainables.spec import TrialSpec
 from trainables.trial import run_trial
 
@@ -86,3 +88,35 @@ def test_a_base_in_four_bits_trains(make_spec: MakeSpec, tiny_dataset: Dataset) 
     pytest.importorskip("bitsandbytes")
     result = run_trial(make_spec("llama", lora={"quantize_base": "nf4"}), tiny_dataset)
     assert np.isfinite(result.predictions["y_score"].to_numpy()).all()
+
+
+def test_members_of_a_pack_learn_about_what_they_learn_alone(
+    make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    """Without dropout, whose units a pack draws otherwise."""
+    training = {"num_train_epochs": 2, "batch_size": 8, "precision": "fp32"}
+    specs = [
+        make_spec(seed=seed, training=training, learning_rate=1e-3, lora={"lora_dropout": 0.0})
+        for seed in range(3)
+    ]
+    for spec, result in run_pack(specs, tiny_dataset):
+        assert isinstance(result, TrialResult)
+        assert result.execution["packed"] == 3
+        scores = [
+            r.predictions["y_score"].to_numpy() for r in (result, run_trial(spec, tiny_dataset))
+        ]
+        np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+def test_dropout_of_a_member_is_its_own_whoever_is_beside_it(
+    make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    training = {"num_train_epochs": 2, "batch_size": 8, "precision": "fp32"}
+    specs = [make_spec(seed=seed, training=training, learning_rate=1e-3) for seed in range(3)]
+    found = []
+    for pack in (specs[:2], [specs[0], specs[2]]):
+        outcomes = {spec.seed: result for spec, result in run_pack(pack, tiny_dataset)}
+        result = outcomes[0]
+        assert isinstance(result, TrialResult)
+        found.append(result.predictions["y_score"].to_numpy())
+    np.testing.assert_allclose(*found, atol=1e-3)

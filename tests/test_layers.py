@@ -35,7 +35,7 @@ PURE = sorted(
         "trainables/architectures.py", "trainables/checkpoint.py", "trainables/pad_token.py",
         "trainables/tokenizer_files.py", "trainables/hub.py",
         "trainables/miniatures.py", "trainables/attributions.py", "trainables/explain/__init__.py",
-        "trainables/finished.py",
+        "trainables/finished.py", "trainables/packable.py",
     )
     for path in ROOT.glob(pattern)
 )  # fmt: skip

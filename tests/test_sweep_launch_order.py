@@ -68,12 +68,12 @@ def test_nothing_is_lost_and_the_order_of_the_input_says_nothing(
 
 
 def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again() -> None:
-    queue = TrialQueue(2)
-    assert [queue.suggest("x")["index"], queue.suggest("y")["index"]] == [0, 1]
+    queue = TrialQueue([[0], [1, 2]])
+    assert [queue.suggest(name)["members"] for name in "xy"] == [[0], [1, 2]]
     assert queue.suggest("z") is None
-    queue.again(1, now=True)
+    queue.again([2], now=True)
     queue.on_trial_complete("y", error=True)
-    assert queue.suggest("z") == {"index": 1}
+    assert queue.suggest("z") == {"members": [2]}
     queue.on_trial_complete("x")
     assert queue.suggest("w") is None
     queue.on_trial_complete("z")
@@ -81,15 +81,16 @@ def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again()
 
 
 def test_what_died_first_comes_before_what_waits_and_later_after_it() -> None:
-    queue = TrialQueue(3)
+    queue = TrialQueue([[0], [1], [2]])
     queue.suggest("x")
-    queue.again(0, now=False)
-    queue.again(9, now=True)
-    assert [queue.suggest(name)["index"] for name in "abcd"] == [9, 1, 2, 0]
+    queue.again([0], now=False)
+    queue.again([8, 9], now=True)
+    queue.again([], now=True)
+    assert [queue.suggest(name)["members"] for name in "abcd"] == [[8, 9], [1], [2], [0]]
 
 
 def test_a_closed_queue_ends_when_all_that_run_have_ended() -> None:
-    queue = TrialQueue(3)
+    queue = TrialQueue([[0], [1], [2]])
     queue.suggest("x")
     queue.is_closed = True
     assert queue.suggest("y") is None

@@ -14,8 +14,9 @@ from sweep.worker import Leaves, run_and_save
 from trainables import checkpoints
 from trainables.checkpoints import Checkpoints
 from trainables.result import Results, TrialResult
+from trainables.signature import versions
 from trainables.spec import TrialSpec
-from trainables.trial import run_trial, versions
+from trainables.trial import run_trial
 
 MakeSpec = Callable[..., TrialSpec]
 CASES = (("llama", "lora"), ("gpt_neox", "lora"), ("bert", "full"), ("bert", "lora"))

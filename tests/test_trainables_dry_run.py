@@ -13,9 +13,10 @@ from tiny_checkpoints import make_classifier, make_measured_config
 from torch.profiler import ProfilerActivity, profile
 
 from data.errors import InputError
+from trainables.classification import fit_classifier
 from trainables.dry_run import DryRun, UncountedError, count_parameters, dry_run, load_config
 from trainables.loading import Base
-from trainables.loop import fit_classifier, predict
+from trainables.loop import predict
 from trainables.memory import Memory
 from trainables.methods import METHODS
 from trainables.spec import TrialSpec

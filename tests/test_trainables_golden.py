@@ -19,8 +19,9 @@ from data.draws import draw
 from data.schema import Dataset
 from data.seeds import derive_seed
 from trainables.batching import collate, epoch_batches
+from trainables.classification import fit_classifier
 from trainables.loading import init_head, load_base
-from trainables.loop import fit_classifier, learning_rate_at
+from trainables.loop import learning_rate_at
 from trainables.methods import METHODS
 from trainables.metrics import METRICS, score
 from trainables.spec import Optimizer, TrialSpec

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from data.schema import Dataset
+from trainables.pack import run_pack
 from trainables.spec import TrialSpec
 from trainables.trial import run_trial
 
@@ -46,3 +47,15 @@ def test_twenty_trials_leave_no_tensor_behind(
     assert tensor_bytes() == before
     # Files, tables and compiled code come and go: 1.5 MB a trial would be a leak of some of these.
     assert process.memory_info().rss - resident < NUM_TRIALS * 1.5e6
+
+
+def test_packs_leave_no_tensor_behind(
+    make_spec: Callable[..., TrialSpec], tiny_dataset: Dataset
+) -> None:
+    specs = [make_spec(seed=seed, learning_rate=rate) for seed, rate in enumerate((1e-3, 1e30))]
+    held = []
+    for _ in range(3):
+        ended = [type(outcome).__name__ for _, outcome in run_pack(specs, tiny_dataset)]
+        assert sorted(ended) == ["DivergedError", "TrialResult"]
+        held.append(tensor_bytes())
+    assert held[1] == held[2]

@@ -15,7 +15,7 @@ from trained_tiny import make_trained
 
 from data.errors import InputError
 from data.schema import Dataset
-from trainables.loop import fit_classifier
+from trainables.classification import fit_classifier
 from trainables.micro_batches import MicroBatches
 from trainables.spec import TrialSpec
 from trainables.tokenize import encode

@@ -20,8 +20,9 @@ from torch import distributed, multiprocessing
 from data.schema import Dataset
 from trainables.checkpoints import Checkpoints
 from trainables.result import Results, TrialResult
+from trainables.signature import versions
 from trainables.spec import TrialSpec
-from trainables.trial import run_trial, versions
+from trainables.trial import run_trial
 
 NUM_WORKERS = 2
 CASES = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from data.seeds import derive_seed
-from trainables.batching import collate, epoch_batches
+from trainables.batching import collate
 from trainables.checkpoints import Carried, Checkpoints
-from trainables.micro_batches import MicroBatches
 from trainables.spec import Optimizer, TrialSpec
 from trainables.stalled import alive
 from trainables.workers import Workers
 
 Report = Callable[[int, int, float], None]
 """Called with (step, num_steps, loss) every few steps."""
+Steps = Generator[list[int], Any, pa.Table]
+"""A training under way: it yields the rows of a step, is sent their mean loss once the gradients of
+that are in the parameters (at first, None), and returns the history."""
 
 REPORT_STEPS = 10
 """Steps between reports; each one waits for the device."""
@@ -44,10 +44,29 @@ def learning_rate_at(step: int, num_steps: int, peak: float, settings: Optimizer
     return peak * max(0.0, (num_steps - step) / max(1, num_steps - warmup))
 
 
-def fit(
+def fit(steps: Steps, gradients: Callable[[list[int]], torch.Tensor]) -> pa.Table:
+    """Train to the end.
+
+    Args:
+        steps: The training, as :func:`training_steps` makes it.
+        gradients: Adds the gradients of a batch's mean loss, and returns that loss.
+
+    Returns:
+        The history.
+    """
+    loss = None
+    while True:
+        try:
+            batch = steps.send(loss)
+        except StopIteration as end:
+            history: pa.Table = end.value
+            return history
+        loss = gradients(batch)
+
+
+def training_steps(
     model: torch.nn.Module,
     batches: Iterable[list[int]],
-    gradients: Callable[[list[int]], torch.Tensor],
     *,
     num_steps: int,
     num_epoch_steps: int,
@@ -57,13 +76,15 @@ def fit(
     workers: Workers | None = None,
     checkpoints: Checkpoints | None = None,
     parts: dict[str, torch.Tensor] | None = None,
-) -> pa.Table:
-    """Train in place; whatever the task, ``batches`` and ``gradients`` say what is learnt.
+) -> Steps:
+    """Train in place; whatever the task, ``batches`` and who computes gradients say what is learnt.
+
+    It asks for gradients instead of computing them, so that several trainings can go on side by
+    side and share what computes them.
 
     Args:
         model: Its ``requires_grad`` parameters are trained.
         batches: Rows of each step, at least ``num_steps`` of them.
-        gradients: Adds the gradients of a batch's mean loss, and returns that loss.
         num_steps: Optimiser steps.
         num_epoch_steps: Steps that make one epoch; only counts them in the history.
         learning_rate: At its peak.
@@ -71,7 +92,10 @@ def fit(
         report: Told the progress.
         workers: Those that train together, each of them here; None: this process alone.
         checkpoints: Where the state is kept, and gone on from; None: nowhere.
-        parts: Tensors that ``gradients`` fills as it goes, each worker its part of them.
+        parts: Tensors that are filled as gradients are computed, each worker its part of them.
+
+    Yields:
+        The rows of each step; their mean loss is to be sent once its gradients are there.
 
     Returns:
         num_steps x (step, epoch, learning_rate, loss, grad_norm); step counts from 1, grad_norm
@@ -102,7 +126,7 @@ def fit(
     for step, batch in enumerate(itertools.islice(batches, first, num_steps), start=first + 1):
         for group in optimizer.param_groups:
             group["lr"] = rates[step - 1]
-        loss = gradients(batch)
+        loss = yield batch
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -130,88 +154,6 @@ def fit(
             "grad_norm": pa.array(values[:, 1]),
         }
     )
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What training left besides the weights.
-
-    Attributes:
-        history: As :func:`fit` returns it.
-        train_score: Probabilities that the training rows had when they were last trained on, as
-            :func:`predict`: they cost nothing and tell whether it trained.
-        micro_batch_size: Rows a forward pass in the end; None: whole batches.
-        num_halved: How often it was halved because memory ran out.
-    """
-
-    history: pa.Table
-    train_score: NDArray[np.float64]
-    micro_batch_size: int | None
-    num_halved: int
-
-
-def fit_classifier(
-    model: Any,
-    token_ids: Sequence[list[int]],
-    labels: Sequence[int],
-    spec: TrialSpec,
-    report: Report,
-    checkpoints: Checkpoints | None = None,
-) -> Fitted:
-    """:func:`fit` a sequence classifier with cross-entropy on labelled texts.
-
-    Args:
-        model: A sequence classifier of transformers.
-        token_ids: Token ids of each training row.
-        labels: Class of each training row.
-        spec: Epochs, batch size, optimiser and seed.
-        report: Told the progress.
-        checkpoints: Where the state is kept while it trains; None: nowhere.
-    """
-    training, resources = spec.training, spec.resources
-    workers = Workers.current()
-    forward = workers.spread(model, resources.sharding)
-    device = model.device  # sharding has moved it
-    y_true = torch.tensor(labels, device=device)
-    lengths = [len(ids) for ids in token_ids]
-    num_epoch_steps = math.ceil(len(labels) / training.batch_size)
-    last_logits = torch.zeros(len(labels), model.config.num_labels, device=device)
-
-    def batches() -> Iterator[list[int]]:
-        for epoch in range(training.num_train_epochs):
-            order = np.random.default_rng(derive_seed(spec.seed, "order", epoch))
-            yield from epoch_batches(lengths, training.batch_size, order)
-
-    def loss_of(rows: list[int]) -> torch.Tensor:
-        with autocast(spec, device):
-            logits = forward(**_batch(model, token_ids, rows)).logits.float()
-        last_logits[rows] = logits.detach()
-        return torch.nn.functional.cross_entropy(logits, y_true[rows])
-
-    micro_batches = MicroBatches(forward, loss_of, resources.micro_batch_size, workers)
-
-    def gradients(batch: list[int]) -> torch.Tensor:
-        last_logits[batch] = 0  # another worker may have had these rows before
-        loss = micro_batches(batch)
-        if workers.rank >= len(batch):  # had none of them, and only kept the others company
-            last_logits[batch] = 0
-        return loss
-
-    history = fit(
-        model,
-        batches(),
-        gradients,
-        num_steps=num_epoch_steps * training.num_train_epochs,
-        num_epoch_steps=num_epoch_steps,
-        learning_rate=spec.learning_rate,
-        settings=training,
-        report=report,
-        workers=workers,
-        checkpoints=checkpoints,
-        parts={"last_logits": last_logits},
-    )
-    score = _softmax(workers.sum(last_logits))
-    return Fitted(history, score, micro_batches.size, micro_batches.num_halved)
 
 
 def predict(
@@ -247,7 +189,7 @@ def predict(
     with torch.inference_mode(), autocast(spec, model.device):
         for number, rows in enumerate([*mine, *extra]):
             alive()
-            scored = model(**_batch(model, token_ids, rows)).logits.float()
+            scored = model(**tensors_of(model, token_ids, rows)).logits.float()
             if number < len(mine):
                 logits[rows] = scored
     workers.sum(logits)
@@ -256,7 +198,7 @@ def predict(
 
 def probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.float64]:
     """Probabilities of num_rows x num_classes logits; result and errors as :func:`predict`."""
-    scores = _softmax(logits)
+    scores = softmax(logits)
     if not np.isfinite(scores).all():
         raise DivergedError(
             f"scores are not numbers after training; lower the learning rate ({spec.learning_rate})"
@@ -264,13 +206,13 @@ def probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.float64]:
     return scores
 
 
-def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
+def softmax(logits: torch.Tensor) -> NDArray[np.float64]:
     """Of class 1 if there are two classes, else num_rows x num_classes."""
     scores: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return scores[:, 1] if scores.shape[1] == 2 else scores
 
 
-def _batch(
+def tensors_of(
     model: Any, token_ids: Sequence[Sequence[int]] | NDArray[np.int64], rows: Sequence[int]
 ) -> dict[str, torch.Tensor]:
     """The rows' tensors, on the model's device."""

@@ -21,7 +21,7 @@ from data.errors import InputError
 from data.seeds import derive_seed
 from trainables.allocator import keep_freed_memory
 from trainables.batching import collate, epoch_batches
-from trainables.loop import Report, fit
+from trainables.loop import Report, fit, training_steps
 from trainables.micro_batches import MicroBatches
 from trainables.miniatures import Miniature, find_miniature
 from trainables.spec import Optimizer
@@ -63,16 +63,16 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
         lengths = [len(token_ids[row]) for row in rows]
         batches = epoch_batches(lengths, recipe.batch_size, rng)
         torch.manual_seed(derive_seed(recipe.seed, "dropout"))
-        fit(
+        steps = training_steps(
             model,
             ([int(rows[i]) for i in batch] for batch in batches),
-            MicroBatches(model, _objective(recipe, model, tokenizer, token_ids)),
             num_steps=num_steps,
             num_epoch_steps=num_steps,
             learning_rate=recipe.learning_rate,
             settings=Optimizer(warmup_ratio=recipe.warmup_ratio, weight_decay=recipe.weight_decay),
             report=report,
         )
+        fit(steps, MicroBatches(model, _objective(recipe, model, tokenizer, token_ids)))
     _save(model, tokenizer, folder)
 
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
-import sys
 import tempfile
 import time
-from contextlib import suppress
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +21,16 @@ from data.errors import InputError
 from data.schema import Dataset
 from data.seeds import derive_seed
 from trainables.checkpoints import Checkpoints, trained_weights
+from trainables.classification import Fitted, fit_classifier
 from trainables.convergence import convergence
 from trainables.explain.settings import Explain
 from trainables.explain.trial import explain_trial
 from trainables.loading import Base, init_head, load_base
-from trainables.loop import Fitted, Report, base_dtype, fit_classifier, predict, uses_bf16
+from trainables.loop import Report, base_dtype, predict
 from trainables.methods import METHODS
 from trainables.metrics import score
 from trainables.result import TrialResult
+from trainables.signature import signature
 from trainables.spec import TrialSpec
 from trainables.stalled import alive
 from trainables.tokenize import count_truncated, encode
@@ -74,9 +71,55 @@ def run_trial(
         DivergedError: The loss or a score stopped being finite.
         LeavingError: The process has to go; the trial goes on from its checkpoint.
     """
+    trial = prepare(spec, dataset)
+    fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
+    trial.clock.lap("fit")
+    return finish(trial, fitted, keep_models, explain, checkpoints)
+
+
+@dataclass
+class Prepared:
+    """A trial before it trains.
+
+    Attributes:
+        spec: The trial.
+        train: Rows that it trains on.
+        test: Rows that it is scored on.
+        base: Its base model, loaded.
+        model: The classifier that is trained, its own.
+        train_ids: Token ids of each training row.
+        test_ids: Token ids of each test row.
+        workers: Those that train it together, each of them here.
+        device: Where it computes.
+        clock: Seconds of its stages.
+    """
+
+    spec: TrialSpec
+    train: pa.Table
+    test: pa.Table
+    base: Base
+    model: Any
+    train_ids: list[list[int]]
+    test_ids: list[list[int]]
+    workers: Workers
+    device: torch.device
+    clock: Clock
+
+    @property
+    def labels(self) -> list[int]:
+        """Class of each training row."""
+        labels: list[int] = self.train["label"].to_pylist()
+        return labels
+
+
+def prepare(spec: TrialSpec, dataset: Dataset) -> Prepared:
+    """Draw, load, tokenise and build; arguments and errors as :func:`run_trial`.
+
+    The global random generators are left as its dropout begins with them.
+    """
     if dataset.fingerprint != spec.data_fingerprint:
         raise InputError("the data set is not the one that the trial was planned for")
-    clock = _Clock()
+    clock = Clock()
     workers = Workers.current()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
@@ -106,35 +149,47 @@ def run_trial(
     # Each worker drops units of its own rows.
     others = (workers.rank,) if workers.rank else ()
     torch.manual_seed(derive_seed(spec.seed, "dropout", *others))
-    labels = train["label"].to_numpy()
-    fitted = fit_classifier(model, train_ids, labels.tolist(), spec, report, checkpoints)
-    clock.lap("fit")
-    y_score = predict(model, test_ids, spec, workers=workers)
-    clock.lap("predict")
+    return Prepared(spec, train, test, base, model, train_ids, test_ids, workers, device, clock)
+
+
+def finish(
+    trial: Prepared,
+    fitted: Fitted,
+    keep_models: KeepModels,
+    explain: Explain | None,
+    checkpoints: Checkpoints | None,
+) -> TrialResult:
+    """Score a trained trial and put its result together; arguments as :func:`run_trial`.
+
+    Raises:
+        DivergedError: A score is no number.
+    """
+    spec, base, model, workers = trial.spec, trial.base, trial.model, trial.workers
+    y_score = predict(model, trial.test_ids, spec, workers=workers)
+    trial.clock.lap("predict")
     kept = model_files(model, workers) if _keeps(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
-    attributions = explain_trial(model, base, spec, test, explained) if explained else None
-
-    y_true = test["label"].to_numpy()
+    attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
+    rows, max_length = (trial.train, trial.test), spec.training.max_length
+    cut = [count_truncated(base, table, spec.data_fingerprint, max_length) for table in rows]
     return TrialResult(
         spec=spec,
-        metrics=score(y_true, y_score),
-        signature=_signature(spec, base, device),
-        timings=clock.seconds,
-        execution=_execution(fitted, workers, device, checkpoints)
+        metrics=score(trial.test["label"].to_numpy(), y_score),
+        signature=signature(spec, base, trial.device),
+        timings=trial.clock.seconds,
+        execution=_execution(fitted, workers, trial.device, checkpoints)
         | {
             "keep_models": keep_models,
             "attention": base.model.config._attn_implementation,
             "pad_token": base.tokenizer.pad_token,
-            "truncated_texts": {
-                "train": count_truncated(base, train, spec.data_fingerprint, max_length),
-                "test": count_truncated(base, test, spec.data_fingerprint, max_length),
-            },
+            "truncated_texts": dict(zip(("train", "test"), cut, strict=True)),
         },
-        convergence=convergence(fitted.history, labels, fitted.train_score),
-        predictions=_predictions(test, y_score, "dev" if spec.dev else "test"),
+        convergence=convergence(
+            fitted.history, trial.train["label"].to_numpy(), fitted.train_score
+        ),
+        predictions=_predictions(trial.test, y_score, "dev" if spec.dev else "test"),
         history=fitted.history,
-        train_rows=train.select(["id", "lang", "label"]).append_column(
+        train_rows=trial.train.select(["id", "lang", "label"]).append_column(
             "y_score", _column(fitted.train_score)
         ),
         model=kept,
@@ -142,7 +197,7 @@ def run_trial(
     )
 
 
-class _Clock:
+class Clock:
     """Seconds by stage."""
 
     def __init__(self) -> None:
@@ -150,10 +205,15 @@ class _Clock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
+        """A stage ended that began with the last one's end, or :meth:`resume`."""
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 4)
         alive()
         self._last = now
+
+    def resume(self) -> None:
+        """Time that went to other trials is not this one's."""
+        self._last = time.perf_counter()
 
 
 def _draw(dataset: Dataset, spec: TrialSpec) -> Draw:
@@ -185,6 +245,7 @@ def _execution(
     cuda = device.type == "cuda"
     return {
         "num_workers": workers.size,
+        "packed": fitted.num_packed,
         "micro_batch_size": fitted.micro_batch_size,
         "times_out_of_memory": fitted.num_halved,
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
@@ -218,55 +279,3 @@ def model_files(model: Any, workers: Workers) -> dict[str, bytes]:
             config[name] = sorted(set(config[name]))
         kept[ADAPTER_CONFIG] = json.dumps(config, indent=2, sort_keys=True).encode()
     return kept
-
-
-def _signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on beside the spec; unequal signatures are not averaged."""
-    cuda = device.type == "cuda"
-    return {
-        "versions": versions(),
-        "git_commit": _git_commit(),
-        "data_fingerprint": spec.data_fingerprint,
-        "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else _processor(),
-        "precision": "bf16" if uses_bf16(spec, device) else "fp32",
-        "num_threads": torch.get_num_threads(),
-        "base_weights": base.weights_digest,
-    }
-
-
-@lru_cache
-def _processor() -> str:
-    """A CPU by name, where the system tells it, and by the vectors that torch's kernels use.
-
-    Both change sums: the same trial on two kinds of processor gives scores that differ.
-    """
-    vectors = torch.backends.cpu.get_cpu_capability()
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"cpu:{line.partition(':')[2].strip()}, {vectors}"
-    return f"cpu:{platform.machine()}, {vectors}"
-
-
-@lru_cache
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that compute results."""
-    packages = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "pyarrow")
-    found = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
-    try:
-        found["xlt-sweep"] = version("xlt-sweep")
-    except PackageNotFoundError:  # run from a checkout that is not installed: see git_commit
-        found["xlt-sweep"] = "not installed"
-    return found
-
-
-@lru_cache
-def _git_commit() -> str | None:
-    """Commit of the source checkout, or None for an installed package."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else None

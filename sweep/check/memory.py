@@ -142,5 +142,8 @@ def _side_by_side(preflight: Preflight, kind: Kind, memory: Memory) -> list[Prob
 def _measured(preflight: Preflight, kind: Kind) -> int:
     """The highest peak that done trials have recorded, in bytes; 0: none has."""
     records = (preflight.states[spec.trial_id].record or {} for spec in kind.specs)
-    found = (record.get("execution", {}).get("peak_memory_bytes") for record in records)
-    return max((int(value) for value in found if value), default=0)
+    ways = [record.get("execution", {}) for record in records]
+    alone = [way for way in ways if way.get("packed", 1) == 1]  # else it is a whole pack's
+    return max(
+        (int(way["peak_memory_bytes"]) for way in alone if way.get("peak_memory_bytes")), default=0
+    )

@@ -1,0 +1,170 @@
+"""Trials trained side by side in shared passes, beside the same trials one after another.
+
+    python benchmarks/packing.py                    # one GPU: the paper's 7B decoders
+    python benchmarks/packing.py --size small       # also on a CPU: two layers of width 128
+    python benchmarks/packing.py --size middle      # four layers of width 512
+
+Weights are random and made on the device, headlines as in benchmarks/gpu.py, whose options it has.
+Alone and packed are the same members: other seeds and learning rates of ja104. Padding tells how
+many times more tokens a shared pass has than those of its members.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+import transformers
+from gpu import FAMILIES, SMALL, TRAIN_ROWS
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from trainables.allocator import keep_freed_memory
+from trainables.classification import Classification, fit_classifier
+from trainables.loading import Base
+from trainables.loop import base_dtype
+from trainables.methods import METHODS
+from trainables.pack import Member, fit_pack
+from trainables.spec import TrialSpec
+from trainables.trial import Clock, Prepared
+from trainables.workers import Workers
+
+SIZES: dict[str, dict[str, int]] = {
+    "small": SMALL,
+    "middle": SMALL | {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 4},
+    "full": {},
+}
+NUM_MEMBERS = (1, 2, 3, 6)
+
+
+def main() -> None:
+    """Measure the families that were asked for, and print tables."""
+    options = _options()
+    keep_freed_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.size}")
+    print("| family | members | alone, examples/s | packed | ratio | padding | packed GiB |")
+    print("|---|---|---|---|---|---|---|")
+    for family in options.families:
+        base = _base(family, SIZES[options.size], device)
+        texts = _texts(base.model.config.vocab_size, options)
+        _measured(_alone, base, texts, 1, options)  # warm
+        for number in NUM_MEMBERS:
+            alone, _ = _measured(_alone, base, texts, number, options)
+            packed, peak = _measured(_packed, base, texts, number, options)
+            examples = number * options.epochs * len(texts)
+            padding = _padding(base, texts, number, options)
+            print(
+                f"| {family} | {number} | {examples / alone:.0f} | {examples / packed:.0f} | "
+                f"{alone / packed:.2f} | {padding:.2f} | {peak / 2**30:.1f} |",
+                flush=True,
+            )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    decoders = [name for name, (_, _, method, _) in FAMILIES.items() if method == "lora"]
+    parser.add_argument("--families", nargs="+", choices=decoders, default=decoders)
+    parser.add_argument("--size", choices=list(SIZES), default="full")
+    parser.add_argument("--rows", type=int, default=TRAIN_ROWS, help="an even number")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--mean-tokens", type=float, default=25)
+    parser.add_argument("--repeats", type=int, default=2, help="the fastest one counts")
+    return parser.parse_args()
+
+
+def _base(family: str, sizes: dict[str, int], device: torch.device) -> Base:
+    config_class, full, _, head = FAMILIES[family]
+    config = config_class(**(full | sizes), pad_token_id=0)
+    config.num_labels, config.use_cache, config.sep_token_id = 2, False, None
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    with torch.device(device):
+        model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+    return Base(tokenizer=None, model=model.eval().requires_grad_(False), head_modules=head)
+
+
+def _texts(vocabulary: int, options: argparse.Namespace) -> list[list[int]]:
+    rng, mean = np.random.default_rng(0), options.mean_tokens
+    lengths = np.clip(rng.normal(mean, mean / 3, options.rows), 5, 4 * mean)
+    return [rng.integers(5, vocabulary, int(length)).tolist() for length in lengths]
+
+
+def _trial(base: Base, texts: list[list[int]], seed: int, options: argparse.Namespace) -> Prepared:
+    spec = TrialSpec.parse(
+        {
+            "base_model": "benchmark",
+            "base_identity": "benchmark",
+            "base_path": "benchmark",
+            "method": "lora",
+            "source_lang": "en",
+            "pattern": {"name": "ja104", "target_lang": "ja", "target_rows": 104},
+            "sampling": {},
+            "training": {"num_train_epochs": options.epochs, "batch_size": options.batch_size},
+            "learning_rate": 1e-4 * (1 + seed),
+            "seed": seed,
+            "data_fingerprint": "0" * 64,
+        }
+    )
+    device = base.model.device
+    assert base_dtype(spec, device) == base.model.dtype
+    torch.manual_seed(seed)
+    rows = pa.table({"label": [0, 1] * (len(texts) // 2)})
+    model = METHODS["lora"](base, spec)
+    return Prepared(spec, rows, rows, base, model, texts, [], Workers(), device, Clock())
+
+
+def _alone(trials: list[Prepared]) -> None:
+    for trial in trials:
+        fit_classifier(trial.model, trial.train_ids, trial.labels, trial.spec, lambda *_: None)
+
+
+def _packed(trials: list[Prepared]) -> None:
+    for member in fit_pack([Member(trial, lambda *_: None, None) for trial in trials]):
+        if isinstance(member.ended, Exception):
+            raise member.ended
+
+
+def _measured(
+    way: Callable[[list[Prepared]], None],
+    base: Base,
+    texts: list[list[int]],
+    number: int,
+    options: argparse.Namespace,
+) -> tuple[float, int]:
+    """Seconds of the fastest of the repeats (of the processor's time on a CPU), and peak bytes."""
+    cuda = base.model.device.type == "cuda"
+    clock = time.perf_counter if cuda else time.process_time
+    found = []
+    for _ in range(options.repeats):
+        trials = [_trial(base, texts, seed, options) for seed in range(number)]
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        begun = clock()
+        way(trials)
+        if cuda:
+            torch.cuda.synchronize()
+        found.append(clock() - begun)
+    return min(found), torch.cuda.max_memory_allocated() if cuda else 0
+
+
+def _padding(base: Base, texts: list[list[int]], number: int, options: argparse.Namespace) -> float:
+    """Tokens of shared passes, pads included, over those of the members' own passes."""
+    widths = []
+    for seed in range(number):
+        trial = _trial(base, texts, seed, options)
+        task = Classification(trial.model, texts, trial.labels, trial.spec)
+        widths.append([max(len(texts[row]) for row in batch) for batch in task.batches()])
+    own = np.array(widths)
+    return float(own.max(axis=0).mean() / own.mean())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A sequence classifier that learns labelled texts: what its batches, losses and scores are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from data.seeds import derive_seed
+from trainables.batching import epoch_batches
+from trainables.checkpoints import Checkpoints
+from trainables.loop import Report, Steps, autocast, fit, softmax, tensors_of, training_steps
+from trainables.micro_batches import MicroBatches
+from trainables.spec import TrialSpec
+from trainables.workers import Workers
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training left besides the weights.
+
+    Attributes:
+        history: As :func:`trainables.loop.training_steps` returns it.
+        train_score: Probabilities that the training rows had when they were last trained on, as
+            :func:`trainables.loop.predict`: they cost nothing and tell whether it trained.
+        micro_batch_size: Rows a forward pass in the end; None: whole batches.
+        num_halved: How often passes were halved because memory ran out.
+        num_packed: Trials that were trained side by side in shared passes; 1: this one alone.
+    """
+
+    history: pa.Table
+    train_score: NDArray[np.float64]
+    micro_batch_size: int | None
+    num_halved: int
+    num_packed: int = 1
+
+
+class Classification:
+    """The training of a sequence classifier with cross-entropy on labelled texts.
+
+    Args:
+        model: A sequence classifier of transformers.
+        token_ids: Token ids of each training row.
+        labels: Class of each training row.
+        spec: Epochs, batch size, optimiser and seed.
+
+    Attributes:
+        workers: Those that train it together.
+        device: Where it is trained.
+        last_logits: num_rows x num_labels, of each row when it was last trained on.
+    """
+
+    def __init__(
+        self, model: Any, token_ids: Sequence[list[int]], labels: Sequence[int], spec: TrialSpec
+    ) -> None:
+        self.model, self.token_ids, self.spec = model, token_ids, spec
+        self.workers = Workers.current()
+        self._forward = self.workers.spread(model, spec.resources.sharding)
+        self.device = model.device  # sharding has moved it
+        self._y_true = torch.tensor(labels, device=self.device)
+        self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
+
+    def steps(self, report: Report, checkpoints: Checkpoints | None = None) -> Steps:
+        """The training, to be driven.
+
+        Args:
+            report: Told the progress.
+            checkpoints: Where the state is kept while it trains; None: nowhere.
+        """
+        training = self.spec.training
+        num_epoch_steps = math.ceil(len(self.token_ids) / training.batch_size)
+        return training_steps(
+            self.model,
+            self.batches(),
+            num_steps=num_epoch_steps * training.num_train_epochs,
+            num_epoch_steps=num_epoch_steps,
+            learning_rate=self.spec.learning_rate,
+            settings=training,
+            report=report,
+            workers=self.workers,
+            checkpoints=checkpoints,
+            parts={"last_logits": self.last_logits},
+        )
+
+    def batches(self) -> Iterator[list[int]]:
+        """Rows of each step."""
+        lengths = [len(ids) for ids in self.token_ids]
+        for epoch in range(self.spec.training.num_train_epochs):
+            order = np.random.default_rng(derive_seed(self.spec.seed, "order", epoch))
+            yield from epoch_batches(lengths, self.spec.training.batch_size, order)
+
+    def micro_batches(self) -> MicroBatches:
+        """What adds the gradients of a batch, row by row where memory is short."""
+        size = self.spec.resources.micro_batch_size
+        return MicroBatches(self._forward, self._loss_of, size, self.workers)
+
+    def _loss_of(self, rows: list[int]) -> torch.Tensor:
+        with autocast(self.spec, self.device):
+            logits = self._forward(**tensors_of(self.model, self.token_ids, rows)).logits.float()
+        return self.loss(rows, logits)
+
+    def loss(self, rows: list[int], logits: torch.Tensor) -> torch.Tensor:
+        """The mean loss of rows by their len(rows) x num_labels logits, which are kept."""
+        self.last_logits[rows] = logits.detach()
+        return torch.nn.functional.cross_entropy(logits, self._y_true[rows])
+
+    def fitted(self, history: pa.Table, micro_batches: MicroBatches) -> Fitted:
+        """What the training left, once it has returned its history."""
+        score = softmax(self.workers.sum(self.last_logits))
+        return Fitted(history, score, micro_batches.size, micro_batches.num_halved)
+
+
+def fit_classifier(
+    model: Any,
+    token_ids: Sequence[list[int]],
+    labels: Sequence[int],
+    spec: TrialSpec,
+    report: Report,
+    checkpoints: Checkpoints | None = None,
+) -> Fitted:
+    """Train a :class:`Classification` alone.
+
+    Args:
+        model: A sequence classifier of transformers.
+        token_ids: Token ids of each training row.
+        labels: Class of each training row.
+        spec: Epochs, batch size, optimiser and seed.
+        report: Told the progress.
+        checkpoints: Where the state is kept while it trains; None: nowhere.
+    """
+    task = Classification(model, token_ids, labels, spec)
+    micro_batches, workers = task.micro_batches(), task.workers
+
+    def gradients(batch: list[int]) -> torch.Tensor:
+        task.last_logits[batch] = 0  # another worker may have had these rows before
+        loss = micro_batches(batch)
+        if workers.rank >= len(batch):  # had none of them, and only kept the others company
+            task.last_logits[batch] = 0
+        return loss
+
+    return task.fitted(fit(task.steps(report, checkpoints), gradients), micro_batches)
