@@ -94,7 +94,7 @@ def send(client: JobSubmissionClient, **job: Any) -> None:
     """
     try:
         client.submit_job(**job)
-    except (RuntimeError, AuthenticationError, OSError) as error:
+    except (RuntimeError, ValueError, AuthenticationError, OSError) as error:
         raise InputError(f"the job server did not take the job: {error}") from error
 
 
@@ -150,17 +150,22 @@ def stop(client: JobSubmissionClient, job_id: str) -> bool:
     """Stop a job as Ctrl-C stops ``xlt run``; whether it was running.
 
     Raises:
-        InputError: No such job.
+        InputError: No such job, or the server was lost.
     """
     _details(client, job_id)
-    return bool(client.stop_job(job_id))
+    try:
+        return bool(client.stop_job(job_id))
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"the job server did not stop job {job_id}: {error}") from error
 
 
 def _details(client: JobSubmissionClient, job_id: str) -> Any:
     """What the server tells of a job."""
     try:
         return client.get_job_info(job_id)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
+        if "status code 404" not in str(error):
+            raise InputError(f"the job server cannot tell of job {job_id}: {error}") from error
         jobs = [job.submission_id for job in client.list_jobs() if job.submission_id]
         there = f"there are {', '.join(jobs)}" if jobs else "there are none"
         raise InputError(f"the cluster knows no job {job_id!r}; {there}") from error

@@ -52,7 +52,7 @@ class Cluster:
     """Nodes that share the results' disk but not the checkout, and a client beside them."""
 
     def __init__(self, folder: Path, nodes: list[Node], stack: ExitStack) -> None:
-        self.folder, self.nodes = folder, nodes
+        self.folder, self.nodes, self._stack = folder, nodes, stack
         self.token = folder / "token"
         self.token.write_text(TOKEN)
         self.token.chmod(0o600)
@@ -92,11 +92,13 @@ class Cluster:
 
     def xlt(self, *words: str, token: Path | None = None) -> subprocess.Popen[str]:
         """Started on the client's machine."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "sweep", words[0], *words[1:], "--address", self.url],
             env=environment(token or self.token, f"{ROOT}:{BUNDLED}"), cwd=self.folder,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self._stack.callback(process.kill)
+        return process
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +150,7 @@ def test_ctrl_c_leaves_a_job_that_goes_on_and_can_be_stopped(
     )  # fmt: skip
     assert follower.stdout
     job = follower.stdout.readline().split()[1]
-    wait_until(lambda: list(results.glob("trials/*/checkpoints")) != [], 120, "no trial begins")
+    wait_until(lambda: list(results.glob("checkpoints/*")) != [], 200, "no trial begins")
     follower.send_signal(signal.SIGINT)
     out, err = follower.communicate(timeout=60)
     assert follower.returncode == 130, out + err

@@ -251,7 +251,12 @@ def test_auto_takes_what_a_search_found_and_then_nothing_is_left(
 ) -> None:
     arguments = [str(searched_file), "--results", outcome.results.root]
     arguments += ["--set", "learning_rate=auto"]
+    only = ["--backend", "inline", "--only", "model=bert"]
+    assert main(["run", *arguments, *only]) == 0  # ids of all cells are known by then
+    part = outcome.results.read_plan("tiny")
+    capsys.readouterr()
     assert main(["run", *arguments, "--backend", "inline"]) == 0
+    assert outcome.results.read_plan("tiny") == part
     first = capsys.readouterr().out
     assert "gpt_neox x ja8: learning rate" in first and "dev rows" in first
     assert main(["run", *arguments]) == 0
