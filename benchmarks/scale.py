@@ -72,7 +72,10 @@ def schedule(way: str, trials: int, slots: int) -> None:
 
     import ray
 
-    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False,
+        logging_level="ERROR",
+    )  # fmt: skip
     wall, cpu = time.perf_counter(), time.process_time()
     if way == "Tune":
         bare(trials)

@@ -38,7 +38,8 @@ class RayConnection:
         if self._mine:
             try:
                 ray.init(
-                    address=address,
+                    # Without "local" Ray would take whatever cluster was last started here.
+                    address=address or os.environ.get("RAY_ADDRESS") or "local",
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level="ERROR",

@@ -153,7 +153,11 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from sweep import tune_backend  # noqa: F401  sets Ray's environment before Ray is imported
 
     context = ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
     )
     yield context.address_info["address"]
     ray.shutdown()

@@ -160,8 +160,9 @@ def test_two_workers_give_the_result_of_one(
     (name,) = (name for name in alone.model if name.endswith(".safetensors"))
     ours, theirs = load((folder / name).read_bytes()), load(alone.model[name])
     assert ours.keys() == theirs.keys()
+    # As a whole: where a gradient is rounding alone, AdamW takes a step as large as any other.
     for key, tensor in theirs.items():
-        torch.testing.assert_close(ours[key], tensor, atol=1e-4, rtol=1e-3)
+        assert torch.dist(ours[key], tensor) <= 1e-3 * torch.linalg.vector_norm(tensor)
     assert json.loads((folder / "execution.json").read_text())["num_workers"] == NUM_WORKERS
 
 
