@@ -19,6 +19,7 @@ import ray
 
 from data.errors import InputError
 from sweep.capacity import Capacity, never_fits, num_trials
+from sweep.head_watch import HeadWatch
 from trainables.spec import Resources, TrialSpec
 
 
@@ -47,10 +48,12 @@ class RayConnection:
                     f"no Ray cluster at {address or 'this machine'}: {error}; "
                     "start one, mend --address, or do without (--backend inline)"
                 ) from error
+            self._watch = HeadWatch(ray.get_runtime_context().gcs_address)
 
     def close(self) -> None:
         """Disconnect, if this connection was made here; ends a cluster that was started for it."""
         if self._mine:
+            self._watch.stop()
             ray.shutdown()
 
 

@@ -20,6 +20,7 @@ import ray
 from ray import tune
 
 from data.corpora import Corpus
+from data.patience import patiently
 from data.schema import Dataset
 from sweep.progress import Progress
 from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
@@ -217,12 +218,12 @@ class _Watcher(tune.Callback):
         spec = self._spec(trial)
         if spec.trial_id in self._ended:  # it died between its last report and its end
             return
-        state = self._results.state(spec.trial_id)
+        state = patiently(lambda: self._results.state(spec.trial_id))
         if state.record is not None and state.state == "done":  # between its last file and report
             self._ended.add(spec.trial_id)
             self._progress.finished(spec, {"metrics": state.record["metrics"]})
             return
-        self._results.remove_leftovers(spec.trial_id)
+        patiently(lambda: self._results.remove_leftovers(spec.trial_id))
         if not self._is_last_try:
             self.died.append(spec)
             self._progress.died(spec)

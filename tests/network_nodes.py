@@ -26,12 +26,17 @@ needs_namespaces = pytest.mark.skipif(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Node:
-    """A machine; ``process`` is outside, ``pid`` is its init as seen from outside."""
+    """A machine; ``process`` is outside, ``pid`` is its init as seen from outside.
+
+    ``space`` is its network namespace and ``cable`` what connects that; both outlive a reboot.
+    """
 
     name: str
     address: str
+    space: str
+    cable: str
     process: subprocess.Popen[bytes]
     pid: int
 
@@ -48,6 +53,16 @@ class Node:
         """As if its power failed: every process is gone."""
         self.process.kill()
         self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+    def boot(self) -> None:
+        """Bring it up again after :meth:`kill`: no process and no file of its own is left."""
+        self.process, self.pid = _boot(self.name, self.space)
+
+    def cut(self) -> None:
+        """As if its cable were pulled: it lives, and nobody reaches it."""
+        _ip("link", "set", self.cable, "down")
 
     def processes(self) -> list[str]:
         """Command lines of all that runs on it, its init left out."""
@@ -93,23 +108,27 @@ def _node(name: str, bridge: str, hosts: dict[str, str]) -> Iterator[Node]:
         stack.callback(shutil.rmtree, files)
         lines = [f"{address} {host}" for host, address in hosts.items()]
         (files / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
-        inside = (
-            f"hostname {name}; mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs {SCRATCH};"
-            "mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; echo ready; sleep infinity; exit"
-        )
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", space, "unshare", "--pid", "--fork", "--kill-child",
-             "--mount-proc", "--uts", "--mount", "--ipc", "bash", "-c", inside],
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout and process.stdout.readline() == b"ready\n"
-        (init,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        node = Node(name, hosts[name], process, int(init))
+        node = Node(name, hosts[name], space, cable, *_boot(name, space))
         try:
             yield node
         finally:
             node.kill()
-            process.stdout.close()
+
+
+def _boot(name: str, space: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a machine's init; the process outside, and init's number."""
+    inside = (
+        f"hostname {name}; mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs {SCRATCH};"
+        "mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; echo ready; sleep infinity; exit"
+    )
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", space, "unshare", "--pid", "--fork", "--kill-child",
+         "--mount-proc", "--uts", "--mount", "--ipc", "bash", "-c", inside],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == b"ready\n"
+    (init,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return process, int(init)
 
 
 def _ip(*words: str) -> None:

@@ -60,9 +60,25 @@ def test_one_that_stays_full_ends_the_run_at_the_limit(
     assert clock.now == patience.PATIENCE_SECONDS
 
 
+def test_what_a_user_is_told_of_an_outage_is_waited_for_as_the_outage_itself(
+    clock: Clock,
+) -> None:
+    """Verified folders tell what cannot be read as an InputError."""
+
+    def read() -> str:
+        if clock.now < 10:
+            error = OSError(errno.EIO, "Input/output error")
+            raise InputError("cannot be read; mend the access") from error
+        return "read"
+
+    assert patiently(read) == "read"
+    assert clock.waits == [1, 2, 4, 8]
+
+
 @pytest.mark.parametrize(
     "error",
     [
+        InputError("two problems, of which no disk is one"),
         OSError(errno.EROFS, "read-only"), PermissionError(errno.EACCES, "not yours"),
         NotADirectoryError(errno.ENOTDIR, "a file"), FileNotFoundError(errno.ENOENT, "none"),
         OSError("AWS Error ACCESS_DENIED during PutObject operation"),
