@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from conftest import make_dataset, save_tiny_base
-from network_nodes import network_nodes
+from network_nodes import network_nodes, wait_until
 from result_folders import trial_files
 from token_cluster import ROOT, TokenCluster, token_cluster, write_token
 
@@ -260,10 +261,10 @@ class Sweeps:
             for process in (*psutil.Process(driver.pid).children(recursive=True), driver):
                 process.kill()
         elif kind == "worker":
-            found = sorted(_processes("ray::ImplicitFunc", self._spaces()))
+            found = self._workers(driver)
             if not found:
                 return
-            psutil.Process(self._rng.choice(found)).kill()
+            os.kill(self._rng.choice(found), signal.SIGKILL)
         elif self._cluster is None:
             return
         else:
@@ -272,42 +273,23 @@ class Sweeps:
                 node.kill()
                 node.boot()
             else:
-                space = os.readlink(f"/proc/{node.pid}/ns/pid")
-                found = _processes("raylet/raylet", {space})
+                found = node.pids("raylet/raylet ")
                 if not found:  # it is only just starting
                     return
-                psutil.Process(found[0]).kill()
-                self._wait_for_end(node.pid)
+                os.kill(found[0], signal.SIGKILL)
+                wait_until(lambda: not node.pids("ray start"), 60, "ray start stays")
             self._cluster.start(node)
         told.kills[kind] += 1
 
-    def _spaces(self) -> set[str]:
-        """Process namespaces of the sweep."""
-        nodes = self._cluster.nodes if self._cluster else []
-        return {os.readlink(f"/proc/{pid}/ns/pid") for pid in [n.pid for n in nodes] or ["self"]}
-
-    def _wait_for_end(self, init: int) -> None:
-        """Until `ray start --block` of a machine has noticed, so that it can start again."""
-        space = {os.readlink(f"/proc/{init}/ns/pid")}
-        deadline = time.monotonic() + 60
-        while _processes("ray start", space) and time.monotonic() < deadline:
-            time.sleep(0.2)
+    def _workers(self, driver: subprocess.Popen[bytes]) -> list[int]:
+        """Processes that run trials."""
+        if self._cluster:
+            return [p for node in self._cluster.nodes for p in node.pids("ray::ImplicitFunc")]
+        children = psutil.Process(driver.pid).children(recursive=True)
+        return [p.pid for p in children if "ray::ImplicitFunc" in " ".join(p.cmdline())]
 
     def _num_steps(self) -> int:
         return self._steps.stat().st_size if self._steps.exists() else 0
-
-
-def _processes(name: str, spaces: set[str]) -> list[int]:
-    """Processes of these namespaces whose command line holds a name."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if name in line and os.readlink(folder / "ns/pid") in spaces:
-                found.append(int(folder.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return found
 
 
 def show(alone: Told, disturbed: Told, num_steps: int, seed: int) -> None:

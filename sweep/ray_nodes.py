@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from typing import Any
 
 from sweep.ray_connection import RayConnection  # isort: skip  sets what Ray reads at import
 
@@ -32,20 +34,23 @@ def nodes_of(address: str | None) -> tuple[Node, ...]:
             ).remote()
             for node in alive
         ]
-        try:
-            told = ray.get(asked, timeout=ANSWER_SECONDS)
-        except ray.exceptions.RayError as error:
-            raise InputError(
-                f"a node of the cluster gives no answer: {str(error).strip().splitlines()[-1]}; "
-                "is the project installed on it?"
-            ) from error
-        return tuple(
-            replace(
-                found,
-                num_cpus=node["Resources"].get("CPU", 0),
-                num_gpus=node["Resources"].get("GPU", 0),
-            )
-            for node, found in zip(alive, told, strict=True)
-        )
+        deadline = time.monotonic() + ANSWER_SECONDS
+        answers = (_answer(node, ref, deadline) for node, ref in zip(alive, asked, strict=True))
+        return tuple(answer for answer in answers if answer is not None)
     finally:
         connection.close()
+
+
+def _answer(node: dict[str, Any], asked: Any, deadline: float) -> Node | None:
+    """What a node told; None: it died meanwhile, so that trials would not find it either."""
+    try:
+        found: Node = ray.get(asked, timeout=max(0.0, deadline - time.monotonic()))
+    except ray.exceptions.RayError as error:
+        if node["NodeID"] not in {one["NodeID"] for one in ray.nodes() if one["Alive"]}:
+            return None
+        raise InputError(
+            f"a node of the cluster gives no answer: {str(error).strip().splitlines()[-1]}; "
+            "is the project installed on it?"
+        ) from error
+    has = node["Resources"]
+    return replace(found, num_cpus=has.get("CPU", 0), num_gpus=has.get("GPU", 0))

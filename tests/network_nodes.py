@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,19 +62,29 @@ class Node:
         self.process, self.pid = _boot(self.name, self.space)
 
     def cut(self) -> None:
-        """As if its cable were pulled: it lives, and nobody reaches it."""
+        """As if its cables were pulled: it lives, reaches nobody, and waits for its files."""
         _ip("link", "set", self.cable, "down")
+        for pid in self.pids():
+            os.kill(pid, signal.SIGSTOP)
 
-    def processes(self) -> list[str]:
-        """Command lines of all that runs on it, its init left out."""
+    def pids(self, name: str = "") -> list[int]:
+        """Processes whose command line holds a name, as seen from outside; its init left out."""
         space = os.readlink(f"/proc/{self.pid}/ns/pid")
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if os.readlink(folder / "ns/pid") == space and folder.name != str(self.pid):
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                if os.readlink(folder / "ns/pid") == space and name in command_line(folder.name):
+                    found.append(int(folder.name))
             except OSError:  # it ended meanwhile
                 continue
+        return [pid for pid in found if pid != self.pid]
+
+    def processes(self) -> list[str]:
+        """Command lines of all that runs on it, its init left out."""
+        found = []
+        for pid in self.pids():
+            with suppress(OSError):  # it ended meanwhile
+                found.append(command_line(pid))
         return [line for line in found if line and not line.startswith("sleep infinity")]
 
 
@@ -129,6 +140,10 @@ def _boot(name: str, space: str) -> tuple[subprocess.Popen[bytes], int]:
     assert process.stdout and process.stdout.readline() == b"ready\n"
     (init,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return process, int(init)
+
+
+def command_line(pid: int | str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def _ip(*words: str) -> None:

@@ -62,8 +62,8 @@ def resumed(root: Path) -> list[str]:
     return [trial_id for trial_id, execution in told.items() if execution.get("resumed_at_steps")]
 
 
-def trials_on(node: Node) -> list[str]:
-    return [line for line in node.processes() if line.startswith("ray::ImplicitFunc")]
+def trials_on(node: Node) -> list[int]:
+    return node.pids("ray::ImplicitFunc")
 
 
 def drive(cluster: TokenCluster, node: Node, file: Path, root: Path) -> subprocess.Popen[str]:
@@ -111,9 +111,9 @@ def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
         driver = drive(cluster, nodes[1], experiment_file, root)
         wait_until(lambda: records(root), PATIENCE, "no trial ends")
         nodes[0].kill()
-        output, errors = driver.communicate(timeout=PATIENCE)
-        print(output, errors, driver.returncode)
+        _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 2, errors
+        assert "xlt: the head of the Ray cluster at " in errors.splitlines()[-1]
         assert "Traceback" not in errors
         before = records(root)
         assert 0 < len(before) < NUM_TRIALS
@@ -123,4 +123,28 @@ def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, errors
     assert before.items() <= records(root).items()
+    assert_undisturbed(root, undisturbed)
+
+
+def test_a_node_that_is_cut_off_is_given_up_and_its_trials_go_on_elsewhere(
+    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+) -> None:
+    """Ray gives it a minute; here it is told to give less."""
+    root, impatient = tmp_path / "r", {"RAY_health_check_timeout_ms": "2000"}
+    slots = ("--num-cpus=2", "--num-gpus=2")
+    with token_cluster(nodes[:2], token, *slots, **impatient) as cluster:
+        driver = drive(cluster, nodes[0], experiment_file, root)
+        wait_until(
+            lambda: trials_on(nodes[1]) and records(root) and list(root.glob("checkpoints/*")),
+            PATIENCE,
+            "no trial ends",
+        )
+        nodes[1].cut()
+        before = records(root)
+        _, errors = driver.communicate(timeout=PATIENCE)
+        assert driver.returncode == 0, errors
+    assert "its process ended; it starts again" in errors
+    assert "Traceback" not in errors
+    assert before.items() <= records(root).items()
+    assert resumed(root)
     assert_undisturbed(root, undisturbed)

@@ -30,15 +30,15 @@ def write_token(folder: Path, token: str = "0123456789abcdef" * 4) -> Path:
     return file
 
 
-def environment(token: Path | None) -> dict[str, str]:
-    """Token mode with a token's file, or no authentication at all."""
+def environment(token: Path | None, **more: str) -> dict[str, str]:
+    """Token mode with a token's file, or no authentication at all; and more of Ray's settings."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     mode = {"RAY_AUTH_MODE": "disabled"}
     if token is not None:
         mode = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     paths = os.environ.get("PYTHONPATH", "").split(":")
     path = ":".join([*paths, str(ROOT)]).lstrip(":")
-    return clean | mode | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
+    return clean | mode | more | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
 
 
 def torch_of_no_build(folder: Path) -> str:
@@ -66,7 +66,7 @@ class TokenCluster:
     nodes: list[Node]
     folder: Path
     env: dict[str, str]
-    options: tuple[str, ...] = ("--num-cpus=1",)
+    options: tuple[str, ...]
     started: list[subprocess.Popen[Any]] = field(default_factory=list)
 
     @property
@@ -112,10 +112,14 @@ class TokenCluster:
 
 @contextmanager
 def token_cluster(
-    nodes: list[Node], token: Path, *options: str, num_started: int | None = None
+    nodes: list[Node],
+    token: Path,
+    *options: str,
+    num_started: int | None = None,
+    **settings: str,
 ) -> Iterator[TokenCluster]:
-    """Ray on these machines, or on the first ones, with such options."""
-    cluster = TokenCluster(nodes, token.parent, environment(token), options)
+    """Ray on these machines, or on the first ones, with such options of `ray start`."""
+    cluster = TokenCluster(nodes, token.parent, environment(token, **settings), options)
     started = nodes[:num_started]
     try:
         cluster.start(*started)
