@@ -55,8 +55,9 @@ from sweep.experiment import load_experiment
 from sweep.grid import expand
 from trainables.result import Results
 
-PAUSE_SECONDS = (1.0, 8.0)
-"""Between two kills, drawn evenly."""
+PAUSE_SECONDS = (1.0, 10.0)
+"""From the first step after a kill to the next kill, drawn evenly: a process needs longer than that
+to start, and kills that wait for nothing would leave no time in which anything is computed."""
 WEIGHTS = {"worker": 6, "driver": 2, "raylet": 1, "machine": 1}
 """How often each kind is drawn; one that finds nobody to kill is drawn again."""
 SILENCE_SECONDS = 300
@@ -162,7 +163,7 @@ def write_experiment(folder: Path) -> Path:
         "patterns": [{"ja0": {"source_rows": 24}}, {"ja8": {"source_rows": 24}}],
         "seeds": list(range(7)),
         "sampling": {"test_rows": 20},
-        "training": {"num_train_epochs": 50, "batch_size": 8},
+        "training": {"num_train_epochs": 30, "batch_size": 8},
         "storage": {"checkpoint_minutes": 0.01},
     }  # fmt: skip
     (folder / "chaos.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
@@ -222,8 +223,9 @@ class Sweeps:
         status: int = 1
         while status:
             driver = self._drive(root)
+            pause = self._rng.uniform(*PAUSE_SECONDS)
             told.runs += 1
-            next_kill = time.monotonic() + self._rng.uniform(*PAUSE_SECONDS)
+            next_kill = float("inf")
             last_step, num_steps = time.monotonic(), self._num_steps()
             while driver.poll() is None:
                 time.sleep(0.1)
@@ -233,12 +235,14 @@ class Sweeps:
                     first_seen[path] = written
                 if self._num_steps() > num_steps:
                     last_step, num_steps = time.monotonic(), self._num_steps()
+                    next_kill = min(next_kill, last_step + pause)
                 if time.monotonic() - last_step > SILENCE_SECONDS:
                     raise SystemExit(f"no step for {SILENCE_SECONDS} s: {dict(told.kills)}")
                 now = time.monotonic()
                 if now >= next_kill and now < deadline and told.kills.total() < num_kills:
                     self._kill(driver, told)
-                    next_kill = time.monotonic() + self._rng.uniform(*PAUSE_SECONDS)
+                    next_kill, pause = float("inf"), self._rng.uniform(*PAUSE_SECONDS)
+                    num_steps = self._num_steps()
             status = driver.wait()
             errors = (self._folder / "driver.log").read_text()
             told.failed += errors.count("\nFAILED ")

@@ -1,9 +1,9 @@
 """A driver notices that its cluster's head is lost, and ends with a sentence instead of Ray's end.
 
-Ray waits a minute for a head that does not answer and then ends the process of the driver itself,
-with the exit status that means failed trials and a line that says nothing of the results. Nothing
-that a driver then asks of Ray comes back, not even the end of a sweep, so that the process has to
-end here, too.
+Ray waits a minute for a head that does not answer, and some seconds for its process on the driver's
+own machine (raylet), and then ends the driver itself, with the exit status that means failed trials
+and a line that says nothing of the results. Nothing that a driver then asks of Ray comes back, not
+even the end of a sweep, so that the process has to end here, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 
 from sweep.lease import release_all
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 3.0
 """Between two looks, and waited at most for an answer."""
 LOST_SECONDS = 40.0
 """Without an answer for so long a head is lost; Ray's own limit, from its first request on, is 60 s
@@ -26,14 +26,15 @@ EXIT_STATUS = 2
 
 
 class HeadWatch:
-    """A thread that looks whether the head still takes connections.
+    """A thread that looks whether Ray still takes connections, on the head and on this machine.
 
     Args:
-        address: ``host:port`` of the head's own service (GCS).
+        head: ``host:port`` of the head's own service (GCS).
+        raylet: ``host:port`` of Ray's process on this machine; another one does not replace it.
     """
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, head: str, raylet: str) -> None:
+        self._head, self._raylet = head, raylet
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="head watch", daemon=True)
         self._thread.start()
@@ -46,32 +47,36 @@ class HeadWatch:
     def _watch(self) -> None:
         num_missed, answered = 0, time.monotonic()
         while not self._over.wait(POLL_SECONDS):
-            if answers(self._address):
+            if answers(self._raylet) is False:
+                _end("Ray has ended on this machine")
+            if answers(self._head):
                 num_missed, answered = 0, time.monotonic()
                 continue
             num_missed += 1
+            silence = time.monotonic() - answered
             # More than one look: a machine that was suspended has been silent for long, too.
-            if num_missed > 2 and time.monotonic() - answered >= LOST_SECONDS:
-                _end(self._address, time.monotonic() - answered)
+            if num_missed > 2 and silence >= LOST_SECONDS:
+                _end(f"the head of the Ray cluster at {self._head} is silent for {silence:.0f} s")
 
 
-def answers(address: str) -> bool:
-    """Whether something takes connections at ``host:port``."""
+def answers(address: str) -> bool | None:
+    """Whether something takes connections at ``host:port``; None: there is no answer at all."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), POLL_SECONDS):
             return True
-    except OSError:
+    except ConnectionRefusedError:
         return False
+    except OSError:
+        return None
 
 
-def _end(address: str, seconds: float) -> None:
-    """Say so and end the process, as nothing else ends it: its threads wait for the head."""
+def _end(why: str) -> None:
+    """Say so and end the process, as nothing else ends it: its threads wait for Ray."""
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h\n")  # the cursor, which a live grid hides
     sys.stderr.write(
-        f"xlt: the head of the Ray cluster at {address} has not answered for {seconds:.0f} s; "
-        "what was finished is kept; start the cluster again, then the same command goes on\n"
+        f"xlt: {why}; what was finished is kept; start Ray again, then the same command goes on\n"
     )
     sys.stderr.flush()
     release_all()

@@ -48,7 +48,10 @@ class RayConnection:
                     f"no Ray cluster at {address or 'this machine'}: {error}; "
                     "start one, mend --address, or do without (--backend inline)"
                 ) from error
-            self._watch = HeadWatch(ray.get_runtime_context().gcs_address)
+            here = ray.get_runtime_context()
+            (node,) = (one for one in ray.nodes() if one["NodeID"] == here.get_node_id())
+            raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            self._watch = HeadWatch(here.gcs_address, raylet)
 
     def close(self) -> None:
         """Disconnect, if this connection was made here; ends a cluster that was started for it."""

@@ -22,7 +22,6 @@ from sweep.experiment import load_experiment
 from sweep.run import Outcome, run
 from trainables.result import Results
 
-OUTAGE_SECONDS = 45.0
 NUM_TRIALS = 10
 OFTEN = "storage.checkpoint_minutes=0"
 
@@ -65,8 +64,8 @@ class Outage:
         written: Keys that were written, in order.
     """
 
-    def __init__(self, begins: Callable[[str, str], bool]) -> None:
-        self._begins = begins
+    def __init__(self, seconds: float, begins: Callable[[str, str], bool]) -> None:
+        self._seconds, self._begins = seconds, begins
         self.began, self.num_refused = 0.0, 0
         self.written: list[str] = []
 
@@ -79,9 +78,9 @@ class Outage:
         if not self.began and self._begins(method, key):
             self.began = time.monotonic()
         elapsed = time.monotonic() - self.began
-        if self.began and elapsed < OUTAGE_SECONDS:
+        if self.began and elapsed < self._seconds:
             self.num_refused += 1
-            if elapsed > OUTAGE_SECONDS / 2:
+            if elapsed > self._seconds / 2:
                 time.sleep(4)
             return 500, "InternalError"
         if method == "PUT":
@@ -98,7 +97,7 @@ def test_a_store_that_fails_for_a_while_costs_no_trial(
     s3: S3, experiment_file: Path, ray_address: str, undisturbed: Outcome,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    outage = Outage(lambda method, key: len(outage.records) == 2)
+    outage = Outage(60, lambda method, key: len(outage.records) == 2)
     uri = s3.bucket()
     monkeypatch.setattr(s3, "fault", outage)
     told = io.StringIO()
@@ -132,7 +131,7 @@ def test_a_search_waits_for_its_store_and_ends_with_one_error_where_waiting_is_n
     told = capsys.readouterr().err
     assert "cannot be written any more: " in told and "Traceback" not in told
 
-    outage = Outage(lambda method, key: method == "PUT" and key.endswith("trial.json"))
+    outage = Outage(15, lambda method, key: method == "PUT" and key.endswith("trial.json"))
     uri = s3.bucket()
     monkeypatch.setattr(s3, "fault", outage)
     assert main([*command, uri]) == 0, capsys.readouterr().err
@@ -152,7 +151,7 @@ def test_a_disk_that_has_space_again_in_time_costs_no_trial(
         fill(small_disk)
         before = disk_trials(root)
         assert len(before) < NUM_TRIALS
-        time.sleep(15)
+        time.sleep(5)
         assert process.poll() is None and disk_trials(root) == before
         (small_disk / "filler").unlink()
         _, errors = process.communicate(timeout=200)
