@@ -137,7 +137,11 @@ def test_a_search_waits_for_its_store_and_ends_with_one_error_where_waiting_is_n
     assert main([*command, uri]) == 0, capsys.readouterr().err
     assert outage.num_refused > 3
     assert len(yaml.safe_load(rates.read_text())["cells"]) == 2
-    assert len(outage.records) == 8  # 2 cells x 2 rates x 2 folds
+    plan = Results(uri).read_search("tiny")
+    assert plan and plan.is_finished
+    tried = [config for cell in plan.cells for config in cell.configs]
+    assert len(tried) == 4  # 2 cells x 2 rates
+    assert len(outage.records) == sum(config.num_tried for config in tried)
 
 
 @pytest.mark.ray
