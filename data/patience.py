@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from data.errors import InputError
+
 Made = TypeVar("Made")
 
 PATIENCE_SECONDS = 180.0
@@ -44,14 +46,16 @@ def patiently(function: Callable[[], Made]) -> Made:
     Raises:
         OSError: Its error, at once where waiting does not help, else after
             :data:`PATIENCE_SECONDS`.
+        InputError: Likewise; one that was raised from an OSError counts as that.
     """
     began, wait = time.monotonic(), FIRST_WAIT_SECONDS
     while True:
         try:
             return function()
-        except OSError as error:
+        except (OSError, InputError) as error:
+            cause = error.__cause__ if isinstance(error, InputError) else error
             left = PATIENCE_SECONDS - (time.monotonic() - began)
-            if not may_pass(error) or left <= 0:
+            if not isinstance(cause, OSError) or not may_pass(cause) or left <= 0:
                 raise
             wait = min(wait, left)
             _log.warning("files cannot be written or read: %s; trying again in %.0f s", error, wait)

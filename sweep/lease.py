@@ -38,6 +38,10 @@ SETTLE_SECONDS = 2.0
 """From a write to the look whether another one came after it; much longer than both take."""
 
 
+_HELD: list[_Lease] = []
+"""What this process holds."""
+
+
 class Holder(Settings):
     """The process that drives an experiment, as the lease file says."""
 
@@ -84,6 +88,7 @@ def held(
             location takes no files.
     """
     lease = _Lease(location, experiment)
+    _HELD.append(lease)
     try:
         with _hearing_interrupts(), sigterm_heard():
             lease.claim(wait, console)
@@ -96,11 +101,18 @@ def held(
         ) from error
     finally:
         lease.release()
+        _HELD.remove(lease)
         if lease.taken_by:
             raise InputError(
                 f"{lease.place} was taken over by {lease.taken_by}, because this driver gave no "
                 "sign of life for long; it has stopped, and what was finished is kept"
             )
+
+
+def release_all() -> None:
+    """Release what this process holds: before an end at which its blocks do not end."""
+    for lease in _HELD:
+        lease.release()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import ray
 
 from data.errors import InputError
 from sweep.capacity import Capacity, capacity_of, never_fits, num_trials
+from sweep.head_watch import HeadWatch
 from trainables.spec import Resources, TrialSpec
 
 
@@ -49,10 +50,15 @@ class RayConnection:
                     f"no Ray cluster at {address or 'this machine'}: {error}; "
                     "start one, mend --address, or do without (--backend inline)"
                 ) from error
+            here = ray.get_runtime_context()
+            (node,) = (one for one in ray.nodes() if one["NodeID"] == here.get_node_id())
+            raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            self._watch = HeadWatch(here.gcs_address, raylet)
 
     def close(self) -> None:
         """Disconnect, if this connection was made here; ends a cluster that was started for it."""
         if self._mine:
+            self._watch.stop()
             ray.shutdown()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from typing import Any
 
 from sweep.ray_connection import RayConnection  # isort: skip  sets what Ray reads at import
 
@@ -15,35 +17,48 @@ from sweep.nodes import Node, read_node
 
 ANSWER_SECONDS = 120
 """Waited for all nodes; the first task of a node starts a process there."""
+AGAIN_SECONDS = 1.0
+"""Until a node is asked again that the rest of the cluster does not know yet, or no more."""
 
 
 def nodes_of(address: str | None) -> tuple[Node, ...]:
     """Every living node, with what Ray lets trials reserve there.
 
     Raises:
-        InputError: No cluster, or a node that does not answer.
+        InputError: No cluster, or a node that lives and does not answer.
     """
     connection = RayConnection(address)
     try:
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        ask = ray.remote(num_cpus=0)(read_node)
-        asked = [
-            ask.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote()
-            for node in alive
-        ]
+        asked = [(node, _ask(node)) for node in ray.nodes() if node["Alive"]]
+        deadline = time.monotonic() + ANSWER_SECONDS
+        answers = (_answer(node, ref, deadline) for node, ref in asked)
+        return tuple(answer for answer in answers if answer is not None)
+    finally:
+        connection.close()
+
+
+def _ask(node: dict[str, Any]) -> Any:
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(num_cpus=0)(read_node).options(scheduling_strategy=there).remote()
+
+
+def _answer(node: dict[str, Any], asked: Any, deadline: float) -> Node | None:
+    """What a node told; None: it died meanwhile, so that trials would not find it either."""
+    while True:
         try:
-            told = ray.get(asked, timeout=ANSWER_SECONDS)
+            found: Node = ray.get(asked, timeout=max(0.0, deadline - time.monotonic()))
         except ray.exceptions.RayError as error:
+            if node["NodeID"] not in {one["NodeID"] for one in ray.nodes() if one["Alive"]}:
+                return None
+            # Nodes learn of each other's coming and going a little later than the head.
+            is_unknown = isinstance(error, ray.exceptions.TaskUnschedulableError)
+            if is_unknown and time.monotonic() < deadline:
+                time.sleep(AGAIN_SECONDS)
+                asked = _ask(node)
+                continue
             raise InputError(
                 f"a node of the cluster gives no answer: {str(error).strip().splitlines()[-1]}; "
                 "is the project installed on it?"
             ) from error
-        counted = [capacity_of(node["Resources"]) for node in alive]
-        return tuple(
-            replace(found, num_cpus=has.num_cpus, num_gpus=has.num_gpus, others=has.others)
-            for has, found in zip(counted, told, strict=True)
-        )
-    finally:
-        connection.close()
+        has = capacity_of(node["Resources"])
+        return replace(found, num_cpus=has.num_cpus, num_gpus=has.num_gpus, others=has.others)

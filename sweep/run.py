@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import pyarrow as pa
 from rich.console import Console
 
 from data.errors import InputError, unknown
+from data.patience import patiently
 from sweep.backends import BACKENDS, Backend, find_backend, pretrain_missing, refuse_unresolved
 from sweep.check import Preflight, refuse_problems
 from sweep.experiment import Experiment
@@ -21,10 +25,12 @@ from sweep.progress import Progress
 from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from sweep.search.chosen import ChosenRates
 from sweep.selection import EVERY_CELL, Selection
-from sweep.worker import Leaves
+from sweep.worker import Leaves, refuse_unwritable
 from trainables.result import Results
 from trainables.spec import TrialSpec
 from trainables.texts import drop_texts, save_texts
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ def _rescue(
     outcome = search_held(named, location, selection, address, console)
     if outcome.interrupted:
         return None
-    return save_rescued(experiment, location, stuck, outcome.chosen)
+    return _write(location, lambda: save_rescued(experiment, location, stuck, outcome.chosen))
 
 
 def _run_grid(
@@ -156,8 +162,9 @@ def _run_grid(
     _refuse_other_settings(location, grid)
     findings = check_data(grid)
     refuse_errors(grid, findings)
-    location.save_experiment(grid.plan(data_warnings(findings)), experiment.to_yaml())
-    _keep_texts(location, grid)
+    plan = grid.plan(data_warnings(findings))
+    _write(location, lambda: location.save_experiment(plan, experiment.to_yaml()))
+    _write(location, lambda: _keep_texts(location, grid))
     specs = [spec for cell in selected for spec in cell.specs]
     ledger = read_ledger(location, _trial_ids(selected))
     for trial_id, why in ledger.corrupt.items():
@@ -188,10 +195,23 @@ def _run_grid(
         finally:
             if runner is not None:
                 runner.close()
-    ledger = read_ledger(location, _trial_ids(selected))
+    ledger = patiently(lambda: read_ledger(location, _trial_ids(selected)))
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
+
+
+def _write(location: Results, function: Callable[[], Made]) -> Made:
+    """What a function that writes returns, after an outage if need be.
+
+    Raises:
+        InputError: The location takes no files, and waiting did not help.
+    """
+    try:
+        return patiently(function)
+    except (pa.ArrowException, OSError) as error:
+        refuse_unwritable(location, {"unwritable": str(error)})
+        raise
 
 
 def _size(preflight: Preflight, spec: TrialSpec) -> float:

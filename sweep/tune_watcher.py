@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import tune
 
+from data.patience import patiently
 from sweep.leaving import ask_to_leave
 from sweep.progress import Progress
 from sweep.tune_queue import TrialQueue
@@ -113,12 +114,12 @@ class Watcher(tune.Callback):
     def _starts_again(self, member: int, trial: Any) -> bool:
         """Whether a member whose process died may try again; if not, its failure is recorded."""
         spec = self._specs[member]
-        state = self._results.state(spec.trial_id)
+        state = patiently(lambda: self._results.state(spec.trial_id))
         if state.record is not None and state.state == "done":  # between its last file and report
             self._ended.add(member)
             self._progress.finished(spec, {"metrics": state.record["metrics"]})
             return False
-        self._results.remove_leftovers(spec.trial_id)
+        patiently(lambda: self._results.remove_leftovers(spec.trial_id))
         self._deaths[member] += 1
         deaths = self._deaths[member]
         if deaths <= spec.resources.retries:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,17 @@ needs_namespaces = pytest.mark.skipif(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Node:
-    """A machine; ``process`` is outside, ``pid`` is its init as seen from outside."""
+    """A machine; ``process`` is outside, ``pid`` is its init as seen from outside.
+
+    ``space`` is its network namespace and ``cable`` what connects that; both outlive a reboot.
+    """
 
     name: str
     address: str
+    space: str
+    cable: str
     process: subprocess.Popen[bytes]
     pid: int
 
@@ -48,17 +54,37 @@ class Node:
         """As if its power failed: every process is gone."""
         self.process.kill()
         self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
 
-    def processes(self) -> list[str]:
-        """Command lines of all that runs on it, its init left out."""
+    def boot(self) -> None:
+        """Bring it up again after :meth:`kill`: no process and no file of its own is left."""
+        self.process, self.pid = _boot(self.name, self.space)
+
+    def cut(self) -> None:
+        """As if its cables were pulled: it lives, reaches nobody, and waits for its files."""
+        _ip("link", "set", self.cable, "down")
+        for pid in self.pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def pids(self, name: str = "") -> list[int]:
+        """Processes whose command line holds a name, as seen from outside; its init left out."""
         space = os.readlink(f"/proc/{self.pid}/ns/pid")
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if os.readlink(folder / "ns/pid") == space and folder.name != str(self.pid):
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                if os.readlink(folder / "ns/pid") == space and name in command_line(folder.name):
+                    found.append(int(folder.name))
             except OSError:  # it ended meanwhile
                 continue
+        return [pid for pid in found if pid != self.pid]
+
+    def processes(self) -> list[str]:
+        """Command lines of all that runs on it, its init left out."""
+        found = []
+        for pid in self.pids():
+            with suppress(OSError):  # it ended meanwhile
+                found.append(command_line(pid))
         return [line for line in found if line and not line.startswith("sleep infinity")]
 
 
@@ -93,23 +119,31 @@ def _node(name: str, bridge: str, hosts: dict[str, str]) -> Iterator[Node]:
         stack.callback(shutil.rmtree, files)
         lines = [f"{address} {host}" for host, address in hosts.items()]
         (files / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
-        inside = (
-            f"hostname {name}; mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs {SCRATCH};"
-            "mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; echo ready; sleep infinity; exit"
-        )
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", space, "unshare", "--pid", "--fork", "--kill-child",
-             "--mount-proc", "--uts", "--mount", "--ipc", "bash", "-c", inside],
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout and process.stdout.readline() == b"ready\n"
-        (init,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        node = Node(name, hosts[name], process, int(init))
+        node = Node(name, hosts[name], space, cable, *_boot(name, space))
         try:
             yield node
         finally:
             node.kill()
-            process.stdout.close()
+
+
+def _boot(name: str, space: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a machine's init; the process outside, and init's number."""
+    inside = (
+        f"hostname {name}; mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs {SCRATCH};"
+        "mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; echo ready; sleep infinity; exit"
+    )
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", space, "unshare", "--pid", "--fork", "--kill-child",
+         "--mount-proc", "--uts", "--mount", "--ipc", "bash", "-c", inside],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == b"ready\n"
+    (init,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return process, int(init)
+
+
+def command_line(pid: int | str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def _ip(*words: str) -> None:

@@ -15,6 +15,7 @@ from data.errors import InputError
 from data.patience import patiently
 from sweep.experiment import load_experiment
 from sweep.run import run
+from trainables.result import Results
 
 
 @pytest.fixture
@@ -51,6 +52,25 @@ def test_a_disk_that_works_again_within_the_limit_costs_nothing(
     assert os.strerror(code) in caplog.text and "trying again in 8 s" in caplog.text
 
 
+def test_a_trial_that_starts_while_its_checkpoint_cannot_be_read_waits(
+    experiment_file: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every trial that starts during an outage would fail."""
+    real = Results.exists
+
+    def exists(self: Results, *parts: str) -> bool:
+        if parts[0].startswith("checkpoints/") and clock.now < 20:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self, *parts)
+
+    monkeypatch.setattr(Results, "exists", exists)
+    experiment = load_experiment(experiment_file, ["seeds=[0]"])
+    experiment = experiment.model_copy(update={"models": experiment.models[2:]})
+    outcome = run(experiment, str(tmp_path / "r"), backend="inline")
+    assert outcome.ledger.failed == {} and len(outcome.ledger.done) == 2
+    assert clock.waits == [1, 2, 4, 8, 16]
+
+
 def test_one_that_stays_full_ends_the_run_at_the_limit(
     experiment_file: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,9 +80,25 @@ def test_one_that_stays_full_ends_the_run_at_the_limit(
     assert clock.now == patience.PATIENCE_SECONDS
 
 
+def test_what_a_user_is_told_of_an_outage_is_waited_for_as_the_outage_itself(
+    clock: Clock,
+) -> None:
+    """Verified folders tell what cannot be read as an InputError."""
+
+    def read() -> str:
+        if clock.now < 10:
+            error = OSError(errno.EIO, "Input/output error")
+            raise InputError("cannot be read; mend the access") from error
+        return "read"
+
+    assert patiently(read) == "read"
+    assert clock.waits == [1, 2, 4, 8]
+
+
 @pytest.mark.parametrize(
     "error",
     [
+        InputError("two problems, of which no disk is one"),
         OSError(errno.EROFS, "read-only"), PermissionError(errno.EACCES, "not yours"),
         NotADirectoryError(errno.ENOTDIR, "a file"), FileNotFoundError(errno.ENOENT, "none"),
         OSError("AWS Error ACCESS_DENIED during PutObject operation"),

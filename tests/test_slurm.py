@@ -5,19 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from network_nodes import needs_namespaces, wait_until
 from result_folders import trial_files
 from slurm_cluster import Slurm, needs_slurm, slurm_cluster
+from token_cluster import ROOT, torch_of_no_build
 
 from sweep.experiment import load_experiment
 from sweep.run import run
 from trainables.result import Results
 
-ROOT = Path(__file__).resolve().parent.parent
 NUM_TRIALS = 10
 LONGER = "training.num_train_epochs=20"
 """So that there is time to end something in the middle."""
@@ -31,13 +30,9 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200), needs_slurm, needs_n
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
-    # Torch without CUDA is refused beside GPUs, and these GPUs are device files: the nodes read
-    # the version of a torch that does not say what it was built for.
-    metadata = tmp_path / "shim" / "torch-0.dist-info" / "METADATA"
-    metadata.parent.mkdir(parents=True)
-    metadata.write_text(f"Name: torch\nVersion: {version('torch').partition('+')[0]}\n")
-    monkeypatch.syspath_prepend(tmp_path / "shim")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'shim'}:{ROOT}")
+    shim = torch_of_no_build(tmp_path / "shim")
+    monkeypatch.syspath_prepend(shim)
+    monkeypatch.setenv("PYTHONPATH", f"{shim}:{ROOT}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)

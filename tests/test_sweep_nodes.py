@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from preflights import A100, V100
 
+from data.errors import InputError
 from sweep.nodes import parse_gpus, read_node, read_nodes
 
 
@@ -31,3 +32,23 @@ def test_the_machines_of_a_cluster(ray_address: str) -> None:
     (node,) = read_nodes(ray_address)
     assert (node.num_cpus, node.num_gpus) == (2, 0)
     assert node.name == read_node().name
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_a_machine_that_died_before_it_answered_is_left_out(
+    ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep import ray_nodes
+
+    told = ray_nodes.ray.nodes
+    dead = {"NodeID": "ab" * 28, "Alive": True, "Resources": {"CPU": 8.0}}
+    lists = [[dead, *told()], [dead, *told()]]  # the head learns of it a little later
+    monkeypatch.setattr(ray_nodes.ray, "nodes", lambda: lists.pop() if lists else told())
+    (node,) = read_nodes(ray_address)
+    assert node.num_cpus == 2
+    assert not lists
+    monkeypatch.setattr(ray_nodes.ray, "nodes", lambda: [dead])
+    monkeypatch.setattr(ray_nodes, "ANSWER_SECONDS", 3)
+    with pytest.raises(InputError, match=r"a node of the cluster gives no answer: .*installed"):
+        read_nodes(ray_address)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
+from data.patience import patiently
 from data.storage import to_json
 from trainables.result import RECORD, Results
 
@@ -27,7 +29,8 @@ def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
     Returns:
         The trial whose model stays; None while none is done.
     """
-    states = results.states(trial_ids)
+    cell = list(trial_ids)
+    states = patiently(lambda: results.states(cell))
     records = {i: s.record for i, s in states.items() if s.state == "done" and s.record}
     if not records:
         return None
@@ -47,13 +50,14 @@ def _drop_model(results: Results, trial_id: str) -> None:
 
     They go from its record first, so that it stays whole throughout.
     """
-    record = results.read_json("trials", trial_id, RECORD)
+    record = patiently(lambda: results.read_json("trials", trial_id, RECORD))
     if record.get("execution", {}).get("keep_models") != "best":
         return
     names = [name for name in record["files"] if name.startswith("model/")]
     if not names:
         return
     files = {name: file for name, file in record["files"].items() if name not in names}
-    results.write(f"trials/{trial_id}/{RECORD}", to_json(record | {"files": files}))
+    whole = to_json(record | {"files": files})
+    patiently(lambda: results.write(f"trials/{trial_id}/{RECORD}", whole))
     for name in names:
-        results.fs.delete_file(results.path("trials", trial_id, name))
+        patiently(partial(results.fs.delete_file, results.path("trials", trial_id, name)))

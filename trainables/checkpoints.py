@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from data.patience import patiently
 from trainables.micro_batches import random_state, set_random_state
 from trainables.result import Results
 from trainables.workers import Workers
@@ -152,9 +153,10 @@ class Checkpoints:
         Returns:
             Steps taken; 0 where there is no checkpoint, or a damaged one, or one of other versions.
         """
-        if not self.results.exists(_file(self.trial_id)):
+        # A trial that starts while the storage does not answer would fail at once, or start anew.
+        if not patiently(lambda: self.results.exists(_file(self.trial_id))):
             return 0
-        content = self.results.read(_file(self.trial_id))
+        content = patiently(lambda: self.results.read(_file(self.trial_id)))
         try:
             notes = _notes(content)
             tensors = load(content)

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ray.tune.search import Searcher as TuneSearcher
 from analysis.search_results import by_kind, dev_loss, rank
 from analysis.training_state import training_state
 from data.errors import InputError
+from data.patience import patiently
 from data.schema import Dataset
 from sweep.ray_worker import receive, share
 from sweep.search.budget import Spent
@@ -149,7 +151,7 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
     scores, losses = np.full((2, len(kinds)), np.nan)
     for number, template in enumerate(templates):
         spec = template.tuned(**config["config"])
-        start, found = time.monotonic(), results.state(spec.trial_id)
+        start, found = time.monotonic(), patiently(partial(results.state, spec.trial_id))
         is_known = found.state == "done" and found.record is not None
         if is_known and found.record is not None:
             outcome: dict[str, Any] = dict(found.record)
@@ -161,7 +163,7 @@ def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
             return
         scores[number] = outcome["metrics"][shared["metric"]]
-        losses[number] = dev_loss(results, spec.trial_id)
+        losses[number] = patiently(partial(dev_loss, results, spec.trial_id))
         num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
         tune.report(
             {

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 
 from analysis.cells import first_line
 from analysis.search_results import Choice, read_search
+from data.patience import patiently
 from data.schema import Dataset
 from sweep.backends import pretrain_missing, refuse_unresolved
 from sweep.experiment import Experiment
@@ -23,6 +25,7 @@ from sweep.search.chosen import ChosenRates, chosen_rates
 from sweep.search.searchers import Config, make_searcher
 from sweep.search.settings import LearningRates, Rates, Search
 from sweep.selection import EVERY_CELL, Selection
+from sweep.worker import refuse_unwritable
 from trainables.result import Results
 from trainables.search_plan import SearchedCell, SearchedConfig, SearchPlan
 
@@ -106,7 +109,7 @@ def search_held(
         running.run(grid, dataset, address)
     except KeyboardInterrupt:
         interrupted = True
-    choices = read_search(location, running.plan)
+    choices = patiently(lambda: read_search(location, running.plan))
     return SearchOutcome(running.plan, choices, location, interrupted=interrupted)
 
 
@@ -127,7 +130,8 @@ class _Search:
         """Search; widen the ranges whose ends are best, and search beyond these, once."""
         from sweep.tune_backend import TuneBackend
 
-        self._location.save_search(self.plan)
+        self._update()
+        refuse_unwritable(self._location, self._spent.unwritable)
         runner = TuneBackend(address)
         try:
             specs = [cell.templates[0] for cell in self._cells.values()]
@@ -138,6 +142,7 @@ class _Search:
         finally:
             runner.close()
         self._update(is_finished=True, why_stopped="" if is_over else self._spent.why)
+        refuse_unwritable(self._location, self._spent.unwritable)
 
     def _try(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
         """Search these cells in these ranges; whether it came to its end within the budgets."""
@@ -166,7 +171,7 @@ class _Search:
     def _widened(self) -> dict[str, Rates]:
         """The ranges beyond those ends that are best."""
         beyond: dict[str, Rates] = {}
-        for choice in read_search(self._location, self.plan):
+        for choice in patiently(lambda: read_search(self._location, self.plan)):
             cell, rates = choice.cell, self._cells[choice.cell.name].rates
             if choice.best is None or not choice.edge or not isinstance(rates, LearningRates):
                 continue
@@ -216,5 +221,14 @@ class _Search:
         self._update(cells=tuple(map(updated, self.plan.cells)))
 
     def _update(self, **changes: Any) -> None:
+        """Write the plan with these changes; what cannot be written ends the search.
+
+        Tune asks and tells within its own loop, from where an error would come as a traceback.
+        """
         self.plan = self.plan.model_copy(update=changes)
-        self._location.save_search(self.plan)
+        if self._spent.unwritable:
+            return
+        try:
+            patiently(lambda: self._location.save_search(self.plan))
+        except (pa.ArrowException, OSError) as error:
+            self._spent.unwritable = {"unwritable": str(error)}

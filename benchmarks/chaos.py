@@ -1,0 +1,321 @@
+"""What a sweep loses when processes and machines die at random: trials, bytes, steps, time.
+
+    python benchmarks/chaos.py [--kills 100] [--minutes 60] [--seed 0]
+
+A sweep of tiny random-weight models (5 cells x 7 seeds) on three machines of one slot each, which
+are network namespaces with addresses, processes and scratch of their own, token authentication on;
+driver and head are on the first one. It runs once undisturbed, then under kills (SIGKILL) at
+random, seeded moments, as many sweeps one after the other as it takes:
+
+- worker: a process that runs trials, on any machine;
+- driver: `xlt run`, which is then started again;
+- raylet: Ray's process of a machine other than the head's, on which Ray is then started again;
+- machine: every process of such a machine, which then comes up empty and joins again.
+
+The head is not killed here (tests/test_sweep_nodes_lost.py does that). Without root there is one
+machine, and workers and drivers alone are killed. A trial that loses its process three times in
+one run is recorded as failed; `xlt run` is then called again, as a person would do.
+
+Steps lost are those that were computed twice: every process counts the optimiser steps that it
+takes, and what the trials have in their histories is subtracted. A step that was cut off in the
+middle is not counted. Checkpoints are at least 0.6 s apart. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from conftest import make_dataset, save_tiny_base
+from network_nodes import network_nodes, wait_until
+from result_folders import trial_files
+from token_cluster import ROOT, TokenCluster, token_cluster, write_token
+
+from analysis.collect import collect
+from analysis.tables import report
+from sweep.experiment import load_experiment
+from sweep.grid import expand
+from trainables.result import Results
+
+PAUSE_SECONDS = (1.0, 10.0)
+"""From the first step after a kill to the next kill, drawn evenly: a process needs longer than that
+to start, and kills that wait for nothing would leave no time in which anything is computed."""
+WEIGHTS = {"worker": 6, "driver": 2, "raylet": 1, "machine": 1}
+"""How often each kind is drawn; one that finds nobody to kill is drawn again."""
+SILENCE_SECONDS = 300
+"""Without any step anywhere: a hang, which ends the benchmark with an error."""
+COUNTER = '''
+"""Imported by every Python of the benchmark: counts optimiser steps, a byte each."""
+import importlib.abc, importlib.util, os, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "trainables.loop":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            module.fit = counted(module.fit)
+        spec.loader.exec_module = exec_module
+        return spec
+
+def counted(fit):
+    file = os.open(os.environ["XLT_STEPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def counting(model, batches, gradients, **others):
+        def stepped(batch):
+            loss = gradients(batch)
+            os.write(file, b".")
+            return loss
+        return fit(model, batches, stepped, **others)
+    return counting
+
+sys.meta_path.insert(0, Finder())
+'''
+
+
+@dataclass
+class Told:
+    """What happened.
+
+    Attributes:
+        kills: By kind.
+        rerun: Finished trials that were written again.
+        failed: Trials that a run gave up, and that the next one ran.
+        runs: Calls of `xlt run`.
+        sweeps: Sweeps that they finished.
+        unequal: Sweeps whose tables, and whose files, are not those of the undisturbed one.
+        computed: Optimiser steps.
+        seconds: Wall time.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    rerun: int = 0
+    failed: int = 0
+    runs: int = 0
+    sweeps: int = 0
+    unequal: Counter[str] = field(default_factory=Counter)
+    computed: int = 0
+    seconds: float = 0.0
+
+
+def main() -> None:
+    """Run undisturbed, run disturbed, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no kills after that")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="xlt-chaos-") as scratch:
+        folder = Path(scratch)
+        file = write_experiment(folder)
+        os.environ |= {
+            "OMP_NUM_THREADS": "1", "XLT_STEPS": f"{folder}/steps",
+            "PYTHONPATH": f"{write_counter(folder)}:{ROOT}",
+        }  # fmt: skip
+        num_steps = sum(spec.num_steps for spec in expand(load_experiment(file)).specs)
+        with machines(folder) as cluster:
+            sweeps = Sweeps(cluster, file, folder, random.Random(options.seed))
+            alone = Told()
+            sweeps.run(alone, 0, 0.0)
+            disturbed = Told()
+            sweeps.run(disturbed, options.kills, 60 * options.minutes)
+        show(alone, disturbed, num_steps, options.seed)
+
+
+def write_experiment(folder: Path) -> Path:
+    """The experiment's file, its data and its base models."""
+    dataset = make_dataset()
+    pq.write_table(dataset.table, folder / "data.parquet")
+    models = []
+    for name, method in (("llama", "lora"), ("gpt_neox", "lora"), ("bert", "full")):
+        (folder / name).mkdir()
+        save_tiny_base(name, dataset.table["text"].to_pylist(), folder / name)
+        model = {"name": name, "path": str(folder / name), "learning_rate": 0.01, "method": method}
+        models.append(model | ({"languages": ["ja"]} if name == "gpt_neox" else {}))
+    values = {
+        "name": "chaos",
+        "task": {"positive": "news"},
+        "data": {
+            "source": "table", "path": str(folder / "data.parquet"), "positive": ["1"],
+            "columns": {"id": "id", "published": "published"},
+        },
+        "models": models,
+        "patterns": [{"ja0": {"source_rows": 24}}, {"ja8": {"source_rows": 24}}],
+        "seeds": list(range(7)),
+        "sampling": {"test_rows": 20},
+        "training": {"num_train_epochs": 30, "batch_size": 8},
+        "storage": {"checkpoint_minutes": 0.01},
+    }  # fmt: skip
+    (folder / "chaos.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    return folder / "chaos.yaml"
+
+
+def write_counter(folder: Path) -> Path:
+    """A folder for the path, from which every Python takes :data:`COUNTER`."""
+    (folder / "counter").mkdir()
+    (folder / "counter" / "sitecustomize.py").write_text(COUNTER)
+    return folder / "counter"
+
+
+@contextmanager
+def machines(folder: Path) -> Iterator[TokenCluster | None]:
+    """Three, if there may be network namespaces; None: this one, on which `xlt` starts Ray."""
+    if os.geteuid():
+        yield None
+        return
+    with (
+        network_nodes(["n1", "n2", "n3"]) as nodes,
+        token_cluster(nodes, write_token(folder), "--num-cpus=1") as cluster,
+    ):
+        yield cluster
+
+
+class Sweeps:
+    """Sweeps of one experiment, and what kills their processes."""
+
+    def __init__(
+        self, cluster: TokenCluster | None, file: Path, folder: Path, rng: random.Random
+    ) -> None:
+        self._cluster, self._file, self._folder, self._rng = cluster, file, folder, rng
+        self._steps = folder / "steps"
+        self._expected: tuple[str, dict[str, bytes]] | None = None
+
+    def run(self, told: Told, num_kills: int, seconds: float) -> None:
+        """Whole sweeps until so many were killed or the time is over; at least one."""
+        began, steps = time.monotonic(), self._num_steps()
+        while not told.sweeps or (
+            told.kills.total() < num_kills and time.monotonic() < began + seconds
+        ):
+            root = self._folder / f"results-{self._expected is not None}-{told.sweeps}"
+            self._sweep(root, told, num_kills, began + seconds)
+            told.sweeps += 1
+            results = Results(str(root))
+            found = report(collect(results, "chaos")), trial_files(results)
+            self._expected = self._expected or found
+            told.unequal["tables"] += found[0] != self._expected[0]
+            told.unequal["files"] += found[1] != self._expected[1]
+        told.seconds = time.monotonic() - began
+        told.computed = self._num_steps() - steps
+
+    def _sweep(self, root: Path, told: Told, num_kills: int, deadline: float) -> None:
+        """One, from its first `xlt run` to the last trial."""
+        first_seen: dict[Path, int] = {}
+        status: int = 1
+        while status:
+            driver = self._drive(root)
+            pause = self._rng.uniform(*PAUSE_SECONDS)
+            told.runs += 1
+            next_kill = float("inf")
+            last_step, num_steps = time.monotonic(), self._num_steps()
+            while driver.poll() is None:
+                time.sleep(0.1)
+                for path in root.glob("trials/*/trial.json"):
+                    written = path.stat().st_mtime_ns
+                    told.rerun += first_seen.setdefault(path, written) != written
+                    first_seen[path] = written
+                if self._num_steps() > num_steps:
+                    last_step, num_steps = time.monotonic(), self._num_steps()
+                    next_kill = min(next_kill, last_step + pause)
+                if time.monotonic() - last_step > SILENCE_SECONDS:
+                    raise SystemExit(f"no step for {SILENCE_SECONDS} s: {dict(told.kills)}")
+                now = time.monotonic()
+                if now >= next_kill and now < deadline and told.kills.total() < num_kills:
+                    self._kill(driver, told)
+                    next_kill, pause = float("inf"), self._rng.uniform(*PAUSE_SECONDS)
+                    num_steps = self._num_steps()
+            status = driver.wait()
+            errors = (self._folder / "driver.log").read_text()
+            told.failed += errors.count("\nFAILED ")
+            if status not in (0, 1, -9, 137) or "Traceback" in errors:
+                raise SystemExit(f"`xlt run` ended with status {status}:\n{errors}")
+
+    def _drive(self, root: Path) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "sweep", "run", str(self._file), "--results", str(root)]
+        env = os.environ
+        if self._cluster:
+            words = self._cluster.nodes[0].command(*words, "--address", self._cluster.address)
+            env = self._cluster.env
+        with (self._folder / "driver.log").open("wb") as log:
+            return subprocess.Popen(words, env=env, cwd=ROOT, stdout=log, stderr=log)
+
+    def _kill(self, driver: subprocess.Popen[bytes], told: Told) -> None:
+        """One process, or one machine, of a kind that is drawn."""
+        kind = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        if kind == "driver":
+            for process in (*psutil.Process(driver.pid).children(recursive=True), driver):
+                process.kill()
+        elif kind == "worker":
+            found = self._workers(driver)
+            if not found:
+                return
+            os.kill(self._rng.choice(found), signal.SIGKILL)
+        elif self._cluster is None:
+            return
+        else:
+            node = self._rng.choice(self._cluster.nodes[1:])
+            if kind == "machine":
+                node.kill()
+                node.boot()
+            else:
+                found = node.pids("raylet/raylet ")
+                if not found:  # it is only just starting
+                    return
+                os.kill(found[0], signal.SIGKILL)
+                wait_until(lambda: not node.pids("ray start"), 60, "ray start stays")
+            self._cluster.start(node)
+        told.kills[kind] += 1
+
+    def _workers(self, driver: subprocess.Popen[bytes]) -> list[int]:
+        """Processes that run trials."""
+        if self._cluster:
+            return [p for node in self._cluster.nodes for p in node.pids("ray::ImplicitFunc")]
+        children = psutil.Process(driver.pid).children(recursive=True)
+        return [p.pid for p in children if "ray::ImplicitFunc" in " ".join(p.cmdline())]
+
+    def _num_steps(self) -> int:
+        return self._steps.stat().st_size if self._steps.exists() else 0
+
+
+def show(alone: Told, disturbed: Told, num_steps: int, seed: int) -> None:
+    """Print the table."""
+    kills, sweeps = disturbed.kills.total(), disturbed.sweeps
+    lost = disturbed.computed - num_steps * sweeps
+    assert alone.computed == num_steps, (alone.computed, num_steps)
+    by_kind = ", ".join(f"{kind} {disturbed.kills[kind]}" for kind in WEIGHTS)
+    print(f"{date.today()}, {os.cpu_count()} cores, seed {seed}\n")
+    print("| what | |\n|---|---|")
+    print(f"| kills | {kills}: {by_kind} |")
+    print(f"| sweeps of 35 trials, calls of `xlt run` | {sweeps}, {disturbed.runs} |")
+    print(f"| finished trials that were run again | {disturbed.rerun} |")
+    print(f"| trials given up by a run, done by the next | {disturbed.failed} |")
+    for what in ("tables", "files"):
+        equal = "yes" if not disturbed.unequal[what] else f"no, in {disturbed.unequal[what]}"
+        print(f"| {what} as undisturbed, byte by byte | {equal} |")
+    print(f"| steps computed twice | {lost} of {num_steps * sweeps} |")
+    print(f"| the same, a kill | {lost / max(1, kills):.1f} |")
+    print(f"| wall s a sweep | {disturbed.seconds / sweeps:.0f} |")
+    print(f"| the same, undisturbed | {alone.seconds:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
