@@ -27,7 +27,6 @@ from trainables.loop import DivergedError
 from trainables.methods import lora_pack
 from trainables.methods.lora_pack import LoraPack, has_other_dropout
 from trainables.pack import run_pack
-from trainables.packable import pack_key
 from trainables.result import Results, TrialResult
 from trainables.signature import versions
 from trainables.spec import TrialSpec
@@ -277,57 +276,6 @@ def test_fewer_members_share_a_pass_where_memory_is_short(
         assert_same(result, run_trial(spec, uneven))
         assert result.execution["times_out_of_memory"] == 1
         assert result.execution["micro_batch_size"] is None
-
-
-@pytest.mark.parametrize(
-    ("architecture", "changes"),
-    [
-        ("bert", {"method": "full"}),
-        ("bert", {"method": "lora"}),  # drops units itself
-        ("llama", {"lora": {"use_dora": True}}),
-    ],
-)
-def test_what_cannot_share_passes_is_run_one_after_another(
-    architecture: str, changes: dict[str, Any], make_member: MakeMember, uneven: Dataset
-) -> None:
-    specs = [make_member(architecture, training=SHORT, seed=s, **changes) for s in range(2)]
-    for spec, result in zip(specs, packed(specs, uneven), strict=True):
-        assert result.execution["packed"] == 1
-        assert result.history.equals(run_trial(spec, uneven).history)
-
-
-@pytest.mark.parametrize(
-    "resources", [{"micro_batch_size": 4}, {"gradient_checkpointing": True}, {"workers": 2}]
-)
-def test_memory_that_is_short_is_not_shared(
-    resources: dict[str, Any], make_member: MakeMember
-) -> None:
-    assert pack_key(make_member()) == pack_key(make_member(seed=7)) is not None
-    assert pack_key(make_member(resources=resources)) is None
-
-
-def test_members_of_other_bases_are_run_one_after_another(
-    make_member: MakeMember, uneven: Dataset
-) -> None:
-    results = packed([make_member(name) for name in ("llama", "gpt_neox")], uneven)
-    assert [result.execution["packed"] for result in results] == [1, 1]
-
-
-def test_a_base_in_four_bits_is_shared_too(make_member: MakeMember, uneven: Dataset) -> None:
-    specs = [
-        make_member(seed=seed, learning_rate=2e-2, lora={"quantize_base": "nf4"}, training=SHORT)
-        for seed in range(2)
-    ]
-    assert_as_alone(specs, uneven)
-
-
-def test_bf16_is_shared_too(make_member: MakeMember, uneven: Dataset) -> None:
-    """Rounding is coarse: losses of the first steps only, before it has added up."""
-    specs = [make_member(seed=s, training=SHORT | {"precision": "bf16"}) for s in range(2)]
-    for spec, result in zip(specs, packed(specs, uneven), strict=True):
-        losses = [r.history["loss"].to_numpy() for r in (result, run_trial(spec, uneven))]
-        np.testing.assert_allclose(*losses, atol=2e-2)
-        assert result.signature["precision"] == "bf16"
 
 
 DECODERS = [
