@@ -203,6 +203,21 @@ def test_asha_gives_bad_rates_up_and_tpe_stays_within_its_number(
     assert all(one.config.num_tried < 6 for one in given_up)
 
 
+def test_replicates_of_a_config_share_passes(
+    searched_file: Path, tmp_path: Path, ray_address: str, outcome: SearchOutcome
+) -> None:
+    experiment = load_experiment(searched_file, ["packing=2"])
+    llama = Selection(pairs=frozenset({("llama", "ja8")}))
+    found = search(experiment, str(tmp_path / "r"), selection=llama)
+    (choice,) = found.choices
+    (alone,) = (one for one in outcome.choices if one.cell.name == choice.cell.name)
+    assert choice.best is not None and alone.best is not None
+    assert choice.best.config.learning_rate == alone.best.config.learning_rate
+    records = [found.results.state(name).record or {} for name in found.results.trial_ids()]
+    done = [record for record in records if "execution" in record]
+    assert {record["execution"]["packed"] for record in done} == {2}
+
+
 def test_a_rate_that_breaks_a_trial_is_told_and_never_chosen(
     outcome: SearchOutcome, said: io.StringIO
 ) -> None:

@@ -9,13 +9,9 @@ learning-rate schedules, and a bad config is given up after a few.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
-
-import numpy as np
 
 from sweep.ray_connection import by_resources  # isort: skip  sets what Ray reads at import
 
@@ -23,23 +19,18 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
-from analysis.search_results import by_kind, dev_loss, rank
-from analysis.training_state import training_state
 from data.errors import InputError
-from data.patience import patiently
 from data.schema import Dataset
-from sweep.ray_worker import receive, share
+from sweep.packs import Packing, pack_size
+from sweep.ray_worker import share
 from sweep.search.budget import Spent
+from sweep.search.config_trial import try_config
 from sweep.search.searchers import Config, Searcher
 from sweep.search.settings import Search
 from sweep.tune_backend import StopAll, tune_all
-from sweep.worker import Leaves, refuse_unwritable, run_and_save
+from sweep.worker import refuse_unwritable
 from trainables.result import Results
 from trainables.spec import TrialSpec
-from trainables.stalled import ended_if_stalled
-
-FAILED_RANK = -2.0
-"""Of a config that failed: below all that train or do not; Tune wants one in every report."""
 
 
 @dataclass
@@ -85,7 +76,7 @@ class Listener:
 
 def search_on_tune(
     cells: list[Trying], dataset: Dataset, results: Results, settings: Search, metric: str,
-    listener: Listener, spent: Spent,
+    listener: Listener, spent: Spent, packing: Packing,
 ) -> bool:  # fmt: skip
     """Try what the cells' searchers suggest.
 
@@ -97,6 +88,7 @@ def search_on_tune(
         metric: What is maximised.
         listener: Told what happens.
         spent: Counts against the budgets, of which one that is used up ends it.
+        packing: Replicates of a config that are trained side by side.
 
     Returns:
         Whether every suggestion was tried to its end.
@@ -112,10 +104,11 @@ def search_on_tune(
             "cells": [(cell.templates, cell.kinds) for cell in ours],
             "results": results.uri,
             "metric": metric,
+            "pack_size": pack_size(packing, has_gpus="GPU" in launch.bundle),
         }
         searcher = _Suggestions(ours, listener)
         tune_all(
-            _try_config,
+            try_config,
             shared,
             tune.PlacementGroupFactory([launch.bundle]),
             tune_config=tune.TuneConfig(
@@ -141,38 +134,6 @@ def _refuse_groups(cells: list[Trying]) -> None:
             f"a search trains each trial in one process, but {', '.join(names)} has "
             "resources.workers > 1; search with --set resources.workers=1 (gradient_checkpointing "
             "and micro_batch_size save memory) or give the learning rate"
-        )
-
-
-def _try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
-    """A config on its replicates, as Tune calls it in a worker process."""
-    templates, kinds = shared["cells"][config["cell"]]
-    results, num_stuck = Results(shared["results"]), 0
-    scores, losses = np.full((2, len(kinds)), np.nan)
-    for number, template in enumerate(templates):
-        spec = template.tuned(**config["config"])
-        start, found = time.monotonic(), patiently(partial(results.state, spec.trial_id))
-        is_known = found.state == "done" and found.record is not None
-        if is_known and found.record is not None:
-            outcome: dict[str, Any] = dict(found.record)
-        else:
-            with ended_if_stalled(spec.resources.stall_minutes):
-                dataset = receive(spec, shared)
-                outcome = run_and_save(spec, dataset, results, Leaves(), lambda *_: None)
-        if "metrics" not in outcome:
-            tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
-            return
-        scores[number] = outcome["metrics"][shared["metric"]]
-        losses[number] = patiently(partial(dev_loss, results, spec.trial_id))
-        num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
-        tune.report(
-            {
-                "replicates": number + 1,
-                "score": by_kind(scores, kinds),
-                "rank": rank(scores, losses, kinds, num_stuck),
-                "epochs": 0 if is_known else spec.training.num_train_epochs,
-                "hours": 0.0 if is_known else (time.monotonic() - start) / 3600,
-            }
         )
 
 

@@ -23,7 +23,7 @@ from sweep.search.budget import Spent
 from sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
 from sweep.search.chosen import ChosenRates, chosen_rates
 from sweep.search.searchers import Config, make_searcher
-from sweep.search.settings import LearningRates, Rates, Search
+from sweep.search.settings import LearningRates, Rates
 from sweep.selection import EVERY_CELL, Selection
 from sweep.worker import refuse_unwritable
 from trainables.result import Results
@@ -103,7 +103,7 @@ def search_held(
     known = location.read_search(experiment.name)
     if known and known.search_id == plan.search_id and known.is_finished:
         return SearchOutcome(known, read_search(location, known), location, was_done=True)
-    running = _Search(plan, cells, location, console, experiment.search)
+    running = _Search(plan, cells, location, console, experiment)
     interrupted = False
     try:
         running.run(grid, dataset, address)
@@ -118,10 +118,11 @@ class _Search:
 
     def __init__(
         self, plan: SearchPlan, cells: list[SearchCell], location: Results, console: Console,
-        settings: Search,
+        experiment: Experiment,
     ) -> None:  # fmt: skip
         self.plan = plan
-        self._settings, self._spent = settings, Spent(settings)
+        self._packing, self._settings = experiment.packing, experiment.search
+        self._spent = Spent(self._settings)
         self._cells = {cell.name: cell for cell in cells}
         self._location, self._console = location, console
         self._num_ended = 0
@@ -162,7 +163,7 @@ class _Search:
             return True
         is_over = search_on_tune(
             trying, dataset, self._location, self._settings, self.plan.metric,
-            Listener(self._asked, self._ended), self._spent,
+            Listener(self._asked, self._ended), self._spent, self._packing,
         )  # fmt: skip
         if not is_over and not self._spent.why:
             raise KeyboardInterrupt  # Tune ends quietly on Ctrl-C

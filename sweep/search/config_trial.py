@@ -1,0 +1,82 @@
+"""What a worker process does for a search: a config on one replicate after the other."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ray import tune
+
+from analysis.search_results import by_kind, dev_loss, rank
+from analysis.training_state import training_state
+from data.patience import patiently
+from sweep.ray_worker import receive
+from sweep.worker import Leaves, Report, run_and_save_pack
+from trainables.result import Results
+from trainables.spec import TrialSpec
+from trainables.stalled import ended_if_stalled
+
+FAILED_RANK = -2.0
+"""Of a config that failed: below all that train or do not; Tune wants one in every report."""
+
+
+def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
+    """A config on its replicates, as Tune calls it in a worker process.
+
+    Args:
+        config: Number of the ``cell``, and the ``config`` that is tried on it.
+        shared: What all configs need, see :func:`sweep.search.on_tune.search_on_tune`.
+    """
+    templates, kinds = shared["cells"][config["cell"]]
+    specs = [template.tuned(**config["config"]) for template in templates]
+    results, num_stuck, size = Results(shared["results"]), 0, shared["pack_size"]
+    scores, losses = np.full((2, len(kinds)), np.nan)
+    for number, spec in enumerate(specs):
+        if number % size == 0:
+            start = time.monotonic()
+            pack = specs[number : number + size]
+            known = _known(pack, results)
+            new = [one for one in pack if one.trial_id not in known]
+            outcomes = known | _run(new, results, shared)
+            hours = (time.monotonic() - start) / 3600 / max(1, len(new))
+        outcome, is_known = outcomes[spec.trial_id], spec.trial_id in known
+        if "metrics" not in outcome:
+            tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
+            return
+        scores[number] = outcome["metrics"][shared["metric"]]
+        losses[number] = patiently(partial(dev_loss, results, spec.trial_id))
+        num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
+        tune.report(
+            {
+                "replicates": number + 1,
+                "score": by_kind(scores, kinds),
+                "rank": rank(scores, losses, kinds, num_stuck),
+                "epochs": 0 if is_known else spec.training.num_train_epochs,
+                "hours": 0.0 if is_known else hours,
+            }
+        )
+
+
+def _known(specs: list[TrialSpec], results: Results) -> dict[str, dict[str, Any]]:
+    """The records of those that are done, by trial id."""
+    states = {spec.trial_id: patiently(partial(results.state, spec.trial_id)) for spec in specs}
+    return {
+        trial_id: dict(state.record)
+        for trial_id, state in states.items()
+        if state.state == "done" and state.record is not None
+    }
+
+
+def _run(
+    specs: list[TrialSpec], results: Results, shared: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Outcomes by trial id, see :func:`sweep.worker.run_and_save_pack`."""
+    if not specs:
+        return {}
+    with ended_if_stalled(specs[0].resources.stall_minutes):
+        dataset = receive(specs[0], shared)
+        reports: dict[str, Report] = {spec.trial_id: lambda *_: None for spec in specs}
+        ended = run_and_save_pack(specs, dataset, results, Leaves(), reports)
+        return {spec.trial_id: outcome for spec, outcome in ended}
