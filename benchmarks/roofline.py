@@ -1,0 +1,155 @@
+"""What the paper's grid costs at least: operations and bytes counted, seconds on paper.
+
+    python benchmarks/roofline.py [--gpu H100] [--utilisation 0.4] [--price 3] [--members 1 3 6]
+
+Nothing is trained and no GPU is needed: each base model is built without content, and its matrices
+are counted (trainables/flops.py). Texts are taken to have --mean-tokens each, without padding.
+
+- A step of the optimiser takes the longer of two times: its operations at the GPU's peak, and the
+  reading of the weights, once forwards and once backwards (fully fine-tuned ones also: gradients
+  written and read, and AdamW's weights and two moments read and written, fp32). What activations
+  need stays on the chip or is small beside it. The members of a pack share the reading.
+- The floor of a trial is its steps, its test rows, and the base read once from the node's disk
+  (--disk GB/s), shared by all trials of the base.
+- Scaling: trials of --utilisation of the peak, the longest first, each to the GPU that is free
+  first; each GPU reads a base when it has another. Bases that stay are not moved between GPUs.
+
+Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from gpu import FAMILIES
+from paper_grid import MODELS
+
+from sweep.check.gpu_types import bf16_flops
+from trainables.dry_run import dry_run
+from trainables.flops import prediction_flops, training_flops
+from trainables.spec import TrialSpec
+
+BANDWIDTH = {"A100": 2.0e12, "H100": 3.35e12, "H200": 4.8e12}
+"""Bytes a second of the GPU's memory (NVIDIA's data sheets, SXM)."""
+ROWS = {"ja0": 1024, "ja16": 1024 + 16, "ja104": 1024 + 104}
+"""Training rows of each pattern (paper, section 3.2); only ja16 and ja104 of Japanese models."""
+MONOLINGUAL = ("opencalm", "bert-ja")
+EPOCHS, BATCH_SIZE, TEST_ROWS, SEEDS = 10, 16, 512, 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One trial.
+
+    Attributes:
+        flops: Of its training and test rows.
+        step_flops: Of a step.
+        step_bytes: That a step moves, by itself.
+        num_steps: Steps.
+        weights: Bytes of its base.
+    """
+
+    flops: float
+    step_flops: float
+    step_bytes: float
+    num_steps: int
+    weights: float
+
+
+def main() -> None:
+    """Count and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--gpu", choices=list(BANDWIDTH), default="H100")
+    parser.add_argument("--mean-tokens", type=int, default=25)
+    parser.add_argument("--utilisation", type=float, default=0.4, help="of the peak, when scaling")
+    parser.add_argument("--disk", type=float, default=3.0, help="GB a second")
+    parser.add_argument("--price", type=float, default=3.0, help="of a GPU hour")
+    parser.add_argument("--members", type=int, nargs="+", default=[1, 3, 6])
+    options = parser.parse_args()
+    peak, bandwidth = bf16_flops(options.gpu), BANDWIDTH[options.gpu]
+    cells = {
+        (name, pattern): cost(name, rows, options.mean_tokens)
+        for name in MODELS
+        for pattern, rows in ROWS.items()
+        if not (name in MONOLINGUAL and pattern == "ja0")
+    }
+    print(f"{options.gpu}: {peak / 1e12:.0f} TFLOP/s, {bandwidth / 1e12:.2f} TB/s; "
+          f"{options.mean_tokens} tokens a text\n")  # fmt: skip
+    print("| base model | TFLOP a step | ms at the peak | GB a step | ms to read | PFLOP a trial |")
+    print("|---|---|---|---|---|---|")
+    for name in MODELS:
+        one = cells[name, "ja104"]
+        print(f"| {name} | {one.step_flops / 1e12:.2f} | {1e3 * one.step_flops / peak:.2f} "
+              f"| {one.step_bytes / 1e9:.1f} | {1e3 * one.step_bytes / bandwidth:.2f} "
+              f"| {one.flops / 1e15:.2f} |")  # fmt: skip
+    trials = [(name, one) for (name, _), one in cells.items() for _ in range(SEEDS)]
+    total = sum(one.flops for _, one in trials)
+    print(f"\n{len(trials)} trials, {total / 1e15:.0f} PFLOP, {total / peak:.0f} s at the peak\n")
+    print("| members of a pack | floor of the grid s |\n|---|---|")
+    reading = sum({name: one.weights for name, one in trials}.values()) / options.disk / 1e9
+    for members in options.members:
+        steps = sum(floor(one, peak, bandwidth, members) for _, one in trials)
+        print(f"| {members} | {steps + reading:.0f} |")
+    print(f"\nat {options.utilisation:g} of the peak, {options.price:g} a GPU hour\n")
+    print("| GPUs | s | of ideal | price |\n|---|---|---|---|")
+    speed = options.utilisation * peak
+    alone = makespan(trials, 1, speed, options.disk)
+    for gpus in (1, 2, 4, 8, 16, 32, 64):
+        took = makespan(trials, gpus, speed, options.disk)
+        price = gpus * took / 3600 * options.price
+        print(f"| {gpus} | {took:.0f} | {alone / took / gpus:.0%} | {price:.2f} |")
+
+
+def cost(name: str, rows: int, mean_tokens: int) -> Cost:
+    """Count one trial of a base model."""
+    family, vocabulary = MODELS[name]
+    config_class, sizes, method, _ = FAMILIES[family]
+    config = config_class(**{**sizes, "vocab_size": vocabulary}, pad_token_id=0)
+    config.num_labels, config.use_cache, config.sep_token_id = 2, False, None
+    spec = TrialSpec.parse(
+        {
+            "base_model": name, "base_identity": name, "base_path": name, "method": method,
+            "source_lang": "en", "learning_rate": 1e-4, "seed": 0, "data_fingerprint": "",
+            "pattern": {"name": "x", "target_lang": "ja", "target_rows": 0, "source_rows": rows},
+            "sampling": {"test_rows": TEST_ROWS},
+            "training": {"num_train_epochs": EPOCHS, "batch_size": BATCH_SIZE},
+        }
+    )  # fmt: skip
+    run = dry_run(spec, config, device="cuda", rows=BATCH_SIZE, length=mean_tokens)
+    step = training_flops(run.matrices, [mean_tokens] * BATCH_SIZE)
+    tested = prediction_flops(run.matrices, [mean_tokens] * TEST_ROWS)
+    full = method == "full"
+    read = run.num_parameters * (4 if full else 2)  # AdamW's weights are fp32
+    moved = 2 * read + (8 * read if full else 0)
+    return Cost(spec.num_steps * step + tested, step, moved, spec.num_steps, read)
+
+
+def floor(one: Cost, peak: float, bandwidth: float, members: int) -> float:
+    """Least seconds of a trial, as one of so many members; a full one is always alone."""
+    shared = members if one.step_bytes == 2 * one.weights else 1
+    step = max(one.step_flops / peak, one.step_bytes / shared / bandwidth)
+    return one.num_steps * step + (one.flops - one.num_steps * one.step_flops) / peak
+
+
+def makespan(trials: list[tuple[str, Cost]], gpus: int, speed: float, disk: float) -> float:
+    """Seconds until the last trial ends."""
+    free: list[tuple[float, int, str]] = [(0.0, number, "") for number in range(gpus)]
+    heaviest: dict[str, Any] = {}
+    for name, one in trials:
+        heaviest[name] = max(heaviest.get(name, 0.0), one.flops)
+    for name, one in sorted(trials, key=lambda t: (-heaviest[t[0]], t[0], -t[1].flops)):
+        start, number, had = heapq.heappop(free)
+        load = 0.0 if had == name else one.weights / disk / 1e9
+        heapq.heappush(free, (start + load + one.flops / speed, number, name))
+    return max(end for end, _, _ in free)
+
+
+if __name__ == "__main__":
+    main()
