@@ -180,7 +180,11 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
         await asyncio.sleep(30)
 
     monkeypatch.setattr(jobs, "log", interrupted)
-    assert main(["job", "xlt-old-1", "--address", url]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf in the background
+    try:
+        assert main(["job", "xlt-old-1", "--address", url]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     told = capsys.readouterr()
     assert f"Follow it: xlt job xlt-old-1 --address {url}\n" in told.err
     assert jobs.stopped == []

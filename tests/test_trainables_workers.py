@@ -162,7 +162,7 @@ def test_two_workers_give_the_result_of_one(
     assert ours.keys() == theirs.keys()
     # As a whole: where a gradient is rounding alone, AdamW takes a step as large as any other.
     for key, tensor in theirs.items():
-        assert torch.dist(ours[key], tensor) <= 1e-3 * torch.linalg.vector_norm(tensor)
+        assert torch.dist(ours[key], tensor) <= 1e-4 + 1e-3 * torch.linalg.vector_norm(tensor)
     assert json.loads((folder / "execution.json").read_text())["num_workers"] == NUM_WORKERS
 
 
