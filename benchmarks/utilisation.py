@@ -119,8 +119,10 @@ def sleeper(folder: str, second: float) -> Any:
 
         from ray import tune
 
+        from sweep.ray_worker import specs_of
+
         (member,) = config["members"]
-        spec = shared["specs"][member]
+        (spec,) = specs_of([member], shared["specs"])
         gpus, longest, _, load = models[spec.base_model]
         chance = random.Random(spec.trial_id).uniform(0.9, 1.1)
         is_loaded = getattr(builtins, "base", "") == spec.base_model

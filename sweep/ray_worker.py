@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,32 @@ from trainables.spec import TrialSpec
 
 _DATASETS: dict[str, Dataset] = {}
 """Of this process, by fingerprint: fetched and indexed once, not once a trial."""
+
+
+CHUNK = 256
+"""Specs that travel together: a process that is handed a trial reads those of its neighbours, too,
+but not those of ten thousand others (3.6 ms for so many)."""
+
+_SPECS: dict[Any, list[TrialSpec]] = {}
+"""Of this process: the chunk that its last trial was in."""
+
+
+def share_specs(specs: Sequence[TrialSpec]) -> list[list[Any]]:
+    """Put specs into the object store; references for :func:`specs_of`."""
+    starts = range(0, len(specs), CHUNK)
+    return [[ray.put(list(specs[start : start + CHUNK]))] for start in starts]
+
+
+def specs_of(numbers: Iterable[int], shared: list[list[Any]]) -> list[TrialSpec]:
+    """The specs of these numbers, in a worker process."""
+    found = []
+    for number in numbers:
+        (reference,) = shared[number // CHUNK]
+        if reference not in _SPECS:
+            _SPECS.clear()
+            _SPECS[reference] = ray.get(reference)
+        found.append(_SPECS[reference][number % CHUNK])
+    return found
 
 
 def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:

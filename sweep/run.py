@@ -228,6 +228,8 @@ def _leaves(grid: Grid) -> Leaves:
     """What trials leave besides their results, as the experiment says."""
     storage = grid.experiment.storage
     cells = [tuple(spec.trial_id for spec in cell.specs) for cell in grid.cells]
+    if storage.keep_models != "best":
+        cells = []  # ten thousand names would travel to every trial
     return Leaves(
         models=storage.keep_models,
         cells={trial_id: cell for cell in cells for trial_id in cell},

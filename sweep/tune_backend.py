@@ -24,7 +24,7 @@ from data.schema import Dataset
 from sweep.leaving import leave, must_leave
 from sweep.packs import make_packs
 from sweep.progress import Progress
-from sweep.ray_worker import pretrain_and_pack, receive, share, unpack
+from sweep.ray_worker import pretrain_and_pack, receive, share, share_specs, specs_of, unpack
 from sweep.terminated import sigterm_heard
 from sweep.tune_watcher import Watcher
 from sweep.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
@@ -103,12 +103,12 @@ class TuneBackend:
     ) -> bool:
         """One Tuner; whether all of its trials ended."""
         specs = [spec for pack in stage.packs for spec in pack]
-        shared = share(specs, dataset)
+        shared = share(specs, dataset) | {"specs": share_specs(specs)}
         watcher = Watcher(stage.packs, results, progress)
         with sigterm_heard(watcher.let_go):
             tune_all(
                 stage.trainable,
-                {**shared, "specs": specs, "results": results.uri, "leaves": leaves},
+                shared | {"results": results.uri, "leaves": leaves},
                 stage.resources,
                 tune_config=tune.TuneConfig(
                     search_alg=watcher.queue,
@@ -181,7 +181,7 @@ def tune_all(
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """A pack of trials, or a single one, as Tune calls it in a worker process."""
-    specs: list[TrialSpec] = [shared["specs"][number] for number in config["members"]]
+    specs = specs_of(config["members"], shared["specs"])
     numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
     results, leaves = Results(shared["results"]), shared["leaves"]
 
@@ -206,7 +206,8 @@ def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     from sweep.worker_group import run_in_group
 
     (number,) = config["members"]
-    tune.report({"member": number, **run_in_group(shared["specs"][number], shared)})
+    (spec,) = specs_of([number], shared["specs"])
+    tune.report({"member": number, **run_in_group(spec, shared)})
 
 
 class StopAll(tune.Stopper):
