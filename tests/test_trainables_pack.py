@@ -111,7 +111,7 @@ def test_the_comparison_sees_other_dropout(
 ) -> None:
     """Masks of the shared width instead of each member's own: the tests above can fail."""
     specs = mixed(make_member, "llama")[:2]
-    monkeypatch.setattr(lora_pack.Segment, "width", property(lambda segment: None))
+    monkeypatch.setattr(lora_pack.Segment, "width", property(lambda segment: 99))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         assert_as_alone(specs, uneven)
 
@@ -311,6 +311,18 @@ def test_members_of_other_bases_are_run_one_after_another(
 ) -> None:
     results = packed([make_member(name) for name in ("llama", "gpt_neox")], uneven)
     assert [result.execution["packed"] for result in results] == [1, 1]
+
+
+def test_adapters_in_a_head_are_not_shared(
+    make_member: MakeMember, uneven: Dataset, tmp_path: Path
+) -> None:
+    """ModernBERT's pre-trained head.dense sees rows where the backbone's layers see tokens."""
+    save_checkpoint("modernbert", uneven.table["text"].to_pylist(), tmp_path)
+    where = {"base_path": str(tmp_path), "base_identity": "test:pack-modernbert"}
+    specs = [make_member(seed=seed, training=SHORT, **where) for seed in range(2)]
+    for spec, result in zip(specs, packed(specs, uneven), strict=True):
+        assert result.execution["packed"] == 1
+        assert_same(result, run_trial(spec, uneven))
 
 
 def test_a_base_in_four_bits_is_shared_too(make_member: MakeMember, uneven: Dataset) -> None:

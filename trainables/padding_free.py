@@ -46,7 +46,8 @@ class Layout:
     def spread(self, tokens: torch.Tensor) -> torch.Tensor:
         """num_tokens x ... -> num_rows x width x ..., zeros where no token is."""
         padded = tokens.new_zeros(self._real.numel(), *tokens.shape[1:])
-        return padded.index_copy(0, self._places, tokens).unflatten(0, self._real.shape)
+        padded = padded.index_copy(0, self._places, tokens)
+        return padded.view(*self._real.shape, *tokens.shape[1:])
 
     def mask(self, *, is_causal: bool, window: int | None) -> torch.Tensor | None:
         """Which keys a query sees, num_rows x 1 x width x width.
