@@ -52,7 +52,8 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.size}")
     print(
-        "| family | members | alone, examples/s | packed | ratio | padding alone | packed | packed GiB |"
+        "| family | members | alone, examples/s | packed | ratio | padding alone | packed "
+        "| packed GiB |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for family in options.families:
@@ -141,8 +142,12 @@ def _packed(trials: list[Prepared]) -> list[Fitted]:
 
 
 class _Measured(NamedTuple):
-    """Seconds of the fastest of the repeats (of the processor's time on a CPU), peak bytes, and the
-    share of padding in the trials' passes.
+    """Of the fastest repeat.
+
+    Attributes:
+        seconds: Of the processor's time on a CPU.
+        peak: Bytes of a GPU's memory.
+        padding: Its share, mean of the trials.
     """
 
     seconds: float

@@ -78,8 +78,11 @@ def assert_same(one: TrialResult, other: TrialResult) -> None:
 
 def assert_as_alone(specs: Sequence[TrialSpec], dataset: Dataset, **options: Any) -> None:
     for spec, result in zip(specs, packed(specs, dataset, **options), strict=True):
-        assert_same(result, run_trial(spec, dataset))
+        alone = run_trial(spec, dataset)
+        assert_same(result, alone)
         assert result.execution["packed"] == len(specs)
+        # Not 0 where the longest training went on by itself.
+        assert result.execution["padding_share"] <= alone.execution["padding_share"]
 
 
 def mixed(make_member: MakeMember, architecture: str) -> list[TrialSpec]:
@@ -104,6 +107,20 @@ def test_members_learn_what_they_learn_alone(
     architecture: str, make_member: MakeMember, uneven: Dataset
 ) -> None:
     assert_as_alone(mixed(make_member, architecture), uneven)
+
+
+def test_members_whose_attention_cannot_do_without_padding(
+    make_member: MakeMember, uneven: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their passes are as wide as the widest member's batch."""
+    monkeypatch.setattr(lora_pack, "can_be_padding_free", lambda classifier: False)
+    specs = mixed(make_member, "llama")
+    shares = []
+    for spec, result in zip(specs, packed(specs, uneven), strict=True):
+        alone = run_trial(spec, uneven)
+        assert_same(result, alone)
+        shares.append([r.execution["padding_share"] for r in (alone, result)])
+    assert all(0 < alone < together < 1 for alone, together in shares)
 
 
 def test_the_comparison_sees_other_dropout(
@@ -340,6 +357,7 @@ def test_bf16_is_shared_too(make_member: MakeMember, uneven: Dataset) -> None:
         losses = [r.history["loss"].to_numpy() for r in (result, run_trial(spec, uneven))]
         np.testing.assert_allclose(*losses, atol=2e-2)
         assert result.signature["precision"] == "bf16"
+        assert result.execution["padding_share"] == 0
 
 
 DECODERS = [

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from tiny_checkpoints import OTHER_SIZES, make_classifier, make_config
 
-from trainables import padding_free
+from data.schema import Dataset
+from trainables import classification, padding_free
 from trainables.architectures import ARCHITECTURES
 from trainables.batching import collate
+from trainables.loop import tensors_of
 from trainables.padding_free import Layout, can_be_padding_free, make_padding_free
+from trainables.spec import TrialSpec
+from trainables.trial import run_trial
 
 CPU = torch.device("cpu")
 PADDED_ONLY = {
@@ -90,6 +95,28 @@ def test_no_projection_sees_padding() -> None:
         layer.mlp.register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
     learnt(model, texts(LENGTHS["uneven"]))
     assert shapes == [(1, sum(LENGTHS["uneven"]), 32)] * 2
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_padding_of_a_trial_is_counted(
+    size: int | None,
+    make_spec: Callable[..., TrialSpec],
+    tiny_dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against the attention masks of its passes."""
+    masks = []
+
+    def seen(*given: Any) -> dict[str, torch.Tensor]:
+        inputs = tensors_of(*given)
+        masks.append(inputs["attention_mask"].flatten().float())
+        return inputs
+
+    monkeypatch.setattr(classification, "tensors_of", seen)
+    spec = make_spec("llama", resources={"micro_batch_size": size})
+    share = run_trial(spec, tiny_dataset).execution["padding_share"]
+    assert share == pytest.approx(1 - torch.cat(masks).mean().item(), abs=1e-4)
+    assert share > 0
 
 
 @pytest.mark.parametrize("broken", ["positions", "mask"])
