@@ -25,6 +25,7 @@ from trainables.checkpoints import Checkpoints
 from trainables.loading import load_base
 from trainables.loop import DivergedError
 from trainables.methods import lora_pack
+from trainables.methods.adapted import adapt
 from trainables.methods.lora_pack import LoraPack, has_other_dropout
 from trainables.pack import run_pack
 from trainables.packable import pack_key
@@ -107,6 +108,34 @@ def test_members_learn_what_they_learn_alone(
     architecture: str, make_member: MakeMember, uneven: Dataset
 ) -> None:
     assert_as_alone(mixed(make_member, architecture), uneven)
+
+
+@pytest.mark.parametrize("drops", [True, False])
+def test_adapters_of_segments_and_their_gradients(drops: bool) -> None:
+    """Against the formula, and against finite differences."""
+    torch.manual_seed(0)
+    sizes, scaling = [3, 1, 4], [0.5, 2.0, 1.0]
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+    x, result = drawn(8, 5), drawn(8, 4)
+    mask = (torch.rand(8, 5) < 0.5).double() if drops else None
+    down, up = [drawn(2, 5) for _ in sizes], [drawn(4, 2) for _ in sizes]
+    dropped = x if mask is None else x * mask
+    expected = [
+        r + s * (b @ a @ part.mT).mT
+        for part, r, a, b, s in zip(
+            dropped.split(sizes), result.split(sizes), down, up, scaling, strict=True
+        )
+    ]
+    torch.testing.assert_close(
+        adapt(x, mask, result, sizes, scaling, *down, *up), torch.cat(expected)
+    )
+    assert torch.autograd.gradcheck(
+        lambda *given: adapt(given[0], mask, given[1], sizes, scaling, *given[2:]),
+        (x, result, *down, *up),
+    )
 
 
 def test_members_whose_attention_cannot_do_without_padding(

@@ -21,6 +21,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from trainables.batching import collate
+from trainables.methods.adapted import adapt
 from trainables.padding_free import can_be_padding_free, make_padding_free
 
 ADAPTER = "default"
@@ -154,15 +155,14 @@ class _SharedLora(nn.Module):
         """As the layer of peft for the places of each member, which lie one after another."""
         result = self.base_layer(x)
         members = [segment.member for segment in self._batch.segments]
-        flat = x.flatten(0, -2).to(self._down[0].dtype)
-        if any(self._kept[m] < 1 for m in members):
-            flat = flat * self._mask(flat)
-        parts = zip(members, torch.split(flat, self._batch.sizes), strict=True)
-        added = torch.cat(
-            [part @ self._down[m].mT @ (self._up[m] * self._scaling[m]).mT for m, part in parts]
-        )
-        whole: torch.Tensor = result + added.view(result.shape)
-        return whole.to(result.dtype)
+        flat, rows = x.flatten(0, -2).to(result.dtype), result.flatten(0, -2)
+        mask = self._mask(flat) if any(self._kept[m] < 1 for m in members) else None
+        scaling = [self._scaling[m] for m in members]
+        matrices = [self._down[m] for m in members] + [self._up[m] for m in members]
+        with torch.autocast(x.device.type, enabled=False):  # adapt casts as it would
+            whole = adapt(flat, mask, rows, self._batch.sizes, scaling, *matrices)
+        adapted: torch.Tensor = whole.view(result.shape)
+        return adapted
 
     def _mask(self, flat: torch.Tensor) -> torch.Tensor:
         """What dropout keeps: each member draws in the shape that its rows have alone.
