@@ -61,8 +61,13 @@ def main() -> None:
         texts = _texts(base.model.config.vocab_size, options)
         _measured(_alone, base, texts, 1, options)  # warm
         for number in NUM_MEMBERS:
-            alone = _measured(_alone, base, texts, number, options)
-            packed = _measured(_packed, base, texts, number, options)
+            # In turn: other work on the machine changes from minute to minute.
+            runs = [
+                (_measured(_alone, base, texts, number, options),
+                 _measured(_packed, base, texts, number, options))
+                for _ in range(options.repeats)
+            ]  # fmt: skip
+            alone, packed = map(min, zip(*runs, strict=True))
             examples = number * options.epochs * len(texts)
             print(
                 f"| {family} | {number} | {examples / alone.seconds:.0f} | "
@@ -142,7 +147,7 @@ def _packed(trials: list[Prepared]) -> list[Fitted]:
 
 
 class _Measured(NamedTuple):
-    """Of the fastest repeat.
+    """Of one repeat; the fastest one is the least.
 
     Attributes:
         seconds: Of the processor's time on a CPU.
@@ -164,18 +169,16 @@ def _measured(
 ) -> _Measured:
     cuda = base.model.device.type == "cuda"
     clock = time.perf_counter if cuda else time.process_time
-    found = []
-    for _ in range(options.repeats):
-        trials = [_trial(base, texts, seed, options) for seed in range(number)]
-        if cuda:
-            torch.cuda.reset_peak_memory_stats()
-        begun = clock()
-        fitted = way(trials)
-        if cuda:
-            torch.cuda.synchronize()
-        found.append(clock() - begun)
+    trials = [_trial(base, texts, seed, options) for seed in range(number)]
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    begun = clock()
+    fitted = way(trials)
+    if cuda:
+        torch.cuda.synchronize()
+    seconds = clock() - begun
     peak = torch.cuda.max_memory_allocated() if cuda else 0
-    return _Measured(min(found), peak, float(np.mean([each.padding_share for each in fitted])))
+    return _Measured(seconds, peak, float(np.mean([each.padding_share for each in fitted])))
 
 
 if __name__ == "__main__":
