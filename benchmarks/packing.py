@@ -5,8 +5,8 @@
     python benchmarks/packing.py --size middle      # four layers of width 512
 
 Weights are random and made on the device, headlines as in benchmarks/gpu.py, whose options it has.
-Alone and packed are the same members: other seeds and learning rates of ja104. Padding tells how
-many times more tokens a shared pass has than those of its members.
+Alone and packed are the same members: other seeds and learning rates of ja104. Padding is its
+share of what their passes compute.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ from gpu import FAMILIES, SMALL, TRAIN_ROWS
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trainables.allocator import keep_freed_memory
-from trainables.classification import Classification, fit_classifier
+from trainables.classification import Fitted, fit_classifier
 from trainables.loading import Base
 from trainables.loop import base_dtype
 from trainables.methods import METHODS
@@ -50,20 +51,28 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.size}")
-    print("| family | members | alone, examples/s | packed | ratio | padding | packed GiB |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| family | members | alone, examples/s | packed | ratio | padding alone | packed "
+        "| packed GiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for family in options.families:
         base = _base(family, SIZES[options.size], device)
         texts = _texts(base.model.config.vocab_size, options)
         _measured(_alone, base, texts, 1, options)  # warm
         for number in NUM_MEMBERS:
-            alone, _ = _measured(_alone, base, texts, number, options)
-            packed, peak = _measured(_packed, base, texts, number, options)
+            # In turn: other work on the machine changes from minute to minute.
+            runs = [
+                (_measured(_alone, base, texts, number, options),
+                 _measured(_packed, base, texts, number, options))
+                for _ in range(options.repeats)
+            ]  # fmt: skip
+            alone, packed = map(min, zip(*runs, strict=True))
             examples = number * options.epochs * len(texts)
-            padding = _padding(base, texts, number, options)
             print(
-                f"| {family} | {number} | {examples / alone:.0f} | {examples / packed:.0f} | "
-                f"{alone / packed:.2f} | {padding:.2f} | {peak / 2**30:.1f} |",
+                f"| {family} | {number} | {examples / alone.seconds:.0f} | "
+                f"{examples / packed.seconds:.0f} | {alone.seconds / packed.seconds:.2f} | "
+                f"{alone.padding:.3f} | {packed.padding:.3f} | {packed.peak / 2**30:.1f} |",
                 flush=True,
             )
 
@@ -121,49 +130,55 @@ def _trial(base: Base, texts: list[list[int]], seed: int, options: argparse.Name
     return Prepared(spec, rows, rows, base, model, texts, [], Workers(), device, Clock())
 
 
-def _alone(trials: list[Prepared]) -> None:
-    for trial in trials:
+def _alone(trials: list[Prepared]) -> list[Fitted]:
+    return [
         fit_classifier(trial.model, trial.train_ids, trial.labels, trial.spec, lambda *_: None)
+        for trial in trials
+    ]
 
 
-def _packed(trials: list[Prepared]) -> None:
+def _packed(trials: list[Prepared]) -> list[Fitted]:
+    found = []
     for member in fit_pack([Member(trial, lambda *_: None, None) for trial in trials]):
-        if isinstance(member.ended, Exception):
-            raise member.ended
+        if not isinstance(member.ended, Fitted):
+            raise member.ended or RuntimeError("it was not trained to its end")
+        found.append(member.ended)
+    return found
+
+
+class _Measured(NamedTuple):
+    """Of one repeat; the fastest one is the least.
+
+    Attributes:
+        seconds: Of the processor's time on a CPU.
+        peak: Bytes of a GPU's memory.
+        padding: Its share, mean of the trials.
+    """
+
+    seconds: float
+    peak: int
+    padding: float
 
 
 def _measured(
-    way: Callable[[list[Prepared]], None],
+    way: Callable[[list[Prepared]], list[Fitted]],
     base: Base,
     texts: list[list[int]],
     number: int,
     options: argparse.Namespace,
-) -> tuple[float, int]:
-    """Seconds of the fastest of the repeats (of the processor's time on a CPU), and peak bytes."""
+) -> _Measured:
     cuda = base.model.device.type == "cuda"
     clock = time.perf_counter if cuda else time.process_time
-    found = []
-    for _ in range(options.repeats):
-        trials = [_trial(base, texts, seed, options) for seed in range(number)]
-        if cuda:
-            torch.cuda.reset_peak_memory_stats()
-        begun = clock()
-        way(trials)
-        if cuda:
-            torch.cuda.synchronize()
-        found.append(clock() - begun)
-    return min(found), torch.cuda.max_memory_allocated() if cuda else 0
-
-
-def _padding(base: Base, texts: list[list[int]], number: int, options: argparse.Namespace) -> float:
-    """Tokens of shared passes, pads included, over those of the members' own passes."""
-    widths = []
-    for seed in range(number):
-        trial = _trial(base, texts, seed, options)
-        task = Classification(trial.model, texts, trial.labels, trial.spec)
-        widths.append([max(len(texts[row]) for row in batch) for batch in task.batches()])
-    own = np.array(widths)
-    return float(own.max(axis=0).mean() / own.mean())
+    trials = [_trial(base, texts, seed, options) for seed in range(number)]
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    begun = clock()
+    fitted = way(trials)
+    if cuda:
+        torch.cuda.synchronize()
+    seconds = clock() - begun
+    peak = torch.cuda.max_memory_allocated() if cuda else 0
+    return _Measured(seconds, peak, float(np.mean([each.padding_share for each in fitted])))
 
 
 if __name__ == "__main__":

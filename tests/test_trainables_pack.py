@@ -25,6 +25,7 @@ from trainables.checkpoints import Checkpoints
 from trainables.loading import load_base
 from trainables.loop import DivergedError
 from trainables.methods import lora_pack
+from trainables.methods.adapted import adapt
 from trainables.methods.lora_pack import LoraPack, has_other_dropout
 from trainables.pack import run_pack
 from trainables.result import Results, TrialResult
@@ -77,8 +78,11 @@ def assert_same(one: TrialResult, other: TrialResult) -> None:
 
 def assert_as_alone(specs: Sequence[TrialSpec], dataset: Dataset, **options: Any) -> None:
     for spec, result in zip(specs, packed(specs, dataset, **options), strict=True):
-        assert_same(result, run_trial(spec, dataset))
+        alone = run_trial(spec, dataset)
+        assert_same(result, alone)
         assert result.execution["packed"] == len(specs)
+        # Not 0 where the longest training went on by itself.
+        assert result.execution["padding_share"] <= alone.execution["padding_share"]
 
 
 def mixed(make_member: MakeMember, architecture: str) -> list[TrialSpec]:
@@ -105,12 +109,54 @@ def test_members_learn_what_they_learn_alone(
     assert_as_alone(mixed(make_member, architecture), uneven)
 
 
+@pytest.mark.parametrize("drops", [True, False])
+def test_adapters_of_segments_and_their_gradients(drops: bool) -> None:
+    """Against the formula, and against finite differences."""
+    torch.manual_seed(0)
+    sizes, scaling = [3, 1, 4], [0.5, 2.0, 1.0]
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+    x, result = drawn(8, 5), drawn(8, 4)
+    mask = (torch.rand(8, 5) < 0.5).double() if drops else None
+    down, up = [drawn(2, 5) for _ in sizes], [drawn(4, 2) for _ in sizes]
+    dropped = x if mask is None else x * mask
+    expected = [
+        r + s * (b @ a @ part.mT).mT
+        for part, r, a, b, s in zip(
+            dropped.split(sizes), result.split(sizes), down, up, scaling, strict=True
+        )
+    ]
+    torch.testing.assert_close(
+        adapt(x, mask, result, sizes, scaling, *down, *up), torch.cat(expected)
+    )
+    assert torch.autograd.gradcheck(
+        lambda *given: adapt(given[0], mask, given[1], sizes, scaling, *given[2:]),
+        (x, result, *down, *up),
+    )
+
+
+def test_members_whose_attention_cannot_do_without_padding(
+    make_member: MakeMember, uneven: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their passes are as wide as the widest member's batch."""
+    monkeypatch.setattr(lora_pack, "can_be_padding_free", lambda classifier: False)
+    specs = mixed(make_member, "llama")
+    shares = []
+    for spec, result in zip(specs, packed(specs, uneven), strict=True):
+        alone = run_trial(spec, uneven)
+        assert_same(result, alone)
+        shares.append([r.execution["padding_share"] for r in (alone, result)])
+    assert all(0 < alone < together < 1 for alone, together in shares)
+
+
 def test_the_comparison_sees_other_dropout(
     make_member: MakeMember, uneven: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Masks of the shared width instead of each member's own: the tests above can fail."""
     specs = mixed(make_member, "llama")[:2]
-    monkeypatch.setattr(lora_pack.Segment, "width", property(lambda segment: None))
+    monkeypatch.setattr(lora_pack.Segment, "width", property(lambda segment: 99))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         assert_as_alone(specs, uneven)
 
@@ -276,6 +322,18 @@ def test_fewer_members_share_a_pass_where_memory_is_short(
         assert_same(result, run_trial(spec, uneven))
         assert result.execution["times_out_of_memory"] == 1
         assert result.execution["micro_batch_size"] is None
+
+
+def test_adapters_in_a_head_are_not_shared(
+    make_member: MakeMember, uneven: Dataset, tmp_path: Path
+) -> None:
+    """ModernBERT's pre-trained head.dense sees rows where the backbone's layers see tokens."""
+    save_checkpoint("modernbert", uneven.table["text"].to_pylist(), tmp_path)
+    where = {"base_path": str(tmp_path), "base_identity": "test:pack-modernbert"}
+    specs = [make_member(seed=seed, training=SHORT, **where) for seed in range(2)]
+    for spec, result in zip(specs, packed(specs, uneven), strict=True):
+        assert result.execution["packed"] == 1
+        assert_same(result, run_trial(spec, uneven))
 
 
 DECODERS = [

@@ -64,3 +64,4 @@ def test_bf16_is_shared_too(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
         losses = [r.history["loss"].to_numpy() for r in (result, run_trial(spec, tiny_dataset))]
         np.testing.assert_allclose(*losses, atol=2e-2)
         assert result.signature["precision"] == "bf16"
+        assert result.execution["padding_share"] == 0

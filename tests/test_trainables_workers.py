@@ -172,4 +172,8 @@ def test_a_group_goes_on_from_its_checkpoint(case: tuple[str, str, str], togethe
     number = CASES.index(case)
     resumed = together / f"{number}-resumed"
     assert json.loads((resumed / "execution.json").read_text())["resumed_at_steps"] == [7]
-    assert tables(resumed) == tables(together / f"{number}-whole")
+    whole = together / f"{number}-whole"
+    assert tables(resumed) == tables(whole)
+    shares = [json.loads((at / "execution.json").read_text()) for at in (resumed, whole)]
+    assert shares[0]["padding_share"] == shares[1]["padding_share"]
+    assert (shares[1]["padding_share"] > 0) == (case[0] != "bert")  # its texts are equally long

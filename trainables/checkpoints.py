@@ -151,7 +151,8 @@ class Checkpoints:
         """Put back what :meth:`save` wrote; every worker reads.
 
         Returns:
-            Steps taken; 0 where there is no checkpoint, or a damaged one, or one of other versions.
+            Steps taken; 0 where there is no checkpoint, or a damaged one, or one of other versions
+            or of another form.
         """
         # A trial that starts while the storage does not answer would fail at once, or start anew.
         if not patiently(lambda: self.results.exists(_file(self.trial_id))):
@@ -162,7 +163,9 @@ class Checkpoints:
             tensors = load(content)
         except (SafetensorError, ValueError, KeyError):
             return 0  # cut off by what ended the trial; it starts at its beginning
-        if json.loads(notes["versions"]) != self.versions:
+        wanted = {f"same.{name}" for name in carried.same}
+        wanted |= {f"parts.{name}" for name in carried.parts}
+        if json.loads(notes["versions"]) != self.versions or not wanted <= tensors.keys():
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
         weights: Any = _below(tensors, "model.")

@@ -31,6 +31,7 @@ class Fitted:
             :func:`trainables.loop.predict`: they cost nothing and tell whether it trained.
         micro_batch_size: Rows a forward pass in the end; None: whole batches.
         num_halved: How often passes were halved because memory ran out.
+        padding_share: Padding among the places that its passes computed, 0 to 1.
         num_packed: Trials that were trained side by side in shared passes; 1: this one alone.
     """
 
@@ -38,6 +39,7 @@ class Fitted:
     train_score: NDArray[np.float64]
     micro_batch_size: int | None
     num_halved: int
+    padding_share: float
     num_packed: int = 1
 
 
@@ -65,6 +67,7 @@ class Classification:
         self.device = model.device  # sharding has moved it
         self._y_true = torch.tensor(labels, device=self.device)
         self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
+        self._places = torch.zeros(2, dtype=torch.int64, device=self.device)  # all, with a token
 
     def steps(self, report: Report, checkpoints: Checkpoints | None = None) -> Steps:
         """The training, to be driven.
@@ -85,7 +88,7 @@ class Classification:
             report=report,
             workers=self.workers,
             checkpoints=checkpoints,
-            parts={"last_logits": self.last_logits},
+            parts={"last_logits": self.last_logits, "places": self._places},
         )
 
     def batches(self) -> Iterator[list[int]]:
@@ -101,19 +104,30 @@ class Classification:
         return MicroBatches(self._forward, self._loss_of, size, self.workers)
 
     def _loss_of(self, rows: list[int]) -> torch.Tensor:
+        inputs = tensors_of(self.model, self.token_ids, rows)
         with autocast(self.spec, self.device):
-            logits = self._forward(**tensors_of(self.model, self.token_ids, rows)).logits.float()
-        return self.loss(rows, logits)
+            logits = self._forward(**inputs).logits.float()
+        return self.loss(rows, logits, inputs["input_ids"].numel())
 
-    def loss(self, rows: list[int], logits: torch.Tensor) -> torch.Tensor:
-        """The mean loss of rows by their len(rows) x num_labels logits, which are kept."""
+    def loss(self, rows: list[int], logits: torch.Tensor, num_places: int) -> torch.Tensor:
+        """The mean loss of rows.
+
+        Args:
+            rows: Those of a pass.
+            logits: Theirs, len(rows) x num_labels; they are kept.
+            num_places: For which the backbone computed them: their tokens, and padding if any.
+        """
+        self._places[0] += num_places
+        self._places[1] += sum(len(self.token_ids[row]) for row in rows)
         self.last_logits[rows] = logits.detach()
         return torch.nn.functional.cross_entropy(logits, self._y_true[rows])
 
     def fitted(self, history: pa.Table, micro_batches: MicroBatches) -> Fitted:
         """What the training left, once it has returned its history."""
         score = softmax(self.workers.sum(self.last_logits))
-        return Fitted(history, score, micro_batches.size, micro_batches.num_halved)
+        num_places, num_tokens = self.workers.sum(self._places).tolist()
+        padding = 1 - num_tokens / num_places
+        return Fitted(history, score, micro_batches.size, micro_batches.num_halved, padding)
 
 
 def fit_classifier(

@@ -22,7 +22,7 @@ from trainables.classification import Classification, Fitted
 from trainables.explain.settings import Explain
 from trainables.loading import load_base
 from trainables.loop import Steps, autocast, base_dtype
-from trainables.methods.lora_pack import LoraPack, Segment, has_other_dropout
+from trainables.methods.lora_pack import LoraPack, Segment, adapts_head, has_other_dropout
 from trainables.micro_batches import random_state, set_random_state
 from trainables.packable import pack_key
 from trainables.result import TrialResult
@@ -47,7 +47,7 @@ def run_pack(
     """Train and test several trials that share a base model.
 
     Those that cannot share passes (:func:`trainables.packable.pack_key`, or a base with dropout of
-    its own) are run one after another.
+    its own, or with adapters in its head) are run one after another.
 
     Args:
         specs: The members.
@@ -106,7 +106,7 @@ def _can_share(specs: Sequence[TrialSpec], dataset: Dataset) -> bool:
         base = load_base(specs[0], device, dtype, len(dataset.classes))
     except InputError:
         return False  # each member will say so
-    return not has_other_dropout(base.model)
+    return not has_other_dropout(base.model) and not adapts_head(base.model, base.head_modules)
 
 
 class RandomStream:
@@ -245,7 +245,10 @@ class _Passes:
         ]
         with autocast(spec, device):
             logits = self._pack.logits(segments)
-        losses = [m.task.loss(m.batch, part) for m, part in zip(members, logits, strict=True)]
+        losses = [
+            member.task.loss(member.batch, part, num_places)
+            for member, part, num_places in zip(members, logits, self._pack.num_places, strict=True)
+        ]
         torch.autograd.backward(losses)
         for member, segment, loss in zip(members, segments, losses, strict=True):
             member.random.drawn(segment.generator)

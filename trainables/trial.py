@@ -246,6 +246,7 @@ def _execution(
     return {
         "num_workers": workers.size,
         "packed": fitted.num_packed,
+        "padding_share": round(fitted.padding_share, 4),
         "micro_batch_size": fitted.micro_batch_size,
         "times_out_of_memory": fitted.num_halved,
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,

@@ -1,6 +1,6 @@
 """Several LoRA trials on one frozen base: one forward pass serves all of them.
 
-The members' rows lie one after another in the batch. The base's layers compute all rows at once;
+The members' rows lie one after another in the batch. The base's layers compute all of them at once;
 adapters and heads are the members' own, so gradients of the summed losses never mix. The same idea
 serves many adapters in Punica (Chen et al. 2023, arXiv 2310.18547) and trains them in mLoRA (Ye et
 al. 2023, arXiv 2312.02515).
@@ -18,8 +18,11 @@ import torch
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from trainables.batching import collate
+from trainables.methods.adapted import adapt
+from trainables.padding_free import can_be_padding_free, make_padding_free
 
 ADAPTER = "default"
 """What peft calls the only adapter of a model."""
@@ -49,21 +52,42 @@ class Segment:
         """Tokens of its longest row."""
         return max(map(len, self.token_ids))
 
+    def places(self, width: int) -> torch.Tensor:
+        """Where its tokens lie in its rows, padded on the right to a width; num_tokens."""
+        return torch.cat(
+            [
+                torch.arange(row * width, row * width + len(ids))
+                for row, ids in enumerate(self.token_ids)
+            ]
+        )
+
 
 @dataclass
 class _Batch:
-    """What the layers are given now: every segment has ``height`` rows, fillers included."""
+    """What the layers are given now.
+
+    Attributes:
+        segments: In the order of their rows.
+        sizes: Places of each segment in what the backbone's layers are given, padding included.
+        alone: Of each segment's tokens, their places in its rows as they would be padded alone.
+        shared: The same in the segment's places here; None: they are its only places.
+    """
 
     segments: list[Segment] = field(default_factory=list)
-    height: int = 0
+    sizes: list[int] = field(default_factory=list)
+    alone: list[torch.Tensor] = field(default_factory=list)
+    shared: list[torch.Tensor] | None = None
 
 
 class LoraPack:
     """One forward pass of several classifiers of :func:`trainables.methods.lora.build`.
 
+    It computes real tokens only where :func:`trainables.padding_free.can_be_padding_free` holds.
+
     Args:
         models: The members, around the same base's tensors, with adapters of one rank in the same
-            modules; no dropout but that of the adapters, see :func:`has_other_dropout`.
+            modules of the backbone; no dropout but that of the adapters, see
+            :func:`has_other_dropout`.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -78,6 +102,14 @@ class LoraPack:
                 same = [classifier.get_submodule(name) for classifier in classifiers]
                 replaced[id(module)] = kind(same, self._batch)
         self._shell: Any = copy.deepcopy(first, replaced).train()
+        self._is_padding_free = can_be_padding_free(self._shell)
+        if self._is_padding_free:
+            make_padding_free(self._shell)
+
+    @property
+    def num_places(self) -> list[int]:
+        """Places of each segment in the last pass, padding included."""
+        return self._batch.sizes
 
     def logits(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
         """Logits of each segment's rows, num_rows x num_labels, with a graph; in training mode.
@@ -85,16 +117,23 @@ class LoraPack:
         Args:
             segments: Rows of some or all members, at most one segment each.
         """
-        height = max(segment.num_rows for segment in segments)
-        self._batch.segments, self._batch.height = list(segments), height
-        rows: list[list[int]] = []
-        for segment in segments:  # a segment is filled up with rows that nothing is learnt from
-            ids = segment.token_ids
-            rows += [*ids, *[ids[0]] * (height - len(ids))]
         config, device = self._shell.config, self._shell.device
+        self._lay(segments, device)
+        rows = [ids for segment in segments for ids in segment.token_ids]
         inputs = collate(rows, config.pad_token_id, device, config.sep_token_id)
-        parts = torch.split(self._shell(**inputs).logits.float(), height)
-        return [part[: s.num_rows] for s, part in zip(segments, parts, strict=True)]
+        logits = self._shell(**inputs).logits.float()
+        return list(torch.split(logits, [segment.num_rows for segment in segments]))
+
+    def _lay(self, segments: Sequence[Segment], device: torch.device) -> None:
+        """Find the places of each segment's tokens."""
+        batch, width = self._batch, max(segment.width for segment in segments)
+        batch.segments = list(segments)
+        batch.alone = [segment.places(segment.width).to(device) for segment in segments]
+        if self._is_padding_free:
+            batch.sizes, batch.shared = [len(places) for places in batch.alone], None
+        else:
+            batch.sizes = [segment.num_rows * width for segment in segments]
+            batch.shared = [segment.places(width).to(device) for segment in segments]
 
 
 class _SharedLora(nn.Module):
@@ -113,33 +152,42 @@ class _SharedLora(nn.Module):
         ]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(members * height) x width x features, as the layer of peft for each member's rows."""
+        """As the layer of peft for the places of each member, which lie one after another."""
         result = self.base_layer(x)
         members = [segment.member for segment in self._batch.segments]
-        down = torch.stack([self._down[m] for m in members])
-        up = torch.stack([self._up[m] * self._scaling[m] for m in members])
-        x = x.to(down.dtype)
-        if any(self._kept[m] < 1 for m in members):
-            x = x * self._mask(x)
-        low = torch.bmm(x.reshape(len(members), -1, x.shape[-1]), down.mT)
-        parts = result.reshape(len(members), -1, result.shape[-1])
-        whole: torch.Tensor = torch.baddbmm(parts, low, up.mT).view(result.shape)
-        return whole.to(result.dtype)
+        flat, rows = x.flatten(0, -2).to(result.dtype), result.flatten(0, -2)
+        mask = self._mask(flat) if any(self._kept[m] < 1 for m in members) else None
+        scaling = [self._scaling[m] for m in members]
+        matrices = [self._down[m] for m in members] + [self._up[m] for m in members]
+        with torch.autocast(x.device.type, enabled=False):  # adapt casts as it would
+            whole = adapt(flat, mask, rows, self._batch.sizes, scaling, *matrices)
+        adapted: torch.Tensor = whole.view(result.shape)
+        return adapted
 
-    def _mask(self, x: torch.Tensor) -> torch.Tensor:
+    def _mask(self, flat: torch.Tensor) -> torch.Tensor:
         """What dropout keeps: each member draws in the shape that its rows have alone.
 
         On a CPU it then draws what it draws alone: ``torch.nn.functional.dropout`` fills a tensor
-        of the input's shape by ``bernoulli_``. Of fillers and padding nothing is kept.
+        of the input's shape by ``bernoulli_``. Of padding nothing is kept.
         """
-        mask = torch.zeros(x.shape, dtype=torch.bool, device=x.device)
-        for number, segment in enumerate(self._batch.segments):
-            start, kept = number * self._batch.height, self._kept[segment.member]
-            own = mask[start : start + segment.num_rows, : segment.width]
-            if kept < 1:
-                own.bernoulli_(kept, generator=segment.generator)
+        batch = self._batch
+        # A product with booleans takes a CPU twice as long; on a GPU they are a quarter in size.
+        dtype = flat.dtype if flat.device.type == "cpu" else torch.bool
+        made = flat.new_empty if batch.shared is None else flat.new_zeros
+        mask = made(flat.shape, dtype=dtype)
+        for number, (segment, own) in enumerate(
+            zip(batch.segments, torch.split(mask, batch.sizes), strict=True)
+        ):
+            kept = self._kept[segment.member]
+            if kept == 1:
+                own.fill_(1)
+                continue
+            drawn = mask.new_empty(segment.num_rows * segment.width, flat.shape[1])
+            drawn.bernoulli_(kept, generator=segment.generator)
+            if batch.shared is None:
+                torch.index_select(drawn, 0, batch.alone[number], out=own)
             else:
-                own.fill_(True)
+                own[batch.shared[number]] = drawn[batch.alone[number]]
         return mask
 
 
@@ -152,8 +200,8 @@ class _SharedHead(nn.Module):
         self._heads = [wrapper.modules_to_save[ADAPTER] for wrapper in wrappers]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(members * height) x ..., each segment through its member's module."""
-        parts = torch.split(x, self._batch.height)
+        """All rows x ..., each segment's through its member's module."""
+        parts = torch.split(x, [segment.num_rows for segment in self._batch.segments])
         return torch.cat(
             [
                 self._heads[segment.member](part)
@@ -167,6 +215,24 @@ def _shared_kind(module: nn.Module) -> type[_SharedLora | _SharedHead] | None:
     if isinstance(module, LoraLayer):
         return _SharedLora
     return _SharedHead if isinstance(module, ModulesToSaveWrapper) else None
+
+
+def adapts_head(model: Any, head_modules: Sequence[str]) -> bool:
+    """Whether adapters may go into modules around the backbone, which see rows, not tokens.
+
+    ModernBERT's pre-trained ``head.dense`` is one.
+
+    Args:
+        model: A base as loaded.
+        head_modules: What is drawn anew, and trained without adapters.
+    """
+    inside = f"{model.base_model_prefix}."
+    return any(
+        isinstance(module, (nn.Linear, Conv1D))
+        and not name.startswith(inside)
+        and name not in head_modules
+        for name, module in model.named_modules()
+    )
 
 
 def has_other_dropout(model: nn.Module) -> bool:
