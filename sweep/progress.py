@@ -37,7 +37,10 @@ class Progress:
         self._starts: dict[str, float] = {}
         self._stage = "starting"
         self._start = time.monotonic()
-        self._to_run = [i for i, state in self.states.items() if state == "pending"]
+        # Kept up to date trial by trial: each line tells of all, and there may be ten thousand.
+        self._steps = {i: s.num_steps for i, s in self.specs.items() if self.states[i] == "pending"}
+        self._num_steps, self._steps_over = sum(self._steps.values()), 0.0
+        self._ended: set[str] = set()
         self._live = (
             Live(console=console, get_renderable=self._grid, refresh_per_second=4)
             if console.is_terminal
@@ -91,11 +94,8 @@ class Progress:
             told = f"FAILED: {first_line(str(outcome['error']))}"
         else:
             told = " ".join(f"{n} {v:.3f}" for n, v in list(outcome["metrics"].items())[:2])
-        ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)
         where = _where(spec)
-        self._say(
-            f"[{ended}/{len(self._to_run)}] {where}: {told} ({took:.1f} s; {self._eta()} left)"
-        )
+        self._say(f"[{self._of_all()}] {where}: {told} ({took:.1f} s; {self._eta()} left)")
 
     def died(self, spec: TrialSpec) -> None:
         """A trial's process was killed; it starts again."""
@@ -112,8 +112,19 @@ class Progress:
     # --- shown ------------------------------------------------------------------------------
 
     def _set(self, spec: TrialSpec, state: str, fraction: float) -> None:
-        self.states[spec.trial_id] = state
-        self._fractions[spec.trial_id] = fraction
+        trial_id = spec.trial_id
+        self.states[trial_id] = state
+        change = fraction - self._fractions.get(trial_id, 0.0)
+        self._fractions[trial_id] = fraction
+        self._steps_over += change * self._steps.get(trial_id, 0)
+        if state in ("done", "failed"):
+            self._ended.add(trial_id)
+        else:
+            self._ended.discard(trial_id)
+
+    def _of_all(self) -> str:
+        """Trials that ended, and those that were to run."""
+        return f"{len(self._ended)}/{len(self._steps)}"
 
     def _say(self, line: str) -> None:
         if not self._live:
@@ -123,16 +134,13 @@ class Progress:
 
     def _eta(self) -> str:
         """Time left, if steps go on as fast as until now."""
-        steps = {i: self.specs[i].num_steps for i in self._to_run}
-        over = sum(steps[i] * self._fractions.get(i, 0.0) for i in self._to_run)
-        left = sum(steps.values()) - over
-        return clock((time.monotonic() - self._start) / over * left) if over else "?"
+        over, left = self._steps_over, self._num_steps - self._steps_over
+        return clock((time.monotonic() - self._start) / over * left) if over > 0 else "?"
 
     def _grid(self) -> Group:
         patterns = list(dict.fromkeys(spec.pattern.name for spec in self.specs.values()))
-        ended = sum(self.states[i] in ("done", "failed") for i in self._to_run)
         elapsed = clock(time.monotonic() - self._start)
-        title = f"{self._stage} · {ended}/{len(self._to_run)} · {elapsed} · {self._eta()} left"
+        title = f"{self._stage} · {self._of_all()} · {elapsed} · {self._eta()} left"
         table = Table()
         table.add_column("base model")
         for pattern in patterns:
