@@ -101,7 +101,9 @@ def make_models(folder: Path, small: bool) -> None:
         if (folder / name / "config.json").exists():
             continue
         config_class, sizes, method, _ = FAMILIES[family]
-        sizes = {**sizes, **SMALL} if small else {**sizes, "vocab_size": vocabulary}
+        # 2,000: more than the 1,812 tokens of the encoders' tokenizers.
+        changes = {**SMALL, "vocab_size": 2000} if small else {"vocab_size": vocabulary}
+        sizes = {**sizes, **changes}
         is_encoder = family == "bert"
         ids = {"pad_token_id": 0} if is_encoder else {"bos_token_id": 1, "eos_token_id": 2}
         config = config_class(**{**sizes, **ids})

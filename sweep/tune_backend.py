@@ -207,7 +207,8 @@ def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
     (number,) = config["members"]
     (spec,) = specs_of([number], shared["specs"])
-    tune.report({"member": number, **run_in_group(spec, shared)})
+    if outcome := run_in_group(spec, shared | {"member": number}):
+        tune.report({"member": number, **outcome})
 
 
 class StopAll(tune.Stopper):

@@ -79,8 +79,6 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A member got on, or ended."""
-        if "member" not in result:  # Tune's own last word
-            return
         member: int = result["member"]
         spec = self._specs[member]
         if "step" in result:

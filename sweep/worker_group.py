@@ -38,10 +38,12 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         spec: The trial.
-        shared: As :func:`sweep.ray_worker.share` gives it, with ``results`` and ``leaves``.
+        shared: As :func:`sweep.ray_worker.share` gives it, with ``results``, ``leaves``, and the
+            number of this trial, ``member``.
 
     Returns:
-        As :func:`sweep.worker.run_and_save`.
+        What to report of it, as :func:`sweep.worker.run_and_save`; nothing where its workers ended
+        and have reported.
     """
     failures = 0
     while True:
@@ -59,10 +61,10 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
-    """One group from start to end."""
+    """One group from start to end; its reports reach Tune on the way, so there is nothing left."""
     bundle = worker_bundle(spec.resources)
     with tempfile.TemporaryDirectory(prefix="xlt-train-") as scratch:
-        result = TorchTrainer(
+        TorchTrainer(
             _worker,
             train_loop_config={"spec": spec, "shared": shared},
             torch_config=TorchConfig(backend="nccl" if bundle.get("GPU") else "gloo"),
@@ -78,7 +80,7 @@ def _train(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
                 callbacks=[TuneReportCallback()],
             ),
         ).fit()
-    return dict(result.metrics)
+    return {}
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -90,14 +92,18 @@ def _worker(config: dict[str, Any]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
+    # Reports go on to Tune as they are.
+    def told(news: dict[str, Any]) -> None:
+        ray.train.report({"member": shared["member"], **news})
+
     def report(step: int, num_steps: int, loss: float) -> None:  # all workers at the same steps
-        ray.train.report({"step": step, "num_steps": num_steps, "loss": loss})
+        told({"step": step, "num_steps": num_steps, "loss": loss})
 
     results, leaves = Results(shared["results"]), shared["leaves"]
     with ended_if_stalled(spec.resources.stall_minutes):
         dataset = receive(spec, shared)
         outcome = run_and_save(spec, dataset, results, leaves, report, must_leave())
-    ray.train.report(outcome)
+    told(outcome)
 
 
 def _halved(spec: TrialSpec) -> TrialSpec | None:
