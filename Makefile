@@ -3,16 +3,21 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos browser latex lit gpu slurm lint benchmark clean
+.PHONY: quickstart test chaos cluster browser latex lit gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest -m "not chaos and not browser and not latex and not lit and not slurm"
+	$(BIN)/pytest -m "not chaos and not cluster and not browser and not latex and not lit and not slurm"
 
 chaos: $(READY)
 	$(BIN)/pytest -m chaos
+
+# Machines and heads that die, storage that fails, jobs handed in; most of it needs root and
+# iproute2, and skips without.
+cluster: $(READY)
+	$(BIN)/pytest -m cluster
 
 # Uses the chromium or google-chrome that the machine has, and skips without.
 browser: $(READY)

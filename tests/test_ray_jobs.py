@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 TOKEN = "0123456789abcdef" * 4
 
-pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(600), needs_namespaces]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600), needs_namespaces]
 
 
 def environment(token: Path, pythonpath: str) -> dict[str, str]:

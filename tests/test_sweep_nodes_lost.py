@@ -22,7 +22,7 @@ NUM_TRIALS = 10
 PATIENCE = 240
 """Seconds that a busy machine is given for what takes it a quarter of a minute when idle."""
 
-pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(900), needs_namespaces]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(900), needs_namespaces]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from trainables.result import Results
 NUM_TRIALS = 10
 OFTEN = "storage.checkpoint_minutes=0"
 
-pytestmark = [pytest.mark.chaos, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
 
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root")
 
