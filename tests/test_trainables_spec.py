@@ -50,6 +50,10 @@ VALUES: dict[str, Any] = {
         "sharding": "ddp",
         "micro_batch_size": 4,
         "gradient_checkpointing": False,
+        "accelerator_type": "H100",
+        "custom_resources": {"disk": 1.0},
+        "retries": 2,
+        "stall_minutes": 30.0,
     },
 }
 ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
