@@ -128,22 +128,22 @@ def test_sigterm_keeps_what_running_trials_did(
 def test_a_trial_that_hangs_is_ended_and_started_again(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Data that never come, the first time, stand for a disk or a network that does not answer."""
+    """A pack that never ends, the first time, stands for a kernel or a read that does not."""
     trainable, marker = tune_backend._trainable, tmp_path / "hung"
 
     def hanging_once(config: dict[str, Any], shared: dict[str, Any]) -> None:
-        from sweep import tune_backend
+        import trainables.pack
 
         if not marker.exists():
             marker.touch()
-            tune_backend.receive = lambda *_: time.sleep(600)  # of this process, which dies
+            trainables.pack.run_pack = lambda *_, **__: time.sleep(600)  # of this process
         trainable(config, shared)
 
     monkeypatch.setattr(tune_backend, "_trainable", hanging_once)
     console = Console(file=StringIO(), width=200)
     settings = [
         "patterns=[{ja8: {source_rows: 24}}]",
-        "resources={stall_minutes: 0.3}",
+        "resources={stall_minutes: 0.5}",
         "seeds=[0]",
     ]
     outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "r"), console=console)
