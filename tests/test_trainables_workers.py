@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,10 +86,10 @@ def kept_up_to(step: int, spec: TrialSpec, dataset: Dataset, kept: Checkpoints) 
     raise AssertionError("it was to be killed")
 
 
-def work(rank: int, port: int, folder: str, specs: list[str]) -> None:
+def work(rank: int, folder: str, specs: list[str]) -> None:
     """One worker: every case, then every case again from a checkpoint."""
     torch.set_num_threads(1)
-    store = distributed.TCPStore("127.0.0.1", port, NUM_WORKERS, is_master=rank == 0)
+    store = distributed.FileStore(f"{folder}/store", NUM_WORKERS)  # a free port may be taken
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=NUM_WORKERS)
     dataset = Dataset.from_table(pq.read_table(f"{folder}/rows.parquet"))
     for number, text in enumerate(specs):  # how models are shared is not part of a trial's id
@@ -122,11 +121,8 @@ def together(make_case: MakeCase, tiny_dataset: Dataset, tmp_path_factory: Any) 
     for number in range(len(CASES)):
         Results(str(folder / f"results-{number}")).prepare()
     specs = [make_case(case).model_dump_json() for case in CASES]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     multiprocessing.start_processes(
-        work, (port, str(folder), specs), nprocs=NUM_WORKERS, start_method="spawn"
+        work, (str(folder), specs), nprocs=NUM_WORKERS, start_method="spawn"
     )
     return folder
 
