@@ -148,47 +148,57 @@ class Checkpoints:
         carried: Carried,
         workers: Workers,
     ) -> int:
-        """Put back what :meth:`save` wrote; every worker reads.
+        """Put back what :meth:`save` wrote.
+
+        The first worker reads and tells the others: on a network disk another machine may still
+        see the checkpoint before, and workers at different steps would wait for each other for
+        ever.
 
         Returns:
             Steps taken; 0 where there is no checkpoint, or a damaged one, or one of other versions
             or of another form.
         """
-        # A trial that starts while the storage does not answer would fail at once, or start anew.
-        if not patiently(lambda: self.results.exists(_file(self.trial_id))):
-            return 0
-        content = patiently(lambda: self.results.read(_file(self.trial_id)))
-        try:
-            notes = _notes(content)
-            tensors = load(content)
-        except (SafetensorError, ValueError, KeyError):
-            return 0  # cut off by what ended the trial; it starts at its beginning
-        wanted = {f"same.{name}" for name in carried.same}
-        wanted |= {f"parts.{name}" for name in carried.parts}
-        if json.loads(notes["versions"]) != self.versions or not wanted <= tensors.keys():
+        notes, tensors = self._read(carried) if workers.is_first else ({}, {})
+        small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
+        notes, small = workers.from_first((notes, small))
+        if not notes:
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
         weights: Any = _below(tensors, "model.")
         set_model_state_dict(model, weights, options=options)
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
-        for name, value in _below(tensors, "optimizer.").items() if workers.is_first else ():
+        for name, value in _below(tensors, "optimizer.").items():
             parameter, _, moment = name.rpartition(".")
             moments["state"][parameter][moment] = value
         set_optimizer_state_dict(model, optimizer, moments, options=options)
         for name, tensor in carried.same.items():
-            tensor.copy_(tensors[f"same.{name}"])
+            tensor.copy_(small[f"same.{name}"])
         for name, tensor in carried.parts.items():
             tensor.copy_(tensors[f"parts.{name}"] if workers.is_first else torch.zeros_like(tensor))
         generators = [
-            tensors[key]
-            for number in range(2)
-            if (key := f"random.{number}.{workers.rank}") in tensors
+            small[key] for number in range(2) if (key := f"random.{number}.{workers.rank}") in small
         ]
         if generators:  # none for a rank that was not there
             set_random_state(generators)
         step = int(notes["step"])
         self.resumed_at = [*json.loads(notes["resumed_at"]), step]
         return step
+
+    def _read(self, carried: Carried) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+        """Notes and tensors of the file; none where it is of no use."""
+        # A trial that starts while the storage does not answer would fail at once, or start anew.
+        if not patiently(lambda: self.results.exists(_file(self.trial_id))):
+            return {}, {}
+        content = patiently(lambda: self.results.read(_file(self.trial_id)))
+        try:
+            notes, tensors = _notes(content), load(content)
+        except (SafetensorError, ValueError, KeyError):
+            return {}, {}  # cut off by what ended the trial; it starts at its beginning
+        wanted = {f"same.{name}" for name in carried.same}
+        wanted |= {f"parts.{name}" for name in carried.parts}
+        if json.loads(notes["versions"]) != self.versions or not wanted <= tensors.keys():
+            return {}, {}
+        return notes, tensors
 
 
 def trained_weights(model: Any) -> dict[str, torch.Tensor]:

@@ -65,6 +65,14 @@ class Workers:
         distributed.all_gather_object(found, tensor)
         return found
 
+    def from_first(self, value: Item) -> Item:
+        """What the first process gives, in all of them; small, and on the CPU."""
+        if self.size == 1:
+            return value
+        given = [value]
+        distributed.broadcast_object_list(given, src=0)
+        return given[0]
+
     def spread(self, model: Any, sharding: Literal["ddp", "fsdp"]) -> Any:
         """What forward passes of training go through, so that gradients are shared.
 
