@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from threading import Event
 
 from data.corpora import Corpus
 from data.schema import Dataset
 from sweep.packs import make_packs
 from sweep.progress import Progress
+from sweep.terminated import sigterm_heard
 from sweep.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
 from trainables.miniatures import miniature_folder
 from trainables.result import Results
@@ -38,14 +40,23 @@ class InlineBackend:
         progress: Progress,
         pack_size: int,
     ) -> None:
-        """Run trials in order, pack by pack."""
-        for pack in make_packs(specs, pack_size, num_slots=1):
-            for spec in pack:
-                progress.started(spec)
-            reports = {spec.trial_id: seldom(partial(progress.stepped, spec)) for spec in pack}
-            for spec, outcome in run_and_save_pack(pack, dataset, results, leaves, reports):
-                refuse_unwritable(results, outcome)
-                progress.finished(spec, outcome)
+        """Run trials in order, pack by pack; returns when all ended, or after SIGTERM."""
+        leaving = Event()
+        with sigterm_heard(leaving.set):
+            for pack in make_packs(specs, pack_size, num_slots=1):
+                if leaving.is_set():
+                    return
+                for spec in pack:
+                    progress.started(spec)
+                reports = {spec.trial_id: seldom(partial(progress.stepped, spec)) for spec in pack}
+                for spec, outcome in run_and_save_pack(
+                    pack, dataset, results, leaves, reports, leaving.is_set
+                ):
+                    refuse_unwritable(results, outcome)
+                    if "left" in outcome:
+                        progress.left(spec, outcome["left"])
+                    else:
+                        progress.finished(spec, outcome)
 
     def close(self) -> None:
         """Nothing to end."""

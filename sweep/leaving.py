@@ -24,6 +24,11 @@ def ask_to_leave() -> None:
     internal_kv._internal_kv_put(_key(), b"1")
 
 
+def let_stay() -> None:
+    """Take that back: the same driver may run trials again."""
+    internal_kv._internal_kv_del(_key())
+
+
 def must_leave() -> Callable[[], bool]:
     """A question for a trial's process, cheap enough to be asked at every step."""
     here, key = ray.get_runtime_context().get_node_id(), _key()

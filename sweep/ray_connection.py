@@ -36,11 +36,13 @@ class RayConnection:
 
     def __init__(self, address: str | None = None) -> None:
         self._mine = not ray.is_initialized()
+        self._watch: HeadWatch | None = None
         if self._mine:
+            # Without "local" Ray would take whatever cluster was last started here.
+            chosen = address or os.environ.get("RAY_ADDRESS") or "local"
             try:
                 ray.init(
-                    # Without "local" Ray would take whatever cluster was last started here.
-                    address=address or os.environ.get("RAY_ADDRESS") or "local",
+                    address=chosen,
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level="ERROR",
@@ -50,16 +52,23 @@ class RayConnection:
                     f"no Ray cluster at {address or 'this machine'}: {error}; "
                     "start one, mend --address, or do without (--backend inline)"
                 ) from error
-            here = ray.get_runtime_context()
-            (node,) = (one for one in ray.nodes() if one["NodeID"] == here.get_node_id())
-            raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-            self._watch = HeadWatch(here.gcs_address, raylet)
+            if not chosen.startswith("ray://"):  # Ray's client looks after its own connection
+                self._watch = _watch()
 
     def close(self) -> None:
         """Disconnect, if this connection was made here; ends a cluster that was started for it."""
-        if self._mine:
+        if self._watch:
             self._watch.stop()
+        if self._mine:
             ray.shutdown()
+
+
+def _watch() -> HeadWatch:
+    """A look at the head, and at Ray's process on this machine."""
+    here = ray.get_runtime_context()
+    (node,) = (one for one in ray.nodes() if one["NodeID"] == here.get_node_id())
+    raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    return HeadWatch(here.gcs_address, raylet)
 
 
 @dataclass(frozen=True)

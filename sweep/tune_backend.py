@@ -21,7 +21,7 @@ from ray import tune
 
 from data.corpora import Corpus
 from data.schema import Dataset
-from sweep.leaving import leave, must_leave
+from sweep.leaving import leave, let_stay, must_leave
 from sweep.packs import make_packs
 from sweep.progress import Progress
 from sweep.ray_worker import pretrain_and_pack, receive, share, share_specs, specs_of, unpack
@@ -105,6 +105,7 @@ class TuneBackend:
         specs = [spec for pack in stage.packs for spec in pack]
         shared = share(specs, dataset) | {"specs": share_specs(specs)}
         watcher = Watcher(stage.packs, results, progress)
+        let_stay()
         with sigterm_heard(watcher.let_go):
             tune_all(
                 stage.trainable,

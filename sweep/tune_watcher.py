@@ -44,6 +44,7 @@ class Watcher(tune.Callback):
         self._left: dict[str, set[int]] = defaultdict(set)
         self._deaths: Counter[int] = Counter()
         self._asked_to_leave: float | None = None
+        self._has_told = False
         numbers = count()
         self.queue = TrialQueue([next(numbers) for _ in pack] for pack in packs)
         self.unwritable: dict[str, Any] = {}
@@ -64,11 +65,19 @@ class Watcher(tune.Callback):
         return bool(self.unwritable) or is_late
 
     def let_go(self) -> None:
-        """Start nothing more, and have running trials write a checkpoint and end."""
+        """Start nothing more, and have running trials write a checkpoint and end.
+
+        May be called by a signal at any moment, so that Ray is told later.
+        """
         self.queue.is_closed = True
         self._asked_to_leave = time.monotonic()
-        ask_to_leave()
-        self._progress.stage("stopping: trials write checkpoints")
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune looks at its trials, several times a second."""
+        if self._asked_to_leave is not None and not self._has_told:
+            self._has_told = True
+            ask_to_leave()
+            self._progress.stage("stopping: trials write checkpoints")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """It began, or began again."""

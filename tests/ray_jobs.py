@@ -19,14 +19,14 @@ from typing import Any, Protocol
 
 import ray
 
-BUNDLED = Path(ray.__file__).parent / "_private/runtime_env/agent/thirdparty_files"
-"""aiohttp, as Ray's wheel has it for a process of its own."""
-sys.path.append(str(BUNDLED))
+# aiohttp, as Ray's wheel has it for a process of its own.
+sys.path.append(str(Path(ray.__file__).parent / "_private/runtime_env/agent/thirdparty_files"))
 
-from aiohttp import web  # noqa: E402
-from ray._private.authentication.http_token_authentication import (  # noqa: E402
-    get_token_auth_middleware,
-)
+from aiohttp import web
+from ray._private.authentication.http_token_authentication import get_token_auth_middleware
+
+BUNDLED = Path(web.__file__).parent.parent
+"""Where aiohttp was found, for other processes."""
 
 
 class Jobs(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -168,3 +169,8 @@ def trial_files(results: Results) -> dict[str, bytes]:
             record["execution"].pop("resumed_at_steps", None)
             found[name] = json.dumps(record).encode()
     return found
+
+
+def finished(root: Path) -> dict[Path, int]:
+    """Finished trials and when they were written."""
+    return {p: p.stat().st_mtime_ns for p in root.glob("trials/*/trial.json")}

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 from ctrl_c import environment, started_xlt
-from result_folders import trial_files
+from result_folders import finished, trial_files
 
 from sweep.cli import main
 from sweep.experiment import load_experiment
@@ -51,11 +51,6 @@ def command(file: Path, root: Path, *options: str) -> list[str]:
     return ["run", str(file), *settings, *options]
 
 
-def records(root: Path) -> dict[Path, int]:
-    """Finished trials and when they were written."""
-    return {p: p.stat().st_mtime_ns for p in root.glob("trials/*/trial.json")}
-
-
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
@@ -76,7 +71,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
     """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
-    before = records(root)
+    before = finished(root)
     done = subprocess.run(
         [sys.executable, "-m", "sweep", *command(file, root, *options)],
         env=environment(),
@@ -85,7 +80,7 @@ def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    after = records(root)
+    after = finished(root)
     assert before.items() <= after.items()
     assert len(after) == NUM_TRIALS
     assert trial_files(Results(str(root))) == trial_files(undisturbed.results)
@@ -96,10 +91,10 @@ def test_a_killed_driver_loses_no_finished_trial(
     experiment_file: Path, tmp_path: Path, undisturbed: Outcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
-        wait_for(lambda: records(tmp_path / "r"), process)
+        wait_for(lambda: finished(tmp_path / "r"), process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert len(records(tmp_path / "r")) < NUM_TRIALS
+    assert len(finished(tmp_path / "r")) < NUM_TRIALS
     told = finish(experiment_file, tmp_path / "r", undisturbed)
     assert told.count("mean (std), n = 2") == 2
 
@@ -108,7 +103,7 @@ def test_killed_workers_are_started_again_within_the_run(
     experiment_file: Path, tmp_path: Path, undisturbed: Outcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
-        wait_for(lambda: records(tmp_path / "r"), process)
+        wait_for(lambda: finished(tmp_path / "r"), process)
         killed = workers(process)
         for worker in killed:
             worker.kill()
@@ -118,7 +113,7 @@ def test_killed_workers_are_started_again_within_the_run(
         assert "its process ended; it starts again" in errors
         assert "Traceback" not in errors
     assert trial_files(Results(str(tmp_path / "r"))) == trial_files(undisturbed.results)
-    assert len(records(tmp_path / "r")) == NUM_TRIALS
+    assert len(finished(tmp_path / "r")) == NUM_TRIALS
 
 
 def test_a_trial_that_always_loses_its_process_fails_in_the_end(
@@ -169,10 +164,10 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
     undisturbed: Outcome,
 ) -> None:
     with driver(experiment_file, tmp_path / "r", "--backend", backend) as process:
-        wait_for(lambda: records(tmp_path / "r"), process)
+        wait_for(lambda: finished(tmp_path / "r"), process)
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=60)
-        num_done = len(records(tmp_path / "r"))
+        num_done = len(finished(tmp_path / "r"))
         assert process.returncode == 130, errors
         assert 0 < num_done < NUM_TRIALS
         assert f"Stopped with {num_done} of {NUM_TRIALS} trials done; the same command" in errors
@@ -191,7 +186,7 @@ def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_fin
     """A file in the place of the folder stands for the full disk: it refuses root, too."""
     root = tmp_path / "r"
     with driver(experiment_file, root, "--backend", backend) as process:
-        wait_for(lambda: records(root), process)
+        wait_for(lambda: finished(root), process)
         (root / "trials").rename(tmp_path / "kept")
         (root / "trials").touch()
         _, errors = process.communicate(timeout=120)
@@ -201,7 +196,7 @@ def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_fin
     assert "Traceback" not in errors
     (root / "trials").unlink()
     (tmp_path / "kept").rename(root / "trials")
-    assert 0 < len(records(root)) < NUM_TRIALS
+    assert 0 < len(finished(root)) < NUM_TRIALS
     finish(experiment_file, root, undisturbed, *INLINE)
 
 

@@ -23,6 +23,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from sweep.experiment import load_experiment
+from sweep.leaving import ask_to_leave
 from sweep.run import run
 from trainables.result import Results
 
@@ -90,6 +91,7 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
         )
         assert accepted, why
 
+    ask_to_leave()  # as a run of this driver before did, which was stopped
     root = tmp_path / "r"
     drained = when(lambda: any(root.glob("trials/*/trial.json")), drain)
     outcome = run(
@@ -102,11 +104,12 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
     assert trial_files(outcome.results) == undisturbed
 
 
+@pytest.mark.parametrize("backend", ["tune", "inline"])
 def test_sigterm_keeps_what_running_trials_did(
-    experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    backend: str, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     root = tmp_path / "r"
-    arguments = ["run", str(experiment_file), "--results", str(root)]
+    arguments = ["run", str(experiment_file), "--results", str(root), "--backend", backend]
     arguments += [word for setting in LONG for word in ("--set", setting)]
     with started_xlt(*arguments) as process:
         while not any(root.glob("trials/*/trial.json")):

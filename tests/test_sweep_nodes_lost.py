@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from network_nodes import Node, needs_namespaces, network_nodes, wait_until
-from result_folders import trial_files
+from result_folders import finished, trial_files
 from token_cluster import TokenCluster, token_cluster, torch_of_no_build, write_token
 
 from sweep.experiment import load_experiment
@@ -51,14 +51,9 @@ def nodes() -> Iterator[list[Node]]:
         yield nodes
 
 
-def records(root: Path) -> dict[Path, int]:
-    """Finished trials and when they were written."""
-    return {p: p.stat().st_mtime_ns for p in root.glob("trials/*/trial.json")}
-
-
 def resumed(root: Path) -> list[str]:
     """Trials that went on from a checkpoint."""
-    told = {p.parent.name: json.loads(p.read_text())["execution"] for p in records(root)}
+    told = {p.parent.name: json.loads(p.read_text())["execution"] for p in finished(root)}
     return [trial_id for trial_id, execution in told.items() if execution.get("resumed_at_steps")]
 
 
@@ -79,6 +74,15 @@ def assert_undisturbed(root: Path, undisturbed: Outcome) -> None:
     assert [name for name, content in theirs.items() if ours[name] != content] == []
 
 
+def assert_went_on(root: Path, before: dict[Path, int], errors: str, undisturbed: Outcome) -> None:
+    """Trials of a lost node went on from their checkpoints; finished ones were not touched."""
+    assert "its process ended; it starts again" in errors
+    assert "Traceback" not in errors
+    assert before.items() <= finished(root).items()
+    assert resumed(root)
+    assert_undisturbed(root, undisturbed)
+
+
 def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_finished_trial(
     nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: Outcome
 ) -> None:
@@ -89,18 +93,14 @@ def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_finished_trial(
         cluster.start(nodes[2])
         wait_until(lambda: trials_on(nodes[2]), PATIENCE, "the node that joined is not used")
         wait_until(
-            lambda: records(root) and list(root.glob("checkpoints/*")), PATIENCE, "no trial ends"
+            lambda: finished(root) and list(root.glob("checkpoints/*")), PATIENCE, "no trial ends"
         )
-        assert trials_on(nodes[1]) and len(records(root)) < NUM_TRIALS
-        before = records(root)
+        assert trials_on(nodes[1]) and len(finished(root)) < NUM_TRIALS
+        before = finished(root)
         nodes[1].kill()
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, errors
-    assert "its process ended; it starts again" in errors
-    assert "Traceback" not in errors
-    assert before.items() <= records(root).items()
-    assert resumed(root)
-    assert_undisturbed(root, undisturbed)
+    assert_went_on(root, before, errors, undisturbed)
 
 
 def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
@@ -109,20 +109,20 @@ def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
     root = tmp_path / "r"
     with token_cluster(nodes[:2], token, "--num-cpus=2", "--num-gpus=2") as cluster:
         driver = drive(cluster, nodes[1], experiment_file, root)
-        wait_until(lambda: records(root), PATIENCE, "no trial ends")
+        wait_until(lambda: finished(root), PATIENCE, "no trial ends")
         nodes[0].kill()
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 2, errors
         assert "xlt: the head of the Ray cluster at " in errors.splitlines()[-1]
         assert "Traceback" not in errors
-        before = records(root)
+        before = finished(root)
         assert 0 < len(before) < NUM_TRIALS
         nodes[0].boot()
         cluster.start(nodes[0])
         driver = drive(cluster, nodes[0], experiment_file, root)
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, errors
-    assert before.items() <= records(root).items()
+    assert before.items() <= finished(root).items()
     assert_undisturbed(root, undisturbed)
 
 
@@ -135,16 +135,12 @@ def test_a_node_that_is_cut_off_is_given_up_and_its_trials_go_on_elsewhere(
     with token_cluster(nodes[:2], token, *slots, **impatient) as cluster:
         driver = drive(cluster, nodes[0], experiment_file, root)
         wait_until(
-            lambda: trials_on(nodes[1]) and records(root) and list(root.glob("checkpoints/*")),
+            lambda: trials_on(nodes[1]) and finished(root) and list(root.glob("checkpoints/*")),
             PATIENCE,
             "no trial ends",
         )
         nodes[1].cut()
-        before = records(root)
+        before = finished(root)
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, errors
-    assert "its process ended; it starts again" in errors
-    assert "Traceback" not in errors
-    assert before.items() <= records(root).items()
-    assert resumed(root)
-    assert_undisturbed(root, undisturbed)
+    assert_went_on(root, before, errors, undisturbed)

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from data import patience
 from sweep.cli import main
 from sweep.experiment import load_experiment
 from sweep.run import Outcome, run
-from trainables.result import Results
+from trainables.result import Results, TrialResult
 
 NUM_TRIALS = 10
 OFTEN = "storage.checkpoint_minutes=0"
@@ -173,11 +174,11 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_finishes(
     root = small_disk / "r"
     saved = Results.save
 
-    def save(self: Results, result: object) -> object:
+    def save(self: Results, result: TrialResult) -> dict[str, Any]:
         """Half a trial is on the disk when it is full."""
         if len(disk_trials(root)) == 3:
             fill(small_disk)
-        return saved(self, result)  # type: ignore[arg-type]
+        return saved(self, result)
 
     command = ["run", str(experiment_file), "--results", str(root), "--backend", "inline"]
     with monkeypatch.context() as patch:

@@ -17,7 +17,7 @@ from safetensors.torch import load
 from torch import distributed, multiprocessing
 
 from data.schema import Dataset
-from trainables.checkpoints import Checkpoints
+from trainables.checkpoints import Checkpoints, LeavingError
 from trainables.result import Results, TrialResult
 from trainables.signature import versions
 from trainables.spec import TrialSpec
@@ -103,6 +103,11 @@ def work(rank: int, folder: str, specs: list[str]) -> None:
             spec, dataset, keep_models="all",
             checkpoints=Checkpoints(seen, spec.trial_id, 3600, versions()),
         )  # fmt: skip
+        try:  # the last worker's machine is about to go
+            leaving = Checkpoints(results, "leaving", 3600, versions(), lambda: rank == 1)
+            run_trial(spec, dataset, checkpoints=leaving)
+        except LeavingError as left:
+            Path(folder, f"{number}-left-{rank}").write_text(str(left.step))
         if rank == 0:
             for name, result in (("whole", whole), ("resumed", resumed)):
                 place = Path(folder, f"{number}-{name}")
@@ -162,6 +167,14 @@ def test_two_workers_give_the_result_of_one(
     for key, tensor in theirs.items():
         assert torch.dist(ours[key], tensor) <= 1e-4 + 1e-3 * torch.linalg.vector_norm(tensor)
     assert json.loads((folder / "execution.json").read_text())["num_workers"] == NUM_WORKERS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_a_group_leaves_together(case: tuple[str, str, str], together: Path) -> None:
+    number = CASES.index(case)
+    steps = [(together / f"{number}-left-{rank}").read_text() for rank in range(NUM_WORKERS)]
+    assert steps == ["1"] * NUM_WORKERS
 
 
 @pytest.mark.slow

@@ -96,8 +96,8 @@ class Checkpoints:
         return self.leaving() or time.monotonic() - self._last >= self.seconds
 
     def leave_if_asked(self, step: int, workers: Workers, device: torch.device) -> None:
-        """After a checkpoint: raise LeavingError in every worker if the process has to go."""
-        if workers.first_says(self.leaving(), device):
+        """After a checkpoint: raise LeavingError in every worker if one of them has to go."""
+        if workers.any_says(self.leaving(), device):
             raise LeavingError(step)
 
     def save(

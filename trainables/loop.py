@@ -140,7 +140,7 @@ def training_steps(
                 )
             alive()
             report(step, num_steps, last)
-        if checkpoints and workers.first_says(checkpoints.is_due(), device):
+        if checkpoints and workers.any_says(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, carried, workers)
             checkpoints.leave_if_asked(step, workers, device)
     values = measured.cpu().numpy()

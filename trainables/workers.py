@@ -50,12 +50,11 @@ class Workers:
             distributed.all_reduce(tensor)
         return tensor
 
-    def first_says(self, value: bool, device: torch.device) -> bool:
-        """What the first process says, in all of them."""
+    def any_says(self, value: bool, device: torch.device) -> bool:
+        """Whether one of the processes says so, in all of them."""
         if self.size == 1:
             return value
-        said = torch.tensor(float(value and self.is_first), device=device)
-        return bool(self.sum(said).item())
+        return bool(self.sum(torch.tensor(float(value), device=device)).item())
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """The tensor of every process, by rank; a small one on the CPU."""
