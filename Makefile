@@ -1,6 +1,8 @@
 # Set-up is part of every target: a fresh clone needs Python 3.11 and nothing else.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Two files at a time, as there are two cores at least: Ray's tests mostly wait for processes.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
 .PHONY: quickstart test chaos cluster browser latex lit gpu slurm lint benchmark clean
@@ -9,10 +11,10 @@ quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(BIN)/pytest -m "not chaos and not cluster and not browser and not latex and not lit and not slurm"
+	$(PYTEST) -m "not chaos and not cluster and not browser and not latex and not lit and not slurm"
 
 chaos: $(READY)
-	$(BIN)/pytest -m chaos
+	$(PYTEST) -m chaos
 
 # Machines and heads that die, storage that fails, jobs handed in; most of it needs root and
 # iproute2, and skips without.

@@ -164,7 +164,8 @@ def test_the_comparison_sees_other_dropout(
 MEMBERS = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 50),
-        "learning_rate": st.sampled_from([1e-3, 5e-3, 3e-2]),
+        # At 3e-2 the steps magnify rounding beyond the tolerance within an epoch.
+        "learning_rate": st.sampled_from([2e-4, 1e-3, 5e-3]),
         "epochs": st.integers(1, 2),
         "source_rows": st.integers(1, 20),
         "target_rows": st.integers(0, 6),
