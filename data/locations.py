@@ -22,6 +22,9 @@ NUM_ATTEMPTS = 6
 """Of a request to an object store that answers with an error of its own, asks to slow down, does
 not answer or cannot be reached; between them it waits 0.5, 1, 2, 4 and 8 s on average (the AWS
 SDK's standard strategy)."""
+GS_RETRY_SECONDS = 15
+"""How long Google's client makes a request again; by itself it would for 15 minutes, and a wrong
+endpoint_override looked like a hang."""
 
 _SECRET_KEY = re.compile(r"key|secret|token|passw|credential|signature|\bsas\b", re.IGNORECASE)
 
@@ -39,8 +42,11 @@ def locate(uri: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in uri:
         return pafs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
     refuse_secrets(uri)
-    if urlsplit(uri).scheme == "s3":
-        return _s3(urlsplit(uri))
+    parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        return _s3(parts)
+    if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in dict(parse_qsl(parts.query)):
+        uri += f"{'&' if parts.query else '?'}retry_limit_seconds={GS_RETRY_SECONDS}"
     fs, place = pafs.FileSystem.from_uri(uri)
     return fs, place
 

@@ -61,6 +61,14 @@ def test_an_s3_uri_gives_bucket_and_folder_and_its_options() -> None:
         locate("s3://bucket/xlt?regoin=eu-west-3")
 
 
+def test_a_gs_place_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.locations.GS_RETRY_SECONDS", 1)
+    fs, place = locate("gs://anonymous@bucket/xlt?endpoint_override=127.0.0.1%3A9&scheme=http")
+    assert place == "bucket/xlt"
+    with pytest.raises(OSError, match="UNAVAILABLE"):
+        fs.get_file_info(place)
+
+
 @pytest.mark.parametrize("place", ["option", "file", "data"])
 @pytest.mark.parametrize("command", ["run", "plan", "check"])
 def test_no_command_prints_or_writes_a_secret(

@@ -1,4 +1,4 @@
-"""Whole sweeps into S3: as on a disk, resumed, searched, read by every command."""
+"""Whole sweeps into S3 and gs: as on a disk, resumed, searched, read by every command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from gs_server import serve_gs
 from result_folders import trial_files
 from s3_server import ENVIRONMENT, S3, SECRET, serve_s3
 
@@ -28,6 +29,16 @@ def s3() -> Iterator[S3]:
         yield served
 
 
+@pytest.fixture(params=["s3", "gs"])
+def uri(s3: S3, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty folder in an object store."""
+    if request.param == "s3":
+        yield s3.bucket()
+        return
+    with serve_gs() as place:
+        yield place
+
+
 @pytest.fixture(scope="module")
 def small_file(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = yaml.safe_load(experiment_file.read_text())
@@ -38,10 +49,10 @@ def small_file(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) 
     return file
 
 
-def test_a_sweep_into_s3_has_the_bytes_of_one_into_a_folder_and_is_resumed(
-    s3: S3, small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_sweep_into_a_bucket_has_the_bytes_of_one_into_a_folder_and_is_resumed(
+    uri: str, small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    experiment, uri = load_experiment(small_file), s3.bucket()
+    experiment = load_experiment(small_file)
     local = run(experiment, str(tmp_path / "r"), backend="inline")
     first = experiment.model_copy(update={"patterns": experiment.patterns[1:]})
     assert run(first, uri, backend="inline").num_run == 2
