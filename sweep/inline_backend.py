@@ -42,15 +42,16 @@ class InlineBackend:
     ) -> None:
         """Run trials in order, pack by pack; returns when all ended, or after SIGTERM."""
         leaving = Event()
+        packs = make_packs(specs, pack_size, num_slots=1)
         with sigterm_heard(leaving.set):
-            for pack in make_packs(specs, pack_size, num_slots=1):
+            for pack, later in zip(packs, [*(pack[0] for pack in packs[1:]), None], strict=True):
                 if leaving.is_set():
                     return
                 for spec in pack:
                     progress.started(spec)
                 reports = {spec.trial_id: seldom(partial(progress.stepped, spec)) for spec in pack}
                 for spec, outcome in run_and_save_pack(
-                    pack, dataset, results, leaves, reports, leaving.is_set
+                    pack, dataset, results, leaves, reports, leaving.is_set, later
                 ):
                     refuse_unwritable(results, outcome)
                     if "left" in outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,20 @@ def specs_of(numbers: Iterable[int], shared: list[list[Any]]) -> list[TrialSpec]
             _SPECS[reference] = ray.get(reference)
         found.append(_SPECS[reference][number % CHUNK])
     return found
+
+
+def later_spec(members: Sequence[int], shared: Mapping[str, Any]) -> TrialSpec | None:
+    """A trial that starts about when these end, if all end in launch order; none after the last.
+
+    Args:
+        members: Numbers of the trials of a process.
+        shared: ``specs`` from :func:`share_specs`, ``num_specs`` of them, ``num_at_once`` of which
+            the cluster runs side by side.
+    """
+    number = max(members) + shared["num_at_once"]
+    if number >= shared["num_specs"]:
+        return None
+    return specs_of([number], shared["specs"])[0]
 
 
 def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:

@@ -24,7 +24,15 @@ from data.schema import Dataset
 from sweep.leaving import leave, let_stay, must_leave
 from sweep.packs import make_packs
 from sweep.progress import Progress
-from sweep.ray_worker import pretrain_and_pack, receive, share, share_specs, specs_of, unpack
+from sweep.ray_worker import (
+    later_spec,
+    pretrain_and_pack,
+    receive,
+    share,
+    share_specs,
+    specs_of,
+    unpack,
+)
 from sweep.terminated import sigterm_heard
 from sweep.tune_watcher import Watcher
 from sweep.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
@@ -86,7 +94,7 @@ class TuneBackend:
         if single:
             packs = make_packs(single, pack_size, slots)
             # Those that wait are known to Ray, so that a cluster can grow for them.
-            stages.append(_Stage(packs, _trainable, reserved, slots + WAITING))
+            stages.append(_Stage(packs, _trainable, reserved, slots, WAITING))
         for launch in launches:
             if launch.workers > 1:
                 # Trials that watch over workers reserve none of what these need, so that they
@@ -103,7 +111,8 @@ class TuneBackend:
     ) -> bool:
         """One Tuner; whether all of its trials ended."""
         specs = [spec for pack in stage.packs for spec in pack]
-        shared = share(specs, dataset) | {"specs": share_specs(specs)}
+        shared = share(specs, dataset) | {"specs": share_specs(specs), "num_specs": len(specs)}
+        shared["num_at_once"] = stage.at_once * max(map(len, stage.packs))
         watcher = Watcher(stage.packs, results, progress)
         let_stay()
         with sigterm_heard(watcher.let_go):
@@ -115,7 +124,7 @@ class TuneBackend:
                     search_alg=watcher.queue,
                     num_samples=-1,
                     reuse_actors=True,
-                    max_concurrent_trials=stage.at_once,
+                    max_concurrent_trials=stage.at_once + stage.num_waiting,
                 ),
                 callback=watcher,
                 stop=StopAll(watcher.must_stop),
@@ -142,13 +151,15 @@ class _Stage:
         packs: Trials of each of Tune's own, in launch order.
         trainable: What runs one.
         resources: What it reserves.
-        at_once: How many Tune is given at a time.
+        at_once: How many packs run side by side.
+        num_waiting: How many more Tune is given.
     """
 
     packs: list[list[TrialSpec]]
     trainable: Callable[..., None]
     resources: Request
     at_once: int
+    num_waiting: int = 0
 
 
 def tune_all(
@@ -189,12 +200,13 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     def report(member: int, step: int, num_steps: int, loss: float) -> None:
         tune.report({"member": member, "step": step, "num_steps": num_steps, "loss": loss})
 
+    later = later_spec(config["members"], shared)
     reports = {trial_id: seldom(partial(report, n)) for trial_id, n in numbers.items()}
     has_left = False
     with ended_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         for spec, outcome in run_and_save_pack(
-            specs, dataset, results, leaves, reports, must_leave()
+            specs, dataset, results, leaves, reports, must_leave(), later
         ):
             tune.report({"member": numbers[spec.trial_id], **outcome})
             has_left = has_left or "left" in outcome

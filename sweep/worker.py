@@ -106,6 +106,7 @@ def run_and_save_pack(
     leaves: Leaves,
     reports: Mapping[str, Report],
     leaving: Callable[[], bool] = lambda: False,
+    later: TrialSpec | None = None,
 ) -> Iterator[tuple[TrialSpec, dict[str, Any]]]:
     """Run trials side by side (:func:`trainables.pack.run_pack`) and write their folders.
 
@@ -116,12 +117,16 @@ def run_and_save_pack(
         leaves: What they leave besides their results.
         reports: By trial id, told (step, num_steps, loss).
         leaving: As of :func:`run_and_save`.
+        later: A trial that is likely to start here after them: its base model is read meanwhile.
 
     Yields:
         Each member as soon as it ended, with what :func:`run_and_save` returns of it.
     """
     from trainables.pack import run_pack  # torch: not needed to launch
+    from trainables.read_ahead import read_ahead
 
+    if later:
+        read_ahead(later)
     kept = {spec.trial_id: _checkpoints(spec, results, leaves, leaving) for spec in specs}
     ended = run_pack(
         specs,

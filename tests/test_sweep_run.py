@@ -14,7 +14,9 @@ from result_folders import trial_files
 from data.errors import InputError
 from sweep.cli import main
 from sweep.experiment import load_experiment
+from sweep.ray_worker import later_spec
 from sweep.run import Outcome, run
+from trainables.spec import TrialSpec
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,28 @@ def test_status_and_report_need_neither_torch_nor_ray(inline: Outcome) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
+
+
+def test_the_base_of_the_next_trial_is_read_while_one_trains(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[TrialSpec] = []
+    asked: list[TrialSpec] = []
+    monkeypatch.setattr("sweep.progress.Progress.started", lambda _, spec: started.append(spec))
+    monkeypatch.setattr("trainables.read_ahead.read_ahead", asked.append)
+    experiment = load_experiment(experiment_file)
+    experiment = experiment.model_copy(update={"patterns": experiment.patterns[:1], "seeds": (0,)})
+    assert run(experiment, str(tmp_path / "r"), backend="inline").num_run > 1
+    assert asked == started[1:]
+
+
+def test_a_process_reads_ahead_what_starts_after_all_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sweep.ray_worker.specs_of", lambda numbers, specs: [specs[n] for n in numbers]
+    )
+    shared = {"specs": list("abcdefgh"), "num_specs": 8, "num_at_once": 3}
+    later = [later_spec(members, shared) for members in ([0], [1, 2], [4], [5], [6, 7])]
+    assert later == ["d", "f", "h", None, None]
 
 
 @pytest.mark.ray
