@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Trial
 from result_folders import make_spec
+from rich.console import Console
 
 from sweep.launch_order import launch_order
+from sweep.progress import Progress
 from sweep.tune_queue import TrialQueue
+from sweep.tune_watcher import Watcher
+from trainables.result import Results
 from trainables.spec import Resources, TrialSpec
 
 
@@ -96,3 +104,16 @@ def test_a_closed_queue_ends_when_all_that_run_have_ended() -> None:
     assert queue.suggest("y") is None
     queue.on_trial_complete("x")
     assert queue.suggest("y") == TrialQueue.FINISHED
+
+
+def test_of_a_trial_that_ended_its_last_report_is_all_that_is_kept(tmp_path: Path) -> None:
+    storage = StorageContext(storage_path=str(tmp_path), experiment_dir_name="trials")
+    trial = Trial("xlt", stub=True, storage=storage, config={"members": [0]})
+    specs, out = [spec_of("a", "ja0", 0)], Console(file=io.StringIO())
+    watcher = Watcher([specs], Results(str(tmp_path)), Progress(specs, [], out))
+    trial.update_last_result({"member": 0, "loss": 0.25, "training_iteration": 1})
+    before = "".join(trial.get_json_state())
+    trial.update_last_result({"member": 0, "loss": 0.125, "training_iteration": 2})
+    watcher.on_trial_complete(0, [], trial)
+    kept = "".join(trial.get_json_state())
+    assert '"max": 0.25' in before and "0.25" not in kept and '"loss": 0.125' in kept
