@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from ctrl_c import hear_ctrl_c
 from network_nodes import Node, needs_namespaces, network_nodes, wait_until
 from ray_jobs import BUNDLED
 from result_folders import trial_files
@@ -95,7 +96,7 @@ class Cluster:
         process = subprocess.Popen(
             [sys.executable, "-m", "sweep", words[0], *words[1:], "--address", self.url],
             env=environment(token or self.token, f"{ROOT}:{BUNDLED}"), cwd=self.folder,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c,
         )  # fmt: skip
         self._stack.callback(process.kill)
         return process
