@@ -20,7 +20,7 @@ from trainables.result import Results
 NUM_TRIALS = 10
 LONGER = "training.num_train_epochs=20"
 """So that there is time to end something in the middle."""
-LONGEST = "training.num_train_epochs=80"
+LONGEST = "training.num_train_epochs=240"
 """So that Slurm, too, notices it before the job is done."""
 PATIENCE = 300
 """Seconds that a busy machine is given for what takes it a quarter of a minute when idle."""
