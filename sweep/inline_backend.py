@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 from threading import Event
 
 from data.corpora import Corpus
@@ -44,7 +45,7 @@ class InlineBackend:
         leaving = Event()
         packs = make_packs(specs, pack_size, num_slots=1)
         with sigterm_heard(leaving.set):
-            for pack, later in zip(packs, [*(pack[0] for pack in packs[1:]), None], strict=True):
+            for pack, later in zip_longest(packs, [pack[0] for pack in packs[1:]]):
                 if leaving.is_set():
                     return
                 for spec in pack:

@@ -104,8 +104,8 @@ class Watcher(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """It ended by itself; members that had to leave go on elsewhere."""
         self.queue.again(sorted(self._left.pop(trial.trial_id, ())), now=True)
-        # Tune's running means of all that was reported: seven eighths of what it keeps of a trial,
-        # and of ten thousand trials hundreds of megabytes that nobody asks for.
+        # Tune's running means of all that was reported: most of what it keeps of a trial, and of
+        # ten thousand trials more than a hundred megabytes that nobody asks for.
         trial.metric_analysis.clear()
         trial.metric_n_steps.clear()
 

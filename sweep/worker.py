@@ -117,7 +117,8 @@ def run_and_save_pack(
         leaves: What they leave besides their results.
         reports: By trial id, told (step, num_steps, loss).
         leaving: As of :func:`run_and_save`.
-        later: A trial that is likely to start here after them: its base model is read meanwhile.
+        later: A trial that is likely to start here after them: its base model, if it is another
+            one, is read meanwhile.
 
     Yields:
         Each member as soon as it ended, with what :func:`run_and_save` returns of it.
@@ -125,7 +126,7 @@ def run_and_save_pack(
     from trainables.pack import run_pack  # torch: not needed to launch
     from trainables.read_ahead import read_ahead
 
-    if later:
+    if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)
     kept = {spec.trial_id: _checkpoints(spec, results, leaves, leaving) for spec in specs}
     ended = run_pack(

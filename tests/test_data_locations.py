@@ -10,6 +10,7 @@ import yaml
 
 from data.errors import InputError
 from data.locations import locate, refuse_secrets
+from data.patience import may_pass
 from data.storage import Files
 from sweep.cli import main
 from sweep.experiment import load_experiment
@@ -65,8 +66,9 @@ def test_a_gs_place_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("data.locations.GS_RETRY_SECONDS", 1)
     fs, place = locate("gs://anonymous@bucket/xlt?endpoint_override=127.0.0.1%3A9&scheme=http")
     assert place == "bucket/xlt"
-    with pytest.raises(OSError, match="UNAVAILABLE"):
+    with pytest.raises(OSError, match="UNAVAILABLE") as caught:
         fs.get_file_info(place)
+    assert may_pass(caught.value)  # so that finished trials wait for it
 
 
 @pytest.mark.parametrize("place", ["option", "file", "data"])

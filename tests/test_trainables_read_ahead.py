@@ -72,5 +72,5 @@ def test_what_cannot_be_read_is_left_to_the_trial(make_spec: MakeSpec, tmp_path:
 
 def _wait_for_threads() -> None:
     for thread in threading.enumerate():
-        if thread.daemon and thread.name.endswith("(_read)"):
+        if thread.name == module.THREAD:
             thread.join(30)

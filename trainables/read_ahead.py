@@ -14,6 +14,8 @@ from trainables.spec import TrialSpec
 WINDOW = 2**17
 """Bytes asked for at a time: Linux cuts off a longer request at its read-ahead window, 128 KiB
 unless a disk says more (mm/readahead.c, force_page_cache_ra)."""
+THREAD = "read-ahead"
+"""Name of the threads that ask."""
 
 _ASKED_FOR: set[str] = set()
 """Identities of base models, in this process."""
@@ -31,7 +33,9 @@ def read_ahead(spec: TrialSpec) -> None:
     if spec.base_identity in _ASKED_FOR or spec.base_identity.startswith(MINIATURE):
         return
     _ASKED_FOR.add(spec.base_identity)
-    threading.Thread(target=_read, args=(spec.base_path, spec.revision), daemon=True).start()
+    threading.Thread(
+        target=_read, args=(spec.base_path, spec.revision), name=THREAD, daemon=True
+    ).start()
 
 
 def _read(path: str, revision: str | None) -> None:
