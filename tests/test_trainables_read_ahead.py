@@ -17,7 +17,8 @@ from trainables.read_ahead import read_ahead
 from trainables.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
-NUM_PAGES = 2000
+NUM_PAGES = 12_000
+"""More than a disk reads ahead at a time, of whose windows there are some of 8 MB."""
 
 
 @pytest.fixture(autouse=True)
