@@ -30,15 +30,14 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200), needs_slurm, needs_n
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
-    shim = torch_of_no_build(tmp_path / "shim")
-    monkeypatch.syspath_prepend(shim)
-    monkeypatch.setenv("PYTHONPATH", f"{shim}:{ROOT}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "slurm").mkdir()
-    with slurm_cluster(tmp_path / "slurm") as slurm:
-        yield slurm
+    with torch_of_no_build(tmp_path / "shim") as shim:
+        monkeypatch.setenv("PYTHONPATH", f"{shim}:{ROOT}")
+        with slurm_cluster(tmp_path / "slurm") as slurm:
+            yield slurm
 
 
 def print_launch_file(slurm: Slurm, experiment: Path, training: str = LONGER) -> Path:

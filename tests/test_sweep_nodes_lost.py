@@ -15,7 +15,6 @@ from token_cluster import TokenCluster, token_cluster, torch_of_no_build, write_
 from sweep.experiment import load_experiment
 from sweep.run import Outcome, run
 from trainables.result import Results
-from trainables.signature import versions
 
 LONGER = "training.num_train_epochs=20"
 """So that there is time to end something in the middle, and for Ray to notice."""
@@ -29,14 +28,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(900), ne
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("token")
-    shim = torch_of_no_build(folder / "shim")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(shim)
+    with torch_of_no_build(folder / "shim") as shim, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", shim)
         patch.setenv("OMP_NUM_THREADS", "1")
-        versions.cache_clear()
         yield write_token(folder)
-    versions.cache_clear()  # what runs in this process after these tests reads the true ones
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
 from network_nodes import SCRATCH, Node
+
+from trainables.signature import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 RAY = str(Path(sys.executable).parent / "ray")
@@ -41,15 +44,21 @@ def environment(token: Path | None, **more: str) -> dict[str, str]:
     return clean | mode | more | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
 
 
-def torch_of_no_build(folder: Path) -> str:
-    """A folder for the path in which torch's version does not say what it was built for.
+@contextmanager
+def torch_of_no_build(folder: Path) -> Iterator[str]:
+    """In this process torch's version does not say what it was built for, until the block ends.
 
-    Torch without CUDA is refused beside GPUs, and the nodes' GPUs are numbers.
+    Torch without CUDA is refused beside GPUs, and the nodes' GPUs are numbers. Yields the folder,
+    for the path of other processes.
     """
     metadata = folder / "torch-0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Name: torch\nVersion: {version('torch').partition('+')[0]}\n")
-    return str(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        versions.cache_clear()
+        yield str(folder)
+    versions.cache_clear()
 
 
 @dataclass
