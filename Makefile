@@ -5,13 +5,18 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
-.PHONY: quickstart test chaos cluster browser latex lit gpu slurm lint benchmark clean
+.PHONY: quickstart quick test chaos cluster browser latex lit gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
 	$(PYTEST) -m "not chaos and not cluster and not browser and not latex and not lit and not slurm"
+
+# Under a minute, without Ray and without training: for who changes a line.
+quick: $(READY)
+	$(BIN)/ruff check .
+	$(PYTEST) -m "not ray and not slow and not chaos" tests/data tests/analysis tests/test_layers.py
 
 chaos: $(READY)
 	$(PYTEST) -m chaos

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.cells import first_line
-from analysis.collect import Collected
-from analysis.predictions import TestRows
-from analysis.run_names import has_draws, run_name
-from data.errors import InputError
-from data.storage import to_json
-from trainables.attributions import read_attributions
-from trainables.explain.settings import Explain
-from trainables.plan import Plan
-from trainables.result import Results
-from trainables.texts import read_texts
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.predictions import TestRows
+from xlt.analysis.trials.trial_names import has_draws, run_name
+from xlt.data.core.errors import InputError
+from xlt.data.core.files import to_json
+from xlt.data.core.text import first_line
+from xlt.trainables.results.attributions import read_attributions
+from xlt.trainables.results.plan import Plan
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.texts import read_texts
+from xlt.trainables.spec.explain import Explain
 
 EXPORT_FORMAT = 1
 """Version of manifest and files; the viewer reads no other."""

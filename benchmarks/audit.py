@@ -21,13 +21,13 @@ from multiprocessing.connection import Connection
 
 import pyarrow as pa
 
-from data.audit import CHECKS, Split, audit
-from data.audit.near_duplicates import NUM_BANDS, NUM_HASHES, NUM_HASHES_A_BAND, signatures
-from data.draws import draw
-from data.patterns import Sampling, parse_pattern_name
-from data.schema import Dataset, text_key
-from data.sources.phrases import load_phrasebook
-from data.sources.synthetic import FIRST_DAY, LAST_DAY
+from xlt.data.audit import CHECKS, Split, audit
+from xlt.data.audit.near_duplicates import NUM_BANDS, NUM_HASHES, NUM_HASHES_A_BAND, signatures
+from xlt.data.corpora.phrases import load_phrasebook
+from xlt.data.dataset.draws import draw
+from xlt.data.dataset.patterns import Sampling, parse_pattern_name
+from xlt.data.dataset.schema import Dataset, text_key
+from xlt.data.sources.synthetic import FIRST_DAY, LAST_DAY
 
 NAMES = {
     "en": [

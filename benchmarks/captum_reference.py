@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from captum.attr import LayerIntegratedGradients
 
-from data.sources import load_dataset, parse_source
-from trainables.batching import collate
-from trainables.explain import Explain, explain
-from trainables.explain.classifier import classifier_target
-from trainables.explain.replacements import hidden_as, never_hidden
-from trainables.kept import load_kept
-from trainables.result import Results
-from trainables.spec import TrialSpec
-from trainables.tokenize import encode
+from xlt.data.sources import load_dataset, parse_source
+from xlt.trainables.explain import Explain, explain
+from xlt.trainables.explain.classifier import classifier_target
+from xlt.trainables.explain.replacements import hidden_as, never_hidden
+from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.loading.batching import collate
+from xlt.trainables.loading.tokenize import encode
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def main(results: str, trial_id: str) -> None:

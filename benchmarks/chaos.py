@@ -12,7 +12,7 @@ random, seeded moments, as many sweeps one after the other as it takes:
 - raylet: Ray's process of a machine other than the head's, on which Ray is then started again;
 - machine: every process of such a machine, which then comes up empty and joins again.
 
-The head is not killed here (tests/test_sweep_nodes_lost.py does that). Without root there is one
+The head is not killed here (tests/sweep/test_nodes_lost.py does that). Without root there is one
 machine, and workers and drivers alone are killed. A trial that loses its process three times in
 one run is recorded as failed; `xlt run` is then called again, as a person would do.
 
@@ -42,18 +42,18 @@ import psutil
 import pyarrow.parquet as pq
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
-from conftest import make_dataset, save_tiny_base
 from network_nodes import network_nodes, wait_until
 from result_folders import trial_files
+from tiny_data import make_dataset, save_tiny_base
 from token_cluster import ROOT, TokenCluster, token_cluster, write_token
 
-from analysis.collect import collect
-from analysis.tables import report
-from sweep.experiment import load_experiment
-from sweep.grid import expand
-from trainables.result import Results
+from xlt.analysis.tables.report import report
+from xlt.analysis.trials.collect import collect
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.planning.grid import expand
+from xlt.trainables.results.result import Results
 
 PAUSE_SECONDS = (1.0, 10.0)
 """From the first step after a kill to the next kill, drawn evenly: a process needs longer than that
@@ -68,7 +68,7 @@ import importlib.abc, importlib.util, os, sys
 
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "trainables.loop":
+        if name != "xlt.trainables.training.loop":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -250,7 +250,7 @@ class Sweeps:
                 raise SystemExit(f"`xlt run` ended with status {status}:\n{errors}")
 
     def _drive(self, root: Path) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-m", "sweep", "run", str(self._file), "--results", str(root)]
+        words = [sys.executable, "-m", "xlt", "run", str(self._file), "--results", str(root)]
         env = os.environ
         if self._cluster:
             words = self._cluster.nodes[0].command(*words, "--address", self._cluster.address)

@@ -17,11 +17,11 @@ import argparse
 import numpy as np
 from scipy.stats import spearmanr
 
-from analysis.attributions import FLAT, load_attributions
-from analysis.collect import collect
-from data.sources.phrases import load_phrasebook
-from trainables.attributions import read_attributions
-from trainables.result import Results
+from xlt.analysis.attributions.collect import FLAT, load_attributions
+from xlt.analysis.trials.collect import collect
+from xlt.data.corpora.phrases import load_phrasebook
+from xlt.trainables.results.attributions import read_attributions
+from xlt.trainables.results.result import Results
 
 TOP = 20
 

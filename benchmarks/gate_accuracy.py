@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.audit import audit
-from data.audit.cues import auroc, features
-from data.audit.language import misread
-from data.schema import Dataset
-from data.sources import load_dataset, parse_source
-from sweep.settings_file import read_settings
+from xlt.data.audit import audit
+from xlt.data.audit.cues import auroc, features
+from xlt.data.audit.language import misread
+from xlt.data.dataset.schema import Dataset
+from xlt.data.sources import load_dataset, parse_source
+from xlt.sweep.experiment.settings_file import read_settings
 
 RELATED = ("de", "fr")
 

@@ -25,16 +25,16 @@ from peft import LoraConfig, get_peft_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trainables.classification import fit_classifier
-from trainables.dry_run import dry_run
-from trainables.flops import training_flops
-from trainables.loading import Base
-from trainables.loop import base_dtype, predict
-from trainables.methods import METHODS
-from trainables.spec import TrialSpec
-from trainables.throughput import measure
-from trainables.trial import model_files
-from trainables.workers import Workers
+from xlt.trainables.estimates.dry_run import dry_run
+from xlt.trainables.estimates.flops import training_flops
+from xlt.trainables.estimates.throughput import measure
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import METHODS
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.classification import fit_classifier
+from xlt.trainables.training.loop import base_dtype, predict
+from xlt.trainables.training.workers import Workers
+from xlt.trainables.trial.run_trial import model_files
 
 FAMILIES: dict[str, tuple[Any, dict[str, int], str, tuple[str, ...]]] = {
     # elyza/ELYZA-japanese-Llama-2-7b-fast-instruct: Llama 2 with 45,043 tokens (its model card)

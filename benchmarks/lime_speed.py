@@ -24,15 +24,15 @@ from lime.lime_text import LimeTextExplainer
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
-from data.sources import load_dataset, parse_source
-from trainables.explain import Explain, explain
-from trainables.explain.classifier import FORWARD_TOKENS, classifier_target, merged
-from trainables.explain.replacements import hidden_as, never_hidden
-from trainables.kept import load_kept
-from trainables.loop import predict as predict_whole
-from trainables.result import Results
-from trainables.spec import TrialSpec
-from trainables.tokenize import encode
+from xlt.data.sources import load_dataset, parse_source
+from xlt.trainables.explain import Explain, explain
+from xlt.trainables.explain.classifier import FORWARD_TOKENS, classifier_target, merged
+from xlt.trainables.explain.replacements import hidden_as, never_hidden
+from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.loading.tokenize import encode
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.loop import predict as predict_whole
 
 
 def citrus(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> np.ndarray:

@@ -31,12 +31,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
-from data.seeds import derive_seed
-from data.sources.mrn import Options, read
-from data.sources.mrn_files import find_archive_files
-from data.sources.mrn_read import num_cores, read_parts
-from data.sources.phrases import Phrasebook, load_phrasebook
+from xlt.data.core.errors import InputError
+from xlt.data.core.seeds import derive_seed
+from xlt.data.corpora.phrases import Phrasebook, load_phrasebook
+from xlt.data.sources.mrn.files import find_archive_files
+from xlt.data.sources.mrn.read import num_cores, read_parts
+from xlt.data.sources.mrn.source import Options, read
 
 MONTHS = [f"{2021 + n // 12}-{n % 12 + 1:02d}" for n in range(3, 22)]  # 2021-04 to 2022-10
 TWICE = MONTHS[:2]

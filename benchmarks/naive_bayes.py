@@ -13,10 +13,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from data.draws import draw
-from sweep.experiment import load_experiment
-from sweep.grid import expand
-from trainables.metrics import score
+from xlt.data.dataset.draws import draw
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.planning.grid import expand
+from xlt.trainables.training.metrics import score
 
 
 def main() -> None:

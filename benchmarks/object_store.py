@@ -21,14 +21,14 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
 from result_folders import make_plan, make_results, make_spec, save_done
 from s3_server import ENVIRONMENT, serve_s3
 
-from trainables import cache
-from trainables.cache import verified_states
-from trainables.result import Results
+from xlt.trainables.results import verified as cache
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.verified import verified_states
 
 
 def main() -> None:

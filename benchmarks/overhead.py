@@ -27,8 +27,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sweep.experiment import Experiment, load_experiment
-from sweep.grid import expand
+from xlt.sweep.experiment.experiment import Experiment, load_experiment
+from xlt.sweep.planning.grid import expand
 
 
 def main() -> None:
@@ -53,9 +53,7 @@ def main() -> None:
     arguments = [options.experiment, *(f"--set={setting}" for setting in settings)]
     with tempfile.TemporaryDirectory() as scratch:
         warm_up(arguments, Path(scratch))
-        ours = timed(
-            [sys.executable, "-m", "sweep", "run", *arguments, f"--results={scratch}/ours"]
-        )
+        ours = timed([sys.executable, "-m", "xlt", "run", *arguments, f"--results={scratch}/ours"])
     stage = [sys.executable, __file__, "--experiment", *arguments, f"--seeds={options.seeds}"]
     bare, num_slots = [*stage, "--stage=bare"], os.cpu_count() or 1
     walls = {
@@ -73,7 +71,7 @@ def main() -> None:
 def warm_up(arguments: list[str], scratch: Path) -> None:
     """Fill the cache of miniatures, which all three ways read."""
     first = ["--set=seeds=[99]", "--set=training.num_train_epochs=1", f"--results={scratch}/warm"]
-    timed([sys.executable, "-m", "sweep", "run", *arguments, *first])
+    timed([sys.executable, "-m", "xlt", "run", *arguments, *first])
 
 
 def timed(*commands: list[str]) -> float:
@@ -100,8 +98,8 @@ def show(experiment: Experiment, walls: dict[str, float], num_slots: int) -> Non
 
 def run_bare(experiment: Experiment, slot: int, num_slots: int) -> None:
     """One trial after the other, results written as ours are; a slot's share of them."""
-    from trainables.result import Results
-    from trainables.trial import run_trial
+    from xlt.trainables.results.result import Results
+    from xlt.trainables.trial.run_trial import run_trial
 
     grid = expand(experiment)
     specs, dataset = grid.specs[slot::num_slots], grid.dataset
@@ -142,10 +140,10 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
     import torch
     import transformers
 
-    from data.draws import draw
-    from trainables.metrics import score
-    from trainables.miniatures import miniature_folder
-    from trainables.spec import TrialSpec
+    from xlt.data.dataset.draws import draw
+    from xlt.trainables.models.miniatures import miniature_folder
+    from xlt.trainables.spec.trial_spec import TrialSpec
+    from xlt.trainables.training.metrics import score
 
     spec = TrialSpec.model_validate(config["spec"])
     torch.set_num_threads(1)

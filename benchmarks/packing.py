@@ -26,15 +26,15 @@ from gpu import FAMILIES, SMALL, TRAIN_ROWS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trainables.allocator import keep_freed_memory
-from trainables.classification import Fitted, fit_classifier
-from trainables.loading import Base
-from trainables.loop import base_dtype
-from trainables.methods import METHODS
-from trainables.pack import Member, fit_pack
-from trainables.spec import TrialSpec
-from trainables.trial import Clock, Prepared
-from trainables.workers import Workers
+from xlt.trainables.loading.allocator import keep_freed_memory
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import METHODS
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.classification import Fitted, fit_classifier
+from xlt.trainables.training.loop import base_dtype
+from xlt.trainables.training.workers import Workers
+from xlt.trainables.trial.run_pack import Member, fit_pack
+from xlt.trainables.trial.run_trial import Clock, Prepared
 
 SIZES: dict[str, dict[str, int]] = {
     "small": SMALL,

@@ -28,7 +28,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
@@ -36,9 +36,9 @@ import transformers
 from gpu import FAMILIES, SMALL
 from tiny_checkpoints import save_tokenizer
 
-from data.sources import load_dataset, parse_source
-from sweep.experiment import Experiment, load_experiment
-from sweep.grid import expand
+from xlt.data.sources import load_dataset, parse_source
+from xlt.sweep.experiment.experiment import Experiment, load_experiment
+from xlt.sweep.planning.grid import expand
 
 MODELS = {
     "elyza": ("llama", 45_043),
@@ -77,7 +77,7 @@ def main() -> None:
     size = "small" if options.small else "true"
     print(f"{date.today()}, {name}, torch {torch.__version__}, {len(specs)} trials, ", end="")
     print(f"{options.epochs} epochs, {size} dimensions\n")
-    ours = [sys.executable, "-m", "sweep", "run", "paper", "--backend", "inline"]
+    ours = [sys.executable, "-m", "xlt", "run", "paper", "--backend", "inline"]
     ours += [f"--results={scratch}/results-{time.time():.0f}"]
     seconds = timed([*ours, *(word for setting in settings for word in ("--set", setting))])
     print("| cell | usual s a trial |\n|---|---|")

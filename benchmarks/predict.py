@@ -4,7 +4,7 @@
 
 The trial must have kept its model and be one of the shipped `quickstart`, whose headlines are
 tagged, in an order drawn at random, as new texts come. Four ways on one thread: the whole of
-`sweep.predict.predict`, csv in and csv out, loading left out; its model side alone; and
+`xlt.sweep.predict.run.predict`, csv in and csv out, loading left out; its model side alone; and
 `pipeline("text-classification")` with the same classifier, one text at a time (its default) and 64.
 Rows a second, the best of `--repeats`, the ratio to the first, and how far scores differ.
 """
@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from transformers import pipeline
 
-from data.sources import load_dataset, parse_source
-from sweep.experiment import load_experiment
-from sweep.predict import predict
-from trainables.finished import find_trial
-from trainables.tagging import Tagger
+from xlt.data.sources import load_dataset, parse_source
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.predict.run import predict
+from xlt.trainables.inference.tagging import Tagger
+from xlt.trainables.results.find_trial import find_trial
 
 
 def timed(run: Callable[[], np.ndarray], repeats: int) -> tuple[float, np.ndarray]:

@@ -22,14 +22,14 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/support"))
 
 from tiny_checkpoints import save_tokenizer
 
-from trainables import loading
-from trainables.loading import load_base
-from trainables.read_ahead import read_ahead
-from trainables.spec import TrialSpec
+from xlt.trainables.loading import base as loading
+from xlt.trainables.loading.base import load_base
+from xlt.trainables.loading.read_ahead import read_ahead
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 WIDTH = {"hidden_size": 2048, "intermediate_size": 5504, "num_attention_heads": 16}
 LAYERS_PER_GIGABYTE = 10

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.patterns import parse_pattern_name
-from trainables.metrics import METRICS
-from trainables.plan import Plan, PlannedCell, PlannedTrial
-from trainables.result import Results, TrialResult
-from trainables.spec import TrialSpec
+from xlt.data.dataset.patterns import parse_pattern_name
+from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
+from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.metrics import METRICS
 
 NUM_MODELS, NUM_ITEMS, NUM_STEPS = 20, 512, 640
 PATTERNS = tuple(f"ja{rows}" for rows in (0, 4, 8, 16, 32, 64, 104, 128, 256, 512))
@@ -90,7 +90,7 @@ def run(arguments: list[str], cache: Path) -> tuple[float, float, float]:
     """Wall and CPU time in seconds and peak memory in MB of a command."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweep", *arguments],
+        [sys.executable, "-m", "xlt", *arguments],
         stdout=subprocess.DEVNULL,
         env={**os.environ, "XLT_CACHE": str(cache)},
     )

@@ -18,8 +18,8 @@ import numpy as np
 from sklearn import metrics as sk
 from threadpoolctl import threadpool_limits
 
-from analysis.resampling import item_weights
-from analysis.weighted_metrics import THRESHOLD, WEIGHTED_METRICS, Scores
+from xlt.analysis.metrics.weighted_metrics import THRESHOLD, WEIGHTED_METRICS, Scores
+from xlt.analysis.uncertainty.resampling import item_weights
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from gpu import FAMILIES
 from paper_grid import MODELS
 
-from sweep.check.gpu_types import bf16_flops
-from trainables.dry_run import dry_run
-from trainables.flops import prediction_flops, training_flops
-from trainables.spec import TrialSpec
+from xlt.sweep.check.gpu_types import bf16_flops
+from xlt.trainables.estimates.dry_run import dry_run
+from xlt.trainables.estimates.flops import prediction_flops, training_flops
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 BANDWIDTH = {"A100": 2.0e12, "H100": 3.35e12, "H200": 4.8e12}
 """Bytes a second of the GPU's memory (NVIDIA's data sheets, SXM)."""

@@ -30,7 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
 WAYS = ("Tune", "ours")
 
@@ -68,9 +68,9 @@ def main() -> None:
 def schedule(way: str, trials: int, slots: int) -> None:
     """One way in this process; prints seconds and MB as JSON."""
     os.environ.pop("RAY_ADDRESS", None)
-    from sweep import tune_backend  # isort: skip  sets what Ray reads at import
-
     import ray
+
+    from xlt.sweep.on_ray.tune import backend as tune_backend
 
     ray.init(
         address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False,
@@ -105,18 +105,18 @@ def bare(trials: int) -> None:
 
 def ours(tune_backend: Any, trials: int) -> None:
     """The backend of `xlt run`; only the function that Tune calls in a worker does nothing."""
-    from conftest import make_dataset
     from result_folders import make_spec
     from rich.console import Console
+    from tiny_data import make_dataset
 
-    from sweep.progress import Progress
-    from sweep.worker import Leaves
-    from trainables.result import Results
+    from xlt.sweep.backends.worker import Leaves
+    from xlt.sweep.driver.progress import Progress
+    from xlt.trainables.results.result import Results
 
     def nothing(config: dict[str, Any], shared: dict[str, Any]) -> None:
         from ray import tune
 
-        from sweep.ray_worker import specs_of
+        from xlt.sweep.on_ray.worker import specs_of
 
         (member,) = config["members"]
         assert specs_of([member], shared["specs"])
@@ -136,8 +136,8 @@ def read(trials: int) -> list[float]:
     """Seconds to see what is done: as `xlt run` does, and by `xlt status` twice."""
     import report
 
-    from sweep.ledger import read_ledger
-    from trainables.result import Results
+    from xlt.sweep.planning.ledger import read_ledger
+    from xlt.trainables.results.result import Results
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "results"
@@ -148,7 +148,7 @@ def read(trials: int) -> list[float]:
         ledger = read_ledger(results, ids)
         seconds = [time.perf_counter() - start]
         assert len(ledger.done) == len(ids)
-        command = [sys.executable, "-m", "sweep", "status", str(folder)]
+        command = [sys.executable, "-m", "xlt", "status", str(folder)]
         for _ in range(2):
             start = time.perf_counter()
             subprocess.run(

@@ -23,16 +23,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from analysis.search_results import Choice, Tried
-from sweep.backends import find_backend, pretrain_missing
-from sweep.experiment import Experiment, load_experiment
-from sweep.grid import expand
-from sweep.ledger import read_ledger
-from sweep.progress import Progress
-from sweep.search.run import search
-from sweep.worker import Leaves
-from trainables.result import Results
-from trainables.spec import TrialSpec
+from xlt.analysis.search.choose import Choice, Tried
+from xlt.sweep.backends.registry import find_backend, pretrain_missing
+from xlt.sweep.backends.worker import Leaves
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.experiment.experiment import Experiment, load_experiment
+from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.ledger import read_ledger
+from xlt.sweep.search.run import search
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 WHOLE = "whole grid"
 METHODS = {

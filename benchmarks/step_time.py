@@ -15,17 +15,17 @@ from statistics import median
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
-from test_trainables_dry_run import HEADS, ROWS, make_spec
+from dry_run_specs import HEADS, ROWS, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
 
-from trainables.classification import fit_classifier
-from trainables.dry_run import dry_run
-from trainables.flops import training_flops
-from trainables.loading import Base
-from trainables.methods import METHODS
-from trainables.throughput import measure
+from xlt.trainables.estimates.dry_run import dry_run
+from xlt.trainables.estimates.flops import training_flops
+from xlt.trainables.estimates.throughput import measure
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import METHODS
+from xlt.trainables.training.classification import fit_classifier
 
 LENGTH = 32
 NUM_STEPS = 5

@@ -3,7 +3,7 @@
     python -m benchmarks.stuck --out FILE [--seeds 0 1] [--rates 13] [--set KEY=VALUE]
 
 Trains the thirteen cells of quickstart at learning rates from 1e-6 to 1, judges each trial by
-``analysis.training_state`` (its history and the scores that training rows had while they were
+``training_state`` (its history and the scores that training rows had while they were
 trained on), and compares with what the finished classifier makes of its own training rows, dropout
 off. That is the truth here:
 
@@ -35,21 +35,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy.stats import mannwhitneyu, ttest_1samp
 
-from analysis.training_state import training_state
-from data.draws import draw
-from data.schema import Dataset
-from data.seeds import derive_seed
-from sweep.backends import find_backend, pretrain_missing
-from sweep.experiment import load_experiment
-from sweep.grid import expand
-from sweep.progress import Progress
-from trainables.classification import fit_classifier
-from trainables.convergence import convergence
-from trainables.loading import init_head, load_base
-from trainables.loop import DivergedError, predict
-from trainables.methods import METHODS
-from trainables.spec import TrialSpec
-from trainables.tokenize import encode
+from xlt.analysis.trials.training_state import training_state
+from xlt.data.core.seeds import derive_seed
+from xlt.data.dataset.draws import draw
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.registry import find_backend, pretrain_missing
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.planning.grid import expand
+from xlt.trainables.loading.base import init_head, load_base
+from xlt.trainables.loading.tokenize import encode
+from xlt.trainables.methods import METHODS
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.classification import fit_classifier
+from xlt.trainables.training.convergence import convergence
+from xlt.trainables.training.loop import DivergedError, predict
 
 FEW = 32
 """Rows below which p < .001 is out of reach for a good ranking of balanced classes."""

@@ -32,21 +32,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from sweep import tune_backend  # isort: skip  sets what Ray reads at import
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
 import ray
-from conftest import make_dataset
 from ray.cluster_utils import Cluster
 from result_folders import make_spec
 from rich.console import Console
+from tiny_data import make_dataset
 
-from sweep.launch_order import launch_order
-from sweep.progress import Progress
-from sweep.worker import Leaves
-from trainables.result import Results
-from trainables.spec import Resources, TrialSpec
+from xlt.sweep.backends.worker import Leaves
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.on_ray.tune import backend as tune_backend
+from xlt.sweep.planning.launch_order import launch_order
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 MODELS = {
     "mbert": (0.25, 30.0, 0.4, 3.0),
@@ -119,7 +118,7 @@ def sleeper(folder: str, second: float) -> Any:
 
         from ray import tune
 
-        from sweep.ray_worker import specs_of
+        from xlt.sweep.on_ray.worker import specs_of
 
         (member,) = config["members"]
         (spec,) = specs_of([member], shared["specs"])

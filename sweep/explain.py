@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from analysis.collect import Collected, collect
-from data.errors import InputError, unknown
-from data.schema import Dataset
-from data.sources import load_dataset, parse_source
-from sweep.experiment import Experiment
-from sweep.selection import parse_selection
-from trainables.attributions import Attributions, has_attributions, save_attributions
-from trainables.explain.settings import Explain
-from trainables.result import Results
-from trainables.spec import TrialSpec
+from xlt.analysis.trials.collect import Collected, collect
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.dataset.schema import Dataset
+from xlt.data.sources import load_dataset, parse_source
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.selection import parse_selection
+from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 Told = Callable[[TrialSpec, Attributions], None]
 """Called when a trial was explained, or could not be."""
@@ -38,8 +38,8 @@ class ExplainBackend(Protocol):
 
 
 BACKENDS = {
-    "ray": "sweep.explain_on_ray:explain_on_ray",
-    "inline": "sweep.explain:explain_inline",
+    "ray": "xlt.sweep.on_ray.explain:explain_on_ray",
+    "inline": "xlt.sweep.explain:explain_inline",
 }
 """Name -> :class:`ExplainBackend`, imported when used."""
 
@@ -74,7 +74,7 @@ def explain_results(
     Args:
         results: The results location.
         experiment: Name of the experiment; None: the only one.
-        cells: Whose trials, see :func:`sweep.selection.parse_selection`; empty: all.
+        cells: Whose trials, see :func:`parse_selection`; empty: all.
         settings: How.
         backend: A name in :data:`BACKENDS`.
         address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
@@ -123,7 +123,7 @@ def explain_inline(
     told: Told,
 ) -> None:
     """Explain in this process, one trial after the other; there is no cluster to reach."""
-    from trainables.explain.trial import explain_kept  # torch: not needed to find all done
+    from xlt.trainables.inference.explain_kept import explain_kept
 
     for spec in specs:
         told(spec, explain_kept(spec, dataset, results, settings))

@@ -9,26 +9,32 @@ from typing import TypeVar
 import pyarrow as pa
 from rich.console import Console
 
-from data.errors import InputError, unknown
-from data.patience import patiently
-from sweep.backends import BACKENDS, Backend, find_backend, pretrain_missing, refuse_unresolved
-from sweep.check import Preflight, refuse_problems
-from sweep.experiment import Experiment
-from sweep.gate import check_data, data_warnings, refuse_errors
-from sweep.grid import Cell, Grid, expand
-from sweep.launch_order import launch_order
-from sweep.lease import held
-from sweep.ledger import Ledger, read_ledger
-from sweep.nodes import read_nodes
-from sweep.packs import pack_size
-from sweep.progress import Progress
-from sweep.rescue import Stuck, read_rescued, save_rescued, stuck_cells
-from sweep.search.chosen import ChosenRates
-from sweep.selection import EVERY_CELL, Selection
-from sweep.worker import Leaves, refuse_unwritable
-from trainables.result import Results
-from trainables.spec import TrialSpec
-from trainables.texts import drop_texts, save_texts
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.retry import patiently
+from xlt.sweep.backends.registry import (
+    BACKENDS,
+    Backend,
+    find_backend,
+    pretrain_missing,
+    refuse_unresolved,
+)
+from xlt.sweep.backends.worker import Leaves, refuse_unwritable
+from xlt.sweep.check import Preflight, refuse_problems
+from xlt.sweep.check.machines import read_nodes
+from xlt.sweep.driver.lease import held
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.experiment.chosen_rates import ChosenRates
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.selection import EVERY_CELL, Selection
+from xlt.sweep.planning.gate import check_data, data_warnings, refuse_errors
+from xlt.sweep.planning.grid import Cell, Grid, expand
+from xlt.sweep.planning.launch_order import launch_order
+from xlt.sweep.planning.ledger import Ledger, read_ledger
+from xlt.sweep.planning.packs import pack_size
+from xlt.sweep.planning.rescue import Stuck, read_rescued, save_rescued, stuck_cells
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.texts import drop_texts, save_texts
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 Made = TypeVar("Made")
 
@@ -126,7 +132,7 @@ def _searched(
 
     Of every cell: the plan names the trials of all, and a rate is part of a trial's identity.
     """
-    from sweep.search.run import search_held
+    from xlt.sweep.search.run import search_held
 
     outcome = search_held(experiment, location, EVERY_CELL, address, console)
     return experiment.model_copy(update={"learning_rates": outcome.chosen}), outcome.interrupted
@@ -137,7 +143,7 @@ def _rescue(
     console: Console,
 ) -> ChosenRates | None:  # fmt: skip
     """Search the learning rates of stuck cells; None if that was interrupted."""
-    from sweep.search.run import search_held
+    from xlt.sweep.search.run import search_held
 
     for one in stuck:
         console.print(

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import datetime
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from chromium import CHROMIUM
+from tiny_data import (
+    make_dataset,
+    save_tiny_base,
+)
 
-from data.schema import HEADLINE_SCHEMA, Dataset
-from sweep.experiment import Experiment, load_experiment
-from trainables.spec import TrialSpec
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.experiment.experiment import Experiment, load_experiment
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 # Machines that run tests are busy: time says nothing about a property. No files beside the code.
 hypothesis.settings.register_profile("xlt", deadline=None, database=None)
 hypothesis.settings.load_profile("xlt")
-
-ARCHITECTURES = ("llama", "bert", "gpt_neox")
-WORDS = {
-    "en": (["carbon", "waste", "board", "climate"], ["goal", "match", "stocks", "bonds"]),
-    "ja": (["炭素", "廃棄物", "取締役", "気候"], ["得点", "試合", "株式", "債券"]),
-}
-
-
-def make_dataset(num_rows: int = 60, seed: int = 0) -> Dataset:
-    """``num_rows`` headlines a language, half positive, told apart by one word each."""
-    rng = random.Random(seed)
-    rows = []
-    for lang, (positive, negative) in WORDS.items():
-        for number in range(num_rows):
-            label = number % 2
-            word = rng.choice(positive if label else negative)
-            rows.append(
-                {
-                    "id": f"{lang}{number}",
-                    "text": f"{number} {word} {rng.choice(positive + negative)} {number}",
-                    "lang": lang,
-                    "label": label,
-                    "published": datetime.date(2022, 1, 1) + datetime.timedelta(days=number),
-                    "source": "test",
-                }
-            )
-    return Dataset.from_table(pa.Table.from_pylist(rows, schema=HEADLINE_SCHEMA))
 
 
 @pytest.fixture(scope="session")
@@ -70,16 +44,6 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -
         return made[architecture]
 
     return base
-
-
-def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
-    from tiny_checkpoints import make_config, make_pretrained, save_tokenizer
-
-    is_encoder = architecture == "bert"
-    fast = save_tokenizer("encoder" if is_encoder else "decoder", texts, folder)
-    ids = {"pad_token_id": 0} if is_encoder else {"bos_token_id": 1, "eos_token_id": 2}
-    config = make_config(architecture, vocab_size=len(fast), **ids)
-    make_pretrained(config).save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +114,7 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of this module's own, started in process."""
     import ray
 
-    from sweep import tune_backend  # noqa: F401  sets Ray's environment before Ray is imported
+    import xlt.sweep.on_ray  # noqa: F401  sets what Ray reads at import
 
     context = ray.init(
         address="local",

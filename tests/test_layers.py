@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from fresh_process import (
+    HEAVY,
+    heavy_imports,
+    modules_after,
+)
+from repository import ROOT
 from result_folders import make_plan, make_results, save_done
 
-ROOT = Path(__file__).resolve().parent.parent
-HEAVY = (
-    "torch",
-    "ray",
-    "transformers",
-    "peft",
-    "sklearn",
-    "scipy",
-    "pandas",
-    "datasets",
-    "lingua",
-    "datasketch",
-    "matplotlib",
-    "plotly",
-    "jinja2",
-)
+PACKAGES = ("data", "trainables", "analysis", "sweep")
 PURE = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for pattern in (
-        "data/**/*.py", "analysis/**/*.py",
-        "trainables/__init__.py", "trainables/spec.py", "trainables/plan.py",
-        "trainables/result.py", "trainables/storage.py", "trainables/base_models.py",
-        "trainables/architectures.py", "trainables/checkpoint.py", "trainables/pad_token.py",
-        "trainables/tokenizer_files.py", "trainables/hub.py",
-        "trainables/miniatures.py", "trainables/attributions.py", "trainables/explain/__init__.py",
-        "trainables/finished.py", "trainables/packable.py",
+    for folder in (
+        "data", "analysis", "trainables/spec", "trainables/models", "trainables/results",
     )
-    for path in ROOT.glob(pattern)
+    for path in (ROOT / "xlt" / folder).rglob("*.py")
 )  # fmt: skip
 
 
@@ -58,31 +42,73 @@ def test_the_layers_hold() -> None:
     assert "0 broken" in done.stdout
 
 
-@pytest.mark.parametrize(("line", "holds"), [("import sweep", False), ("import trainables", True)])
-def test_an_import_against_the_layers_is_found(line: str, holds: bool, tmp_path: Path) -> None:
+ROOMS = {
+    "data": ("sources", "corpora", "audit", "tables", "dataset", "core"),
+    "trainables": (
+        "inference", "trial", "pretraining", "estimates", "explain", "training", "methods",
+        "loading", "results", "models", "spec",
+    ),
+    "analysis": (
+        "page", "figures", "lit_export", "claims", "search", "attributions", "curves", "boundary",
+        "comparisons", "tables", "uncertainty", "metrics", "trials", "arrays",
+    ),
+    "sweep": (
+        "cli", "run", "search", "check", "on_ray", "explain", "predict", "lit", "cluster",
+        "backends", "planning", "driver", "machines", "experiment",
+    ),
+}  # fmt: skip
+"""The rooms of each package, from the top floor down, as pyproject.toml has them."""
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken"),
+    [
+        ("analysis/tables", "import xlt.sweep", "xlt.analysis is not allowed to import xlt.sweep"),
+        ("analysis/tables", "import xlt.trainables.spec", ""),
+        ("analysis/tables", "import xlt.trainables.trial", "xlt.trainables.trial"),
+        ("analysis/tables", "import xlt.analysis.page", "not allowed to import xlt.analysis.page"),
+        ("data/core", "def f():\n    import torch", "xlt.data is not allowed to import torch"),
+        ("sweep/planning", "import ray", "xlt.sweep.planning is not allowed to import ray"),
+    ],
+)
+def test_an_import_against_the_layers_is_found(
+    file: str, line: str, broken: str, tmp_path: Path
+) -> None:
     text = (ROOT / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text[text.index("[tool.importlinter]") :])
-    for package in ("sweep", "analysis", "trainables", "data"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text('"""A package."""\n')
-    (tmp_path / "analysis" / "module.py").write_text(f"{line}\n")
+    for package, rooms in ROOMS.items():
+        for folder in ("", package, *(f"{package}/{room}" for room in rooms)):
+            (tmp_path / "xlt" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "xlt" / folder / "__init__.py").write_text('"""A package."""\n')
+    (tmp_path / "xlt" / file / "module.py").write_text(f"{line}\n")
     done = lint_imports(tmp_path)
-    assert (done.returncode == 0) == holds, done.stdout + done.stderr
-    if not holds:
-        assert "analysis is not allowed to import sweep" in done.stdout
+    assert (done.returncode == 0) == (not broken), done.stdout + done.stderr
+    assert broken in done.stdout
 
 
-def heavy_imports(module: str) -> list[str]:
-    """Which of HEAVY a module drags in, directly or not, in a fresh process."""
-    program = (
-        f"import sys, importlib; importlib.import_module({module!r}); "
-        f"print(*(name for name in {HEAVY} if name in sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+def test_folders_hold_a_dozen_files_at_most() -> None:
+    folders = [
+        folder for name in PACKAGES for folder in (ROOT / name).rglob("*") if folder.is_dir()
+    ]
+    crowded = [
+        str(folder.relative_to(ROOT))
+        for folder in folders
+        if len([f for f in folder.glob("*.py") if f.name != "__init__.py"]) > 13
+    ]
+    assert not crowded
+
+
+def test_the_map_has_a_row_for_each_folder() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
+    named = {name.strip(" `").rstrip("/") for name in rows}
+    there = {
+        str(file.parent.relative_to(ROOT))
+        for name in PACKAGES
+        for file in (ROOT / name).rglob("__init__.py")
+    }
+    assert named & there == there, there - named
+    assert all((ROOT / name).exists() for name in named)
 
 
 def test_pure_modules_import_nothing_heavy() -> None:
@@ -98,20 +124,11 @@ for module in {PURE}:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert {"data.patterns", "analysis.collect", "trainables.result"} <= set(PURE)
-
-
-def modules_after(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Which of these modules `xlt` has loaded when it ends, in a fresh process."""
-    program = (
-        f"import sys; from sweep.cli import main\ntry: main({list(arguments)})\n"
-        f"except SystemExit: pass\nprint('LOADED', *(n for n in {list(names)} if n in sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split("LOADED")[1].split()
+    assert {
+        "xlt.data.dataset.patterns",
+        "xlt.analysis.trials.collect",
+        "xlt.trainables.results.result",
+    } <= set(PURE)
 
 
 def test_help_waits_for_nothing() -> None:
@@ -127,7 +144,7 @@ def test_status_and_report_wait_for_little(tmp_path: Path) -> None:
 
 
 def test_a_module_that_is_not_pure_is_found() -> None:
-    assert "torch" in heavy_imports("trainables.loop")
+    assert "torch" in heavy_imports("xlt.trainables.training.loop")
 
 
 @pytest.mark.parametrize("package", ["trainables", "sweep", "analysis", "data"])

@@ -8,18 +8,24 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from analysis import paper
-from analysis.cells import TableCell, aggregate, first_line
-from analysis.collect import Collected
-from analysis.comparisons import difference_groups
-from analysis.differences import Difference, runs_difference
-from analysis.resampling import Resampler
-from analysis.run_units import has_several_draws, mean_variances, num_units, units_of
-from analysis.scores import Key, load_scores
-from analysis.weighted_metrics import WEIGHTED_METRICS
-from analysis.welch import Sample, welch
-from data.errors import InputError, unknown
-from trainables.plan import PlannedCell
+from xlt.analysis.comparisons.compare import difference_groups
+from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.cells import TableCell, aggregate
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import Key, load_scores
+from xlt.analysis.uncertainty.differences import Difference, runs_difference
+from xlt.analysis.uncertainty.resampling import Resampler
+from xlt.analysis.uncertainty.trial_units import (
+    has_several_draws,
+    mean_variances,
+    num_units,
+    units_of,
+)
+from xlt.analysis.uncertainty.welch import Sample, welch
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.text import first_line
+from xlt.trainables.results.plan import PlannedCell
 
 
 class Cells(Protocol):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.claims.cells import Cells
-from analysis.claims.schema import Claim, Claims, Part
-from analysis.differences import Difference
-from analysis.multiplicity import holm
-from data.errors import InputError
+from xlt.analysis.claims.cells import Cells
+from xlt.analysis.claims.schema import Claim, Claims, Part
+from xlt.analysis.uncertainty.differences import Difference
+from xlt.analysis.uncertainty.multiplicity import holm
+from xlt.data.core.errors import InputError
 
 Verdict = Literal["supported", "contradicted", "undecided", "not evaluated"]
 

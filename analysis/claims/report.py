@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from analysis import paper
-from analysis.cells import INCOMPLETE, cell_text, first_line, mean_std
-from analysis.claims.cells import PublishedCells, ResultCells
-from analysis.claims.evaluate import ClaimResult, PartResult, evaluate
-from analysis.claims.schema import Claims, Part
-from analysis.comparisons import rank_test_remarks
-from analysis.differences import Difference
-from analysis.grids import Grid
-from analysis.welch import p_text, welch
-from data.errors import InputError
+from xlt.analysis.claims.cells import PublishedCells, ResultCells
+from xlt.analysis.claims.evaluate import ClaimResult, PartResult, evaluate
+from xlt.analysis.claims.schema import Claims, Part
+from xlt.analysis.comparisons.compare import rank_test_remarks
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.cells import INCOMPLETE, cell_text, mean_std
+from xlt.analysis.tables.grids import Grid
+from xlt.analysis.uncertainty.differences import Difference
+from xlt.analysis.uncertainty.welch import p_text, welch
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 
 OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
 """Where a line of the CSV comes from."""

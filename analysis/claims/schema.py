@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 import pydantic
 import yaml
 
-from data.errors import InputError, unknown
-from data.settings import Settings
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.settings import Settings
 
 PAPER = "paper"
 """Name of the shipped file with the paper's claims."""
@@ -111,7 +111,7 @@ def shipped_claims(name: str) -> Claims:
     Raises:
         InputError: There is none of that name.
     """
-    folder = resources.files("analysis.claims")
+    folder = resources.files("xlt.analysis.claims")
     files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
     texts = {file.name.removesuffix(".yaml"): file for file in files}
     if name not in texts:

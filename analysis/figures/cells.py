@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import paper
-from analysis.cells import TableCell, first_line
-from analysis.figures.style import OKABE_ITO, Shown
-from data.errors import InputError
+from xlt.analysis.figures.style import OKABE_ITO, Shown
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.cells import TableCell
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

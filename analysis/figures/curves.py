@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.cells import first_line
-from analysis.figures.style import OKABE_ITO, Shown
-from analysis.plot_points import (
+from xlt.analysis.arrays import THRESHOLD
+from xlt.analysis.figures.style import OKABE_ITO, Shown
+from xlt.analysis.metrics.plot_points import (
     NUM_SCORE_BINS,
     CellCurves,
     block_means,
     cell_curves,
     read_history,
 )
-from analysis.predictions import THRESHOLD
-from analysis.run_names import has_draws, run_name
-from data.errors import InputError
-from trainables.result import Results
+from xlt.analysis.trials.trial_names import has_draws, run_name
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
+from xlt.trainables.results.result import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

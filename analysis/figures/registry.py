@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import paper
-from analysis.cells import first_line
-from analysis.collect import Collected
-from analysis.figures.cells import heat_map, paper_comparison, seed_points
-from analysis.figures.curves import (
+from xlt.analysis.figures.cells import heat_map, paper_comparison, seed_points
+from xlt.analysis.figures.curves import (
     precision_recall,
     reliability,
     roc,
     score_distributions,
     training,
 )
-from analysis.figures.style import Shown, use_style
-from analysis.intervals import CellIntervals
-from analysis.names import metric_name
-from analysis.scores import load_scores
-from analysis.tables import MULTICLASS_TABLES, table
-from data.errors import InputError, unknown
+from xlt.analysis.figures.style import Shown, use_style
+from xlt.analysis.metrics.names import metric_name
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.report import MULTICLASS_TABLES, table
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.uncertainty.intervals import CellIntervals
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.text import first_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

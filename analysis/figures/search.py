@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.cells import first_line
-from analysis.figures.style import OKABE_ITO, use_style
-from analysis.names import metric_name
-from analysis.search_results import Choice
-from data.errors import InputError
-from trainables.search_plan import SearchPlan
+from xlt.analysis.figures.style import OKABE_ITO, use_style
+from xlt.analysis.metrics.names import metric_name
+from xlt.analysis.search.choose import Choice
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
+from xlt.trainables.results.search_plan import SearchPlan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

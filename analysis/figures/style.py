@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.cells import TableCell
-from analysis.collect import Collected
-from analysis.scores import ExperimentScores, Key
-from data.errors import InputError
+from xlt.analysis.tables.cells import TableCell
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import ExperimentScores, Key
+from xlt.data.core.errors import InputError
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart with every kind of colour vision (Okabe & Ito 2008, Color Universal Design); its

@@ -13,21 +13,16 @@ from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
-from analysis import paper
-from analysis.boundary import CellBoundary
-from analysis.cells import first_line
-from analysis.collect import Collected
-from analysis.family import FAMILIES
-from analysis.formats import Table
-from analysis.intervals import CellIntervals, check_method
-from analysis.names import metric_name
-from analysis.page.certainty import COMPARED, comparison_table, spread_table
-from analysis.page.details import trial_columns
-from analysis.page.explained import explained_tables, explained_texts, find_explained
-from analysis.page.plots import plot_cells
-from analysis.page.rows import RowPool
-from analysis.page.secrets import without_secrets
-from analysis.page.shown import (
+from xlt.analysis.boundary.measure import CellBoundary
+from xlt.analysis.comparisons.family import FAMILIES
+from xlt.analysis.metrics.names import metric_name
+from xlt.analysis.page.certainty import COMPARED, comparison_table, spread_table
+from xlt.analysis.page.details import trial_columns
+from xlt.analysis.page.explained import explained_tables, explained_texts, find_explained
+from xlt.analysis.page.plots import plot_cells
+from xlt.analysis.page.rows import RowPool
+from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.page.shown import (
     VERDICTS,
     Shown,
     boundary_table,
@@ -35,13 +30,18 @@ from analysis.page.shown import (
     shown_table,
     trial_files,
 )
-from analysis.run_names import has_draws
-from analysis.scores import load_scores
-from analysis.status import SIGNS
-from analysis.tables import MULTICLASS_TABLES, table
-from data.errors import InputError
-from trainables.result import Results
-from trainables.texts import read_texts
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.formats import Table
+from xlt.analysis.tables.report import MULTICLASS_TABLES, table
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.trials.status import SIGNS
+from xlt.analysis.trials.trial_names import has_draws
+from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.texts import read_texts
 
 Part = TypeVar("Part")
 NO_TEXTS = "this experiment keeps no texts (storage.keep_texts)"
@@ -67,7 +67,7 @@ def page(collected: Collected, method: str = "t", watched: Watched | None = None
 
     Args:
         collected: The trials.
-        method: Of the intervals, a name in ``analysis.intervals.INTERVALS``.
+        method: Of the intervals, a name in ``xlt.analysis.uncertainty.intervals.INTERVALS``.
         watched: For a page that loads itself again.
 
     Raises:
@@ -159,7 +159,7 @@ def render(shown: dict[str, Any], watched: Watched | None = None) -> str:
     """The content as HTML; every text escaped, the data as base64 of their compressed JSON."""
     import jinja2
 
-    folder = resources.files("analysis.page")
+    folder = resources.files("xlt.analysis.page")
     style, script = ((folder / name).read_text("utf-8") for name in ("style.css", "page.js"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

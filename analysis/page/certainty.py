@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from analysis.cells import first_line
-from analysis.collect import Collected
-from analysis.family import FAMILIES, compare_family, family_pairs
-from analysis.family_table import as_table
-from analysis.family_table import to_csv as comparisons_csv
-from analysis.formats import to_latex
-from analysis.grids import Grid
-from analysis.intervals import CellIntervals
-from analysis.names import metric_name
-from analysis.page.shown import Entry, Shown, shown_grid, text_entry
-from analysis.scores import ExperimentScores
-from analysis.variance_components import EXPLAINED, PARTS
-from data.errors import InputError
+from xlt.analysis.comparisons.family import FAMILIES, compare_family, family_pairs
+from xlt.analysis.comparisons.table import as_table
+from xlt.analysis.comparisons.table import to_csv as comparisons_csv
+from xlt.analysis.metrics.names import metric_name
+from xlt.analysis.page.shown import Entry, Shown, shown_grid, text_entry
+from xlt.analysis.tables.formats import to_latex
+from xlt.analysis.tables.grids import Grid
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import ExperimentScores
+from xlt.analysis.uncertainty.intervals import CellIntervals
+from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 
 MOST_PAIRS = 200
 """Comparisons that a page holds of a metric; a pair takes 0.1 s."""

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import orjson
 
-from analysis.collect import Collected
-from analysis.page.plots import FEWEST_POINTS, as_list, rounded, share
-from analysis.page.rows import RowPool
-from analysis.page.secrets import without_secrets
-from analysis.plot_points import Points, block_means, read_history
-from analysis.run_names import has_draws
-from data.errors import InputError
-from trainables.result import Results
+from xlt.analysis.metrics.plot_points import Points, block_means, read_history
+from xlt.analysis.page.plots import FEWEST_POINTS, as_list, rounded, share
+from xlt.analysis.page.rows import RowPool
+from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.trial_names import has_draws
+from xlt.data.core.errors import InputError
+from xlt.trainables.results.result import Results
 
 NUM_WORST, FEWEST_WORST, WORST_BUDGET = 10, 3, 40_000
 """Test rows with the largest error that a trial lists, at most and at least, and of all trials."""

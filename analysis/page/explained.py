@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.attributions import ExperimentAttributions, Values, load_attributions
-from analysis.attributions_table import attribution_grids
-from analysis.collect import Collected
-from analysis.page.details import Pool
-from analysis.page.plots import rounded, share
-from analysis.page.rows import MAX_TEXT
-from analysis.page.shown import Shown, shown_grid
-from data.errors import InputError
-from trainables.attributions import explained_by, read_attributions
-from trainables.result import Results
+from xlt.analysis.attributions.collect import ExperimentAttributions, Values, load_attributions
+from xlt.analysis.attributions.table import attribution_grids
+from xlt.analysis.page.details import Pool
+from xlt.analysis.page.plots import rounded, share
+from xlt.analysis.page.rows import MAX_TEXT
+from xlt.analysis.page.shown import Shown, shown_grid
+from xlt.analysis.trials.collect import Collected
+from xlt.data.core.errors import InputError
+from xlt.trainables.results.attributions import explained_by, read_attributions
+from xlt.trainables.results.result import Results
 
 MOST_TEXTS, FEWEST_TEXTS, TEXT_BUDGET = 512, 20, 8_000
 """Texts of a cell that the page holds, at most and at least, and of all cells."""

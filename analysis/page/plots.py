@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import paper
-from analysis.cells import TableCell, first_line
-from analysis.collect import Collected
-from analysis.formats import Table
-from analysis.page.rows import RowPool
-from analysis.page.secrets import without_secrets
-from analysis.plot_points import CellCurves, cell_curves, thin
-from analysis.predictions import THRESHOLD
-from analysis.run_names import has_draws, run_name
-from analysis.scores import CellScores, ExperimentScores, Key
-from data.errors import InputError
+from xlt.analysis.arrays import THRESHOLD
+from xlt.analysis.metrics.plot_points import CellCurves, cell_curves, thin
+from xlt.analysis.page.rows import RowPool
+from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.cells import TableCell
+from xlt.analysis.tables.formats import Table
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import CellScores, ExperimentScores, Key
+from xlt.analysis.trials.trial_names import has_draws, run_name
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 
 CURVE_POINTS, CURVE_BUDGET, FEWEST_POINTS = 80, 40_000, 12
 """Points of a curve, at most, because more cannot be told apart at the width of a plot; of all

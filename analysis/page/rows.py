@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.cells import first_line
+from xlt.data.core.text import first_line
 
 MAX_TEXT = 400
 """Characters of a text that are shown: a headline and a paragraph."""
@@ -15,7 +15,7 @@ class RowPool:
     """Test rows in the order in which they were first asked for.
 
     Args:
-        texts: Row id -> columns of ``trainables.texts.SCHEMA``; empty where none were kept.
+        texts: Row id -> columns of ``texts.SCHEMA``; empty where none were kept.
     """
 
     def __init__(self, texts: Mapping[str, Mapping[str, Any]]) -> None:

@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis import paper
-from analysis.boundary import CellBoundary, boundary
-from analysis.boundary_table import boundary_grids
-from analysis.cells import TableCell, first_line, interval_text, mean_std
-from analysis.claims import PAPER, ResultCells, shipped_claims
-from analysis.claims.report import claims_grids
-from analysis.collect import Collected
-from analysis.formats import Table, to_csv, to_latex
-from analysis.grids import Grid, write_grids
-from analysis.names import metric_name
-from data.errors import InputError
+from xlt.analysis.boundary.measure import CellBoundary, boundary
+from xlt.analysis.boundary.table import boundary_grids
+from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
+from xlt.analysis.claims.report import claims_grids
+from xlt.analysis.metrics.names import metric_name
+from xlt.analysis.tables import paper
+from xlt.analysis.tables.cells import TableCell, interval_text, mean_std
+from xlt.analysis.tables.formats import Table, to_csv, to_latex
+from xlt.analysis.tables.grids import Grid, write_grids
+from xlt.analysis.trials.collect import Collected
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], Shown]:
     """The verdicts on boundary and ranking, and their table.
 
     Raises:
-        InputError: No cell has a value, or see :func:`analysis.boundary.boundary`.
+        InputError: No cell has a value, or see :func:`boundary`.
     """
     judged = boundary(collected)
     if not any(cell.gap for cell in judged):

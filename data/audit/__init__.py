@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 
-from data.audit.finding import Finding, Split
-from data.errors import InputError, unknown
-from data.schema import Dataset
+from xlt.data.audit.finding import Finding, Split
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.dataset.schema import Dataset
 
 __all__ = ["CHECKS", "Finding", "Split", "audit"]
 
 CHECKS: dict[str, str] = {
-    "text": "data.audit.text",
-    "duplicates": "data.audit.duplicates",
-    "near_duplicates": "data.audit.near_duplicates",
-    "language": "data.audit.language",
-    "cues": "data.audit.cues",
-    "dates": "data.audit.dates",
-    "balance": "data.audit.balance",
+    "text": "xlt.data.audit.text",
+    "duplicates": "xlt.data.audit.duplicates",
+    "near_duplicates": "xlt.data.audit.near_duplicates",
+    "language": "xlt.data.audit.language",
+    "cues": "xlt.data.audit.cues",
+    "dates": "xlt.data.audit.dates",
+    "balance": "xlt.data.audit.balance",
 }
 """Name -> module with ``check(dataset, split) -> list[Finding]``, imported when used."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data.audit.finding import Finding, Split
-from data.schema import Dataset
+from xlt.data.audit.finding import Finding, Split
+from xlt.data.dataset.schema import Dataset
 
 RARE_SHARE = 0.1
 """Of an even share, below which a class is told as rare: 5% of the rows with two classes."""

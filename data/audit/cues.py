@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.audit.finding import Finding, Split
-from data.schema import Dataset
-from data.seeds import rank_key
+from xlt.data.audit.finding import Finding, Split
+from xlt.data.core.seeds import rank_key
+from xlt.data.dataset.schema import Dataset
 
 WARNING_AUROC = 0.75
 """Cross-validated AUROC from which cues are told. All together they reach 0.67 on the built-in

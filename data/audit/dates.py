@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data.audit.finding import Finding, Split, examples
-from data.patterns import Window
-from data.schema import Dataset, Row
+from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.dataset.patterns import Window
+from xlt.data.dataset.schema import Dataset, Row
 
 UNDATED_SHARE = 0.1
 """Of a language's rows; if more have no date, the windows judge a part of the data only."""
@@ -77,7 +77,7 @@ def _strays(dataset: Dataset, split: Split) -> list[Finding]:
             len(stray),
             f"{len(stray)} drawn rows were not published in their window",
             examples(dataset, (row.id for row in stray)),
-            "draw the rows with data.patterns.draw and these windows",
+            "leave these rows out, or widen the window",
         )
     ]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from data.audit.finding import Finding, Split, examples
-from data.schema import Dataset, Row
+from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.dataset.schema import Dataset, Row
 
 Group = list[tuple[str, Row]]
 """(language, row) of one text, at least two."""
 
 
 def check(dataset: Dataset, split: Split) -> list[Finding]:
-    """Find rows of equal text by :func:`data.schema.text_key`.
+    """Find rows of equal text by :func:`text_key`.
 
     Within a language they are an info, because a text is never drawn twice. In two languages they
     are a warning: the source row is lost to the draw, and one of the two is often in the wrong
@@ -42,7 +42,7 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                 sum(map(len, used)),
                 f"{len(used)} texts are both trained on and tested on in the same cell",
                 _shown(dataset, used),
-                "draw the rows with data.patterns.draw, which keeps equal texts apart",
+                "leave one of them out; draws made by xlt keep equal texts apart",
             )
         )
     if langs:

@@ -8,9 +8,9 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, get_args
 
-from data.draws import Draw
-from data.patterns import Window
-from data.schema import Dataset
+from xlt.data.dataset.draws import Draw
+from xlt.data.dataset.patterns import Window
+from xlt.data.dataset.schema import Dataset
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

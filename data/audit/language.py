@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from data.audit.finding import Finding, Split, examples
-from data.schema import Dataset
+from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.dataset.schema import Dataset
 
 if TYPE_CHECKING:
     from lingua import Language

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from data.schema import Dataset, text_key
+from xlt.data.dataset.schema import Dataset, text_key
 
 LEAK_SHARE = 0.95
 """Share of rows, both classes weighing the same, that one trait alone may not label correctly.

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from data.audit.finding import Finding, Split, examples
-from data.schema import Dataset, Row
+from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.dataset.schema import Dataset, Row
 
 MIN_JACCARD = 0.8
 """Share of the character trigrams of two texts that both have, from which they count as nearly
@@ -38,7 +38,7 @@ Array64 = npt.NDArray[np.uint64]
 
 
 def check(dataset: Dataset, split: Split) -> list[Finding]:
-    """Find rows whose texts are nearly, and by :func:`data.schema.text_key` not fully, equal.
+    """Find rows whose texts are nearly, and by :func:`text_key` not fully, equal.
 
     Across train and test of one cell they are a warning, because two events may be told in the
     same words; an error if both rows are of one story, which no draw would have parted. Within the
@@ -73,7 +73,7 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                     + ("versions of one story" if same_story else "nearly equal texts")
                     + f" (Jaccard {MIN_JACCARD} or more) are parted between train and test",
                     examples(dataset, ids),
-                    "draw the rows with data.patterns.draw, which keeps stories together"
+                    "leave these rows out; draws made by xlt keep the rows of a story together"
                     if same_story
                     else "give rows that tell the same event one story, or remove one of each pair",
                 )

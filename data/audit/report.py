@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.audit.finding import SEVERITIES, Finding
+from xlt.data.audit.finding import SEVERITIES, Finding
 
 
 def describe(findings: Sequence[Finding]) -> str:

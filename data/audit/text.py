@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.audit.finding import Finding, Severity, Split, examples
-from data.schema import Dataset
+from xlt.data.audit.finding import Finding, Severity, Split, examples
+from xlt.data.dataset.schema import Dataset
 
 MAX_CHARACTERS = 1000
 """A longer text is an article and no headline. Base models read 128 tokens unless ``max_length``

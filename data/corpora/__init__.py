@@ -9,9 +9,9 @@ from typing import Any, Protocol, cast
 
 import pyarrow as pa
 
-from data.corpora.corpus import CORPUS_SCHEMA, Corpus, CorpusOptions
-from data.errors import InputError, unknown
-from data.schema import Dataset
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.corpora.corpus import CORPUS_SCHEMA, Corpus, CorpusOptions
+from xlt.data.dataset.schema import Dataset
 
 __all__ = [
     "CORPORA",
@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 CORPORA: dict[str, str] = {
-    "phrasebook": "data.corpora.phrasebook",
-    "parallel": "data.corpora.parallel",
+    "phrasebook": "xlt.data.corpora.phrasebook",
+    "parallel": "xlt.data.corpora.parallel",
 }
 """Name -> module with ``Options``, ``content_digest``, ``uses_dataset`` and ``documents``."""
 
@@ -94,7 +94,7 @@ def load_corpus(options: CorpusOptions, dataset: Dataset, held_out: frozenset[st
     Args:
         options: Of the corpus.
         dataset: Its texts (never its labels) may enter.
-        held_out: Texts of all test rows, as :func:`data.schema.text_key` has them; none may enter.
+        held_out: Texts of all test rows, as :func:`text_key` has them; none may enter.
     """
     rows = _module(options.corpus).documents(options, dataset, held_out)
     texts, langs = zip(*rows, strict=True) if rows else ((), ())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pydantic
 
-from data.settings import Settings
+from xlt.data.core.settings import Settings
 
 CORPUS_SCHEMA = pa.schema(
     [

@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 
 import pydantic
 
-from data.corpora.corpus import MIXED, CorpusOptions
-from data.errors import InputError, unknown
-from data.schema import Dataset, text_key
-from data.seeds import derive_seed
-from data.sources.table_files import find_files
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.seeds import derive_seed
+from xlt.data.corpora.corpus import MIXED, CorpusOptions
+from xlt.data.dataset.schema import Dataset, text_key
+from xlt.data.tables.files import find_files
 
 VERSION = 1
 """Raised when the same options and file give other documents."""

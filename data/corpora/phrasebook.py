@@ -13,10 +13,9 @@ from typing import Literal, cast
 
 import pydantic
 
-from data.corpora.corpus import MIXED, CorpusOptions
-from data.schema import Dataset
-from data.seeds import derive_seed
-from data.sources.phrases import (
+from xlt.data.core.seeds import derive_seed
+from xlt.data.corpora.corpus import MIXED, CorpusOptions
+from xlt.data.corpora.phrases import (
     LANGUAGES,
     Phrasebook,
     Sentence,
@@ -24,6 +23,7 @@ from data.sources.phrases import (
     load_phrasebook,
     tables_digest,
 )
+from xlt.data.dataset.schema import Dataset
 
 VERSION = 2
 """Raised when the same options and tables give other documents."""

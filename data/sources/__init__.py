@@ -6,17 +6,17 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from data.errors import InputError, unknown
-from data.schema import Dataset
-from data.sources.options import SourceOptions
-from data.sources.reading import Progress, Reading
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.dataset.schema import Dataset
+from xlt.data.sources.options import SourceOptions
+from xlt.data.sources.reading import Progress, Reading
 
 SOURCES: dict[str, str] = {
-    "hub": "data.sources.hub",
-    "mrn": "data.sources.mrn",
-    "prepared": "data.sources.prepared",
-    "synthetic": "data.sources.synthetic",
-    "table": "data.sources.table",
+    "hub": "xlt.data.sources.hub.source",
+    "mrn": "xlt.data.sources.mrn.source",
+    "prepared": "xlt.data.sources.prepared",
+    "synthetic": "xlt.data.sources.synthetic",
+    "table": "xlt.data.sources.table",
 }
 """Name -> module with ``Options`` and ``read(options, progress)``, imported when used."""
 
@@ -56,7 +56,7 @@ def read_source(
     Raises:
         InputError: The source cannot give them, or the corrections are not of these rows.
     """
-    from data.corrections import apply  # here, because it reads its file as sources do
+    from xlt.data.sources.corrections import apply  # here, because it reads its file as sources do
 
     reading: Reading = import_module(SOURCES[options.source]).read(options, progress, **how)
     if options.corrections is None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
 
-from data.corrections import Corrections
-from data.errors import InputError
-from data.schema import BINARY
-from data.settings import Settings
-from data.sources.cells import cell_text
+from xlt.data.core.errors import InputError
+from xlt.data.core.settings import Settings
+from xlt.data.dataset.schema import BINARY
+from xlt.data.sources.corrections import Corrections
+from xlt.data.tables.cells import cell_text
 
 MAX_CLASSES = int(np.iinfo(np.int8).max) + 1
 """Labels are int8 (data/schema.py)."""
@@ -39,7 +39,7 @@ class LabelOptions(SourceOptions):
     drop_other_labels: bool = False
     """Leave out rows whose label is in none of these lists instead of refusing them."""
     leak_check: bool = True
-    """Refuse texts that give their labels away (:mod:`data.audit.leaks`); of two classes only."""
+    """Refuse texts that give their labels away (audit/leaks.py); of two classes only."""
 
     @pydantic.field_validator("positive", "negative", "classes", mode="before")
     @classmethod
@@ -115,23 +115,3 @@ class LabelOptions(SourceOptions):
         if value in self.positive:
             return 1
         return 0 if self.negative is None or value in self.negative else None
-
-
-def shared_columns(names: Mapping[str, str | None]) -> list[str]:
-    """What is wrong with names of columns: one that stands for two things.
-
-    Args:
-        names: Column of the schema -> column of the file, or None.
-    """
-    problems = []
-    used: dict[str, str] = {}
-    for role, column in names.items():
-        if column in used:
-            hint = "; a text would be its own label" if role == "label" else ""
-            problems.append(
-                f"columns.{used[column]} and columns.{role} are both {column!r}{hint}; "
-                "name another column"
-            )
-        elif column is not None:
-            used[column] = role
-    return problems

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data.prepared import PreparedData
-from data.sources.options import SourceOptions
-from data.sources.reading import Progress, Reading
+from xlt.data.sources.options import SourceOptions
+from xlt.data.sources.prepared_store import PreparedData
+from xlt.data.sources.reading import Progress, Reading
 
 
 class Options(SourceOptions):

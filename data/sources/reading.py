@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from data.correction_report import CorrectionReport
-from data.schema import Dataset
+from xlt.data.dataset.schema import Dataset
+from xlt.data.sources.correction_report import CorrectionReport
 
 REJECTS_SCHEMA = pa.schema(
     [

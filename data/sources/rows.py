@@ -13,13 +13,14 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from data.audit.leaks import find_leaks
-from data.errors import InputError, unknown
-from data.schema import BINARY, HEADLINE_SCHEMA, Dataset, shown
-from data.sources.cells import cell_day, cell_text
-from data.sources.options import LabelOptions
-from data.sources.reading import Reading
-from data.sources.table_files import Records
+from xlt.data.audit.leaks import find_leaks
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.text import shown
+from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
+from xlt.data.sources.options import LabelOptions
+from xlt.data.sources.reading import Reading
+from xlt.data.tables.cells import cell_day, cell_text
+from xlt.data.tables.files import Records
 
 NESTED = (list, dict, bytes)
 """What no cell may be."""
@@ -40,7 +41,7 @@ class Rows:
     places: list[str] = field(default_factory=list)
     """What errors call each row."""
     date_format: str | None = None
-    """How dates are written, if not in a usual way; see :func:`data.sources.cells.cell_day`."""
+    """How dates are written, if not in a usual way; see :func:`cell_day`."""
     zone: ZoneInfo | None = None
     """Where the date of a time with an offset counts; None: as written."""
     problems: list[str] = field(default_factory=list)

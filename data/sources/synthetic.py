@@ -14,11 +14,11 @@ from typing import Literal
 import pyarrow as pa
 import pydantic
 
-from data.schema import Dataset
-from data.seeds import derive_seed
-from data.sources.options import SourceOptions
-from data.sources.phrases import Phrasebook, is_reserved, load_phrasebook
-from data.sources.reading import Progress, Reading
+from xlt.data.core.seeds import derive_seed
+from xlt.data.corpora.phrases import Phrasebook, is_reserved, load_phrasebook
+from xlt.data.dataset.schema import Dataset
+from xlt.data.sources.options import SourceOptions
+from xlt.data.sources.reading import Progress, Reading
 
 FIRST_DAY = date(2021, 4, 1)
 LAST_DAY = date(2022, 10, 31)

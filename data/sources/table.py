@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pydantic
 
-from data.errors import InputError
-from data.settings import Settings
-from data.sources.options import LabelOptions, shared_columns
-from data.sources.reading import Progress, Reading
-from data.sources.rows import Rows, to_reading
-from data.sources.table_files import File, Format, find_files
+from xlt.data.core.errors import InputError
+from xlt.data.core.settings import Settings
+from xlt.data.sources.options import LabelOptions
+from xlt.data.sources.reading import Progress, Reading
+from xlt.data.sources.rows import Rows, to_reading
+from xlt.data.tables.columns import shared_columns
+from xlt.data.tables.files import File, Format, find_files
 
 
 class Columns(Settings):
@@ -56,7 +57,7 @@ class Options(LabelOptions):
 
     date_format: str | None = None
     """How dates are written, in strptime's letters, e.g. ``%d/%m/%Y``; none: ISO 8601 and others
-    that can be read in one way only (:data:`data.sources.cells.DATE_FORMATS`)."""
+    that can be read in one way only (:data:`DATE_FORMATS`)."""
     timezone: str | None = None
     """Name such as Asia/Tokyo where the date of a time with an offset counts; none: as written."""
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 
-from data.errors import InputError
-from sweep.check.finding import Checked
-from sweep.check.preflight import Preflight
+from xlt.data.core.errors import InputError
+from xlt.sweep.check.finding import Checked
+from xlt.sweep.check.preflight import Preflight
 
 __all__ = ["BEFORE_A_RUN", "CHECKS", "Checked", "Preflight", "checked", "refuse_problems"]
 
 CHECKS: dict[str, str] = {
-    "data": "sweep.check.data",
-    "models": "sweep.check.models",
-    "placement": "sweep.check.placement",
-    "memory": "sweep.check.memory",
-    "disk": "sweep.check.disk",
-    "time": "sweep.check.time",
+    "data": "xlt.sweep.check.data",
+    "models": "xlt.sweep.check.models",
+    "placement": "xlt.sweep.check.placement",
+    "memory": "xlt.sweep.check.memory",
+    "disk": "xlt.sweep.check.disk",
+    "time": "xlt.sweep.check.time",
 }
 """Name -> module with ``check(preflight) -> Checked``, imported when used."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sweep.check.finding import Checked, Problem
-from sweep.check.preflight import Preflight
-from sweep.gate import check_data
+from xlt.sweep.check.finding import Checked, Problem
+from xlt.sweep.check.preflight import Preflight
+from xlt.sweep.planning.gate import check_data
 
 
 def check(preflight: Preflight) -> Checked:
-    """Errors and warnings of :mod:`data.audit`; an accepted error is a warning."""
+    """Errors and warnings of :mod:`xlt.data.audit`; an accepted error is a warning."""
     accepted = preflight.grid.experiment.accept_findings
     problems = [
         Problem(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pyarrow.fs as pafs
 
-from data.errors import InputError
-from sweep.check.finding import Checked, Problem, gib
-from sweep.check.placement import slots_of
-from sweep.check.preflight import Kind, Preflight
-from sweep.nodes import free_bytes
+from xlt.data.core.errors import InputError
+from xlt.sweep.check.finding import Checked, Problem, gib
+from xlt.sweep.check.placement import slots_of
+from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.machines.nodes import free_bytes
 
 TRIAL_BYTES = 64 * 1024
 """Taken for a trial's files besides weights; those of `quickstart`, 512 test rows, have 35 kB."""

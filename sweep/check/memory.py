@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.errors import InputError
-from sweep.check.finding import Checked, Problem, gib
-from sweep.check.placement import slots_of
-from sweep.check.preflight import Kind, Preflight
-from trainables.memory import GPU_CONTEXT, PROCESS, Memory
-from trainables.spec import Resources, TrialSpec
+from xlt.data.core.errors import InputError
+from xlt.sweep.check.finding import Checked, Problem, gib
+from xlt.sweep.check.placement import slots_of
+from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.trainables.estimates.memory import GPU_CONTEXT, PROCESS, Memory
+from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 COLUMNS = (
     "GiB of a trial", "on", "# rows", "# base", "# trained", "# gradients", "# AdamW",
@@ -24,7 +24,7 @@ REMEDIES: tuple[dict[str, Any], ...] = (
 
 
 def check(preflight: Preflight) -> Checked:
-    """The estimate of :mod:`trainables.dry_run` against each device."""
+    """The estimate of :mod:`xlt.trainables.estimates.dry_run` against each device."""
     rows, problems = [], []
     unknown = []
     for kind in preflight.kinds:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data.corpora import parse_corpus
-from data.errors import InputError
-from sweep.check.finding import Checked, Problem, gib
-from sweep.check.preflight import Kind, Preflight
-from trainables.base_models import MINIATURE, BaseModel, local_folder
-from trainables.checkpoint import Checkpoint, read_checkpoint
-from trainables.hub import hub_files
-from trainables.miniatures import find_miniature
+from xlt.data.core.errors import InputError
+from xlt.data.corpora import parse_corpus
+from xlt.sweep.check.finding import Checked, Problem, gib
+from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.trainables.models.base_models import MINIATURE, BaseModel, local_folder
+from xlt.trainables.models.hub import hub_files
+from xlt.trainables.models.miniatures import find_miniature
+from xlt.trainables.models.weights_folder import Checkpoint, read_checkpoint
 
 COLUMNS = ("base model", "from", "architecture", "# parameters", "# download GiB", "remark")
 
@@ -63,7 +63,7 @@ def _model(
         to_download[spec.base_model] = files.to_download
     parameters, remark = "-", ""
     if preflight.asks_hub:
-        from trainables.dry_run import UncountedError  # torch
+        from xlt.trainables.estimates.dry_run import UncountedError  # torch
 
         try:
             parameters = f"{preflight.dry_run(spec, kind.rows).num_parameters:,}"

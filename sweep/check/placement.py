@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sweep.capacity import never_fits, num_trials
-from sweep.check.finding import Checked, Problem
-from sweep.check.preflight import Kind, Preflight
-from sweep.nodes import Node
+from xlt.sweep.check.finding import Checked, Problem
+from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.machines.capacity import never_fits, num_trials
+from xlt.sweep.machines.nodes import Node
 
 COLUMNS = ("trials", "# processes", "# CPUs each", "# GPUs each", "# at a time")
 BF16_CAPABILITY = (8, 0)

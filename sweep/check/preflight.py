@@ -10,19 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data.errors import InputError
-from sweep.grid import Grid
-from sweep.nodes import Node
-from trainables.base_models import MINIATURE
-from trainables.checkpoint import check_files
-from trainables.hub import UNRESOLVED, ModelFiles, folder_files, hub_files
-from trainables.miniatures import miniature_folder
-from trainables.result import Results, TrialState
-from trainables.spec import TrialSpec
-from trainables.tokenizer_files import tokenizer_problems
+from xlt.data.core.errors import InputError
+from xlt.sweep.machines.nodes import Node
+from xlt.sweep.planning.grid import Grid
+from xlt.trainables.models.base_models import MINIATURE
+from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, folder_files, hub_files
+from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.tokenizer_files import tokenizer_problems
+from xlt.trainables.models.weights_folder import check_files
+from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
-    from trainables.dry_run import DryRun
+    from xlt.trainables.estimates.dry_run import DryRun
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Preflight:
         location: Where results would go.
         nodes: Where trials would run.
         states: What lies in the folder of each trial that is looked at.
-        backend: A name in ``sweep.backends.BACKENDS``.
+        backend: A name in ``xlt.sweep.backends.registry.BACKENDS``.
         asks_hub: Whether the hub may be asked.
     """
 
@@ -148,7 +148,7 @@ class Preflight:
         Raises:
             InputError: The files cannot be had, or are of no classifier.
         """
-        from trainables.dry_run import dry_run, load_config
+        from xlt.trainables.estimates.dry_run import dry_run, load_config
 
         cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": 1.0})
         key = cheap.model_dump_json(exclude={"pattern"}) + self.device(spec), rows
@@ -177,8 +177,8 @@ class Preflight:
     def _tokenise(self, spec: TrialSpec) -> list[int] | None:
         from transformers import AutoTokenizer
 
-        from trainables.loading import Base
-        from trainables.tokenize import tokenize
+        from xlt.trainables.loading.base import Base
+        from xlt.trainables.loading.tokenize import tokenize
 
         folder = self._folder(spec)
         names = {file.name for file in folder.iterdir()}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from sweep.check.finding import Checked, Problem
+from xlt.sweep.check.finding import Checked, Problem
 
 
 def describe_check(one: Checked) -> str:

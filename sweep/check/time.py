@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.corpora import parse_corpus
-from data.errors import InputError
-from sweep.check.finding import Checked, Problem, duration
-from sweep.check.gpu_types import bf16_flops
-from sweep.check.placement import slots_of
-from sweep.check.preflight import Kind, Preflight
-from trainables.base_models import MINIATURE
-from trainables.flops import Matrices, prediction_flops, training_flops
-from trainables.miniatures import find_miniature
-from trainables.spec import TrialSpec
+from xlt.data.core.errors import InputError
+from xlt.data.corpora import parse_corpus
+from xlt.sweep.check.finding import Checked, Problem, duration
+from xlt.sweep.check.gpu_types import bf16_flops
+from xlt.sweep.check.placement import slots_of
+from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.trainables.estimates.flops import Matrices, prediction_flops, training_flops
+from xlt.trainables.models.base_models import MINIATURE
+from xlt.trainables.models.miniatures import find_miniature
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 COLUMNS = ("time", "# trials to run", "# TFLOP each", "# each", "from", "# at a time", "# in all")
 CPU_UTILISATION = 0.6
@@ -133,7 +133,7 @@ def _speed(
     """(operations a second, seconds a call, where they come from) of one process."""
     import torch
 
-    from trainables.throughput import measure
+    from xlt.trainables.estimates.throughput import measure
 
     device = preflight.device(spec)
     threads = spec.resources.cpus
@@ -161,7 +161,7 @@ def _slow(preflight: Preflight, kind: Kind, guess: _Guess, own: float) -> list[P
 
 def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
     """(label, guess) of each miniature that is not cached: documents of full length, at most."""
-    from trainables.throughput import measure
+    from xlt.trainables.estimates.throughput import measure
 
     guesses = []
     for kind in {kind.first.base_identity: kind for kind in preflight.kinds}.values():

@@ -1,5 +1,5 @@
 """From an experiment to a cluster: launch files, and waiting until its nodes are there."""
 
-from sweep.cluster.templates import TEMPLATES, launch_file
+from xlt.sweep.cluster.templates import TEMPLATES, launch_file
 
 __all__ = ["TEMPLATES", "launch_file"]

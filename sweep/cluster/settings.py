@@ -9,11 +9,11 @@ from typing import Annotated
 
 import pydantic
 
-from data.errors import InputError
-from data.settings import Settings
-from sweep.capacity import Capacity, num_processes
-from sweep.experiment import Experiment
-from trainables.spec import Resources
+from xlt.data.core.errors import InputError
+from xlt.data.core.settings import Settings
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.machines.capacity import Capacity, num_processes
+from xlt.trainables.spec.trial_spec import Resources
 
 Word = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 """A name that needs no quotes in YAML, in a shell and in a line of sbatch."""

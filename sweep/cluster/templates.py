@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from data.errors import InputError, unknown
-from data.settings import Settings
-from sweep.cluster.settings import (
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.settings import Settings
+from xlt.sweep.cluster.settings import (
     AwsOptions,
     KubeRayOptions,
     Machines,
@@ -21,7 +21,7 @@ from sweep.cluster.settings import (
     fitted,
     least_nodes,
 )
-from sweep.experiment import load_experiment, shipped
+from xlt.sweep.experiment.experiment import load_experiment, shipped
 
 WORKER_PORTS = 10002, 19999
 """Ray's own default for processes that run trials; stated in every file, for firewalls."""
@@ -107,7 +107,7 @@ def launch_file(
         keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters |= {"shell": shlex.quote, "quoted": _quoted}
-    text = (resources.files("sweep.cluster") / template.file).read_text("utf-8")
+    text = (resources.files("xlt.sweep.cluster") / template.file).read_text("utf-8")
     return environment.from_string(text).render(
         experiment=loaded,
         name=_label(loaded.name),

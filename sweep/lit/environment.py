@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from data.errors import InputError
-from trainables.base_models import cache_dir
+from xlt.data.core.errors import InputError
+from xlt.data.core.user_cache import cache_dir
 
 PYTHONS = ("3.11", "3.12")
 """numpy 1.26, the last below 2, has no wheels for others."""
@@ -22,7 +22,7 @@ NUM_LAST_LINES = 5
 
 
 def default_folder() -> Path:
-    """Below the user's cache folder, see :func:`trainables.base_models.cache_dir`."""
+    """Below the user's cache folder, see :func:`cache_dir`."""
     return cache_dir() / "lit"
 
 
@@ -112,7 +112,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _pins() -> Path:
-    return Path(str(files("sweep.lit") / "requirements.txt"))
+    return Path(str(files("xlt.sweep.lit") / "requirements.txt"))
 
 
 def _digest() -> str:

@@ -2,7 +2,7 @@
 
 LIT's environment can hold neither torch nor transformers, so the classifiers stay in this process.
 A request and its answer are a JSON object each, over a connection that nobody else can reach, see
-:func:`sweep.lit.server.serve`.
+:func:`serve`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from analysis.collect import Collected
-from analysis.lit_export import LitExport
-from data.errors import InputError
-from trainables.explain.live import LiveTrial
-from trainables.explain.settings import Explain
-from trainables.finished import kept_files
-from trainables.result import Results
-from trainables.spec import TrialSpec
-from trainables.texts import read_texts
+from xlt.analysis.lit_export import LitExport
+from xlt.analysis.trials.collect import Collected
+from xlt.data.core.errors import InputError
+from xlt.trainables.inference.live import LiveTrial
+from xlt.trainables.results.find_trial import kept_files
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.texts import read_texts
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 MOST_BYTES = 1 << 33
 """Weights that stay loaded together; the classifier that was asked longest ago makes room. Adapters

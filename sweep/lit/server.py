@@ -19,9 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
-from analysis.lit_export import read_manifest
-from data.errors import InputError
-from sweep.lit.environment import check, last_lines, python_of
+from xlt.analysis.lit_export import read_manifest
+from xlt.data.core.errors import InputError
+from xlt.sweep.lit.environment import check, last_lines, python_of
 
 MOST_SECONDS = 120
 """Until LIT answers; it takes 3 to 6 where nothing else runs."""
@@ -74,7 +74,7 @@ def serve(
 
     Args:
         folder: The export.
-        environment: LIT's, see :func:`sweep.lit.environment.install`.
+        environment: LIT's, see :func:`install`.
         host: Address to listen on.
         port: 0: any that is free.
         answer: Of what the viewer asks about edited texts; None: there is no editor.
@@ -89,7 +89,7 @@ def serve(
     descriptors = [theirs.fileno()] if answer else []
     # -I: neither our packages nor the user's. A session of its own, so that Ctrl-C is ours to
     # handle; if we are killed, its standard input closes, and it ends by itself.
-    command = [str(python_of(environment)), "-I", "-c", PROGRAM, str(files("sweep.lit"))]
+    command = [str(python_of(environment)), "-I", "-c", PROGRAM, str(files("xlt.sweep.lit"))]
     command += [str(folder.absolute()), host, str(port), *map(str, descriptors)]
     with ours, tempfile.TemporaryFile("w+") as log:
         with theirs:

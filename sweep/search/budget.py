@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweep.search.settings import Search
+from xlt.sweep.experiment.search import Search
 
 
 class Spent:

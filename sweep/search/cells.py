@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.dev import Dev, SourceDev, draw_dev, without_test
-from data.errors import InputError
-from data.schema import Dataset
-from sweep.grid import Cell, Grid
-from sweep.search.settings import LearningRates, Rates, Search
-from sweep.selection import Selection
-from trainables.search_plan import Replicate, SearchedCell, SearchPlan
-from trainables.spec import TrialSpec
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.experiment.search import LearningRates, Rates, Search
+from xlt.sweep.experiment.selection import Selection
+from xlt.sweep.planning.grid import Cell, Grid
+from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchPlan
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 @dataclass(frozen=True)

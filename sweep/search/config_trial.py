@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from analysis.search_results import by_kind, dev_loss, rank
-from analysis.training_state import training_state
-from data.patience import patiently
-from sweep.ray_worker import receive
-from sweep.worker import Leaves, Report, run_and_save_pack
-from trainables.result import Results
-from trainables.spec import TrialSpec
-from trainables.stalled import ended_if_stalled
+from xlt.analysis.search.choose import by_kind, dev_loss, rank
+from xlt.analysis.trials.training_state import training_state
+from xlt.data.core.retry import patiently
+from xlt.sweep.backends.worker import Leaves, Report, run_and_save_pack
+from xlt.sweep.on_ray.worker import receive
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.watchdog import ended_if_stalled
 
 FAILED_RANK = -2.0
 """Of a config that failed: below all that train or do not; Tune wants one in every report."""
@@ -27,7 +27,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
     Args:
         config: Number of the ``cell``, and the ``config`` that is tried on it.
-        shared: What all configs need, see :func:`sweep.search.on_tune.search_on_tune`.
+        shared: What all configs need, see :func:`search_on_tune`.
     """
     templates, kinds = shared["cells"][config["cell"]]
     specs = [template.tuned(**config["config"]) for template in templates]
@@ -72,7 +72,7 @@ def _known(specs: list[TrialSpec], results: Results) -> dict[str, dict[str, Any]
 def _run(
     specs: list[TrialSpec], results: Results, shared: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Outcomes by trial id, see :func:`sweep.worker.run_and_save_pack`."""
+    """Outcomes by trial id, see :func:`run_and_save_pack`."""
     if not specs:
         return {}
     with ended_if_stalled(specs[0].resources.stall_minutes):

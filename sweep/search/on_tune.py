@@ -13,24 +13,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweep.ray_connection import by_resources  # isort: skip  sets what Ray reads at import
-
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
-from data.errors import InputError
-from data.schema import Dataset
-from sweep.packs import Packing, pack_size
-from sweep.ray_worker import share
-from sweep.search.budget import Spent
-from sweep.search.config_trial import try_config
-from sweep.search.searchers import Config, Searcher
-from sweep.search.settings import Search
-from sweep.tune_backend import StopAll, tune_all
-from sweep.worker import refuse_unwritable
-from trainables.result import Results
-from trainables.spec import TrialSpec
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.worker import refuse_unwritable
+from xlt.sweep.experiment.search import Search
+from xlt.sweep.on_ray.connection import by_resources
+from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
+from xlt.sweep.on_ray.worker import share
+from xlt.sweep.planning.packs import Packing, pack_size
+from xlt.sweep.search.budget import Spent
+from xlt.sweep.search.config_trial import try_config
+from xlt.sweep.search.searchers import Config, Searcher
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 @dataclass

@@ -9,25 +9,25 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from analysis.cells import first_line
-from analysis.search_results import Choice, read_search
-from data.patience import patiently
-from data.schema import Dataset
-from sweep.backends import pretrain_missing, refuse_unresolved
-from sweep.experiment import Experiment
-from sweep.gate import check_data, refuse_errors
-from sweep.grid import Grid, expand
-from sweep.lease import held
-from sweep.progress import Progress
-from sweep.search.budget import Spent
-from sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
-from sweep.search.chosen import ChosenRates, chosen_rates
-from sweep.search.searchers import Config, make_searcher
-from sweep.search.settings import LearningRates, Rates
-from sweep.selection import EVERY_CELL, Selection
-from sweep.worker import refuse_unwritable
-from trainables.result import Results
-from trainables.search_plan import SearchedCell, SearchedConfig, SearchPlan
+from xlt.analysis.search.choose import Choice, read_search
+from xlt.data.core.retry import patiently
+from xlt.data.core.text import first_line
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
+from xlt.sweep.backends.worker import refuse_unwritable
+from xlt.sweep.driver.lease import held
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.experiment.chosen_rates import ChosenRates, chosen_rates
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.search import LearningRates, Rates
+from xlt.sweep.experiment.selection import EVERY_CELL, Selection
+from xlt.sweep.planning.gate import check_data, refuse_errors
+from xlt.sweep.planning.grid import Grid, expand
+from xlt.sweep.search.budget import Spent
+from xlt.sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
+from xlt.sweep.search.searchers import Config, make_searcher
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.search_plan import SearchedCell, SearchedConfig, SearchPlan
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def search(
         console: Where progress is shown; None: standard error.
 
     Raises:
-        InputError: As :func:`sweep.run.run`, or dev rows that cannot be held out.
+        InputError: As :func:`run`, or dev rows that cannot be held out.
     """
     console = console or Console(stderr=True)
     location = Results(results or experiment.storage.results)
@@ -129,7 +129,7 @@ class _Search:
 
     def run(self, grid: Grid, dataset: Dataset, address: str | None) -> None:
         """Search; widen the ranges whose ends are best, and search beyond these, once."""
-        from sweep.tune_backend import TuneBackend
+        from xlt.sweep.on_ray.tune.backend import TuneBackend
 
         self._update()
         refuse_unwritable(self._location, self._spent.unwritable)
@@ -147,7 +147,7 @@ class _Search:
 
     def _try(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
         """Search these cells in these ranges; whether it came to its end within the budgets."""
-        from sweep.search.on_tune import Listener, Trying, search_on_tune
+        from xlt.sweep.search.on_tune import Listener, Trying, search_on_tune
 
         trying = []
         for name, wanted in rates.items():

@@ -1,17 +1,19 @@
-"""Which configs a cell tries: ``SEARCHERS``, an entry each."""
+"""The searchers: which configs of settings a cell tries, one after the other."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
-from data.errors import InputError
-from data.seeds import derive_seed
-from sweep.search.settings import LearningRates, Rates, Search
+from xlt.data.core.errors import InputError
+from xlt.data.core.seeds import derive_seed
+from xlt.sweep.experiment.search import LearningRates, Rates, Search
+from xlt.sweep.experiment.searcher_names import SEARCHERS
 
 Config = dict[str, Any]
 """learning_rate, training, lora."""
@@ -51,7 +53,7 @@ class _Listed:
         return not self._left
 
 
-def _grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
+def grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     """Every combination; the rates nearest to the base model's own first.
 
     Asynchronous halving compares a config with those before it, so that good ones first spare most.
@@ -61,7 +63,8 @@ def _grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     return _Listed([_config(r, c) for c in _combinations(search) for r in nearest])
 
 
-def _random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
+def random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
+    """Draw rates at random, evenly in their logarithm, each with a combination of the rest."""
     rng = np.random.default_rng(seed)
     combinations = list(_combinations(search))
     configs = []
@@ -74,7 +77,7 @@ def _random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searche
     return _Listed([c for n, c in enumerate(configs) if c not in configs[:n]])
 
 
-class _Tpe:
+class Tpe:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's.
 
     No more configs are out at once than a quarter of all, or it would learn nothing.
@@ -100,6 +103,7 @@ class _Tpe:
         self._max_out = max(1, search.num_configs // 4)
 
     def ask(self) -> Config | None:
+        """Return the next config to try; None while enough of them are being tried."""
         if not self._num_left or len(self._out) >= self._max_out:
             return None
         trial = self._study.ask()
@@ -115,6 +119,7 @@ class _Tpe:
         return config
 
     def tell(self, config: Config, score: float) -> None:
+        """Learn the score of a config that was asked for."""
         position = next(n for n, (known, _) in enumerate(self._out) if known == config)
         _, trial = self._out.pop(position)
         if math.isnan(score):
@@ -124,21 +129,16 @@ class _Tpe:
 
     @property
     def is_exhausted(self) -> bool:
+        """Whether every config was asked for."""
         return not self._num_left
-
-
-SEARCHERS: dict[str, Callable[[Search, Rates, float, int], Searcher]] = {
-    "grid": _grid,
-    "random": _random,
-    "tpe": _Tpe,
-}
-"""Name -> function of the settings, the rates, the base model's own rate and a seed."""
 
 
 def make_searcher(search: Search, rates: Rates, own_rate: float, cell: str) -> Searcher:
     """The searcher of a cell; every cell has a random stream of its own."""
     seed = derive_seed(search.seeds[0], "search", search.searcher, cell)
-    return SEARCHERS[search.searcher](search, rates, own_rate, seed)
+    module, name = SEARCHERS[search.searcher].split(":")
+    searcher: Searcher = getattr(import_module(module), name)(search, rates, own_rate, seed)
+    return searcher
 
 
 def spaced(rates: LearningRates, num: int) -> tuple[float, ...]:

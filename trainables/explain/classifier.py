@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 
-from trainables.batching import collate
-from trainables.explain.prefixes import logits_by_prefix, reads_prefixes
-from trainables.explain.target import Target, Values
-from trainables.loop import autocast, predict, probabilities
-from trainables.spec import TrialSpec
-from trainables.stalled import alive
+from xlt.trainables.explain.prefixes import logits_by_prefix, reads_prefixes
+from xlt.trainables.explain.target import Target, Values
+from xlt.trainables.loading.batching import collate
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.loop import autocast, predict, probabilities
+from xlt.trainables.training.watchdog import alive
 
 FORWARD_TOKENS = 1 << 12
 """Tokens a batch on a CPU, where larger ones leave the cache."""
@@ -58,7 +58,7 @@ def classifier_target(model: Any, spec: TrialSpec) -> Target:
 def _predict_by_prefix(
     model: Any, rows: NDArray[np.int64], spec: TrialSpec, batch_size: int
 ) -> Values:
-    """:func:`trainables.loop.predict` of texts of one length, many of which begin alike."""
+    """:func:`predict` of texts of one length, many of which begin alike."""
     model.eval()
     logits = torch.empty(len(rows), model.config.num_labels, device=model.device)
     order = np.lexsort(rows.T[::-1])

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import InputError
-from trainables.explain.faithfulness import Faithfulness, measure_faithfulness
-from trainables.explain.integrated_gradients import explain_integrated_gradients
-from trainables.explain.lime import explain_lime
-from trainables.explain.masks import MOST_ENUMERATED, Predict
-from trainables.explain.occlusion import explain_occlusion
-from trainables.explain.settings import Explain
-from trainables.explain.target import Explanation, Group, Integrate, Target, group_texts
+from xlt.data.core.errors import InputError
+from xlt.trainables.explain.faithfulness import Faithfulness, measure_faithfulness
+from xlt.trainables.explain.integrated_gradients import explain_integrated_gradients
+from xlt.trainables.explain.lime import explain_lime
+from xlt.trainables.explain.masks import MOST_ENUMERATED, Predict
+from xlt.trainables.explain.occlusion import explain_occlusion
+from xlt.trainables.explain.target import Explanation, Group, Integrate, Target, group_texts
+from xlt.trainables.spec.explain import Explain
 
 EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanation]]] = {
     "lime": lambda target, group, settings: explain_lime(
@@ -32,7 +32,7 @@ EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanat
     "occlusion": lambda target, group, settings: explain_occlusion(target, group),
 }
 """Method -> (classifier, texts of one length, resolved settings) -> one explanation a text. What
-settings a method has stands in :data:`trainables.explain.settings.METHOD_SETTINGS`."""
+settings a method has stands in :data:`METHOD_SETTINGS`."""
 
 
 ROUNDING = 1e-9

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.seeds import derive_seed
-from trainables.explain.target import Explanation, Group, Target
+from xlt.data.core.seeds import derive_seed
+from xlt.trainables.explain.target import Explanation, Group, Target
 
 SHARES = (0.1, 0.2, 0.5)
 """Shares of a text's tokens that count as highest ranked, rounded up. The paper's smallest, 1 and

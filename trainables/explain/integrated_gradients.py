@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.errors import InputError
-from trainables.explain.masks import hide
-from trainables.explain.target import Explanation, Group, Target
+from xlt.data.core.errors import InputError
+from xlt.trainables.explain.masks import hide
+from xlt.trainables.explain.target import Explanation, Group, Target
 
 
 def explain_integrated_gradients(target: Target, group: Group, num_steps: int) -> list[Explanation]:

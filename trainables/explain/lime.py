@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.seeds import derive_seed
-from trainables.explain.masks import all_masks, draw_masks
-from trainables.explain.settings import Masks
-from trainables.explain.target import Explanation, Group, Target
+from xlt.data.core.seeds import derive_seed
+from xlt.trainables.explain.masks import all_masks, draw_masks
+from xlt.trainables.explain.target import Explanation, Group, Target
+from xlt.trainables.spec.explain import Masks
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64] | Values

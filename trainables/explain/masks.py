@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import InputError
+from xlt.data.core.errors import InputError
 
 Predict = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """num_rows x length token ids, special tokens included and nothing padded, to num_rows

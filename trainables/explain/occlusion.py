@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainables.explain.target import Explanation, Group, Target
+from xlt.trainables.explain.target import Explanation, Group, Target
 
 
 def explain_occlusion(target: Target, group: Group) -> list[Explanation]:

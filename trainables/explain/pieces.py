@@ -53,7 +53,7 @@ def locate(
             pieces looked up in the text.
         texts: num_texts.
         pairs: The second text of each; None: there are none.
-        max_length: In tokens, as in :func:`trainables.tokenize.encode`.
+        max_length: In tokens, as in :func:`encode`.
 
     Returns:
         The texts, those of a pair a line each; and of every token, special ones included, the

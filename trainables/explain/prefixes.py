@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.explain.last_token import last_token_alone
+from xlt.trainables.explain.last_token import last_token_alone
 
 COPY_COST = 0.2
 """Time to hand one token's keys and values on to a longer beginning, as a share of the time to

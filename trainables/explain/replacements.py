@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from data.errors import InputError
-from trainables.explain.settings import Replacement
+from xlt.data.core.errors import InputError
+from xlt.trainables.spec.explain import Replacement
 
 
 def _one_space(tokenizer: Any) -> int | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import InputError
-from trainables.explain.masks import Predict, predict_masked
+from xlt.data.core.errors import InputError
+from xlt.trainables.explain.masks import Predict, predict_masked
 
 Values = NDArray[np.float64]
 Integrate = Callable[[NDArray[np.int64], NDArray[np.int64], Values, Values], Values]

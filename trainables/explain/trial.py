@@ -10,25 +10,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from data.draws import draw
-from data.errors import InputError
-from data.schema import Dataset
-from trainables.attributions import COLUMNS, Attributions
-from trainables.explain.classifier import classifier_target
-from trainables.explain.explain import explain, measure
-from trainables.explain.pieces import locate, readable
-from trainables.explain.replacements import hidden_as, never_hidden
-from trainables.explain.settings import Explain
-from trainables.explain.target import Target, Values
-from trainables.kept import load_kept
-from trainables.loading import Base
-from trainables.result import Results
-from trainables.spec import TrialSpec
-from trainables.tokenize import encode
-
-SCORE_TOLERANCE = 0.05
-"""How far a kept model's scores may be from those that the trial wrote: another device or type of
-number moves the last digits; other weights, by more than this."""
+from xlt.data.core.errors import InputError
+from xlt.trainables.explain.classifier import classifier_target
+from xlt.trainables.explain.explain import explain, measure
+from xlt.trainables.explain.pieces import locate, readable
+from xlt.trainables.explain.replacements import hidden_as, never_hidden
+from xlt.trainables.explain.target import Target
+from xlt.trainables.loading.base import Base
+from xlt.trainables.loading.tokenize import encode
+from xlt.trainables.results.attributions import COLUMNS, Attributions
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def explain_trial(
@@ -69,35 +61,6 @@ def explain_trial(
     return Attributions(chosen, table, details)
 
 
-def explain_kept(
-    spec: TrialSpec, dataset: Dataset, results: Results, settings: Explain
-) -> Attributions:
-    """Explain the test rows of a done trial from the model that it kept.
-
-    Args:
-        spec: The trial.
-        dataset: The rows that ``spec.data_fingerprint`` names.
-        results: Where its folder lies.
-        settings: How, and how many of the rows.
-
-    Returns:
-        The attributions, as :func:`explain_trial`.
-    """
-    try:
-        if dataset.fingerprint != spec.data_fingerprint:
-            raise InputError("the data set is not the one that the trial was trained on")
-        base, model = load_kept(spec, results, len(dataset.classes))
-        drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
-        test = dataset.rows(list(drawn.test))
-        made = explain_trial(model, base, spec, test, settings)
-        if made.table is not None:
-            scores = made.table["p_original"].to_numpy()
-            refuse_other_scores(made.table["id"].to_pylist(), scores, results, spec)
-    except InputError as error:
-        return Attributions(settings.resolved(), error=str(error))
-    return made
-
-
 def explain_rows(
     target: Target,
     base: Base,
@@ -119,7 +82,7 @@ def explain_rows(
         replacement: Token id that stands for a hidden token; None: it is deleted.
 
     Raises:
-        InputError: As :func:`trainables.explain.explain`.
+        InputError: As :func:`explain`.
     """
     max_length = spec.training.max_length
     texts = rows["text"].to_pylist()
@@ -159,25 +122,3 @@ def explain_rows(
             }
         )
     return pa.Table.from_pylist(records, schema=COLUMNS)
-
-
-def refuse_other_scores(
-    names: Sequence[str], scores: Values, results: Results, spec: TrialSpec
-) -> None:
-    """Refuse a model whose scores of test rows are not those that the trial wrote.
-
-    Args:
-        names: num_rows ids.
-        scores: num_rows.
-        results: Where the trial's folder lies.
-        spec: The trial.
-    """
-    stored = results.read_table(spec.trial_id, "predictions.parquet")
-    expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
-    known = np.array([expected[name] for name in names])
-    difference = float(np.abs(scores - known).max())
-    if difference > SCORE_TOLERANCE:
-        raise InputError(
-            f"the kept model's scores differ from the trial's by up to {difference:.3f}: it is "
-            "another model, or the base model has changed; train the trial again"
-        )

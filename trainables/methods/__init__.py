@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from trainables.loading import Base
-from trainables.methods import full, lora
-from trainables.spec import TrialSpec
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import full, lora
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 METHODS: dict[str, Callable[[Base, TrialSpec], Any]] = {"full": full.build, "lora": lora.build}
 """Name -> (base, spec) -> classifier whose ``requires_grad`` parameters are trained.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.errors import InputError
+from xlt.data.core.errors import InputError
 
 
 def recompute_activations(model: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from trainables.loading import Base
-from trainables.methods.activations import recompute_activations
-from trainables.spec import TrialSpec
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods.activations import recompute_activations
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def build(base: Base, spec: TrialSpec) -> Any:

@@ -12,10 +12,10 @@ from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from data.errors import InputError, unknown
-from trainables.loading import Base
-from trainables.methods.activations import recompute_activations
-from trainables.spec import Lora, TrialSpec
+from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods.activations import recompute_activations
+from xlt.trainables.spec.trial_spec import Lora, TrialSpec
 
 
 def build(base: Base, spec: TrialSpec) -> Any:

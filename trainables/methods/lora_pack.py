@@ -20,9 +20,9 @@ from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from trainables.batching import collate
-from trainables.methods.adapted import adapt
-from trainables.padding_free import can_be_padding_free, make_padding_free
+from xlt.trainables.loading.batching import collate
+from xlt.trainables.loading.padding_free import can_be_padding_free, make_padding_free
+from xlt.trainables.methods.adapted import adapt
 
 ADAPTER = "default"
 """What peft calls the only adapter of a model."""
@@ -80,9 +80,9 @@ class _Batch:
 
 
 class LoraPack:
-    """One forward pass of several classifiers of :func:`trainables.methods.lora.build`.
+    """One forward pass of several classifiers of :func:`build`.
 
-    It computes real tokens only where :func:`trainables.padding_free.can_be_padding_free` holds.
+    It computes real tokens only where :func:`can_be_padding_free` holds.
 
     Args:
         models: The members, around the same base's tensors, with adapters of one rank in the same

@@ -1,6 +1,6 @@
 """An export in LIT's page, until standard input is closed.
 
-Started by :mod:`sweep.lit.server` with LIT's Python, which has none of our packages.
+Started by :mod:`xlt.sweep.lit.server` with LIT's Python, which has none of our packages.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Classifiers:
         self._lock = threading.Lock()
 
     def ask(self, **request: Any) -> Row:
-        """Its answer to a request, see ``sweep.lit.live.QUESTIONS``.
+        """Its answer to a request, see ``xlt.sweep.lit.live.QUESTIONS``.
 
         Raises:
             ValueError: It could not answer, or has ended; LIT's page shows the reason.
@@ -119,7 +119,7 @@ class Trial(lit_model.Model):
         return dtypes.TokenSalience(found["tokens"], found["salience"])
 
     def ask(self, question: str, **about: Any) -> Row:
-        """The classifier's answer, see ``sweep.lit.live.QUESTIONS``."""
+        """The classifier's answer, see ``xlt.sweep.lit.live.QUESTIONS``."""
         if self._classifiers is None:
             raise ValueError(NOT_LIVE)
         return self._classifiers.ask(ask=question, trial_id=self._about["trial_id"], **about)

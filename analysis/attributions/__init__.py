@@ -1,0 +1,1 @@
+"""Token attributions averaged over texts and trials."""

@@ -1,0 +1,261 @@
+"""Table 5 and what must be known to read it: values, overlaps, and whether masks were enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+
+from xlt.analysis.attributions.collect import FLAT, CellAttributions, ExperimentAttributions
+from xlt.analysis.attributions.evidence import (
+    ENOUGH,
+    NUM_RESAMPLES,
+    PERSISTENCE,
+    Overlap,
+    Ranking,
+    compare_rankings,
+    mask_stability,
+    rank,
+    rank_biased_overlap,
+)
+from xlt.analysis.tables.grids import Grid
+from xlt.analysis.tables.paper import MINIATURE_PREFIX, MODELS, TABLE_5, TABLE_5_MODEL, counterpart
+from xlt.analysis.trials.collect import Collected
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
+
+KINDS = ("raw", "normalised")
+
+
+def attribution_grids(
+    collected: Collected, read: ExperimentAttributions, *, top: int = 10, min_count: int = 5
+) -> list[Grid]:
+    """For each base model its Table 5, the numbers behind it, overlaps and checks.
+
+    Args:
+        collected: The trials.
+        read: Their attributions.
+        top: Tokens a column.
+        min_count: As they were read with.
+
+    Raises:
+        InputError: ``top`` is not positive.
+    """
+    if top < 1:
+        raise InputError(f"top is {top}; give 1 or more")
+    grids = []
+    for model in dict.fromkeys(name for name, _ in read.cells):
+        cells = {pattern: cell for (name, pattern), cell in read.cells.items() if name == model}
+        ranked = {
+            (pattern, kind): rank(cell, getattr(cell, kind), top)
+            for pattern, cell in cells.items()
+            for kind in KINDS
+        }
+        gaps = [f"{p}: {gap}" for p, cell in cells.items() for gap in cell.gaps]
+        left_out = [f"{p}: {why}" for (name, p), why in read.left_out.items() if name == model]
+        notes = [f"Left out, {first_line(why)}." for why in [*gaps, *left_out]]
+        notes += [f"Warning: {warning}." for warning in collected.warnings]
+        grids += [
+            _tokens(model, cells, ranked, top, min_count, notes),
+            _values(model, cells, ranked),
+            _checks(model, cells, top),
+        ]
+        if len(cells) > 1:
+            grids.append(_overlaps(model, cells, ranked))
+    return grids
+
+
+def _tokens(
+    model: str,
+    cells: Mapping[str, CellAttributions],
+    ranked: Mapping[tuple[str, str], Ranking],
+    top: int,
+    min_count: int,
+    notes: list[str],
+) -> Grid:
+    """Rank by pattern: the first tokens, the published ones beside them."""
+    cell = next(iter(cells.values()))
+    columns = {
+        f"{pattern} {kind}": [cells[pattern].tokens[n] for n in one.order]
+        for (pattern, kind), one in ranked.items()
+    }
+    published = counterpart(model) == TABLE_5_MODEL
+    if published:
+        columns |= {f"paper {pattern}": list(TABLE_5[pattern]) for pattern in TABLE_5}
+    depth = max(map(len, columns.values()))
+    lines = [
+        (str(place + 1), *(c[place] if place < len(c) else "" for c in columns.values()))
+        for place in range(min(depth, top))
+    ]
+    settings = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in cell.settings.items()
+        if value is not None and name != "method"
+    )
+    hidden = cell.hidden_as or "nothing"
+    caption = (
+        f"Table 5. {model}: tokens with the highest mean contribution by "
+        f"{cell.settings['method']}, over {len(cell.y_true)} test texts and {len(cell.runs)} "
+        "runs.",
+        f"Settings: {settings}; hidden tokens become {hidden}. Tokens in fewer than {min_count} "
+        "texts are left out.",
+        "raw: as computed. normalised: each text's contributions divided by the sum of their "
+        "absolute values, as LIT shows them.",
+    )
+    if published:
+        notes = [
+            f"paper: Table 5, {MODELS[TABLE_5_MODEL].name}, LIME by LIT, settings and minimum "
+            "count not stated, other headlines."
+            + (
+                f" {model} is a miniature, not that model: its vocabulary and headlines differ."
+                if model.startswith(MINIATURE_PREFIX)
+                else ""
+            ),
+            *notes,
+        ]
+    return Grid(caption, ("rank", *columns), tuple(lines), tuple(notes))
+
+
+def _values(
+    model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
+) -> Grid:
+    """The numbers behind the first tokens."""
+    lines, records = [], []
+    for pattern, cell in cells.items():
+        raw, other = ranked[pattern, "raw"], ranked[pattern, "normalised"]
+        for place, token in enumerate(raw.order.tolist()):
+            in_runs = f"{raw.in_runs[token]}/{len(cell.runs)}"
+            lines.append(
+                (
+                    pattern,
+                    str(place + 1),
+                    cell.tokens[token],
+                    str(cell.num_texts_with[token]),
+                    _interval(raw, token),
+                    _interval(other, token),
+                    in_runs,
+                )
+            )
+            record: dict[str, object] = {
+                "base_model": model,
+                "pattern": pattern,
+                "rank": place + 1,
+                "token": cell.tokens[token],
+                "num_texts": int(cell.num_texts_with[token]),
+                "in_runs": int(raw.in_runs[token]),
+                "num_runs": len(cell.runs),
+            }
+            for kind, one in zip(KINDS, (raw, other), strict=True):
+                record |= {
+                    f"{kind}_mean": float(one.means[token]),
+                    f"{kind}_low": float(one.low[token]),
+                    f"{kind}_high": float(one.high[token]),
+                }
+            records.append(record)
+    return Grid(
+        (
+            f"{model}: the first tokens by raw contribution, mean and 95 % interval over runs "
+            f"and texts drawn anew ({NUM_RESAMPLES} times).",
+            "texts: that the token occurs in. runs: in whose own list it is.",
+        ),
+        ("pattern", "rank", "token", "texts", "raw", "normalised", "runs"),
+        tuple(lines),
+        records=tuple(records),
+    )
+
+
+def _interval(one: Ranking, token: int) -> str:
+    return f"{one.means[token]:+.3f} [{one.low[token]:+.3f}, {one.high[token]:+.3f}]"
+
+
+def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Grid:
+    """Whether the explanations explain anything, and whether there were masks enough."""
+    lines = []
+    for pattern, cell in cells.items():
+        total = len(cell.runs) * len(cell.y_true)
+        stable = mask_stability(cell, top)
+        if stable is None:
+            masks = "-"
+        elif stable.enough == cell.settings["num_samples"]:
+            masks = f"{stable.kept:.2f}: enough"
+        else:
+            wanted = f"about {stable.enough}" if stable.enough else "far more"
+            masks = f"{stable.kept:.2f}: NOT enough, {wanted} would be"
+        comprehensive, sufficient, random_c, random_s = cell.faithfulness
+        lines.append(
+            (
+                pattern,
+                f"{cell.num_flat}/{total}",
+                "-" if np.isnan(cell.r2) else f"{cell.r2:.2f}",
+                masks,
+                f"{comprehensive:+.3f} ({random_c:+.3f})",
+                f"{sufficient:+.3f} ({random_s:+.3f})",
+            )
+        )
+    return Grid(
+        (
+            f"{model}: checks of the explanations.",
+            f"flat: explanations whose absolute contributions sum to less than {FLAT}; their "
+            "normalised contributions mean nothing. R2: median share of the variance over masks "
+            "that is explained.",
+            f"masks: share of the first {top} that two draws of masks have in common; enough from "
+            f"{ENOUGH}.",
+            "comprehensiveness (high is good), sufficiency (low is good): DeYoung et al. 2020; in "
+            "brackets the same for tokens in random order.",
+        ),
+        ("pattern", "flat", "R2", "masks", "comprehensiveness", "sufficiency"),
+        tuple(lines),
+    )
+
+
+def _overlaps(
+    model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
+) -> Grid:
+    """Whether a few rows change the evidence: patterns against runs."""
+    lines = []
+    for first, second in combinations(cells, 2):
+        pair = ranked[first, "raw"], ranked[second, "raw"]
+        one = compare_rankings(cells[first], cells[second], pair)
+        lines.append(_overlap_line(one))
+    footnotes = []
+    if counterpart(model) == TABLE_5_MODEL:
+        told = [
+            f"{a}:{b} {_published_overlap(a, b):.2f}"
+            for a, b in combinations(TABLE_5, 2)
+            if a in cells and b in cells
+        ]
+        footnotes = [f"RBO of the paper's columns: {', '.join(told)}."] if told else []
+    return Grid(
+        (
+            f"{model}: do a few target rows change the evidence? The paper: hardly (section 4.3).",
+            f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "
+            "lists; Jaccard: of the same as sets; 1 is equal.",
+            "between runs: mean RBO of two runs of one pattern; between patterns: of a run of "
+            "each; both on texts drawn anew. excess: the first less the second, 95 % interval "
+            "over texts: above 0 patterns differ by more than chance of training. It holds for "
+            "these runs.",
+        ),
+        ("patterns", "RBO", "Jaccard", "between runs", "between patterns", "excess", "verdict"),
+        tuple(lines),
+        tuple(footnotes),
+    )
+
+
+def _overlap_line(one: Overlap) -> tuple[str, ...]:
+    middle, low, high = one.excess
+    return (
+        f"{one.first}:{one.second}",
+        f"{one.rbo:.2f}",
+        f"{one.jaccard:.2f}",
+        "-" if np.isnan(one.between_runs) else f"{one.between_runs:.2f}",
+        f"{one.between_patterns:.2f}",
+        "-" if np.isnan(middle) else f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]",
+        one.verdict,
+    )
+
+
+def _published_overlap(first: str, second: str) -> float:
+    names = {t: n for n, t in enumerate(dict.fromkeys(TABLE_5[first] + TABLE_5[second]))}
+    a, b = (np.array([[names[token] for token in TABLE_5[p]]]) for p in (first, second))
+    return float(rank_biased_overlap(a, b)[0])

@@ -1,0 +1,97 @@
+"""What a contribution is shown for: the model's sub-words, or words that their pieces add up to."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Callable, Sequence
+
+from xlt.data.core.errors import InputError
+
+Split = Callable[[str, Sequence[str], Sequence[int], Sequence[int]], list["Unit"]]
+"""(text, pieces, starts, ends) to the unit of each piece."""
+
+
+class Unit(str):
+    """A name in tables; the pieces of one occurrence carry the same object."""
+
+
+def _subwords(lang: str) -> Split:
+    """Every piece by itself, as the paper has it."""
+    del lang  # pieces are the tokenizer's
+
+    def split(
+        text: str, pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int]
+    ) -> list[Unit]:
+        return [Unit(piece) for piece in pieces]
+
+    return split
+
+
+def _words(lang: str) -> Split:
+    """Words between white space; in Japanese those of MeCab."""
+    spans = _japanese() if lang.partition("-")[0] == "ja" else _between_spaces
+
+    def split(
+        text: str, pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int]
+    ) -> list[Unit]:
+        inside = [(s + 1, e) for s, e in zip(starts, ends, strict=True) if e - s > 1]
+        words = [(s, Unit(text[s:e])) for s, e in _joined(spans(text), inside)]
+        begins = [start for start, _ in words]
+        units = []
+        for piece, start, end in zip(pieces, starts, ends, strict=True):
+            while start < end - 1 and text[start].isspace():  # byte-level pieces begin with one
+                start += 1
+            number = bisect.bisect_right(begins, start) - 1
+            units.append(words[number][1] if number >= 0 else Unit(piece))
+        return units
+
+    return split
+
+
+UNITS: dict[str, Callable[[str], Split]] = {"subword": _subwords, "word": _words}
+"""Name -> function of the texts' language. Contributions of a word's pieces are added."""
+
+
+def _joined(
+    spans: Sequence[tuple[int, int]], inside: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Words that a piece reaches across are one: what it adds cannot be told apart.
+
+    Args:
+        spans: [start, end) of each word.
+        inside: [start, end) of the places inside pieces.
+    """
+    cut = {place for start, end in inside for place in range(start, end)}
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and start in cut and start == joined[-1][1]:
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _between_spaces(text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def _japanese() -> Callable[[str], list[tuple[int, int]]]:
+    try:
+        from fugashi import Tagger
+
+        tagger = Tagger()
+    except (ImportError, RuntimeError) as error:
+        raise InputError(
+            "words of Japanese need MeCab: pip install 'xlt-sweep[words]', or choose --unit subword"
+        ) from error
+
+    def spans(text: str) -> list[tuple[int, int]]:
+        found, at = [], 0
+        for word in tagger(text):
+            start = text.index(word.surface, at)
+            at = start + len(word.surface)
+            found.append((start, at))
+        return found
+
+    return spans

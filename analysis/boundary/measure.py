@@ -1,0 +1,256 @@
+"""Boundary against ranking: does a cell lack knowledge, or only the place to cut its scores?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xlt.analysis.arrays import Labels, Scores
+from xlt.analysis.boundary.score_shift import SHIFTS, SourceLogits, score_shift, source_logits
+from xlt.analysis.boundary.train_threshold import (
+    TRAIN_ROWS,
+    FoldScores,
+    add_train_threshold,
+    out_of_fold,
+)
+from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
+from xlt.analysis.comparisons.compare import common_runs
+from xlt.analysis.metrics.measures import MEASURES, Measure, Scored, asked_measures
+from xlt.analysis.metrics.weighted_measures import WEIGHTED_MEASURES
+from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
+from xlt.analysis.tables.cells import TableCell, aggregate
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.predictions import TestRows, read_train_scores
+from xlt.analysis.trials.scores import ExperimentScores, Key, load_scores
+from xlt.analysis.uncertainty.intervals import INTERVALS, check_method, resamples_of
+from xlt.analysis.uncertainty.resampling import Resampler, Runs, check_resamples
+from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.results.result import Results
+
+MAX_NAMED = 3
+"""Trials that an error names where none can be used."""
+
+
+NUM_RESAMPLES = 2000
+"""Fewer than elsewhere, because thresholds and bins are chosen anew in each; ``t`` needs none."""
+NOT_NEGATIVE = ("ece", "brier")
+WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
+"""Measures of :data:`MEASURES` that get an interval, beside those of :mod:`score_shift`."""
+CLASS_MEDIANS = ("logit_median_0", "logit_median_1")
+RESAMPLED = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
+
+
+@dataclass(frozen=True)
+class CellBoundary:
+    """A cell's measures and verdict.
+
+    Attributes:
+        measures: Name -> mean and std over runs, with what is missing; those of
+            :data:`WITH_INTERVAL` and ``score_shift.SHIFTS`` with 95 % intervals.
+        gap: None where the cell has no value, or ``without`` says why.
+        prior: Share of class 1 among the test rows, mean over runs; None without a value.
+        without: Why a cell with a value has no verdict, else empty.
+        folds: What the threshold of training rows was chosen on; None: in sample, if there is one.
+    """
+
+    measures: Mapping[str, TableCell]
+    gap: Gap | None
+    prior: float | None
+    without: str = ""
+    folds: FoldScores | None = None
+
+
+def boundary(
+    collected: Collected,
+    *,
+    reference: str | None = None,
+    prior: float | None = None,
+    num_labelled: Iterable[int] = (),
+    method: str = "t",
+    num_resamples: int = NUM_RESAMPLES,
+) -> list[CellBoundary]:
+    """Measure and judge every cell of an experiment, in the order of its plan.
+
+    Args:
+        collected: The trials; predictions are read from where they lie.
+        reference: The pattern whose cell of the same base model is what could be reached; None:
+            the pattern with the most target rows among those of the same target language. A cell
+            that is its own reference, or whose reference has no value, is measured against 1.
+        prior: Adds ``f1_prior``, F1 at the threshold that this share of the rows reaches.
+        num_labelled: Adds for each number N and each of ``thresholds.FITS`` the measure
+            ``f1_<fit>_<N>``, F1 with N labelled test rows, the rest scored.
+        method: Of the intervals, a name in ``INTERVALS``.
+        num_resamples: Of runs and test rows; ``t`` needs none.
+
+    Raises:
+        InputError: More than two classes, predictions of which none can be used, an unknown
+            reference or method, unfit numbers. A single trial that cannot be used is left out with
+            the reason.
+    """
+    plan = collected.plan
+    if reference is not None and reference not in plan.patterns:
+        raise InputError(unknown("pattern", reference, plan.patterns), "reference")
+    check_method(method)
+    check_resamples(num_resamples)
+    predictions, unfit = _predictions(collected)
+    measures = {**MEASURES, **asked_measures(prior, sorted(set(num_labelled)))}
+    rows_of = collected.by_cell()
+    rows = [row for own in rows_of.values() for row in own]
+    for row in (row for row in rows if row["trial_id"] in unfit):
+        row |= dict.fromkeys(measures) | {"detail": unfit[row["trial_id"]]}
+    for own in rows_of.values():
+        _measure([row for row in own if row["trial_id"] in predictions], predictions, measures)
+    folds = out_of_fold(collected)
+    trained = _trained(collected, predictions)
+    add_train_threshold(collected, rows, predictions, trained, folds)
+    resamplers = {
+        name: Resampler(name, resamples_of(method, num_resamples), RESAMPLED, jackknife=False)
+        for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
+    }
+    scores = load_scores(collected)
+    by_cell: dict[tuple[str, str], dict[str, TableCell]] = {}
+    target_rows: dict[tuple[str, str], int] = {}
+    priors: dict[tuple[str, str], float] = {}
+    for planned in plan.cells:
+        key = planned.base_model, planned.pattern
+        own = rows_of.get(key, [])
+        ranged: dict[str, Runs] = {}
+        cell = scores.cells.get(key)
+        if cell and len(np.unique(cell.y_true)) == 2:
+            by_run = {(row["draw_index"], row["seed"]): row for row in own}
+            done = [by_run[run] for run in cell.runs]
+            made_of = {
+                name: resampler.runs(cell, np.array([row[name] for row in done], np.float64))
+                for name, resampler in resamplers.items()
+            }
+            ranged = {name: made_of[name] for name in WITH_INTERVAL}
+            low, high = (made_of[name] for name in CLASS_MEDIANS)
+            sources = [_source(collected, trained, row["trial_id"]) for row in done]
+            shifts = score_shift(cell, (low, high), sources)
+            ranged |= shifts
+            for name, runs in shifts.items():
+                for run, value in zip(runs.runs, runs.values.tolist(), strict=True):
+                    by_run[run][name] = value
+        names = (*measures, TRAIN_ROWS, *SHIFTS)
+        by_cell[key] = {name: aggregate(planned, own, name) for name in names}
+        for name, runs in ranged.items():
+            made = INTERVALS[method]([runs], resamplers["f1"].seed("seeds", "/".join(key)))
+            least = max(made.low, 0.0) if name in NOT_NEGATIVE else made.low
+            by_cell[key][name] = replace(by_cell[key][name], interval=(least, made.high))
+        found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
+        if found:
+            target_rows[key] = max(
+                r["num_target_rows"] for r in own if r["trial_id"] in predictions
+            )
+            priors[key] = float(np.mean([np.mean(p.y_true) for p in found]))
+    judged = []
+    for planned in plan.cells:
+        key = planned.base_model, planned.pattern
+        alike = [
+            c.pattern
+            for c in plan.cells
+            if (c.base_model, c.target_lang) == (planned.base_model, planned.target_lang)
+            and (c.base_model, c.pattern) in target_rows
+        ]
+        chosen = reference if reference in alike else None
+        if reference is None and alike:
+            chosen = max(alike, key=lambda pattern: target_rows[planned.base_model, pattern])
+        gap, without = None, ""
+        if key in priors:
+            other = chosen if chosen not in (None, key[1]) else BEST_POSSIBLE
+            try:
+                gap = judge(_pair(scores, key, str(other), resamplers, method), priors[key])
+            except InputError as error:
+                without = str(error)
+        judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without, folds.get(key)))
+    return judged
+
+
+def _pair(
+    scores: ExperimentScores, key: Key, reference: str, resamplers: Mapping[str, Resampler],
+    method: str,
+) -> Pair:  # fmt: skip
+    """A cell and its reference over the runs that both have.
+
+    Raises:
+        InputError: One has no scores that can be resampled, or no run that the other has.
+    """
+    keys = [key, *([(key[0], reference)] if reference != BEST_POSSIBLE else [])]
+    for one in keys:
+        if one in scores.left_out:
+            raise InputError(f"{'/'.join(one)}: {scores.left_out[one]}")
+    cells = [scores.cells[one] for one in keys]
+    runs = common_runs(cells[0], cells[-1])
+    chosen = [
+        {
+            name: resamplers[name].runs(cell).chosen([cell.runs.index(run) for run in runs])
+            for name in JUDGED_BY
+        }
+        for cell in cells
+    ]
+    seed = resamplers["f1"].seed("seeds", *("/".join(one) for one in keys))
+    return Pair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
+
+
+def _trained(
+    collected: Collected, predictions: Mapping[str, TestRows]
+) -> dict[str, dict[str, tuple[Labels, Scores]]]:
+    """Trial id -> language -> scored training rows."""
+    location, ids = Results(collected.uri), list(predictions)
+    read = location.side_by_side(lambda trial_id: read_train_scores(location, trial_id), ids)
+    return dict(zip(ids, read, strict=True))
+
+
+def _source(
+    collected: Collected, trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]], trial_id: str
+) -> SourceLogits | None:
+    """Of a trial's source training rows."""
+    rows = trained[trial_id].get(collected.records[trial_id]["spec"]["source_lang"])
+    return source_logits(*rows) if rows else None
+
+
+def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:
+    """Trial id -> test rows of both classes, of done trials; or why there are none."""
+    num_classes = len(collected.plan.classes)
+    if num_classes != 2:
+        raise InputError(
+            f"has {num_classes} classes; thresholds and calibration are read of two classes",
+            f"experiment {collected.plan.experiment}",
+        )
+    found: dict[str, TestRows] = {}
+    unfit: dict[str, str] = {}
+    for trial_id in (row["trial_id"] for row in collected.rows if row["state"] == "done"):
+        try:
+            found[trial_id] = collected.predictions.of(trial_id)
+            if found[trial_id].y_true.min() == found[trial_id].y_true.max():
+                del found[trial_id]
+                raise InputError("predictions without test rows of both classes")
+        except InputError as error:
+            unfit[trial_id] = str(error)
+    if unfit and not found:
+        why = [f"{trial_id}: {reason}" for trial_id, reason in unfit.items()]
+        more = [f"and {len(why) - MAX_NAMED} more trials"] if len(why) > MAX_NAMED else []
+        raise InputError(
+            ["no trial can be judged", *why[:MAX_NAMED], *more], f"results {collected.uri}"
+        )
+    return found, unfit
+
+
+def _measure(
+    rows: Iterable[dict[str, Any]],
+    predictions: Mapping[str, TestRows],
+    measures: Mapping[str, Measure],
+) -> None:
+    """Add the measures to the rows of trials, all with the same labels at once."""
+    alike: dict[bytes, list[dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(predictions[row["trial_id"]].y_true.tobytes(), []).append(row)
+    for own in alike.values():
+        found = [predictions[row["trial_id"]] for row in own]
+        scored = Scored(found[0].y_true, np.stack([one.y_score for one in found]))
+        for name, measure in measures.items():
+            for row, value in zip(own, measure(scored).tolist(), strict=True):
+                row[name] = value

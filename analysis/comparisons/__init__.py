@@ -1,0 +1,1 @@
+"""Differences between cells, corrected for how many are tested."""

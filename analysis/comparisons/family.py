@@ -1,0 +1,156 @@
+"""All comparisons of a question at once: which pairs, corrected together, as text or rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xlt.analysis.comparisons.compare import Comparison, compare
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import CellScores, ExperimentScores, Key, load_scores
+from xlt.analysis.uncertainty.intervals import check_method, resamples_of
+from xlt.analysis.uncertainty.multiplicity import holm
+from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, Resampler
+from xlt.data.core.errors import InputError, unknown
+
+FAMILIES: dict[str, str] = {
+    "pattern": "every two patterns of the same base model",
+    "model": "every two base models on the same pattern",
+}
+"""What ``--by`` takes -> the pairs that are compared."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Comparisons that are corrected together.
+
+    Attributes:
+        collected: What they were made from.
+        metric: Name of the metric.
+        pairs: Which pairs, in words.
+        method: Of the intervals.
+        num_resamples: Of runs and rows, and of permutations.
+        comparisons: In the order of the plan, or as the pairs were given.
+        gaps: A phrase for each cell that lacks runs.
+        left_out: (pair or cell, why there is no comparison).
+    """
+
+    collected: Collected
+    metric: str
+    pairs: str
+    method: str
+    num_resamples: int
+    comparisons: tuple[Comparison, ...]
+    gaps: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def compare_family(
+    collected: Collected,
+    metric: str = "auroc",
+    by: str = "pattern",
+    pairs: Sequence[str] = (),
+    num_resamples: int = NUM_RESAMPLES,
+    method: str = "t",
+    paired_seeds: bool = False,
+) -> Family:
+    """Compare pairs of cells and correct their p-values for the number of pairs (Holm).
+
+    Args:
+        collected: The trials.
+        metric: Of two classes.
+        by: Name in :data:`FAMILIES`.
+        pairs: ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
+        num_resamples: Of runs and rows, and of permutations.
+        method: Name in ``INTERVALS``.
+        paired_seeds: Take differences seed by seed (:func:`compare`).
+
+    Raises:
+        InputError: An unknown metric, family, method or cell, or nothing to compare.
+    """
+    if by not in FAMILIES:
+        raise InputError(unknown("family", by, FAMILIES))
+    check_method(method)
+    resampler = Resampler(
+        metric, num_resamples, draws=resamples_of(method, num_resamples) is not None
+    )
+    scores = load_scores(collected)
+    left_out: list[tuple[str, str]] = []
+    if pairs:
+        chosen = _parse(pairs, scores)
+        for key in dict.fromkeys(key for pair in chosen for key in pair):
+            if key in scores.left_out:
+                left_out.append(("/".join(key), scores.left_out[key]))
+    else:
+        chosen = family_pairs(scores, by)
+        left_out += [("/".join(key), why) for key, why in scores.left_out.items()]
+    comparisons: list[Comparison] = []
+    used: list[CellScores] = []
+    for first, second in chosen:
+        if first not in scores.cells or second not in scores.cells:
+            continue
+        cells = scores.cells[first], scores.cells[second]
+        try:
+            comparisons.append(compare(*cells, resampler, method, paired_seeds))
+        except InputError as error:
+            left_out.append((f"{cells[0].name}:{cells[1].name}", str(error)))
+        else:
+            used += cells
+    if not comparisons:
+        why = [f"{name}: {reason}" for name, reason in left_out] or ["fewer than two cells"]
+        raise InputError(["no two cells can be compared", *why], f"results {collected.uri}")
+    corrected = holm([comparison.p_value for comparison in comparisons])
+    return Family(
+        collected=collected,
+        metric=metric,
+        pairs="the pairs asked for" if pairs else FAMILIES[by],
+        method=method,
+        num_resamples=num_resamples,
+        comparisons=tuple(
+            dataclasses.replace(comparison, holm_p_value=p_value)
+            for comparison, p_value in zip(comparisons, corrected, strict=True)
+        ),
+        gaps=tuple(dict.fromkeys(f"{c.name}: {', '.join(c.gaps)}" for c in used if c.gaps)),
+        left_out=tuple(left_out),
+    )
+
+
+def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[Key, Key]]:
+    """Pairs that share a base model or a pattern; other test rows are another question.
+
+    Args:
+        scores: Cells with predictions.
+        by: Name in :data:`FAMILIES`.
+    """
+    shared = 0 if by == "pattern" else 1
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(scores.cells, 2)
+        if a[shared] == b[shared] and scores.cells[a].ids == scores.cells[b].ids
+    ]
+    order = list(dict.fromkeys(key[shared] for key in scores.cells))
+    return sorted(pairs, key=lambda pair: order.index(pair[0][shared]))
+
+
+def _parse(pairs: Sequence[str], scores: ExperimentScores) -> list[tuple[Key, Key]]:
+    """Pairs of known cells; names may contain colons and slashes themselves."""
+    names = {"/".join(key): key for key in (*scores.cells, *scores.left_out)}
+    parsed, problems = [], []
+    for pair in dict.fromkeys(pairs):
+        parts = pair.split(":")
+        splits = [(":".join(parts[:n]), ":".join(parts[n:])) for n in range(1, len(parts))]
+        known = [(a, b) for a, b in splits if a in names and b in names and a != b]
+        if known:
+            parsed.append((names[known[0][0]], names[known[0][1]]))
+        elif len(splits) == 1 and (strange := [name for name in splits[0] if name not in names]):
+            problems += [unknown("cell", name, names) for name in strange]
+        else:
+            problems.append(
+                f"pair {pair!r} is not two different cells as in "
+                f"model/pattern:model/pattern. Known: {', '.join(names)}."
+            )
+    if problems:
+        raise InputError(problems, "pairs")
+    return parsed

@@ -1,0 +1,148 @@
+"""Comparisons of cells as text, Markdown and rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+
+from xlt.analysis.comparisons.compare import LEVEL, MAX_RATIO, POWER, Comparison, rank_test_remarks
+from xlt.analysis.comparisons.family import Family
+from xlt.analysis.tables.cells import interval_text
+from xlt.analysis.tables.formats import Table, to_markdown, to_text
+from xlt.analysis.tables.report import DEFINITIONS
+from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_method, describe_units
+from xlt.analysis.uncertainty.trial_units import has_several_draws
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.text import first_line
+
+CSV_COLUMNS = (
+    "metric", "first", "second", "n", "num_items", "mean_first", "mean_second", "difference", "low",
+    "high", "p_value", "holm_p_value", "effect_size", "superiority", "detectable", "seeds_needed",
+    "draws_needed", "items_needed", "verdict",
+)  # fmt: skip
+"""One row a comparison; numbers unrounded, empty where there is none."""
+
+
+def to_csv(family: Family) -> str:
+    """Tidy rows of :data:`CSV_COLUMNS`, for programs; without caption and footnotes."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for c in family.comparisons:
+        units = (None, c.units_needed) if _by_draw(c) else (c.units_needed, None)
+        ours = [family.metric, c.first, c.second, len(c.runs), c.num_items, *c.means]
+        ours += [c.difference, c.interval.low, c.interval.high, c.p_value, c.holm_p_value]
+        ours += [c.effect_size, c.superiority, c.detectable, *units, c.items_needed]
+        writer.writerow([*ours, c.verdict])
+    return sink.getvalue().removesuffix("\n")
+
+
+COMPARISON_FORMATS: dict[str, Callable[[Family], str]] = {
+    "text": lambda family: to_text([as_table(family)]),
+    "md": lambda family: to_markdown([as_table(family)]),
+    "csv": to_csv,
+}
+"""Name -> function of a family; the texts do not end with a line break."""
+
+
+def comparison_format(name: str) -> Callable[[Family], str]:
+    """One of :data:`COMPARISON_FORMATS`; InputError for another name."""
+    if name not in COMPARISON_FORMATS:
+        raise InputError(unknown("format", name, COMPARISON_FORMATS))
+    return COMPARISON_FORMATS[name]
+
+
+def as_table(family: Family) -> Table:
+    """One line a comparison, with footnotes that explain the columns."""
+    plan = family.collected.plan
+    defined = DEFINITIONS[family.metric].format(positive=first_line(plan.positive), classes="")
+    title = f": {first_line(plan.title)}" if plan.title else ""
+    return Table(
+        metric=family.metric,
+        target_lang="",
+        caption=(
+            f"{defined[0].upper()}{defined[1:]}.",
+            f"Experiment {plan.experiment}{title}.",
+            f"Second minus first of {family.pairs}: {len(family.comparisons)} comparisons.",
+        ),
+        patterns=(
+            "means",
+            "difference",
+            "95 % interval",
+            "p",
+            "Holm p",
+            "d",
+            "P(2nd higher)",
+            "MDE",
+            "draws" if any(map(_by_draw, family.comparisons)) else "seeds",
+            "rows",
+            "verdict",
+        ),
+        lines=tuple((first_line(f"{c.first}:{c.second}"), _texts(c)) for c in family.comparisons),
+        footnotes=(*_explain(family), *_remarks(family)),
+        cells=(),
+        with_published=False,
+        corner="first:second",
+    )
+
+
+def _by_draw(c: Comparison) -> bool:
+    """Whether it is of several draws."""
+    return has_several_draws(c.runs)
+
+
+def _texts(c: Comparison) -> tuple[str, ...]:
+    """What a line shows, in the order of the heading."""
+    counts = ("-" if count is None else str(count) for count in (c.units_needed, c.items_needed))
+    return (
+        f"{c.means[0]:.3f} {c.means[1]:.3f}",
+        f"{c.difference:+.3f}",
+        interval_text(c.interval.low, c.interval.high),
+        f"{c.p_value:.4f}",
+        f"{c.holm_p_value:.4f}",
+        "n/a" if c.effect_size is None else f"{c.effect_size:+.1f}",
+        f"{c.superiority:.2f}",
+        f"{c.detectable:.3f}",
+        *counts,
+        c.verdict,
+    )
+
+
+def _explain(family: Family) -> list[str]:
+    """What the columns and verdicts mean."""
+    draws = any(map(_by_draw, family.comparisons))
+    made = describe_method(family.method, family.num_resamples)
+    over, units = ("draws of training rows, seeds", "draws") if draws else (
+        "seeds", "seeds"
+    )  # fmt: skip
+    return [
+        f"95 % interval: of the difference, over {over} and test rows drawn anew ({made})"
+        f"{describe_units(c.runs for c in family.comparisons)}. Each for itself, not corrected.",
+        f"p: two-sided permutation test, up to {family.num_resamples} exchanges of test rows "
+        f"between the two cells, all {'runs' if draws else 'seeds'} of a row together; it holds "
+        f"for these trained models, not for other {units}. Holm p: corrected for all comparisons "
+        "shown.",
+        f"d: difference / pooled standard deviation over {'runs' if draws else 'seeds'}. P(2nd "
+        "higher): share of pairs of runs in which the second scores higher. Both are rough with "
+        f"fewer than {FEW_UNITS} {units}.",
+        f"MDE: smallest true difference found with probability {POWER} at level {LEVEL}, before "
+        f"Holm. {units}: {units} a cell{', as many seeds each,' * draws} with which a true "
+        "difference of the size seen would be found, on these test rows; rows: test rows, with "
+        f"these {units}; -: none up to {MAX_RATIO} times as many, or not known.",
+        f"Verdict: first or second higher: Holm p <= {LEVEL} and the interval without 0. these "
+        f"runs only: the test says so, the interval, which counts other {units}, does not. not "
+        "after Holm: the interval alone. unsettled: neither, which is no proof that they are "
+        "equal.",
+    ]
+
+
+def _remarks(family: Family) -> list[str]:
+    """What is special about these comparisons."""
+    remarks = rank_test_remarks(c.runs for c in family.comparisons)
+    remarks += [f"† {first_line(gap)}" for gap in family.gaps]
+    reasons: dict[str, list[str]] = {}
+    for name, why in family.left_out:
+        reasons.setdefault(first_line(why), []).append(first_line(name))
+    remarks += [f"Left out: {', '.join(names)}: {why}" for why, names in reasons.items()]
+    return remarks + [f"Warning: {warning}." for warning in family.collected.warnings]

@@ -1,0 +1,1 @@
+"""Learning curves: the score against the number of target rows."""

@@ -1,0 +1,173 @@
+"""Learning curves as tables: one of the points, and one of what a curve is worth over another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
+from xlt.analysis.tables.cells import cell_text
+from xlt.analysis.tables.grids import Grid
+from xlt.analysis.tables.report import DEFINITIONS, cell_footnotes
+from xlt.analysis.trials.trial_names import describe_runs
+from xlt.analysis.uncertainty.intervals import describe_units
+from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
+from xlt.data.core.text import first_line
+
+GAIN_NOTES = (
+    "rows of the other for the same mean: read off its curve, made to never fall (isotonic "
+    "regression, both curves) and linear in log2(rows + 1) between measured points; on a level "
+    "stretch the rows nearest to one's own. gain: these rows minus one's own.",
+    "more than, less than: outside of what was measured of the other curve; nothing is "
+    "extrapolated.",
+)
+
+
+def curve_grids(made: LearningCurves) -> list[Grid]:
+    """The points of all curves, and the gains where they were asked for.
+
+    Args:
+        made: See :func:`learning_curves`. The records of the first grid
+            hold everything, gains included; infinite rows lie outside of what was measured.
+    """
+    plan = made.collected.plan
+    several = len(plan.draws) > 1
+    defined = DEFINITIONS.get(made.metric, made.metric).format(
+        positive=first_line(plan.positive), classes=", ".join(map(first_line, plan.classes))
+    )
+    title = f": {first_line(plan.title)}" if plan.title else ""
+    caption = (
+        f"Learning curves, {defined}.",
+        f"Experiment {plan.experiment}{title}.",
+        f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
+        f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",
+        made.intervals.describe(),
+    )
+    footnotes = [
+        *cell_footnotes(made.cells),
+        *(f"On no curve: {_name(key)}: {first_line(why)}." for key, why in made.left_out.items()),
+        *(
+            f"No interval for {_name(key)}: {first_line(why)}"
+            for curve in made.curves
+            for point in curve.points
+            if (why := made.without.get(key := (point.cell.base_model, point.cell.pattern)))
+        ),
+        *(f"Warning: {warning}." for warning in made.collected.warnings),
+    ]
+    spread = PARTS if several else {}
+    footnotes += [f"{', '.join(spread.values())}: {EXPLAINED}"] if spread else []
+    heading = (
+        "curve", "language", "source rows", "target rows", "mean (std)", "n", *spread.values(),
+    )  # fmt: skip
+    points = [(curve, point) for curve in made.curves for point in curve.points]
+    lines = tuple((*_line(curve, point), *_spread(point, spread)) for curve, point in points)
+    records = tuple(_record(made, curve, point) for curve, point in points)
+    grids = [Grid(caption, heading, lines, tuple(footnotes), records)]
+    if made.gains:
+        grids.append(_gain_grid(made, points))
+    return grids
+
+
+def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> str:
+    """A number of rows, or on which side of the measured ones it lies.
+
+    Args:
+        rows: Target rows of a curve; infinite outside of what was measured.
+        than: That curve.
+        own_rows: To subtract, which makes a gain with a sign, e.g. ``more than +240``.
+    """
+    side = ""
+    if math.isinf(rows):
+        side, end = ("more than ", than.points[-1]) if rows > 0 else ("less than ", than.points[0])
+        rows = end.num_target_rows
+    return side + (f"{round(rows)}" if own_rows is None else f"{round(rows - own_rows):+d}")
+
+
+def _gain_grid(made: LearningCurves, points: Sequence[tuple[LearningCurve, CurvePoint]]) -> Grid:
+    gains = [
+        (curve, point, gain)
+        for curve, point in points
+        if (gain := made.gains.get((point.cell.base_model, point.cell.pattern)))
+    ]
+    than = gains[0][2].than
+    runs = [cell.runs for cell in made.intervals.scores.cells.values()]
+    caption = (
+        f"How many target rows a curve is worth over {first_line(than.name)}, "
+        f"by mean {made.metric}.",
+        f"[low, high]: middle 95 % of {made.intervals.num_resamples} resamples of "
+        f"{'draws' if len(made.collected.plan.draws) > 1 else 'seeds'} and test "
+        f"rows{describe_units(runs)}.",
+    )
+    without = dict.fromkeys(gain.without for _, _, gain in gains if gain.without)
+    heading = (
+        "curve", "language", "target rows", "mean",
+        f"rows of {first_line(than.name)} for the same mean", "gain",
+    )  # fmt: skip
+    lines = tuple(
+        (
+            first_line(curve.name),
+            curve.target_lang,
+            str(point.num_target_rows),
+            f"{point.cell.mean:.3f}",
+            _with_interval(gain),
+            _with_interval(gain, point.num_target_rows),
+        )
+        for curve, point, gain in gains
+    )
+    footnotes = (*GAIN_NOTES, *(f"No interval: {first_line(why)}." for why in without))
+    return Grid(caption, heading, lines, footnotes)
+
+
+def _with_interval(gain: LabelGain, own_rows: int | None = None) -> str:
+    """Rows of the other curve, or the gain over one's own, with the interval."""
+    text = rows_text(gain.rows, gain.than, own_rows)
+    if gain.interval is None:
+        return text
+    low, high = (rows_text(end, gain.than, own_rows) for end in gain.interval)
+    return f"{text} [{low}, {high}]"
+
+
+def _line(curve: LearningCurve, point: CurvePoint) -> tuple[str, ...]:
+    cell = point.cell
+    counts = (curve.num_source_rows, point.num_target_rows)
+    return (
+        first_line(curve.name), curve.target_lang, *map(str, counts),
+        cell_text(cell, cell.num_planned), str(cell.n),
+    )  # fmt: skip
+
+
+def _spread(point: CurvePoint, parts: Iterable[str]) -> tuple[str, ...]:
+    found = point.cell.components
+    return tuple(found.text(part) if found else "-" for part in parts)
+
+
+def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> dict[str, object]:
+    cell = point.cell
+    low, high = cell.interval or (None, None)
+    gain = made.gains.get((cell.base_model, cell.pattern))
+    rows_low, rows_high = (gain and gain.interval) or (None, None)
+    return {
+        "curve": curve.name,
+        "base_model": cell.base_model,
+        "pattern": cell.pattern,
+        "target_lang": curve.target_lang,
+        "num_source_rows": curve.num_source_rows,
+        "num_target_rows": point.num_target_rows,
+        "metric": made.metric,
+        "mean": cell.mean,
+        "std": cell.std,
+        "low": low,
+        "high": high,
+        "n": cell.n,
+        "num_planned": cell.num_planned,
+        **{f"std_{part}": cell.components and cell.components.std(part) for part in PARTS},
+        "than": gain and gain.than.name,
+        "equivalent_rows": gain and gain.rows,
+        "equivalent_low": rows_low,
+        "equivalent_high": rows_high,
+        "gain": gain and gain.rows - point.num_target_rows,
+    }
+
+
+def _name(key: tuple[str, str]) -> str:
+    return " x ".join(map(first_line, key))

@@ -1,0 +1,1 @@
+"""Metrics and measures of predictions, computed with numpy alone."""

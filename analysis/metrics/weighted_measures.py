@@ -1,0 +1,125 @@
+"""WEIGHTED_MEASURES: what boundary is judged by, for many weightings of the test rows at once.
+
+Thresholds and bins are chosen anew under each weighting, as they are from the rows of a new test
+set. One weighting at a time these are ``thresholds`` and ``calibration``; the values are equal
+(tests/analysis/test_weighted_measures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlt.analysis.arrays import Labels, Scores, Values, Weights, ratio
+from xlt.analysis.metrics.calibration import NUM_BINS
+from xlt.analysis.metrics.thresholds import logit
+from xlt.analysis.metrics.weighted_metrics import BLOCK, WeightedMetric
+
+Counts = NDArray[np.float64]
+
+
+def _ascending(
+    y_true: Labels, scores: Scores, weights: Weights
+) -> Iterator[tuple[int, slice, Scores, Labels, Counts]]:
+    """Run by run and block by block: scores ascending, their labels, their weights."""
+    for run, score in enumerate(scores):
+        order = np.argsort(score, kind="stable")
+        for start in range(0, weights.shape[1], BLOCK):
+            block = slice(start, start + BLOCK)
+            yield run, block, score[order], y_true[order], weights[order, block].astype(np.float64)
+
+
+def _from_below(weights: Counts) -> Counts:
+    """(num_items + 1) x num_weightings: weight of the first rows, by their number."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums
+
+
+def _quantile(score: Scores, below: Counts, probability: float) -> Values:
+    """num_weightings quantiles, linear between rows: ``numpy.quantile`` of the rows drawn."""
+    place = (below[-1] - 1) * probability
+    low = np.floor(place)
+    first, second = (
+        score[np.minimum((below[1:] <= rank).sum(axis=0), len(score) - 1)]
+        for rank in (low, np.minimum(low + 1, below[-1] - 1))
+    )
+    # The same order of operations as numpy's, so that ties stay ties.
+    part = place - low
+    step = second - first
+    result: Values = np.where(part < 0.5, first + step * part, second - step * (1 - part))
+    return result
+
+
+def _f1_from(first: NDArray[np.intp], positives: Counts, below: Counts) -> Values:
+    """F1 with the rows from the ``first`` on counted as positive."""
+    column = np.arange(below.shape[1])
+    hits = positives[-1] - positives[first, column]
+    decided = below[-1] - below[first, column]
+    return ratio(2 * hits, decided + positives[-1])
+
+
+def _f1_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    result = np.empty((len(scores), weights.shape[1]))
+    for run, block, score, label, weight in _ascending(y_true, scores, weights):
+        below = _from_below(weight)
+        first = np.searchsorted(score, _quantile(score, below, 0.5), side="left")
+        result[run, block] = _f1_from(first, _from_below(weight * label[:, None]), below)
+    return result
+
+
+def _f1_oracle(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """The largest F1 over all places to cut; those between equal scores are none."""
+    result = np.empty((len(scores), weights.shape[1]))
+    for run, block, score, label, weight in _ascending(y_true, scores, weights):
+        cuts = np.flatnonzero(np.diff(score, prepend=-np.inf) > 0)
+        below, positives = _from_below(weight), _from_below(weight * label[:, None])
+        hits, decided = (sums[-1] - sums[cuts] for sums in (positives, below))
+        result[run, block] = ratio(2 * hits, decided + positives[-1]).max(axis=0)
+    return result
+
+
+def _logit_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    result = np.empty((len(scores), weights.shape[1]))
+    for run, block, score, _, weight in _ascending(y_true, scores, weights):
+        result[run, block] = _quantile(logit(score), _from_below(weight), 0.5)
+    return result
+
+
+def _logit_median_of(label: int, y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    rows = np.flatnonzero(y_true == label)
+    return _logit_median(y_true[rows], scores[:, rows], weights[rows])
+
+
+def _brier(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    squares = (scores - y_true) ** 2 @ weights.astype(np.float64)
+    return ratio(squares, np.broadcast_to(weights.sum(0, dtype=np.float64), squares.shape))
+
+
+def _ece(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    result = np.empty((len(scores), weights.shape[1]))
+    for run, block, score, label, weight in _ascending(y_true, scores, weights):
+        below = _from_below(weight)
+        apart = _from_below(weight * (score - label)[:, None])
+        inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1] * 100 / 100  # as percentiles are rounded
+        edges = np.stack([_quantile(score, below, p) for p in inner])
+        ends = np.searchsorted(score, edges, side="right")
+        sums = np.stack([apart[end, np.arange(apart.shape[1])] for end in ends])
+        whole = np.concatenate([np.zeros((1, sums.shape[1])), sums, apart[-1:]])
+        result[run, block] = ratio(np.abs(np.diff(whole, axis=0)).sum(axis=0), below[-1])
+    return result
+
+
+WEIGHTED_MEASURES: dict[str, WeightedMetric] = {
+    "f1_median": _f1_median,
+    "f1_oracle": _f1_oracle,
+    "ece": _ece,
+    "brier": _brier,
+    "logit_median": _logit_median,
+    "logit_median_0": partial(_logit_median_of, 0),
+    "logit_median_1": partial(_logit_median_of, 1),
+}
+"""Name in ``MEASURES`` -> function as those of ``WEIGHTED_METRICS``."""

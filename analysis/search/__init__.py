@@ -1,0 +1,1 @@
+"""What a learning-rate search tried, and which rate it chooses."""

@@ -1,0 +1,1 @@
+"""Mean (std) tables in the layout of the paper, in every format."""

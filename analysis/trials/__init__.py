@@ -1,0 +1,1 @@
+"""Result folders collected into one table, with predictions and signatures."""

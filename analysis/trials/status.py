@@ -1,0 +1,52 @@
+"""What is done, failed and missing in a results location, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.trial_names import has_draws
+from xlt.data.core.text import first_line
+from xlt.trainables.results.plan import PlannedCell
+
+SIGNS = {"done": "+", "failed": "x", "corrupt": "!", "missing": "."}
+"""State of a trial -> its sign in the grid."""
+
+
+def status(collected: Collected) -> str:
+    """A grid with a sign for each trial, the counts, and every error.
+
+    Args:
+        collected: An experiment's trials, see :func:`collect`.
+    """
+    plan = collected.plan
+    states = {row["trial_id"]: row["state"] for row in collected.rows}
+    counts = Counter(states.values())
+    told = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
+    lines = [f"Experiment {plan.experiment}: {told} of {len(states)} trials", ""]
+
+    signs = {(cell.base_model, cell.pattern): _signs(cell, states) for cell in plan.cells}
+    first = max(map(len, ["base model", *plan.base_models]))
+    width = max(*map(len, signs.values()), *map(len, plan.patterns))
+    lines.append("  ".join(["base model".ljust(first), *(p.ljust(width) for p in plan.patterns)]))
+    for model in plan.base_models:
+        shown = [(signs[model, pattern] or "-").ljust(width) for pattern in plan.patterns]
+        lines.append("  ".join([model.ljust(first), *shown]))
+    legend = ", ".join(f"{sign} {state}" for state, sign in SIGNS.items())
+    draws = f", a group a draw {plan.draws}" if has_draws(plan.draws) else ""
+    lines += ["", f"One sign a seed {plan.seeds}{draws}: {legend}, - cannot exist"]
+    for row in collected.rows:
+        if row["state"] in ("failed", "corrupt"):
+            lines.append(f"{row['state']} {row['trial_id']}: {first_line(row['detail'])}")
+    lines += [f"warning: {warning}" for warning in collected.warnings]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _signs(cell: PlannedCell, states: Mapping[str, str]) -> str:
+    """A sign for each seed, draws set apart by a space."""
+    by_draw: dict[int, str] = {}
+    for trial in cell.trials:
+        sign = SIGNS[states[trial.trial_id]]
+        by_draw[trial.draw_index] = by_draw.get(trial.draw_index, "") + sign
+    return " ".join(by_draw.values())

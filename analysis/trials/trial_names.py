@@ -1,0 +1,49 @@
+"""What the trials of a cell are called: a seed, or a seed on a draw of training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from xlt.trainables.results.plan import Plan
+
+Run = tuple[int, int]
+"""(draw_index, seed) of a trial; cells are compared run by run."""
+
+
+def run_name(run: Run, with_draw: bool) -> str:
+    """``seed 1``, or ``draw 0 seed 1``."""
+    draw_index, seed = run
+    return f"draw {draw_index} seed {seed}" if with_draw else f"seed {seed}"
+
+
+def name_runs(runs: Iterable[Run], with_draw: bool) -> str:
+    """``seeds 0, 2``, or draw by draw ``draw 0 seeds 0, 2 and draw 1 seed 1``."""
+    by_draw: dict[int, list[int]] = {}
+    for draw_index, seed in runs:
+        by_draw.setdefault(draw_index, []).append(seed)
+    told = []
+    for draw_index, seeds in by_draw.items():
+        named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        told.append(f"draw {draw_index} {named}" if with_draw else named)
+    return " and ".join(told)
+
+
+def has_draws(draws: Collection[int]) -> bool:
+    """Whether runs are named by draw, too: not where all train on the first draw."""
+    return bool(set(draws) - {0})
+
+
+def describe_runs(plan: Plan) -> str:
+    """What a mean of an experiment is taken over, e.g. ``the seeds 0, 1, 2``."""
+    seeds = f"the seeds {', '.join(map(str, plan.seeds))}"
+    if not has_draws(plan.draws):
+        return seeds
+    if len(plan.draws) == 1:
+        return f"{seeds} on draw {plan.draws[0]} of training rows"
+    most = max(len(cell.trials) for cell in plan.cells)
+    if most == len(plan.draws):
+        return f"{seeds}, each on its own draw of training rows"
+    return (
+        f"{len(plan.draws)} draws x {len(plan.seeds)} seeds (draws of training rows "
+        f"{', '.join(map(str, plan.draws))}; seeds {', '.join(map(str, plan.seeds))})"
+    )

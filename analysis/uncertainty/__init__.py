@@ -1,0 +1,1 @@
+"""Intervals, variance components and tests."""

@@ -1,0 +1,1 @@
+"""Foundations of every package: errors, settings, seeds, files behind any URI."""

@@ -1,0 +1,165 @@
+"""Files under a root, on the local disk or behind any pyarrow.fs URI; a write is whole or not."""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.locations import locate
+
+NUM_AT_ONCE = 16
+"""Files read at a time from an object store."""
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Files:
+    """Files under a root.
+
+    Args:
+        uri: A local path or any URI that pyarrow.fs understands (file, s3, gs, hdfs).
+
+    Attributes:
+        kind: What errors call such a place.
+
+    Raises:
+        InputError: The URI cannot be read, or holds a secret.
+    """
+
+    kind = "location"
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+        try:
+            self.fs, root = locate(self.uri)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{self.kind} {uri!r} cannot be used: {error}") from error
+        self.root = root.rstrip("/")
+        if not self.root:
+            raise InputError(f"{self.kind} {uri!r} names no folder or bucket; add one")
+
+    def path(self, *parts: str) -> str:
+        """A path below the root, in the file system's own form."""
+        return "/".join([self.root, *parts])
+
+    @property
+    def is_object_store(self) -> bool:
+        """Whether a file is an object under a key, and a folder no more than what keys share."""
+        return self.fs.type_name in ("s3", "gcs")
+
+    def make_folder(self, *parts: str) -> None:
+        """A folder below the root, and those above it; an object store needs none."""
+        if not self.is_object_store:
+            self.fs.create_dir(self.path(*parts) if parts else self.root, recursive=True)
+
+    def exists(self, *parts: str) -> bool:
+        """Whether a file lies below the root."""
+        info = self.fs.get_file_info(self.path(*parts))
+        return bool(info.type == pafs.FileType.File)
+
+    def names(self) -> list[str]:
+        """Names of what lies directly below the root, hidden files aside; empty without a root."""
+        infos = self.fs.get_file_info(pafs.FileSelector(self.root, allow_not_found=True))
+        return sorted(info.base_name for info in infos if not info.base_name.startswith("."))
+
+    def sizes(self, *parts: str) -> dict[str, int]:
+        """Bytes of each file below a folder, by its path in there; empty without the folder."""
+        folder = self.path(*parts)
+        selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
+        return {
+            info.path[len(folder) + 1 :]: info.size
+            for info in self.fs.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        }
+
+    def read(self, *parts: str) -> bytes:
+        """A file's bytes."""
+        with self.fs.open_input_stream(self.path(*parts)) as stream:
+            return bytes(stream.read())
+
+    def side_by_side(self, function: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+        """A function of each item, many at a time where files are far away.
+
+        On a local disk small files come faster one after the other: threads of one interpreter
+        wait for each other longer than for the disk.
+        """
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            return list(map(function, items))
+        with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
+            return list(pool.map(function, items))
+
+    def read_json(self, *parts: str) -> dict[str, Any]:
+        """A JSON object; a damaged one is an InputError that names the file."""
+        try:
+            value = json.loads(self.read(*parts))
+        except ValueError as error:
+            raise InputError(f"{self.path(*parts)} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise InputError(f"{self.path(*parts)} is not a JSON object")
+        return value
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file so that a reader sees the old content or the new, never a part."""
+        if self.is_object_store:
+            self._send(self.path(path), content)
+            return
+        with self.writing(path) as stream:
+            stream.write(content)
+
+    def _send(self, target: str, content: bytes | mmap.mmap) -> None:
+        """All of a file in one call, which no Ctrl-C cuts in two."""
+        with self.fs.open_output_stream(target) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[Any]:
+        """A stream to a file that takes its place, as in :meth:`write`, when it is whole."""
+        target = self.path(path)
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            folder, _, name = target.rpartition("/")
+            partial = f"{folder}/.{name}.{uuid.uuid4().hex}.partial"
+            try:
+                with open(partial, "wb") as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.replace(partial, target)
+            finally:
+                Path(partial).unlink(missing_ok=True)
+        else:
+            # An object is seen when its stream is closed, and an error in the block would close it
+            # too: nothing is sent before all is there.
+            with tempfile.TemporaryFile() as whole:
+                yield whole
+                whole.flush()
+                if whole.tell():
+                    with mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                        self._send(target, content)
+                else:
+                    self._send(target, b"")
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """A JSON object as the bytes of a file, for people to read too."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file; equal tables give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,196 @@
+"""Frozen, strict settings: the base of everything that a user can write into a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, Self, get_args, get_origin
+
+import pydantic
+
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.locations import refuse_secrets
+
+Place = tuple[str | int, ...]
+
+
+class Settings(pydantic.BaseModel):
+    """Immutable settings that refuse unknown keys, secrets, and text where a number belongs."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], where: str = "") -> Self:
+        """Validate ``values``; every problem is told in one :class:`InputError`.
+
+        Args:
+            values: The settings as read from YAML or JSON.
+            where: The file or setting to name in the error.
+        """
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as error:
+            raise InputError(_sentences(cls, error.errors(), values), where) from error
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _no_secrets(cls, value: Any) -> Any:
+        """Refuse a URI that holds one: settings are copied into results, and named in errors."""
+        if isinstance(value, str):
+            refuse_secrets(value)
+        return value
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Refuse what pydantic would turn into a number silently."""
+        if _is_number(cls, str(info.field_name)):
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, bool):
+                    raise ValueError(f"{item!r} is true or false, not a number")
+                if isinstance(item, str):
+                    raise ValueError(f"{item!r} is text, not a number{_as_number(item)}")
+        return value
+
+
+def added_later(default: Any) -> Any:
+    """A field that came after results existed: written only where it differs from its default.
+
+    So whatever was written without it, and every identity made of that, stays as it was.
+    """
+    return pydantic.Field(default=default, exclude_if=lambda value: value == default)
+
+
+@cache
+def _is_number(model: type[pydantic.BaseModel], field: str) -> bool:
+    """Whether a field holds numbers and nothing else; asked for each of thousands of trials."""
+    leaves = set(_leaves(model.model_fields[field].annotation))
+    return bool(leaves & {int, float}) and leaves <= {int, float, NoneType}
+
+
+def _as_number(text: str) -> str:
+    """How to write a number that YAML 1.1 reads as text, such as 5e-4; empty: it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    if not math.isfinite(number):
+        return ""
+    return f"; write it as {int(number) if number.is_integer() and '.' not in text else number}"
+
+
+def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -> list[str]:
+    """The problems that pydantic found, each as a sentence with its place, value and remedy."""
+    problems: list[str] = []
+    unions: dict[Place, dict[Any, list[tuple[Place, list[str]]]]] = {}
+    for item in items:
+        place, union, alternative = _locate(item, values)
+        phrases = _phrase(model, item, place)
+        if union is None:
+            problems += [_at(place, phrase) for phrase in phrases]
+        else:
+            unions.setdefault(union, {}).setdefault(alternative, []).append((place, phrases))
+    for alternatives in unions.values():
+        # Every alternative of a union complains; what fits best is what was meant.
+        ranks = {key: _misfit(found) for key, found in alternatives.items()}
+        told: dict[Place, list[str]] = {}
+        for key, found in alternatives.items():
+            if ranks[key] == min(ranks.values()):
+                for place, phrases in found:
+                    told.setdefault(place, []).extend(phrases)
+        problems += [_at(p, ", or ".join(dict.fromkeys(texts))) for p, texts in told.items()]
+    return problems
+
+
+def _misfit(found: list[tuple[Place, list[str]]]) -> tuple[int, int]:
+    """How badly an alternative fits: few problems are better, then problems deep inside."""
+    return len(found), -max(len(place) for place, _ in found)
+
+
+def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
+    """Where in ``values`` a problem lies, without the union tags that pydantic puts between.
+
+    Returns:
+        The place; of the outermost union that it lies in, if it does, the place and the tag.
+    """
+    place: list[str | int] = []
+    union: Place | None = None
+    tag: str | int = ""
+    inside = values
+    loc = item["loc"]
+    for number, part in enumerate(loc):
+        is_index = isinstance(inside, (list, tuple)) and part in range(len(inside))
+        if is_index or (isinstance(inside, Mapping) and part in inside):
+            inside = inside[part]
+        elif item["type"] != "missing" or number < len(loc) - 1:
+            if union is None and place:
+                union, tag = tuple(place), part
+            continue
+        place.append(part)
+    if item["type"] == "extra_forbidden":
+        place.pop()  # the sentence itself names the key
+    return tuple(place), union, tag
+
+
+def _at(place: Place, phrase: str) -> str:
+    return f"{'.'.join(map(str, place))}: {phrase}" if place else phrase
+
+
+def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[str]:
+    """What is wrong, without the place; several phrases if a validator found several problems."""
+    kind, value = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        return [unknown("key", str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))]
+    if kind == "missing":
+        return ["is required"]
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        inside = "" if cause.where in ("", *map(str, place[-1:])) else f"{cause.where}: "
+        return [inside + problem for problem in cause.problems]
+    if kind == "value_error":
+        return [str(cause)]
+    message = str(item["msg"])
+    if kind == "too_short":
+        return ["is empty; give at least one"]
+    if kind in ("model_type", "dict_type"):
+        message = "should be a mapping of keys to values"
+    shown = "" if isinstance(value, (dict, list, tuple)) else f" (got {value!r})"
+    if isinstance(value, bool) and kind == "string_type":
+        shown += "; put it in quotes, because YAML reads yes, no, on and off as true and false"
+    return [message.replace("Input should", "should", 1) + shown]
+
+
+def _fields_at(model: type[pydantic.BaseModel], loc: Place) -> list[str]:
+    """Names of the fields of the (nested) model that ``loc`` points at."""
+    options = [model]
+    for part in loc:
+        tagged = [option for option in options if part in _tags(option)]
+        if tagged:
+            options = tagged
+            continue
+        annotations = [o.model_fields[part].annotation for o in options if part in o.model_fields]
+        nested = [leaf for a in annotations for leaf in _leaves(a) if _is_model(leaf)]
+        options = nested or options
+    return list(dict.fromkeys(name for option in options for name in option.model_fields))
+
+
+def _tags(model: type[pydantic.BaseModel]) -> set[Any]:
+    """What pydantic may call a model among the alternatives of a union."""
+    annotations = (field.annotation for field in model.model_fields.values())
+    return {model.__name__}.union(*(get_args(a) for a in annotations if get_origin(a) is Literal))
+
+
+def _is_model(leaf: Any) -> bool:
+    return isinstance(leaf, type) and issubclass(leaf, pydantic.BaseModel)
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types inside an annotation: ``tuple[int, ...] | None`` holds ``int`` and ``NoneType``."""
+    arguments = () if get_origin(annotation) is Literal else get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        if argument is not Ellipsis:
+            yield from _leaves(argument)

@@ -1,0 +1,203 @@
+"""Draws: which rows a trial trains on and is tested on, as exact row ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.seeds import rank_key
+from xlt.data.dataset.patterns import Pattern, Sampling, Window
+from xlt.data.dataset.schema import Dataset, Row
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Row ids in drawing order, one class after the other in turn.
+
+    Positive, negative, positive ...: every even prefix is 1:1. With more classes the counts of a
+    prefix differ by one at most.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def train(self) -> tuple[str, ...]:
+        """Source rows, then target rows."""
+        return self.source + self.target
+
+
+def draw(
+    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int = 0
+) -> Draw:
+    """Draw the rows of a cell.
+
+    Rows are ranked by a hash of seed and id, so that the draw does not depend on file order or
+    machine, and picked from each class in turn, so that few-shot draws nest: ja16 is the first 16
+    rows of ja104. Test rows come first and depend on ``draw_seed`` only. Texts count as the same
+    by :func:`text_key`: one that is in the test rows is never trained on, none is
+    drawn twice, and a source row whose text also stands in the target language is never drawn, or
+    ja0 would not be zero-shot. No row of a story that is in the test rows is trained on.
+
+    Args:
+        dataset: All labelled rows.
+        source_lang: Language of the source rows.
+        pattern: Counts and target language.
+        sampling: Windows, test rows and seed.
+        draw_index: Which draw of training rows; the test rows are the same in all.
+
+    Raises:
+        InputError: Languages that are not there, or too few rows of a class, with what is needed
+            and what is left; all at once.
+    """
+    target_lang, num_test = pattern.target_lang, sampling.test_rows
+    problems = language_problems(dataset, source_lang, pattern)
+    problems += odd_counts(
+        dataset, pattern, source_rows=pattern.source_rows, target_rows=pattern.target_rows,
+        test_rows=num_test,
+    )  # fmt: skip
+    if problems:
+        raise InputError(problems)
+    targets = dataset.by_lang[target_lang]
+    test = in_turn(
+        in_window(targets, sampling.test_window), num_test, len(dataset.classes),
+        sampling.draw_seed, f"test-{target_lang}", (),
+    )  # fmt: skip
+    problems = shortage(
+        f"{pattern.name} test", test, num_test, dataset.classes, targets, target_lang,
+        sampling.test_window,
+    )  # fmt: skip
+    source, target, train_problems = draw_train(
+        dataset, source_lang, pattern, sampling, draw_index, test
+    )
+    if problems or train_problems:
+        raise InputError([*problems, *train_problems])
+    return Draw(*(tuple(row.id for row in rows) for rows in (source, target, test)))
+
+
+def draw_train(
+    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int,
+    test: Sequence[Row],
+) -> tuple[list[Row], list[Row], list[str]]:  # fmt: skip
+    """Training rows that share no text and no story with ``test``; see :func:`draw`.
+
+    Returns:
+        Source rows, target rows, and a sentence for each class that ran out.
+    """
+    target_lang, classes, window = pattern.target_lang, dataset.classes, sampling.train_window
+    purpose = f"train-{draw_index}" if draw_index else "train"
+    targets = dataset.by_lang[target_lang]
+    sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
+    stories = {row.story for row in test if row.story is not None}
+    targets_left, sources_left = (
+        [row for row in in_window(rows, window) if row.story not in stories]
+        for rows in (targets, sources)
+    )
+    target = in_turn(
+        targets_left, pattern.target_rows, len(classes),
+        sampling.draw_seed, f"{purpose}-{target_lang}", (row.key for row in test),
+    )  # fmt: skip
+    source = in_turn(
+        sources_left, pattern.source_rows, len(classes),
+        sampling.draw_seed, f"{purpose}-{source_lang}", (row.key for row in targets),
+    )  # fmt: skip
+    problems = [
+        *shortage(
+            pattern.name, target, pattern.target_rows, classes, targets, target_lang, window,
+            sampling.test_rows,
+        ),
+        *shortage(
+            pattern.name, source, pattern.source_rows, classes, sources, source_lang, window
+        ),
+    ]  # fmt: skip
+    return source, target, problems
+
+
+def language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> list[str]:
+    """A sentence for each language that the pattern needs and the data lack."""
+    target_lang = pattern.target_lang
+    if pattern.source_rows and source_lang == target_lang:
+        return [
+            f"{pattern.name}: source and target language are both {target_lang!r}; "
+            "set source_rows: 0 and ask for all rows in target_rows"
+        ]
+    langs = {target_lang: "target language", source_lang: "source language"}
+    if not pattern.source_rows:
+        langs = {target_lang: "target language"}
+    return [
+        f"{pattern.name}: " + unknown(kind, lang, dataset.by_lang)
+        for lang, kind in langs.items()
+        if lang not in dataset.by_lang
+    ]
+
+
+def in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
+    """The rows published within the window, both ends included; all if there is none."""
+    return [
+        row
+        for row in rows
+        if window is None or (row.published and window.start <= row.published <= window.end)
+    ]
+
+
+def odd_counts(dataset: Dataset, pattern: Pattern, **counts: int) -> list[str]:
+    """Binary rows are drawn 1:1 as in the paper; of more classes one may have a row more."""
+    odd = [name for name, count in counts.items() if count % 2]
+    if not odd or len(dataset.classes) != 2:
+        return []
+    return [f"{pattern.name}: {' and '.join(odd)} must be even: rows are drawn 1:1"]
+
+
+def _share(num_rows: int, num_classes: int, label: int) -> int:
+    """Rows of a class among ``num_rows`` drawn in turn from the last class to the first."""
+    return (num_rows + label) // num_classes
+
+
+def in_turn(
+    rows: list[Row], num_rows: int, num_classes: int, seed: int, purpose: str,
+    barred: Iterable[str],
+) -> list[Row]:  # fmt: skip
+    """From the last class to the first and again: the next of it by rank, no text of ``barred``.
+
+    Returns:
+        ``num_rows`` rows, or fewer where a class runs out: then every row of that class that could
+        be drawn, and the other classes up to their share.
+    """
+    if not num_rows:
+        return []
+    ranked = sorted((rank_key(seed, purpose, row.id), row) for row in rows)
+    labels = range(num_classes - 1, -1, -1)
+    queues = [iter([row for _, row in ranked if row.label == label]) for label in labels]
+    taken, drawn = set(barred), []
+    for position in range(num_rows):
+        queue = queues[position % num_classes]
+        row = next((row for row in queue if row.key not in taken), None)
+        if row is not None:
+            taken.add(row.key)
+            drawn.append(row)
+    return drawn
+
+
+def shortage(
+    what: str, drawn: list[Row], num_rows: int, classes: Sequence[str], rows: Iterable[Row],
+    lang: str, window: Window | None, num_test: int = 0,
+) -> list[str]:  # fmt: skip
+    """A sentence for each class that ran out; ``num_test`` rows were drawn before."""
+    problems = []
+    for label, name in reversed(list(enumerate(classes))):
+        left = sum(row.label == label for row in drawn)
+        needed = _share(num_rows, len(classes), label)
+        if left == needed:
+            continue
+        after = f" after the {_share(num_test, len(classes), label)} of the test" * bool(num_test)
+        dates, remedy = "", "ask for fewer rows or add data"
+        if window:
+            num_undated = sum(row.published is None for row in rows)
+            undated = f" ({num_undated} {lang} rows have no date)" if num_undated else ""
+            dates, remedy = f" published {window}{undated}", f"{remedy}, or widen the window"
+        problems.append(
+            f"{what} needs {needed} {name} {lang} rows{dates}{after}; {left} left; {remedy}"
+        )
+    return problems

@@ -1,0 +1,223 @@
+"""The one record of the project, a labelled headline, and a validated table of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import shown
+
+HEADLINE_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("text_pair", pa.string()),  # the second text of tasks on pairs, e.g. a hypothesis
+        pa.field("lang", pa.string(), nullable=False),  # BCP-47, e.g. "en", "ja"
+        pa.field("label", pa.int8(), nullable=False),  # index in Dataset.classes
+        pa.field("published", pa.date32()),
+        pa.field("story", pa.string()),  # rows of one story never straddle train and test
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+LATER_COLUMNS = ("text_pair", "story")
+"""Left out of the fingerprint where they are empty, so that data without them keep theirs."""
+BINARY = ("negative", "positive")
+"""Classes of a binary task, by label."""
+LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+"""The shape of a BCP-47 code: ja, zh-Hant, es-419."""
+BATCH = 10_000
+"""Rows held as Python objects at once: they take ten times the memory of the table."""
+
+
+Mask = NDArray[np.bool_]
+
+
+class Row(NamedTuple):
+    """What a draw needs to know of a headline."""
+
+    id: str
+    key: str
+    """:func:`text_key` of its text, and of the second one of a pair."""
+    label: int
+    published: date | None
+    story: str | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A validated table of headlines.
+
+    Build it with :meth:`from_table`, which checks it.
+
+    Attributes:
+        table: num_rows x the columns of :data:`HEADLINE_SCHEMA`.
+        classes: Name of each label 0, 1, ...
+    """
+
+    table: pa.Table
+    classes: tuple[str, ...] = BINARY
+
+    @classmethod
+    def from_table(
+        cls,
+        table: pa.Table,
+        where: str = "data",
+        place: Callable[[int], str] | None = None,
+        classes: Sequence[str] = BINARY,
+    ) -> Dataset:
+        """Check a table and wrap it.
+
+        Args:
+            table: The columns of :data:`HEADLINE_SCHEMA`, in any order, safely castable; nullable
+                ones may be absent, others are left out.
+            where: What to name in errors.
+            place: What to call a row, by its index, in errors; else its id, or its number if the
+                id is at fault.
+            classes: Name of each label.
+
+        Raises:
+            InputError: Missing columns, nulls, empty texts or ids, ids given twice, languages that
+                are no BCP-47 codes, labels that are no class, pairs with one text, no rows; every
+                kind of problem is told at once with its first rows.
+        """
+        absent = [field for field in HEADLINE_SCHEMA if field.name not in table.column_names]
+        missing = [field.name for field in absent if not field.nullable]
+        if missing:
+            raise InputError(f"missing columns {missing}; got {table.column_names}", where)
+        for field in absent:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+        columns, problems = [], []
+        for field in HEADLINE_SCHEMA:
+            try:
+                columns.append(table[field.name].cast(field.type))
+            except pa.ArrowException as error:
+                problems.append(f"column {field.name!r} is not {field.type}: {error}")
+        if problems:
+            raise InputError(problems, where)
+        table = pa.table(columns, schema=HEADLINE_SCHEMA).combine_chunks()
+        problems = _row_problems(table, place, classes)
+        if problems:
+            raise InputError(problems, where)
+        return cls(table, tuple(classes))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the rows in id order: the same rows in any file give the same."""
+        digest = hashlib.sha256()
+        if self.classes != BINARY:
+            digest.update(json.dumps(self.classes).encode() + b"\n")
+        ordered = self.table.take(pc.sort_indices(self.table, sort_keys=[("id", "ascending")]))
+        names = [
+            name
+            for name in HEADLINE_SCHEMA.names
+            if name not in LATER_COLUMNS or ordered[name].null_count < len(ordered)
+        ]
+        for batch in ordered.select(names).to_batches(max_chunksize=BATCH):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                # JSON and not repr: what repr escapes depends on the Unicode tables of the Python.
+                digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
+        return digest.hexdigest()
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Row number of each id."""
+        return {row_id: row for row, row_id in enumerate(self.table["id"].to_pylist())}
+
+    @cached_property
+    def by_lang(self) -> dict[str, tuple[Row, ...]]:
+        """The rows of each language, in table order; kept, because every trial draws from them."""
+        rows: dict[str, list[Row]] = {}
+        names = ("lang", "id", "text", "text_pair", "label", "published", "story")
+        columns = (self.table[name].to_pylist() for name in names)
+        for lang, row_id, text, pair, label, published, story in zip(*columns, strict=True):
+            key = text_key(text) if pair is None else f"{text_key(text)}\n{text_key(pair)}"
+            rows.setdefault(lang, []).append(Row(row_id, key, label, published, story))
+        return {lang: tuple(rows[lang]) for lang in sorted(rows)}
+
+    def rows(self, ids: Sequence[str]) -> pa.Table:
+        """The rows with these ids, in the order given (len(ids) x all columns)."""
+        return self.table.take(pa.array([self.index[row_id] for row_id in ids], pa.int64()))
+
+
+def text_key(text: str) -> str:
+    """What makes two texts the same: not letter case, white space or the width of characters.
+
+    Unicode NFKC (which makes full-width Latin and half-width kana ordinary), case folding, single
+    spaces and none at the ends.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _row_problems(
+    table: pa.Table, place: Callable[[int], str] | None, classes: Sequence[str]
+) -> list[str]:
+    """One sentence for each kind of problem, with the first rows that have it."""
+    if not table.num_rows:
+        return ["has no rows; nothing can be drawn from it"]
+    ids = table["id"]
+    no_id, paired = _is_blank(ids, strip=False), table["text_pair"].null_count < len(table)
+    kinds = {
+        "without id; give every row one": no_id,
+        "with empty text; fill or remove them": _is_blank(table["text"]),
+        "without the second text of their pair; fill or remove them": (
+            paired & _is_blank(table["text_pair"])
+        ),
+        "without language; fill or remove them": _is_blank(table["lang"], strip=False),
+        "without label; fill or remove them": _numpy(table["label"].is_null()),
+        "without source; fill them": _numpy(table["source"].is_null()),
+        "whose id an earlier row has; ids must be unique": ~no_id & ~_is_first(ids),
+    }
+
+    def name(row: int) -> str:
+        row_id = ids[row].as_py()
+        return place(row) if place else f"id {row_id!r}" if row_id else f"row {row + 1}"
+
+    problems = []
+    for kind, is_bad in kinds.items():
+        (bad,) = np.nonzero(is_bad)
+        if len(bad):
+            problems.append(f"{len(bad)} rows {kind}: {shown(map(name, bad.tolist()))}")
+    for row in np.nonzero(_is_first(table["lang"]))[0].tolist():
+        lang = table["lang"][row].as_py()
+        if lang and not LANG.fullmatch(lang):
+            problems.append(
+                f"language {lang!r} is no BCP-47 code such as en or zh-Hant: {name(row)}"
+            )
+    labels = pc.unique(table["label"]).to_pylist()
+    wrong = set(labels) - {*range(len(classes)), None}
+    if wrong:
+        known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
+        problems.append(f"labels {sorted(map(str, wrong))} are not {known}")
+    return problems
+
+
+def _is_blank(column: pa.ChunkedArray, strip: bool = True) -> Mask:
+    """Which texts are null or empty, white space left out with ``strip``."""
+    texts = pc.utf8_trim_whitespace(column) if strip else column
+    return _numpy(pc.fill_null(pc.equal(pc.binary_length(texts), 0), True))
+
+
+def _is_first(column: pa.ChunkedArray) -> Mask:
+    """Which rows have a value, null counting as one, that no earlier row has."""
+    codes = column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+    is_first = np.zeros(len(codes), bool)
+    is_first[np.unique(codes, return_index=True)[1]] = True
+    return is_first
+
+
+def _numpy(flags: pa.ChunkedArray) -> Mask:
+    mask: Mask = flags.to_numpy()
+    return mask

@@ -1,0 +1,1 @@
+"""Public data sets of the Hugging Face hub as a source."""

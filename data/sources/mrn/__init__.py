@@ -1,0 +1,1 @@
+"""The Reuters news archive (MRN) as a source."""

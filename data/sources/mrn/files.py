@@ -1,0 +1,219 @@
+"""Finding the files of a Machine Readable News archive, and streaming their lines."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import orjson
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.locations import locate
+from xlt.data.tables.files import find_files
+
+NAMES = re.compile(
+    r"(STORY\.RTRS\.\d{4}-\d{2}\.REC\.JSON|News\.RTRS\.\d{6}\.\d{4})\.txt(\.gz)?", re.ASCII
+)
+"""Monthly files of both generations; the last four digits of the older one are its version."""
+SHOWN_NAMES = "STORY.RTRS.YYYY-MM.REC.JSON.txt[.gz] or News.RTRS.YYYYMM.0214.txt[.gz]"
+KIND = "MRN_STORY"
+"""``RIC`` in the header of files that hold stories; scores and the like have others."""
+END = b"]}"
+BLOCK = 1 << 20
+"""Bytes read at once."""
+PACKED_BLOCK = 1 << 16
+"""Bytes unpacked at once. What was unpacked just before damage is lost with its block, so it is
+small."""
+MAX_LINE = 1 << 24
+"""Bytes of the longest line that is held. The longest texts of a wire service are below a tenth
+of it; a longer line is an archive without line breaks, or damage."""
+MARGIN = timedelta(days=1)
+"""How far beyond the period in a file's header its items' times may lie."""
+
+Advance = Callable[[int], None]
+"""Told of every block how many bytes of the file it was."""
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """One file, not yet read.
+
+    Attributes:
+        fs: Its file system.
+        place: Its path there.
+        size: Bytes as stored.
+    """
+
+    fs: pafs.FileSystem
+    place: str
+    size: int
+
+    def blocks(self, advance: Advance) -> Iterator[bytes]:
+        """Its content in pieces, unpacked if the name ends in .gz.
+
+        Raises:
+            OSError, pa.ArrowException, zlib.error, EOFError: It cannot be read on.
+        """
+        with self.fs.open_input_stream(self.place, compression=None) as stream:
+            stored = self._stored(stream, advance)
+            yield from _unpack(stored) if self.place.lower().endswith(".gz") else stored
+
+    @staticmethod
+    def _stored(stream: pa.NativeFile, advance: Advance) -> Iterator[bytes]:
+        while block := stream.read(BLOCK):
+            advance(len(block))
+            yield block
+
+
+def find_archive_files(paths: Iterable[str]) -> list[ArchiveFile]:
+    """The files that paths stand for, each once, ordered by their places.
+
+    Args:
+        paths: Files (``*`` allowed in the name) or folders, as local paths or pyarrow.fs URIs.
+
+    Raises:
+        InputError: A path leads nowhere, or a folder holds no file of an archive.
+    """
+    found: dict[tuple[str, str], ArchiveFile] = {}
+    problems = []
+    for path in paths:
+        try:
+            for file in _find(path):
+                found[file.place, file.fs.type_name] = file
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError(problems)
+    return [found[key] for key in sorted(found)]
+
+
+def _find(path: str) -> list[ArchiveFile]:
+    try:
+        fs, place = locate(path)
+        infos = None
+        if fs.get_file_info(place).type == pafs.FileType.Directory:
+            infos = fs.get_file_info(pafs.FileSelector(place, recursive=True))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot be read: {error}", path) from error
+    if infos is None:
+        places = [file.place for file in find_files(path, "jsonl")]
+        infos = fs.get_file_info(places)
+    else:
+        infos = [info for info in infos if NAMES.fullmatch(posixpath.basename(info.path))]
+        infos = [info for info in infos if info.type == pafs.FileType.File]
+    if not infos:
+        raise InputError(f"the folder holds no file named {SHOWN_NAMES}; name the files", path)
+    return [ArchiveFile(fs, info.path, info.size or 0) for info in infos]
+
+
+class Lines:
+    """The lines of a stream of blocks, in constant memory.
+
+    Iterating gives (number from 1, line) for each line that a line break ends; None instead of the
+    line if it is over :data:`MAX_LINE`. Afterwards the attributes say how it ended.
+
+    Args:
+        blocks: The content of a file in pieces.
+
+    Attributes:
+        number: Line breaks so far.
+        tail: What stood behind the last line break.
+        problem: Why the blocks could not be read to their end; else None.
+    """
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self.number = 0
+        self.tail = b""
+        self.problem: str | None = None
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
+        """Iterate once."""
+        is_skipping = False
+        try:
+            for block in self._blocks:
+                *lines, self.tail = (self.tail + block).split(b"\n")
+                for line in lines:
+                    self.number += 1
+                    is_long = is_skipping or len(line) > MAX_LINE
+                    is_skipping = False
+                    yield self.number, None if is_long else line
+                if len(self.tail) > MAX_LINE:
+                    is_skipping, self.tail = True, b""
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            self.problem = f"cannot be read from here on: {error}"
+        if is_skipping:
+            self.tail = b""
+            self.problem = self.problem or f"a line of over {MAX_LINE} bytes that never ends"
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a file.
+
+    Attributes:
+        first: First day of the period that the file covers, if it says so.
+        last: Last day.
+    """
+
+    first: date | None
+    last: date | None
+
+    def is_outside(self, start: date | None, end: date | None) -> bool:
+        """Whether no item of the file can be of these days."""
+        is_before = start and self.last and start - self.last > MARGIN
+        is_after = end and self.first and self.first - end > MARGIN
+        return bool(is_before or is_after)
+
+
+def parse_header(line: bytes) -> Header:
+    """Read the first line of a file.
+
+    Raises:
+        ValueError: It does not begin an archive of stories; the text says what it is.
+    """
+    try:
+        header = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") + END)
+        ric, items = header["RIC"], header["Items"]
+    except (ValueError, KeyError, TypeError):
+        ric, items = None, None
+    if items != []:
+        raise ValueError(
+            'is no Machine Readable News archive: its first line is not {"RIC": ..., "Items":['
+        )
+    if ric != KIND:
+        raise ValueError(f"holds {str(ric)[:40]!r} and not {KIND}, which alone has headlines")
+    return Header(_day(header.get("Start")), _day(header.get("End")))
+
+
+def _day(value: object) -> date | None:
+    try:
+        return datetime.fromisoformat(str(value)).date()
+    except ValueError:
+        return None
+
+
+def _unpack(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Gunzip; several members one after the other are one file, zeros behind them padding."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    for block in blocks:
+        for start in range(0, len(block), PACKED_BLOCK):
+            packed = block[start : start + PACKED_BLOCK]
+            while packed:
+                if unpacker.eof:
+                    packed = packed.lstrip(b"\0")
+                    if not packed:
+                        break
+                    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                # At most a block at a time, whatever a few packed bytes may unfold to.
+                yield unpacker.decompress(packed, BLOCK)
+                packed = unpacker.unconsumed_tail or unpacker.unused_data
+    yield unpacker.flush()
+    if not unpacker.eof:
+        raise EOFError("the compressed data end early; the file was cut off")

@@ -1,0 +1,163 @@
+"""A data set in numbers: what it holds, and for which patterns it suffices."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from xlt.data.core.seeds import rank_key
+from xlt.data.dataset.draws import in_window
+from xlt.data.dataset.patterns import Sampling
+from xlt.data.dataset.schema import Dataset
+from xlt.data.sources.prepared_store import Manifest, class_counts
+
+QUANTILES = (0.0, 0.5, 0.95, 1.0)
+"""Of text lengths: shortest, median, 95 %, longest."""
+NUM_SAMPLES = 2
+"""Rows shown of each language and class."""
+MAX_TEXT = 100
+"""Characters shown of a text."""
+
+Lengths = Callable[[Sequence[str]], list[int]]
+"""Texts -> length of each."""
+
+
+def describe_dataset(
+    dataset: Dataset,
+    sampling: Sampling | None = None,
+    manifest: Manifest | None = None,
+    lengths: Mapping[str, Lengths] | None = None,
+) -> str:
+    """Counts, lengths, months, samples and the largest patterns, for a terminal.
+
+    Args:
+        dataset: What to describe.
+        sampling: Test rows and windows for which the patterns are reckoned.
+        manifest: Where the rows came from, if they were prepared.
+        lengths: Unit -> how texts are measured in it; characters are always shown.
+    """
+    sampling = sampling or Sampling()
+    units: dict[str, Lengths] = {"characters": lambda texts: [len(text) for text in texts]}
+    units.update(lengths or {})
+    parts = [f"{len(dataset.table):,} rows, fingerprint {dataset.fingerprint[:12]}"]
+    if manifest:
+        parts.append(describe_manifest(manifest))
+    parts += [
+        _table("rows", ["language", *dataset.classes], _class_rows(dataset)),
+        _table("rows by month", ["month", *_combinations(dataset)], _month_rows(dataset)),
+        *(_lengths(dataset, unit, measure) for unit, measure in units.items()),
+        "\n".join(["enough for", *(f"  {line}" for line in capacities(dataset, sampling))]),
+        "\n".join(["samples", *(f"  {line}" for line in _samples(dataset))]),
+    ]
+    return "\n\n".join(parts)
+
+
+def describe_manifest(manifest: Manifest) -> str:
+    """The account of a preparation: read = kept + dropped + rejected."""
+    lines = [
+        f"read {manifest.num_read:,} = kept {manifest.num_kept:,} + dropped "
+        f"{sum(manifest.dropped.values()):,} + rejected {manifest.num_rejected:,}"
+    ]
+    lines += [f"  dropped {count:,}: {rule}" for rule, count in manifest.dropped.items()]
+    return "\n".join(lines)
+
+
+def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
+    """For each language a sentence: how many balanced rows it has, for training and for a test.
+
+    Texts count once, as in a draw; rows within the windows of ``sampling`` are counted. The most
+    that a pattern can ask for after the test is twice (with K classes: K times) what the rarest
+    class has left.
+
+    Args:
+        dataset: The rows.
+        sampling: Test rows and windows.
+    """
+    num_classes = len(dataset.classes)
+    share = -(-sampling.test_rows // num_classes)
+    # With both windows, which never overlap, the test takes nothing from training.
+    apart = sampling.train_window is not None and sampling.test_window is not None
+    sentences = []
+    for lang, rows in dataset.by_lang.items():
+        train, test = (
+            Counter({row.key: row.label for row in in_window(rows, window)}.values())
+            for window in (sampling.train_window, sampling.test_window)
+        )
+        labels = range(num_classes)
+        as_source = min(train[label] for label in labels)
+        as_target = as_source if apart else as_source - share
+        counts = ", ".join(f"{name} {train[n]:,}" for n, name in enumerate(dataset.classes))
+        told = f"{lang}: {counts} different texts: {as_source * num_classes:,} balanced source rows"
+        if as_target < 0 or min(test[label] for label in labels) < share:
+            told += f", too few for a test of {sampling.test_rows}"
+        else:
+            told += f", or {lang}{as_target * num_classes} with {sampling.test_rows} test rows"
+        sentences.append(told)
+    return sentences
+
+
+def _class_rows(dataset: Dataset) -> list[list[str]]:
+    counts = class_counts(dataset)
+    return [[lang, *(f"{count:,}" for count in of.values())] for lang, of in counts.items()]
+
+
+def _combinations(dataset: Dataset) -> list[str]:
+    return [f"{lang} {name}" for lang in dataset.by_lang for name in dataset.classes]
+
+
+def _month_rows(dataset: Dataset) -> list[list[str]]:
+    months: Counter[tuple[str, str, int]] = Counter()
+    for lang, rows in dataset.by_lang.items():
+        for row in rows:
+            month = f"{row.published:%Y-%m}" if row.published else "undated"
+            months[month, lang, row.label] += 1
+    return [
+        [month, *(
+            f"{months[month, lang, label]:,}"
+            for lang in dataset.by_lang
+            for label in range(len(dataset.classes))
+        )]
+        for month in sorted({month for month, _, _ in months})
+    ]  # fmt: skip
+
+
+def _lengths(dataset: Dataset, unit: str, measure: Lengths) -> str:
+    langs = dataset.table["lang"].to_numpy(zero_copy_only=False)
+    lengths = np.array(measure(dataset.table["text"].to_pylist()))
+    rows = [
+        [lang, *(f"{value:,.0f}" for value in np.quantile(lengths[langs == lang], QUANTILES))]
+        for lang in dataset.by_lang
+    ]
+    return _table(f"{unit} a text", ["language", "least", "median", "95 %", "most"], rows)
+
+
+def _samples(dataset: Dataset) -> list[str]:
+    """The first rows by rank of each language and class: always the same ones."""
+    lines = []
+    for lang, rows in dataset.by_lang.items():
+        for label, name in enumerate(dataset.classes):
+            ids = [row.id for row in rows if row.label == label]
+            ids = sorted(ids, key=lambda row_id: rank_key(0, "sample", row_id))[:NUM_SAMPLES]
+            for text, pair in zip(
+                *(dataset.rows(ids)[c].to_pylist() for c in ("text", "text_pair")), strict=True
+            ):
+                shown = text if pair is None else f"{text} | {pair}"
+                lines.append(f"{lang} {name}: {shown[:MAX_TEXT]}")
+    return lines
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned by display width, the first to the left, numbers to the right."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    out = io.StringIO()
+    Console(file=out, width=1000, highlight=False, no_color=True).print(table)
+    return "\n".join([title, *(f"  {line.rstrip()}" for line in out.getvalue().splitlines())])

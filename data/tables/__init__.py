@@ -1,0 +1,1 @@
+"""Tables of rows in files: csv, tsv, jsonl and parquet, read whole or row by row."""

@@ -1,0 +1,25 @@
+"""Names of columns in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def shared_columns(names: Mapping[str, str | None]) -> list[str]:
+    """What is wrong with names of columns: one that stands for two things.
+
+    Args:
+        names: Column of the schema -> column of the file, or None.
+    """
+    problems = []
+    used: dict[str, str] = {}
+    for role, column in names.items():
+        if column in used:
+            hint = "; a text would be its own label" if role == "label" else ""
+            problems.append(
+                f"columns.{used[column]} and columns.{role} are both {column!r}{hint}; "
+                "name another column"
+            )
+        elif column is not None:
+            used[column] = role
+    return problems

@@ -1,0 +1,1 @@
+"""Where trials run: the registry of backends, and the one without Ray."""

@@ -1,0 +1,84 @@
+"""Where stages and trials run: ``BACKENDS``, an entry each, and what all of them do first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Protocol, cast
+
+from xlt.data.core.errors import InputError
+from xlt.data.corpora import Corpus, load_corpus, parse_corpus
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.worker import Leaves
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.planning.grid import Grid
+from xlt.trainables.models.hub import UNRESOLVED
+from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+
+BACKENDS = {
+    "tune": "xlt.sweep.on_ray.tune.backend:TuneBackend",
+    "inline": "xlt.sweep.backends.inline:InlineBackend",
+}
+"""Name -> class, imported when used: torch and ray are not needed to find nothing pending."""
+
+
+class Backend(Protocol):
+    """Where stages and trials run."""
+
+    def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
+        """Pre-train miniatures (name -> identity) into the cache."""
+
+    def run(
+        self,
+        specs: list[TrialSpec],
+        dataset: Dataset,
+        results: Results,
+        leaves: Leaves,
+        progress: Progress,
+        pack_size: int,
+    ) -> None:
+        """Run trials, each to its result folder or to a recorded failure.
+
+        Up to ``pack_size`` of them may train side by side in a process (:func:`pack_size`).
+        """
+
+    def close(self) -> None:
+        """Give back what was started."""
+
+
+def find_backend(name: str) -> Callable[[str | None], Backend]:
+    """The class of a backend; it is called with the address of a cluster, or None."""
+    module, _, attribute = BACKENDS[name].partition(":")
+    return cast(Callable[[str | None], Backend], getattr(import_module(module), attribute))
+
+
+def pretrain_missing(
+    grid: Grid, pending: Iterable[TrialSpec], runner: Backend, progress: Progress
+) -> None:
+    """Pre-train the miniatures that pending trials need and the cache lacks."""
+    experiment = grid.experiment
+    miniatures = {model.name: model.miniature for model in experiment.models if model.miniature}
+    missing = {
+        miniatures[spec.base_model]: spec.base_identity
+        for spec in pending
+        if spec.base_model in miniatures and not miniature_folder(spec.base_identity).is_dir()
+    }
+    if missing:
+        progress.stage(f"pre-training {len(missing)} miniatures: {', '.join(missing)}")
+        corpus = load_corpus(parse_corpus(experiment.pretraining), grid.dataset, grid.held_out)
+        runner.pretrain(missing, corpus, progress)
+
+
+def refuse_unresolved(pending: Iterable[TrialSpec]) -> None:
+    """Refuse base models of the hub whose commit could not be asked for."""
+    names = {s.base_model: s.base_path for s in pending if s.revision == UNRESOLVED}
+    if names:
+        raise InputError(
+            [
+                f"base model {name!r}: the hub cannot be asked for {path!r}, and no copy of it is "
+                "cached; connect, download it, or give a local folder as its path"
+                for name, path in names.items()
+            ]
+        )

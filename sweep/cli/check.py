@@ -1,0 +1,67 @@
+"""xlt check: what would stop or spoil a run, what it needs and how long it takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from xlt.data.core.errors import InputError, unknown
+from xlt.sweep.cli.arguments import add_address, add_cells, add_experiment_arguments
+
+CLEAN, WITH_ERRORS = 0, 2
+
+
+def add_check_command(commands: Any) -> None:
+    """Add ``check`` to the parser."""
+    text = (
+        "Look at access, memory, machines, disk and time before anything is spent; exit status 2 "
+        "if something would stop the run."
+    )
+    command: argparse.ArgumentParser = commands.add_parser("check", help=text, description=text)
+    command.set_defaults(command=_check)
+    add_experiment_arguments(command)
+    add_cells(command)
+    add_address(command)
+    command.add_argument("--backend", default="tune", help="tune (default) or inline")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from xlt.sweep.backends.registry import BACKENDS
+    from xlt.sweep.check import Preflight, checked
+    from xlt.sweep.check.finding import Problem
+    from xlt.sweep.check.machines import read_nodes
+    from xlt.sweep.check.models import hub_problems
+    from xlt.sweep.check.text import describe_check, describe_problems
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.experiment.selection import select_cells
+    from xlt.sweep.planning.grid import expand
+    from xlt.sweep.planning.ledger import read_ledger
+    from xlt.sweep.planning.rescue import read_rescued
+    from xlt.trainables.results.result import Results
+
+    if options.backend not in BACKENDS:
+        raise InputError(unknown("backend", options.backend, BACKENDS))
+    experiment = load_experiment(options.experiment, options.settings)
+    selection = select_cells(options.cells, experiment)
+    location = Results(options.results or experiment.storage.results)
+    location.check()
+    try:
+        grid = expand(experiment, read_rescued(experiment, location))
+    except InputError as error:
+        told = [f"{error.where}: {one}" if error.where else one for one in error.problems]
+        more = hub_problems(experiment.models)
+        raise InputError(dict.fromkeys([*told, *more])) from error
+    cells = grid.selected(selection)
+    states = read_ledger(location, [s.trial_id for cell in cells for s in cell.specs]).states
+    nodes = read_nodes(options.address if options.backend == "tune" else None)
+    preflight = Preflight(grid, location, nodes, states, options.backend)
+    num_done = sum(state.state == "done" for state in states.values())
+    print(f"Experiment {experiment.name}: {len(states)} trials, {num_done} done\n")
+    problems: list[Problem] = []
+    for one in checked(preflight):
+        print(describe_check(one))
+        sys.stdout.flush()  # the next one may take a while
+        problems += one.problems
+    print(describe_problems(problems))
+    return WITH_ERRORS if any(p.severity == "error" for p in problems) else CLEAN

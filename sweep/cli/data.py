@@ -1,0 +1,177 @@
+"""xlt data: prepare, show, audit."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xlt.data.core.errors import InputError
+
+if TYPE_CHECKING:
+    from xlt.data.dataset.patterns import Sampling
+    from xlt.data.dataset.schema import Dataset
+    from xlt.data.sources.prepared_store import Manifest
+
+CLEAN, WITH_ERRORS = 0, 1
+"""Exit statuses of an audit."""
+_WHAT = "a prepared data set (folder or URI), a source's .yaml, or an experiment (.yaml or name)"
+
+
+def add_data_commands(commands: Any) -> None:
+    """Add ``data`` with its commands to the parser of `xlt`."""
+    text = "Prepare data once, look at them, and check them before a launch."
+    data = commands.add_parser("data", help=text, description=text)
+    inner = data.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = inner.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+            help="replace a value of the file; repeatable",
+        )  # fmt: skip
+        return sub
+
+    prepare = add("prepare", _prepare, "Read a source and keep its rows with an account of all.")
+    prepare.add_argument("source", metavar="SOURCE", help="a .yaml file with a source block")
+    prepare.add_argument("--out", required=True, metavar="URI", help="folder, file://, s3:// ...")
+    prepare.add_argument(
+        "--address", metavar="RAY", help="read an archive's files over this cluster"
+    )
+    show = add("show", _show, "Print counts, lengths, samples and the patterns that suffice.")
+    show.add_argument("what", metavar="DATA", help=_WHAT)
+    show.add_argument("--model", metavar="NAME", help="count the tokens of this base model, too")
+    audit = add("audit", _audit, "Check the data; exit status 1 if there are errors.")
+    audit.add_argument("what", metavar="DATA", help=_WHAT)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from xlt.data.sources import parse_source, read_source
+    from xlt.data.sources.prepared_store import PreparedData
+    from xlt.data.sources.summary import describe_manifest
+    from xlt.sweep.experiment.settings_file import read_settings
+
+    values = read_settings(options.source, options.settings)
+    if values.get("source") == "prepared":
+        raise InputError("is prepared already; name the source that it came from", options.source)
+    source = parse_source(values, options.source)
+    place = PreparedData(options.out)
+    place.refuse_foreign()  # before hours of reading
+    how: dict[str, Any] = {}
+    if options.address is not None:
+        if values["source"] != "mrn":
+            raise InputError("--address: only the source mrn is read over a cluster; leave it out")
+        from xlt.sweep.on_ray.archive import read_on
+
+        how["read_files"] = read_on(options.address)
+    with _Bar() as bar:
+        reading = read_source(source, bar, **how)
+    manifest = place.save(reading, source.model_dump(mode="json", exclude_unset=True))
+    print(describe_manifest(manifest))
+    if reading.corrections:
+        print(reading.corrections.describe())
+    print(f"Prepared {place.uri}, fingerprint {manifest.fingerprint[:12]}")
+    print(f"In an experiment: data: {{source: prepared, path: {place.uri}}}")
+    return CLEAN
+
+
+def _show(options: argparse.Namespace) -> int:
+    from xlt.data.sources.summary import Lengths, describe_dataset
+
+    dataset, sampling, manifest = _load(options.what, options.settings)
+    lengths: dict[str, Lengths] = {}
+    if options.model:
+        lengths[f"{options.model} tokens"] = _token_lengths(options.model)
+    print(describe_dataset(dataset, sampling, manifest, lengths))
+    return CLEAN
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from xlt.data.audit import audit
+    from xlt.data.audit.report import describe
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.planning.gate import check_data
+    from xlt.sweep.planning.grid import expand
+
+    if _is_experiment(options.what, options.settings):
+        findings = check_data(expand(load_experiment(options.what, options.settings)))
+    else:
+        findings = audit(_load(options.what, options.settings)[0])
+    print(describe(findings))
+    return WITH_ERRORS if any(f.severity == "error" for f in findings) else CLEAN
+
+
+def _is_experiment(what: str, settings: Sequence[str]) -> bool:
+    """Whether it names one: a shipped name, or a file without a source block at its top."""
+    from xlt.sweep.experiment.experiment import shipped
+    from xlt.sweep.experiment.settings_file import read_settings
+
+    is_file = what.endswith((".yaml", ".yml"))
+    return what in shipped() or (is_file and "source" not in read_settings(what, settings))
+
+
+def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None, Manifest | None]:
+    """The data that an argument names, with the sampling if it is an experiment."""
+    from xlt.data.sources import load_dataset, parse_source
+    from xlt.data.sources.prepared_store import PreparedData
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.experiment.settings_file import read_settings
+
+    if _is_experiment(what, settings):
+        experiment = load_experiment(what, settings)
+        return load_dataset(parse_source(experiment.data)), experiment.sampling, None
+    if what.endswith((".yaml", ".yml")):
+        return load_dataset(parse_source(read_settings(what, settings), what)), None, None
+    if "://" not in what and not Path(what).expanduser().is_dir():
+        raise InputError(f"{what!r} is neither {_WHAT}")
+    place = PreparedData(what)
+    return place.load(), None, place.manifest()
+
+
+def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
+    from transformers import AutoTokenizer
+
+    from xlt.trainables.models.base_models import BASE_MODELS
+
+    model = BASE_MODELS.get(name)
+    if model and model.miniature:
+        raise InputError(
+            f"{name} gets its tokenizer when it is pre-trained; give a hub id, a local folder or "
+            "the name of another base model"
+        )
+    path, revision = (model.path, model.revision) if model else (name, None)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the tokenizer of {name!r} cannot be loaded: {error}") from error
+    return lambda texts: [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
+
+
+class _Bar:
+    """A progress bar over bytes, shown only for sources that report any."""
+
+    def __init__(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.TextColumn("reading"), progress.BarColumn(), progress.DownloadColumn(),
+            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )  # fmt: skip
+        self._task: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, num_bytes: int, num_bytes_in_all: int) -> None:
+        """Told by the source."""
+        if self._task is None:
+            self._bar.start()
+            self._task = self._bar.add_task("", total=num_bytes_in_all)
+        self._bar.update(self._task, completed=num_bytes, total=num_bytes_in_all)

@@ -1,0 +1,149 @@
+"""xlt lit: trials side by side in the Learning Interpretability Tool."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xlt.data.core.errors import InputError
+from xlt.sweep.cli.arguments import add_cells
+
+if TYPE_CHECKING:
+    from xlt.analysis.lit_export import LitExport
+    from xlt.analysis.trials.collect import Collected
+
+DONE = 0
+PORT = 4321
+
+
+def add_lit_commands(commands: Any) -> None:
+    """Add ``lit install``, ``lit export`` and ``lit serve`` to the parser."""
+    text = "Show trials side by side in LIT, the Learning Interpretability Tool."
+    group = commands.add_parser("lit", help=text, description=text)
+    subcommands = group.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = subcommands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    install = add("install", _install, "Make LIT's own environment; it cannot share this one.")
+    install.add_argument("--python", default=sys.executable, help="3.11 or 3.12; default: this one")
+
+    export = add("export", _export, "Write test rows, predictions and contributions for LIT.")
+    export.add_argument("results", metavar="RESULTS", help="folder or URI")
+    export.add_argument(
+        "--out", required=True, metavar="FOLDER", help="an earlier export's, or new"
+    )
+
+    serve = add(
+        "serve", _serve, "Start LIT on trials and print the page's address; Ctrl-C ends it."
+    )
+    serve.add_argument("results", metavar="RESULTS|FOLDER", help="results, or an export's folder")
+    serve.add_argument("--port", type=int, default=PORT, metavar="N", help=f"{PORT}; 0: a free one")
+    serve.add_argument(
+        "--host", default="127.0.0.1",
+        help="127.0.0.1 (default): this machine alone; on another, whoever reaches it can read",
+    )  # fmt: skip
+    serve.add_argument(
+        "--live", action="store_true",
+        help="edit texts: the classifiers that the trials kept predict and explain them",
+    )  # fmt: skip
+    for sub in (export, serve):
+        sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
+        add_cells(sub)
+        sub.add_argument("--seeds", metavar="N,N", help="only these; default: all")
+        sub.add_argument("--method", help="of the contributions: lime (default), ig or occlusion")
+    for sub in (install, serve):
+        sub.add_argument("--env", type=Path, metavar="FOLDER", help="LIT's; default: in the cache")
+
+
+def _install(options: argparse.Namespace) -> int:
+    from xlt.sweep.lit.environment import default_folder, install
+
+    folder = options.env or default_folder()
+    made = install(folder, options.python, lambda line: print(line, file=sys.stderr, flush=True))
+    print(f"LIT {'is' if made else 'was already'} installed in {folder}")
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    _write(options, Path(options.out))
+    print(f"Show it: xlt lit serve {options.out}")
+    return DONE
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from xlt.analysis.lit_export import is_export
+    from xlt.sweep.lit.environment import check, default_folder
+    from xlt.sweep.lit.server import serve
+
+    environment = options.env or default_folder()
+    check(environment)  # before the export, which may take longer
+    temporary = tempfile.TemporaryDirectory(prefix="xlt-lit-")
+    answer = None
+    with temporary:
+        folder = Path(temporary.name)
+        if is_export(Path(options.results)):
+            folder = Path(options.results)
+            chosen = (options.experiment, options.cells, options.seeds, options.method)
+            if any(chosen):
+                raise InputError(
+                    f"{folder} is an export and is shown as it is; choose cells of its results"
+                )
+            if options.live:
+                raise InputError(f"{folder} is an export and holds no models; give its results")
+        else:
+            collected, export = _write(options, folder, options.live)
+            if options.live:
+                from xlt.sweep.lit.live import LiveTrials
+
+                answer = LiveTrials(collected, export).answer
+        with serve(folder, environment, options.host, options.port, answer) as server:
+            temporary.cleanup()  # LIT has read it; texts may be licensed, so nothing stays behind
+            print(f"LIT is at {server.url}\nCtrl-C ends it.", flush=True)
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                print("\nended", file=sys.stderr)
+    return DONE
+
+
+def _write(
+    options: argparse.Namespace, folder: Path, live: bool = False
+) -> tuple[Collected, LitExport]:
+    """Export what the arguments choose; notes go to standard error."""
+    from xlt.analysis.lit_export import lit_export, write_export
+    from xlt.analysis.trials.collect import collect
+    from xlt.sweep.experiment.selection import parse_selection
+    from xlt.trainables.spec.explain import Explain
+
+    method = options.method or "lime"
+    settings = Explain.parse({"method": method})
+    collected = collect(options.results, options.experiment, allow_mixed=True)
+    selection = parse_selection(options.cells, collected.plan.base_models, collected.plan.patterns)
+    seeds = _seeds(options.seeds)
+    export = lit_export(
+        collected,
+        has=selection.has,
+        seeds=seeds,
+        method=method,
+        otherwise=settings if live else None,
+    )
+    write_export(export, folder)
+    for note in export.manifest["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    files = [export.files[model["file"]] for model in export.manifest["models"]]
+    explained = sum(any(row["tokens"] for row in rows) for rows in files)
+    print(f"{len(files)} trials, {explained} of them explained by {method}")
+    return collected, export
+
+
+def _seeds(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        raise InputError(f"{text!r} is no list of seeds; write e.g. 0,1", "--seeds") from error

@@ -1,0 +1,69 @@
+"""xlt search: learning rates chosen per cell on dev rows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from xlt.data.core.errors import InputError, unknown
+from xlt.sweep.cli.arguments import add_address, add_cells, add_experiment_arguments, add_wait
+
+DONE, INTERRUPTED = 0, 130
+
+
+def add_search_command(commands: Any) -> None:
+    """Add ``search`` to the parser."""
+    text = "Choose a learning rate for each cell on dev rows; test rows are not even there."
+    command: argparse.ArgumentParser = commands.add_parser("search", help=text, description=text)
+    command.set_defaults(command=_search)
+    add_experiment_arguments(command)
+    add_address(command)
+    add_wait(command)
+    add_cells(command)
+    command.add_argument("--format", default="text", help="text (default), md or csv")
+    command.add_argument("--all", action="store_true", help="print every config that was tried")
+    command.add_argument(
+        "--out", metavar="FILE", default="learning_rates.yaml",
+        help="what an experiment includes as `learning_rates` (default: learning_rates.yaml)",
+    )  # fmt: skip
+    command.add_argument(
+        "--figure", metavar="FILE", help="dev score against learning rate: .svg, .png or .pdf"
+    )
+
+
+def _search(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from xlt.analysis.search.table import search_grids
+    from xlt.analysis.tables.grids import GRID_FORMATS, write_grids
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.experiment.selection import select_cells
+    from xlt.sweep.search.run import search
+
+    if options.format not in GRID_FORMATS:
+        raise InputError(unknown("format", options.format, GRID_FORMATS))
+    experiment = load_experiment(options.experiment, options.settings)
+    outcome = search(
+        experiment, options.results, selection=select_cells(options.cells, experiment),
+        address=options.address, wait=options.wait, console=Console(stderr=True),
+    )  # fmt: skip
+    print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))
+    if options.figure:
+        from xlt.analysis.figures.search import save_search_figure
+
+        save_search_figure(outcome.plan, outcome.choices, Path(options.figure))
+    if outcome.interrupted:
+        print("Stopped; the same command tries what is left, and nothing twice.", file=sys.stderr)
+        return INTERRUPTED
+    if outcome.was_done:
+        print("Everything was tried already; nothing ran.", file=sys.stderr)
+    if not outcome.chosen.cells:
+        raise InputError("no config of any cell finished, so no learning rate was chosen")
+    try:
+        Path(options.out).write_text(outcome.chosen.to_yaml(), "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", options.out) from error
+    print(f"Written: {options.out}; include it with `learning_rates: {options.out}`")
+    return DONE

@@ -1,0 +1,139 @@
+"""submit: a sweep handed to a running cluster as a job of Ray, whose driver runs there.
+
+The experiment travels resolved, as in launch files of clusters; what it names by path does not, so
+these paths have to mean the same on every node.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ray.job_submission import JobSubmissionClient
+
+import xlt
+from xlt.data.core.errors import InputError
+from xlt.data.core.locations import refuse_secrets
+from xlt.sweep.cluster.job_client import send
+from xlt.sweep.experiment.experiment import Experiment
+
+FILE = "experiment.yaml"
+PATH_KEYS = ("path", "cache_dir")
+"""Options of sources, corrections and corpora that name files."""
+STOPPED_BY = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
+"""Read by Ray beside the driver: stopping a job is Ctrl-C, and a minute for it, not SIGTERM."""
+
+
+def submit(
+    client: JobSubmissionClient,
+    experiment: Experiment,
+    results: str,
+    *,
+    cells: str = "",
+    wait: bool = False,
+    installed: bool = False,
+) -> str:
+    """Hand a sweep to a cluster.
+
+    Args:
+        client: Of the cluster.
+        experiment: What to run.
+        results: Where results go, as :func:`refuse_local` has checked.
+        cells: Which cells, as ``--cells`` of ``xlt run``.
+        wait: As ``--wait`` of ``xlt run``.
+        installed: Run what the nodes have installed; else the packages of this process travel.
+
+    Returns:
+        What the job is called.
+
+    Raises:
+        InputError: The server does not take the job.
+    """
+    job_id = f"xlt-{experiment.name}-{secrets.token_hex(4)}"
+    with tempfile.TemporaryDirectory(prefix="xlt-submit-") as folder:
+        (Path(folder) / FILE).write_text(experiment.to_yaml(), "utf-8")
+        runtime_env: dict[str, Any] = {"working_dir": folder, "env_vars": STOPPED_BY}
+        if not installed:
+            _name_version(Path(folder))
+            # Only compiled files are left out; a pattern such as data/ would leave out code.
+            runtime_env |= {
+                "py_modules": [str(Path(xlt.__file__).parent)],
+                "excludes": ["__pycache__"],
+            }
+        send(
+            client,
+            submission_id=job_id,
+            entrypoint=entrypoint(results, cells, wait),
+            runtime_env=runtime_env,
+            metadata={"experiment": experiment.name, "results": results},
+        )
+    return job_id
+
+
+def entrypoint(results: str, cells: str, wait: bool) -> str:
+    """The command that the cluster's head runs in a shell, beside the experiment's file."""
+    words = ["exec", "python", "-m", "xlt", "run", FILE, "--results", results]
+    words += ["--address", "auto", *(["--cells", cells] if cells else [])]
+    return shlex.join([*words, *(["--wait"] if wait else [])])
+
+
+def refuse_local(experiment: Experiment, results: str) -> None:
+    """Refuse what would mean another place on each node.
+
+    Raises:
+        InputError: Relative paths, all at once, with what to give instead; a URI with a secret.
+    """
+    refuse_secrets(results)
+    problems = []
+    if "://" not in results and not Path(results).is_absolute():
+        problems.append(
+            f"results location {results!r} would lie on one node's own disk; give --results "
+            "s3://... or gs://..., or the absolute path of a disk that all nodes share"
+        )
+    problems += [
+        f"{key}: {path!r} is a path of this machine; give a URI (s3://...), or the absolute path "
+        "of a disk that all nodes share"
+        for key, path in _paths(experiment)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _paths(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """(key, path) of everything that is read from a place that nodes would not find."""
+    for block in ("data", "pretraining"):
+        for key, path in _named(getattr(experiment, block), block):
+            if "://" not in path and not Path(path).is_absolute():
+                yield key, path
+    folders = {f"models.{m.name}.path": m.path for m in experiment.models if not m.miniature}
+    folders["xlt.data.dataset"] = str(experiment.data.get("dataset", ""))
+    for key, path in folders.items():  # or ids on the hub, which look like relative paths
+        is_folder = bool(path) and Path(path).is_dir() and not Path(path).is_absolute()
+        if path.startswith((".", "~")) or is_folder:
+            yield key, path
+
+
+def _named(values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
+    """(key, path) of every path in a block of settings and the blocks in it."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _named(value, f"{where}.{key}")
+        elif key in PATH_KEYS and value is not None:
+            paths = [value] if isinstance(value, str) else value
+            yield from ((f"{where}.{key}", path) for path in paths)
+
+
+def _name_version(folder: Path) -> None:
+    """Say which version travels, for results' signatures; a node may have another one installed."""
+    try:
+        number = version("xlt-sweep")
+    except PackageNotFoundError:  # a checkout
+        return
+    metadata = folder / f"xlt_sweep-{number}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: xlt-sweep\nVersion: {number}\n")

@@ -1,0 +1,284 @@
+"""An experiment: the YAML file as typed, frozen settings, every problem told at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+import yaml
+
+from xlt.data.audit import CHECKS
+from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.settings import Settings
+from xlt.data.corpora import parse_corpus
+from xlt.data.dataset.patterns import Pattern, Sampling, parse_pattern_name
+from xlt.data.sources import parse_source
+from xlt.sweep.experiment.chosen_rates import ChosenRates
+from xlt.sweep.experiment.overrides import Override
+from xlt.sweep.experiment.search import Search
+from xlt.sweep.experiment.searcher_names import SEARCHERS
+from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
+from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, find_base_model, named_by_path
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.trial_spec import Resources, Training
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Task(Settings):
+    """What is classified, and from which language it is carried over."""
+
+    positive: str = "positive"
+    """What class 1 is called in tables."""
+    source_lang: str = "en"
+    """Language of the source rows (BCP-47); target languages are the patterns'."""
+
+
+class Storage(Settings):
+    """Where results go and which weights are kept."""
+
+    results: str = "results"
+    """Local folder or pyarrow.fs URI (file, s3, gs); may be shared by experiments."""
+    keep_models: Literal["none", "adapters", "all", "best"] = "none"
+    """Weights in the result folders: none, adapters with their heads (LoRA trials), all, or those
+    of each cell's best trial."""
+    checkpoint_minutes: float | None = pydantic.Field(default=10.0, ge=0, strict=True)
+    """Least time between two checkpoints of a running trial, from which a killed one goes on; they
+    are removed when it is done. None: it starts anew. 0: after every step."""
+    keep_texts: bool = True
+    """Whether the texts of the drawn rows are kept beside the plan, for the page to show rows that
+    trials get wrong; false for texts whose licence forbids copies."""
+
+
+class Experiment(Settings):
+    """Everything that can change a number, in one file."""
+
+    name: str
+    """Names the experiment in a results location."""
+    title: str = ""
+    """Printed above its tables."""
+    task: Task = Task()
+    """Classes and source language."""
+    data: dict[str, Any] = pydantic.Field(default={"source": "synthetic"})
+    """A source and its options (data/sources)."""
+    pretraining: dict[str, Any] = pydantic.Field(default={"corpus": "phrasebook"})
+    """What miniatures are pre-trained on (data/corpora); unused without miniatures."""
+    models: tuple[BaseModel, ...] = pydantic.Field(min_length=1)
+    """Table rows: known names, or for any other its hub id, its folder, or {name, path, ...}."""
+    patterns: tuple[Pattern, ...] = pydantic.Field(min_length=1)
+    """Table columns: names such as ja16, or {ja32: {target_rows: 32, source_rows: 512}}."""
+    seeds: tuple[int, ...] = pydantic.Field(min_length=1)
+    """One trial a cell for each, and for each draw."""
+    draws: Literal["per_seed"] | tuple[int, ...] = pydantic.Field(default=(0,), min_length=1)
+    """Which draws of training rows: every seed on each of them; per_seed: its own for each seed,
+    and no telling apart of what rows and what seeds do. The paper leaves open which it means."""
+    sampling: Sampling = Sampling()
+    """How rows are drawn."""
+    training: Training = Training()
+    """Epochs, batches, optimiser."""
+    overrides: tuple[Override, ...] = ()
+    """Other settings for some cells."""
+    resources: Resources | None = None
+    """What every trial reserves; without it, what its base model says."""
+    packing: Literal["off", "auto"] | Annotated[int, pydantic.Field(gt=1)] = "off"
+    """How many LoRA trials train side by side on one base in a process, at most; it changes
+    rounding. auto: several on a GPU, none on a CPU."""
+    storage: Storage = Storage()
+    """Results and weights."""
+    learning_rate: Literal["auto"] | None = None
+    """auto: search before running, and train with what was chosen."""
+    learning_rates: ChosenRates | None = None
+    """A search's learning_rates.yaml: its path, or its content."""
+    search: Search = Search()
+    """How learning rates are chosen."""
+    on_stuck: Literal["report", "search"] = "report"
+    """What is done with a cell that did not train: tell, or search a rate and run it again."""
+    explain: Explain | None = None
+    """How test rows are explained right after a trial was scored; no part of its identity."""
+    accept_findings: tuple[str, ...] = ()
+    """Checks of the data (data/audit) whose errors do not stop a launch; tables tell them."""
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _file_name(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError("names files: letters, digits, dots, dashes and underscores only")
+        return name
+
+    @pydantic.field_validator("models", mode="before")
+    @classmethod
+    def _find_models(cls, values: Any) -> Any:
+        return _each(values, _model)
+
+    @pydantic.field_validator("patterns", mode="before")
+    @classmethod
+    def _name_patterns(cls, values: Any) -> Any:
+        return _each(values, _pattern)
+
+    @pydantic.field_validator("packing", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads off as a truth value
+
+    @pydantic.field_validator("learning_rates", mode="before")
+    @classmethod
+    def _read_rates(cls, value: Any) -> Any:
+        return ChosenRates.parse(read_settings(value), value) if isinstance(value, str) else value
+
+    @pydantic.field_validator("models", "patterns", "seeds", "draws")
+    @classmethod
+    def _no_doubles(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if isinstance(values, str):
+            return values
+        names = [getattr(value, "name", value) for value in values]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise InputError(f"{', '.join(map(str, double))} given more than once")
+        return values
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def _check_data(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return parse_source(values).model_dump(mode="json", exclude_unset=True)
+
+    @pydantic.field_validator("pretraining")
+    @classmethod
+    def _check_pretraining(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return parse_corpus(values).model_dump(mode="json", exclude_unset=True)
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        models = [model.name for model in self.models]
+        patterns = [pattern.name for pattern in self.patterns]
+        problems = [
+            f"accept_findings: {unknown('check', name, CHECKS)}"
+            for name in self.accept_findings
+            if name not in CHECKS
+        ]
+        for number, override in enumerate(self.overrides):
+            for kind, name, known in (
+                ("model", override.match.model, models),
+                ("pattern", override.match.pattern, patterns),
+            ):
+                if name is not None and name not in known:
+                    problems.append(f"overrides.{number}.match: {unknown(kind, name, known)}")
+        sharded = [m.name for m in self.models if (self.resources or m.resources).is_sharded]
+        if self.explain and sharded:
+            problems.append(
+                f"explain: {', '.join(sharded)} is shared among workers (sharding: fsdp), and none "
+                "of them holds the whole model; keep models and use `xlt explain` afterwards"
+            )
+        if self.search.searcher not in SEARCHERS:
+            named = unknown("searcher", self.search.searcher, SEARCHERS)
+            problems.append(f"search.searcher: {named}")
+        if problems:
+            raise InputError(problems)
+        return self
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """(draw, seed) of each trial of a cell."""
+        if self.draws == "per_seed":
+            return [(seed, seed) for seed in self.seeds]
+        return [(index, seed) for index in self.draws for seed in self.seeds]
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:
+        """Parse YAML text; see :func:`load_experiment`."""
+        return cls.parse(parse_settings(text, where, settings), where)
+
+    def to_yaml(self) -> str:
+        """The file that gives this experiment again."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        values["patterns"] = [{p.pop("name"): p} for p in values["patterns"]]
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experiment:
+    """Read an experiment.
+
+    Args:
+        source: A YAML file, or the name of one of :func:`shipped`.
+        settings: Replace values of the file, see :func:`parse_settings`.
+
+    Raises:
+        InputError: No such file or name, not YAML, or the settings' problems, all together.
+    """
+    where, text = _read(str(source))
+    return Experiment.from_yaml(text, where, settings)
+
+
+def shipped() -> dict[str, str]:
+    """Name -> YAML text of the experiments that come with the package."""
+    folder = resources.files("xlt.sweep.experiments")
+    files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
+    return {f.name.removesuffix(".yaml"): f.read_text("utf-8") for f in sorted(files, key=str)}
+
+
+def _read(source: str) -> tuple[str, str]:
+    """(what errors call it, text)."""
+    if not source.endswith((".yaml", ".yml")) and "/" not in source:
+        known = shipped()
+        if source not in known:
+            raise InputError(
+                unknown("experiment", source, known) + " Or give the path of a .yaml file."
+            )
+        return f"experiment {source}", known[source]
+    try:
+        return source, read_text(source)
+    except InputError as error:
+        names = ", ".join(shipped())
+        raise InputError(f"{error.problems[0]}; shipped experiments: {names}", source) from error
+
+
+def _each(values: Any, read: Any) -> Any:
+    """``read`` every item of a list; problems of all items together."""
+    if not isinstance(values, (list, tuple)):
+        return values
+    items, problems = [], []
+    for number, value in enumerate(values):
+        try:
+            items.append(read(value))
+        except InputError as error:
+            problems += [f"item {number + 1}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+    return items
+
+
+def _model(value: Any) -> BaseModel:
+    if isinstance(value, BaseModel):
+        return value
+    if isinstance(value, str):
+        if value not in BASE_MODELS and ("/" in value or Path(value).expanduser().is_dir()):
+            return BaseModel(name=named_by_path(value), path=value)
+        return find_base_model(value)
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{value!r} is neither a known name, a hub id, a folder, nor {{name, path}}"
+        )
+    known = BASE_MODELS.get(str(value.get("name")))
+    if "path" not in value:
+        return BaseModel.parse((known.model_dump() if known else {}) | value)
+    # Revision and kind belong to the path that they were given for.
+    kept = known.model_dump(exclude={"revision", "kind"}) if known else {}
+    return BaseModel.parse({"name": named_by_path(str(value["path"]))} | kept | value)
+
+
+def _pattern(value: Any) -> Pattern:
+    if isinstance(value, Pattern):
+        return value
+    if isinstance(value, str):
+        return parse_pattern_name(value)
+    if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict):
+        ((name, fields),) = value.items()
+        try:
+            implied = parse_pattern_name(str(name)).model_dump()
+        except InputError:
+            implied = {}  # a free name; the fields must say everything
+        return Pattern.parse(implied | {"name": str(name)} | fields)
+    raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")

@@ -1,0 +1,59 @@
+"""Other settings for some cells of an experiment."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import pydantic
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.settings import Settings
+from xlt.trainables.spec.trial_spec import Lora, Training
+
+
+class Match(Settings):
+    """Which cells an override applies to; what is not given matches everything."""
+
+    model: str | None = None
+    """Name of a base model of the experiment."""
+    pattern: str | None = None
+    """Name of a pattern of the experiment."""
+
+    def covers(self, model: str, pattern: str) -> bool:
+        """Whether the cell is meant."""
+        return self.model in (None, model) and self.pattern in (None, pattern)
+
+    def __str__(self) -> str:
+        """As people say it, e.g. ``opencalm x ja16``."""
+        return f"{self.model or 'all models'} x {self.pattern or 'all patterns'}"
+
+
+class Override(Settings):
+    """Other settings for some cells; later overrides win."""
+
+    match: Match
+    """The cells."""
+    learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
+    """Peak learning rate."""
+    training: dict[str, Any] = pydantic.Field(default={})
+    """Settings of ``training`` to replace."""
+    lora: dict[str, Any] = pydantic.Field(default={})
+    """Settings of the base model's ``lora`` to replace."""
+    why: str = ""
+    """The reason; a footnote of the tables."""
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.learning_rate is None and not self.training and not self.lora:
+            raise ValueError("sets nothing; give learning_rate, training or lora")
+        _check_partial(Training, self.training, "training")
+        _check_partial(Lora, self.lora, "lora")
+        return self
+
+
+def _check_partial(model: type[Settings], values: dict[str, Any], where: str) -> None:
+    """Validate settings that replace some fields of ``model``."""
+    try:
+        model.parse(values)
+    except InputError as error:
+        raise InputError([f"{where}.{problem}" for problem in error.problems]) from error

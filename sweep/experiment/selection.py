@@ -1,0 +1,69 @@
+"""Which cells a command is about, e.g. ``--cells model=elyza,pattern=ja16``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from xlt.data.core.errors import InputError, unknown
+from xlt.sweep.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Cells by their names.
+
+    Attributes:
+        models: Names of base models; empty: all.
+        patterns: Names of patterns; empty: all.
+        pairs: (model, pattern) of single cells; empty: all.
+    """
+
+    models: frozenset[str] = field(default=frozenset())
+    patterns: frozenset[str] = field(default=frozenset())
+    pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+
+    def has(self, model: str, pattern: str) -> bool:
+        """Whether a cell is meant."""
+        return (
+            (not self.models or model in self.models)
+            and (not self.patterns or pattern in self.patterns)
+            and (not self.pairs or (model, pattern) in self.pairs)
+        )
+
+
+EVERY_CELL = Selection()
+
+
+def select_cells(text: str, experiment: Experiment) -> Selection:
+    """Read ``--cells`` of a command about an experiment; as :func:`parse_selection`."""
+    return parse_selection(
+        text, [m.name for m in experiment.models], [p.name for p in experiment.patterns]
+    )
+
+
+def parse_selection(text: str, models: Iterable[str], patterns: Iterable[str]) -> Selection:
+    """Read ``model=a,model=b,pattern=c``: a cell of any of these models and any of these patterns.
+
+    Args:
+        text: What was asked for; empty: everything.
+        models: The names there are.
+        patterns: The names there are.
+
+    Raises:
+        InputError: Another key, or a name that is not there; all at once.
+    """
+    known = {"model": set(models), "pattern": set(patterns)}
+    wanted: dict[str, set[str]] = {"model": set(), "pattern": set()}
+    problems = []
+    for part in filter(None, text.split(",")):
+        key, equals, name = part.partition("=")
+        if key not in known or not equals:
+            problems.append(f"{part!r} is neither model=NAME nor pattern=NAME")
+        elif name not in known[key]:
+            problems.append(unknown(key, name, known[key]))
+        else:
+            wanted[key].add(name)
+    if problems:
+        raise InputError(problems, "--cells")
+    return Selection(frozenset(wanted["model"]), frozenset(wanted["pattern"]))

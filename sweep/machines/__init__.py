@@ -1,0 +1,1 @@
+"""What machines offer to trials."""

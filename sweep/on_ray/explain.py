@@ -1,0 +1,60 @@
+"""Explaining trials over a Ray cluster: a task a trial, on a GPU where the cluster has GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.explain import Told
+from xlt.sweep.on_ray.connection import RayConnection, by_resources, task_options
+from xlt.sweep.on_ray.worker import receive, share
+from xlt.trainables.results.attributions import Attributions
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.trial_spec import TrialSpec
+
+
+def explain_on_ray(
+    address: str | None,
+    specs: Sequence[TrialSpec],
+    dataset: Dataset,
+    results: Results,
+    settings: Explain,
+    told: Told,
+) -> None:
+    """Explain over the cluster at an address, or a local one.
+
+    Workers are used again, so that a base model mostly is loaded once a worker. A task whose
+    worker or node dies is started again twice by Ray.
+    """
+    connection = RayConnection(address)
+    try:
+        shared = share(specs, dataset)
+        running: dict[Any, TrialSpec] = {}
+        for launch in by_resources(specs):
+            task = _explain.options(**task_options(launch.bundle))
+            for spec in launch.specs:
+                running[task.remote(spec, shared, results.uri, settings)] = spec
+        pending = list(running)
+        while pending:
+            (ready,), pending = ray.wait(pending, num_returns=1)
+            try:
+                made = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                made = Attributions(settings.resolved(), error=f"its worker process ended: {error}")
+            told(running[ready], made)
+    finally:
+        connection.close()
+
+
+@ray.remote(max_retries=2)
+def _explain(
+    spec: TrialSpec, shared: dict[str, Any], results: str, settings: Explain
+) -> Attributions:
+    """One trial, in a worker process."""
+    from xlt.trainables.inference.explain_kept import explain_kept
+
+    return explain_kept(spec, receive(spec, shared), Results(results), settings)

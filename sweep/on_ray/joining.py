@@ -1,0 +1,70 @@
+"""Waiting until a cluster's nodes are there; a node that stays away is told, not waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from xlt.data.core.errors import InputError
+from xlt.sweep.on_ray.connection import RayConnection
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Nodes of a cluster.
+
+    Attributes:
+        hosts: Names of the machines, sorted.
+        resources: What all of them have for trials, e.g. ``{"CPU": 6.0, "GPU": 6.0}``.
+        seconds: Waited until they were there.
+    """
+
+    hosts: list[str]
+    resources: dict[str, float]
+    seconds: float
+
+
+def wait_for_nodes(address: str, nodes: int, seconds: float) -> Joined:
+    """Wait until so many nodes are there, or the time is over.
+
+    Args:
+        address: Of the cluster; its head may still be starting.
+        nodes: The head included.
+        seconds: Waited at most, for the head and for the others together.
+
+    Raises:
+        InputError: The head does not answer in time.
+    """
+    start = time.monotonic()
+    connection = _until(lambda: RayConnection(address), start + seconds)
+    try:
+        while len(_alive()) < nodes and time.monotonic() < start + seconds:
+            time.sleep(POLL_SECONDS)
+        alive = _alive()
+        totals = {
+            kind: sum(node["Resources"].get(kind, 0.0) for node in alive) for kind in ("CPU", "GPU")
+        }
+        hosts = sorted(node["NodeManagerHostname"] for node in alive)
+        return Joined(hosts, totals, time.monotonic() - start)
+    finally:
+        connection.close()
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _until(connect: Callable[[], RayConnection], deadline: float) -> RayConnection:
+    while True:
+        try:
+            return connect()
+        except InputError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,202 @@
+"""Tagging over a Ray cluster: Ray Data hands chunks to processes that hold the model."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
+from xlt.data.tables.unlabelled import STDIN, TextRow
+from xlt.sweep.machines.capacity import num_processes
+from xlt.sweep.on_ray.connection import RayConnection, by_resources, living_nodes, task_options
+from xlt.sweep.on_ray.worker import pack, unpack
+from xlt.sweep.predict.chunks import Chunk, read_chunks, tag
+from xlt.sweep.predict.run import Job, Tagged
+from xlt.trainables.models.base_models import MINIATURE
+from xlt.trainables.models.miniatures import miniature_folder
+
+if TYPE_CHECKING:
+    from xlt.trainables.inference.tagging import Tagger
+
+NODE = "ray.io/node-id"
+"""Label that Ray gives every node."""
+# Ray Data tells of every step, and of every error with its stack; its log files keep them.
+for _handler in logging.getLogger("ray.data").handlers:
+    if isinstance(_handler, logging.StreamHandler):
+        _handler.setLevel(logging.CRITICAL)
+
+
+def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
+    """Tag over the cluster at an address, or a local one.
+
+    One task on this machine's node reads the input, as many processes as trials fit into the
+    cluster score it, and chunks come back as they are ready. Ray starts a process that dies again.
+
+    Raises:
+        InputError: No cluster, none that holds a trial, or what kept its processes from working.
+    """
+    with tempfile.TemporaryDirectory(prefix="xlt-predict-") as folder:
+        if job.source.path == STDIN:  # which no other process can read
+            aside = Path(folder, "lines")
+            with aside.open("wb") as stream:
+                shutil.copyfileobj(sys.stdin.buffer, stream)
+            source = job.source.model_copy(update={"path": str(aside), "lines": True})
+            job = Job(job.trial, source, job.settings, job.done)
+        connection = RayConnection(address)
+        try:
+            yield from _stream(job)
+        except ray.exceptions.RayError as error:
+            cause = first_line(str(getattr(error, "cause", None) or error))
+            raise InputError(
+                f"a process of the cluster could not go on: {cause}; the same command goes on with "
+                "what is left"
+            ) from error
+        finally:
+            connection.close()
+
+
+def _stream(job: Job) -> Iterator[Tagged]:
+    (launch,) = by_resources([job.trial.spec])
+    slots = num_processes(living_nodes(), job.trial.spec.resources)
+    identity = job.trial.spec.base_identity
+    if identity.startswith(MINIATURE) and miniature_folder(identity).is_dir():
+        _send(identity)
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    # A chunk is a row: blocks of one row keep chunks whole and let them go to any process.
+    context.target_max_block_size = 1
+    here = {NODE: ray.get_runtime_context().get_node_id()}
+    with DataContext.current(context):
+        chunks = ray.data.read_datasource(
+            _Chunks(job),
+            override_num_blocks=1,
+            num_cpus=0,
+            label_selector=here,
+        ).map_batches(
+            _Tag,
+            fn_constructor_args=(job,),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(min_size=1, max_size=slots, initial_size=slots),
+            **task_options(launch.bundle),
+        )
+        for batch in chunks.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
+            (row,) = batch.to_pylist()
+            if row["problems"]:
+                raise InputError(row["problems"], row["digest"])
+            table = pa.ipc.open_stream(row["content"]).read_all() if row["content"] else None
+            yield Tagged(row["number"], row["num_rows"], row["digest"], table)
+
+
+def _send(identity: str) -> None:
+    """Put a miniature into the cache of every node."""
+    folder = miniature_folder(identity)
+    files = ray.put(pack(folder))
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    ray.get(
+        [_receive.options(label_selector={NODE: node}).remote(files, identity) for node in nodes]
+    )
+
+
+@ray.remote(num_cpus=0)
+def _receive(files: dict[str, bytes], identity: str) -> None:
+    unpack(files, miniature_folder(identity))
+
+
+class _Chunks(Datasource):
+    """The chunks of the input as rows (number, num_rows, digest, content).
+
+    Content is the rows as JSON, empty where they were tagged before.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(
+        self,
+        parallelism: int,
+        per_task_row_limit: int | None = None,
+        data_context: DataContext | None = None,
+    ) -> list[ReadTask]:
+        job = self._job
+
+        def read() -> Iterator[pa.Table]:
+            try:
+                for chunk in read_chunks(job.source, job.settings.chunk_rows):
+                    is_new = chunk.number not in job.done
+                    rows = orjson.dumps([list(row) for row in chunk.rows]) if is_new else b""
+                    yield _row(chunk.number, len(chunk.rows), chunk.digest, rows)
+            except InputError as error:
+                yield _failed(error)
+
+        metadata = BlockMetadata(
+            num_rows=None, size_bytes=None, exec_stats=None, task_exec_stats=None, input_files=None
+        )
+        return [ReadTask(read, metadata)]
+
+
+class _Tag:
+    """A process that scores chunks; it loads the model when it gets the first one to score."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._tagger: Tagger | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        (row,) = batch.to_pylist()
+        if not row["content"]:
+            return batch
+        try:
+            content = self._tagged(row)
+        except InputError as error:
+            return _failed(error)
+        return _row(row["number"], row["num_rows"], row["digest"], content)
+
+    def _tagged(self, row: dict[str, Any]) -> bytes:
+        """A tagged chunk as an Arrow stream."""
+        if self._tagger is None:
+            from xlt.trainables.inference.tagging import Tagger
+
+            self._tagger = Tagger.load(self._job.trial)
+        chunk = Chunk(row["number"], [TextRow(*cells) for cells in orjson.loads(row["content"])])
+        keep = list(self._job.source.keep.values())
+        table = tag(self._tagger, chunk, keep, self._job.settings.batch_size)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return bytes(sink.getvalue())
+
+
+def _row(
+    number: int, num_rows: int, digest: str, content: bytes, problems: Sequence[str] = ()
+) -> pa.Table:
+    return pa.table(
+        {
+            "number": [number],
+            "num_rows": [num_rows],
+            "digest": [digest],
+            "content": pa.array([content], pa.large_binary()),
+            "problems": pa.array([list(problems)], pa.list_(pa.string())),
+        }
+    )
+
+
+def _failed(error: InputError) -> pa.Table:
+    """Bad input as a row, because Ray Data keeps the text of an error and not the error."""
+    return _row(-1, 0, error.where, b"", error.problems)

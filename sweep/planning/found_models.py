@@ -1,0 +1,148 @@
+"""The base models of an experiment as they are found: which weights, and what is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xlt.data.core.errors import InputError
+from xlt.data.corpora import corpus_identity, parse_corpus
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.experiment.chosen_rates import ChosenRates
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.trainables.models.architectures import Kind
+from xlt.trainables.models.base_models import (
+    LEARNING_RATE_OF,
+    METHOD_OF,
+    BaseModel,
+    Method,
+    identity,
+    local_folder,
+)
+from xlt.trainables.models.hub import UNRESOLVED, metadata_folder, resolve_revision
+from xlt.trainables.models.miniatures import miniature_identity
+from xlt.trainables.models.weights_folder import Checkpoint, check_files, read_checkpoint
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A base model of an experiment with everything that the experiment leaves open.
+
+    Attributes:
+        model: As the experiment names it.
+        identity: What enters trial ids, see :func:`identity`.
+        revision: Commit of the hub; None: a folder or a miniature.
+        kind: Encoder or decoder; None: neither given nor needed nor known.
+        method: As given, else that of its kind.
+        learning_rate: As given, else that of its method.
+        checkpoint: What its files tell; None: a miniature, or a hub id that is not cached.
+    """
+
+    model: BaseModel
+    identity: str
+    revision: str | None
+    kind: Kind | None
+    method: Method
+    learning_rate: float
+    checkpoint: Checkpoint | None
+
+
+def find_models(
+    experiment: Experiment, dataset: Dataset, held_out: frozenset[str]
+) -> list[FoundModel]:
+    """Find every base model of an experiment, in its order.
+
+    The hub is asked for a commit where none is pinned, and for config.json and the tokenizer's
+    small files where the kind has to be derived; weights are not downloaded.
+
+    Args:
+        experiment: Names them.
+        dataset: What miniatures must not be pre-trained on.
+        held_out: Texts of its test rows.
+
+    Raises:
+        InputError: Folders or repositories that are missing or cannot be loaded, and kinds that
+            cannot be derived; all together.
+    """
+    found, problems = [], []
+    for model in experiment.models:
+        try:
+            if model.miniature:
+                corpus = corpus_identity(
+                    parse_corpus(experiment.pretraining), dataset.fingerprint, held_out
+                )
+                found.append(
+                    _settled(model, miniature_identity(model.miniature, corpus), None, None)
+                )
+            else:
+                found.append(_find(model))
+        except InputError as error:
+            problems += [f"base model {model.name!r}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _find(model: BaseModel) -> FoundModel:
+    revision = resolve_revision(model)
+    known = identity(model.model_copy(update={"revision": revision}))
+    needed = model.kind is None and model.method is None
+    folder = None
+    if revision != UNRESOLVED:
+        folder = metadata_folder(model, revision, download=needed)
+    elif needed:
+        raise InputError(
+            f"the hub cannot be asked for {model.path!r} and no copy of "
+            "it is cached, so what it is cannot be derived; connect, or give `kind`: encoder or "
+            "decoder"
+        )
+    checkpoint = read_checkpoint(folder) if folder else None
+    if folder and revision is None:
+        check_files(folder)
+    return _settled(model, known, revision, checkpoint)
+
+
+def _settled(
+    model: BaseModel, known: str, revision: str | None, checkpoint: Checkpoint | None
+) -> FoundModel:
+    """With kind, method and learning rate."""
+    if checkpoint and checkpoint.kind and model.kind not in (None, checkpoint.kind):
+        raise InputError(
+            f"kind is given as {model.kind}, but its config.json "
+            f"({checkpoint.model_type}) is that of a {checkpoint.kind}; drop `kind`"
+        )
+    kind = model.kind or (checkpoint.kind if checkpoint else None)
+    method = model.method or (METHOD_OF[kind] if kind else None)
+    if method is None:
+        named = checkpoint.model_type if checkpoint else model.path
+        raise InputError(
+            f"whether {named!r} is an encoder or a decoder cannot be "
+            "derived from its config.json; give `kind`: encoder or decoder"
+        )
+    rate = model.learning_rate or LEARNING_RATE_OF[method]
+    return FoundModel(model, known, revision, kind, method, rate, checkpoint)
+
+
+def refuse_other_rates(rates: ChosenRates, dataset: Dataset, found: Sequence[FoundModel]) -> None:
+    """Refuse learning rates that were chosen on other data or for other weights."""
+    identities = {one.model.name: one.identity for one in found}
+    problems = []
+    if rates.data_fingerprint != dataset.fingerprint:
+        problems.append(
+            f"were chosen on other data ({rates.data_fingerprint[:12]}, here "
+            f"{dataset.fingerprint[:12]}); search again with `xlt search`"
+        )
+    for cell in rates.cells:
+        if cell.model in identities and cell.base_identity != identities[cell.model]:
+            problems.append(
+                f"{cell.model} x {cell.pattern}: was chosen for {cell.base_identity}, here it is "
+                f"{identities[cell.model]}; search this cell again"
+            )
+    if problems:
+        raise InputError(problems, "learning_rates")
+
+
+def absolute_path(path: str) -> str:
+    """A local folder as an absolute path, because a worker's working directory is not ours."""
+    folder = local_folder(path)
+    return str(folder.absolute()) if folder else path

@@ -1,0 +1,86 @@
+"""The gate: an experiment's data are checked before anything is launched on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from xlt.data.audit import CHECKS, Finding, Split, audit
+from xlt.data.core.errors import InputError
+from xlt.data.core.files import Files, to_json
+from xlt.data.core.user_cache import cache_dir
+from xlt.sweep.planning.grid import Grid
+
+DEPENDENCIES = ("lingua-language-detector", "scikit-learn", "numpy")
+"""Packages whose versions can change what is found; the checks' own code is hashed."""
+
+
+def check_data(grid: Grid) -> tuple[Finding, ...]:
+    """Audit the data of an experiment, with the rows that its cells train and are tested on.
+
+    Remembered in the cache folder by data, draws and versions, because a plan is followed by a
+    run on the same rows.
+    """
+    cache = Files(str(cache_dir() / "audits"))
+    name = f"{_key(grid)}.json"
+    if cache.exists(name):
+        found = cache.read_json(name)["findings"]
+        return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in found)
+    sampling = grid.experiment.sampling
+    split = Split(grid.draws, sampling.train_window, sampling.test_window)
+    findings = audit(grid.dataset, split)
+    cache.make_folder()
+    cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
+    return findings
+
+
+def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
+    """Refuse to launch on data with errors that the experiment does not accept.
+
+    Raises:
+        InputError: All of them, with their remedies.
+    """
+    accepted = grid.experiment.accept_findings
+    errors = [f for f in findings if f.severity == "error" and f.check not in accepted]
+    if errors:
+        checks = ", ".join(dict.fromkeys(f.check for f in errors))
+        raise InputError(
+            [
+                *(f"{f.check}: {f.message} (e.g. {f.examples[0]}); {f.remedy}" if f.examples
+                  else f"{f.check}: {f.message}; {f.remedy}" for f in errors),
+                "`xlt data audit EXPERIMENT` shows all; to go on all the same, set "
+                f"accept_findings: [{checks}]",
+            ],
+            "data",
+        )  # fmt: skip
+
+
+def data_warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What must stand below every table: warnings, and errors that were accepted."""
+    return tuple(f"data, {f.check}: {f.message}" for f in findings if f.severity != "info")
+
+
+def _source(module: str) -> str:
+    """SHA-256 (hex) of a module's file: a check that was changed looks again."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"{module} has no file")
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def _key(grid: Grid) -> str:
+    """What the findings depend on, hashed."""
+    sampling = grid.experiment.sampling
+    parts = {
+        "data": grid.dataset.fingerprint,
+        "draws": [asdict(draw) for draw in grid.draws],
+        "sampling": sampling.model_dump(mode="json"),
+        "checks": {name: _source(module) for name, module in CHECKS.items()},
+        "versions": {name: version(name) for name in DEPENDENCIES},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,279 @@
+"""The grid: an experiment expanded into frozen trial specs, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.draws import Draw, draw
+from xlt.data.dataset.patterns import Pattern
+from xlt.data.dataset.schema import Dataset, text_key
+from xlt.data.sources import load_dataset, parse_source
+from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.overrides import Override
+from xlt.sweep.experiment.selection import Selection
+from xlt.sweep.planning.found_models import (
+    FoundModel,
+    absolute_path,
+    find_models,
+    refuse_other_rates,
+)
+from xlt.trainables.models.base_models import BaseModel
+from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
+from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A base model on a pattern.
+
+    Attributes:
+        found: The table row.
+        pattern: The table column, as the experiment asks for it.
+        specs: One trial a draw and seed; none for a cell that cannot exist.
+        skipped: Why the cell cannot exist; else empty.
+        overrides: Those that apply, in order.
+        chosen: The learning rate that a search chose for it; None: not searched.
+        rescued: The learning rate with which it runs again because it was stuck; else None.
+        replaced: The trials that were stuck.
+    """
+
+    found: FoundModel
+    pattern: Pattern
+    specs: tuple[TrialSpec, ...]
+    skipped: str
+    overrides: tuple[Override, ...]
+    chosen: ChosenRate | None = None
+    rescued: ChosenRate | None = None
+    replaced: tuple[TrialSpec, ...] = ()
+
+    @property
+    def model(self) -> BaseModel:
+        """The base model as the experiment names it."""
+        return self.found.model
+
+    @property
+    def note(self) -> str:
+        """Why its settings differ from those of the rest: a footnote of the tables."""
+        told = [override.why for override in self.overrides if override.why]
+        return "; ".join([*told, *([f"run again: {self.rescued.why}"] if self.rescued else [])])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every cell of an experiment, base model by base model.
+
+    Attributes:
+        experiment: What was expanded.
+        dataset: The rows that trials draw from.
+        cells: len(models) x len(patterns).
+        draws: Every different set of rows that a cell uses.
+        held_out: Texts of all test rows, as :func:`text_key` has them; nothing may be
+            trained on them.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    cells: tuple[Cell, ...]
+    draws: tuple[Draw, ...]
+    held_out: frozenset[str]
+
+    @property
+    def specs(self) -> list[TrialSpec]:
+        """Every trial, cell by cell."""
+        return [spec for cell in self.cells for spec in cell.specs]
+
+    def selected(self, selection: Selection) -> list[Cell]:
+        """The selected cells that can exist.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = [c for c in self.cells if c.specs and selection.has(c.model.name, c.pattern.name)]
+        if not found:
+            raise InputError("no cell that can exist is selected; see `xlt plan`", "--cells")
+        return found
+
+    def plan(self, data_warnings: tuple[str, ...] = ()) -> Plan:
+        """What lies beside the results, so that tables know the whole grid.
+
+        Args:
+            data_warnings: What the data were found to be, see :mod:`xlt.sweep.planning.gate`.
+        """
+        return Plan(
+            experiment=self.experiment.name,
+            title=self.experiment.title,
+            positive=self.experiment.task.positive,
+            classes=self.dataset.classes,
+            data_fingerprint=self.dataset.fingerprint,
+            data_warnings=data_warnings,
+            cells=tuple(
+                PlannedCell(
+                    base_model=cell.model.name,
+                    pattern=cell.pattern.name,
+                    target_lang=cell.pattern.target_lang,
+                    trials=_planned(cell.specs),
+                    skipped=cell.skipped,
+                    note=cell.note,
+                    chosen=str(cell.chosen or ""),
+                    replaced=_planned(cell.replaced),
+                )
+                for cell in self.cells
+            ),
+        )
+
+
+def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
+    """Count the trials of an experiment and draw their rows once, to know that all can be drawn.
+
+    Args:
+        experiment: Data, models, patterns, seeds and settings.
+        rescued: Learning rates with which stuck cells are run again (rescue.py).
+
+    Raises:
+        InputError: Data that cannot be read, patterns that need more rows than there are, a base
+            model folder that is not there, or a grid without a single possible cell; all problems
+            of one kind together.
+    """
+    dataset = load_dataset(parse_source(experiment.data))
+    draws = _draws(experiment, dataset)
+    held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
+    found = find_models(experiment, dataset, held_out)
+    if experiment.learning_rates:
+        refuse_other_rates(experiment.learning_rates, dataset, found)
+    cells = [
+        _run_again(_cell(experiment, model, pattern, dataset.fingerprint), rescued)
+        for model in found
+        for pattern in experiment.patterns
+    ]
+    _refuse_unfit(cells)
+    if not any(cell.specs for cell in cells):
+        reasons = (f"{c.model.name} x {c.pattern.name}: {c.skipped}" for c in cells)
+        raise InputError(["no cell of the grid can exist", *reasons])
+    return Grid(experiment, dataset, tuple(cells), draws, held_out)
+
+
+def _cell(experiment: Experiment, found: FoundModel, pattern: Pattern, fingerprint: str) -> Cell:
+    model = found.model
+    applying = tuple(o for o in experiment.overrides if o.match.covers(model.name, pattern.name))
+    trained = trained_pattern(model, pattern, experiment.task.source_lang)
+    if trained is None:
+        reason = (
+            f"{model.name} was not pre-trained on {experiment.task.source_lang} and "
+            f"{pattern.name} has no {pattern.target_lang} rows to train on"
+        )
+        return Cell(found, pattern, (), reason, applying)
+    learning_rate, training, lora = found.learning_rate, experiment.training, model.lora
+    rates = experiment.learning_rates
+    chosen = rates.find(model.name, pattern.name) if rates else None
+    if any(override.learning_rate for override in applying):  # set by hand
+        chosen = None
+    if chosen:
+        learning_rate = chosen.learning_rate
+        training = Training.parse(training.model_dump() | chosen.training)
+        lora = Lora.parse(lora.model_dump() | chosen.lora)
+    for override in applying:
+        learning_rate = override.learning_rate or learning_rate
+        training = Training.parse(training.model_dump() | override.training)
+        lora = Lora.parse(lora.model_dump() | override.lora)
+    specs = tuple(
+        TrialSpec(
+            base_model=model.name,
+            base_identity=found.identity,
+            base_path=absolute_path(model.path),
+            revision=found.revision,
+            method=found.method,
+            source_lang=experiment.task.source_lang,
+            pattern=trained,
+            sampling=experiment.sampling,
+            training=training,
+            learning_rate=learning_rate,
+            lora=lora if found.method == "lora" else None,
+            pad_token=model.pad_token,
+            draw_index=draw_index,
+            seed=seed,
+            data_fingerprint=fingerprint,
+            resources=experiment.resources or model.resources,
+        )
+        for draw_index, seed in experiment.runs
+    )
+    return Cell(found, pattern, specs, "", applying, chosen)
+
+
+def _refuse_unfit(cells: Sequence[Cell]) -> None:
+    """Refuse settings that do not go with the checkpoint they are for."""
+    problems: dict[str, None] = {}
+    for cell in cells:
+        checkpoint = cell.found.checkpoint
+        if not checkpoint or not cell.specs:
+            continue
+        spec = cell.specs[0]
+        targets = spec.lora.target_modules if spec.lora else ()
+        told = checkpoint.problems(targets, spec.training.max_length)
+        problems |= dict.fromkeys(f"base model {cell.model.name!r}: {one}" for one in told)
+    if problems:
+        raise InputError(problems)
+
+
+def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
+    """The cell with the learning rate that was found when it was stuck, if it was.
+
+    Not with other data, weights or another rate than then: it may train now.
+    """
+    rate = rescued.find(cell.model.name, cell.pattern.name) if rescued else None
+    if rescued is None or rate is None or not cell.specs:
+        return cell
+    first = cell.specs[0]
+    now = first.data_fingerprint, first.base_identity, first.learning_rate
+    if now != (rescued.data_fingerprint, rate.base_identity, rate.instead_of):
+        return cell
+    specs = tuple(s.tuned(rate.learning_rate, rate.training, rate.lora) for s in cell.specs)
+    return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)
+
+
+def _planned(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
+    return tuple(
+        PlannedTrial(trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index)
+        for spec in specs
+    )
+
+
+def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
+    """What a base model is trained on: a monolingual one sees target rows only (paper, table 2).
+
+    Returns:
+        The pattern with the rows that count, or None where no training row is left.
+    """
+    if model.knows(source_lang):
+        return pattern
+    return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
+
+
+def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
+    """Draw every different set of rows once."""
+    source_lang, sampling = experiment.task.source_lang, experiment.sampling
+    patterns = {
+        trained_pattern(model, pattern, source_lang): None
+        for model in experiment.models
+        for pattern in experiment.patterns
+    }
+    draws: dict[Draw, None] = {}
+    problems: dict[str, None] = {}
+    for pattern in filter(None, patterns):
+        for index in sorted({index for index, _ in experiment.runs}):
+            try:
+                draws[draw(dataset, source_lang, pattern, sampling, index)] = None
+            except InputError as error:
+                problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise InputError(problems)
+    return tuple(draws)
+
+
+def _texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
+    """All texts of these rows, as :func:`text_key` has them."""
+    rows = dataset.rows(sorted(ids))
+    texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
+    return frozenset(map(text_key, texts))

@@ -1,0 +1,173 @@
+"""The grid in words and numbers, for `xlt plan`."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xlt.data.audit.finding import SEVERITIES
+from xlt.data.core.errors import InputError
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.selection import EVERY_CELL, Selection
+from xlt.sweep.planning.gate import check_data
+from xlt.sweep.planning.grid import Cell, Grid
+from xlt.sweep.planning.ledger import Ledger, read_ledger
+from xlt.trainables.models.hub import UNRESOLVED
+from xlt.trainables.results.result import Results
+
+
+def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CELL) -> str:
+    """Every trial counted, every cell with its learning rate or the reason why it cannot exist.
+
+    Args:
+        grid: What would run.
+        location: Where it would go; only read.
+        selection: The cells that would run; the others are counted and shown, too.
+    """
+    try:
+        location.check()
+        trouble = ""
+    except InputError as error:
+        trouble = f"\nNot usable as results location: {error}"
+    ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
+    parts = [_summary(grid, location, ledger), *_selected(grid, ledger, selection)]
+    parts += [_cells(grid, ledger), *_base_models(grid)]
+    parts += [*_notes(grid), _gate(grid)]
+    return "\n".join(parts) + trouble
+
+
+def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
+    experiment = grid.experiment
+    cells = [cell for cell in grid.cells if cell.specs]
+    training, sampling = experiment.training, experiment.sampling
+    steps = sum(spec.num_steps for spec in grid.specs)
+    states = [f"{len(ledger.done)} done"]
+    states += [f"{len(ledger.failed)} failed"] if ledger.failed else []
+    states += [f"{len(ledger.corrupt)} damaged"] if ledger.corrupt else []
+    return "\n".join(
+        [
+            f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
+            f"{len(grid.specs)} trials = {len(cells)} cells x {_runs(experiment)}; "
+            f"{len(grid.cells) - len(cells)} cells cannot exist",
+            f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
+            f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
+            f"{steps:,} steps in all",
+            f"Data {grid.dataset.fingerprint[:12]} from {experiment.data}",
+            f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
+        ]
+    )
+
+
+def _selected(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:
+    if selection == EVERY_CELL:
+        return []
+    cells = grid.selected(selection)
+    ids = {spec.trial_id for cell in cells for spec in cell.specs}
+    num_left = len(ids & {*ledger.pending})
+    return [f"Selected: {len(ids)} trials of {len(cells)} cells, {num_left} to run"]
+
+
+def _runs(experiment: Experiment) -> str:
+    """Draws and seeds of a cell."""
+    seeds = f"{len(experiment.seeds)} seeds {list(experiment.seeds)}"
+    if experiment.draws == "per_seed":
+        return f"{seeds}, each on its own draw of training rows"
+    if experiment.draws == (0,):
+        return seeds
+    return f"{len(experiment.draws)} draws of training rows {list(experiment.draws)} x {seeds}"
+
+
+def _cells(grid: Grid, ledger: Ledger) -> str:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("base model", "pattern", "method"):
+        table.add_column(name)
+    for name in ("train rows", "learning rate", "trials", "done"):
+        table.add_column(name, justify="right")
+    table.add_column("remark", overflow="fold")
+    for cell in grid.cells:
+        table.add_row(*_row(cell, ledger))
+    return _drawn(table)
+
+
+def _drawn(table: Table) -> str:
+    """A table as text."""
+    out = io.StringIO()
+    # Wide enough for any remark: a line must stay a line for grep.
+    Console(file=out, width=240, highlight=False, no_color=True, markup=False).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _row(cell: Cell, ledger: Ledger) -> list[str]:
+    names = [cell.model.name, cell.pattern.name, cell.found.method]
+    if not cell.specs:
+        return [*names, "-", "-", "-", "-", cell.skipped]
+    spec = cell.specs[0]
+    rows = f"{spec.pattern.source_rows}+{spec.pattern.target_rows}"
+    done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
+    remarks = [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
+    remarks += [str(cell.chosen)] if cell.chosen else []
+    remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
+    rate = f"{spec.learning_rate:g}"
+    return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(remarks)]
+
+
+def _base_models(grid: Grid) -> list[str]:
+    """What was found of every base model that is not a miniature; derived where nobody said it."""
+    found = {cell.model.name: cell for cell in grid.cells if not cell.model.miniature}
+    if not found:
+        return []
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("base model", "kind", "weights", "adapters on", "pad token", "longest text"):
+        table.add_column(name, overflow="fold")
+    for cell in found.values():
+        table.add_row(*map(Text, _found(cell)))
+    return [_drawn(table)]
+
+
+def _found(cell: Cell) -> list[str]:
+    model, checkpoint = cell.model, cell.found.checkpoint
+    weights = f"{model.path}@{cell.found.revision[:12]}" if cell.found.revision else model.path
+    targets: str | Sequence[str] = model.lora.target_modules
+    if isinstance(targets, str) and checkpoint and checkpoint.linear:
+        targets = checkpoint.linear
+    adapters = targets if isinstance(targets, str) else " ".join(targets)
+    pad = model.pad_token or (checkpoint.pad_token if checkpoint else None)
+    longest = checkpoint.max_positions if checkpoint else None
+    return [
+        model.name,
+        cell.found.kind or "not known",
+        weights,
+        adapters if cell.found.method == "lora" else "-",
+        pad or "told by its tokenizer",
+        f"{longest:,} tokens" if longest else "not known" if not checkpoint else "any",
+    ]
+
+
+def _gate(grid: Grid) -> str:
+    """What the gate found; infos are only counted."""
+    findings = check_data(grid)
+    accepted = grid.experiment.accept_findings
+    told = [
+        f"{f.severity}{' (accepted)' if f.check in accepted else ''}, {f.check}: {f.message}"
+        for f in findings
+        if f.severity != "info"
+    ]
+    counts = Counter(finding.severity for finding in findings)
+    told_counts = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES)
+    head = f"Data checked: {told_counts} (`xlt data audit` shows all)"
+    return "\n".join([head, *(f"  {line}" for line in told)])
+
+
+def _notes(grid: Grid) -> list[str]:
+    notes = []
+    if grid.experiment.learning_rate == "auto":
+        notes.append("learning_rate: auto: the rates above are searched first, see `xlt search`")
+    unresolved = ", ".join(sorted({s.base_model for s in grid.specs if s.revision == UNRESOLVED}))
+    if unresolved:
+        notes.append(f"{unresolved}: newest commit unknown without the hub; it is pinned at launch")
+    return notes

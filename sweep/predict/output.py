@@ -1,0 +1,213 @@
+"""The output of `xlt predict`: tagged chunks as csv, jsonl or Parquet, and what was left out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from xlt.data.core.errors import InputError, unknown
+from xlt.sweep.predict.chunks import KEPT
+from xlt.sweep.predict.parts import Output
+from xlt.sweep.predict.threshold import Threshold
+
+GROUP = 64
+"""Chunks that are written together: a row group of Parquet, a file of a folder."""
+REJECTED_SUFFIX = ".rejected.csv"
+Decide = Callable[[pa.Table], tuple[NDArray[np.intp], NDArray[np.float64]]]
+"""Class and score of each row of a tagged chunk, of rows that have a score."""
+
+
+@dataclass
+class Counts:
+    """What became of the rows.
+
+    Attributes:
+        num_rows: Rows of the input.
+        labels: Name of each class -> rows tagged so.
+        rejected: Reason -> rows without a tag.
+        num_truncated: Tagged rows with more tokens than the trial's ``max_length``.
+        threshold: Rows at it or above are class 1; None with more than two classes.
+    """
+
+    num_rows: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+    num_truncated: int = 0
+    threshold: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the record beside the output."""
+        return asdict(self)
+
+
+def output_format(name: str) -> str:
+    """The writer that an output's name asks for.
+
+    Raises:
+        InputError: Another ending.
+    """
+    suffix = "/" if name.endswith("/") else "." + name.rpartition(".")[2]
+    if suffix not in WRITERS:
+        raise InputError(
+            unknown("ending", suffix if "." in name else name, WRITERS)
+            + " A name that ends with / is a folder of Parquet files.",
+            "--out",
+        )
+    return suffix
+
+
+def write_output(
+    output: Output,
+    name: str,
+    tables: Callable[[], Iterator[pa.Table]],
+    classes: Sequence[str],
+    threshold: Threshold,
+    class_scores: bool,
+) -> Counts:
+    """Write the output and, if there are any, the rejected rows beside it.
+
+    Args:
+        output: The folder.
+        name: Of the output in there; its ending is a key of :data:`WRITERS`.
+        tables: The tagged chunks in order, each time that it is called.
+        classes: Name of each class.
+        threshold: Of two classes.
+        class_scores: Whether every class has a column with its probability.
+
+    Raises:
+        InputError: No row was tagged.
+    """
+    counts, has_lang = _count(tables(), classes, threshold)
+    _write_rejected(output, name.rstrip("/") + REJECTED_SUFFIX, tables(), counts)
+    shaped = (_shaped(table, counts, classes, class_scores, has_lang) for table in tables())
+    groups = map(pa.concat_tables, iter(lambda: list(islice(shaped, GROUP)), []))
+    WRITERS[output_format(name)](output, name.rstrip("/"), groups)
+    return counts
+
+
+def _count(
+    tables: Iterable[pa.Table], classes: Sequence[str], threshold: Threshold
+) -> tuple[Counts, bool]:
+    """All counts but those of labels, and whether any row has a language."""
+    counts, rejected, has_lang = Counts(), Counter[str](), False
+    scores = []
+    for table in tables:
+        counts.num_rows += len(table)
+        counts.num_truncated += int(np.count_nonzero(table["truncated"].to_numpy()))
+        rejected.update(p.partition(":")[0] for p in table["problem"].to_pylist() if p)
+        has_lang |= table["lang"].null_count < len(table)
+        if len(classes) == 2 and threshold.value is None:
+            scores.append(table["y_score"].drop_null().to_numpy())
+    counts.rejected = dict(sorted(rejected.items()))
+    counts.labels = dict.fromkeys(classes, 0)
+    if counts.num_rows == rejected.total():
+        told = [f"{number} rows: {reason}" for reason, number in counts.rejected.items()]
+        raise InputError([f"none of {counts.num_rows} rows can be tagged; mend the input", *told])
+    if len(classes) == 2:
+        counts.threshold = threshold.of(np.concatenate(scores) if scores else np.empty(0))
+    return counts, has_lang
+
+
+def _write_rejected(output: Output, name: str, tables: Iterable[pa.Table], counts: Counts) -> None:
+    if not counts.rejected:
+        return
+    columns = ["file", "row", "id", "problem"]
+    with output.writing(name) as stream:
+        stream.write(b"file,row,id,reason\n")
+        for table in tables:
+            rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
+            stream.write(_csv_rows(row for row in rows if row[-1]))
+
+
+def _shaped(
+    table: pa.Table,
+    counts: Counts,
+    classes: Sequence[str],
+    class_scores: bool,
+    has_lang: bool,
+) -> pa.Table:
+    """A tagged chunk as it is written; counts its labels."""
+    tagged = table.filter(table["y_score"].is_valid())
+    scores = tagged["y_score"]
+    if counts.threshold is not None:
+        positive: NDArray[np.float64] = scores.to_numpy()
+        of_class = np.stack([1 - positive, positive], axis=1)
+        chosen = (positive >= counts.threshold).astype(np.intp)
+        shown = positive
+    else:
+        flat = scores.combine_chunks().flatten().to_numpy()
+        of_class = flat.reshape(-1, len(classes))
+        chosen = of_class.argmax(axis=1)
+        shown = of_class.max(axis=1, initial=0.0)
+    for number, count in enumerate(np.bincount(chosen, minlength=len(classes))):
+        counts.labels[classes[number]] += int(count)
+    columns = {"id": tagged["id"]}
+    if has_lang:
+        columns["lang"] = tagged["lang"]
+    columns["label"] = pa.array([classes[number] for number in chosen], pa.string())
+    columns["score"] = pa.array(shown)
+    if class_scores:
+        columns |= {f"score:{n}": pa.array(of_class[:, k]) for k, n in enumerate(classes)}
+    kept = [name for name in tagged.column_names if name.startswith(KEPT)]
+    return pa.table(columns | {name.removeprefix(KEPT): tagged[name] for name in kept})
+
+
+# --- formats ------------------------------------------------------------------------------
+
+
+def _csv_rows(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _write_csv(output: Output, name: str, tables: Iterable[pa.Table]) -> None:
+    with output.writing(name) as stream:
+        for number, table in enumerate(tables):
+            if number == 0:
+                stream.write(_csv_rows([table.column_names]))
+            columns = [column.to_pylist() for column in table.columns]
+            stream.write(_csv_rows(zip(*columns, strict=True)))
+
+
+def _write_jsonl(output: Output, name: str, tables: Iterable[pa.Table]) -> None:
+    with output.writing(name) as stream:
+        for table in tables:
+            for row in table.to_pylist():
+                stream.write(orjson.dumps(row) + b"\n")
+
+
+def _write_parquet(output: Output, name: str, tables: Iterable[pa.Table]) -> None:
+    with output.writing(name) as stream:
+        writer = None
+        for table in tables:
+            writer = writer or pq.ParquetWriter(stream, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer:
+            writer.close()
+
+
+def _write_folder(output: Output, name: str, tables: Iterable[pa.Table]) -> None:
+    output.make_folder(name)
+    for number, table in enumerate(tables):
+        _write_parquet(output, f"{name}/part-{number:05}.parquet", [table])
+
+
+WRITERS: dict[str, Callable[[Output, str, Iterable[pa.Table]], None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+    "/": _write_folder,
+}
+"""Ending of an output -> function that writes tables to it; / ends the name of a folder."""

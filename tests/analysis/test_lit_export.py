@@ -1,0 +1,237 @@
+"""Trials as records for LIT: what is in the files, what is left out, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from result_folders import make_plan, make_results, save_done
+
+from xlt.analysis.lit_export import (
+    MANIFEST,
+    MOST_TRIALS,
+    LitExport,
+    is_export,
+    lit_export,
+    read_manifest,
+    write_export,
+)
+from xlt.analysis.trials.collect import collect
+from xlt.data.core.errors import InputError
+from xlt.data.core.files import to_parquet
+from xlt.trainables.results.attributions import COLUMNS, Attributions, save_attributions
+from xlt.trainables.results.plan import Plan
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.texts import SCHEMA
+
+TEXTS = {"a": "炭素の目標", "b": "株価が上昇", "c": "取締役会"}
+SCORES = {"a": 0.75, "b": 0.25, "c": 0.5}
+LABELS = {"a": 1, "b": 0, "c": 1}
+METRICS = {"f1": 0.5}
+
+
+def predictions(scores: Mapping[str, float] = SCORES) -> pa.Table:
+    rows = [
+        {"id": i, "split": "test", "y_true": LABELS.get(i, 0), "y_score": score}
+        for i, score in scores.items()
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def save_texts(results: Results, texts: Mapping[str, str], pair: str | None = None) -> None:
+    rows = [
+        {"id": i, "lang": "ja", "label": "positive", "text": text, "text_pair": pair}
+        for i, text in texts.items()
+    ]
+    content = to_parquet(pa.Table.from_pylist(rows, schema=SCHEMA))
+    results.write("experiments/test.texts.parquet", content)
+
+
+def save_explained(results: Results, trial_id: str, ids: Sequence[str] = ("a", "b", "c")) -> None:
+    rows = []
+    for number, i in enumerate(ids):
+        row: dict[str, Any] = dict.fromkeys(COLUMNS.names, 0.0)
+        row |= {"id": i, "lang": "ja", "y_true": LABELS[i], "text": TEXTS[i]}
+        row |= {"pieces": list(TEXTS[i]), "coefficients": [0.5, -0.25, number / 8]}
+        row |= {key: [0, 1, 2] for key in ("token_ids", "starts", "ends")}
+        rows.append(row | {"standard_errors": [0.0, 0.0, 0.0]})
+    table = pa.Table.from_pylist(rows, schema=COLUMNS)
+    save_attributions(results, trial_id, Attributions({"method": "lime", "num_samples": 9}, table))
+
+
+def made(folder: Path, plan: Plan | None = None, texts: Mapping[str, str] = TEXTS) -> Results:
+    """Results of two seeds, both done, the first one explained."""
+    results = make_results(folder, plan or make_plan(seeds=(0, 1), positive="ESG"))
+    first = save_done(results, "elyza", "ja16", 0, METRICS, predictions=predictions())
+    save_done(results, "elyza", "ja16", 1, METRICS, predictions=predictions())
+    save_explained(results, first)
+    if texts:
+        save_texts(results, texts)
+    return results
+
+
+def test_a_data_set_and_a_file_a_trial(tmp_path: Path) -> None:
+    export = lit_export(collect(made(tmp_path)))
+    assert export.manifest["classes"] == ["not ESG", "ESG"]
+    assert export.manifest["datasets"] == [
+        {"name": "test rows (ja)", "file": "headlines-ja.jsonl", "language": "ja"}
+    ]
+    first, second = export.manifest["models"]
+    assert (first["name"], second["name"]) == ("elyza ja16 seed 0", "elyza ja16 seed 1")
+    assert first["settings"]["num_samples"] == 9 and "method" not in second
+    assert export.manifest["notes"] == [
+        f"elyza ja16 seed 1 has predictions alone: no attributions by lime; `xlt explain "
+        f"{tmp_path} --method lime` makes them"
+    ]
+    assert export.files["headlines-ja.jsonl"] == [
+        {"id": "a", "text": "炭素の目標", "language": "ja", "label": "ESG"},
+        {"id": "b", "text": "株価が上昇", "language": "ja", "label": "not ESG"},
+        {"id": "c", "text": "取締役会", "language": "ja", "label": "ESG"},
+    ]
+    assert export.files[first["file"]][0] == {
+        "id": "a",
+        "probabilities": [0.25, 0.75],
+        "tokens": ["炭", "素", "の", "目", "標"],
+        "salience": [0.5, -0.25, 0.0],
+    }
+    assert [row["probabilities"][1] for row in export.files[second["file"]]] == [0.75, 0.25, 0.5]
+    assert {tuple(row["tokens"]) for row in export.files[second["file"]]} == {()}
+
+
+def test_only_some_seeds(tmp_path: Path) -> None:
+    collected = collect(made(tmp_path))
+    names = [model["name"] for model in lit_export(collected, seeds=[1]).manifest["models"]]
+    assert names == ["elyza ja16 seed 1"]
+    with pytest.raises(InputError, match=r"no seed 2, 3\. Known: 0, 1\."):
+        lit_export(collected, seeds=[3, 0, 2])
+
+
+def test_texts_of_attributions_do_where_none_were_kept(tmp_path: Path) -> None:
+    results = made(tmp_path, texts={})
+    export = lit_export(collect(results))
+    assert [row["text"] for row in export.files["headlines-ja.jsonl"]] == list(TEXTS.values())
+
+
+def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path) -> None:
+    results = made(tmp_path, texts={})
+    trial = collect(results).table["trial_id"][0].as_py()
+    save_explained(results, trial, ["b"])
+    export = lit_export(collect(results))
+    assert [row["id"] for row in export.files["headlines-ja.jsonl"]] == ["b"]
+    assert [row["id"] for row in export.files[f"{trial}.jsonl"]] == ["b"]
+    assert export.manifest["notes"][-1] == "2 of 3 test rows (ja) have no text and are left out"
+
+
+def test_both_texts_of_a_pair(tmp_path: Path) -> None:
+    results = made(tmp_path)
+    save_texts(results, TEXTS, pair="続き")
+    rows = lit_export(collect(results)).files["headlines-ja.jsonl"]
+    assert rows[0]["text"] == "炭素の目標\n続き"
+
+
+def test_no_texts_at_all(tmp_path: Path) -> None:
+    results = make_results(tmp_path, make_plan(seeds=(0,)))
+    save_done(results, "elyza", "ja16", 0, METRICS, predictions=predictions())
+    with pytest.raises(InputError, match=r"no texts of the test rows.*keep_texts.*`xlt explain`"):
+        lit_export(collect(results))
+
+
+def test_trials_that_are_not_there_or_not_usable(tmp_path: Path) -> None:
+    results = make_results(tmp_path, make_plan(seeds=(0, 1, 2)))
+    save_texts(results, TEXTS)
+    with pytest.raises(InputError, match="none of 3 trials is done"):
+        lit_export(collect(results))
+    save_done(results, "elyza", "ja16", 0, METRICS, predictions=pa.table({"id": ["a"]}))
+    with pytest.raises(InputError, match="nothing to show"):
+        lit_export(collect(results))
+    save_done(results, "elyza", "ja16", 1, METRICS, predictions=predictions())
+    export = lit_export(collect(results))
+    assert [model["name"] for model in export.manifest["models"]] == ["elyza ja16 seed 1"]
+    told = "\n".join(export.manifest["notes"])
+    assert "elyza ja16 seed 2 is missing" in told and "elyza ja16 seed 0 is left out: " in told
+
+
+def test_dozens_are_refused(tmp_path: Path) -> None:
+    seeds = range(MOST_TRIALS + 1)
+    results = make_results(tmp_path, make_plan(seeds=seeds))
+    save_texts(results, TEXTS)
+    for seed in seeds:
+        save_done(results, "elyza", "ja16", seed, METRICS, predictions=predictions())
+    collected = collect(results)
+    with pytest.raises(InputError, match=r"13 done trials; LIT shows at most 12.*--cells model="):
+        lit_export(collected)
+    assert len(lit_export(collected, seeds=seeds[1:]).manifest["models"]) == MOST_TRIALS
+
+
+def test_trials_of_other_rows_are_refused(tmp_path: Path) -> None:
+    results = make_results(tmp_path, make_plan(seeds=(0, 1)))
+    save_texts(results, TEXTS)
+    save_done(results, "elyza", "ja16", 0, METRICS, predictions=predictions())
+    fewer = predictions({"a": 0.5, "b": 0.5})
+    save_done(results, "elyza", "ja16", 1, METRICS, predictions=fewer)
+    with pytest.raises(InputError, match="seed 1 was tested on other rows"):
+        lit_export(collect(results))
+
+
+def test_languages_are_data_sets_and_draws_are_named(tmp_path: Path) -> None:
+    plan = make_plan(patterns=("ja16", "de16"), seeds=(0,), draws=(1,))
+    results = make_results(tmp_path, plan)
+    save_texts(results, {**TEXTS, "d": "Kohlenstoff"})
+    for pattern, scores in (("ja16", SCORES), ("de16", {"d": 0.125})):
+        table = predictions(scores)
+        save_done(results, "elyza", pattern, 0, METRICS, predictions=table, draw_index=1)
+    manifest = lit_export(collect(results)).manifest
+    assert manifest["classes"] == ["negative", "positive"]
+    assert [(m["name"], m["dataset"]) for m in manifest["models"]] == [
+        ("elyza ja16 draw 1 seed 0", "test rows (ja)"),
+        ("elyza de16 draw 1 seed 0", "test rows (de)"),
+    ]
+
+
+def test_folders(tmp_path: Path) -> None:
+    collected = collect(made(tmp_path / "r"))
+    out = tmp_path / "out"
+    both = lit_export(collected)
+    write_export(both, out)
+    assert is_export(out) and read_manifest(out) == dict(both.manifest)
+    assert {file.name for file in out.iterdir()} == {MANIFEST, *both.files}
+    one = lit_export(collected, seeds=[0])
+    write_export(one, out)  # nothing of the earlier one stays
+    assert {file.name for file in out.iterdir()} == {MANIFEST, *one.files}
+    with pytest.raises(InputError, match=r"holds no lit\.json; give an empty folder"):
+        write_export(one, tmp_path / "r")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="give another --out"):
+        write_export(one, tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 1, "datasets": 3}'])
+def test_damaged_manifests(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(InputError, match="damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_of_another_version(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text('{"format": 0, "datasets": [], "models": []}')
+    with pytest.raises(InputError, match="another version"):
+        read_manifest(tmp_path)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
+def test_a_line_is_a_row_whatever_the_text(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(texts)]
+    manifest = {"format": 1, "datasets": [{"file": "rows.jsonl"}], "models": []}
+    folder = tmp_path_factory.mktemp("lines")
+    write_export(LitExport(manifest, {"rows.jsonl": rows}), folder)
+    with (folder / "rows.jsonl").open(encoding="utf-8") as lines:  # as the viewer reads them
+        assert [json.loads(line) for line in lines] == rows

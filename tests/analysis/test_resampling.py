@@ -1,0 +1,122 @@
+"""Resampled test rows and seeds: counts, variances known exactly, the same for the same results."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from simulated_scores import make_cell, simulate
+
+from xlt.analysis.metrics.weighted_measures import WEIGHTED_MEASURES
+from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS, auroc_without_each
+from xlt.analysis.uncertainty.resampling import (
+    Resampler,
+    Runs,
+    influence,
+    item_weights,
+    resampled_mean,
+)
+from xlt.data.core.errors import InputError
+
+
+def runs(values: list[float], num_resamples: int = 1) -> Runs:
+    """Seeds whose values no test row moves."""
+    column = np.array(values)
+    seeds = tuple((0, seed) for seed in range(len(values)))
+    return Runs(column, np.tile(column[:, None], num_resamples), np.zeros((len(values), 4)), seeds)
+
+
+def test_rows_are_drawn_within_their_class() -> None:
+    y_true = np.array([0, 1, 1, 0, 1], np.int8)
+    weights = item_weights(y_true, 2500, 3)
+    assert set(weights[y_true == 0].sum(0)) == {2.0}
+    assert set(weights[y_true == 1].sum(0)) == {3.0}
+    # Multinomial: mean 1, variance 1 - 1/m of a row in a class of m.
+    assert weights.mean(1) == pytest.approx(np.ones(5), abs=0.05)
+    assert weights.var(1) == pytest.approx(np.where(y_true == 1, 2 / 3, 1 / 2), abs=0.05)
+    assert np.array_equal(weights, item_weights(y_true, 2500, 3))
+    assert not np.array_equal(weights, item_weights(y_true, 2500, 4))
+
+
+def test_the_variance_over_seeds_is_that_of_their_mean() -> None:
+    # All 9 draws of two of three seeds: variance s^2 / 3 with ddof=1, by enumeration.
+    values = [0.5, 0.6, 0.9]
+    exact = np.var([np.mean(pair) for pair in itertools.product(values, repeat=2)])
+    assert exact == pytest.approx(np.var(values, ddof=1) / 3)
+    drawn = resampled_mean([runs(values, 40_000)], 0)
+    assert drawn.var() == pytest.approx(exact, rel=0.03)
+    both = resampled_mean([runs(values, 40_000), -runs(values, 40_000)], 0)
+    assert both.mean() == pytest.approx(0, abs=0.003)
+    assert both.var() == pytest.approx(2 * exact, rel=0.03)
+
+
+def test_a_single_seed_is_not_resampled() -> None:
+    assert set(resampled_mean([runs([0.7], 50)], 0)) == {0.7}
+
+
+def test_influences_on_auroc_give_delongs_variance() -> None:
+    # DeLong et al. 1988: variances of the placements of positives and of negatives.
+    rng = np.random.default_rng(0)
+    y_true = np.array([1] * 13 + [0] * 22)
+    score = np.round(rng.random(35) + 0.3 * y_true, 1)
+    wins = score[y_true == 1][:, None] - score[y_true == 0]
+    placed = (wins > 0) + (wins == 0) / 2
+    delong = placed.mean(1).var(ddof=1) / 13 + placed.mean(0).var(ddof=1) / 22
+    moved = influence(WEIGHTED_METRICS["auroc"], make_cell(y_true, score[None]))
+    assert (moved**2).sum() == pytest.approx(delong, rel=1e-10)
+    assert moved[0, 0] * (placed.mean(1)[0] - placed.mean()) > 0  # a row that wins raises it
+
+
+def test_influences_agree_with_the_variance_over_resampled_rows() -> None:
+    cell = simulate(np.random.default_rng(1), 2, 300, 1.5, 0.2)
+    for metric in ("f1", "auroc", "average_precision", "accuracy"):
+        found = Resampler(metric, 4000).runs(cell)
+        squares = (found.influence**2).sum(axis=1)
+        assert squares == pytest.approx(found.resampled.var(axis=1), rel=0.1)
+
+
+def test_a_threshold_chosen_from_the_rows_is_not_for_the_jackknife() -> None:
+    """F1 at the median: the jackknife is far off the variance over resamples, these are not."""
+    cell = simulate(np.random.default_rng(2), 3, 400, 1.5, 0.2)
+    known = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
+    runs = Resampler("f1_median", 2000, known, jackknife=False).runs(cell)
+    variance = runs.resampled.var(axis=1)
+    assert (runs.influence**2).sum(axis=1) == pytest.approx(variance, rel=0.2)
+    jackknife = (influence(WEIGHTED_MEASURES["f1_median"], cell) ** 2).sum(axis=1)
+    assert (np.abs(jackknife / variance - 1) > 0.3).all()
+
+
+def test_the_only_row_of_a_class_has_no_influence() -> None:
+    moved = influence(WEIGHTED_METRICS["auroc"], make_cell([0, 0, 1], np.array([[0.2, 0.6, 0.5]])))
+    assert moved[0, 2] == 0
+    assert np.isfinite(moved).all()
+
+
+def test_cells_share_resamples_of_rows_and_results_repeat() -> None:
+    rng = np.random.default_rng(2)
+    cell = simulate(rng, 3, 60, 1.5, 0.1)
+    twin = make_cell(cell.y_true, cell.scores, "twin")
+    resampler = Resampler("auroc", 200)
+    assert np.array_equal(resampler.runs(cell).resampled, resampler.runs(twin).resampled)
+    again = Resampler("auroc", 200).runs(cell)
+    assert np.array_equal(resampler.runs(cell).resampled, again.resampled)
+    other = simulate(rng, 3, 40, 1.5, 0.1, name="b")  # other test rows, other weights
+    assert resampler.runs(other).resampled.shape == (3, 200)
+
+
+def test_what_cannot_be_resampled_is_refused() -> None:
+    with pytest.raises(InputError, match=r"unknown metric of two classes 'macro_f1'.*Known: acc"):
+        Resampler("macro_f1")
+    with pytest.raises(InputError, match="99 resamples are too few; give 100 or more"):
+        Resampler("f1", 99)
+    with pytest.raises(InputError, match="auroc needs both classes"):
+        Resampler("auroc", 100).runs(make_cell([1, 1], np.array([[0.5, 0.6]])))
+
+
+def test_auroc_without_each_row_is_that_of_weights(rows: int = 30) -> None:
+    rng = np.random.default_rng(2)
+    y_true = np.array([1] * 11 + [0] * (rows - 11), np.int8)
+    scores = np.round(rng.random((3, rows)), 1)  # with ties
+    expected = WEIGHTED_METRICS["auroc"](y_true, scores, 1 - np.eye(rows))
+    assert np.array_equal(auroc_without_each(y_true, scores), expected)

@@ -1,0 +1,37 @@
+"""What every entry of the registries of data/ must keep."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import get_args
+
+import pytest
+
+from xlt.data.core.errors import InputError
+from xlt.data.corpora import CORPORA
+from xlt.data.sources import SOURCES, parse_source
+from xlt.data.sources.hub.presets import PRESETS
+from xlt.data.sources.options import SourceOptions
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_has_options_that_name_it_and_reads_with_progress(name: str) -> None:
+    module = import_module(SOURCES[name])
+    assert issubclass(module.Options, SourceOptions)
+    assert get_args(module.Options.model_fields["source"].annotation) == (name,)
+    assert list(inspect.signature(module.read).parameters)[:2] == ["options", "progress"]
+    with pytest.raises(InputError, match="unknown key 'pth'"):
+        parse_source({"source": name, "pth": "x"})
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_has_what_the_registry_calls(name: str) -> None:
+    module = import_module(CORPORA[name])
+    assert {"Options", "content_digest", "documents", "uses_dataset"} <= set(dir(module))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fills_in_options_of_the_hub(name: str) -> None:
+    options = import_module(SOURCES["hub"]).Options
+    assert set(PRESETS[name]) <= set(options.model_fields) - {"source", "preset"}

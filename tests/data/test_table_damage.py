@@ -1,0 +1,200 @@
+"""Tables that cannot be read: each bad file told with its rows."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from table_rows import (
+    HEAD,
+    ROWS,
+    load,
+    to_parquet,
+    to_separated,
+    told,
+)
+
+from xlt.data.core.errors import InputError
+from xlt.data.tables.encodings import refuse_other_encodings
+
+
+@pytest.mark.parametrize(
+    ("content", "problems"),
+    [
+        ("id,txt,lang,label\n1,a,en,esg\n",
+         ["unknown column 'text'. Did you mean 'txt'? Known: id, label, lang, txt. "
+          "Name the right one in columns.text."]),
+        (HEAD + "1,a,en,esgg\n", ["no row has the positive label: unknown label 'esg'. "
+                                  "Did you mean 'esgg'? Known: esgg."]),
+        (HEAD + "1,a,en,esg\n2, ,en,esg\n\n4,,en,x\n",
+         ["2 rows with empty text; fill or remove them: row 3, row 5"]),
+        (HEAD + '1,"a\nb",en,esg\n1,b,en,x\n',
+         ["1 rows whose id an earlier row has; ids must be unique: row 3"]),
+        (HEAD + "1,a,en,esg\n,b,,\n", ["1 rows without id; give every row one: row 3",
+                                       "1 rows without language; fill or remove them: row 3",
+                                       "1 rows without label; fill or remove them: row 3"]),
+        (HEAD + "1,a,english,esg\n",
+         ["language 'english' is no BCP-47 code such as en or zh-Hant: row 2"]),
+        (HEAD + "1,a,en,esg\n2,b, with comma,en,x\n3,c\n",
+         ["2 rows do not have 4 columns as the header: row 3 (5), row 4 (2); enclose cells that "
+          'hold separators or line breaks in double quotes ("), and set quoting: false if the '
+          "file's double quotes enclose nothing"]),
+        ("id,text,text,lang,label\n1,a,b,en,esg\n",
+         ["columns ['text'] are there more than once; rename all but one of each"]),
+        (HEAD, ["has no rows; nothing can be drawn from it"]),
+        ("", ["is empty"]),
+        (b"id,text,lang,label\n1,a,en,esg\n2,caf\xe9,en,x\n",
+         ["is not UTF-8 at byte offset 35 (0xe9): line 3; save it as UTF-8"]),
+    ],
+)  # fmt: skip
+def test_bad_csv_is_told(content: str | bytes, problems: list[str], tmp_path: Path) -> None:
+    assert told(tmp_path, "a.csv", content) == problems
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.csv", "id;text;lang;label\n1;Wind, sun;en;esg\n",
+         "has one column, 'id;text;lang;label' in row 1, whose cells seem to be separated by ';', "
+         "not ','; save it with commas"),
+        ("a.csv", "id\ttext\tlang\tlabel\n1\ta\ten\tesg\n",
+         "has one column, 'id\\ttext\\tlang\\tlabel' in row 1, whose cells seem to be separated "
+         "by '\\t', not ','; set format: tsv"),
+        ("a.tsv", HEAD + "1,a,en,esg\n",
+         "has one column, 'id,text,lang,label' in row 1, whose cells seem to be separated by ',', "
+         "not '\\t'; set format: csv"),
+    ],
+)  # fmt: skip
+def test_other_separators_are_told(name: str, content: str, problem: str, tmp_path: Path) -> None:
+    assert told(tmp_path, name, content) == [problem]
+
+
+JAPANESE = HEAD + "1,脱炭素へ舵を切る,ja,esg\n2,ボンド上昇の理由,ja,x\n"
+
+
+@pytest.mark.parametrize(
+    ("codec", "problem"),
+    [
+        ("cp932", "is not UTF-8 at byte offset 21 (0x92): line 2, line 3; "
+                  "it looks like Shift-JIS; save it as UTF-8"),
+        ("euc_jp", "is not UTF-8 at byte offset 25 (0xc1): line 2, line 3; "
+                   "it looks like EUC-JP; save it as UTF-8"),
+        ("utf-16", "is UTF-16 by its first bytes (from line 1 on); save it as UTF-8"),
+        ("utf-16-le", "is UTF-16 by its first bytes (from line 1 on); save it as UTF-8"),
+        ("utf-16-be", "is UTF-16 by its first bytes (from line 1 on); save it as UTF-8"),
+    ],
+)  # fmt: skip
+def test_other_encodings_are_named(codec: str, problem: str, tmp_path: Path) -> None:
+    assert told(tmp_path, "a.csv", JAPANESE.encode(codec)) == [problem]
+
+
+@given(
+    st.lists(st.text("いろはカナ、。脱炭素電力株価・（）ABC 123"), min_size=1, max_size=5),
+    st.sampled_from([("cp932", "Shift-JIS"), ("euc_jp", "EUC-JP")]),
+)
+def test_japanese_encodings_are_told_apart(texts: list[str], encoding: tuple[str, str]) -> None:
+    lines = "".join(f"あ{text}\n" for text in texts)
+    with pytest.raises(InputError, match=f"it looks like {encoding[1]}; save it as UTF-8"):
+        refuse_other_encodings(lines.encode(encoding[0]))
+    refuse_other_encodings(lines.encode())
+
+
+def test_a_stray_byte_is_not_another_encoding(tmp_path: Path) -> None:
+    content = JAPANESE.encode() + b"3,\x82\xa0,ja,x\n" + "4,あめ,ja,x\n".encode()
+    (problem,) = told(tmp_path, "a.csv", content)
+    assert problem.endswith("(0x82): line 4; save it as UTF-8")
+    (problem,) = told(tmp_path, "a.csv", HEAD.encode() + b"1,un \xe9t\xe9,fr,esg\n")
+    assert problem.endswith("(0xe9): line 2; save it as UTF-8")
+
+
+def test_problems_of_a_file_are_told_together(tmp_path: Path) -> None:
+    content = "text,lang,label,published\n,en,esg,31.8.2022\nb,Japanese,odd,\n"
+    assert told(tmp_path, "a.csv", content, negative=["z"]) == [
+        "1 rows whose date is none such as 2022-08-31 or 2022-08-31T09:30:00+09:00: row 2 "
+        "('31.8.2022'); mend them, say how they are written in date_format, or set "
+        "columns.published: null",
+        "1 rows with an unknown label: row 3 ('odd'); known: 'esg', 'z'; "
+        "add to positive or negative, or set drop_other_labels: true",
+        "no row has the negative label: unknown label 'z'. Known: esg, odd.",
+        "1 rows with empty text; fill or remove them: row 2",
+        "language 'Japanese' is no BCP-47 code such as en or zh-Hant: row 3",
+    ]
+
+
+def test_problems_of_several_files_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEAD + "1,a,en,esg\n")
+    (tmp_path / "b.csv").write_text(HEAD + "1,,en,x\n")
+    (tmp_path / "c.csv").write_text("id,lang,label\n1,en,x\n")
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "*.csv")
+    assert caught.value.problems == [
+        "c.csv unknown column 'text'. Known: id, label, lang. Name the right one in columns.text.",
+        "1 rows with empty text; fill or remove them: b.csv row 2",
+        "1 rows whose id an earlier row has; ids must be unique: b.csv row 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"text": "a"', "row 3 (Expecting ',' delimiter: line 1 column 13 (char 12))"),
+        ("[1]", "row 3 (not an object)"),
+        (r'{"text": "\ud800"}', "row 3 ('utf-8' codec can't encode character"),
+    ],
+)
+def test_bad_jsonl_is_told(line: str, problem: str, tmp_path: Path) -> None:
+    good = '{"text": "a", "lang": "en", "label": "esg"}\n'
+    (text,) = told(tmp_path, "a.jsonl", good + "\n" + line + "\n" + good + "oops\n")
+    assert text.startswith(f"2 rows are not JSON objects: {problem}")
+    assert "row 5 (Expecting value" in text
+
+
+def test_nested_cells_are_told(tmp_path: Path) -> None:
+    line = '{"text": "a", "lang": "en", "label": ["esg"]}\n'
+    assert told(tmp_path, "a.jsonl", line) == [
+        "column 'label' holds lists, objects or bytes (row 1)"
+    ]
+
+
+def test_broken_files_are_told(tmp_path: Path) -> None:
+    packed = gzip.compress(os.urandom(200) + to_separated(ROWS))
+    assert told(tmp_path, "a.csv.gz", packed[:-20])[0].startswith("cannot be read: Truncated")
+    assert told(tmp_path, "b.csv.gz", b"no gzip")[0].startswith("cannot be read: zlib inflate")
+    for content in (b"no parquet at all", to_parquet(ROWS)[:-30]):
+        (problem,) = told(tmp_path, "a.parquet", content)
+        assert problem.startswith("is not a readable Parquet file: ")
+    text = pa.array([b"ok", b"b\xff"]).view(pa.string())
+    table = pa.table({"text": text, "lang": ["en"] * 2, "label": ["esg", "x"]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    assert told(tmp_path, "c.parquet", (tmp_path / "c.parquet").read_bytes()) == [
+        "column 'text' is not UTF-8: row 2 at byte 1 of the cell; write it anew"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("none.csv", "there is no such file"),
+        ("none*.csv", "there is no such file"),
+        (".", "there is no such file"),
+        ("gone/none*.csv", "cannot be read: "),
+        ("s4://bucket/a.csv", "cannot be read: Unrecognized filesystem type in URI: s4://"),
+        ("a.xlsx", "unknown file suffix '.xlsx'. Known: .csv, .jsonl, .ndjson, .parquet, .tsv. "),
+        ("a", "unknown file suffix ''"),
+    ],
+)  # fmt: skip
+def test_paths_that_lead_nowhere_are_told(
+    path: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.xlsx", "a"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: {problem}")

@@ -1,0 +1,35 @@
+"""`xlt` in processes that tests start, and Ctrl-C in them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def started_xlt(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`xlt` as from a terminal: a process group of its own, a Ray of its own; killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xlt", *arguments], env=environment(), text=True,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def environment() -> dict[str, str]:
+    """This process's, without the way to a cluster of its own."""
+    return {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+
+
+def hear_ctrl_c() -> None:
+    """Shells start what runs in the background with Ctrl-C ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,29 @@
+"""Specs of trials whose memory and operations are measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xlt.trainables.spec.trial_spec import TrialSpec
+
+ROWS, LENGTH = 16, 64
+HEADS = {"llama": ("score",), "gpt_neox": ("score",), "bert": ("classifier",)}
+
+
+def make_spec(method: str, precision: str = "fp32", **resources: Any) -> TrialSpec:
+    return TrialSpec.parse(
+        {
+            "base_model": "some",
+            "base_identity": "test:some",
+            "base_path": "some",
+            "method": method,
+            "source_lang": "en",
+            "pattern": {"name": "ja8", "target_lang": "ja", "target_rows": 8, "source_rows": 24},
+            "sampling": {"test_rows": 20},
+            "training": {"num_train_epochs": 1, "batch_size": ROWS, "precision": precision},
+            "learning_rate": 1e-3,
+            "seed": 0,
+            "data_fingerprint": "some",
+            "resources": resources,
+        }
+    )

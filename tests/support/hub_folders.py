@@ -1,0 +1,71 @@
+"""Folders in the form of public data sets, as tests write and read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import yaml
+from datasets import ClassLabel, Features, Value
+
+from xlt.data.core.errors import InputError
+from xlt.data.sources import parse_source, read_source
+from xlt.data.sources.reading import Reading
+
+TOPICS = ["science/technology", "travel", "politics"]
+TEXTS = {"en": ["Wind", "Rome", "Vote", "Sun"], "ja": ["風", "ローマ", "投票", "太陽"]}
+SIB = Features(index_id=Value("int64"), category=ClassLabel(names=TOPICS), text=Value("string"))
+
+
+def write(path: Path, features: Features, **columns: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
+
+
+def write_card(folder: Path, configs: dict[str, list[str]]) -> None:
+    """A card that says where the files of each config and split are, as on the hub."""
+    entries = [
+        {
+            "config_name": config,
+            "data_files": [{"split": s, "path": f"{config}/{s}-*.parquet"} for s in splits],
+        }
+        for config, splits in configs.items()
+    ]
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': entries})}---\n# Data\n")
+
+
+def read(folder: Path, **options: Any) -> Reading:
+    values = {"source": "hub", "dataset": str(folder), **options}
+    reading = read_source(parse_source(values))
+    dumped = parse_source(values).model_dump(mode="json", exclude_unset=True)
+    assert parse_source(dumped) == parse_source(values)
+    return reading
+
+
+def cells(reading: Reading, *names: str) -> list[Any]:
+    rows = zip(*(reading.dataset.table[name].to_pylist() for name in names), strict=True)
+    return [row[0] if len(names) == 1 else row for row in rows]
+
+
+def told(folder: Path, **options: Any) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        read(folder, **options)
+    assert caught.value.where == str(folder)
+    return caught.value.problems
+
+
+def write_sib200(folder: Path) -> Path:
+    """English and Japanese, three topics, the same sentences in both."""
+    for config, lang in (("eng_Latn", "en"), ("jpn_Jpan", "ja")):
+        for split, rows in (("train", (0, 1, 2)), ("test", (3,))):
+            write(
+                folder / config / f"{split}-00000-of-00001.parquet",
+                SIB,
+                index_id=[100 + row for row in rows],
+                category=[row % 3 for row in rows],
+                text=[TEXTS[lang][row] for row in rows],
+            )
+    write_card(folder, {c: ["train", "test"] for c in ("eng_Latn", "jpn_Jpan")})
+    return folder

@@ -1,0 +1,115 @@
+"""Experiments: what is read, and how bad input is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xlt.data.core.errors import InputError
+from xlt.sweep.experiment.experiment import Experiment, load_experiment, shipped
+from xlt.trainables.models.base_models import LEARNING_RATE_OF, METHOD_OF
+
+
+def problems(text: str, *settings: str) -> str:
+    with pytest.raises(InputError) as caught:
+        Experiment.from_yaml(text, "my.yaml", settings)
+    return str(caught.value)
+
+
+GOOD = "name: mine\nmodels: [mbert]\npatterns: [ja16]\nseeds: [0]\n"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_experiments_load_and_round_trip(name: str) -> None:
+    files = ["data.path=news.csv", "pretraining.path=pairs.csv"] if name == "wikinews" else []
+    experiment = load_experiment(name, files)
+    assert experiment.name == name
+    assert Experiment.from_yaml(experiment.to_yaml(), "again") == experiment
+
+
+def test_paper_settings() -> None:
+    paper = load_experiment("paper")
+    methods = [METHOD_OF[model.kind] for model in paper.models if model.kind]
+    assert methods == ["lora", "lora", "full", "lora", "full"]
+    assert [LEARNING_RATE_OF[method] for method in methods] == [5e-4, 5e-4, 5e-5, 5e-4, 5e-5]
+    assert {(m.method, m.learning_rate) for m in paper.models} == {(None, None)}
+    assert paper.training.num_train_epochs == 10
+    assert paper.overrides[0].learning_rate == 7e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (GOOD + "sedes: [1]\n", "Did you mean 'seeds'?"),
+        (GOOD + "training: {num_train_epoch: 1}\n", "Did you mean 'num_train_epochs'?"),
+        (GOOD.replace("mbert", "mbrt"), "Did you mean 'mbert'?"),
+        (GOOD.replace("ja16", "japanese"), "such as ja16"),
+        (GOOD.replace("[0]", "[0, 0]"), "seeds: 0 given more than once"),
+        (GOOD.replace("[0]", "[]"), "seeds"),
+        (GOOD + "training: {weight_decay: 5e-4}\n", "write it as 0.0005"),
+        (GOOD + "data: {source: tabel}\n", "Did you mean 'table'?"),
+        (GOOD + "data: {source: table, positive: [a]}\n", "path: is required"),
+        (GOOD + "seeds: [1]\n", "key 'seeds' is given twice"),
+        (GOOD + "overrides: [{match: {model: elyza}, learning_rate: 0.1}]\n", "Known: mbert"),
+        (GOOD + "overrides: [{match: {model: mbert}}]\n", "sets nothing"),
+        ("name: [", "row 1"),
+        ("", "is empty"),
+    ],
+)
+def test_bad_files_are_told(text: str, told: str) -> None:
+    assert told in problems(text)
+
+
+def test_all_problems_in_one_error() -> None:
+    told = problems("name: a b\nmodels: [mbrt, elza]\npatterns: [ja16]\nseeds: [x]\n")
+    assert all(part in told for part in ("my.yaml", "mbert", "elyza", "names files", "seeds"))
+
+
+def test_set_replaces_values() -> None:
+    experiment = Experiment.from_yaml(
+        GOOD, "my.yaml", ["training.num_train_epochs=2", "seeds=[3, 4]"]
+    )
+    assert experiment.training.num_train_epochs == 2
+    assert experiment.seeds == (3, 4)
+    assert "not key=value" in problems(GOOD, "seeds")
+    assert "the value is not YAML" in problems(GOOD, "seeds=[0")
+
+
+def test_set_of_another_source_drops_the_old_options() -> None:
+    text = GOOD + "data: {source: synthetic, seed: 1}\n"
+    settings = ["data.source=table", "data.path=x.csv", "data.positive=[a]"]
+    assert Experiment.from_yaml(text, "", settings).data["path"] == "x.csv"
+
+
+def test_unknown_names_and_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Did you mean 'quickstart'"):
+        load_experiment("quickstat")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_experiment(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(InputError, match="not UTF-8 at byte 6"):
+        load_experiment(tmp_path / "bad.yaml")
+
+
+def test_problems_of_several_lists_are_told_together() -> None:
+    settings = ["seeds=[0, 1, 0]", "patterns=[]", "models=[mini-mbert, mini-mbert]"]
+    with pytest.raises(InputError) as caught:
+        load_experiment("quickstart", settings)
+    assert caught.value.problems == [
+        "models: mini-mbert given more than once",
+        "patterns: is empty; give at least one",
+        "seeds: 0 given more than once",
+    ]
+
+
+def test_a_shared_model_is_not_explained_on_the_way() -> None:
+    settings = ["resources={workers: 2, sharding: fsdp}", "explain={method: lime}"]
+    with pytest.raises(InputError, match=r"none of them holds the whole model; keep models and"):
+        load_experiment("quickstart", settings)
+    load_experiment("quickstart", ["resources={workers: 2}", "explain={method: lime}"])
+
+
+def test_several_gpus_are_asked_for_as_workers() -> None:
+    with pytest.raises(InputError, match=r"resources.gpus: 2 GPUs for one process.* set workers"):
+        load_experiment("quickstart", ["resources={gpus: 2}"])

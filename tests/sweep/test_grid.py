@@ -1,0 +1,99 @@
+"""The grid: what is counted, what is skipped, what cannot be drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.draws import draw
+from xlt.data.dataset.schema import text_key
+from xlt.sweep.experiment.chosen_rates import ChosenRates
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.planning.grid import Grid, expand
+
+
+def test_quickstart_is_the_papers_grid() -> None:
+    grid = expand(load_experiment("quickstart"))
+    assert len(grid.specs) == len({spec.trial_id for spec in grid.specs}) == 39
+    skipped = {(c.model.name, c.pattern.name): c.skipped for c in grid.cells if not c.specs}
+    assert sorted(skipped) == [("mini-bert-ja", "ja0"), ("mini-opencalm", "ja0")]
+    assert "not pre-trained on en" in skipped["mini-opencalm", "ja0"]
+    monolingual = [s for s in grid.specs if s.base_model in ("mini-opencalm", "mini-bert-ja")]
+    assert {spec.pattern.source_rows for spec in monolingual} == {0}
+
+
+def test_overrides_reach_their_cell_only() -> None:
+    grid = expand(load_experiment("paper", ["seeds=[0]"]))
+    rates = {(s.base_model, s.pattern.name): s.learning_rate for s in grid.specs}
+    assert rates["opencalm", "ja16"] == 7e-3
+    assert rates["opencalm", "ja104"] == rates["elyza", "ja16"] == 5e-4
+    (cell,) = (c for c in grid.plan().cells if (c.base_model, c.pattern) == ("opencalm", "ja16"))
+    assert "did not train" in cell.note
+
+
+def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:
+    grid = expand(load_experiment("quickstart", ["seeds=[0]"]))
+    draws = [
+        draw(grid.dataset, s.source_lang, s.pattern, s.sampling, s.draw_index) for s in grid.specs
+    ]
+    assert len({drawn.test for drawn in draws}) == 1
+    texts = grid.dataset.rows(list(draws[0].test))["text"].to_pylist()
+    assert {text_key(text) for text in texts} == grid.held_out
+    trained = {t for d in draws for t in grid.dataset.rows(list(d.train))["text"].to_pylist()}
+    assert not {text_key(text) for text in trained} & grid.held_out
+
+
+def test_impossible_counts_are_told_together() -> None:
+    experiment = load_experiment("quickstart", ["data.num_target=1000", "sampling.test_rows=900"])
+    with pytest.raises(InputError) as caught:
+        expand(experiment)
+    assert "needs 450 positive ja rows" in str(caught.value)
+    assert "negative ja rows" in str(caught.value)
+
+
+def test_a_grid_without_cells_is_refused() -> None:
+    with pytest.raises(InputError, match="no cell of the grid can exist"):
+        expand(load_experiment("quickstart", ["models=[mini-bert-ja]", "patterns=[ja0]"]))
+
+
+def rates(grid: Grid, **changes: Any) -> ChosenRates:
+    """A rate of 0.5 for mini-mbert x ja16, as a search would have found it."""
+    spec = next(s for s in grid.specs if (s.base_model, s.pattern.name) == ("mini-mbert", "ja16"))
+    cell = {
+        "model": "mini-mbert", "pattern": "ja16", "base_identity": spec.base_identity,
+        "learning_rate": 0.5, "dev": ["target"], "dev_score": 0.9, "num_replicates": 8,
+        "instead_of": spec.learning_rate,
+    }  # fmt: skip
+    return ChosenRates.parse(
+        {
+            "search_id": "a", "experiment": "quickstart", "metric": "auroc", "seeds": [1000],
+            "data_fingerprint": grid.dataset.fingerprint, "cells": [cell | changes],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "applies"),
+    [({}, True), ({"instead_of": 0.1}, False), ({"base_identity": "hub:other@1"}, False)],
+)
+def test_a_rescue_holds_for_the_rate_and_weights_that_were_stuck(
+    changes: dict[str, Any], applies: bool
+) -> None:
+    experiment = load_experiment("quickstart", ["seeds=[0]"])
+    before = expand(experiment)
+    after = expand(experiment, rates(before, **changes))
+    moved = [s for s, t in zip(after.specs, before.specs, strict=True) if s != t]
+    assert [(s.base_model, s.pattern.name, s.learning_rate) for s in moved] == (
+        [("mini-mbert", "ja16", 0.5)] if applies else []
+    )
+
+
+def test_a_rate_set_by_hand_is_not_told_as_chosen() -> None:
+    grid = expand(load_experiment("quickstart", ["seeds=[0]"]))
+    by_hand = "overrides=[{match: {model: mini-mbert}, learning_rate: 0.25}]"
+    experiment = load_experiment("quickstart", ["seeds=[0]", by_hand])
+    chosen = experiment.model_copy(update={"learning_rates": rates(grid)})
+    cell = next(c for c in expand(chosen).cells if c.pattern.name == "ja16" and c.overrides)
+    assert cell.specs[0].learning_rate == 0.25 and cell.chosen is None

@@ -1,0 +1,185 @@
+"""Trials of several processes on a real Ray cluster: scheduled, killed, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+
+from xlt.data.core.errors import InputError
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.on_ray import worker_group
+from xlt.sweep.run import run
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+SETTINGS = ["patterns=[{ja8: {source_rows: 24}}]", "storage.checkpoint_minutes=0", "seeds=[0]"]
+TOGETHER = "resources={workers: 2}"
+WITHOUT_DROPOUT = {"lora_dropout": 0.0}
+
+
+def llama_alone(file: Path) -> str:
+    """The experiment's llama, without dropout, which other processes would draw otherwise."""
+    model = next(m for m in load_experiment(file).models if m.name == "llama")
+    # A rate at which 160 steps do not spread the rounding.
+    values = model.model_dump(mode="json") | {"lora": WITHOUT_DROPOUT, "learning_rate": 0.001}
+    return f"models={json.dumps([values])}"
+
+
+def base_of(file: Path) -> str:
+    return next(m.path for m in load_experiment(file).models if m.name == "llama")
+
+
+def train_workers() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [p for p in children if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+def kill_one_when(condition: Callable[[], Any], killed: list[int]) -> threading.Thread:
+    """A worker of the group, once the condition came true."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            if condition() and (found := train_workers()):
+                found[-1].kill()
+                killed.append(found[-1].pid)
+                return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_group_whose_worker_dies_goes_on_and_gives_what_one_process_gives(
+    experiment_file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    settings = [*SETTINGS, llama_alone(experiment_file), "training.num_train_epochs=40"]
+    alone = run(
+        load_experiment(experiment_file, settings), str(tmp_path / "alone"), backend="inline"
+    )
+    killed: list[int] = []
+    thread = kill_one_when(lambda: list(tmp_path.glob("group/checkpoints/*.safetensors")), killed)
+    group = run(load_experiment(experiment_file, [*settings, TOGETHER]), str(tmp_path / "group"))
+    thread.join(1)
+    assert killed and not group.ledger.failed
+    (trial_id,) = group.ledger.done
+    assert [trial_id] == alone.ledger.done  # the same trial, whatever runs it
+    record = Results(str(tmp_path / "group")).read_json("trials", trial_id, "trial.json")
+    assert record["execution"]["num_workers"] == 2
+    assert record["execution"]["resumed_at_steps"]
+    ours, theirs = (
+        Results(str(tmp_path / name)).read_table(trial_id, "predictions.parquet")
+        for name in ("group", "alone")
+    )
+    np.testing.assert_allclose(
+        ours["y_score"].to_numpy(), theirs["y_score"].to_numpy(), atol=1e-4, rtol=0
+    )
+    assert list(tmp_path.glob("group/checkpoints/*")) == []
+
+
+@pytest.mark.chaos
+def test_more_trials_than_places_wait_for_their_turn(
+    experiment_file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    """Groups of two on two CPUs: watchers that took the workers' places would wait for ever.
+
+    The trials of one cell diverge: that ends all workers at once, and is not tried again.
+    """
+    cells = "patterns=[{ja8: {source_rows: 24}}, {ja4: {source_rows: 24}}]"
+    override = "overrides=[{match: {pattern: ja4}, learning_rate: 1.0e+30}]"
+    settings = [*SETTINGS, cells, llama_alone(experiment_file), TOGETHER, override]
+    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+    assert len(outcome.ledger.done) == 1
+    (error,) = outcome.ledger.failed.values()
+    assert "the loss is" in error and "lower the learning rate" in error
+
+
+def test_a_group_that_never_fits_is_refused_at_once(
+    experiment_file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    settings = [*SETTINGS, "resources={workers: 3}"]
+    with pytest.raises(InputError, match=r"3 processes of 1 CPUs .* set resources.workers=2"):
+        run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+
+
+class Group:
+    """Stands for worker groups: each start fails with the next error, the last one succeeds."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.sizes: list[int | None] = []
+
+    def __call__(self, spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
+        self.sizes.append(spec.resources.micro_batch_size)
+        if self.errors:
+            failure = UserExceptionWithTraceback(self.errors.pop(0), "traceback")
+            raise WorkerGroupError("a worker failed", {1: failure})
+        return {"metrics": {}}
+
+
+@pytest.fixture
+def watched(
+    make_spec: Callable[..., TrialSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Group], dict[str, Any]]:
+    """A function: what a trial of two workers, batches of 8, comes to with such groups."""
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    spec = make_spec("llama", resources={"workers": 2})
+
+    def outcome(group: Group) -> dict[str, Any]:
+        monkeypatch.setattr(worker_group, "_train", group)
+        return worker_group.run_in_group(spec, {"results": results.uri})
+
+    return outcome
+
+
+def test_where_a_group_runs_out_of_memory_passes_are_halved(
+    watched: Callable[[Group], dict[str, Any]],
+) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    group = Group(full, full)
+    assert watched(group) == {"metrics": {}}
+    assert group.sizes == [None, 2, 1]  # 4 rows a worker
+    group = Group(*[full] * 6)
+    assert "out of memory" in watched(group)["error"]
+    assert group.sizes == [None, 2, 1, 1, 1]  # then it counts as any other failure
+
+
+def test_what_a_user_has_to_mend_is_not_tried_again(
+    watched: Callable[[Group], dict[str, Any]],
+) -> None:
+    group = Group(InputError("no such model; mend the path"))
+    assert watched(group) == {"error": "no such model; mend the path"}
+    assert len(group.sizes) == 1
+    group = Group(*[RuntimeError("NCCL error")] * 3)
+    assert watched(group) == {"error": "RuntimeError: NCCL error"}
+    assert len(group.sizes) == 3
+
+
+@pytest.mark.chaos
+def test_a_real_error_of_one_worker_ends_its_group(
+    experiment_file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    """Its sentence comes through two processes to the result folder."""
+    base = Path(shutil.copytree(base_of(experiment_file), tmp_path / "base"))
+    (base / "tokenizer_config.json").write_text('{"tokenizer_class": "NoSuchTokenizer"}')
+    (base / "tokenizer.json").write_text("{}")
+    model = f"models=[{{name: broken, path: {base}, method: lora, learning_rate: 0.001}}]"
+    settings = [*SETTINGS, model, TOGETHER]
+    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+    (error,) = outcome.ledger.failed.values()
+    assert "cannot be loaded" in error and "Traceback" not in error

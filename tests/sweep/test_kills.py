@@ -1,0 +1,214 @@
+"""Processes killed, interrupted, disks full: what was finished stays, the rest runs again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from ctrl_c import environment, started_xlt
+from result_folders import finished, trial_files
+
+from xlt.sweep.cli.main import main
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.run import Outcome, run
+from xlt.trainables.results.result import Results
+
+LONGER = "training.num_train_epochs=12"
+"""So that there is time to kill a trial in the middle."""
+OFTEN = "storage.checkpoint_minutes=0"
+"""So that what is killed goes on from the step before."""
+NUM_TRIALS = 10
+BACKENDS = ("tune", pytest.param("inline", marks=pytest.mark.chaos))
+INLINE = ("--backend", "inline")
+"""Finishes where the backend is not the question: it starts no Ray and gives the same bytes."""
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    root = str(tmp_path_factory.mktemp("undisturbed") / "results")
+    return run(load_experiment(experiment_file, [LONGER]), root, backend="inline")
+
+
+def driver(file: Path, root: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started_xlt(*command(file, root, *options))
+
+
+def command(file: Path, root: Path, *options: str) -> list[str]:
+    settings = ["--set", LONGER, "--set", OFTEN, "--results", str(root)]
+    return ["run", str(file), *settings, *options]
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that run trials."""
+    found = []
+    with suppress(psutil.NoSuchProcess):  # one of them ended meanwhile
+        for relative in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if " ".join(relative.cmdline()).startswith("ray::ImplicitFunc"):
+                    found.append(relative)
+    return found
+
+
+def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
+    """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
+    before = finished(root)
+    done = subprocess.run(
+        [sys.executable, "-m", "xlt", *command(file, root, *options)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    after = finished(root)
+    assert before.items() <= after.items()
+    assert len(after) == NUM_TRIALS
+    assert trial_files(Results(str(root))) == trial_files(undisturbed.results)
+    return done.stdout
+
+
+def test_a_killed_driver_loses_no_finished_trial(
+    experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+) -> None:
+    with driver(experiment_file, tmp_path / "r") as process:
+        wait_for(lambda: finished(tmp_path / "r"), process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(finished(tmp_path / "r")) < NUM_TRIALS
+    told = finish(experiment_file, tmp_path / "r", undisturbed)
+    assert told.count("mean (std), n = 2") == 2
+
+
+def test_killed_workers_are_started_again_within_the_run(
+    experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+) -> None:
+    with driver(experiment_file, tmp_path / "r") as process:
+        wait_for(lambda: finished(tmp_path / "r"), process)
+        killed = workers(process)
+        for worker in killed:
+            worker.kill()
+        _, errors = process.communicate(timeout=250)
+        assert killed
+        assert process.returncode == 0, errors
+        assert "its process ended; it starts again" in errors
+        assert "Traceback" not in errors
+    assert trial_files(Results(str(tmp_path / "r"))) == trial_files(undisturbed.results)
+    assert len(finished(tmp_path / "r")) == NUM_TRIALS
+
+
+def test_a_trial_that_always_loses_its_process_fails_in_the_end(
+    experiment_file: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(experiment_file.read_text())
+    values |= {"models": values["models"][:1], "patterns": values["patterns"][:1], "seeds": [0]}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(values))
+    with driver(tmp_path / "one.yaml", tmp_path / "r") as process:
+        while process.poll() is None:
+            for worker in workers(process):
+                worker.kill()
+            time.sleep(0.05)
+        _, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert errors.count("its process ended; it starts again") == 2
+    assert "FAILED llama-ja0-s0-" in errors
+    assert "worker process was killed or crashed, 3 times" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(5))
+def test_kills_at_random_moments_change_nothing(
+    seed: int,
+    experiment_file: Path,
+    tmp_path: Path,
+    undisturbed: Outcome,
+) -> None:
+    """Drivers and workers in turn, at any time from the first second to the last trial."""
+    rng = random.Random(seed)
+    with driver(experiment_file, tmp_path / "r") as process:
+        time.sleep(rng.uniform(0, 25))
+        if seed % 2 and process.poll() is None:
+            for worker in workers(process):
+                worker.kill()
+            time.sleep(rng.uniform(0, 10))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finish(experiment_file, tmp_path / "r", undisturbed)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
+    backend: str,
+    experiment_file: Path,
+    tmp_path: Path,
+    undisturbed: Outcome,
+) -> None:
+    with driver(experiment_file, tmp_path / "r", "--backend", backend) as process:
+        wait_for(lambda: finished(tmp_path / "r"), process)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        num_done = len(finished(tmp_path / "r"))
+        assert process.returncode == 130, errors
+        assert 0 < num_done < NUM_TRIALS
+        assert f"Stopped with {num_done} of {NUM_TRIALS} trials done; the same command" in errors
+        assert "Traceback" not in errors
+        assert "missing" in output
+    finish(experiment_file, tmp_path / "r", undisturbed, *INLINE)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_finished(
+    backend: str,
+    experiment_file: Path,
+    tmp_path: Path,
+    undisturbed: Outcome,
+) -> None:
+    """A file in the place of the folder stands for the full disk: it refuses root, too."""
+    root = tmp_path / "r"
+    with driver(experiment_file, root, "--backend", backend) as process:
+        wait_for(lambda: finished(root), process)
+        (root / "trials").rename(tmp_path / "kept")
+        (root / "trials").touch()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert "cannot be written any more: " in errors
+    assert "what was finished is kept; free space" in errors
+    assert "Traceback" not in errors
+    (root / "trials").unlink()
+    (tmp_path / "kept").rename(root / "trials")
+    assert 0 < len(finished(root)) < NUM_TRIALS
+    finish(experiment_file, root, undisturbed, *INLINE)
+
+
+def test_a_full_location_is_told_before_anything_starts(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("xlt.data.core.files.os.fsync", full)
+    assert main(["run", str(experiment_file), "--results", str(tmp_path / "r")]) == 2
+    assert "cannot be written: [Errno 28] No space left on device; free space" in (
+        capsys.readouterr().err
+    )

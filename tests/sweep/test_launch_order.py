@@ -1,0 +1,119 @@
+"""The order in which trials start, and the queue that Tune gets them from."""
+
+from __future__ import annotations
+
+import io
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Trial
+from result_folders import make_spec
+from rich.console import Console
+
+from xlt.sweep.driver.progress import Progress
+from xlt.sweep.on_ray.tune.queue import TrialQueue
+from xlt.sweep.on_ray.tune.watcher import Watcher
+from xlt.sweep.planning.launch_order import launch_order
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+
+
+def spec_of(model: str, pattern: str, seed: int, **changes: Any) -> TrialSpec:
+    return make_spec(model, pattern, seed).model_copy(update={"base_identity": model} | changes)
+
+
+def grid(models: str = "ab", patterns: tuple[str, ...] = ("ja0", "ja16")) -> list[TrialSpec]:
+    return [spec_of(m, p, s) for s in range(3) for p in patterns for m in models]
+
+
+def names(specs: list[TrialSpec]) -> list[str]:
+    return [f"{spec.base_model} {spec.pattern.name}" for spec in specs]
+
+
+def test_bases_follow_each_other_the_heaviest_first_and_seeds_of_a_cell_stand_together() -> None:
+    order = launch_order(grid(), lambda spec: {"a": 1.0, "b": 7.0}[spec.base_model])
+    runs = [(name, len(list(same))) for name, same in groupby(names(order))]
+    assert [spec.base_model for spec in order] == ["b"] * 6 + ["a"] * 6
+    assert sorted(runs) == [("a ja0", 3), ("a ja16", 3), ("b ja0", 3), ("b ja16", 3)]
+    assert [spec.seed for spec in order] == [0, 1, 2] * 4
+
+
+def test_within_a_base_longer_trials_come_first() -> None:
+    order = launch_order(grid("a", ("ja0", "ja16", "ja104")), lambda spec: 1.0)
+    steps = [spec.num_steps for spec in order]
+    assert len(set(steps)) > 1
+    assert steps == sorted(steps, reverse=True)
+
+
+def test_a_short_trial_of_a_base_does_not_hide_its_longest() -> None:
+    """Not the sum decides: a base with many short trials can wait."""
+    many = [spec_of("many", "ja0", seed) for seed in range(50)]
+    long = spec_of("long", "ja0", 0)
+    order = launch_order([*many, long], lambda spec: 3.0 if spec is long else 1.0)
+    assert order[0] is long
+
+
+def test_what_reserves_different_things_is_dealt_out_in_proportion() -> None:
+    small = [spec_of("small", "ja0", seed) for seed in range(40)]
+    whole = Resources(cpus=4)
+    large = [spec_of("large", "ja0", seed, resources=whole) for seed in range(10)]
+    order = launch_order([*small, *large], lambda spec: 1.0)
+    for start in range(0, 50, 5):
+        assert names(order[start : start + 5]).count("large ja0") == 1
+
+
+@given(st.permutations(grid()), st.sampled_from([1.0, 2.0]))
+def test_nothing_is_lost_and_the_order_of_the_input_says_nothing(
+    specs: list[TrialSpec], size: float
+) -> None:
+    order = launch_order(specs, lambda spec: size if spec.base_model == "a" else 1.5)
+    assert order == launch_order(grid(), lambda spec: size if spec.base_model == "a" else 1.5)
+    assert sorted(s.trial_id for s in order) == sorted(s.trial_id for s in specs)
+
+
+def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again() -> None:
+    queue = TrialQueue([[0], [1, 2]])
+    assert [queue.suggest(name)["members"] for name in "xy"] == [[0], [1, 2]]
+    assert queue.suggest("z") is None
+    queue.again([2], now=True)
+    queue.on_trial_complete("y", error=True)
+    assert queue.suggest("z") == {"members": [2]}
+    queue.on_trial_complete("x")
+    assert queue.suggest("w") is None
+    queue.on_trial_complete("z")
+    assert queue.suggest("w") == TrialQueue.FINISHED
+
+
+def test_what_died_first_comes_before_what_waits_and_later_after_it() -> None:
+    queue = TrialQueue([[0], [1], [2]])
+    queue.suggest("x")
+    queue.again([0], now=False)
+    queue.again([8, 9], now=True)
+    queue.again([], now=True)
+    assert [queue.suggest(name)["members"] for name in "abcd"] == [[8, 9], [1], [2], [0]]
+
+
+def test_a_closed_queue_ends_when_all_that_run_have_ended() -> None:
+    queue = TrialQueue([[0], [1], [2]])
+    queue.suggest("x")
+    queue.is_closed = True
+    assert queue.suggest("y") is None
+    queue.on_trial_complete("x")
+    assert queue.suggest("y") == TrialQueue.FINISHED
+
+
+def test_of_a_trial_that_ended_its_last_report_is_all_that_is_kept(tmp_path: Path) -> None:
+    storage = StorageContext(storage_path=str(tmp_path), experiment_dir_name="trials")
+    trial = Trial("xlt", stub=True, storage=storage, config={"members": [0]})
+    specs, out = [spec_of("a", "ja0", 0)], Console(file=io.StringIO())
+    watcher = Watcher([specs], Results(str(tmp_path)), Progress(specs, [], out))
+    trial.update_last_result({"member": 0, "loss": 0.25, "training_iteration": 1})
+    before = "".join(trial.get_json_state())
+    trial.update_last_result({"member": 0, "loss": 0.125, "training_iteration": 2})
+    watcher.on_trial_complete(0, [], trial)
+    kept = "".join(trial.get_json_state())
+    assert '"max": 0.25' in before and "0.25" not in kept and '"loss": 0.125' in kept

@@ -1,0 +1,276 @@
+"""Two drivers, one experiment: one of them drives, whatever happens to the other."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ctrl_c import started_xlt
+from result_folders import make_results
+from rich.console import Console
+from s3_server import ENVIRONMENT, serve_s3
+
+from xlt.data.core.errors import InputError
+from xlt.sweep.cli.main import main
+from xlt.sweep.driver import lease
+from xlt.sweep.driver.lease import held, start_of, this_machine
+from xlt.trainables.results.result import Results
+
+LEASE = "experiments/tiny.lease.json"
+QUIET = Console(file=io.StringIO())
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A beat is a twentieth of a second, and other times follow."""
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.3)
+
+
+@pytest.fixture(params=["disk", "s3"])
+def location(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Results]:
+    if request.param == "disk":
+        yield make_results(tmp_path / "r")
+        return
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with serve_s3() as s3:
+        yield make_results(s3.bucket())
+
+
+def write_lease(location: Results, silent_for: float = 0.0, **fields: Any) -> None:
+    """As another driver left it, that gave a sign of life some seconds ago."""
+    now = datetime.now(UTC) - timedelta(seconds=silent_for)
+    values = {
+        "lease_id": "other", "host": "node7", "machine": "another machine", "pid": 4711,
+        "started": "99", "since": now.isoformat(), "renewed": now.isoformat(),
+    }  # fmt: skip
+    location.make_folder("experiments")
+    location.write(LEASE, json.dumps(values | fields).encode())
+
+
+# --- one process --------------------------------------------------------------------------------
+
+
+def test_an_experiment_is_held_while_the_block_runs_and_not_after(
+    location: Results, fast: None
+) -> None:
+    with held(location, "tiny", QUIET):
+        there = location.read_json(LEASE)
+        assert there["pid"] == os.getpid() and there["machine"] == this_machine()
+        told = rf"'tiny' in .* is driven by pid {os.getpid()} on .* since .* UTC; .*--wait"
+        with pytest.raises(InputError, match=told), held(location, "tiny", QUIET):
+            pass
+        with held(location, "another", QUIET):
+            pass
+        assert location.exists(LEASE)
+    assert not location.exists(LEASE)
+    assert location.experiments() == []
+    with pytest.raises(KeyboardInterrupt), held(location, "tiny", QUIET):
+        raise KeyboardInterrupt
+    assert list(location.sizes("experiments")) == []
+
+
+def test_of_many_that_start_at_once_one_drives(location: Results, fast: None) -> None:
+    start, end, told = threading.Barrier(6), threading.Event(), []
+
+    def drive() -> None:
+        start.wait()
+        try:
+            with held(location, "tiny", QUIET):
+                told.append("drives")
+                end.wait()
+        except InputError as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=drive) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 60
+    while len(told) < 6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert told.count("drives") == 1
+    assert sum("is driven by" in line for line in told) == 5
+
+
+def test_a_living_holder_elsewhere_is_not_disturbed_though_clocks_differ(
+    location: Results, fast: None
+) -> None:
+    write_lease(location)
+    with pytest.raises(InputError, match="pid 4711 on node7 since"), held(location, "tiny", QUIET):
+        pass
+    ended = threading.Event()
+
+    def live() -> None:
+        beats = 0
+        while not ended.wait(0.02):
+            beats += 1
+            write_lease(location, 5_000 - beats)  # its clock is more than an hour behind
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    time.sleep(0.1)
+    try:
+        with pytest.raises(InputError, match="on node7"), held(location, "tiny", QUIET):
+            pass
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("seconds", [500.0, -500.0])
+def test_a_silent_holder_elsewhere_is_replaced(
+    seconds: float, location: Results, fast: None
+) -> None:
+    write_lease(location, seconds)
+    with held(location, "tiny", QUIET):
+        assert location.read_json(LEASE)["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_who_was_replaced_stops(handler: Any, location: Results, fast: None) -> None:
+    """Also in the background of a shell, where Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        _replaced(location)
+        assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _replaced(location: Results) -> None:
+    began = time.monotonic()
+    with (
+        pytest.raises(InputError, match=r"was taken over by pid 4711 on node7 .* has stopped"),
+        held(location, "tiny", QUIET),
+    ):
+        write_lease(location)
+        time.sleep(60)
+    assert time.monotonic() - began < 30
+    assert location.read_json(LEASE)["lease_id"] == "other"
+
+
+def test_it_is_renewed_through_an_outage(
+    location: Results, fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("storage does not answer")
+
+    with held(location, "tiny", QUIET):
+        first = location.read_json(LEASE)["renewed"]
+        with monkeypatch.context() as patch:
+            patch.setattr(Results, "write", fail)
+            time.sleep(0.3)
+        wait_for(lambda: location.read_json(LEASE)["renewed"] != first)
+
+
+def test_a_process_that_ended_holds_nothing_nor_does_one_with_its_old_number(
+    location: Results, fast: None
+) -> None:
+    ended = subprocess.Popen(["true"])
+    wait_for(lambda: start_of(ended.pid) is None)  # a zombie is no driver
+    ended.wait()
+    assert start_of(ended.pid) is None
+    started = start_of(os.getpid())
+    assert started
+    for pid, ticks in ((ended.pid, "1"), (os.getpid(), "1")):
+        write_lease(location, machine=this_machine(), pid=pid, started=ticks)
+        with held(location, "tiny", QUIET):
+            pass
+    write_lease(location, 9_999, machine=this_machine(), pid=os.getpid(), started=started)
+    with pytest.raises(InputError, match="is driven by"), held(location, "tiny", QUIET):
+        pass  # suspended, perhaps, but there
+
+
+def test_a_disk_without_links_and_a_damaged_lease(
+    tmp_path: Path, fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    location = make_results(tmp_path / "r")
+    monkeypatch.setattr(lease.os, "link", refuse)
+    with held(location, "tiny", QUIET):
+        assert location.read_json(LEASE)["pid"] == os.getpid()
+    (tmp_path / "r" / LEASE).write_text("{")
+    with (
+        pytest.raises(InputError, match=r"is not JSON.*; remove it if no driver of"),
+        held(location, "tiny", QUIET),
+    ):
+        pass
+
+
+# --- processes ----------------------------------------------------------------------------------
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def command(file: Path, root: Path, *options: str) -> list[str]:
+    longer = ["--set", "training.num_train_epochs=12", "--backend", "inline"]
+    return ["run", str(file), "--results", str(root), *longer, *options]
+
+
+def driver(file: Path, root: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started_xlt(*command(file, root, *options))
+
+
+@pytest.mark.chaos
+def test_a_second_driver_is_told_who_holds_the_experiment_and_takes_over_from_a_killed_one(
+    experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "r"
+    again = ["run", str(experiment_file), "--results", str(root), "--backend", "inline"]
+    with driver(experiment_file, root) as first:
+        wait_for(lambda: list(root.glob("trials/*/trial.json")))
+        for refused in (again, ["search", *again[1:4]]):
+            assert main(refused) == 2
+            told = capsys.readouterr().err
+            assert f"is driven by pid {first.pid} on " in told and "--wait" in told
+        assert main(["status", str(root)]) == 0
+        assert main(["report", str(root)]) == 0
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        assert (root / LEASE).exists()
+    capsys.readouterr()
+    with driver(experiment_file, root) as second:  # takes over, and is ended as by a person
+        wait_for(lambda: f'"pid": {second.pid}' in (root / LEASE).read_text())
+        done = len(list(root.glob("trials/*/trial.json")))
+        wait_for(lambda: len(list(root.glob("trials/*/trial.json"))) > done)
+        second.send_signal(signal.SIGINT)
+        _, errors = second.communicate(timeout=60)
+        assert second.returncode == 130 and "Traceback" not in errors
+    assert not (root / LEASE).exists()
+
+
+@pytest.mark.chaos
+def test_who_waits_goes_on_when_the_other_is_done(experiment_file: Path, tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    fewer = ("--set", "seeds=[0]")
+    with driver(experiment_file, root, *fewer) as first:
+        wait_for((root / LEASE).exists)
+        with driver(experiment_file, root, *fewer, "--wait") as second:
+            output, errors = second.communicate(timeout=200)
+            assert first.poll() == 0
+            assert second.returncode == 0, errors
+    assert f"is driven by pid {first.pid} on " in errors and "waiting until that is done" in errors
+    assert "All 5 trials were done already; nothing ran." in output
+    assert not (root / LEASE).exists()

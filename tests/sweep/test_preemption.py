@@ -1,0 +1,155 @@
+"""Machines that are taken away with notice, SIGTERM, and trials that hang, on real clusters."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ctrl_c import started_xlt
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
+from result_folders import trial_files
+from rich.console import Console
+
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.on_ray.preemption import ask_to_leave
+from xlt.sweep.on_ray.tune import backend as tune_backend
+from xlt.sweep.run import run
+from xlt.trainables.results.result import Results
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
+LONG = ["training.num_train_epochs=40", "storage.checkpoint_minutes=60", "seeds=[0]"]
+"""Checkpoints only where a trial has to leave."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    experiment_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    root = str(tmp_path_factory.mktemp("undisturbed") / "r")
+    outcome = run(load_experiment(experiment_file, LONG), root, backend="inline")
+    return trial_files(outcome.results)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head that runs no trial, and two nodes with a CPU each."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        made.add_node(num_cpus=1, object_store_memory=100_000_000)
+    ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def resumed(results: Results) -> list[int]:
+    """Steps at which trials went on."""
+    records = [results.state(name).record or {} for name in results.trial_ids()]
+    return [step for record in records for step in record["execution"]["resumed_at_steps"]]
+
+
+def told(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
+    def wait() -> None:
+        deadline = time.monotonic() + 300
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
+    cluster: Cluster, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    first = next(n["NodeID"] for n in ray.nodes() if n["Resources"].get("CPU"))
+    console = Console(file=StringIO(), width=200)
+
+    def drain() -> None:
+        accepted, why = GcsClient(address=cluster.address).drain_node(
+            first,
+            autoscaler_pb2.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION,
+            "spot",
+            int(1000 * (time.time() + 120)),
+        )
+        assert accepted, why
+
+    ask_to_leave()  # as a run of this driver before did, which was stopped
+    root = tmp_path / "r"
+    drained = when(lambda: any(root.glob("trials/*/trial.json")), drain)
+    outcome = run(
+        load_experiment(experiment_file, LONG), str(root), address=cluster.address, console=console
+    )
+    drained.join()
+    assert not outcome.ledger.pending
+    assert resumed(outcome.results), "nothing had to leave: the test is void"
+    assert "left its machine at step" in told(console)
+    assert trial_files(outcome.results) == undisturbed
+
+
+@pytest.mark.parametrize("backend", ["tune", "inline"])
+def test_sigterm_keeps_what_running_trials_did(
+    backend: str, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    root = tmp_path / "r"
+    arguments = ["run", str(experiment_file), "--results", str(root), "--backend", backend]
+    arguments += [word for setting in LONG for word in ("--set", setting)]
+    with started_xlt(*arguments) as process:
+        while not any(root.glob("trials/*/trial.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=200)
+    assert process.returncode == 130, errors
+    assert "left its machine at step" in errors
+    assert "the same command runs what is left" in errors
+    assert "Traceback" not in errors
+    assert list(root.glob("checkpoints/*.safetensors"))
+    assert not list(root.glob("experiments/*.lease.json"))
+    outcome = run(load_experiment(experiment_file, LONG), str(root), backend="inline")
+    assert resumed(outcome.results)
+    assert trial_files(outcome.results) == undisturbed
+
+
+def test_a_trial_that_hangs_is_ended_and_started_again(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack that never ends, the first time, stands for a kernel or a read that does not."""
+    trainable, marker = tune_backend._trainable, tmp_path / "hung"
+
+    def hanging_once(config: dict[str, Any], shared: dict[str, Any]) -> None:
+        import xlt.trainables.trial.run_pack
+
+        if not marker.exists():
+            marker.touch()
+            xlt.trainables.trial.run_pack.run_pack = lambda *_, **__: time.sleep(
+                600
+            )  # of this process
+        trainable(config, shared)
+
+    monkeypatch.setattr(tune_backend, "_trainable", hanging_once)
+    console = Console(file=StringIO(), width=200)
+    settings = [
+        "patterns=[{ja8: {source_rows: 24}}]",
+        "resources={stall_minutes: 0.5}",
+        "seeds=[0]",
+    ]
+    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "r"), console=console)
+    assert marker.exists()
+    assert len(outcome.ledger.done) == len(outcome.grid.specs)
+    assert "its process ended; it starts again" in told(console)

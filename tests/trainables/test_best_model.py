@@ -1,0 +1,70 @@
+"""Of a cell's trials only the best keeps its model, and all stay done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.worker import Leaves, run_and_save
+from xlt.trainables.results.best_model import drop_worse_models
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+
+SEEDS = (0, 1, 2)
+
+
+def models(results: Results) -> set[str]:
+    folder = Path(results.path("trials"))
+    return {file.parent.parent.name for file in folder.glob("*/model/*.safetensors")}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+def test_the_best_trial_keeps_its_model(
+    architecture: str, make_spec: Callable[..., TrialSpec], tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    specs = [make_spec(architecture, seed=seed) for seed in SEEDS]
+    ids = tuple(spec.trial_id for spec in specs)
+    leaves = Leaves(models="best", cells=dict.fromkeys(ids, ids))
+    scores: dict[str, float] = {}
+    for spec in specs:  # never more than two models on the disk
+        outcome = run_and_save(spec, tiny_dataset, results, leaves, lambda *_: None)
+        scores[spec.trial_id] = outcome["metrics"]["auroc"]
+        assert models(results) == {max(scores, key=lambda i: (scores[i], i))}
+    assert len(set(scores.values())) > 1
+    assert all(state.state == "done" for state in results.states(ids).values())
+    assert drop_worse_models(results, ids) in models(results)  # once more changes nothing
+
+
+def test_what_another_experiment_kept_stays(
+    make_spec: Callable[..., TrialSpec], tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    specs = [make_spec("llama", seed=seed) for seed in SEEDS]
+    ids = [spec.trial_id for spec in specs]
+    policies: tuple[Any, ...] = ("best", "all", "best")
+    for spec, policy in zip(specs, policies, strict=True):
+        leaves = Leaves(models=policy)
+        run_and_save(spec, tiny_dataset, results, leaves, lambda *_: None)
+    assert models(results) == set(ids)
+    best = drop_worse_models(results, ids)
+    assert models(results) == {ids[1], best}
+
+
+def test_other_cells_and_trials_that_are_not_done_are_left_alone(
+    make_spec: Callable[..., TrialSpec], tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    mine, other, missing = (make_spec("llama", seed=seed) for seed in SEEDS)
+    for spec in (mine, other):
+        run_and_save(spec, tiny_dataset, results, Leaves(models="all"), lambda *_: None)
+    assert drop_worse_models(results, [mine.trial_id, missing.trial_id]) == mine.trial_id
+    assert models(results) == {mine.trial_id, other.trial_id}
+    assert drop_worse_models(results, [missing.trial_id]) is None

@@ -1,0 +1,211 @@
+"""The dry run against what really happens: allocations of PyTorch's profiler, real parameters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from dry_run_specs import HEADS, LENGTH, ROWS, make_spec
+from tiny_checkpoints import make_classifier, make_measured_config
+from torch.profiler import ProfilerActivity, profile
+
+from xlt.data.core.errors import InputError
+from xlt.trainables.estimates.dry_run import (
+    DryRun,
+    UncountedError,
+    count_parameters,
+    dry_run,
+    load_config,
+)
+from xlt.trainables.estimates.memory import Memory
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import METHODS
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.classification import fit_classifier
+from xlt.trainables.training.loop import predict
+
+TOLERANCE = 0.15
+
+
+def allocated_peak(work: Callable[[], object]) -> int:
+    """The most bytes that PyTorch's CPU allocator held at a time, from its own events."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        kept = work()
+    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    assert len(events) > 100
+    del kept
+    now = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    return most
+
+
+def token_ids(num_rows: int) -> list[list[int]]:
+    """Of different lengths, so that batches are padded; the longest are LENGTH tokens."""
+    lengths = random.Random(0).choices(range(LENGTH // 2, LENGTH), k=num_rows)
+    return [[5] * (LENGTH if row % ROWS == 0 else n) for row, n in enumerate(lengths)]
+
+
+def real_peaks(spec: TrialSpec, architecture: str, size: str) -> tuple[int, int]:
+    """Bytes at the peak of training, and of prediction."""
+    dtype = torch.bfloat16 if spec.training.precision == "bf16" else None
+    half = dtype if spec.method == "lora" else None
+    torch.set_num_threads(1)
+
+    def build() -> tuple[Base, Any]:
+        model = make_classifier(make_measured_config(architecture, size), half)
+        base = Base(tokenizer=None, model=model, head_modules=HEADS[architecture])
+        classifier: Any = METHODS[spec.method](base, spec)
+        if spec.resources.gradient_checkpointing:
+            classifier.activation_checkpointing_enable({"use_reentrant": False})
+        return base, classifier
+
+    def train() -> object:
+        base, model = build()
+        fit_classifier(model, token_ids(2 * ROWS), [0, 1] * ROWS, spec, lambda *_: None)
+        return base, model
+
+    def test() -> object:
+        base, model = build()
+        predict(model, token_ids(64), spec)
+        return base, model
+
+    return allocated_peak(train), allocated_peak(test)
+
+
+def counted(
+    spec: TrialSpec, architecture: str, size: str = "middle", rows: int = ROWS, device: str = "cpu"
+) -> DryRun:
+    config = make_measured_config(architecture, size)
+    return dry_run(spec, config, device=device, rows=rows, length=LENGTH)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("size", ["tiny", "middle"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bert"])
+def test_memory_is_what_the_allocator_measures(
+    architecture: str, size: str, method: str, checkpointing: bool
+) -> None:
+    spec = make_spec(method, gradient_checkpointing=checkpointing)
+    memory = counted(spec, architecture, size).memory
+    training, prediction = real_peaks(spec, architecture, size)
+    assert memory.training == pytest.approx(training, rel=TOLERANCE)
+    assert memory.base + memory.trained + memory.prediction == pytest.approx(
+        prediction, rel=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_memory_in_bf16(method: str) -> None:
+    spec = make_spec(method, "bf16")
+    training, _ = real_peaks(spec, "llama", "middle")
+    assert counted(spec, "llama").memory.training == pytest.approx(training, rel=TOLERANCE)
+
+
+def test_a_gpu_computes_in_bf16_unless_told_otherwise() -> None:
+    auto, fp32 = make_spec("lora", "auto"), make_spec("lora", "fp32")
+    there = counted(auto, "llama", device="cuda").memory
+    assert there == counted(make_spec("lora", "bf16"), "llama").memory
+    assert there.base < 0.51 * counted(fp32, "llama", device="cuda").memory.base
+
+
+def test_parts_are_those_of_the_real_model() -> None:
+    for method in ("full", "lora"):
+        model = make_classifier(make_measured_config("llama", "middle"))
+        spec = make_spec(method)
+        base = Base(tokenizer=None, model=model, head_modules=("score",))
+        trained = [p for p in METHODS[method](base, spec).parameters() if p.requires_grad]
+        found = counted(spec, "llama")
+        assert found.num_parameters == model.num_parameters()
+        assert found.num_trained == sum(p.numel() for p in trained)
+        assert found.memory.gradients == 4 * found.num_trained
+        moments = 2 * 4 * found.num_trained + 4 * len(trained)  # and a step counter each
+        assert found.memory.optimizer == moments
+
+
+def test_less_is_kept_with_checkpointing_and_smaller_micro_batches() -> None:
+    whole = counted(make_spec("lora"), "llama").memory
+    again = counted(make_spec("lora", gradient_checkpointing=True), "llama").memory
+    one = counted(make_spec("lora"), "llama", rows=1).memory
+    assert again.activations < 0.5 * whole.activations
+    assert one.activations < 0.2 * whole.activations
+
+
+def test_micro_batches_keep_the_gradients_of_those_before() -> None:
+    """With full fine-tuning at one row, gradients are there while activations are at their most."""
+    whole = counted(make_spec("full"), "llama", rows=1).memory
+    alone = make_spec("full").model_copy(
+        update={"training": make_spec("full").training.model_copy(update={"batch_size": 1})}
+    )
+    assert whole.training > counted(alone, "llama", rows=1).memory.training
+
+
+def test_a_base_in_4_bits_takes_half_a_byte_a_parameter() -> None:
+    spec = make_spec("lora")
+    assert spec.lora
+    quantised = spec.model_copy(
+        update={"lora": spec.lora.model_copy(update={"quantize_base": "nf4"})}
+    )
+    run, whole = counted(quantised, "llama"), counted(spec, "llama")
+    saved = run.matrices.num_frozen * (4 - 0.5 - 4 / 64)
+    assert whole.memory.base - run.memory.base == pytest.approx(saved, abs=1)
+
+
+def test_parameters_are_those_of_transformers() -> None:
+    """Llama 2 7B has 6,738,415,616 (its safetensors index on the hub); no weights are made here."""
+    llama = transformers.LlamaConfig(
+        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
+        num_attention_heads=32, pad_token_id=0,
+    )  # fmt: skip
+    assert count_parameters(llama, transformers.AutoModelForCausalLM) == 6_738_415_616
+    classifier = count_parameters(llama, transformers.AutoModelForSequenceClassification)
+    assert classifier == 6_738_415_616 - 32000 * 4096 + 2 * 4096
+    # Devlin et al. 2019 say 110M for BERT base; bert-base-uncased's backbone has 109,482,240.
+    bert = transformers.BertConfig()
+    assert count_parameters(bert, transformers.AutoModel) == 109_482_240
+
+
+def test_seven_billion_parameters_need_no_weights() -> None:
+    config = transformers.LlamaConfig(
+        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=4,
+        num_attention_heads=32,
+    )  # fmt: skip
+    spec = make_spec("lora", "auto")
+    found = dry_run(spec, config, device="cuda", rows=16, length=128)
+    assert found.memory.base == pytest.approx(2 * found.num_parameters, rel=1e-3)
+
+
+def test_workers_share_as_their_sharding_says() -> None:
+    memory = Memory(
+        base=800, trained=80, gradients=80, optimizer=160, activations=100, prediction=50
+    )
+    assert memory.training == 1220
+    assert memory.peak == 1220
+    assert memory.shared(1, "fsdp", 4, is_full=False) == memory
+    assert memory.shared(4, "ddp", 4, is_full=False).training == 1220 + 80
+    sharded = memory.shared(4, "fsdp", 4, is_full=False)
+    assert (sharded.base, sharded.optimizer) == (200, 40)
+    assert sharded.activations == 100 + 2 * 880 // 4
+    full = memory.shared(4, "fsdp", 4, is_full=True)
+    assert (full.base, full.activations) == (0, 100 + 2 * 80 // 4)
+
+
+def test_what_cannot_be_counted_says_so(tmp_path: Any) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no_such_thing"}')
+    with pytest.raises(InputError, match="cannot read the config of 'no_such_thing'"):
+        load_config(tmp_path)
+    vision = transformers.ViTConfig()
+    with pytest.raises(InputError, match="no sequence classifier"):
+        dry_run(make_spec("full"), vision, device="cpu", rows=2, length=8)
+    experts = transformers.MixtralConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, num_local_experts=2,
+    )  # fmt: skip
+    with pytest.raises(UncountedError, match="cannot be counted"):
+        dry_run(make_spec("full"), experts, device="cpu", rows=2, length=8)

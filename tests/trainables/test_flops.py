@@ -1,0 +1,84 @@
+"""Counted operations against those that PyTorch counts while a real model computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from dry_run_specs import HEADS, make_spec
+from tiny_checkpoints import make_classifier, make_measured_config
+from torch.utils.flop_counter import FlopCounterMode
+
+from xlt.trainables.estimates.dry_run import dry_run
+from xlt.trainables.estimates.flops import Matrices, prediction_flops, training_flops
+from xlt.trainables.estimates.throughput import measure
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import METHODS
+
+ROWS, LENGTH = 4, 48
+LAYERS = 10
+
+
+def batch() -> dict[str, torch.Tensor]:
+    ids = torch.full((ROWS, LENGTH), 5)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def built(architecture: str, method: str, checkpointing: bool) -> tuple[Any, Matrices]:
+    """A real classifier, and what the dry run says of it."""
+    # FlopCounterMode knows no fused attention of the CPU.
+    config = make_measured_config(
+        architecture, "middle", num_hidden_layers=LAYERS, attn_implementation="eager"
+    )
+    spec = make_spec(method, gradient_checkpointing=checkpointing)
+    base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS[architecture])
+    model: Any = METHODS[method](base, spec)
+    if checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    found = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
+    return model, found.matrices
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bert"])
+def test_operations_are_those_that_torch_counts(
+    architecture: str, method: str, checkpointing: bool
+) -> None:
+    model, matrices = built(architecture, method, checkpointing)
+    lengths = [LENGTH] * ROWS
+    with FlopCounterMode(display=False) as predicting, torch.no_grad():
+        model.eval()(**batch())
+    # What is left: the head, and BERT's pooler.
+    assert prediction_flops(matrices, lengths) == pytest.approx(
+        predicting.get_total_flops(), rel=0.01
+    )
+    with FlopCounterMode(display=False) as training:
+        model.train()(**batch()).logits.sum().backward()
+    counted = training_flops(matrices, lengths, gradient_checkpointing=checkpointing)
+    # The first of the frozen layers needs no gradient of its input. With checkpointing torch does
+    # not compute the last product of a layer again, because nothing behind it needs that.
+    tolerance = 0.1 if checkpointing else 0.03
+    assert counted == pytest.approx(training.get_total_flops(), rel=tolerance)
+    assert counted >= 0.99 * training.get_total_flops()
+
+
+def test_attention_grows_with_the_square_of_the_length() -> None:
+    matrices = Matrices(num_frozen=0, num_trained=0, num_layers=2, attention_width=8)
+    assert prediction_flops(matrices, [10]) == 4 * 2 * 8 * 100
+    assert prediction_flops(matrices, [20]) == 4 * prediction_flops(matrices, [10])
+    assert prediction_flops(matrices, [10, 10]) == 2 * prediction_flops(matrices, [10])
+
+
+def test_frozen_matrices_need_no_gradient_of_their_own() -> None:
+    frozen = Matrices(num_frozen=100, num_trained=0, num_layers=0, attention_width=0)
+    trained = Matrices(num_frozen=0, num_trained=100, num_layers=0, attention_width=0)
+    assert training_flops(frozen, [7]) == 4 * 100 * 7
+    assert training_flops(trained, [7]) == 6 * 100 * 7
+
+
+def test_speed_is_measured() -> None:
+    found = measure("cpu", tokens=256, width=128)
+    assert 1e8 < found.flops < 1e14
+    assert 1e-7 < found.call_seconds < 1e-2

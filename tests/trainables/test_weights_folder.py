@@ -1,0 +1,283 @@
+"""Checkpoints that cannot be loaded, each told in one sentence, before and while loading."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.schema import Dataset
+from xlt.trainables.loading.base import load_base
+from xlt.trainables.models.architectures import derive_kind, max_positions
+from xlt.trainables.models.tokenizer_files import needed_packages
+from xlt.trainables.models.weights_folder import check_files, read_checkpoint
+from xlt.trainables.spec.trial_spec import Training, TrialSpec
+from xlt.trainables.trial.run_trial import run_trial
+
+CPU = torch.device("cpu")
+MakeSpec = Callable[..., TrialSpec]
+Edit = Callable[[Path], None]
+
+
+@pytest.fixture
+def folder(tiny_base: Callable[[str], Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_base("llama"), tmp_path / "base"))
+
+
+def edit_json(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def make_adapter(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+
+
+def pickle_only(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut_off(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def shard(folder: Path) -> None:
+    """As ``save_pretrained`` splits large models, with the second shard missing."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="50KB")
+    next(folder.glob("model-00002-of-*.safetensors")).unlink()
+
+
+BAD: dict[str, tuple[Edit, str]] = {
+    "no config": (lambda f: (f / "config.json").unlink(), "holds no config.json; give the folder"),
+    "config cut off": (
+        lambda f: (f / "config.json").write_text('{"model_'),
+        "config.json' is not JSON",
+    ),
+    "no model type": (
+        lambda f: (f / "config.json").write_text("{}"),
+        "names no model_type",
+    ),
+    "adapter": (make_adapter, "holds an adapter (adapter_config.json), not a base model; it was "
+                "trained on 'org/base'; give the base model, or merge"),
+    "encoder-decoder": (
+        lambda f: edit_json(f / "config.json", is_encoder_decoder=True),
+        "llama is an encoder-decoder",
+    ),
+    "own code": (
+        lambda f: edit_json(f / "config.json", model_type="plamo", auto_map={"AutoModel": "m.M"}),
+        "plamo brings its own code (auto_map in config.json), which is never run "
+        "(trust_remote_code is off)",
+    ),
+    "pickle": (pickle_only, "holds its weights as pickle only (pytorch_model.bin); safetensors are "
+               "needed"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "holds no weights; safetensors"),
+    "cut off": (cut_off, "model.safetensors has "),
+    "damaged header": (
+        lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 64),
+        "model.safetensors is not a whole safetensors file; copy it again",
+    ),
+    "shard missing": (shard, "names model-00002-of-"),
+    "no tokenizer": (no_tokenizer, "holds no tokenizer (tokenizer.json, "),
+    "sentencepiece": (
+        lambda f: (f / "tokenizer.json").rename(f / "tokenizer.model"),
+        "its tokenizer needs sentencepiece, which is not installed; pip install "
+        "'xlt-sweep[sentencepiece]' on every machine",
+    ),
+    "mecab": (
+        lambda f: edit_json(f / "tokenizer_config.json", word_tokenizer_type="mecab"),
+        "its tokenizer needs fugashi, which is not installed; pip install 'xlt-sweep[words]' on",
+    ),
+    "other dictionary": (
+        lambda f: edit_json(
+            f / "tokenizer_config.json", word_tokenizer_type="mecab",
+            mecab_kwargs={"mecab_dic": "ipadic"},
+        ),
+        "its tokenizer needs ipadic, which is not installed; pip install ipadic on",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_checkpoint_is_one_error_before_and_while_loading(
+    name: str,
+    folder: Path,
+    make_spec: MakeSpec,
+    tiny_dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edit, told = BAD[name]
+    edit(folder)
+    missing = {"sentencepiece", "ipadic"} | ({"fugashi"} if name == "mecab" else set())
+    monkeypatch.setattr(
+        "xlt.trainables.models.tokenizer_files.find_spec",
+        lambda package: None if package in missing else 1,
+    )
+    with pytest.raises(InputError) as planned:
+        read_checkpoint(folder)
+        check_files(folder)
+    spec = make_spec("llama", base_path=str(folder), base_identity=f"test:{name}")
+    with pytest.raises(InputError) as loaded:
+        run_trial(spec, tiny_dataset)
+    assert told in str(planned.value)
+    assert str(loaded.value) == f"base model 'tiny-llama': {planned.value}"
+
+
+def test_all_that_a_checkpoint_lacks_is_told_together(folder: Path) -> None:
+    pickle_only(folder)
+    no_tokenizer(folder)
+    with pytest.raises(InputError) as caught:
+        check_files(folder)
+    assert [problem.partition("' holds ")[2][:9] for problem in caught.value.problems] == [
+        "no tokeni", "its weigh",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "packages"),
+    [("basic", []), ("sudachi", ["sudachipy"]), ("jumanpp", ["rhoknp"]),
+     ("mecab", ["fugashi", "unidic_lite"])],
+)  # fmt: skip
+def test_what_splits_japanese_words_is_needed(kind: str, packages: list[str], folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", word_tokenizer_type=kind)
+    assert needed_packages({"vocab.txt"}, folder) == packages
+
+
+def test_shards_are_loaded(folder: Path, make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
+    plain = make_spec("llama")
+    expected = run_trial(plain, tiny_dataset).history
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="50KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    check_files(folder)
+    spec = make_spec("llama", base_path=str(folder), base_identity="test:shards")
+    assert run_trial(spec, tiny_dataset).history.equals(expected)
+
+
+@pytest.mark.parametrize("own_code", ["falcon", "mpt", "phi", "qwen3_5_text"])
+def test_code_in_the_repository_is_left_alone_where_transformers_knows_the_type(
+    own_code: str, folder: Path
+) -> None:
+    edit_json(folder / "config.json", model_type=own_code, auto_map={"AutoModel": "m.M"})
+    assert read_checkpoint(folder).model_type == own_code
+
+
+def test_an_architecture_without_a_classifier_is_told(
+    folder: Path, make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    edit_json(folder / "config.json", model_type="mamba")
+    spec = make_spec("llama", base_path=str(folder), base_identity="test:mamba")
+    with pytest.raises(InputError) as caught:
+        run_trial(spec, tiny_dataset)
+    assert str(caught.value).startswith(
+        "base model 'tiny-llama': transformers has no sequence classifier for model type 'mamba'; "
+        "give a model of another type, such as albert, bert, bloom, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"model_type": "new", "architectures": ["NewForCausalLM"]}, "decoder"),
+        ({"model_type": "new", "architectures": ["NewLMHeadModel"]}, "decoder"),
+        ({"model_type": "new", "architectures": ["NewForMaskedLM"]}, "encoder"),
+        ({"model_type": "new", "architectures": ["NewForPreTraining"]}, "encoder"),
+        ({"model_type": "new", "architectures": ["NewForMaskedLM"], "is_decoder": True}, "decoder"),
+        ({"model_type": "new", "architectures": ["NewModel"]}, None),
+        ({"model_type": "new", "architectures": ["NewForSequenceClassification"]}, None),
+        ({"model_type": "new", "architectures": None}, None),
+        ({"model_type": "bert", "architectures": ["BertForSequenceClassification"]}, "encoder"),
+    ],
+)
+def test_the_kind_is_derived_or_left_open(config: dict[str, Any], kind: str | None) -> None:
+    assert derive_kind(config) == kind
+
+
+def test_positions_of_published_configurations() -> None:
+    """Numbers as in the config.json of these checkpoints; what is left is in their papers."""
+    assert max_positions({"model_type": "llama", "max_position_embeddings": 4096}) == 4096
+    assert max_positions({"model_type": "bert", "max_position_embeddings": 512}) == 512
+    roberta = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    assert max_positions(roberta) == 512
+    assert max_positions({"model_type": "gpt2", "n_positions": 1024}) == 1024
+    assert max_positions({"model_type": "bloom"}) is None
+
+
+# --- tokenizer and model ----------------------------------------------------------------------
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(
+    folder: Path, make_spec: MakeSpec
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(300)
+    model.save_pretrained(folder)
+    spec = make_spec("llama", base_path=str(folder), base_identity="test:small-embedding")
+    with pytest.raises(InputError, match=r"has 400 tokens .* the model has embeddings of 300"):
+        load_base(spec, CPU, torch.float32)
+
+
+def test_a_text_with_a_token_beyond_the_embeddings_is_refused(
+    folder: Path, make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    """Added tokens that no text has do no harm: some published tokenizers have them."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<image>", "carbon"])
+    tokenizer.save_pretrained(folder)
+    spec = make_spec("llama", base_path=str(folder), base_identity="test:added-tokens")
+    with pytest.raises(InputError, match=r"\d+ texts have tokens beyond the 400 .* first ids \['"):
+        run_trial(spec, tiny_dataset)
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("<pad>", "pad_token '<pad>' is not in the vocabulary; give `pad_token`"),
+        ("</s>", None),
+    ],
+)
+def test_a_pad_token_of_ones_own(
+    token: str, told: str | None, folder: Path, make_spec: MakeSpec
+) -> None:
+    spec = make_spec("llama", base_path=str(folder), base_identity="test:own-pad", pad_token=token)
+    if told:
+        with pytest.raises(InputError) as caught:
+            load_base(spec, CPU, torch.float32)
+        assert told in str(caught.value)
+        return
+    base = load_base(spec, CPU, torch.float32)
+    assert base.tokenizer.pad_token == token
+    assert base.model.config.pad_token_id == base.tokenizer.convert_tokens_to_ids(token)
+    other = load_base(spec.model_copy(update={"pad_token": None}), CPU, torch.float32)
+    assert other.tokenizer.pad_token == "<s>"
+
+
+def test_a_length_beyond_the_positions_is_refused(
+    make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    spec = make_spec("bert", training={"max_length": 129, "batch_size": 8, "num_train_epochs": 1})
+    with pytest.raises(InputError) as caught:
+        run_trial(spec, tiny_dataset)
+    assert str(caught.value) == (
+        "training.max_length 129 is more than the 128 tokens that the model has positions for; "
+        "set it to 128 at most, for this model alone in an override"
+    )
+
+
+def test_half_precision_is_told_what_there_is() -> None:
+    with pytest.raises(InputError, match=r"precision: should be 'auto', 'fp32' or 'bf16' \(got"):
+        Training.parse({"precision": "fp16"})

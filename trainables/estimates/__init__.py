@@ -1,0 +1,1 @@
+"""Estimates of memory, operations and time, made before a trial runs."""

@@ -1,0 +1,266 @@
+"""What a trial will hold in memory and multiply, from its base model's config alone.
+
+The classifier is built and trained for one optimiser step with tensors that have shapes and types
+but no content (FakeTensorMode of PyTorch), and every storage is counted while it lives. So what
+is kept for the backward pass needs no formula for each architecture, method and setting: the code
+that will run says it. A 7B model takes seconds and no weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from xlt.data.core.errors import InputError
+from xlt.trainables.estimates.allocations import Allocations, Moved, move
+from xlt.trainables.estimates.flops import Matrices
+from xlt.trainables.estimates.memory import Memory
+from xlt.trainables.loading.base import Base
+from xlt.trainables.methods import METHODS
+from xlt.trainables.models.weights_folder import read_config
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, base_dtype, uses_bf16
+
+# What cannot be run without content is told in one sentence, not as this logger's traceback.
+logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
+
+NF4_BYTES = 0.5 + 4 / 64
+"""Bytes a parameter of a base in 4 bits: half a byte and one fp32 constant for each block of 64
+(QLoRA, Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3)."""
+MATRIX_MODULES = ("Linear", "Conv1D")
+"""Class names of modules that multiply every token with a matrix; Conv1D is GPT-2's."""
+
+
+class UncountedError(InputError):
+    """A model that can be loaded and whose code does not run without content."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What was counted.
+
+    Attributes:
+        num_parameters: Of the base model with a head.
+        num_trained: Of the parameters that the method trains.
+        matrices: What every token is multiplied with.
+        memory: At the peak, in one process.
+        num_calls: Kernels that are started for one micro-batch, forward and backward.
+    """
+
+    num_parameters: int
+    num_trained: int
+    matrices: Matrices
+    memory: Memory
+    num_calls: int
+
+
+def load_config(folder: Path) -> Any:
+    """The config of a checkpoint, as transformers builds models from it.
+
+    Raises:
+        InputError: As :func:`read_config`, or this version of transformers
+            knows no such architecture or value.
+    """
+    model_type = read_config(folder)["model_type"]
+    try:
+        return transformers.AutoConfig.from_pretrained(folder)
+    except (ValueError, KeyError, StrictDataclassError) as error:
+        raise InputError(
+            f"transformers {transformers.__version__} cannot read the config of {model_type!r}: "
+            f"{error}"
+        ) from error
+
+
+def count_parameters(config: Any, auto_class: Any) -> int:
+    """Parameters of a model of transformers, without its weights.
+
+    Args:
+        config: Of the model.
+        auto_class: E.g. ``transformers.AutoModelForCausalLM``.
+    """
+    with torch.device("meta"):
+        return int(auto_class.from_config(config).num_parameters())
+
+
+def dry_run(
+    spec: TrialSpec, config: Any, *, device: str, rows: int, length: int, num_labels: int = 2
+) -> DryRun:
+    """Train one optimiser step and predict one batch without content.
+
+    It is a later step of a trial: the optimiser's state is there, and with micro-batches the
+    gradients of those before.
+
+    Args:
+        spec: Method, precision, adapters, batch size and checkpointing.
+        config: Of its base model, from :func:`load_config`; not changed.
+        device: ``cpu`` or ``cuda``. Tensors are the CPU's in both cases; on ``cuda`` types are
+            those of a GPU, and dropout of attention is off, because fused kernels keep no
+            attention matrix for it.
+        rows: Rows of a micro-batch.
+        length: Tokens of the longest row.
+        num_labels: Classes of the head.
+
+    Raises:
+        InputError: The architecture has no sequence classifier, or the method no place in it.
+        UncountedError: Its code looks at what tensors hold, or has an operation of a GPU only.
+    """
+    try:
+        return _dry_run(spec, config, device, rows, length, num_labels)
+    except (RuntimeError, AttributeError) as error:
+        first = str(error).partition("\n")[0]
+        raise UncountedError(
+            f"base model {spec.base_model!r} cannot be counted: {first}"
+        ) from error
+
+
+def _dry_run(
+    spec: TrialSpec, config: Any, device: str, rows: int, length: int, num_labels: int
+) -> DryRun:
+    cpu = torch.device("cpu")
+    config = _prepared(config, device, num_labels)
+    # How a trial on a GPU computes, told to code that runs on this machine's tensors.
+    precision = "bf16" if uses_bf16(spec, torch.device(device)) else "fp32"
+    training = spec.training.model_copy(update={"precision": precision})
+    spec = spec.model_copy(update={"training": training})
+    with torch.device("meta"):
+        base = _base(config, base_dtype(spec, cpu), spec.base_model)
+        model = METHODS[spec.method](base, spec)
+        if spec.resources.gradient_checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+    with FakeTensorMode(), Allocations() as live:
+        moved: Moved = {}
+        move(base.model, moved)
+        base_bytes = live.bytes
+        move(model, moved)
+        built_bytes = live.bytes
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer_bytes = _train(model, trained, _batch(config, rows, length), spec, live)
+        train_bytes, num_calls = live.peak, live.num_calls
+        live.reset()
+        model.eval()
+        with torch.no_grad(), autocast(spec, cpu):
+            model(**_batch(config, EVAL_BATCH_SIZE, length))
+    gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
+    return DryRun(
+        num_parameters=base.model.num_parameters(),
+        num_trained=sum(p.numel() for p in trained),
+        matrices=_matrices(model, base.head_modules, config),
+        memory=Memory(
+            base=base_bytes - _saved_by_4_bits(spec, base.model),
+            trained=built_bytes - base_bytes,
+            gradients=gradient_bytes,
+            optimizer=optimizer_bytes,
+            activations=train_bytes - built_bytes - gradient_bytes - optimizer_bytes,
+            prediction=live.peak - built_bytes,
+        ),
+        num_calls=num_calls,
+    )
+
+
+def _train(
+    model: Any,
+    trained: list[torch.nn.Parameter],
+    batch: dict[str, torch.Tensor],
+    spec: TrialSpec,
+    live: Allocations,
+) -> int:
+    """The last micro-batch of a later step; returns the bytes of the optimiser's state.
+
+    Leaves the peak, and the calls of forward, backward and step, in ``live``.
+    """
+    rows = len(batch["input_ids"])
+    y_true = torch.zeros(rows, dtype=torch.long)
+    before = live.bytes
+    optimizer = torch.optim.AdamW(trained, fused=True)
+    _make_gradients(trained)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    optimizer_bytes = live.bytes - before
+    if rows < spec.training.batch_size:  # the sum of the micro-batches before this one
+        _make_gradients(trained)
+    live.reset()
+    model.train()
+    with autocast(spec, torch.device("cpu")):
+        logits = model(**batch).logits.float()
+    torch.autograd.backward(torch.nn.functional.cross_entropy(logits, y_true))
+    torch.nn.utils.clip_grad_norm_(trained, spec.training.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return optimizer_bytes
+
+
+def _make_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
+
+
+def _prepared(config: Any, device: str, num_labels: int) -> Any:
+    """A copy of the config as loading sets it up."""
+    config = copy.deepcopy(config)
+    config.num_labels = num_labels
+    config.use_cache = False
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = 0
+    if device == "cuda":
+        for name in ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop"):
+            if getattr(config, name, None):
+                setattr(config, name, 0.0)
+    return config
+
+
+def _base(config: Any, dtype: torch.dtype, name: str) -> Base:
+    try:
+        model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+    except ValueError as error:
+        raise InputError(f"base model {name!r}: no sequence classifier: {error}") from error
+    model.requires_grad_(False)
+    heads = tuple(
+        child
+        for child, module in model.named_children()
+        if child != model.base_model_prefix and any(True for _ in module.parameters())
+    )
+    return Base(tokenizer=None, model=model, head_modules=heads)
+
+
+def _batch(config: Any, rows: int, length: int) -> dict[str, torch.Tensor]:
+    """As :func:`collate` makes them."""
+    ids = torch.ones(rows, length, dtype=torch.long)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if getattr(config, "type_vocab_size", 0) > 1:
+        batch["token_type_ids"] = torch.zeros_like(ids)
+    return batch
+
+
+def _is_matrix(module: torch.nn.Module) -> bool:
+    return any(kind.__name__ in MATRIX_MODULES for kind in type(module).__mro__)
+
+
+def _matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
+    """Those of the backbone; the head and BERT's pooler see one token a row."""
+    passed = {*heads, "pooler"}
+    weights: dict[int, Any] = {}  # by id: an adapter's module shows the weight that it wraps
+    for name, module in model.named_modules():
+        if _is_matrix(module) and not passed & set(name.split(".")):
+            weights[id(module.weight)] = module.weight
+    sizes = {True: 0, False: 0}
+    for weight in weights.values():
+        sizes[weight.requires_grad] += weight.numel()
+    num_heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
+    return Matrices(sizes[False], sizes[True], config.num_hidden_layers, num_heads * width)
+
+
+def _saved_by_4_bits(spec: TrialSpec, model: Any) -> int:
+    """Bytes that a quantised base does not hold; bitsandbytes needs real weights to be seen."""
+    if not (spec.lora and spec.lora.quantize_base):
+        return 0
+    weights: list[Any] = [m.weight for m in model.base_model.modules() if _is_matrix(m)]
+    return sum(round(w.numel() * (w.element_size() - NF4_BYTES)) for w in weights)

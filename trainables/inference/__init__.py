@@ -1,0 +1,1 @@
+"""Kept models of finished trials, used on new texts."""

@@ -1,0 +1,54 @@
+"""The trained classifier of a done trial, from the weights in its folder."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from peft import set_peft_model_state_dict
+from safetensors.torch import load
+
+from xlt.data.core.errors import InputError
+from xlt.trainables.loading.base import Base, load_base
+from xlt.trainables.methods import METHODS
+from xlt.trainables.results.find_trial import kept_files
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.loop import base_dtype
+
+
+def load_kept(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base, Any]:
+    """Build a trial's classifier as it was built for training, and give it its trained weights.
+
+    Args:
+        spec: A done trial.
+        results: Where its folder lies.
+        num_labels: Classes of the head.
+
+    Returns:
+        The base model and the classifier, ready to predict.
+
+    Raises:
+        InputError: The trial is not done or kept no weights, or they are damaged.
+    """
+    tensors = _read_weights(spec, results)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(spec.resources.cpus)
+    base = load_base(spec, device, base_dtype(spec, device), num_labels)
+    model = METHODS[spec.method](base, spec)
+    if spec.method == "lora":
+        set_peft_model_state_dict(model, tensors)
+    else:
+        model.load_state_dict(tensors)
+    return base, model.eval()
+
+
+def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for name, sha256 in kept_files(results.state(spec.trial_id)).items():
+        content = results.read("trials", spec.trial_id, name)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise InputError(f"{name} was changed after it was written; train the trial again")
+        tensors |= load(content)
+    return tensors

@@ -1,0 +1,1 @@
+"""Base models, tokens and batches in memory."""

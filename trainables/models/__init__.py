@@ -1,0 +1,1 @@
+"""Base models: where they come from and what their files say, read without torch."""

@@ -1,0 +1,1 @@
+"""Pre-training of miniature base models on this machine."""

@@ -1,0 +1,1 @@
+"""Result folders: written, read and verified without torch."""

@@ -1,0 +1,291 @@
+"""run_pack: several LoRA trials side by side, their gradients from shared forward passes.
+
+Each member is built, stepped, scored and kept as :func:`run_trial` does it; only
+who computes its gradients differs. On a CPU its losses and scores are those of the trial alone to
+rounding, dropout included, because every member has a random stream of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.schema import Dataset
+from xlt.trainables.loading.base import load_base
+from xlt.trainables.methods.lora_pack import LoraPack, Segment, adapts_head, has_other_dropout
+from xlt.trainables.results.result import TrialResult
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.packable import pack_key
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.checkpoints import Checkpoints
+from xlt.trainables.training.classification import Classification, Fitted
+from xlt.trainables.training.loop import Steps, autocast, base_dtype
+from xlt.trainables.training.micro_batches import random_state, set_random_state
+from xlt.trainables.trial.run_trial import KeepModels, Prepared, finish, prepare, run_trial
+
+PackReport = Callable[[TrialSpec, int, int, float], None]
+"""Called with (member, step, num_steps, loss) every few steps of each member."""
+Ended = tuple[TrialSpec, TrialResult | Exception]
+"""A member and what became of it."""
+
+
+def run_pack(
+    specs: Sequence[TrialSpec],
+    dataset: Dataset,
+    *,
+    report: PackReport = lambda spec, step, num_steps, loss: None,
+    keep_models: KeepModels = "none",
+    explain: Explain | None = None,
+    checkpoints: Mapping[str, Checkpoints] | None = None,
+) -> Iterator[Ended]:
+    """Train and test several trials that share a base model.
+
+    Those that cannot share passes (:func:`pack_key`, or a base with dropout of
+    its own, or with adapters in its head) are run one after another.
+
+    Args:
+        specs: The members.
+        dataset: The rows that their ``data_fingerprint`` names.
+        report: Told the progress of each.
+        keep_models: As of :func:`run_trial`.
+        explain: The same.
+        checkpoints: The same, by trial id.
+
+    Yields:
+        Each member as soon as it ends, with its result or its error, which is its own alone.
+    """
+    kept = checkpoints or {}
+    if not _can_share(specs, dataset):
+        for spec in specs:
+            yield spec, _alone(spec, dataset, report, keep_models, explain, kept)
+        return
+    members: list[Member] = []
+    for spec in specs:
+        try:
+            members.append(Member(prepare(spec, dataset), report, kept.get(spec.trial_id)))
+        except Exception as error:
+            yield spec, error
+    for member in fit_pack(members):
+        yield member.trial.spec, _finished(member, keep_models, explain)
+
+
+def _alone(
+    spec: TrialSpec,
+    dataset: Dataset,
+    report: PackReport,
+    keep_models: KeepModels,
+    explain: Explain | None,
+    checkpoints: Mapping[str, Checkpoints],
+) -> TrialResult | Exception:
+    try:
+        return run_trial(
+            spec,
+            dataset,
+            report=lambda step, num_steps, loss: report(spec, step, num_steps, loss),
+            keep_models=keep_models,
+            explain=explain,
+            checkpoints=checkpoints.get(spec.trial_id),
+        )
+    except Exception as error:
+        return error
+
+
+def _can_share(specs: Sequence[TrialSpec], dataset: Dataset) -> bool:
+    keys = {pack_key(spec) for spec in specs}
+    if len(specs) < 2 or len(keys) > 1 or None in keys:
+        return False
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = base_dtype(specs[0], device)
+    try:
+        base = load_base(specs[0], device, dtype, len(dataset.classes))
+    except InputError:
+        return False  # each member will say so
+    return not has_other_dropout(base.model) and not adapts_head(base.model, base.head_modules)
+
+
+class RandomStream:
+    """A member's own random numbers, as the process's global generators give them to it alone."""
+
+    def __init__(self) -> None:
+        self.states = random_state()
+
+    @contextmanager
+    def as_global(self) -> Iterator[None]:
+        """The global generators are this stream's."""
+        others = random_state()
+        set_random_state(self.states)
+        try:
+            yield
+        finally:
+            self.states = random_state()
+            set_random_state(others)
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The stream of a device, to be drawn from."""
+        generator = torch.Generator(device)
+        generator.set_state(self.states[1 if device.type == "cuda" else 0])
+        return generator
+
+    def drawn(self, generator: torch.Generator) -> None:
+        """Go on where :meth:`generator` stopped."""
+        self.states[1 if generator.device.type == "cuda" else 0] = generator.get_state()
+
+
+class Member:
+    """A trial of a pack while it trains."""
+
+    def __init__(
+        self, trial: Prepared, report: PackReport, checkpoints: Checkpoints | None
+    ) -> None:
+        self.trial, self.checkpoints = trial, checkpoints
+        self.random = RandomStream()
+        self.seconds = 0.0
+        self.task = Classification(trial.model, trial.train_ids, trial.labels, trial.spec)
+        self.micro_batches = self.task.micro_batches()
+        self.steps: Steps = self.task.steps(
+            lambda step, num_steps, loss: report(trial.spec, step, num_steps, loss), checkpoints
+        )
+        self.batch: list[int] = []
+        self.loss: torch.Tensor | None = None
+        self.ended: Fitted | Exception | None = None
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row of its batch."""
+        return max(len(self.task.token_ids[row]) for row in self.batch)
+
+    def alone(self) -> None:
+        """Add the gradients of its batch as a trial by itself."""
+        with self.random.as_global():
+            self.loss = self.micro_batches(self.batch)
+
+    def step(self) -> None:
+        """Take the step whose gradients are there, and ask for the next one's."""
+        begun = time.perf_counter()
+        with self.random.as_global():
+            try:
+                self.batch = self.steps.send(self.loss)
+            except StopIteration as end:
+                self.ended = self.task.fitted(end.value, self.micro_batches)
+            except Exception as error:
+                self.ended = error
+        self.seconds += time.perf_counter() - begun
+
+
+class _Passes:
+    """Gradients of members, in as few passes as memory holds.
+
+    Where a CUDA device runs out of memory, half as many members share a pass from then on, and a
+    member that is left alone in one has micro-batches of its own.
+
+    Args:
+        members: All that take part.
+
+    Attributes:
+        size: Members a pass.
+        num_halved: How often memory ran out.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._number = {id(member): number for number, member in enumerate(members)}
+        self._pack = LoraPack([member.trial.model for member in members])
+        self.size = len(members)
+        self.num_halved = 0
+
+    def __call__(self, members: Sequence[Member]) -> None:
+        """Add the gradients of each member's batch; its loss, or why it ends, is left in it."""
+        # Should several passes be needed, those of like width waste the least on padding.
+        members = sorted(members, key=lambda member: member.width)
+        while True:
+            states = [list(member.random.states) for member in members]
+            try:
+                for start in range(0, len(members), self.size):
+                    self._share(members[start : start + self.size])
+                return
+            except torch.OutOfMemoryError:
+                self.size = math.ceil(min(self.size, len(members)) / 2)
+                self.num_halved += 1
+            # Outside of the handler: the error's frames hold the tensors of the failed pass.
+            for member, before in zip(members, states, strict=True):
+                member.random.states = before
+                for parameter in member.task.model.parameters():
+                    parameter.grad = None
+            torch.cuda.empty_cache()
+
+    def _share(self, members: Sequence[Member]) -> None:
+        begun = time.perf_counter()
+        try:
+            if len(members) == 1:
+                members[0].alone()
+            else:
+                self._together(members)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            for member in members:
+                member.ended = error
+        for member in members:
+            member.seconds += (time.perf_counter() - begun) / len(members)
+
+    def _together(self, members: Sequence[Member]) -> None:
+        spec, device = members[0].trial.spec, members[0].task.device
+        segments = [
+            Segment(
+                self._number[id(member)],
+                [member.task.token_ids[row] for row in member.batch],
+                member.random.generator(device),
+            )
+            for member in members
+        ]
+        with autocast(spec, device):
+            logits = self._pack.logits(segments)
+        losses = [
+            member.task.loss(member.batch, part, num_places)
+            for member, part, num_places in zip(members, logits, self._pack.num_places, strict=True)
+        ]
+        torch.autograd.backward(losses)
+        for member, segment, loss in zip(members, segments, losses, strict=True):
+            member.random.drawn(segment.generator)
+            member.loss = loss.detach()
+
+
+def fit_pack(members: Sequence[Member]) -> Iterator[Member]:
+    """Train side by side; each member as soon as it ended."""
+    if not members:
+        return
+    passes = _Passes(members)
+    running = list(members)
+    while running:
+        for member in running:
+            member.step()
+        if asking := [member for member in running if member.ended is None]:
+            passes(asking)
+        for member in running:
+            if isinstance(member.ended, Fitted):
+                member.ended = replace(
+                    member.ended,
+                    num_packed=len(members),
+                    num_halved=member.ended.num_halved + passes.num_halved,
+                )
+        yield from (member for member in running if member.ended is not None)
+        running = [member for member in running if member.ended is None]
+
+
+def _finished(
+    member: Member, keep_models: KeepModels, explain: Explain | None
+) -> TrialResult | Exception:
+    """The result of a member that has trained, or why there is none."""
+    if not isinstance(member.ended, Fitted):
+        return member.ended or RuntimeError("it was not trained to its end")
+    member.trial.clock.seconds["fit"] = round(member.seconds, 4)
+    member.trial.clock.resume()
+    try:
+        return finish(member.trial, member.ended, keep_models, explain, member.checkpoints)
+    except Exception as error:
+        return error

@@ -1,0 +1,282 @@
+"""run_trial: one spec to one result, reading top to bottom. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.seeds import derive_seed
+from xlt.data.dataset.dev import draw_dev
+from xlt.data.dataset.draws import Draw, draw
+from xlt.data.dataset.schema import Dataset
+from xlt.trainables.explain.trial import explain_trial
+from xlt.trainables.loading.base import Base, init_head, load_base
+from xlt.trainables.loading.tokenize import count_truncated, encode
+from xlt.trainables.methods import METHODS
+from xlt.trainables.results.result import TrialResult
+from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.training.checkpoints import Checkpoints, trained_weights
+from xlt.trainables.training.classification import Fitted, fit_classifier
+from xlt.trainables.training.convergence import convergence
+from xlt.trainables.training.loop import Report, base_dtype, predict
+from xlt.trainables.training.metrics import score
+from xlt.trainables.training.watchdog import alive
+from xlt.trainables.training.workers import Workers
+from xlt.trainables.trial.signature import signature
+
+ADAPTER_CONFIG = "adapter_config.json"
+KeepModels = Literal["none", "adapters", "all", "best"]
+
+
+def run_trial(
+    spec: TrialSpec,
+    dataset: Dataset,
+    *,
+    report: Report = lambda step, num_steps, loss: None,
+    keep_models: KeepModels = "none",
+    explain: Explain | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> TrialResult:
+    """Train and test one base model on one pattern with one seed.
+
+    Args:
+        spec: The trial.
+        dataset: The rows that ``spec.data_fingerprint`` names.
+        report: Told (step, num_steps, loss) as training goes on.
+        keep_models: Which weights the result carries: none, adapters (of LoRA trials), all; of a
+            cell's best trial all too, as no trial knows that it is none.
+        explain: How test rows are explained; None: they are not.
+        checkpoints: Where its state is kept while it trains, and gone on from; None: nowhere.
+
+    With several workers (workers.py) each of them calls this and gets the result.
+
+    Returns:
+        The result, scored on the test rows, or on dev rows with ``spec.dev``; on a CPU the same
+        bytes for the same spec, whatever ran before in the process.
+
+    Raises:
+        InputError: Wrong data set, too few rows, a base model that cannot be loaded.
+        DivergedError: The loss or a score stopped being finite.
+        LeavingError: The process has to go; the trial goes on from its checkpoint.
+    """
+    trial = prepare(spec, dataset)
+    fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
+    trial.clock.lap("fit")
+    return finish(trial, fitted, keep_models, explain, checkpoints)
+
+
+@dataclass
+class Prepared:
+    """A trial before it trains.
+
+    Attributes:
+        spec: The trial.
+        train: Rows that it trains on.
+        test: Rows that it is scored on.
+        base: Its base model, loaded.
+        model: The classifier that is trained, its own.
+        train_ids: Token ids of each training row.
+        test_ids: Token ids of each test row.
+        workers: Those that train it together, each of them here.
+        device: Where it computes.
+        clock: Seconds of its stages.
+    """
+
+    spec: TrialSpec
+    train: pa.Table
+    test: pa.Table
+    base: Base
+    model: Any
+    train_ids: list[list[int]]
+    test_ids: list[list[int]]
+    workers: Workers
+    device: torch.device
+    clock: Clock
+
+    @property
+    def labels(self) -> list[int]:
+        """Class of each training row."""
+        labels: list[int] = self.train["label"].to_pylist()
+        return labels
+
+
+def prepare(spec: TrialSpec, dataset: Dataset) -> Prepared:
+    """Draw, load, tokenise and build; arguments and errors as :func:`run_trial`.
+
+    The global random generators are left as its dropout begins with them.
+    """
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise InputError("the data set is not the one that the trial was planned for")
+    clock = Clock()
+    workers = Workers.current()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    torch.set_num_threads(spec.resources.cpus)
+
+    drawn = _draw(dataset, spec)
+    train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
+    clock.lap("draw")
+
+    # What no single GPU holds is read on the CPU, and sharding moves each GPU's share.
+    is_sharded = workers.size > 1 and spec.resources.is_sharded
+    place = torch.device("cpu") if is_sharded else device
+    base = load_base(spec, place, base_dtype(spec, device), len(dataset.classes))
+    clock.lap("load")
+
+    max_length = spec.training.max_length
+    train_ids = encode(base, train, spec.data_fingerprint, max_length)
+    test_ids = encode(base, test, spec.data_fingerprint, max_length)
+    clock.lap("encode")
+
+    # Seeded here and not earlier: loading draws too, and a warm process skips it.
+    torch.manual_seed(derive_seed(spec.seed, "adapters"))
+    init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
+    model = METHODS[spec.method](base, spec)
+    clock.lap("build")
+    # Each worker drops units of its own rows.
+    others = (workers.rank,) if workers.rank else ()
+    torch.manual_seed(derive_seed(spec.seed, "dropout", *others))
+    return Prepared(spec, train, test, base, model, train_ids, test_ids, workers, device, clock)
+
+
+def finish(
+    trial: Prepared,
+    fitted: Fitted,
+    keep_models: KeepModels,
+    explain: Explain | None,
+    checkpoints: Checkpoints | None,
+) -> TrialResult:
+    """Score a trained trial and put its result together; arguments as :func:`run_trial`.
+
+    Raises:
+        DivergedError: A score is no number.
+    """
+    spec, base, model, workers = trial.spec, trial.base, trial.model, trial.workers
+    y_score = predict(model, trial.test_ids, spec, workers=workers)
+    trial.clock.lap("predict")
+    kept = model_files(model, workers) if _keeps(keep_models, spec.method) else {}
+    explained = explain if workers.is_first else None
+    attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
+    rows, max_length = (trial.train, trial.test), spec.training.max_length
+    cut = [count_truncated(base, table, spec.data_fingerprint, max_length) for table in rows]
+    return TrialResult(
+        spec=spec,
+        metrics=score(trial.test["label"].to_numpy(), y_score),
+        signature=signature(spec, base, trial.device),
+        timings=trial.clock.seconds,
+        execution=_execution(fitted, workers, trial.device, checkpoints)
+        | {
+            "keep_models": keep_models,
+            "attention": base.model.config._attn_implementation,
+            "pad_token": base.tokenizer.pad_token,
+            "truncated_texts": dict(zip(("train", "test"), cut, strict=True)),
+        },
+        convergence=convergence(
+            fitted.history, trial.train["label"].to_numpy(), fitted.train_score
+        ),
+        predictions=_predictions(trial.test, y_score, "dev" if spec.dev else "test"),
+        history=fitted.history,
+        train_rows=trial.train.select(["id", "lang", "label"]).append_column(
+            "y_score", _column(fitted.train_score)
+        ),
+        model=kept,
+        attributions=attributions,
+    )
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """A stage ended that began with the last one's end, or :meth:`resume`."""
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 4)
+        alive()
+        self._last = now
+
+    def resume(self) -> None:
+        """Time that went to other trials is not this one's."""
+        self._last = time.perf_counter()
+
+
+def _draw(dataset: Dataset, spec: TrialSpec) -> Draw:
+    """Training and test rows; dev rows in place of test rows while settings are chosen."""
+    where = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
+    return draw_dev(*where, spec.dev) if spec.dev else draw(*where)
+
+
+def _column(y_score: NDArray[np.float64]) -> pa.Array:
+    return pa.array(y_score if y_score.ndim == 1 else list(y_score))
+
+
+def _predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) -> pa.Table:
+    return pa.table(
+        {
+            "id": test["id"],
+            "lang": test["lang"],
+            "split": pa.array([split] * len(test)),
+            "y_true": test["label"],
+            "y_score": _column(y_score),
+        }
+    )
+
+
+def _execution(
+    fitted: Fitted, workers: Workers, device: torch.device, checkpoints: Checkpoints | None
+) -> dict[str, Any]:
+    """How it was computed, as far as that was not settled before."""
+    cuda = device.type == "cuda"
+    return {
+        "num_workers": workers.size,
+        "packed": fitted.num_packed,
+        "padding_share": round(fitted.padding_share, 4),
+        "micro_batch_size": fitted.micro_batch_size,
+        "times_out_of_memory": fitted.num_halved,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+        "resumed_at_steps": checkpoints.resumed_at if checkpoints else [],
+        "checkpoint_error": checkpoints.unwritable if checkpoints else "",
+    }
+
+
+def _keeps(keep_models: KeepModels, method: str) -> bool:
+    return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
+
+
+def model_files(model: Any, workers: Workers) -> dict[str, bytes]:
+    """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head).
+
+    Every worker takes part, because a sharded model's weights are put together; the first one gets
+    the files.
+    """
+    weights = trained_weights(model)
+    if not workers.is_first:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        # peft asks the hub whether embeddings were resized unless told that none are to be saved.
+        options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
+        model.save_pretrained(folder, state_dict=weights, **options)
+        files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
+        kept = {p.name: p.read_bytes() for p in files}
+    if ADAPTER_CONFIG in kept:  # peft writes sets, whose order changes from process to process
+        config = json.loads(kept[ADAPTER_CONFIG])
+        for name in ("target_modules", "modules_to_save"):
+            config[name] = sorted(set(config[name]))
+        kept[ADAPTER_CONFIG] = json.dumps(config, indent=2, sort_keys=True).encode()
+    return kept

@@ -1,0 +1,1 @@
+"""xlt measures how well language models carry a task from one language to another."""
