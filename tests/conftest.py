@@ -176,3 +176,14 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def unpacked_four_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bits as every processor computes them.
+
+    bitsandbytes 0.50 packs the weights of a classifier in eval mode anew where the processor has
+    AVX512-BF16, and fails on layers as narrow as those of tiny checkpoints.
+    """
+    modules = pytest.importorskip("bitsandbytes.nn.modules")
+    monkeypatch.setattr(modules, "has_avx512bf16", lambda: False)

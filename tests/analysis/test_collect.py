@@ -284,8 +284,8 @@ def test_many_trials_are_not_all_named(tmp_path: Path) -> None:
 PURITY = """
 import sys
 {first}
-from xlt.analysis.formats import FORMATS
-from xlt.analysis.collect import collect
+from xlt.analysis.tables.formats import FORMATS
+from xlt.analysis.trials.collect import collect
 from xlt.analysis.tables import report
 for format in FORMATS:
     assert report(collect({uri!r}), format, published=True)

@@ -1,6 +1,7 @@
 """The HTTP side of Ray's job server, as Ray's own client speaks to it.
 
 Ray's server is a part of its dashboard and needs ray[default]. Here the same requests are answered
+from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
 from a script (`Scripted`), or, run as a program on a cluster's head, by Ray's own job manager.
 """
 
@@ -24,6 +25,7 @@ sys.path.append(str(Path(ray.__file__).parent / "_private/runtime_env/agent/thir
 
 from aiohttp import web
 from ray._private.authentication.http_token_authentication import get_token_auth_middleware
+from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
 
 BUNDLED = Path(web.__file__).parent.parent
 """Where aiohttp was found, for other processes."""
@@ -74,7 +76,10 @@ def application(jobs: Jobs) -> web.Application:
     async def stop(request: web.Request) -> web.Response:
         return web.json_response({"stopped": await jobs.stop(request.match_info["job"])})
 
-    app = web.Application(middlewares=[get_token_auth_middleware(web_module())])
+    app = web.Application(
+        client_max_size=DASHBOARD_CLIENT_MAX_SIZE,
+        middlewares=[get_token_auth_middleware(web_module())],
+    )
     app.add_routes(
         [
             web.get("/api/version", version),

@@ -20,8 +20,8 @@ DRIVER = """
 import io, sys, time
 from rich.console import Console
 from sweep import head_watch
-from xlt.sweep.lease import held
-from xlt.trainables.result import Results
+from xlt.sweep.driver.lease import held
+from xlt.trainables.results.result import Results
 
 head_watch.POLL_SECONDS, head_watch.LOST_SECONDS = 0.05, 0.3
 with held(Results(sys.argv[1]), "tiny", Console(file=io.StringIO())):

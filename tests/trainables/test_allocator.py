@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys
-from xlt.trainables.allocator import keep_freed_memory
+from xlt.trainables.loading.allocator import keep_freed_memory
 class Mallinfo2(ctypes.Structure):  # of malloc.h; fordblks: free bytes that the heap holds
     _fields_ = [(name, ctypes.c_size_t) for name in (
         "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split())]

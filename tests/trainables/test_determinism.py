@@ -28,9 +28,9 @@ CASES = (("llama", "lora"), ("bert", "full"), ("gpt_neox", "lora"))
 ELSEWHERE = """
 import json, sys
 import pyarrow.parquet
-from xlt.data.schema import Dataset
-from xlt.trainables.result import Results
-from xlt.trainables.spec import TrialSpec
+from xlt.data.dataset.schema import Dataset
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial import run_trial
 rows, folder, *specs = sys.argv[1:]
 dataset = Dataset.from_table(pyarrow.parquet.read_table(rows))

@@ -140,7 +140,8 @@ NO_DROPOUT = {"lora_dropout": 0.0}
         *(
             (
                 architecture,
-                {"method": "lora", "lora": NO_DROPOUT | {variant: True}, "learning_rate": 2e-2},
+                # At rates of 2e-2 the steps of AdamW magnify rounding on some processors.
+                {"method": "lora", "lora": NO_DROPOUT | {variant: True}, "learning_rate": 5e-3},
             )
             for architecture in ("bert", "llama", "gpt_neox")
             for variant in ("use_rslora", "use_dora")

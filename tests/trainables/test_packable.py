@@ -49,6 +49,7 @@ def test_members_of_other_bases_are_run_one_after_another(
     assert [result.execution["packed"] for result in results] == [1, 1]
 
 
+@pytest.mark.usefixtures("unpacked_four_bits")
 def test_a_base_in_four_bits_is_shared_too(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
     specs = [
         make_spec(seed=seed, learning_rate=2e-2, lora={"quantize_base": "nf4"}, training=SHORT)

@@ -22,6 +22,8 @@ from xlt.trainables.methods import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 
+pytestmark = pytest.mark.usefixtures("unpacked_four_bits")
+
 CPU = torch.device("cpu")
 MakeSpec = Callable[..., TrialSpec]
 ARCHITECTURES = pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bert"])

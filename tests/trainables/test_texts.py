@@ -54,7 +54,7 @@ def test_a_damaged_file_is_told(results: Results) -> None:
 def test_a_run_keeps_the_drawn_rows_unless_told_not_to(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "none", "test_trainables_texts:Nothing")
+    monkeypatch.setitem(BACKENDS, "none", f"{__name__}:Nothing")
     location = str(tmp_path / "r")
     outcome = run(load_experiment(experiment_file), location, backend="none")
     drawn = {i for draw in outcome.grid.draws for i in (*draw.train, *draw.test)}
