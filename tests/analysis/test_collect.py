@@ -286,7 +286,7 @@ import sys
 {first}
 from xlt.analysis.tables.formats import FORMATS
 from xlt.analysis.trials.collect import collect
-from xlt.analysis.tables import report
+from xlt.analysis.tables.report import report
 for format in FORMATS:
     assert report(collect({uri!r}), format, published=True)
 print(sorted({{"torch", "ray", "transformers", "sklearn"}} & set(sys.modules)))

@@ -19,7 +19,7 @@ from xlt.sweep.driver.head_watch import HeadWatch, answers
 DRIVER = """
 import io, sys, time
 from rich.console import Console
-from sweep import head_watch
+from xlt.sweep.driver import head_watch
 from xlt.sweep.driver.lease import held
 from xlt.trainables.results.result import Results
 

@@ -31,7 +31,7 @@ import pyarrow.parquet
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.trial import run_trial
+from xlt.trainables.trial.run_trial import run_trial
 rows, folder, *specs = sys.argv[1:]
 dataset = Dataset.from_table(pyarrow.parquet.read_table(rows))
 results = Results(folder)
