@@ -44,6 +44,29 @@ def test_rays_workers_import_xlt_beside_files_of_the_same_names(crowded: Path) -
     assert "of the user" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("hidden", "told"),
+    [
+        ("platformdirs", "cannot import xlt: RuntimeError: this is another one (in {file})"),
+        ("pyarrow", "end before they run anything (WorkerCrashedError); pyarrow.py in {folder}"),
+    ],
+)
+def test_what_hides_a_needed_package_is_named_before_a_trial_starts(
+    hidden: str, told: str, tmp_path: Path
+) -> None:
+    """The console script does not look into the folder it starts in, but Ray's workers do."""
+    file = tmp_path / f"{hidden}.py"
+    file.write_text("raise RuntimeError('this is another one')\n")
+    script = str(Path(sys.executable).parent / "xlt")
+    done = start(tmp_path, script, *ONE_TRIAL, "--backend", "tune")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told.format(file=file, folder=tmp_path) in done.stderr
+    assert "memory" not in done.stderr
+    assert not list((tmp_path / "results").glob("trials/*/error.json"))
+
+
 def test_python_finds_xlt_beside_files_of_the_same_names(crowded: Path) -> None:
     code = (
         "from xlt.sweep.experiment.experiment import load_experiment\n"

@@ -7,6 +7,7 @@ once on each node, by a function that travels whole and needs none of our code i
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import ray
@@ -42,7 +43,12 @@ def refuse_other_code() -> None:
         address = answers[reference]["NodeManagerAddress"]
         try:
             there = ray.get(reference)
-        except RayError:  # the node has gone; its trials will run elsewhere
+        except RayError as error:
+            if _is_alive(answers[reference]["NodeID"]):  # else its trials run elsewhere
+                problems.append(
+                    f"workers on {address} end before they run anything "
+                    f"({type(error).__name__}){_hiding()}; their log says where"
+                )
             continue
         if there["error"]:
             problems.append(
@@ -57,6 +63,17 @@ def refuse_other_code() -> None:
             )
     if problems:
         raise InputError(problems)
+
+
+def _is_alive(node_id: str) -> bool:
+    return any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes())
+
+
+def _hiding() -> str:
+    """Files of this folder that hide an installed package from workers, which look here first."""
+    installed = packages_distributions()
+    names = sorted(p.name for p in Path.cwd().iterdir() if p.name.removesuffix(".py") in installed)
+    return f"; {', '.join(names)} in {Path.cwd()} hides an installed package" if names else ""
 
 
 def _make_look() -> Callable[[str, tuple[str, ...]], dict[str, str]]:

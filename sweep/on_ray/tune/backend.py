@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import ray
 from ray import tune
 
+from xlt.data.core.errors import InputError
 from xlt.data.corpora import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
@@ -24,6 +25,7 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, worker_bundle
 from xlt.sweep.on_ray.preemption import leave, let_stay, must_leave
+from xlt.sweep.on_ray.same_code import refuse_other_code
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
     later_spec,
@@ -56,6 +58,11 @@ class TuneBackend:
 
     def __init__(self, address: str | None = None) -> None:
         self._connection = RayConnection(address)
+        try:
+            refuse_other_code()
+        except InputError:
+            self.close()
+            raise
 
     def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
         """Pre-train miniatures side by side and put them into this node's cache."""
