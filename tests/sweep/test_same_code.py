@@ -18,5 +18,5 @@ def test_other_code_is_refused_and_the_same_is_not(
     (tmp_path / "xlt" / "data").mkdir(parents=True)
     (tmp_path / "xlt" / "data" / "schema.py").write_text("COLUMNS = ()\n")
     monkeypatch.setattr(same_code.xlt, "__file__", str(tmp_path / "xlt" / "__init__.py"))
-    with pytest.raises(InputError, match="import other code of xlt, from .*xlt submit"):
+    with pytest.raises(InputError, match=r"import other code of xlt, from .*xlt submit"):
         same_code.refuse_other_code()
