@@ -1,1 +1,1 @@
-"""What the results say; reads result folders only."""
+"""Tables, tests, figures and pages, made from result folders alone."""

@@ -4,7 +4,7 @@
 
 RESULTS holds an experiment on the built-in headlines whose trials were explained (`xlt explain`).
 A token is a cue if it occurs in a concept of an ESG topic and in no concept of another topic
-(data/sources/lexicon.tsv). Printed for each cell: how many of the 20 tokens with the highest mean
+(data/corpora/lexicon.tsv). Printed for each cell: how many of the 20 tokens with the highest mean
 contribution are cues, out of how many there are among the tokens in 5 texts or more; the same for
 a random order; and, with --against, how well the orders of each text's tokens agree (Spearman,
 mean over texts of three tokens or more that are not flat) and how many of the first ten are shared.

@@ -3,7 +3,8 @@
     python benchmarks/roofline.py [--gpu H100] [--utilisation 0.4] [--price 3] [--members 1 3 6]
 
 Nothing is trained and no GPU is needed: each base model is built without content, and its matrices
-are counted (trainables/flops.py). Texts are taken to have --mean-tokens each, without padding.
+are counted (trainables/estimates/flops.py). Texts are taken to have --mean-tokens each, without
+padding.
 
 - A step of the optimiser takes the longer of two times: its operations at the GPU's peak, and the
   reading of the weights, once forwards and once backwards (fully fine-tuned ones also: gradients

@@ -83,7 +83,7 @@ class Ranking:
 
 
 def rank(cell: CellAttributions, sums: Values, top: int) -> Ranking:
-    """Rank tokens, and draw texts and runs anew (:mod:`xlt.analysis.uncertainty.resampling`).
+    """Rank tokens, and draw texts and runs anew.
 
     Args:
         cell: Whose ``counts`` and classes.

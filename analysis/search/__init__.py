@@ -1,1 +1,1 @@
-"""What a learning-rate search tried, and which rate it chooses."""
+"""Results of a learning-rate search, and the rate chosen from them."""

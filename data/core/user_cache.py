@@ -14,7 +14,7 @@ import platformdirs
 import pyarrow as pa
 
 CACHE_FORMAT = 1
-"""Of a cache file; one of another format is not read."""
+"""Format of a cache file; a file of another format is not read."""
 SETTLED_SECONDS = 2.0
 """A folder that changed less long ago is not kept, because a second change within one tick of the
 clock would leave its stamp as it is. Two seconds is the coarsest tick (FAT; object stores have
@@ -28,7 +28,7 @@ class CacheFile:
     Args:
         about: What is kept, e.g. a location; names the file.
         kind: What the bytes are.
-        version: Of what is kept; a file of another version is not read.
+        version: Version of the values; a file of another version is not read.
 
     Attributes:
         values: What was kept.

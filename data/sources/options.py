@@ -15,7 +15,7 @@ from xlt.data.sources.corrections import Corrections
 from xlt.data.tables.cells import cell_text
 
 MAX_CLASSES = int(np.iinfo(np.int8).max) + 1
-"""Labels are int8 (data/schema.py)."""
+"""Labels are int8 (data/dataset/schema.py)."""
 
 
 class SourceOptions(Settings):

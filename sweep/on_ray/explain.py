@@ -10,6 +10,7 @@ import ray
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.explain import Told
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, task_options
+from xlt.sweep.on_ray.same_code import refuse_other_code
 from xlt.sweep.on_ray.worker import receive, share
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.result import Results
@@ -32,6 +33,7 @@ def explain_on_ray(
     """
     connection = RayConnection(address)
     try:
+        refuse_other_code()
         shared = share(specs, dataset)
         running: dict[Any, TrialSpec] = {}
         for launch in by_resources(specs):

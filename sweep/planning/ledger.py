@@ -45,6 +45,7 @@ class Ledger:
 def read_ledger(results: Results, trial_ids: Iterable[str]) -> Ledger:
     """Read and verify the folders of these trials, in full: what is done is never run again.
 
-    The cache of verified folders (trainables/cache.py) would miss a disk that changes bytes.
+    The cache of verified folders (trainables/results/verified.py) would miss a disk that changes
+    bytes.
     """
     return Ledger(results.states(trial_ids))
