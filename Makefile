@@ -13,10 +13,10 @@ quickstart: $(READY)
 test: lint
 	$(PYTEST) -m "not chaos and not cluster and not browser and not latex and not lit and not slurm"
 
-# Under a minute, without Ray and without training: for who changes a line.
+# Tests of data and analysis after a change of a line; about a minute, because nothing is trained.
 quick: $(READY)
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not ray and not slow and not chaos" tests/data tests/analysis tests/test_layers.py
+	$(PYTEST) -m "not ray and not slow and not chaos and not browser and not latex" tests/data tests/analysis tests/test_layers.py
 
 chaos: $(READY)
 	$(PYTEST) -m chaos
