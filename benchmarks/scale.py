@@ -109,7 +109,7 @@ def ours(tune_backend: Any, trials: int) -> None:
     from rich.console import Console
     from tiny_data import make_dataset
 
-    from xlt.sweep.backends.worker import Leaves
+    from xlt.sweep.backends.worker import ArtifactPolicy
     from xlt.sweep.driver.progress import Progress
     from xlt.trainables.results.result import Results
 
@@ -127,7 +127,7 @@ def ours(tune_backend: Any, trials: int) -> None:
     told = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch, Progress(specs, [], Console(file=told)) as shown:
         backend = tune_backend.TuneBackend()
-        backend.run(specs, make_dataset(), Results(scratch), Leaves(), shown, 1)
+        backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), shown, 1)
         backend.close()
     assert told.getvalue().count("f1 0.500") == trials
 

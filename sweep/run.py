@@ -10,7 +10,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.sweep.backends.registry import (
     BACKENDS,
     Backend,
@@ -18,7 +18,7 @@ from xlt.sweep.backends.registry import (
     pretrain_missing,
     refuse_unresolved,
 )
-from xlt.sweep.backends.worker import Leaves, refuse_unwritable
+from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable
 from xlt.sweep.check import Preflight, refuse_problems
 from xlt.sweep.check.machines import read_nodes
 from xlt.sweep.driver.lease import held
@@ -195,13 +195,13 @@ def _run_grid(
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
             order = launch_order(pending, lambda spec: _size(preflight, spec))
-            runner.run(order, grid.dataset, location, _leaves(grid), progress, size)
+            runner.run(order, grid.dataset, location, _artifact_policy(grid), progress, size)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             if runner is not None:
                 runner.close()
-    ledger = patiently(lambda: read_ledger(location, _trial_ids(selected)))
+    ledger = retry(lambda: read_ledger(location, _trial_ids(selected)))
     # Tune ends quietly on Ctrl-C: what was neither done nor failed was not let finish.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return Outcome(grid, location, ledger, len(pending), interrupted or unfinished)
@@ -214,7 +214,7 @@ def _write(location: Results, function: Callable[[], Made]) -> Made:
         InputError: The location takes no files, and waiting did not help.
     """
     try:
-        return patiently(function)
+        return retry(function)
     except (pa.ArrowException, OSError) as error:
         refuse_unwritable(location, {"unwritable": str(error)})
         raise
@@ -230,13 +230,13 @@ def _trial_ids(cells: list[Cell]) -> list[str]:
     return [spec.trial_id for cell in cells for spec in cell.specs]
 
 
-def _leaves(grid: Grid) -> Leaves:
+def _artifact_policy(grid: Grid) -> ArtifactPolicy:
     """What trials leave besides their results, as the experiment says."""
     storage = grid.experiment.storage
     cells = [tuple(spec.trial_id for spec in cell.specs) for cell in grid.cells]
     if storage.keep_models != "best":
         cells = []  # ten thousand names would travel to every trial
-    return Leaves(
+    return ArtifactPolicy(
         models=storage.keep_models,
         cells={trial_id: cell for cell in cells for trial_id in cell},
         explain=grid.experiment.explain,

@@ -16,7 +16,7 @@ from xlt.analysis.boundary.train_threshold import (
     add_train_threshold,
     out_of_fold,
 )
-from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
+from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
 from xlt.analysis.comparisons.compare import common_runs
 from xlt.analysis.metrics.measures import MEASURES, Measure, Scored, asked_measures
 from xlt.analysis.metrics.weighted_measures import WEIGHTED_MEASURES
@@ -172,7 +172,7 @@ def boundary(
 def _pair(
     scores: ExperimentScores, key: Key, reference: str, resamplers: Mapping[str, Resampler],
     method: str,
-) -> Pair:  # fmt: skip
+) -> CellPair:  # fmt: skip
     """A cell and its reference over the runs that both have.
 
     Raises:
@@ -192,7 +192,7 @@ def _pair(
         for cell in cells
     ]
     seed = resamplers["f1"].seed("seeds", *("/".join(one) for one in keys))
-    return Pair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
+    return CellPair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
 
 
 def _trained(

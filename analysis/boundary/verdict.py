@@ -24,7 +24,7 @@ FARTHEST_SHARE = 20.0
 SHARE_TOLERANCE = 1e-5
 """How far from where they lie ends of a share's interval may be told."""
 
-Kind = Literal[
+GapKind = Literal[
     "no clear gap", "mostly boundary", "boundary, if labels are at hand", "any cut, not ranking",
     "mostly ranking", "undecided",
 ]  # fmt: skip
@@ -55,8 +55,8 @@ class Gap:
         oracle_interval: Of the share that the oracle closes; None likewise.
     """
 
-    kind: Kind
-    open: tuple[Kind, ...]
+    kind: GapKind
+    open: tuple[GapKind, ...]
     reference: str
     gap: float
     interval: Interval | None
@@ -82,7 +82,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Pair:
+class CellPair:
     """A cell and its reference, run by run on the same test rows.
 
     Attributes:
@@ -163,7 +163,7 @@ class Pair:
         return min(num_units(runs["f1"].runs) for runs in both) > 1
 
 
-def judge(pair: Pair, prior: float) -> Gap:
+def judge(pair: CellPair, prior: float) -> Gap:
     """Split the gap in F1 between a cell and its reference into boundary and ranking.
 
     The oracle threshold is chosen on the rows that are scored and the reference's is not, so its
@@ -209,7 +209,7 @@ def judge(pair: Pair, prior: float) -> Gap:
     return Gap(kind, left, pair.name, size, interval, *gains, *shares)
 
 
-def _kind(oracle: bool, ranked: bool, median: bool, beyond_reference: bool) -> Kind:
+def _kind(oracle: bool, ranked: bool, median: bool, beyond_reference: bool) -> GapKind:
     """The verdict if each condition is met or not, see :func:`judge`."""
     if not oracle:
         return "mostly ranking"

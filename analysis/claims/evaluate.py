@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xlt.analysis.claims.cells import Cells
-from xlt.analysis.claims.schema import Claim, Claims, Part
+from xlt.analysis.claims.schema import Claim, ClaimPart, Claims
 from xlt.analysis.uncertainty.differences import Difference
 from xlt.analysis.uncertainty.multiplicity import holm
 from xlt.data.core.errors import InputError
@@ -28,7 +28,7 @@ class PartResult:
         missing: Why there is no difference, else empty.
     """
 
-    part: Part
+    part: ClaimPart
     difference: Difference | None = None
     interval: tuple[float, float] | None = None
     p_for: float | None = None
@@ -95,7 +95,7 @@ def evaluate(claims: Claims, cells: Cells) -> list[ClaimResult]:
     return results
 
 
-def _test(part: Part, cells: Cells, alpha: float) -> PartResult:
+def _test(part: ClaimPart, cells: Cells, alpha: float) -> PartResult:
     try:
         difference = cells.difference(part.metric, part.first, part.second)
     except InputError as error:
@@ -104,7 +104,7 @@ def _test(part: Part, cells: Cells, alpha: float) -> PartResult:
     return PartResult(part, difference, difference.interval(alpha), p_for, p_against)
 
 
-def _p_values(part: Part, d: Difference) -> tuple[float, float]:
+def _p_values(part: ClaimPart, d: Difference) -> tuple[float, float]:
     """(for, against). One-sided p are doubled where either outcome can be claimed.
 
     About equal is tested by two one-sided tests (Schuirmann 1987, J. Pharmacokinetics and

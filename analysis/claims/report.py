@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xlt.analysis.claims.cells import PublishedCells, ResultCells
 from xlt.analysis.claims.evaluate import ClaimResult, PartResult, evaluate
-from xlt.analysis.claims.schema import Claims, Part
+from xlt.analysis.claims.schema import ClaimPart, Claims
 from xlt.analysis.comparisons.compare import rank_test_remarks
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import INCOMPLETE, cell_text, mean_std
@@ -187,7 +187,7 @@ def _about_published(claims: Claims, ours: Sequence[ClaimResult]) -> Iterable[st
     )
 
 
-def _cells(part: Part) -> tuple[str, str]:
+def _cells(part: ClaimPart) -> tuple[str, str]:
     return part.first, part.second
 
 

@@ -16,7 +16,7 @@ PAPER = "paper"
 Direction = Literal["greater", "less", "equal"]
 
 
-class Part(Settings):
+class ClaimPart(Settings):
     """One comparison of two cells: first - second is greater, less, or about equal."""
 
     metric: str
@@ -66,7 +66,7 @@ class Claim(Settings):
     """The claim in words."""
     source: str = ""
     """Where it is made."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ClaimPart, ...] = ()
     """The claim is supported only if every one is."""
     outside: str = ""
     """Why metrics of cells cannot decide it, instead of parts."""

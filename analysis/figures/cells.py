@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlt.analysis.figures.style import OKABE_ITO, Shown
+from xlt.analysis.figures.style import OKABE_ITO, FigureInput
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.data.core.errors import InputError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def heat_map(axes: Axes, shown: Shown) -> Axes:
+def heat_map(axes: Axes, shown: FigureInput) -> Axes:
     """Mean of the metric in every cell, base models x patterns; a dash where there is none."""
     plan = shown.collected.plan
     models, patterns = plan.base_models, plan.patterns
@@ -36,14 +36,14 @@ def heat_map(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def seed_points(axes: Axes, shown: Shown) -> Axes:
+def seed_points(axes: Axes, shown: FigureInput) -> Axes:
     """Every run's value, the cell's mean, and its 95 % interval over runs and test rows."""
     _seeds(axes, shown, _with_value(shown))
     axes.set_xlabel(shown.metric_name)
     return axes
 
 
-def paper_comparison(axes: Axes, shown: Shown) -> Axes:
+def paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
     """Our runs and intervals beside the published mean and standard deviation.
 
     Raises:
@@ -69,14 +69,14 @@ def paper_comparison(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def _with_value(shown: Shown) -> list[TableCell]:
+def _with_value(shown: FigureInput) -> list[TableCell]:
     cells = [cell for cell in shown.cells if cell.mean is not None]
     if not cells:
         raise InputError("no trial is done")
     return cells
 
 
-def _seeds(axes: Axes, shown: Shown, cells: list[TableCell]) -> None:
+def _seeds(axes: Axes, shown: FigureInput, cells: list[TableCell]) -> None:
     patterns = shown.collected.plan.patterns
     for row, cell in enumerate(cells):
         key = cell.base_model, cell.pattern

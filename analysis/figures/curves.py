@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlt.analysis.arrays import THRESHOLD
-from xlt.analysis.figures.style import OKABE_ITO, Shown
+from xlt.analysis.figures.style import OKABE_ITO, FigureInput
 from xlt.analysis.metrics.plot_points import (
     NUM_SCORE_BINS,
     CellCurves,
@@ -27,7 +27,7 @@ NUM_BLOCKS = 60
 """Points of a training curve: means of neighbouring steps."""
 
 
-def score_distributions(axes: Axes, shown: Shown) -> Axes:
+def score_distributions(axes: Axes, shown: FigureInput) -> Axes:
     """Share of each class's test rows by score, all runs together, and the threshold of 0.5."""
     curves = _curves(shown)
     edges = np.linspace(0, 1, NUM_SCORE_BINS + 1)
@@ -43,7 +43,7 @@ def score_distributions(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def reliability(axes: Axes, shown: Shown) -> Axes:
+def reliability(axes: Axes, shown: FigureInput) -> Axes:
     """Share of positives by mean score, in bins of equal mass; the diagonal is calibrated."""
     curve = _curves(shown).reliability
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
@@ -52,7 +52,7 @@ def reliability(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def roc(axes: Axes, shown: Shown) -> Axes:
+def roc(axes: Axes, shown: FigureInput) -> Axes:
     """ROC curve of every run."""
     for number, one in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
@@ -63,7 +63,7 @@ def roc(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def precision_recall(axes: Axes, shown: Shown) -> Axes:
+def precision_recall(axes: Axes, shown: FigureInput) -> Axes:
     """Precision by recall of every run."""
     for number, one in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
@@ -73,7 +73,7 @@ def precision_recall(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def training(axes: Axes, shown: Shown) -> Axes:
+def training(axes: Axes, shown: FigureInput) -> Axes:
     """Training loss by epoch of every done run, means of neighbouring steps.
 
     Raises:
@@ -101,7 +101,7 @@ def training(axes: Axes, shown: Shown) -> Axes:
     return axes
 
 
-def _curves(shown: Shown) -> CellCurves:
+def _curves(shown: FigureInput) -> CellCurves:
     if shown.key not in shown.scores.cells:
         raise InputError(shown.scores.left_out.get(shown.key, "no trials planned"))
     return cell_curves(shown.scores.cells[shown.key])

@@ -16,7 +16,7 @@ from xlt.analysis.figures.curves import (
     score_distributions,
     training,
 )
-from xlt.analysis.figures.style import Shown, use_style
+from xlt.analysis.figures.style import FigureInput, use_style
 from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.report import MULTICLASS_TABLES, table
@@ -34,7 +34,7 @@ IMAGE_FORMATS = ("png", "pdf", "svg")
 
 
 @dataclass(frozen=True)
-class Kind:
+class FigureKind:
     """A kind of figure.
 
     Attributes:
@@ -42,19 +42,19 @@ class Kind:
         of: Drawn once for each metric, or once for each cell.
     """
 
-    draw: Callable[[Axes, Shown], Axes]
+    draw: Callable[[Axes, FigureInput], Axes]
     of: str
 
 
-FIGURES: dict[str, Kind] = {
-    "heat-map": Kind(heat_map, "metric"),
-    "seeds": Kind(seed_points, "metric"),
-    "paper": Kind(paper_comparison, "metric"),
-    "scores": Kind(score_distributions, "cell"),
-    "reliability": Kind(reliability, "cell"),
-    "roc": Kind(roc, "cell"),
-    "precision-recall": Kind(precision_recall, "cell"),
-    "training": Kind(training, "cell"),
+FIGURES: dict[str, FigureKind] = {
+    "heat-map": FigureKind(heat_map, "metric"),
+    "seeds": FigureKind(seed_points, "metric"),
+    "paper": FigureKind(paper_comparison, "metric"),
+    "scores": FigureKind(score_distributions, "cell"),
+    "reliability": FigureKind(reliability, "cell"),
+    "roc": FigureKind(roc, "cell"),
+    "precision-recall": FigureKind(precision_recall, "cell"),
+    "training": FigureKind(training, "cell"),
 }
 """What ``--only`` takes."""
 
@@ -95,7 +95,7 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
         raise InputError("no trial is done; `xlt status` says why", f"results {collected.uri}")
     intervals = CellIntervals(load_scores(collected))
     shown = [
-        Shown(
+        FigureInput(
             collected, metric, metric_name(metric),
             table(collected, metric, intervals=intervals).cells, intervals.scores,
             (plan.cells[0].base_model, plan.cells[0].pattern),
@@ -110,7 +110,7 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
                 yield _draw(kind, one, f"{name}-{one.metric}", plan.experiment)
         else:
             for key in keys:
-                of_cell = Shown(**{**vars(shown[0]), "key": key})
+                of_cell = FigureInput(**{**vars(shown[0]), "key": key})
                 file = f"{name}-{_file_name(key[0])}-{_file_name(key[1])}"
                 title = f"{first_line(key[0])} × {first_line(key[1])}"
                 yield _draw(kind, of_cell, file, title)
@@ -150,7 +150,7 @@ def save_figures(
     return told
 
 
-def _draw(kind: Kind, shown: Shown, name: str, title: str) -> Drawn:
+def _draw(kind: FigureKind, shown: FigureInput, name: str, title: str) -> Drawn:
     from matplotlib.figure import Figure
 
     num_rows = len(shown.cells) if kind.of == "metric" else 0

@@ -16,7 +16,7 @@ NEEDS = "figures need matplotlib and matplotlib-fontja: pip install 'xlt-sweep[f
 
 
 @dataclass(frozen=True)
-class Shown:
+class FigureInput:
     """What a figure is drawn from.
 
     Attributes:

@@ -67,7 +67,7 @@ def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
     if len(set(cell.y_true.tolist())) < 2:
         raise InputError("test rows of one class only, so that there is no curve")
     runs = []
-    chosen = zip(cell.run_names[:most_runs], cell.scores[:most_runs], strict=True)
+    chosen = zip(cell.trial_names[:most_runs], cell.scores[:most_runs], strict=True)
     for name, score in chosen:
         cuts = every_cut(cell.y_true, score)
         runs.append(RunCurves(name, roc(cuts), precision_recall(cuts)))

@@ -24,7 +24,7 @@ from xlt.analysis.page.rows import RowPool
 from xlt.analysis.page.secrets import without_secrets
 from xlt.analysis.page.shown import (
     VERDICTS,
-    Shown,
+    PageTable,
     boundary_table,
     claims_table,
     shown_table,
@@ -43,7 +43,7 @@ from xlt.data.core.text import first_line
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
 
-Part = TypeVar("Part")
+Section = TypeVar("Section")
 NO_TEXTS = "this experiment keeps no texts (storage.keep_texts)"
 
 
@@ -107,7 +107,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     )
     rows = RowPool(texts or {})
     explained, why_not_explained = _part(partial(find_explained, collected))
-    explained_parts: list[tuple[Shown | None, str]] = [(None, why_not_explained)]
+    explained_parts: list[tuple[PageTable | None, str]] = [(None, why_not_explained)]
     coloured: tuple[dict[str, Any] | None, str] = (None, "")
     if explained:
         explained_parts = [(one, "") for one in explained_tables(collected, explained)]
@@ -185,7 +185,7 @@ def _without_secrets(collected: Collected) -> Collected:
     )
 
 
-def _part(make: Callable[[], Part]) -> tuple[Part | None, str]:
+def _part(make: Callable[[], Section]) -> tuple[Section | None, str]:
     """A part of the page, or why there is none."""
     try:
         return make(), ""

@@ -9,7 +9,7 @@ from xlt.analysis.comparisons.family import FAMILIES, compare_family, family_pai
 from xlt.analysis.comparisons.table import as_table
 from xlt.analysis.comparisons.table import to_csv as comparisons_csv
 from xlt.analysis.metrics.names import metric_name
-from xlt.analysis.page.shown import Entry, Shown, shown_grid, text_entry
+from xlt.analysis.page.shown import Entry, PageTable, shown_grid, text_entry
 from xlt.analysis.tables.formats import to_latex
 from xlt.analysis.tables.grids import Grid
 from xlt.analysis.trials.collect import Collected
@@ -25,7 +25,9 @@ COMPARED = ("auroc", "f1")
 """Metrics of which cells are compared; the page shows the first until another is chosen."""
 
 
-def comparison_table(collected: Collected, scores: ExperimentScores, by: str, metric: str) -> Shown:
+def comparison_table(
+    collected: Collected, scores: ExperimentScores, by: str, metric: str
+) -> PageTable:
     """What ``xlt compare`` says, the same numbers.
 
     Args:
@@ -52,7 +54,7 @@ def comparison_table(collected: Collected, scores: ExperimentScores, by: str, me
     table = as_table(family)
     verdict = len(table.patterns) - 1
     order = [verdict, *range(verdict)]  # the verdict is looked for: behind the name
-    return Shown(
+    return PageTable(
         name=f"{metric}-by-{by}",
         title=f"{metric_name(metric)}, {FAMILIES[by]}",
         caption=table.caption,
@@ -67,7 +69,7 @@ def comparison_table(collected: Collected, scores: ExperimentScores, by: str, me
     )
 
 
-def spread_table(intervals: CellIntervals, metric: str) -> Shown:
+def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
     """Where the variance of a run's score comes from: draws, seeds, test rows.
 
     Args:

@@ -12,7 +12,7 @@ from xlt.analysis.attributions.table import attribution_grids
 from xlt.analysis.page.details import Pool
 from xlt.analysis.page.plots import rounded, share
 from xlt.analysis.page.rows import MAX_TEXT
-from xlt.analysis.page.shown import Shown, shown_grid
+from xlt.analysis.page.shown import PageTable, shown_grid
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.attributions import explained_by, read_attributions
@@ -59,7 +59,7 @@ def find_explained(collected: Collected) -> Explained | None:
     return Explained(methods[0], load_attributions(collected, method=methods[0]))
 
 
-def explained_tables(collected: Collected, explained: Explained) -> list[Shown]:
+def explained_tables(collected: Collected, explained: Explained) -> list[PageTable]:
     """Table 5 of each base model, and what must be known to read it."""
     tables = []
     models = list(dict.fromkeys(name for name, _ in explained.read.cells))

@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageTable:
     """A table of the page.
 
     Attributes:
@@ -96,7 +96,7 @@ PUBLISHED_BELOW_MINIATURES = (
 )
 
 
-def shown_table(table: Table) -> Shown:
+def shown_table(table: Table) -> PageTable:
     """Table 3, Table 4 or one of other metrics; the published value below ours."""
     patterns = list(dict.fromkeys(cell.pattern for cell in table.cells))
     rows: dict[str, list[Entry]] = {}
@@ -106,7 +106,7 @@ def shown_table(table: Table) -> Shown:
     lang = f" ({table.target_lang})" if table.target_lang else ""
     small = table.with_published and paper.stand_ins(rows)
     number = f"{paper.TABLES[table.metric]}: " if table.metric in paper.TABLES else ""
-    return Shown(
+    return PageTable(
         name="-".join(filter(None, (table.metric, table.target_lang))),
         title=f"{number}{metric_name(table.metric)}{lang}",
         caption=table.caption,
@@ -135,7 +135,7 @@ def _cell(cell: TableCell, metric: str) -> Entry:
     return Entry(mean_std(cell.mean, cell.std) + count + marks, cell.mean, tuple(below))
 
 
-def boundary_table(collected: Collected) -> tuple[list[CellBoundary], Shown]:
+def boundary_table(collected: Collected) -> tuple[list[CellBoundary], PageTable]:
     """The verdicts on boundary and ranking, and their table.
 
     Raises:
@@ -170,7 +170,7 @@ def _verdict_first(line: tuple[str, ...], shifts: tuple[str, ...]) -> tuple[str,
     return (*columns[:2], verdict, share, *shifts[2:], *columns[2:])
 
 
-def claims_table(collected: Collected) -> Shown:
+def claims_table(collected: Collected) -> PageTable:
     """The paper's claims, tested on these results beside the published tables.
 
     Raises:
@@ -197,9 +197,9 @@ def _counted(grid: Grid, column: int) -> str:
     return ", ".join(f"{num} {verdict}" for verdict, num in found.items())
 
 
-def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> Shown:
+def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> PageTable:
     """A table whose columns are not patterns."""
-    return Shown(
+    return PageTable(
         name=name,
         title=title,
         caption=grid.caption,

@@ -47,7 +47,7 @@ class CellScores:
         return f"{self.base_model}/{self.pattern}"
 
     @property
-    def run_names(self) -> tuple[str, ...]:
+    def trial_names(self) -> tuple[str, ...]:
         """What figures call the runs."""
         with_draw = has_draws([draw_index for draw_index, _ in self.runs])
         return tuple(run_name(run, with_draw) for run in self.runs)

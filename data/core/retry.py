@@ -34,7 +34,7 @@ STAYS = (
 _log = logging.getLogger(__name__)
 
 
-def patiently(function: Callable[[], Made]) -> Made:
+def retry(function: Callable[[], Made]) -> Made:
     """Call a function again while its error may pass by itself.
 
     Args:

@@ -25,7 +25,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Translation:
     """A phrase in both languages; the fields are named as in :data:`LANGUAGES`."""
 
     en: str
@@ -40,8 +40,8 @@ class Pair:
 class Sentence:
     """A translated frame with translated fillers, to be written out in either language."""
 
-    frame: Pair
-    fillers: dict[str, Pair]
+    frame: Translation
+    fillers: dict[str, Translation]
 
     def text(self, lang: str, filler_langs: dict[str, str] | None = None) -> str:
         """Write the sentence in ``lang``.
@@ -72,11 +72,11 @@ class Phrasebook:
         places: Countries, regions and cities, used with every topic.
     """
 
-    topics: dict[str, tuple[Pair, ...]]
+    topics: dict[str, tuple[Translation, ...]]
     positive_topics: frozenset[str]
-    frames: dict[str, tuple[Pair, ...]]
-    actors: tuple[Pair, ...]
-    places: tuple[Pair, ...]
+    frames: dict[str, tuple[Translation, ...]]
+    actors: tuple[Translation, ...]
+    places: tuple[Translation, ...]
 
     def draw(self, rng: random.Random, topic: str) -> Sentence:
         """Draw a sentence about a topic."""
@@ -90,8 +90,8 @@ class Phrasebook:
                 "y": second,
                 "actor": rng.choice(self.actors),
                 "place": rng.choice(self.places),
-                "year": Pair(year, year),
-                "num": Pair(number, number),
+                "year": Translation(year, year),
+                "num": Translation(number, number),
             },
         )
 
@@ -99,15 +99,15 @@ class Phrasebook:
 @cache
 def load_phrasebook() -> Phrasebook:
     """Read the two tables that lie beside this file."""
-    topics: dict[str, list[Pair]] = {}
-    frames: dict[str, list[Pair]] = {}
+    topics: dict[str, list[Translation]] = {}
+    frames: dict[str, list[Translation]] = {}
     positive = set()
     for row in _read_tsv("lexicon.tsv"):
-        topics.setdefault(row["topic"], []).append(Pair(row["en"], row["ja"]))
+        topics.setdefault(row["topic"], []).append(Translation(row["en"], row["ja"]))
         if row["group"] in ESG_GROUPS:
             positive.add(row["topic"])
     for row in _read_tsv("templates.tsv"):
-        frames.setdefault(row["topic"], []).append(Pair(row["en"], row["ja"]))
+        frames.setdefault(row["topic"], []).append(Translation(row["en"], row["ja"]))
     actors, places = topics.pop("actor"), topics.pop("place")
     return Phrasebook(
         topics={topic: tuple(pairs) for topic, pairs in topics.items()},

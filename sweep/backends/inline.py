@@ -9,7 +9,7 @@ from threading import Event
 
 from xlt.data.corpora import Corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
+from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable, run_and_save_pack, seldom
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.planning.packs import make_packs
@@ -37,22 +37,22 @@ class InlineBackend:
         specs: Sequence[TrialSpec],
         dataset: Dataset,
         results: Results,
-        leaves: Leaves,
+        policy: ArtifactPolicy,
         progress: Progress,
         pack_size: int,
     ) -> None:
         """Run trials in order, pack by pack; returns when all ended, or after SIGTERM."""
-        leaving = Event()
+        preempted = Event()
         packs = make_packs(specs, pack_size, num_slots=1)
-        with sigterm_heard(leaving.set):
+        with sigterm_heard(preempted.set):
             for pack, later in zip_longest(packs, [pack[0] for pack in packs[1:]]):
-                if leaving.is_set():
+                if preempted.is_set():
                     return
                 for spec in pack:
                     progress.started(spec)
                 reports = {spec.trial_id: seldom(partial(progress.stepped, spec)) for spec in pack}
                 for spec, outcome in run_and_save_pack(
-                    pack, dataset, results, leaves, reports, leaving.is_set, later
+                    pack, dataset, results, policy, reports, preempted.is_set, later
                 ):
                     refuse_unwritable(results, outcome)
                     if "left" in outcome:

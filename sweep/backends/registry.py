@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from xlt.data.core.errors import InputError
 from xlt.data.corpora import Corpus, load_corpus, parse_corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import Leaves
+from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.models.hub import UNRESOLVED
@@ -35,7 +35,7 @@ class Backend(Protocol):
         specs: list[TrialSpec],
         dataset: Dataset,
         results: Results,
-        leaves: Leaves,
+        policy: ArtifactPolicy,
         progress: Progress,
         pack_size: int,
     ) -> None:

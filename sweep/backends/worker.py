@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.attributions import save_attributions
 from xlt.trainables.results.best_model import drop_worse_models
@@ -30,7 +30,7 @@ Report = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Leaves:
+class ArtifactPolicy:
     """What trials leave besides their results; it changes no number.
 
     Attributes:
@@ -50,9 +50,9 @@ def run_and_save(
     spec: TrialSpec,
     dataset: Dataset,
     results: Results,
-    leaves: Leaves,
+    policy: ArtifactPolicy,
     report: Report,
-    leaving: Callable[[], bool] = lambda: False,
+    preempted: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Run a trial and write its folder.
 
@@ -66,16 +66,16 @@ def run_and_save(
         spec: The trial.
         dataset: The rows that it draws from.
         results: Where its folder goes.
-        leaves: What it leaves besides its result.
+        policy: Which files besides the result it keeps.
         report: Told (step, num_steps, loss).
-        leaving: Whether this process has to go; a trial with checkpoints then writes one and ends.
+        preempted: Whether its machine is taken away; the trial then saves a checkpoint and ends.
 
     Returns:
         ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``,
         ``{"left": step}`` of a trial that goes on from its checkpoint, or ``{"unwritable": text}``
         where neither could be written.
     """
-    from xlt.trainables.training.checkpoints import LeavingError  # torch: not needed to launch
+    from xlt.trainables.training.checkpoints import PreemptedError  # torch: not needed to launch
     from xlt.trainables.training.loop import DivergedError
     from xlt.trainables.training.workers import Workers
     from xlt.trainables.trial.run_trial import run_trial
@@ -86,26 +86,26 @@ def run_and_save(
             spec,
             dataset,
             report=report,
-            keep_models=leaves.models,
-            explain=leaves.explain,
-            checkpoints=_checkpoints(spec, results, leaves, leaving),
+            keep_models=policy.models,
+            explain=policy.explain,
+            checkpoints=_checkpoints(spec, results, policy, preempted),
         )
     except Exception as error:
         # What all workers see ends them at the same step; what befalls one of them alone has to
         # end its group, because the others wait for it.
-        if workers.size > 1 and not isinstance(error, (DivergedError, LeavingError)):
+        if workers.size > 1 and not isinstance(error, (DivergedError, PreemptedError)):
             raise
-        return _write(spec, error, results, leaves) if workers.is_first else {}
-    return _write(spec, result, results, leaves) if workers.is_first else {}
+        return _write(spec, error, results, policy) if workers.is_first else {}
+    return _write(spec, result, results, policy) if workers.is_first else {}
 
 
 def run_and_save_pack(
     specs: Sequence[TrialSpec],
     dataset: Dataset,
     results: Results,
-    leaves: Leaves,
+    policy: ArtifactPolicy,
     reports: Mapping[str, Report],
-    leaving: Callable[[], bool] = lambda: False,
+    preempted: Callable[[], bool] = lambda: False,
     later: TrialSpec | None = None,
 ) -> Iterator[tuple[TrialSpec, dict[str, Any]]]:
     """Run trials side by side (:func:`run_pack`) and write their folders.
@@ -114,9 +114,9 @@ def run_and_save_pack(
         specs: The members; a single one is run alone.
         dataset: The rows that they draw from.
         results: Where their folders go.
-        leaves: What they leave besides their results.
+        policy: Which files besides the results they keep.
         reports: By trial id, told (step, num_steps, loss).
-        leaving: As of :func:`run_and_save`.
+        preempted: As of :func:`run_and_save`.
         later: A trial that is likely to start here after them: its base model, if it is another
             one, is read meanwhile.
 
@@ -128,59 +128,59 @@ def run_and_save_pack(
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)
-    kept = {spec.trial_id: _checkpoints(spec, results, leaves, leaving) for spec in specs}
+    kept = {spec.trial_id: _checkpoints(spec, results, policy, preempted) for spec in specs}
     ended = run_pack(
         specs,
         dataset,
         report=lambda spec, *progress: reports[spec.trial_id](*progress),
-        keep_models=leaves.models,
-        explain=leaves.explain,
+        keep_models=policy.models,
+        explain=policy.explain,
         checkpoints={trial_id: one for trial_id, one in kept.items() if one},
     )
     for spec, result in ended:
-        yield spec, _write(spec, result, results, leaves)
+        yield spec, _write(spec, result, results, policy)
 
 
 def _checkpoints(
-    spec: TrialSpec, results: Results, leaves: Leaves, leaving: Callable[[], bool]
+    spec: TrialSpec, results: Results, policy: ArtifactPolicy, preempted: Callable[[], bool]
 ) -> Checkpoints | None:
     """Where a trial's state is kept while it trains, if it is."""
     from xlt.trainables.training.checkpoints import Checkpoints
     from xlt.trainables.trial.signature import versions
 
-    minutes = leaves.checkpoint_minutes
+    minutes = policy.checkpoint_minutes
     if minutes is None:
         return None
-    return Checkpoints(results, spec.trial_id, 60 * minutes, versions(), leaving)
+    return Checkpoints(results, spec.trial_id, 60 * minutes, versions(), preempted)
 
 
 def _write(
-    spec: TrialSpec, ended: TrialResult | Exception, results: Results, leaves: Leaves
+    spec: TrialSpec, ended: TrialResult | Exception, results: Results, policy: ArtifactPolicy
 ) -> dict[str, Any]:
     """Write what became of a trial, and drop its checkpoint; returns as :func:`run_and_save`."""
-    from xlt.trainables.training.checkpoints import LeavingError, remove_checkpoint
+    from xlt.trainables.training.checkpoints import PreemptedError, remove_checkpoint
 
-    if isinstance(ended, LeavingError):
+    if isinstance(ended, PreemptedError):
         return {"left": ended.step}
     if isinstance(ended, Exception):
         outcome = record_failure(spec, results, ended)
     else:
-        outcome = _save(ended, results, leaves)
+        outcome = _save(ended, results, policy)
     if "unwritable" not in outcome:  # else the trial goes on from it
         with suppress(OSError):  # it is in no one's way
             remove_checkpoint(results, spec.trial_id)
     return outcome
 
 
-def _save(result: TrialResult, results: Results, leaves: Leaves) -> dict[str, Any]:
+def _save(result: TrialResult, results: Results, policy: ArtifactPolicy) -> dict[str, Any]:
     """Write a result's folder; returns as :func:`run_and_save`."""
     trial_id = result.spec.trial_id
     try:
-        patiently(lambda: results.save(result))
+        retry(lambda: results.save(result))
         if attributions := result.attributions:
-            patiently(lambda: save_attributions(results, trial_id, attributions))
-        if leaves.models == "best":
-            drop_worse_models(results, leaves.cells.get(trial_id, ()))
+            retry(lambda: save_attributions(results, trial_id, attributions))
+        if policy.models == "best":
+            drop_worse_models(results, policy.cells.get(trial_id, ()))
     except (pa.ArrowException, OSError, InputError) as error:  # the last of folders that it reads
         return {"unwritable": str(error)}
     return {"metrics": result.metrics, "convergence": result.convergence}
@@ -191,7 +191,7 @@ def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> d
     text = describe(error)
     told = "".join(traceback.format_exception(error))
     try:
-        patiently(lambda: results.save_failure(spec, text, told))
+        retry(lambda: results.save_failure(spec, text, told))
     except (pa.ArrowException, OSError) as refused:
         return {"unwritable": str(refused)}
     return {"error": text}

@@ -7,7 +7,7 @@ import pyarrow.fs as pafs
 from xlt.data.core.errors import InputError
 from xlt.sweep.check.finding import Checked, Problem, gib
 from xlt.sweep.check.placement import slots_of
-from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.nodes import free_bytes
 
 TRIAL_BYTES = 64 * 1024
@@ -49,7 +49,7 @@ def check(preflight: Preflight) -> Checked:
     return Checked("Results", problems=tuple(problems), notes=(f"{told}, {gib(free)} GiB free",))
 
 
-def _weights(preflight: Preflight, kind: Kind) -> int | None:
+def _weights(preflight: Preflight, kind: TrialGroup) -> int | None:
     """Bytes of kept weights and of checkpoints, of all pending trials; None: not known."""
     storage, method = preflight.grid.experiment.storage, kind.first.method
     keeps = storage.keep_models in {"all", "best"} or (
@@ -69,7 +69,7 @@ def _weights(preflight: Preflight, kind: Kind) -> int | None:
     return trained and trained * (num_kept + 3 * num_checkpoints)
 
 
-def _trained_bytes(preflight: Preflight, kind: Kind) -> int | None:
+def _trained_bytes(preflight: Preflight, kind: TrialGroup) -> int | None:
     """Of a trial's trained weights; without torch, at least those of the checkpoint."""
     files = preflight.files(kind.first)
     if files is None:

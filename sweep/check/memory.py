@@ -7,7 +7,7 @@ from typing import Any
 from xlt.data.core.errors import InputError
 from xlt.sweep.check.finding import Checked, Problem, gib
 from xlt.sweep.check.placement import slots_of
-from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.memory import GPU_CONTEXT, PROCESS, Memory
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
@@ -57,7 +57,7 @@ def estimate(preflight: Preflight, spec: TrialSpec, rows: int) -> Memory:
     return run.memory.shared(request.workers, request.sharding, layers, spec.method == "full")
 
 
-def _kind(preflight: Preflight, kind: Kind) -> tuple[tuple[str, ...], list[Problem]]:
+def _kind(preflight: Preflight, kind: TrialGroup) -> tuple[tuple[str, ...], list[Problem]]:
     spec = kind.first
     device, there = preflight.device(spec), _there(preflight, spec)
     rows, memory = kind.rows, estimate(preflight, spec, kind.rows)
@@ -97,7 +97,7 @@ def _needed(memory: Memory, device: str) -> int:
     return memory.peak + (GPU_CONTEXT if device == "cuda" else PROCESS)
 
 
-def _halved(preflight: Preflight, kind: Kind, there: int) -> int:
+def _halved(preflight: Preflight, kind: TrialGroup, there: int) -> int:
     """The largest halved micro-batch that fits; 0: none does."""
     rows = kind.rows // 2
     while rows and _needed(estimate(preflight, kind.first, rows), "cuda") > there:
@@ -105,7 +105,7 @@ def _halved(preflight: Preflight, kind: Kind, there: int) -> int:
     return rows
 
 
-def _too_much(preflight: Preflight, kind: Kind, memory: Memory, there: int) -> str:
+def _too_much(preflight: Preflight, kind: TrialGroup, memory: Memory, there: int) -> str:
     spec = kind.first
     device = preflight.device(spec)
     place = "its share of a GPU" if device == "cuda" else "the largest machine"
@@ -125,7 +125,7 @@ def _too_much(preflight: Preflight, kind: Kind, memory: Memory, there: int) -> s
     )
 
 
-def _side_by_side(preflight: Preflight, kind: Kind, memory: Memory) -> list[Problem]:
+def _side_by_side(preflight: Preflight, kind: TrialGroup, memory: Memory) -> list[Problem]:
     """Trials that share a machine's memory."""
     machines, slots = len(preflight.nodes), slots_of(preflight, kind)
     needed = slots * kind.first.resources.workers * _needed(memory, "cpu")
@@ -139,7 +139,7 @@ def _side_by_side(preflight: Preflight, kind: Kind, memory: Memory) -> list[Prob
     return [Problem("warning", kind.label, message)]
 
 
-def _measured(preflight: Preflight, kind: Kind) -> int:
+def _measured(preflight: Preflight, kind: TrialGroup) -> int:
     """The highest peak that done trials have recorded, in bytes; 0: none has."""
     records = (preflight.states[spec.trial_id].record or {} for spec in kind.specs)
     ways = [record.get("execution", {}) for record in records]

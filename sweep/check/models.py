@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from xlt.data.core.errors import InputError
 from xlt.data.corpora import parse_corpus
 from xlt.sweep.check.finding import Checked, Problem, gib
-from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, local_folder
 from xlt.trainables.models.hub import hub_files
 from xlt.trainables.models.miniatures import find_miniature
@@ -41,7 +41,7 @@ def check(preflight: Preflight) -> Checked:
 
 
 def _model(
-    preflight: Preflight, kind: Kind, to_download: dict[str, int]
+    preflight: Preflight, kind: TrialGroup, to_download: dict[str, int]
 ) -> tuple[tuple[str, ...], list[str]]:
     """(the cells after the name, what is wrong); adds to ``to_download`` by name."""
     spec = kind.first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xlt.sweep.check.finding import Checked, Problem
-from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.capacity import never_fits, num_trials
 from xlt.sweep.machines.nodes import Node
 
@@ -30,14 +30,14 @@ def check(preflight: Preflight) -> Checked:
     return Checked("Machines", COLUMNS, tuple(rows), tuple(problems), notes)
 
 
-def slots_of(preflight: Preflight, kind: Kind) -> int:
+def slots_of(preflight: Preflight, kind: TrialGroup) -> int:
     """Trials of a kind that fit side by side; one after the other inline."""
     if preflight.backend == "inline":
         return 1
     return num_trials(preflight.nodes, kind.first.resources)
 
 
-def _gpus(preflight: Preflight, kind: Kind) -> list[Problem]:
+def _gpus(preflight: Preflight, kind: TrialGroup) -> list[Problem]:
     """What is wrong with the GPUs that a trial would get."""
     problems = []
     if preflight.device(kind.first) == "cpu":

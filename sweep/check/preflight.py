@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kind:
+class TrialGroup:
     """Trials that cost the same a step: one base model with the same settings and resources.
 
     Attributes:
@@ -77,7 +77,7 @@ class Preflight:
     _lengths: dict[tuple[str, int], list[int] | None] = field(default_factory=dict)
 
     @cached_property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[TrialGroup, ...]:
         """Every kind of trial, in the order of the grid."""
         found: dict[str, list[TrialSpec]] = defaultdict(list)
         for spec in (s for s in self.grid.specs if s.trial_id in self.states):
@@ -90,7 +90,7 @@ class Preflight:
             if names.count(name) > 1:
                 name += f" ({', '.join(dict.fromkeys(s.pattern.name for s in specs))})"
             pending = tuple(s for s in specs if self.states[s.trial_id].state != "done")
-            kinds.append(Kind(name, tuple(specs), pending))
+            kinds.append(TrialGroup(name, tuple(specs), pending))
         return tuple(kinds)
 
     @property

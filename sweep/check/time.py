@@ -11,7 +11,7 @@ from xlt.data.corpora import parse_corpus
 from xlt.sweep.check.finding import Checked, Problem, duration
 from xlt.sweep.check.gpu_types import bf16_flops
 from xlt.sweep.check.placement import slots_of
-from xlt.sweep.check.preflight import Kind, Preflight
+from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.flops import Matrices, prediction_flops, training_flops
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.miniatures import find_miniature
@@ -72,7 +72,7 @@ def _row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[s
     return label, num, flops, duration(guess.seconds), guess.source, slots, duration(own)
 
 
-def _guess(preflight: Preflight, kind: Kind) -> _Guess | None:
+def _guess(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
     """Of a trial; None: not known."""
     if not kind.pending:
         return _Guess(0, "all are done")
@@ -82,7 +82,7 @@ def _guess(preflight: Preflight, kind: Kind) -> _Guess | None:
         return None
 
 
-def _done(preflight: Preflight, kind: Kind) -> _Guess | None:
+def _done(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
     """From the timings of done trials of this kind, by the step."""
     seconds = steps = 0.0
     for spec in kind.specs:
@@ -96,7 +96,7 @@ def _done(preflight: Preflight, kind: Kind) -> _Guess | None:
     return _Guess(seconds / steps * mean, "done trials")
 
 
-def _counted(preflight: Preflight, kind: Kind) -> _Guess | None:
+def _counted(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
     """From operations and kernel calls, and how fast both are here."""
     spec = kind.first
     if preflight.files(spec) is None:
@@ -146,7 +146,7 @@ def _speed(
     return peak * spec.resources.gpus, 0.0, "data sheet of the GPU"
 
 
-def _slow(preflight: Preflight, kind: Kind, guess: _Guess, own: float) -> list[Problem]:
+def _slow(preflight: Preflight, kind: TrialGroup, guess: _Guess, own: float) -> list[Problem]:
     """A large base model where there is no GPU."""
     if preflight.device(kind.first) == "cuda" or not guess.flops or not kind.pending:
         return []

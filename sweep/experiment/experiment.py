@@ -38,7 +38,7 @@ class Task(Settings):
     """Language of the source rows (BCP-47); target languages are the patterns'."""
 
 
-class Storage(Settings):
+class StorageSettings(Settings):
     """Where results go and which weights are kept."""
 
     results: str = "results"
@@ -87,7 +87,7 @@ class Experiment(Settings):
     packing: Literal["off", "auto"] | Annotated[int, pydantic.Field(gt=1)] = "off"
     """How many LoRA trials train side by side on one base in a process, at most; it changes
     rounding. auto: several on a GPU, none on a CPU."""
-    storage: Storage = Storage()
+    storage: StorageSettings = StorageSettings()
     """Results and weights."""
     learning_rate: Literal["auto"] | None = None
     """auto: search before running, and train with what was chosen."""

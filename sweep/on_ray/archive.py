@@ -8,13 +8,13 @@ import ray
 
 from xlt.data.core.errors import InputError
 from xlt.data.sources.mrn.files import ArchiveFile
-from xlt.data.sources.mrn.read import Part, read_file
+from xlt.data.sources.mrn.read import FileRows, read_file
 from xlt.data.sources.mrn.rules import Options
 from xlt.data.sources.reading import Progress
 from xlt.sweep.on_ray.connection import RayConnection
 
 
-def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress], list[Part]]:
+def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress], list[FileRows]]:
     """What :func:`read` reads files with, over the cluster at an address.
 
     Every node must see the files under their path or URI. A task whose node dies is started
@@ -23,7 +23,7 @@ def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress]
 
     def read_files(
         files: Sequence[ArchiveFile], options: Options, progress: Progress
-    ) -> list[Part]:
+    ) -> list[FileRows]:
         connection = RayConnection(address)
         try:
             return _read(files, options, progress)
@@ -38,12 +38,12 @@ def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress]
     return read_files
 
 
-def _read(files: Sequence[ArchiveFile], options: Options, progress: Progress) -> list[Part]:
+def _read(files: Sequence[ArchiveFile], options: Options, progress: Progress) -> list[FileRows]:
     num_bytes, num_read = sum(file.size for file in files), 0
     # The largest first, so that none is left alone at the end.
     order = sorted(range(len(files)), key=lambda number: -files[number].size)
     numbers = {_read_file.remote(files[number], options): number for number in order}
-    parts: dict[int, Part] = {}
+    parts: dict[int, FileRows] = {}
     pending = list(numbers)
     while pending:
         (ready,), pending = ray.wait(pending, num_returns=1)
@@ -55,5 +55,5 @@ def _read(files: Sequence[ArchiveFile], options: Options, progress: Progress) ->
 
 
 @ray.remote(num_cpus=1, max_retries=3)
-def _read_file(file: ArchiveFile, options: Options) -> Part:
+def _read_file(file: ArchiveFile, options: Options) -> FileRows:
     return read_file(file, options, lambda num_bytes: None)

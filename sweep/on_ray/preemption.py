@@ -19,22 +19,22 @@ ASK_SECONDS = 2.0
 """Least time between two questions; each one goes to the head."""
 
 
-def ask_to_leave() -> None:
+def request_preemption() -> None:
     """Tell every trial of this driver to write a checkpoint and end; called in the driver."""
     internal_kv._internal_kv_put(_key(), b"1")
 
 
-def let_stay() -> None:
+def withdraw_preemption() -> None:
     """Take that back: the same driver may run trials again."""
     internal_kv._internal_kv_del(_key())
 
 
-def must_leave() -> Callable[[], bool]:
+def preemption_check() -> Callable[[], bool]:
     """A question for a trial's process, cheap enough to be asked at every step."""
     here, key = ray.get_runtime_context().get_node_id(), _key()
     asked, answer = 0.0, False
 
-    def leaving() -> bool:
+    def preempted() -> bool:
         nonlocal asked, answer
         if not answer and time.monotonic() - asked >= ASK_SECONDS:
             asked = time.monotonic()
@@ -42,7 +42,7 @@ def must_leave() -> Callable[[], bool]:
             answer = answer or internal_kv._internal_kv_exists(key)
         return answer
 
-    return leaving
+    return preempted
 
 
 def leave() -> None:

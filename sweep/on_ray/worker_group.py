@@ -17,7 +17,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from xlt.data.core.errors import InputError
 from xlt.sweep.backends.worker import record_failure, run_and_save
 from xlt.sweep.on_ray.connection import worker_bundle
-from xlt.sweep.on_ray.preemption import must_leave
+from xlt.sweep.on_ray.preemption import preemption_check
 from xlt.sweep.on_ray.worker import receive
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -37,7 +37,7 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         spec: The trial.
-        shared: As :func:`share` gives it, with ``results``, ``leaves``, and the
+        shared: As :func:`share` gives it, with ``results``, ``policy``, and the
             number of this trial, ``member``.
 
     Returns:
@@ -98,10 +98,10 @@ def _worker(config: dict[str, Any]) -> None:
     def report(step: int, num_steps: int, loss: float) -> None:  # all workers at the same steps
         told({"step": step, "num_steps": num_steps, "loss": loss})
 
-    results, leaves = Results(shared["results"]), shared["leaves"]
+    results, policy = Results(shared["results"]), shared["policy"]
     with ended_if_stalled(spec.resources.stall_minutes):
         dataset = receive(spec, shared)
-        outcome = run_and_save(spec, dataset, results, leaves, report, must_leave())
+        outcome = run_and_save(spec, dataset, results, policy, report, preemption_check())
     told(outcome)
 
 

@@ -14,11 +14,11 @@ from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.selection import Selection
-from xlt.sweep.planning.found_models import (
-    FoundModel,
+from xlt.sweep.planning.resolved_models import (
+    ResolvedModel,
     absolute_path,
-    find_models,
     refuse_other_rates,
+    resolve_models,
 )
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
@@ -40,7 +40,7 @@ class Cell:
         replaced: The trials that were stuck.
     """
 
-    found: FoundModel
+    found: ResolvedModel
     pattern: Pattern
     specs: tuple[TrialSpec, ...]
     skipped: str
@@ -140,7 +140,7 @@ def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
     dataset = load_dataset(parse_source(experiment.data))
     draws = _draws(experiment, dataset)
     held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
-    found = find_models(experiment, dataset, held_out)
+    found = resolve_models(experiment, dataset, held_out)
     if experiment.learning_rates:
         refuse_other_rates(experiment.learning_rates, dataset, found)
     cells = [
@@ -155,7 +155,7 @@ def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
     return Grid(experiment, dataset, tuple(cells), draws, held_out)
 
 
-def _cell(experiment: Experiment, found: FoundModel, pattern: Pattern, fingerprint: str) -> Cell:
+def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, fingerprint: str) -> Cell:
     model = found.model
     applying = tuple(o for o in experiment.overrides if o.match.covers(model.name, pattern.name))
     trained = trained_pattern(model, pattern, experiment.task.source_lang)

@@ -28,7 +28,7 @@ class Output(Files):
     kind = "output"
 
 
-class Parts:
+class PartStore:
     """The parts of an output, in ``OUTPUT.parts/``.
 
     Args:

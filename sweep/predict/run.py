@@ -16,7 +16,7 @@ from xlt.data.core.settings import Settings
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, output_format, write_output
-from xlt.sweep.predict.parts import Output, Parts, chain
+from xlt.sweep.predict.parts import Output, PartStore, chain
 from xlt.sweep.predict.threshold import Threshold, parse_threshold
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial
 
@@ -138,7 +138,7 @@ def predict(
     folder, _, name = Output(out.rstrip("/")).uri.rpartition("/")
     output = Output(folder)
     check_unlabelled(texts)
-    parts = Parts(output, name, _request(found, texts, settings, threshold, ending))
+    parts = PartStore(output, name, _request(found, texts, settings, threshold, ending))
     record = parts.begin()
     job = Job(found, texts, settings, parts.digests.copy())
     if record is not None:

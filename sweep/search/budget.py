@@ -7,7 +7,7 @@ from typing import Any
 from xlt.sweep.experiment.search import Search
 
 
-class Spent:
+class Budget:
     """Counts trials, their epochs and hours of a search, its widened ranges included.
 
     Args:

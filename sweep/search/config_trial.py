@@ -11,8 +11,8 @@ from ray import tune
 
 from xlt.analysis.search.choose import by_kind, dev_loss, rank
 from xlt.analysis.trials.training_state import training_state
-from xlt.data.core.retry import patiently
-from xlt.sweep.backends.worker import Leaves, Report, run_and_save_pack
+from xlt.data.core.retry import retry
+from xlt.sweep.backends.worker import ArtifactPolicy, Report, run_and_save_pack
 from xlt.sweep.on_ray.worker import receive
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -46,7 +46,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
             return
         scores[number] = outcome["metrics"][shared["metric"]]
-        losses[number] = patiently(partial(dev_loss, results, spec.trial_id))
+        losses[number] = retry(partial(dev_loss, results, spec.trial_id))
         num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
         tune.report(
             {
@@ -61,7 +61,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
 def _known(specs: list[TrialSpec], results: Results) -> dict[str, dict[str, Any]]:
     """The records of those that are done, by trial id."""
-    states = {spec.trial_id: patiently(partial(results.state, spec.trial_id)) for spec in specs}
+    states = {spec.trial_id: retry(partial(results.state, spec.trial_id)) for spec in specs}
     return {
         trial_id: dict(state.record)
         for trial_id, state in states.items()
@@ -78,5 +78,5 @@ def _run(
     with ended_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         reports: dict[str, Report] = {spec.trial_id: lambda *_: None for spec in specs}
-        ended = run_and_save_pack(specs, dataset, results, Leaves(), reports)
+        ended = run_and_save_pack(specs, dataset, results, ArtifactPolicy(), reports)
         return {spec.trial_id: outcome for spec, outcome in ended}

@@ -25,7 +25,7 @@ from xlt.sweep.on_ray.connection import by_resources
 from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
 from xlt.sweep.on_ray.worker import share
 from xlt.sweep.planning.packs import Packing, pack_size
-from xlt.sweep.search.budget import Spent
+from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.config_trial import try_config
 from xlt.sweep.search.searchers import Config, Searcher
 from xlt.trainables.results.result import Results
@@ -33,7 +33,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 @dataclass
-class Trying:
+class CellSearch:
     """A cell while configs are tried on it.
 
     Attributes:
@@ -74,8 +74,8 @@ class Listener:
 
 
 def search_on_tune(
-    cells: list[Trying], dataset: Dataset, results: Results, settings: Search, metric: str,
-    listener: Listener, spent: Spent, packing: Packing,
+    cells: list[CellSearch], dataset: Dataset, results: Results, settings: Search, metric: str,
+    listener: Listener, spent: Budget, packing: Packing,
 ) -> bool:  # fmt: skip
     """Try what the cells' searchers suggest.
 
@@ -125,7 +125,7 @@ def search_on_tune(
     return True
 
 
-def _refuse_groups(cells: list[Trying]) -> None:
+def _refuse_groups(cells: list[CellSearch]) -> None:
     """Refuse trials of several processes: a search hands its processes from trial to trial."""
     names = sorted({t.base_model for c in cells for t in c.templates if t.resources.workers > 1})
     if names:
@@ -139,10 +139,10 @@ def _refuse_groups(cells: list[Trying]) -> None:
 class _Suggestions(TuneSearcher):
     """Passes suggestions of the cells' searchers on to Tune, cell by cell, so that bases stay."""
 
-    def __init__(self, cells: list[Trying], listener: Listener) -> None:
+    def __init__(self, cells: list[CellSearch], listener: Listener) -> None:
         super().__init__(metric="rank", mode="max")
         self._cells, self._listener = cells, listener
-        self._out: dict[str, tuple[Trying, Config]] = {}
+        self._out: dict[str, tuple[CellSearch, Config]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher, but a terminal cannot be pickled or restored."""
@@ -191,7 +191,7 @@ class _Suggestions(TuneSearcher):
 class _CellAsha(FIFOScheduler):
     """Asynchronous successive halving within each cell: scores of two cells say nothing."""
 
-    def __init__(self, cells: list[Trying], settings: Search) -> None:
+    def __init__(self, cells: list[CellSearch], settings: Search) -> None:
         super().__init__()
         self._asha = [
             ASHAScheduler(
@@ -225,7 +225,7 @@ class _CellAsha(FIFOScheduler):
 class _Reports(tune.Callback):
     """Passes on what is reported."""
 
-    def __init__(self, spent: Spent) -> None:
+    def __init__(self, spent: Budget) -> None:
         self._spent = spent
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from xlt.analysis.search.choose import Choice, read_search
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.data.core.text import first_line
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
@@ -23,7 +23,7 @@ from xlt.sweep.experiment.search import LearningRates, Rates
 from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.gate import check_data, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
-from xlt.sweep.search.budget import Spent
+from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
 from xlt.sweep.search.searchers import Config, make_searcher
 from xlt.trainables.results.result import Results
@@ -109,7 +109,7 @@ def search_held(
         running.run(grid, dataset, address)
     except KeyboardInterrupt:
         interrupted = True
-    choices = patiently(lambda: read_search(location, running.plan))
+    choices = retry(lambda: read_search(location, running.plan))
     return SearchOutcome(running.plan, choices, location, interrupted=interrupted)
 
 
@@ -122,7 +122,7 @@ class _Search:
     ) -> None:  # fmt: skip
         self.plan = plan
         self._packing, self._settings = experiment.packing, experiment.search
-        self._spent = Spent(self._settings)
+        self._spent = Budget(self._settings)
         self._cells = {cell.name: cell for cell in cells}
         self._location, self._console = location, console
         self._num_ended = 0
@@ -147,7 +147,7 @@ class _Search:
 
     def _try(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
         """Search these cells in these ranges; whether it came to its end within the budgets."""
-        from xlt.sweep.search.on_tune import Listener, Trying, search_on_tune
+        from xlt.sweep.search.on_tune import CellSearch, Listener, search_on_tune
 
         trying = []
         for name, wanted in rates.items():
@@ -158,7 +158,7 @@ class _Search:
                 settings = settings.model_copy(update={"num_configs": num_configs})
             grace = math.ceil(settings.min_dev_rows / cell.num_dev_rows)
             searcher = make_searcher(settings, wanted, own_rate, name)
-            trying.append(Trying(name, cell.templates, cell.kinds, grace, searcher))
+            trying.append(CellSearch(name, cell.templates, cell.kinds, grace, searcher))
         if not trying:
             return True
         is_over = search_on_tune(
@@ -172,7 +172,7 @@ class _Search:
     def _widened(self) -> dict[str, Rates]:
         """The ranges beyond those ends that are best."""
         beyond: dict[str, Rates] = {}
-        for choice in patiently(lambda: read_search(self._location, self.plan)):
+        for choice in retry(lambda: read_search(self._location, self.plan)):
             cell, rates = choice.cell, self._cells[choice.cell.name].rates
             if choice.best is None or not choice.edge or not isinstance(rates, LearningRates):
                 continue
@@ -230,6 +230,6 @@ class _Search:
         if self._spent.unwritable:
             return
         try:
-            patiently(lambda: self._location.save_search(self.plan))
+            retry(lambda: self._location.save_search(self.plan))
         except (pa.ArrowException, OSError) as error:
             self._spent.unwritable = {"unwritable": str(error)}

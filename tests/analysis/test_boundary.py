@@ -23,7 +23,7 @@ from simulated_scores import make_cell
 from xlt.analysis.boundary.measure import RESAMPLED, CellBoundary, boundary
 from xlt.analysis.boundary.table import boundary_grids, share_text, verdict_text
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
-from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, Gap, Pair, judge
+from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
 from xlt.analysis.metrics.measures import MEASURES
 from xlt.analysis.metrics.thresholds import f1_at
 from xlt.analysis.tables.grids import write_grids
@@ -179,7 +179,7 @@ def measured(f1: float, median: float, oracle: float, std: float = 0.001) -> dic
 
 
 def judged(cell: dict[str, Runs], method: str = "t") -> Gap:
-    return judge(Pair(cell, measured(0.80, 0.80, 0.82), "ja104", method), prior=0.5)
+    return judge(CellPair(cell, measured(0.80, 0.80, 0.82), "ja104", method), prior=0.5)
 
 
 @pytest.mark.parametrize("method", INTERVALS)
@@ -217,7 +217,7 @@ def test_the_words_follow_the_intervals() -> None:
 
 def test_what_seeds_that_differ_leave_open_is_told_in_words() -> None:
     """F1 cannot lie above 1 or below 0, and a share of a gap near 0 may have no lower limit."""
-    found = judge(Pair(measured(0.40, 0.60, 0.70, std=0.3), None, BEST_POSSIBLE), 0.5)
+    found = judge(CellPair(measured(0.40, 0.60, 0.70, std=0.3), None, BEST_POSSIBLE), 0.5)
     assert found.interval == Interval(0.0, 1.0)
     open_below = replace(found, median_interval=Interval(-np.inf, 0.6))
     assert share_text(open_below).startswith("33% [no limit, 60%] / ")
@@ -236,7 +236,7 @@ def test_shares_to_the_best_possible_are_fiellers() -> None:
     seeds, rows = ((0, 0), (0, 1), (0, 2)), np.zeros((3, 10**4))
     values = dict(zip(JUDGED_BY, (f1, median, median), strict=True))
     cell = {name: Runs(v, np.zeros((3, 0)), rows, seeds) for name, v in values.items()}
-    found = judge(Pair(cell, None, BEST_POSSIBLE), 0.5).median_interval
+    found = judge(CellPair(cell, None, BEST_POSSIBLE), 0.5).median_interval
     gain, gap = median - f1, 1 - f1
     variance = np.cov(gain, gap) / 3 * stats.t.ppf(0.975, 2) ** 2
     roots = np.roots(
@@ -283,7 +283,7 @@ def share_coverage(
         rows = rng.standard_normal(len(y_true))
         first, second = (measures(cell(num_seeds, rows, shift)) for shift in (1.0, 0.0))
         for method in held:
-            pair = Pair(first, second, "ja104", method, number)
+            pair = CellPair(first, second, "ja104", method, number)
             found = pair.share_interval("f1_median")
             held[method] += found.holds(float(truth))
     return {method: count / num_experiments for method, count in held.items()}

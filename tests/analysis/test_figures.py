@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xlt.analysis.figures import FIGURES, draw_figures, save_figures
-from xlt.analysis.figures.style import Shown, use_style
+from xlt.analysis.figures.style import FigureInput, use_style
 
 JAPANESE = "日本語モデル$x_1$"
 
@@ -35,15 +35,15 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Collected:
 
 
 @pytest.fixture(scope="module")
-def shown(collected: Collected) -> Shown:
+def shown(collected: Collected) -> FigureInput:
     use_style()
     intervals = CellIntervals(load_scores(collected))
     cells = table(collected, "auroc", intervals=intervals).cells
-    return Shown(collected, "auroc", "AUROC", cells, intervals.scores, (JAPANESE, "ja104"))
+    return FigureInput(collected, "auroc", "AUROC", cells, intervals.scores, (JAPANESE, "ja104"))
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_each_figure_draws_into_the_axes_given(name: str, shown: Shown) -> None:
+def test_each_figure_draws_into_the_axes_given(name: str, shown: FigureInput) -> None:
     axes = Figure().add_subplot()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -61,7 +61,7 @@ def test_japanese_names_and_dollars_have_glyphs(collected: Collected, tmp_path: 
     assert (tmp_path / "scores-日本語モデル_x_1_-ja104.png").stat().st_size > 5000
 
 
-def test_lines_are_the_seeds_and_bars_sum_to_one(shown: Shown) -> None:
+def test_lines_are_the_seeds_and_bars_sum_to_one(shown: FigureInput) -> None:
     axes = FIGURES["roc"].draw(Figure().add_subplot(), shown)
     assert [line.get_label() for line in axes.lines[:3]] == ["seed 0", "seed 1", "seed 2"]
     curves = cell_curves(shown.scores.cells[shown.key])
@@ -72,7 +72,7 @@ def test_lines_are_the_seeds_and_bars_sum_to_one(shown: Shown) -> None:
     assert areas == pytest.approx(expected)  # of scikit-learn's roc_auc_score
 
 
-def test_means_of_the_heat_map(shown: Shown) -> None:
+def test_means_of_the_heat_map(shown: FigureInput) -> None:
     axes = FIGURES["heat-map"].draw(Figure().add_subplot(), shown)
     texts = [text.get_text() for text in axes.texts]
     assert texts == [f"{cell.mean:.3f}" for cell in shown.cells]

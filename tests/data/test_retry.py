@@ -13,7 +13,7 @@ from clock import Clock
 from xlt.data.core import files as storage
 from xlt.data.core import retry as patience
 from xlt.data.core.errors import InputError
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.run import run
 from xlt.trainables.results.result import Results
@@ -92,7 +92,7 @@ def test_what_a_user_is_told_of_an_outage_is_waited_for_as_the_outage_itself(
             raise InputError("cannot be read; mend the access") from error
         return "read"
 
-    assert patiently(read) == "read"
+    assert retry(read) == "read"
     assert clock.waits == [1, 2, 4, 8]
 
 
@@ -111,5 +111,5 @@ def test_what_waiting_does_not_mend_is_raised_at_once(error: Exception, clock: C
         raise error
 
     with pytest.raises(type(error)) as caught:
-        patiently(fail)
+        retry(fail)
     assert caught.value is error and clock.waits == []

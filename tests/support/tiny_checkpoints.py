@@ -10,7 +10,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from xlt.trainables.models.architectures import ARCHITECTURES, Kind
+from xlt.trainables.models.architectures import ARCHITECTURES, ModelKind
 
 SIZE: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -79,7 +79,7 @@ def make_pretrained(config: Any) -> Any:
     return auto.from_config(config)
 
 
-def save_tokenizer(kind: Kind, texts: list[str], folder: Path) -> Any:
+def save_tokenizer(kind: ModelKind, texts: list[str], folder: Path) -> Any:
     """A WordPiece tokenizer as BERT's, or byte-level BPE, without a pad token as GPT-NeoX's."""
     trainer: Any
     if kind == "encoder":

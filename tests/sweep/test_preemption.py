@@ -20,7 +20,7 @@ from result_folders import trial_files
 from rich.console import Console
 
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.on_ray.preemption import ask_to_leave
+from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune import backend as tune_backend
 from xlt.sweep.run import run
 from xlt.trainables.results.result import Results
@@ -89,7 +89,7 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
         )
         assert accepted, why
 
-    ask_to_leave()  # as a run of this driver before did, which was stopped
+    request_preemption()  # as a run of this driver before did, which was stopped
     root = tmp_path / "r"
     drained = when(lambda: any(root.glob("trials/*/trial.json")), drain)
     outcome = run(

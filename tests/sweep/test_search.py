@@ -233,13 +233,13 @@ def test_a_rate_that_breaks_a_trial_is_told_and_never_chosen(
 def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     searched_file: Path,
 ) -> None:
-    from xlt.sweep.search.on_tune import Listener, Trying, _Suggestions
+    from xlt.sweep.search.on_tune import CellSearch, Listener, _Suggestions
 
     grid = expand(load_experiment(searched_file))
     (cell, *_) = search_cells(grid, search_rows(grid), ONE)
     told: list[dict[str, Any]] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
-    trying = Trying(cell.name, cell.templates, cell.kinds, 1, searcher)
+    trying = CellSearch(cell.name, cell.templates, cell.kinds, 1, searcher)
     listener = Listener(lambda *asked: None, lambda name, config, last: told.append(last))
     suggestions = _Suggestions([trying], listener)
     for number in range(3):

@@ -17,7 +17,7 @@ from xlt.data.dataset.patterns import Pattern
 from xlt.sweep.experiment.search import LearningRates, Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.selection import parse_selection
-from xlt.sweep.search.budget import Spent
+from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.searchers import make_searcher
 
 
@@ -168,7 +168,7 @@ def test_cells_are_selected_by_name() -> None:
 def test_budgets_count_what_was_trained_and_not_what_was_known(
     budget: dict[str, float], told: str
 ) -> None:
-    spent = Spent(Search.parse(budget))
+    spent = Budget(Search.parse(budget))
     spent.add({"epochs": 0, "hours": 0.0})  # known before
     spent.add({"epochs": 3, "hours": 0.25})
     assert not spent.is_over

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import Leaves, run_and_save
+from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
 from xlt.trainables.results.best_model import drop_worse_models
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -30,10 +30,10 @@ def test_the_best_trial_keeps_its_model(
     results.prepare()
     specs = [make_spec(architecture, seed=seed) for seed in SEEDS]
     ids = tuple(spec.trial_id for spec in specs)
-    leaves = Leaves(models="best", cells=dict.fromkeys(ids, ids))
+    policy = ArtifactPolicy(models="best", cells=dict.fromkeys(ids, ids))
     scores: dict[str, float] = {}
     for spec in specs:  # never more than two models on the disk
-        outcome = run_and_save(spec, tiny_dataset, results, leaves, lambda *_: None)
+        outcome = run_and_save(spec, tiny_dataset, results, policy, lambda *_: None)
         scores[spec.trial_id] = outcome["metrics"]["auroc"]
         assert models(results) == {max(scores, key=lambda i: (scores[i], i))}
     assert len(set(scores.values())) > 1
@@ -49,9 +49,9 @@ def test_what_another_experiment_kept_stays(
     specs = [make_spec("llama", seed=seed) for seed in SEEDS]
     ids = [spec.trial_id for spec in specs]
     policies: tuple[Any, ...] = ("best", "all", "best")
-    for spec, policy in zip(specs, policies, strict=True):
-        leaves = Leaves(models=policy)
-        run_and_save(spec, tiny_dataset, results, leaves, lambda *_: None)
+    for spec, models_kept in zip(specs, policies, strict=True):
+        policy = ArtifactPolicy(models=models_kept)
+        run_and_save(spec, tiny_dataset, results, policy, lambda *_: None)
     assert models(results) == set(ids)
     best = drop_worse_models(results, ids)
     assert models(results) == {ids[1], best}
@@ -64,7 +64,7 @@ def test_other_cells_and_trials_that_are_not_done_are_left_alone(
     results.prepare()
     mine, other, missing = (make_spec("llama", seed=seed) for seed in SEEDS)
     for spec in (mine, other):
-        run_and_save(spec, tiny_dataset, results, Leaves(models="all"), lambda *_: None)
+        run_and_save(spec, tiny_dataset, results, ArtifactPolicy(models="all"), lambda *_: None)
     assert drop_worse_models(results, [mine.trial_id, missing.trial_id]) == mine.trial_id
     assert models(results) == {mine.trial_id, other.trial_id}
     assert drop_worse_models(results, [missing.trial_id]) is None

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import Leaves, run_and_save
+from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
 from xlt.trainables.results.result import Results, TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
@@ -145,9 +145,9 @@ def test_the_checkpoint_goes_when_the_trial_is_done_or_failed(
         seen.append(len(list((tmp_path / "results" / "checkpoints").iterdir())))
 
     monkeypatch.setattr(Checkpoints, "save", watched)
-    leaves = Leaves(checkpoint_minutes=0)
+    policy = ArtifactPolicy(checkpoint_minutes=0)
     for spec in (make_spec("llama"), make_spec("llama", learning_rate=1e30)):
-        run_and_save(spec, tiny_dataset, results, leaves, lambda *_: None)
+        run_and_save(spec, tiny_dataset, results, policy, lambda *_: None)
     assert seen and set(seen) == {1}
     assert list((tmp_path / "results" / "checkpoints").iterdir()) == []
 

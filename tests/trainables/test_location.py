@@ -13,7 +13,7 @@ import pytest
 
 from xlt.data.core import files as storage_module
 from xlt.data.core.errors import InputError
-from xlt.trainables.results.location import MARKER, Storage
+from xlt.trainables.results.location import MARKER, ResultsRoot
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
 
@@ -22,7 +22,7 @@ from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 def test_an_interrupted_write_keeps_the_old_file_and_no_part_of_the_new(
     step: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local = Storage(str(tmp_path / "results"))
+    local = ResultsRoot(str(tmp_path / "results"))
     local.prepare()
     local.write("file", b"old")
 
@@ -43,7 +43,7 @@ def test_an_interrupted_write_keeps_the_old_file_and_no_part_of_the_new(
 @pytest.mark.parametrize("uri", ["results", "mock:///bucket/results"])
 def test_preparing_twice_is_once(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a relative path is taken from here, and only now
-    made = Storage(uri)
+    made = ResultsRoot(uri)
     made.prepare()
     made.write("file", b"content")
     made.prepare()
@@ -96,7 +96,7 @@ def test_a_location_that_cannot_serve_is_refused_and_left_alone(
     uri = place(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
     with pytest.raises(InputError, match=problem) as caught:
-        Storage(uri).prepare()
+        ResultsRoot(uri).prepare()
     assert uri in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
 
@@ -106,7 +106,7 @@ def test_a_location_that_cannot_serve_is_refused_and_left_alone(
 def test_a_location_that_cannot_be_written_is_refused(
     code: int, prepared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Storage(str(tmp_path / "results"))
+    made = ResultsRoot(str(tmp_path / "results"))
     if prepared:
         made.prepare()
         made.write("file", b"content")
@@ -125,7 +125,7 @@ def test_a_location_that_cannot_be_written_is_refused(
 @pytest.mark.parametrize("left", [".xlt-results.json.0.partial", ".DS_Store", "lost+found"])
 def test_what_is_no_ones_does_not_make_a_folder_foreign(left: str, tmp_path: Path) -> None:
     (tmp_path / left).write_text("x")
-    made = Storage(str(tmp_path))
+    made = ResultsRoot(str(tmp_path))
     made.prepare()
     assert made.exists(MARKER)
 
@@ -141,10 +141,10 @@ def test_what_is_no_ones_does_not_make_a_folder_foreign(left: str, tmp_path: Pat
 )
 def test_a_uri_that_says_too_little_is_refused(uri: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        Storage(uri)
+        ResultsRoot(uri)
 
 
 @pytest.mark.parametrize("name", ["結果 1", "a#b", "100%20", "ä?x"])
 def test_local_paths_are_taken_as_they_are(name: str, tmp_path: Path) -> None:
-    Storage(str(tmp_path / name)).prepare()
+    ResultsRoot(str(tmp_path / name)).prepare()
     assert (tmp_path / name / MARKER).is_file()

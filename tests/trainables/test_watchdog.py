@@ -12,7 +12,7 @@ import pytest
 def run(body: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import threading, time\n"
-        "from xlt.trainables.training.watchdog import alive, ended_if_stalled\n"
+        "from xlt.trainables.training.watchdog import heartbeat, ended_if_stalled\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code + textwrap.dedent(body)],
@@ -39,7 +39,7 @@ def test_signs_of_life_and_the_end_of_the_block_keep_it() -> None:
         with ended_if_stalled(0.05):
             for _ in range(10):
                 time.sleep(0.5)
-                alive()
+                heartbeat()
         time.sleep(4)
         print("there")
     """)
@@ -48,9 +48,9 @@ def test_signs_of_life_and_the_end_of_the_block_keep_it() -> None:
 
 def test_without_a_limit_nothing_is_watched() -> None:
     done = run("""
-        alive()
+        heartbeat()
         with ended_if_stalled(None):
-            alive()
+            heartbeat()
         print("there")
     """)
     assert (done.returncode, done.stdout) == (0, "there\n"), done.stderr

@@ -20,7 +20,7 @@ from torch import distributed, multiprocessing
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.result import Results, TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.checkpoints import Checkpoints, LeavingError
+from xlt.trainables.training.checkpoints import Checkpoints, PreemptedError
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import versions
 
@@ -108,7 +108,7 @@ def work(rank: int, folder: str, specs: list[str], port: int) -> None:
         try:  # the last worker's machine is about to go
             leaving = Checkpoints(results, "leaving", 3600, versions(), lambda: rank == 1)
             run_trial(spec, dataset, checkpoints=leaving)
-        except LeavingError as left:
+        except PreemptedError as left:
             Path(folder, f"{number}-left-{rank}").write_text(str(left.step))
         if rank == 0:
             for name, result in (("whole", whole), ("resumed", resumed)):

@@ -174,7 +174,7 @@ def _train(
 ) -> int:
     """The last micro-batch of a later step; returns the bytes of the optimiser's state.
 
-    Leaves the peak, and the calls of forward, backward and step, in ``live``.
+    ArtifactPolicy the peak, and the calls of forward, backward and step, in ``live``.
     """
     rows = len(batch["input_ids"])
     y_true = torch.zeros(rows, dtype=torch.long)

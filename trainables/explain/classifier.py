@@ -15,7 +15,7 @@ from xlt.trainables.explain.target import Target, Values
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import autocast, predict, probabilities
-from xlt.trainables.training.watchdog import alive
+from xlt.trainables.training.watchdog import heartbeat
 
 FORWARD_TOKENS = 1 << 12
 """Tokens a batch on a CPU, where larger ones leave the cache."""
@@ -64,7 +64,7 @@ def _predict_by_prefix(
     order = np.lexsort(rows.T[::-1])
     with torch.inference_mode(), autocast(spec, model.device):
         for start in range(0, len(order), batch_size):
-            alive()
+            heartbeat()
             part = order[start : start + batch_size]
             logits[torch.from_numpy(part)] = logits_by_prefix(model, rows[part])
     return probabilities(logits, spec)
@@ -99,7 +99,7 @@ def _integrate(
     a token belongs to are added to every point, as LayerIntegratedGradients of captum does with the
     word embeddings.
     """
-    alive()
+    heartbeat()
     embedding = model.get_input_embeddings()
     device, num_points = model.device, len(points)
     repeated = np.repeat(rows, num_points, axis=0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["encoder", "decoder"]
+ModelKind = Literal["encoder", "decoder"]
 """Reads a text in both directions and classifies it by its first token, or from left to right and
 classifies it by its last one."""
 
@@ -25,7 +25,7 @@ class Architecture:
             (``create_position_ids_from_input_ids`` in RoBERTa's code); fewer are left for a text.
     """
 
-    kind: Kind
+    kind: ModelKind
     linear: tuple[str, ...]
     pad_token: str | None = None
     positions_after_pad: bool = False
@@ -81,7 +81,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }  # fmt: skip
 """``model_type`` of config.json -> architecture. Others are judged by :func:`derive_kind`."""
 
-_ENDINGS: dict[str, Kind] = {
+_ENDINGS: dict[str, ModelKind] = {
     "ForCausalLM": "decoder",
     "LMHeadModel": "decoder",
     "ForMaskedLM": "encoder",
@@ -90,7 +90,7 @@ _ENDINGS: dict[str, Kind] = {
 """How the class that a checkpoint was pre-trained with ends."""
 
 
-def derive_kind(config: Mapping[str, Any]) -> Kind | None:
+def derive_kind(config: Mapping[str, Any]) -> ModelKind | None:
     """Encoder or decoder, by the registry, else by the class that was pre-trained.
 
     Args:

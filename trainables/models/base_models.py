@@ -9,12 +9,12 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
-from xlt.trainables.models.architectures import Kind
+from xlt.trainables.models.architectures import ModelKind
 from xlt.trainables.spec.trial_spec import Lora, Resources
 
 MINIATURE = "miniature:"
 Method = Literal["full", "lora"]
-METHOD_OF: dict[Kind, Method] = {"encoder": "full", "decoder": "lora"}
+METHOD_OF: dict[ModelKind, Method] = {"encoder": "full", "decoder": "lora"}
 """How a base model of a kind is fine-tuned by default (paper, section 3.3)."""
 LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4}
 """Peak learning rate of a method by default (paper, section 3.3)."""
@@ -33,7 +33,7 @@ class BaseModel(Settings):
     languages: tuple[str, ...] | None = None
     """Languages of pre-training (BCP-47). None: many. Source rows are given only to base models
     that know the source language (paper, table 2)."""
-    kind: Kind | None = None
+    kind: ModelKind | None = None
     """Encoder or decoder; None: derived from its config.json."""
     method: Method | None = None
     """Full fine-tuning, or low-rank adapters; None: :data:`METHOD_OF` its kind."""
@@ -59,7 +59,7 @@ class BaseModel(Settings):
         return self.path.removeprefix(MINIATURE) if self.path.startswith(MINIATURE) else None
 
 
-def _miniature(name: str, languages: tuple[str, ...], kind: Kind, rate: float) -> BaseModel:
+def _miniature(name: str, languages: tuple[str, ...], kind: ModelKind, rate: float) -> BaseModel:
     return BaseModel(
         name=name, path=MINIATURE + name, languages=languages, kind=kind, learning_rate=rate,
         size="miniature",

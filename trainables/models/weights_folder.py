@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.trainables.models.architectures import ARCHITECTURES, Kind, derive_kind, max_positions
+from xlt.trainables.models.architectures import ARCHITECTURES, ModelKind, derive_kind, max_positions
 from xlt.trainables.models.pad_token import derive_pad_token
 from xlt.trainables.models.tokenizer_files import (
     SPECIAL_TOKENS,
@@ -44,7 +44,7 @@ class Checkpoint:
     """
 
     model_type: str
-    kind: Kind | None
+    kind: ModelKind | None
     linear: tuple[str, ...] | None
     pad_token: str | None
     max_positions: int | None

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json, to_parquet
-from xlt.trainables.results.location import Storage
+from xlt.trainables.results.location import ResultsRoot
 from xlt.trainables.spec.explain import METHOD_SETTINGS
 
 ATTRIBUTIONS_FORMAT = 1
@@ -70,7 +70,7 @@ class Attributions:
     error: str = ""
 
 
-def save_attributions(results: Storage, trial_id: str, made: Attributions) -> None:
+def save_attributions(results: ResultsRoot, trial_id: str, made: Attributions) -> None:
     """Write the table, then the record, into the folder of a done trial."""
     table, record = _names(made.settings["method"])
     content: dict[str, Any] = {"format": ATTRIBUTIONS_FORMAT, "trial_id": trial_id}
@@ -85,7 +85,7 @@ def save_attributions(results: Storage, trial_id: str, made: Attributions) -> No
     results.write(f"trials/{trial_id}/{record}", to_json(content))
 
 
-def read_record(results: Storage, trial_id: str, method: str) -> dict[str, Any] | None:
+def read_record(results: ResultsRoot, trial_id: str, method: str) -> dict[str, Any] | None:
     """The record of a trial's attributions; None where there is none that this version reads."""
     name = _names(method)[1]
     if not results.exists("trials", trial_id, name):
@@ -98,12 +98,12 @@ def read_record(results: Storage, trial_id: str, method: str) -> dict[str, Any] 
     return record if whole else None
 
 
-def explained_by(results: Storage, trial_id: str) -> list[str]:
+def explained_by(results: ResultsRoot, trial_id: str) -> list[str]:
     """Methods that a trial has attributions by, in the order of ``METHOD_SETTINGS``."""
     return [method for method in METHOD_SETTINGS if read_record(results, trial_id, method)]
 
 
-def has_attributions(results: Storage, trial_id: str, settings: Mapping[str, Any]) -> bool:
+def has_attributions(results: ResultsRoot, trial_id: str, settings: Mapping[str, Any]) -> bool:
     """Whether a trial was explained with these resolved settings, and the table is whole."""
     record = read_record(results, trial_id, settings["method"])
     if record is None or record["settings"] != dict(settings) or "error" in record:
@@ -115,7 +115,7 @@ def has_attributions(results: Storage, trial_id: str, settings: Mapping[str, Any
     return True
 
 
-def read_attributions(results: Storage, trial_id: str, method: str) -> Attributions:
+def read_attributions(results: ResultsRoot, trial_id: str, method: str) -> Attributions:
     """A trial's attributions, verified.
 
     Raises:

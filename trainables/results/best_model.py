@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from xlt.data.core.files import to_json
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.trainables.results.result import RECORD, Results
 
 METRICS_OF_BEST = ("auroc", "auroc_ovr", "accuracy")
@@ -30,7 +30,7 @@ def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
         The trial whose model stays; None while none is done.
     """
     cell = list(trial_ids)
-    states = patiently(lambda: results.states(cell))
+    states = retry(lambda: results.states(cell))
     records = {i: s.record for i, s in states.items() if s.state == "done" and s.record}
     if not records:
         return None
@@ -50,7 +50,7 @@ def _drop_model(results: Results, trial_id: str) -> None:
 
     They go from its record first, so that it stays whole throughout.
     """
-    record = patiently(lambda: results.read_json("trials", trial_id, RECORD))
+    record = retry(lambda: results.read_json("trials", trial_id, RECORD))
     if record.get("execution", {}).get("keep_models") != "best":
         return
     names = [name for name in record["files"] if name.startswith("model/")]
@@ -58,6 +58,6 @@ def _drop_model(results: Results, trial_id: str) -> None:
         return
     files = {name: file for name, file in record["files"].items() if name not in names}
     whole = to_json(record | {"files": files})
-    patiently(lambda: results.write(f"trials/{trial_id}/{RECORD}", whole))
+    retry(lambda: results.write(f"trials/{trial_id}/{RECORD}", whole))
     for name in names:
-        patiently(partial(results.fs.delete_file, results.path("trials", trial_id, name)))
+        retry(partial(results.fs.delete_file, results.path("trials", trial_id, name)))

@@ -15,7 +15,7 @@ MARKER = "xlt-results.json"
 """Lies in the root of every results location; a folder with files but without it is not ours."""
 
 
-class Storage(Files):
+class ResultsRoot(Files):
     """Files under a root that is ours; a write is whole or did not happen."""
 
     kind = "results location"

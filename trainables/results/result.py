@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.files import to_json, to_parquet
 from xlt.trainables.results.attributions import Attributions
-from xlt.trainables.results.location import Storage
+from xlt.trainables.results.location import ResultsRoot
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.results.search_plan import SearchPlan
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT, TrialSpec
@@ -79,7 +79,7 @@ class TrialState:
     record: Mapping[str, Any] | None = None
 
 
-class Results(Storage):
+class Results(ResultsRoot):
     """A results location: ``trials/<trial_id>/``, ``experiments/``, ``searches/`` under a root."""
 
     # --- experiments ------------------------------------------------------------------------

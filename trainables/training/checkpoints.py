@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.trainables.results.result import Results
 from xlt.trainables.training.micro_batches import random_state, set_random_state
 from xlt.trainables.training.workers import Workers
@@ -43,7 +43,7 @@ OPTIONS = StateDictOptions(
 
 
 @dataclass(frozen=True)
-class Carried:
+class LoopState:
     """Tensors that a loop fills step by step, beside what it trains.
 
     Attributes:
@@ -55,7 +55,7 @@ class Carried:
     parts: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class LeavingError(Exception):
+class PreemptedError(Exception):
     """A trial ended early because its process has to go; its checkpoint was written.
 
     Args:
@@ -76,7 +76,7 @@ class Checkpoints:
         trial_id: Of the trial.
         seconds: Least time between two checkpoints; 0: after every step.
         versions: Of the packages that compute; a checkpoint of others is not gone on from.
-        leaving: Asked at every step whether the process has to go; then it writes a checkpoint
+        preempted: Asked at every step whether the process has to go; then it writes a checkpoint
             first.
         resumed_at: Steps at which the trial went on from a checkpoint.
         unwritable: Why the last checkpoint could not be written; the trial goes on without.
@@ -86,26 +86,26 @@ class Checkpoints:
     trial_id: str
     seconds: float
     versions: dict[str, str]
-    leaving: Callable[[], bool] = lambda: False
+    preempted: Callable[[], bool] = lambda: False
     resumed_at: list[int] = field(default_factory=list)
     unwritable: str = ""
     _last: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
         """Whether the last one is old enough, or the process has to go."""
-        return self.leaving() or time.monotonic() - self._last >= self.seconds
+        return self.preempted() or time.monotonic() - self._last >= self.seconds
 
     def leave_if_asked(self, step: int, workers: Workers, device: torch.device) -> None:
-        """After a checkpoint: raise LeavingError in every worker if one of them has to go."""
-        if workers.any_says(self.leaving(), device):
-            raise LeavingError(step)
+        """After a checkpoint: raise PreemptedError in every worker if one of them has to go."""
+        if workers.any_says(self.preempted(), device):
+            raise PreemptedError(step)
 
     def save(
         self,
         model: Any,
         optimizer: torch.optim.Optimizer,
         step: int,
-        carried: Carried,
+        carried: LoopState,
         workers: Workers,
     ) -> None:
         """Write the state after a step; every worker takes part, the first one writes.
@@ -145,7 +145,7 @@ class Checkpoints:
         self,
         model: Any,
         optimizer: torch.optim.Optimizer,
-        carried: Carried,
+        carried: LoopState,
         workers: Workers,
     ) -> int:
         """Put back what :meth:`save` wrote.
@@ -184,12 +184,12 @@ class Checkpoints:
         self.resumed_at = [*json.loads(notes["resumed_at"]), step]
         return step
 
-    def _read(self, carried: Carried) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    def _read(self, carried: LoopState) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         """Notes and tensors of the file; none where it is of no use."""
         # A trial that starts while the storage does not answer would fail at once, or start anew.
-        if not patiently(lambda: self.results.exists(_file(self.trial_id))):
+        if not retry(lambda: self.results.exists(_file(self.trial_id))):
             return {}, {}
-        content = patiently(lambda: self.results.read(_file(self.trial_id)))
+        content = retry(lambda: self.results.read(_file(self.trial_id)))
         try:
             notes, tensors = _notes(content), load(content)
         except (SafetensorError, ValueError, KeyError):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
-from xlt.trainables.training.checkpoints import Carried, Checkpoints
-from xlt.trainables.training.watchdog import alive
+from xlt.trainables.training.checkpoints import Checkpoints, LoopState
+from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers
 
 Report = Callable[[int, int, float], None]
@@ -103,7 +103,7 @@ def training_steps(
 
     Raises:
         DivergedError: The loss became nan or infinite.
-        LeavingError: The process has to go; a checkpoint was written.
+        PreemptedError: The process has to go; a checkpoint was written.
     """
     workers = workers or Workers()
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -120,7 +120,7 @@ def training_steps(
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
     measured = torch.zeros(num_steps, 2, device=device)
-    carried = Carried({"measured": measured}, parts or {})
+    carried = LoopState({"measured": measured}, parts or {})
     first = checkpoints.restore(model, optimizer, carried, workers) if checkpoints else 0
     model.train()
     for step, batch in enumerate(itertools.islice(batches, first, num_steps), start=first + 1):
@@ -138,7 +138,7 @@ def training_steps(
                     f"the loss is {last} at step {step} of {num_steps}; "
                     f"lower the learning rate ({learning_rate})"
                 )
-            alive()
+            heartbeat()
             report(step, num_steps, last)
         if checkpoints and workers.any_says(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, carried, workers)
@@ -188,7 +188,7 @@ def predict(
     extra = batches[:1] * (math.ceil(len(batches) / workers.size) - len(mine))
     with torch.inference_mode(), autocast(spec, model.device):
         for number, rows in enumerate([*mine, *extra]):
-            alive()
+            heartbeat()
             scored = model(**tensors_of(model, token_ids, rows)).logits.float()
             if number < len(mine):
                 logits[rows] = scored

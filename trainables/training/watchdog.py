@@ -15,7 +15,7 @@ _limits: list[float] = []
 
 @contextmanager
 def ended_if_stalled(minutes: float | None) -> Iterator[None]:
-    """End this process (status 1) where nothing inside the block calls :func:`alive` for so long.
+    """End this process (status 1) if the block makes no call of :func:`heartbeat` for so long.
 
     Where it stood is printed to standard error. The clock runs outside of Python, so that it also
     ends what holds the interpreter's lock.
@@ -27,7 +27,7 @@ def ended_if_stalled(minutes: float | None) -> Iterator[None]:
         yield
         return
     _limits.append(60 * minutes)
-    alive()
+    heartbeat()
     try:
         yield
     finally:
@@ -35,7 +35,7 @@ def ended_if_stalled(minutes: float | None) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def alive() -> None:
+def heartbeat() -> None:
     """Called by whatever takes long, each time that it got on."""
     if _limits:
         faulthandler.dump_traceback_later(_limits[-1], exit=True)

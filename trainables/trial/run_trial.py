@@ -32,7 +32,7 @@ from xlt.trainables.training.classification import Fitted, fit_classifier
 from xlt.trainables.training.convergence import convergence
 from xlt.trainables.training.loop import Report, base_dtype, predict
 from xlt.trainables.training.metrics import score
-from xlt.trainables.training.watchdog import alive
+from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.signature import signature
 
@@ -69,7 +69,7 @@ def run_trial(
     Raises:
         InputError: Wrong data set, too few rows, a base model that cannot be loaded.
         DivergedError: The loss or a score stopped being finite.
-        LeavingError: The process has to go; the trial goes on from its checkpoint.
+        PreemptedError: The process has to go; the trial goes on from its checkpoint.
     """
     trial = prepare(spec, dataset)
     fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
@@ -208,7 +208,7 @@ class Clock:
         """A stage ended that began with the last one's end, or :meth:`resume`."""
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 4)
-        alive()
+        heartbeat()
         self._last = now
 
     def resume(self) -> None:

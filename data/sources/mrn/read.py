@@ -47,7 +47,7 @@ _num_read: Synchronized[int]
 
 
 @dataclass
-class Part:
+class FileRows:
     """What one file gave.
 
     Attributes:
@@ -70,7 +70,7 @@ def read_parts(
     options: Options,
     progress: Progress,
     num_workers: int | None = None,
-) -> list[Part]:
+) -> list[FileRows]:
     """Read files, several at a time.
 
     Args:
@@ -127,7 +127,7 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_file(file: ArchiveFile, options: Options, advance: Advance) -> Part:
+def read_file(file: ArchiveFile, options: Options, advance: Advance) -> FileRows:
     """Read one file; whatever is wrong with it is among the rejects.
 
     Args:
@@ -168,7 +168,7 @@ class _Reader:
         self._rows: list[tuple[Any, ...]] = []
         self._batches: list[pa.RecordBatch] = []
         self._rejects: list[tuple[int, str]] = []
-        self._part = Part()
+        self._part = FileRows()
 
     def add(self, number: int, line: bytes | None) -> None:
         """Sort a line in; None: one over MAX_LINE."""
@@ -201,7 +201,7 @@ class _Reader:
             del self._rejects[num_rejects:]  # half a line is the cut, not another problem
             self._rejects.append((lines.number + 1, problem))
 
-    def part(self) -> Part:
+    def part(self) -> FileRows:
         """What the lines gave."""
         self._flush()
         part = self._part
@@ -259,7 +259,7 @@ def _share(counter: Synchronized[int]) -> None:
     _num_read = counter
 
 
-def _read_shared(file: ArchiveFile, options: Options) -> Part:
+def _read_shared(file: ArchiveFile, options: Options) -> FileRows:
     """What a worker does with a file."""
     return read_file(file, options, _advance_shared)
 

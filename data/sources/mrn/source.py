@@ -19,7 +19,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import shown
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.mrn.files import ArchiveFile, find_archive_files
-from xlt.data.sources.mrn.read import Part, read_parts
+from xlt.data.sources.mrn.read import FileRows, read_parts
 from xlt.data.sources.mrn.rules import RULES, Options
 from xlt.data.sources.reading import Progress, Reading
 
@@ -28,7 +28,7 @@ __all__ = ["Options", "read"]
 MAX_CODES_SHOWN = 8
 """Subject codes near a misspelt one that an error lists."""
 
-ReadFiles = Callable[[Sequence[ArchiveFile], Options, Progress], list[Part]]
+ReadFiles = Callable[[Sequence[ArchiveFile], Options, Progress], list[FileRows]]
 """Files to what each gave, in their order."""
 Mask = npt.NDArray[np.bool_]
 
@@ -81,7 +81,7 @@ def read(options: Options, progress: Progress, read_files: ReadFiles = read_part
     return Reading(Dataset.from_table(rows, where), account, rejects)
 
 
-def _merge(parts: list[Part], options: Options) -> tuple[pa.Table, Counter[str]]:
+def _merge(parts: list[FileRows], options: Options) -> tuple[pa.Table, Counter[str]]:
     """The candidates of all files that are left when each item and each story counts once.
 
     Returns:
@@ -123,7 +123,7 @@ def _repeats(table: pa.Table, *names: str) -> Mask:
 
 
 def _problems(
-    parts: list[Part],
+    parts: list[FileRows],
     table: pa.Table,
     dropped: Counter[str],
     rejects: pa.Table,

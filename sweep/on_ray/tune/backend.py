@@ -20,11 +20,11 @@ from ray import tune
 from xlt.data.core.errors import InputError
 from xlt.data.corpora import Corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import Leaves, refuse_unwritable, run_and_save_pack, seldom
+from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable, run_and_save_pack, seldom
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, worker_bundle
-from xlt.sweep.on_ray.preemption import leave, let_stay, must_leave
+from xlt.sweep.on_ray.preemption import leave, preemption_check, withdraw_preemption
 from xlt.sweep.on_ray.same_code import refuse_other_code
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
@@ -82,7 +82,7 @@ class TuneBackend:
         specs: Sequence[TrialSpec],
         dataset: Dataset,
         results: Results,
-        leaves: Leaves,
+        policy: ArtifactPolicy,
         progress: Progress,
         pack_size: int,
     ) -> None:
@@ -109,22 +109,27 @@ class TuneBackend:
                 watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
                 stages.append(_Stage(alone, _group_trainable, watching, launch.num_at_once))
         for stage in stages:
-            if not self._run_stage(stage, dataset, results, leaves, progress):
+            if not self._run_stage(stage, dataset, results, policy, progress):
                 return
 
     def _run_stage(
-        self, stage: _Stage, dataset: Dataset, results: Results, leaves: Leaves, progress: Progress
+        self,
+        stage: _Stage,
+        dataset: Dataset,
+        results: Results,
+        policy: ArtifactPolicy,
+        progress: Progress,
     ) -> bool:
         """One Tuner; whether all of its trials ended."""
         specs = [spec for pack in stage.packs for spec in pack]
         shared = share(specs, dataset) | {"specs": share_specs(specs), "num_specs": len(specs)}
         shared["num_at_once"] = stage.at_once * max(map(len, stage.packs))
         watcher = Watcher(stage.packs, results, progress)
-        let_stay()
+        withdraw_preemption()
         with sigterm_heard(watcher.let_go):
             tune_all(
                 stage.trainable,
-                shared | {"results": results.uri, "leaves": leaves},
+                shared | {"results": results.uri, "policy": policy},
                 stage.resources,
                 tune_config=tune.TuneConfig(
                     search_alg=watcher.queue,
@@ -201,7 +206,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """A pack of trials, or a single one, as Tune calls it in a worker process."""
     specs = specs_of(config["members"], shared["specs"])
     numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
-    results, leaves = Results(shared["results"]), shared["leaves"]
+    results, policy = Results(shared["results"]), shared["policy"]
 
     def report(member: int, step: int, num_steps: int, loss: float) -> None:
         tune.report({"member": member, "step": step, "num_steps": num_steps, "loss": loss})
@@ -212,7 +217,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     with ended_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         for spec, outcome in run_and_save_pack(
-            specs, dataset, results, leaves, reports, must_leave(), later
+            specs, dataset, results, policy, reports, preemption_check(), later
         ):
             tune.report({"member": numbers[spec.trial_id], **outcome})
             has_left = has_left or "left" in outcome

@@ -10,10 +10,10 @@ from typing import Any
 
 from ray import tune
 
-from xlt.data.core.retry import patiently
+from xlt.data.core.retry import retry
 from xlt.sweep.backends.worker import record_failure
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.on_ray.preemption import ask_to_leave
+from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -76,7 +76,7 @@ class Watcher(tune.Callback):
         """Tune looks at its trials, several times a second."""
         if self._asked_to_leave is not None and not self._has_told:
             self._has_told = True
-            ask_to_leave()
+            request_preemption()
             self._progress.stage("stopping: trials write checkpoints")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -125,12 +125,12 @@ class Watcher(tune.Callback):
     def _starts_again(self, member: int, trial: Any) -> bool:
         """Whether a member whose process died may try again; if not, its failure is recorded."""
         spec = self._specs[member]
-        state = patiently(lambda: self._results.state(spec.trial_id))
+        state = retry(lambda: self._results.state(spec.trial_id))
         if state.record is not None and state.state == "done":  # between its last file and report
             self._ended.add(member)
             self._progress.finished(spec, {"metrics": state.record["metrics"]})
             return False
-        patiently(lambda: self._results.remove_leftovers(spec.trial_id))
+        retry(lambda: self._results.remove_leftovers(spec.trial_id))
         self._deaths[member] += 1
         deaths = self._deaths[member]
         if deaths <= spec.resources.retries:

@@ -10,7 +10,7 @@ from xlt.data.corpora import corpus_identity, parse_corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.trainables.models.architectures import Kind
+from xlt.trainables.models.architectures import ModelKind
 from xlt.trainables.models.base_models import (
     LEARNING_RATE_OF,
     METHOD_OF,
@@ -25,7 +25,7 @@ from xlt.trainables.models.weights_folder import Checkpoint, check_files, read_c
 
 
 @dataclass(frozen=True)
-class FoundModel:
+class ResolvedModel:
     """A base model of an experiment with everything that the experiment leaves open.
 
     Attributes:
@@ -41,15 +41,15 @@ class FoundModel:
     model: BaseModel
     identity: str
     revision: str | None
-    kind: Kind | None
+    kind: ModelKind | None
     method: Method
     learning_rate: float
     checkpoint: Checkpoint | None
 
 
-def find_models(
+def resolve_models(
     experiment: Experiment, dataset: Dataset, held_out: frozenset[str]
-) -> list[FoundModel]:
+) -> list[ResolvedModel]:
     """Find every base model of an experiment, in its order.
 
     The hub is asked for a commit where none is pinned, and for config.json and the tokenizer's
@@ -83,7 +83,7 @@ def find_models(
     return found
 
 
-def _find(model: BaseModel) -> FoundModel:
+def _find(model: BaseModel) -> ResolvedModel:
     revision = resolve_revision(model)
     known = identity(model.model_copy(update={"revision": revision}))
     needed = model.kind is None and model.method is None
@@ -104,7 +104,7 @@ def _find(model: BaseModel) -> FoundModel:
 
 def _settled(
     model: BaseModel, known: str, revision: str | None, checkpoint: Checkpoint | None
-) -> FoundModel:
+) -> ResolvedModel:
     """With kind, method and learning rate."""
     if checkpoint and checkpoint.kind and model.kind not in (None, checkpoint.kind):
         raise InputError(
@@ -120,10 +120,12 @@ def _settled(
             "derived from its config.json; give `kind`: encoder or decoder"
         )
     rate = model.learning_rate or LEARNING_RATE_OF[method]
-    return FoundModel(model, known, revision, kind, method, rate, checkpoint)
+    return ResolvedModel(model, known, revision, kind, method, rate, checkpoint)
 
 
-def refuse_other_rates(rates: ChosenRates, dataset: Dataset, found: Sequence[FoundModel]) -> None:
+def refuse_other_rates(
+    rates: ChosenRates, dataset: Dataset, found: Sequence[ResolvedModel]
+) -> None:
     """Refuse learning rates that were chosen on other data or for other weights."""
     identities = {one.model.name: one.identity for one in found}
     problems = []

@@ -176,7 +176,7 @@ def test_a_hub_id_is_enough(hub: Hub, tiny_base: Callable[[str], Path]) -> None:
 
 def test_a_hub_id_that_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "xlt.sweep.planning.found_models.resolve_revision", lambda model: UNRESOLVED
+        "xlt.sweep.planning.resolved_models.resolve_revision", lambda model: UNRESOLVED
     )
     (problem,) = told("org/name")
     assert problem == (
