@@ -49,7 +49,7 @@ from result_folders import trial_files
 from tiny_data import make_dataset, save_tiny_base
 from token_cluster import ROOT, TokenCluster, token_cluster, write_token
 
-from xlt.analysis.tables.report import report
+from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import expand
@@ -210,7 +210,7 @@ class Sweeps:
             self._sweep(root, told, num_kills, began + seconds)
             told.sweeps += 1
             results = Results(str(root))
-            found = report(collect(results, "chaos")), trial_files(results)
+            found = render_tables(collect(results, "chaos")), trial_files(results)
             self._expected = self._expected or found
             told.unequal["tables"] += found[0] != self._expected[0]
             told.unequal["files"] += found[1] != self._expected[1]

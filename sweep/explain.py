@@ -59,7 +59,7 @@ class Explained:
     failed: dict[str, str]
 
 
-def explain_results(
+def explain_trials(
     results: str,
     experiment: str | None,
     cells: str,

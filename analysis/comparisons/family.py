@@ -47,7 +47,7 @@ class Family:
     left_out: tuple[tuple[str, str], ...]
 
 
-def compare_family(
+def compare_cells(
     collected: Collected,
     metric: str = "auroc",
     by: str = "pattern",

@@ -58,7 +58,7 @@ class Watched:
     seconds: int
 
 
-def page(collected: Collected, method: str = "t", watched: Watched | None = None) -> str:
+def render_page(collected: Collected, method: str = "t", watched: Watched | None = None) -> str:
     """An experiment as the text of one HTML file.
 
     It loads nothing: style, script and data are in it, and its content security policy refuses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from xlt.analysis.comparisons.family import FAMILIES, compare_family, family_pairs
+from xlt.analysis.comparisons.family import FAMILIES, compare_cells, family_pairs
 from xlt.analysis.comparisons.table import as_table
 from xlt.analysis.comparisons.table import to_csv as comparisons_csv
 from xlt.analysis.metrics.names import metric_name
@@ -37,7 +37,7 @@ def comparison_table(
         metric: Name in ``WEIGHTED_METRICS``.
 
     Raises:
-        InputError: More than :data:`MOST_PAIRS` pairs, or see ``compare_family``.
+        InputError: More than :data:`MOST_PAIRS` pairs, or see ``compare_cells``.
     """
     num_pairs = len(family_pairs(scores, by))
     if num_pairs > MOST_PAIRS:
@@ -45,7 +45,7 @@ def comparison_table(
             f"{num_pairs} pairs are too many to be read, and corrected for so many few would stay; "
             f"ask for some: xlt compare RESULTS --by {by} --metric {metric}, or --pairs"
         )
-    family = compare_family(collected, metric, by)
+    family = compare_cells(collected, metric, by)
     found = Counter(c.verdict for c in family.comparisons)
     settled = found["first higher"] + found["second higher"]
     others = [f"{n} {verdict}" for verdict, n in found.items() if "higher" not in verdict]

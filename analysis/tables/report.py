@@ -127,7 +127,7 @@ def render(shown: Table, format: str = "text") -> str:
     return _format(format)([shown])
 
 
-def report(
+def render_tables(
     collected: Collected,
     format: str = "text",
     published: bool = False,

@@ -98,13 +98,13 @@ def add_interval_method(sub: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from xlt.analysis.comparisons.family import compare_family
+    from xlt.analysis.comparisons.family import compare_cells
     from xlt.analysis.comparisons.table import comparison_format
     from xlt.analysis.trials.collect import collect
 
     as_text = comparison_format(options.format)
     collected = collect(options.results, options.experiment)
-    family = compare_family(
+    family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds,
     )  # fmt: skip

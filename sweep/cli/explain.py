@@ -48,12 +48,12 @@ def add_explain_commands(commands: Any) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from xlt.sweep.explain import explain_results
+    from xlt.sweep.explain import explain_trials
     from xlt.trainables.spec.explain import Explain
 
     names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed")
     values = {name: getattr(options, name) for name in names}
-    made = explain_results(
+    made = explain_trials(
         options.results,
         options.experiment,
         options.cells,

@@ -165,7 +165,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _tables(results: Any, experiment: str) -> str:
-    from xlt.analysis.tables.report import report
+    from xlt.analysis.tables.report import render_tables
     from xlt.analysis.trials.collect import collect
 
-    return report(collect(results, experiment))
+    return render_tables(collect(results, experiment))

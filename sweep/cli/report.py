@@ -63,14 +63,14 @@ def write_file(path: str, content: bytes) -> None:
 
 def _content(options: argparse.Namespace, collected: Collected) -> bytes:
     if options.format == "html":
-        from xlt.analysis.page import page
+        from xlt.analysis.page import render_page
 
-        return page(collected, options.interval_method).encode()
+        return render_page(collected, options.interval_method).encode()
     if options.format == "parquet":
         from xlt.data.core.files import to_parquet
 
         return to_parquet(collected.table)
-    from xlt.analysis.tables.report import report
+    from xlt.analysis.tables.report import render_tables
 
     intervals = None
     if options.intervals:
@@ -78,14 +78,14 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
         from xlt.analysis.uncertainty.intervals import CellIntervals
 
         intervals = CellIntervals(load_scores(collected), options.interval_method)
-    return report(
+    return render_tables(
         collected, options.format, published=options.published, intervals=intervals
     ).encode()
 
 
 def _watch(options: argparse.Namespace) -> int:
     """Write the page whenever a trial ended, the last time as a page that is not watched."""
-    from xlt.analysis.page import Watched, page
+    from xlt.analysis.page import Watched, render_page
     from xlt.analysis.trials.collect import collect
 
     if options.format != "html":
@@ -102,7 +102,9 @@ def _watch(options: argparse.Namespace) -> int:
             seen = collected.rows, collected.warnings
             if seen != written:
                 watched = Watched(options.watch)
-                write_file(options.out, page(collected, options.interval_method, watched).encode())
+                write_file(
+                    options.out, render_page(collected, options.interval_method, watched).encode()
+                )
                 written = seen
                 told = f"{states.count('done')} of {len(states)} trials done"
                 print(f"{told}: {options.out}", file=sys.stderr)

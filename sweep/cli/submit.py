@@ -41,7 +41,7 @@ def _add_server(command: argparse.ArgumentParser) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     from xlt.sweep.cluster.job_client import connect
-    from xlt.sweep.cluster.submit import refuse_local, submit
+    from xlt.sweep.cluster.submit import refuse_local, submit_job
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.experiment.selection import select_cells
 
@@ -50,7 +50,7 @@ def _submit(options: argparse.Namespace) -> int:
     select_cells(options.cells, experiment)
     refuse_local(experiment, results)
     client = connect(options.address)
-    job_id = submit(
+    job_id = submit_job(
         client, experiment, results, cells=options.cells, wait=options.wait,
         installed=options.installed,
     )  # fmt: skip

@@ -29,7 +29,7 @@ STOPPED_BY = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 """Read by Ray beside the driver: stopping a job is Ctrl-C, and a minute for it, not SIGTERM."""
 
 
-def submit(
+def submit_job(
     client: JobSubmissionClient,
     experiment: Experiment,
     results: str,

@@ -18,7 +18,7 @@ from xlt.analysis.comparisons.compare import compare, difference_groups, rank_te
 from xlt.analysis.curves.learning_curves import learning_curves
 from xlt.analysis.curves.table import curve_grids
 from xlt.analysis.page.build import content
-from xlt.analysis.tables.report import report
+from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.status import status
@@ -275,7 +275,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_runs_are_named_by_draw_and_seed(location: str) -> None:
     collected = collect(location)
     assert collected.table["draw_index"].to_pylist()[:4] == [0, 0, 1, 1]
-    text = report(collected)
+    text = render_tables(collected)
     assert "n = 4; over 2 draws x 2 seeds (draws of training rows 0, 1; seeds 0, 1)" in text
     assert "std with ddof=1 over draws and seeds together" in text
     assert "† mbert x ja16: draw 1 seed 0 missing" in text
@@ -290,16 +290,18 @@ def test_runs_are_named_by_draw_and_seed(location: str) -> None:
 def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
     collected = collect(location)
     intervals = CellIntervals(load_scores(collected))
-    text = report(collected, metrics=["auroc"], intervals=intervals)
+    text = render_tables(collected, metrics=["auroc"], intervals=intervals)
     assert "What spreads auroc: draws / seeds / seeds on draws / test rows / runs on rows." in text
     cell = intervals.components("auroc")["elyza", "ja0"]
     shown = [cell.text(part) for part in ("draw", "seed", "run", "item", "both")]
     assert " / ".join(shown) in text
     assert "over draws of training rows, seeds and test rows drawn anew" in text
-    head, first, *_ = report(collected, "csv", metrics=["auroc"], intervals=intervals).splitlines()
+    head, first, *_ = render_tables(
+        collected, "csv", metrics=["auroc"], intervals=intervals
+    ).splitlines()
     assert head.endswith("std_draw,std_seed,std_run,std_item,std_both")
     assert float(first.split(",")[-5]) == pytest.approx(cell.std("draw"))
-    assert "What spreads" not in report(collected)
+    assert "What spreads" not in render_tables(collected)
 
 
 def test_curves_and_page_know_draws(location: str) -> None:
@@ -318,7 +320,7 @@ def test_one_draw_is_told_as_before(tmp_path: Path) -> None:
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     collected = collect(results)
     assert describe_runs(collected.plan) == "the seeds 0, 1"
-    assert "† elyza x ja16: seed 1 missing" in report(collected)
+    assert "† elyza x ja16: seed 1 missing" in render_tables(collected)
     own = make_plan(seeds=(4,), draws=(4,))
     assert describe_runs(own) == "the seeds 4 on draw 4 of training rows"
     assert name_runs([(0, 0), (0, 2), (1, 1)], True) == "draw 0 seeds 0, 2 and draw 1 seed 1"

@@ -15,7 +15,7 @@ from result_folders import make_plan, make_results, save_done
 from simulated_scores import predictions
 
 from xlt.analysis.metrics.names import NEED_EVERY_CLASS
-from xlt.analysis.page import page
+from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import BAD_INPUT, DONE, main
@@ -99,7 +99,7 @@ def test_one_bad_cell_is_told_and_the_others_are_made(
     )
     assert status == DONE and text.count("left out: ") == 1
     assert "5 figures" in text and "left out: roc-elyza-ja0" in text
-    html = page(collect(uri))
+    html = render_page(collect(uri))
     assert "Not shown: no base model" not in html
     assert html.count('class="absent"') == 2  # without scripts, and where these fail
 
@@ -116,7 +116,7 @@ def test_one_class_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert status == BAD_INPUT and text.count("\n") < 8 and "and 9 more trials" in text
     status, text = told(capsys, "compare", uri)
     assert status == BAD_INPUT and "auroc needs both classes" in text
-    html = page(collected)
+    html = render_page(collected)
     assert "n/a†" in html and "Not shown: " in html and "no trial can be judged" in html
 
 
@@ -132,7 +132,7 @@ def test_nothing_readable_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     status, text = told(capsys, "report", uri, "--intervals")
     assert status == DONE and "is not JSON" in text
     assert "pending [0/3]†" in text and "corrupt [0/3]†" in text
-    html = page(collect(uri))
+    html = render_page(collect(uri))
     assert "no trial can be judged" in html and "no two cells can be compared" in html
 
 

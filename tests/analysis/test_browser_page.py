@@ -14,7 +14,7 @@ from chromium import needs_chromium
 from explained_results import Text, explained
 from page_results import HOSTILE, keep_texts, make_hostile_results, make_page_results
 
-from xlt.analysis.page import page
+from xlt.analysis.page import render_page
 from xlt.analysis.page.build import Watched, content, render
 from xlt.analysis.trials.collect import collect
 
@@ -29,11 +29,11 @@ NUM_TRIALS, MOST_SECONDS, MOST_BYTES = 10_000, 10, 6_000_000
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("browser")
     collected = collect(make_page_results(made / "r", positive="ESG"))
-    (made / "page.html").write_text(page(collected), "utf-8")
+    (made / "page.html").write_text(render_page(collected), "utf-8")
     explained_page = collect(make_explained(made / "e"))
-    (made / "explained.html").write_text(page(explained_page), "utf-8")
+    (made / "explained.html").write_text(render_page(explained_page), "utf-8")
     hostile = collect(make_hostile_results(made / "h"))
-    (made / "hostile.html").write_text(page(hostile), "utf-8")
+    (made / "hostile.html").write_text(render_page(hostile), "utf-8")
     (made / "large.html").write_text(render(_large(content(collected))), "utf-8")
     return made
 

@@ -286,9 +286,9 @@ import sys
 {first}
 from xlt.analysis.tables.formats import FORMATS
 from xlt.analysis.trials.collect import collect
-from xlt.analysis.tables.report import report
+from xlt.analysis.tables.report import render_tables
 for format in FORMATS:
-    assert report(collect({uri!r}), format, published=True)
+    assert render_tables(collect({uri!r}), format, published=True)
 print(sorted({{"torch", "ray", "transformers", "sklearn"}} & set(sys.modules)))
 """
 

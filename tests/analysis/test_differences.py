@@ -18,7 +18,7 @@ from simulated_scores import save_simulated, simulate, simulate_draws
 from xlt.analysis.claims import ResultCells, evaluate, parse_claims
 from xlt.analysis.claims.report import claims_grids
 from xlt.analysis.comparisons.compare import difference_groups
-from xlt.analysis.comparisons.family import compare_family
+from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.tables.grids import write_grids
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores
@@ -153,7 +153,7 @@ def test_claims_and_comparisons_have_the_same_differences(
     collected = saved(tmp_path / "r", draws)
     pairs = [("elyza/ja0", "mbert/ja0"), ("mbert/ja16", "elyza/ja16"), ("elyza/ja0", "elyza/ja16")]
     results = evaluate(claims_of(*(part(*pair) for pair in pairs)), ResultCells(collected))
-    family = compare_family(
+    family = compare_cells(
         collected, "auroc", pairs=[f"{b}:{a}" for a, b in pairs], num_resamples=200
     )
     for claim, comparison in zip(results, family.comparisons, strict=True):

@@ -12,7 +12,7 @@ import pytest
 from result_folders import make_plan, make_results, save_done
 from simulated_scores import predictions, save_simulated, simulate
 
-from xlt.analysis.comparisons.family import compare_family
+from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.comparisons.table import COMPARISON_FORMATS, CSV_COLUMNS, comparison_format
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.uncertainty.multiplicity import holm
@@ -51,7 +51,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def names(location: str, **options: Any) -> list[str]:
-    family = compare_family(collect(location), num_resamples=100, **options)
+    family = compare_cells(collect(location), num_resamples=100, **options)
     return [f"{c.first}:{c.second}" for c in family.comparisons]
 
 
@@ -78,7 +78,7 @@ def test_pairs_that_were_asked_for_are_compared_in_their_order(location: str) ->
 
 
 def test_the_family_is_corrected_together(location: str) -> None:
-    family = compare_family(collect(location), num_resamples=200)
+    family = compare_cells(collect(location), num_resamples=200)
     p_values = [c.p_value for c in family.comparisons]
     assert [c.holm_p_value for c in family.comparisons] == holm(p_values)
     gained = {c.second: c for c in family.comparisons if c.first == "elyza/ja0"}["elyza/ja104"]
@@ -91,7 +91,7 @@ def test_means_are_those_of_the_report(location: str) -> None:
     collected = collect(location)
     rows = collected.table.to_pylist()
     for metric in METRICS:
-        (found,) = compare_family(
+        (found,) = compare_cells(
             collected, metric, pairs=["mbert/ja0:mbert/ja16"], num_resamples=100
         ).comparisons
         for mean, pattern in zip(found.means, ("ja0", "ja16"), strict=True):
@@ -102,7 +102,7 @@ def test_means_are_those_of_the_report(location: str) -> None:
 
 
 def test_footnotes_say_what_is_missing(location: str) -> None:
-    family = compare_family(
+    family = compare_cells(
         collect(location), pairs=["elyza/ja0:elyza/ja16", "mbert/ja0:mbert/ja104"],
         num_resamples=100,
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_footnotes_say_what_is_missing(location: str) -> None:
     assert "With 1 against 1 runs a rank test cannot reach 0.05" in shown
     assert "with one seed its variance is unknown" in shown
     assert "Left out: bert/ja0: no ja rows" in COMPARISON_FORMATS["text"](
-        compare_family(collect(location), num_resamples=100)
+        compare_cells(collect(location), num_resamples=100)
     )
 
 
@@ -130,7 +130,7 @@ def test_wrong_names_are_refused_with_the_known_ones(location: str) -> None:
     ]  # fmt: skip
     for options, message in cases:
         with pytest.raises(InputError, match=message):
-            compare_family(collected, num_resamples=100, **options)
+            compare_cells(collected, num_resamples=100, **options)
     with pytest.raises(InputError, match=r"unknown format 'html'.*Known: csv, md, text"):
         comparison_format("html")
 

@@ -18,7 +18,7 @@ from simulated_scores import (
     true_auroc,
 )
 
-from xlt.analysis.tables.report import report
+from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import INTERVALS, CellIntervals, t_interval
@@ -179,17 +179,19 @@ def test_tables_show_intervals_and_why_a_cell_has_none(tmp_path: Path) -> None:
     assert without == {("mbert", "ja16"): "auroc needs both classes, all test rows are of class 1"}
     value = f"0.800 (0.000) [{low:.3f}, {high:.3f}]"
     for format in ("text", "md"):
-        shown = report(collected, format, metrics=["auroc"], intervals=intervals)
+        shown = render_tables(collected, format, metrics=["auroc"], intervals=intervals)
         assert value in shown.replace("\\", "")
         assert "No interval for mbert x ja16: auroc needs both classes" in shown.replace("\\", "")
         assert "95 % interval of the mean over seeds and test rows" in shown
         assert "with fewer than 10 seeds their variance is poorly known" in shown
-    assert f"{{[}}{low:.3f}, {high:.3f}{{]}}" in report(collected, "latex", intervals=intervals)
-    rows = report(collected, "csv", metrics=["auroc"], intervals=intervals).splitlines()
+    assert f"{{[}}{low:.3f}, {high:.3f}{{]}}" in render_tables(
+        collected, "latex", intervals=intervals
+    )
+    rows = render_tables(collected, "csv", metrics=["auroc"], intervals=intervals).splitlines()
     assert rows[0].split(",")[5:7] == ["low", "high"]
     assert [float(x) for x in rows[1].split(",")[5:7]] == [low, high]
     assert rows[2].split(",")[5:7] == ["", ""]
-    assert "interval" not in report(collected)
+    assert "interval" not in render_tables(collected)
 
 
 def test_more_than_two_classes_have_tables_without_intervals(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_more_than_two_classes_have_tables_without_intervals(tmp_path: Path) -> 
         scores = {"macro_f1": 0.5, "auroc_ovr": 0.75}
         save_done(results, "elyza", "ja16", seed, scores, predictions=table)
     collected = collect(results)
-    shown = report(collected, intervals=CellIntervals(load_scores(collected)))
+    shown = render_tables(collected, intervals=CellIntervals(load_scores(collected)))
     assert shown.count("No interval for elyza x ja16: more than two classes") == 2
     assert "0.750 (0.000)" in shown
 

@@ -11,7 +11,7 @@ from page_results import make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
 
 from xlt.analysis.page.build import content
-from xlt.analysis.tables.report import report
+from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 
 PDFLATEX = shutil.which("pdflatex")
@@ -54,7 +54,7 @@ def test_a_report_with_every_kind_of_entry_compiles(tmp_path: Path) -> None:
     save_done(results, "elyza", "ja0", 0, {"f1": 0.5, "auroc": 0.75})
     save_done(results, "elyza", "ja16", 1, {"f1": 0.5})
     save_failed(results, hostile, "ja16", 0, hostile)
-    text = report(collect(results), "latex", published=True)
+    text = render_tables(collect(results), "latex", published=True)
     assert "Undefined control sequence" not in compiled(text, tmp_path / "tex")
 
 

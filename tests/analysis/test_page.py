@@ -21,7 +21,7 @@ from simulated_scores import predictions, simulate
 
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.comparisons.family import FAMILIES
-from xlt.analysis.page import page
+from xlt.analysis.page import render_page
 from xlt.analysis.page.secrets import without_secrets
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
@@ -38,7 +38,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def html(results: str) -> str:
-    return page(collect(results))
+    return render_page(collect(results))
 
 
 MEGABYTE = 1_000_000
@@ -46,7 +46,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return page(collect(make_hostile_results(tmp_path_factory.mktemp("hostile") / "r")))
+    return render_page(collect(make_hostile_results(tmp_path_factory.mktemp("hostile") / "r")))
 
 
 def test_verdicts_stand_before_tables_and_plots(html: str) -> None:
@@ -64,7 +64,7 @@ def test_what_is_no_result_looks_like_none(tmp_path: Path) -> None:
     models = ["mini-elyza", "mini-mbert"]
     patterns = ["ja0", "ja16", "ja32", "ja104"]
     uri = make_page_results(tmp_path / "r", models, patterns, num_items=60)
-    html = page(collect(uri))
+    html = render_page(collect(uri))
     assert html.count("levels are not comparable.</p>") == 2  # Tables 3 and 4
     assert "miniatures, which are not the models that the claims name.</p>" in html
     judged = boundary(collect(uri))
@@ -132,18 +132,18 @@ def test_hard_rows_are_those_that_most_seeds_get_wrong(results: str, html: str) 
 
 def test_texts_are_shown_where_they_were_kept(tmp_path: Path) -> None:
     uri = make_page_results(tmp_path / "r", ["elyza"], ["ja0"], num_items=20)
-    html = page(collect(uri))
+    html = render_page(collect(uri))
     assert {len(row) for row in data_of(html)["rows"]} == {2}
     location = Results(uri)
     ids = data_of(html)["rows"][0][0], "not shown"
     keep_texts(location, ids, f"{HOSTILE}\n" + 500 * "x")
-    html = page(collect(uri))
+    html = render_page(collect(uri))
     shown = data_of(html)["rows"][0]
     assert shown[2].startswith(f"{HOSTILE} xx") and len(shown[2]) == 401 and shown[2][-1] == "…"
     assert shown[3:] == ["second", "ja", "2022-08-01"]
     assert "not shown" not in json.dumps(data_of(html)) and HOSTILE not in html
     Path(location.path("experiments/test.texts.parquet")).write_bytes(b"PAR1")
-    html = page(collect(uri))
+    html = render_page(collect(uri))
     assert "test.texts.parquet cannot be read" in html
     assert {len(row) for row in data_of(html)["rows"]} == {2}
 
@@ -181,7 +181,7 @@ def test_draws_stand_in_what_spreads_scores(tmp_path: Path) -> None:
         table = predictions(cell.ids, cell.y_true.tolist(), score)
         save_done(results, "elyza", "ja16", run[1], {"f1": 0.5, "auroc": 0.5}, predictions=table,
                   draw_index=run[0])  # fmt: skip
-    text = page(collect(results))
+    text = render_page(collect(results))
     heading = text[text.index('<table id="table-spread-f1"') :]
     assert re.findall(r"<th scope=\"col\">([^<]*)", heading)[:7] == [
         "base model", "pattern", "draws", "seeds", "seeds on draws", "test rows", "runs on rows"
@@ -190,7 +190,7 @@ def test_draws_stand_in_what_spreads_scores(tmp_path: Path) -> None:
 
 def test_too_many_comparisons_are_not_made(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xlt.analysis.page.certainty.MOST_PAIRS", 1)
-    assert "Not shown: 2 pairs are too many to be read" in page(collect(results))
+    assert "Not shown: 2 pairs are too many to be read" in render_page(collect(results))
 
 
 def test_every_table_is_a_file_twice(html: str) -> None:
@@ -261,7 +261,7 @@ def test_secrets_are_cut(text: str, shown: str) -> None:
 
 
 def test_the_same_results_give_the_same_bytes(results: str, html: str) -> None:
-    assert page(collect(results)) == html
+    assert render_page(collect(results)) == html
 
 
 def test_the_page_is_small(html: str) -> None:
@@ -271,7 +271,7 @@ def test_the_page_is_small(html: str) -> None:
 def test_without_a_done_trial_the_rest_is_made(tmp_path: Path) -> None:
     location = make_results(tmp_path / "r", make_plan())
     save_failed(location, "elyza", "ja16", 0, "out of memory")
-    html = page(collect(location))
+    html = render_page(collect(location))
     assert "Not shown: no cell has a value yet." in html
     assert "Not shown: no trial is done." in html
     assert "1 failed, 2 missing" in html
@@ -282,7 +282,7 @@ def test_one_class_leaves_a_sentence(tmp_path: Path) -> None:
     location = make_results(tmp_path / "r", make_plan(seeds=[0]))
     table = predictions(["a", "b"], [1, 1], [0.4, 0.6])
     save_done(location, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5}, predictions=table)
-    html = page(collect(location))
+    html = render_page(collect(location))
     assert "predictions without test rows of both classes" in html
     assert "test rows of one class only" in data_of(html)["cells"][0]["why"]
     assert any("history without epoch, loss" in why for why in data_of(html)["trials"]["absent"][0])
@@ -293,7 +293,7 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
     location = make_results(tmp_path / "r", make_plan(["other"], classes=("a", "b", "c")))
     for seed in range(3):
         save_done(location, "other", "ja16", seed, {"macro_f1": 0.5, "auroc_ovr": 0.6})
-    html = page(collect(location))
+    html = render_page(collect(location))
     assert "Macro F1" in html and "0.500 (0.000)" in html
     assert "no base model of this experiment is one of the paper" in html
     assert "more than two classes" in html
@@ -304,7 +304,7 @@ def test_from_the_command_line(
 ) -> None:
     out = tmp_path / "report.html"
     assert main(["report", results, "--format", "html", "--out", str(out)]) == DONE
-    assert out.read_text("utf-8") == page(collect(results))
+    assert out.read_text("utf-8") == render_page(collect(results))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert main(["report", results, "--out", str(tmp_path / "report.txt")]) == DONE
     assert "Table 3" in (tmp_path / "report.txt").read_text()
@@ -332,4 +332,4 @@ def test_bad_input_is_one_sentence(
 
 def test_an_unknown_method_is_refused(results: str) -> None:
     with pytest.raises(InputError, match="unknown interval"):
-        page(collect(results), "none")
+        render_page(collect(results), "none")

@@ -9,7 +9,7 @@ from explained_results import Text, explained
 from page_data import data_of
 from page_results import HOSTILE, keep_texts
 
-from xlt.analysis.page import page
+from xlt.analysis.page import render_page
 from xlt.analysis.page.explained import find_explained
 from xlt.analysis.trials.collect import collect
 from xlt.trainables.results.result import Results
@@ -26,7 +26,7 @@ def results(tmp_path: Path) -> Results:
 
 
 def test_texts_have_the_means_of_their_runs(results: Results) -> None:
-    html = page(collect(results))
+    html = render_page(collect(results))
     found = data_of(html)["explained"]
     assert found["method"] == "lime"
     ja0, ja16 = found["cells"]
@@ -42,7 +42,7 @@ def test_texts_have_the_means_of_their_runs(results: Results) -> None:
 
 def test_texts_that_are_not_kept_are_not_shown(tmp_path: Path) -> None:
     made = explained(tmp_path / "r", {"ja0": [FIRST]})
-    html = page(collect(made))
+    html = render_page(collect(made))
     assert data_of(html)["explained"] is None
     assert "Tokens that count: elyza" in html
     assert "目標" not in str(data_of(html)["rows"])
@@ -51,13 +51,13 @@ def test_texts_that_are_not_kept_are_not_shown(tmp_path: Path) -> None:
 def test_nothing_is_said_where_nothing_was_explained(tmp_path: Path) -> None:
     made = explained(tmp_path / "r", {"ja0": [[]]})
     assert find_explained(collect(made)) is None
-    assert 'id="explained"' not in page(collect(made))
+    assert 'id="explained"' not in render_page(collect(made))
 
 
 def test_what_cannot_be_read_is_a_sentence(results: Results) -> None:
     for file in Path(results.root).rglob("attributions-lime.parquet"):
         file.write_bytes(b"PAR1")
-    html = page(collect(results))
+    html = render_page(collect(results))
     assert "attributions by lime were changed after they were written" in html
     assert data_of(html)["explained"] is None
 
@@ -65,6 +65,6 @@ def test_what_cannot_be_read_is_a_sentence(results: Results) -> None:
 def test_hostile_pieces_are_texts(tmp_path: Path) -> None:
     made = explained(tmp_path / "r", {"ja0": [[([HOSTILE, "株"], [0.4, 0.1], 0.9)] * 6]})
     keep_texts(made, ["t000"], "kept")
-    html = page(collect(made))
+    html = render_page(collect(made))
     assert HOSTILE not in html
     assert data_of(html)["explained"]["texts"][0][0].startswith(HOSTILE)

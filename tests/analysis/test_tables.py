@@ -16,7 +16,7 @@ from result_folders import make_plan, make_results, make_spec, save_done, save_f
 
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.formats import CSV_COLUMNS, FORMATS
-from xlt.analysis.tables.report import DEFINITIONS, MULTICLASS_TABLES, render, report, table
+from xlt.analysis.tables.report import DEFINITIONS, MULTICLASS_TABLES, render, render_tables, table
 from xlt.analysis.trials.collect import COLUMNS, Collected, collect
 from xlt.data.core.errors import InputError
 
@@ -237,7 +237,7 @@ def test_unknown_names_are_refused_with_the_known_ones(mixed: Collected) -> None
     with pytest.raises(InputError, match=r"unknown metric 'aurok'\. Did you mean 'auroc'\? Known"):
         table(mixed, "aurok")
     with pytest.raises(InputError, match=r"unknown format 'html'\..*Known: csv, latex, md, text"):
-        report(mixed, "html")
+        render_tables(mixed, "html")
     with pytest.raises(InputError, match="unknown format"):
         render(table(mixed, "f1"), "html")
 
@@ -249,7 +249,7 @@ def test_unknown_names_are_refused_with_the_known_ones(mixed: Collected) -> None
 def test_every_format_for_people_shows_every_number_mark_and_footnote(
     mixed: Collected, format: str
 ) -> None:
-    text = report(mixed, format, published=True)
+    text = render_tables(mixed, format, published=True)
     plain = re.sub(r"\$\^\{(.*?)\}\$", r"\1", text)  # LaTeX's raised marks
     plain = plain.replace("\\dagger", "†").replace("\\_", "_").replace("\\*", "*")
     plain = plain.replace("\\|", "|").replace("$|$", "|").replace("{[}", "[").replace("{]}", "]")
@@ -282,7 +282,7 @@ def test_text_is_aligned_by_display_width() -> None:
 
 
 def test_markdown_rows_have_equal_numbers_of_cells(mixed: Collected) -> None:
-    rows = [line for line in report(mixed, "md").splitlines() if line.startswith("|")]
+    rows = [line for line in render_tables(mixed, "md").splitlines() if line.startswith("|")]
     assert len(rows) == 2 * 4
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4}
 
@@ -293,7 +293,7 @@ def test_markdown_escapes_what_names_may_contain() -> None:
 
 
 def test_latex_is_well_formed(mixed: Collected) -> None:
-    text = report(mixed, "latex", published=True)
+    text = render_tables(mixed, "latex", published=True)
     assert text.isascii()
     stack: list[str] = []
     for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
@@ -314,8 +314,8 @@ def test_latex_is_well_formed(mixed: Collected) -> None:
 
 
 def test_latex_numbers_tables_itself(mixed: Collected) -> None:
-    assert r"\caption{F1 score of the positive class (ESG\_50\%)" in report(mixed, "latex")
-    assert r"\label{tab:auroc}" in report(mixed, "latex")
+    assert r"\caption{F1 score of the positive class (ESG\_50\%)" in render_tables(mixed, "latex")
+    assert r"\label{tab:auroc}" in render_tables(mixed, "latex")
 
 
 def test_latex_escapes_what_names_may_contain() -> None:
@@ -327,7 +327,7 @@ def test_latex_escapes_what_names_may_contain() -> None:
 
 
 def test_csv_is_tidy_and_unrounded(mixed: Collected) -> None:
-    rows = list(csv.DictReader(io.StringIO(report(mixed, "csv", published=True))))
+    rows = list(csv.DictReader(io.StringIO(render_tables(mixed, "csv", published=True))))
     assert len(rows) == len(METRICS) * len(MODELS) * len(PATTERNS)
     assert tuple(rows[0]) == CSV_COLUMNS
     partial, complete, impossible, failed = rows[:4]
@@ -340,7 +340,7 @@ def test_csv_is_tidy_and_unrounded(mixed: Collected) -> None:
     assert impossible["note"] == NO_CELL
     assert failed["state"] == "failed"
     assert failed["note"].endswith(f"; {WHY}")
-    unasked = csv.DictReader(io.StringIO(report(mixed, "csv")))
+    unasked = csv.DictReader(io.StringIO(render_tables(mixed, "csv")))
     assert {row["published_mean"] for row in unasked} == {""}
 
 
@@ -367,7 +367,7 @@ def test_more_classes_and_several_languages_get_tables_of_their_own(tmp_path: Pa
     for pattern, value in (("ja0", 0.25), ("de0", 0.75)):
         for seed in (0, 1):
             save_done(results, "elyza", pattern, seed, {"macro_f1": value, "auroc_ovr": value})
-    shown = report(collect(results))
+    shown = render_tables(collect(results))
     tables = shown.split("\n\n\n")
     assert len(tables) == 4
     assert tables[0].startswith("Macro F1, the mean of the F1 scores of the classes a, b, c;")
@@ -378,6 +378,6 @@ def test_more_classes_and_several_languages_get_tables_of_their_own(tmp_path: Pa
         assert f"Target language {lang}." in text
         assert f"{lang}0" in text and f"{other}0" not in text
         assert f"{value:.3f} (0.000)" in text
-    latex = report(collect(results), "latex")
+    latex = render_tables(collect(results), "latex")
     assert latex.count(r"\label{tab:macro_f1-de}") == 1
-    assert len(report(collect(results), "csv").splitlines()) == 1 + 4
+    assert len(render_tables(collect(results), "csv").splitlines()) == 1 + 4

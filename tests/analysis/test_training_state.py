@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from result_folders import TRAINED, make_plan, make_results, save_done
 
-from xlt.analysis.tables.report import report
+from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.training_state import TrainingState, cell_training, training_state
 
@@ -62,7 +62,7 @@ def test_tables_show_who_did_not_train_and_average_openly(tmp_path: Path) -> Non
     for seed, numbers in ((0, STUCK), (1, {})):
         save_done(results, "elyza", "ja0", seed, {"f1": 0.4, "auroc": 0.5}, convergence=numbers)
         save_done(results, "elyza", "ja16", seed, {"f1": 0.4, "auroc": 0.5})
-    text = report(collect(results))
+    text = render_tables(collect(results))
     assert "0.400 (0.000)‡" in text and text.count("‡") == 4  # a cell and a note in two tables
     assert (
         "‡ elyza x ja0: unstable: seed 0 stuck, the others trained; in the mean all the same"

@@ -15,7 +15,7 @@ from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
-from xlt.sweep.explain import explain_results
+from xlt.sweep.explain import explain_trials
 from xlt.sweep.run import run
 from xlt.trainables.explain import Explain
 from xlt.trainables.results.attributions import read_attributions
@@ -88,10 +88,10 @@ def test_while_the_trial_runs(tmp_path: Path, experiment_file: Path) -> None:
 def test_over_ray_as_inline(kept: str, tmp_path: Path) -> None:
     settings = Explain(num_samples=25, seed=3)
     cells = "model=llama"
-    explain_results(kept, None, cells, settings, backend="inline")
+    explain_trials(kept, None, cells, settings, backend="inline")
     inline = read_attributions(Results(kept), ids(kept)["llama"], "lime").table
-    explain_results(kept, None, cells, Explain(num_samples=26), backend="inline")
-    made = explain_results(kept, None, cells, settings, backend="ray")
+    explain_trials(kept, None, cells, Explain(num_samples=26), backend="inline")
+    made = explain_trials(kept, None, cells, settings, backend="ray")
     assert made.failed == {}
     assert read_attributions(Results(kept), ids(kept)["llama"], "lime").table.equals(inline)
 
@@ -125,6 +125,6 @@ def test_other_data_than_those_of_the_experiment(kept: str, experiment_file: Pat
     pq.write_table(pq.read_table(source).slice(1), source)
     try:
         with pytest.raises(InputError, match="the data of experiment tiny have changed"):
-            explain_results(kept, None, "", Explain(num_samples=41), backend="inline")
+            explain_trials(kept, None, "", Explain(num_samples=41), backend="inline")
     finally:
         source.write_bytes(content)

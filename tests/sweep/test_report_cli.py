@@ -12,7 +12,7 @@ from page_results import make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import predictions
 
-from xlt.analysis.page import page
+from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.cli.main import BAD_INPUT, DONE, INTERRUPTED, main
 
@@ -67,7 +67,7 @@ def test_a_watched_page_follows_growing_results(
     assert sleeper.seen[1] == sleeper.seen[2]
     # Written once for each change, and the last one is an ordinary page.
     assert capsys.readouterr().err.count("trials done") == 3
-    assert out.read_text("utf-8") == page(collect(results))
+    assert out.read_text("utf-8") == render_page(collect(results))
 
 
 def test_ctrl_c_leaves_a_page_that_does_not_wait(
@@ -78,7 +78,7 @@ def test_ctrl_c_leaves_a_page_that_does_not_wait(
     monkeypatch.setattr(time, "sleep", Sleeper(out).sleep)
     command = ["report", results.uri, "--format", "html", "--out", str(out), "--watch", "3"]
     assert main(command) == INTERRUPTED
-    assert out.read_text("utf-8") == page(collect(results))
+    assert out.read_text("utf-8") == render_page(collect(results))
 
 
 @pytest.mark.parametrize(
