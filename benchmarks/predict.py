@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from transformers import pipeline
 
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources import load_dataset
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.predict.run import predict
 from xlt.trainables.inference.tagging import Tagger
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
 
-    dataset = load_dataset(parse_source(load_experiment("quickstart", []).data))
+    dataset = load_dataset(load_experiment("quickstart", []).data)
     order = np.random.default_rng(0).permutation(len(dataset.table))[: options.rows]
     texts = dataset.table.take(order)["text"].to_pylist()
     trial = find_trial(options.results, options.trial_id)

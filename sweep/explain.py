@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.dataset.schema import Dataset
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources import load_dataset
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.selection import parse_selection
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
@@ -153,7 +153,7 @@ def _dataset(location: Results, collected: Collected) -> Dataset:
     name = collected.plan.experiment
     file = f"experiments/{name}.yaml"
     experiment = Experiment.from_yaml(location.read(file).decode(), location.path(file))
-    dataset = load_dataset(parse_source(experiment.data))
+    dataset = load_dataset(experiment.data)
     if dataset.fingerprint != collected.plan.data_fingerprint:
         raise InputError(
             f"the data of experiment {name} have changed since it ran; give it back the rows that "

@@ -34,6 +34,10 @@ class Settings(pydantic.BaseModel):
         except pydantic.ValidationError as error:
             raise InputError(_sentences(cls, error.errors(), values), where) from error
 
+    def as_given(self) -> dict[str, Any]:
+        """The settings as plain values, without those that were left at their defaults."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _no_secrets(cls, value: Any) -> Any:

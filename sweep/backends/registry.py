@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import Corpus, load_corpus, parse_corpus
+from xlt.data.corpora import Corpus, load_corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
@@ -67,7 +67,7 @@ def pretrain_missing(
     }
     if missing:
         progress.stage(f"pre-training {len(missing)} miniatures: {', '.join(missing)}")
-        corpus = load_corpus(parse_corpus(experiment.pretraining), grid.dataset, grid.held_out)
+        corpus = load_corpus(experiment.pretraining, grid.dataset, grid.held_out)
         runner.pretrain(missing, corpus, progress)
 
 

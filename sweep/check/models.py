@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import parse_corpus
 from xlt.sweep.check.finding import Checked, Problem, gib
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, local_folder
@@ -52,7 +51,7 @@ def _model(
         return ("-", "-", "-", "-", "cannot be had"), error.problems
     if files is None and spec.base_identity.startswith(MINIATURE):
         recipe = find_miniature(spec.base_identity.split(":")[1])
-        corpus = parse_corpus(preflight.grid.experiment.pretraining)
+        corpus = preflight.grid.experiment.pretraining
         steps = round(recipe.num_steps * corpus.step_factor)
         told = f"not cached: {steps:,} steps of pre-training first"
         return ("miniature", recipe.architecture, "-", "0", told), []

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import parse_corpus
 from xlt.sweep.check.finding import Checked, Problem, duration
 from xlt.sweep.check.gpu_types import bf16_flops
 from xlt.sweep.check.placement import slots_of
@@ -169,7 +168,7 @@ def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
         if not kind.pending or not identity.startswith(MINIATURE) or preflight.files(kind.first):
             continue
         recipe = find_miniature(identity.split(":")[1])
-        corpus = parse_corpus(preflight.grid.experiment.pretraining)
+        corpus = preflight.grid.experiment.pretraining
         steps = round(recipe.num_steps * corpus.step_factor)
         width, num_mlp = recipe.hidden_size, 3 if recipe.architecture == "llama" else 2
         layer = 4 * width**2 + num_mlp * width * recipe.intermediate_size

@@ -68,7 +68,7 @@ def _prepare(options: argparse.Namespace) -> int:
         how["read_files"] = read_on(options.address)
     with _Bar() as bar:
         reading = read_source(source, bar, **how)
-    manifest = place.save(reading, source.model_dump(mode="json", exclude_unset=True))
+    manifest = place.save(reading, source.as_given())
     print(describe_manifest(manifest))
     if reading.corrections:
         print(reading.corrections.describe())
@@ -121,7 +121,7 @@ def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None,
 
     if _is_experiment(what, settings):
         experiment = load_experiment(what, settings)
-        return load_dataset(parse_source(experiment.data)), experiment.sampling, None
+        return load_dataset(experiment.data), experiment.sampling, None
     if what.endswith((".yaml", ".yml")):
         return load_dataset(parse_source(read_settings(what, settings), what)), None, None
     if "://" not in what and not Path(what).expanduser().is_dir():

@@ -107,11 +107,11 @@ def refuse_local(experiment: Experiment, results: str) -> None:
 def _paths(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """(key, path) of everything that is read from a place that nodes would not find."""
     for block in ("data", "pretraining"):
-        for key, path in _named(getattr(experiment, block), block):
+        for key, path in _named(getattr(experiment, block).as_given(), block):
             if "://" not in path and not Path(path).is_absolute():
                 yield key, path
     folders = {f"models.{m.name}.path": m.path for m in experiment.models if not m.miniature}
-    folders["xlt.data.dataset"] = str(experiment.data.get("dataset", ""))
+    folders["data.dataset"] = str(getattr(experiment.data, "dataset", ""))
     for key, path in folders.items():  # or ids on the hub, which look like relative paths
         is_folder = bool(path) and Path(path).is_dir() and not Path(path).is_absolute()
         if path.startswith((".", "~")) or is_folder:

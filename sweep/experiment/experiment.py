@@ -14,9 +14,10 @@ import yaml
 from xlt.data.audit import CHECKS
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
-from xlt.data.corpora import parse_corpus
+from xlt.data.corpora import CorpusOptions, parse_corpus
 from xlt.data.dataset.patterns import Pattern, Sampling, parse_pattern_name
 from xlt.data.sources import parse_source
+from xlt.data.sources.options import SourceOptions
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.search import Search
@@ -26,6 +27,8 @@ from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, find_base_
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import Resources, Training
 
+DEFAULT_DATA = {"source": "synthetic"}
+DEFAULT_PRETRAINING = {"corpus": "phrasebook"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -63,9 +66,15 @@ class Experiment(Settings):
     """Printed above its tables."""
     task: Task = Task()
     """Classes and source language."""
-    data: dict[str, Any] = pydantic.Field(default={"source": "synthetic"})
+    data: SourceOptions = pydantic.Field(
+        default=DEFAULT_DATA, validate_default=True,
+        exclude_if=lambda options: options.as_given() == DEFAULT_DATA,
+    )  # fmt: skip
     """A source and its options (data/sources)."""
-    pretraining: dict[str, Any] = pydantic.Field(default={"corpus": "phrasebook"})
+    pretraining: CorpusOptions = pydantic.Field(
+        default=DEFAULT_PRETRAINING, validate_default=True,
+        exclude_if=lambda options: options.as_given() == DEFAULT_PRETRAINING,
+    )  # fmt: skip
     """What miniatures are pre-trained on (data/corpora); unused without miniatures."""
     models: tuple[BaseModel, ...] = pydantic.Field(min_length=1)
     """Table rows: known names, or for any other its hub id, its folder, or {name, path, ...}."""
@@ -140,15 +149,19 @@ class Experiment(Settings):
             raise InputError(f"{', '.join(map(str, double))} given more than once")
         return values
 
-    @pydantic.field_validator("data")
+    @pydantic.field_validator("data", mode="before")
     @classmethod
-    def _check_data(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return parse_source(values).model_dump(mode="json", exclude_unset=True)
+    def _parse_data(cls, values: Any) -> Any:
+        return parse_source(values) if isinstance(values, dict) else values
 
-    @pydantic.field_validator("pretraining")
+    @pydantic.field_validator("pretraining", mode="before")
     @classmethod
-    def _check_pretraining(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return parse_corpus(values).model_dump(mode="json", exclude_unset=True)
+    def _parse_pretraining(cls, values: Any) -> Any:
+        return parse_corpus(values) if isinstance(values, dict) else values
+
+    @pydantic.field_serializer("data", "pretraining")
+    def _as_given(self, options: Settings) -> dict[str, Any]:
+        return options.as_given()
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -9,7 +9,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset, text_key
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources import load_dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
@@ -137,7 +137,7 @@ def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
             model folder that is not there, or a grid without a single possible cell; all problems
             of one kind together.
     """
-    dataset = load_dataset(parse_source(experiment.data))
+    dataset = load_dataset(experiment.data)
     draws = _draws(experiment, dataset)
     held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
     found = resolve_models(experiment, dataset, held_out)

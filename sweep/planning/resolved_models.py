@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import corpus_identity, parse_corpus
+from xlt.data.corpora import corpus_identity
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
@@ -68,9 +68,7 @@ def resolve_models(
     for model in experiment.models:
         try:
             if model.miniature:
-                corpus = corpus_identity(
-                    parse_corpus(experiment.pretraining), dataset.fingerprint, held_out
-                )
+                corpus = corpus_identity(experiment.pretraining, dataset.fingerprint, held_out)
                 found.append(
                     _settled(model, miniature_identity(model.miniature, corpus), None, None)
                 )

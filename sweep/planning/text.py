@@ -57,7 +57,7 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
-            f"Data {grid.dataset.fingerprint[:12]} from {experiment.data}",
+            f"Data {grid.dataset.fingerprint[:12]} from {experiment.data.as_given()}",
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
         ]
     )

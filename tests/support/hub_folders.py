@@ -39,7 +39,7 @@ def write_card(folder: Path, configs: dict[str, list[str]]) -> None:
 def read(folder: Path, **options: Any) -> Reading:
     values = {"source": "hub", "dataset": str(folder), **options}
     reading = read_source(parse_source(values))
-    dumped = parse_source(values).model_dump(mode="json", exclude_unset=True)
+    dumped = parse_source(values).as_given()
     assert parse_source(dumped) == parse_source(values)
     return reading
 

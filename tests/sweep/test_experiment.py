@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from xlt.data.core.errors import InputError
+from xlt.data.sources import parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment, shipped
 from xlt.trainables.models.base_models import LEARNING_RATE_OF, METHOD_OF
 
@@ -79,7 +81,7 @@ def test_set_replaces_values() -> None:
 def test_set_of_another_source_drops_the_old_options() -> None:
     text = GOOD + "data: {source: synthetic, seed: 1}\n"
     settings = ["data.source=table", "data.path=x.csv", "data.positive=[a]"]
-    assert Experiment.from_yaml(text, "", settings).data["path"] == "x.csv"
+    assert Experiment.from_yaml(text, "", settings).data.as_given()["path"] == "x.csv"
 
 
 def test_unknown_names_and_files(tmp_path: Path) -> None:
@@ -113,3 +115,18 @@ def test_a_shared_model_is_not_explained_on_the_way() -> None:
 def test_several_gpus_are_asked_for_as_workers() -> None:
     with pytest.raises(InputError, match=r"resources.gpus: 2 GPUs for one process.* set workers"):
         load_experiment("quickstart", ["resources={gpus: 2}"])
+
+
+@pytest.mark.parametrize(
+    ("block", "written"),
+    [
+        ("", None),
+        ("data: {source: synthetic}\n", None),
+        ("data: {source: synthetic, seed: 0}\n", {"source": "synthetic", "seed": 0}),
+    ],
+)
+def test_data_are_written_as_they_were_given(block: str, written: dict[str, object] | None) -> None:
+    experiment = Experiment.from_yaml(GOOD + block, "my.yaml")
+    assert experiment.data == parse_source({"source": "synthetic"})
+    assert yaml.safe_load(experiment.to_yaml()).get("data") == written
+    assert Experiment.from_yaml(experiment.to_yaml(), "again").to_yaml() == experiment.to_yaml()

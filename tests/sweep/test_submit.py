@@ -236,6 +236,10 @@ def test_what_nodes_do_not_share_is_refused_before_anything_is_sent(
         assert bad in told
     for good in ("bucket/rows", "pairs", "hub-model", "mini-mbert"):
         assert good not in told
+    hub = {"source": "hub", "preset": "xnli", "languages": ["en"], "dataset": "./nli"}
+    Path("hub.yaml").write_text(yaml.safe_dump(values | {"data": hub}))
+    assert main(["submit", "hub.yaml", "--address", url]) == 2
+    assert "  - data.dataset: './nli' is a path of this machine" in capsys.readouterr().err
     assert main(["submit", "quickstart", "--address", url, "--results", "s3://u:p@b/x"]) == 2
     assert "u:p" not in capsys.readouterr().err
     assert main(["submit", "quickstart", "--address", url, *SHARED, "--only", "model=x"]) == 2
