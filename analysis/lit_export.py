@@ -22,6 +22,7 @@ from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.explain import Explain
 
 EXPORT_FORMAT = 1
@@ -35,7 +36,7 @@ MOST_TRIALS = 12
 nothing can be compared by eye."""
 
 Row = dict[str, Any]
-Has = Callable[[str, str], bool]
+Has = Callable[[CellKey], bool]
 """Whether the cell of a base model and a pattern is meant."""
 
 
@@ -60,7 +61,7 @@ class LitExport:
 def lit_export(
     collected: Collected,
     *,
-    has: Has = lambda model, pattern: True,
+    has: Has = lambda cell: True,
     seeds: Collection[int] = (),
     method: str = "lime",
     otherwise: Explain | None = None,
@@ -83,7 +84,7 @@ def lit_export(
     plan, location = collected.plan, Results(collected.uri)
     notes: list[str] = []
     chosen = _chosen(collected, has, seeds, notes)
-    langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in plan.cells}
+    langs = {cell.key: cell.target_lang for cell in plan.cells}
     texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
     read: list[tuple[Mapping[str, Any], TestRows]] = []
     explained: dict[str, dict[str, Row]] = {}
@@ -118,7 +119,7 @@ def lit_export(
     files: dict[str, list[Row]] = {}
     tested: dict[str, tuple[str, ...]] = {}
     for trial, found in read:
-        lang = langs[trial["base_model"], trial["pattern"]] or "unknown"
+        lang = langs[CellKey(trial["base_model"], trial["pattern"])] or "unknown"
         dataset = f"test rows ({lang})"
         if dataset not in datasets:
             file = f"headlines-{lang}.jsonl"
@@ -206,7 +207,7 @@ def _chosen(
     meant = [
         row
         for row in collected.rows
-        if has(row["base_model"], row["pattern"]) and (not seeds or row["seed"] in seeds)
+        if has(CellKey(row["base_model"], row["pattern"])) and (not seeds or row["seed"] in seeds)
     ]
     done = [row for row in meant if row["state"] == "done"]
     where = f"experiment {plan.experiment} in {collected.uri}"

@@ -22,6 +22,7 @@ from xlt.analysis.trials.collect import collect
 from xlt.data.corpora.phrases import load_phrasebook
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 
 TOP = 20
 
@@ -61,9 +62,9 @@ def main() -> None:
     options = parser.parse_args()
     collected = collect(options.results)
     read = load_attributions(collected, method=options.method)
-    trials: dict[tuple[str, str], list[str]] = {}
+    trials: dict[CellKey, list[str]] = {}
     for row in collected.table.to_pylist():
-        trials.setdefault((row["base_model"], row["pattern"]), []).append(row["trial_id"])
+        trials.setdefault(CellKey(row["base_model"], row["pattern"]), []).append(row["trial_id"])
     other = {}
     if options.against:
         where = collect(options.against[0])
@@ -73,7 +74,7 @@ def main() -> None:
         means = cell.means(cell.raw).mean(axis=0)
         found = int(is_cue[np.argsort(-means)[:TOP]].sum())
         best = min(TOP, int(is_cue.sum()))
-        line = f"{key[0]:14} {key[1]:6} cues in the top {TOP}: {found}/{best}"
+        line = f"{key.base_model:14} {key.pattern:6} cues in the top {TOP}: {found}/{best}"
         line += f" (random {TOP * is_cue.mean():.1f})"
         if key in other:
             places = Results(options.results), Results(options.against[0])

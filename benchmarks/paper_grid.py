@@ -39,6 +39,7 @@ from tiny_checkpoints import save_tokenizer
 from xlt.data.sources import load_dataset, parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
+from xlt.trainables.spec.cell_key import CellKey
 
 MODELS = {
     "elyza": ("llama", 45_043),
@@ -81,14 +82,14 @@ def main() -> None:
     ours += [f"--results={scratch}/results-{time.time():.0f}"]
     seconds = timed([*ours, *(word for setting in settings for word in ("--set", setting))])
     print("| cell | usual s a trial |\n|---|---|")
-    cells: dict[tuple[str, str], int] = {}
+    cells: dict[CellKey, int] = {}
     for number, spec in enumerate(specs):
-        cells.setdefault((spec.base_model, spec.pattern.name), number)
+        cells.setdefault(spec.cell, number)
     usual = 0.0
-    for (model, pattern), number in cells.items():
+    for key, number in cells.items():
         took = timed([sys.executable, *sys.argv, f"--folder={scratch}", f"--trial={number}"])
         usual += took * len(experiment.seeds)
-        print(f"| {model} {pattern} | {took:.1f} |", flush=True)
+        print(f"| {key.base_model} {key.pattern} | {took:.1f} |", flush=True)
     print("\n| way | s | usual / this |\n|---|---|---|")
     print(f"| usual, {len(cells)} of {len(specs)} run | {usual:.0f} | 1 |")
     print(f"| ours, packing {options.packing} | {seconds:.0f} | {usual / seconds:.2f} |")

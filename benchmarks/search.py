@@ -32,6 +32,7 @@ from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.ledger import read_ledger
 from xlt.sweep.search.run import search
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 WHOLE = "whole grid"
@@ -43,7 +44,6 @@ METHODS = {
     "TPE, ASHA": ["search.searcher=tpe"],
     "grid, one error": ["search.one_standard_error=true"],
 }
-Cell = tuple[str, str]
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
         f"search.seeds={[1000 + n for n in range(options.seeds)]}",
     ]
     console = Console(stderr=True)
-    found: dict[str, dict[Cell, Choice]] = {}
+    found: dict[str, dict[CellKey, Choice]] = {}
     for method in options.methods:
         name = "".join(c if c.isalnum() else "-" for c in method)
         experiment = load_experiment("quickstart", [*shared, *METHODS[method], f"name={name}"])
@@ -72,16 +72,16 @@ def main() -> None:
 
 
 def test_scores(
-    experiment: Experiment, found: dict[str, dict[Cell, Choice]], out: Path, console: Console
-) -> dict[Cell, dict[float, float]]:
+    experiment: Experiment, found: dict[str, dict[CellKey, Choice]], out: Path, console: Console
+) -> dict[CellKey, dict[float, float]]:
     """Cell -> rate -> test AUROC, mean over the experiment's seeds; nan if a seed diverged.
 
     Rates that a method tried and did not choose are tested for the whole grid only.
     """
     grid = expand(experiment)
-    specs: dict[tuple[Cell, float], list[TrialSpec]] = defaultdict(list)
+    specs: dict[tuple[CellKey, float], list[TrialSpec]] = defaultdict(list)
     for cell in grid.cells:
-        key = (cell.model.name, cell.pattern.name)
+        key = cell.key
         if key not in found[WHOLE]:  # cannot exist
             continue
         rates = {one.config.learning_rate for one in found[WHOLE][key].tried}
@@ -98,7 +98,7 @@ def test_scores(
             pretrain_missing(grid, left, runner, progress)
             runner.run(left, grid.dataset, results, ArtifactPolicy(), progress, pack_size=1)
         runner.close()
-    scores: dict[Cell, dict[float, float]] = defaultdict(dict)
+    scores: dict[CellKey, dict[float, float]] = defaultdict(dict)
     for (key, rate), group in specs.items():
         records = [results.state(spec.trial_id) for spec in group]
         values = [r.record["metrics"]["auroc"] for r in records if r.state == "done" and r.record]
@@ -106,7 +106,9 @@ def test_scores(
     return scores
 
 
-def show(found: dict[str, dict[Cell, Choice]], scores: dict[Cell, dict[float, float]]) -> None:
+def show(
+    found: dict[str, dict[CellKey, Choice]], scores: dict[CellKey, dict[float, float]]
+) -> None:
     """The methods, then every cell under every method, as Markdown."""
     reference = found[WHOLE]
     columns = ("method", "trial-epochs", "fewer", "dev regret", "test regret", "gains as 0",

@@ -147,11 +147,11 @@ def _rescue(
 
     for one in stuck:
         console.print(
-            f"{one.cell.model.name} x {one.cell.pattern.name} did not train: {one}; searching a "
+            f"{one.cell.key} did not train: {one}; searching a "
             "learning rate on dev rows",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
-    selection = Selection(pairs=frozenset((s.cell.model.name, s.cell.pattern.name) for s in stuck))
+    selection = Selection(cells=frozenset(one.cell.key for one in stuck))
     named = experiment.model_copy(update={"name": f"{experiment.name}-stuck"})
     outcome = search_held(named, location, selection, address, console)
     if outcome.interrupted:

@@ -19,6 +19,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 
 Values = NDArray[np.float64]
 TARGETS: dict[str, Callable[[Values], Values]] = {
@@ -86,12 +87,12 @@ class ExperimentAttributions:
     """The attributions of an experiment.
 
     Attributes:
-        cells: (base_model, pattern) -> contributions, in the order of the plan.
-        left_out: Of the asked for base models, (base_model, pattern) -> why it is not there.
+        cells: Contributions, in the order of the plan.
+        left_out: Why a cell of the requested base models has none.
     """
 
-    cells: Mapping[tuple[str, str], CellAttributions]
-    left_out: Mapping[tuple[str, str], str]
+    cells: Mapping[CellKey, CellAttributions]
+    left_out: Mapping[CellKey, str]
 
 
 def load_attributions(
@@ -126,10 +127,10 @@ def load_attributions(
     location = Results(collected.uri)
     with_draw = has_draws(plan.draws)
     done = {row["trial_id"]: row["state"] == "done" for row in collected.rows}
-    cells: dict[tuple[str, str], CellAttributions] = {}
-    left_out: dict[tuple[str, str], str] = {}
+    cells: dict[CellKey, CellAttributions] = {}
+    left_out: dict[CellKey, str] = {}
     for cell in plan.cells:
-        key = cell.base_model, cell.pattern
+        key = cell.key
         if model not in (None, cell.base_model):
             continue
         if cell.skipped:
@@ -153,13 +154,13 @@ def load_attributions(
         except InputError as error:
             left_out[key] = str(error)
     if not cells:
-        reasons = [f"{m} x {p}: {why}" for (m, p), why in left_out.items()]
+        reasons = [f"{key}: {why}" for key, why in left_out.items()]
         raise InputError(["no attributions to show", *dict.fromkeys(reasons)], collected.uri)
     return ExperimentAttributions(cells, left_out)
 
 
 def _cell(
-    key: tuple[str, str],
+    key: CellKey,
     read: Mapping[Run, Any],
     gaps: tuple[str, ...],
     split: Split,

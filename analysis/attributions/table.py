@@ -45,15 +45,17 @@ def attribution_grids(
     if top < 1:
         raise InputError(f"top is {top}; give 1 or more")
     grids = []
-    for model in dict.fromkeys(name for name, _ in read.cells):
-        cells = {pattern: cell for (name, pattern), cell in read.cells.items() if name == model}
+    for model in dict.fromkeys(key.base_model for key in read.cells):
+        cells = {k.pattern: cell for k, cell in read.cells.items() if k.base_model == model}
         ranked = {
             (pattern, kind): rank(cell, getattr(cell, kind), top)
             for pattern, cell in cells.items()
             for kind in KINDS
         }
         gaps = [f"{p}: {gap}" for p, cell in cells.items() for gap in cell.gaps]
-        left_out = [f"{p}: {why}" for (name, p), why in read.left_out.items() if name == model]
+        left_out = [
+            f"{k.pattern}: {why}" for k, why in read.left_out.items() if k.base_model == model
+        ]
         notes = [f"Left out, {first_line(why)}." for why in [*gaps, *left_out]]
         notes += [f"Warning: {warning}." for warning in collected.warnings]
         grids += [

@@ -24,11 +24,12 @@ from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_train_scores
-from xlt.analysis.trials.scores import ExperimentScores, Key, load_scores
+from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method, resamples_of
 from xlt.analysis.uncertainty.resampling import Resampler, Runs, check_resamples
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 
 MAX_NAMED = 3
 """Trials that an error names where none can be used."""
@@ -111,11 +112,11 @@ def boundary(
         for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
     }
     scores = load_scores(collected)
-    by_cell: dict[tuple[str, str], dict[str, TableCell]] = {}
-    target_rows: dict[tuple[str, str], int] = {}
-    priors: dict[tuple[str, str], float] = {}
+    by_cell: dict[CellKey, dict[str, TableCell]] = {}
+    target_rows: dict[CellKey, int] = {}
+    priors: dict[CellKey, float] = {}
     for planned in plan.cells:
-        key = planned.base_model, planned.pattern
+        key = planned.key
         own = rows_of.get(key, [])
         ranged: dict[str, Runs] = {}
         cell = scores.cells.get(key)
@@ -137,7 +138,7 @@ def boundary(
         names = (*measures, TRAIN_ROWS, *SHIFTS)
         by_cell[key] = {name: aggregate(planned, own, name) for name in names}
         for name, runs in ranged.items():
-            made = INTERVALS[method]([runs], resamplers["f1"].seed("seeds", "/".join(key)))
+            made = INTERVALS[method]([runs], resamplers["f1"].seed("seeds", key.path))
             least = max(made.low, 0.0) if name in NOT_NEGATIVE else made.low
             by_cell[key][name] = replace(by_cell[key][name], interval=(least, made.high))
         found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
@@ -148,19 +149,19 @@ def boundary(
             priors[key] = float(np.mean([np.mean(p.y_true) for p in found]))
     judged = []
     for planned in plan.cells:
-        key = planned.base_model, planned.pattern
+        key = planned.key
         alike = [
             c.pattern
             for c in plan.cells
             if (c.base_model, c.target_lang) == (planned.base_model, planned.target_lang)
-            and (c.base_model, c.pattern) in target_rows
+            and c.key in target_rows
         ]
         chosen = reference if reference in alike else None
         if reference is None and alike:
-            chosen = max(alike, key=lambda pattern: target_rows[planned.base_model, pattern])
+            chosen = max(alike, key=lambda p: target_rows[CellKey(planned.base_model, p)])
         gap, without = None, ""
         if key in priors:
-            other = chosen if chosen not in (None, key[1]) else BEST_POSSIBLE
+            other = chosen if chosen not in (None, key.pattern) else BEST_POSSIBLE
             try:
                 gap = judge(_pair(scores, key, str(other), resamplers, method), priors[key])
             except InputError as error:
@@ -170,7 +171,7 @@ def boundary(
 
 
 def _pair(
-    scores: ExperimentScores, key: Key, reference: str, resamplers: Mapping[str, Resampler],
+    scores: ExperimentScores, key: CellKey, reference: str, resamplers: Mapping[str, Resampler],
     method: str,
 ) -> CellPair:  # fmt: skip
     """A cell and its reference over the runs that both have.
@@ -178,10 +179,10 @@ def _pair(
     Raises:
         InputError: One has no scores that can be resampled, or no run that the other has.
     """
-    keys = [key, *([(key[0], reference)] if reference != BEST_POSSIBLE else [])]
+    keys = [key, *([CellKey(key.base_model, reference)] if reference != BEST_POSSIBLE else [])]
     for one in keys:
         if one in scores.left_out:
-            raise InputError(f"{'/'.join(one)}: {scores.left_out[one]}")
+            raise InputError(f"{one.path}: {scores.left_out[one]}")
     cells = [scores.cells[one] for one in keys]
     runs = common_runs(cells[0], cells[-1])
     chosen = [
@@ -191,7 +192,7 @@ def _pair(
         }
         for cell in cells
     ]
-    seed = resamplers["f1"].seed("seeds", *("/".join(one) for one in keys))
+    seed = resamplers["f1"].seed("seeds", *(one.path for one in keys))
     return CellPair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
 
 

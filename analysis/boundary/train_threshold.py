@@ -13,9 +13,9 @@ from xlt.analysis.arrays import Labels, Scores
 from xlt.analysis.metrics.thresholds import best_threshold, every_cut, f1_at
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_test_rows
-from xlt.analysis.trials.scores import Key
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell
+from xlt.trainables.spec.cell_key import CellKey
 
 TRAIN_ROWS = "f1_train_rows"
 """F1 at the threshold with the largest F1 on the target training rows. Out of fold where a search
@@ -51,7 +51,7 @@ class FoldScores:
         return float(best_threshold(every_cut(self.y_true, self.y_score)))
 
 
-def out_of_fold(collected: Collected) -> dict[Key, FoldScores]:
+def out_of_fold(collected: Collected) -> dict[CellKey, FoldScores]:
     """Held-out scores of the cells whose very settings a search tried on every fold.
 
     The trials of a search that hold out a fold of a cell's target rows (:class:`TargetFold`)
@@ -73,10 +73,10 @@ def out_of_fold(collected: Collected) -> dict[Key, FoldScores]:
     search = location.read_search(collected.plan.experiment)
     if search is None or search.data_fingerprint != collected.plan.data_fingerprint:
         return {}
-    found: dict[Key, FoldScores] = {}
+    found: dict[CellKey, FoldScores] = {}
     rows = collected.by_cell()
     for searched in search.cells:
-        key = searched.base_model, searched.pattern
+        key = searched.key
         done = [r["trial_id"] for r in rows.get(key, []) if r["state"] == "done"]
         specs = [_settings(collected.records[trial_id]) for trial_id in done]
         if specs and specs.count(specs[0]) == len(specs):
@@ -91,7 +91,7 @@ def add_train_threshold(
     rows: Sequence[dict[str, Any]],
     predictions: Mapping[str, TestRows],
     trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]],
-    folds: Mapping[Key, FoldScores],
+    folds: Mapping[CellKey, FoldScores],
 ) -> None:
     """Add :data:`TRAIN_ROWS` to the rows of trials that have one.
 
@@ -102,10 +102,10 @@ def add_train_threshold(
         trained: Trial id -> language -> scored training rows.
         folds: See :func:`out_of_fold`.
     """
-    langs = {(cell.base_model, cell.pattern): cell.target_lang for cell in collected.plan.cells}
+    langs = {cell.key: cell.target_lang for cell in collected.plan.cells}
     thresholds = {key: scores.threshold for key, scores in folds.items()}
     for row in rows:
-        key = row["base_model"], row["pattern"]
+        key = CellKey(row["base_model"], row["pattern"])
         if row["trial_id"] not in predictions or not row["num_target_rows"]:
             continue
         threshold = thresholds.get(key)

@@ -13,7 +13,7 @@ from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.scores import Key, load_scores
+from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
 from xlt.analysis.uncertainty.resampling import Resampler
 from xlt.analysis.uncertainty.trial_units import (
@@ -26,6 +26,7 @@ from xlt.analysis.uncertainty.welch import Sample, welch
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
 from xlt.trainables.results.plan import PlannedCell
+from xlt.trainables.spec.cell_key import CellKey
 
 
 class Cells(Protocol):
@@ -83,7 +84,7 @@ class ResultCells:
         found = self.cell(metric, cell)
         if found.mean is None:
             why = first_line(found.note) or "; ".join(found.problems)
-            raise InputError(f"{found.base_model}/{found.pattern} has no value: {why}")
+            raise InputError(f"{found.key.path} has no value: {why}")
         rows = [row for row in self._planned(metric, cell)[1] if row[metric] is not None]
         runs = [(row["draw_index"], row["seed"]) for row in rows]
         if not has_several_draws(runs):
@@ -118,19 +119,19 @@ class ResultCells:
             return f"{first} - {second}: {error}"
         return ""
 
-    def _key(self, name: str) -> Key:
-        model, pattern = name.rsplit("/", 1)
-        return self.base_model(model), pattern
+    def _key(self, name: str) -> CellKey:
+        named = CellKey.parse(name)
+        return CellKey(self.base_model(named.base_model), named.pattern)
 
     def _planned(self, metric: str, name: str) -> tuple[PlannedCell, list[Mapping[str, Any]]]:
         """A cell of the plan and its rows of the table."""
-        plan, (model, pattern) = self.collected.plan, self._key(name)
+        plan, key = self.collected.plan, self._key(name)
         if metric not in self.collected.metrics:
             raise InputError(unknown("metric", metric, self.collected.metrics))
-        found = [c for c in plan.cells if (c.base_model, c.pattern) == (model, pattern)]
+        found = [cell for cell in plan.cells if cell.key == key]
         if not found:
-            raise InputError(unknown("pattern", pattern, plan.patterns))
-        rows = [r for r in self._rows if (r["base_model"], r["pattern"]) == (model, pattern)]
+            raise InputError(unknown("pattern", key.pattern, plan.patterns))
+        rows = [r for r in self._rows if (r["base_model"], r["pattern"]) == key]
         return found[0], rows
 
     def _resampler(self, metric: str) -> Resampler:
@@ -155,8 +156,7 @@ class PublishedCells:
         """
         if metric not in paper.TABLES:
             raise InputError(f"the paper has no table of {metric}")
-        model, pattern = cell.rsplit("/", 1)
-        value = paper.published(metric, model, pattern)
+        value = paper.published(metric, *CellKey.parse(cell))
         if value is None:
             raise InputError(f"the paper has no value of {cell}")
         n = paper.NUM_RUNS

@@ -15,6 +15,7 @@ from xlt.analysis.uncertainty.differences import Difference
 from xlt.analysis.uncertainty.welch import p_text, welch
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.spec.cell_key import CellKey
 
 OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
 """Where a line of the CSV comes from."""
@@ -160,7 +161,7 @@ def _stand_ins(claims: Claims, cells: ResultCells) -> Iterable[str]:
     for claim in claims.claims:
         for part in claim.parts:
             for name in _cells(part):
-                model = name.rsplit("/", 1)[0]
+                model = CellKey.parse(name).base_model
                 try:
                     small[model] = cells.base_model(model)
                 except InputError:  # told as not evaluated
@@ -200,8 +201,7 @@ def _differences(cells: ResultCells) -> Grid:
     lines, records = [], []
     for metric in paper.TABLES:
         for planned in plan.cells:
-            name = f"{planned.base_model}/{planned.pattern}"
-            value = paper.published(metric, planned.base_model, planned.pattern)
+            name, value = planned.key.path, paper.published(metric, *planned.key)
             if value is None or metric not in cells.collected.metrics:
                 continue
             cell = cells.cell(metric, name)

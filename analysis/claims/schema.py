@@ -10,6 +10,7 @@ import yaml
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
+from xlt.trainables.spec.cell_key import CellKey
 
 PAPER = "paper"
 """Name of the shipped file with the paper's claims."""
@@ -33,10 +34,7 @@ class ClaimPart(Settings):
     @pydantic.field_validator("first", "second")
     @classmethod
     def _names_a_cell(cls, value: str) -> str:
-        model, slash, pattern = value.rpartition("/")
-        if not (model and slash and pattern):
-            raise ValueError(f"{value!r} is no cell; write base model/pattern, e.g. elyza/ja0")
-        return value
+        return CellKey.parse(value).path
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:

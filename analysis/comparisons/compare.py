@@ -104,7 +104,7 @@ def compare(
     """
     groups, runs = difference_groups(first, second, resampler, paired_seeds)
     parts, difference = components(groups), mean(groups)
-    names = first.name, second.name
+    names = first.key.path, second.key.path
     rows = [[cell.runs.index(run) for run in runs] for cell in (first, second)]
     minus, plus = (
         resampler.runs(cell).chosen(r).values for cell, r in zip((first, second), rows, strict=True)
@@ -119,8 +119,8 @@ def compare(
     )
     wins = plus[:, None] - minus
     return Comparison(
-        first=first.name,
-        second=second.name,
+        first=first.key.path,
+        second=second.key.path,
         runs=runs,
         num_items=len(first.ids),
         means=(float(minus.mean()), float(plus.mean())),

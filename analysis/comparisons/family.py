@@ -6,14 +6,16 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from xlt.analysis.comparisons.compare import Comparison, compare
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.scores import CellScores, ExperimentScores, Key, load_scores
+from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import check_method, resamples_of
 from xlt.analysis.uncertainty.multiplicity import holm
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, Resampler
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.spec.cell_key import CellKey
 
 FAMILIES: dict[str, str] = {
     "pattern": "every two patterns of the same base model",
@@ -82,10 +84,10 @@ def compare_cells(
         chosen = _parse(pairs, scores)
         for key in dict.fromkeys(key for pair in chosen for key in pair):
             if key in scores.left_out:
-                left_out.append(("/".join(key), scores.left_out[key]))
+                left_out.append((key.path, scores.left_out[key]))
     else:
         chosen = family_pairs(scores, by)
-        left_out += [("/".join(key), why) for key, why in scores.left_out.items()]
+        left_out += [(key.path, why) for key, why in scores.left_out.items()]
     comparisons: list[Comparison] = []
     used: list[CellScores] = []
     for first, second in chosen:
@@ -95,7 +97,7 @@ def compare_cells(
         try:
             comparisons.append(compare(*cells, resampler, method, paired_seeds))
         except InputError as error:
-            left_out.append((f"{cells[0].name}:{cells[1].name}", str(error)))
+            left_out.append((f"{first.path}:{second.path}", str(error)))
         else:
             used += cells
     if not comparisons:
@@ -112,31 +114,31 @@ def compare_cells(
             dataclasses.replace(comparison, holm_p_value=p_value)
             for comparison, p_value in zip(comparisons, corrected, strict=True)
         ),
-        gaps=tuple(dict.fromkeys(f"{c.name}: {', '.join(c.gaps)}" for c in used if c.gaps)),
+        gaps=tuple(dict.fromkeys(f"{c.key.path}: {', '.join(c.gaps)}" for c in used if c.gaps)),
         left_out=tuple(left_out),
     )
 
 
-def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[Key, Key]]:
+def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellKey]]:
     """Pairs that share a base model or a pattern; other test rows are another question.
 
     Args:
         scores: Cells with predictions.
         by: Name in :data:`FAMILIES`.
     """
-    shared = 0 if by == "pattern" else 1
+    shared = attrgetter("base_model" if by == "pattern" else "pattern")
     pairs = [
         (a, b)
         for a, b in itertools.combinations(scores.cells, 2)
-        if a[shared] == b[shared] and scores.cells[a].ids == scores.cells[b].ids
+        if shared(a) == shared(b) and scores.cells[a].ids == scores.cells[b].ids
     ]
-    order = list(dict.fromkeys(key[shared] for key in scores.cells))
-    return sorted(pairs, key=lambda pair: order.index(pair[0][shared]))
+    order = list(dict.fromkeys(map(shared, scores.cells)))
+    return sorted(pairs, key=lambda pair: order.index(shared(pair[0])))
 
 
-def _parse(pairs: Sequence[str], scores: ExperimentScores) -> list[tuple[Key, Key]]:
+def _parse(pairs: Sequence[str], scores: ExperimentScores) -> list[tuple[CellKey, CellKey]]:
     """Pairs of known cells; names may contain colons and slashes themselves."""
-    names = {"/".join(key): key for key in (*scores.cells, *scores.left_out)}
+    names = {key.path: key for key in (*scores.cells, *scores.left_out)}
     parsed, problems = [], []
     for pair in dict.fromkeys(pairs):
         parts = pair.split(":")

@@ -12,11 +12,12 @@ from xlt.analysis.curves.monotone import Array, fit_monotone, percentiles, rows_
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.tables.report import DEFINITIONS
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.scores import ExperimentScores, Key, load_scores
+from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, Resampler, resampled_mean
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.spec.cell_key import CellKey
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,20 @@ class LearningCurves:
         collected: What they were made from.
         metric: Name of the metric.
         curves: In the order of the plan.
-        gains: (base model, pattern) -> gain over the curve that was asked for.
+        gains: Gain of each cell over the curve that was asked for.
         cells: Every cell of the plan, those on no curve included.
-        left_out: (base model, pattern) -> why a cell with a value is on no curve.
-        without: (base model, pattern) -> why a cell has no interval.
+        left_out: Why a cell with a value is on no curve.
+        without: Why a cell has no interval.
         intervals: What the intervals of means were made with.
     """
 
     collected: Collected
     metric: str
     curves: tuple[LearningCurve, ...]
-    gains: Mapping[Key, LabelGain]
+    gains: Mapping[CellKey, LabelGain]
     cells: tuple[TableCell, ...]
-    left_out: Mapping[Key, str]
-    without: Mapping[Key, str]
+    left_out: Mapping[CellKey, str]
+    without: Mapping[CellKey, str]
     intervals: CellIntervals
 
 
@@ -141,7 +142,7 @@ def learning_curves(
     rows = _rows_by_cell(collected)
     cells = []
     for planned in collected.plan.cells:
-        key = planned.base_model, planned.pattern
+        key = planned.key
         cell = aggregate(planned, rows[key], metric)
         cells.append(replace(cell, interval=found.get(key), components=spread.get(key)))
     curves, left_out = _curves(collected, rows, cells)
@@ -150,7 +151,7 @@ def learning_curves(
             f"no cell has a value of {metric} yet; `xlt status` shows the trials",
             f"results {collected.uri}",
         )
-    gains: dict[Key, LabelGain] = {}
+    gains: dict[CellKey, LabelGain] = {}
     if than is not None:
         resampler = Resampler(metric, num_resamples) if scores.cells else None
         gains = label_gains(curves, than, scores, without, resampler)
@@ -159,28 +160,26 @@ def learning_curves(
     )
 
 
-def _rows_by_cell(collected: Collected) -> dict[Key, list[Mapping[str, Any]]]:
-    rows: dict[Key, list[Mapping[str, Any]]] = {
-        (cell.base_model, cell.pattern): [] for cell in collected.plan.cells
-    }
+def _rows_by_cell(collected: Collected) -> dict[CellKey, list[Mapping[str, Any]]]:
+    rows: dict[CellKey, list[Mapping[str, Any]]] = {cell.key: [] for cell in collected.plan.cells}
     for row in collected.rows:
-        rows[row["base_model"], row["pattern"]].append(row)
+        rows[CellKey(row["base_model"], row["pattern"])].append(row)
     return rows
 
 
 def _curves(
     collected: Collected,
-    rows: Mapping[Key, Sequence[Mapping[str, Any]]],
+    rows: Mapping[CellKey, Sequence[Mapping[str, Any]]],
     cells: Sequence[TableCell],
-) -> tuple[tuple[LearningCurve, ...], dict[Key, str]]:
+) -> tuple[tuple[LearningCurve, ...], dict[CellKey, str]]:
     """Cells by base model, target language and source rows; only done trials know their rows."""
-    languages = {(c.base_model, c.pattern): c.target_lang for c in collected.plan.cells}
+    languages = {c.key: c.target_lang for c in collected.plan.cells}
     placed: dict[tuple[str, str, int], dict[int, CurvePoint]] = {}
-    left_out: dict[Key, str] = {}
+    left_out: dict[CellKey, str] = {}
     for cell in cells:
         if cell.mean is None:
             continue
-        key = cell.base_model, cell.pattern
+        key = cell.key
         done = next(row for row in rows[key] if row["num_target_rows"] is not None)
         num_rows = done["num_target_rows"]
         place = cell.base_model, languages[key], done["num_train_rows"] - num_rows
@@ -211,9 +210,9 @@ def label_gains(
     curves: Sequence[LearningCurve],
     than: str,
     scores: ExperimentScores,
-    without_interval: Mapping[Key, str],
+    without_interval: Mapping[CellKey, str],
     resampler: Resampler | None,
-) -> dict[Key, LabelGain]:
+) -> dict[CellKey, LabelGain]:
     """Every point of the other curves against the one in its language.
 
     The distance of two curves at the same score, in rows (Le Scao & Rush 2021, NAACL, "How many
@@ -223,11 +222,11 @@ def label_gains(
         curves: All curves.
         than: Name of the one to compare with, in each language that it is there for.
         scores: Predictions of their cells.
-        without_interval: (base model, pattern) -> why a cell cannot be resampled.
+        without_interval: Why a cell cannot be resampled.
         resampler: Of the metric of the curves; None: no intervals.
 
     Returns:
-        (base model, pattern) -> gain; a curve has none over itself.
+        Gain of each cell; a curve has none over itself.
 
     Raises:
         InputError: No curve of this name, or no other in its languages.
@@ -241,7 +240,7 @@ def label_gains(
     if not pairs:
         raise InputError(f"no other curve in the language of {than!r} to compare it with")
     fits: dict[str, Array] = {}
-    gains: dict[Key, LabelGain] = {}
+    gains: dict[CellKey, LabelGain] = {}
     for curve, other in pairs:
         estimate, reached = (fit_monotone(c.means[None], c.weights) for c in (curve, other))
         without, drawn = _unusable(curve, other, scores, without_interval), {}
@@ -260,8 +259,7 @@ def label_gains(
                     drawn[curve.name][:, index], own, other.num_rows, drawn[other.name]
                 )
                 interval = percentiles(many)
-            place = point.cell.base_model, point.cell.pattern
-            gains[place] = LabelGain(other, float(rows[0]), interval, without)
+            gains[point.cell.key] = LabelGain(other, float(rows[0]), interval, without)
     return gains
 
 
@@ -269,13 +267,13 @@ def _unusable(
     curve: LearningCurve,
     other: LearningCurve,
     scores: ExperimentScores,
-    without_interval: Mapping[Key, str],
+    without_interval: Mapping[CellKey, str],
 ) -> str:
     """Why two curves cannot be resampled together; empty if they can."""
-    keys = [(p.cell.base_model, p.cell.pattern) for c in (curve, other) for p in c.points]
+    keys = [p.cell.key for c in (curve, other) for p in c.points]
     for key in keys:
         if key in without_interval:
-            return f"{'/'.join(key)}: {without_interval[key]}"
+            return f"{key.path}: {without_interval[key]}"
     if len({scores.cells[key].ids for key in keys}) > 1:
         return f"cells of {curve.name} and {other.name} were tested on different rows"
     return ""
@@ -290,8 +288,8 @@ def resampled_means(curve: LearningCurve, scores: ExperimentScores, resampler: R
     Returns:
         num_resamples x num_points.
     """
-    cells = [scores.cells[p.cell.base_model, p.cell.pattern] for p in curve.points]
-    purposes = [("draws",) if has_several_draws(c.runs) else ("seeds", c.name) for c in cells]
+    cells = [scores.cells[p.cell.key] for p in curve.points]
+    purposes = [("draws",) if has_several_draws(c.runs) else ("seeds", c.key.path) for c in cells]
     return np.stack(
         [
             resampled_mean([resampler.runs(cell)], resampler.seed(*purpose))

@@ -13,6 +13,7 @@ from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
+from xlt.trainables.spec.cell_key import CellKey
 
 GAIN_NOTES = (
     "rows of the other for the same mean: read off its curve, made to never fall (isotonic "
@@ -47,10 +48,10 @@ def curve_grids(made: LearningCurves) -> list[Grid]:
         *cell_footnotes(made.cells),
         *(f"On no curve: {_name(key)}: {first_line(why)}." for key, why in made.left_out.items()),
         *(
-            f"No interval for {_name(key)}: {first_line(why)}"
+            f"No interval for {_name(point.cell.key)}: {first_line(why)}"
             for curve in made.curves
             for point in curve.points
-            if (why := made.without.get(key := (point.cell.base_model, point.cell.pattern)))
+            if (why := made.without.get(point.cell.key))
         ),
         *(f"Warning: {warning}." for warning in made.collected.warnings),
     ]
@@ -85,9 +86,7 @@ def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> 
 
 def _gain_grid(made: LearningCurves, points: Sequence[tuple[LearningCurve, CurvePoint]]) -> Grid:
     gains = [
-        (curve, point, gain)
-        for curve, point in points
-        if (gain := made.gains.get((point.cell.base_model, point.cell.pattern)))
+        (curve, point, gain) for curve, point in points if (gain := made.gains.get(point.cell.key))
     ]
     than = gains[0][2].than
     runs = [cell.runs for cell in made.intervals.scores.cells.values()]
@@ -144,7 +143,7 @@ def _spread(point: CurvePoint, parts: Iterable[str]) -> tuple[str, ...]:
 def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> dict[str, object]:
     cell = point.cell
     low, high = cell.interval or (None, None)
-    gain = made.gains.get((cell.base_model, cell.pattern))
+    gain = made.gains.get(cell.key)
     rows_low, rows_high = (gain and gain.interval) or (None, None)
     return {
         "curve": curve.name,
@@ -169,5 +168,5 @@ def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> di
     }
 
 
-def _name(key: tuple[str, str]) -> str:
+def _name(key: CellKey) -> str:
     return " x ".join(map(first_line, key))

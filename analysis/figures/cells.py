@@ -79,12 +79,11 @@ def _with_value(shown: FigureInput) -> list[TableCell]:
 def _seeds(axes: Axes, shown: FigureInput, cells: list[TableCell]) -> None:
     patterns = shown.collected.plan.patterns
     for row, cell in enumerate(cells):
-        key = cell.base_model, cell.pattern
         colour = OKABE_ITO[patterns.index(cell.pattern) % len(OKABE_ITO)]
         values = [
             r[shown.metric]
             for r in shown.collected.rows
-            if (r["base_model"], r["pattern"]) == key and r[shown.metric] is not None
+            if (r["base_model"], r["pattern"]) == cell.key and r[shown.metric] is not None
         ]
         axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)
         mean = np.array([cell.mean], np.float64)

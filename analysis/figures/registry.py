@@ -98,11 +98,11 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
         FigureInput(
             collected, metric, metric_name(metric),
             table(collected, metric, intervals=intervals).cells, intervals.scores,
-            (plan.cells[0].base_model, plan.cells[0].pattern),
+            plan.cells[0].key,
         )
         for metric in metrics
     ]  # fmt: skip
-    keys = [(cell.base_model, cell.pattern) for cell in plan.cells if cell.trials]
+    keys = [cell.key for cell in plan.cells if cell.trials]
     for name in chosen:
         kind = FIGURES[name]
         if kind.of == "metric":
@@ -111,8 +111,8 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
         else:
             for key in keys:
                 of_cell = FigureInput(**{**vars(shown[0]), "key": key})
-                file = f"{name}-{_file_name(key[0])}-{_file_name(key[1])}"
-                title = f"{first_line(key[0])} × {first_line(key[1])}"
+                file = f"{name}-{_file_name(key.base_model)}-{_file_name(key.pattern)}"
+                title = f"{first_line(key.base_model)} × {first_line(key.pattern)}"
                 yield _draw(kind, of_cell, file, title)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.scores import ExperimentScores, Key
+from xlt.analysis.trials.scores import ExperimentScores
 from xlt.data.core.errors import InputError
+from xlt.trainables.spec.cell_key import CellKey
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart with every kind of colour vision (Okabe & Ito 2008, Color Universal Design); its
@@ -33,7 +34,7 @@ class FigureInput:
     metric_name: str
     cells: tuple[TableCell, ...]
     scores: ExperimentScores
-    key: Key
+    key: CellKey
 
 
 def use_style() -> None:

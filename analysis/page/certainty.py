@@ -87,11 +87,10 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
     total = sum(variances.values())
     records = tuple(
         {
-            "base_model": model,
-            "pattern": pattern,
+            **key._asdict(),
             **{f"std_{part}": one.std(part) for part in known},
         }
-        for (model, pattern), one in found.items()
+        for key, one in found.items()
     )
     grid = Grid(
         caption=(f"What spreads {metric_name(metric)}.", EXPLAINED),

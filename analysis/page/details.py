@@ -16,6 +16,7 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 
 NUM_WORST, FEWEST_WORST, WORST_BUDGET = 10, 3, 40_000
 """Test rows with the largest error that a trial lists, at most and at least, and of all trials."""
@@ -95,13 +96,13 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         for name, value in (("epochs", epochs), ("loss", loss), ("worst", worst)):
             columns[name].append(value)
         columns["absent"].append(absent or None)
-    places = {(cell.base_model, cell.pattern): k for k, cell in enumerate(collected.plan.cells)}
+    places = {cell.key: k for k, cell in enumerate(collected.plan.cells)}
     return {
         "texts": texts.values(),
         "lists": lists.values(),
         "trials": {
             "id": ids,
-            "cell": [places[row["base_model"], row["pattern"]] for row in collected.rows],
+            "cell": [places[CellKey(row["base_model"], row["pattern"])] for row in collected.rows],
             "draw": _column(collected, "draw_index") if has_draws(collected.plan.draws) else None,
             "seed": _column(collected, "seed"),
             "state": states,

@@ -62,10 +62,10 @@ def find_explained(collected: Collected) -> Explained | None:
 def explained_tables(collected: Collected, explained: Explained) -> list[PageTable]:
     """Table 5 of each base model, and what must be known to read it."""
     tables = []
-    models = list(dict.fromkeys(name for name, _ in explained.read.cells))
+    models = list(dict.fromkeys(key.base_model for key in explained.read.cells))
     for number, model in enumerate(models):
-        one = {key: cell for key, cell in explained.read.cells.items() if key[0] == model}
-        left = {key: why for key, why in explained.read.left_out.items() if key[0] == model}
+        one = {key: cell for key, cell in explained.read.cells.items() if key.base_model == model}
+        left = {key: why for key, why in explained.read.left_out.items() if key.base_model == model}
         grids = attribution_grids(collected, ExperimentAttributions(one, left))
         for place, (title, grid) in enumerate(zip(TITLES, grids, strict=False)):
             name = f"explained-{number + 1}-{place + 1}"
@@ -100,7 +100,7 @@ def explained_texts(
     pool = Pool()
     cells = []
     for place, cell in enumerate(plan.cells):
-        read = explained.read.cells.get((cell.base_model, cell.pattern))
+        read = explained.read.cells.get(cell.key)
         if read is None:
             continue
         ids = {(one.draw_index, one.seed): one.trial_id for one in cell.trials}

@@ -16,10 +16,11 @@ from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.formats import Table
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.scores import CellScores, ExperimentScores, Key
+from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.spec.cell_key import CellKey
 
 CURVE_POINTS, CURVE_BUDGET, FEWEST_POINTS = 80, 40_000, 12
 """Points of a curve, at most, because more cannot be told apart at the width of a plot; of all
@@ -44,20 +45,23 @@ def plot_cells(
         pool: Takes the hardest rows.
     """
     own = collected.by_cell()
-    values: dict[Key, dict[str, Any]] = {}
+    values: dict[CellKey, dict[str, Any]] = {}
     for table in tables:
         if table.metric not in collected.metrics:
             continue
         for cell in table.cells:
-            key = cell.base_model, cell.pattern
             if cell.n:
-                values.setdefault(key, {})[table.metric] = _values(cell, own[key], table.metric)
+                value = _values(cell, own[cell.key], table.metric)
+                values.setdefault(cell.key, {})[table.metric] = value
     num_drawn = sum(min(len(cell.runs), MOST_CURVES) for cell in scores.cells.values())
     num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, FEWEST_POINTS)
     found = []
     for planned in collected.plan.cells:
-        key = planned.base_model, planned.pattern
-        shown: dict[str, Any] = {"model": first_line(key[0]), "pattern": first_line(key[1])}
+        key = planned.key
+        shown: dict[str, Any] = {
+            "model": first_line(key.base_model),
+            "pattern": first_line(key.pattern),
+        }
         shown |= {"values": values.get(key, {}), "why": "", "curves": None, "hard": None}
         try:
             if key not in scores.cells:

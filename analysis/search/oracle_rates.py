@@ -76,7 +76,7 @@ def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate
         if spec.dev is None and score is not None:
             at[_but_rate(spec)][spec.learning_rate][spec.draw_index, spec.seed] = score
     found = []
-    for (base_model, pattern), rows in collected.by_cell().items():
+    for key, rows in collected.by_cell().items():
         specs = [
             TrialSpec.parse(collected.records[row["trial_id"]]["spec"])
             for row in rows
@@ -92,7 +92,7 @@ def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate
             if of_run.keys() >= set(runs)
         }
         if run_rate in scores:
-            found.append(OracleRate(base_model, pattern, run_rate, scores))
+            found.append(OracleRate(*key, run_rate, scores))
     return found
 
 

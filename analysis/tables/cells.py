@@ -16,6 +16,7 @@ from xlt.analysis.trials.training_state import cell_training
 from xlt.analysis.trials.trial_names import Run, has_draws, name_runs
 from xlt.data.core.text import first_line
 from xlt.trainables.results.plan import PlannedCell
+from xlt.trainables.spec.cell_key import CellKey
 
 if TYPE_CHECKING:
     from xlt.analysis.uncertainty.variance_components import VarianceComponents
@@ -61,6 +62,11 @@ class TableCell:
     untrained: str = ""
     interval: tuple[float, float] | None = None
     components: VarianceComponents | None = None
+
+    @property
+    def key(self) -> CellKey:
+        """The cell's name."""
+        return CellKey(self.base_model, self.pattern)
 
 
 def aggregate(planned: PlannedCell, rows: Sequence[Mapping[str, Any]], metric: str) -> TableCell:

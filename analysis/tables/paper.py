@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from xlt.trainables.spec.cell_key import CellKey
+
 
 @dataclass(frozen=True)
 class Published:
@@ -65,17 +67,17 @@ SETTING = (
 """What the published numbers were measured on (section 3, tables 1 and 2)."""
 
 
-def _rows(*rows: tuple[Published | None, ...]) -> dict[tuple[str, str], Published | None]:
+def _rows(*rows: tuple[Published | None, ...]) -> dict[CellKey, Published | None]:
     """Rows in the order of MODELS, entries in the order of PATTERNS."""
     return {
-        (model, pattern): value
+        CellKey(model, pattern): value
         for model, row in zip(MODELS, rows, strict=True)
         for pattern, value in zip(PATTERNS, row, strict=True)
     }
 
 
 _P = Published
-_VALUES: dict[str, dict[tuple[str, str], Published | None]] = {
+_VALUES: dict[str, dict[CellKey, Published | None]] = {
     "f1": _rows(
         (_P(0.691, 0.088), _P(0.777, 0.082), _P(0.857, 0.007)),
         (_P(0.631, 0.053), _P(0.773, 0.036), _P(0.839, 0.006)),
@@ -121,7 +123,7 @@ def published(metric: str, base_model: str, pattern: str) -> Published | None:
         pattern: Name of a pattern.
     """
     model = counterpart(base_model)
-    return None if model is None else _VALUES.get(metric, {}).get((model, pattern))
+    return None if model is None else _VALUES.get(metric, {}).get(CellKey(model, pattern))
 
 
 def label(base_model: str) -> str | None:

@@ -17,13 +17,13 @@ from xlt.analysis.tables.cells import (
 )
 from xlt.analysis.tables.formats import FORMATS, Table
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.scores import Key
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
 from xlt.trainables.results.plan import Plan, PlannedCell
+from xlt.trainables.spec.cell_key import CellKey
 
 DECISION = "rows at probability >= 0.5 count as positive"
 DEFINITIONS: dict[str, str] = {
@@ -68,28 +68,20 @@ def table(
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     plan = collected.plan
     rows = collected.by_cell()
-    planned = {
-        (cell.base_model, cell.pattern): cell
-        for cell in plan.cells
-        if target_lang in (None, cell.target_lang)
-    }
-    patterns = list(dict.fromkeys(pattern for _, pattern in planned))
+    planned = {cell.key: cell for cell in plan.cells if target_lang in (None, cell.target_lang)}
+    patterns = list(dict.fromkeys(key.pattern for key in planned))
     cells = []
     for model in plan.base_models:
         for pattern in patterns:
-            found = rows.get((model, pattern), [])
+            key = CellKey(model, pattern)
             none = PlannedCell(base_model=model, pattern=pattern, skipped="not in the plan")
-            cells.append(aggregate(planned.get((model, pattern), none), found, metric))
-    without: dict[Key, str] = {}
+            cells.append(aggregate(planned.get(key, none), rows.get(key, []), metric))
+    without: dict[CellKey, str] = {}
     if intervals:
         made, without = intervals.of(metric)
         several = len(plan.draws) > 1
         parts = intervals.components(metric) if several and intervals.scores.cells else {}
-        cells = [
-            replace(c, interval=made.get(key), components=parts.get(key))
-            for c in cells
-            for key in [(c.base_model, c.pattern)]
-        ]
+        cells = [replace(c, interval=made.get(c.key), components=parts.get(c.key)) for c in cells]
     counts = {cell.num_planned for cell in cells if cell.state != "impossible"}
     num_seeds = counts.pop() if len(counts) == 1 else None
     lines = []
@@ -102,7 +94,7 @@ def table(
     footnotes += [
         f"No interval for {first_line(c.base_model)} x {first_line(c.pattern)}: {why}"
         for c in cells
-        if c.mean is not None and (why := without.get((c.base_model, c.pattern)))
+        if c.mean is not None and (why := without.get(c.key))
     ]
     footnotes += paper.remarks(metric, plan.base_models) if published else []
     footnotes += _searched(plan)

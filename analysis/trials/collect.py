@@ -16,6 +16,7 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results, TrialState, is_finite
 from xlt.trainables.results.verified import verified_states
+from xlt.trainables.spec.cell_key import CellKey
 
 COLUMNS = pa.schema(
     [
@@ -78,11 +79,11 @@ class Collected:
         done = {i: r for i, r in self.records.items() if "files" in r}
         return Predictions(Results(self.uri), self.plan.experiment, done)
 
-    def by_cell(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
-        """(base_model, pattern) -> copies of the rows, of cells with trials, in planned order."""
-        cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    def by_cell(self) -> dict[CellKey, list[dict[str, Any]]]:
+        """Copies of the rows of each cell with trials, in planned order."""
+        cells: dict[CellKey, list[dict[str, Any]]] = {}
         for row in self.rows:
-            cells.setdefault((row["base_model"], row["pattern"]), []).append(dict(row))
+            cells.setdefault(CellKey(row["base_model"], row["pattern"]), []).append(dict(row))
         return cells
 
 
@@ -104,7 +105,7 @@ class _Trial:
         """The trial for comparison, ``versions`` beside the other keys; done trials only."""
         flat = dict(self.record["signature"])
         flat = {**flat.pop("versions"), **flat}
-        return Signed(self.planned.trial_id, self.cell.base_model, self.cell.pattern, flat)
+        return Signed(self.planned.trial_id, self.cell.key, flat)
 
 
 def collect(

@@ -13,9 +13,7 @@ from xlt.analysis.trials.predictions import TestRows
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
-
-Key = tuple[str, str]
-"""(base_model, pattern)."""
+from xlt.trainables.spec.cell_key import CellKey
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,9 @@ class CellScores:
     scores: Scores
 
     @property
-    def name(self) -> str:
-        """``base_model/pattern``, as commands take it."""
-        return f"{self.base_model}/{self.pattern}"
+    def key(self) -> CellKey:
+        """The cell's name."""
+        return CellKey(self.base_model, self.pattern)
 
     @property
     def trial_names(self) -> tuple[str, ...]:
@@ -58,12 +56,12 @@ class ExperimentScores:
     """The cells of an experiment that intervals and comparisons can be made of.
 
     Attributes:
-        cells: (base_model, pattern) -> predictions, in the order of the plan.
-        left_out: (base_model, pattern) -> why the cell is not in ``cells``.
+        cells: Predictions, in the order of the plan.
+        left_out: Why a cell is not in ``cells``.
     """
 
-    cells: Mapping[Key, CellScores]
-    left_out: Mapping[Key, str]
+    cells: Mapping[CellKey, CellScores]
+    left_out: Mapping[CellKey, str]
 
 
 def load_scores(collected: Collected) -> ExperimentScores:
@@ -77,10 +75,10 @@ def load_scores(collected: Collected) -> ExperimentScores:
         collected: The trials, see :func:`collect`.
     """
     by_cell = collected.by_cell()
-    cells: dict[Key, CellScores] = {}
-    left_out: dict[Key, str] = {}
+    cells: dict[CellKey, CellScores] = {}
+    left_out: dict[CellKey, str] = {}
     for planned in collected.plan.cells:
-        key = planned.base_model, planned.pattern
+        key = planned.key
         rows = by_cell.get(key, [])
         if not rows:
             left_out[key] = first_line(planned.skipped) or "no trials planned"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xlt.trainables.spec.cell_key import CellKey
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -60,21 +62,19 @@ class Signed:
 
     Attributes:
         trial_id: Its folder.
-        base_model: Its table row.
-        pattern: Its table column.
+        cell: The cell that it belongs to.
         signature: As in trial.json, ``versions`` beside the other keys.
     """
 
     trial_id: str
-    base_model: str
-    pattern: str
+    cell: CellKey
     signature: Mapping[str, Any]
 
 
 _SCOPES: dict[str, Callable[[Signed], str]] = {
     "experiment": lambda trial: "",
-    "base model": lambda trial: trial.base_model,
-    "cell": lambda trial: f"{trial.base_model} x {trial.pattern}",
+    "base model": lambda trial: trial.cell.base_model,
+    "cell": lambda trial: str(trial.cell),
 }
 
 

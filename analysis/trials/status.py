@@ -9,6 +9,7 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.text import first_line
 from xlt.trainables.results.plan import PlannedCell
+from xlt.trainables.spec.cell_key import CellKey
 
 SIGNS = {"done": "+", "failed": "x", "corrupt": "!", "missing": "."}
 """State of a trial -> its sign in the grid."""
@@ -26,12 +27,12 @@ def status(collected: Collected) -> str:
     told = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
     lines = [f"Experiment {plan.experiment}: {told} of {len(states)} trials", ""]
 
-    signs = {(cell.base_model, cell.pattern): _signs(cell, states) for cell in plan.cells}
+    signs = {cell.key: _signs(cell, states) for cell in plan.cells}
     first = max(map(len, ["base model", *plan.base_models]))
     width = max(*map(len, signs.values()), *map(len, plan.patterns))
     lines.append("  ".join(["base model".ljust(first), *(p.ljust(width) for p in plan.patterns)]))
     for model in plan.base_models:
-        shown = [(signs[model, pattern] or "-").ljust(width) for pattern in plan.patterns]
+        shown = [(signs[CellKey(model, pattern)] or "-").ljust(width) for pattern in plan.patterns]
         lines.append("  ".join([model.ljust(first), *shown]))
     legend = ", ".join(f"{sign} {state}" for state, sign in SIGNS.items())
     draws = f", a group a draw {plan.draws}" if has_draws(plan.draws) else ""

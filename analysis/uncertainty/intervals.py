@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xlt.analysis.trials.scores import ExperimentScores, Key
+from xlt.analysis.trials.scores import ExperimentScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.mean_variance import components, mean, sum_of_means
 from xlt.analysis.uncertainty.resampling import (
@@ -25,6 +25,7 @@ from xlt.analysis.uncertainty.trial_units import (
 )
 from xlt.analysis.uncertainty.variance_components import VarianceComponents, variance_components
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.spec.cell_key import CellKey
 
 CONFIDENCE = 0.95
 FEW_UNITS = 10
@@ -121,13 +122,13 @@ class CellIntervals:
     num_resamples: int = NUM_RESAMPLES
     _resamplers: dict[str, Resampler] = field(default_factory=dict, repr=False, compare=False)
 
-    def of(self, metric: str) -> tuple[dict[Key, tuple[float, float]], dict[Key, str]]:
+    def of(self, metric: str) -> tuple[dict[CellKey, tuple[float, float]], dict[CellKey, str]]:
         """Low and high ends clipped to [0, 1], and why the other cells have none.
 
         Raises:
             InputError: A metric that is not in ``WEIGHTED_METRICS``, or an unknown method.
         """
-        found: dict[Key, tuple[float, float]] = {}
+        found: dict[CellKey, tuple[float, float]] = {}
         without = dict(self.scores.left_out)
         check_method(self.method)
         check_resamples(self.num_resamples)
@@ -143,11 +144,11 @@ class CellIntervals:
                 except InputError as error:
                     without[key] = str(error)
                     continue
-                made = INTERVALS[self.method](groups, resampler.seed("seeds", cell.name))
+                made = INTERVALS[self.method](groups, resampler.seed("seeds", key.path))
                 found[key] = max(made.low, 0.0), min(made.high, 1.0)
         return found, without
 
-    def components(self, metric: str) -> dict[Key, VarianceComponents]:
+    def components(self, metric: str) -> dict[CellKey, VarianceComponents]:
         """What spreads the scores of each cell that has an interval."""
         resampler, found = self._resampler(metric), {}
         for key, cell in self.scores.cells.items():

@@ -12,6 +12,7 @@ import yaml
 from xlt.analysis.search.choose import Choice
 from xlt.data.core.settings import Settings
 from xlt.trainables.results.search_plan import SearchPlan
+from xlt.trainables.spec.cell_key import CellKey
 
 Z_95 = 1.959963984540054
 """97.5 % quantile of the standard normal distribution."""
@@ -47,6 +48,11 @@ class ChosenRate(Settings):
     instead_of: float | None = None
     """Learning rate at which the cell was stuck; None: it was not searched for that."""
 
+    @property
+    def key(self) -> CellKey:
+        """The cell's name."""
+        return CellKey(self.model, self.pattern)
+
     def __str__(self) -> str:
         """A sentence for tables and plans."""
         others = {**self.training, **self.lora}
@@ -73,9 +79,9 @@ class ChosenRates(Settings):
     cells: tuple[ChosenRate, ...]
     """The cells for which a rate was found."""
 
-    def find(self, model: str, pattern: str) -> ChosenRate | None:
+    def find(self, cell: CellKey) -> ChosenRate | None:
         """The choice for a cell; None if there is none."""
-        found = [c for c in self.cells if (c.model, c.pattern) == (model, pattern)]
+        found = [chosen for chosen in self.cells if chosen.key == cell]
         return found[0] if found else None
 
     def to_yaml(self) -> str:

@@ -8,6 +8,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import Lora, Training
 
 
@@ -19,9 +20,9 @@ class Match(Settings):
     pattern: str | None = None
     """Name of a pattern of the experiment."""
 
-    def covers(self, model: str, pattern: str) -> bool:
-        """Whether the cell is meant."""
-        return self.model in (None, model) and self.pattern in (None, pattern)
+    def covers(self, cell: CellKey) -> bool:
+        """Whether the override applies to a cell."""
+        return self.model in (None, cell.base_model) and self.pattern in (None, cell.pattern)
 
     def __str__(self) -> str:
         """As people say it, e.g. ``opencalm x ja16``."""

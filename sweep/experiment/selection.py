@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.trainables.spec.cell_key import CellKey
 
 
 @dataclass(frozen=True)
@@ -16,19 +17,19 @@ class Selection:
     Attributes:
         models: Names of base models; empty: all.
         patterns: Names of patterns; empty: all.
-        pairs: (model, pattern) of single cells; empty: all.
+        cells: Single cells; empty: all.
     """
 
     models: frozenset[str] = field(default=frozenset())
     patterns: frozenset[str] = field(default=frozenset())
-    pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+    cells: frozenset[CellKey] = field(default=frozenset())
 
-    def has(self, model: str, pattern: str) -> bool:
-        """Whether a cell is meant."""
+    def has(self, cell: CellKey) -> bool:
+        """Whether a cell is selected."""
         return (
-            (not self.models or model in self.models)
-            and (not self.patterns or pattern in self.patterns)
-            and (not self.pairs or (model, pattern) in self.pairs)
+            (not self.models or cell.base_model in self.models)
+            and (not self.patterns or cell.pattern in self.patterns)
+            and (not self.cells or cell in self.cells)
         )
 
 

@@ -22,6 +22,7 @@ from xlt.sweep.planning.resolved_models import (
 )
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
 
 
@@ -53,6 +54,11 @@ class Cell:
     def model(self) -> BaseModel:
         """The base model as the experiment names it."""
         return self.found.model
+
+    @property
+    def key(self) -> CellKey:
+        """The cell's name."""
+        return CellKey(self.model.name, self.pattern.name)
 
     @property
     def note(self) -> str:
@@ -91,7 +97,7 @@ class Grid:
         Raises:
             InputError: There is none.
         """
-        found = [c for c in self.cells if c.specs and selection.has(c.model.name, c.pattern.name)]
+        found = [c for c in self.cells if c.specs and selection.has(c.key)]
         if not found:
             raise InputError("no cell that can exist is selected; see `xlt plan`", "--cells")
         return found
@@ -150,14 +156,15 @@ def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
     ]
     _refuse_unfit(cells)
     if not any(cell.specs for cell in cells):
-        reasons = (f"{c.model.name} x {c.pattern.name}: {c.skipped}" for c in cells)
+        reasons = (f"{c.key}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])
     return Grid(experiment, dataset, tuple(cells), draws, held_out)
 
 
 def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, fingerprint: str) -> Cell:
     model = found.model
-    applying = tuple(o for o in experiment.overrides if o.match.covers(model.name, pattern.name))
+    key = CellKey(model.name, pattern.name)
+    applying = tuple(o for o in experiment.overrides if o.match.covers(key))
     trained = trained_pattern(model, pattern, experiment.task.source_lang)
     if trained is None:
         reason = (
@@ -167,7 +174,7 @@ def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, finger
         return Cell(found, pattern, (), reason, applying)
     learning_rate, training, lora = found.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
-    chosen = rates.find(model.name, pattern.name) if rates else None
+    chosen = rates.find(key) if rates else None
     if any(override.learning_rate for override in applying):  # set by hand
         chosen = None
     if chosen:
@@ -222,7 +229,7 @@ def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
 
     Not with other data, weights or another rate than then: it may train now.
     """
-    rate = rescued.find(cell.model.name, cell.pattern.name) if rescued else None
+    rate = rescued.find(cell.key) if rescued else None
     if rescued is None or rate is None or not cell.specs:
         return cell
     first = cell.specs[0]

@@ -77,14 +77,14 @@ def save_rescued(
     """Write the rates found for stuck cells, with what they replace; cells without one stay."""
     cells = []
     for one in stuck:
-        rate = chosen.find(one.cell.model.name, one.cell.pattern.name)
+        rate = chosen.find(one.cell.key)
         if rate is not None:
             stuck_at = one.cell.specs[0].learning_rate
             cells.append(rate.model_copy(update={"why": f"{one}; {rate}", "instead_of": stuck_at}))
     before = read_rescued(experiment, results)
     known = before.cells if before and before.data_fingerprint == chosen.data_fingerprint else ()
-    again = {(cell.model, cell.pattern) for cell in cells}
-    kept = [cell for cell in known if (cell.model, cell.pattern) not in again]
+    again = {cell.key for cell in cells}
+    kept = [cell for cell in known if cell.key not in again]
     rescued = chosen.model_copy(update={"cells": (*kept, *cells)})
     results.write(f"experiments/{_file(experiment)}", rescued.to_yaml().encode())
     return rescued

@@ -135,7 +135,7 @@ def refuse_other_rates(
     for cell in rates.cells:
         if cell.model in identities and cell.base_identity != identities[cell.model]:
             problems.append(
-                f"{cell.model} x {cell.pattern}: was chosen for {cell.base_identity}, here it is "
+                f"{cell.key}: was chosen for {cell.base_identity}, here it is "
                 f"{identities[cell.model]}; search this cell again"
             )
     if problems:

@@ -35,8 +35,8 @@ class SearchCell:
 
     @property
     def name(self) -> str:
-        """As people say it."""
-        return f"{self.cell.model.name} x {self.cell.pattern.name}"
+        """The cell's name in messages and search plans."""
+        return str(self.cell.key)
 
     @property
     def kinds(self) -> tuple[str, ...]:

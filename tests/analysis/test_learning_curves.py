@@ -33,6 +33,7 @@ from xlt.sweep.experiment.experiment import load_experiment, shipped
 from xlt.sweep.run import run
 from xlt.trainables.results.plan import PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.spec.cell_key import CellKey
 
 
 def make_curve(name: str, rows: list[int], means: list[float], n: int = 3) -> LearningCurve:
@@ -65,13 +66,13 @@ def separation(rows: float) -> float:
 
 def simulated_curve(
     rng: np.random.Generator, name: str, lead: float, shared: Array, seed_std: float, num_seeds: int
-) -> tuple[LearningCurve, dict[tuple[str, str], CellScores]]:
+) -> tuple[LearningCurve, dict[CellKey, CellScores]]:
     """A curve with the separation that ``lead`` more doublings of the rows would give."""
     cells = {}
     for rows in SIMULATED_ROWS:
         distance = separation(rows) + 0.2 * lead
         cell = simulate(rng, num_seeds, len(shared), distance, seed_std, shared, name)
-        cells[name, f"ja{rows}"] = replace(cell, pattern=f"ja{rows}")
+        cells[CellKey(name, f"ja{rows}")] = replace(cell, pattern=f"ja{rows}")
     as_they_are = np.ones((len(shared), 1))
     means = [
         float(WEIGHTED_METRICS["auroc"](cell.y_true, cell.scores, as_they_are).mean())

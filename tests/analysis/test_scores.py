@@ -38,7 +38,7 @@ def test_items_are_aligned_by_id_over_seeds_and_cells(tmp_path: Path) -> None:
     assert (elyza.y_true.dtype, elyza.scores.dtype) == (np.int8, np.float64)
     assert elyza.scores.tolist() == [[0.1, 0.6, 0.9, 0.2], [0.15, 0.65, 0.95, 0.25]]
     assert mbert.scores.tolist() == [[0.1, 0.6, 0.9, 0.2]] * 2
-    assert (elyza.name, elyza.runs, elyza.gaps) == ("elyza/ja16", ((0, 0), (0, 1)), ())
+    assert (elyza.key.path, elyza.runs, elyza.gaps) == ("elyza/ja16", ((0, 0), (0, 1)), ())
 
 
 def test_missing_and_failed_seeds_are_named(tmp_path: Path) -> None:

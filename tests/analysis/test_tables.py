@@ -19,6 +19,7 @@ from xlt.analysis.tables.formats import CSV_COLUMNS, FORMATS
 from xlt.analysis.tables.report import DEFINITIONS, MULTICLASS_TABLES, render, render_tables, table
 from xlt.analysis.trials.collect import COLUMNS, Collected, collect
 from xlt.data.core.errors import InputError
+from xlt.trainables.spec.cell_key import CellKey
 
 METRICS = ("f1", "auroc")
 MODELS = ("mini-elyza", "mini-opencalm")
@@ -28,9 +29,9 @@ WHY = "did not train at 5e-4"
 
 
 def in_memory(
-    values: dict[tuple[str, str], list[float | None]], warnings: tuple[str, ...] = ()
+    values: dict[CellKey, list[float | None]], warnings: tuple[str, ...] = ()
 ) -> Collected:
-    """Collected trials without folders: (base model, pattern) -> f1 a seed, None: missing."""
+    """Collected trials without folders: each cell's f1 a seed, None: missing."""
     models = list(dict.fromkeys(model for model, _ in values))
     patterns = list(dict.fromkeys(pattern for _, pattern in values))
     num_seeds = max(len(scores) for scores in values.values())
@@ -76,7 +77,7 @@ def mixed(tmp_path: Path) -> Collected:
 
 
 def cell_of(shown: tuple[TableCell, ...], model: str, pattern: str) -> TableCell:
-    (cell,) = [c for c in shown if (c.base_model, c.pattern) == (model, pattern)]
+    (cell,) = [c for c in shown if c.key == (model, pattern)]
     return cell
 
 
@@ -90,7 +91,7 @@ cells = st.lists(st.none() | scores, min_size=4, max_size=4)
 def test_mean_std_and_n_are_those_of_the_seeds_and_gaps_are_marked(
     drawn: tuple[list[float | None], ...],
 ) -> None:
-    keys = [(model, pattern) for model in ("a", "b") for pattern in PATTERNS]
+    keys = [CellKey(model, pattern) for model in ("a", "b") for pattern in PATTERNS]
     collected = in_memory(dict(zip(keys, drawn, strict=True)))
     shown = table(collected, "f1")
     texts = [text for _, line in shown.lines for text in line]
@@ -109,7 +110,7 @@ def test_mean_std_and_n_are_those_of_the_seeds_and_gaps_are_marked(
             assert cell.std == pytest.approx(statistics.stdev(have), abs=1e-12)
         gaps = [str(seed) for seed, value in enumerate(values) if value is None]
         assert (f"[{len(have)}/4]" in text) == ("†" in text) == bool(gaps)
-        name = f"{cell.base_model} x {cell.pattern}"
+        name = str(cell.key)
         told = any(
             note.startswith("†") and name in note and f" {', '.join(gaps)} missing" in note
             for note in shown.footnotes

@@ -13,6 +13,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.patterns import parse_pattern_name
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 FINGERPRINT = "ab" * 32
@@ -75,15 +76,15 @@ def make_plan(
     base_models: Sequence[str] = ("elyza",),
     patterns: Sequence[str] = ("ja16",),
     seeds: Sequence[int] = (0, 1, 2),
-    skipped: Mapping[tuple[str, str], str] = {},
-    notes: Mapping[tuple[str, str], str] = {},
+    skipped: Mapping[CellKey, str] = {},
+    notes: Mapping[CellKey, str] = {},
     draws: Sequence[int] = (0,),
     **fields: Any,
 ) -> Plan:
     cells = []
     for model in base_models:
         for pattern in patterns:
-            reason = skipped.get((model, pattern), "")
+            reason = skipped.get(CellKey(model, pattern), "")
             trials = tuple(
                 PlannedTrial(
                     trial_id=make_spec(model, pattern, seed, draw).trial_id,
@@ -101,7 +102,7 @@ def make_plan(
                     target_lang=make_spec(model, pattern, 0).pattern.target_lang,
                     trials=trials,
                     skipped=reason,
-                    note=notes.get((model, pattern), ""),
+                    note=notes.get(CellKey(model, pattern), ""),
                 )
             )
     values = {"experiment": "test", "data_fingerprint": FINGERPRINT, **fields}

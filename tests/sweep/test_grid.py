@@ -17,7 +17,7 @@ from xlt.sweep.planning.grid import Grid, expand
 def test_quickstart_is_the_papers_grid() -> None:
     grid = expand(load_experiment("quickstart"))
     assert len(grid.specs) == len({spec.trial_id for spec in grid.specs}) == 39
-    skipped = {(c.model.name, c.pattern.name): c.skipped for c in grid.cells if not c.specs}
+    skipped = {c.key: c.skipped for c in grid.cells if not c.specs}
     assert sorted(skipped) == [("mini-bert-ja", "ja0"), ("mini-opencalm", "ja0")]
     assert "not pre-trained on en" in skipped["mini-opencalm", "ja0"]
     monolingual = [s for s in grid.specs if s.base_model in ("mini-opencalm", "mini-bert-ja")]
@@ -26,7 +26,7 @@ def test_quickstart_is_the_papers_grid() -> None:
 
 def test_overrides_reach_their_cell_only() -> None:
     grid = expand(load_experiment("paper", ["seeds=[0]"]))
-    rates = {(s.base_model, s.pattern.name): s.learning_rate for s in grid.specs}
+    rates = {s.cell: s.learning_rate for s in grid.specs}
     assert rates["opencalm", "ja16"] == 7e-3
     assert rates["opencalm", "ja104"] == rates["elyza", "ja16"] == 5e-4
     (cell,) = (c for c in grid.plan().cells if (c.base_model, c.pattern) == ("opencalm", "ja16"))
@@ -60,7 +60,7 @@ def test_a_grid_without_cells_is_refused() -> None:
 
 def rates(grid: Grid, **changes: Any) -> ChosenRates:
     """A rate of 0.5 for mini-mbert x ja16, as a search would have found it."""
-    spec = next(s for s in grid.specs if (s.base_model, s.pattern.name) == ("mini-mbert", "ja16"))
+    spec = next(s for s in grid.specs if s.cell == ("mini-mbert", "ja16"))
     cell = {
         "model": "mini-mbert", "pattern": "ja16", "base_identity": spec.base_identity,
         "learning_rate": 0.5, "dev": ["target"], "dev_score": 0.9, "num_replicates": 8,

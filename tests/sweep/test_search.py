@@ -25,6 +25,7 @@ from xlt.sweep.run import run
 from xlt.sweep.search.cells import search_cells, search_rows
 from xlt.sweep.search.run import SearchOutcome, search
 from xlt.sweep.search.searchers import make_searcher
+from xlt.trainables.spec.cell_key import CellKey
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -72,8 +73,8 @@ def test_every_cell_gets_a_rate_and_none_is_tried_twice(
         ("llama", "ja0"), ("llama", "ja8"), ("gpt_neox", "ja8"), ("bert", "ja0"), ("bert", "ja8"),
     }  # fmt: skip
     assert all(rate.learning_rate in SEARCH["learning_rate"] for rate in outcome.chosen.cells)
-    zero = outcome.chosen.find("llama", "ja0")
-    few = outcome.chosen.find("gpt_neox", "ja8")
+    zero = outcome.chosen.find(CellKey("llama", "ja0"))
+    few = outcome.chosen.find(CellKey("gpt_neox", "ja8"))
     assert zero and few and (zero.dev, few.dev) == (("source",), ("target",))
     before = {p: p.stat().st_mtime_ns for p in Path(outcome.results.root).rglob("trial.json")}
     out = tmp_path / "rates.yaml"
@@ -96,7 +97,7 @@ def test_the_rates_are_those_of_the_trials_and_the_table(
     include = f"learning_rates={tmp_path / 'rates.yaml'}"
     grid = expand(load_experiment(searched_file, [include]))
     for cell in grid.cells:
-        rate = outcome.chosen.find(cell.model.name, cell.pattern.name)
+        rate = outcome.chosen.find(cell.key)
         assert {s.learning_rate for s in cell.specs} == ({rate.learning_rate} if rate else set())
     again = expand(load_experiment(searched_file, [include, "overrides=[{match: {model: bert}, "
                                                   "learning_rate: 0.5}]"]))  # fmt: skip
@@ -207,7 +208,7 @@ def test_replicates_of_a_config_share_passes(
     searched_file: Path, tmp_path: Path, ray_address: str, outcome: SearchOutcome
 ) -> None:
     experiment = load_experiment(searched_file, ["packing=2"])
-    llama = Selection(pairs=frozenset({("llama", "ja8")}))
+    llama = Selection(cells=frozenset({CellKey("llama", "ja8")}))
     found = search(experiment, str(tmp_path / "r"), selection=llama)
     (choice,) = found.choices
     (alone,) = (one for one in outcome.choices if one.cell.name == choice.cell.name)
@@ -280,7 +281,7 @@ def test_auto_takes_what_a_search_found_and_then_nothing_is_left(
     assert "learning_rate: auto" in capsys.readouterr().out
     plan = outcome.results.read_plan("tiny")
     for cell in plan.cells:
-        rate = outcome.chosen.find(cell.base_model, cell.pattern)
+        rate = outcome.chosen.find(cell.key)
         for trial in cell.trials:
             record = outcome.results.state(trial.trial_id).record
             assert rate and record and record["spec"]["learning_rate"] == rate.learning_rate

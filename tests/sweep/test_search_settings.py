@@ -19,6 +19,7 @@ from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.selection import parse_selection
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.searchers import make_searcher
+from xlt.trainables.spec.cell_key import CellKey
 
 
 def pattern(target_rows: int) -> Pattern:
@@ -149,9 +150,9 @@ def test_a_range_is_widened_beyond_one_end() -> None:
 
 def test_cells_are_selected_by_name() -> None:
     chosen = parse_selection("model=a,model=b,pattern=ja0", "abc", ["ja0", "ja16"])
-    assert chosen.has("a", "ja0") and chosen.has("b", "ja0")
-    assert not chosen.has("c", "ja0") and not chosen.has("a", "ja16")
-    assert parse_selection("", "abc", ["ja0"]).has("c", "ja0")
+    assert chosen.has(CellKey("a", "ja0")) and chosen.has(CellKey("b", "ja0"))
+    assert not chosen.has(CellKey("c", "ja0")) and not chosen.has(CellKey("a", "ja16"))
+    assert parse_selection("", "abc", ["ja0"]).has(CellKey("c", "ja0"))
     with pytest.raises(InputError, match="Did you mean 'ja16'") as caught:
         parse_selection("pattern=ja17,models=a", "abc", ["ja0", "ja16"])
     assert "'models=a' is neither model=NAME" in str(caught.value)

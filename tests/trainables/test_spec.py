@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlt.data.core.errors import InputError
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import NOT_IN_IDENTITY, Lora, TrialSpec
 
 VALUES: dict[str, Any] = {
@@ -203,3 +204,14 @@ def test_num_steps_counts_the_last_small_batch() -> None:
     assert TrialSpec.parse(VALUES).num_steps == 65 * 10  # 1024 + 12 rows
     sixteen = VALUES["pattern"] | {"source_rows": 0}
     assert TrialSpec.parse(VALUES | {"pattern": sixteen}).num_steps == 10
+
+
+def test_cell_keys_sort_print_and_parse() -> None:
+    key = CellKey("hub/elyza", "ja16")
+    assert str(key) == f"{key}" == "hub/elyza x ja16"
+    assert key.path == "hub/elyza/ja16"
+    assert CellKey.parse(key.path) == key == TrialSpec.parse(VALUES | {"base_model": key[0]}).cell
+    assert sorted([key, CellKey("a", "ja9"), CellKey("a", "ja0")])[0] == ("a", "ja0")
+    for text in ("elyza", "/ja0", "elyza/", ""):
+        with pytest.raises(InputError, match=r"write base model/pattern, e\.g\. elyza/ja0"):
+            CellKey.parse(text)

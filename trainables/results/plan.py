@@ -6,6 +6,7 @@ import pydantic
 
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.schema import BINARY
+from xlt.trainables.spec.cell_key import CellKey
 
 
 class PlannedTrial(Settings):
@@ -38,6 +39,11 @@ class PlannedCell(Settings):
     """How its learning rate was chosen on dev rows; empty: it was not searched."""
     replaced: tuple[PlannedTrial, ...] = ()
     """Trials that did not train and were run again with a searched learning rate."""
+
+    @property
+    def key(self) -> CellKey:
+        """The cell's name."""
+        return CellKey(self.base_model, self.pattern)
 
 
 class Plan(Settings):

@@ -7,6 +7,7 @@ from typing import Any
 import pydantic
 
 from xlt.data.core.settings import Settings
+from xlt.trainables.spec.cell_key import CellKey
 
 
 class SearchedConfig(Settings):
@@ -67,9 +68,14 @@ class SearchedCell(Settings):
     """Whether the best was at an end of the range, which was widened then."""
 
     @property
+    def key(self) -> CellKey:
+        """The cell's name."""
+        return CellKey(self.base_model, self.pattern)
+
+    @property
     def name(self) -> str:
-        """As people say it."""
-        return f"{self.base_model} x {self.pattern}"
+        """The cell's name in messages."""
+        return str(self.key)
 
 
 class SearchPlan(Settings):

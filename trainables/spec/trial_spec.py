@@ -13,6 +13,7 @@ import pydantic
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
+from xlt.trainables.spec.cell_key import CellKey
 
 RESULT_FORMAT = 2
 """Version of the result folder; a new one makes new trial ids, old folders are refused."""
@@ -186,6 +187,11 @@ class TrialSpec(Settings):
         if self.method == "full" and self.lora:
             raise ValueError("lora settings are given but the method is full; drop them")
         return self
+
+    @property
+    def cell(self) -> CellKey:
+        """The cell that the trial belongs to."""
+        return CellKey(self.base_model, self.pattern.name)
 
     @property
     def num_steps(self) -> int:
