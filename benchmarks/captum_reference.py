@@ -22,13 +22,12 @@ from xlt.trainables.inference.kept import load_kept
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def main(results: str, trial_id: str) -> None:
     """Print the largest difference."""
     location = Results(results)
-    spec = TrialSpec.parse(location.read_json("trials", trial_id, "trial.json")["spec"])
+    spec = location.read_spec(trial_id)
     rows = load_dataset(parse_source({"source": "synthetic"})).table.slice(0, 20)
     base, model = load_kept(spec, location, 2)
     ids = encode(base, rows, spec.data_fingerprint, 128)

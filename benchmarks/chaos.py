@@ -219,6 +219,7 @@ class Sweeps:
 
     def _sweep(self, root: Path, told: Told, num_kills: int, deadline: float) -> None:
         """One, from its first `xlt run` to the last trial."""
+        results = Results(str(root))
         first_seen: dict[Path, int] = {}
         status: int = 1
         while status:
@@ -229,7 +230,10 @@ class Sweeps:
             last_step, num_steps = time.monotonic(), self._num_steps()
             while driver.poll() is None:
                 time.sleep(0.1)
-                for path in root.glob("trials/*/trial.json"):
+                for trial_id in results.trial_ids():
+                    path = Path(results.record_path(trial_id))
+                    if not path.exists():
+                        continue
                     written = path.stat().st_mtime_ns
                     told.rerun += first_seen.setdefault(path, written) != written
                     first_seen[path] = written

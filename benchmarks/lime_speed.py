@@ -31,7 +31,6 @@ from xlt.trainables.explain.replacements import hidden_as, never_hidden
 from xlt.trainables.inference.kept import load_kept
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import predict as predict_whole
 
 
@@ -86,7 +85,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     location = Results(options.results)
-    spec = TrialSpec.parse(location.read_json("trials", options.trial_id, "trial.json")["spec"])
+    spec = location.read_spec(options.trial_id)
     dataset = load_dataset(parse_source({"source": "synthetic"}))
     base, model = load_kept(spec, location, 2)
     torch.set_num_threads(1)

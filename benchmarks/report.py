@@ -29,7 +29,8 @@ import pyarrow as pa
 
 from xlt.data.dataset.patterns import parse_pattern_name
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.metrics import METRICS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.data.core.errors import InputError, unknown
@@ -95,7 +95,7 @@ def explain_trials(
     failed: dict[str, str] = {}
     if left:
         dataset = _dataset(location, collected)
-        specs = [_spec(location, trial) for trial in left]
+        specs = [location.read_spec(trial) for trial in left]
         ended: list[str] = []
 
         def told(spec: TrialSpec, made: Attributions) -> None:
@@ -154,17 +154,12 @@ def _chosen(collected: Collected, cells: str) -> list[str]:
 def _dataset(location: Results, collected: Collected) -> Dataset:
     """The experiment's data, read anew from their source."""
     name = collected.plan.experiment
-    file = f"experiments/{name}.yaml"
-    experiment = Experiment.from_yaml(location.read(file).decode(), location.path(file))
+    text, path = location.read_experiment(name)
+    experiment = Experiment.from_yaml(text, path)
     dataset = load_dataset(experiment.data)
     if dataset.fingerprint != collected.plan.data_fingerprint:
         raise InputError(
             f"the data of experiment {name} have changed since it ran; give it back the rows that "
-            f"it had, see `data` in {location.path(file)}"
+            f"it had, see `data` in {path}"
         )
     return dataset
-
-
-def _spec(location: Results, trial_id: str) -> TrialSpec:
-    record: dict[str, Any] = location.read_json("trials", trial_id, "trial.json")
-    return TrialSpec.parse(record["spec"])

@@ -263,8 +263,7 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     experiment = grid.experiment
     if experiment.name not in location.experiments():
         return
-    file = f"experiments/{experiment.name}.yaml"
-    there = Experiment.from_yaml(location.read(file).decode(), location.path(file))
+    there = Experiment.from_yaml(*location.read_experiment(experiment.name))
     differences = [
         f"{field}.{key}: {old.get(key)!r} there, {new.get(key)!r} here"
         for field in ("task", "sampling", "training")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.trials.training_state import training_state
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
+from xlt.trainables.results.trial_result import TrialState
 
 TIE = 1e-9
 """Scores that differ by less are equal: means of AUROCs of few rows often are, but for rounding."""
@@ -209,7 +210,7 @@ def dev_loss(results: Results, trial_id: str) -> float:
     """Cross-entropy of a trial's dev rows, nats."""
     from sklearn.metrics import log_loss
 
-    rows: Any = results.read_table(trial_id, "predictions.parquet")
+    rows: Any = results.read_table(trial_id, "predictions")
     y_score = np.array(rows["y_score"].to_pylist())
     num_classes = 2 if y_score.ndim == 1 else y_score.shape[1]
     return float(log_loss(rows["y_true"].to_numpy(), y_score, labels=range(num_classes)))

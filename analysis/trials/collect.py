@@ -14,7 +14,8 @@ from xlt.analysis.trials.signatures import Signed, compare
 from xlt.analysis.trials.training_state import training_state
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
-from xlt.trainables.results.result import Results, TrialState, is_finite
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState, is_finite
 from xlt.trainables.results.verified import verified_states
 from xlt.trainables.spec.cell_key import CellKey
 

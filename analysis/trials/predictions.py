@@ -17,11 +17,12 @@ from xlt.analysis.arrays import Labels, Scores
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.data.core.user_cache import CacheFile
+from xlt.trainables.results.layout import TrialTable
 from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import table_sha256
 from xlt.trainables.results.verified import FEWEST_TRIALS
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
-FILE = "predictions.parquet"
 COLUMNS = ("id", "split", "y_true", "y_score")
 
 
@@ -54,8 +55,9 @@ class Predictions:
     ) -> None:
         self._location = location
         self._about = f"{location.uri}\n{experiment}"
-        files = {trial_id: record["files"].get(FILE, {}) for trial_id, record in records.items()}
-        self._digests = {trial_id: str(file.get("sha256")) for trial_id, file in files.items()}
+        self._digests = {
+            trial_id: table_sha256(record, "predictions") for trial_id, record in records.items()
+        }
         self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def of(self, trial_id: str) -> TestRows:
@@ -191,11 +193,11 @@ def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Label
 def read_columns(
     location: Results,
     trial_id: str,
-    name: str,
+    name: TrialTable,
     columns: tuple[str, ...],
     sha256: str | None = None,
 ) -> pa.Table:
-    """Columns of one of a trial's Parquet files, ``predictions`` or another.
+    """Read columns of one of a trial's tables.
 
     Raises:
         InputError: It cannot be read, is not the one of ``sha256``, or one of the columns is not
@@ -208,10 +210,10 @@ def read_columns(
 
 
 def _read(
-    location: Results, trial_id: str, name: str, columns: tuple[str, ...], sha256: str | None
+    location: Results, trial_id: str, name: TrialTable, columns: tuple[str, ...], sha256: str | None
 ) -> pa.Table:
     """Those of the columns that are there."""
     try:
-        return location.read_table(trial_id, f"{name}.parquet", columns, sha256)
+        return location.read_table(trial_id, name, columns, sha256)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{name} cannot be read: {first_line(str(error))}") from error

@@ -16,7 +16,8 @@ from xlt.data.core.retry import retry
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.attributions import save_attributions
 from xlt.trainables.results.best_model import drop_worse_models
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -158,7 +159,7 @@ def _write(
     spec: TrialSpec, ended: TrialResult | Exception, results: Results, policy: ArtifactPolicy
 ) -> dict[str, Any]:
     """Write what became of a trial, and drop its checkpoint; returns as :func:`run_and_save`."""
-    from xlt.trainables.training.checkpoints import PreemptedError, remove_checkpoint
+    from xlt.trainables.training.checkpoints import PreemptedError
 
     if isinstance(ended, PreemptedError):
         return {"left": ended.step}
@@ -168,7 +169,7 @@ def _write(
         outcome = _save(ended, results, policy)
     if "unwritable" not in outcome:  # else the trial goes on from it
         with suppress(OSError):  # it is in no one's way
-            remove_checkpoint(results, spec.trial_id)
+            results.remove_checkpoint(spec.trial_id)
     return outcome
 
 

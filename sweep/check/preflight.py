@@ -18,7 +18,8 @@ from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, folder_files, hub_
 from xlt.trainables.models.miniatures import miniature_folder
 from xlt.trainables.models.tokenizer_files import tokenizer_problems
 from xlt.trainables.models.weights_folder import check_files
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Who drives an experiment: a small file beside its plan, so that two drivers do not run it twice.
 
-``experiments/<name>.lease.json`` says which process runs or searches the experiment; that process
-renews it as long as it lives. Trials have ids and are written whole, so that two drivers could
+The lease says which process runs or searches the experiment; that process renews it as long as it
+lives. Trials have ids and are written whole, so that two drivers could
 spoil nothing; they would compute everything twice.
 """
 
@@ -165,7 +165,7 @@ class _Lease:
 
     def __init__(self, location: Results, experiment: str) -> None:
         self._location, self._experiment = location, experiment
-        self._name = f"experiments/{experiment}.lease.json"
+        self._name = location.lease_file(experiment)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self.was_claimed = False
@@ -183,7 +183,7 @@ class _Lease:
 
     def claim(self, wait: bool, console: Console) -> None:
         """Take the experiment, or raise InputError; or wait until it can be taken."""
-        self._location.make_folder("experiments")
+        self._location.make_experiments_folder()
         told = ""
         while True:
             there = self._read()
@@ -241,7 +241,7 @@ class _Lease:
         now = datetime.now(UTC)
         self._mine = self._mine.model_copy(update={"since": now, "renewed": now})
         if there is None and isinstance(self._location.fs, pafs.LocalFileSystem):
-            partial = f"experiments/.{self._mine.lease_id}.partial"
+            partial = self._location.lease_draft(self._mine.lease_id)
             self._location.write(partial, self._content())
             whole = self._location.path(partial)
             try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState
 
 
 @dataclass(frozen=True)

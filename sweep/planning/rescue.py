@@ -11,7 +11,8 @@ from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.settings_file import parse_settings
 from xlt.sweep.planning.grid import Cell
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState
 
 STUCK_SHARE = 0.5
 """A cell is searched if so many of its trials did not train; a single bad seed is only told."""
@@ -64,11 +65,11 @@ def stuck_cells(cells: Sequence[Cell], results: Results) -> list[Stuck]:
 
 def read_rescued(experiment: Experiment, results: Results) -> ChosenRates | None:
     """The rates with which cells were run again by an earlier run of this experiment."""
-    if experiment.on_stuck != "search" or not results.exists("experiments", _file(experiment)):
+    stored = results.read_rescued(experiment.name) if experiment.on_stuck == "search" else None
+    if stored is None:
         return None
-    where = results.path("experiments", _file(experiment))
-    text = results.read("experiments", _file(experiment)).decode()
-    return ChosenRates.parse(parse_settings(text, where), where)
+    text, path = stored
+    return ChosenRates.parse(parse_settings(text, path), path)
 
 
 def save_rescued(
@@ -86,9 +87,5 @@ def save_rescued(
     again = {cell.key for cell in cells}
     kept = [cell for cell in known if cell.key not in again]
     rescued = chosen.model_copy(update={"cells": (*kept, *cells)})
-    results.write(f"experiments/{_file(experiment)}", rescued.to_yaml().encode())
+    results.save_rescued(experiment.name, rescued.to_yaml())
     return rescued
-
-
-def _file(experiment: Experiment) -> str:
-    return f"{experiment.name}.rescued.yaml"

@@ -32,7 +32,8 @@ from xlt.sweep.cli.main import BAD_INPUT, DONE, main
 from xlt.sweep.experiment.experiment import load_experiment, shipped
 from xlt.sweep.run import run
 from xlt.trainables.results.plan import PlannedCell, PlannedTrial
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -300,5 +301,5 @@ def test_the_shipped_experiment_at_tiny_size(
 
 
 def target_rows(location: Results, trial_id: str) -> set[str]:
-    table = location.read_table(trial_id, "train_rows.parquet")
+    table = location.read_table(trial_id, "train_rows")
     return {row["id"] for row in table.to_pylist() if row["lang"] == "ja"}

@@ -19,8 +19,9 @@ from xlt.analysis.boundary.train_threshold import TRAIN_ROWS, out_of_fold
 from xlt.analysis.tables.grids import write_grids
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.data.dataset.dev import TargetFold
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 NUM_FOLDS = 4

@@ -12,7 +12,8 @@ import pyarrow as pa
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.patterns import parse_pattern_name
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import TrialSpec
 

@@ -82,7 +82,7 @@ def test_a_group_whose_worker_dies_goes_on_and_gives_what_one_process_gives(
     assert record["execution"]["num_workers"] == 2
     assert record["execution"]["resumed_at_steps"]
     ours, theirs = (
-        Results(str(tmp_path / name)).read_table(trial_id, "predictions.parquet")
+        Results(str(tmp_path / name)).read_table(trial_id, "predictions")
         for name in ("group", "alone")
     )
     np.testing.assert_allclose(

@@ -53,7 +53,7 @@ def kept(results: str, name: str) -> tuple[TrialSpec, Any, Any]:
     """A trial's settings, base model and trained classifier."""
     trials = {row["base_model"]: row["trial_id"] for row in collect(results).table.to_pylist()}
     location = Results(results)
-    spec = TrialSpec.parse(location.read_json("trials", trials[name], "trial.json")["spec"])
+    spec = location.read_spec(trials[name])
     return spec, *load_kept(spec, location, 2)
 
 

@@ -72,7 +72,7 @@ def test_from_texts_to_tags(
 
     rows = {row["id"]: row for row in read(tmp_path / "out.csv")}
     assert list(rows["ja0"]) == ["id", "lang", "label", "score"]
-    known = Results(kept).read_table(trial.trial_id, "predictions.parquet")
+    known = Results(kept).read_table(trial.trial_id, "predictions")
     scores = [float(rows[name]["score"]) for name in known["id"].to_pylist()]
     np.testing.assert_allclose(scores, known["y_score"].to_numpy(), atol=1e-6)
     for row in rows.values():
@@ -316,7 +316,7 @@ def test_more_classes_have_no_threshold(make_spec: Any, tmp_path: Path) -> None:
         "bert", pattern=PATTERN, sampling={"test_rows": 90}, data_fingerprint=dataset.fingerprint
     )
     trial, results = keep(spec, dataset, tmp_path / "results")
-    known = results.read_table(trial.trial_id, "predictions.parquet")
+    known = results.read_table(trial.trial_id, "predictions")
     rows = dataset.rows(known["id"].to_pylist()).select(["id", "text"]).to_pylist()
     texts = write_csv(tmp_path / "new.csv", ["id", "text"], [list(row.values()) for row in rows])
     with pytest.raises(InputError, match="the trial has 3 classes, of which the most probable"):

@@ -183,7 +183,7 @@ def test_poisoned_test_rows_change_no_byte_of_a_search(
             content = found.read("trials", trial_id, name)
             assert content == outcome.results.read("trials", trial_id, name)
     for trial_id in done:
-        seen = found.read_table(trial_id, "predictions.parquet")["id"].to_pylist()
+        seen = found.read_table(trial_id, "predictions")["id"].to_pylist()
         assert seen and not set(seen) & test_ids
 
 

@@ -21,7 +21,8 @@ from xlt.data.core import retry as patience
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.run import Outcome, run
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 
 NUM_TRIALS = 10
 OFTEN = "storage.checkpoint_minutes=0"

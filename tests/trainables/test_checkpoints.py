@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save
 
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
 from xlt.trainables.training.checkpoints import Checkpoints

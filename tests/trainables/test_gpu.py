@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.results.result import TrialResult
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_pack import run_pack
 from xlt.trainables.trial.run_trial import run_trial

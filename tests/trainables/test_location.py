@@ -83,7 +83,7 @@ def damaged_marker(folder: Path) -> str:
     ("place", "problem"),
     [
         (a_file, "is a file; give a folder"),
-        (below_a_file, "cannot be written: .*; free space, mend the permissions or give another"),
+        (below_a_file, "cannot be written: .*; free space, fix the permissions or give another"),
         (foreign, f"holds other files and no {MARKER}; give an empty folder"),
         (other_format, "has format 99; this version reads and writes format"),
         (damaged_marker, f"{MARKER} is not JSON"),

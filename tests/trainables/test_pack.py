@@ -31,7 +31,8 @@ from xlt.trainables.methods import lora_pack
 from xlt.trainables.methods.adapted import adapt
 from xlt.trainables.methods.lora_pack import LoraPack, has_other_dropout
 from xlt.trainables.models.architectures import ARCHITECTURES
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.loop import DivergedError

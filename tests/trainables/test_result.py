@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT, TrialSpec
 
 FILES = ("predictions.parquet", "history.parquet", "train_rows.parquet", "trial.json")
@@ -80,7 +81,7 @@ def test_what_is_saved_is_read_back(results: Results) -> None:
     assert record["metrics"] == RESULT.metrics
     assert TrialSpec.parse(record["spec"]) == SPEC
     assert set(record["files"]) == {*FILES, MODEL} - {"trial.json"}
-    assert results.read_table(ID, "predictions.parquet").equals(RESULT.predictions)
+    assert results.read_table(ID, "predictions").equals(RESULT.predictions)
     assert results.read("trials", ID, MODEL) == b"weights"
     assert results.trial_ids() == [ID]
     assert results.states([ID, "other"])["other"].state == "absent"
@@ -203,12 +204,12 @@ def test_a_record_that_is_none_is_told(name: str, content: bytes, local: Results
     assert state.state == ("failed" if (name, content) == ("error.json", b"{}") else "corrupt")
 
 
-def test_a_record_of_another_trial_is_told(local: Results) -> None:
+def test_a_record_of_another_trial_is_refused(local: Results) -> None:
     local.save(RESULT)
     folder_of(local).rename(folder_of(local).with_name("other"))
     state = local.state("other")
     assert state.state == "corrupt"
-    assert "not that of the folder's name" in state.detail
+    assert state.detail == f"the spec in trial.json is that of trial {ID}"
 
 
 def test_a_record_of_another_format_is_told(local: Results) -> None:

@@ -32,7 +32,7 @@ MakeSpec = Callable[..., TrialSpec]
 
 def own_rows(trial: FinishedTrial, results: Results, dataset: Dataset) -> tuple[Any, np.ndarray]:
     """The trial's test rows and what it wrote of them."""
-    known = results.read_table(trial.trial_id, "predictions.parquet")
+    known = results.read_table(trial.trial_id, "predictions")
     return dataset.rows(known["id"].to_pylist()), np.array(known["y_score"].to_pylist())
 
 

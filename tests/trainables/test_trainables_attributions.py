@@ -71,7 +71,7 @@ def test_explaining_changes_nothing_of_the_trial(
     results, spec = kept
     plain = run_trial(spec, tiny_dataset)
     assert plain.attributions is None
-    assert plain.predictions.equals(results.read_table(spec.trial_id, "predictions.parquet"))
+    assert plain.predictions.equals(results.read_table(spec.trial_id, "predictions"))
     assert results.state(spec.trial_id).state == "done"
 
 

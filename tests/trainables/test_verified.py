@@ -16,7 +16,8 @@ from simulated_scores import predictions
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.user_cache import CacheFile
 from xlt.trainables.results import verified as cache
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.results.verified import verified_states
 
 SCORES = {"f1": 0.5, "auroc": 0.75}

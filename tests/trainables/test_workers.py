@@ -18,7 +18,8 @@ from safetensors.torch import load
 from torch import distributed, multiprocessing
 
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.results.result import Results, TrialResult
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, PreemptedError
 from xlt.trainables.trial.run_trial import run_trial

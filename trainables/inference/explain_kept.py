@@ -62,7 +62,7 @@ def refuse_other_scores(
         results: Where the trial's folder lies.
         spec: The trial.
     """
-    stored = results.read_table(spec.trial_id, "predictions.parquet")
+    stored = results.read_table(spec.trial_id, "predictions")
     expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
     known = np.array([expected[name] for name in names])
     difference = float(np.abs(scores - known).max())

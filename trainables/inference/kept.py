@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load
 
-from xlt.data.core.errors import InputError
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.methods import METHODS
 from xlt.trainables.results.find_trial import kept_files
@@ -47,8 +45,5 @@ def load_kept(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base,
 def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for name, sha256 in kept_files(results.state(spec.trial_id)).items():
-        content = results.read("trials", spec.trial_id, name)
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise InputError(f"{name} was changed after it was written; train the trial again")
-        tensors |= load(content)
+        tensors |= load(results.read_weights(spec.trial_id, name, sha256))
     return tensors

@@ -1,4 +1,4 @@
-"""Of a cell's trials only the best keeps its model, so that disks do not fill."""
+"""Keep the weights of only the best trial in each cell, to save disk space."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from functools import partial
 
 from xlt.data.core.files import to_json
 from xlt.data.core.retry import retry
-from xlt.trainables.results.result import RECORD, Results
+from xlt.trainables.results.layout import RECORD, is_model, trial_file
+from xlt.trainables.results.result import Results
 
 METRICS_OF_BEST = ("auroc", "auroc_ovr", "accuracy")
-"""The first that there is decides: rankings need no threshold, but test rows of every class."""
+"""Metrics that rank trials; the first one in a trial's record counts. AUROC comes first because it
+needs no threshold, but it is undefined unless each class has test rows."""
 
 
 def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
-    """Remove the models of all done trials of a cell but the best.
+    """Remove the weights of all done trials of a cell except the best.
 
-    Only models that were kept to find the best: what another experiment of the same location has
-    kept for itself stays.
+    Weights that another experiment in the same location keeps for itself are not removed.
 
-    The choice looks at the test rows: the model that stays serves to tag texts, and its own test
-    score flatters it. Two processes may do this at once: neither removes the best one's.
+    The choice uses the test rows: the kept model is for tagging texts, and its own test score is
+    optimistic. Two processes may call this at the same time; neither removes the best model.
 
     Args:
-        results: Where their folders lie.
-        trial_ids: Of one cell; those not done are left alone.
+        results: Location of the trial folders.
+        trial_ids: Trials of one cell; trials that are not done are ignored.
 
     Returns:
-        The trial whose model stays; None while none is done.
+        The trial whose weights stay; None if no trial is done.
     """
     cell = list(trial_ids)
     states = retry(lambda: results.states(cell))
@@ -46,18 +47,18 @@ def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
 
 
 def _drop_model(results: Results, trial_id: str) -> None:
-    """Remove a done trial's weights, if they were kept to find the best.
+    """Remove the weights of a done trial if they were kept with ``keep_models: best``.
 
-    They go from its record first, so that it stays whole throughout.
+    The record is rewritten first, so that the folder is valid at any time.
     """
-    record = retry(lambda: results.read_json("trials", trial_id, RECORD))
+    record = retry(lambda: results.read_json(trial_file(trial_id, RECORD)))
     if record.get("execution", {}).get("keep_models") != "best":
         return
-    names = [name for name in record["files"] if name.startswith("model/")]
+    names = [name for name in record["files"] if is_model(name)]
     if not names:
         return
     files = {name: file for name, file in record["files"].items() if name not in names}
-    whole = to_json(record | {"files": files})
-    retry(lambda: results.write(f"trials/{trial_id}/{RECORD}", whole))
+    content = to_json(record | {"files": files})
+    retry(lambda: results.write(trial_file(trial_id, RECORD), content))
     for name in names:
-        retry(partial(results.fs.delete_file, results.path("trials", trial_id, name)))
+        retry(partial(results.fs.delete_file, results.path(trial_file(trial_id, name))))

@@ -1,4 +1,4 @@
-"""A done trial, found by its folder, its id or its cell, and what of its model was kept."""
+"""Find a done trial by its folder, its id or its cell, and the weights that it kept."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import shown
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, identity
+from xlt.trainables.results.layout import is_weights, split_trial_uri
 from xlt.trainables.results.plan import Plan, PlannedTrial
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 FOLDER_SHA256 = "sha256:"
-"""What the identity of a base model from a local folder begins with."""
+"""Prefix of the identity of a base model from a local folder."""
 NUM_NEAR = 3
-"""Ids that an error names."""
+"""Number of similar ids in an error."""
 
 
 @dataclass(frozen=True)
 class FinishedTrial:
-    """A done trial that kept its model.
+    """A done trial that kept its weights.
 
     Attributes:
-        uri: The results location.
-        spec: The trial; its ``base_path`` is where the base model lies now.
-        signature: What its numbers depend on beside the spec.
+        uri: Results location.
+        spec: The trial; its ``base_path`` is the present place of the base model.
+        signature: Everything beside the spec that its numbers depend on.
         files: Name of a weights file in its folder -> SHA-256.
         classes: Name of each class.
-        moved: Whether its base model lies elsewhere than when it was trained.
+        moved: Whether the base model was moved after the training.
     """
 
     uri: str
@@ -46,7 +48,7 @@ class FinishedTrial:
 
     @property
     def trial_id(self) -> str:
-        """Names its folder."""
+        """Name of its folder."""
         return self.spec.trial_id
 
 
@@ -59,22 +61,24 @@ def find_trial(
     seed: int | None = None,
     base_path: str | None = None,
 ) -> FinishedTrial:
-    """Find a done trial that kept its model.
+    """Find a done trial that kept its weights.
 
     Args:
-        trial: ``RESULTS/trials/<trial_id>``, or RESULTS and one of the ways below; local paths or
-            pyarrow.fs URIs.
-        trial_id: Its id, or a beginning that no other trial's id has.
-        model: Name of its base model, with ``pattern`` and ``seed`` as far as they are needed.
-        pattern: Name of its pattern.
-        seed: Its seed.
-        base_path: Folder where its base model lies now, if it was moved.
+        trial: Folder of the trial, ``RESULTS/trials/<trial_id>``; or RESULTS together with
+            ``trial_id`` or with ``model``, ``pattern`` and ``seed``. A local path or a pyarrow.fs
+            URI.
+        trial_id: Id of the trial, or an unambiguous beginning of it.
+        model: Name of the base model; ``pattern`` and ``seed`` are needed only to select one of
+            several trials.
+        pattern: Name of the pattern.
+        seed: Seed of the trial.
+        base_path: Present folder of the base model, if it was moved.
 
     Raises:
-        InputError: No such trial, or several; it is not done, kept no model, or the folder does
-            not hold its base model.
+        InputError: There is no such trial, or there are several; the trial is not done or kept no
+            weights; or the folder does not hold its base model.
     """
-    root, _, name = trial.rstrip("/").rpartition("/trials/")
+    root, name = split_trial_uri(trial)
     by_cell = not (model is None and pattern is None and seed is None)
     ways = [bool(root), trial_id is not None, by_cell]
     if sum(ways) != 1:
@@ -87,14 +91,14 @@ def find_trial(
     results.check()
     plans = [results.read_plan(name) for name in results.experiments()]
     if by_cell:
-        found = _by_cell(plans, model, pattern, seed, results.uri)
+        full_id = _by_cell(plans, model, pattern, seed, results.uri)
     else:
-        found = _by_id(results, trial_id or name)
-    state = results.state(found)
+        full_id = _by_id(results, trial_id or name)
+    state = results.state(full_id)
     try:
         files = kept_files(state)
     except InputError as error:
-        raise InputError(error.problems, results.path("trials", found)) from error
+        raise InputError(error.problems, results.trial_path(full_id)) from error
     record: Any = state.record
     spec = TrialSpec.parse(record["spec"])
     done = FinishedTrial(
@@ -102,28 +106,28 @@ def find_trial(
         spec=spec,
         signature=record["signature"],
         files=files,
-        classes=_classes(plans, results, found),
+        classes=_classes(plans, results, full_id),
     )
     return _with_base(done, base_path)
 
 
 def kept_files(state: TrialState) -> dict[str, str]:
-    """The weights that a trial kept.
+    """List the weights that a trial kept.
 
     Args:
-        state: What lies in its folder.
+        state: State of the trial's folder.
 
     Returns:
-        Name of each file, below the trial's folder -> its SHA-256.
+        File name, relative to the trial's folder -> SHA-256.
 
     Raises:
-        InputError: The trial is not done or kept none.
+        InputError: The trial is not done or kept no weights.
     """
     if state.state != "done" or state.record is None:
         detail = f": {state.detail}" if state.detail else ""
         raise InputError(f"the trial is {state.state}{detail}; `xlt run` finishes it")
     files = state.record["files"]
-    names = sorted(n for n in files if n.startswith("model/") and n.endswith(".safetensors"))
+    names = sorted(filter(is_weights, files))
     if not names:
         kept = "adapters" if state.record["spec"]["method"] == "lora" else "all"
         raise InputError(
@@ -137,18 +141,18 @@ def _by_id(results: Results, name: str) -> str:
     ids = results.trial_ids()
     if name in ids:
         return name
-    fitting = [i for i in ids if name and i.startswith(name)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
+    matches = [i for i in ids if name and i.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise InputError(
-            f"{len(fitting)} trials begin with {name!r}: {shown(fitting)}; give more of the id",
+            f"{len(matches)} trials begin with {name!r}: {shown(matches)}; give more of the id",
             results.uri,
         )
     near = difflib.get_close_matches(name, ids, n=NUM_NEAR, cutoff=0.3)
     hint = f" Nearest: {', '.join(near)}." if near else ""
     raise InputError(
-        f"unknown trial {name!r} among {len(ids)}.{hint} `xlt status` lists what is there.",
+        f"unknown trial {name!r} among {len(ids)}.{hint} `xlt status` lists the trials.",
         results.uri,
     )
 
@@ -164,13 +168,15 @@ def _by_cell(
     chosen = [c for c in cells if model in (None, c.base_model) and pattern in (None, c.pattern)]
     trials = [trial for cell in chosen for trial in cell.trials]
     _known("seed", seed, (trial.seed for trial in trials), uri)
-    found = dict.fromkeys(trial.trial_id for trial in trials if seed in (None, trial.seed))
-    if len(found) == 1:
-        return next(iter(found))
-    named = [f"model={model}", f"pattern={pattern}", f"seed={seed}"]
-    asked = ", ".join(part for part in named if not part.endswith("None"))
+    matches = dict.fromkeys(trial.trial_id for trial in trials if seed in (None, trial.seed))
+    if len(matches) == 1:
+        return next(iter(matches))
+    conditions = [f"model={model}", f"pattern={pattern}", f"seed={seed}"]
+    given = ", ".join(condition for condition in conditions if not condition.endswith("None"))
     raise InputError(
-        f"{len(found)} trials have {asked}: {shown(found)}; say more, or give --trial", uri
+        f"{len(matches)} trials have {given}: {shown(matches)}; "
+        "give more of --model, --pattern and --seed, or give --trial",
+        uri,
     )
 
 
@@ -181,7 +187,7 @@ def _known(kind: str, value: object, known: Iterable[object], uri: str) -> None:
 
 
 def _classes(plans: Iterable[Plan], results: Results, trial_id: str) -> tuple[str, ...]:
-    """Names of the classes, from the plan that has the trial; without one, as far as known."""
+    """Names of the classes: from the plan that has the trial, else default names."""
 
     def trials(plan: Plan) -> Iterable[PlannedTrial]:
         return (trial for cell in plan.cells for trial in (*cell.trials, *cell.replaced))
@@ -189,38 +195,38 @@ def _classes(plans: Iterable[Plan], results: Results, trial_id: str) -> tuple[st
     for plan in plans:
         if any(trial.trial_id == trial_id for trial in trials(plan)):
             return plan.class_names
-    scores = results.read_table(trial_id, "predictions.parquet", ["y_score"])["y_score"]
+    scores = results.read_table(trial_id, "predictions", ["y_score"])["y_score"]
     return tuple(map(str, range(len(scores[0])))) if pa.types.is_list(scores.type) else BINARY
 
 
 def _with_base(trial: FinishedTrial, base_path: str | None) -> FinishedTrial:
-    """The trial with the place where its base model lies, checked as far as no weights are read."""
+    """Set the present place of the trial's base model, and check it without reading weights."""
     spec = trial.spec
     of_folder = spec.base_identity.startswith(FOLDER_SHA256)
     if base_path is None:
         if of_folder and not Path(spec.base_path).is_dir():
             raise InputError(
                 f"base model {spec.base_model!r} is no longer in {spec.base_path!r}; "
-                "--base-path says where it is now",
+                "give its present folder with --base-path",
                 trial.trial_id,
             )
         return trial
     if spec.base_identity.startswith(MINIATURE):
         raise InputError(
-            f"base model {spec.base_model!r} is a miniature, which lies in the cache; leave "
-            "--base-path out, and set XLT_CACHE if the cache was moved"
+            f"base model {spec.base_model!r} is a miniature in the cache folder; omit "
+            "--base-path, and set XLT_CACHE if the cache folder was moved"
         )
     folder = Path(base_path).expanduser().absolute()
     if not folder.is_dir():
-        raise InputError(f"--base-path {base_path!r} is no folder; give that of the base model")
+        raise InputError(f"--base-path {base_path!r} is no folder; give the base model's folder")
     if of_folder:
-        known = BaseModel(
+        given = BaseModel(
             name=spec.base_model, path=str(folder), method=spec.method, learning_rate=1.0
         )
-        if identity(known) != spec.base_identity:
+        if identity(given) != spec.base_identity:
             raise InputError(
-                f"the files in {str(folder)!r} are not those of base model {spec.base_model!r} "
-                f"({spec.base_identity[:19]}...); give a folder with the same names and contents"
+                f"the files in {str(folder)!r} differ from base model {spec.base_model!r} "
+                f"({spec.base_identity[:19]}...); give a folder with the same files"
             )
     moved = spec.model_copy(update={"base_path": str(folder)})
     return replace(trial, spec=moved, moved=True)

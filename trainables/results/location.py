@@ -1,4 +1,4 @@
-"""A results location: a root that is ours, of this format version, and can be written."""
+"""The root of a results location: created, checked for its marker and tested for writing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import pyarrow.fs as pafs
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files, to_json
+from xlt.trainables.results.layout import MARKER
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
-
-MARKER = "xlt-results.json"
-"""Lies in the root of every results location; a folder with files but without it is not ours."""
 
 
 class ResultsRoot(Files):
-    """Files under a root that is ours; a write is whole or did not happen."""
+    """Files below a root that is marked as a results location; each write is atomic."""
 
     kind = "results location"
 
     def prepare(self) -> None:
-        """Make the root, or check that it is ours and writable.
+        """Create the root, or check that it is a results location and can be written.
 
         Raises:
-            InputError: Not writable, full, other files in it, or of another format version.
+            InputError: The root cannot be written, is full, holds other files, or has another
+                format version.
         """
         try:
             self.check()
@@ -37,24 +36,28 @@ class ResultsRoot(Files):
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"results location {self.uri!r} cannot be written: {error}; "
-                "free space, mend the permissions or give another --results"
+                "free space, fix the permissions or give another --results"
             ) from error
 
     def check(self) -> None:
-        """Refuse a root that holds something else or another format version."""
+        """Refuse a root that holds other files or has another format version.
+
+        Raises:
+            InputError: See above, or the root is a file.
+        """
         if self.exists(MARKER):
-            found = self.read_json(MARKER).get("format")
-            if found != RESULT_FORMAT:
+            version = self.read_json(MARKER).get("format")
+            if version != RESULT_FORMAT:
                 raise InputError(
-                    f"results location {self.uri!r} has format {found}; this version reads and "
+                    f"results location {self.uri!r} has format {version}; this version reads and "
                     f"writes format {RESULT_FORMAT}; give another --results"
                 )
             return
         info = self.fs.get_file_info(self.root)
         if info.type == pafs.FileType.File:
             raise InputError(f"results location {self.uri!r} is a file; give a folder")
-        # Hidden files (a write that was cut off, .DS_Store) and a fresh disk's own folder are no
-        # one's results.
+        # Hidden files (an interrupted write, .DS_Store) and the lost+found of a new disk are not
+        # results of anybody.
         if {*self.names()} - {"lost+found"}:
             raise InputError(
                 f"results location {self.uri!r} holds other files and no {MARKER}; "

@@ -1,9 +1,9 @@
-"""What result folders said when they were last verified, so that thousands are not hashed anew.
+"""A cache of verified trial folders, so that thousands of them are not hashed at each reading.
 
-It lies in the user's cache folder, never in the results. A folder is looked up by its stamp: name,
-size and times of change of each of its files, so that a file that was added, removed, replaced or
-written since makes another stamp and the folder is verified as if it were new. What no stamp can
-show is a disk that changes bytes by itself: that is why ``xlt run`` verifies every folder in full.
+The cache lies in the user's cache folder, never in the results location. Its key is a folder's
+stamp: name, size and modification times of each file. A file that was added, removed, replaced or
+rewritten changes the stamp, and the folder is verified again. A stamp cannot show that a disk
+corrupted bytes, so ``xlt run`` does not use this cache and verifies every folder in full.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ import orjson
 import pyarrow.fs as pafs
 
 from xlt.data.core.user_cache import _DIGEST, SETTLED_SECONDS, CacheFile
-from xlt.trainables.results.result import Results, TrialState
+from xlt.trainables.results.layout import TRIALS
+from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
 FEWEST_TRIALS = 100
-"""Fewer are verified as quickly as they are looked up, and leave nothing in the cache folder."""
+"""Smallest number of trials that uses the cache; fewer are verified as quickly without it."""
 
 
 def verified_states(
     location: Results, experiment: str, trial_ids: Iterable[str]
 ) -> dict[str, TrialState]:
-    """As :meth:`Results.states`; done trials whose stamp is the same are not verified again.
+    """Read the states of trials as :meth:`Results.states`, but reuse those of unchanged folders.
 
-    Only done trials are kept: the rest is what may change, and costs little.
+    The cache holds only done trials, because others are expected to change and are quick to read.
 
     Args:
-        location: The results.
-        experiment: Whose trials they are.
-        trial_ids: The trials.
+        location: Results location.
+        experiment: Name of the trials' experiment.
+        trial_ids: Ids of the trials.
 
     Raises:
         InputError: See :meth:`Results.state`.
@@ -45,15 +47,16 @@ def verified_states(
     ids = list(trial_ids)
     if len(ids) < FEWEST_TRIALS:
         return location.states(ids)
-    kept = CacheFile(f"{location.uri}\n{experiment}", "records", RESULT_FORMAT)
+    cache = CacheFile(f"{location.uri}\n{experiment}", "records", RESULT_FORMAT)
     now = time.time()
-    # Stamps are taken before folders are read: a change in between makes another stamp later.
+    # Stamps are computed before the folders are read: a change in between then gives a new stamp at
+    # the next reading, and not a stamp that belongs to other content.
     stamps = {trial_id: folder.stamp() for trial_id, folder in _folders(location, ids)}
     settled = {i for i, (_, changed) in stamps.items() if changed < now - SETTLED_SECONDS}
     used = {
-        trial_id: kept.values[trial_id]
+        trial_id: cache.values[trial_id]
         for trial_id, (stamp, _) in stamps.items()
-        if kept.values.get(trial_id, b"").startswith(stamp)
+        if cache.values.get(trial_id, b"").startswith(stamp)
     }
     states = {
         trial_id: TrialState("done", record=orjson.loads(value[_DIGEST:]))
@@ -64,58 +67,62 @@ def verified_states(
         if states[trial_id].state == "done":
             with contextlib.suppress(TypeError):  # an integer beyond 64 bits in a record
                 used[trial_id] = stamps[trial_id][0] + orjson.dumps(states[trial_id].record)
-    kept.keep({trial_id: used[trial_id] for trial_id in ids if trial_id in used})
+    cache.keep({trial_id: used[trial_id] for trial_id in ids if trial_id in used})
     return {trial_id: states[trial_id] for trial_id in ids}
 
 
 @dataclass
 class _Folder:
-    """The files of a trial's folder as far as they can be seen without opening them."""
+    """Metadata of the files in a trial's folder, read without opening the files."""
 
     lines: list[str] = field(default_factory=list)
     changed: float = 0.0
 
-    def add(self, path: str, changed: float, *seen: object) -> None:
-        self.lines.append(f"{path}\0{changed!r}\0{seen!r}")
+    def add(self, path: str, changed: float, *metadata: object) -> None:
+        self.lines.append(f"{path}\0{changed!r}\0{metadata!r}")
         self.changed = max(self.changed, changed)
 
     def stamp(self) -> tuple[bytes, float]:
-        """SHA-256 over the files in order, and when one of them changed last."""
+        """SHA-256 of the metadata of all files, and the time of the last change."""
         return hashlib.sha256("\0\0".join(sorted(self.lines)).encode()).digest(), self.changed
 
 
 def _folders(location: Results, trial_ids: Iterable[str]) -> Iterator[tuple[str, _Folder]]:
-    """Trial ids and folders of those that are there."""
+    """Trial ids and folders of the trials that have a folder."""
     if isinstance(location.fs, pafs.LocalFileSystem):
         for trial_id in trial_ids:
             folder = _Folder()
-            with contextlib.suppress(OSError):  # told, where it matters, by reading it
-                _add_local(folder, location.path("trials", trial_id), "")
+            with contextlib.suppress(OSError):  # reported when the folder is read
+                _add_local(folder, location.trial_path(trial_id), "")
                 yield trial_id, folder
         return
-    # One listing of all: a store answers a thousand files at a time.
-    root = location.path("trials") + "/"
-    found: dict[str, _Folder] = defaultdict(_Folder)
+    # A store lists a thousand files in one request, so all folders are listed together.
+    root = location.path(TRIALS) + "/"
+    folders: dict[str, _Folder] = defaultdict(_Folder)
     selector = pafs.FileSelector(root[:-1], allow_not_found=True, recursive=True)
     for info in location.fs.get_file_info(selector):
         trial_id, _, path = info.path.removeprefix(root).partition("/")
         if info.type == pafs.FileType.File and path:
             changed = info.mtime_ns
-            if changed is None:  # a store that does not tell when: nothing can be kept
-                found[trial_id].changed = float("inf")
+            if changed is None:  # without times of change nothing can be cached
+                folders[trial_id].changed = float("inf")
             else:
-                found[trial_id].add(path, changed / 1e9, info.size)
-    yield from ((trial_id, found[trial_id]) for trial_id in trial_ids if trial_id in found)
+                folders[trial_id].add(path, changed / 1e9, info.size)
+    yield from ((trial_id, folders[trial_id]) for trial_id in trial_ids if trial_id in folders)
 
 
 def _add_local(folder: _Folder, path: str, inside: str) -> None:
-    """Files below a local folder; the inode and its own time tell copies that keep mtime."""
+    """Add the files of a local folder.
+
+    The inode and its time of change (ctime) reveal a file that was replaced by a copy with the
+    same mtime.
+    """
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir():
                 _add_local(folder, entry.path, f"{inside}{entry.name}/")
             else:
-                seen = entry.stat()
-                changed = max(seen.st_mtime, seen.st_ctime)
-                times = seen.st_mtime_ns, seen.st_ctime_ns
-                folder.add(inside + entry.name, changed, seen.st_size, seen.st_ino, *times)
+                stat = entry.stat()
+                changed = max(stat.st_mtime, stat.st_ctime)
+                times = stat.st_mtime_ns, stat.st_ctime_ns
+                folder.add(inside + entry.name, changed, stat.st_size, stat.st_ino, *times)

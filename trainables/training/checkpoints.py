@@ -30,9 +30,6 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.training.micro_batches import random_state, set_random_state
 from xlt.trainables.training.workers import Workers
 
-FOLDER = "checkpoints"
-"""Below the root of a results location."""
-
 OPTIONS = StateDictOptions(
     full_state_dict=True,
     cpu_offload=True,
@@ -136,8 +133,7 @@ class Checkpoints:
         }
         own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
         try:
-            self.results.make_folder(FOLDER)
-            self.results.write(_file(self.trial_id), save(own, notes))
+            self.results.save_checkpoint(self.trial_id, save(own, notes))
         except (pa.ArrowException, OSError) as error:
             self.unwritable = str(error)
 
@@ -187,9 +183,9 @@ class Checkpoints:
     def _read(self, carried: LoopState) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         """Notes and tensors of the file; none where it is of no use."""
         # A trial that starts while the storage does not answer would fail at once, or start anew.
-        if not retry(lambda: self.results.exists(_file(self.trial_id))):
+        content = retry(lambda: self.results.read_checkpoint(self.trial_id))
+        if content is None:
             return {}, {}
-        content = retry(lambda: self.results.read(_file(self.trial_id)))
         try:
             notes, tensors = _notes(content), load(content)
         except (SafetensorError, ValueError, KeyError):
@@ -205,16 +201,6 @@ def trained_weights(model: Any) -> dict[str, torch.Tensor]:
     """What a trial trained, by name, on the CPU; every worker takes part, the first one gets it."""
     weights: Any = get_model_state_dict(model, options=OPTIONS)
     return dict(weights)
-
-
-def remove_checkpoint(results: Results, trial_id: str) -> None:
-    """Remove a trial's checkpoint, if there is one."""
-    if results.exists(_file(trial_id)):
-        results.fs.delete_file(results.path(_file(trial_id)))
-
-
-def _file(trial_id: str) -> str:
-    return f"{FOLDER}/{trial_id}.safetensors"
 
 
 def _notes(content: bytes) -> dict[str, str]:

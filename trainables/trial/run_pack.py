@@ -19,7 +19,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.methods.lora_pack import LoraPack, Segment, adapts_head, has_other_dropout
-from xlt.trainables.results.result import TrialResult
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.packable import pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec

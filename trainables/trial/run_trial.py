@@ -24,7 +24,7 @@ from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, init_head, load_base
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.methods import METHODS
-from xlt.trainables.results.result import TrialResult
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, trained_weights

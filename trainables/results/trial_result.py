@@ -1,0 +1,157 @@
+"""The result of one trial, and the record of it in ``trial.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from xlt.data.core.errors import InputError
+from xlt.trainables.results.attributions import Attributions
+from xlt.trainables.results.layout import RECORD, TrialTable, is_model, table_name
+from xlt.trainables.spec.trial_spec import RESULT_FORMAT, TrialSpec
+
+State = Literal["done", "failed", "corrupt", "absent"]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The result of a trial, before it is written.
+
+    Attributes:
+        spec: The trial.
+        metrics: Metric name -> value on the test rows, from 0 to 1.
+        signature: Everything that the numbers depend on: versions, data, device, threads.
+        timings: Seconds of each stage.
+        convergence: Evidence that the trial trained, see :func:`convergence`.
+        predictions: num_test_rows x (id, lang, split, y_true, y_score); y_score is the probability
+            of class 1, or with more than two classes a list of one probability each.
+        history: num_steps x (step, epoch, learning_rate, loss, grad_norm).
+        train_rows: num_train_rows x (id, lang, label, y_score), in drawing order; y_score is the
+            probability at the last step that trained on the row.
+        model: File name -> content of the configuration and safetensors; empty if the policy drops
+            them.
+        attributions: Explanations of test rows, if they were requested. They are not part of the
+            record; see :func:`save_attributions`.
+        execution: Facts of the computation: workers, micro-batches, peak memory, resumed steps.
+    """
+
+    spec: TrialSpec
+    metrics: dict[str, float]
+    signature: dict[str, Any]
+    timings: dict[str, float]
+    convergence: dict[str, float]
+    predictions: pa.Table
+    history: pa.Table
+    train_rows: pa.Table
+    model: dict[str, bytes]
+    attributions: Attributions | None = None
+    execution: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """The state of a trial's folder.
+
+    Attributes:
+        state: done (verified), failed (error.json), corrupt (incomplete or damaged), absent.
+        detail: Reason why it failed or is corrupt; empty otherwise.
+        record: Content of trial.json or error.json; a verified spec includes its defaults.
+    """
+
+    state: State
+    detail: str = ""
+    record: Mapping[str, Any] | None = None
+
+
+def done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Build the record of a done trial.
+
+    Args:
+        result: The trial.
+        files: File name, relative to its folder -> content.
+    """
+    return {
+        "format": RESULT_FORMAT,
+        "trial_id": result.spec.trial_id,
+        "spec": result.spec.model_dump(mode="json"),
+        "metrics": result.metrics,
+        "signature": result.signature,
+        "timings": result.timings,
+        "execution": result.execution,
+        "convergence": result.convergence,
+        "files": {
+            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        },
+    }
+
+
+def failure_record(spec: TrialSpec, error: str, traceback: str) -> dict[str, Any]:
+    """Build the record of a failed trial."""
+    return {
+        "format": RESULT_FORMAT,
+        "trial_id": spec.trial_id,
+        "spec": spec.model_dump(mode="json"),
+        "error": error,
+        "traceback": traceback,
+    }
+
+
+def verify_record(
+    trial_id: str,
+    record: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    read: Callable[[str], bytes],
+) -> TrialSpec:
+    """Verify the record of a done trial and the files that it lists.
+
+    Args:
+        trial_id: Name of the trial's folder.
+        record: Content of ``trial.json``.
+        sizes: File name, relative to the folder -> bytes.
+        read: Function that reads a file by this name.
+
+    Returns:
+        The spec in the record.
+
+    Raises:
+        InputError: The record or a file is incomplete, damaged or belongs to another trial.
+        LookupError, TypeError, AttributeError: The record has another structure.
+    """
+    if record["format"] != RESULT_FORMAT:
+        raise InputError(f"format {record['format']}, expected {RESULT_FORMAT}")
+    spec = TrialSpec.parse(record["spec"])
+    if spec.trial_id != trial_id:
+        raise InputError(f"the spec in {RECORD} is that of trial {spec.trial_id}")
+    if not record["metrics"]:
+        raise InputError(f"{RECORD} has no metrics")
+    if bad := {k: v for k, v in record["metrics"].items() if not is_finite(v)}:
+        raise InputError(f"metrics in {RECORD} that are not finite numbers: {bad}")
+    signature = record["signature"]
+    if not isinstance(signature, dict) or not isinstance(signature.get("versions"), dict):
+        raise InputError(f"{RECORD} has no signature")
+    for name, expected in record["files"].items():
+        if sizes.get(name) != expected["size"]:
+            raise InputError(f"{name} has {sizes.get(name)} bytes, expected {expected['size']}")
+        # Only the size of weights is checked: they are large, and no table is computed from them.
+        if is_model(name):
+            continue
+        if hashlib.sha256(read(name)).hexdigest() != expected["sha256"]:
+            raise InputError(f"{name} was changed after it was written")
+    return spec
+
+
+def table_sha256(record: Mapping[str, Any], table: TrialTable) -> str:
+    """SHA-256 of a table in the record of a done trial; empty if the record lacks it."""
+    return str(record["files"].get(table_name(table), {}).get("sha256", ""))
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a JSON value is a number that a float64 holds; NaN compares false."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
