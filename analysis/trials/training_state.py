@@ -17,7 +17,7 @@ MIN_AUROC = 0.62
 
 A ranking alone says little: a head that was never trained ranks, too, by whatever in the texts the
 classes differ in, and so does a network whose outputs collapsed to nearly the same for every row
-(docs/search.md)."""
+(docs/benchmarks.md)."""
 NUM_NOISE = 3.0
 """... and above chance by so many standard deviations, which few rows reach by a good loss only."""
 MIN_SCORE_STD = 0.01

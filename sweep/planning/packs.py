@@ -14,7 +14,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 Packing = Literal["off", "auto"] | int
 """As an experiment says it; a number: so many trials at most."""
 AUTO_SIZE = 6
-"""Members on a GPU with ``auto``, an assumption: none was at hand. Where its memory is too small,
+"""Members on a GPU with ``auto``, an assumption. Where its memory is too small,
 fewer of them share a pass. On a CPU packs gain less than a tenth (docs/benchmarks.md)."""
 
 

@@ -110,7 +110,7 @@ def explain_lime(
     columns in an order of its own. A permutation of columns does not change how likely masks are,
     so that each text for itself is explained as with masks of its own; and because token i of one
     text and token i of the next then stand in different columns, their errors do not add up where
-    contributions are averaged over texts (measured in docs/explanations.md).
+    contributions are averaged over texts (measured in docs/benchmarks.md).
 
     Args:
         target: The classifier.

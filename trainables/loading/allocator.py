@@ -18,7 +18,7 @@ def keep_freed_memory() -> None:
 
     Every layer makes tensors of a few MB and drops them. glibc hands these back to the system at
     once, which clears each page anew for the next layer: a quarter of the time of a miniature
-    (docs/explanations.md).
+    (docs/benchmarks.md).
     """
     if platform.libc_ver()[0] != "glibc":
         return
