@@ -18,7 +18,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 COLUMNS = ("time", "# trials to run", "# TFLOP each", "# each", "from", "# at a time", "# in all")
 CPU_UTILISATION = 0.6
-"""Share of the measured speeds that training reached on CPUs, see docs/benchmarks.md for the range."""
+"""Share of the measured speeds that training reached on CPUs (range: docs/benchmarks.md)."""
 GPU_UTILISATION = 0.4
 """Assumed share of a GPU's speed; PaLM's training reached 0.46 (Chowdhery et al. 2022, arXiv
 2204.02311, table 3)."""
