@@ -53,6 +53,7 @@ from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.results.result import Results
 
 PAUSE_SECONDS = (1.0, 10.0)
@@ -132,7 +133,7 @@ def main() -> None:
             "OMP_NUM_THREADS": "1", "XLT_STEPS": f"{folder}/steps",
             "PYTHONPATH": f"{write_counter(folder)}:{ROOT}",
         }  # fmt: skip
-        num_steps = sum(spec.num_steps for spec in expand(load_experiment(file)).specs)
+        num_steps = sum(spec.num_steps for spec in expand(prepare(load_experiment(file))).specs)
         with machines(folder) as cluster:
             sweeps = Sweeps(cluster, file, folder, random.Random(options.seed))
             alone = Told()

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from xlt.data.dataset.draws import draw
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.training.metrics import score
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
     experiment = load_experiment(options.experiment, options.settings)
-    dataset = expand(experiment).dataset
+    dataset = prepare(experiment).dataset
     print("| pattern | F1 | AUROC | accuracy |\n|---|---|---|---|")
     for pattern in experiment.patterns:
         if not pattern.target_rows:

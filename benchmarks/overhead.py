@@ -29,6 +29,7 @@ from typing import Any
 
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 
 
 def main() -> None:
@@ -85,7 +86,7 @@ def timed(*commands: list[str]) -> float:
 
 def show(experiment: Experiment, walls: dict[str, float], num_slots: int) -> None:
     """Print the table."""
-    num_trials = len(expand(experiment).specs)
+    num_trials = len(expand(prepare(experiment)).specs)
     ideal = walls["bare, one process"] / num_slots
     print(f"{date.today()}, {platform.machine()}, {num_slots} cores, {num_trials} trials, ", end="")
     print(", ".join(f"{name} {version(name)}" for name in ("ray", "torch", "transformers")))
@@ -101,7 +102,7 @@ def run_bare(experiment: Experiment, slot: int, num_slots: int) -> None:
     from xlt.trainables.results.result import Results
     from xlt.trainables.trial.run_trial import run_trial
 
-    grid = expand(experiment)
+    grid = expand(prepare(experiment))
     specs, dataset = grid.specs[slot::num_slots], grid.dataset
     with tempfile.TemporaryDirectory() as scratch:
         results = Results(scratch)
@@ -115,7 +116,7 @@ def run_usual(experiment: Experiment) -> None:
     import ray
     from ray import tune
 
-    grid = expand(experiment)
+    grid = expand(prepare(experiment))
     specs, dataset = grid.specs, grid.dataset
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     with tempfile.TemporaryDirectory() as scratch:

@@ -39,6 +39,7 @@ from tiny_checkpoints import save_tokenizer
 from xlt.data.sources import load_dataset, parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.spec.cell_key import CellKey
 
 MODELS = {
@@ -74,7 +75,7 @@ def main() -> None:
         return
     cuda = torch.cuda.is_available()
     name = torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores"
-    specs = expand(experiment).specs
+    specs = expand(prepare(experiment)).specs
     size = "small" if options.small else "true"
     print(f"{date.today()}, {name}, torch {torch.__version__}, {len(specs)} trials, ", end="")
     print(f"{options.epochs} epochs, {size} dimensions\n")
@@ -120,7 +121,7 @@ def run_usual(experiment: Experiment, number: int) -> None:
     """A trial of the grid as others write it."""
     from overhead import usual_trial
 
-    grid = expand(experiment)
+    grid = expand(prepare(experiment))
     usual_trial({"spec": grid.specs[number].model_dump(mode="json")}, grid.dataset)
 
 

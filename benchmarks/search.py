@@ -30,6 +30,7 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.ledger import read_ledger
+from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.search.run import search
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
@@ -78,7 +79,7 @@ def test_scores(
 
     Rates that a method tried and did not choose are tested for the whole grid only.
     """
-    grid = expand(experiment)
+    grid = expand(prepare(experiment))
     specs: dict[tuple[CellKey, float], list[TrialSpec]] = defaultdict(list)
     for cell in grid.cells:
         key = cell.key

@@ -43,6 +43,7 @@ from xlt.sweep.backends.registry import find_backend, pretrain_missing
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.loading.base import init_head, load_base
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods import METHODS
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
     seeds = f"seeds={options.seeds}"
-    grid = expand(load_experiment("quickstart", [*options.settings, seeds]))
+    grid = expand(prepare(load_experiment("quickstart", [*options.settings, seeds])))
     specs = [
         spec.tuned(float(f"{rate:.3g}"), {}, {})
         for rate in np.geomspace(1e-6, 1.0, options.rates)

@@ -31,6 +31,7 @@ from xlt.sweep.planning.grid import Cell, Grid, expand
 from xlt.sweep.planning.launch_order import launch_order
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.packs import pack_size
+from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.planning.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, save_texts
@@ -95,21 +96,22 @@ def run(
     location = Results(results or experiment.storage.results)
     location.prepare()
     with held(location, experiment.name, console, wait=wait):
-        return _run(experiment, location, selection, backend, address, console)
+        return _run(prepare(experiment), location, selection, backend, address, console)
 
 
 def _run(
-    experiment: Experiment, location: Results, selection: Selection, backend: str,
+    prepared: Prepared, location: Results, selection: Selection, backend: str,
     address: str | None, console: Console,
 ) -> Outcome:  # fmt: skip
     """As :func:`run`, by the driver that holds the experiment."""
+    experiment = prepared.experiment
     if experiment.learning_rate == "auto":
-        experiment, interrupted = _searched(experiment, location, address, console)
+        prepared, interrupted = _searched(prepared, location, address, console)
         if interrupted:
-            grid = expand(experiment)
+            grid = expand(prepared)
             ledger = read_ledger(location, _trial_ids(grid.selected(selection)))
             return Outcome(grid, location, ledger, 0, interrupted=True)
-    grid = expand(experiment, read_rescued(experiment, location))
+    grid = expand(prepared, read_rescued(experiment, location))
     outcome = _run_grid(grid, location, selection, backend, address, console)
     if experiment.on_stuck == "report" or outcome.interrupted:
         return outcome
@@ -117,29 +119,29 @@ def _run(
     stuck = [one for one in stuck_cells(selected, location) if not one.cell.rescued]
     if not stuck:
         return outcome
-    rescued = _rescue(experiment, location, stuck, address, console)
+    rescued = _rescue(prepared, location, stuck, address, console)
     if rescued is None:
         return replace(outcome, interrupted=True)
-    grid = expand(experiment, rescued)
+    grid = expand(prepared, rescued)
     again = _run_grid(grid, location, selection, backend, address, console)
     return replace(again, num_run=outcome.num_run + again.num_run)
 
 
 def _searched(
-    experiment: Experiment, location: Results, address: str | None, console: Console
-) -> tuple[Experiment, bool]:
+    prepared: Prepared, location: Results, address: str | None, console: Console
+) -> tuple[Prepared, bool]:
     """The experiment with searched learning rates; whether the search was interrupted.
 
     Of every cell: the plan names the trials of all, and a rate is part of a trial's identity.
     """
     from xlt.sweep.search.run import search_held
 
-    outcome = search_held(experiment, location, EVERY_CELL, address, console)
-    return experiment.model_copy(update={"learning_rates": outcome.chosen}), outcome.interrupted
+    outcome = search_held(prepared, location, EVERY_CELL, address, console)
+    return prepared.with_rates(outcome.chosen), outcome.interrupted
 
 
 def _rescue(
-    experiment: Experiment, location: Results, stuck: list[Stuck], address: str | None,
+    prepared: Prepared, location: Results, stuck: list[Stuck], address: str | None,
     console: Console,
 ) -> ChosenRates | None:  # fmt: skip
     """Search the learning rates of stuck cells; None if that was interrupted."""
@@ -152,7 +154,8 @@ def _rescue(
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     selection = Selection(cells=frozenset(one.cell.key for one in stuck))
-    named = experiment.model_copy(update={"name": f"{experiment.name}-stuck"})
+    experiment = prepared.experiment
+    named = prepared.renamed(f"{experiment.name}-stuck")
     outcome = search_held(named, location, selection, address, console)
     if outcome.interrupted:
         return None

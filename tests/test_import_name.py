@@ -71,7 +71,8 @@ def test_python_finds_xlt_beside_files_of_the_same_names(crowded: Path) -> None:
     code = (
         "from xlt.sweep.experiment.experiment import load_experiment\n"
         "from xlt.sweep.planning.grid import expand\n"
-        "print(len(expand(load_experiment('quickstart')).cells))\n"
+        "from xlt.sweep.planning.prepare import prepare\n"
+        "print(len(expand(prepare(load_experiment('quickstart'))).cells))\n"
     )
     done = start(crowded, "-c", code)
     assert (done.returncode, done.stdout) == (0, "15\n"), done.stderr

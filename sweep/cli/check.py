@@ -37,6 +37,7 @@ def _check(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.selection import select_cells
     from xlt.sweep.planning.grid import expand
     from xlt.sweep.planning.ledger import read_ledger
+    from xlt.sweep.planning.prepare import prepare
     from xlt.sweep.planning.rescue import read_rescued
     from xlt.trainables.results.result import Results
 
@@ -47,7 +48,7 @@ def _check(options: argparse.Namespace) -> int:
     location = Results(options.results or experiment.storage.results)
     location.check()
     try:
-        grid = expand(experiment, read_rescued(experiment, location))
+        grid = expand(prepare(experiment), read_rescued(experiment, location))
     except InputError as error:
         told = [f"{error.where}: {one}" if error.where else one for one in error.problems]
         more = hub_problems(experiment.models)

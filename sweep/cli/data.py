@@ -94,9 +94,11 @@ def _audit(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.planning.gate import check_data
     from xlt.sweep.planning.grid import expand
+    from xlt.sweep.planning.prepare import prepare
 
     if _is_experiment(options.what, options.settings):
-        findings = check_data(expand(load_experiment(options.what, options.settings)))
+        experiment = load_experiment(options.what, options.settings)
+        findings = check_data(expand(prepare(experiment)))
     else:
         findings = audit(_load(options.what, options.settings)[0])
     print(describe(findings))

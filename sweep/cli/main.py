@@ -103,6 +103,7 @@ def _plan(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.experiment.selection import select_cells
     from xlt.sweep.planning.grid import expand
+    from xlt.sweep.planning.prepare import prepare
     from xlt.sweep.planning.rescue import read_rescued
     from xlt.sweep.planning.text import describe_plan
     from xlt.trainables.results.result import Results
@@ -110,7 +111,7 @@ def _plan(options: argparse.Namespace) -> int:
     experiment = load_experiment(options.experiment, options.settings)
     selection = select_cells(options.cells, experiment)
     location = Results(options.results or experiment.storage.results)
-    grid = expand(experiment, read_rescued(experiment, location))
+    grid = expand(prepare(experiment), read_rescued(experiment, location))
     print(describe_plan(grid, location, selection))
     return DONE
 

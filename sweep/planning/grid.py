@@ -6,20 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.draws import Draw, draw
+from xlt.data.dataset.draws import Draw
 from xlt.data.dataset.patterns import Pattern
-from xlt.data.dataset.schema import Dataset, text_key
-from xlt.data.sources import load_dataset
+from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.selection import Selection
-from xlt.sweep.planning.resolved_models import (
-    ResolvedModel,
-    absolute_path,
-    refuse_other_rates,
-    resolve_models,
-)
+from xlt.sweep.planning.prepare import Prepared, trained_pattern
+from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.cell_key import CellKey
@@ -131,34 +126,49 @@ class Grid:
         )
 
 
-def expand(experiment: Experiment, rescued: ChosenRates | None = None) -> Grid:
-    """Count the trials of an experiment and draw their rows once, to know that all can be drawn.
+def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
+    """Compute every trial of an experiment; nothing is read, drawn or asked for again.
 
     Args:
-        experiment: Data, models, patterns, seeds and settings.
+        prepared: The experiment with its rows and base models.
         rescued: Learning rates with which stuck cells are run again (rescue.py).
 
     Raises:
-        InputError: Data that cannot be read, patterns that need more rows than there are, a base
-            model folder that is not there, or a grid without a single possible cell; all problems
-            of one kind together.
+        InputError: Learning rates of other data or weights, settings that a base model cannot
+            have, or a grid without a single possible cell; all problems of one kind together.
     """
-    dataset = load_dataset(experiment.data)
-    draws = _draws(experiment, dataset)
-    held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
-    found = resolve_models(experiment, dataset, held_out)
+    experiment, fingerprint = prepared.experiment, prepared.dataset.fingerprint
     if experiment.learning_rates:
-        refuse_other_rates(experiment.learning_rates, dataset, found)
+        _refuse_other_rates(experiment.learning_rates, prepared)
     cells = [
-        _run_again(_cell(experiment, model, pattern, dataset.fingerprint), rescued)
-        for model in found
+        _run_again(_cell(experiment, model, pattern, fingerprint), rescued)
+        for model in prepared.models
         for pattern in experiment.patterns
     ]
     _refuse_unfit(cells)
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.key}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])
-    return Grid(experiment, dataset, tuple(cells), draws, held_out)
+    return Grid(experiment, prepared.dataset, tuple(cells), prepared.draws, prepared.held_out)
+
+
+def _refuse_other_rates(rates: ChosenRates, prepared: Prepared) -> None:
+    """Refuse learning rates that were chosen on other data or for other weights."""
+    identities = {resolved.model.name: resolved.identity for resolved in prepared.models}
+    problems = []
+    if rates.data_fingerprint != prepared.dataset.fingerprint:
+        problems.append(
+            f"were chosen on other data ({rates.data_fingerprint[:12]}, here "
+            f"{prepared.dataset.fingerprint[:12]}); search again with `xlt search`"
+        )
+    for cell in rates.cells:
+        if cell.model in identities and cell.base_identity != identities[cell.model]:
+            problems.append(
+                f"{cell.key}: was chosen for {cell.base_identity}, here it is "
+                f"{identities[cell.model]}; search this cell again"
+            )
+    if problems:
+        raise InputError(problems, "learning_rates")
 
 
 def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, fingerprint: str) -> Cell:
@@ -189,7 +199,7 @@ def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, finger
         TrialSpec(
             base_model=model.name,
             base_identity=found.identity,
-            base_path=absolute_path(model.path),
+            base_path=found.path,
             revision=found.revision,
             method=found.method,
             source_lang=experiment.task.source_lang,
@@ -245,42 +255,3 @@ def _planned(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
         PlannedTrial(trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index)
         for spec in specs
     )
-
-
-def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
-    """What a base model is trained on: a monolingual one sees target rows only (paper, table 2).
-
-    Returns:
-        The pattern with the rows that count, or None where no training row is left.
-    """
-    if model.knows(source_lang):
-        return pattern
-    return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
-
-
-def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
-    """Draw every different set of rows once."""
-    source_lang, sampling = experiment.task.source_lang, experiment.sampling
-    patterns = {
-        trained_pattern(model, pattern, source_lang): None
-        for model in experiment.models
-        for pattern in experiment.patterns
-    }
-    draws: dict[Draw, None] = {}
-    problems: dict[str, None] = {}
-    for pattern in filter(None, patterns):
-        for index in sorted({index for index, _ in experiment.runs}):
-            try:
-                draws[draw(dataset, source_lang, pattern, sampling, index)] = None
-            except InputError as error:
-                problems |= dict.fromkeys(error.problems)
-    if problems:
-        raise InputError(problems)
-    return tuple(draws)
-
-
-def _texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
-    """All texts of these rows, as :func:`text_key` has them."""
-    rows = dataset.rows(sorted(ids))
-    texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
-    return frozenset(map(text_key, texts))

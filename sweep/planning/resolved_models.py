@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
 from xlt.data.corpora import corpus_identity
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.models.architectures import ModelKind
 from xlt.trainables.models.base_models import (
@@ -31,6 +29,7 @@ class ResolvedModel:
     Attributes:
         model: As the experiment names it.
         identity: What enters trial ids, see :func:`identity`.
+        path: Absolute folder, because a worker's working directory is another one; else as given.
         revision: Commit of the hub; None: a folder or a miniature.
         kind: Encoder or decoder; None: neither given nor needed nor known.
         method: As given, else that of its kind.
@@ -40,6 +39,7 @@ class ResolvedModel:
 
     model: BaseModel
     identity: str
+    path: str
     revision: str | None
     kind: ModelKind | None
     method: Method
@@ -118,31 +118,10 @@ def _settled(
             "derived from its config.json; give `kind`: encoder or decoder"
         )
     rate = model.learning_rate or LEARNING_RATE_OF[method]
-    return ResolvedModel(model, known, revision, kind, method, rate, checkpoint)
+    path = _absolute_path(model.path)
+    return ResolvedModel(model, known, path, revision, kind, method, rate, checkpoint)
 
 
-def refuse_other_rates(
-    rates: ChosenRates, dataset: Dataset, found: Sequence[ResolvedModel]
-) -> None:
-    """Refuse learning rates that were chosen on other data or for other weights."""
-    identities = {one.model.name: one.identity for one in found}
-    problems = []
-    if rates.data_fingerprint != dataset.fingerprint:
-        problems.append(
-            f"were chosen on other data ({rates.data_fingerprint[:12]}, here "
-            f"{dataset.fingerprint[:12]}); search again with `xlt search`"
-        )
-    for cell in rates.cells:
-        if cell.model in identities and cell.base_identity != identities[cell.model]:
-            problems.append(
-                f"{cell.key}: was chosen for {cell.base_identity}, here it is "
-                f"{identities[cell.model]}; search this cell again"
-            )
-    if problems:
-        raise InputError(problems, "learning_rates")
-
-
-def absolute_path(path: str) -> str:
-    """A local folder as an absolute path, because a worker's working directory is not ours."""
+def _absolute_path(path: str) -> str:
     folder = local_folder(path)
     return str(folder.absolute()) if folder else path

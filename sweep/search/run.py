@@ -23,6 +23,7 @@ from xlt.sweep.experiment.search import LearningRates, Rates
 from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.gate import check_data, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
+from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
 from xlt.sweep.search.searchers import Config, make_searcher
@@ -83,18 +84,18 @@ def search(
     location = Results(results or experiment.storage.results)
     location.prepare()
     with held(location, experiment.name, console, wait=wait):
-        return search_held(experiment, location, selection, address, console)
+        return search_held(prepare(experiment), location, selection, address, console)
 
 
 def search_held(
-    experiment: Experiment,
+    prepared: Prepared,
     location: Results,
     selection: Selection,
     address: str | None,
     console: Console,
 ) -> SearchOutcome:
     """As :func:`search`, by a driver that holds the experiment."""
-    grid = expand(experiment)
+    grid, experiment = expand(prepared), prepared.experiment
     dataset = search_rows(grid)
     cells = search_cells(grid, dataset, selection)
     refuse_errors(grid, check_data(grid))

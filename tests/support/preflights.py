@@ -11,6 +11,7 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.machines.nodes import Gpu, Node
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.ledger import read_ledger
+from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.results.result import Results
 
 GIB = 2**30
@@ -28,7 +29,7 @@ def make_node(num_cpus: int = 8, gpus: tuple[Gpu, ...] = (), **changes: Any) -> 
 
 
 def preflight(experiment: Experiment, *nodes: Node, **options: Any) -> Preflight:
-    grid = expand(experiment)
+    grid = expand(prepare(experiment))
     location = Results(experiment.storage.results)
     states = read_ledger(location, [spec.trial_id for spec in grid.specs]).states
     return Preflight(grid, location, nodes or (make_node(),), states, **options)

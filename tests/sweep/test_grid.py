@@ -12,10 +12,11 @@ from xlt.data.dataset.schema import text_key
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import Grid, expand
+from xlt.sweep.planning.prepare import prepare
 
 
 def test_quickstart_is_the_papers_grid() -> None:
-    grid = expand(load_experiment("quickstart"))
+    grid = expand(prepare(load_experiment("quickstart")))
     assert len(grid.specs) == len({spec.trial_id for spec in grid.specs}) == 39
     skipped = {c.key: c.skipped for c in grid.cells if not c.specs}
     assert sorted(skipped) == [("mini-bert-ja", "ja0"), ("mini-opencalm", "ja0")]
@@ -25,7 +26,7 @@ def test_quickstart_is_the_papers_grid() -> None:
 
 
 def test_overrides_reach_their_cell_only() -> None:
-    grid = expand(load_experiment("paper", ["seeds=[0]"]))
+    grid = expand(prepare(load_experiment("paper", ["seeds=[0]"])))
     rates = {s.cell: s.learning_rate for s in grid.specs}
     assert rates["opencalm", "ja16"] == 7e-3
     assert rates["opencalm", "ja104"] == rates["elyza", "ja16"] == 5e-4
@@ -34,7 +35,7 @@ def test_overrides_reach_their_cell_only() -> None:
 
 
 def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:
-    grid = expand(load_experiment("quickstart", ["seeds=[0]"]))
+    grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
     draws = [
         draw(grid.dataset, s.source_lang, s.pattern, s.sampling, s.draw_index) for s in grid.specs
     ]
@@ -48,14 +49,14 @@ def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:
 def test_impossible_counts_are_told_together() -> None:
     experiment = load_experiment("quickstart", ["data.num_target=1000", "sampling.test_rows=900"])
     with pytest.raises(InputError) as caught:
-        expand(experiment)
+        expand(prepare(experiment))
     assert "needs 450 positive ja rows" in str(caught.value)
     assert "negative ja rows" in str(caught.value)
 
 
 def test_a_grid_without_cells_is_refused() -> None:
     with pytest.raises(InputError, match="no cell of the grid can exist"):
-        expand(load_experiment("quickstart", ["models=[mini-bert-ja]", "patterns=[ja0]"]))
+        expand(prepare(load_experiment("quickstart", ["models=[mini-bert-ja]", "patterns=[ja0]"])))
 
 
 def rates(grid: Grid, **changes: Any) -> ChosenRates:
@@ -82,8 +83,9 @@ def test_a_rescue_holds_for_the_rate_and_weights_that_were_stuck(
     changes: dict[str, Any], applies: bool
 ) -> None:
     experiment = load_experiment("quickstart", ["seeds=[0]"])
-    before = expand(experiment)
-    after = expand(experiment, rates(before, **changes))
+    prepared = prepare(experiment)
+    before = expand(prepared)
+    after = expand(prepared, rates(before, **changes))
     moved = [s for s, t in zip(after.specs, before.specs, strict=True) if s != t]
     assert [(s.base_model, s.pattern.name, s.learning_rate) for s in moved] == (
         [("mini-mbert", "ja16", 0.5)] if applies else []
@@ -91,9 +93,8 @@ def test_a_rescue_holds_for_the_rate_and_weights_that_were_stuck(
 
 
 def test_a_rate_set_by_hand_is_not_told_as_chosen() -> None:
-    grid = expand(load_experiment("quickstart", ["seeds=[0]"]))
     by_hand = "overrides=[{match: {model: mini-mbert}, learning_rate: 0.25}]"
-    experiment = load_experiment("quickstart", ["seeds=[0]", by_hand])
-    chosen = experiment.model_copy(update={"learning_rates": rates(grid)})
-    cell = next(c for c in expand(chosen).cells if c.pattern.name == "ja16" and c.overrides)
+    prepared = prepare(load_experiment("quickstart", ["seeds=[0]", by_hand]))
+    grid = expand(prepared.with_rates(rates(expand(prepared))))
+    cell = next(c for c in grid.cells if c.pattern.name == "ja16" and c.overrides)
     assert cell.specs[0].learning_rate == 0.25 and cell.chosen is None

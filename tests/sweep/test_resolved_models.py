@@ -17,6 +17,7 @@ from hub_server import COMMIT, Hub
 from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.grid import Grid, expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.planning.text import describe_plan
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
@@ -26,7 +27,7 @@ NAMES = {"llama": ("lora", 5e-4), "gpt_neox": ("lora", 5e-4), "bert": ("full", 5
 
 
 def grid(*models: object, **values: Any) -> Grid:
-    return expand(Experiment.parse(VALUES | {"models": list(models)} | values))
+    return expand(prepare(Experiment.parse(VALUES | {"models": list(models)} | values)))
 
 
 def told(*models: object, **values: Any) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from counted_reads import Counted
 from rich.console import Console
 
 from xlt.analysis.search.table import search_grids
@@ -20,6 +21,7 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.planning.rescue import stuck_cells
 from xlt.sweep.run import run
 from xlt.sweep.search.cells import search_cells, search_rows
@@ -95,12 +97,12 @@ def test_the_rates_are_those_of_the_trials_and_the_table(
 ) -> None:
     (tmp_path / "rates.yaml").write_text(outcome.chosen.to_yaml())
     include = f"learning_rates={tmp_path / 'rates.yaml'}"
-    grid = expand(load_experiment(searched_file, [include]))
+    grid = expand(prepare(load_experiment(searched_file, [include])))
     for cell in grid.cells:
         rate = outcome.chosen.find(cell.key)
         assert {s.learning_rate for s in cell.specs} == ({rate.learning_rate} if rate else set())
-    again = expand(load_experiment(searched_file, [include, "overrides=[{match: {model: bert}, "
-                                                  "learning_rate: 0.5}]"]))  # fmt: skip
+    by_hand = "overrides=[{match: {model: bert}, learning_rate: 0.5}]"
+    again = expand(prepare(load_experiment(searched_file, [include, by_hand])))
     assert {s.learning_rate for s in again.specs if s.base_model == "bert"} == {0.5}
     arguments = [str(searched_file), "--set", include, "--results", str(tmp_path / "r")]
     assert main(["plan", *arguments]) == 0
@@ -118,7 +120,7 @@ def test_rates_of_other_data_or_weights_are_refused(
     (tmp_path / "rates.yaml").write_text(yaml.safe_dump(values))
     experiment = load_experiment(searched_file, [f"learning_rates={tmp_path / 'rates.yaml'}"])
     with pytest.raises(InputError, match="were chosen on other data") as caught:
-        expand(experiment)
+        expand(prepare(experiment))
     assert "was chosen for hub:other@abc" in str(caught.value)
     with pytest.raises(InputError, match="cannot be read"):
         load_experiment(searched_file, ["learning_rates=nowhere.yaml"])
@@ -130,7 +132,7 @@ def poisoned_file(searched_file: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("poisoned")
     values = yaml.safe_load(searched_file.read_text())
     table = pq.read_table(values["data"]["path"])
-    grid = expand(load_experiment(searched_file))
+    grid = expand(prepare(load_experiment(searched_file)))
     test_ids = {row_id for draw in grid.draws for row_id in draw.test}
     rows = [
         {**row, "text": f"poison {row['id']}"} if row["id"] in test_ids else row
@@ -147,7 +149,7 @@ def poisoned_file(searched_file: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def planned(file: Path) -> tuple[set[str], set[str], Dataset]:
     """Trials that a search would run first, ids of test rows, and the rows that it sees."""
-    grid = expand(load_experiment(file))
+    grid = expand(prepare(load_experiment(file)))
     rows = search_rows(grid)
     cells = search_cells(grid, rows, EVERY_CELL)
     trials = {spec.trial_id for cell in cells for spec in cell.templates}
@@ -236,7 +238,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
 ) -> None:
     from xlt.sweep.search.on_tune import CellSearch, Listener, _Suggestions
 
-    grid = expand(load_experiment(searched_file))
+    grid = expand(prepare(load_experiment(searched_file)))
     (cell, *_) = search_cells(grid, search_rows(grid), ONE)
     told: list[dict[str, Any]] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
@@ -263,12 +265,17 @@ def test_a_budget_ends_a_search_and_is_told(
 
 
 def test_auto_takes_what_a_search_found_and_then_nothing_is_left(
-    outcome: SearchOutcome, searched_file: Path, capsys: pytest.CaptureFixture[str]
+    outcome: SearchOutcome,
+    searched_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = [str(searched_file), "--results", outcome.results.root]
     arguments += ["--set", "learning_rate=auto"]
+    counted = Counted(monkeypatch)
     only = ["--backend", "inline", "--only", "model=bert"]
     assert main(["run", *arguments, *only]) == 0  # ids of all cells are known by then
+    counted.expect_once(num_draws=3)
     part = outcome.results.read_plan("tiny")
     capsys.readouterr()
     assert main(["run", *arguments, "--backend", "inline"]) == 0
@@ -300,9 +307,13 @@ def test_auto_searches_and_runs_in_one_go(
 
 
 def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
-    searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
+    searched_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ray_address: str,
 ) -> None:
-    """As footnote 2 of the paper, by itself: a rate at which nothing is learnt."""
+    """Footnote 2 of the paper, without anybody's help: a rate at which nothing is learnt."""
     stuck = "overrides=[{match: {model: gpt_neox}, learning_rate: 1.0e-7, why: too small}]"
     arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--set", stuck]
     arguments += ["--set", "training.num_train_epochs=20", "--set", "patterns=[ja8]"]
@@ -313,7 +324,9 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     assert main(["run", *arguments, *inline]) == 0
     reported = capsys.readouterr().out
     assert "‡ gpt_neox x ja8: seeds 0, 1 stuck; in the mean" in reported
+    counted = Counted(monkeypatch)
     assert main(["run", *arguments, *inline, "--set", "on_stuck=search"]) == 0
+    counted.expect_once(num_draws=1)  # for the run, the search and the second run
     captured = capsys.readouterr()
     assert "gpt_neox x ja8 did not train: 2 stuck of 2 trials" in captured.err
     assert "run again: 2 stuck of 2 trials at learning rate 1e-07" in captured.out

@@ -1,0 +1,105 @@
+"""Prepare an experiment: read its data, draw its rows and find its base models, all of it once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.draws import Draw, draw
+from xlt.data.dataset.patterns import Pattern
+from xlt.data.dataset.schema import Dataset, text_key
+from xlt.data.sources import load_dataset
+from xlt.sweep.experiment.chosen_rates import ChosenRates
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.planning.resolved_models import ResolvedModel, resolve_models
+from xlt.trainables.models.base_models import BaseModel
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment with everything that it names outside itself: rows and base models.
+
+    Attributes:
+        experiment: The settings.
+        dataset: The rows that trials draw from.
+        draws: Every different set of rows that a cell uses.
+        held_out: Texts of all test rows, as :func:`text_key` has them; nothing may be trained on
+            them.
+        models: The base models, in the order of the experiment.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    draws: tuple[Draw, ...]
+    held_out: frozenset[str]
+    models: tuple[ResolvedModel, ...]
+
+    def with_rates(self, rates: ChosenRates) -> Prepared:
+        """The same experiment with the learning rates that a search chose."""
+        return self._changed(learning_rates=rates)
+
+    def renamed(self, name: str) -> Prepared:
+        """The same experiment under another name, for a search beside its own."""
+        return self._changed(name=name)
+
+    def _changed(self, **settings: object) -> Prepared:
+        """Another experiment; only settings that neither rows nor base models depend on."""
+        return replace(self, experiment=self.experiment.model_copy(update=settings))
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """Read the data of an experiment, draw the rows of its cells and find its base models.
+
+    Rows are drawn to know before the launch that every cell has enough of them. The hub is asked
+    for commits and small files of base models, see :func:`resolve_models`.
+
+    Raises:
+        InputError: Data that cannot be read, patterns that need more rows than there are, or base
+            models that cannot be used; all problems of one kind together.
+    """
+    dataset = load_dataset(experiment.data)
+    draws = _draws(experiment, dataset)
+    held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
+    models = resolve_models(experiment, dataset, held_out)
+    return Prepared(experiment, dataset, draws, held_out, tuple(models))
+
+
+def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
+    """The rows that a base model trains on: a monolingual one sees target rows only.
+
+    The paper does so in table 2.
+
+    Returns:
+        The pattern with the rows that count, or None where no training row is left.
+    """
+    if model.knows(source_lang):
+        return pattern
+    return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
+
+
+def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
+    """Draw every different set of rows once."""
+    source_lang, sampling = experiment.task.source_lang, experiment.sampling
+    patterns = {
+        trained_pattern(model, pattern, source_lang): None
+        for model in experiment.models
+        for pattern in experiment.patterns
+    }
+    draws: dict[Draw, None] = {}
+    problems: dict[str, None] = {}
+    for pattern in filter(None, patterns):
+        for index in sorted({index for index, _ in experiment.runs}):
+            try:
+                draws[draw(dataset, source_lang, pattern, sampling, index)] = None
+            except InputError as error:
+                problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise InputError(problems)
+    return tuple(draws)
+
+
+def _texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
+    """All texts of these rows, as :func:`text_key` has them."""
+    rows = dataset.rows(sorted(ids))
+    texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
+    return frozenset(map(text_key, texts))
