@@ -6,13 +6,14 @@ import io
 import json
 import mmap
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -130,16 +131,8 @@ class Files:
         """A stream to a file that takes its place, as in :meth:`write`, when it is whole."""
         target = self.path(path)
         if isinstance(self.fs, pafs.LocalFileSystem):
-            folder, _, name = target.rpartition("/")
-            partial = f"{folder}/.{name}.{uuid.uuid4().hex}.partial"
-            try:
-                with open(partial, "wb") as stream:
-                    yield stream
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                os.replace(partial, target)
-            finally:
-                Path(partial).unlink(missing_ok=True)
+            with replacing(Path(target)) as stream:
+                yield stream
         else:
             # An object is seen when its stream is closed, and an error in the block would close it
             # too: nothing is sent before all is there.
@@ -151,6 +144,45 @@ class Files:
                         self._send(target, content)
                 else:
                     self._send(target, b"")
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[IO[bytes]]:
+    """Write a local file under a temporary name, and move it into place at the end of the block.
+
+    After an error in the block the previous file, if any, is unchanged.
+    """
+    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with open(partial, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a local folder under a temporary name, and move it into place at the end of the block.
+
+    If another process has created the folder meanwhile, that one stays.
+
+    Yields:
+        The temporary folder.
+    """
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        try:
+            os.replace(partial, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def to_json(value: dict[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -51,12 +50,12 @@ def write_report(options: argparse.Namespace) -> int:
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file by a temporary name beside it; InputError where that cannot be done."""
-    target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    """Write a local file atomically; an InputError says why this is not possible."""
+    from xlt.data.core.files import replacing
+
     try:
-        unfinished.write_bytes(content)
-        unfinished.replace(target)
+        with replacing(Path(path)) as stream:
+            stream.write(content)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path) from error
 

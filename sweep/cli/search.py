@@ -9,6 +9,7 @@ from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.sweep.cli.arguments import add_address, add_cells, add_experiment_arguments, add_wait
+from xlt.sweep.cli.report import write_file
 
 DONE, INTERRUPTED = 0, 130
 
@@ -61,9 +62,6 @@ def _search(options: argparse.Namespace) -> int:
         print("Everything was tried already; nothing ran.", file=sys.stderr)
     if not outcome.chosen.cells:
         raise InputError("no config of any cell finished, so no learning rate was chosen")
-    try:
-        Path(options.out).write_text(outcome.chosen.to_yaml(), "utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", options.out) from error
+    write_file(options.out, outcome.chosen.to_yaml().encode())
     print(f"Written: {options.out}; include it with `learning_rates: {options.out}`")
     return DONE

@@ -6,14 +6,13 @@ keeps what it has fetched for the trials that follow.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from xlt.data.core.files import new_folder
 from xlt.data.corpora import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.models.miniatures import miniature_folder
@@ -111,11 +110,6 @@ def unpack(files: dict[str, bytes], folder: Path) -> None:
     """Make a miniature's folder, whole or not at all."""
     if folder.is_dir():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    for name, content in files.items():
-        (partial / name).write_bytes(content)
-    try:
-        partial.rename(folder)
-    except OSError:  # another process of this node was faster
-        shutil.rmtree(partial)
+    with new_folder(folder) as partial:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.files import new_folder
 from xlt.data.core.seeds import derive_seed
 from xlt.data.corpora import Corpus
 from xlt.data.corpora.corpus import MIXED
@@ -218,17 +216,7 @@ def _masked_token_loss(
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write beside ``folder``, then move into place; another process may have been first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        temporary.chmod(0o755)  # mkdtemp's is private
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Write the checkpoint folder; it is complete as soon as it exists."""
+    with new_folder(folder) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
