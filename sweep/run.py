@@ -11,6 +11,7 @@ from rich.console import Console
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.retry import retry
+from xlt.sweep.backends.events import Unwritable
 from xlt.sweep.backends.registry import (
     BACKENDS,
     Backend,
@@ -219,7 +220,7 @@ def _write(location: Results, function: Callable[[], Made]) -> Made:
     try:
         return retry(function)
     except (pa.ArrowException, OSError) as error:
-        refuse_unwritable(location, {"unwritable": str(error)})
+        refuse_unwritable(location, Unwritable(str(error)))
         raise
 
 

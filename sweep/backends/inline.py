@@ -1,15 +1,21 @@
-"""Everything in this process, one after the other: for debugging, and for machines without Ray."""
+"""A backend that runs all trials in this process, for debugging and machines without Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import zip_longest
 from threading import Event
 
 from xlt.data.corpora import Corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable, run_and_save_pack, seldom
+from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwritable
+from xlt.sweep.backends.worker import (
+    ArtifactPolicy,
+    Report,
+    refuse_unwritable,
+    run_and_save_pack,
+    seldom,
+)
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.planning.packs import make_packs
@@ -19,13 +25,13 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 class InlineBackend:
-    """Runs stages and trials here."""
+    """Pre-trains miniatures and runs trials in this process, one after the other."""
 
     def __init__(self, address: str | None = None) -> None:
-        del address  # there is no cluster to reach
+        del address  # no cluster is needed
 
     def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
-        """Pre-train miniatures into the cache; ``missing``: name -> identity."""
+        """Pre-train miniatures (name -> identity) into the cache."""
         from xlt.trainables.pretraining.pretrain import pretrain
 
         for name, identity in missing.items():
@@ -41,7 +47,7 @@ class InlineBackend:
         progress: Progress,
         pack_size: int,
     ) -> None:
-        """Run trials in order, pack by pack; returns when all ended, or after SIGTERM."""
+        """Run trials in order, pack by pack, until all ended or SIGTERM arrives."""
         preempted = Event()
         packs = make_packs(specs, pack_size, num_slots=1)
         with sigterm_heard(preempted.set):
@@ -50,15 +56,26 @@ class InlineBackend:
                     return
                 for spec in pack:
                     progress.started(spec)
-                reports = {spec.trial_id: seldom(partial(progress.stepped, spec)) for spec in pack}
-                for spec, outcome in run_and_save_pack(
+                reports = {spec.trial_id: _make_report(spec, progress) for spec in pack}
+                for spec, event in run_and_save_pack(
                     pack, dataset, results, policy, reports, preempted.is_set, later
                 ):
-                    refuse_unwritable(results, outcome)
-                    if "left" in outcome:
-                        progress.left(spec, outcome["left"])
-                    else:
-                        progress.finished(spec, outcome)
+                    match event:
+                        case Finished(metrics):
+                            progress.finished(spec, metrics)
+                        case Failed(error):
+                            progress.failed(spec, error)
+                        case Preempted(step):
+                            progress.preempted(spec, step)
+                        case Unwritable():
+                            refuse_unwritable(results, event)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: this backend holds no resources."""
+
+
+def _make_report(spec: TrialSpec, progress: Progress) -> Report:
+    def report(event: Step) -> None:
+        progress.stepped(spec, event.step, event.num_steps, event.loss)
+
+    return seldom(report)

@@ -1,4 +1,8 @@
-"""What a worker process does for any backend: each trial to a result folder, errors recorded."""
+"""Runs a trial in a worker process of any backend, and writes its result or its error.
+
+An error is a result too: it goes to the trial's folder, and the process stays warm for the next
+trial. A backend handles only the death of a process, and storage that accepts no files.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.events import Ended, Failed, Finished, Preempted, Step, Unwritable
 from xlt.trainables.results.attributions import save_attributions
 from xlt.trainables.results.best_model import drop_worse_models
 from xlt.trainables.results.result import Results
@@ -25,20 +30,20 @@ if TYPE_CHECKING:
     from xlt.trainables.training.checkpoints import Checkpoints
 
 REPORT_SECONDS = 1.0
-"""Least time between two progress reports of a trial; each one passes through the driver."""
+"""Least time between two reports of a trial, because the driver handles each one."""
 
-Report = Callable[[int, int, float], None]
+Report = Callable[[Step], None]
 
 
 @dataclass(frozen=True)
 class ArtifactPolicy:
-    """What trials leave besides their results; it changes no number.
+    """Files that a trial writes besides its results; they change no number.
 
     Attributes:
-        models: Which weights, see :func:`run_trial`.
-        cells: With best: trial id -> the trials of its cell.
-        explain: How test rows are explained, while the weights are there; None: not.
-        checkpoint_minutes: Least time between two checkpoints while it trains; None: none.
+        models: Weights to keep, see :func:`run_trial`.
+        cells: For ``models="best"``: trial id -> ids of all trials of its cell.
+        explain: Settings for explaining the test rows after training; None disables it.
+        checkpoint_minutes: Least time between two checkpoints; None disables them.
     """
 
     models: Literal["none", "adapters", "all", "best"] = "none"
@@ -54,27 +59,22 @@ def run_and_save(
     policy: ArtifactPolicy,
     report: Report,
     preempted: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
+) -> Ended | None:
     """Run a trial and write its folder.
 
-    Each worker of a group calls this; the first one writes, and its outcome counts.
-
-    An error is a result too: it is written to the folder and returned, so that the process stays
-    warm for the next trial. Only what ends the process itself is left to the backend, and a
-    location that takes no files: more trials would be computed for nothing.
+    In a group of workers, each worker calls this function; only the first one writes.
 
     Args:
         spec: The trial.
-        dataset: The rows that it draws from.
-        results: Where its folder goes.
-        policy: Which files besides the result it keeps.
-        report: Told (step, num_steps, loss).
-        preempted: Whether its machine is taken away; the trial then saves a checkpoint and ends.
+        dataset: The rows from which the trial draws.
+        results: Location of the result folder.
+        policy: Files to keep besides the result.
+        report: Receives the progress.
+        preempted: Returns whether the machine is being taken away; the trial then saves a
+            checkpoint and stops.
 
     Returns:
-        ``{"metrics": {name: value}, "convergence": {name: value}}``, ``{"error": text}``,
-        ``{"left": step}`` of a trial that goes on from its checkpoint, or ``{"unwritable": text}``
-        where neither could be written.
+        How the trial ended; None for all workers of a group but the first.
     """
     from xlt.trainables.training.checkpoints import PreemptedError  # torch: not needed to launch
     from xlt.trainables.training.loop import DivergedError
@@ -82,22 +82,23 @@ def run_and_save(
     from xlt.trainables.trial.run_trial import run_trial
 
     workers = Workers.current()
+    result: TrialResult | Exception
     try:
         result = run_trial(
             spec,
             dataset,
-            report=report,
+            report=lambda *progress: report(Step(*progress)),
             keep_models=policy.models,
             explain=policy.explain,
             checkpoints=_checkpoints(spec, results, policy, preempted),
         )
     except Exception as error:
-        # What all workers see ends them at the same step; what befalls one of them alone has to
-        # end its group, because the others wait for it.
+        # These two reach all workers at the same step. Any other error may hit one worker alone,
+        # and it has to end the whole group, because the other workers wait for this one.
         if workers.size > 1 and not isinstance(error, (DivergedError, PreemptedError)):
             raise
-        return _write(spec, error, results, policy) if workers.is_first else {}
-    return _write(spec, result, results, policy) if workers.is_first else {}
+        result = error
+    return _write(spec, result, results, policy) if workers.is_first else None
 
 
 def run_and_save_pack(
@@ -108,44 +109,44 @@ def run_and_save_pack(
     reports: Mapping[str, Report],
     preempted: Callable[[], bool] = lambda: False,
     later: TrialSpec | None = None,
-) -> Iterator[tuple[TrialSpec, dict[str, Any]]]:
+) -> Iterator[tuple[TrialSpec, Ended]]:
     """Run trials side by side (:func:`run_pack`) and write their folders.
 
     Args:
-        specs: The members; a single one is run alone.
-        dataset: The rows that they draw from.
-        results: Where their folders go.
-        policy: Which files besides the results they keep.
-        reports: By trial id, told (step, num_steps, loss).
-        preempted: As of :func:`run_and_save`.
-        later: A trial that is likely to start here after them: its base model, if it is another
-            one, is read meanwhile.
+        specs: The trials; a single trial runs alone.
+        dataset: The rows from which the trials draw.
+        results: Location of the result folders.
+        policy: Files to keep besides the results.
+        reports: Trial id -> receiver of its progress.
+        preempted: Returns whether the machine is being taken away, see :func:`run_and_save`.
+        later: A trial that will probably run here next. If its base model is another one, it is
+            read while these trials train.
 
     Yields:
-        Each member as soon as it ended, with what :func:`run_and_save` returns of it.
+        Each trial as soon as it ends, and how it ended.
     """
     from xlt.trainables.loading.read_ahead import read_ahead
     from xlt.trainables.trial.run_pack import run_pack  # torch: not needed to launch
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)
-    kept = {spec.trial_id: _checkpoints(spec, results, policy, preempted) for spec in specs}
-    ended = run_pack(
+    all_checkpoints = {s.trial_id: _checkpoints(s, results, policy, preempted) for s in specs}
+    pairs = run_pack(
         specs,
         dataset,
-        report=lambda spec, *progress: reports[spec.trial_id](*progress),
+        report=lambda spec, *progress: reports[spec.trial_id](Step(*progress)),
         keep_models=policy.models,
         explain=policy.explain,
-        checkpoints={trial_id: one for trial_id, one in kept.items() if one},
+        checkpoints={name: kept for name, kept in all_checkpoints.items() if kept},
     )
-    for spec, result in ended:
+    for spec, result in pairs:
         yield spec, _write(spec, result, results, policy)
 
 
 def _checkpoints(
     spec: TrialSpec, results: Results, policy: ArtifactPolicy, preempted: Callable[[], bool]
 ) -> Checkpoints | None:
-    """Where a trial's state is kept while it trains, if it is."""
+    """Return where a trial writes its checkpoints; None if they are disabled."""
     from xlt.trainables.training.checkpoints import Checkpoints
     from xlt.trainables.trial.signature import versions
 
@@ -156,25 +157,26 @@ def _checkpoints(
 
 
 def _write(
-    spec: TrialSpec, ended: TrialResult | Exception, results: Results, policy: ArtifactPolicy
-) -> dict[str, Any]:
-    """Write what became of a trial, and drop its checkpoint; returns as :func:`run_and_save`."""
+    spec: TrialSpec, result: TrialResult | Exception, results: Results, policy: ArtifactPolicy
+) -> Ended:
+    """Write the result or the error of a trial, then remove its checkpoint."""
     from xlt.trainables.training.checkpoints import PreemptedError
 
-    if isinstance(ended, PreemptedError):
-        return {"left": ended.step}
-    if isinstance(ended, Exception):
-        outcome = record_failure(spec, results, ended)
+    if isinstance(result, PreemptedError):
+        return Preempted(result.step)
+    ended: Finished | Failed | Unwritable
+    if isinstance(result, Exception):
+        ended = record_failure(spec, results, result)
     else:
-        outcome = _save(ended, results, policy)
-    if "unwritable" not in outcome:  # else the trial goes on from it
-        with suppress(OSError):  # it is in no one's way
+        ended = _save(result, results, policy)
+    if not isinstance(ended, Unwritable):  # else the trial resumes from its checkpoint
+        with suppress(OSError):  # a checkpoint that stays does no harm
             results.remove_checkpoint(spec.trial_id)
-    return outcome
+    return ended
 
 
-def _save(result: TrialResult, results: Results, policy: ArtifactPolicy) -> dict[str, Any]:
-    """Write a result's folder; returns as :func:`run_and_save`."""
+def _save(result: TrialResult, results: Results, policy: ArtifactPolicy) -> Finished | Unwritable:
+    """Write the folder of a result."""
     trial_id = result.spec.trial_id
     try:
         retry(lambda: results.save(result))
@@ -182,45 +184,44 @@ def _save(result: TrialResult, results: Results, policy: ArtifactPolicy) -> dict
             retry(lambda: save_attributions(results, trial_id, attributions))
         if policy.models == "best":
             drop_worse_models(results, policy.cells.get(trial_id, ()))
-    except (pa.ArrowException, OSError, InputError) as error:  # the last of folders that it reads
-        return {"unwritable": str(error)}
-    return {"metrics": result.metrics, "convergence": result.convergence}
+    except (pa.ArrowException, OSError, InputError) as error:  # InputError: other folders read here
+        return Unwritable(str(error))
+    return Finished(result.metrics, result.convergence)
 
 
-def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> dict[str, Any]:
-    """Write an error to the trial's folder; returns as :func:`run_and_save`."""
+def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> Failed | Unwritable:
+    """Write an error and its traceback to the trial's folder."""
     text = describe(error)
-    told = "".join(traceback.format_exception(error))
+    lines = "".join(traceback.format_exception(error))
     try:
-        retry(lambda: results.save_failure(spec, text, told))
-    except (pa.ArrowException, OSError) as refused:
-        return {"unwritable": str(refused)}
-    return {"error": text}
+        retry(lambda: results.save_failure(spec, text, lines))
+    except (pa.ArrowException, OSError) as storage_error:
+        return Unwritable(str(storage_error))
+    return Failed(text)
 
 
-def refuse_unwritable(results: Results, outcome: dict[str, Any]) -> None:
-    """Raise InputError for an outcome that says that the location takes no files."""
-    if "unwritable" in outcome:
+def refuse_unwritable(results: Results, unwritable: Unwritable | None) -> None:
+    """Raise InputError if the results location accepts no more files."""
+    if unwritable:
         raise InputError(
-            f"results location {results.uri!r} cannot be written any more: "
-            f"{outcome['unwritable']}; what was finished is kept; free space or mend the access, "
-            "then start again"
+            f"results location {results.uri!r} cannot be written any more: {unwritable.error}; "
+            "finished trials are kept; free space or restore write access, then start again"
         )
 
 
 def describe(error: BaseException) -> str:
-    """An error in one or a few lines, with its type where the text alone says too little."""
+    """Describe an error in one or a few lines, with its type unless it is a ValueError."""
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def seldom(report: Report) -> Report:
-    """The same, but called at most once in :data:`REPORT_SECONDS`."""
+    """Limit the calls of a function to one in :data:`REPORT_SECONDS`."""
     last = 0.0
 
-    def maybe(step: int, num_steps: int, loss: float) -> None:
+    def report_seldom(step: Step) -> None:
         nonlocal last
         if time.monotonic() - last >= REPORT_SECONDS:
             last = time.monotonic()
-            report(step, num_steps, loss)
+            report(step)
 
-    return maybe
+    return report_seldom

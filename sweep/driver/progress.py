@@ -1,11 +1,11 @@
-"""What a person sees while a sweep runs: a live grid on a terminal, plain lines elsewhere."""
+"""Show the progress of a sweep: a live grid on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,16 +16,16 @@ from xlt.data.core.text import first_line
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 MARKS = {"pending": ("·", "dim"), "done": ("✓", "green"), "failed": ("✗", "bold red")}
-"""State of a trial -> (sign, style) in the live grid."""
+"""State of a trial -> (symbol, style) in the live grid."""
 
 
 class Progress:
-    """Told by a backend what happens; shows it.
+    """Shows the events that a backend receives from its trials.
 
     Args:
         specs: Every trial of the experiment, cell by cell.
-        done: Ids of the trials that need not run.
-        console: Where to write; a live grid if it is a terminal, else one line an event.
+        done: Ids of trials that are finished already.
+        console: Output; a live grid if it is a terminal, else one line per event.
     """
 
     def __init__(self, specs: Iterable[TrialSpec], done: Iterable[str], console: Console) -> None:
@@ -37,9 +37,9 @@ class Progress:
         self._starts: dict[str, float] = {}
         self._stage = "starting"
         self._start = time.monotonic()
-        # Kept up to date trial by trial: each line tells of all, and there may be ten thousand.
+        # Totals are updated with each event: there may be ten thousand trials to sum up.
         self._steps = {i: s.num_steps for i, s in self.specs.items() if self.states[i] == "pending"}
-        self._num_steps, self._steps_over = sum(self._steps.values()), 0.0
+        self._num_steps, self._steps_done = sum(self._steps.values()), 0.0
         self._ended: set[str] = set()
         self._live = (
             Live(console=console, get_renderable=self._grid, refresh_per_second=4)
@@ -59,71 +59,78 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Draw the last state and stop."""
+        """Draw the final state and stop."""
         if self._live:
             self._live.stop()
 
-    # --- told by a backend ------------------------------------------------------------------
+    # --- events from a backend --------------------------------------------------------------
 
     def stage(self, text: str) -> None:
-        """A new stage began, e.g. the pre-training of miniatures."""
+        """Show that a new stage began, for example the pre-training of miniatures."""
         self._stage = text
         self._start = time.monotonic()
         self._say(text)
 
     def pretrained(self, name: str) -> None:
-        """A miniature is ready."""
+        """Show that a miniature is pre-trained."""
         self._say(f"  {name} pre-trained after {clock(time.monotonic() - self._start)}")
 
     def started(self, spec: TrialSpec) -> None:
-        """A trial began, or began again."""
+        """Show that a trial started or restarted."""
         self._starts[spec.trial_id] = time.monotonic()
         self._losses.pop(spec.trial_id, None)
         self._set(spec, "running", 0.0)
 
     def stepped(self, spec: TrialSpec, step: int, num_steps: int, loss: float) -> None:
-        """A trial went on."""
+        """Show the step that a trial has reached."""
         self._losses[spec.trial_id] = loss
         self._set(spec, "running", step / num_steps)
 
-    def finished(self, spec: TrialSpec, outcome: Mapping[str, Any]) -> None:
-        """A trial ended: ``metrics``, or the ``error`` that ended it."""
-        took = time.monotonic() - self._starts.get(spec.trial_id, self._start)
-        self._set(spec, "failed" if "error" in outcome else "done", 1.0)
-        if "error" in outcome:
-            told = f"FAILED: {first_line(str(outcome['error']))}"
-        else:
-            told = " ".join(f"{n} {v:.3f}" for n, v in list(outcome["metrics"].items())[:2])
-        where = _where(spec)
-        self._say(f"[{self._of_all()}] {where}: {told} ({took:.1f} s; {self._eta()} left)")
+    def finished(self, spec: TrialSpec, metrics: Mapping[str, float]) -> None:
+        """Show the first two metrics of a finished trial."""
+        self._set(spec, "done", 1.0)
+        values = " ".join(f"{name} {value:.3f}" for name, value in list(metrics.items())[:2])
+        self._say_ended(spec, values)
+
+    def failed(self, spec: TrialSpec, error: str) -> None:
+        """Show the first line of the error that ended a trial."""
+        self._set(spec, "failed", 1.0)
+        self._say_ended(spec, f"FAILED: {first_line(error)}")
 
     def died(self, spec: TrialSpec) -> None:
-        """A trial's process was killed; it starts again."""
+        """Show that the process of a trial died and the trial will restart."""
+        self._wait_again(spec)
+        self._say(f"  {_label(spec)}: its process died; the trial will restart")
+
+    def preempted(self, spec: TrialSpec, step: int) -> None:
+        """Show that a trial saved a checkpoint and stopped, because its machine is taken away."""
+        self._wait_again(spec)
+        self._say(f"  {_label(spec)}: preempted at step {step}; a checkpoint was saved")
+
+    # --- display ----------------------------------------------------------------------------
+
+    def _wait_again(self, spec: TrialSpec) -> None:
         self._set(spec, "pending", 0.0)
         self._losses.pop(spec.trial_id, None)
-        self._say(f"  {_where(spec)}: its process ended; it starts again")
 
-    def left(self, spec: TrialSpec, step: int) -> None:
-        """A trial had to leave its machine after a checkpoint."""
-        self._set(spec, "pending", 0.0)
-        self._losses.pop(spec.trial_id, None)
-        self._say(f"  {_where(spec)}: left its machine at step {step}, with a checkpoint")
-
-    # --- shown ------------------------------------------------------------------------------
+    def _say_ended(self, spec: TrialSpec, text: str) -> None:
+        seconds = time.monotonic() - self._starts.get(spec.trial_id, self._start)
+        counts = f"[{self._counts()}]"
+        self._say(f"{counts} {_label(spec)}: {text} ({seconds:.1f} s; {self._time_left()} left)")
 
     def _set(self, spec: TrialSpec, state: str, fraction: float) -> None:
         trial_id = spec.trial_id
         self.states[trial_id] = state
         change = fraction - self._fractions.get(trial_id, 0.0)
         self._fractions[trial_id] = fraction
-        self._steps_over += change * self._steps.get(trial_id, 0)
+        self._steps_done += change * self._steps.get(trial_id, 0)
         if state in ("done", "failed"):
             self._ended.add(trial_id)
         else:
             self._ended.discard(trial_id)
 
-    def _of_all(self) -> str:
-        """Trials that ended, and those that were to run."""
+    def _counts(self) -> str:
+        """Return the number of trials that ended, of all that this run started with."""
         return f"{len(self._ended)}/{len(self._steps)}"
 
     def _say(self, line: str) -> None:
@@ -132,15 +139,15 @@ class Progress:
         elif "FAILED" in line:
             self._live.console.print(line, highlight=False, markup=False, style="red")
 
-    def _eta(self) -> str:
-        """Time left, if steps go on as fast as until now."""
-        over, left = self._steps_over, self._num_steps - self._steps_over
-        return clock((time.monotonic() - self._start) / over * left) if over > 0 else "?"
+    def _time_left(self) -> str:
+        """Estimate the remaining time from the mean time of a step until now."""
+        done, left = self._steps_done, self._num_steps - self._steps_done
+        return clock((time.monotonic() - self._start) / done * left) if done > 0 else "?"
 
     def _grid(self) -> Group:
         patterns = list(dict.fromkeys(spec.pattern.name for spec in self.specs.values()))
         elapsed = clock(time.monotonic() - self._start)
-        title = f"{self._stage} · {self._of_all()} · {elapsed} · {self._eta()} left"
+        title = f"{self._stage} · {self._counts()} · {elapsed} · {self._time_left()} left"
         table = Table()
         table.add_column("base model")
         for pattern in patterns:
@@ -151,7 +158,7 @@ class Progress:
             row[spec.pattern.name].append_text(self._mark(trial_id)).append(" ")
         for model, row in cells.items():
             table.add_row(model, *(row[p] if row[p].plain else Text("-") for p in patterns))
-        return Group(Text(title, "italic"), table)  # a title of the table would be cut to its width
+        return Group(Text(title, "italic"), table)  # a table cuts its own title to its width
 
     def _mark(self, trial_id: str) -> Text:
         state = self.states[trial_id]
@@ -162,13 +169,13 @@ class Progress:
         return Text(percent if loss is None else f"{percent}/{loss:.2f}", "yellow")
 
 
-def _where(spec: TrialSpec) -> str:
-    drawn = f" draw {spec.draw_index}" if spec.draw_index else ""
-    return f"{spec.base_model} {spec.pattern.name}{drawn} seed {spec.seed}"
+def _label(spec: TrialSpec) -> str:
+    draw = f" draw {spec.draw_index}" if spec.draw_index else ""
+    return f"{spec.base_model} {spec.pattern.name}{draw} seed {spec.seed}"
 
 
 def clock(seconds: float) -> str:
-    """Seconds as people read them: 42 s, 3:05, 1:02:03."""
+    """Format seconds: 42 s, 3:05, 1:02:03."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,7 @@
-"""SIGTERM, which schedulers send some time before they kill: batch systems, pods, spot notices."""
+"""SIGTERM handling.
+
+Batch systems, Kubernetes and spot machines send SIGTERM some time before they kill a process.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def sigterm_heard(let_go: Callable[[], None] | None = None) -> Iterator[None]:
-    """SIGTERM ends this process as Ctrl-C does; elsewhere than in the main thread it is left alone.
+def sigterm_heard(on_sigterm: Callable[[], None] | None = None) -> Iterator[None]:
+    """Handle SIGTERM as Ctrl-C while the block runs; has no effect outside the main thread.
 
     Args:
-        let_go: Called instead, once, so that it ends by itself; the next SIGTERM is Ctrl-C.
+        on_sigterm: Called for the first SIGTERM instead, so that the process can end by itself;
+            the next SIGTERM acts as Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -25,10 +29,10 @@ def sigterm_heard(let_go: Callable[[], None] | None = None) -> Iterator[None]:
 
     def first(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, interrupt)
-        if let_go:
-            let_go()
+        if on_sigterm:
+            on_sigterm()
 
-    before = signal.signal(signal.SIGTERM, first if let_go else interrupt)
+    before = signal.signal(signal.SIGTERM, first if on_sigterm else interrupt)
     try:
         yield
     finally:

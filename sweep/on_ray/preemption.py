@@ -1,8 +1,9 @@
-"""Whether a trial's process has to leave: its machine is about to be taken away, or the run ends.
+"""Preemption: tell trials to save a checkpoint and stop, before their processes are killed.
 
 A spot notice, a deleted pod and SIGTERM to ``ray start --block`` all make Ray mark a node as
-draining and wait for some time (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, 30 s) before its processes
-are killed. Trials use that time for a checkpoint.
+draining. Ray waits (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, 30 s) before it kills the processes of
+the node, and trials use that time to save a checkpoint. A driver that stops preempts all of its
+trials.
 """
 
 from __future__ import annotations
@@ -16,40 +17,43 @@ from ray._private.state import state as cluster_state
 from ray.experimental import internal_kv
 
 ASK_SECONDS = 2.0
-"""Least time between two questions; each one goes to the head."""
+"""Least time between two requests to the head of the cluster."""
 
 
 def request_preemption() -> None:
-    """Tell every trial of this driver to write a checkpoint and end; called in the driver."""
+    """Ask every trial of this driver to save a checkpoint and stop; called by the driver."""
     internal_kv._internal_kv_put(_key(), b"1")
 
 
 def withdraw_preemption() -> None:
-    """Take that back: the same driver may run trials again."""
+    """Withdraw the request, so that the same driver can run trials again."""
     internal_kv._internal_kv_del(_key())
 
 
 def preemption_check() -> Callable[[], bool]:
-    """A question for a trial's process, cheap enough to be asked at every step."""
-    here, key = ray.get_runtime_context().get_node_id(), _key()
-    asked, answer = 0.0, False
+    """Make a function that returns whether this process is preempted; called by a worker.
+
+    The function is cheap enough to be called at every step.
+    """
+    node_id, key = ray.get_runtime_context().get_node_id(), _key()
+    last_request, is_preempted = 0.0, False
 
     def preempted() -> bool:
-        nonlocal asked, answer
-        if not answer and time.monotonic() - asked >= ASK_SECONDS:
-            asked = time.monotonic()
-            answer = here in cluster_state.get_draining_nodes()
-            answer = answer or internal_kv._internal_kv_exists(key)
-        return answer
+        nonlocal last_request, is_preempted
+        if not is_preempted and time.monotonic() - last_request >= ASK_SECONDS:
+            last_request = time.monotonic()
+            is_draining = node_id in cluster_state.get_draining_nodes()
+            is_preempted = is_draining or internal_kv._internal_kv_exists(key)
+        return is_preempted
 
     return preempted
 
 
-def leave() -> None:
-    """End this process: a warm one on a machine that goes would be handed the next trial."""
+def end_process() -> None:
+    """End this process after a preemption; otherwise Tune would give it the next trial."""
     os._exit(0)
 
 
 def _key() -> bytes:
-    """Of this driver's job, so that another driver's trials stay."""
-    return f"xlt:leave:{ray.get_runtime_context().get_job_id()}".encode()
+    """Return a key that only trials of this driver's job read."""
+    return f"xlt:preempt:{ray.get_runtime_context().get_job_id()}".encode()

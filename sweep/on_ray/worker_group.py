@@ -1,7 +1,7 @@
-"""A trial that several processes train together: a Ray Train worker group inside a Tune trial.
+"""Train one trial with several processes: a Ray Train worker group inside a Tune trial.
 
-The Tune trial only watches. The workers hold the CPUs and GPUs; each calls what a trial of one
-process calls (:func:`run_and_save`), with torch.distributed started by Ray Train.
+The Tune trial only watches. The workers hold the CPUs and GPUs. Ray Train starts torch.distributed,
+and each worker calls :func:`run_and_save`.
 """
 
 from __future__ import annotations
@@ -15,39 +15,42 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from xlt.data.core.errors import InputError
+from xlt.sweep.backends.events import Event, Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure, run_and_save
 from xlt.sweep.on_ray.connection import worker_bundle
 from xlt.sweep.on_ray.preemption import preemption_check
+from xlt.sweep.on_ray.reports import wrap
 from xlt.sweep.on_ray.worker import receive
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import ended_if_stalled
 
 START_FAILURES = 10
-"""How often a group waits Ray Train's minute for its workers: a cluster may have to grow."""
+"""Number of times that a group waits for its workers, a minute each (Ray Train's limit), so that an
+autoscaler has time to add nodes."""
 
 
-def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
-    """Train a trial with ``spec.resources.workers`` processes; inside a Tune trial.
+def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable | None:
+    """Train a trial with ``spec.resources.workers`` processes; called inside a Tune trial.
 
-    A worker that dies ends the group, which starts again and goes on from the trial's checkpoint,
-    ``resources.retries`` times; not so after an error that a user has to mend.
-    Where memory runs out it starts again with passes half as large: a worker cannot take a step
-    again alone, because the others wait for its gradients.
+    The death of a worker ends its group. The group restarts from the trial's checkpoint, at most
+    ``resources.retries`` times, unless the user has to fix the error. If memory runs out, the
+    group restarts with micro-batches of half the size: a worker cannot repeat a step alone,
+    because the others wait for its gradients.
 
     Args:
         spec: The trial.
-        shared: As :func:`share` gives it, with ``results``, ``policy``, and the
-            number of this trial, ``member``.
+        shared: The value of :func:`share`, with ``results``, ``policy``, and ``member``, the number
+            of this trial.
 
     Returns:
-        What to report of it, as :func:`run_and_save`; nothing where its workers ended
-        and have reported.
+        How the trial failed; None if its first worker has reported how it ended.
     """
     failures = 0
     while True:
         try:
-            return _train(spec, shared)
+            _train(spec, shared)
+            return None
         except TrainingFailedError as error:
             smaller = _halved(spec) if _ran_out_of_memory(error) else None
             if smaller:
@@ -59,8 +62,8 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
                 return record_failure(spec, Results(shared["results"]), cause)
 
 
-def _train(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
-    """One group from start to end; its reports reach Tune on the way, so there is nothing left."""
+def _train(spec: TrialSpec, shared: dict[str, Any]) -> None:
+    """Run one group to its end; a callback forwards the reports of the first worker to Tune."""
     bundle = worker_bundle(spec.resources)
     with tempfile.TemporaryDirectory(prefix="xlt-train-") as scratch:
         TorchTrainer(
@@ -74,16 +77,15 @@ def _train(spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
             ),
             run_config=RunConfig(
                 name="group",
-                storage_path=scratch,  # checkpoints lie with the results, so it stays empty
+                storage_path=scratch,  # stays empty: checkpoints lie beside the results
                 failure_config=FailureConfig(controller_failure_limit=START_FAILURES),
                 callbacks=[TuneReportCallback()],
             ),
         ).fit()
-    return {}
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What each process of the group does."""
+    """Run the trial in one process of the group."""
     import torch
 
     spec, shared = config["spec"], config["shared"]
@@ -91,22 +93,19 @@ def _worker(config: dict[str, Any]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
-    # Reports go on to Tune as they are.
-    def told(news: dict[str, Any]) -> None:
-        ray.train.report({"member": shared["member"], **news})
-
-    def report(step: int, num_steps: int, loss: float) -> None:  # all workers at the same steps
-        told({"step": step, "num_steps": num_steps, "loss": loss})
+    # Ray Train requires all workers to report equally often. It forwards the first worker's report.
+    def report(event: Event | None) -> None:
+        ray.train.report(wrap(shared["member"], event))
 
     results, policy = Results(shared["results"]), shared["policy"]
     with ended_if_stalled(spec.resources.stall_minutes):
         dataset = receive(spec, shared)
-        outcome = run_and_save(spec, dataset, results, policy, report, preemption_check())
-    told(outcome)
+        ended = run_and_save(spec, dataset, results, policy, report, preemption_check())
+    report(ended)
 
 
 def _halved(spec: TrialSpec) -> TrialSpec | None:
-    """The trial with passes half as large; None: a worker's passes hold a single row."""
+    """Halve the micro-batch size of a trial; return None if a micro-batch is a single row."""
     resources = spec.resources
     rows = -(-spec.training.batch_size // resources.workers)
     size = min(resources.micro_batch_size or rows, rows) // 2
@@ -120,7 +119,7 @@ def _ran_out_of_memory(error: TrainingFailedError) -> bool:
 
 
 def _cause(error: TrainingFailedError) -> BaseException:
-    """The error of the first worker that failed, where one did, without Ray Train's wrapping."""
+    """Return the error of the first failed worker, if any, without Ray Train's wrapper."""
     failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
     first: BaseException = failures[min(failures)] if failures else error
     inner: BaseException = getattr(first, "_base_exc", first)

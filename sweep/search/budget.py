@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from xlt.sweep.backends.events import Unwritable
 from xlt.sweep.experiment.search import Search
+from xlt.sweep.search.config_report import ConfigReport
 
 
 class Budget:
@@ -14,21 +14,21 @@ class Budget:
         settings: The budgets.
 
     Attributes:
-        unwritable: The outcome that said that the location takes no files; else empty.
+        unwritable: Set when the results location accepts no more files.
     """
 
     def __init__(self, settings: Search) -> None:
         self._settings = settings
         self._trials, self._epochs, self._hours = 0, 0, 0.0
-        self.unwritable: dict[str, Any] = {}
+        self.unwritable: Unwritable | None = None
 
-    def add(self, result: dict[str, Any]) -> None:
-        """Count a report; trials that were known before cost nothing."""
-        self._trials += result.get("epochs", 0) > 0
-        self._epochs += result.get("epochs", 0)
-        self._hours += result.get("hours", 0.0)
-        if "unwritable" in result:
-            self.unwritable = result
+    def add(self, report: ConfigReport) -> None:
+        """Count a report; a trial that was finished before costs nothing."""
+        self._trials += report.epochs > 0
+        self._epochs += report.epochs
+        self._hours += report.hours
+        if isinstance(report.failure, Unwritable):
+            self.unwritable = report.failure
 
     @property
     def is_over(self) -> bool:

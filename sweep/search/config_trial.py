@@ -12,8 +12,10 @@ from ray import tune
 from xlt.analysis.search.choose import by_kind, dev_loss, rank
 from xlt.analysis.trials.training_state import training_state
 from xlt.data.core.retry import retry
+from xlt.sweep.backends.events import Ended, Failed, Finished, Unwritable
 from xlt.sweep.backends.worker import ArtifactPolicy, Report, run_and_save_pack
 from xlt.sweep.on_ray.worker import receive
+from xlt.sweep.search.config_report import ConfigReport, wrap
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import ended_if_stalled
@@ -38,45 +40,44 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             start = time.monotonic()
             pack = specs[number : number + size]
             known = _known(pack, results)
-            new = [one for one in pack if one.trial_id not in known]
-            outcomes = known | _run(new, results, shared)
+            new = [member for member in pack if member.trial_id not in known]
+            events = known | _run(new, results, shared)
             hours = (time.monotonic() - start) / 3600 / max(1, len(new))
-        outcome, is_known = outcomes[spec.trial_id], spec.trial_id in known
-        if "metrics" not in outcome:
-            tune.report(outcome | {"replicates": number, "rank": FAILED_RANK})
-            return
-        scores[number] = outcome["metrics"][shared["metric"]]
-        losses[number] = retry(partial(dev_loss, results, spec.trial_id))
-        num_stuck += training_state(outcome.get("convergence") or {})[0] != "trained"
-        tune.report(
-            {
-                "replicates": number + 1,
-                "score": by_kind(scores, kinds),
-                "rank": rank(scores, losses, kinds, num_stuck),
-                "epochs": 0 if is_known else spec.training.num_train_epochs,
-                "hours": 0.0 if is_known else hours,
-            }
+        event, is_known = events[spec.trial_id], spec.trial_id in known
+        match event:
+            case Failed() | Unwritable():
+                tune.report(wrap(ConfigReport(number, FAILED_RANK, failure=event)))
+                return
+            case Finished(metrics, convergence):
+                scores[number] = metrics[shared["metric"]]
+                losses[number] = retry(partial(dev_loss, results, spec.trial_id))
+                num_stuck += training_state(convergence)[0] != "trained"
+        report = ConfigReport(
+            number + 1,
+            rank(scores, losses, kinds, num_stuck),
+            by_kind(scores, kinds),
+            epochs=0 if is_known else spec.training.num_train_epochs,
+            hours=0.0 if is_known else hours,
         )
+        tune.report(wrap(report))
 
 
-def _known(specs: list[TrialSpec], results: Results) -> dict[str, dict[str, Any]]:
-    """The records of those that are done, by trial id."""
+def _known(specs: list[TrialSpec], results: Results) -> dict[str, Ended]:
+    """Return how finished trials ended, by trial id."""
     states = {spec.trial_id: retry(partial(results.state, spec.trial_id)) for spec in specs}
     return {
-        trial_id: dict(state.record)
+        trial_id: Finished(state.record["metrics"], state.record.get("convergence") or {})
         for trial_id, state in states.items()
         if state.state == "done" and state.record is not None
     }
 
 
-def _run(
-    specs: list[TrialSpec], results: Results, shared: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Outcomes by trial id, see :func:`run_and_save_pack`."""
+def _run(specs: list[TrialSpec], results: Results, shared: dict[str, Any]) -> dict[str, Ended]:
+    """Run trials, and return how they ended, by trial id."""
     if not specs:
         return {}
     with ended_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         reports: dict[str, Report] = {spec.trial_id: lambda *_: None for spec in specs}
-        ended = run_and_save_pack(specs, dataset, results, ArtifactPolicy(), reports)
-        return {spec.trial_id: outcome for spec, outcome in ended}
+        events = run_and_save_pack(specs, dataset, results, ArtifactPolicy(), reports)
+        return {spec.trial_id: event for spec, event in events}

@@ -19,6 +19,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.events import Failed
 from xlt.sweep.backends.worker import refuse_unwritable
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import by_resources
@@ -26,7 +27,8 @@ from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
 from xlt.sweep.on_ray.worker import share
 from xlt.sweep.planning.packs import Packing, pack_size
 from xlt.sweep.search.budget import Budget
-from xlt.sweep.search.config_trial import try_config
+from xlt.sweep.search.config_report import ConfigReport, unwrap
+from xlt.sweep.search.config_trial import FAILED_RANK, try_config
 from xlt.sweep.search.searchers import Config, Searcher
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -66,11 +68,11 @@ class Listener:
 
     Attributes:
         asked: A config is about to be tried: cell, config, ids of its trials.
-        ended: A config ended: cell, config, last report (empty if its process was killed).
+        ended: A config ended: cell, config, last report (None if its process was killed).
     """
 
     asked: Callable[[str, Config, tuple[str, ...]], None]
-    ended: Callable[[str, Config, dict[str, Any]], None]
+    ended: Callable[[str, Config, ConfigReport | None], None]
 
 
 def search_on_tune(
@@ -170,16 +172,19 @@ class _Suggestions(TuneSearcher):
         if trial_id not in self._out:
             return
         cell, config = self._out.pop(trial_id)
-        told = result or {}
+        report = unwrap(result) if result else None
         if error:  # its process was killed; what it finished is kept
             deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
             if deaths <= cell.templates[0].resources.retries:
                 cell.again.append(config)
-                self._listener.ended(cell.name, config, {})
+                self._listener.ended(cell.name, config, None)
                 return
-            told = told | {"error": f"its process was killed {deaths} times"}
-        cell.searcher.tell(config, math.nan if "error" in told else told.get("rank", math.nan))
-        self._listener.ended(cell.name, config, told)
+            num_finished = report.replicates if report else 0
+            failure = Failed(f"its process was killed {deaths} times")
+            report = ConfigReport(num_finished, FAILED_RANK, failure=failure)
+        is_ranked = report and not isinstance(report.failure, Failed)
+        cell.searcher.tell(config, report.rank if report and is_ranked else math.nan)
+        self._listener.ended(cell.name, config, report)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a search goes on from its result folders."""
@@ -235,4 +240,4 @@ class _Reports(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._spent.add(result)
+        self._spent.add(unwrap(result))

@@ -13,6 +13,7 @@ from xlt.analysis.search.choose import Choice, read_search
 from xlt.data.core.retry import retry
 from xlt.data.core.text import first_line
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.events import Failed, Unwritable
 from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
 from xlt.sweep.backends.worker import refuse_unwritable
 from xlt.sweep.driver.lease import held
@@ -26,6 +27,7 @@ from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
+from xlt.sweep.search.config_report import ConfigReport
 from xlt.sweep.search.searchers import Config, make_searcher
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell, SearchedConfig, SearchPlan
@@ -190,19 +192,20 @@ class _Search:
     def _asked(self, name: str, config: Config, trial_ids: tuple[str, ...]) -> None:
         self._set_config(name, SearchedConfig(**config, trial_ids=trial_ids))
 
-    def _ended(self, name: str, config: Config, told: dict[str, Any]) -> None:
+    def _ended(self, name: str, config: Config, report: ConfigReport | None) -> None:
         self._num_ended += 1
-        num, of = told.get("replicates", 0), len(self._cells[name].replicates)
-        if "error" in told:
-            text = f"failed: {first_line(told['error'])}"
-        elif "score" not in told:
+        num, of = report.replicates if report else 0, len(self._cells[name].replicates)
+        failure = report and report.failure
+        if isinstance(failure, Failed):
+            text = f"failed: {first_line(failure.error)}"
+        elif report is None or failure:
             text = "its process ended; it goes on later"
         else:
             given_up = "" if num == of else ", given up"
-            text = f"dev {self.plan.metric} {told['score']:.3f} ({num} of {of} trials{given_up})"
+            text = f"dev {self.plan.metric} {report.score:.3f} ({num} of {of} trials{given_up})"
         tried = next(c for c in self._configs(name) if c.tried_with(config))
         # One that failed did so on the replicate after those that it reported.
-        num_tried = num + ("error" in told)
+        num_tried = num + isinstance(failure, Failed)
         self._set_config(name, tried.model_copy(update={"num_tried": num_tried}))
         self._say(f"[{self._num_ended}] {name}: learning rate {tried}: {text}")
 
@@ -233,4 +236,4 @@ class _Search:
         try:
             retry(lambda: self._location.save_search(self.plan))
         except (pa.ArrowException, OSError) as error:
-            self._spent.unwritable = {"unwritable": str(error)}
+            self._spent.unwritable = Unwritable(str(error))

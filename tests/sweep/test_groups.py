@@ -18,6 +18,7 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from xlt.data.core.errors import InputError
+from xlt.sweep.backends.events import Ended, Failed
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray import worker_group
 from xlt.sweep.run import run
@@ -123,50 +124,49 @@ class Group:
         self.errors = list(errors)
         self.sizes: list[int | None] = []
 
-    def __call__(self, spec: TrialSpec, shared: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, spec: TrialSpec, shared: dict[str, Any]) -> None:
         self.sizes.append(spec.resources.micro_batch_size)
         if self.errors:
             failure = UserExceptionWithTraceback(self.errors.pop(0), "traceback")
             raise WorkerGroupError("a worker failed", {1: failure})
-        return {"metrics": {}}
 
 
 @pytest.fixture
 def watched(
     make_spec: Callable[..., TrialSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Group], dict[str, Any]]:
-    """A function: what a trial of two workers, batches of 8, comes to with such groups."""
+) -> Callable[[Group], Ended | None]:
+    """A function that returns how a trial of two workers, batches of 8, ends with such groups."""
     results = Results(str(tmp_path / "results"))
     results.prepare()
     spec = make_spec("llama", resources={"workers": 2})
 
-    def outcome(group: Group) -> dict[str, Any]:
+    def ended(group: Group) -> Ended | None:
         monkeypatch.setattr(worker_group, "_train", group)
         return worker_group.run_in_group(spec, {"results": results.uri})
 
-    return outcome
+    return ended
 
 
 def test_where_a_group_runs_out_of_memory_passes_are_halved(
-    watched: Callable[[Group], dict[str, Any]],
+    watched: Callable[[Group], Ended | None],
 ) -> None:
     full = torch.OutOfMemoryError("CUDA out of memory")
     group = Group(full, full)
-    assert watched(group) == {"metrics": {}}
+    assert watched(group) is None
     assert group.sizes == [None, 2, 1]  # 4 rows a worker
     group = Group(*[full] * 6)
-    assert "out of memory" in watched(group)["error"]
+    assert watched(group) == Failed("OutOfMemoryError: CUDA out of memory")
     assert group.sizes == [None, 2, 1, 1, 1]  # then it counts as any other failure
 
 
 def test_what_a_user_has_to_mend_is_not_tried_again(
-    watched: Callable[[Group], dict[str, Any]],
+    watched: Callable[[Group], Ended | None],
 ) -> None:
-    group = Group(InputError("no such model; mend the path"))
-    assert watched(group) == {"error": "no such model; mend the path"}
+    group = Group(InputError("no such model; fix the path"))
+    assert watched(group) == Failed("no such model; fix the path")
     assert len(group.sizes) == 1
     group = Group(*[RuntimeError("NCCL error")] * 3)
-    assert watched(group) == {"error": "RuntimeError: NCCL error"}
+    assert watched(group) == Failed("RuntimeError: NCCL error")
     assert len(group.sizes) == 3
 
 

@@ -110,7 +110,7 @@ def test_killed_workers_are_started_again_within_the_run(
         _, errors = process.communicate(timeout=250)
         assert killed
         assert process.returncode == 0, errors
-        assert "its process ended; it starts again" in errors
+        assert "its process died; the trial will restart" in errors
         assert "Traceback" not in errors
     assert trial_files(Results(str(tmp_path / "r"))) == trial_files(undisturbed.results)
     assert len(finished(tmp_path / "r")) == NUM_TRIALS
@@ -129,7 +129,7 @@ def test_a_trial_that_always_loses_its_process_fails_in_the_end(
             time.sleep(0.05)
         _, errors = process.communicate()
     assert process.returncode == 1, errors
-    assert errors.count("its process ended; it starts again") == 2
+    assert errors.count("its process died; the trial will restart") == 2
     assert "FAILED llama-ja0-s0-" in errors
     assert "worker process was killed or crashed, 3 times" in errors
     assert "Traceback" not in errors
@@ -192,7 +192,7 @@ def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_fin
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert "cannot be written any more: " in errors
-    assert "what was finished is kept; free space" in errors
+    assert "finished trials are kept; free space" in errors
     assert "Traceback" not in errors
     (root / "trials").unlink()
     (tmp_path / "kept").rename(root / "trials")

@@ -14,7 +14,9 @@ from ray.tune.experiment import Trial
 from result_folders import make_spec
 from rich.console import Console
 
+from xlt.sweep.backends.events import Step
 from xlt.sweep.driver.progress import Progress
+from xlt.sweep.on_ray.reports import wrap
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.planning.launch_order import launch_order
@@ -79,7 +81,7 @@ def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again()
     queue = TrialQueue([[0], [1, 2]])
     assert [queue.suggest(name)["members"] for name in "xy"] == [[0], [1, 2]]
     assert queue.suggest("z") is None
-    queue.again([2], now=True)
+    queue.requeue([2], first=True)
     queue.on_trial_complete("y", error=True)
     assert queue.suggest("z") == {"members": [2]}
     queue.on_trial_complete("x")
@@ -91,9 +93,9 @@ def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again()
 def test_what_died_first_comes_before_what_waits_and_later_after_it() -> None:
     queue = TrialQueue([[0], [1], [2]])
     queue.suggest("x")
-    queue.again([0], now=False)
-    queue.again([8, 9], now=True)
-    queue.again([], now=True)
+    queue.requeue([0], first=False)
+    queue.requeue([8, 9], first=True)
+    queue.requeue([], first=True)
     assert [queue.suggest(name)["members"] for name in "abcd"] == [[8, 9], [1], [2], [0]]
 
 
@@ -111,9 +113,9 @@ def test_of_a_trial_that_ended_its_last_report_is_all_that_is_kept(tmp_path: Pat
     trial = Trial("xlt", stub=True, storage=storage, config={"members": [0]})
     specs, out = [spec_of("a", "ja0", 0)], Console(file=io.StringIO())
     watcher = Watcher([specs], Results(str(tmp_path)), Progress(specs, [], out))
-    trial.update_last_result({"member": 0, "loss": 0.25, "training_iteration": 1})
+    trial.update_last_result({**wrap(0, Step(1, 2, 0.5)), "time_total_s": 0.25})
     before = "".join(trial.get_json_state())
-    trial.update_last_result({"member": 0, "loss": 0.125, "training_iteration": 2})
+    trial.update_last_result({**wrap(0, Step(2, 2, 0.5)), "time_total_s": 0.125})
     watcher.on_trial_complete(0, [], trial)
     kept = "".join(trial.get_json_state())
-    assert '"max": 0.25' in before and "0.25" not in kept and '"loss": 0.125' in kept
+    assert '"max": 0.25' in before and "0.25" not in kept and '"time_total_s": 0.125' in kept

@@ -74,7 +74,7 @@ def assert_undisturbed(root: Path, undisturbed: Outcome) -> None:
 
 def assert_went_on(root: Path, before: dict[Path, int], errors: str, undisturbed: Outcome) -> None:
     """Trials of a lost node went on from their checkpoints; finished ones were not touched."""
-    assert "its process ended; it starts again" in errors
+    assert "its process died; the trial will restart" in errors
     assert "Traceback" not in errors
     assert before.items() <= finished(root).items()
     assert resumed(root)

@@ -98,7 +98,7 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
     drained.join()
     assert not outcome.ledger.pending
     assert resumed(outcome.results), "nothing had to leave: the test is void"
-    assert "left its machine at step" in told(console)
+    assert "preempted at step" in told(console)
     assert trial_files(outcome.results) == undisturbed
 
 
@@ -116,7 +116,7 @@ def test_sigterm_keeps_what_running_trials_did(
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
-    assert "left its machine at step" in errors
+    assert "preempted at step" in errors
     assert "the same command runs what is left" in errors
     assert "Traceback" not in errors
     assert list(root.glob("checkpoints/*.safetensors"))
@@ -152,4 +152,4 @@ def test_a_trial_that_hangs_is_ended_and_started_again(
     outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "r"), console=console)
     assert marker.exists()
     assert len(outcome.ledger.done) == len(outcome.grid.specs)
-    assert "its process ended; it starts again" in told(console)
+    assert "its process died; the trial will restart" in told(console)

@@ -41,10 +41,10 @@ def test_elsewhere_than_on_a_terminal_each_event_is_one_plain_line(now: list[flo
         progress.started(SPECS[0])
         now[0] += 30
         progress.stepped(SPECS[0], 5, 10, 0.69)
-        progress.finished(SPECS[0], {"metrics": SCORES})
+        progress.finished(SPECS[0], SCORES)
         progress.started(SPECS[1])
         now[0] += 10
-        progress.finished(SPECS[1], {"error": "ValueError: [/bold] no\nsecond line"})
+        progress.failed(SPECS[1], "ValueError: [/bold] no\nsecond line")
     assert text(out).splitlines() == [
         "running 3 of 4 trials",
         "[1/3] elyza ja16 seed 0: f1 0.500 auroc 0.750 (30.0 s; 1:00 left)",
@@ -59,7 +59,7 @@ def test_a_terminal_gets_the_grid_with_every_state_and_failures_above_it(now: li
         progress.started(SPECS[0])
         progress.stepped(SPECS[0], 5, 10, 0.693)
         progress.started(SPECS[1])
-        progress.finished(SPECS[1], {"error": "too hot"})
+        progress.failed(SPECS[1], "too hot")
         now[0] += 15
     shown = text(out)
     assert "[1/3] elyza ja16 seed 1: FAILED: too hot" in shown

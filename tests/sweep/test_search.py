@@ -17,6 +17,7 @@ from xlt.analysis.search.table import search_grids
 from xlt.analysis.tables.grids import write_grids
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.events import Failed
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.experiment.selection import EVERY_CELL, Selection
@@ -236,21 +237,24 @@ def test_a_rate_that_breaks_a_trial_is_told_and_never_chosen(
 def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     searched_file: Path,
 ) -> None:
+    from xlt.sweep.search.config_report import ConfigReport
+    from xlt.sweep.search.config_trial import FAILED_RANK
     from xlt.sweep.search.on_tune import CellSearch, Listener, _Suggestions
 
     grid = expand(prepare(load_experiment(searched_file)))
     (cell, *_) = search_cells(grid, search_rows(grid), ONE)
-    told: list[dict[str, Any]] = []
+    reports: list[ConfigReport | None] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
     trying = CellSearch(cell.name, cell.templates, cell.kinds, 1, searcher)
-    listener = Listener(lambda *asked: None, lambda name, config, last: told.append(last))
+    listener = Listener(lambda *asked: None, lambda name, config, last: reports.append(last))
     suggestions = _Suggestions([trying], listener)
     for number in range(3):
         assert suggestions.suggest(f"t{number}")["config"]["learning_rate"] == 0.1
         assert not suggestions.is_over
         suggestions.on_trial_complete(f"t{number}", error=True)
     assert suggestions.is_over and suggestions.suggest("t3") == suggestions.FINISHED
-    assert told == [{}, {}, {"error": "its process was killed 3 times"}]
+    failure = Failed("its process was killed 3 times")
+    assert reports == [None, None, ConfigReport(0, FAILED_RANK, failure=failure)]
 
 
 @pytest.mark.chaos

@@ -16,6 +16,7 @@ from xlt.data.core import locations
 from xlt.data.core import retry as patience
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files
+from xlt.sweep.backends.events import Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure
 from xlt.trainables.results import verified as cache
 from xlt.trainables.results.result import Results
@@ -120,10 +121,10 @@ def test_an_outage_costs_no_finished_trial_unless_it_lasts(
     s3.fault = lambda *_: (500, "InternalError") if clock.now < seconds else None
     outcome = record_failure(make_spec("elyza", "ja16", 0), results, ValueError("lost"))
     if seconds == 60:
-        assert outcome == {"error": "lost"} and 60 <= clock.now < 120
+        assert outcome == Failed("lost") and 60 <= clock.now < 120
         assert results.state(make_spec("elyza", "ja16", 0).trial_id).state == "failed"
     else:
-        assert "INTERNAL_FAILURE" in outcome["unwritable"]
+        assert isinstance(outcome, Unwritable) and "INTERNAL_FAILURE" in outcome.error
         assert clock.now == patience.PATIENCE_SECONDS
 
 

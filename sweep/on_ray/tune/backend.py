@@ -1,8 +1,9 @@
-"""Ray Tune schedules the trials: a GPU each where the cluster has GPUs, else CPU slots.
+"""A backend on Ray Tune: each trial gets a GPU if the cluster has GPUs, else CPUs.
 
-One Tuner and one function trainable, so that Tune hands a warm process from trial to trial that
-reserves the same; trials come sorted by base model, so that a process mostly has the next one's
-base loaded already. Trials of several processes come after all others: they need whole machines.
+All trials run in one Tuner with one function trainable, so Tune reuses a warm process for trials
+with the same resource request. Trials are sorted by base model, so that a process usually has the
+base model of its next trial loaded already. Trials of several processes come after all others,
+because they need whole machines.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import ray
@@ -20,11 +20,19 @@ from ray import tune
 from xlt.data.core.errors import InputError
 from xlt.data.corpora import Corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable, run_and_save_pack, seldom
+from xlt.sweep.backends.events import Preempted, Step
+from xlt.sweep.backends.worker import (
+    ArtifactPolicy,
+    Report,
+    refuse_unwritable,
+    run_and_save_pack,
+    seldom,
+)
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, worker_bundle
-from xlt.sweep.on_ray.preemption import leave, preemption_check, withdraw_preemption
+from xlt.sweep.on_ray.preemption import end_process, preemption_check, withdraw_preemption
+from xlt.sweep.on_ray.reports import wrap
 from xlt.sweep.on_ray.same_code import refuse_other_code
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
@@ -43,18 +51,26 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import ended_if_stalled
 
 WAITING = 200
-"""Trials that are asked for beyond what the cluster holds now, as Tune does for grids: enough for
-an autoscaler, and few enough for Ray to look at all of them."""
+"""Number of trials requested beyond the capacity of the cluster, the default of Tune for grids. An
+autoscaler sees the demand, and Ray still has few requests to look at."""
 
 WATCHER_BUNDLE = {"memory": 2.0**20}
-"""What a trial of several processes reserves itself: Tune wants something, and a share of a CPU
-would keep a worker out. Its workers reserve what they need."""
+"""Resources of the process that watches a group of workers. Tune requires a request, and even a
+part of a CPU could take the place of a worker. The workers have requests of their own."""
 
-logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks; progress tells of deaths
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # no tracebacks; Progress reports deaths
 
 
 class TuneBackend:
-    """A Ray cluster: the one at ``address``, the one already connected to, or a new local one."""
+    """Runs trials on a Ray cluster.
+
+    Args:
+        address: Address of a running cluster; None: the cluster to which this process is connected,
+            else RAY_ADDRESS, else a new local cluster.
+
+    Raises:
+        InputError: The cluster cannot be reached, or its nodes differ from this process.
+    """
 
     def __init__(self, address: str | None = None) -> None:
         self._connection = RayConnection(address)
@@ -65,7 +81,7 @@ class TuneBackend:
             raise
 
     def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
-        """Pre-train miniatures side by side and put them into this node's cache."""
+        """Pre-train miniatures (name -> identity) side by side, into the cache of this node."""
         corpus_ref = ray.put(corpus)
         names = {
             pretrain_and_pack.remote(name, identity, corpus_ref): name
@@ -86,7 +102,7 @@ class TuneBackend:
         progress: Progress,
         pack_size: int,
     ) -> None:
-        """Run trials in order; returns when all ended, or after Ctrl-C or SIGTERM."""
+        """Run trials in order, until all ended or Ctrl-C or SIGTERM arrives."""
         launches = by_resources(specs)
         single = [spec for spec in specs if spec.resources.workers == 1]
         slots = sum(launch.num_at_once for launch in launches if launch.workers == 1)
@@ -99,12 +115,12 @@ class TuneBackend:
         stages: list[_Stage] = []
         if single:
             packs = make_packs(single, pack_size, slots)
-            # Those that wait are known to Ray, so that a cluster can grow for them.
+            # Ray also knows waiting trials, so that an autoscaler can add nodes for them.
             stages.append(_Stage(packs, _trainable, reserved, slots, WAITING))
         for launch in launches:
             if launch.workers > 1:
-                # Trials that watch over workers reserve none of what these need, so that they
-                # never wait for each other; no more start than have room for all their workers.
+                # A watching process reserves nothing that workers need, and only as many groups
+                # start as have room for all of their workers. So groups never block each other.
                 alone = [[spec] for spec in launch.specs]
                 watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
                 stages.append(_Stage(alone, _group_trainable, watching, launch.num_at_once))
@@ -120,13 +136,13 @@ class TuneBackend:
         policy: ArtifactPolicy,
         progress: Progress,
     ) -> bool:
-        """One Tuner; whether all of its trials ended."""
+        """Run one Tuner; return whether all of its trials ended."""
         specs = [spec for pack in stage.packs for spec in pack]
         shared = share(specs, dataset) | {"specs": share_specs(specs), "num_specs": len(specs)}
         shared["num_at_once"] = stage.at_once * max(map(len, stage.packs))
         watcher = Watcher(stage.packs, results, progress)
         withdraw_preemption()
-        with sigterm_heard(watcher.let_go):
+        with sigterm_heard(watcher.stop):
             tune_all(
                 stage.trainable,
                 shared | {"results": results.uri, "policy": policy},
@@ -144,26 +160,26 @@ class TuneBackend:
         return watcher.is_over
 
     def close(self) -> None:
-        """End the local cluster, if this backend started one."""
+        """Stop the local cluster, if this backend started one."""
         self._connection.close()
 
 
 Request: TypeAlias = (
     "tune.PlacementGroupFactory | Callable[[dict[str, Any]], tune.PlacementGroupFactory]"
 )
-"""What a trial reserves, or what one with a config does."""
+"""Resource request of all trials, or a function from a config to a request."""
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """What one Tuner runs.
+    """Trials that one Tuner runs.
 
     Attributes:
-        packs: Trials of each of Tune's own, in launch order.
-        trainable: What runs one.
-        resources: What it reserves.
-        at_once: How many packs run side by side.
-        num_waiting: How many more Tune is given.
+        packs: Trials of each Tune trial, in launch order.
+        trainable: Function that runs a pack.
+        resources: Resource request of a pack.
+        at_once: Number of packs that run side by side.
+        num_waiting: Number of further packs that Tune may request.
     """
 
     packs: list[list[TrialSpec]]
@@ -182,15 +198,15 @@ def tune_all(
     callback: tune.Callback,
     stop: tune.Stopper,
 ) -> None:
-    """One Tuner to its end; its own files are thrown away, results lie in the result folders.
+    """Run one Tuner to its end, and delete its own files: results lie in the result folders.
 
     Args:
-        trainable: Called with a config and ``shared``.
-        shared: Travels once to each process.
-        resources: What a trial reserves.
-        tune_config: What is tried, and what is stopped early.
-        callback: Told what happens.
-        stop: Ends trials, or all.
+        trainable: Function of a config and ``shared``.
+        shared: Data that is sent once to each process.
+        resources: Resource request of a trial.
+        tune_config: Searcher, scheduler and limits of the Tuner.
+        callback: Receiver of Tune's events.
+        stop: Decides when trials must end.
     """
     with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
         tune.Tuner(
@@ -203,56 +219,59 @@ def tune_all(
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
-    """A pack of trials, or a single one, as Tune calls it in a worker process."""
+    """Run a pack of trials; Tune calls this function in a worker process."""
     specs = specs_of(config["members"], shared["specs"])
     numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
     results, policy = Results(shared["results"]), shared["policy"]
 
-    def report(member: int, step: int, num_steps: int, loss: float) -> None:
-        tune.report({"member": member, "step": step, "num_steps": num_steps, "loss": loss})
+    def make_report(member: int) -> Report:
+        def report(event: Step) -> None:
+            tune.report(wrap(member, event))
+
+        return seldom(report)
 
     later = later_spec(config["members"], shared)
-    reports = {trial_id: seldom(partial(report, n)) for trial_id, n in numbers.items()}
-    has_left = False
+    reports = {trial_id: make_report(number) for trial_id, number in numbers.items()}
+    is_preempted = False
     with ended_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
-        for spec, outcome in run_and_save_pack(
+        for spec, event in run_and_save_pack(
             specs, dataset, results, policy, reports, preemption_check(), later
         ):
-            tune.report({"member": numbers[spec.trial_id], **outcome})
-            has_left = has_left or "left" in outcome
-    if has_left:
-        leave()
+            tune.report(wrap(numbers[spec.trial_id], event))
+            is_preempted = is_preempted or isinstance(event, Preempted)
+    if is_preempted:
+        end_process()
 
 
 def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
-    """One trial of several processes."""
+    """Run a trial of several processes; Tune calls this function in the watching process."""
     from xlt.sweep.on_ray.worker_group import run_in_group
 
     (number,) = config["members"]
     (spec,) = specs_of([number], shared["specs"])
-    if outcome := run_in_group(spec, shared | {"member": number}):
-        tune.report({"member": number, **outcome})
+    if event := run_in_group(spec, shared | {"member": number}):
+        tune.report(wrap(number, event))
 
 
 class StopAll(tune.Stopper):
-    """Ends a run where a condition came true, e.g. results can no longer be written.
+    """Ends all trials when a condition becomes true, e.g. results can no longer be written.
 
     Args:
-        condition: Asked after every report.
+        condition: Function that is called after every report.
     """
 
     def __init__(self, condition: Callable[[], bool]) -> None:
         self._condition = condition
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: what it asks cannot be pickled, and a run is never restored from it."""
+        """Return nothing: the condition cannot be pickled, and Tune never restores this run."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this trial is to end early: never."""
+        """Return False: no trial ends early alone."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether all trials are to end."""
+        """Return whether all trials must end."""
         return self._condition()

@@ -1,4 +1,4 @@
-"""Which trials Tune starts next: in launch order, and those again whose process died."""
+"""Tune searcher: hands out trials in launch order, and requeued trials again."""
 
 from __future__ import annotations
 
@@ -12,41 +12,46 @@ from ray.tune.search import Searcher
 class TrialQueue(Searcher):
     """Hands out packs of trials by their numbers, each as the config ``{"members": numbers}``.
 
-    A searcher and not a grid, because a grid is written down before it starts: a trial whose
-    process died comes again while others run, and leaves no machine idle at the end.
+    Tune writes down a grid before it starts. A searcher can hand out a trial again while others
+    run, so a trial whose process died leaves no machine idle at the end.
 
     Args:
-        packs: In the order in which they are to start.
+        packs: Numbers of the trials of each pack, in launch order.
 
     Attributes:
-        is_closed: Whether nothing more is to start.
+        is_closed: Whether no more trials may start.
     """
 
     def __init__(self, packs: Iterable[Sequence[int]]) -> None:
         super().__init__()
         self._waiting = deque(map(list, packs))
-        self._out: set[str] = set()
+        self._running: set[str] = set()
         self.is_closed = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune snapshots its searcher, and a run goes on from its result folders."""
+        """Return nothing: Tune pickles its searcher, but a run resumes from its result folders."""
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next one; FINISHED once all ended, None while some are out that may come again."""
-        if self._waiting and not self.is_closed:
-            self._out.add(trial_id)
-            return {"members": self._waiting.popleft()}
-        return None if self._out else self.FINISHED
+        """Return the next pack.
 
-    def again(self, members: Sequence[int], *, now: bool) -> None:
-        """Take a pack back.
+        Returns:
+            Its config; None while no pack waits but a running one may be requeued; FINISHED
+            after all packs ended.
+        """
+        if self._waiting and not self.is_closed:
+            self._running.add(trial_id)
+            return {"members": self._waiting.popleft()}
+        return None if self._running else self.FINISHED
+
+    def requeue(self, members: Sequence[int], *, first: bool) -> None:
+        """Put a pack back into the queue.
 
         Args:
-            members: Its numbers; nothing happens without any.
-            now: Before all that wait, else after them.
+            members: Numbers of its trials; an empty pack is ignored.
+            first: Whether to put it before all waiting packs, or else after them.
         """
-        if members and now:
+        if members and first:
             self._waiting.appendleft(list(members))
         elif members:
             self._waiting.append(list(members))
@@ -54,11 +59,11 @@ class TrialQueue(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """It ended, one way or another."""
-        self._out.discard(trial_id)
+        """Note that a pack ended, with or without an error."""
+        self._running.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing, as :meth:`__getstate__`."""
+        """Save nothing, see :meth:`__getstate__`."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as :meth:`__getstate__`."""
+        """Restore nothing, see :meth:`__getstate__`."""
