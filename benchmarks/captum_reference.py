@@ -15,13 +15,14 @@ import torch
 from captum.attr import LayerIntegratedGradients
 
 from xlt.data.sources import load_dataset, parse_source
-from xlt.trainables.explain import Explain, explain
-from xlt.trainables.explain.classifier import classifier_target
-from xlt.trainables.explain.replacements import hidden_as, never_hidden
-from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.explain.classifier import make_target
+from xlt.trainables.explain.explain_texts import explain_texts
+from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids
+from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
 
 
 def main(results: str, trial_id: str) -> None:
@@ -29,11 +30,11 @@ def main(results: str, trial_id: str) -> None:
     location = Results(results)
     spec = location.read_spec(trial_id)
     rows = load_dataset(parse_source({"source": "synthetic"})).table.slice(0, 20)
-    base, model = load_kept(spec, location, 2)
+    base, model = load_kept_model(spec, location, 2)
     ids = encode(base, rows, spec.data_fingerprint, 128)
-    unknown, special = hidden_as(base.tokenizer, "auto"), never_hidden(base.tokenizer)
-    target = classifier_target(model, spec)
-    ours = explain(
+    unknown, special = find_replacement_id(base.tokenizer, "auto"), find_special_ids(base.tokenizer)
+    target = make_target(model, spec)
+    ours = explain_texts(
         target.predict, ids, hidden_as=unknown, never_hidden=special,
         settings=Explain(method="ig", num_steps=16), integrate=target.integrate,
     )  # fmt: skip

@@ -26,15 +26,15 @@ from peft import LoraConfig, get_peft_model
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from xlt.trainables.estimates.dry_run import dry_run
-from xlt.trainables.estimates.flops import training_flops
-from xlt.trainables.estimates.throughput import measure
+from xlt.trainables.estimates.flops import count_training_flops
+from xlt.trainables.estimates.throughput import measure_throughput
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
-from xlt.trainables.training.loop import base_dtype, predict
+from xlt.trainables.training.loop import choose_base_dtype, predict
 from xlt.trainables.training.workers import Workers
-from xlt.trainables.trial.run_trial import model_files
+from xlt.trainables.trial.run_trial import make_model_files
 
 FAMILIES: dict[str, tuple[Any, dict[str, int], str, tuple[str, ...]]] = {
     # elyza/ELYZA-japanese-Llama-2-7b-fast-instruct: Llama 2 with 45,043 tokens (its model card)
@@ -85,7 +85,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, transformers {transformers.__version__}")
     width = SMALL["hidden_size"] if options.small else 4096
-    peak = measure(device.type, tokens=128 if options.small else 8192, width=width).flops
+    peak = measure_throughput(device.type, tokens=128 if options.small else 8192, width=width).flops
     print(f"one large matrix product: {peak / 1e12:.2f} TFLOP/s\n")
     print(
         "| family | way | load s | build s | train s | predict s | save s | examples/s | tokens/s "
@@ -124,7 +124,7 @@ def _measured(
     train, test, labels = ids[:TRAIN_ROWS], ids[TRAIN_ROWS:], [0, 1] * (TRAIN_ROWS // 2)
 
     torch.manual_seed(0)
-    dtype = base_dtype(spec, device)
+    dtype = choose_base_dtype(spec, device)
     with torch.device(device):
         model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
     seconds = {"load": _load_seconds(model, dtype, device) if options.load else float("nan")}
@@ -139,7 +139,7 @@ def _measured(
         torch.cuda.reset_peak_memory_stats()
     run_way(base, spec, train, labels, test, seconds)
     tokens = options.epochs * sum(_lengths(train))
-    flops = options.epochs * training_flops(run.matrices, _lengths(train))
+    flops = options.epochs * count_training_flops(run.matrices, _lengths(train))
     seconds["examples"] = options.epochs * len(train) / seconds["train"]
     seconds["tokens"] = tokens / seconds["train"]
     seconds["flops"] = flops / seconds["train"]
@@ -163,7 +163,7 @@ def _ours(
     clock.lap("train")
     predict(model, test, spec)
     clock.lap("predict")
-    model_files(model, Workers())
+    make_model_files(model, Workers())
     clock.lap("save")
 
 

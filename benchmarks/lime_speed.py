@@ -25,12 +25,13 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
 from xlt.data.sources import load_dataset, parse_source
-from xlt.trainables.explain import Explain, explain
-from xlt.trainables.explain.classifier import FORWARD_TOKENS, classifier_target, merged
-from xlt.trainables.explain.replacements import hidden_as, never_hidden
-from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.explain.classifier import FORWARD_TOKENS, make_target, merge_adapters
+from xlt.trainables.explain.explain_texts import explain_texts
+from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids
+from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
 from xlt.trainables.training.loop import predict as predict_whole
 
 
@@ -87,16 +88,16 @@ def main() -> None:
     location = Results(options.results)
     spec = location.read_spec(options.trial_id)
     dataset = load_dataset(parse_source({"source": "synthetic"}))
-    base, model = load_kept(spec, location, 2)
+    base, model = load_kept_model(spec, location, 2)
     torch.set_num_threads(1)
-    ours = classifier_target(model, spec).predict
-    plain = merged(model)
+    ours = make_target(model, spec).predict
+    plain = merge_adapters(model)
 
     def predict(rows: np.ndarray) -> np.ndarray:
         return predict_whole(plain, rows, spec, FORWARD_TOKENS // rows.shape[1])
 
-    unknown = hidden_as(base.tokenizer, "auto")
-    special = never_hidden(base.tokenizer)
+    unknown = find_replacement_id(base.tokenizer, "auto")
+    special = find_special_ids(base.tokenizer)
     encoded = encode(base, dataset.table.slice(0, 400), spec.data_fingerprint, 128)
     inner = [t for ids in encoded for t in ids if t not in special]
     for length in options.length:
@@ -108,10 +109,10 @@ def main() -> None:
         for num in options.num_samples:
             settings = Explain(preset="citrus", num_samples=num)
             ways = {
-                "ours": lambda t=texts, s=settings: explain(
+                "ours": lambda t=texts, s=settings: explain_texts(
                     ours, t, hidden_as=unknown, never_hidden=special, settings=s
                 ),
-                "whole texts": lambda t=texts, s=settings: explain(
+                "whole texts": lambda t=texts, s=settings: explain_texts(
                     predict, t, hidden_as=unknown, never_hidden=special, settings=s
                 ),
                 "lime": lambda t=texts, n=num: [lime_text(predict, i, unknown, n) for i in t],

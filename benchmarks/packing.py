@@ -28,13 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.classification import Fitted, fit_classifier
-from xlt.trainables.training.loop import base_dtype
+from xlt.trainables.training.classification import FitResult, fit_classifier
+from xlt.trainables.training.loop import choose_base_dtype
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.run_pack import Member, fit_pack
-from xlt.trainables.trial.run_trial import Clock, Prepared
+from xlt.trainables.trial.run_trial import Clock, PreparedTrial
 
 SIZES: dict[str, dict[str, int]] = {
     "small": SMALL,
@@ -106,7 +106,9 @@ def _texts(vocabulary: int, options: argparse.Namespace) -> list[list[int]]:
     return [rng.integers(5, vocabulary, int(length)).tolist() for length in lengths]
 
 
-def _trial(base: Base, texts: list[list[int]], seed: int, options: argparse.Namespace) -> Prepared:
+def _trial(
+    base: Base, texts: list[list[int]], seed: int, options: argparse.Namespace
+) -> PreparedTrial:
     spec = TrialSpec.parse(
         {
             "base_model": "benchmark",
@@ -123,26 +125,26 @@ def _trial(base: Base, texts: list[list[int]], seed: int, options: argparse.Name
         }
     )
     device = base.model.device
-    assert base_dtype(spec, device) == base.model.dtype
+    assert choose_base_dtype(spec, device) == base.model.dtype
     torch.manual_seed(seed)
     rows = pa.table({"label": [0, 1] * (len(texts) // 2)})
     model = METHODS["lora"](base, spec)
-    return Prepared(spec, rows, rows, base, model, texts, [], Workers(), device, Clock())
+    return PreparedTrial(spec, rows, rows, base, model, texts, [], Workers(), device, Clock())
 
 
-def _alone(trials: list[Prepared]) -> list[Fitted]:
+def _alone(trials: list[PreparedTrial]) -> list[FitResult]:
     return [
         fit_classifier(trial.model, trial.train_ids, trial.labels, trial.spec, lambda *_: None)
         for trial in trials
     ]
 
 
-def _packed(trials: list[Prepared]) -> list[Fitted]:
+def _packed(trials: list[PreparedTrial]) -> list[FitResult]:
     found = []
     for member in fit_pack([Member(trial, lambda *_: None, None) for trial in trials]):
-        if not isinstance(member.ended, Fitted):
-            raise member.ended or RuntimeError("it was not trained to its end")
-        found.append(member.ended)
+        if not isinstance(member.outcome, FitResult):
+            raise member.outcome or RuntimeError("it was not trained to its end")
+        found.append(member.outcome)
     return found
 
 
@@ -161,7 +163,7 @@ class _Measured(NamedTuple):
 
 
 def _measured(
-    way: Callable[[list[Prepared]], list[Fitted]],
+    way: Callable[[list[PreparedTrial]], list[FitResult]],
     base: Base,
     texts: list[list[int]],
     number: int,

@@ -34,7 +34,7 @@ from paper_grid import MODELS
 
 from xlt.sweep.check.gpu_types import bf16_flops
 from xlt.trainables.estimates.dry_run import dry_run
-from xlt.trainables.estimates.flops import prediction_flops, training_flops
+from xlt.trainables.estimates.flops import count_prediction_flops, count_training_flops
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 BANDWIDTH = {"A100": 2.0e12, "H100": 3.35e12, "H200": 4.8e12}
@@ -124,8 +124,8 @@ def cost(name: str, rows: int, mean_tokens: int) -> Cost:
         }
     )  # fmt: skip
     run = dry_run(spec, config, device="cuda", rows=BATCH_SIZE, length=mean_tokens)
-    step = training_flops(run.matrices, [mean_tokens] * BATCH_SIZE)
-    tested = prediction_flops(run.matrices, [mean_tokens] * TEST_ROWS)
+    step = count_training_flops(run.matrices, [mean_tokens] * BATCH_SIZE)
+    tested = count_prediction_flops(run.matrices, [mean_tokens] * TEST_ROWS)
     full = method == "full"
     read = run.num_parameters * (4 if full else 2)  # AdamW's weights are fp32
     moved = 2 * read + (8 * read if full else 0)

@@ -21,10 +21,10 @@ from dry_run_specs import HEADS, ROWS, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
 
 from xlt.trainables.estimates.dry_run import dry_run
-from xlt.trainables.estimates.flops import training_flops
-from xlt.trainables.estimates.throughput import measure
+from xlt.trainables.estimates.flops import count_training_flops
+from xlt.trainables.estimates.throughput import measure_throughput
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.training.classification import fit_classifier
 
 LENGTH = 32
@@ -35,7 +35,7 @@ def step_share(architecture: str, size: str, method: str) -> float:
     """Estimated over measured seconds of a step; prints both."""
     config, spec = make_measured_config(architecture, size), make_spec(method)
     run = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
-    speed = measure("cpu", tokens=ROWS * LENGTH, width=config.hidden_size)
+    speed = measure_throughput("cpu", tokens=ROWS * LENGTH, width=config.hidden_size)
     base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS[architecture])
     model = METHODS[method](base, spec)
 
@@ -47,7 +47,7 @@ def step_share(architecture: str, size: str, method: str) -> float:
 
     seconds(1)
     measured = seconds(NUM_STEPS)
-    computing = training_flops(run.matrices, [LENGTH] * ROWS) / speed.flops
+    computing = count_training_flops(run.matrices, [LENGTH] * ROWS) / speed.flops
     starting = run.num_calls * speed.call_seconds
     share = (computing + starting) / measured
     print(

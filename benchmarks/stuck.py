@@ -46,10 +46,10 @@ from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.loading.base import init_head, load_base
 from xlt.trainables.loading.tokenize import encode
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
-from xlt.trainables.training.convergence import convergence
+from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import DivergedError, predict
 
 FEW = 32
@@ -118,7 +118,7 @@ def measure(spec: TrialSpec, dataset: Dataset) -> Record:
         final = predict(model, token_ids, spec)
     except DivergedError:
         return record
-    numbers = convergence(fitted.history, labels, fitted.train_score)
+    numbers = measure_convergence(fitted.history, labels, fitted.train_score)
     return record | {"convergence": numbers, "finished": evidence(labels, final)}
 
 

@@ -148,12 +148,12 @@ def _checkpoints(
 ) -> Checkpoints | None:
     """Return where a trial writes its checkpoints; None if they are disabled."""
     from xlt.trainables.training.checkpoints import Checkpoints
-    from xlt.trainables.trial.signature import versions
+    from xlt.trainables.trial.signature import read_versions
 
     minutes = policy.checkpoint_minutes
     if minutes is None:
         return None
-    return Checkpoints(results, spec.trial_id, 60 * minutes, versions(), preempted)
+    return Checkpoints(results, spec.trial_id, 60 * minutes, read_versions(), preempted)
 
 
 def _write(

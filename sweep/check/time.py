@@ -11,7 +11,7 @@ from xlt.sweep.check.finding import Checked, Problem, duration
 from xlt.sweep.check.gpu_types import bf16_flops
 from xlt.sweep.check.placement import slots_of
 from xlt.sweep.check.preflight import Preflight, TrialGroup
-from xlt.trainables.estimates.flops import Matrices, prediction_flops, training_flops
+from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.miniatures import find_miniature
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -121,8 +121,8 @@ def _flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
     length = round(_mean(preflight.lengths(spec)))
     checkpointing = spec.resources.gradient_checkpointing
     step = [length] * spec.training.batch_size
-    trained = training_flops(matrices, step, gradient_checkpointing=checkpointing)
-    tested = prediction_flops(matrices, [length] * spec.sampling.test_rows)
+    trained = count_training_flops(matrices, step, gradient_checkpointing=checkpointing)
+    tested = count_prediction_flops(matrices, [length] * spec.sampling.test_rows)
     return spec.num_steps * trained + tested
 
 
@@ -132,12 +132,12 @@ def _speed(
     """(operations a second, seconds a call, where they come from) of one process."""
     import torch
 
-    from xlt.trainables.estimates.throughput import measure
+    from xlt.trainables.estimates.throughput import measure_throughput
 
     device = preflight.device(spec)
     threads = spec.resources.cpus
     if device == "cpu" or torch.cuda.is_available():
-        found = measure(device, tokens=tokens, width=width, num_threads=threads)
+        found = measure_throughput(device, tokens=tokens, width=width, num_threads=threads)
         share = spec.resources.gpus if device == "cuda" else 1.0
         return found.flops * share, found.call_seconds, "speed measured here"
     gpus = [gpu.name for node in preflight.nodes for gpu in node.gpus]
@@ -160,7 +160,7 @@ def _slow(preflight: Preflight, kind: TrialGroup, guess: _Guess, own: float) -> 
 
 def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
     """(label, guess) of each miniature that is not cached: documents of full length, at most."""
-    from xlt.trainables.estimates.throughput import measure
+    from xlt.trainables.estimates.throughput import measure_throughput
 
     guesses = []
     for kind in {kind.first.base_identity: kind for kind in preflight.kinds}.values():
@@ -175,8 +175,8 @@ def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
         vocabulary = round(recipe.vocab_factor * corpus.vocab_size) * width
         matrices = Matrices(0, recipe.num_layers * layer + vocabulary, recipe.num_layers, width)
         lengths = [recipe.max_tokens] * recipe.batch_size
-        flops = steps * training_flops(matrices, lengths)
-        found = measure("cpu", tokens=sum(lengths), width=width)
+        flops = steps * count_training_flops(matrices, lengths)
+        found = measure_throughput("cpu", tokens=sum(lengths), width=width)
         seconds = flops / found.flops + steps * PRETRAINING_CALLS * found.call_seconds
         seconds /= CPU_UTILISATION
         guess = _Guess(seconds, "speed measured here", flops)

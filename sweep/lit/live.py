@@ -93,7 +93,7 @@ class LiveTrials:
         if found is None:
             found = LiveTrial(self._specs[trial_id], self._location, self._pairs)
             names, texts = zip(*self._checked[trial_id], strict=True)
-            found.check(names, texts)
+            found.refuse_changed_scores(names, texts)
         self._loaded[trial_id] = found
         while len(self._loaded) > 1 and self._num_bytes() > MOST_BYTES:
             del self._loaded[next(iter(self._loaded))]
@@ -104,15 +104,15 @@ class LiveTrials:
 
 
 def _score(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    return {"probabilities": trial.probabilities(asked["texts"]).tolist()}
+    return {"probabilities": trial.score_texts(asked["texts"]).tolist()}
 
 
 def _score_token_ids(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    return {"probabilities": trial.of_token_ids(asked["token_ids"]).tolist()}
+    return {"probabilities": trial.score_token_ids(asked["token_ids"]).tolist()}
 
 
 def _subwords(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    return asdict(trial.subwords(asked["text"]))
+    return asdict(trial.split_text(asked["text"]))
 
 
 def _explain(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:

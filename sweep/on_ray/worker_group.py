@@ -23,7 +23,7 @@ from xlt.sweep.on_ray.reports import wrap
 from xlt.sweep.on_ray.worker import receive
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.watchdog import ended_if_stalled
+from xlt.trainables.training.watchdog import kill_if_stalled
 
 START_FAILURES = 10
 """Number of times that a group waits for its workers, a minute each (Ray Train's limit), so that an
@@ -98,7 +98,7 @@ def _worker(config: dict[str, Any]) -> None:
         ray.train.report(wrap(shared["member"], event))
 
     results, policy = Results(shared["results"]), shared["policy"]
-    with ended_if_stalled(spec.resources.stall_minutes):
+    with kill_if_stalled(spec.resources.stall_minutes):
         dataset = receive(spec, shared)
         ended = run_and_save(spec, dataset, results, policy, report, preemption_check())
     report(ended)

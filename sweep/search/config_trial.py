@@ -18,7 +18,7 @@ from xlt.sweep.on_ray.worker import receive
 from xlt.sweep.search.config_report import ConfigReport, wrap
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.watchdog import ended_if_stalled
+from xlt.trainables.training.watchdog import kill_if_stalled
 
 FAILED_RANK = -2.0
 """Of a config that failed: below all that train or do not; Tune wants one in every report."""
@@ -76,7 +76,7 @@ def _run(specs: list[TrialSpec], results: Results, shared: dict[str, Any]) -> di
     """Run trials, and return how they ended, by trial id."""
     if not specs:
         return {}
-    with ended_if_stalled(specs[0].resources.stall_minutes):
+    with kill_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         reports: dict[str, Report] = {spec.trial_id: lambda *_: None for spec in specs}
         events = run_and_save_pack(specs, dataset, results, ArtifactPolicy(), reports)

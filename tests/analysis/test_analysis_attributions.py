@@ -28,8 +28,8 @@ from xlt.analysis.tables.paper import MODELS, PATTERNS, TABLE_5, TABLE_5_MODEL
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
-from xlt.trainables.explain import Explain
 from xlt.trainables.results.attributions import Attributions, save_attributions
+from xlt.trainables.spec.explain import Explain
 
 THREE: list[Text] = [
     (["炭", "目標"], [0.4, -0.1], 0.9),

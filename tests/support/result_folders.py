@@ -39,7 +39,7 @@ TRAINED = {
     "first_grad_norm": 2.0,
     "final_grad_norm": 0.5,
 }
-"""What :func:`convergence` says of a trial that learnt its rows."""
+"""What :func:`measure_convergence` says of a trial that learnt its rows."""
 SIGNATURE: dict[str, Any] = {
     "git_commit": "c" * 40,
     "data_fingerprint": FINGERPRINT,

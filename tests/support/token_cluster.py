@@ -16,7 +16,7 @@ import pytest
 from network_nodes import SCRATCH, Node
 from repository import ROOT
 
-from xlt.trainables.trial.signature import versions
+from xlt.trainables.trial.signature import read_versions
 
 RAY = str(Path(sys.executable).parent / "ray")
 PORTS = ["--node-manager-port=6380", "--object-manager-port=6381"]
@@ -56,9 +56,9 @@ def torch_of_no_build(folder: Path) -> Iterator[str]:
     metadata.write_text(f"Name: torch\nVersion: {version('torch').partition('+')[0]}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        versions.cache_clear()
+        read_versions.cache_clear()
         yield str(folder)
-    versions.cache_clear()
+    read_versions.cache_clear()
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from xlt.trainables.loading.base import Base, load_base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 

@@ -17,9 +17,9 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.explain import explain_trials
 from xlt.sweep.run import run
-from xlt.trainables.explain import Explain
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
 
 SETTINGS = ["patterns=[{ja8: {source_rows: 24}}]", "seeds=[0]"]
 

@@ -26,11 +26,12 @@ from served_lit import (
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.cli.main import main
 from xlt.sweep.lit.server import serve
-from xlt.trainables.explain import Explain, explain
-from xlt.trainables.explain.classifier import classifier_target
-from xlt.trainables.explain.replacements import hidden_as, never_hidden
-from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.explain.classifier import make_target
+from xlt.trainables.explain.explain_texts import explain_texts
+from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids
+from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import predict
 
@@ -54,7 +55,7 @@ def kept(results: str, name: str) -> tuple[TrialSpec, Any, Any]:
     trials = {row["base_model"]: row["trial_id"] for row in collect(results).table.to_pylist()}
     location = Results(results)
     spec = location.read_spec(trials[name])
-    return spec, *load_kept(spec, location, 2)
+    return spec, *load_kept_model(spec, location, 2)
 
 
 def score(results: str, name: str, text: str) -> float:
@@ -122,11 +123,11 @@ def test_lits_lime_masks_sub_words(live: Served, results: str, name: str) -> Non
     (made,) = live.ask(f"get_interpretations?{path}", {**edited(text), "config": config | target})
     spec, base, model = kept(results, name)
     ids = base.tokenizer(text)["input_ids"]
-    special = never_hidden(base.tokenizer)
-    (ours,) = explain(
-        classifier_target(model, spec).predict,
+    special = find_special_ids(base.tokenizer)
+    (ours,) = explain_texts(
+        make_target(model, spec).predict,
         [ids],
-        hidden_as=hidden_as(base.tokenizer, "auto"),
+        hidden_as=find_replacement_id(base.tokenizer, "auto"),
         never_hidden=special,
         settings=Explain(num_samples=20000),
     )
@@ -144,11 +145,11 @@ def test_contributions_of_edited_texts(live: Served, results: str) -> None:
     target = {"config": {"_salience_target": {"field": "probabilities", "index": 1}}}
     (made,) = live.ask(f"get_interpretations?{path}", edited(text) | target)
     spec, base, model = kept(results, "bert")
-    (ours,) = explain(
-        classifier_target(model, spec).predict,
+    (ours,) = explain_texts(
+        make_target(model, spec).predict,
         [base.tokenizer(text)["input_ids"]],
         hidden_as=base.tokenizer.mask_token_id,
-        never_hidden=never_hidden(base.tokenizer),
+        never_hidden=find_special_ids(base.tokenizer),
         settings=Explain(num_samples=60),
         names=[text],
     )

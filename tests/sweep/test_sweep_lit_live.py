@@ -18,10 +18,10 @@ from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.lit import live
 from xlt.sweep.lit.live import LiveTrials
 from xlt.sweep.run import run
-from xlt.trainables.explain import Explain
 from xlt.trainables.inference.live import LiveTrial
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 SETTINGS = ["patterns=[{ja8: {source_rows: 24}}]", "seeds=[0]", "storage.keep_models=all"]
@@ -105,12 +105,12 @@ def test_texts_without_tokens_are_told(kept: Collected, trials: LiveTrials) -> N
 def test_pairs_are_two_lines(kept: Collected, trials: LiveTrials) -> None:
     spec = TrialSpec.parse(kept.records[ids_of(kept)["bert"]]["spec"])
     alone = LiveTrial(spec, Results(kept.uri), pairs=True)
-    found = alone.subwords("3 炭素\n得点 12")
+    found = alone.split_text("3 炭素\n得点 12")
     separator = alone._base.tokenizer.sep_token_id
     assert found.token_ids.count(separator) == 2 and "得点" in "".join(found.pieces)
     assert alone.explain("3 炭素\n得点 12", Explain(num_samples=30))[0] == found.pieces
     with pytest.raises(InputError, match="is two, a line each, and 1 lines were given"):
-        alone.subwords("3 炭素")
+        alone.split_text("3 炭素")
 
 
 def test_the_one_asked_longest_ago_makes_room(

@@ -13,7 +13,7 @@ from torch import nn
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 

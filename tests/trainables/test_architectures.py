@@ -19,7 +19,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.tokenize import encode
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.models.architectures import ARCHITECTURES, derive_kind, max_positions
 from xlt.trainables.models.weights_folder import check_files, read_checkpoint, read_config
 from xlt.trainables.spec.trial_spec import TrialSpec

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import Base, load_base
-from xlt.trainables.loading.batching import collate, epoch_batches
+from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.models.pad_token import set_pad_token
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -29,7 +29,7 @@ ALL_ARCHITECTURES = pytest.mark.parametrize("architecture", ["llama", "bert", "g
 
 
 def batches(lengths: list[int], batch_size: int, seed: int = 0) -> list[list[int]]:
-    return list(epoch_batches(lengths, batch_size, np.random.default_rng(seed)))
+    return list(draw_batches(lengths, batch_size, np.random.default_rng(seed)))
 
 
 @given(

@@ -19,7 +19,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.trial.run_trial import run_trial
-from xlt.trainables.trial.signature import versions
+from xlt.trainables.trial.signature import read_versions
 
 MakeSpec = Callable[..., TrialSpec]
 CASES = (("llama", "lora"), ("gpt_neox", "lora"), ("bert", "full"), ("bert", "lora"))
@@ -77,10 +77,10 @@ def test_a_resumed_trial_gives_the_same_bytes(
     undisturbed = run_trial(spec, tiny_dataset, keep_models="all")
     results = located(tmp_path / "results")
     for step in steps:
-        fresh = Checkpoints(results, spec.trial_id, 0, versions())
+        fresh = Checkpoints(results, spec.trial_id, 0, read_versions())
         killed_after(step, spec, tiny_dataset, fresh, monkeypatch)
         torch.manual_seed(12345)  # another process has other generators
-    kept = Checkpoints(results, spec.trial_id, 0, versions())
+    kept = Checkpoints(results, spec.trial_id, 0, read_versions())
     resumed = run_trial(spec, tiny_dataset, keep_models="all", checkpoints=kept)
     assert resumed.execution["resumed_at_steps"] == list(steps)
     assert same(resumed, undisturbed)
@@ -97,10 +97,10 @@ def test_dropout_goes_on_where_it_was(
     undisturbed = run_trial(spec, tiny_dataset)
     results = located(tmp_path / "results")
     killed_after(
-        3, spec, tiny_dataset, Checkpoints(results, spec.trial_id, 0, versions()), monkeypatch
+        3, spec, tiny_dataset, Checkpoints(results, spec.trial_id, 0, read_versions()), monkeypatch
     )
     monkeypatch.setattr(checkpoints, "set_random_state", lambda states: None)
-    kept = Checkpoints(results, spec.trial_id, 0, versions())
+    kept = Checkpoints(results, spec.trial_id, 0, read_versions())
     assert not same(run_trial(spec, tiny_dataset, checkpoints=kept), undisturbed)
 
 
@@ -115,7 +115,7 @@ def test_an_unusable_checkpoint_means_the_beginning(
     spec = make_spec("llama")
     undisturbed = run_trial(spec, tiny_dataset)
     results = located(tmp_path / "results")
-    mine = versions() | ({"torch": "0.1"} if damage == "versions" else {})
+    mine = read_versions() | ({"torch": "0.1"} if damage == "versions" else {})
     killed_after(3, spec, tiny_dataset, Checkpoints(results, spec.trial_id, 0, mine), monkeypatch)
     (file,) = (tmp_path / "results" / "checkpoints").iterdir()
     tensors = load_file(file)
@@ -128,7 +128,7 @@ def test_an_unusable_checkpoint_means_the_beginning(
     }  # fmt: skip
     if damage in content:
         file.write_bytes(content[damage])
-    kept = Checkpoints(results, spec.trial_id, 3600, versions())
+    kept = Checkpoints(results, spec.trial_id, 3600, read_versions())
     resumed = run_trial(spec, tiny_dataset, checkpoints=kept)
     assert resumed.execution["resumed_at_steps"] == []
     assert same(resumed, undisturbed)
@@ -158,7 +158,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
 ) -> None:
     spec = make_spec("llama")
     results = located(tmp_path / "results")
-    kept = Checkpoints(results, spec.trial_id, 0, versions())
+    kept = Checkpoints(results, spec.trial_id, 0, read_versions())
 
     def full(path: str, content: bytes) -> None:
         raise OSError("no space left on device")
@@ -174,9 +174,11 @@ def test_checkpoints_are_as_far_apart_as_asked(
 ) -> None:
     spec = make_spec("llama")
     results = located(tmp_path / "results")
-    run_trial(spec, tiny_dataset, checkpoints=Checkpoints(results, spec.trial_id, 3600, versions()))
+    run_trial(
+        spec, tiny_dataset, checkpoints=Checkpoints(results, spec.trial_id, 3600, read_versions())
+    )
     assert not (tmp_path / "results" / "checkpoints").exists()
-    kept = Checkpoints(results, spec.trial_id, 0, versions())
+    kept = Checkpoints(results, spec.trial_id, 0, read_versions())
     run_trial(spec, tiny_dataset, checkpoints=kept)
     assert results.exists("checkpoints", f"{spec.trial_id}.safetensors")
 
@@ -189,7 +191,7 @@ def test_checkpoints_hold_what_is_trained_and_no_more(
 
     spec = make_spec("llama")
     results = located(tmp_path / "results")
-    kept = Checkpoints(results, spec.trial_id, 0, versions())
+    kept = Checkpoints(results, spec.trial_id, 0, read_versions())
     run_trial(spec, tiny_dataset, checkpoints=kept)
     tensors = load(results.read("checkpoints", f"{spec.trial_id}.safetensors"))
     weights = [name for name in tensors if name.startswith("model.")]

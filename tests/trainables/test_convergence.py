@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import entropy
 from sklearn.metrics import roc_auc_score
 
-from xlt.trainables.training.convergence import convergence
+from xlt.trainables.training.convergence import measure_convergence
 
 HISTORY = pa.table(
     {
@@ -25,7 +25,7 @@ HISTORY = pa.table(
 def test_the_first_and_the_last_epoch_count() -> None:
     labels = np.array([0, 0, 0, 1])
     y_score = np.array([0.1, 0.4, 0.35, 0.8])
-    found = convergence(HISTORY, labels, y_score)
+    found = measure_convergence(HISTORY, labels, y_score)
     assert found["first_loss"] == pytest.approx(0.7)
     assert found["final_loss"] == pytest.approx(0.2)
     assert (found["first_grad_norm"], found["final_grad_norm"]) == pytest.approx((3.0, 0.3))
@@ -40,8 +40,8 @@ def test_the_first_and_the_last_epoch_count() -> None:
 def test_more_than_two_classes_and_one() -> None:
     y_score = np.array([[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])
     labels = np.array([0, 1, 1, 2])
-    found = convergence(HISTORY, labels, y_score)
+    found = measure_convergence(HISTORY, labels, y_score)
     assert found["train_auroc"] == roc_auc_score(labels, y_score, multi_class="ovr")
     assert found["score_std"] == pytest.approx(np.std(y_score[:, 0]))
-    one = convergence(HISTORY, np.ones(4, np.int8), y_score[:, 0])
+    one = measure_convergence(HISTORY, np.ones(4, np.int8), y_score[:, 0])
     assert math.isnan(one["train_auroc"]) and one["label_entropy"] == 0

@@ -23,7 +23,7 @@ from xlt.trainables.estimates.dry_run import (
 )
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import predict

@@ -14,9 +14,11 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances, r2_score
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.explain import Explain, Explanation, explain
+from xlt.trainables.explain.explain_texts import explain_texts
 from xlt.trainables.explain.lime import Surrogate, kernel
-from xlt.trainables.explain.masks import all_masks, draw_masks
+from xlt.trainables.explain.masks import draw_masks, list_all_masks
+from xlt.trainables.explain.target import Explanation
+from xlt.trainables.spec.explain import Explain
 
 SLOPES = np.array([2.0, -1.0, 0.5, 0.0, 3.0, -0.25])
 
@@ -36,7 +38,7 @@ def predict(rows: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def explained(token_ids: list[list[int]], **changes: object) -> list[Explanation]:
     values: dict[str, object] = {"num_samples": 1000, **changes}
-    return explain(
+    return explain_texts(
         predict, token_ids, hidden_as=9, never_hidden={7}, settings=Explain.parse(values)
     )
 
@@ -135,7 +137,7 @@ def test_how_many_are_hidden_is_uniform_and_which_is_too() -> None:
 
 @pytest.mark.parametrize("num_tokens", [2, 5])
 def test_all_masks_are_the_mean_of_many_draws(num_tokens: int) -> None:
-    kept, counts = all_masks(num_tokens, 100_000)
+    kept, counts = list_all_masks(num_tokens, 100_000)
     assert kept[0].all() and counts[0] == 1 and counts.sum() == pytest.approx(100_001)
     assert len(np.unique(kept, axis=0)) == len(kept) == 2**num_tokens
     drawn, times = draw_masks(num_tokens, 100_000, 0)
@@ -179,9 +181,9 @@ def test_a_text_is_explained_the_same_in_any_company() -> None:
     names = ["a", "b", "c", "d"]
     settings = Explain(num_samples=50)
     common: dict[str, Any] = {"hidden_as": 9, "never_hidden": {7}, "settings": settings}
-    together = explain(predict, texts, names=names, **common)
+    together = explain_texts(predict, texts, names=names, **common)
     for text, name, one in zip(texts, names, together, strict=True):
-        (alone,) = explain(predict, [text], names=[name], **common)
+        (alone,) = explain_texts(predict, [text], names=[name], **common)
         assert alone.coefficients == pytest.approx(one.coefficients, abs=1e-12)
         assert alone.standard_errors == pytest.approx(one.standard_errors, abs=1e-12)
 
@@ -223,9 +225,9 @@ def test_deleted_tokens_leave_shorter_texts() -> None:
 
     settings = Explain(num_samples=500)
     texts = [[7, 10, 11, 14], [7, 10, 11, 12, 14]]
-    made = explain(watched, texts, hidden_as=None, never_hidden={7}, settings=settings)
+    made = explain_texts(watched, texts, hidden_as=None, never_hidden={7}, settings=settings)
     assert lengths == {1, 2, 3, 4, 5}
-    kept = explain(predict, texts, hidden_as=9, never_hidden={7}, settings=settings)
+    kept = explain_texts(predict, texts, hidden_as=9, never_hidden={7}, settings=settings)
     assert made[0].coefficients == pytest.approx(kept[0].coefficients)
 
 
@@ -243,11 +245,11 @@ class TestBadInput:
             return np.full(len(rows), 0.25)
 
         with pytest.raises(InputError, match=r"every text the probability 0\.250"):
-            explain(constant, [[1, 2, 3], [4, 5]], hidden_as=0)
+            explain_texts(constant, [[1, 2, 3], [4, 5]], hidden_as=0)
 
     def test_nothing_left_of_a_text(self) -> None:
         with pytest.raises(InputError, match=r"leaves nothing.*choose another replacement"):
-            explain(lambda rows: rows.sum(axis=1) / 100.0, [[1, 2, 3]], hidden_as=None)
+            explain_texts(lambda rows: rows.sum(axis=1) / 100.0, [[1, 2, 3]], hidden_as=None)
 
     def test_an_unknown_method_is_told_with_the_nearest(self) -> None:
         with pytest.raises(InputError, match=r"unknown method 'lme'. Did you mean 'lime'"):

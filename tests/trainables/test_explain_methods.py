@@ -13,14 +13,19 @@ from trained_tiny import make_trained
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.explain import EXPLAINERS, Explain, Explanation, Target, explain
-from xlt.trainables.explain.classifier import classifier_target
-from xlt.trainables.explain.explain import measure
-from xlt.trainables.explain.pieces import locate, readable
-from xlt.trainables.explain.replacements import hidden_as, never_hidden
+from xlt.trainables.explain.classifier import make_target
+from xlt.trainables.explain.explain_texts import explain_texts, measure_explanations
+from xlt.trainables.explain.registry import EXPLAINERS
+from xlt.trainables.explain.target import Explanation, Target
+from xlt.trainables.explain.tokens import (
+    find_replacement_id,
+    find_special_ids,
+    locate_tokens,
+    make_readable,
+)
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.loading.tokenize import encode
-from xlt.trainables.spec.explain import METHOD_SETTINGS
+from xlt.trainables.spec.explain import METHOD_SETTINGS, Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import predict
 
@@ -52,7 +57,7 @@ TEXTS = [[START, 2, 3, 4], [START, 6, 5, 2], [START, 3, 3], [START, 2, 6, 4, 5, 
 
 
 def explained(method: str, **changes: Any) -> list[Explanation]:
-    return explain(
+    return explain_texts(
         predict_linear, TEXTS, hidden_as=HIDDEN, never_hidden={START},
         settings=Explain(method=method, **changes), integrate=integrate_linear,
     )  # fmt: skip
@@ -106,11 +111,13 @@ def test_occlusion_is_a_difference() -> None:
 def test_comprehensiveness_and_sufficiency_by_hand() -> None:
     """Ten tokens: 1, 2 and 5 of them count; this classifier knows the sum of four."""
     text = [START, 2, 6, 4, 3, 5, 5, 5, 5, 5, 5]
-    made = explain(
+    made = explain_texts(
         predict_linear, [text], hidden_as=HIDDEN, never_hidden={START},
         settings=Explain(method="occlusion"),
     )  # fmt: skip
-    (found,) = measure(Target(predict_linear), [text], made, hidden_as=HIDDEN, never_hidden={START})
+    (found,) = measure_explanations(
+        Target(predict_linear), [text], made, hidden_as=HIDDEN, never_hidden={START}
+    )
     p = [1 / (1 + np.exp(-(logit - 1))) for logit in (3.0, 1.0, -0.5, -1.0, 2.0, 3.5, 4.0)]
     whole = p[0]
     assert found.comprehensiveness == pytest.approx(
@@ -123,11 +130,11 @@ def test_comprehensiveness_and_sufficiency_by_hand() -> None:
 class TestBadInput:
     def test_gradients_of_a_function_that_only_predicts(self) -> None:
         with pytest.raises(InputError, match="ig needs gradients"):
-            explain(predict_linear, TEXTS, hidden_as=0, settings=Explain(method="ig"))
+            explain_texts(predict_linear, TEXTS, hidden_as=0, settings=Explain(method="ig"))
 
     def test_a_baseline_of_another_length(self) -> None:
         with pytest.raises(InputError, match="replacement is delete"):
-            explain(
+            explain_texts(
                 predict_linear, TEXTS, hidden_as=None, settings=Explain(method="ig"),
                 integrate=integrate_linear,
             )  # fmt: skip
@@ -146,7 +153,7 @@ def trained(request: Any, make_spec: MakeSpec, tiny_dataset: Dataset) -> Any:
 def test_scores_are_those_of_the_trial(trained: Any) -> None:
     spec, _, model, ids = trained
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    target = classifier_target(model, spec)
+    target = make_target(model, spec)
     assert target.predict(np.array(ids)) == pytest.approx(predict(model, ids, spec), abs=1e-4)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
@@ -154,10 +161,10 @@ def test_scores_are_those_of_the_trial(trained: Any) -> None:
 def test_integrated_gradients_are_complete(trained: Any) -> None:
     """Contributions add up to the difference of the scores (Sundararajan et al., axiom 3)."""
     spec, base, model, ids = trained
-    target = classifier_target(model, spec)
-    made = explain(
-        target.predict, ids, hidden_as=hidden_as(base.tokenizer, "auto"),
-        never_hidden=never_hidden(base.tokenizer), settings=Explain(method="ig", num_steps=64),
+    target = make_target(model, spec)
+    made = explain_texts(
+        target.predict, ids, hidden_as=find_replacement_id(base.tokenizer, "auto"),
+        never_hidden=find_special_ids(base.tokenizer), settings=Explain(method="ig", num_steps=64),
         integrate=target.integrate,
     )  # fmt: skip
     for one in made:
@@ -170,16 +177,16 @@ def test_replacements_by_tokenizer(architecture: str, make_spec: MakeSpec) -> No
     base = load_base(make_spec(architecture), torch.device("cpu"), torch.float32)
     tokenizer = base.tokenizer
     auto = tokenizer.mask_token_id if architecture == "bert" else tokenizer.unk_token_id
-    assert hidden_as(tokenizer, "auto") == auto
-    assert hidden_as(tokenizer, "pad") == tokenizer.pad_token_id
-    assert hidden_as(tokenizer, "delete") is None
-    special = never_hidden(tokenizer)
+    assert find_replacement_id(tokenizer, "auto") == auto
+    assert find_replacement_id(tokenizer, "pad") == tokenizer.pad_token_id
+    assert find_replacement_id(tokenizer, "delete") is None
+    special = find_special_ids(tokenizer)
     assert tokenizer.unk_token_id not in special
     if architecture == "bert":
         assert {tokenizer.cls_token_id, tokenizer.sep_token_id} <= special
     else:
         with pytest.raises(InputError, match=r"no such token; choose one of unk, pad, .*delete"):
-            hidden_as(tokenizer, "mask")
+            find_replacement_id(tokenizer, "mask")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -188,12 +195,12 @@ def test_pieces_are_readable(architecture: str, make_spec: MakeSpec) -> None:
     base = load_base(make_spec(architecture), torch.device("cpu"), torch.float32)
     text = "12 carbon 炭素 鬱"
     ids = base.tokenizer(text)["input_ids"]
-    pieces = readable(base.tokenizer, ids)
+    pieces = make_readable(base.tokenizer, ids)
     assert "carbon" in pieces
     assert not any("Ġ" in piece or "ç" in piece for piece in pieces)
     if architecture != "bert":
         assert pieces[-3:] == [f"<0x{byte:02X}>" for byte in "鬱".encode()]
-    _, (places,) = locate(base.tokenizer, [text], None, 128)
+    _, (places,) = locate_tokens(base.tokenizer, [text], None, 128)
     assert [
         text[s:e].strip() for (s, e), p in zip(places, pieces, strict=True) if p == "carbon"
     ] == ["carbon"]
@@ -201,6 +208,6 @@ def test_pieces_are_readable(architecture: str, make_spec: MakeSpec) -> None:
 
 def test_places_in_a_pair_of_texts(make_spec: MakeSpec) -> None:
     base = load_base(make_spec("bert"), torch.device("cpu"), torch.float32)
-    (whole,), (places,) = locate(base.tokenizer, ["carbon goal"], ["waste"], 128)
+    (whole,), (places,) = locate_tokens(base.tokenizer, ["carbon goal"], ["waste"], 128)
     assert whole == "carbon goal\nwaste"
     assert {whole[start:end] for start, end in places} == {"", "carbon", "goal", "waste"}

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from trained_tiny import make_trained
 
-from xlt.trainables.explain.classifier import classifier_target
+from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.masks import draw_masks, hide
 from xlt.trainables.explain.prefixes import (
     COPY_COST,
     STRETCH_COST,
-    logits_by_prefix,
-    reads_prefixes,
-    stretches,
+    can_read_prefixes,
+    compute_logits_by_prefix,
+    plan_stretches,
 )
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import predict
@@ -42,7 +42,7 @@ def cost(cuts: list[tuple[int, int]], num_beginnings: list[int]) -> float:
 @settings(max_examples=60)
 def test_no_other_cuts_cost_less(num_beginnings: list[int]) -> None:
     length = len(num_beginnings)
-    found = stretches(np.array(num_beginnings))
+    found = plan_stretches(np.array(num_beginnings))
     assert [n for start, end in found for n in range(start, end)] == list(range(length))
     ways = (
         list(zip([0, *inner], [*inner, length], strict=True))
@@ -76,7 +76,7 @@ def test_scores_are_those_of_whole_texts(decoder: tuple[TrialSpec, Any], num_tok
     rows = masked(3, num_tokens)
     expected = predict(model, rows.tolist(), spec)
     assert np.ptp(expected) > 0.01
-    assert classifier_target(model, spec).predict(rows) == pytest.approx(expected, abs=1e-5)
+    assert make_target(model, spec).predict(rows) == pytest.approx(expected, abs=1e-5)
     ordered = rows[np.lexsort(rows.T[::-1])]
     lengths = []
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -84,8 +84,8 @@ def test_scores_are_those_of_whole_texts(decoder: tuple[TrialSpec, Any], num_tok
         lambda module, arguments, out: lengths.append(arguments[0].numel())
     )
     with torch.inference_mode():
-        shared = logits_by_prefix(model, ordered)
-        shuffled = logits_by_prefix(model, rows)
+        shared = compute_logits_by_prefix(model, ordered)
+        shuffled = compute_logits_by_prefix(model, rows)
     hook.remove()
     assert shared.softmax(-1)[:, 1].numpy() == pytest.approx(
         predict(model, ordered.tolist(), spec), abs=1e-5
@@ -102,13 +102,13 @@ def test_a_text_that_ends_with_padding_is_read_as_a_trial_reads_it(
     rows = masked(1, 6)
     rows[::2, -1] = model.config.pad_token_id
     expected = predict(model, rows.tolist(), spec)
-    assert classifier_target(model, spec).predict(rows) == pytest.approx(expected, abs=1e-5)
+    assert make_target(model, spec).predict(rows) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_encoder_reads_whole_texts(make_spec: MakeSpec, decoder: tuple[TrialSpec, Any]) -> None:
     spec = make_spec("bert")
-    assert not reads_prefixes(make_trained(spec)[1])
-    assert reads_prefixes(decoder[1])
+    assert not can_read_prefixes(make_trained(spec)[1])
+    assert can_read_prefixes(decoder[1])
 
 
 TINY = {"vocab_size": 70, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -144,7 +144,7 @@ def test_the_last_layer_reads_one_token_and_says_the_same(name: str) -> None:
         expected = model(input_ids=torch.from_numpy(rows)).logits
         plain = [seen.pop() for seen in sizes]
         order = np.lexsort(rows.T[::-1])
-        shared = logits_by_prefix(model, rows[order])
+        shared = compute_logits_by_prefix(model, rows[order])
         first, last = map(sum, sizes)
         again = model(input_ids=torch.from_numpy(rows)).logits
     assert plain == [rows.size, rows.size]

@@ -10,7 +10,7 @@ import pytest
 from tiny_data import WORDS, make_dataset
 
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.explain import Explain
+from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 

@@ -11,10 +11,10 @@ from tiny_checkpoints import make_classifier, make_measured_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from xlt.trainables.estimates.dry_run import dry_run
-from xlt.trainables.estimates.flops import Matrices, prediction_flops, training_flops
-from xlt.trainables.estimates.throughput import measure
+from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
+from xlt.trainables.estimates.throughput import measure_throughput
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 
 ROWS, LENGTH = 4, 48
 LAYERS = 10
@@ -51,12 +51,12 @@ def test_operations_are_those_that_torch_counts(
     with FlopCounterMode(display=False) as predicting, torch.no_grad():
         model.eval()(**batch())
     # What is left: the head, and BERT's pooler.
-    assert prediction_flops(matrices, lengths) == pytest.approx(
+    assert count_prediction_flops(matrices, lengths) == pytest.approx(
         predicting.get_total_flops(), rel=0.01
     )
     with FlopCounterMode(display=False) as training:
         model.train()(**batch()).logits.sum().backward()
-    counted = training_flops(matrices, lengths, gradient_checkpointing=checkpointing)
+    counted = count_training_flops(matrices, lengths, gradient_checkpointing=checkpointing)
     # The first of the frozen layers needs no gradient of its input. With checkpointing torch does
     # not compute the last product of a layer again, because nothing behind it needs that.
     tolerance = 0.1 if checkpointing else 0.03
@@ -66,19 +66,19 @@ def test_operations_are_those_that_torch_counts(
 
 def test_attention_grows_with_the_square_of_the_length() -> None:
     matrices = Matrices(num_frozen=0, num_trained=0, num_layers=2, attention_width=8)
-    assert prediction_flops(matrices, [10]) == 4 * 2 * 8 * 100
-    assert prediction_flops(matrices, [20]) == 4 * prediction_flops(matrices, [10])
-    assert prediction_flops(matrices, [10, 10]) == 2 * prediction_flops(matrices, [10])
+    assert count_prediction_flops(matrices, [10]) == 4 * 2 * 8 * 100
+    assert count_prediction_flops(matrices, [20]) == 4 * count_prediction_flops(matrices, [10])
+    assert count_prediction_flops(matrices, [10, 10]) == 2 * count_prediction_flops(matrices, [10])
 
 
 def test_frozen_matrices_need_no_gradient_of_their_own() -> None:
     frozen = Matrices(num_frozen=100, num_trained=0, num_layers=0, attention_width=0)
     trained = Matrices(num_frozen=0, num_trained=100, num_layers=0, attention_width=0)
-    assert training_flops(frozen, [7]) == 4 * 100 * 7
-    assert training_flops(trained, [7]) == 6 * 100 * 7
+    assert count_training_flops(frozen, [7]) == 4 * 100 * 7
+    assert count_training_flops(trained, [7]) == 6 * 100 * 7
 
 
 def test_speed_is_measured() -> None:
-    found = measure("cpu", tokens=256, width=128)
+    found = measure_throughput("cpu", tokens=256, width=128)
     assert 1e8 < found.flops < 1e14
     assert 1e-7 < found.call_seconds < 1e-2

@@ -19,9 +19,9 @@ from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import init_head, load_base
-from xlt.trainables.loading.batching import collate, epoch_batches
+from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.loading.tokenize import encode
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import learning_rate_at
@@ -111,7 +111,7 @@ def batches_of(
 ) -> Iterator[dict[str, torch.Tensor]]:
     for epoch in range(spec.training.num_train_epochs):
         rng = np.random.default_rng(derive_seed(spec.seed, "order", epoch))
-        for rows in epoch_batches([len(ids) for ids in token_ids], spec.training.batch_size, rng):
+        for rows in draw_batches([len(ids) for ids in token_ids], spec.training.batch_size, rng):
             batch = collate([token_ids[row] for row in rows], pad, CPU)
             yield batch | {"labels": torch.tensor([labels[row] for row in rows])}
 

@@ -28,7 +28,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.methods import lora_pack
-from xlt.trainables.methods.adapted import adapt
+from xlt.trainables.methods.adapters import apply_adapters
 from xlt.trainables.methods.lora_pack import LoraPack, has_other_dropout
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.results.result import Results
@@ -38,7 +38,7 @@ from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.loop import DivergedError
 from xlt.trainables.trial.run_pack import run_pack
 from xlt.trainables.trial.run_trial import run_trial
-from xlt.trainables.trial.signature import versions
+from xlt.trainables.trial.signature import read_versions
 
 MakeMember = Callable[..., TrialSpec]
 CPU = torch.device("cpu")
@@ -107,10 +107,10 @@ def test_adapters_of_segments_and_their_gradients(drops: bool) -> None:
         )
     ]
     torch.testing.assert_close(
-        adapt(x, mask, result, sizes, scaling, *down, *up), torch.cat(expected)
+        apply_adapters(x, mask, result, sizes, scaling, *down, *up), torch.cat(expected)
     )
     assert torch.autograd.gradcheck(
-        lambda *given: adapt(given[0], mask, given[1], sizes, scaling, *given[2:]),
+        lambda *given: apply_adapters(given[0], mask, given[1], sizes, scaling, *given[2:]),
         (x, result, *down, *up),
     )
 
@@ -215,7 +215,7 @@ class Killed(BaseException):
 
 
 def kept_for(specs: Sequence[TrialSpec], results: Results) -> Mapping[str, Checkpoints]:
-    return {s.trial_id: Checkpoints(results, s.trial_id, 0, versions()) for s in specs}
+    return {s.trial_id: Checkpoints(results, s.trial_id, 0, read_versions()) for s in specs}
 
 
 @pytest.mark.parametrize("killed", ["one alone", "the pack"])

@@ -17,7 +17,7 @@ from xlt.trainables.loading.padding_free import Layout, can_be_padding_free, mak
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import classification
-from xlt.trainables.training.loop import tensors_of
+from xlt.trainables.training.loop import collate_rows
 from xlt.trainables.trial.run_trial import run_trial
 
 CPU = torch.device("cpu")
@@ -109,7 +109,7 @@ def test_padding_of_a_trial_is_counted(
     masks = []
 
     def seen(*given: Any) -> dict[str, torch.Tensor]:
-        inputs = tensors_of(*given)
+        inputs = collate_rows(*given)
         masks.append(inputs["attention_mask"].flatten().float())
         return inputs
 
@@ -136,11 +136,11 @@ def test_the_comparison_sees_what_leaks(broken: str, monkeypatch: pytest.MonkeyP
 def test_places_in_padded_rows() -> None:
     layout = Layout(torch.tensor([[True, True, True], [True, False, False]]))
     assert layout.positions.tolist() == [0, 1, 2, 0]
-    padded = layout.spread(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
+    padded = layout.pad(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
     assert padded.squeeze(-1).tolist() == [[1, 2, 3], [4, 0, 0]]
-    assert layout.flatten(padded).squeeze(-1).tolist() == [1, 2, 3, 4]
-    assert layout.mask(is_causal=True, window=None) is None
-    mask = layout.mask(is_causal=True, window=2)
+    assert layout.unpad(padded).squeeze(-1).tolist() == [1, 2, 3, 4]
+    assert layout.make_mask(is_causal=True, window=None) is None
+    mask = layout.make_mask(is_causal=True, window=2)
     assert mask is not None
     assert mask[0, 0].tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
     assert mask[1, 0].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]

@@ -16,9 +16,9 @@ from torch import nn
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.explain.classifier import merged
+from xlt.trainables.explain.classifier import merge_adapters
 from xlt.trainables.loading.base import load_base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 
@@ -132,6 +132,6 @@ def test_other_bits_are_told_what_there_is(make_spec: MakeSpec) -> None:
 def test_explanations_do_not_round_adapters_to_four_bits(make_spec: MakeSpec) -> None:
     spec = quantized(make_spec, "llama")
     model = METHODS["lora"](load_base(spec, CPU, torch.float32), spec)
-    assert merged(model) is model
+    assert merge_adapters(model) is model
     plain = make_spec("llama")
-    assert merged(METHODS["lora"](load_base(plain, CPU, torch.float32), plain)) is not model
+    assert merge_adapters(METHODS["lora"](load_base(plain, CPU, torch.float32), plain)) is not model

@@ -17,7 +17,7 @@ import transformers
 from tiny_checkpoints import make_config, make_pretrained
 
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.explain.pieces import locate
+from xlt.trainables.explain.tokens import locate_tokens
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.models.weights_folder import check_files, read_checkpoint
@@ -239,7 +239,7 @@ def test_places_of_words_that_mecab_found(
     text: str, expected: list[str], load: Callable[[str], Base]
 ) -> None:
     tokenizer = load("bert-ja").tokenizer
-    (whole,), (places,) = locate(tokenizer, [text], None, 100)
+    (whole,), (places,) = locate_tokens(tokenizer, [text], None, 100)
     pieces = tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
     assert len(places) == len(pieces)
     merged = [""]  # pieces of one word side by side

@@ -10,7 +10,6 @@ import pytest
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.explain import Explain
 from xlt.trainables.inference.explain_kept import explain_kept
 from xlt.trainables.results.attributions import (
     COLUMNS,
@@ -20,6 +19,7 @@ from xlt.trainables.results.attributions import (
     save_attributions,
 )
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 

@@ -12,7 +12,7 @@ import torch
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.models.base_models import (
     BASE_MODELS,
     LEARNING_RATE_OF,

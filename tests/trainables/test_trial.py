@@ -94,7 +94,7 @@ def test_the_head_of_a_fine_tuned_checkpoint_is_dropped(
 
 
 def test_adapters_and_head_are_trained_in_fp32_on_a_bf16_base(make_spec: MakeSpec) -> None:
-    from xlt.trainables.methods import METHODS
+    from xlt.trainables.methods.registry import METHODS
 
     spec = make_spec("llama", training={"precision": "bf16"})
     base = loading.load_base(spec, torch.device("cpu"), torch.bfloat16)

@@ -12,7 +12,7 @@ import pytest
 def run(body: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import threading, time\n"
-        "from xlt.trainables.training.watchdog import heartbeat, ended_if_stalled\n"
+        "from xlt.trainables.training.watchdog import heartbeat, kill_if_stalled\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code + textwrap.dedent(body)],
@@ -27,7 +27,7 @@ def test_silence_ends_it_and_tells_where_it_stood(hang: str) -> None:
     done = run(f"""
         def reads_for_ever():
             {hang}
-        with ended_if_stalled(0.01):
+        with kill_if_stalled(0.01):
             reads_for_ever()
     """)
     assert done.returncode == 1
@@ -36,7 +36,7 @@ def test_silence_ends_it_and_tells_where_it_stood(hang: str) -> None:
 
 def test_signs_of_life_and_the_end_of_the_block_keep_it() -> None:
     done = run("""
-        with ended_if_stalled(0.05):
+        with kill_if_stalled(0.05):
             for _ in range(10):
                 time.sleep(0.5)
                 heartbeat()
@@ -49,7 +49,7 @@ def test_signs_of_life_and_the_end_of_the_block_keep_it() -> None:
 def test_without_a_limit_nothing_is_watched() -> None:
     done = run("""
         heartbeat()
-        with ended_if_stalled(None):
+        with kill_if_stalled(None):
             heartbeat()
         print("there")
     """)

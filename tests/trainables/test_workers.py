@@ -23,7 +23,7 @@ from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, PreemptedError
 from xlt.trainables.trial.run_trial import run_trial
-from xlt.trainables.trial.signature import versions
+from xlt.trainables.trial.signature import read_versions
 
 NUM_WORKERS = 2
 CASES = [
@@ -99,15 +99,15 @@ def work(rank: int, folder: str, specs: list[str], port: int) -> None:
         results = Results(f"{folder}/results-{number}")
         spec = TrialSpec.parse(json.loads(text))
         whole = run_trial(spec, dataset, keep_models="all")
-        kept_up_to(7, spec, dataset, Checkpoints(results, spec.trial_id, 0, versions()))
+        kept_up_to(7, spec, dataset, Checkpoints(results, spec.trial_id, 0, read_versions()))
         # The second worker sees none, as on a network disk that is behind: the first one tells it.
         seen = results if rank == 0 else Results(f"{folder}/elsewhere")
         resumed = run_trial(
             spec, dataset, keep_models="all",
-            checkpoints=Checkpoints(seen, spec.trial_id, 3600, versions()),
+            checkpoints=Checkpoints(seen, spec.trial_id, 3600, read_versions()),
         )  # fmt: skip
         try:  # the last worker's machine is about to go
-            leaving = Checkpoints(results, "leaving", 3600, versions(), lambda: rank == 1)
+            leaving = Checkpoints(results, "leaving", 3600, read_versions(), lambda: rank == 1)
             run_trial(spec, dataset, checkpoints=leaving)
         except PreemptedError as left:
             Path(folder, f"{number}-left-{rank}").write_text(str(left.step))

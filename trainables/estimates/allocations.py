@@ -55,7 +55,7 @@ class Allocations(TorchDispatchMode):
         self.bytes -= size
 
 
-def move(model: torch.nn.Module, moved: Moved) -> None:
+def move_to_cpu(model: torch.nn.Module, moved: Moved) -> None:
     """Put tensors of the CPU in place of a model's; what was shared stays so.
 
     A model is built on the meta device, where it cannot be trained: fused optimisers and attention

@@ -20,14 +20,14 @@ from huggingface_hub.errors import StrictDataclassError
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.estimates.allocations import Allocations, Moved, move
+from xlt.trainables.estimates.allocations import Allocations, Moved, move_to_cpu
 from xlt.trainables.estimates.flops import Matrices
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.models.weights_folder import read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, base_dtype, uses_bf16
+from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, choose_base_dtype, uses_bf16
 
 # What cannot be run without content is told in one sentence, not as this logger's traceback.
 logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
@@ -125,36 +125,36 @@ def _dry_run(
     spec: TrialSpec, config: Any, device: str, rows: int, length: int, num_labels: int
 ) -> DryRun:
     cpu = torch.device("cpu")
-    config = _prepared(config, device, num_labels)
+    config = _prepare_config(config, device, num_labels)
     # How a trial on a GPU computes, told to code that runs on this machine's tensors.
     precision = "bf16" if uses_bf16(spec, torch.device(device)) else "fp32"
     training = spec.training.model_copy(update={"precision": precision})
     spec = spec.model_copy(update={"training": training})
     with torch.device("meta"):
-        base = _base(config, base_dtype(spec, cpu), spec.base_model)
+        base = _build_base(config, choose_base_dtype(spec, cpu), spec.base_model)
         model = METHODS[spec.method](base, spec)
         if spec.resources.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
     with FakeTensorMode(), Allocations() as live:
         moved: Moved = {}
-        move(base.model, moved)
+        move_to_cpu(base.model, moved)
         base_bytes = live.bytes
-        move(model, moved)
+        move_to_cpu(model, moved)
         built_bytes = live.bytes
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer_bytes = _train(model, trained, _batch(config, rows, length), spec, live)
+        optimizer_bytes = _train(model, trained, _make_batch(config, rows, length), spec, live)
         train_bytes, num_calls = live.peak, live.num_calls
         live.reset()
         model.eval()
         with torch.no_grad(), autocast(spec, cpu):
-            model(**_batch(config, EVAL_BATCH_SIZE, length))
+            model(**_make_batch(config, EVAL_BATCH_SIZE, length))
     gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
     return DryRun(
         num_parameters=base.model.num_parameters(),
         num_trained=sum(p.numel() for p in trained),
-        matrices=_matrices(model, base.head_modules, config),
+        matrices=_count_matrices(model, base.head_modules, config),
         memory=Memory(
-            base=base_bytes - _saved_by_4_bits(spec, base.model),
+            base=base_bytes - _count_bytes_saved(spec, base.model),
             trained=built_bytes - base_bytes,
             gradients=gradient_bytes,
             optimizer=optimizer_bytes,
@@ -202,7 +202,7 @@ def _make_gradients(parameters: list[torch.nn.Parameter]) -> None:
         parameter.grad = torch.empty_like(parameter)
 
 
-def _prepared(config: Any, device: str, num_labels: int) -> Any:
+def _prepare_config(config: Any, device: str, num_labels: int) -> Any:
     """A copy of the config as loading sets it up."""
     config = copy.deepcopy(config)
     config.num_labels = num_labels
@@ -216,7 +216,7 @@ def _prepared(config: Any, device: str, num_labels: int) -> Any:
     return config
 
 
-def _base(config: Any, dtype: torch.dtype, name: str) -> Base:
+def _build_base(config: Any, dtype: torch.dtype, name: str) -> Base:
     try:
         model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
     except ValueError as error:
@@ -230,7 +230,7 @@ def _base(config: Any, dtype: torch.dtype, name: str) -> Base:
     return Base(tokenizer=None, model=model, head_modules=heads)
 
 
-def _batch(config: Any, rows: int, length: int) -> dict[str, torch.Tensor]:
+def _make_batch(config: Any, rows: int, length: int) -> dict[str, torch.Tensor]:
     """As :func:`collate` makes them."""
     ids = torch.ones(rows, length, dtype=torch.long)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -243,7 +243,7 @@ def _is_matrix(module: torch.nn.Module) -> bool:
     return any(kind.__name__ in MATRIX_MODULES for kind in type(module).__mro__)
 
 
-def _matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
+def _count_matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
     """Those of the backbone; the head and BERT's pooler see one token a row."""
     passed = {*heads, "pooler"}
     weights: dict[int, Any] = {}  # by id: an adapter's module shows the weight that it wraps
@@ -258,7 +258,7 @@ def _matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
     return Matrices(sizes[False], sizes[True], config.num_hidden_layers, num_heads * width)
 
 
-def _saved_by_4_bits(spec: TrialSpec, model: Any) -> int:
+def _count_bytes_saved(spec: TrialSpec, model: Any) -> int:
     """Bytes that a quantised base does not hold; bitsandbytes needs real weights to be seen."""
     if not (spec.lora and spec.lora.quantize_base):
         return 0

@@ -29,7 +29,7 @@ class Matrices:
     attention_width: int
 
 
-def prediction_flops(matrices: Matrices, lengths: Iterable[int]) -> int:
+def count_prediction_flops(matrices: Matrices, lengths: Iterable[int]) -> int:
     """Operations of a forward pass over texts.
 
     Args:
@@ -42,10 +42,10 @@ def prediction_flops(matrices: Matrices, lengths: Iterable[int]) -> int:
     """
     known = list(lengths)
     matrix = 2 * (matrices.num_frozen + matrices.num_trained) * sum(known)
-    return matrix + _attention(matrices, known)
+    return matrix + _count_attention(matrices, known)
 
 
-def training_flops(
+def count_training_flops(
     matrices: Matrices, lengths: Iterable[int], *, gradient_checkpointing: bool = False
 ) -> int:
     """Operations of a forward and a backward pass over texts.
@@ -62,10 +62,10 @@ def training_flops(
     """
     known = list(lengths)
     matrix = (4 * matrices.num_frozen + 6 * matrices.num_trained) * sum(known)
-    again = prediction_flops(matrices, known) if gradient_checkpointing else 0
-    return matrix + 3 * _attention(matrices, known) + again
+    again = count_prediction_flops(matrices, known) if gradient_checkpointing else 0
+    return matrix + 3 * _count_attention(matrices, known) + again
 
 
-def _attention(matrices: Matrices, lengths: list[int]) -> int:
+def _count_attention(matrices: Matrices, lengths: list[int]) -> int:
     pairs = sum(length * length for length in lengths)
     return 4 * matrices.num_layers * matrices.attention_width * pairs

@@ -27,7 +27,7 @@ class Throughput:
     call_seconds: float
 
 
-def measure(device: str, *, tokens: int, width: int, num_threads: int = 1) -> Throughput:
+def measure_throughput(device: str, *, tokens: int, width: int, num_threads: int = 1) -> Throughput:
     """Multiply as a layer of a model does, then time operations that do nothing.
 
     Args:
@@ -41,33 +41,33 @@ def measure(device: str, *, tokens: int, width: int, num_threads: int = 1) -> Th
     left = torch.randn(tokens, width, device=device, dtype=dtype)
     right = torch.randn(width, 4 * width, device=device, dtype=dtype)
     product = torch.empty(tokens, 4 * width, device=device, dtype=dtype)
-    seconds = _seconds(lambda: torch.mm(left, right, out=product), device)
+    seconds = _time_call(lambda: torch.mm(left, right, out=product), device)
     return Throughput(
         flops=2 * tokens * width * 4 * width / seconds,
-        call_seconds=_seconds(lambda: _chain(device), device) / (2 * CHAIN),
+        call_seconds=_time_call(lambda: _run_chain(device), device) / (2 * CHAIN),
     )
 
 
-def _chain(device: str) -> None:
+def _run_chain(device: str) -> None:
     value = start = torch.ones(1, device=device, requires_grad=True)
     for _ in range(CHAIN):
         value = value * 1.5
     torch.autograd.grad(value, start)
 
 
-def _seconds(once: Callable[[], object], device: str) -> float:
+def _time_call(once: Callable[[], object], device: str) -> float:
     """Mean over as many calls as fit into :data:`SECONDS`, the first ones left out."""
     for _ in range(3):
         once()
-    _wait(device)
+    _synchronize(device)
     begun, num = time.perf_counter(), 0
     while (passed := time.perf_counter() - begun) < SECONDS or not num:
         once()
         num += 1
-        _wait(device)
+        _synchronize(device)
     return passed / num
 
 
-def _wait(device: str) -> None:
+def _synchronize(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()

@@ -1,7 +1,1 @@
-"""EXPLAINERS: which tokens of a text a classifier's probability comes from."""
-
-from xlt.trainables.explain.explain import EXPLAINERS, explain
-from xlt.trainables.explain.target import Explanation, Target
-from xlt.trainables.spec.explain import Explain
-
-__all__ = ["EXPLAINERS", "Explain", "Explanation", "Target", "explain"]
+"""Explanations: how much each token of a text adds to a classifier's probability."""

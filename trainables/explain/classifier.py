@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 
-from xlt.trainables.explain.prefixes import logits_by_prefix, reads_prefixes
+from xlt.trainables.explain.prefixes import can_read_prefixes, compute_logits_by_prefix
 from xlt.trainables.explain.target import Target, Values
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.loop import autocast, predict, probabilities
+from xlt.trainables.training.loop import autocast, compute_probabilities, predict
 from xlt.trainables.training.watchdog import heartbeat
 
 FORWARD_TOKENS = 1 << 12
@@ -23,16 +23,16 @@ DEVICE_FORWARD_TOKENS = 1 << 15
 """Tokens a batch on a GPU: 32 texts of 1,024 tokens."""
 
 
-def classifier_target(model: Any, spec: TrialSpec) -> Target:
+def make_target(model: Any, spec: TrialSpec) -> Target:
     """What explainers need of a trained classifier.
 
     Args:
         model: As trained; stays as it is.
         spec: Its trial.
     """
-    quick = merged(model)
+    quick = merge_adapters(model)
     on_cpu = model.device.type == "cpu"
-    shares = reads_prefixes(quick)
+    shares = can_read_prefixes(quick)
     num_tokens = FORWARD_TOKENS if on_cpu else DEVICE_FORWARD_TOKENS
 
     def scores(rows: NDArray[np.int64]) -> Values:
@@ -66,11 +66,11 @@ def _predict_by_prefix(
         for start in range(0, len(order), batch_size):
             heartbeat()
             part = order[start : start + batch_size]
-            logits[torch.from_numpy(part)] = logits_by_prefix(model, rows[part])
-    return probabilities(logits, spec)
+            logits[torch.from_numpy(part)] = compute_logits_by_prefix(model, rows[part])
+    return compute_probabilities(logits, spec)
 
 
-def merged(model: Any) -> Any:
+def merge_adapters(model: Any) -> Any:
     """The same function in fewer operations: adapters added to a copy of the weights.
 
     Adapters of rank 8 beside every matrix more than double the time of a small model. Only on a

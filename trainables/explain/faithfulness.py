@@ -56,15 +56,15 @@ def measure_faithfulness(
             for name in group.names
         ]
     )
-    first = np.concatenate([_first(ranked, sizes), _first(drawn, sizes)], axis=1)
+    first = np.concatenate([_mark_first(ranked, sizes), _mark_first(drawn, sizes)], axis=1)
     # ranked, random; hidden, then kept alone
-    scores = group.scores(target, np.concatenate([~first, first], axis=1))
+    scores = group.score_masked(target, np.concatenate([~first, first], axis=1))
     drops = (signs * originals)[:, None] - signs[:, None] * scores
     means = drops.reshape(len(explanations), 4, len(sizes)).mean(axis=2)
     return [Faithfulness(row[0], row[2], row[1], row[3]) for row in means.tolist()]
 
 
-def _first(ranking: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.bool_]:
+def _mark_first(ranking: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.bool_]:
     """num_texts x num_sizes x num_tokens, true for the so many first of a ranking of tokens."""
     ranks = ranking.argsort(axis=1)
     return ranks[:, None, :] < np.array(sizes)[None, :, None]

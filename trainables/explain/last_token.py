@@ -22,7 +22,7 @@ _NAME = "last_query"
 
 
 @contextmanager
-def last_token_alone(model: Any) -> Iterator[None]:
+def last_token_only(model: Any) -> Iterator[None]:
     """Makes a decoder right at the last token and wrong at the others, while the context lasts.
 
     Args:
@@ -37,7 +37,7 @@ def last_token_alone(model: Any) -> Iterator[None]:
     attention_name, projection = ATTENTION[config.model_type]
     attention = getattr(layer, attention_name)
     cut = (getattr(attention, projection), layer.post_attention_layernorm)
-    hooks = [module.register_forward_pre_hook(_cut) for module in cut]
+    hooks = [module.register_forward_pre_hook(_keep_last) for module in cut]
     attention.config = copy.copy(config)
     attention.config._attn_implementation = _NAME
     try:
@@ -48,7 +48,7 @@ def last_token_alone(model: Any) -> Iterator[None]:
             hook.remove()
 
 
-def _cut(module: Any, arguments: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+def _keep_last(module: Any, arguments: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
     """num_rows x length x size to num_rows x 1 x size, which the residual is then added to."""
     return (arguments[0][:, -1:],)
 

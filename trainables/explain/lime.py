@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.data.core.seeds import derive_seed
-from xlt.trainables.explain.masks import all_masks, draw_masks
+from xlt.trainables.explain.masks import draw_masks, list_all_masks
 from xlt.trainables.explain.target import Explanation, Group, Target
 from xlt.trainables.spec.explain import Masks
 
@@ -127,7 +127,7 @@ def explain_lime(
     num_texts, num_tokens = group.positions.shape
     counts: Counts
     if masks == "all":
-        kept, counts = all_masks(num_tokens, num_samples)
+        kept, counts = list_all_masks(num_tokens, num_samples)
     else:
         kept, counts = draw_masks(num_tokens, num_samples, derive_seed(seed, "masks", num_tokens))
     weights = kernel(kept.sum(axis=1), num_tokens, kernel_width)
@@ -138,12 +138,12 @@ def explain_lime(
         ]
     )
     own = kept.T[orders].transpose(0, 2, 1)  # num_texts x num_masks x num_tokens
-    scores = group.scores(target, own)
+    scores = group.score_masked(target, own)
     coefficients, errors, intercepts, r2 = Surrogate(kept, counts, weights, alpha).fit(scores)
     if masks == "all":  # no other masks could have been drawn
         errors = np.zeros_like(errors)
     without = kept.sum(axis=1) == 0
-    masked = scores[:, without][:, 0] if without.any() else group.without_tokens(target)
+    masked = scores[:, without][:, 0] if without.any() else group.score_without_tokens(target)
     return [
         Explanation(
             coefficients[text][orders[text]],

@@ -49,7 +49,9 @@ def draw_masks(
     return np.concatenate([whole, different]), np.concatenate([[1], counts])
 
 
-def all_masks(num_tokens: int, num_samples: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def list_all_masks(
+    num_tokens: int, num_samples: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Every mask, counted as often as :func:`draw_masks` draws it on average.
 
     Of T tokens k are hidden with probability 1/T, k = 1 ... T, which is shared by C(T, k) masks.

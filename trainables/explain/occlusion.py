@@ -25,7 +25,7 @@ def explain_occlusion(target: Target, group: Group) -> list[Explanation]:
             ~np.eye(num_tokens, dtype=bool),
         ]
     )
-    scores = group.scores(target, np.broadcast_to(masks, (num_texts, *masks.shape)))
+    scores = group.score_masked(target, np.broadcast_to(masks, (num_texts, *masks.shape)))
     return [
         Explanation(
             original - without_one,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xlt.trainables.explain.last_token import last_token_alone
+from xlt.trainables.explain.last_token import last_token_only
 
 COPY_COST = 0.2
 """Time to hand one token's keys and values on to a longer beginning, as a share of the time to
@@ -25,13 +25,13 @@ STRETCH_COST = 200.0
 """Time that a stretch takes beside its tokens, in tokens."""
 
 
-def reads_prefixes(model: Any) -> bool:
+def can_read_prefixes(model: Any) -> bool:
     """Whether a classifier can go on from keys and values, as decoders can and BERT cannot."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "past_key_values" in inspect.signature(inner.forward).parameters
 
 
-def stretches(num_beginnings: NDArray[np.int64]) -> list[tuple[int, int]]:
+def plan_stretches(num_beginnings: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Where to cut rows so that reading them costs least (dynamic programming over the cuts).
 
     Args:
@@ -56,11 +56,11 @@ def stretches(num_beginnings: NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(cuts))
 
 
-def logits_by_prefix(model: Any, rows: NDArray[np.int64]) -> torch.Tensor:
+def compute_logits_by_prefix(model: Any, rows: NDArray[np.int64]) -> torch.Tensor:
     """Logits of texts of one length, read at their last token.
 
     Args:
-        model: A decoder with a classification head, see :func:`reads_prefixes`.
+        model: A decoder with a classification head, see :func:`can_read_prefixes`.
         rows: num_rows x length token ids, none of them padding, sorted (numpy.lexsort), so that
             rows that begin alike are neighbours; in any other order more is computed.
 
@@ -73,12 +73,12 @@ def logits_by_prefix(model: Any, rows: NDArray[np.int64]) -> torch.Tensor:
     beginnings = is_new.cumsum(axis=0) - 1  # of each row, at each place
     cache: Any = None
     logits = torch.empty(0)
-    for start, end in stretches(is_new.sum(axis=0)):
+    for start, end in plan_stretches(is_new.sum(axis=0)):
         chosen = np.flatnonzero(is_new[:, end - 1])  # one row for each beginning
         if start and len(chosen) > beginnings[-1, start - 1] + 1:
             parents = beginnings[chosen, start - 1]
             cache.batch_select_indices(torch.from_numpy(parents).to(device))
-        with last_token_alone(model):
+        with last_token_only(model):
             made = model(
                 input_ids=torch.from_numpy(rows[chosen, start:end]).to(device),
                 position_ids=torch.arange(start, end, device=device).expand(len(chosen), -1),

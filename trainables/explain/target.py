@@ -46,7 +46,7 @@ class Group:
     positions: NDArray[np.int64]
     hidden_as: int | None
 
-    def scores(self, target: Target, kept: NDArray[np.bool_]) -> Values:
+    def score_masked(self, target: Target, kept: NDArray[np.bool_]) -> Values:
         """Scores of masked texts.
 
         Args:
@@ -58,10 +58,10 @@ class Group:
         """
         return predict_masked(target.predict, self.token_ids, self.positions, kept, self.hidden_as)
 
-    def without_tokens(self, target: Target) -> Values:
+    def score_without_tokens(self, target: Target) -> Values:
         """Scores of the texts with every token hidden."""
         num_texts, num_tokens = self.positions.shape
-        return self.scores(target, np.zeros((num_texts, 1, num_tokens), dtype=bool))[:, 0]
+        return self.score_masked(target, np.zeros((num_texts, 1, num_tokens), dtype=bool))[:, 0]
 
 
 @dataclass(frozen=True)

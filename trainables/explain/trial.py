@@ -11,11 +11,15 @@ import pyarrow as pa
 import torch
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.explain.classifier import classifier_target
-from xlt.trainables.explain.explain import explain, measure
-from xlt.trainables.explain.pieces import locate, readable
-from xlt.trainables.explain.replacements import hidden_as, never_hidden
+from xlt.trainables.explain.classifier import make_target
+from xlt.trainables.explain.explain_texts import explain_texts, measure_explanations
 from xlt.trainables.explain.target import Target
+from xlt.trainables.explain.tokens import (
+    find_replacement_id,
+    find_special_ids,
+    locate_tokens,
+    make_readable,
+)
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.attributions import COLUMNS, Attributions
@@ -45,9 +49,9 @@ def explain_trial(
         if model.config.num_labels != 2:
             raise InputError("more than two classes; explanations are of two")
         rows = test.slice(0, settings.rows)
-        replacement = hidden_as(base.tokenizer, chosen["replacement"])
+        replacement = find_replacement_id(base.tokenizer, chosen["replacement"])
         ids = encode(base, rows, spec.data_fingerprint, spec.training.max_length)
-        target = classifier_target(model, spec)
+        target = make_target(model, spec)
         table = explain_rows(target, base, spec, rows, ids, settings, replacement)
     except (InputError, RuntimeError) as error:  # RuntimeError: of torch, such as out of memory
         return Attributions(chosen, error=str(error))
@@ -87,14 +91,14 @@ def explain_rows(
     max_length = spec.training.max_length
     texts = rows["text"].to_pylist()
     pairs = rows["text_pair"].to_pylist() if rows["text_pair"].null_count == 0 else None
-    whole, places = locate(base.tokenizer, texts, pairs, max_length)
-    special = never_hidden(base.tokenizer)
+    whole, places = locate_tokens(base.tokenizer, texts, pairs, max_length)
+    special = find_special_ids(base.tokenizer)
     names = rows["id"].to_pylist()
-    explanations = explain(
+    explanations = explain_texts(
         target.predict, ids, hidden_as=replacement, never_hidden=special, settings=settings,
         names=names, integrate=target.integrate,
     )  # fmt: skip
-    faithful = measure(
+    faithful = measure_explanations(
         target, ids, explanations, hidden_as=replacement, never_hidden=special, names=names
     )
     records = []
@@ -108,7 +112,7 @@ def explain_rows(
                 "y_true": rows["label"][number].as_py(),
                 "text": whole[number],
                 "token_ids": own,
-                "pieces": readable(base.tokenizer, own),
+                "pieces": make_readable(base.tokenizer, own),
                 "starts": [places[number][n][0] for n in tokens],
                 "ends": [places[number][n][1] for n in tokens],
                 "coefficients": made.coefficients,

@@ -11,7 +11,7 @@ from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.target import Values
 from xlt.trainables.explain.trial import explain_trial
-from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
@@ -39,19 +39,19 @@ def explain_kept(
     try:
         if dataset.fingerprint != spec.data_fingerprint:
             raise InputError("the data set is not the one that the trial was trained on")
-        base, model = load_kept(spec, results, len(dataset.classes))
+        base, model = load_kept_model(spec, results, len(dataset.classes))
         drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
         test = dataset.rows(list(drawn.test))
         made = explain_trial(model, base, spec, test, settings)
         if made.table is not None:
             scores = made.table["p_original"].to_numpy()
-            refuse_other_scores(made.table["id"].to_pylist(), scores, results, spec)
+            refuse_changed_scores(made.table["id"].to_pylist(), scores, results, spec)
     except InputError as error:
         return Attributions(settings.resolved(), error=str(error))
     return made
 
 
-def refuse_other_scores(
+def refuse_changed_scores(
     names: Sequence[str], scores: Values, results: Results, spec: TrialSpec
 ) -> None:
     """Refuse a model whose scores of test rows are not those that the trial wrote.

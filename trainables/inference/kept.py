@@ -9,14 +9,14 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load
 
 from xlt.trainables.loading.base import Base, load_base
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.results.find_trial import kept_files
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.loop import base_dtype
+from xlt.trainables.training.loop import choose_base_dtype
 
 
-def load_kept(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base, Any]:
+def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base, Any]:
     """Build a trial's classifier as it was built for training, and give it its trained weights.
 
     Args:
@@ -33,7 +33,7 @@ def load_kept(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base,
     tensors = _read_weights(spec, results)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(spec.resources.cpus)
-    base = load_base(spec, device, base_dtype(spec, device), num_labels)
+    base = load_base(spec, device, choose_base_dtype(spec, device), num_labels)
     model = METHODS[spec.method](base, spec)
     if spec.method == "lora":
         set_peft_model_state_dict(model, tensors)

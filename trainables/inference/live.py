@@ -9,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.explain.classifier import classifier_target
-from xlt.trainables.explain.pieces import readable
-from xlt.trainables.explain.replacements import hidden_as, never_hidden
+from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.target import Values
+from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids, make_readable
 from xlt.trainables.explain.trial import explain_rows
-from xlt.trainables.inference.explain_kept import refuse_other_scores
-from xlt.trainables.inference.kept import load_kept
-from xlt.trainables.loading.tokenize import refuse_misread, tokenize
+from xlt.trainables.inference.explain_kept import refuse_changed_scores
+from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.loading.tokenize import refuse_unreadable, tokenize
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -55,24 +54,24 @@ class LiveTrial:
 
     def __init__(self, spec: TrialSpec, results: Results, pairs: bool) -> None:
         self._spec, self._results, self._pairs = spec, results, pairs
-        self._base, model = load_kept(spec, results, NUM_CLASSES)
-        self._target = classifier_target(model, spec)
+        self._base, model = load_kept_model(spec, results, NUM_CLASSES)
+        self._target = make_target(model, spec)
         self.num_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
 
-    def check(self, names: Sequence[str], texts: Sequence[str]) -> None:
+    def refuse_changed_scores(self, names: Sequence[str], texts: Sequence[str]) -> None:
         """Refuse a model that says something else of test rows than the trial wrote.
 
         Args:
             names: num_rows ids of test rows.
             texts: num_rows.
         """
-        refuse_other_scores(names, self.probabilities(texts), self._results, self._spec)
+        refuse_changed_scores(names, self.score_texts(texts), self._results, self._spec)
 
-    def probabilities(self, texts: Sequence[str]) -> Values:
+    def score_texts(self, texts: Sequence[str]) -> Values:
         """num_texts probabilities of class 1."""
-        return self.of_token_ids(self._encode(texts))
+        return self.score_token_ids(self._encode(texts))
 
-    def of_token_ids(self, token_ids: Sequence[Sequence[int]]) -> Values:
+    def score_token_ids(self, token_ids: Sequence[Sequence[int]]) -> Values:
         """num_texts probabilities of class 1; special tokens are among the ids."""
         lengths = np.array([len(ids) for ids in token_ids])
         scores = np.empty(len(token_ids))
@@ -81,17 +80,17 @@ class LiveTrial:
             scores[which] = self._target.predict(np.array([token_ids[n] for n in which]))
         return scores
 
-    def subwords(self, text: str) -> Subwords:
+    def split_text(self, text: str) -> Subwords:
         """What LIME hides one by one.
 
         Raises:
             InputError: The text has no token.
         """
         (ids,) = self._encode([text])
-        special = never_hidden(self._base.tokenizer)
+        special = find_special_ids(self._base.tokenizer)
         positions = [number for number, token in enumerate(ids) if token not in special]
-        pieces = readable(self._base.tokenizer, [ids[number] for number in positions])
-        replacement = hidden_as(self._base.tokenizer, "auto")
+        pieces = make_readable(self._base.tokenizer, [ids[number] for number in positions])
+        replacement = find_replacement_id(self._base.tokenizer, "auto")
         assert replacement is not None  # auto is never to delete
         return Subwords(ids, positions, pieces, replacement)
 
@@ -101,7 +100,7 @@ class LiveTrial:
         Raises:
             InputError: As :func:`explain`.
         """
-        first, second = self._split([text])
+        first, second = self._split_pairs([text])
         rows = pa.table(
             {
                 "id": [text],
@@ -111,7 +110,7 @@ class LiveTrial:
                 "label": [0],
             }
         )
-        replacement = hidden_as(self._base.tokenizer, settings.resolved()["replacement"])
+        replacement = find_replacement_id(self._base.tokenizer, settings.resolved()["replacement"])
         ids = self._encode([text])
         made = explain_rows(
             self._target, self._base, self._spec, rows, ids, settings, replacement
@@ -119,13 +118,13 @@ class LiveTrial:
         return made["pieces"], made["coefficients"]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        first, second = self._split(texts)
+        first, second = self._split_pairs(texts)
         encoded, _ = tokenize(self._base, first, second, self._spec.training.max_length)
-        refuse_misread(self._base, texts, encoded)
+        refuse_unreadable(self._base, texts, encoded)
         return encoded
 
-    def _split(self, texts: Sequence[str]) -> tuple[list[str], list[str] | None]:
-        """First and second text of each, as :func:`locate` joins them."""
+    def _split_pairs(self, texts: Sequence[str]) -> tuple[list[str], list[str] | None]:
+        """First and second text of each, as :func:`locate_tokens` joins them."""
         if not self._pairs:
             return list(texts), None
         parts = [text.split("\n") for text in texts]

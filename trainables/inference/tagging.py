@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import shown
-from xlt.trainables.inference.kept import load_kept
+from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.tokenize import is_readable, tokenize
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial
@@ -20,7 +20,7 @@ from xlt.trainables.training.loop import EVAL_BATCH_SIZE, predict, uses_bf16
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTexts:
     """Texts with their scores.
 
     Attributes:
@@ -63,7 +63,7 @@ class Tagger:
         found = find_trial(trial) if isinstance(trial, str) else trial
         spec = found.spec
         try:
-            base, model = load_kept(spec, Results(found.uri), len(found.classes))
+            base, model = load_kept_model(spec, Results(found.uri), len(found.classes))
         except InputError as error:
             raise InputError(error.problems, found.trial_id) from error
         same = ("bf16" if uses_bf16(spec, model.device) else "fp32") == found.signature["precision"]
@@ -113,7 +113,7 @@ class Tagger:
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
         batch_size: int = EVAL_BATCH_SIZE,
-    ) -> Scored:
+    ) -> ScoredTexts:
         """Scores of the texts that have one; arguments as :meth:`predict`.
 
         Raises:
@@ -149,4 +149,4 @@ class Tagger:
             y_score[list(ids)] = predict(
                 self.model, list(ids.values()), self.trial.spec, batch_size
             )
-        return Scored(y_score, problems, truncated)
+        return ScoredTexts(y_score, problems, truncated)

@@ -114,7 +114,7 @@ def load_base(
 
 
 def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int) -> Base:
-    folder = _locate(spec)
+    folder = _find_folder(spec)
     if device.type == "cpu":
         keep_freed_memory()
     config = read_config(folder)
@@ -126,7 +126,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         )
     options = {"num_labels": num_labels, "dtype": dtype}
     if spec.lora and spec.lora.quantize_base:
-        options |= _in_four_bits(folder, device, dtype)
+        options |= _make_4_bit_options(folder, device, dtype)
     # Another number of labels is the head's own; what else differs in shape is told below.
     is_classifier = any(str(n).endswith(CLASSIFIER) for n in config.get("architectures") or ())
     try:
@@ -141,7 +141,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
-    head = _head_modules(model, info["missing_keys"], info["mismatched_keys"], is_classifier)
+    head = _find_head_modules(model, info["missing_keys"], info["mismatched_keys"], is_classifier)
     set_pad_token(tokenizer, model, spec.pad_token)
     # BERT adds an embedding of which text of a pair a token belongs to; decoders do not.
     typed = getattr(model.config, "type_vocab_size", 0) > 1
@@ -151,11 +151,11 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         model.to(device)
     model.eval().requires_grad_(False)
     base = Base(tokenizer, model, head, max_positions(config))
-    _refuse_other_vocabulary(base)
+    _refuse_wrong_tokenizer(base)
     return base
 
 
-def _in_four_bits(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def _make_4_bit_options(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """Options of ``from_pretrained`` for NF4 weights with quantised constants, as in QLoRA.
 
     Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 4. The head is not quantised: it is
@@ -181,7 +181,7 @@ def _in_four_bits(folder: Path, device: torch.device, dtype: torch.dtype) -> dic
     return {"quantization_config": quantization, "device_map": {"": device}}
 
 
-def _head_modules(
+def _find_head_modules(
     model: Any, missing: Iterable[str], mismatched: Iterable[Any], is_classifier: bool
 ) -> tuple[str, ...]:
     """Modules that every trial draws anew: those that the checkpoint lacks, and a trained head.
@@ -205,7 +205,7 @@ def _head_modules(
     return tuple(sorted({key.rpartition(".")[0] for key in lacking}))
 
 
-def _refuse_other_vocabulary(base: Base) -> None:
+def _refuse_wrong_tokenizer(base: Base) -> None:
     """Refuse a tokenizer that is not the model's own; a few added tokens may go unused."""
     size, rows = base.tokenizer.vocab_size, base.vocabulary
     if size > rows or base.tokenizer.pad_token_id >= rows:
@@ -216,7 +216,7 @@ def _refuse_other_vocabulary(base: Base) -> None:
         )
 
 
-def _locate(spec: TrialSpec) -> Path:
+def _find_folder(spec: TrialSpec) -> Path:
     """The folder to load from; a miniature lies in this machine's cache."""
     if not spec.base_identity.startswith(MINIATURE):
         return loadable_folder(spec.base_path, spec.revision)

@@ -15,7 +15,7 @@ left of the shuffle. The same idea as group_by_length in transformers (trainer_p
 buckets hold 50 batches; our epochs have only about 60."""
 
 
-def epoch_batches(
+def draw_batches(
     lengths: Sequence[int], batch_size: int, rng: np.random.Generator
 ) -> Iterator[list[int]]:
     """Row numbers of each batch of one epoch; every row once, similar lengths together.

@@ -39,17 +39,17 @@ class Layout:
         self._places = real.flatten().nonzero().squeeze(1)
         self.positions = self._places % real.shape[1]
 
-    def flatten(self, padded: torch.Tensor) -> torch.Tensor:
+    def unpad(self, padded: torch.Tensor) -> torch.Tensor:
         """num_rows x width x ... -> num_tokens x ..."""
         return padded.flatten(0, 1).index_select(0, self._places)
 
-    def spread(self, tokens: torch.Tensor) -> torch.Tensor:
+    def pad(self, tokens: torch.Tensor) -> torch.Tensor:
         """num_tokens x ... -> num_rows x width x ..., zeros where no token is."""
         padded = tokens.new_zeros(self._real.numel(), *tokens.shape[1:])
         padded = padded.index_copy(0, self._places, tokens)
         return padded.view(*self._real.shape, *tokens.shape[1:])
 
-    def mask(self, *, is_causal: bool, window: int | None) -> torch.Tensor | None:
+    def make_mask(self, *, is_causal: bool, window: int | None) -> torch.Tensor | None:
         """Which keys a query sees, num_rows x 1 x width x width.
 
         Padding sees padding: a query without any key would make gradients nan.
@@ -73,7 +73,7 @@ class Layout:
         return (seen & (self._real[:, :, None] == self._real[:, None, :])).unsqueeze(1)
 
 
-def _attention(
+def _attend(
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -87,13 +87,13 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention of 1 x heads x num_tokens x size, as the interface of transformers has it."""
     causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
-    padded = [layout.spread(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value)]
-    mask = layout.mask(is_causal=causal, window=sliding_window)
+    padded = [layout.pad(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value)]
+    mask = layout.make_mask(is_causal=causal, window=sliding_window)
     attended, _ = sdpa_attention_forward(module, *padded, mask, is_causal=causal, **options)
-    return layout.flatten(attended).unsqueeze(0), None
+    return layout.unpad(attended).unsqueeze(0), None
 
 
-ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
+ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attend)
 
 
 class _Backbone(nn.Module):
@@ -107,10 +107,10 @@ class _Backbone(nn.Module):
         """The backbone's output, with last_hidden_state of num_rows x width x hidden_size."""
         layout = Layout(attention_mask.bool())
         if others.get("token_type_ids") is not None:
-            others["token_type_ids"] = layout.flatten(others["token_type_ids"]).unsqueeze(0)
+            others["token_type_ids"] = layout.unpad(others["token_type_ids"]).unsqueeze(0)
         others["position_ids"] = layout.positions.unsqueeze(0)
-        output = self.inner(layout.flatten(input_ids).unsqueeze(0), layout=layout, **others)
-        output.last_hidden_state = layout.spread(output.last_hidden_state[0])
+        output = self.inner(layout.unpad(input_ids).unsqueeze(0), layout=layout, **others)
+        output.last_hidden_state = layout.pad(output.last_hidden_state[0])
         return output
 
 

@@ -34,11 +34,11 @@ def read_ahead(spec: TrialSpec) -> None:
         return
     _ASKED_FOR.add(spec.base_identity)
     threading.Thread(
-        target=_read, args=(spec.base_path, spec.revision), name=THREAD, daemon=True
+        target=_read_weights, args=(spec.base_path, spec.revision), name=THREAD, daemon=True
     ).start()
 
 
-def _read(path: str, revision: str | None) -> None:
+def _read_weights(path: str, revision: str | None) -> None:
     with suppress(InputError, OSError):
         folder = loadable_folder(path, revision)
         if not hasattr(os, "posix_fadvise"):  # macOS

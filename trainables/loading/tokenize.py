@@ -42,7 +42,7 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
         paired = fresh["text_pair"].null_count == 0
         pairs = fresh["text_pair"].to_pylist() if paired else None
         encoded, long = tokenize(base, fresh["text"].to_pylist(), pairs, max_length)
-        refuse_misread(base, names, encoded)
+        refuse_unreadable(base, names, encoded)
         known.update(zip(names, encoded, strict=True))
         base.truncated.setdefault(key, set()).update(names[number] for number in long)
     return [known[i] for i in ids]
@@ -68,11 +68,11 @@ def tokenize(
     Returns:
         num_texts lists of at most ``max_length`` ids, and the numbers of the texts that have more.
     """
-    encoded = _ids(base, texts, pairs, None)
+    encoded = _call_tokenizer(base, texts, pairs, None)
     long = [number for number, tokens in enumerate(encoded) if len(tokens) > max_length]
     if long:
         second = [pairs[number] for number in long] if pairs else None
-        short = _ids(base, [texts[number] for number in long], second, max_length)
+        short = _call_tokenizer(base, [texts[number] for number in long], second, max_length)
         for number, tokens in zip(long, short, strict=True):
             encoded[number] = tokens
     return encoded, long
@@ -83,7 +83,7 @@ def is_readable(base: Base, tokens: Sequence[int]) -> bool:
     return len(tokens) > 0 and tokens[-1] != base.tokenizer.pad_token_id
 
 
-def _ids(
+def _call_tokenizer(
     base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None
 ) -> list[list[int]]:
     """Token ids of texts; None: however long they are."""
@@ -97,7 +97,7 @@ def _ids(
     return encoded
 
 
-def refuse_misread(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
+def refuse_unreadable(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
     """Refuse texts that the model would read wrongly."""
     rows = list(zip(names, encoded, strict=True))
     strange = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]

@@ -32,7 +32,7 @@ def build(base: Base, spec: TrialSpec) -> Any:
     settings = spec.lora or Lora()
     tensors = itertools.chain(base.model.parameters(), base.model.buffers())
     shell = copy.deepcopy(base.model, {id(tensor): tensor for tensor in tensors})
-    config = _config(shell, base.head_modules, settings)
+    config = _make_config(shell, base.head_modules, settings)
     with warnings.catch_warnings():  # peft 0.21 reads an attribute that transformers 5 renames
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         model = get_peft_model(shell, config)
@@ -44,7 +44,7 @@ def build(base: Base, spec: TrialSpec) -> Any:
     return model
 
 
-def _config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
+def _make_config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
     linear = {
         name: isinstance(module, Conv1D)
         for name, module in model.named_modules()
@@ -66,12 +66,12 @@ def _config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=_outermost(model, head),
+        modules_to_save=_find_outermost_modules(model, head),
         fan_in_fan_out=any(linear.values()),  # GPT-2 stores its matrices transposed
     )
 
 
-def _outermost(model: Any, head: Sequence[str]) -> list[str]:
+def _find_outermost_modules(model: Any, head: Sequence[str]) -> list[str]:
     """The largest modules that hold nothing but the head.
 
     peft adds ``classifier`` to what it is told to save, and cannot load what it saved where a

@@ -22,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.padding_free import can_be_padding_free, make_padding_free
-from xlt.trainables.methods.adapted import adapt
+from xlt.trainables.methods.adapters import apply_adapters
 
 ADAPTER = "default"
 """What peft calls the only adapter of a model."""
@@ -52,7 +52,7 @@ class Segment:
         """Tokens of its longest row."""
         return max(map(len, self.token_ids))
 
-    def places(self, width: int) -> torch.Tensor:
+    def find_places(self, width: int) -> torch.Tensor:
         """Where its tokens lie in its rows, padded on the right to a width; num_tokens."""
         return torch.cat(
             [
@@ -97,7 +97,7 @@ class LoraPack:
         tensors = itertools.chain(first.parameters(), first.buffers())
         replaced: dict[int, Any] = {id(tensor): tensor for tensor in tensors}
         for name, module in first.named_modules():
-            kind = _shared_kind(module)
+            kind = _find_shared_class(module)
             if kind is not None:
                 same = [classifier.get_submodule(name) for classifier in classifiers]
                 replaced[id(module)] = kind(same, self._batch)
@@ -111,29 +111,29 @@ class LoraPack:
         """Places of each segment in the last pass, padding included."""
         return self._batch.sizes
 
-    def logits(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
+    def compute_logits(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
         """Logits of each segment's rows, num_rows x num_labels, with a graph; in training mode.
 
         Args:
             segments: Rows of some or all members, at most one segment each.
         """
         config, device = self._shell.config, self._shell.device
-        self._lay(segments, device)
+        self._lay_out(segments, device)
         rows = [ids for segment in segments for ids in segment.token_ids]
         inputs = collate(rows, config.pad_token_id, device, config.sep_token_id)
         logits = self._shell(**inputs).logits.float()
         return list(torch.split(logits, [segment.num_rows for segment in segments]))
 
-    def _lay(self, segments: Sequence[Segment], device: torch.device) -> None:
+    def _lay_out(self, segments: Sequence[Segment], device: torch.device) -> None:
         """Find the places of each segment's tokens."""
         batch, width = self._batch, max(segment.width for segment in segments)
         batch.segments = list(segments)
-        batch.alone = [segment.places(segment.width).to(device) for segment in segments]
+        batch.alone = [segment.find_places(segment.width).to(device) for segment in segments]
         if self._is_padding_free:
             batch.sizes, batch.shared = [len(places) for places in batch.alone], None
         else:
             batch.sizes = [segment.num_rows * width for segment in segments]
-            batch.shared = [segment.places(width).to(device) for segment in segments]
+            batch.shared = [segment.find_places(width).to(device) for segment in segments]
 
 
 class _SharedLora(nn.Module):
@@ -159,8 +159,8 @@ class _SharedLora(nn.Module):
         mask = self._mask(flat) if any(self._kept[m] < 1 for m in members) else None
         scaling = [self._scaling[m] for m in members]
         matrices = [self._down[m] for m in members] + [self._up[m] for m in members]
-        with torch.autocast(x.device.type, enabled=False):  # adapt casts as it would
-            whole = adapt(flat, mask, rows, self._batch.sizes, scaling, *matrices)
+        with torch.autocast(x.device.type, enabled=False):  # apply_adapters casts as it would
+            whole = apply_adapters(flat, mask, rows, self._batch.sizes, scaling, *matrices)
         adapted: torch.Tensor = whole.view(result.shape)
         return adapted
 
@@ -210,7 +210,7 @@ class _SharedHead(nn.Module):
         )
 
 
-def _shared_kind(module: nn.Module) -> type[_SharedLora | _SharedHead] | None:
+def _find_shared_class(module: nn.Module) -> type[_SharedLora | _SharedHead] | None:
     """What stands for such a module of every member; None: the base's own does."""
     if isinstance(module, LoraLayer):
         return _SharedLora

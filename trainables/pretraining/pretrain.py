@@ -18,7 +18,7 @@ from xlt.data.core.seeds import derive_seed
 from xlt.data.corpora import Corpus
 from xlt.data.corpora.corpus import MIXED
 from xlt.trainables.loading.allocator import keep_freed_memory
-from xlt.trainables.loading.batching import collate, epoch_batches
+from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.models.miniatures import Miniature, find_miniature
 from xlt.trainables.pretraining.vocabulary import train_tokenizer
 from xlt.trainables.spec.trial_spec import Optimizer
@@ -47,19 +47,19 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
     recipe = find_miniature(name)
     keep_freed_memory()
     torch.set_num_threads(1)  # more threads change sums and, at this size, save no time
-    docs, has_japanese = _select(recipe, corpus)
+    docs, has_japanese = _select_documents(recipe, corpus)
     vocab_size = round(recipe.vocab_factor * corpus.options.vocab_size)
     tokenizer = train_tokenizer(recipe.architecture, docs, vocab_size)
-    token_ids = list(_encode(tokenizer, docs, recipe.max_tokens))
+    token_ids = list(_encode_documents(tokenizer, docs, recipe.max_tokens))
 
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
-    model = _build(recipe, tokenizer)
+    model = _build_model(recipe, tokenizer)
     num_steps = round(recipe.num_steps * corpus.options.step_factor)
     if num_steps:
         rng = np.random.default_rng(derive_seed(recipe.seed, "order"))
         rows = _draw_rows(recipe, has_japanese, num_steps * recipe.batch_size, rng)
         lengths = [len(token_ids[row]) for row in rows]
-        batches = epoch_batches(lengths, recipe.batch_size, rng)
+        batches = draw_batches(lengths, recipe.batch_size, rng)
         torch.manual_seed(derive_seed(recipe.seed, "dropout"))
         steps = training_steps(
             model,
@@ -70,11 +70,11 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
             settings=Optimizer(warmup_ratio=recipe.warmup_ratio, weight_decay=recipe.weight_decay),
             report=report,
         )
-        fit(steps, MicroBatches(model, _objective(recipe, model, tokenizer, token_ids)))
+        fit(steps, MicroBatches(model, _make_loss(recipe, model, tokenizer, token_ids)))
     _save(model, tokenizer, folder)
 
 
-def _select(recipe: Miniature, corpus: Corpus) -> tuple[list[str], NDArray[np.bool_]]:
+def _select_documents(recipe: Miniature, corpus: Corpus) -> tuple[list[str], NDArray[np.bool_]]:
     """Documents in the recipe's languages, and whether each holds Japanese."""
     wanted = set(recipe.languages) | ({MIXED} if len(recipe.languages) > 1 else set())
     texts, langs = (corpus.table[column].to_pylist() for column in ("text", "lang"))
@@ -87,7 +87,7 @@ def _select(recipe: Miniature, corpus: Corpus) -> tuple[list[str], NDArray[np.bo
     return [text for text, _ in kept], np.array([lang != "en" for _, lang in kept])
 
 
-def _encode(tokenizer: Any, docs: list[str], max_tokens: int) -> Iterator[list[int]]:
+def _encode_documents(tokenizer: Any, docs: list[str], max_tokens: int) -> Iterator[list[int]]:
     """Token ids of each document: a start token, then its lines, each with an end token."""
     start, end = tokenizer("")["input_ids"]
     lines = [doc.split("\n") for doc in docs]
@@ -120,7 +120,7 @@ def _draw_rows(
     return rng.permutation(np.concatenate(drawn))
 
 
-def _build(recipe: Miniature, tokenizer: Any) -> Any:
+def _build_model(recipe: Miniature, tokenizer: Any) -> Any:
     """The model with fresh weights."""
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer),
@@ -139,7 +139,7 @@ def _build(recipe: Miniature, tokenizer: Any) -> Any:
             attention_probs_dropout_prob=recipe.dropout,
         )
         model = transformers.BertForPreTraining(config)
-        _draw_waves(model.bert.embeddings.position_embeddings.weight, recipe.initializer_range)
+        _set_sinusoids(model.bert.embeddings.position_embeddings.weight, recipe.initializer_range)
         return model
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     if recipe.architecture == "llama":
@@ -147,7 +147,7 @@ def _build(recipe: Miniature, tokenizer: Any) -> Any:
     return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**size, **ends))
 
 
-def _draw_waves(positions: torch.Tensor, scale: float) -> None:
+def _set_sinusoids(positions: torch.Tensor, scale: float) -> None:
     """Start BERT's learnt positions as sines and cosines (Vaswani et al. 2017, section 3.5).
 
     A neighbour is then a rotation away, which attention finds in a few hundred steps; from
@@ -165,15 +165,15 @@ def _draw_waves(positions: torch.Tensor, scale: float) -> None:
         positions[:, 1::2] = angles.cos() * scale * 2**0.5
 
 
-def _objective(recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[list[int]]) -> Loss:
+def _make_loss(recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[list[int]]) -> Loss:
     """The loss that the architecture is pre-trained with."""
     if recipe.architecture != "bert":
-        return _next_token_loss(model, token_ids)
+        return _make_next_token_loss(model, token_ids)
     rng = np.random.default_rng(derive_seed(recipe.seed, "masks"))
-    return _masked_token_loss(recipe, model, tokenizer, token_ids, rng)
+    return _make_masked_token_loss(recipe, model, tokenizer, token_ids, rng)
 
 
-def _next_token_loss(model: Any, token_ids: list[list[int]]) -> Loss:
+def _make_next_token_loss(model: Any, token_ids: list[list[int]]) -> Loss:
     """Cross-entropy of each token given those before it."""
 
     def loss_of(rows: list[int]) -> torch.Tensor:
@@ -187,7 +187,7 @@ def _next_token_loss(model: Any, token_ids: list[list[int]]) -> Loss:
     return loss_of
 
 
-def _masked_token_loss(
+def _make_masked_token_loss(
     recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[list[int]],
     rng: np.random.Generator,
 ) -> Loss:  # fmt: skip

@@ -52,7 +52,7 @@ def train_tokenizer(architecture: str, texts: Sequence[str], vocab_size: int) ->
     words = _count_words(tokenizer, texts)
     # The trainer numbers characters of its own choice in the order of a hash table, which differs
     # from process to process; given its alphabet in order, it always learns the same merges.
-    alphabet = _most_frequent_characters(words, round(ALPHABET_SHARE * vocab_size))
+    alphabet = _list_frequent_characters(words, round(ALPHABET_SHARE * vocab_size))
     trainer = trainers.BpeTrainer(
         vocab_size=round(SUBWORD_SHARE * vocab_size) - (0 if bert else NUM_BYTES),
         special_tokens=list(names.values()),
@@ -62,7 +62,7 @@ def train_tokenizer(architecture: str, texts: Sequence[str], vocab_size: int) ->
     )
     tokenizer.train_from_iterator(texts, trainer)
     state = json.loads(tokenizer.to_str())
-    state["model"] = (_wordpiece if bert else _byte_fallback)(state["model"])
+    state["model"] = (_make_wordpiece if bert else _make_byte_fallback)(state["model"])
     vocab = state["model"]["vocab"]
     for word in words:
         if len(vocab) >= vocab_size:
@@ -87,7 +87,7 @@ def _count_words(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, int]:
     return dict(sorted(words.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _most_frequent_characters(words: dict[str, int], num: int) -> list[str]:
+def _list_frequent_characters(words: dict[str, int], num: int) -> list[str]:
     characters = Counter[str]()
     for word, count in words.items():
         for character in word:
@@ -95,7 +95,7 @@ def _most_frequent_characters(words: dict[str, int], num: int) -> list[str]:
     return sorted(characters, key=lambda character: (-characters[character], character))[:num]
 
 
-def _wordpiece(model: dict[str, Any]) -> dict[str, Any]:
+def _make_wordpiece(model: dict[str, Any]) -> dict[str, Any]:
     """WordPiece over the pieces that byte-pair encoding found, each to begin or to go on a word.
 
     The library's own WordPiece trainer is the same search, but random in its numbering.
@@ -111,7 +111,7 @@ def _wordpiece(model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _byte_fallback(model: dict[str, Any]) -> dict[str, Any]:
+def _make_byte_fallback(model: dict[str, Any]) -> dict[str, Any]:
     """Byte-pair encoding to which no text is unknown, and a word of the vocabulary is one token."""
     vocab = model["vocab"]
     for byte in range(NUM_BYTES):

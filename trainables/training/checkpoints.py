@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from xlt.data.core.retry import retry
 from xlt.trainables.results.result import Results
-from xlt.trainables.training.micro_batches import random_state, set_random_state
+from xlt.trainables.training.micro_batches import get_random_state, set_random_state
 from xlt.trainables.training.workers import Workers
 
 OPTIONS = StateDictOptions(
@@ -92,9 +92,9 @@ class Checkpoints:
         """Whether the last one is old enough, or the process has to go."""
         return self.preempted() or time.monotonic() - self._last >= self.seconds
 
-    def leave_if_asked(self, step: int, workers: Workers, device: torch.device) -> None:
+    def raise_if_preempted(self, step: int, workers: Workers, device: torch.device) -> None:
         """After a checkpoint: raise PreemptedError in every worker if one of them has to go."""
-        if workers.any_says(self.preempted(), device):
+        if workers.any_true(self.preempted(), device):
             raise PreemptedError(step)
 
     def save(
@@ -114,13 +114,13 @@ class Checkpoints:
             carried: What else the loop fills step by step.
             workers: Those that train together.
         """
-        tensors = {f"model.{k}": v for k, v in trained_weights(model).items()}
+        tensors = {f"model.{k}": v for k, v in gather_trained_weights(model).items()}
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
         for parameter, values in moments.get("state", {}).items():
             tensors |= {f"optimizer.{parameter}.{name}": value for name, value in values.items()}
         tensors |= {f"same.{k}": v for k, v in carried.same.items()}
         tensors |= {f"parts.{k}": workers.sum(v.clone()) for k, v in carried.parts.items()}
-        for number, state in enumerate(random_state()):
+        for number, state in enumerate(get_random_state()):
             everyones = workers.gather(state)
             tensors |= {f"random.{number}.{rank}": s for rank, s in enumerate(everyones)}
         self._last = time.monotonic()
@@ -156,14 +156,14 @@ class Checkpoints:
         """
         notes, tensors = self._read(carried) if workers.is_first else ({}, {})
         small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
-        notes, small = workers.from_first((notes, small))
+        notes, small = workers.broadcast((notes, small))
         if not notes:
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
-        weights: Any = _below(tensors, "model.")
+        weights: Any = _take_prefixed(tensors, "model.")
         set_model_state_dict(model, weights, options=options)
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
-        for name, value in _below(tensors, "optimizer.").items():
+        for name, value in _take_prefixed(tensors, "optimizer.").items():
             parameter, _, moment = name.rpartition(".")
             moments["state"][parameter][moment] = value
         set_optimizer_state_dict(model, optimizer, moments, options=options)
@@ -187,7 +187,7 @@ class Checkpoints:
         if content is None:
             return {}, {}
         try:
-            notes, tensors = _notes(content), load(content)
+            notes, tensors = _read_metadata(content), load(content)
         except (SafetensorError, ValueError, KeyError):
             return {}, {}  # cut off by what ended the trial; it starts at its beginning
         wanted = {f"same.{name}" for name in carried.same}
@@ -197,18 +197,18 @@ class Checkpoints:
         return notes, tensors
 
 
-def trained_weights(model: Any) -> dict[str, torch.Tensor]:
+def gather_trained_weights(model: Any) -> dict[str, torch.Tensor]:
     """What a trial trained, by name, on the CPU; every worker takes part, the first one gets it."""
     weights: Any = get_model_state_dict(model, options=OPTIONS)
     return dict(weights)
 
 
-def _notes(content: bytes) -> dict[str, str]:
+def _read_metadata(content: bytes) -> dict[str, str]:
     """The metadata of a safetensors file."""
     size = int.from_bytes(content[:8], "little")
     notes: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
     return notes
 
 
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _take_prefixed(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from xlt.data.core.seeds import derive_seed
-from xlt.trainables.loading.batching import epoch_batches
+from xlt.trainables.loading.batching import draw_batches
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.loop import (
     Report,
     Steps,
     autocast,
+    collate_rows,
     fit,
     softmax,
-    tensors_of,
     training_steps,
 )
 from xlt.trainables.training.micro_batches import MicroBatches
@@ -30,7 +30,7 @@ from xlt.trainables.training.workers import Workers
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What training left besides the weights.
 
     Attributes:
@@ -71,13 +71,13 @@ class Classification:
     ) -> None:
         self.model, self.token_ids, self.spec = model, token_ids, spec
         self.workers = Workers.current()
-        self._forward = self.workers.spread(model, spec.resources.sharding)
+        self._forward = self.workers.distribute(model, spec.resources.sharding)
         self.device = model.device  # sharding has moved it
         self._y_true = torch.tensor(labels, device=self.device)
         self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
         self._places = torch.zeros(2, dtype=torch.int64, device=self.device)  # all, with a token
 
-    def steps(self, report: Report, checkpoints: Checkpoints | None = None) -> Steps:
+    def start(self, report: Report, checkpoints: Checkpoints | None = None) -> Steps:
         """The training, to be driven.
 
         Args:
@@ -88,7 +88,7 @@ class Classification:
         num_epoch_steps = math.ceil(len(self.token_ids) / training.batch_size)
         return training_steps(
             self.model,
-            self.batches(),
+            self.draw_all_batches(),
             num_steps=num_epoch_steps * training.num_train_epochs,
             num_epoch_steps=num_epoch_steps,
             learning_rate=self.spec.learning_rate,
@@ -99,25 +99,25 @@ class Classification:
             parts={"last_logits": self.last_logits, "places": self._places},
         )
 
-    def batches(self) -> Iterator[list[int]]:
+    def draw_all_batches(self) -> Iterator[list[int]]:
         """Rows of each step."""
         lengths = [len(ids) for ids in self.token_ids]
         for epoch in range(self.spec.training.num_train_epochs):
             order = np.random.default_rng(derive_seed(self.spec.seed, "order", epoch))
-            yield from epoch_batches(lengths, self.spec.training.batch_size, order)
+            yield from draw_batches(lengths, self.spec.training.batch_size, order)
 
-    def micro_batches(self) -> MicroBatches:
+    def make_micro_batches(self) -> MicroBatches:
         """What adds the gradients of a batch, row by row where memory is short."""
         size = self.spec.resources.micro_batch_size
         return MicroBatches(self._forward, self._loss_of, size, self.workers)
 
     def _loss_of(self, rows: list[int]) -> torch.Tensor:
-        inputs = tensors_of(self.model, self.token_ids, rows)
+        inputs = collate_rows(self.model, self.token_ids, rows)
         with autocast(self.spec, self.device):
             logits = self._forward(**inputs).logits.float()
-        return self.loss(rows, logits, inputs["input_ids"].numel())
+        return self.compute_loss(rows, logits, inputs["input_ids"].numel())
 
-    def loss(self, rows: list[int], logits: torch.Tensor, num_places: int) -> torch.Tensor:
+    def compute_loss(self, rows: list[int], logits: torch.Tensor, num_places: int) -> torch.Tensor:
         """The mean loss of rows.
 
         Args:
@@ -130,12 +130,12 @@ class Classification:
         self.last_logits[rows] = logits.detach()
         return torch.nn.functional.cross_entropy(logits, self._y_true[rows])
 
-    def fitted(self, history: pa.Table, micro_batches: MicroBatches) -> Fitted:
+    def make_result(self, history: pa.Table, micro_batches: MicroBatches) -> FitResult:
         """What the training left, once it has returned its history."""
         score = softmax(self.workers.sum(self.last_logits))
         num_places, num_tokens = self.workers.sum(self._places).tolist()
         padding = 1 - num_tokens / num_places
-        return Fitted(history, score, micro_batches.size, micro_batches.num_halved, padding)
+        return FitResult(history, score, micro_batches.size, micro_batches.num_halved, padding)
 
 
 def fit_classifier(
@@ -145,7 +145,7 @@ def fit_classifier(
     spec: TrialSpec,
     report: Report,
     checkpoints: Checkpoints | None = None,
-) -> Fitted:
+) -> FitResult:
     """Train a :class:`Classification` alone.
 
     Args:
@@ -157,7 +157,7 @@ def fit_classifier(
         checkpoints: Where the state is kept while it trains; None: nowhere.
     """
     task = Classification(model, token_ids, labels, spec)
-    micro_batches, workers = task.micro_batches(), task.workers
+    micro_batches, workers = task.make_micro_batches(), task.workers
 
     def gradients(batch: list[int]) -> torch.Tensor:
         task.last_logits[batch] = 0  # another worker may have had these rows before
@@ -166,4 +166,4 @@ def fit_classifier(
             task.last_logits[batch] = 0
         return loss
 
-    return task.fitted(fit(task.steps(report, checkpoints), gradients), micro_batches)
+    return task.make_result(fit(task.start(report, checkpoints), gradients), micro_batches)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 
-def convergence(
+def measure_convergence(
     history: pa.Table, labels: NDArray[Any], y_score: NDArray[np.float64]
 ) -> dict[str, float]:
     """Numbers of the last epoch beside what an untrained model would show.

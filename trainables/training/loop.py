@@ -130,7 +130,7 @@ def training_steps(
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        measured[step - 1] = torch.stack([loss.float(), workers.whole(norm).float()])
+        measured[step - 1] = torch.stack([loss.float(), workers.unshard(norm).float()])
         if step % REPORT_STEPS == 0 or step == num_steps:
             last = measured[step - 1, 0].item()
             if not math.isfinite(last):
@@ -140,9 +140,9 @@ def training_steps(
                 )
             heartbeat()
             report(step, num_steps, last)
-        if checkpoints and workers.any_says(checkpoints.is_due(), device):
+        if checkpoints and workers.any_true(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, carried, workers)
-            checkpoints.leave_if_asked(step, workers, device)
+            checkpoints.raise_if_preempted(step, workers, device)
     values = measured.cpu().numpy()
     steps = np.arange(1, num_steps + 1)
     return pa.table(
@@ -183,20 +183,20 @@ def predict(
     logits = torch.zeros(len(token_ids), model.config.num_labels, device=model.device)
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    mine = workers.share(batches)
+    mine = workers.take_share(batches)
     # Sharded weights need every worker in every pass, also where there is no batch left for one.
     extra = batches[:1] * (math.ceil(len(batches) / workers.size) - len(mine))
     with torch.inference_mode(), autocast(spec, model.device):
         for number, rows in enumerate([*mine, *extra]):
             heartbeat()
-            scored = model(**tensors_of(model, token_ids, rows)).logits.float()
+            scored = model(**collate_rows(model, token_ids, rows)).logits.float()
             if number < len(mine):
                 logits[rows] = scored
     workers.sum(logits)
-    return probabilities(logits, spec)
+    return compute_probabilities(logits, spec)
 
 
-def probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.float64]:
+def compute_probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.float64]:
     """Probabilities of num_rows x num_classes logits; result and errors as :func:`predict`."""
     scores = softmax(logits)
     if not np.isfinite(scores).all():
@@ -212,7 +212,7 @@ def softmax(logits: torch.Tensor) -> NDArray[np.float64]:
     return scores[:, 1] if scores.shape[1] == 2 else scores
 
 
-def tensors_of(
+def collate_rows(
     model: Any, token_ids: Sequence[Sequence[int]] | NDArray[np.int64], rows: Sequence[int]
 ) -> dict[str, torch.Tensor]:
     """The rows' tensors, on the model's device."""
@@ -229,7 +229,7 @@ def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:
     return spec.training.precision == "bf16"
 
 
-def base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
+def choose_base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
     """Type of a base's weights: a frozen base needs no fp32 copy where it computes in bf16."""
     half = spec.method == "lora" and uses_bf16(spec, device)
     return torch.bfloat16 if half else torch.float32

@@ -50,7 +50,7 @@ class MicroBatches:
             torch.OutOfMemoryError: A pass does not fit, and other processes wait for this one.
         """
         while True:
-            generators = random_state()
+            generators = get_random_state()
             try:
                 return self._accumulate(batch)
             except torch.OutOfMemoryError as error:
@@ -63,7 +63,7 @@ class MicroBatches:
 
     def _accumulate(self, batch: Sequence[int]) -> torch.Tensor:
         # A worker without a row of its own computes with weight 0: the others wait for it.
-        rows = self._workers.share(batch) or [batch[0]]
+        rows = self._workers.take_share(batch) or [batch[0]]
         is_idle = self._workers.rank >= len(batch)
         size = self.size or len(rows)
         passes = [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -95,14 +95,14 @@ class MicroBatches:
         self.num_halved += 1
 
 
-def random_state() -> list[torch.Tensor]:
+def get_random_state() -> list[torch.Tensor]:
     """State of torch's global generators: the CPU's, then that of the CUDA device in use."""
     states = [torch.get_rng_state()]
     return states + ([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
 
 
 def set_random_state(states: Sequence[torch.Tensor]) -> None:
-    """Put back what :func:`random_state` returned."""
+    """Put back what :func:`get_random_state` returned."""
     torch.set_rng_state(states[0])
     if len(states) > 1 and torch.cuda.is_available():
         torch.cuda.set_rng_state(states[1])

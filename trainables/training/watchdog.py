@@ -14,7 +14,7 @@ _limits: list[float] = []
 
 
 @contextmanager
-def ended_if_stalled(minutes: float | None) -> Iterator[None]:
+def kill_if_stalled(minutes: float | None) -> Iterator[None]:
     """End this process (status 1) if the block makes no call of :func:`heartbeat` for so long.
 
     Where it stood is printed to standard error. The clock runs outside of Python, so that it also

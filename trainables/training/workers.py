@@ -40,7 +40,7 @@ class Workers:
         """Whether this is the one that writes."""
         return self.rank == 0
 
-    def share(self, items: Sequence[Item]) -> list[Item]:
+    def take_share(self, items: Sequence[Item]) -> list[Item]:
         """This process's part; every size-th item, so that sorted items are shared evenly."""
         return list(items[self.rank :: self.size])
 
@@ -50,7 +50,7 @@ class Workers:
             distributed.all_reduce(tensor)
         return tensor
 
-    def any_says(self, value: bool, device: torch.device) -> bool:
+    def any_true(self, value: bool, device: torch.device) -> bool:
         """Whether one of the processes says so, in all of them."""
         if self.size == 1:
             return value
@@ -64,7 +64,7 @@ class Workers:
         distributed.all_gather_object(found, tensor)
         return found
 
-    def from_first(self, value: Item) -> Item:
+    def broadcast(self, value: Item) -> Item:
         """What the first process gives, in all of them; small, and on the CPU."""
         if self.size == 1:
             return value
@@ -72,7 +72,7 @@ class Workers:
         distributed.broadcast_object_list(given, src=0)
         return given[0]
 
-    def spread(self, model: Any, sharding: Literal["ddp", "fsdp"]) -> Any:
+    def distribute(self, model: Any, sharding: Literal["ddp", "fsdp"]) -> Any:
         """What forward passes of training go through, so that gradients are shared.
 
         Args:
@@ -91,7 +91,7 @@ class Workers:
         return fully_shard(model)
 
     @staticmethod
-    def whole(tensor: torch.Tensor) -> torch.Tensor:
+    def unshard(tensor: torch.Tensor) -> torch.Tensor:
         """A tensor that is shared out among the processes, in one piece."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 

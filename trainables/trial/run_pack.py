@@ -24,14 +24,20 @@ from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.packable import pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
-from xlt.trainables.training.classification import Classification, Fitted
-from xlt.trainables.training.loop import Steps, autocast, base_dtype
-from xlt.trainables.training.micro_batches import random_state, set_random_state
-from xlt.trainables.trial.run_trial import KeepModels, Prepared, finish, prepare, run_trial
+from xlt.trainables.training.classification import Classification, FitResult
+from xlt.trainables.training.loop import Steps, autocast, choose_base_dtype
+from xlt.trainables.training.micro_batches import get_random_state, set_random_state
+from xlt.trainables.trial.run_trial import (
+    KeepModels,
+    PreparedTrial,
+    finish_trial,
+    prepare_trial,
+    run_trial,
+)
 
 PackReport = Callable[[TrialSpec, int, int, float], None]
 """Called with (member, step, num_steps, loss) every few steps of each member."""
-Ended = tuple[TrialSpec, TrialResult | Exception]
+Outcome = tuple[TrialSpec, TrialResult | Exception]
 """A member and what became of it."""
 
 
@@ -43,7 +49,7 @@ def run_pack(
     keep_models: KeepModels = "none",
     explain: Explain | None = None,
     checkpoints: Mapping[str, Checkpoints] | None = None,
-) -> Iterator[Ended]:
+) -> Iterator[Outcome]:
     """Train and test several trials that share a base model.
 
     Those that cannot share passes (:func:`pack_key`, or a base with dropout of
@@ -63,19 +69,19 @@ def run_pack(
     kept = checkpoints or {}
     if not _can_share(specs, dataset):
         for spec in specs:
-            yield spec, _alone(spec, dataset, report, keep_models, explain, kept)
+            yield spec, _run_alone(spec, dataset, report, keep_models, explain, kept)
         return
     members: list[Member] = []
     for spec in specs:
         try:
-            members.append(Member(prepare(spec, dataset), report, kept.get(spec.trial_id)))
+            members.append(Member(prepare_trial(spec, dataset), report, kept.get(spec.trial_id)))
         except Exception as error:
             yield spec, error
     for member in fit_pack(members):
-        yield member.trial.spec, _finished(member, keep_models, explain)
+        yield member.trial.spec, _finish_member(member, keep_models, explain)
 
 
-def _alone(
+def _run_alone(
     spec: TrialSpec,
     dataset: Dataset,
     report: PackReport,
@@ -101,7 +107,7 @@ def _can_share(specs: Sequence[TrialSpec], dataset: Dataset) -> bool:
     if len(specs) < 2 or len(keys) > 1 or None in keys:
         return False
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = base_dtype(specs[0], device)
+    dtype = choose_base_dtype(specs[0], device)
     try:
         base = load_base(specs[0], device, dtype, len(dataset.classes))
     except InputError:
@@ -113,27 +119,27 @@ class RandomStream:
     """A member's own random numbers, as the process's global generators give them to it alone."""
 
     def __init__(self) -> None:
-        self.states = random_state()
+        self.states = get_random_state()
 
     @contextmanager
     def as_global(self) -> Iterator[None]:
         """The global generators are this stream's."""
-        others = random_state()
+        others = get_random_state()
         set_random_state(self.states)
         try:
             yield
         finally:
-            self.states = random_state()
+            self.states = get_random_state()
             set_random_state(others)
 
-    def generator(self, device: torch.device) -> torch.Generator:
+    def make_generator(self, device: torch.device) -> torch.Generator:
         """The stream of a device, to be drawn from."""
         generator = torch.Generator(device)
         generator.set_state(self.states[1 if device.type == "cuda" else 0])
         return generator
 
-    def drawn(self, generator: torch.Generator) -> None:
-        """Go on where :meth:`generator` stopped."""
+    def advance(self, generator: torch.Generator) -> None:
+        """Go on where :meth:`make_generator` stopped."""
         self.states[1 if generator.device.type == "cuda" else 0] = generator.get_state()
 
 
@@ -141,26 +147,26 @@ class Member:
     """A trial of a pack while it trains."""
 
     def __init__(
-        self, trial: Prepared, report: PackReport, checkpoints: Checkpoints | None
+        self, trial: PreparedTrial, report: PackReport, checkpoints: Checkpoints | None
     ) -> None:
         self.trial, self.checkpoints = trial, checkpoints
         self.random = RandomStream()
         self.seconds = 0.0
         self.task = Classification(trial.model, trial.train_ids, trial.labels, trial.spec)
-        self.micro_batches = self.task.micro_batches()
-        self.steps: Steps = self.task.steps(
+        self.micro_batches = self.task.make_micro_batches()
+        self.steps: Steps = self.task.start(
             lambda step, num_steps, loss: report(trial.spec, step, num_steps, loss), checkpoints
         )
         self.batch: list[int] = []
         self.loss: torch.Tensor | None = None
-        self.ended: Fitted | Exception | None = None
+        self.outcome: FitResult | Exception | None = None
 
     @property
     def width(self) -> int:
         """Tokens of the longest row of its batch."""
         return max(len(self.task.token_ids[row]) for row in self.batch)
 
-    def alone(self) -> None:
+    def compute_gradients(self) -> None:
         """Add the gradients of its batch as a trial by itself."""
         with self.random.as_global():
             self.loss = self.micro_batches(self.batch)
@@ -172,13 +178,13 @@ class Member:
             try:
                 self.batch = self.steps.send(self.loss)
             except StopIteration as end:
-                self.ended = self.task.fitted(end.value, self.micro_batches)
+                self.outcome = self.task.make_result(end.value, self.micro_batches)
             except Exception as error:
-                self.ended = error
+                self.outcome = error
         self.seconds += time.perf_counter() - begun
 
 
-class _Passes:
+class _SharedPasses:
     """Gradients of members, in as few passes as memory holds.
 
     Where a CUDA device runs out of memory, half as many members share a pass from then on, and a
@@ -206,7 +212,7 @@ class _Passes:
             states = [list(member.random.states) for member in members]
             try:
                 for start in range(0, len(members), self.size):
-                    self._share(members[start : start + self.size])
+                    self._run_pass(members[start : start + self.size])
                 return
             except torch.OutOfMemoryError:
                 self.size = math.ceil(min(self.size, len(members)) / 2)
@@ -218,40 +224,40 @@ class _Passes:
                     parameter.grad = None
             torch.cuda.empty_cache()
 
-    def _share(self, members: Sequence[Member]) -> None:
+    def _run_pass(self, members: Sequence[Member]) -> None:
         begun = time.perf_counter()
         try:
             if len(members) == 1:
-                members[0].alone()
+                members[0].compute_gradients()
             else:
-                self._together(members)
+                self._compute_shared_gradients(members)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             for member in members:
-                member.ended = error
+                member.outcome = error
         for member in members:
             member.seconds += (time.perf_counter() - begun) / len(members)
 
-    def _together(self, members: Sequence[Member]) -> None:
+    def _compute_shared_gradients(self, members: Sequence[Member]) -> None:
         spec, device = members[0].trial.spec, members[0].task.device
         segments = [
             Segment(
                 self._number[id(member)],
                 [member.task.token_ids[row] for row in member.batch],
-                member.random.generator(device),
+                member.random.make_generator(device),
             )
             for member in members
         ]
         with autocast(spec, device):
-            logits = self._pack.logits(segments)
+            logits = self._pack.compute_logits(segments)
         losses = [
-            member.task.loss(member.batch, part, num_places)
+            member.task.compute_loss(member.batch, part, num_places)
             for member, part, num_places in zip(members, logits, self._pack.num_places, strict=True)
         ]
         torch.autograd.backward(losses)
         for member, segment, loss in zip(members, segments, losses, strict=True):
-            member.random.drawn(segment.generator)
+            member.random.advance(segment.generator)
             member.loss = loss.detach()
 
 
@@ -259,33 +265,33 @@ def fit_pack(members: Sequence[Member]) -> Iterator[Member]:
     """Train side by side; each member as soon as it ended."""
     if not members:
         return
-    passes = _Passes(members)
+    passes = _SharedPasses(members)
     running = list(members)
     while running:
         for member in running:
             member.step()
-        if asking := [member for member in running if member.ended is None]:
+        if asking := [member for member in running if member.outcome is None]:
             passes(asking)
         for member in running:
-            if isinstance(member.ended, Fitted):
-                member.ended = replace(
-                    member.ended,
+            if isinstance(member.outcome, FitResult):
+                member.outcome = replace(
+                    member.outcome,
                     num_packed=len(members),
-                    num_halved=member.ended.num_halved + passes.num_halved,
+                    num_halved=member.outcome.num_halved + passes.num_halved,
                 )
-        yield from (member for member in running if member.ended is not None)
-        running = [member for member in running if member.ended is None]
+        yield from (member for member in running if member.outcome is not None)
+        running = [member for member in running if member.outcome is None]
 
 
-def _finished(
+def _finish_member(
     member: Member, keep_models: KeepModels, explain: Explain | None
 ) -> TrialResult | Exception:
     """The result of a member that has trained, or why there is none."""
-    if not isinstance(member.ended, Fitted):
-        return member.ended or RuntimeError("it was not trained to its end")
+    if not isinstance(member.outcome, FitResult):
+        return member.outcome or RuntimeError("it was not trained to its end")
     member.trial.clock.seconds["fit"] = round(member.seconds, 4)
     member.trial.clock.resume()
     try:
-        return finish(member.trial, member.ended, keep_models, explain, member.checkpoints)
+        return finish_trial(member.trial, member.outcome, keep_models, explain, member.checkpoints)
     except Exception as error:
         return error

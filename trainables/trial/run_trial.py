@@ -23,18 +23,18 @@ from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, init_head, load_base
 from xlt.trainables.loading.tokenize import count_truncated, encode
-from xlt.trainables.methods import METHODS
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.checkpoints import Checkpoints, trained_weights
-from xlt.trainables.training.classification import Fitted, fit_classifier
-from xlt.trainables.training.convergence import convergence
-from xlt.trainables.training.loop import Report, base_dtype, predict
+from xlt.trainables.training.checkpoints import Checkpoints, gather_trained_weights
+from xlt.trainables.training.classification import FitResult, fit_classifier
+from xlt.trainables.training.convergence import measure_convergence
+from xlt.trainables.training.loop import Report, choose_base_dtype, predict
 from xlt.trainables.training.metrics import score
 from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers
-from xlt.trainables.trial.signature import signature
+from xlt.trainables.trial.signature import make_signature
 
 ADAPTER_CONFIG = "adapter_config.json"
 KeepModels = Literal["none", "adapters", "all", "best"]
@@ -71,14 +71,14 @@ def run_trial(
         DivergedError: The loss or a score stopped being finite.
         PreemptedError: The process has to go; the trial goes on from its checkpoint.
     """
-    trial = prepare(spec, dataset)
+    trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
     trial.clock.lap("fit")
-    return finish(trial, fitted, keep_models, explain, checkpoints)
+    return finish_trial(trial, fitted, keep_models, explain, checkpoints)
 
 
 @dataclass
-class Prepared:
+class PreparedTrial:
     """A trial before it trains.
 
     Attributes:
@@ -112,7 +112,7 @@ class Prepared:
         return labels
 
 
-def prepare(spec: TrialSpec, dataset: Dataset) -> Prepared:
+def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     """Draw, load, tokenise and build; arguments and errors as :func:`run_trial`.
 
     The global random generators are left as its dropout begins with them.
@@ -126,14 +126,14 @@ def prepare(spec: TrialSpec, dataset: Dataset) -> Prepared:
         torch.cuda.reset_peak_memory_stats()
     torch.set_num_threads(spec.resources.cpus)
 
-    drawn = _draw(dataset, spec)
+    drawn = _draw_rows(dataset, spec)
     train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
     clock.lap("draw")
 
     # What no single GPU holds is read on the CPU, and sharding moves each GPU's share.
     is_sharded = workers.size > 1 and spec.resources.is_sharded
     place = torch.device("cpu") if is_sharded else device
-    base = load_base(spec, place, base_dtype(spec, device), len(dataset.classes))
+    base = load_base(spec, place, choose_base_dtype(spec, device), len(dataset.classes))
     clock.lap("load")
 
     max_length = spec.training.max_length
@@ -149,12 +149,14 @@ def prepare(spec: TrialSpec, dataset: Dataset) -> Prepared:
     # Each worker drops units of its own rows.
     others = (workers.rank,) if workers.rank else ()
     torch.manual_seed(derive_seed(spec.seed, "dropout", *others))
-    return Prepared(spec, train, test, base, model, train_ids, test_ids, workers, device, clock)
+    return PreparedTrial(
+        spec, train, test, base, model, train_ids, test_ids, workers, device, clock
+    )
 
 
-def finish(
-    trial: Prepared,
-    fitted: Fitted,
+def finish_trial(
+    trial: PreparedTrial,
+    fitted: FitResult,
     keep_models: KeepModels,
     explain: Explain | None,
     checkpoints: Checkpoints | None,
@@ -167,7 +169,7 @@ def finish(
     spec, base, model, workers = trial.spec, trial.base, trial.model, trial.workers
     y_score = predict(model, trial.test_ids, spec, workers=workers)
     trial.clock.lap("predict")
-    kept = model_files(model, workers) if _keeps(keep_models, spec.method) else {}
+    kept = make_model_files(model, workers) if _keeps_model(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
     rows, max_length = (trial.train, trial.test), spec.training.max_length
@@ -175,22 +177,22 @@ def finish(
     return TrialResult(
         spec=spec,
         metrics=score(trial.test["label"].to_numpy(), y_score),
-        signature=signature(spec, base, trial.device),
+        signature=make_signature(spec, base, trial.device),
         timings=trial.clock.seconds,
-        execution=_execution(fitted, workers, trial.device, checkpoints)
+        execution=_describe_execution(fitted, workers, trial.device, checkpoints)
         | {
             "keep_models": keep_models,
             "attention": base.model.config._attn_implementation,
             "pad_token": base.tokenizer.pad_token,
             "truncated_texts": dict(zip(("train", "test"), cut, strict=True)),
         },
-        convergence=convergence(
+        convergence=measure_convergence(
             fitted.history, trial.train["label"].to_numpy(), fitted.train_score
         ),
-        predictions=_predictions(trial.test, y_score, "dev" if spec.dev else "test"),
+        predictions=_make_predictions(trial.test, y_score, "dev" if spec.dev else "test"),
         history=fitted.history,
         train_rows=trial.train.select(["id", "lang", "label"]).append_column(
-            "y_score", _column(fitted.train_score)
+            "y_score", _make_score_column(fitted.train_score)
         ),
         model=kept,
         attributions=attributions,
@@ -216,30 +218,30 @@ class Clock:
         self._last = time.perf_counter()
 
 
-def _draw(dataset: Dataset, spec: TrialSpec) -> Draw:
+def _draw_rows(dataset: Dataset, spec: TrialSpec) -> Draw:
     """Training and test rows; dev rows in place of test rows while settings are chosen."""
     where = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
     return draw_dev(*where, spec.dev) if spec.dev else draw(*where)
 
 
-def _column(y_score: NDArray[np.float64]) -> pa.Array:
+def _make_score_column(y_score: NDArray[np.float64]) -> pa.Array:
     return pa.array(y_score if y_score.ndim == 1 else list(y_score))
 
 
-def _predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) -> pa.Table:
+def _make_predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) -> pa.Table:
     return pa.table(
         {
             "id": test["id"],
             "lang": test["lang"],
             "split": pa.array([split] * len(test)),
             "y_true": test["label"],
-            "y_score": _column(y_score),
+            "y_score": _make_score_column(y_score),
         }
     )
 
 
-def _execution(
-    fitted: Fitted, workers: Workers, device: torch.device, checkpoints: Checkpoints | None
+def _describe_execution(
+    fitted: FitResult, workers: Workers, device: torch.device, checkpoints: Checkpoints | None
 ) -> dict[str, Any]:
     """How it was computed, as far as that was not settled before."""
     cuda = device.type == "cuda"
@@ -255,17 +257,17 @@ def _execution(
     }
 
 
-def _keeps(keep_models: KeepModels, method: str) -> bool:
+def _keeps_model(keep_models: KeepModels, method: str) -> bool:
     return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
 
 
-def model_files(model: Any, workers: Workers) -> dict[str, bytes]:
+def make_model_files(model: Any, workers: Workers) -> dict[str, bytes]:
     """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head).
 
     Every worker takes part, because a sharded model's weights are put together; the first one gets
     the files.
     """
-    weights = trained_weights(model)
+    weights = gather_trained_weights(model)
     if not workers.is_first:
         return {}
     with tempfile.TemporaryDirectory() as folder:

@@ -18,14 +18,14 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import uses_bf16
 
 
-def signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:
+def make_signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:
     """What the numbers depend on beside the spec; unequal signatures are not averaged."""
     cuda = device.type == "cuda"
     return {
-        "versions": versions(),
-        "git_commit": _git_commit(),
+        "versions": read_versions(),
+        "git_commit": _find_git_commit(),
         "data_fingerprint": spec.data_fingerprint,
-        "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else _processor(),
+        "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else _describe_processor(),
         "precision": "bf16" if uses_bf16(spec, device) else "fp32",
         "num_threads": torch.get_num_threads(),
         "base_weights": base.weights_digest,
@@ -33,7 +33,7 @@ def signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, An
 
 
 @lru_cache
-def _processor() -> str:
+def _describe_processor() -> str:
     """A CPU by name, where the system tells it, and by the vectors that torch's kernels use.
 
     Both change sums: the same trial on two kinds of processor gives scores that differ.
@@ -47,7 +47,7 @@ def _processor() -> str:
 
 
 @lru_cache
-def versions() -> dict[str, str]:
+def read_versions() -> dict[str, str]:
     """Of Python and of the packages that compute results."""
     packages = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "pyarrow")
     found = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
@@ -59,7 +59,7 @@ def versions() -> dict[str, str]:
 
 
 @lru_cache
-def _git_commit() -> str | None:
+def _find_git_commit() -> str | None:
     """Commit of the source checkout, or None for an installed package."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

@@ -48,7 +48,7 @@ from xlt.sweep.planning.packs import make_packs
 from xlt.trainables.models.miniatures import miniature_folder
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.watchdog import ended_if_stalled
+from xlt.trainables.training.watchdog import kill_if_stalled
 
 WAITING = 200
 """Number of trials requested beyond the capacity of the cluster, the default of Tune for grids. An
@@ -233,7 +233,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     later = later_spec(config["members"], shared)
     reports = {trial_id: make_report(number) for trial_id, number in numbers.items()}
     is_preempted = False
-    with ended_if_stalled(specs[0].resources.stall_minutes):
+    with kill_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         for spec, event in run_and_save_pack(
             specs, dataset, results, policy, reports, preemption_check(), later

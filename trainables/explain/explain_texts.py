@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.explain.faithfulness import Faithfulness, measure_faithfulness
-from xlt.trainables.explain.integrated_gradients import explain_integrated_gradients
-from xlt.trainables.explain.lime import explain_lime
 from xlt.trainables.explain.masks import MOST_ENUMERATED, Predict
-from xlt.trainables.explain.occlusion import explain_occlusion
+from xlt.trainables.explain.registry import EXPLAINERS
 from xlt.trainables.explain.target import Explanation, Group, Integrate, Target, group_texts
 from xlt.trainables.spec.explain import Explain
-
-EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanation]]] = {
-    "lime": lambda target, group, settings: explain_lime(
-        target,
-        group,
-        masks=settings["masks"],
-        num_samples=settings["num_samples"],
-        kernel_width=settings["kernel_width"],
-        alpha=settings["alpha"],
-        seed=settings["seed"],
-    ),
-    "ig": lambda target, group, settings: explain_integrated_gradients(
-        target, group, settings["num_steps"]
-    ),
-    "occlusion": lambda target, group, settings: explain_occlusion(target, group),
-}
-"""Method -> (classifier, texts of one length, resolved settings) -> one explanation a text. What
-settings a method has stands in :data:`METHOD_SETTINGS`."""
-
 
 ROUNDING = 1e-9
 """Differences of probabilities below this come from rounding."""
 
 
-def explain(
+def explain_texts(
     predict_fn: Predict,
     token_ids: Sequence[Sequence[int]],
     *,
@@ -72,7 +51,7 @@ def explain(
     chosen = (settings or Explain()).resolved()
     names = [str(number) for number in range(len(token_ids))] if names is None else names
     groups = group_texts(names, token_ids, frozenset(never_hidden), hidden_as)
-    _refuse_masks(chosen, groups)
+    _refuse_wrong_num_samples(chosen, groups)
     target = Target(predict_fn, integrate)
     made: dict[int, Explanation] = {}
     for numbers, group in groups:
@@ -83,7 +62,7 @@ def explain(
     return explanations
 
 
-def measure(
+def measure_explanations(
     target: Target,
     token_ids: Sequence[Sequence[int]],
     explanations: Sequence[Explanation],
@@ -97,7 +76,7 @@ def measure(
     Args:
         target: The classifier.
         token_ids: num_texts lists of ids.
-        explanations: One a text, as :func:`explain` made them of these arguments.
+        explanations: One a text, as :func:`explain_texts` made them of these arguments.
         hidden_as: As there.
         never_hidden: As there.
         names: As there.
@@ -113,7 +92,9 @@ def measure(
     return [made[number] for number in range(len(token_ids))]
 
 
-def _refuse_masks(settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]) -> None:
+def _refuse_wrong_num_samples(
+    settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]
+) -> None:
     """Fewer masks than tokens cannot tell them apart, which ridge would hide; 2^T are many."""
     num_samples = settings.get("num_samples")
     if num_samples is None or not groups:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 from unicodedata import normalize
+
+from xlt.data.core.errors import InputError
+from xlt.trainables.spec.explain import Replacement
 
 PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 """Bytes that stand for themselves in byte-level vocabularies; the others are numbered from 256 on
@@ -17,7 +20,7 @@ SPACE = "␣"
 """Shown for a token of white space alone."""
 
 
-def readable(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
+def make_readable(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     """Tokens as people read them.
 
     White space at either end is dropped, so that a word is one token in a table whether or not it
@@ -26,16 +29,16 @@ def readable(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     """
     byte_level = tokenizer.is_fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
     pieces: list[str] = tokenizer.convert_ids_to_tokens(list(token_ids))
-    return [_from_bytes(piece) if byte_level else _trimmed(piece) for piece in pieces]
+    return [_decode_bytes(piece) if byte_level else _trim(piece) for piece in pieces]
 
 
-def _trimmed(piece: str) -> str:
+def _trim(piece: str) -> str:
     return piece.replace("\u2581", " ").strip() or SPACE  # the mark of Metaspace
 
 
-def _from_bytes(piece: str) -> str:
+def _decode_bytes(piece: str) -> str:
     if not all(character in _BYTES for character in piece):
-        return _trimmed(piece)  # an added token, which is written as it is
+        return _trim(piece)  # an added token, which is written as it is
     content = bytes(_BYTES[character] for character in piece)
     try:
         return content.decode().strip() or SPACE
@@ -43,7 +46,7 @@ def _from_bytes(piece: str) -> str:
         return "".join(f"<0x{byte:02X}>" for byte in content)
 
 
-def locate(
+def locate_tokens(
     tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
 ) -> tuple[list[str], list[list[tuple[int, int]]]]:
     """Where each token stands in its text.
@@ -69,7 +72,7 @@ def locate(
     whole = [*texts] if pairs is None else [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)]
     if not tokenizer.is_fast:
         found = (
-            look_up(tokenizer.convert_ids_to_tokens(ids), {*tokenizer.all_special_tokens}, text)
+            find_pieces(tokenizer.convert_ids_to_tokens(ids), {*tokenizer.all_special_tokens}, text)
             for ids, text in zip(encoded["input_ids"], whole, strict=True)
         )
         return whole, list(found)
@@ -81,7 +84,7 @@ def locate(
     return whole, places
 
 
-def look_up(pieces: Sequence[str], special: Set[str], text: str) -> list[tuple[int, int]]:
+def find_pieces(pieces: Sequence[str], special: Set[str], text: str) -> list[tuple[int, int]]:
     """Where WordPiece tokens stand in a text that was normalised (NFKC) before it was split.
 
     Args:
@@ -113,3 +116,48 @@ def look_up(pieces: Sequence[str], special: Set[str], text: str) -> list[tuple[i
         places.append(place or (left if gap.strip() else (0, 0)))
         end = max(end, places[-1][1])
     return places
+
+
+def _find_space_id(tokenizer: Any) -> int | None:
+    """The id of a single space where the vocabulary has one."""
+    ids: list[int] = tokenizer(" ", add_special_tokens=False)["input_ids"]
+    return ids[0] if len(ids) == 1 else None
+
+
+REPLACEMENTS: dict[str, Callable[[Any], int | None]] = {
+    "mask": lambda tokenizer: tokenizer.mask_token_id,
+    "unk": lambda tokenizer: tokenizer.unk_token_id,
+    "pad": lambda tokenizer: tokenizer.pad_token_id,
+    "space": _find_space_id,
+}
+"""Replacement -> its id in a tokenizer; None: it has none.
+
+Only BERT was trained with a token for "hidden". A decoder has seen none, so that any choice is a
+text that it never saw, and the choice is written into the attributions. The pad token keeps its
+place and is attended to like any other; a decoder that ends without a special token is then read
+at the last token that is not hidden."""
+
+
+def find_replacement_id(tokenizer: Any, replacement: Replacement) -> int | None:
+    """The id that stands for hidden tokens; None: they are deleted.
+
+    Raises:
+        InputError: The tokenizer has no such token.
+    """
+    if replacement == "delete":
+        return None
+    wanted = ("mask", "unk") if replacement == "auto" else (replacement,)
+    found = (REPLACEMENTS[name](tokenizer) for name in wanted)
+    token_id = next((i for i in found if i is not None), None)
+    if token_id is None:
+        has = [name for name, find in REPLACEMENTS.items() if find(tokenizer) is not None]
+        raise InputError(
+            f"replacement {replacement!r}: this tokenizer has no such token; choose one of "
+            f"{', '.join([*has, 'delete'])}"
+        )
+    return token_id
+
+
+def find_special_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids of the tokens that frame a text; the unknown token is one of the text itself."""
+    return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-class Adapted(torch.autograd.Function):
+class ApplyAdapters(torch.autograd.Function):
     """result + scaling * up @ down @ (x * mask), each segment with matrices of its own.
 
     Its gradients are written out: autograd would take segments apart and join them with copies,
@@ -38,7 +38,7 @@ class Adapted(torch.autograd.Function):
                 features x rank).
         """
         x = x if mask is None else x * mask
-        down, up = _halves([matrix.to(x.dtype) for matrix in matrices])
+        down, up = _split_in_half([matrix.to(x.dtype) for matrix in matrices])
         whole = torch.empty_like(result)
         low = [part @ a.mT for part, a in zip(torch.split(x, sizes), down, strict=True)]
         for at, given, part, b, scale in zip(
@@ -55,7 +55,7 @@ class Adapted(torch.autograd.Function):
         x, mask, *saved = ctx.saved_tensors
         num = len(ctx.sizes)
         matrices, low = saved[: 2 * num], saved[2 * num :]
-        down, up = _halves([matrix.to(x.dtype) for matrix in matrices])
+        down, up = _split_in_half([matrix.to(x.dtype) for matrix in matrices])
         parts = torch.split(grad, ctx.sizes)
         low_grad = [part @ b * s for part, b, s in zip(parts, up, ctx.scaling, strict=True)]
         down_grad = [
@@ -72,10 +72,12 @@ class Adapted(torch.autograd.Function):
         return x_grad, None, grad, None, None, *of_matrices
 
 
-adapt: Any = Adapted.apply
-"""The function of :class:`Adapted`, with its gradients."""
+apply_adapters: Any = ApplyAdapters.apply
+"""The function of :class:`ApplyAdapters`, with its gradients."""
 
 
-def _halves(matrices: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _split_in_half(
+    matrices: Sequence[torch.Tensor],
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     half = len(matrices) // 2
     return list(matrices[:half]), list(matrices[half:])
