@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 
 import pyarrow as pa
 
-from xlt.data.audit import CHECKS, Split, audit
 from xlt.data.audit.near_duplicates import NUM_BANDS, NUM_HASHES, NUM_HASHES_A_BAND, signatures
+from xlt.data.audit.registry import CHECKS, audit
+from xlt.data.audit.used_rows import UsedRows
 from xlt.data.corpora.phrases import load_phrasebook
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.patterns import Sampling, parse_pattern_name
@@ -46,14 +47,14 @@ def main() -> None:
     dataset = generate(options.rows)
     start = time.perf_counter()
     patterns = [parse_pattern_name(name) for name in ("ja0", "ja16", "ja104")]
-    split = Split(tuple(draw(dataset, "en", p, Sampling()) for p in patterns))
+    used_rows = UsedRows(tuple(draw(dataset, "en", p, Sampling()) for p in patterns))
     print(f"{options.rows} rows, drawn in {time.perf_counter() - start:.1f} s", flush=True)
     print("\n| check | seconds | peak MB above the rows | findings |\n|---|---|---|---|")
     context = multiprocessing.get_context("fork")
     total = 0.0
     for name in CHECKS:
         ours, theirs = context.Pipe()
-        process = context.Process(target=measure, args=(dataset, split, name, theirs))
+        process = context.Process(target=measure, args=(dataset, used_rows, name, theirs))
         process.start()
         seconds, memory, found = ours.recv()
         process.join()
@@ -121,11 +122,11 @@ def timed(find: Callable[[Dataset], None], dataset: Dataset) -> float:
     return time.perf_counter() - start
 
 
-def measure(dataset: Dataset, split: Split, name: str, out: Connection) -> None:
+def measure(dataset: Dataset, used_rows: UsedRows, name: str, out: Connection) -> None:
     """Send seconds, megabytes and the number of findings by severity."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    findings = audit(dataset, split, [name])
+    findings = audit(dataset, used_rows, [name])
     seconds = time.perf_counter() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     found = ", ".join(f"{finding.severity} {finding.count}" for finding in findings) or "none"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from captum.attr import LayerIntegratedGradients
 
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.explain_texts import explain_texts
 from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids

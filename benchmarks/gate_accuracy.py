@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xlt.data.audit import audit
 from xlt.data.audit.cues import auroc, features
 from xlt.data.audit.language import misread
+from xlt.data.audit.registry import audit
 from xlt.data.dataset.schema import Dataset
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.sweep.experiment.settings_file import read_settings
 
 RELATED = ("de", "fr")

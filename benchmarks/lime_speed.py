@@ -24,7 +24,7 @@ from lime.lime_text import LimeTextExplainer
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.trainables.explain.classifier import FORWARD_TOKENS, make_target, merge_adapters
 from xlt.trainables.explain.explain_texts import explain_texts
 from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids

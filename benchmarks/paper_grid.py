@@ -36,7 +36,7 @@ import transformers
 from gpu import FAMILIES, SMALL
 from tiny_checkpoints import save_tokenizer
 
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.prepare import prepare

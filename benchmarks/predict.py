@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from transformers import pipeline
 
-from xlt.data.sources import load_dataset
+from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.predict.run import predict
 from xlt.trainables.inference.tagging import Tagger

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Protocol, cast
 
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.load_entry import load_entry
 from xlt.data.dataset.schema import Dataset
-from xlt.data.sources import load_dataset
+from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.selection import parse_selection
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
@@ -131,8 +131,7 @@ def explain_inline(
 
 
 def _backend(name: str) -> ExplainBackend:
-    module, _, attribute = BACKENDS[name].partition(":")
-    return cast(ExplainBackend, getattr(import_module(module), attribute))
+    return cast(ExplainBackend, load_entry(BACKENDS, name))
 
 
 def _chosen(collected: Collected, cells: str) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from xlt.data.audit.finding import Finding, Split
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset
 
 RARE_SHARE = 0.1
 """Of an even share, below which a class is told as rare: 5% of the rows with two classes."""
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Count the classes of each language.
 
     A class that a language lacks is an error where cells draw from the language, else a warning;
@@ -29,23 +30,21 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             Finding(
                 "balance",
                 "info",
-                len(rows),
                 f"{lang}: " + ", ".join(f"{count} {name}" for name, count in named),
-                (),
                 "nothing needs to be done",
+                count=len(rows),
             )
         )
         if absent:
-            drawn = bool(split.draws) and any(split.uses(row.id) for row in rows)
+            drawn = bool(used_rows.draws) and any(used_rows.uses(row.id) for row in rows)
             findings.append(
                 Finding(
                     "balance",
                     "error" if drawn else "warning",
-                    len(rows),
                     f"no {lang} row is {' or '.join(absent)}"
                     + (", and cells draw from this language" if drawn else ""),
-                    (),
                     "add rows of every class, or leave the language out of the patterns",
+                    count=len(rows),
                 )
             )
         if scarce:
@@ -53,11 +52,10 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                 Finding(
                     "balance",
                     "warning",
-                    sum(n for _, n in named if 0 < n < rare * len(rows)),
                     f"fewer than {rare:.2%} of the {lang} rows are {', '.join(scarce)}",
-                    (),
                     "add rows of this class, or know that scores on even draws say little about "
                     "data of this balance",
+                    count=sum(n for _, n in named if 0 < n < rare * len(rows)),
                 )
             )
     return findings

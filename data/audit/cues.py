@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xlt.data.audit.finding import Finding, Split
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.schema import Dataset
 
@@ -35,7 +36,7 @@ NUM_FEATURES = 1 << 12
 _ID = re.compile(r"(\D*)(\d*)")
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Predict the label from each kind of cue and from all together, language by language.
 
     Above :data:`WARNING_AUROC` they are a warning, above :data:`ERROR_AUROC` an error.
@@ -66,12 +67,11 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             Finding(
                 "cues",
                 "error" if score >= ERROR_AUROC else "warning",
-                len(rows),
                 f"source, id, text length and date alone tell the label of {lang} rows with an "
                 f"AUROC of {score:.2f}; {best} alone with {scores[best]:.2f}",
-                (),
                 f"find out why {best} and label go together, and draw both classes from the same "
                 "sources, lengths and dates",
+                count=len(rows),
             )
         )
     return findings

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.audit.example_rows import example_rows
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.dataset.patterns import Window
 from xlt.data.dataset.schema import Dataset, Row
 
@@ -12,14 +14,14 @@ UNDATED_SHARE = 0.1
 """Of a language's rows; if more have no date, the windows judge a part of the data only."""
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Compare publication dates with the windows; without windows nothing is asked of dates.
 
     Windows that overlap, a window without any row and drawn rows outside their window are errors;
     more than :data:`UNDATED_SHARE` undated rows of a language a warning, fewer an info, and so is
     a language that has no row in a window.
     """
-    train, test = split.train_window, split.test_window
+    train, test = used_rows.train_window, used_rows.test_window
     windows = [(name, w) for name, w in (("training", train), ("test", test)) if w]
     if not windows:
         return []
@@ -30,10 +32,9 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             Finding(
                 "dates",
                 "error",
-                sum(_holds(both, row) for rows in dataset.by_lang.values() for row in rows),
                 f"the training window {train} overlaps the test window {test}",
-                (),
                 "end one window before the other starts",
+                count=sum(_holds(both, row) for rows in dataset.by_lang.values() for row in rows),
             )
         )
     for name, window in windows:
@@ -47,26 +48,25 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                 Finding(
                     "dates",
                     "error" if len(empty) == len(held) else "info",
-                    sum(len(dataset.by_lang[lang]) for lang in empty),
                     f"the {name} window {window} holds no {whose}; "
                     f"their dates are {_span(dataset, empty)}",
-                    (),
                     f"move the window, unless no {name} rows of these languages are wanted",
+                    count=sum(len(dataset.by_lang[lang]) for lang in empty),
                 )
             )
-    findings += _strays(dataset, split)
+    findings += _strays(dataset, used_rows)
     findings += _undated(dataset)
     return findings
 
 
-def _strays(dataset: Dataset, split: Split) -> list[Finding]:
+def _strays(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Drawn rows outside the window of their role."""
-    roles = (("trained", split.train_window), ("tested", split.test_window))
+    roles = (("trained", used_rows.train_window), ("tested", used_rows.test_window))
     stray = [
         row
-        for rows in (dataset.by_lang.values() if split.draws else ())
+        for rows in (dataset.by_lang.values() if used_rows.draws else ())
         for row in rows
-        if any(w and row.id in getattr(split, role) and not _holds(w, row) for role, w in roles)
+        if any(w and row.id in getattr(used_rows, role) and not _holds(w, row) for role, w in roles)
     ]
     if not stray:
         return []
@@ -74,10 +74,10 @@ def _strays(dataset: Dataset, split: Split) -> list[Finding]:
         Finding(
             "dates",
             "error",
-            len(stray),
             f"{len(stray)} drawn rows were not published in their window",
-            examples(dataset, (row.id for row in stray)),
             "leave these rows out, or widen the window",
+            count=len(stray),
+            examples=example_rows(dataset, (row.id for row in stray)),
         )
     ]
 
@@ -91,10 +91,10 @@ def _undated(dataset: Dataset) -> list[Finding]:
                 Finding(
                     "dates",
                     "warning" if len(undated) > UNDATED_SHARE * len(rows) else "info",
-                    len(undated),
                     f"{len(undated)} of {len(rows)} {lang} rows have no date and lie in no window",
-                    examples(dataset, (row.id for row in undated)),
                     "give the rows dates, or use no windows",
+                    count=len(undated),
+                    examples=example_rows(dataset, (row.id for row in undated)),
                 )
             )
     return findings

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.audit.example_rows import example_rows
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset, Row
 
 Group = list[tuple[str, Row]]
 """(language, row) of one text, at least two."""
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Find rows of equal text by :func:`text_key`.
 
     Within a language they are an info, because a text is never drawn twice. In two languages they
@@ -18,8 +20,8 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
     trains on and tests on is an error.
     """
     groups = _groups(dataset)
-    rows_twice = {i for i, mask in split.trained.items() if mask & split.tested.get(i, 0)}
-    crossing = [g for g in groups if split.crosses(_ids(g), _ids(g))]
+    rows_twice = {i for i, mask in used_rows.trained.items() if mask & used_rows.tested.get(i, 0)}
+    crossing = [g for g in groups if used_rows.crosses(_ids(g), _ids(g))]
     grouped = {row_id for group in crossing for row_id in _ids(group)}
     alone = [
         [(lang, row)]
@@ -33,16 +35,17 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
     findings = []
     if crossing or alone:
         used = [
-            [(lang, row) for lang, row in group if split.uses(row.id)] for group in crossing + alone
+            [(lang, row) for lang, row in group if used_rows.uses(row.id)]
+            for group in crossing + alone
         ]
         findings.append(
             Finding(
                 "duplicates",
                 "error",
-                sum(map(len, used)),
                 f"{len(used)} texts are both trained on and tested on in the same cell",
-                _shown(dataset, used),
                 "leave one of them out; draws made by xlt keep equal texts apart",
+                count=sum(map(len, used)),
+                examples=_shown(dataset, used),
             )
         )
     if langs:
@@ -50,11 +53,11 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             Finding(
                 "duplicates",
                 "warning",
-                sum(map(len, langs)),
                 f"{len(langs)} texts stand in more than one language; "
                 "no source row whose text is a target row's is drawn",
-                _shown(dataset, langs),
                 "correct the language of these rows or remove them",
+                count=sum(map(len, langs)),
+                examples=_shown(dataset, langs),
             )
         )
     if labels:
@@ -62,10 +65,10 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             Finding(
                 "duplicates",
                 "warning",
-                sum(map(len, labels)),
                 f"{len(labels)} texts have more than one label",
-                _shown(dataset, labels),
                 "decide on one label for each text, or remove these rows",
+                count=sum(map(len, labels)),
+                examples=_shown(dataset, labels),
             )
         )
     if repeated:
@@ -74,11 +77,11 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
             Finding(
                 "duplicates",
                 "info",
-                repeated,
                 f"{repeated} rows repeat the text of an earlier row of their language; "
                 "a text is drawn once",
-                _shown(dataset, inside),
                 "nothing needs to be done; count texts and not rows when asking for more",
+                count=repeated,
+                examples=_shown(dataset, inside),
             )
         )
     return findings
@@ -103,4 +106,4 @@ def _ids(group: Group) -> list[str]:
 
 
 def _shown(dataset: Dataset, groups: list[Group]) -> tuple[str, ...]:
-    return examples(dataset, (row_id for group in groups for row_id in _ids(group)))
+    return example_rows(dataset, (row_id for group in groups for row_id in _ids(group)))

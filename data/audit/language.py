@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.audit.example_rows import example_rows
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ _CHUNK_ROWS = 50_000
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]")
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Detect the language of every row, and tell those whose own is as good as ruled out.
 
     More than :data:`MAX_SHARE` of a language's rows, or of those that cells use, are a warning if
@@ -58,32 +60,31 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                 Finding(
                     "language",
                     "info",
-                    len(rows),
                     f"no detector for {lang}: its rows were not judged",
-                    (),
                     "read some of them",
+                    count=len(rows),
                 )
             )
     odd = misread(columns.to_pydict(), set(dataset.by_lang))
     for lang, read in odd.items():
         num_rows = len(dataset.by_lang[lang])
-        used = [row_id for row_id in read if split.uses(row_id)]
-        num_used = sum(split.uses(row.id) for row in dataset.by_lang[lang])
+        used = [row_id for row_id in read if used_rows.uses(row_id)]
+        num_used = sum(used_rows.uses(row.id) for row in dataset.by_lang[lang])
         many = any(
             num > max(NUM_ALLOWED, MAX_SHARE * out_of)
             for num, out_of in ((len(read), num_rows), (len(used), num_used))
         )
         others = ", ".join(f"{num} {other}" for other, num in Counter(read.values()).most_common(3))
-        drawn = f", {len(used)} of them among the {num_used} drawn" if split.draws else ""
+        drawn = f", {len(used)} of them among the {num_used} drawn" if used_rows.draws else ""
         findings.append(
             Finding(
                 "language",
                 "warning" if many else "info",
-                len(read),
                 f"{len(read)} of {num_rows} {lang} rows seem to be in another language "
                 f"({others}){drawn}",
-                examples(dataset, used or read),
                 "correct the language of these rows, or remove them",
+                count=len(read),
+                examples=example_rows(dataset, used or read),
             )
         )
     return findings

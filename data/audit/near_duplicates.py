@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from xlt.data.audit.finding import Finding, Split, examples
+from xlt.data.audit.example_rows import example_rows
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset, Row
 
 MIN_JACCARD = 0.8
@@ -37,7 +39,7 @@ _BITS = 21  # of a code point, so that three of them are one integer and no two 
 Array64 = npt.NDArray[np.uint64]
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Find rows whose texts are nearly, and by :func:`text_key` not fully, equal.
 
     Across train and test of one cell they are a warning, because two events may be told in the
@@ -53,29 +55,29 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
     del by_key
     buckets, codes = signatures(keys)
     findings = []
-    crossing = _crossing(keys, groups, buckets, split)
+    crossing = _crossing(keys, groups, buckets, used_rows)
     for same_story in (True, False):
         pairs = [
             (i, j)
             for i, j in crossing
             if same_story
-            == any(split.crosses([a.id], [b.id]) for a, b in _versions_in(groups[i], groups[j]))
+            == any(used_rows.crosses([a.id], [b.id]) for a, b in _versions_in(groups[i], groups[j]))
         ]
         parted = (row.id for pair in pairs for n in pair for row in groups[n])
-        ids = list(dict.fromkeys(filter(split.uses, parted)))
+        ids = list(dict.fromkeys(filter(used_rows.uses, parted)))
         if pairs:
             findings.append(
                 Finding(
                     "near_duplicates",
                     "error" if same_story else "warning",
-                    len(ids),
                     f"{len(pairs)} pairs of "
                     + ("versions of one story" if same_story else "nearly equal texts")
                     + f" (Jaccard {MIN_JACCARD} or more) are parted between train and test",
-                    examples(dataset, ids),
                     "leave these rows out; draws made by xlt keep the rows of a story together"
                     if same_story
                     else "give rows that tell the same event one story, or remove one of each pair",
+                    count=len(ids),
+                    examples=example_rows(dataset, ids),
                 )
             )
     found = list(_similar(keys, buckets, codes))
@@ -88,12 +90,12 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
                 Finding(
                     "near_duplicates",
                     "info",
-                    len(ids),
                     f"{len(ids)} rows are nearly equal to {what} (Jaccard {MIN_JACCARD} or more)",
-                    examples(dataset, ids),
                     "nothing needs to be done"
                     if same_story
                     else "if they tell the same event, give them one story",
+                    count=len(ids),
+                    examples=example_rows(dataset, ids),
                 )
             )
     return findings
@@ -188,14 +190,14 @@ def _similar(
 
 
 def _crossing(
-    keys: Sequence[str], groups: Sequence[Sequence[Row]], buckets: Array64, split: Split
+    keys: Sequence[str], groups: Sequence[Sequence[Row]], buckets: Array64, used_rows: UsedRows
 ) -> list[tuple[int, int]]:
     """All pairs of nearly equal texts of which one cell trains on one and tests on the other."""
     roles: dict[str, list[int]] = {"trained": [], "tested": []}
-    for number, rows in enumerate(groups if split.draws else ()):
-        if any(row.id in split.trained for row in rows):
+    for number, rows in enumerate(groups if used_rows.draws else ()):
+        if any(row.id in used_rows.trained for row in rows):
             roles["trained"].append(number)
-        if any(row.id in split.tested for row in rows):
+        if any(row.id in used_rows.tested for row in rows):
             roles["tested"].append(number)
     candidates: set[tuple[int, int]] = set()
     for bucket in buckets:
@@ -209,7 +211,7 @@ def _crossing(
     return [
         (i, j)
         for i, j in sorted(candidates)
-        if split.crosses((row.id for row in groups[i]), (row.id for row in groups[j]))
+        if used_rows.crosses((row.id for row in groups[i]), (row.id for row in groups[j]))
         and jaccard(keys[i], keys[j]) >= MIN_JACCARD
     ]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xlt.data.audit.finding import Finding, Severity, Split, examples
+from xlt.data.audit.example_rows import example_rows
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding, Severity
 from xlt.data.dataset.schema import Dataset
 
 MAX_CHARACTERS = 1000
@@ -23,7 +25,7 @@ _CONTROL = r"[\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}\x{7F}-\x{9F}]"  # no tab an
 _REPLACEMENT = "\ufffd"
 
 
-def check(dataset: Dataset, split: Split) -> list[Finding]:
+def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Look at every text, and at the second ones of pairs, on its own.
 
     A fault is a warning if a row that cells use has it (any row, if those are not known), else an
@@ -51,19 +53,19 @@ def check(dataset: Dataset, split: Split) -> list[Finding]:
         if not len(rows):
             continue
         ids = rows["id"].to_pylist()
-        used = [row_id for row_id in ids if split.uses(row_id)]
+        used = [row_id for row_id in ids if used_rows.uses(row_id)]
         severity: Severity = "warning" if used else "info"
-        if number == 0 and used and split.draws:
+        if number == 0 and used and used_rows.draws:
             severity = "error"
-        drawn = f", {len(used)} of them drawn" if split.draws else ""
+        drawn = f", {len(used)} of them drawn" if used_rows.draws else ""
         findings.append(
             Finding(
                 "text",
                 severity,
-                len(ids),
                 f"{len(ids)} texts {what}{drawn}",
-                examples(dataset, used or ids),
                 remedy,
+                count=len(ids),
+                examples=example_rows(dataset, used or ids),
             )
         )
     return findings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from threading import Event
 
-from xlt.data.corpora import Corpus
+from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwritable
 from xlt.sweep.backends.worker import (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import Protocol, cast
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import Corpus, load_corpus
+from xlt.data.core.load_entry import load_entry
+from xlt.data.corpora.corpus import Corpus
+from xlt.data.corpora.registry import load_corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
@@ -50,8 +51,7 @@ class Backend(Protocol):
 
 def find_backend(name: str) -> Callable[[str | None], Backend]:
     """The class of a backend; it is called with the address of a cluster, or None."""
-    module, _, attribute = BACKENDS[name].partition(":")
-    return cast(Callable[[str | None], Backend], getattr(import_module(module), attribute))
+    return cast(Callable[[str | None], Backend], load_entry(BACKENDS, name))
 
 
 def pretrain_missing(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.check.finding import Checked
+from xlt.data.core.load_entry import load_entry
+from xlt.sweep.check.outcome import Checked
 from xlt.sweep.check.preflight import Preflight
 
 __all__ = ["BEFORE_A_RUN", "CHECKS", "Checked", "Preflight", "checked", "refuse_problems"]
@@ -28,7 +28,7 @@ BEFORE_A_RUN = ("models", "placement", "disk")
 def checked(preflight: Preflight, names: Iterable[str] = tuple(CHECKS)) -> Iterator[Checked]:
     """Run checks one after the other, in the order of ``names``."""
     for name in names:
-        yield import_module(CHECKS[name]).check(preflight)
+        yield load_entry(CHECKS, name).check(preflight)
 
 
 def refuse_problems(preflight: Preflight) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from xlt.sweep.check.finding import Checked, Problem
+from dataclasses import replace
+
+from xlt.sweep.check.outcome import Checked
 from xlt.sweep.check.preflight import Preflight
 from xlt.sweep.planning.gate import check_data
 
@@ -11,10 +13,10 @@ def check(preflight: Preflight) -> Checked:
     """Errors and warnings of :mod:`xlt.data.audit`; an accepted error is a warning."""
     accepted = preflight.grid.experiment.accept_findings
     problems = [
-        Problem(
-            "error" if finding.severity == "error" and finding.check not in accepted else "warning",
-            f"data, {finding.check}",
-            f"{finding.message}; {finding.remedy}",
+        replace(
+            finding,
+            about=f"data, {finding.about}",
+            severity="warning" if finding.about in accepted else finding.severity,
         )
         for finding in check_data(preflight.grid)
         if finding.severity != "info"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow.fs as pafs
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.check.finding import Checked, Problem, gib
+from xlt.data.core.finding import Finding
+from xlt.sweep.check.outcome import Checked, gib
 from xlt.sweep.check.placement import slots_of
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.nodes import free_bytes
@@ -42,10 +43,9 @@ def check(preflight: Preflight) -> Checked:
     free = free_bytes(preflight.location.root)
     problems = []
     if needed > free:
-        message = f"{gib(needed)} GiB are to be written, {gib(free)} GiB are free; free some"
-        if keep in LESS:
-            message += f", or keep less: storage.keep_models={LESS[keep]}"
-        problems.append(Problem("error", uri, message))
+        message = f"{gib(needed)} GiB are to be written, {gib(free)} GiB are free"
+        less = f", or keep less: storage.keep_models={LESS[keep]}" if keep in LESS else ""
+        problems.append(Finding(uri, "error", message, f"free some{less}"))
     return Checked("Results", problems=tuple(problems), notes=(f"{told}, {gib(free)} GiB free",))
 
 

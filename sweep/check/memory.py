@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.check.finding import Checked, Problem, gib
+from xlt.data.core.finding import Finding
+from xlt.sweep.check.outcome import Checked, gib
 from xlt.sweep.check.placement import slots_of
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.memory import GPU_CONTEXT, PROCESS, Memory
@@ -57,7 +58,7 @@ def estimate(preflight: Preflight, spec: TrialSpec, rows: int) -> Memory:
     return run.memory.shared(request.workers, request.sharding, layers, spec.method == "full")
 
 
-def _kind(preflight: Preflight, kind: TrialGroup) -> tuple[tuple[str, ...], list[Problem]]:
+def _kind(preflight: Preflight, kind: TrialGroup) -> tuple[tuple[str, ...], list[Finding]]:
     spec = kind.first
     device, there = preflight.device(spec), _there(preflight, spec)
     rows, memory = kind.rows, estimate(preflight, spec, kind.rows)
@@ -67,13 +68,13 @@ def _kind(preflight: Preflight, kind: TrialGroup) -> tuple[tuple[str, ...], list
         if fitting:
             message = (
                 f"{rows} rows at once need {gib(memory.peak)} GiB, a process has {gib(there)}; "
-                f"micro-batches are halved until they fit, about {fitting}; set "
-                f"resources.micro_batch_size={fitting}"
+                f"micro-batches are halved until they fit, about {fitting}"
             )
-            problems.append(Problem("warning", kind.label, message))
+            remedy = f"set resources.micro_batch_size={fitting}"
+            problems.append(Finding(kind.label, "warning", message, remedy))
             rows, memory = fitting, estimate(preflight, spec, fitting)
     if there and _needed(memory, device) > there:
-        problems.append(Problem("error", kind.label, _too_much(preflight, kind, memory, there)))
+        problems.append(Finding(kind.label, "error", _too_much(preflight, kind, memory, there)))
     elif there and device == "cpu":
         problems += _side_by_side(preflight, kind, memory)
     parts = (
@@ -125,7 +126,7 @@ def _too_much(preflight: Preflight, kind: TrialGroup, memory: Memory, there: int
     )
 
 
-def _side_by_side(preflight: Preflight, kind: TrialGroup, memory: Memory) -> list[Problem]:
+def _side_by_side(preflight: Preflight, kind: TrialGroup, memory: Memory) -> list[Finding]:
     """Trials that share a machine's memory."""
     machines, slots = len(preflight.nodes), slots_of(preflight, kind)
     needed = slots * kind.first.resources.workers * _needed(memory, "cpu")
@@ -134,9 +135,10 @@ def _side_by_side(preflight: Preflight, kind: TrialGroup, memory: Memory) -> lis
         return []
     message = (
         f"{slots} trials side by side on {machines} machines need {gib(needed)} GiB, there are "
-        f"{gib(there)}; raise resources.cpus, so that fewer run at a time"
+        f"{gib(there)}"
     )
-    return [Problem("warning", kind.label, message)]
+    remedy = "raise resources.cpus, so that fewer run at a time"
+    return [Finding(kind.label, "warning", message, remedy)]
 
 
 def _measured(preflight: Preflight, kind: TrialGroup) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.check.finding import Checked, Problem, gib
+from xlt.data.core.finding import Finding
+from xlt.sweep.check.outcome import Checked, gib
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, local_folder
 from xlt.trainables.models.hub import hub_files
@@ -17,23 +18,23 @@ COLUMNS = ("base model", "from", "architecture", "# parameters", "# download GiB
 
 def check(preflight: Preflight) -> Checked:
     """Files, tokenizers and their packages; parameters where torch may be asked."""
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     rows = []
     to_download: dict[str, int] = {}
     for name, kind in {kind.first.base_model: kind for kind in preflight.kinds}.items():
         row, found = _model(preflight, kind, to_download)
         rows.append((name, *row))
-        problems += [Problem("error", name, text) for text in found]
+        problems += [Finding(name, "error", text) for text in found]
     num_bytes = sum(to_download.values())
     for node in preflight.nodes:
         if num_bytes > node.hub_cache_free:
             problems.append(
-                Problem(
-                    "error",
+                Finding(
                     ", ".join(to_download),
+                    "error",
                     f"{gib(num_bytes)} GiB are to be downloaded, and {node.hub_cache} on "
-                    f"{node.name} has {gib(node.hub_cache_free)} GiB free; free some, or set "
-                    "HF_HOME to a larger disk",
+                    f"{node.name} has {gib(node.hub_cache_free)} GiB free",
+                    "free some, or set HF_HOME to a larger disk",
                 )
             )
     return Checked("Base models", COLUMNS, tuple(rows), tuple(problems))

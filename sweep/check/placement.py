@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xlt.sweep.check.finding import Checked, Problem
+from xlt.data.core.finding import Finding
+from xlt.sweep.check.outcome import Checked
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.capacity import never_fits, num_trials
 from xlt.sweep.machines.nodes import Node
@@ -26,7 +27,7 @@ def check(preflight: Preflight) -> Checked:
         cells = (request.workers, request.cpus, f"{gpus:g}", slots)
         rows.append((kind.label, *map(str, cells)))
         if not slots:
-            problems.append(Problem("error", kind.label, never_fits(preflight.nodes, request)))
+            problems.append(Finding(kind.label, "error", never_fits(preflight.nodes, request)))
     return Checked("Machines", COLUMNS, tuple(rows), tuple(problems), notes)
 
 
@@ -37,7 +38,7 @@ def slots_of(preflight: Preflight, kind: TrialGroup) -> int:
     return num_trials(preflight.nodes, kind.first.resources)
 
 
-def _gpus(preflight: Preflight, kind: TrialGroup) -> list[Problem]:
+def _gpus(preflight: Preflight, kind: TrialGroup) -> list[Finding]:
     """What is wrong with the GPUs that a trial would get."""
     problems = []
     if preflight.device(kind.first) == "cpu":
@@ -45,22 +46,23 @@ def _gpus(preflight: Preflight, kind: TrialGroup) -> list[Problem]:
     for node in preflight.nodes:
         if node.num_gpus and node.torch.endswith("+cpu"):
             problems.append(
-                Problem(
-                    "error",
+                Finding(
                     kind.label,
-                    f"{node.name} has GPUs and a torch without CUDA ({node.torch}); install the "
-                    "build for CUDA, or set resources.gpus=0",
+                    "error",
+                    f"{node.name} has GPUs and a torch without CUDA ({node.torch})",
+                    "install the build for CUDA, or set resources.gpus=0",
                 )
             )
         old = [gpu for gpu in node.gpus if gpu.capability < BF16_CAPABILITY]
         if old and kind.first.training.precision != "fp32":
             version = ".".join(map(str, old[0].capability))
             problems.append(
-                Problem(
-                    "warning",
+                Finding(
                     kind.label,
+                    "warning",
                     f"{old[0].name} on {node.name} (compute capability {version}) has no bf16 "
-                    "arithmetic and emulates it slowly; set training.precision=fp32",
+                    "arithmetic and emulates it slowly",
+                    "set training.precision=fp32",
                 )
             )
     return problems

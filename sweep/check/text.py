@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from xlt.sweep.check.finding import Checked, Problem
+from xlt.data.core.finding import Finding
+from xlt.sweep.check.outcome import Checked
 
 
 def describe_check(one: Checked) -> str:
@@ -20,7 +21,7 @@ def describe_check(one: Checked) -> str:
     return "\n".join([*parts, *(f"  {note}" for note in one.notes), ""])
 
 
-def describe_problems(problems: Iterable[Problem]) -> str:
+def describe_problems(problems: Iterable[Finding]) -> str:
     """All problems, errors first; each is one line that begins with its severity."""
     found = sorted(dict.fromkeys(problems), key=lambda problem: problem.severity)
     if not found:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.check.finding import Checked, Problem, duration
+from xlt.data.core.finding import Finding
 from xlt.sweep.check.gpu_types import bf16_flops
+from xlt.sweep.check.outcome import Checked, duration
 from xlt.sweep.check.placement import slots_of
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
@@ -145,7 +146,7 @@ def _speed(
     return peak * spec.resources.gpus, 0.0, "data sheet of the GPU"
 
 
-def _slow(preflight: Preflight, kind: TrialGroup, guess: _Guess, own: float) -> list[Problem]:
+def _slow(preflight: Preflight, kind: TrialGroup, guess: _Guess, own: float) -> list[Finding]:
     """A large base model where there is no GPU."""
     if preflight.device(kind.first) == "cuda" or not guess.flops or not kind.pending:
         return []
@@ -153,9 +154,10 @@ def _slow(preflight: Preflight, kind: TrialGroup, guess: _Guess, own: float) -> 
         return []
     message = (
         f"no GPU: a trial takes about {duration(guess.seconds)}, all {len(kind.pending)} "
-        f"{duration(own)}; give --address of a cluster with GPUs, or a smaller base model"
+        f"{duration(own)}"
     )
-    return [Problem("warning", kind.label, message)]
+    remedy = "give --address of a cluster with GPUs, or a smaller base model"
+    return [Finding(kind.label, "warning", message, remedy)]
 
 
 def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:

@@ -27,9 +27,9 @@ def add_check_command(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from xlt.data.core.finding import Finding
     from xlt.sweep.backends.registry import BACKENDS
     from xlt.sweep.check import Preflight, checked
-    from xlt.sweep.check.finding import Problem
     from xlt.sweep.check.machines import read_nodes
     from xlt.sweep.check.models import hub_problems
     from xlt.sweep.check.text import describe_check, describe_problems
@@ -59,7 +59,7 @@ def _check(options: argparse.Namespace) -> int:
     preflight = Preflight(grid, location, nodes, states, options.backend)
     num_done = sum(state.state == "done" for state in states.values())
     print(f"Experiment {experiment.name}: {len(states)} trials, {num_done} done\n")
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     for one in checked(preflight):
         print(describe_check(one))
         sys.stdout.flush()  # the next one may take a while

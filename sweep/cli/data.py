@@ -48,8 +48,8 @@ def add_data_commands(commands: Any) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from xlt.data.sources import parse_source, read_source
     from xlt.data.sources.prepared_store import PreparedData
+    from xlt.data.sources.registry import parse_source, read_source
     from xlt.data.sources.summary import describe_manifest
     from xlt.sweep.experiment.settings_file import read_settings
 
@@ -89,8 +89,8 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from xlt.data.audit import audit
-    from xlt.data.audit.report import describe
+    from xlt.data.audit.registry import audit
+    from xlt.data.core.finding import describe_findings
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.planning.gate import check_data
     from xlt.sweep.planning.grid import expand
@@ -101,7 +101,7 @@ def _audit(options: argparse.Namespace) -> int:
         findings = check_data(expand(prepare(experiment)))
     else:
         findings = audit(_load(options.what, options.settings)[0])
-    print(describe(findings))
+    print(describe_findings(findings))
     return WITH_ERRORS if any(f.severity == "error" for f in findings) else CLEAN
 
 
@@ -116,8 +116,8 @@ def _is_experiment(what: str, settings: Sequence[str]) -> bool:
 
 def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None, Manifest | None]:
     """The data that an argument names, with the sampling if it is an experiment."""
-    from xlt.data.sources import load_dataset, parse_source
     from xlt.data.sources.prepared_store import PreparedData
+    from xlt.data.sources.registry import load_dataset, parse_source
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.experiment.settings_file import read_settings
 

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 import yaml
 
-from xlt.data.audit import CHECKS
+from xlt.data.audit.registry import CHECKS
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
-from xlt.data.corpora import CorpusOptions, parse_corpus
+from xlt.data.corpora.corpus import CorpusOptions
+from xlt.data.corpora.registry import parse_corpus
 from xlt.data.dataset.patterns import Pattern, Sampling, parse_pattern_name
-from xlt.data.sources import parse_source
 from xlt.data.sources.options import SourceOptions
+from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.search import Search

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from xlt.data.core.files import new_folder
-from xlt.data.corpora import Corpus
+from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.models.miniatures import miniature_folder
 from xlt.trainables.spec.trial_spec import TrialSpec

@@ -10,9 +10,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from xlt.data.audit import CHECKS, Finding, Split, audit
+from xlt.data.audit.registry import CHECKS, audit
+from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files, to_json
+from xlt.data.core.finding import Finding
 from xlt.data.core.user_cache import cache_dir
 from xlt.sweep.planning.grid import Grid
 
@@ -32,8 +34,8 @@ def check_data(grid: Grid) -> tuple[Finding, ...]:
         found = cache.read_json(name)["findings"]
         return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in found)
     sampling = grid.experiment.sampling
-    split = Split(grid.draws, sampling.train_window, sampling.test_window)
-    findings = audit(grid.dataset, split)
+    used_rows = UsedRows(grid.draws, sampling.train_window, sampling.test_window)
+    findings = audit(grid.dataset, used_rows)
     cache.make_folder()
     cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
     return findings
@@ -46,13 +48,13 @@ def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
         InputError: All of them, with their remedies.
     """
     accepted = grid.experiment.accept_findings
-    errors = [f for f in findings if f.severity == "error" and f.check not in accepted]
+    errors = [f for f in findings if f.severity == "error" and f.about not in accepted]
     if errors:
-        checks = ", ".join(dict.fromkeys(f.check for f in errors))
+        checks = ", ".join(dict.fromkeys(f.about for f in errors))
         raise InputError(
             [
-                *(f"{f.check}: {f.message} (e.g. {f.examples[0]}); {f.remedy}" if f.examples
-                  else f"{f.check}: {f.message}; {f.remedy}" for f in errors),
+                *(f"{f.about}: {f.message} (e.g. {f.examples[0]}); {f.remedy}" if f.examples
+                  else f.sentence for f in errors),
                 "`xlt data audit EXPERIMENT` shows all; to go on all the same, set "
                 f"accept_findings: [{checks}]",
             ],
@@ -62,7 +64,7 @@ def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
 
 def data_warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
     """What must stand below every table: warnings, and errors that were accepted."""
-    return tuple(f"data, {f.check}: {f.message}" for f in findings if f.severity != "info")
+    return tuple(f"data, {f.about}: {f.message}" for f in findings if f.severity != "info")
 
 
 def _source(module: str) -> str:
@@ -81,6 +83,7 @@ def _key(grid: Grid) -> str:
         "draws": [asdict(draw) for draw in grid.draws],
         "sampling": sampling.model_dump(mode="json"),
         "checks": {name: _source(module) for name, module in CHECKS.items()},
+        "finding": _source(Finding.__module__),
         "versions": {name: version(name) for name in DEPENDENCIES},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset, text_key
-from xlt.data.sources import load_dataset
+from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.resolved_models import ResolvedModel, resolve_models

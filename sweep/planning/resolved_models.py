@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import corpus_identity
+from xlt.data.corpora.registry import corpus_identity
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.models.architectures import ModelKind

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xlt.data.audit.finding import SEVERITIES
 from xlt.data.core.errors import InputError
+from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.gate import check_data
@@ -153,7 +153,7 @@ def _gate(grid: Grid) -> str:
     findings = check_data(grid)
     accepted = grid.experiment.accept_findings
     told = [
-        f"{f.severity}{' (accepted)' if f.check in accepted else ''}, {f.check}: {f.message}"
+        f"{f.severity}{' (accepted)' if f.about in accepted else ''}, {f.about}: {f.message}"
         for f in findings
         if f.severity != "info"
     ]

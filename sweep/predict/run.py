@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
 import pyarrow as pa
 import pydantic
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.load_entry import load_entry
 from xlt.data.core.settings import Settings
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
@@ -184,8 +184,7 @@ def predict_inline(address: str | None, job: Job) -> Iterator[Tagged]:
 
 
 def _backend(name: str) -> PredictBackend:
-    module, _, attribute = BACKENDS[name].partition(":")
-    return cast(PredictBackend, getattr(import_module(module), attribute))
+    return cast(PredictBackend, load_entry(BACKENDS, name))
 
 
 def _threshold(settings: Predict, trial: FinishedTrial) -> Threshold:

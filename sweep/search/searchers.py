@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.load_entry import load_entry
 from xlt.data.core.seeds import derive_seed
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
@@ -136,8 +136,7 @@ class Tpe:
 def make_searcher(search: Search, rates: Rates, own_rate: float, cell: str) -> Searcher:
     """The searcher of a cell; every cell has a random stream of its own."""
     seed = derive_seed(search.seeds[0], "search", search.searcher, cell)
-    module, name = SEARCHERS[search.searcher].split(":")
-    searcher: Searcher = getattr(import_module(module), name)(search, rates, own_rate, seed)
+    searcher: Searcher = load_entry(SEARCHERS, search.searcher)(search, rates, own_rate, seed)
     return searcher
 
 

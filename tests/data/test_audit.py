@@ -10,11 +10,12 @@ from audit_rows import built_in, cell, make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt.data.audit import CHECKS, Finding, Split, audit
-from xlt.data.audit.finding import NUM_EXAMPLES, SEVERITIES
-from xlt.data.audit.report import describe
+from xlt.data.audit.example_rows import NUM_EXAMPLES
+from xlt.data.audit.registry import CHECKS, audit
 from xlt.data.audit.text import MAX_CHARACTERS
+from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError
+from xlt.data.core.finding import SEVERITIES, Finding, describe_findings
 from xlt.data.dataset.patterns import Window
 from xlt.data.dataset.schema import Dataset, text_key
 
@@ -26,37 +27,41 @@ GOOD = [
 ]
 
 
-def found(dataset: Dataset, check: str, split: Split | None = None) -> list[tuple[str, int]]:
+def found(dataset: Dataset, check: str, used_rows: UsedRows | None = None) -> list[tuple[str, int]]:
     """Severity and count of what a check finds."""
-    return [(f.severity, f.count) for f in audit(dataset, split, [check])]
+    return [(f.severity, f.count) for f in audit(dataset, used_rows, [check])]
 
 
 def test_built_in_headlines_pass_with_the_draws_of_quickstart() -> None:
-    dataset, split = built_in()
-    findings = audit(dataset, split)
+    dataset, used_rows = built_in()
+    findings = audit(dataset, used_rows)
     # The info: headlines of which one place or year is another, and the counts of both languages.
-    assert [(f.check, f.severity) for f in findings] == [
+    assert [(f.about, f.severity) for f in findings] == [
         ("near_duplicates", "info"), ("balance", "info"), ("balance", "info"),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_tells_its_name_and_a_remedy_and_changes_nothing(name: str) -> None:
-    dataset, split = built_in()
+    dataset, used_rows = built_in()
     bad = make(*(dict(row, text=row["text"] + "\x07") for row in GOOD * 2), GOOD[0], GOOD[0])
     before = bad.fingerprint
-    for data, cells in ((dataset, split), (bad, Split()), (bad, Split((cell("0 1", "2 4"),)))):
+    for data, cells in (
+        (dataset, used_rows),
+        (bad, UsedRows()),
+        (bad, UsedRows((cell("0 1", "2 4"),))),
+    ):
         findings = audit(data, cells, [name])
         assert findings == audit(data, cells, [name])
         for finding in findings:
-            assert finding.check == name and finding.severity in SEVERITIES and finding.count > 0
+            assert finding.about == name and finding.severity in SEVERITIES and finding.count > 0
             assert finding.message and finding.remedy and len(finding.examples) <= NUM_EXAMPLES
     assert bad.fingerprint == before
 
 
 def test_checks_are_found_by_name_and_told_in_order() -> None:
     dataset = make(GOOD[0], GOOD[0], {"text": "a\x00"})
-    names = [f.check for f in audit(dataset, None, reversed(CHECKS))]
+    names = [f.about for f in audit(dataset, None, reversed(CHECKS))]
     assert names == sorted(names, key=list(CHECKS).index)
     assert set(names) == {"text", "duplicates", "balance"}
     with pytest.raises(InputError, match=r"unknown check 'txet'\. Did you mean 'text'\?"):
@@ -64,10 +69,14 @@ def test_checks_are_found_by_name_and_told_in_order() -> None:
 
 
 def test_only_within_one_cell_do_rows_cross() -> None:
-    split = Split((cell("a b", "c"), cell("c", "d")))
-    assert split.crosses(["a"], ["c"]) and split.crosses(["c"], ["a"]) and split.crosses("d", "c")
-    assert not split.crosses(["a"], ["d"]) and not split.crosses(["a"], ["b"])
-    assert split.uses("d") and not split.uses("e") and Split().uses("e")
+    used_rows = UsedRows((cell("a b", "c"), cell("c", "d")))
+    assert (
+        used_rows.crosses(["a"], ["c"])
+        and used_rows.crosses(["c"], ["a"])
+        and used_rows.crosses("d", "c")
+    )
+    assert not used_rows.crosses(["a"], ["d"]) and not used_rows.crosses(["a"], ["b"])
+    assert used_rows.uses("d") and not used_rows.uses("e") and UsedRows().uses("e")
 
 
 # Text.
@@ -90,9 +99,9 @@ def test_bad_texts_are_told(text: str, what: str) -> None:
     (finding,) = audit(dataset, None, ["text"])
     assert (finding.severity, finding.count) == ("warning", 1)
     assert finding.message == f"1 texts {what}" and finding.examples[0].startswith("4: ")
-    (finding,) = audit(dataset, Split((cell("0", "1"),)), ["text"])
+    (finding,) = audit(dataset, UsedRows((cell("0", "1"),)), ["text"])
     assert finding.severity == "info" and finding.message.endswith(", 0 of them drawn")
-    (finding,) = audit(dataset, Split((cell("4", "1"),)), ["text"])
+    (finding,) = audit(dataset, UsedRows((cell("4", "1"),)), ["text"])
     assert finding.severity == ("error" if "visible" in what else "warning")
     pairs = [{**row, "text_pair": "It blows"} for row in GOOD]
     assert found(make(*pairs, {"text": "Wind", "text_pair": text}), "text") == [("warning", 1)]
@@ -120,7 +129,7 @@ def test_a_text_in_train_and_test_is_an_error_only_within_one_cell() -> None:
         ((cell("0", "2"), cell("3", "1")), [("info", 1)]),
         ((cell("2", "2"),), [("error", 1), ("info", 1)]),
     ):
-        assert found(dataset, "duplicates", Split(draws)) == severities
+        assert found(dataset, "duplicates", UsedRows(draws)) == severities
 
 
 def test_a_text_in_two_languages_or_under_two_labels_is_a_warning() -> None:
@@ -164,29 +173,29 @@ DATED = [
 
 
 @pytest.mark.parametrize(
-    ("split", "severities"),
+    ("used_rows", "severities"),
     [
-        (Split(), []),
-        (Split((), window(1, 20), window(21, 31)), [("info", 2)]),  # no en row in the test's
-        (Split((), window(1, 20), window(20, 31)), [("error", 1), ("info", 2)]),
-        (Split((), None, window(25, 31)), [("error", 4)]),
-        (Split((cell("0 1", "2"),), window(1, 20), None), []),
-        (Split((cell("0 3", "2"),), window(1, 20), None), [("error", 1)]),
-        (Split((cell("0", "1 2"),), None, window(20, 31)), [("info", 2), ("error", 1)]),
+        (UsedRows(), []),
+        (UsedRows((), window(1, 20), window(21, 31)), [("info", 2)]),  # no en row in the test's
+        (UsedRows((), window(1, 20), window(20, 31)), [("error", 1), ("info", 2)]),
+        (UsedRows((), None, window(25, 31)), [("error", 4)]),
+        (UsedRows((cell("0 1", "2"),), window(1, 20), None), []),
+        (UsedRows((cell("0 3", "2"),), window(1, 20), None), [("error", 1)]),
+        (UsedRows((cell("0", "1 2"),), None, window(20, 31)), [("info", 2), ("error", 1)]),
     ],
 )
-def test_windows(split: Split, severities: list[tuple[str, int]]) -> None:
-    assert found(make(*DATED), "dates", split) == severities
+def test_windows(used_rows: UsedRows, severities: list[tuple[str, int]]) -> None:
+    assert found(make(*DATED), "dates", used_rows) == severities
 
 
 def test_undated_rows_are_told_where_windows_ask_for_dates() -> None:
     many = make(*DATED, {"published": None})
     few = make(*DATED[:1] * 30, {"published": None})
-    split = Split((), window(1, 31))
+    used_rows = UsedRows((), window(1, 31))
     assert found(many, "dates") == []
-    assert found(many, "dates", split) == [("warning", 1)]
-    assert found(few, "dates", split) == [("info", 1)]
-    assert found(many, "dates", Split((cell("4", "1"),), window(1, 31)))[0] == ("error", 1)
+    assert found(many, "dates", used_rows) == [("warning", 1)]
+    assert found(few, "dates", used_rows) == [("info", 1)]
+    assert found(many, "dates", UsedRows((cell("4", "1"),), window(1, 31)))[0] == ("error", 1)
 
 
 # Balance.
@@ -195,9 +204,9 @@ def test_undated_rows_are_told_where_windows_ask_for_dates() -> None:
 def test_absent_and_rare_classes_are_told() -> None:
     one_sided = make({"label": 1}, {"label": 1}, {"lang": "ja", "label": 0}, {"lang": "ja"})
     assert found(one_sided, "balance") == [("info", 2), ("warning", 2), ("info", 2)]
-    drawn = Split((cell("0", "2 3"),))
+    drawn = UsedRows((cell("0", "2 3"),))
     assert ("error", 2) in found(one_sided, "balance", drawn)
-    assert ("error", 2) not in found(one_sided, "balance", Split((cell("2", "3"),)))
+    assert ("error", 2) not in found(one_sided, "balance", UsedRows((cell("2", "3"),)))
     for num_positive, is_rare in ((4, True), (5, False)):
         labels = [{"label": int(n < num_positive)} for n in range(100)]
         expected = [("info", 100)] + [("warning", num_positive)] * is_rare
@@ -217,13 +226,20 @@ def test_with_many_classes_an_even_share_is_not_rare() -> None:
 
 
 def finding(severity: Any, count: int = 2) -> Finding:
-    return Finding("text", severity, count, f"{count} rows are odd", ("7: 'a'",), "mend them")
+    return Finding(
+        "text",
+        severity,
+        f"{count} rows are odd",
+        "mend them",
+        count=count,
+        examples=("7: 'a'",),
+    )
 
 
 def test_errors_are_described_first_and_all_are_counted() -> None:
     findings = [finding("info"), finding("warning", 3), finding("error")]
-    blocks = describe(findings).split("\n\n")
+    blocks = describe_findings(findings).split("\n\n")
     assert blocks[0] == "ERROR text: 2 rows are odd\n    7: 'a'\n    -> mend them"
     assert [block.split()[0] for block in blocks[1:]] == ["WARNING", "INFO", "1"]
     assert blocks[-1] == "1 error, 1 warning, 1 info."
-    assert describe([]) == "0 errors, 0 warnings, 0 info."
+    assert describe_findings([]) == "0 errors, 0 warnings, 0 info."

@@ -14,8 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from xlt.data.audit import Finding, Split
 from xlt.data.audit.cues import MIN_ROWS, NUM_BINS, WARNING_AUROC, auroc, check, features
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 
 DAY = datetime.date(2022, 1, 1)
 
@@ -47,7 +48,7 @@ CUES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
 
 def found(values: list[dict[str, Any]], num_classes: int = 2) -> list[Finding]:
     classes = tuple(f"class{n}" for n in range(num_classes))
-    return check(make(*values, classes=classes), Split())
+    return check(make(*values, classes=classes), UsedRows())
 
 
 @pytest.mark.parametrize("cue", CUES)

@@ -7,8 +7,9 @@ import random
 import pytest
 from audit_rows import built_in, cell, make
 
-from xlt.data.audit import Finding, Split
 from xlt.data.audit.language import MAX_SHARE, NUM_ALLOWED, check
+from xlt.data.audit.used_rows import UsedRows
+from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset
 
 EN = "Government announces new tax on plastic packaging"
@@ -25,7 +26,7 @@ TEXTS = {
 
 
 def misread(lang: str, *texts: str) -> list[Finding]:
-    return check(make(*({"text": text, "lang": lang} for text in texts)), Split())
+    return check(make(*({"text": text, "lang": lang} for text in texts)), UsedRows())
 
 
 @pytest.mark.parametrize("claimed", TEXTS)
@@ -58,22 +59,22 @@ def test_codes_with_subtags_and_without_a_detector() -> None:
     assert misread("jpn", JA) == []
 
 
-def mixed(share: float) -> tuple[Dataset, Split, int]:
+def mixed(share: float) -> tuple[Dataset, UsedRows, int]:
     """The built-in headlines with the texts of some Japanese rows in English."""
-    dataset, split = built_in()
+    dataset, used_rows = built_in()
     rows = dataset.table.to_pylist()
     english = [row["text"] for row in rows if row["lang"] == "en"]
     japanese = [row for row in rows if row["lang"] == "ja"][:1000]
     chosen = random.Random(0).sample(japanese, round(share * len(japanese)))
     for row, text in zip(chosen, english, strict=False):
         row["text"] = text
-    return make(*japanese), split, len(chosen)
+    return make(*japanese), used_rows, len(chosen)
 
 
 @pytest.mark.parametrize("share", [0.1, MAX_SHARE / 2])
 def test_mixed_rows_are_recalled(share: float) -> None:
     dataset, _, num_mixed = mixed(share)
-    (finding,) = check(dataset, Split())
+    (finding,) = check(dataset, UsedRows())
     assert finding.severity == ("warning" if share > MAX_SHARE else "info")
     assert 0.99 * num_mixed <= finding.count <= num_mixed
 
@@ -82,7 +83,7 @@ def test_mixed_rows_are_recalled(share: float) -> None:
 def test_english_under_the_code_of_a_related_language_is_mostly_told(lang: str) -> None:
     dataset, _ = built_in()
     english = [row["text"] for row in dataset.table.to_pylist() if row["lang"] == "en"][:1000]
-    (finding,) = check(make(*({"text": text, "lang": lang} for text in english)), Split())
+    (finding,) = check(make(*({"text": text, "lang": lang} for text in english)), UsedRows())
     assert finding.severity == "warning" and finding.count > 850
 
 
@@ -90,10 +91,10 @@ def test_a_share_of_the_drawn_rows_is_a_warning() -> None:
     wrong = [{"text": f"{EN}, part {n}", "lang": "ja"} for n in range(NUM_ALLOWED + 1)]
     right = [{"text": f"{JA}、第{n}報", "lang": "ja"} for n in range(500)]
     dataset = make(*wrong, *right)
-    (finding,) = check(dataset, Split())
+    (finding,) = check(dataset, UsedRows())
     assert (finding.severity, finding.count) == ("info", len(wrong))
     ids = " ".join(str(n) for n in range(50))
-    (finding,) = check(dataset, Split((cell(ids, "400"),)))
+    (finding,) = check(dataset, UsedRows((cell(ids, "400"),)))
     assert finding.severity == "warning"
     assert finding.message.endswith("(3 en), 3 of them among the 51 drawn")
     assert finding.examples[0].startswith("0: 'Government")

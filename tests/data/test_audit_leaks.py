@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xlt.data.audit.leaks import MIN_ROWS, best_trait, find_leaks
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
-from xlt.data.sources import SOURCES, load_dataset, parse_source
+from xlt.data.sources.registry import SOURCES, load_dataset, parse_source
 
 WORDS = [f"word{n}" for n in range(80)]
 KANJI = [chr(0x4E00 + n) for n in range(300)]

@@ -12,8 +12,9 @@ from audit_rows import cell, make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt.data.audit import Split, audit
 from xlt.data.audit.near_duplicates import MIN_JACCARD, NUM_HASHES, check, jaccard, signatures
+from xlt.data.audit.registry import audit
+from xlt.data.audit.used_rows import UsedRows
 from xlt.data.dataset.schema import text_key
 
 EN = "Oil major pledges to cut emissions from its refineries by half until 2050"
@@ -82,8 +83,8 @@ def test_near_duplicates_are_those_of_brute_force_and_of_datasketch(text: str) -
     }
     assert theirs == pairs
 
-    split = Split((cell(" ".join(map(str, train)), " ".join(map(str, test))),))
-    warning, info = check(make(*({"text": t} for t in texts)), split)
+    used_rows = UsedRows((cell(" ".join(map(str, train)), " ".join(map(str, test))),))
+    warning, info = check(make(*({"text": t} for t in texts)), used_rows)
     assert warning.message.startswith(f"{len(crossing)} pairs of nearly equal texts")
     assert warning.severity == "warning"
     assert warning.count == len({n for pair in crossing for n in pair})
@@ -96,14 +97,14 @@ def test_versions_of_a_story_must_not_be_parted(text: str) -> None:
     rows = [{"text": text, "story": "s"}, {"text": later, "story": "s"}]
     rows += [{"text": other} for other in OTHER]
     dataset = make(*rows)
-    (info,) = check(dataset, Split())
+    (info,) = check(dataset, UsedRows())
     assert info.severity == "info" and "a version of their story" in info.message
-    error, _ = check(dataset, Split((cell("0 2", "1 3"),)))
+    error, _ = check(dataset, UsedRows((cell("0 2", "1 3"),)))
     assert (error.severity, error.count) == ("error", 2) and "parted" in error.message
-    assert [f.severity for f in check(dataset, Split((cell("0 1", "2 3"),)))] == ["info"]
+    assert [f.severity for f in check(dataset, UsedRows((cell("0 1", "2 3"),)))] == ["info"]
     # What counts is the story of the rows that were drawn, not that of others with their texts.
     dataset = make({"text": text}, rows[1], {"text": OTHER[0]}, rows[0])
-    warning, _ = check(dataset, Split((cell("0", "1 2"),)))
+    warning, _ = check(dataset, UsedRows((cell("0", "1 2"),)))
     assert (warning.severity, warning.count) == ("warning", 2)
 
 
@@ -125,6 +126,6 @@ def test_rows_are_told_only_if_a_pair_is_near(texts: list[str]) -> None:
         for key in pair
         if jaccard(*pair) >= MIN_JACCARD
     }
-    findings = check(make(*({"text": text} for text in texts)), Split())
+    findings = check(make(*({"text": text} for text in texts)), UsedRows())
     told = sum(finding.count for finding in findings)
     assert told <= sum(text_key(text) in near for text in texts)

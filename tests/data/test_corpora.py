@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import CORPORA, Corpus, corpus_identity, load_corpus, parse_corpus
+from xlt.data.corpora.corpus import Corpus
 from xlt.data.corpora.phrases import is_reserved
+from xlt.data.corpora.registry import CORPORA, corpus_identity, load_corpus, parse_corpus
 from xlt.data.dataset.schema import Dataset, text_key
-from xlt.data.sources import load_dataset
+from xlt.data.sources.registry import load_dataset
 from xlt.data.sources.synthetic import Options as Synthetic
 
 NOTHING: frozenset[str] = frozenset()

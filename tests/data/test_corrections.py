@@ -17,9 +17,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import BINARY, Dataset
-from xlt.data.sources import SOURCES, parse_source, read_source
 from xlt.data.sources.correction_report import CorrectionReport
 from xlt.data.sources.corrections import Corrections, apply
+from xlt.data.sources.registry import SOURCES, parse_source, read_source
 
 TOPICS = ("esg", "money", "sport")
 HEAD = "id,label,annotator,note\n"

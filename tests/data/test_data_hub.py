@@ -16,10 +16,10 @@ from hub_folders import SIB, cells, read, told, write
 from repository import ROOT
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import parse_source
 from xlt.data.sources.hub.presets import PRESETS
 from xlt.data.sources.hub.source import Options
 from xlt.data.sources.options import LabelOptions
+from xlt.data.sources.registry import parse_source
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -151,7 +151,7 @@ def in_a_home(folder: Path, code: str) -> str:
 def test_a_folder_is_read_without_a_trace_in_the_home(sib200: Path, tmp_path: Path) -> None:
     values = {"source": "hub", "preset": "sib200", "dataset": str(sib200), "languages": ["en"]}
     code = (
-        "from xlt.data.sources import load_dataset, parse_source\n"
+        "from xlt.data.sources.registry import load_dataset, parse_source\n"
         f"print(load_dataset(parse_source({values!r})).table.num_rows)"
     )
     assert in_a_home(tmp_path, code) == "4"
@@ -162,7 +162,7 @@ def test_a_folder_is_read_without_a_trace_in_the_home(sib200: Path, tmp_path: Pa
 def test_a_hub_out_of_reach_is_told_with_the_remedy(preset: str, tmp_path: Path) -> None:
     values = {"source": "hub", "preset": preset, "languages": ["en"]}
     code = (
-        "from xlt.data.sources import load_dataset, parse_source\n"
+        "from xlt.data.sources.registry import load_dataset, parse_source\n"
         "from xlt.data.core.errors import InputError\n"
         f"try: load_dataset(parse_source({values!r}))\n"
         "except InputError as error: print(error)"

@@ -11,9 +11,9 @@ from datasets import ClassLabel, Features, Value
 from hub_folders import TEXTS, TOPICS, cells, read, told, write, write_card
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import parse_source
 from xlt.data.sources.hub.presets import PRESETS
 from xlt.data.sources.hub.source import Options
+from xlt.data.sources.registry import parse_source
 
 pytestmark = pytest.mark.usefixtures("offline")
 

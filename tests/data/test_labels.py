@@ -12,7 +12,7 @@ from table_rows import (
     told,
 )
 
-from xlt.data.sources import parse_source, read_source
+from xlt.data.sources.registry import parse_source, read_source
 
 TOPICS = b"""id,text,lang,label,published
 1,Wind,en,esg,2022-08-31T23:30:00-08:00

@@ -28,11 +28,11 @@ from mrn_archives import (
 from repository import ROOT
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import parse_source
 from xlt.data.sources.mrn import files as mrn_files
 from xlt.data.sources.mrn.read import read_parts
 from xlt.data.sources.mrn.rules import RULES, Options
 from xlt.data.sources.mrn.source import read
+from xlt.data.sources.registry import parse_source
 
 
 def test_a_row_is_what_the_item_says(tmp_path: Path) -> None:

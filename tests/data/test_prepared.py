@@ -14,9 +14,9 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.patterns import Sampling, parse_pattern_name
 from xlt.data.dataset.schema import Dataset
-from xlt.data.sources import load_dataset, parse_source
 from xlt.data.sources.prepared_store import MANIFEST, REJECTS, ROWS, PreparedData
 from xlt.data.sources.reading import REJECTS_SCHEMA, Reading
+from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.data.sources.summary import capacities, describe_dataset
 
 READING = Reading(

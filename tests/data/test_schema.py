@@ -188,7 +188,7 @@ def test_errors_survive_pickling_and_name_the_nearest() -> None:
 
 MODULES = (
     "xlt.data.dataset.schema xlt.data.dataset.patterns xlt.data.core.seeds xlt.data.core.settings "
-    "xlt.data.audit xlt.data.audit.leaks xlt.data.sources xlt.data.sources.table "
+    "xlt.data.audit.registry xlt.data.audit.leaks xlt.data.sources.registry xlt.data.sources.table "
     "xlt.data.tables.files xlt.data.sources.synthetic xlt.data.sources.corrections"
 )
 

@@ -23,7 +23,7 @@ from table_rows import (
 )
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import load_dataset, parse_source, read_source
+from xlt.data.sources.registry import load_dataset, parse_source, read_source
 
 
 @pytest.mark.parametrize("name", FORMATS)

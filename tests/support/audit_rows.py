@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlt.data.audit import Split
+from xlt.data.audit.used_rows import UsedRows
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.sweep.experiment.experiment import load_experiment
 
 
@@ -29,7 +29,7 @@ def cell(train: str, test: str) -> Draw:
 
 
 @cache
-def built_in() -> tuple[Dataset, Split]:
+def built_in() -> tuple[Dataset, UsedRows]:
     """The built-in headlines, and what the cells of quickstart draw of them."""
     experiment = load_experiment("quickstart", [])
     dataset = load_dataset(parse_source({"source": "synthetic"}))
@@ -38,4 +38,4 @@ def built_in() -> tuple[Dataset, Split]:
         draw(dataset, experiment.task.source_lang, pattern, sampling)
         for pattern in experiment.patterns
     )
-    return dataset, Split(draws, sampling.train_window, sampling.test_window)
+    return dataset, UsedRows(draws, sampling.train_window, sampling.test_window)

@@ -9,9 +9,9 @@ import pytest
 
 from xlt.data import sources
 from xlt.data.dataset.draws import Draw, draw
-from xlt.data.sources import read_source
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Reading
+from xlt.data.sources.registry import read_source
 from xlt.sweep.planning import prepare
 
 

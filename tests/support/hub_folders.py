@@ -11,8 +11,8 @@ import yaml
 from datasets import ClassLabel, Features, Value
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import parse_source, read_source
 from xlt.data.sources.reading import Reading
+from xlt.data.sources.registry import parse_source, read_source
 
 TOPICS = ["science/technology", "travel", "politics"]
 TEXTS = {"en": ["Wind", "Rome", "Vote", "Sun"], "ja": ["風", "ローマ", "投票", "太陽"]}

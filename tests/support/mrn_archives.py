@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import parse_source, read_source
 from xlt.data.sources.mrn.rules import Options
 from xlt.data.sources.reading import Reading
+from xlt.data.sources.registry import parse_source, read_source
 
 ESG = "N2:ESGENV"
 

@@ -16,7 +16,7 @@ import pytest
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
-from xlt.data.sources import load_dataset, parse_source
+from xlt.data.sources.registry import load_dataset, parse_source
 
 HEAD = "id,text,lang,label\n"
 NAMES = ["id", "text", "lang", "label", "published", "source"]

@@ -10,8 +10,8 @@ import transformers
 from fresh_process import modules_after
 from preflights import A100, GIB, V100, make_node, one, preflight, told, with_settings
 
-from xlt.data.audit import Finding
 from xlt.data.core.errors import InputError
+from xlt.data.core.finding import Finding
 from xlt.sweep.check import BEFORE_A_RUN, CHECKS, Preflight, refuse_problems
 from xlt.sweep.check.gpu_types import bf16_flops
 from xlt.sweep.check.memory import estimate
@@ -262,7 +262,13 @@ def test_kept_weights_are_those_of_the_method(small: Experiment, tmp_path: Path)
 def test_findings_of_the_gate_are_problems(
     small: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finding = Finding("language", "error", 3, "3 rows are in another language", (), "mend them")
+    finding = Finding(
+        "language",
+        "error",
+        "3 rows are in another language",
+        "mend them",
+        count=3,
+    )
     monkeypatch.setattr("xlt.sweep.check.data.check_data", lambda grid: (finding,))
     expected = "data, language: 3 rows are in another language; mend them"
     assert told(one("data", preflight(small))) == expected

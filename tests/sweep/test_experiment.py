@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from xlt.data.core.errors import InputError
-from xlt.data.sources import parse_source
+from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment, shipped
 from xlt.trainables.models.base_models import LEARNING_RATE_OF, METHOD_OF
 

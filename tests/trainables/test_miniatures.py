@@ -11,7 +11,8 @@ import pytest
 import transformers
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import Corpus, load_corpus, parse_corpus
+from xlt.data.corpora.corpus import Corpus
+from xlt.data.corpora.registry import load_corpus, parse_corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.models.base_models import BASE_MODELS
 from xlt.trainables.models.miniatures import (
@@ -57,8 +58,8 @@ def test_a_folder_that_is_there_is_kept(corpus: Corpus, tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["bert", "llama"])
 def test_tokenizers_are_the_same_in_every_process(architecture: str) -> None:
     code = (
-        "from xlt.data.corpora import *\n"
-        "from xlt.data.sources import *\n"
+        "from xlt.data.corpora.registry import *\n"
+        "from xlt.data.sources.registry import *\n"
         "from xlt.trainables.pretraining.vocabulary import train_tokenizer\n"
         "data = load_dataset(parse_source({'source': 'synthetic', 'num_source': 2}))\n"
         f"corpus = load_corpus(parse_corpus({SMALL!r}), data, frozenset())\n"

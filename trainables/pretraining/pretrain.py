@@ -15,8 +15,7 @@ from torch.nn.functional import cross_entropy
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import new_folder
 from xlt.data.core.seeds import derive_seed
-from xlt.data.corpora import Corpus
-from xlt.data.corpora.corpus import MIXED
+from xlt.data.corpora.corpus import MIXED, Corpus
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.models.miniatures import Miniature, find_miniature

@@ -18,7 +18,7 @@ import ray
 from ray import tune
 
 from xlt.data.core.errors import InputError
-from xlt.data.corpora import Corpus
+from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Preempted, Step
 from xlt.sweep.backends.worker import (

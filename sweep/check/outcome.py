@@ -1,32 +1,10 @@
-"""What a check has found: a table, and what would stop or spoil a run."""
+"""The outcome of a check: a table, and findings that would stop or spoil a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        severity: error: the run, or a part of it, would fail. warning: it would go on, and
-            somebody should know.
-        about: What it is about, e.g. the name of a base model.
-        message: What was found and what to do about it.
-    """
-
-    severity: Severity
-    about: str
-    message: str
-
-    @property
-    def sentence(self) -> str:
-        """With what it is about."""
-        return f"{self.about}: {self.message}"
+from xlt.data.core.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -45,7 +23,7 @@ class Checked:
     title: str
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
 

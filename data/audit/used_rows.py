@@ -1,50 +1,17 @@
-"""What a check finds, and what it may know of the rows that cells use."""
+"""The rows that the cells of an experiment train and test on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from typing import Literal, get_args
 
 from xlt.data.dataset.draws import Draw
 from xlt.data.dataset.patterns import Window
-from xlt.data.dataset.schema import Dataset
-
-Severity = Literal["error", "warning", "info"]
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""Worst first. An error is certain and makes scores meaningless; results tell warnings; an info is
-only shown to who asks."""
-NUM_EXAMPLES = 3
-"""Rows that a finding shows."""
-NUM_CHARACTERS = 60
-"""Of a text that a finding shows."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, or worth knowing, about some rows.
-
-    Attributes:
-        check: Name in ``CHECKS``.
-        severity: See :data:`SEVERITIES`.
-        count: Rows concerned.
-        message: What was found, in one sentence.
-        examples: Ids with the beginnings of their texts, :data:`NUM_EXAMPLES` at most.
-        remedy: What to do about it, in one sentence.
-    """
-
-    check: str
-    severity: Severity
-    count: int
-    message: str
-    examples: tuple[str, ...]
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Split:
+class UsedRows:
     """Which rows the cells of an experiment use; empty: not known.
 
     Attributes:
@@ -82,16 +49,6 @@ class Split:
             (_any(trained, ids) & _any(tested, others))
             | (_any(tested, ids) & _any(trained, others))
         )
-
-
-def examples(dataset: Dataset, ids: Iterable[str]) -> tuple[str, ...]:
-    """The first of these rows as a finding shows them."""
-    first = list(islice(ids, NUM_EXAMPLES))
-    texts = dataset.rows(first)["text"].to_pylist()
-    clipped = [
-        text if len(text) <= NUM_CHARACTERS else text[: NUM_CHARACTERS - 1] + "…" for text in texts
-    ]
-    return tuple(f"{row_id}: {text!r}" for row_id, text in zip(first, clipped, strict=True))
 
 
 def _masks(drawn: Iterable[tuple[str, ...]]) -> dict[str, int]:
