@@ -15,6 +15,7 @@ from typing import Any
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows
 from xlt.analysis.trials.trial_names import has_draws, run_name
+from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json
 from xlt.data.core.text import first_line
@@ -86,28 +87,28 @@ def lit_export(
     chosen = _chosen(collected, has, seeds, notes)
     langs = {cell.key: cell.target_lang for cell in plan.cells}
     texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
-    read: list[tuple[Mapping[str, Any], TestRows]] = []
+    read: list[tuple[TrialRow, TestRows]] = []
     explained: dict[str, dict[str, Row]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
     for trial in chosen:
         name = _name(trial, plan)
         try:
-            read.append((trial, collected.predictions.of(trial["trial_id"])))
+            read.append((trial, collected.predictions.of(trial.trial_id)))
         except InputError as error:
             notes.append(f"{name} is left out: {first_line(str(error))}")
             continue
         try:
-            made = read_attributions(location, trial["trial_id"], method)
+            made = read_attributions(location, trial.trial_id, method)
         except InputError as error:
             if otherwise:
-                settings[trial["trial_id"]] = otherwise.resolved()
+                settings[trial.trial_id] = otherwise.resolved()
             else:
                 notes.append(f"{name} has predictions alone: {first_line(str(error))}")
             continue
         columns = ["id", "text", "pieces", "coefficients"]
         rows = made.table.select(columns).to_pylist() if made.table is not None else []
-        explained[trial["trial_id"]] = {row["id"]: row for row in rows}
-        settings[trial["trial_id"]] = made.settings
+        explained[trial.trial_id] = {row["id"]: row for row in rows}
+        settings[trial.trial_id] = made.settings
         for row in rows:
             texts.setdefault(row["id"], row["text"])
     if not read:
@@ -119,7 +120,7 @@ def lit_export(
     files: dict[str, list[Row]] = {}
     tested: dict[str, tuple[str, ...]] = {}
     for trial, found in read:
-        lang = langs[CellKey(trial["base_model"], trial["pattern"])] or "unknown"
+        lang = langs[trial.cell] or "unknown"
         dataset = f"test rows ({lang})"
         if dataset not in datasets:
             file = f"headlines-{lang}.jsonl"
@@ -131,11 +132,11 @@ def lit_export(
                 f"{_name(trial, plan)} was tested on other rows than the trials before it; LIT "
                 "shows models on the same rows, so export them apart, see --cells and --seeds"
             )
-        tokens = explained.get(trial["trial_id"], {})
-        model: Row = {"name": _name(trial, plan), "file": f"{trial['trial_id']}.jsonl"}
-        model |= {"dataset": dataset, "trial_id": trial["trial_id"]}
+        tokens = explained.get(trial.trial_id, {})
+        model: Row = {"name": _name(trial, plan), "file": f"{trial.trial_id}.jsonl"}
+        model |= {"dataset": dataset, "trial_id": trial.trial_id}
         if tokens or otherwise:
-            model |= {"method": method, "settings": dict(settings[trial["trial_id"]])}
+            model |= {"method": method, "settings": dict(settings[trial.trial_id])}
         models.append(model)
         shown = {row["id"] for row in files[datasets[dataset]["file"]]}
         files[model["file"]] = list(_predicted(found, shown, tokens))
@@ -198,18 +199,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _chosen(
     collected: Collected, has: Has, seeds: Collection[int], notes: list[str]
-) -> list[Mapping[str, Any]]:
+) -> list[TrialRow]:
     """Rows of the done trials that are meant; the others are noted."""
     plan = collected.plan
     if strange := sorted(set(seeds) - set(plan.seeds)):
         known = ", ".join(map(str, plan.seeds))
         raise InputError(f"no seed {', '.join(map(str, strange))}. Known: {known}.", "--seeds")
-    meant = [
-        row
-        for row in collected.rows
-        if has(CellKey(row["base_model"], row["pattern"])) and (not seeds or row["seed"] in seeds)
-    ]
-    done = [row for row in meant if row["state"] == "done"]
+    meant = [row for row in collected.rows if has(row.cell) and (not seeds or row.seed in seeds)]
+    done = [row for row in meant if row.is_done]
     where = f"experiment {plan.experiment} in {collected.uri}"
     if not done:
         raise InputError(
@@ -218,17 +215,16 @@ def _chosen(
     if len(done) > MOST_TRIALS:
         raise InputError(
             f"{len(done)} done trials; LIT shows at most {MOST_TRIALS} side by side, so choose "
-            f"some, e.g. --cells model={done[0]['base_model']} or --seeds {done[0]['seed']}",
+            f"some, e.g. --cells model={done[0].cell.base_model} or --seeds {done[0].seed}",
             where,
         )
-    notes += [f"{_name(row, plan)} is {row['state']}" for row in meant if row["state"] != "done"]
+    notes += [f"{_name(row, plan)} is {row.state}" for row in meant if not row.is_done]
     return done
 
 
-def _name(trial: Mapping[str, Any], plan: Plan) -> str:
+def _name(trial: TrialRow, plan: Plan) -> str:
     """What LIT calls a trial: its names go into addresses, lists divided by commas."""
-    run = run_name((trial["draw_index"], trial["seed"]), has_draws(plan.draws))
-    name = f"{trial['base_model']} {trial['pattern']} {run}"
+    name = " ".join([*trial.cell, run_name(trial.run, has_draws(plan.draws))])
     return name.replace(",", ";").replace(":", ";")
 
 

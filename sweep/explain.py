@@ -15,7 +15,6 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.selection import parse_selection
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -138,10 +137,8 @@ def _chosen(collected: Collected, cells: str) -> list[str]:
     """Ids of the done trials in these cells."""
     plan = collected.plan
     selection = parse_selection(cells, plan.base_models, plan.patterns)
-    meant = [
-        row for row in collected.rows if selection.has(CellKey(row["base_model"], row["pattern"]))
-    ]
-    done = [row["trial_id"] for row in meant if row["state"] == "done"]
+    meant = [row for row in collected.rows if selection.has(row.cell)]
+    done = [row.trial_id for row in meant if row.is_done]
     if not done:
         raise InputError(
             f"none of {len(meant)} trials is done; `xlt run` them first, or choose other --cells",

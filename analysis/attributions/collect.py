@@ -126,7 +126,7 @@ def load_attributions(
     splits = {lang: UNITS[unit](lang) for lang in plan.target_langs}
     location = Results(collected.uri)
     with_draw = has_draws(plan.draws)
-    done = {row["trial_id"]: row["state"] == "done" for row in collected.rows}
+    done = {row.trial_id: row.is_done for row in collected.rows}
     cells: dict[CellKey, CellAttributions] = {}
     left_out: dict[CellKey, str] = {}
     for cell in plan.cells:

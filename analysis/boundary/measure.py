@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from xlt.analysis.boundary.score_shift import SHIFTS, SourceLogits, score_shift,
 from xlt.analysis.boundary.train_threshold import (
     TRAIN_ROWS,
     FoldScores,
-    add_train_threshold,
+    f1_at_train_threshold,
     out_of_fold,
 )
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
@@ -98,15 +97,11 @@ def boundary(
     check_resamples(num_resamples)
     predictions, unfit = _predictions(collected)
     measures = {**MEASURES, **asked_measures(prior, sorted(set(num_labelled)))}
-    rows_of = collected.by_cell()
-    rows = [row for own in rows_of.values() for row in own]
-    for row in (row for row in rows if row["trial_id"] in unfit):
-        row |= dict.fromkeys(measures) | {"detail": unfit[row["trial_id"]]}
-    for own in rows_of.values():
-        _measure([row for row in own if row["trial_id"] in predictions], predictions, measures)
+    measured = _measure(collected, predictions, measures)
     folds = out_of_fold(collected)
     trained = _trained(collected, predictions)
-    add_train_threshold(collected, rows, predictions, trained, folds)
+    measured[TRAIN_ROWS] = f1_at_train_threshold(collected, predictions, trained, folds)
+    measured |= {name: {} for name in SHIFTS}
     resamplers = {
         name: Resampler(name, resamples_of(method, num_resamples), RESAMPLED, jackknife=False)
         for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
@@ -117,36 +112,36 @@ def boundary(
     priors: dict[CellKey, float] = {}
     for planned in plan.cells:
         key = planned.key
-        own = rows_of.get(key, [])
+        own = collected.by_cell[key]
         ranged: dict[str, Runs] = {}
         cell = scores.cells.get(key)
         if cell and len(np.unique(cell.y_true)) == 2:
-            by_run = {(row["draw_index"], row["seed"]): row for row in own}
+            by_run = {row.run: row.trial_id for row in own}
             done = [by_run[run] for run in cell.runs]
             made_of = {
-                name: resampler.runs(cell, np.array([row[name] for row in done], np.float64))
+                name: resampler.runs(cell, np.array([measured[name][i] for i in done]))
                 for name, resampler in resamplers.items()
             }
             ranged = {name: made_of[name] for name in WITH_INTERVAL}
             low, high = (made_of[name] for name in CLASS_MEDIANS)
-            sources = [_source(collected, trained, row["trial_id"]) for row in done]
+            sources = [_source(collected, trained, trial_id) for trial_id in done]
             shifts = score_shift(cell, (low, high), sources)
             ranged |= shifts
             for name, runs in shifts.items():
                 for run, value in zip(runs.runs, runs.values.tolist(), strict=True):
-                    by_run[run][name] = value
-        names = (*measures, TRAIN_ROWS, *SHIFTS)
-        by_cell[key] = {name: aggregate(planned, own, name) for name in names}
+                    measured[name][by_run[run]] = value
+        by_cell[key] = {
+            name: aggregate(planned, own, name, values, unfit) for name, values in measured.items()
+        }
         for name, runs in ranged.items():
             made = INTERVALS[method]([runs], resamplers["f1"].seed("seeds", key.path))
             least = max(made.low, 0.0) if name in NOT_NEGATIVE else made.low
             by_cell[key][name] = replace(by_cell[key][name], interval=(least, made.high))
-        found = [predictions[r["trial_id"]] for r in own if r["trial_id"] in predictions]
-        if found:
-            target_rows[key] = max(
-                r["num_target_rows"] for r in own if r["trial_id"] in predictions
-            )
-            priors[key] = float(np.mean([np.mean(p.y_true) for p in found]))
+        usable = [row for row in own if row.trial_id in predictions]
+        if usable:
+            target_rows[key] = max(row.num_target_rows or 0 for row in usable)
+            positives = [np.mean(predictions[row.trial_id].y_true) for row in usable]
+            priors[key] = float(np.mean(positives))
     judged = []
     for planned in plan.cells:
         key = planned.key
@@ -223,7 +218,7 @@ def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, s
         )
     found: dict[str, TestRows] = {}
     unfit: dict[str, str] = {}
-    for trial_id in (row["trial_id"] for row in collected.rows if row["state"] == "done"):
+    for trial_id in (row.trial_id for row in collected.rows if row.is_done):
         try:
             found[trial_id] = collected.predictions.of(trial_id)
             if found[trial_id].y_true.min() == found[trial_id].y_true.max():
@@ -241,17 +236,17 @@ def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, s
 
 
 def _measure(
-    rows: Iterable[dict[str, Any]],
-    predictions: Mapping[str, TestRows],
-    measures: Mapping[str, Measure],
-) -> None:
-    """Add the measures to the rows of trials, all with the same labels at once."""
-    alike: dict[bytes, list[dict[str, Any]]] = {}
-    for row in rows:
-        alike.setdefault(predictions[row["trial_id"]].y_true.tobytes(), []).append(row)
-    for own in alike.values():
-        found = [predictions[row["trial_id"]] for row in own]
-        scored = Scored(found[0].y_true, np.stack([one.y_score for one in found]))
+    collected: Collected, predictions: Mapping[str, TestRows], measures: Mapping[str, Measure]
+) -> dict[str, dict[str, float]]:
+    """Measure -> trial id -> value. Trials of a cell with the same labels are measured together."""
+    alike: dict[tuple[CellKey, bytes], list[str]] = {}
+    for row in (row for row in collected.rows if row.trial_id in predictions):
+        labels = predictions[row.trial_id].y_true.tobytes()
+        alike.setdefault((row.cell, labels), []).append(row.trial_id)
+    measured: dict[str, dict[str, float]] = {name: {} for name in measures}
+    for trial_ids in alike.values():
+        scores = np.stack([predictions[trial_id].y_score for trial_id in trial_ids])
+        scored = Scored(predictions[trial_ids[0]].y_true, scores)
         for name, measure in measures.items():
-            for row, value in zip(own, measure(scored).tolist(), strict=True):
-                row[name] = value
+            measured[name] |= zip(trial_ids, measure(scored).tolist(), strict=True)
+    return measured

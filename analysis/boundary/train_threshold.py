@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +74,9 @@ def out_of_fold(collected: Collected) -> dict[CellKey, FoldScores]:
     if search is None or search.data_fingerprint != collected.plan.data_fingerprint:
         return {}
     found: dict[CellKey, FoldScores] = {}
-    rows = collected.by_cell()
     for searched in search.cells:
         key = searched.key
-        done = [r["trial_id"] for r in rows.get(key, []) if r["state"] == "done"]
+        done = [row.trial_id for row in collected.by_cell.get(key, ()) if row.is_done]
         specs = [_settings(collected.records[trial_id]) for trial_id in done]
         if specs and specs.count(specs[0]) == len(specs):
             scores = _held_out(location, searched, specs[0])
@@ -86,35 +85,37 @@ def out_of_fold(collected: Collected) -> dict[CellKey, FoldScores]:
     return found
 
 
-def add_train_threshold(
+def f1_at_train_threshold(
     collected: Collected,
-    rows: Sequence[dict[str, Any]],
     predictions: Mapping[str, TestRows],
     trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]],
     folds: Mapping[CellKey, FoldScores],
-) -> None:
-    """Add :data:`TRAIN_ROWS` to the rows of trials that have one.
+) -> dict[str, float]:
+    """Measure :data:`TRAIN_ROWS`.
 
     Args:
         collected: The trials.
-        rows: Of its table.
         predictions: Trial id -> test rows of both classes.
         trained: Trial id -> language -> scored training rows.
         folds: See :func:`out_of_fold`.
+
+    Returns:
+        Trial id -> F1, of the trials that have such a threshold.
     """
     langs = {cell.key: cell.target_lang for cell in collected.plan.cells}
     thresholds = {key: scores.threshold for key, scores in folds.items()}
-    for row in rows:
-        key = CellKey(row["base_model"], row["pattern"])
-        if row["trial_id"] not in predictions or not row["num_target_rows"]:
+    measured: dict[str, float] = {}
+    for row in collected.rows:
+        if row.trial_id not in predictions or not row.num_target_rows:
             continue
-        threshold = thresholds.get(key)
-        in_sample = trained[row["trial_id"]].get(langs[key])
+        threshold = thresholds.get(row.cell)
+        in_sample = trained[row.trial_id].get(langs[row.cell])
         if threshold is None and in_sample is not None:
             threshold = float(best_threshold(every_cut(*in_sample)))
         if threshold is not None:
-            test = predictions[row["trial_id"]]
-            row[TRAIN_ROWS] = float(f1_at(test.y_true, test.y_score, threshold))
+            test = predictions[row.trial_id]
+            measured[row.trial_id] = float(f1_at(test.y_true, test.y_score, threshold))
+    return measured
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:

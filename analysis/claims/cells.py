@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.trials.trial_row import TrialRow
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
 from xlt.analysis.uncertainty.resampling import Resampler
 from xlt.analysis.uncertainty.trial_units import (
@@ -46,7 +47,6 @@ class ResultCells:
     def __init__(self, collected: Collected) -> None:
         self.collected = collected
         self.scores = load_scores(collected)
-        self._rows = collected.rows
         self._resamplers: dict[str, Resampler] = {}
 
     def base_model(self, name: str) -> str:
@@ -85,11 +85,11 @@ class ResultCells:
         if found.mean is None:
             why = first_line(found.note) or "; ".join(found.problems)
             raise InputError(f"{found.key.path} has no value: {why}")
-        rows = [row for row in self._planned(metric, cell)[1] if row[metric] is not None]
-        runs = [(row["draw_index"], row["seed"]) for row in rows]
+        rows = [row for row in self._planned(metric, cell)[1] if metric in row.metrics]
+        runs = [row.run for row in rows]
         if not has_several_draws(runs):
             return Sample(found.mean, found.std, found.n)
-        values = np.array([row[metric] for row in rows])
+        values = np.array([row.metrics[metric] for row in rows])
         by_factor, rest = mean_variances(values, units_of(runs))
         n = num_units(runs)
         return Sample(found.mean, math.sqrt(max(float(sum(by_factor) - rest), 0.0) * n), n)
@@ -123,7 +123,7 @@ class ResultCells:
         named = CellKey.parse(name)
         return CellKey(self.base_model(named.base_model), named.pattern)
 
-    def _planned(self, metric: str, name: str) -> tuple[PlannedCell, list[Mapping[str, Any]]]:
+    def _planned(self, metric: str, name: str) -> tuple[PlannedCell, Sequence[TrialRow]]:
         """A cell of the plan and its rows of the table."""
         plan, key = self.collected.plan, self._key(name)
         if metric not in self.collected.metrics:
@@ -131,8 +131,7 @@ class ResultCells:
         found = [cell for cell in plan.cells if cell.key == key]
         if not found:
             raise InputError(unknown("pattern", key.pattern, plan.patterns))
-        rows = [r for r in self._rows if (r["base_model"], r["pattern"]) == key]
-        return found[0], rows
+        return found[0], self.collected.by_cell[key]
 
     def _resampler(self, metric: str) -> Resampler:
         return self._resamplers.setdefault(metric, Resampler(metric, None))

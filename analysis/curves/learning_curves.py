@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -139,13 +138,13 @@ def learning_curves(
     found, without = intervals.of(metric)
     several = len(collected.plan.draws) > 1
     spread = intervals.components(metric) if several and scores.cells else {}
-    rows = _rows_by_cell(collected)
+    rows = collected.by_cell
     cells = []
     for planned in collected.plan.cells:
         key = planned.key
         cell = aggregate(planned, rows[key], metric)
         cells.append(replace(cell, interval=found.get(key), components=spread.get(key)))
-    curves, left_out = _curves(collected, rows, cells)
+    curves, left_out = _curves(collected, cells)
     if not curves:
         raise InputError(
             f"no cell has a value of {metric} yet; `xlt status` shows the trials",
@@ -160,16 +159,8 @@ def learning_curves(
     )
 
 
-def _rows_by_cell(collected: Collected) -> dict[CellKey, list[Mapping[str, Any]]]:
-    rows: dict[CellKey, list[Mapping[str, Any]]] = {cell.key: [] for cell in collected.plan.cells}
-    for row in collected.rows:
-        rows[CellKey(row["base_model"], row["pattern"])].append(row)
-    return rows
-
-
 def _curves(
     collected: Collected,
-    rows: Mapping[CellKey, Sequence[Mapping[str, Any]]],
     cells: Sequence[TableCell],
 ) -> tuple[tuple[LearningCurve, ...], dict[CellKey, str]]:
     """Cells by base model, target language and source rows; only done trials know their rows."""
@@ -180,9 +171,9 @@ def _curves(
         if cell.mean is None:
             continue
         key = cell.key
-        done = next(row for row in rows[key] if row["num_target_rows"] is not None)
-        num_rows = done["num_target_rows"]
-        place = cell.base_model, languages[key], done["num_train_rows"] - num_rows
+        done = next(row for row in collected.by_cell[key] if row.is_done)
+        num_rows = done.num_target_rows or 0
+        place = cell.base_model, languages[key], (done.num_train_rows or 0) - num_rows
         points = placed.setdefault(place, {})
         if num_rows in points:
             other = points[num_rows].cell.pattern

@@ -81,9 +81,9 @@ def _seeds(axes: Axes, shown: FigureInput, cells: list[TableCell]) -> None:
     for row, cell in enumerate(cells):
         colour = OKABE_ITO[patterns.index(cell.pattern) % len(OKABE_ITO)]
         values = [
-            r[shown.metric]
-            for r in shown.collected.rows
-            if (r["base_model"], r["pattern"]) == cell.key and r[shown.metric] is not None
+            row.metrics[shown.metric]
+            for row in shown.collected.by_cell.get(cell.key, ())
+            if shown.metric in row.metrics
         ]
         axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)
         mean = np.array([cell.mean], np.float64)

@@ -80,21 +80,17 @@ def training(axes: Axes, shown: FigureInput) -> Axes:
         InputError: No run is done, or a history cannot be read.
     """
     location = Results(shown.collected.uri)
-    rows = [
-        row
-        for row in shown.collected.rows
-        if (row["base_model"], row["pattern"]) == shown.key and row["state"] == "done"
-    ]
+    rows = [row for row in shown.collected.by_cell[shown.key] if row.is_done]
     if not rows:
         raise InputError("no run is done")
-    with_draw = has_draws([row["draw_index"] for row in rows])
+    with_draw = has_draws([row.draw_index for row in rows])
     for number, row in enumerate(rows):
-        history = read_history(location, row["trial_id"])
+        history = read_history(location, row.trial_id)
         axes.plot(
             block_means(history["epoch"], NUM_BLOCKS),
             block_means(history["loss"], NUM_BLOCKS),
             color=OKABE_ITO[number % len(OKABE_ITO)],
-            label=run_name((row["draw_index"], row["seed"]), with_draw),
+            label=run_name(row.run, with_draw),
         )
     axes.set(xlabel="epoch", ylabel="training loss")
     axes.legend(frameon=False)

@@ -84,7 +84,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     multiclass = len(plan.classes) > 2
     metrics = list(MULTICLASS_TABLES if multiclass else paper.TABLES)
     intervals = CellIntervals(load_scores(collected), method)
-    states = Counter(row["state"] for row in collected.rows)
+    states = Counter(row.state for row in collected.rows)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
     tables = [
         _part(partial(_metric_table, collected, metric, lang, intervals))
@@ -180,7 +180,7 @@ def _without_secrets(collected: Collected) -> Collected:
     """The same trials, with errors and warnings that may be passed on."""
     return replace(
         collected,
-        rows=[{**row, "detail": without_secrets(row["detail"])} for row in collected.rows],
+        rows=[replace(row, detail=without_secrets(row.detail)) for row in collected.rows],
         warnings=tuple(map(without_secrets, collected.warnings)),
     )
 

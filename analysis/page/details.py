@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.cell_key import CellKey
 
 NUM_WORST, FEWEST_WORST, WORST_BUDGET = 10, 3, 40_000
 """Test rows with the largest error that a trial lists, at most and at least, and of all trials."""
@@ -54,8 +53,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         collected: The trials.
         rows: Takes the worst test rows.
     """
-    ids, states = _column(collected, "trial_id"), _column(collected, "state")
-    num_done = states.count("done")
+    num_done = sum(row.is_done for row in collected.rows)
     num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, FEWEST_POINTS)
     num_worst = share(WORST_BUDGET, num_done, NUM_WORST, FEWEST_WORST)
     texts, lists = Pool(), Pool()
@@ -68,57 +66,56 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         except InputError as error:
             return without_secrets(str(error))
 
-    done = [trial_id for trial_id, state in zip(ids, states, strict=True) if state == "done"]
+    done = [row.trial_id for row in collected.rows if row.is_done]
     histories = dict(zip(done, location.side_by_side(history, done), strict=True))
     columns: dict[str, list[Any]] = {
         name: []
         for name in ("spec", "signature", "timings", "epochs", "loss", "worst", "error", "absent")
     }
-    for trial_id, state, detail in zip(ids, states, _column(collected, "detail"), strict=True):
-        record = collected.records.get(trial_id, {})
+    for row in collected.rows:
+        record = collected.records.get(row.trial_id, {})
         for part in ("spec", "signature"):
             columns[part].append(settings.place(record.get(part)))
         columns["timings"].append(_timings(record.get("timings"), lists))
-        columns["error"].append(_error(detail))
+        columns["error"].append(_error(row.detail))
         absent: list[str] = []
         epochs, loss, worst = None, None, None
-        if state == "done":
-            found = histories[trial_id]
+        if row.is_done:
+            found = histories[row.trial_id]
             if isinstance(found, str):
                 absent.append(found)
             else:
                 epochs = lists.place(tuple(as_list(block_means(found["epoch"], num_points), 2)))
                 loss = as_list(block_means(found["loss"], num_points), 3)
             try:
-                worst = _worst(collected, trial_id, num_worst, rows)
+                worst = _worst(collected, row.trial_id, num_worst, rows)
             except InputError as error:
                 absent.append(without_secrets(str(error)))
         for name, value in (("epochs", epochs), ("loss", loss), ("worst", worst)):
             columns[name].append(value)
         columns["absent"].append(absent or None)
+    draws = [row.draw_index for row in collected.rows]
     places = {cell.key: k for k, cell in enumerate(collected.plan.cells)}
     return {
         "texts": texts.values(),
         "lists": lists.values(),
         "trials": {
-            "id": ids,
-            "cell": [places[CellKey(row["base_model"], row["pattern"])] for row in collected.rows],
-            "draw": _column(collected, "draw_index") if has_draws(collected.plan.draws) else None,
-            "seed": _column(collected, "seed"),
-            "state": states,
-            "seconds": _numbers(collected, "fit_seconds", 1),
-            "values": {metric: _numbers(collected, metric, 4) for metric in collected.metrics},
+            "id": [row.trial_id for row in collected.rows],
+            "cell": [places[row.cell] for row in collected.rows],
+            "draw": draws if has_draws(draws) else None,
+            "seed": [row.seed for row in collected.rows],
+            "state": [row.state for row in collected.rows],
+            "seconds": _rounded([row.fit_seconds for row in collected.rows], 1),
+            "values": {
+                metric: _rounded([row.metrics.get(metric) for row in collected.rows], 4)
+                for metric in collected.metrics
+            },
             **columns,
         },
     }
 
 
-def _column(collected: Collected, name: str) -> list[Any]:
-    return [row[name] for row in collected.rows]
-
-
-def _numbers(collected: Collected, name: str, digits: int) -> list[float | None]:
-    values = _column(collected, name)
+def _rounded(values: Sequence[float | None], digits: int) -> list[float | None]:
     return [None if value is None else rounded(value, digits) for value in values]
 
 

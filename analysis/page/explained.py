@@ -45,7 +45,7 @@ def find_explained(collected: Collected) -> Explained | None:
     Raises:
         InputError: They are there and none can be read.
     """
-    states = {row["trial_id"]: row["state"] for row in collected.rows}
+    states = {row.trial_id: row.state for row in collected.rows}
     firsts = []
     for cell in collected.plan.cells:
         done = [one.trial_id for one in cell.trials if states[one.trial_id] == "done"]

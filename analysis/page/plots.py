@@ -18,6 +18,7 @@ from xlt.analysis.tables.formats import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import has_draws, run_name
+from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.spec.cell_key import CellKey
@@ -44,14 +45,13 @@ def plot_cells(
         tables: Of the metrics to plot, with intervals.
         pool: Takes the hardest rows.
     """
-    own = collected.by_cell()
     values: dict[CellKey, dict[str, Any]] = {}
     for table in tables:
         if table.metric not in collected.metrics:
             continue
         for cell in table.cells:
             if cell.n:
-                value = _values(cell, own[cell.key], table.metric)
+                value = _values(cell, collected.by_cell[cell.key], table.metric)
                 values.setdefault(cell.key, {})[table.metric] = value
     num_drawn = sum(min(len(cell.runs), MOST_CURVES) for cell in scores.cells.values())
     num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, FEWEST_POINTS)
@@ -75,15 +75,15 @@ def plot_cells(
     return found
 
 
-def _values(cell: TableCell, rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
+def _values(cell: TableCell, rows: Sequence[TrialRow], metric: str) -> dict[str, Any]:
     """A cell's runs, mean and interval, and what the paper has."""
     value = paper.published(metric, cell.base_model, cell.pattern)
-    with_draw = has_draws([row["draw_index"] for row in rows])
+    with_draw = has_draws([row.draw_index for row in rows])
     return {
         "runs": [
-            [run_name((r["draw_index"], r["seed"]), with_draw), rounded(r[metric], 4)]
-            for r in rows
-            if r[metric] is not None
+            [run_name(row.run, with_draw), rounded(row.metrics[metric], 4)]
+            for row in rows
+            if metric in row.metrics
         ],
         "mean": rounded(cell.mean, 4),
         "interval": as_list(np.array(cell.interval), 4) if cell.interval else None,

@@ -233,10 +233,6 @@ def _number(text: str) -> float | str:
         return text.strip()
 
 
-RUN_COLUMNS = ("trial_id", "base_model", "pattern", "draw_index", "seed")
-"""What tells a trial from others."""
-
-
 def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
     """The trials as CSV and as LaTeX; the page makes its table of the columns itself."""
     shown = [metric for metric in metrics if metric in collected.metrics]
@@ -252,10 +248,9 @@ def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
     )
     lines = tuple(
         (
-            *(first_line(str(row[name])) for name in RUN_COLUMNS),
-            row["state"],
-            *(_number_text(row[metric], 4) for metric in shown),
-            _number_text(row["fit_seconds"], 1),
+            *map(first_line, (row.trial_id, *row.cell, *map(str, row.run), row.state)),
+            *(_number_text(row.metrics.get(metric), 4) for metric in shown),
+            _number_text(row.fit_seconds, 1),
         )
         for row in collected.rows
     )

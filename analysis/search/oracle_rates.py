@@ -76,16 +76,14 @@ def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate
         if spec.dev is None and score is not None:
             at[_but_rate(spec)][spec.learning_rate][spec.draw_index, spec.seed] = score
     found = []
-    for key, rows in collected.by_cell().items():
+    for key, rows in collected.by_cell.items():
         specs = [
-            TrialSpec.parse(collected.records[row["trial_id"]]["spec"])
-            for row in rows
-            if row["state"] == "done"
+            TrialSpec.parse(collected.records[row.trial_id]["spec"]) for row in rows if row.is_done
         ]
         rates = {spec.learning_rate for spec in specs}
         if len(rates) != 1:
             continue
-        runs, run_rate = [(row["draw_index"], row["seed"]) for row in rows], rates.pop()
+        runs, run_rate = [row.run for row in rows], rates.pop()
         scores = {
             rate: sum(of_run[run] for run in runs) / len(runs)
             for rate, of_run in sorted(at[_but_rate(specs[0])].items())

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from xlt.analysis.metrics.names import NEED_EVERY_CLASS
 from xlt.analysis.trials.training_state import cell_training
 from xlt.analysis.trials.trial_names import Run, has_draws, name_runs
+from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.text import first_line
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
@@ -69,17 +70,27 @@ class TableCell:
         return CellKey(self.base_model, self.pattern)
 
 
-def aggregate(planned: PlannedCell, rows: Sequence[Mapping[str, Any]], metric: str) -> TableCell:
+def aggregate(
+    planned: PlannedCell,
+    rows: Sequence[TrialRow],
+    metric: str,
+    measured: Mapping[str, float] | None = None,
+    unusable: Mapping[str, str] = {},
+) -> TableCell:
     """Aggregate the runs of a cell.
 
     Args:
         planned: The cell.
         rows: num_runs of ``Collected.rows``.
-        metric: Name of a metric; a done trial may be without it.
+        metric: Name of a metric or of a measure; a done trial may be without it.
+        measured: Trial id -> value of a measure; None: the metric is that of the rows.
+        unusable: Trial id -> why a done trial could not be measured.
     """
-    values = [row[metric] for row in rows if row.get(metric) is not None]
-    without = [row for row in rows if row.get(metric) is None]
-    states = {row["state"] for row in without}
+    if measured is None:
+        measured = {row.trial_id: row.metrics[metric] for row in rows if metric in row.metrics}
+    values = [measured[row.trial_id] for row in rows if row.trial_id in measured]
+    without = [row for row in rows if row.trial_id not in measured]
+    states = {row.state for row in without}
     state: CellState
     if not rows:
         state = "impossible"
@@ -98,43 +109,43 @@ def aggregate(planned: PlannedCell, rows: Sequence[Mapping[str, Any]], metric: s
         std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         n=len(values),
         num_planned=len(rows),
-        problems=_problems(without, metric, has_draws([row["draw_index"] for row in rows])),
+        problems=_problems(without, metric, unusable, has_draws([row.draw_index for row in rows])),
         note=reason or planned.note,
         untrained=_untrained(rows),
     )
 
 
-def _untrained(rows: Sequence[Mapping[str, Any]]) -> str:
+def _untrained(rows: Sequence[TrialRow]) -> str:
     """Which runs did not train: they are in the mean, as leaving them out would flatter it."""
-    with_draw = has_draws([row["draw_index"] for row in rows])
+    with_draw = has_draws([row.draw_index for row in rows])
     runs: dict[str, list[Run]] = {}
     for row in rows:
-        if row.get("training") in ("stuck", "diverged"):
-            runs.setdefault(row["training"], []).append((row["draw_index"], row["seed"]))
+        if row.training in ("stuck", "diverged"):
+            runs.setdefault(row.training, []).append(row.run)
     if not runs:
         return ""
     which = ", ".join(f"{name_runs(named, with_draw)} {state}" for state, named in runs.items())
-    state = cell_training([row["training"] for row in rows if row.get("training")])
+    state = cell_training([row.training for row in rows if row.training])
     if state == "unstable":
         which = f"unstable: {which}, the others trained"
-    evidence = next(row["training_evidence"] for row in rows if row.get("training_evidence"))
+    evidence = next(row.training_evidence for row in rows if row.training_evidence)
     return f"{which}; in the mean all the same ({evidence})"
 
 
 def _problems(
-    without: Sequence[Mapping[str, Any]], metric: str, with_draw: bool
+    without: Sequence[TrialRow], metric: str, unusable: Mapping[str, str], with_draw: bool
 ) -> tuple[str, ...]:
     """Runs without a value, those with the same problem in one phrase."""
     runs: dict[str, list[Run]] = {}
     for row in without:
-        detail = first_line(row["detail"])
-        state = row["state"]
+        detail = first_line(unusable.get(row.trial_id, row.detail))
+        state: str = row.state
         if state == "done":
             state = f"without {metric}"
             if metric in NEED_EVERY_CLASS and not detail:
                 detail = "it has no value on test rows that lack a class"
         problem = f"{state}: {detail}" if detail else state
-        runs.setdefault(problem, []).append((row["draw_index"], row["seed"]))
+        runs.setdefault(problem, []).append(row.run)
     return tuple(f"{name_runs(which, with_draw)} {problem}" for problem, which in runs.items())
 
 

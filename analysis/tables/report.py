@@ -67,7 +67,6 @@ def table(
     if metric not in known:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     plan = collected.plan
-    rows = collected.by_cell()
     planned = {cell.key: cell for cell in plan.cells if target_lang in (None, cell.target_lang)}
     patterns = list(dict.fromkeys(key.pattern for key in planned))
     cells = []
@@ -75,7 +74,7 @@ def table(
         for pattern in patterns:
             key = CellKey(model, pattern)
             none = PlannedCell(base_model=model, pattern=pattern, skipped="not in the plan")
-            cells.append(aggregate(planned.get(key, none), rows.get(key, []), metric))
+            cells.append(aggregate(planned.get(key, none), collected.by_cell.get(key, ()), metric))
     without: dict[CellKey, str] = {}
     if intervals:
         made, without = intervals.of(metric)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from xlt.analysis.trials.predictions import Predictions
 from xlt.analysis.trials.signatures import Signed, compare
 from xlt.analysis.trials.training_state import training_state
+from xlt.analysis.trials.trial_row import COLUMNS, TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
@@ -19,31 +20,8 @@ from xlt.trainables.results.trial_result import TrialState, is_finite
 from xlt.trainables.results.verified import verified_states
 from xlt.trainables.spec.cell_key import CellKey
 
-COLUMNS = pa.schema(
-    [
-        pa.field("experiment", pa.string(), nullable=False),
-        pa.field("base_model", pa.string(), nullable=False),  # table row
-        pa.field("pattern", pa.string(), nullable=False),  # table column
-        pa.field("draw_index", pa.int64(), nullable=False),  # of training rows
-        pa.field("seed", pa.int64(), nullable=False),
-        pa.field("trial_id", pa.string(), nullable=False),  # folder below trials/
-        pa.field("state", pa.string(), nullable=False),  # done, failed, missing, corrupt
-        pa.field("detail", pa.string(), nullable=False),  # why failed or corrupt, else empty
-        # null unless done, from here on
-        pa.field("method", pa.string()),  # full, lora
-        pa.field("learning_rate", pa.float64()),  # peak
-        pa.field("num_train_rows", pa.int64()),  # source and target
-        pa.field("num_target_rows", pa.int64()),  # those of them in the target language
-        pa.field("num_test_rows", pa.int64()),
-        pa.field("device", pa.string()),  # cpu:<name>, cuda:<name>
-        pa.field("fit_seconds", pa.float64()),
-        pa.field(
-            "training", pa.string()
-        ),  # trained, stuck, diverged (xlt.analysis.trials.training_state)
-        pa.field("training_evidence", pa.string()),  # empty if it trained
-    ]
-)
-"""What a row says of a planned trial; float64 metrics follow, fractions of 1."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,7 +31,7 @@ class Collected:
     Attributes:
         uri: The results location.
         plan: Cells, trials and reasons, as written before the experiment ran.
-        rows: num_trials mappings of every name in :data:`COLUMNS` and every metric, null as None.
+        rows: num_trials rows, in the order of the plan.
         metrics: Names of the metric columns, in the order in which trials report them.
         signature: What all done trials share, e.g. versions (signatures.py).
         warnings: Differences that are allowed and what the data were found to be, a sentence each.
@@ -62,7 +40,7 @@ class Collected:
 
     uri: str
     plan: Plan
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[TrialRow]
     metrics: tuple[str, ...]
     signature: Mapping[str, str]
     warnings: tuple[str, ...]
@@ -72,7 +50,17 @@ class Collected:
     def table(self) -> pa.Table:
         """The rows as a file has them: :data:`COLUMNS` and one float64 column for each metric."""
         fields = [*COLUMNS, *(pa.field(name, pa.float64()) for name in self.metrics)]
-        return pa.Table.from_pylist(list(self.rows), schema=pa.schema(fields))
+        return pa.Table.from_pylist([row.columns() for row in self.rows], schema=pa.schema(fields))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The trials as a DataFrame for notebooks: a row a trial, columns as in :attr:`table`.
+
+        Counts are ``Int64``, which holds NA where a trial is not done, so that they stay integers.
+        """
+        import pandas as pd
+
+        frame: pd.DataFrame = self.table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        return frame
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -80,11 +68,12 @@ class Collected:
         done = {i: r for i, r in self.records.items() if "files" in r}
         return Predictions(Results(self.uri), self.plan.experiment, done)
 
-    def by_cell(self) -> dict[CellKey, list[dict[str, Any]]]:
-        """Copies of the rows of each cell with trials, in planned order."""
-        cells: dict[CellKey, list[dict[str, Any]]] = {}
+    @cached_property
+    def by_cell(self) -> Mapping[CellKey, Sequence[TrialRow]]:
+        """The rows of each cell of the plan; none for a cell without trials."""
+        cells: dict[CellKey, list[TrialRow]] = {cell.key: [] for cell in self.plan.cells}
         for row in self.rows:
-            cells.setdefault(CellKey(row["base_model"], row["pattern"]), []).append(dict(row))
+            cells[row.cell].append(row)
         return cells
 
 
@@ -150,8 +139,7 @@ def collect(
         raise InputError([*refused, remedy], f"experiment {plan.experiment} in {location.uri}")
     told = (*refused, *warnings, *plan.data_warnings, *_cut_texts(done))
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
-    blank = dict.fromkeys((*COLUMNS.names, *metrics))
-    rows = [blank | _row(plan.experiment, trial) for trial in trials]
+    rows = tuple(_row(plan.experiment, trial) for trial in trials)
     records = {t.planned.trial_id: t.found.record for t in trials if t.found.record}
     return Collected(location.uri, plan, rows, metrics, signature, told, records)
 
@@ -205,33 +193,32 @@ def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> Tria
     return TrialState("corrupt", problem, found.record)
 
 
-def _row(experiment: str, trial: _Trial) -> dict[str, Any]:
-    """One row; what is left out is null."""
-    row: dict[str, Any] = {
-        "experiment": experiment,
-        "base_model": trial.cell.base_model,
-        "pattern": trial.cell.pattern,
-        "draw_index": trial.planned.draw_index,
-        "seed": trial.planned.seed,
-        "trial_id": trial.planned.trial_id,
-        "state": "missing" if trial.found.state == "absent" else trial.found.state,
-        "detail": trial.found.detail,
-    }
+def _row(experiment: str, trial: _Trial) -> TrialRow:
+    row = TrialRow(
+        experiment=experiment,
+        cell=trial.cell.key,
+        draw_index=trial.planned.draw_index,
+        seed=trial.planned.seed,
+        trial_id=trial.planned.trial_id,
+        state="missing" if trial.found.state == "absent" else trial.found.state,
+        detail=trial.found.detail,
+    )
     if not trial.record:
         return row
     spec, timings = trial.record["spec"], trial.record.get("timings")
     pattern = spec["pattern"]
     fit: Any = timings.get("fit") if isinstance(timings, dict) else None
     training, evidence = training_state(trial.record.get("convergence") or {})
-    return row | {
-        "method": spec["method"],
-        "learning_rate": spec["learning_rate"],
-        "num_train_rows": pattern["source_rows"] + pattern["target_rows"],
-        "num_target_rows": pattern["target_rows"],
-        "num_test_rows": spec["sampling"]["test_rows"],
-        "device": str(trial.record["signature"].get("device")),
-        "fit_seconds": float(fit) if is_finite(fit) else None,
-        "training": training,
-        "training_evidence": evidence,
-        **{name: float(value) for name, value in trial.record["metrics"].items()},
-    }
+    return replace(
+        row,
+        method=spec["method"],
+        learning_rate=spec["learning_rate"],
+        num_train_rows=pattern["source_rows"] + pattern["target_rows"],
+        num_target_rows=pattern["target_rows"],
+        num_test_rows=spec["sampling"]["test_rows"],
+        device=str(trial.record["signature"].get("device")),
+        fit_seconds=float(fit) if is_finite(fit) else None,
+        training=training,
+        training_evidence=evidence,
+        metrics={name: float(value) for name, value in trial.record["metrics"].items()},
+    )

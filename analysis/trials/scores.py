@@ -74,31 +74,30 @@ def load_scores(collected: Collected) -> ExperimentScores:
     Args:
         collected: The trials, see :func:`collect`.
     """
-    by_cell = collected.by_cell()
     cells: dict[CellKey, CellScores] = {}
     left_out: dict[CellKey, str] = {}
     for planned in collected.plan.cells:
         key = planned.key
-        rows = by_cell.get(key, [])
+        rows = collected.by_cell[key]
         if not rows:
             left_out[key] = first_line(planned.skipped) or "no trials planned"
             continue
-        with_draw = has_draws([row["draw_index"] for row in rows])
-        named = [(run_name((r["draw_index"], r["seed"]), with_draw), r) for r in rows]
-        gaps = tuple(f"{name} {row['state']}" for name, row in named if row["state"] != "done")
-        done = [(name, row) for name, row in named if row["state"] == "done"]
+        with_draw = has_draws([row.draw_index for row in rows])
+        named = [(run_name(row.run, with_draw), row) for row in rows]
+        gaps = tuple(f"{name} {row.state}" for name, row in named if not row.is_done)
+        done = [(name, row) for name, row in named if row.is_done]
         try:
             if len(collected.plan.classes) > 2:
                 raise InputError("more than two classes; intervals and comparisons are of two")
             if not done:
                 raise InputError(", ".join(gaps))
-            read = [_read(collected, row["trial_id"], name) for name, row in done]
+            read = [_read(collected, row.trial_id, name) for name, row in done]
             ids, y_true = _shared(read, [name for name, _ in done])
         except InputError as error:
             left_out[key] = str(error)
             continue
         scores = np.stack([rows.y_score for rows in read])
-        runs = tuple((row["draw_index"], row["seed"]) for _, row in done)
+        runs = tuple(row.run for _, row in done)
         cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores)
     return ExperimentScores(cells, left_out)
 

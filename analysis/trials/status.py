@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
+from xlt.analysis.trials.trial_row import RowState
 from xlt.data.core.text import first_line
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
 
-SIGNS = {"done": "+", "failed": "x", "corrupt": "!", "missing": "."}
+SIGNS: dict[RowState, str] = {"done": "+", "failed": "x", "corrupt": "!", "missing": "."}
 """State of a trial -> its sign in the grid."""
 
 
@@ -22,7 +23,7 @@ def status(collected: Collected) -> str:
         collected: An experiment's trials, see :func:`collect`.
     """
     plan = collected.plan
-    states = {row["trial_id"]: row["state"] for row in collected.rows}
+    states = {row.trial_id: row.state for row in collected.rows}
     counts = Counter(states.values())
     told = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
     lines = [f"Experiment {plan.experiment}: {told} of {len(states)} trials", ""]
@@ -38,13 +39,13 @@ def status(collected: Collected) -> str:
     draws = f", a group a draw {plan.draws}" if has_draws(plan.draws) else ""
     lines += ["", f"One sign a seed {plan.seeds}{draws}: {legend}, - cannot exist"]
     for row in collected.rows:
-        if row["state"] in ("failed", "corrupt"):
-            lines.append(f"{row['state']} {row['trial_id']}: {first_line(row['detail'])}")
+        if row.state in ("failed", "corrupt"):
+            lines.append(f"{row.state} {row.trial_id}: {first_line(row.detail)}")
     lines += [f"warning: {warning}" for warning in collected.warnings]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _signs(cell: PlannedCell, states: Mapping[str, str]) -> str:
+def _signs(cell: PlannedCell, states: Mapping[str, RowState]) -> str:
     """A sign for each seed, draws set apart by a space."""
     by_draw: dict[int, str] = {}
     for trial in cell.trials:

@@ -95,7 +95,7 @@ def _watch(options: argparse.Namespace) -> int:
     try:
         while True:
             collected = collect(options.results, options.experiment)
-            states = [row["state"] for row in collected.rows]
+            states = [row.state for row in collected.rows]
             if states.count("done") == len(states):
                 break
             seen = collected.rows, collected.warnings

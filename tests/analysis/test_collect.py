@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from result_folders import (
     save_failed,
 )
 
-from xlt.analysis.trials.collect import COLUMNS, collect
+from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.signatures import RULES
+from xlt.analysis.trials.trial_row import COLUMNS, TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 
 SCORES = {"f1": 0.5, "auroc": 0.75}
 
@@ -83,6 +86,34 @@ def test_every_planned_trial_is_one_row_whatever_its_state(tmp_path: Path) -> No
         "auroc": 0.75,
     }
     assert all(row["f1"] is None and row["method"] is None for row in rows[1:])
+
+
+def test_rows_are_frozen_and_have_a_field_for_each_column(three: Results) -> None:
+    collected = collect(three)
+    row = collected.rows[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.detail = "changed"  # type: ignore[misc]
+    fields = {field.name for field in dataclasses.fields(TrialRow)} - {"cell", "metrics"}
+    assert fields | set(CellKey._fields) == set(COLUMNS.names)
+    assert list(row.columns())[: len(COLUMNS)] == COLUMNS.names
+    assert [*collected.by_cell] == [CellKey("elyza", "ja16")]
+    assert list(collected.by_cell[row.cell]) == list(collected.rows)
+
+
+def test_a_notebook_gets_the_trials_as_a_data_frame(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", make_plan(["elyza"], ["ja0", "ja16"], seeds=[0]))
+    save_done(results, "elyza", "ja0", 0, SCORES)
+    collected = collect(results)
+
+    frame = collected.to_pandas()
+
+    assert [*frame.columns] == collected.table.schema.names == [*COLUMNS.names, "f1", "auroc"]
+    assert frame["trial_id"].tolist() == collected.plan.trial_ids
+    assert frame["state"].tolist() == ["done", "missing"]
+    assert frame.loc[0, "f1"] == 0.5 and frame["f1"].isna().tolist() == [False, True]
+    assert [*map(str, frame[["seed", "num_train_rows"]].dtypes)] == ["Int64", "Int64"]
+    assert frame["num_train_rows"].isna().tolist() == [False, True]
+    assert frame.groupby(["base_model", "pattern"])["auroc"].mean()["elyza", "ja0"] == 0.75
 
 
 def test_the_location_may_be_a_path_and_the_only_experiment_needs_no_name(three: Results) -> None:

@@ -291,9 +291,9 @@ def test_the_shipped_experiment_at_tiny_size(
     assert "draws    seeds    seeds on draws" in " ".join(shown.splitlines()[:20])
     # Draws are nested: what a run of ja4 trains on in the target language, one of ja8 does, too.
     target = {
-        (row["pattern"], row["draw_index"]): target_rows(outcome.results, row["trial_id"])
+        (row.cell.pattern, row.draw_index): target_rows(outcome.results, row.trial_id)
         for row in collect(outcome.results).rows
-        if row["base_model"] == "bert"
+        if row.cell.base_model == "bert"
     }
     for draw_index in (0, 1):
         assert target["ja4", draw_index] < target["ja8", draw_index] < target["ja16", draw_index]

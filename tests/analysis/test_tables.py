@@ -17,7 +17,8 @@ from result_folders import make_plan, make_results, make_spec, save_done, save_f
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.formats import CSV_COLUMNS, FORMATS
 from xlt.analysis.tables.report import DEFINITIONS, MULTICLASS_TABLES, render, render_tables, table
-from xlt.analysis.trials.collect import COLUMNS, Collected, collect
+from xlt.analysis.trials.collect import Collected, collect
+from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -29,27 +30,25 @@ WHY = "did not train at 5e-4"
 
 
 def in_memory(
-    values: dict[CellKey, list[float | None]], warnings: tuple[str, ...] = ()
+    values: dict[tuple[str, str], list[float | None]], warnings: tuple[str, ...] = ()
 ) -> Collected:
     """Collected trials without folders: each cell's f1 a seed, None: missing."""
-    models = list(dict.fromkeys(model for model, _ in values))
-    patterns = list(dict.fromkeys(pattern for _, pattern in values))
-    num_seeds = max(len(scores) for scores in values.values())
+    cells = {CellKey(*names): scores for names, scores in values.items()}
+    models = list(dict.fromkeys(key.base_model for key in cells))
+    patterns = list(dict.fromkeys(key.pattern for key in cells))
+    num_seeds = max(map(len, cells.values()))
     plan = make_plan(models, patterns, range(num_seeds))
     rows = [
-        dict.fromkeys(COLUMNS.names)
-        | {
-            "experiment": "test",
-            "base_model": model,
-            "pattern": pattern,
-            "draw_index": 0,
-            "seed": seed,
-            "trial_id": f"{model}-{pattern}-{seed}",
-            "state": "missing" if score is None else "done",
-            "detail": "",
-            "f1": score,
-        }
-        for (model, pattern), scores in values.items()
+        TrialRow(
+            experiment="test",
+            cell=key,
+            draw_index=0,
+            seed=seed,
+            trial_id=f"{key.base_model}-{key.pattern}-{seed}",
+            state="missing" if score is None else "done",
+            metrics={} if score is None else {"f1": score},
+        )
+        for key, scores in cells.items()
         for seed, score in enumerate(scores)
     ]
     return Collected("memory", plan, rows, ("f1",), {}, warnings)
@@ -91,7 +90,7 @@ cells = st.lists(st.none() | scores, min_size=4, max_size=4)
 def test_mean_std_and_n_are_those_of_the_seeds_and_gaps_are_marked(
     drawn: tuple[list[float | None], ...],
 ) -> None:
-    keys = [CellKey(model, pattern) for model in ("a", "b") for pattern in PATTERNS]
+    keys = [(model, pattern) for model in ("a", "b") for pattern in PATTERNS]
     collected = in_memory(dict(zip(keys, drawn, strict=True)))
     shown = table(collected, "f1")
     texts = [text for _, line in shown.lines for text in line]
