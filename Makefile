@@ -1,7 +1,7 @@
-# Set-up is part of every target: a fresh clone needs Python 3.11 and nothing else.
+# Every target sets up the environment first: a fresh clone needs Python 3.11 and nothing else.
 PYTHON ?= python3.11
 BIN := .venv/bin
-# Two files at a time, as there are two cores at least: Ray's tests mostly wait for processes.
+# Run two test files at a time: Ray's tests mostly wait for processes.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
@@ -13,7 +13,7 @@ quickstart: $(READY)
 test: lint
 	$(PYTEST) -m "not chaos and not cluster and not browser and not latex and not lit and not slurm"
 
-# Tests of data and analysis after a change of a line; about a minute, because nothing is trained.
+# Run the tests of data and analysis in about a minute; none of them trains a model.
 quick: $(READY)
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not ray and not slow and not chaos and not browser and not latex" tests/data tests/analysis tests/test_layers.py
@@ -21,29 +21,29 @@ quick: $(READY)
 chaos: $(READY)
 	$(PYTEST) -m chaos
 
-# Machines and heads that die, storage that fails, jobs handed in; most of it needs root and
-# iproute2, and skips without.
+# Test failures of machines, heads and storage, and submitted jobs. Most tests need root and
+# iproute2, and skip without them.
 cluster: $(READY)
 	$(BIN)/pytest -m cluster
 
-# Uses the chromium or google-chrome that the machine has, and skips without.
+# Open the page in the machine's chromium or google-chrome; skip without one.
 browser: $(READY)
 	$(BIN)/pytest -m browser
 
-# Compiles every LaTeX table; skips without pdflatex and booktabs (texlive-latex-recommended).
+# Compile every LaTeX table; skip without pdflatex and booktabs (texlive-latex-recommended).
 latex: $(READY)
 	$(BIN)/pytest -m latex
 
-# Makes LIT's environment (370 MB) and opens it; skips without Chromium.
+# Install LIT's environment (370 MB) and open LIT; skip without Chromium.
 lit: $(READY)
 	$(BIN)/pytest -m lit
 
-# What only a CUDA device shows; skips without one.
+# Run the tests that need a CUDA device; skip without one.
 gpu: $(READY)
 	$(BIN)/pytest -m gpu
 
-# Runs jobs on a Slurm of three nodes that it starts itself; needs root, skips without
-# slurm-wlm, munge and iproute2.
+# Start a Slurm of three nodes and run jobs on it. Needs root; skip without slurm-wlm, munge and
+# iproute2.
 slurm: $(READY)
 	$(BIN)/pytest -m slurm
 
@@ -56,7 +56,7 @@ lint: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/overhead.py
 
-# The lock pins every package; torch's build (CPU or CUDA) is the one that pip finds for the machine.
+# The lock pins every package. pip chooses torch's build (CPU or CUDA) for the machine.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
