@@ -130,7 +130,7 @@ def lit_export(
         elif tested[dataset] != found.ids:
             raise InputError(
                 f"{_name(trial, plan)} was tested on other rows than the trials before it; LIT "
-                "shows models on the same rows, so export them apart, see --cells and --seeds"
+                "shows models on the same rows, so export them apart, see --only and --seeds"
             )
         tokens = explained.get(trial.trial_id, {})
         model: Row = {"name": _name(trial, plan), "file": f"{trial.trial_id}.jsonl"}
@@ -215,7 +215,7 @@ def _chosen(
     if len(done) > MOST_TRIALS:
         raise InputError(
             f"{len(done)} done trials; LIT shows at most {MOST_TRIALS} side by side, so choose "
-            f"some, e.g. --cells model={done[0].cell.base_model} or --seeds {done[0].seed}",
+            f"some, e.g. --only model={done[0].cell.base_model} or --seeds {done[0].seed}",
             where,
         )
     notes += [f"{_name(row, plan)} is {row.state}" for row in meant if not row.is_done]

@@ -141,7 +141,7 @@ def _chosen(collected: Collected, cells: str) -> list[str]:
     done = [row.trial_id for row in meant if row.is_done]
     if not done:
         raise InputError(
-            f"none of {len(meant)} trials is done; `xlt run` them first, or choose other --cells",
+            f"none of {len(meant)} trials is done; `xlt run` them first, or choose other --only",
             f"experiment {plan.experiment} in {collected.uri}",
         )
     return done

@@ -65,7 +65,7 @@ def run(
     results: str | None = None,
     *,
     selection: Selection = EVERY_CELL,
-    backend: str = "tune",
+    backend: str = "ray",
     address: str | None = None,
     wait: bool = False,
     console: Console | None = None,
@@ -186,7 +186,7 @@ def _run_grid(
     if not pending:
         return Outcome(grid, location, ledger, 0)
     refuse_unresolved(pending)
-    nodes = read_nodes(address if backend == "tune" else None)
+    nodes = read_nodes(address if backend == "ray" else None)
     preflight = Preflight(grid, location, nodes, ledger.states, backend, asks_hub=False)
     refuse_problems(preflight)
     size = pack_size(experiment.packing, has_gpus=preflight.has_gpus)

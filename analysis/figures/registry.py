@@ -56,7 +56,7 @@ FIGURES: dict[str, FigureKind] = {
     "precision-recall": FigureKind(precision_recall, "cell"),
     "training": FigureKind(training, "cell"),
 }
-"""What ``--only`` takes."""
+"""Names that ``--kinds`` takes."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 BACKENDS = {
-    "tune": "xlt.sweep.on_ray.tune.backend:TuneBackend",
+    "ray": "xlt.sweep.on_ray.tune.backend:TuneBackend",
     "inline": "xlt.sweep.backends.inline:InlineBackend",
 }
 """Name -> class, imported when used: torch and ray are not needed to find nothing pending."""

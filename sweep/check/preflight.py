@@ -71,7 +71,7 @@ class Preflight:
     location: Results
     nodes: tuple[Node, ...]
     states: Mapping[str, TrialState]
-    backend: str = "tune"
+    backend: str = "ray"
     asks_hub: bool = True
     _files: dict[str, ModelFiles | InputError | None] = field(default_factory=dict)
     _runs: dict[tuple[str, int], DryRun] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""xlt compare, curves, boundary, claims, oracle, figures."""
+"""xlt compare, curves, boundary, claims, oracle and figures: read results, print or draw them."""
 
 from __future__ import annotations
 
@@ -9,92 +9,129 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError
-
-DONE = 0
+from xlt.sweep.cli.arguments import (
+    Names,
+    add_command,
+    add_format,
+    add_interval_method,
+    add_metric,
+    add_only,
+    add_resamples,
+    add_results,
+)
+from xlt.sweep.cli.exit_status import OK
 
 
 def add_analysis_commands(commands: Any) -> None:
     """Add ``compare``, ``curves``, ``boundary``, ``claims``, ``oracle`` and ``figures``."""
 
-    def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=command)
-        sub.add_argument("results", metavar="RESULTS", help="folder or URI")
-        sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-        sub.add_argument("--format", default="text", help="text (default), md or csv")
-        return sub
+    def add(
+        name: str, command: Callable[[Any], int], text: str, *examples: str
+    ) -> argparse.ArgumentParser:
+        parser = add_command(commands, name, command, text, *examples)
+        add_results(parser)
+        add_format(parser, "text", "md", "csv")
+        return parser
 
-    text = "Compare cells of an experiment: differences, intervals, tests, what would settle them."
-    compare = add("compare", _compare, text)
-    compare.add_argument("--metric", default="auroc", help="auroc (default), f1, accuracy ...")
+    compare = add(
+        "compare", _compare,
+        "Compare cells: differences, confidence intervals, tests corrected for their number, and "
+        "how many seeds would settle an open one.",
+        "compare results",
+        "compare results --metric f1 --by model --only pattern=ja0",
+        "compare results --pairs mini-llama2/ja0:mini-llama2/ja104",
+    )  # fmt: skip
+    add_metric(compare)
+    add_only(compare)
     which = compare.add_mutually_exclusive_group()
     which.add_argument(
-        "--by", default="pattern",
-        help="pattern (default): every two patterns of a base model; model: the other way round",
+        "--by", default="pattern", choices=Names(("pattern", "model")),
+        help="compare every two patterns of a base model (default), or every two base models of a "
+        "pattern",
     )  # fmt: skip
     which.add_argument(
         "--pairs", nargs="+", default=[], metavar="MODEL/PATTERN:MODEL/PATTERN",
-        help="these pairs only, e.g. mini-llama2/ja0:mini-llama2/ja104",
+        help="compare these pairs of cells only",
     )  # fmt: skip
-    compare.add_argument(
-        "--resamples", type=int, default=10_000, metavar="N", help="and permutations (10000)"
-    )
     compare.add_argument(
         "--paired-seeds", action="store_true", help="take differences seed by seed"
     )
+    add_resamples(compare, 10_000)
     add_interval_method(compare)
 
-    text = "Score against target rows, and how many of these a base model is worth over another."
-    curves = add("curves", _curves, text)
-    curves.add_argument("--metric", default="auroc", help="auroc (default), f1, accuracy ...")
+    curves = add(
+        "curves", _curves,
+        "Print learning curves over target rows, and how many target rows a base model is worth "
+        "compared with another.",
+        "curves results",
+        "curves results --than mbert --metric f1",
+    )  # fmt: skip
+    add_metric(curves)
+    add_only(curves)
     curves.add_argument(
         "--than", metavar="MODEL",
-        help="tell how many target rows of MODEL the others are worth; MODEL/N: its curve with N "
-        "source rows, where it has several",
+        help="base model whose target rows the others are compared with; MODEL/N: its curve with "
+        "N source rows, where it has several",
     )  # fmt: skip
-    curves.add_argument("--resamples", type=int, default=10_000, metavar="N", help="10000")
+    add_resamples(curves, 10_000)
     add_interval_method(curves)
 
-    text = "Tell cells that rank badly from cells that cut their scores at the wrong place."
-    boundary = add("boundary", _boundary, text)
-    boundary.add_argument("--reference", metavar="PATTERN", help="default: most target rows")
+    boundary = add(
+        "boundary", _boundary,
+        "Distinguish cells that rank texts badly from cells whose decision threshold is wrong.",
+        "boundary results",
+        "boundary results --reference ja104 --prior 0.5 --labelled 16",
+    )  # fmt: skip
+    add_only(boundary)
     boundary.add_argument(
-        "--prior", type=float, metavar="P", help="add F1 at the threshold that a share P reaches"
-    )
+        "--reference", metavar="PATTERN",
+        help="pattern that cells are compared with (default: the one with most target rows)",
+    )  # fmt: skip
+    boundary.add_argument(
+        "--prior", type=float, metavar="P",
+        help="add F1 at the threshold above which a share P of the texts lies",
+    )  # fmt: skip
     boundary.add_argument(
         "--labelled", action="append", type=int, default=[], metavar="N",
-        help="add F1 with N labelled test rows, the rest scored; repeatable",
+        help="add F1 with a threshold chosen on N labelled test rows; repeatable",
     )  # fmt: skip
-    boundary.add_argument("--resamples", type=int, default=2000, metavar="N", help="2000")
+    add_resamples(boundary, 2000)
     add_interval_method(boundary)
-    claims = add("claims", _claims, "Test claims over cells; by default the paper's.")
-    claims.add_argument("--claims", metavar="FILE", help="a .yaml file; default: the paper's")
+
+    claims = add(
+        "claims", _claims, "Test claims about cells; by default the paper's.",
+        "claims results",
+        "claims results --claims my-claims.yaml --format md",
+    )  # fmt: skip
+    claims.add_argument("--claims", metavar="FILE", help="a .yaml file (default: the paper's)")
     claims.add_argument(
         "--published", action="store_true",
         help="test them on the paper's own tables, too, and list the differences to these",
     )  # fmt: skip
 
-    text = "What learning rates chosen on the test rows would have given: a bound, never a choice."
-    oracle = add("oracle", _oracle, text)
-    oracle.add_argument("--metric", default="auroc", help="auroc (default), f1, accuracy ...")
+    oracle = add(
+        "oracle", _oracle,
+        "Print the scores of learning rates chosen on test rows: an upper bound, never a choice.",
+        "oracle results --metric f1",
+    )  # fmt: skip
+    add_metric(oracle)
+    add_only(oracle)
 
-    text = "Draw the figures of an experiment into files."
-    figures = commands.add_parser("figures", help=text, description=text)
-    figures.set_defaults(command=_figures)
-    figures.add_argument("results", metavar="RESULTS", help="folder or URI")
-    figures.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-    figures.add_argument("--out", required=True, metavar="FOLDER", help="made if it is not there")
-    figures.add_argument("--format", default="svg", help="svg (default), png or pdf")
+    figures = add_command(
+        commands, "figures", _figures, "Draw the figures of an experiment into files.",
+        "figures results --out figures",
+        "figures results --out figures --kinds roc seeds --only model=elyza --format pdf",
+    )  # fmt: skip
+    add_results(figures)
+    add_only(figures)
     figures.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="heat-map, seeds, roc ...; all"
+        "--out", required=True, metavar="FOLDER", help="folder of the files, made if missing"
     )
-
-
-def add_interval_method(sub: argparse.ArgumentParser) -> None:
-    """Add the choice of an interval to a command."""
-    sub.add_argument(
-        "--interval-method", default="t", metavar="METHOD", help="t (default), percentile or bca"
-    )
+    add_format(figures, "svg", "png", "pdf")
+    figures.add_argument(
+        "--kinds", nargs="+", default=[], metavar="NAME",
+        help="draw these figures only: heat-map, seeds, roc ... (default: all)",
+    )  # fmt: skip
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -111,7 +148,7 @@ def _compare(options: argparse.Namespace) -> int:
     print(as_text(family))
     left_out = [f"left out: {name}: {why}" for name, why in family.left_out]
     _warn(options.format, [*family.gaps, *left_out, *collected.warnings])
-    return DONE
+    return OK
 
 
 def _curves(options: argparse.Namespace) -> int:
@@ -126,7 +163,7 @@ def _curves(options: argparse.Namespace) -> int:
     )
     print(write_grids(curve_grids(made), options.format))
     _warn(options.format, collected.warnings)
-    return DONE
+    return OK
 
 
 def _boundary(options: argparse.Namespace) -> int:
@@ -147,7 +184,7 @@ def _boundary(options: argparse.Namespace) -> int:
     grids = boundary_grids(collected, judged, options.prior)
     print(write_grids(grids, options.format))
     _warn(options.format, collected.warnings)
-    return DONE
+    return OK
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -167,7 +204,7 @@ def _claims(options: argparse.Namespace) -> int:
     grids = claims_grids(claims, ResultCells(collected), published=options.published)
     print(write_grids(grids, options.format))
     _warn(options.format, collected.warnings)
-    return DONE
+    return OK
 
 
 def _oracle(options: argparse.Namespace) -> int:
@@ -182,7 +219,7 @@ def _oracle(options: argparse.Namespace) -> int:
     grid = oracle_grid(found, collected.plan.experiment, options.metric)
     print(write_grids([grid], options.format))
     _warn(options.format, collected.warnings)
-    return DONE
+    return OK
 
 
 def _figures(options: argparse.Namespace) -> int:
@@ -190,12 +227,12 @@ def _figures(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment)
-    drawn = save_figures(collected, Path(options.out), options.format, options.only)
+    drawn = save_figures(collected, Path(options.out), options.format, options.kinds)
     for one in drawn:
         if one.why:
             print(f"left out: {one.name}: {one.why}", file=sys.stderr)
     print(f"{sum(not one.why for one in drawn)} figures in {options.out}")
-    return DONE
+    return OK
 
 
 def _warn(format: str, warnings: Sequence[str]) -> None:

@@ -7,23 +7,29 @@ import sys
 from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.sweep.cli.arguments import add_address, add_cells, add_experiment_arguments
-
-CLEAN, WITH_ERRORS = 0, 2
+from xlt.sweep.cli.arguments import (
+    add_address,
+    add_backend,
+    add_command,
+    add_experiment,
+    add_only,
+)
+from xlt.sweep.cli.exit_status import FINDINGS, OK
 
 
 def add_check_command(commands: Any) -> None:
     """Add ``check`` to the parser."""
-    text = (
-        "Look at access, memory, machines, disk and time before anything is spent; exit status 2 "
-        "if something would stop the run."
-    )
-    command: argparse.ArgumentParser = commands.add_parser("check", help=text, description=text)
-    command.set_defaults(command=_check)
-    add_experiment_arguments(command)
-    add_cells(command)
-    add_address(command)
-    command.add_argument("--backend", default="tune", help="tune (default) or inline")
+    parser = add_command(
+        commands, "check", _check,
+        "Check access, memory, machines, disk and time before anything is spent; exit status 3 "
+        "if something would stop the run.",
+        "check paper --address 10.0.0.1:6379",
+        "check my.yaml --only model=llama2 --backend inline",
+    )  # fmt: skip
+    add_experiment(parser)
+    add_only(parser)
+    add_address(parser)
+    add_backend(parser)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -44,7 +50,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.backend not in BACKENDS:
         raise InputError(unknown("backend", options.backend, BACKENDS))
     experiment = load_experiment(options.experiment, options.settings)
-    selection = select_cells(options.cells, experiment)
+    selection = select_cells(options.only, experiment)
     location = Results(options.results or experiment.storage.results)
     location.check()
     try:
@@ -55,7 +61,7 @@ def _check(options: argparse.Namespace) -> int:
         raise InputError(dict.fromkeys([*told, *more])) from error
     cells = grid.selected(selection)
     states = read_ledger(location, [s.trial_id for cell in cells for s in cell.specs]).states
-    nodes = read_nodes(options.address if options.backend == "tune" else None)
+    nodes = read_nodes(options.address if options.backend == "ray" else None)
     preflight = Preflight(grid, location, nodes, states, options.backend)
     num_done = sum(state.state == "done" for state in states.values())
     print(f"Experiment {experiment.name}: {len(states)} trials, {num_done} done\n")
@@ -65,4 +71,4 @@ def _check(options: argparse.Namespace) -> int:
         sys.stdout.flush()  # the next one may take a while
         problems += one.problems
     print(describe_problems(problems))
-    return WITH_ERRORS if any(p.severity == "error" for p in problems) else CLEAN
+    return FINDINGS if any(p.severity == "error" for p in problems) else OK

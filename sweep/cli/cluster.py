@@ -1,4 +1,4 @@
-"""xlt cluster: launch files for clusters, and waiting until one's nodes are there."""
+"""xlt cluster, submit and job: launch files for clusters, nodes that join, and sweeps as jobs."""
 
 from __future__ import annotations
 
@@ -7,43 +7,87 @@ import sys
 from typing import Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.arguments import add_experiment_arguments
-
-DONE = 0
+from xlt.sweep.cli.arguments import (
+    Names,
+    add_command,
+    add_experiment,
+    add_group,
+    add_only,
+    add_wait,
+)
+from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 
 
 def add_cluster_commands(commands: Any) -> None:
     """Add ``cluster template`` and ``cluster wait`` to the parser."""
-    text = "Launch an experiment on Slurm, Kubernetes or EC2."
-    group = commands.add_parser("cluster", help=text, description=text)
-    subcommands = group.add_subparsers(required=True, metavar="COMMAND")
-
-    text = "Print a launch file filled in from an experiment; launch nothing."
-    template = subcommands.add_parser("template", help=text, description=text)
-    template.set_defaults(command=_template)
-    template.add_argument("kind", help="slurm, kuberay or aws")
-    add_experiment_arguments(template)
+    group = add_group(commands, "cluster", "Launch an experiment on Slurm, Kubernetes or EC2.")
+    template = add_command(
+        group, "template", _template,
+        "Print a launch file for an experiment; launch nothing.",
+        "cluster template slurm my.yaml --nodes 4 --option partition=gpu > job.sh",
+        "cluster template kuberay my.yaml --image IMAGE --results s3://bucket/results",
+    )  # fmt: skip
+    template.add_argument(
+        "kind", metavar="KIND", choices=Names(("slurm", "kuberay", "aws")),
+        help="slurm, kuberay or aws",
+    )  # fmt: skip
+    add_experiment(template)
     for flag, text in (
-        ("--nodes", "slurm: all nodes (2); else the most beside the head"),
-        ("--gpus-per-node", "1; 0: trials run on CPUs"),
-        ("--cpus-per-node", "default: what the trials on its GPUs reserve"),
-        ("--memory-per-node", "GiB; default: what the cluster gives"),
+        ("--nodes", "slurm: number of nodes (default: 2); else the most beside the head"),
+        ("--gpus-per-node", "GPUs of a node (default: 1); 0: trials run on CPUs"),
+        ("--cpus-per-node", "CPUs of a node (default: what the trials on its GPUs reserve)"),
+        ("--memory-per-node", "memory of a node in GiB (default: what the cluster gives)"),
     ):
         template.add_argument(flag, type=int, metavar="N", help=text)
     template.add_argument("--image", help="container image; kuberay and aws need one")
     template.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", dest="options",
-        help="of one kind, e.g. partition=gpu; docs/cluster.md lists them; repeatable",
+        help="option of one kind of cluster, e.g. partition=gpu (docs/cluster.md); repeatable",
     )  # fmt: skip
 
-    text = "Wait until the nodes of a Ray cluster are there, and say which are."
-    wait = subcommands.add_parser("wait", help=text, description=text)
-    wait.set_defaults(command=_wait)
-    wait.add_argument("--address", required=True, metavar="RAY", help="of the cluster")
-    wait.add_argument("--nodes", required=True, type=int, metavar="N", help="the head included")
+    wait = add_command(
+        group, "wait", _wait, "Wait until the nodes of a Ray cluster have joined, and list them.",
+        "cluster wait --address HOST:6379 --nodes 4",
+    )  # fmt: skip
     wait.add_argument(
-        "--seconds", type=float, default=120, help="then go on with those there (120)"
+        "--address", required=True, metavar="RAY", help="address of the cluster: HOST:6379"
     )
+    wait.add_argument(
+        "--nodes", required=True, type=int, metavar="N", help="number of nodes with the head"
+    )
+    wait.add_argument(
+        "--seconds", type=float, default=120,
+        help="continue with the nodes that have joined after so long (default: 120)",
+    )  # fmt: skip
+
+
+def add_submit_commands(commands: Any) -> None:
+    """Add ``submit`` and ``job`` to the parser."""
+    submit = add_command(
+        commands, "submit", _submit,
+        "Submit a sweep as a job of a running Ray cluster; this machine may then be switched off.",
+        "submit my.yaml --address http://HOST:8265 --results s3://bucket/results",
+        "submit paper --address http://HOST:8265 --results s3://bucket/results --detach",
+    )  # fmt: skip
+    add_experiment(submit)
+    _add_server(submit)
+    add_only(submit)
+    add_wait(submit)
+    submit.add_argument(
+        "--installed", action="store_true",
+        help="run the xlt that is installed on the nodes, instead of sending this one",
+    )  # fmt: skip
+    submit.add_argument("--detach", action="store_true", help="do not follow the job")
+
+    job = add_command(
+        commands, "job", _job,
+        "Follow a submitted job to its end; Ctrl-C stops following, not the job.",
+        "job JOB --address http://HOST:8265",
+        "job JOB --address http://HOST:8265 --stop",
+    )  # fmt: skip
+    job.add_argument("job", metavar="JOB", help="name of the job, as `xlt submit` printed it")
+    _add_server(job)
+    job.add_argument("--stop", action="store_true", help="stop it, as Ctrl-C stops `xlt run`")
 
 
 def _template(options: argparse.Namespace) -> int:
@@ -66,7 +110,7 @@ def _template(options: argparse.Namespace) -> int:
         end="",
     )
     print(f"Start it with: {TEMPLATES[options.kind].started_by}", file=sys.stderr)
-    return DONE
+    return OK
 
 
 def _key_and_value(option: str) -> tuple[str, str]:
@@ -93,4 +137,60 @@ def _wait(options: argparse.Namespace) -> int:
     missing = options.nodes - len(joined.hosts)
     if missing > 0:
         print(f"xlt: {missing} nodes stayed away; going on without them", file=sys.stderr)
-    return DONE
+    return OK
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address", required=True, metavar="URL", help="job server of Ray: http://HOST:8265"
+    )
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from xlt.sweep.cluster.job_client import connect
+    from xlt.sweep.cluster.submit import refuse_local, submit_job
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.experiment.selection import select_cells
+
+    experiment = load_experiment(options.experiment, options.settings)
+    results = options.results or experiment.storage.results
+    select_cells(options.only, experiment)
+    refuse_local(experiment, results)
+    client = connect(options.address)
+    job_id = submit_job(
+        client, experiment, results, cells=options.only, wait=options.wait,
+        installed=options.installed,
+    )  # fmt: skip
+    print(f"Job {job_id} is submitted; its results go to {results}", flush=True)
+    if options.detach:
+        print(f"Follow it with: {_again(options, job_id)}")
+        return OK
+    return _follow(client, options, job_id)
+
+
+def _job(options: argparse.Namespace) -> int:
+    from xlt.sweep.cluster.job_client import connect, stop
+
+    client = connect(options.address)
+    if options.stop and not stop(client, options.job):
+        print("It had ended before.", file=sys.stderr)
+    return _follow(client, options, options.job)
+
+
+def _follow(client: Any, options: argparse.Namespace, job_id: str) -> int:
+    from xlt.sweep.cluster.job_client import follow
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        return follow(client, job_id, write)
+    except KeyboardInterrupt:
+        again = _again(options, job_id)
+        print(f"\nThe job goes on. Follow it: {again}\nStop it: {again} --stop", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _again(options: argparse.Namespace, job_id: str) -> str:
+    return f"xlt job {job_id} --address {options.address}"

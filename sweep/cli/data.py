@@ -8,43 +8,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
+from xlt.sweep.cli.arguments import add_command, add_group, add_set
+from xlt.sweep.cli.exit_status import FINDINGS, OK
 
 if TYPE_CHECKING:
     from xlt.data.dataset.patterns import Sampling
     from xlt.data.dataset.schema import Dataset
     from xlt.data.sources.prepared_store import Manifest
 
-CLEAN, WITH_ERRORS = 0, 1
-"""Exit statuses of an audit."""
 _WHAT = "a prepared data set (folder or URI), a source's .yaml, or an experiment (.yaml or name)"
 
 
 def add_data_commands(commands: Any) -> None:
     """Add ``data`` with its commands to the parser of `xlt`."""
-    text = "Prepare data once, look at them, and check them before a launch."
-    data = commands.add_parser("data", help=text, description=text)
-    inner = data.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, command: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = inner.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=command)
-        sub.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-            help="replace a value of the file; repeatable",
-        )  # fmt: skip
-        return sub
-
-    prepare = add("prepare", _prepare, "Read a source and keep its rows with an account of all.")
+    group = add_group(commands, "data", "Prepare data once, show them, and audit them.")
+    prepare = add_command(
+        group, "prepare", _prepare,
+        "Read a source, keep its rows, and print how many rows each rule left out.",
+        "data prepare source.yaml --out prepared",
+        "data prepare mrn.yaml --out s3://bucket/mrn --address HOST:6379",
+    )  # fmt: skip
     prepare.add_argument("source", metavar="SOURCE", help="a .yaml file with a source block")
-    prepare.add_argument("--out", required=True, metavar="URI", help="folder, file://, s3:// ...")
     prepare.add_argument(
-        "--address", metavar="RAY", help="read an archive's files over this cluster"
+        "--out", required=True, metavar="URI", help="where the rows are kept: a folder or a URI"
     )
-    show = add("show", _show, "Print counts, lengths, samples and the patterns that suffice.")
+    prepare.add_argument(
+        "--address", metavar="RAY", help="read the files of an archive on this Ray cluster"
+    )
+    show = add_command(
+        group, "show", _show,
+        "Print counts, lengths and samples, and the patterns that the rows suffice for.",
+        "data show quickstart",
+        "data show prepared --model mbert",
+    )  # fmt: skip
     show.add_argument("what", metavar="DATA", help=_WHAT)
     show.add_argument("--model", metavar="NAME", help="count the tokens of this base model, too")
-    audit = add("audit", _audit, "Check the data; exit status 1 if there are errors.")
+    audit = add_command(
+        group, "audit", _audit, "Check the data for errors; exit status 3 if there are any.",
+        "data audit my.yaml",
+        "data audit prepared",
+    )  # fmt: skip
     audit.add_argument("what", metavar="DATA", help=_WHAT)
+    for parser in (prepare, show, audit):
+        add_set(parser)
 
 
 def _prepare(options: argparse.Namespace) -> int:
@@ -74,7 +80,7 @@ def _prepare(options: argparse.Namespace) -> int:
         print(reading.corrections.describe())
     print(f"Prepared {place.uri}, fingerprint {manifest.fingerprint[:12]}")
     print(f"In an experiment: data: {{source: prepared, path: {place.uri}}}")
-    return CLEAN
+    return OK
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -85,7 +91,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.model:
         lengths[f"{options.model} tokens"] = _token_lengths(options.model)
     print(describe_dataset(dataset, sampling, manifest, lengths))
-    return CLEAN
+    return OK
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -102,7 +108,7 @@ def _audit(options: argparse.Namespace) -> int:
     else:
         findings = audit(_load(options.what, options.settings)[0])
     print(describe_findings(findings))
-    return WITH_ERRORS if any(f.severity == "error" for f in findings) else CLEAN
+    return FINDINGS if any(f.severity == "error" for f in findings) else OK
 
 
 def _is_experiment(what: str, settings: Sequence[str]) -> bool:

@@ -6,45 +6,81 @@ import argparse
 import sys
 from typing import Any
 
-from xlt.sweep.cli.arguments import add_address, add_cells
+from xlt.sweep.cli.arguments import (
+    Names,
+    add_address,
+    add_backend,
+    add_command,
+    add_format,
+    add_only,
+    add_results,
+)
+from xlt.sweep.cli.exit_status import OK, SOME_FAILED
 
-DONE, SOME_FAILED = 0, 1
+METHODS = Names(("lime", "ig", "occlusion"))
 
 
 def add_explain_commands(commands: Any) -> None:
     """Add ``explain`` and ``explanations`` to the parser."""
-    text = "Explain the test rows of done trials from the models that they kept."
-    explain = commands.add_parser("explain", help=text, description=text)
-    explain.set_defaults(command=_explain)
-    explain.add_argument("results", metavar="RESULTS", help="folder or URI")
-    explain.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-    add_cells(explain)
-    explain.add_argument("--method", default="lime", help="lime (default), ig or occlusion")
-    explain.add_argument("--preset", help="of lime: lit (default), citrus or lime")
-    explain.add_argument("--masks", help="of lime: drawn (default), or all 2^T of short texts")
-    explain.add_argument("--num-samples", type=int, metavar="N", help="of lime; as the preset has")
-    explain.add_argument("--replacement", help="auto (default), mask, unk, pad, space or delete")
-    explain.add_argument("--rows", type=int, metavar="N", help="first test rows only")
-    explain.add_argument("--seed", type=int, metavar="N", help="of lime's masks; 0")
+    explain = add_command(
+        commands, "explain", _explain,
+        "Explain the test rows of finished trials with the models that they kept.",
+        "explain results",
+        "explain results --only model=elyza,pattern=ja104 --method ig --backend inline",
+    )  # fmt: skip
+    add_results(explain)
+    add_only(explain)
+    _add_method(explain)
+    for flag, names, text in (
+        ("--preset", ("lit", "citrus", "lime"), "settings of lime (default: lit)"),
+        ("--masks", ("drawn", "all"), "masks of lime: drawn (default), or all 2^T of short texts"),
+        (
+            "--replacement", ("auto", "mask", "unk", "pad", "space", "delete"),
+            "token that replaces a masked token (default: auto)",
+        ),
+    ):  # fmt: skip
+        explain.add_argument(flag, choices=Names(names), help=text)
+    for flag, text in (
+        ("--num-samples", "number of masks of lime (default: the preset's)"),
+        ("--rows", "explain the first N test rows only"),
+        ("--seed", "seed of the masks of lime (default: 0)"),
+    ):
+        explain.add_argument(flag, type=int, metavar="N", help=text)
     add_address(explain)
-    explain.add_argument("--backend", default="ray", help="ray (default) or inline")
+    add_backend(explain)
 
-    text = "Table 5: tokens with the highest mean contribution, how sure, and how alike."
-    tables = commands.add_parser("explanations", help=text, description=text)
-    tables.set_defaults(command=_explanations)
-    tables.add_argument("results", metavar="RESULTS", help="folder or URI")
-    tables.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-    tables.add_argument("--model", metavar="NAME", help="base model; default: all explained ones")
-    tables.add_argument("--method", default="lime", help="lime (default), ig or occlusion")
-    tables.add_argument("--unit", default="subword", help="subword (default) or word")
+    tables = add_command(
+        commands, "explanations", _explanations,
+        "Print the tokens with the highest mean contribution, their uncertainty, and how similar "
+        "the rankings of two patterns are (table 5).",
+        "explanations results --only model=elyza",
+        "explanations results --method ig --unit word --top 20 --format csv",
+    )  # fmt: skip
+    add_results(tables)
+    add_only(tables)
+    _add_method(tables)
     tables.add_argument(
-        "--target", default="positive", help="class: positive (default), negative or predicted"
-    )
-    tables.add_argument("--top", type=int, default=10, metavar="K", help="tokens a column (10)")
+        "--unit", default="subword", choices=Names(("subword", "word")),
+        help="rank subwords or words (default: subword)",
+    )  # fmt: skip
     tables.add_argument(
-        "--min-count", type=int, default=5, metavar="N", help="texts a token must be in (5)"
+        "--target", default="positive", choices=Names(("positive", "negative", "predicted")),
+        help="class that contributions count towards (default: positive)",
+    )  # fmt: skip
+    tables.add_argument(
+        "--top", type=int, default=10, metavar="K", help="number of tokens a column (default: 10)"
     )
-    tables.add_argument("--format", default="text", help="text (default), md or csv")
+    tables.add_argument(
+        "--min-count", type=int, default=5, metavar="N",
+        help="rank tokens that occur in N texts or more (default: 5)",
+    )  # fmt: skip
+    add_format(tables, "text", "md", "csv")
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--method", default="lime", choices=METHODS, help="explanation method (default: lime)"
+    )
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -56,7 +92,7 @@ def _explain(options: argparse.Namespace) -> int:
     made = explain_trials(
         options.results,
         options.experiment,
-        options.cells,
+        options.only,
         Explain.parse({name: value for name, value in values.items() if value is not None}),
         backend=options.backend,
         address=options.address,
@@ -66,7 +102,7 @@ def _explain(options: argparse.Namespace) -> int:
     failed = f", {len(made.failed)} failed" if made.failed else ""
     print(f"{made.num_made} trials explained{there}{failed}")
     print(f"Tables: xlt explanations {options.results} --method {options.method}")
-    return SOME_FAILED if made.failed else DONE
+    return SOME_FAILED if made.failed else OK
 
 
 def _explanations(options: argparse.Namespace) -> int:
@@ -88,4 +124,4 @@ def _explanations(options: argparse.Namespace) -> int:
     )
     grids = attribution_grids(collected, read, top=options.top, min_count=options.min_count)
     print(write_grids(grids, options.format))
-    return DONE
+    return OK

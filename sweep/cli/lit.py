@@ -9,56 +9,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.arguments import add_cells
+from xlt.sweep.cli.arguments import Names, add_command, add_group, add_only
+from xlt.sweep.cli.exit_status import OK
 
 if TYPE_CHECKING:
     from xlt.analysis.lit_export import LitExport
     from xlt.analysis.trials.collect import Collected
 
-DONE = 0
 PORT = 4321
 
 
 def add_lit_commands(commands: Any) -> None:
     """Add ``lit install``, ``lit export`` and ``lit serve`` to the parser."""
-    text = "Show trials side by side in LIT, the Learning Interpretability Tool."
-    group = commands.add_parser("lit", help=text, description=text)
-    subcommands = group.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = subcommands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=command)
-        return sub
-
-    install = add("install", _install, "Make LIT's own environment; it cannot share this one.")
-    install.add_argument("--python", default=sys.executable, help="3.11 or 3.12; default: this one")
-
-    export = add("export", _export, "Write test rows, predictions and contributions for LIT.")
-    export.add_argument("results", metavar="RESULTS", help="folder or URI")
+    group = add_group(
+        commands, "lit", "Show trials side by side in LIT, the Learning Interpretability Tool."
+    )
+    install = add_command(
+        group, "install", _install,
+        "Install LIT into an environment of its own; its packages do not fit this one.",
+        "lit install",
+    )  # fmt: skip
+    install.add_argument(
+        "--python", default=sys.executable, help="Python 3.11 or 3.12 (default: this one)"
+    )
+    export = add_command(
+        group, "export", _export, "Write test rows, predictions and contributions for LIT.",
+        "lit export results --only model=elyza --seeds 0,1 --out lit-export",
+    )  # fmt: skip
+    export.add_argument("results", metavar="RESULTS", help="results location: a folder or a URI")
     export.add_argument(
-        "--out", required=True, metavar="FOLDER", help="an earlier export's, or new"
+        "--out", required=True, metavar="FOLDER", help="a new folder, or an earlier export's"
     )
-
-    serve = add(
-        "serve", _serve, "Start LIT on trials and print the page's address; Ctrl-C ends it."
+    serve = add_command(
+        group, "serve", _serve,
+        "Start LIT on trials and print the page's address; Ctrl-C stops it.",
+        "lit serve results --only pattern=ja104",
+        "lit serve results --live",
+    )  # fmt: skip
+    serve.add_argument(
+        "results", metavar="RESULTS|FOLDER", help="results location, or the folder of an export"
     )
-    serve.add_argument("results", metavar="RESULTS|FOLDER", help="results, or an export's folder")
-    serve.add_argument("--port", type=int, default=PORT, metavar="N", help=f"{PORT}; 0: a free one")
+    serve.add_argument(
+        "--port", type=int, default=PORT, metavar="N",
+        help=f"port of the page (default: {PORT}); 0: a free one",
+    )  # fmt: skip
     serve.add_argument(
         "--host", default="127.0.0.1",
-        help="127.0.0.1 (default): this machine alone; on another, whoever reaches it can read",
+        help="address to listen on (default: 127.0.0.1, this machine alone); on another one, "
+        "everybody who reaches it can read the texts",
     )  # fmt: skip
     serve.add_argument(
         "--live", action="store_true",
-        help="edit texts: the classifiers that the trials kept predict and explain them",
+        help="allow edits of texts: the kept classifiers predict and explain them",
     )  # fmt: skip
-    for sub in (export, serve):
-        sub.add_argument("--experiment", metavar="NAME", help="which one, if there are several")
-        add_cells(sub)
-        sub.add_argument("--seeds", metavar="N,N", help="only these; default: all")
-        sub.add_argument("--method", help="of the contributions: lime (default), ig or occlusion")
-    for sub in (install, serve):
-        sub.add_argument("--env", type=Path, metavar="FOLDER", help="LIT's; default: in the cache")
+    for parser in (export, serve):
+        parser.add_argument(
+            "--experiment", metavar="NAME",
+            help="name of the experiment, if the location has several",
+        )  # fmt: skip
+        add_only(parser)
+        parser.add_argument("--seeds", metavar="N,N", help="show these seeds only (default: all)")
+        parser.add_argument(
+            "--method", choices=Names(("lime", "ig", "occlusion")),
+            help="method of the contributions (default: lime)",
+        )  # fmt: skip
+    for parser in (install, serve):
+        parser.add_argument(
+            "--env", type=Path, metavar="FOLDER",
+            help="LIT's environment (default: in the user's cache folder)",
+        )  # fmt: skip
 
 
 def _install(options: argparse.Namespace) -> int:
@@ -67,13 +86,13 @@ def _install(options: argparse.Namespace) -> int:
     folder = options.env or default_folder()
     made = install(folder, options.python, lambda line: print(line, file=sys.stderr, flush=True))
     print(f"LIT {'is' if made else 'was already'} installed in {folder}")
-    return DONE
+    return OK
 
 
 def _export(options: argparse.Namespace) -> int:
     _write(options, Path(options.out))
     print(f"Show it: xlt lit serve {options.out}")
-    return DONE
+    return OK
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -89,7 +108,7 @@ def _serve(options: argparse.Namespace) -> int:
         folder = Path(temporary.name)
         if is_export(Path(options.results)):
             folder = Path(options.results)
-            chosen = (options.experiment, options.cells, options.seeds, options.method)
+            chosen = (options.experiment, options.only, options.seeds, options.method)
             if any(chosen):
                 raise InputError(
                     f"{folder} is an export and is shown as it is; choose cells of its results"
@@ -109,7 +128,7 @@ def _serve(options: argparse.Namespace) -> int:
                 server.wait()
             except KeyboardInterrupt:
                 print("\nended", file=sys.stderr)
-    return DONE
+    return OK
 
 
 def _write(
@@ -124,7 +143,7 @@ def _write(
     method = options.method or "lime"
     settings = Explain.parse({"method": method})
     collected = collect(options.results, options.experiment, allow_mixed=True)
-    selection = parse_selection(options.cells, collected.plan.base_models, collected.plan.patterns)
+    selection = parse_selection(options.only, collected.plan.base_models, collected.plan.patterns)
     seeds = _seeds(options.seeds)
     export = lit_export(
         collected,

@@ -9,52 +9,76 @@ from collections.abc import Callable
 from typing import Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.arguments import add_address
+from xlt.sweep.cli.arguments import (
+    Names,
+    add_address,
+    add_backend,
+    add_command,
+)
+from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 
-DONE, INTERRUPTED = 0, 130
 SECONDS = 10.0
-"""Between two lines of progress where there is no terminal."""
+"""Time between two lines of progress where there is no terminal."""
 
 
 def add_predict_command(commands: Any) -> None:
     """Add ``predict`` to the parser."""
-    text = "Tag new texts with the model that a done trial kept."
-    predict = commands.add_parser("predict", help=text, description=text)
-    predict.set_defaults(command=_predict)
-    predict.add_argument("trial", metavar="TRIAL", help="RESULTS/trials/ID, or RESULTS; or URIs")
+    predict = add_command(
+        commands, "predict", _predict,
+        "Tag new texts with the model that a finished trial kept.",
+        "predict results news.csv --model elyza --pattern ja104 --seed 0 --out tags.csv",
+        "predict results/trials/ID texts/ --columns text=headline --out tags/ --backend ray",
+        "predict results - --trial ID --threshold median --out tags.jsonl < headlines.txt",
+    )  # fmt: skip
     predict.add_argument(
-        "input", metavar="INPUT", help="csv, tsv, jsonl or parquet; a folder of them; - for lines"
+        "trial", metavar="TRIAL", help="RESULTS/trials/ID, or RESULTS; a folder or a URI"
     )
     predict.add_argument(
-        "--out", required=True, metavar="OUTPUT", help=".csv, .jsonl, .parquet, or FOLDER/"
-    )
+        "input", metavar="INPUT",
+        help="a csv, tsv, jsonl or parquet file, a folder of such files, or - for lines of stdin",
+    )  # fmt: skip
+    predict.add_argument(
+        "--out", required=True, metavar="OUTPUT",
+        help="a .csv, .jsonl or .parquet file, or FOLDER/",
+    )  # fmt: skip
     which = predict.add_argument_group("which trial of RESULTS")
-    which.add_argument("--trial", metavar="ID", dest="trial_id", help="its id, or how it begins")
+    which.add_argument("--trial", metavar="ID", dest="trial_id", help="trial id, or its beginning")
     which.add_argument("--model", metavar="NAME", help="base model")
-    which.add_argument("--pattern", metavar="NAME")
-    which.add_argument("--seed", type=int, metavar="N")
+    which.add_argument("--pattern", metavar="NAME", help="pattern")
+    which.add_argument("--seed", type=int, metavar="N", help="seed")
     predict.add_argument(
-        "--base-path", metavar="FOLDER", help="where its base model lies, if it was moved"
+        "--base-path", metavar="FOLDER", help="folder of its base model, if that was moved"
     )
     read = predict.add_argument_group("the input")
     read.add_argument(
         "--columns", default="", metavar="text=T,id=I",
-        help="names of columns, of text, id, text_pair, lang; id= for none",
+        help="names of the columns text, id, text_pair and lang; id= for no id",
     )  # fmt: skip
     read.add_argument(
-        "--keep", default="", metavar="A,B=C", help="pass columns through, B under the name C"
+        "--keep", default="", metavar="A,B=C",
+        help="copy column A to the output, and column B under the name C",
+    )  # fmt: skip
+    read.add_argument(
+        "--format", choices=Names(("csv", "tsv", "jsonl", "parquet", "lines")),
+        help="format of the input, if its suffix does not say it",
+    )  # fmt: skip
+    read.add_argument(
+        "--no-quoting", action="store_true", help="read double quotes as plain characters"
     )
-    read.add_argument("--format", metavar="NAME", help="if suffixes do not say it")
-    read.add_argument("--no-quoting", action="store_true", help="double quotes enclose nothing")
     write = predict.add_argument_group("the tags")
     write.add_argument(
-        "--threshold", metavar="T", help="0.5 (default), a number, median, or prior=P"
+        "--threshold", metavar="T",
+        help="score from which a text is positive: 0.5 (default), a number, median, or prior=P",
+    )  # fmt: skip
+    write.add_argument(
+        "--class-scores", action="store_true", help="write a column with the score of each class"
     )
-    write.add_argument("--class-scores", action="store_true", help="a column of each class")
     run = predict.add_argument_group("how it runs")
-    run.add_argument("--batch-size", type=int, metavar="N", help="texts a batch (64)")
-    run.add_argument("--chunk-rows", type=int, metavar="N", help="rows between two saves (2048)")
-    run.add_argument("--backend", help="inline (default without --address) or ray")
+    run.add_argument("--batch-size", type=int, metavar="N", help="texts a batch (default: 64)")
+    run.add_argument(
+        "--chunk-rows", type=int, metavar="N", help="rows between two saves (default: 2048)"
+    )
+    add_backend(predict, default=None)
     add_address(predict)
 
 
@@ -99,7 +123,7 @@ def _predict(options: argparse.Namespace) -> int:
         print("Stopped; the same command goes on with what is left.", file=sys.stderr)
         return INTERRUPTED
     print(_summary(made, options.out, trial.spec.training.max_length))
-    return DONE
+    return OK
 
 
 def _pairs(text: str, option: str, *, bare: bool = False) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""xlt report: tables on the terminal, or a file; a page that is written again while trials end."""
+"""xlt status and xlt report: what is done, tables, and a page that follows a running sweep."""
 
 from __future__ import annotations
 
@@ -6,27 +6,76 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.sweep.cli.arguments import (
+    Names,
+    add_command,
+    add_interval_method,
+    add_only,
+    add_results,
+)
+from xlt.sweep.cli.exit_status import OK
 
 if TYPE_CHECKING:
     from xlt.analysis.trials.collect import Collected
 
-DONE = 0
 WATCH_SECONDS = 10
-"""Between two looks at the results."""
+"""Default time between two looks at the results."""
 FILES = ("html", "parquet")
-"""Formats that are no text for a terminal."""
+"""Formats that are written to a file, never to a terminal."""
 
 
-def write_report(options: argparse.Namespace) -> int:
-    """Run the command.
+def add_report_commands(commands: Any) -> None:
+    """Add ``status`` and ``report`` to the parser."""
+    status = add_command(
+        commands, "status", _status,
+        "Print which trials of a results location are done, failed and missing.",
+        "status results",
+        "status s3://bucket/results --experiment paper --only pattern=ja0",
+    )  # fmt: skip
+    report = add_command(
+        commands, "report", _report, "Print the tables of an experiment, or write them to a file.",
+        "report results",
+        "report results --format latex --intervals --out tables.tex",
+        "report results --format html --out report.html --watch",
+    )  # fmt: skip
+    for parser in (status, report):
+        add_results(parser)
+        add_only(parser)
+    report.add_argument(
+        "--format", default="text",
+        choices=Names(("text", "md", "latex", "csv", "html", "parquet")),
+        help="format of the output (default: text); parquet has a row a trial",
+    )  # fmt: skip
+    report.add_argument(
+        "--out", metavar="FILE", help="write to this file; html and parquet need one"
+    )
+    report.add_argument(
+        "--watch", nargs="?", type=int, const=WATCH_SECONDS, metavar="SECONDS",
+        help=f"write the html page again whenever a trial ends (default: {WATCH_SECONDS})",
+    )  # fmt: skip
+    report.add_argument(
+        "--published", action="store_true",
+        help="show the paper's values beside ours; html always does",
+    )  # fmt: skip
+    report.add_argument(
+        "--intervals", action="store_true",
+        help="show 95 %% confidence intervals over seeds and test rows; html always does",
+    )  # fmt: skip
+    add_interval_method(report)
 
-    Raises:
-        InputError: An unknown format, a file format without ``--out``, ``--watch`` of another than
-            html, or results that cannot be read.
-    """
+
+def _status(options: argparse.Namespace) -> int:
+    from xlt.analysis.trials.collect import collect
+    from xlt.analysis.trials.status import status
+
+    print(status(collect(options.results, options.experiment, allow_mixed=True)))
+    return OK
+
+
+def _report(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.formats import FORMATS
     from xlt.analysis.trials.collect import collect
 
@@ -46,7 +95,7 @@ def write_report(options: argparse.Namespace) -> int:
     if options.format == "csv":  # has no place for them
         for warning in collected.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-    return DONE
+    return OK
 
 
 def write_file(path: str, content: bytes) -> None:
@@ -101,18 +150,17 @@ def _watch(options: argparse.Namespace) -> int:
             seen = collected.rows, collected.warnings
             if seen != written:
                 watched = Watched(options.watch)
-                write_file(
-                    options.out, render_page(collected, options.interval_method, watched).encode()
-                )
+                page = render_page(collected, options.interval_method, watched)
+                write_file(options.out, page.encode())
                 written = seen
-                told = f"{states.count('done')} of {len(states)} trials done"
-                print(f"{told}: {options.out}", file=sys.stderr)
+                progress = f"{states.count('done')} of {len(states)} trials done"
+                print(f"{progress}: {options.out}", file=sys.stderr)
             time.sleep(options.watch)
     except KeyboardInterrupt:
         _finish(options, collect(options.results, options.experiment))
         raise
     _finish(options, collected)
-    return DONE
+    return OK
 
 
 def _finish(options: argparse.Namespace, collected: Collected) -> None:

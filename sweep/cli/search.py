@@ -8,30 +8,40 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.sweep.cli.arguments import add_address, add_cells, add_experiment_arguments, add_wait
+from xlt.sweep.cli.arguments import (
+    add_address,
+    add_command,
+    add_experiment,
+    add_format,
+    add_only,
+    add_wait,
+)
+from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 from xlt.sweep.cli.report import write_file
-
-DONE, INTERRUPTED = 0, 130
 
 
 def add_search_command(commands: Any) -> None:
     """Add ``search`` to the parser."""
-    text = "Choose a learning rate for each cell on dev rows; test rows are not even there."
-    command: argparse.ArgumentParser = commands.add_parser("search", help=text, description=text)
-    command.set_defaults(command=_search)
-    add_experiment_arguments(command)
-    add_address(command)
-    add_wait(command)
-    add_cells(command)
-    command.add_argument("--format", default="text", help="text (default), md or csv")
-    command.add_argument("--all", action="store_true", help="print every config that was tried")
-    command.add_argument(
-        "--out", metavar="FILE", default="learning_rates.yaml",
-        help="what an experiment includes as `learning_rates` (default: learning_rates.yaml)",
+    parser = add_command(
+        commands, "search", _search,
+        "Choose a learning rate for each cell on dev rows; test rows are not read.",
+        "search my.yaml --out learning_rates.yaml",
+        "search my.yaml --only model=llama2 --figure search.svg",
     )  # fmt: skip
-    command.add_argument(
-        "--figure", metavar="FILE", help="dev score against learning rate: .svg, .png or .pdf"
-    )
+    add_experiment(parser)
+    add_only(parser)
+    add_address(parser)
+    add_wait(parser)
+    add_format(parser, "text", "md", "csv")
+    parser.add_argument("--all", action="store_true", help="print every configuration tried")
+    parser.add_argument(
+        "--out", metavar="FILE", default="learning_rates.yaml",
+        help="file that an experiment includes as `learning_rates` (default: learning_rates.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figure", metavar="FILE",
+        help="draw dev score against learning rate into a .svg, .png or .pdf file",
+    )  # fmt: skip
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -47,7 +57,7 @@ def _search(options: argparse.Namespace) -> int:
         raise InputError(unknown("format", options.format, GRID_FORMATS))
     experiment = load_experiment(options.experiment, options.settings)
     outcome = search(
-        experiment, options.results, selection=select_cells(options.cells, experiment),
+        experiment, options.results, selection=select_cells(options.only, experiment),
         address=options.address, wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
     print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))
@@ -64,4 +74,4 @@ def _search(options: argparse.Namespace) -> int:
         raise InputError("no config of any cell finished, so no learning rate was chosen")
     write_file(options.out, outcome.chosen.to_yaml().encode())
     print(f"Written: {options.out}; include it with `learning_rates: {options.out}`")
-    return DONE
+    return OK

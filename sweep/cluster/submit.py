@@ -44,7 +44,7 @@ def submit_job(
         client: Of the cluster.
         experiment: What to run.
         results: Where results go, as :func:`refuse_local` has checked.
-        cells: Which cells, as ``--cells`` of ``xlt run``.
+        cells: Which cells, as ``--only`` of ``xlt run``.
         wait: As ``--wait`` of ``xlt run``.
         installed: Run what the nodes have installed; else the packages of this process travel.
 
@@ -78,7 +78,7 @@ def submit_job(
 def entrypoint(results: str, cells: str, wait: bool) -> str:
     """The command that the cluster's head runs in a shell, beside the experiment's file."""
     words = ["exec", "python", "-m", "xlt", "run", FILE, "--results", results]
-    words += ["--address", "auto", *(["--cells", cells] if cells else [])]
+    words += ["--address", "auto", *(["--only", cells] if cells else [])]
     return shlex.join([*words, *(["--wait"] if wait else [])])
 
 

@@ -1,4 +1,4 @@
-"""Which cells a command is about, e.g. ``--cells model=elyza,pattern=ja16``."""
+"""Which cells a command is about, e.g. ``--only model=elyza,pattern=ja16``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EVERY_CELL = Selection()
 
 
 def select_cells(text: str, experiment: Experiment) -> Selection:
-    """Read ``--cells`` of a command about an experiment; as :func:`parse_selection`."""
+    """Read ``--only`` of a command about an experiment; as :func:`parse_selection`."""
     return parse_selection(
         text, [m.name for m in experiment.models], [p.name for p in experiment.patterns]
     )
@@ -66,5 +66,5 @@ def parse_selection(text: str, models: Iterable[str], patterns: Iterable[str]) -
         else:
             wanted[key].add(name)
     if problems:
-        raise InputError(problems, "--cells")
+        raise InputError(problems, "--only")
     return Selection(frozenset(wanted["model"]), frozenset(wanted["pattern"]))

@@ -94,7 +94,7 @@ class Grid:
         """
         found = [c for c in self.cells if c.specs and selection.has(c.key)]
         if not found:
-            raise InputError("no cell that can exist is selected; see `xlt plan`", "--cells")
+            raise InputError("no cell that can exist is selected; see `xlt plan`", "--only")
         return found
 
     def plan(self, data_warnings: tuple[str, ...] = ()) -> Plan:

@@ -18,7 +18,8 @@ from xlt.analysis.metrics.names import NEED_EVERY_CLASS
 from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.main import BAD_INPUT, DONE, main
+from xlt.sweep.cli.exit_status import BAD_INPUT, OK
+from xlt.sweep.cli.main import main
 from xlt.trainables.training import metrics
 from xlt.trainables.training.metrics import score
 
@@ -82,22 +83,22 @@ def test_one_bad_cell_is_told_and_the_others_are_made(
     uri = make(tmp_path / "r", change, everywhere=False)
     status, text = told(capsys, "report", uri, "--intervals")
     lacks = "without auroc: it has no value on test rows that lack a class"
-    assert status == DONE and (lacks if change is one_class else REASONS[change]) in text
+    assert status == OK and (lacks if change is one_class else REASONS[change]) in text
     assert ("n/a†" in text) == (change is one_class)
     status, text = told(capsys, "compare", uri, "--by", "model")
-    assert status == DONE and "elyza/ja16:mbert/ja16" in text and "Left out: elyza/ja0" in text
+    assert status == OK and "elyza/ja16:mbert/ja16" in text and "Left out: elyza/ja0" in text
     status, text = told(capsys, "boundary", uri)
-    assert status == DONE and text.count("mostly ranking") >= 1
+    assert status == OK and text.count("mostly ranking") >= 1
     if change is not other_ids:  # seed by seed it does not matter
         assert "† elyza x ja0: seeds 0, 1, 2 without f1: predictions with" in text
     status, text = told(capsys, "curves", uri)
-    assert status == DONE and "mbert" in text
+    assert status == OK and "mbert" in text
     status, text = told(capsys, "claims", uri)
-    assert status == DONE
+    assert status == OK
     status, text = told(
-        capsys, "figures", uri, "--out", str(tmp_path / "f"), "--only", "seeds", "roc"
+        capsys, "figures", uri, "--out", str(tmp_path / "f"), "--kinds", "seeds", "roc"
     )
-    assert status == DONE and text.count("left out: ") == 1
+    assert status == OK and text.count("left out: ") == 1
     assert "5 figures" in text and "left out: roc-elyza-ja0" in text
     html = render_page(collect(uri))
     assert "Not shown: no base model" not in html
@@ -110,7 +111,7 @@ def test_one_class_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(collected.table["state"].to_pylist()) == {"done"}
     assert "auroc" not in collected.metrics and "f1" in collected.metrics
     status, text = told(capsys, "report", uri, "--intervals")
-    assert status == DONE and text.count("n/a†") == 4
+    assert status == OK and text.count("n/a†") == 4
     assert "without auroc: it has no value on test rows that lack a class" in text
     status, text = told(capsys, "boundary", uri)
     assert status == BAD_INPUT and text.count("\n") < 8 and "and 9 more trials" in text
@@ -128,9 +129,9 @@ def test_nothing_readable_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
         elif "ja16" in folder.name:
             (folder / "trial.json").write_bytes(b"{")
     status, text = told(capsys, "status", uri)
-    assert status == DONE and "3 done, 3 corrupt, 6 missing of 12 trials" in text
+    assert status == OK and "3 done, 3 corrupt, 6 missing of 12 trials" in text
     status, text = told(capsys, "report", uri, "--intervals")
-    assert status == DONE and "is not JSON" in text
+    assert status == OK and "is not JSON" in text
     assert "pending [0/3]†" in text and "corrupt [0/3]†" in text
     html = render_page(collect(uri))
     assert "no trial can be judged" in html and "no two cells can be compared" in html
@@ -162,7 +163,7 @@ def test_unknown_names_tell_the_nearest(tmp_path: Path, capsys: pytest.CaptureFi
         f"  - {{id: b, says: y, source: s, parts: [{part % 'mbert/ja0'}]}}\n"
     )
     status, text = told(capsys, "claims", uri, "--claims", str(file))
-    assert status == DONE and "a is not evaluated: " in text and "Did you mean 'mbert'?" in text
+    assert status == OK and "a is not evaluated: " in text and "Did you mean 'mbert'?" in text
     assert text.count("not evaluated") >= 1 and "AUROC" not in capsys.readouterr().err
     with pytest.raises(InputError, match=r"Did you mean 'test'\?"):
         collect(uri, "tst")

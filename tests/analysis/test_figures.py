@@ -16,7 +16,8 @@ from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.main import BAD_INPUT, DONE, main
+from xlt.sweep.cli.exit_status import BAD_INPUT, OK
+from xlt.sweep.cli.main import main
 
 pytest.importorskip("matplotlib")
 from matplotlib.axes import Axes
@@ -109,14 +110,14 @@ def test_from_the_command_line(
     collected: Collected, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "figures")
-    assert main(["figures", collected.uri, "--out", out, "--only", "paper", "roc"]) == DONE
+    assert main(["figures", collected.uri, "--out", out, "--kinds", "paper", "roc"]) == OK
     assert capsys.readouterr().out == f"6 figures in {out}\n"
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--only", "rock"], "unknown figure 'rock'. Did you mean 'roc'?"),
+        (["--kinds", "rock"], "unknown figure 'rock'. Did you mean 'roc'?"),
         (["--format", "gif"], "unknown format 'gif'. Did you mean 'pdf'? Known: pdf, png, svg."),
     ],
 )

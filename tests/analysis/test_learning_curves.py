@@ -28,7 +28,8 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.uncertainty.resampling import Resampler
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.main import BAD_INPUT, DONE, main
+from xlt.sweep.cli.exit_status import BAD_INPUT, OK
+from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment, shipped
 from xlt.sweep.run import run
 from xlt.trainables.results.plan import PlannedCell, PlannedTrial
@@ -166,24 +167,24 @@ def test_curves_of_result_folders(location: str) -> None:
 
 def test_text_tells_what_is_missing(location: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["curves", location, "--than", "mbert", "--resamples", "200"]
-    assert main(arguments) == DONE
+    assert main(arguments) == OK
     shown = capsys.readouterr().out
     assert "- bert x ja0: no ja rows" in shown
     assert "† mbert x ja16: seeds 0, 1 failed: out of memory" in shown
     assert "[1/2]†" in shown
     assert "rows of mbert for the same mean" in shown
     assert "No interval: cells of bert and mbert were tested on different rows." in shown
-    assert main([*arguments, "--format", "md"]) == DONE
+    assert main([*arguments, "--format", "md"]) == OK
     assert "| elyza | ja | 1024 | 64 |" in capsys.readouterr().out
 
 
 def test_csv_has_points_and_gains(location: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["curves", location, "--resamples", "200", "--format", "csv"]) == DONE
+    assert main(["curves", location, "--resamples", "200", "--format", "csv"]) == OK
     plain = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(plain) == 10
     assert {row["than"] for row in plain} == {""}
     than = ["--than", "mbert", "--format", "csv", "--resamples", "200"]
-    assert main(["curves", location, *than]) == DONE
+    assert main(["curves", location, *than]) == OK
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["mean"] for row in rows] == [row["mean"] for row in plain]
     told = [row for row in rows if row["than"]]
@@ -281,7 +282,7 @@ def test_the_shipped_experiment_at_tiny_size(
     outcome = run(load_experiment(file), str(tmp_path / "results"), backend="inline")
     assert len(outcome.ledger.done) == len(outcome.grid.specs) == 28
     arguments = ["--than", "bert", "--resamples", "100"]
-    assert main(["curves", outcome.results.uri, *arguments]) == DONE
+    assert main(["curves", outcome.results.uri, *arguments]) == OK
     shown = capsys.readouterr().out
     lines = [line.split()[:4] for line in shown.splitlines()]
     for num_rows in ("4", "8", "16"):

@@ -164,7 +164,7 @@ def test_dozens_are_refused(tmp_path: Path) -> None:
     for seed in seeds:
         save_done(results, "elyza", "ja16", seed, METRICS, predictions=predictions())
     collected = collect(results)
-    with pytest.raises(InputError, match=r"13 done trials; LIT shows at most 12.*--cells model="):
+    with pytest.raises(InputError, match=r"13 done trials; LIT shows at most 12.*--only model="):
         lit_export(collected)
     assert len(lit_export(collected, seeds=seeds[1:]).manifest["models"]) == MOST_TRIALS
 

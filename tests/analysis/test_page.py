@@ -27,7 +27,8 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.main import BAD_INPUT, DONE, main
+from xlt.sweep.cli.exit_status import BAD_INPUT, OK
+from xlt.sweep.cli.main import main
 from xlt.trainables.results.result import Results
 
 
@@ -154,7 +155,7 @@ def test_comparisons_are_those_of_the_command(
 ) -> None:
     for by, num in (("pattern", 2), ("model", 2)):
         command = ["compare", results, "--by", by, "--metric", metric, "--format", "csv"]
-        assert main(command) == DONE
+        assert main(command) == OK
         csv_text, latex = data_of(html)["files"][f"{metric}-by-{by}"]
         assert csv_text == capsys.readouterr().out.removesuffix("\n")
         assert rf"\label{{tab:{metric}-by-{by}}}" in latex and "first:second" in latex
@@ -303,10 +304,10 @@ def test_from_the_command_line(
     results: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "report.html"
-    assert main(["report", results, "--format", "html", "--out", str(out)]) == DONE
+    assert main(["report", results, "--format", "html", "--out", str(out)]) == OK
     assert out.read_text("utf-8") == render_page(collect(results))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-    assert main(["report", results, "--out", str(tmp_path / "report.txt")]) == DONE
+    assert main(["report", results, "--out", str(tmp_path / "report.txt")]) == OK
     assert "Table 3" in (tmp_path / "report.txt").read_text()
     assert capsys.readouterr().out == ""
 

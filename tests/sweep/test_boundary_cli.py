@@ -8,7 +8,8 @@ import pytest
 from boundary_results import predictions, train_rows
 from result_folders import make_plan, make_results, save_done
 
-from xlt.sweep.cli.main import BAD_INPUT, DONE, main
+from xlt.sweep.cli.exit_status import BAD_INPUT, OK
+from xlt.sweep.cli.main import main
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def results(tmp_path: Path) -> str:
 
 
 def test_boundary_prints_a_verdict_a_cell(results: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["boundary", results, "--labelled", "16", "--prior", "0.4"]) == DONE
+    assert main(["boundary", results, "--labelled", "16", "--prior", "0.4"]) == OK
     out = capsys.readouterr().out
     assert "mostly boundary: 0." in out
     assert "F1@prior" in out
@@ -34,7 +35,7 @@ def test_boundary_prints_a_verdict_a_cell(results: str, capsys: pytest.CaptureFi
 
 def test_csv_has_warnings_apart(results: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("boundary", "claims"):
-        assert main([command, results, "--format", "csv"]) == DONE
+        assert main([command, results, "--format", "csv"]) == OK
         told = capsys.readouterr()
         assert "num_threads" in told.err and "num_threads" not in told.out
 
@@ -42,7 +43,7 @@ def test_csv_has_warnings_apart(results: str, capsys: pytest.CaptureFixture[str]
 def test_claims_of_the_paper_and_of_a_file(
     results: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["claims", results, "--published"]) == DONE
+    assert main(["claims", results, "--published"]) == OK
     out = capsys.readouterr().out
     assert "1b is not evaluated: mbert/ja0: unknown base model 'mbert'. Known: elyza; " in out
     assert "Differences to the published values" in out
@@ -52,7 +53,7 @@ def test_claims_of_the_paper_and_of_a_file(
         "- {id: a, says: more rows help, parts: [{metric: f1, first: elyza/ja104,"
         " direction: greater, second: elyza/ja0, margin: 0.1}]}\n"
     )
-    assert main(["claims", results, "--claims", str(file)]) == DONE
+    assert main(["claims", results, "--claims", str(file)]) == OK
     assert "a: more rows help" in capsys.readouterr().out
 
 

@@ -83,7 +83,7 @@ def test_a_trial_that_no_node_holds_stops_a_run_before_it_starts(
     arguments = [
         str(experiment_file), "--set", "resources={cpus: 9999}", "--results", str(tmp_path / "r"),
     ]  # fmt: skip
-    assert main(["check", *arguments]) == 2
+    assert main(["check", *arguments]) == 3
     out = capsys.readouterr().out
     assert "error: llama: a trial needs 9999 CPUs, the cluster's nodes have" in out
     assert "set resources.cpus=" in out

@@ -104,7 +104,7 @@ def test_errors_stop_a_launch_unless_they_are_accepted_and_then_stand_in_the_tab
     source = yaml.safe_load((folder / "source.yaml").read_text())
     write(folder / "source.yaml", source | columns)
     assert main(["data", "prepare", "source.yaml", "--out", "prepared"]) == 0
-    assert main(["data", "audit", "source.yaml"]) == 1
+    assert main(["data", "audit", "source.yaml"]) == 3
     assert "ERROR cues: " in capsys.readouterr().out
     file = experiment(folder, tiny_base("bert"))
     arguments = ["run", file, "--backend", "inline", "--results", "results"]

@@ -60,10 +60,10 @@ def test_explains_what_was_kept_and_goes_on_where_nothing_was(
     assert added == {"attributions-lime.json", "attributions-lime.parquet"}
     assert {state.state for state in Results(kept).states(ids(kept).values()).values()} == {"done"}
 
-    assert explain(kept, "--cells", "model=llama,model=gpt_neox,pattern=ja8") == 0
+    assert explain(kept, "--only", "model=llama,model=gpt_neox,pattern=ja8") == 0
     assert "0 trials explained, 2 were explained before" in capsys.readouterr().out
     assert trial_files(Results(kept)) == after
-    assert explain(kept, "--cells", "model=llama", "--rows", "4") == 0
+    assert explain(kept, "--only", "model=llama", "--rows", "4") == 0
     made = read_attributions(Results(kept), ids(kept)["llama"], "lime")
     assert made.table is not None and len(made.table) == 4
     assert made.settings["num_samples"] == 40
@@ -101,12 +101,12 @@ def test_over_ray_as_inline(kept: str, tmp_path: Path) -> None:
     [
         (["--method", "lme"], "method: unknown method 'lme'. Did you mean 'lime'?"),
         (["--method", "ig"], "num_samples is of lime, and the method is ig"),
-        (["--cells", "llama"], "'llama' is neither model=NAME nor pattern=NAME"),
-        (["--cells", "modell=llama"], "'modell=llama' is neither"),
-        (["--cells", "model=lama"], "unknown model 'lama'. Did you mean 'llama'?"),
+        (["--only", "llama"], "'llama' is neither model=NAME nor pattern=NAME"),
+        (["--only", "modell=llama"], "'modell=llama' is neither"),
+        (["--only", "model=lama"], "unknown model 'lama'. Did you mean 'llama'?"),
         (["--rows", "0"], "rows: should be greater than 0"),
         (["--preset", "lit2"], "unknown preset 'lit2'. Did you mean 'lit'?"),
-        (["--backend", "tune"], "unknown backend 'tune'"),
+        (["--backend", "slurm"], "unknown backend 'slurm'"),
         (["--replacement", "nothing"], "replacement: should be 'auto', 'mask'"),
     ],
 )

@@ -29,7 +29,7 @@ LONGER = "training.num_train_epochs=12"
 OFTEN = "storage.checkpoint_minutes=0"
 """So that what is killed goes on from the step before."""
 NUM_TRIALS = 10
-BACKENDS = ("tune", pytest.param("inline", marks=pytest.mark.chaos))
+BACKENDS = ("ray", pytest.param("inline", marks=pytest.mark.chaos))
 INLINE = ("--backend", "inline")
 """Finishes where the backend is not the question: it starts no Ray and gives the same bytes."""
 

@@ -46,7 +46,7 @@ def test_export_of_real_trials(
     explained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert main(["lit", "export", explained, "--cells", "model=llama", "--out", str(out)]) == 0
+    assert main(["lit", "export", explained, "--only", "model=llama", "--out", str(out)]) == 0
     assert "1 trials, 1 of them explained by lime" in capsys.readouterr().out
     (model,) = json.loads((out / "lit.json").read_text("utf-8"))["models"]
     assert model["name"] == "llama ja8 seed 0" and model["settings"]["num_samples"] == 30
@@ -67,7 +67,7 @@ def test_export_of_real_trials(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--cells", "model=lama"], "Did you mean 'llama'?"),
+        (["--only", "model=lama"], "Did you mean 'llama'?"),
         (["--seeds", "0,x"], "'0,x' is no list of seeds"),
         (["--seeds", "4"], "no seed 4. Known: 0."),
         (["--method", "lima"], "lime"),

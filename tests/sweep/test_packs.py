@@ -90,7 +90,7 @@ def test_other_values_are_refused(value: str, experiment_file: Path) -> None:
         load_experiment(experiment_file, [f"packing={value}"])
 
 
-@pytest.mark.parametrize("backend", ["inline", pytest.param("tune", marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.chaos)])
 def test_a_run_of_packs_gives_what_single_trials_give(
     backend: str, small: Experiment, tmp_path: Path
 ) -> None:

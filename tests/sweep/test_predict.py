@@ -277,7 +277,7 @@ def test_thresholds(threshold: str, share: float, kept: str, texts: str, tmp_pat
         (["--keep", "lang"], "e.g. --keep lang=lang_given"),
         (["--batch-size", "0"], "batch_size: should be greater than 0"),
         (["--format", "xls"], "format: should be 'csv', 'tsv', 'jsonl' or 'parquet'"),
-        (["--backend", "tune"], "unknown backend 'tune'"),
+        (["--backend", "slurm"], "unknown backend 'slurm'"),
         (["--out", "a.xlsx"], "unknown ending '.xlsx'."),
         (["--out", "a"], "unknown ending 'a'."),
         (["--base-path", "/nowhere"], "--base-path '/nowhere' is no folder"),

@@ -102,7 +102,7 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
     assert trial_files(outcome.results) == undisturbed
 
 
-@pytest.mark.parametrize("backend", ["tune", "inline"])
+@pytest.mark.parametrize("backend", ["ray", "inline"])
 def test_sigterm_keeps_what_running_trials_did(
     backend: str, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:

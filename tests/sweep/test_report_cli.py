@@ -14,7 +14,8 @@ from simulated_scores import predictions
 
 from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
-from xlt.sweep.cli.main import BAD_INPUT, DONE, INTERRUPTED, main
+from xlt.sweep.cli.exit_status import BAD_INPUT, INTERRUPTED, OK
+from xlt.sweep.cli.main import main
 
 SCORES = {"f1": 0.5, "auroc": 0.75}
 
@@ -22,7 +23,7 @@ SCORES = {"f1": 0.5, "auroc": 0.75}
 def test_parquet_holds_the_tidy_rows(tmp_path: Path) -> None:
     results = make_page_results(tmp_path / "r")
     out = tmp_path / "rows.parquet"
-    assert main(["report", results, "--format", "parquet", "--out", str(out)]) == DONE
+    assert main(["report", results, "--format", "parquet", "--out", str(out)]) == OK
     assert pq.read_table(out).equals(collect(results).table)
 
 
@@ -59,7 +60,7 @@ def test_a_watched_page_follows_growing_results(
     )
     monkeypatch.setattr(time, "sleep", sleeper.sleep)
     command = ["report", results.uri, "--format", "html", "--out", str(out), "--watch", "3"]
-    assert main(command) == DONE
+    assert main(command) == OK
     for html, told in zip(sleeper.seen, (0, 1, 1, 1), strict=True):
         assert f"<b>{told} of 3 trials done</b>" in html and 'data-watch="3"' in html
     assert "Not shown: no cell has a value yet." in sleeper.seen[0]

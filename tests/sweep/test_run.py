@@ -95,11 +95,11 @@ def test_selected_cells_run_and_the_others_stay_pending(
     assert ran < whole
     assert main(["status", str(tmp_path / "r")]) == 0
     assert "2 done, 3 missing of 5 trials" in capsys.readouterr().out
-    assert main(["plan", *arguments, "--cells", "pattern=ja8"]) == 0
+    assert main(["plan", *arguments, "--only", "pattern=ja8"]) == 0
     told = capsys.readouterr()
     assert "5 trials = 5 cells" in told.out
     assert "Selected: 3 trials of 3 cells, 1 to run" in told.out
-    assert main(["run", *arguments, "--cells", cells]) == 0
+    assert main(["run", *arguments, "--only", cells]) == 0
     assert "All 2 trials were done already; nothing ran." in capsys.readouterr().out
 
 
@@ -123,7 +123,7 @@ def test_the_exit_status_is_of_the_selected_cells(
     ("arguments", "told"),
     [
         (["run", "quickstat"], "Did you mean 'quickstart'"),
-        (["run", "quickstart", "--backend", "slurm"], "Known: inline, tune"),
+        (["run", "quickstart", "--backend", "slurm"], "Known: inline, ray"),
         (["run", "quickstart", "--results", "/proc/none"], "cannot be written"),
         (["status", "/proc/none"], "holds no experiment"),
     ],
@@ -220,7 +220,7 @@ def test_more_classes_and_pairs_under_tune_give_the_bytes_of_inline(
     (tmp_path / "three.yaml").write_text(yaml.safe_dump(values))
     outcomes = [
         run(load_experiment(tmp_path / "three.yaml"), str(tmp_path / backend), backend=backend)
-        for backend in ("inline", "tune")
+        for backend in ("inline", "ray")
     ]
     inline, tuned = (trial_files(outcome.results) for outcome in outcomes)
     assert [len(outcome.ledger.done) for outcome in outcomes] == [2, 2]

@@ -261,7 +261,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
 def test_a_budget_ends_a_search_and_is_told(
     searched_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_address: str
 ) -> None:
-    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--cells", "model=bert"]
+    arguments = [str(searched_file), "--results", str(tmp_path / "r"), "--only", "model=bert"]
     arguments += ["--out", str(tmp_path / "rates.yaml"), "--set", "search.max_epochs=12"]
     assert main(["search", *arguments]) == 0
     captured = capsys.readouterr()
@@ -375,8 +375,8 @@ def test_what_cannot_be_searched_is_told(
 ) -> None:
     results = ["--results", str(tmp_path / "r"), "--out", str(tmp_path / "rates.yaml")]
     for extra, told in (
-        (["--cells", "model=gpt_neox,pattern=ja0"], "no cell that can exist is selected"),
-        (["--cells", "model=gpt_neo"], "Did you mean 'gpt_neox'"),
+        (["--only", "model=gpt_neox,pattern=ja0"], "no cell that can exist is selected"),
+        (["--only", "model=gpt_neo"], "Did you mean 'gpt_neox'"),
         (["--set", "search.searcher=tpee"], "Did you mean 'tpe'"),
         (["--set", "search.seeds=[0]"], "are seeds of the experiment, too"),
         (["--set", "search.dev_rows=60"], "ja0 dev needs 30 positive en rows; 18 left"),

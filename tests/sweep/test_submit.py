@@ -103,7 +103,7 @@ def test_code_and_experiment_travel_and_nothing_else(
     assert asked["submission_id"].startswith("xlt-quickstart-")
     assert shlex.split(asked["entrypoint"]) == [
         "exec", "python", "-m", "xlt", "run", "experiment.yaml", "--results", "s3://bucket/xlt",
-        "--address", "auto", "--cells", "model=mini-mbert", "--wait",
+        "--address", "auto", "--only", "model=mini-mbert", "--wait",
     ]  # fmt: skip
     environment = asked["runtime_env"]
     assert set(environment["env_vars"]) == {"RAY_JOB_STOP_SIGNAL", "RAY_JOB_STOP_WAIT_TIME_S"}

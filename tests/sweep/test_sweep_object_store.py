@@ -106,10 +106,10 @@ def test_a_cluster_writes_into_s3_and_searches_there(
     assert trial_files(tuned.results) == trial_files(local.results)
     rates = str(tmp_path / "rates.yaml")
     command = ["search", str(small_file), "--results", uri, "--out", rates]
-    assert main([*command, "--cells", "model=bert,pattern=ja8"]) == 0
+    assert main([*command, "--only", "model=bert,pattern=ja8"]) == 0
     assert len(yaml.safe_load(Path(rates).read_text())["cells"]) == 1
     capsys.readouterr()
-    assert main([*command, "--cells", "model=bert,pattern=ja8"]) == 0
+    assert main([*command, "--only", "model=bert,pattern=ja8"]) == 0
     assert "nothing ran" in capsys.readouterr().err
     plan = json.loads(tuned.results.read("searches", "tiny.plan.json"))
     assert plan["cells"][0]["configs"]

@@ -1,0 +1,97 @@
+"""xlt plan and xlt run: print the grid, and run what is not done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from xlt.sweep.cli.arguments import (
+    add_address,
+    add_backend,
+    add_command,
+    add_experiment,
+    add_only,
+    add_wait,
+)
+from xlt.sweep.cli.exit_status import INTERRUPTED, OK, SOME_FAILED
+
+
+def add_run_commands(commands: Any) -> None:
+    """Add ``plan`` and ``run`` to the parser."""
+    plan = add_command(
+        commands, "plan", _plan, "Print the grid and what is done already; launch nothing.",
+        "plan quickstart", "plan my.yaml --only model=llama2,pattern=ja16",
+    )  # fmt: skip
+    run = add_command(
+        commands, "run", _run, "Run every trial that is not done yet, then print the tables.",
+        "run quickstart",
+        "run my.yaml --results s3://bucket/results --address 10.0.0.1:6379",
+        "run my.yaml --set seeds=[0,1,2] --only pattern=ja0 --backend inline",
+    )  # fmt: skip
+    for parser in (plan, run):
+        add_experiment(parser)
+        add_only(parser)
+    add_address(run)
+    add_backend(run)
+    add_wait(run)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.experiment.selection import select_cells
+    from xlt.sweep.planning.grid import expand
+    from xlt.sweep.planning.prepare import prepare
+    from xlt.sweep.planning.rescue import read_rescued
+    from xlt.sweep.planning.text import describe_plan
+    from xlt.trainables.results.result import Results
+
+    experiment = load_experiment(options.experiment, options.settings)
+    selection = select_cells(options.only, experiment)
+    location = Results(options.results or experiment.storage.results)
+    grid = expand(prepare(experiment), read_rescued(experiment, location))
+    print(describe_plan(grid, location, selection))
+    return OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from xlt.analysis.tables.report import render_tables
+    from xlt.analysis.trials.collect import collect
+    from xlt.data.core.text import first_line
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.experiment.selection import select_cells
+    from xlt.sweep.run import run
+
+    experiment = load_experiment(options.experiment, options.settings)
+    outcome = run(
+        experiment,
+        options.results,
+        selection=select_cells(options.only, experiment),
+        backend=options.backend,
+        address=options.address,
+        wait=options.wait,
+        console=Console(stderr=True),
+    )
+    print(render_tables(collect(outcome.results, experiment.name)))
+    ledger = outcome.ledger
+    num_trials, num_planned = len(ledger.states), len(outcome.grid.specs)
+    print(f"Results: {outcome.results.uri}")
+    print(f"Report:  xlt report {outcome.results.uri} --experiment {experiment.name} --format md")
+    if outcome.num_run == 0:
+        print(f"All {num_trials} trials were done already; nothing ran.")
+    if num_trials < num_planned:
+        print(f"Selected: {num_trials} of {num_planned} trials; the others are left as they are.")
+    for trial_id, error in ledger.failed.items():
+        print(f"FAILED {trial_id}: {first_line(error)}", file=sys.stderr)
+    again = "the same command runs what is left, and nothing twice."
+    if outcome.interrupted:
+        print(
+            f"Stopped with {len(ledger.done)} of {num_trials} trials done; {again}", file=sys.stderr
+        )
+        return INTERRUPTED
+    if ledger.failed:
+        print(f"{len(ledger.failed)} of {num_trials} trials failed; {again}", file=sys.stderr)
+        return SOME_FAILED
+    return OK
