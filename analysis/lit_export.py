@@ -7,7 +7,7 @@ manifest and, for each data set and each trial, a file with one JSON object a li
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
-from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.explain import Explain
 
 EXPORT_FORMAT = 1
@@ -37,8 +36,6 @@ MOST_TRIALS = 12
 nothing can be compared by eye."""
 
 Row = dict[str, Any]
-Has = Callable[[CellKey], bool]
-"""Whether the cell of a base model and a pattern is meant."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class LitExport:
 def lit_export(
     collected: Collected,
     *,
-    has: Has = lambda cell: True,
     seeds: Collection[int] = (),
     method: str = "lime",
     otherwise: Explain | None = None,
@@ -73,7 +69,6 @@ def lit_export(
 
     Args:
         collected: The trials.
-        has: Which cells.
         seeds: Which seeds; empty: all.
         method: Of the explanations.
         otherwise: How texts of trials without them are explained when LIT asks; None: they are not.
@@ -84,7 +79,7 @@ def lit_export(
     """
     plan, location = collected.plan, Results(collected.uri)
     notes: list[str] = []
-    chosen = _chosen(collected, has, seeds, notes)
+    chosen = _chosen(collected, seeds, notes)
     langs = {cell.key: cell.target_lang for cell in plan.cells}
     texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
     read: list[tuple[TrialRow, TestRows]] = []
@@ -197,15 +192,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _chosen(
-    collected: Collected, has: Has, seeds: Collection[int], notes: list[str]
-) -> list[TrialRow]:
+def _chosen(collected: Collected, seeds: Collection[int], notes: list[str]) -> list[TrialRow]:
     """Rows of the done trials that are meant; the others are noted."""
     plan = collected.plan
     if strange := sorted(set(seeds) - set(plan.seeds)):
         known = ", ".join(map(str, plan.seeds))
         raise InputError(f"no seed {', '.join(map(str, strange))}. Known: {known}.", "--seeds")
-    meant = [row for row in collected.rows if has(row.cell) and (not seeds or row.seed in seeds)]
+    meant = [row for row in collected.rows if not seeds or row.seed in seeds]
     done = [row for row in meant if row.is_done]
     where = f"experiment {plan.experiment} in {collected.uri}"
     if not done:

@@ -12,10 +12,10 @@ from xlt.data.core.load_entry import load_entry
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.experiment.selection import parse_selection
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.selection import parse_selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 Told = Callable[[TrialSpec, Attributions], None]

@@ -26,7 +26,6 @@ from xlt.sweep.driver.lease import held
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.gate import check_data, data_warnings, refuse_errors
 from xlt.sweep.planning.grid import Cell, Grid, expand
 from xlt.sweep.planning.launch_order import launch_order
@@ -36,6 +35,7 @@ from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.planning.rescue import Stuck, read_rescued, save_rescued, stuck_cells
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, save_texts
+from xlt.trainables.spec.selection import EVERY_CELL, Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 Made = TypeVar("Made")

@@ -99,7 +99,6 @@ def load_attributions(
     collected: Collected,
     *,
     method: str = "lime",
-    model: str | None = None,
     unit: str = "subword",
     target: str = "positive",
     min_count: int = 5,
@@ -109,7 +108,6 @@ def load_attributions(
     Args:
         collected: The trials.
         method: Of the explanations.
-        model: Base model; None: all that have attributions.
         unit: A name in :data:`UNITS`.
         target: A name in :data:`TARGETS`.
         min_count: Texts that a token must occur in to be ranked: a mean over two texts is chance.
@@ -121,8 +119,6 @@ def load_attributions(
     for kind, name, known in (("unit", unit, UNITS), ("target", target, TARGETS)):
         if name not in known:
             raise InputError(unknown(kind, name, known))
-    if model is not None and model not in plan.base_models:
-        raise InputError(unknown("base model", model, plan.base_models))
     splits = {lang: UNITS[unit](lang) for lang in plan.target_langs}
     location = Results(collected.uri)
     with_draw = has_draws(plan.draws)
@@ -131,8 +127,6 @@ def load_attributions(
     left_out: dict[CellKey, str] = {}
     for cell in plan.cells:
         key = cell.key
-        if model not in (None, cell.base_model):
-            continue
         if cell.skipped:
             left_out[key] = first_line(cell.skipped)
             continue

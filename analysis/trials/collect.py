@@ -99,13 +99,18 @@ class _Trial:
 
 
 def collect(
-    results: Results | str, experiment: str | None = None, *, allow_mixed: bool = False
+    results: Results | str,
+    experiment: str | None = None,
+    *,
+    only: str = "",
+    allow_mixed: bool = False,
 ) -> Collected:
     """Read the result folders of an experiment.
 
     Args:
         results: The results location, or its local path or URI.
         experiment: Name of the experiment; None: the only one in the location.
+        only: Cells to keep, e.g. ``model=elyza,pattern=ja16``; empty: all.
         allow_mixed: Make refused differences warnings: for reading what is there, never for
             averaging it.
 
@@ -122,6 +127,7 @@ def collect(
         location.check()
         plan = location.read_plan(_choose(location, experiment))
         states = verified_states(location, plan.experiment, plan.trial_ids)
+        plan = plan.select(only)
     except OSError as error:
         raise InputError(f"cannot be read: {error}", f"results {location.uri}") from error
     trials = [

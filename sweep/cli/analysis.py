@@ -140,7 +140,7 @@ def _compare(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     as_text = comparison_format(options.format)
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds,
@@ -157,7 +157,7 @@ def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.grids import write_grids
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     made = learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
@@ -172,7 +172,7 @@ def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.grids import write_grids
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     judged = boundary(
         collected,
         reference=options.reference,
@@ -200,7 +200,7 @@ def _claims(options: argparse.Namespace) -> int:
         claims = parse_claims(read_settings(options.claims), options.claims)
     else:
         raise InputError("is no .yaml file; docs/claims.md says what one holds", options.claims)
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     grids = claims_grids(claims, ResultCells(collected), published=options.published)
     print(write_grids(grids, options.format))
     _warn(options.format, collected.warnings)
@@ -212,7 +212,7 @@ def _oracle(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.grids import write_grids
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     found = oracle_rates(collected, options.metric)
     if not found:
         raise InputError("no cell has all of its runs done at one learning rate; run them first")
@@ -226,7 +226,7 @@ def _figures(options: argparse.Namespace) -> int:
     from xlt.analysis.figures import save_figures
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     drawn = save_figures(collected, Path(options.out), options.format, options.kinds)
     for one in drawn:
         if one.why:

@@ -40,7 +40,6 @@ def _check(options: argparse.Namespace) -> int:
     from xlt.sweep.check.models import hub_problems
     from xlt.sweep.check.text import describe_check, describe_problems
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.experiment.selection import select_cells
     from xlt.sweep.planning.grid import expand
     from xlt.sweep.planning.ledger import read_ledger
     from xlt.sweep.planning.prepare import prepare
@@ -50,7 +49,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.backend not in BACKENDS:
         raise InputError(unknown("backend", options.backend, BACKENDS))
     experiment = load_experiment(options.experiment, options.settings)
-    selection = select_cells(options.only, experiment)
+    selection = experiment.select(options.only)
     location = Results(options.results or experiment.storage.results)
     location.check()
     try:

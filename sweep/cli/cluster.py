@@ -150,11 +150,10 @@ def _submit(options: argparse.Namespace) -> int:
     from xlt.sweep.cluster.job_client import connect
     from xlt.sweep.cluster.submit import refuse_local, submit_job
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.experiment.selection import select_cells
 
     experiment = load_experiment(options.experiment, options.settings)
     results = options.results or experiment.storage.results
-    select_cells(options.only, experiment)
+    experiment.select(options.only)
     refuse_local(experiment, results)
     client = connect(options.address)
     job_id = submit_job(

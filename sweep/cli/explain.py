@@ -113,11 +113,10 @@ def _explanations(options: argparse.Namespace) -> int:
     from xlt.trainables.spec.explain import Explain
 
     Explain.parse({"method": options.method})
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     read = load_attributions(
         collected,
         method=options.method,
-        model=options.model,
         unit=options.unit,
         target=options.target,
         min_count=options.min_count,

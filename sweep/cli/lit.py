@@ -137,17 +137,14 @@ def _write(
     """Export what the arguments choose; notes go to standard error."""
     from xlt.analysis.lit_export import lit_export, write_export
     from xlt.analysis.trials.collect import collect
-    from xlt.sweep.experiment.selection import parse_selection
     from xlt.trainables.spec.explain import Explain
 
     method = options.method or "lime"
     settings = Explain.parse({"method": method})
-    collected = collect(options.results, options.experiment, allow_mixed=True)
-    selection = parse_selection(options.only, collected.plan.base_models, collected.plan.patterns)
+    collected = collect(options.results, options.experiment, only=options.only, allow_mixed=True)
     seeds = _seeds(options.seeds)
     export = lit_export(
         collected,
-        has=selection.has,
         seeds=seeds,
         method=method,
         otherwise=settings if live else None,

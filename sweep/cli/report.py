@@ -71,7 +71,7 @@ def _status(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
     from xlt.analysis.trials.status import status
 
-    print(status(collect(options.results, options.experiment, allow_mixed=True)))
+    print(status(collect(options.results, options.experiment, only=options.only, allow_mixed=True)))
     return OK
 
 
@@ -86,7 +86,7 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError(f"{options.format} is a file: give --out FILE, e.g. {example}")
     if options.watch is not None:
         return _watch(options)
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, only=options.only)
     content = _content(options, collected)
     if options.out:
         write_file(options.out, content)
@@ -143,7 +143,7 @@ def _watch(options: argparse.Namespace) -> int:
     written = None
     try:
         while True:
-            collected = collect(options.results, options.experiment)
+            collected = collect(options.results, options.experiment, only=options.only)
             states = [row.state for row in collected.rows]
             if states.count("done") == len(states):
                 break
@@ -157,7 +157,7 @@ def _watch(options: argparse.Namespace) -> int:
                 print(f"{progress}: {options.out}", file=sys.stderr)
             time.sleep(options.watch)
     except KeyboardInterrupt:
-        _finish(options, collect(options.results, options.experiment))
+        _finish(options, collect(options.results, options.experiment, only=options.only))
         raise
     _finish(options, collected)
     return OK

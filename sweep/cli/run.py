@@ -39,7 +39,6 @@ def add_run_commands(commands: Any) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.experiment.selection import select_cells
     from xlt.sweep.planning.grid import expand
     from xlt.sweep.planning.prepare import prepare
     from xlt.sweep.planning.rescue import read_rescued
@@ -47,7 +46,7 @@ def _plan(options: argparse.Namespace) -> int:
     from xlt.trainables.results.result import Results
 
     experiment = load_experiment(options.experiment, options.settings)
-    selection = select_cells(options.only, experiment)
+    selection = experiment.select(options.only)
     location = Results(options.results or experiment.storage.results)
     grid = expand(prepare(experiment), read_rescued(experiment, location))
     print(describe_plan(grid, location, selection))
@@ -61,14 +60,13 @@ def _run(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
     from xlt.data.core.text import first_line
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.experiment.selection import select_cells
     from xlt.sweep.run import run
 
     experiment = load_experiment(options.experiment, options.settings)
     outcome = run(
         experiment,
         options.results,
-        selection=select_cells(options.only, experiment),
+        selection=experiment.select(options.only),
         backend=options.backend,
         address=options.address,
         wait=options.wait,

@@ -50,14 +50,13 @@ def _search(options: argparse.Namespace) -> int:
     from xlt.analysis.search.table import search_grids
     from xlt.analysis.tables.grids import GRID_FORMATS, write_grids
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.experiment.selection import select_cells
     from xlt.sweep.search.run import search
 
     if options.format not in GRID_FORMATS:
         raise InputError(unknown("format", options.format, GRID_FORMATS))
     experiment = load_experiment(options.experiment, options.settings)
     outcome = search(
-        experiment, options.results, selection=select_cells(options.only, experiment),
+        experiment, options.results, selection=experiment.select(options.only),
         address=options.address, wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
     print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))

@@ -26,6 +26,7 @@ from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
 from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, find_base_model, named_by_path
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.selection import Selection, parse_selection
 from xlt.trainables.spec.trial_spec import Resources, Training
 
 DEFAULT_DATA = {"source": "synthetic"}
@@ -199,6 +200,10 @@ class Experiment(Settings):
         if self.draws == "per_seed":
             return [(seed, seed) for seed in self.seeds]
         return [(index, seed) for index in self.draws for seed in self.seeds]
+
+    def select(self, only: str) -> Selection:
+        """Select cells with text such as ``model=llama2,pattern=ja16``."""
+        return parse_selection(only, [m.name for m in self.models], [p.name for p in self.patterns])
 
     @classmethod
     def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:

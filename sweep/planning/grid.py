@@ -12,12 +12,12 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
-from xlt.sweep.experiment.selection import Selection
 from xlt.sweep.planning.prepare import Prepared, trained_pattern
 from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
 
 

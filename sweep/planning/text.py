@@ -13,12 +13,12 @@ from rich.text import Text
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Cell, Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.selection import EVERY_CELL, Selection
 
 
 def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CELL) -> str:

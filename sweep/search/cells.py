@@ -11,9 +11,9 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
-from xlt.sweep.experiment.selection import Selection
 from xlt.sweep.planning.grid import Cell, Grid
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchPlan
+from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 

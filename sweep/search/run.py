@@ -21,7 +21,6 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.chosen_rates import ChosenRates, chosen_rates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.search import LearningRates, Rates
-from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.gate import check_data, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import Prepared, prepare
@@ -31,6 +30,7 @@ from xlt.sweep.search.config_report import ConfigReport
 from xlt.sweep.search.searchers import Config, make_searcher
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell, SearchedConfig, SearchPlan
+from xlt.trainables.spec.selection import EVERY_CELL, Selection
 
 
 @dataclass(frozen=True)

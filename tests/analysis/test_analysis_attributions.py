@@ -219,7 +219,7 @@ def test_the_printed_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--method", "lme"], "unknown method 'lme'. Did you mean 'lime'?"),
         (["--unit", "words"], "unknown unit 'words'. Did you mean 'word'?"),
         (["--target", "postive"], "unknown target 'postive'. Did you mean 'positive'?"),
-        (["--model", "elyzza"], "unknown base model 'elyzza'. Did you mean 'elyza'?"),
+        (["--only", "model=elyzza"], "--only: unknown model 'elyzza'. Did you mean 'elyza'?"),
         (["--top", "0"], "top is 0; give 1 or more"),
         (["--min-count", "99"], "no token is in 99 texts or more; lower --min-count"),
         (["--format", "pdf"], "unknown format 'pdf'"),

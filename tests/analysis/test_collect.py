@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from page_results import make_page_results
 from repository import ROOT
 from result_folders import (
     FINGERPRINT,
@@ -349,3 +350,15 @@ def test_texts_that_were_cut_are_told(three: Results) -> None:
         "were cut"
     )
     assert collect(three).warnings == (told,)
+
+
+def test_only_the_selected_cells_are_kept(tmp_path: Path) -> None:
+    uri = make_page_results(tmp_path / "r")
+    every = collect(uri)
+    model, pattern = every.plan.base_models[0], every.plan.patterns[0]
+    collected = collect(uri, only=f"model={model},pattern={pattern}")
+    assert {row.cell for row in collected.rows} == {(model, pattern)}
+    kept = [row for row in every.rows if row.cell == (model, pattern)]
+    assert list(collected.rows) == kept
+    with pytest.raises(InputError, match="--only: unknown model 'elyzza'"):
+        collect(uri, only="model=elyzza")

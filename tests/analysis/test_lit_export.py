@@ -87,7 +87,7 @@ def test_a_data_set_and_a_file_a_trial(tmp_path: Path) -> None:
     assert first["settings"]["num_samples"] == 9 and "method" not in second
     assert export.manifest["notes"] == [
         f"elyza ja16 seed 1 has predictions alone: no attributions by lime; `xlt explain "
-        f"{tmp_path} --method lime` makes them"
+        f"{tmp_path} --method lime` computes them"
     ]
     assert export.files["headlines-ja.jsonl"] == [
         {"id": "a", "text": "炭素の目標", "language": "ja", "label": "ESG"},

@@ -20,7 +20,6 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.experiment.selection import EVERY_CELL, Selection
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.planning.rescue import stuck_cells
@@ -29,6 +28,7 @@ from xlt.sweep.search.cells import search_cells, search_rows
 from xlt.sweep.search.run import SearchOutcome, search
 from xlt.sweep.search.searchers import make_searcher
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.selection import EVERY_CELL, Selection
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -16,10 +16,10 @@ from xlt.data.dataset.dev import SourceDev, TargetFold
 from xlt.data.dataset.patterns import Pattern
 from xlt.sweep.experiment.search import LearningRates, Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
-from xlt.sweep.experiment.selection import parse_selection
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.searchers import make_searcher
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.selection import parse_selection
 
 
 def pattern(target_rows: int) -> Pattern:

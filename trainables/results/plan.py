@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pydantic
 
+from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.selection import parse_selection
 
 
 class PlannedTrial(Settings):
@@ -73,6 +75,18 @@ class Plan(Settings):
         if self.classes == BINARY and self.positive != BINARY[1]:
             return f"not {self.positive}", self.positive
         return self.classes
+
+    def select(self, only: str) -> Plan:
+        """Keep the cells that a text such as ``model=elyza,pattern=ja16`` selects.
+
+        Raises:
+            InputError: Unknown names, or no cell is selected.
+        """
+        selection = parse_selection(only, self.base_models, self.patterns)
+        cells = tuple(cell for cell in self.cells if selection.has(cell.key))
+        if not cells:
+            raise InputError(f"{only!r} selects no cell of {self.experiment}", "--only")
+        return self.model_copy(update={"cells": cells})
 
     @property
     def base_models(self) -> list[str]:

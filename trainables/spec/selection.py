@@ -1,4 +1,4 @@
-"""Which cells a command is about, e.g. ``--only model=elyza,pattern=ja16``."""
+"""Selections of cells, written as e.g. ``model=elyza,pattern=ja16``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -34,13 +33,6 @@ class Selection:
 
 
 EVERY_CELL = Selection()
-
-
-def select_cells(text: str, experiment: Experiment) -> Selection:
-    """Read ``--only`` of a command about an experiment; as :func:`parse_selection`."""
-    return parse_selection(
-        text, [m.name for m in experiment.models], [p.name for p in experiment.patterns]
-    )
 
 
 def parse_selection(text: str, models: Iterable[str], patterns: Iterable[str]) -> Selection:
