@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from xlt.data.dataset.draws import draw
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.prepare import prepare
-from xlt.trainables.training.metrics import score
+from xlt.trainables.metrics.registry import score
 
 
 def main() -> None:

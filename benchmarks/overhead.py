@@ -142,9 +142,9 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
     import transformers
 
     from xlt.data.dataset.draws import draw
+    from xlt.trainables.metrics.registry import score
     from xlt.trainables.models.miniatures import miniature_folder
     from xlt.trainables.spec.trial_spec import TrialSpec
-    from xlt.trainables.training.metrics import score
 
     spec = TrialSpec.model_validate(config["spec"])
     torch.set_num_threads(1)

@@ -28,11 +28,11 @@ import numpy as np
 import pyarrow as pa
 
 from xlt.data.dataset.patterns import parse_pattern_name
+from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.metrics import METRICS
 
 NUM_MODELS, NUM_ITEMS, NUM_STEPS = 20, 512, 640
 PATTERNS = tuple(f"ja{rows}" for rows in (0, 4, 8, 16, 32, 64, 104, 128, 256, 512))
@@ -139,7 +139,7 @@ def _result(
 ) -> TrialResult:
     return TrialResult(
         spec=spec,
-        metrics={name: METRICS[name](truth, score) for name in ("f1", "auroc", "accuracy")},
+        metrics={name: METRICS[name].compute(truth, score) for name in ("f1", "auroc", "accuracy")},
         signature=SIGNATURE,
         timings={"fit": round(4 + spec.seed / 50, 4)},
         convergence={},

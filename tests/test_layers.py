@@ -20,7 +20,8 @@ PACKAGES = ("data", "trainables", "analysis", "sweep")
 PURE = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for folder in (
-        "data", "analysis", "trainables/spec", "trainables/models", "trainables/results",
+        "data", "analysis", "trainables/spec", "trainables/metrics", "trainables/models",
+        "trainables/results",
     )
     for path in (ROOT / "xlt" / folder).rglob("*.py")
 )  # fmt: skip

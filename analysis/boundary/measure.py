@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xlt.analysis.arrays import Labels, Scores
 from xlt.analysis.boundary.score_shift import SHIFTS, SourceLogits, score_shift, source_logits
 from xlt.analysis.boundary.train_threshold import (
     TRAIN_ROWS,
@@ -17,9 +16,13 @@ from xlt.analysis.boundary.train_threshold import (
 )
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
 from xlt.analysis.comparisons.compare import common_runs
-from xlt.analysis.metrics.measures import MEASURES, Measure, Scored, asked_measures
-from xlt.analysis.metrics.weighted_measures import WEIGHTED_MEASURES
-from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
+from xlt.analysis.metrics.measures import (
+    MEASURES,
+    RESAMPLED_MEASURES,
+    Measure,
+    Scored,
+    asked_measures,
+)
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_train_scores
@@ -27,6 +30,7 @@ from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method, resamples_of
 from xlt.analysis.uncertainty.resampling import Resampler, Runs, check_resamples
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -40,7 +44,6 @@ NOT_NEGATIVE = ("ece", "brier")
 WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
 """Measures of :data:`MEASURES` that get an interval, beside those of :mod:`score_shift`."""
 CLASS_MEDIANS = ("logit_median_0", "logit_median_1")
-RESAMPLED = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def boundary(
     measured[TRAIN_ROWS] = f1_at_train_threshold(collected, predictions, trained, folds)
     measured |= {name: {} for name in SHIFTS}
     resamplers = {
-        name: Resampler(name, resamples_of(method, num_resamples), RESAMPLED, jackknife=False)
+        name: Resampler(name, resamples_of(method, num_resamples), RESAMPLED_MEASURES)
         for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
     }
     scores = load_scores(collected)
@@ -248,5 +251,5 @@ def _measure(
         scores = np.stack([predictions[trial_id].y_score for trial_id in trial_ids])
         scored = Scored(predictions[trial_ids[0]].y_true, scores)
         for name, measure in measures.items():
-            measured[name] |= zip(trial_ids, measure(scored).tolist(), strict=True)
+            measured[name] |= zip(trial_ids, measure.compute(scored).tolist(), strict=True)
     return measured

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import Labels, Scores, Values
 from xlt.analysis.metrics.thresholds import logit
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.resampling import Runs
+from xlt.trainables.metrics.arrays import Labels, Scores, Values
 
 SHIFTS = ("logit_shift", "logit_shift_d", "logit_shift_0", "logit_shift_1")
 """What :func:`score_shift` measures of a run."""

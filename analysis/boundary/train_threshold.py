@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from xlt.analysis.arrays import Labels, Scores
 from xlt.analysis.metrics.thresholds import best_threshold, every_cut, f1_at
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_test_rows
+from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell
 from xlt.trainables.spec.cell_key import CellKey

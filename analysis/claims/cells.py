@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from xlt.analysis.comparisons.compare import difference_groups
-from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
@@ -26,6 +25,7 @@ from xlt.analysis.uncertainty.trial_units import (
 from xlt.analysis.uncertainty.welch import Sample, welch
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import RESAMPLED_METRICS
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -107,7 +107,7 @@ class ResultCells:
 
     def without_rows(self, metric: str, first: str, second: str) -> str:
         """Why a difference of cells with values is not one over test rows; empty if it is."""
-        if metric not in WEIGHTED_METRICS:
+        if metric not in RESAMPLED_METRICS:
             return f"{metric} is not one of two classes"
         for name in (first, second):
             if why := self.scores.left_out.get(self._key(name)):

@@ -10,11 +10,11 @@ from xlt.analysis.comparisons.compare import LEVEL, MAX_RATIO, POWER, Comparison
 from xlt.analysis.comparisons.family import Family
 from xlt.analysis.tables.cells import interval_text
 from xlt.analysis.tables.formats import Table, to_markdown, to_text
-from xlt.analysis.tables.report import DEFINITIONS
 from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_method, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import define_metric
 
 CSV_COLUMNS = (
     "metric", "first", "second", "n", "num_items", "mean_first", "mean_second", "difference", "low",
@@ -56,7 +56,7 @@ def comparison_format(name: str) -> Callable[[Family], str]:
 def as_table(family: Family) -> Table:
     """One line a comparison, with footnotes that explain the columns."""
     plan = family.collected.plan
-    defined = DEFINITIONS[family.metric].format(positive=first_line(plan.positive), classes="")
+    defined = define_metric(family.metric, first_line(plan.positive), [])
     title = f": {first_line(plan.title)}" if plan.title else ""
     return Table(
         metric=family.metric,

@@ -9,13 +9,13 @@ import numpy as np
 
 from xlt.analysis.curves.monotone import Array, fit_monotone, percentiles, rows_to_reach
 from xlt.analysis.tables.cells import TableCell, aggregate
-from xlt.analysis.tables.report import DEFINITIONS
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, Resampler, resampled_mean
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -130,7 +130,7 @@ def learning_curves(
         InputError: An unknown metric, interval or curve, no cell with a value, or a curve in the
             same language as no other.
     """
-    known = {*collected.metrics, *DEFINITIONS}
+    known = {*collected.metrics, *METRICS}
     if metric not in known:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     scores = load_scores(collected)

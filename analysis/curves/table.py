@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
 from xlt.analysis.tables.cells import cell_text
 from xlt.analysis.tables.grids import Grid
-from xlt.analysis.tables.report import DEFINITIONS, cell_footnotes
+from xlt.analysis.tables.report import cell_footnotes
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import define_metric
 from xlt.trainables.spec.cell_key import CellKey
 
 GAIN_NOTES = (
@@ -33,8 +34,8 @@ def curve_grids(made: LearningCurves) -> list[Grid]:
     """
     plan = made.collected.plan
     several = len(plan.draws) > 1
-    defined = DEFINITIONS.get(made.metric, made.metric).format(
-        positive=first_line(plan.positive), classes=", ".join(map(first_line, plan.classes))
+    defined = define_metric(
+        made.metric, first_line(plan.positive), list(map(first_line, plan.classes))
     )
     title = f": {first_line(plan.title)}" if plan.title else ""
     caption = (

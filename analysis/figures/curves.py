@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlt.analysis.arrays import THRESHOLD
 from xlt.analysis.figures.style import OKABE_ITO, FigureInput
 from xlt.analysis.metrics.plot_points import (
     NUM_SCORE_BINS,
@@ -18,6 +17,7 @@ from xlt.analysis.metrics.plot_points import (
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.results.result import Results
 
 if TYPE_CHECKING:

@@ -17,14 +17,13 @@ from xlt.analysis.figures.curves import (
     training,
 )
 from xlt.analysis.figures.style import FigureInput, use_style
-from xlt.analysis.metrics.names import metric_name
-from xlt.analysis.tables import paper
-from xlt.analysis.tables.report import MULTICLASS_TABLES, table
+from xlt.analysis.tables.report import table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label, reported_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,14 +88,14 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
         raise InputError(strange)
     use_style()
     plan = collected.plan
-    known = MULTICLASS_TABLES if len(plan.classes) > 2 else tuple(paper.TABLES)
+    known = reported_metrics(len(plan.classes))
     metrics = [metric for metric in known if metric in collected.metrics]
     if not metrics:
         raise InputError("no trial is done; `xlt status` says why", f"results {collected.uri}")
     intervals = CellIntervals(load_scores(collected))
     shown = [
         FigureInput(
-            collected, metric, metric_name(metric),
+            collected, metric, metric_label(metric),
             table(collected, metric, intervals=intervals).cells, intervals.scores,
             plan.cells[0].key,
         )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlt.analysis.figures.style import OKABE_ITO, use_style
-from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.search.choose import Choice
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.results.search_plan import SearchPlan
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def save_search_figure(plan: SearchPlan, choices: Sequence[Choice], file: Path) 
     figure = Figure(figsize=(3.2 * num_columns, 2.6 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, num_columns, squeeze=False).flat
     for axes, choice in zip(panels, choices, strict=False):
-        dev_scores(axes, choice, metric_name(plan.metric))
+        dev_scores(axes, choice, metric_label(plan.metric))
     for axes in list(figure.axes)[len(choices) :]:
         axes.remove()
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import Labels, Scores, Values, ratio
+from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
 NUM_BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599), section 5."""

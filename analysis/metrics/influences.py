@@ -1,74 +1,82 @@
-"""INFLUENCES: how much each test row moves what boundary is judged by, in closed form.
+"""Closed-form influences of test rows on the measures that boundary is judged by.
 
-A threshold or bin that is chosen from the rows moves by jumps as single rows are left out, for
-which the jackknife is no estimate (Efron 1982, The Jackknife, the Bootstrap and Other Resampling
-Plans, section 3.4). What a row does on average over resamples is the covariance of the value with
-how often the row is drawn (the infinitesimal jackknife: Efron 2014, Journal of the American
-Statistical Association 109:991, section 3). For a value that depends on nearly normal counts, e.g.
-on how many rows lie below a threshold, that is the mean derivative over their distribution
-(Stein 1981, Annals of Statistics 9:1135, lemma 1): derivatives, with jumps smoothed by as much as
-the counts spread. So no resample is drawn, which thousands of trials would not have time for.
+A threshold or bin that is chosen from the rows jumps when single rows are left out. The jackknife
+does not estimate the variance of such a value (Efron 1982, The Jackknife, the Bootstrap and Other
+Resampling Plans, section 3.4). The infinitesimal jackknife does: the influence of a row is the
+covariance over resamples of the value with how often the row is drawn (Efron 2014, Journal of the
+American Statistical Association 109:991, section 3). For a value that depends on nearly normal
+counts, e.g. on how many rows lie below a threshold, this covariance is the mean derivative over
+their distribution (Stein 1981, Annals of Statistics 9:1135, lemma 1). So each function here is a
+derivative in which jumps are smoothed over the spread of the counts, and no resample is drawn:
+thousands of trials would take too long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import THRESHOLD, Labels, Scores, Values, ratio
 from xlt.analysis.metrics.calibration import NUM_BINS, bins_of
 from xlt.analysis.metrics.thresholds import best_threshold, every_cut, logit
+from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
 Derivative = Callable[[Labels, Scores], Values]
-"""Function of num_items labels and num_runs x num_items scores; num_runs x num_items changes of the
-value by one row more like each, as if rows were divisible."""
+"""Function of num_rows labels and num_runs x num_rows scores. It returns num_runs x num_rows
+changes of the value when one more row like each is added, as if rows were divisible."""
 SMALLEST = np.finfo(np.float64).tiny
 
 
-def influences(name: str, y_true: Labels, scores: Scores) -> Values:
+def within_classes(derivative: Derivative, y_true: Labels, scores: Scores) -> Values:
     """Influence of every test row on every run's value, for rows drawn within their class.
 
+    A class keeps its size in every resample, so all of its rows together have no influence: the
+    mean over the class is subtracted.
+
     Args:
-        name: In :data:`INFLUENCES`.
-        y_true: num_items, 0 or 1.
-        scores: num_runs x num_items.
+        derivative: One of this module.
+        y_true: num_rows, 0 or 1.
+        scores: num_runs x num_rows.
 
     Returns:
-        num_runs x num_items; the sum of squares of a run estimates the variance of its value.
+        num_runs x num_rows; the sum of squares of a run estimates the variance of its value.
     """
-    derivatives = INFLUENCES[name](y_true, scores)
-    for label in (0, 1):  # a class keeps its size, so that what all of its rows do is nothing
+    derivatives = derivative(y_true, scores)
+    for label in (0, 1):
         rows = np.flatnonzero(y_true == label)
         derivatives[:, rows] -= derivatives[:, rows].mean(axis=1, keepdims=True)
     return derivatives
 
 
 def _f1(y_true: Labels, decided: NDArray[np.bool_], counted: Values, hits: Values) -> Values:
-    """Of F1, from what a row more adds to the rows counted as positive and to the hits."""
+    """Derivative of F1 from what one more row adds to the decided rows and to the hits."""
     both = np.count_nonzero(decided, axis=1) + np.count_nonzero(y_true)
     value = 2 * np.count_nonzero(decided[:, y_true == 1], axis=1) / np.maximum(both, 1)
     moved: Values = (2 * hits - value[:, None] * (counted + y_true)) / np.maximum(both, 1)[:, None]
     return moved
 
 
-def _f1_at(threshold: float | Values, y_true: Labels, scores: Scores) -> Values:
+def f1_at_derivative(threshold: float | Values, y_true: Labels, scores: Scores) -> Values:
+    """Derivative of F1 at a fixed threshold: one, or num_runs x 1."""
     decided = scores >= threshold
     return _f1(y_true, decided, decided.astype(np.float64), (decided & (y_true == 1)) * 1.0)
 
 
-def _f1_oracle(y_true: Labels, scores: Scores) -> Values:
-    """At the largest F1 a small move of the threshold changes nothing (envelope theorem)."""
-    return _f1_at(best_threshold(every_cut(y_true, scores))[:, None], y_true, scores)
+def f1_oracle_derivative(y_true: Labels, scores: Scores) -> Values:
+    """Derivative of the largest F1.
+
+    At the maximum a small move of the threshold changes nothing (envelope theorem).
+    """
+    return f1_at_derivative(best_threshold(every_cut(y_true, scores))[:, None], y_true, scores)
 
 
-def _f1_median(y_true: Labels, scores: Scores) -> Values:
-    """Half of all rows are counted: a row above the median pushes half a row below, of a class.
+def f1_median_derivative(y_true: Labels, scores: Scores) -> Values:
+    """Derivative of F1 at the median score, where half of all rows are decided positive.
 
-    The class is that of rows near the median: positive with the share that positives have there.
+    A row that is added above the median pushes half a row below it. The pushed row is one near the
+    median, so it is positive with the share that positives have there.
     """
     middle = _at_median(y_true, scores)
     decided = scores >= middle.median
@@ -77,8 +85,8 @@ def _f1_median(y_true: Labels, scores: Scores) -> Values:
     return _f1(y_true, decided, half, decided * y_true + positive * (0.5 - decided))
 
 
-def _logit_median(y_true: Labels, scores: Scores) -> Values:
-    """A row above the median moves it up by half a rank, a row below down."""
+def logit_median_derivative(y_true: Labels, scores: Scores) -> Values:
+    """Derivative of the median log odds: a row above moves it up by half a rank, one below down."""
     middle = _at_median(y_true, scores)
     away, near, logits = middle.away, middle.near, logit(middle.ascending)
     # Logits a rank: Stein's mean slope is that of a regression.
@@ -87,22 +95,23 @@ def _logit_median(y_true: Labels, scores: Scores) -> Values:
     return moved
 
 
-def _logit_median_of(label: int, y_true: Labels, scores: Scores) -> Values:
+def class_logit_median_derivative(label: int, y_true: Labels, scores: Scores) -> Values:
+    """Derivative of the median log odds of one class; rows of the other have none."""
     result, rows = np.zeros(scores.shape), np.flatnonzero(y_true == label)
-    result[:, rows] = _logit_median(y_true[rows], scores[:, rows])
+    result[:, rows] = logit_median_derivative(y_true[rows], scores[:, rows])
     return result
 
 
 @dataclass(frozen=True)
 class _Middle:
-    """The rows of runs around their median.
+    """The rows of each run in relation to the median score.
 
     Attributes:
-        order: num_runs x num_items, rows by rank.
-        ascending: num_runs x num_items, their scores.
-        median: num_runs x 1.
-        away: num_items, ranks less the median's.
-        near: num_runs x num_items, the distribution of ranks that become the median.
+        order: num_runs x num_rows row numbers in ascending order of score.
+        ascending: num_runs x num_rows scores in this order.
+        median: num_runs x 1 median scores.
+        away: num_rows distances of the ranks from the rank of the median.
+        near: num_runs x num_rows shares of resamples in which a rank becomes the median.
     """
 
     order: NDArray[np.intp]
@@ -113,7 +122,11 @@ class _Middle:
 
 
 def _at_median(y_true: Labels, scores: Scores) -> _Middle:
-    """With the variance of how many rows lie below: m q (1 - q) of m rows, a share q below."""
+    """Find the median and which rows are near it.
+
+    The number of rows of a class below the median varies with m q (1 - q), for m rows with a share
+    q below.
+    """
     order = np.argsort(scores, axis=1, kind="stable")
     ascending = np.take_along_axis(scores, order, axis=1)
     median = np.asarray(np.median(ascending, axis=1, keepdims=True))
@@ -128,17 +141,18 @@ def _at_median(y_true: Labels, scores: Scores) -> _Middle:
     return _Middle(order, ascending, median, away, near / near.sum(axis=1, keepdims=True))
 
 
-def _brier(y_true: Labels, scores: Scores) -> Values:
+def brier_derivative(y_true: Labels, scores: Scores) -> Values:
+    """Derivative of the Brier score."""
     squares = (scores - y_true) ** 2
     moved: Values = (squares - squares.mean(axis=1, keepdims=True)) / scores.shape[1]
     return moved
 
 
-def _ece(y_true: Labels, scores: Scores) -> Values:
-    """Of a bin's absolute sum, the mean sign over resamples; bins stay where they are.
+def ece_derivative(y_true: Labels, scores: Scores) -> Values:
+    """Derivative of the calibration error, with bins that stay where they are.
 
-    A row that moves to the next bin takes nothing along: where the signs of two bins differ, scores
-    between them are right.
+    The derivative of a bin's absolute sum is the mean of its sign over resamples. Rows that move to
+    the next bin are ignored: where the signs of two bins differ, the scores between them are right.
     """
     from scipy.special import erf
 
@@ -160,16 +174,3 @@ def _ece(y_true: Labels, scores: Scores) -> Values:
     value = np.abs(sums[0] + sums[1]).reshape(len(scores), -1).sum(axis=1) / scores.shape[1]
     moved: Values = (sign[places] * apart - value[:, None]) / scores.shape[1]
     return moved
-
-
-INFLUENCES: dict[str, Derivative] = {
-    "f1": partial(_f1_at, THRESHOLD),
-    "f1_median": _f1_median,
-    "f1_oracle": _f1_oracle,
-    "ece": _ece,
-    "brier": _brier,
-    "logit_median": _logit_median,
-    "logit_median_0": partial(_logit_median_of, 0),
-    "logit_median_1": partial(_logit_median_of, 1),
-}
-"""Name in ``xlt.analysis.boundary.measure.RESAMPLED`` -> derivative."""

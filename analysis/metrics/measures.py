@@ -1,4 +1,4 @@
-"""MEASURES: what is measured of scored test rows to tell boundary from ranking."""
+"""MEASURES: measures of scored test rows that separate boundary problems from ranking problems."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from xlt.analysis.arrays import THRESHOLD, Labels, Scores, Values
 from xlt.analysis.metrics.calibration import BrierParts, brier_parts
+from xlt.analysis.metrics.influences import (
+    Derivative,
+    brier_derivative,
+    class_logit_median_derivative,
+    ece_derivative,
+    f1_at_derivative,
+    f1_median_derivative,
+    f1_oracle_derivative,
+    logit_median_derivative,
+    within_classes,
+)
 from xlt.analysis.metrics.thresholds import (
     FITS,
     Cuts,
     all_positive_f1,
-    auroc,
     average_precision,
     best_threshold,
     every_cut,
@@ -23,15 +32,27 @@ from xlt.analysis.metrics.thresholds import (
     logit,
     prior_threshold,
 )
+from xlt.analysis.metrics.weighted_measures import (
+    weighted_brier,
+    weighted_class_logit_median,
+    weighted_ece,
+    weighted_f1_median,
+    weighted_f1_oracle,
+    weighted_logit_median,
+)
+from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values
+from xlt.trainables.metrics.auroc import weighted_auroc
+from xlt.trainables.metrics.resampled import Resampled, Weighted, weight_type
+from xlt.trainables.metrics.weighted import weighted_f1
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Test rows, scored, with what several measures share; each is made once.
+    """Scored test rows, with values that several measures share and that are computed once.
 
     Attributes:
         y_true: (num_rows,) 0 or 1.
-        y_score: (..., num_rows) probability of class 1: of one run, or of many.
+        y_score: (..., num_rows) probability of class 1, for one run or for many.
     """
 
     y_true: Labels
@@ -39,7 +60,7 @@ class Scored:
 
     @cached_property
     def ascending(self) -> Scores:
-        """(..., num_rows) scores: of sorted rows NumPy finds medians in a fraction of the time."""
+        """(..., num_rows) sorted scores, of which NumPy finds medians much faster."""
         return np.sort(self.y_score, axis=-1)
 
     @cached_property
@@ -49,7 +70,7 @@ class Scored:
 
     @cached_property
     def cuts(self) -> Cuts:
-        """Every cut of the rows."""
+        """All thresholds and what they decide."""
         return every_cut(self.y_true, self.y_score)
 
     @cached_property
@@ -66,8 +87,15 @@ class Scored:
         """(...,) F1 at a threshold."""
         return f1_at(self.y_true, self.y_score, threshold)
 
-    def alike(self, value: float) -> Values:
-        """(...,) what only labels tell."""
+    def auroc(self) -> Values:
+        """(...,) areas under the ROC curve."""
+        runs = self.y_score.reshape(-1, len(self.y_true))
+        every_row_once = np.ones((len(self.y_true), 1), weight_type(len(self.y_true)))
+        values = weighted_auroc(self.y_true, runs, every_row_once)
+        return values.reshape(self.y_score.shape[:-1])
+
+    def constant(self, value: float) -> Values:
+        """(...,) times a value that depends on labels alone."""
         return np.full(self.y_score.shape[:-1], value)
 
     def logit_median(self, label: int) -> Values:
@@ -76,41 +104,113 @@ class Scored:
         return np.asarray(np.median(logit(own), axis=-1))
 
 
-Measure = Callable[[Scored], Values]
+@dataclass(frozen=True)
+class Measure:
+    """A measure of scored test rows.
+
+    Attributes:
+        name: Key in tables and records.
+        compute: Function of scored test rows of both classes: (..., num_rows) to (...,).
+        resampled: Functions for its interval; None: it has none.
+    """
+
+    name: str
+    compute: Callable[[Scored], Values]
+    resampled: Resampled | None = None
+
+
+def _resampled(weighted: Weighted, derivative: Derivative) -> Resampled:
+    return Resampled(weighted, partial(within_classes, derivative))
+
+
+def _logit_median(label: int) -> Measure:
+    return Measure(
+        f"logit_median_{label}",
+        lambda rows: rows.logit_median(label),
+        _resampled(
+            partial(weighted_class_logit_median, label),
+            partial(class_logit_median_derivative, label),
+        ),
+    )
+
+
 MEASURES: dict[str, Measure] = {
-    "f1": lambda rows: rows.f1(THRESHOLD),
-    "f1_median": lambda rows: rows.f1(rows.median),
-    "f1_oracle": lambda rows: rows.f1(rows.oracle),
-    "auroc": lambda rows: auroc(rows.cuts),
-    "average_precision": lambda rows: average_precision(rows.cuts),
-    "ece": lambda rows: rows.brier.calibration_error,
-    "brier": lambda rows: np.asarray(((rows.y_score - rows.y_true) ** 2).mean(axis=-1)),
-    "brier_reliability": lambda rows: rows.brier.reliability,
-    "brier_resolution": lambda rows: rows.brier.resolution,
-    "brier_uncertainty": lambda rows: rows.alike(rows.brier.uncertainty),
-    "brier_within_bins": lambda rows: rows.brier.within_bins,
-    "threshold_median": lambda rows: rows.median,
-    "threshold_oracle": lambda rows: rows.oracle,
-    "logit_median": lambda rows: np.asarray(np.median(logit(rows.ascending), axis=-1)),
-    "logit_median_0": lambda rows: rows.logit_median(0),
-    "logit_median_1": lambda rows: rows.logit_median(1),
-    "f1_all_positive": lambda rows: rows.alike(all_positive_f1(float(np.mean(rows.y_true)))),
+    measure.name: measure
+    for measure in (
+        Measure(
+            "f1",
+            lambda rows: rows.f1(THRESHOLD),
+            _resampled(weighted_f1, partial(f1_at_derivative, THRESHOLD)),
+        ),
+        Measure(
+            "f1_median",
+            lambda rows: rows.f1(rows.median),
+            _resampled(weighted_f1_median, f1_median_derivative),
+        ),
+        Measure(
+            "f1_oracle",
+            lambda rows: rows.f1(rows.oracle),
+            _resampled(weighted_f1_oracle, f1_oracle_derivative),
+        ),
+        Measure("auroc", lambda rows: rows.auroc()),
+        Measure("average_precision", lambda rows: average_precision(rows.cuts)),
+        Measure(
+            "ece",
+            lambda rows: rows.brier.calibration_error,
+            _resampled(weighted_ece, ece_derivative),
+        ),
+        Measure(
+            "brier",
+            lambda rows: np.asarray(((rows.y_score - rows.y_true) ** 2).mean(axis=-1)),
+            _resampled(weighted_brier, brier_derivative),
+        ),
+        Measure("brier_reliability", lambda rows: rows.brier.reliability),
+        Measure("brier_resolution", lambda rows: rows.brier.resolution),
+        Measure("brier_uncertainty", lambda rows: rows.constant(rows.brier.uncertainty)),
+        Measure("brier_within_bins", lambda rows: rows.brier.within_bins),
+        Measure("threshold_median", lambda rows: rows.median),
+        Measure("threshold_oracle", lambda rows: rows.oracle),
+        Measure(
+            "logit_median",
+            lambda rows: np.asarray(np.median(logit(rows.ascending), axis=-1)),
+            _resampled(weighted_logit_median, logit_median_derivative),
+        ),
+        _logit_median(0),
+        _logit_median(1),
+        Measure(
+            "f1_all_positive",
+            lambda rows: rows.constant(all_positive_f1(float(np.mean(rows.y_true)))),
+        ),
+    )
 }
-"""Name -> function of scored test rows of both classes: (..., num_rows) to (...,)."""
+"""Name -> measure; adding a measure is one entry."""
+RESAMPLED_MEASURES: dict[str, Resampled] = {
+    measure.name: measure.resampled for measure in MEASURES.values() if measure.resampled
+}
+"""Measures that intervals and verdicts can be computed for."""
 
 
 def asked_measures(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:
-    """The measures that are made on request only."""
-    asked: dict[str, Measure] = {}
+    """The measures that are computed on request only.
+
+    Args:
+        prior: Share of class 1 for ``f1_prior``; None: without this measure.
+        num_labelled: Numbers of labelled rows for ``f1_<fit>_<number>``.
+    """
+    asked: list[Measure] = []
     if prior is not None:
-        asked["f1_prior"] = lambda rows: rows.f1(prior_threshold(rows.y_score, prior))
-    for number in num_labelled:
-        for fit in FITS:
-            asked[f"f1_{fit}_{number}"] = partial(_with_labels, fit=fit, num_labelled=number)
-    return asked
+        asked.append(
+            Measure("f1_prior", lambda rows: rows.f1(prior_threshold(rows.y_score, prior)))
+        )
+    asked += [
+        Measure(f"f1_{fit}_{number}", partial(_with_labels, fit=fit, num_labelled=number))
+        for number in num_labelled
+        for fit in FITS
+    ]
+    return {measure.name: measure for measure in asked}
 
 
 def _with_labels(rows: Scored, fit: str, num_labelled: int) -> Values:
     runs = rows.y_score.reshape(-1, len(rows.y_true))
-    found = [f1_with_labelled_rows(rows.y_true, run, fit, num_labelled) for run in runs]
-    return np.array(found).reshape(rows.y_score.shape[:-1])
+    values = [f1_with_labelled_rows(rows.y_true, run, fit, num_labelled) for run in runs]
+    return np.array(values).reshape(rows.y_score.shape[:-1])

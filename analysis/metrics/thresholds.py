@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import THRESHOLD, Labels, Scores, Values, ratio
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.seeds import derive_seed
+from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values, f1_from_counts
 
 NUM_DRAWS = 20
 """How often labelled test rows are drawn anew; the spread between draws averages out."""
@@ -65,8 +65,8 @@ def f1_at(y_true: Labels, y_score: Scores, threshold: float | Scores) -> Values:
     """
     decided, positive = y_score >= np.asarray(threshold)[..., None], y_true == 1
     hits = np.count_nonzero(decided & positive, axis=-1)
-    both = np.count_nonzero(decided, axis=-1) + np.count_nonzero(positive)
-    return ratio(np.asarray(2.0 * hits), np.asarray(both))
+    counts = hits, np.count_nonzero(decided, axis=-1), np.count_nonzero(positive)
+    return f1_from_counts(*(np.asarray(count, np.float64) for count in counts))
 
 
 def all_positive_f1(prior: float) -> float:
@@ -96,17 +96,6 @@ def prior_threshold(y_score: Scores, prior: float = 0.5) -> Values:
     return np.asarray(np.quantile(y_score, 1 - prior, axis=-1))
 
 
-def auroc(cuts: Cuts) -> Values:
-    """(...,) areas under the ROC curve, by trapezia; rows of both classes.
-
-    As ``sklearn.metrics.roc_auc_score``.
-    """
-    misses = cuts.counted - cuts.hits
-    widths, heights = misses - cuts.last(misses), cuts.hits + cuts.last(cuts.hits)
-    area = np.where(cuts.ends, widths * heights, 0).sum(axis=-1)
-    return np.asarray(area / (2 * cuts.hits[..., -1] * misses[..., -1]))
-
-
 def average_precision(cuts: Cuts) -> Values:
     """(...,) sums over cuts of the gain in recall times the precision there.
 
@@ -126,7 +115,8 @@ def best_threshold(cuts: Cuts) -> Values:
     Returns:
         (...,) one for each run.
     """
-    f1 = np.where(cuts.ends, 2 * cuts.hits / (cuts.counted + cuts.hits[..., -1:]), -1.0)
+    hits = cuts.hits.astype(np.float64)
+    f1 = np.where(cuts.ends, f1_from_counts(hits, cuts.counted, hits[..., -1:]), -1.0)
     lowest = len(cuts.counted) - 1
     best = lowest - np.argmax(f1[..., ::-1], axis=-1)[..., None]
     here = np.take_along_axis(cuts.thresholds, best, axis=-1)

@@ -1,22 +1,22 @@
-"""WEIGHTED_MEASURES: what boundary is judged by, for many weightings of the test rows at once.
+"""Measures that boundary is judged by, under many weightings of the test rows at once.
 
-Thresholds and bins are chosen anew under each weighting, as they are from the rows of a new test
-set. One weighting at a time these are ``thresholds`` and ``calibration``; the values are equal
-(tests/analysis/test_weighted_measures.py).
+Thresholds and bins are chosen again under each weighting, because they would be chosen from the
+rows of a new test set, too. For one weighting the values equal those of ``thresholds`` and
+``calibration`` (tests/analysis/test_weighted_measures.py). Each ``weighted_...`` function is a
+:data:`~xlt.trainables.metrics.resampled.Weighted`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import Labels, Scores, Values, Weights, ratio
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import logit
-from xlt.analysis.metrics.weighted_metrics import BLOCK, WeightedMetric
+from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights, f1_from_counts, ratio
+from xlt.trainables.metrics.resampled import BLOCK
 
 Counts = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ Counts = NDArray[np.float64]
 def _ascending(
     y_true: Labels, scores: Scores, weights: Weights
 ) -> Iterator[tuple[int, slice, Scores, Labels, Counts]]:
-    """Run by run and block by block: scores ascending, their labels, their weights."""
+    """Yield for each run and block of weightings: scores ascending, their labels, their weights."""
     for run, score in enumerate(scores):
         order = np.argsort(score, kind="stable")
         for start in range(0, weights.shape[1], BLOCK):
@@ -33,14 +33,14 @@ def _ascending(
 
 
 def _from_below(weights: Counts) -> Counts:
-    """(num_items + 1) x num_weightings: weight of the first rows, by their number."""
+    """Cumulative weights: (num_rows + 1) x num_weightings, the first row of it 0."""
     sums = np.zeros((len(weights) + 1, weights.shape[1]))
     np.cumsum(weights, axis=0, out=sums[1:])
     return sums
 
 
 def _quantile(score: Scores, below: Counts, probability: float) -> Values:
-    """num_weightings quantiles, linear between rows: ``numpy.quantile`` of the rows drawn."""
+    """The num_weightings quantiles that ``numpy.quantile`` gives for the rows as drawn."""
     place = (below[-1] - 1) * probability
     low = np.floor(place)
     first, second = (
@@ -55,14 +55,15 @@ def _quantile(score: Scores, below: Counts, probability: float) -> Values:
 
 
 def _f1_from(first: NDArray[np.intp], positives: Counts, below: Counts) -> Values:
-    """F1 with the rows from the ``first`` on counted as positive."""
+    """F1 when all rows from number ``first`` on are decided positive."""
     column = np.arange(below.shape[1])
     hits = positives[-1] - positives[first, column]
     decided = below[-1] - below[first, column]
-    return ratio(2 * hits, decided + positives[-1])
+    return f1_from_counts(hits, decided, positives[-1])
 
 
-def _f1_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def weighted_f1_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """F1 at the median score."""
     result = np.empty((len(scores), weights.shape[1]))
     for run, block, score, label, weight in _ascending(y_true, scores, weights):
         below = _from_below(weight)
@@ -71,55 +72,49 @@ def _f1_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     return result
 
 
-def _f1_oracle(y_true: Labels, scores: Scores, weights: Weights) -> Values:
-    """The largest F1 over all places to cut; those between equal scores are none."""
+def weighted_f1_oracle(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """The largest F1 over all thresholds; equal scores are never separated."""
     result = np.empty((len(scores), weights.shape[1]))
     for run, block, score, label, weight in _ascending(y_true, scores, weights):
         cuts = np.flatnonzero(np.diff(score, prepend=-np.inf) > 0)
         below, positives = _from_below(weight), _from_below(weight * label[:, None])
         hits, decided = (sums[-1] - sums[cuts] for sums in (positives, below))
-        result[run, block] = ratio(2 * hits, decided + positives[-1]).max(axis=0)
+        result[run, block] = f1_from_counts(hits, decided, positives[-1]).max(axis=0)
     return result
 
 
-def _logit_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def weighted_logit_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """Median log odds of class 1."""
     result = np.empty((len(scores), weights.shape[1]))
     for run, block, score, _, weight in _ascending(y_true, scores, weights):
         result[run, block] = _quantile(logit(score), _from_below(weight), 0.5)
     return result
 
 
-def _logit_median_of(label: int, y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def weighted_class_logit_median(
+    label: int, y_true: Labels, scores: Scores, weights: Weights
+) -> Values:
+    """Median log odds of the rows of one class."""
     rows = np.flatnonzero(y_true == label)
-    return _logit_median(y_true[rows], scores[:, rows], weights[rows])
+    return weighted_logit_median(y_true[rows], scores[:, rows], weights[rows])
 
 
-def _brier(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def weighted_brier(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """Brier score."""
     squares = (scores - y_true) ** 2 @ weights.astype(np.float64)
     return ratio(squares, np.broadcast_to(weights.sum(0, dtype=np.float64), squares.shape))
 
 
-def _ece(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def weighted_ece(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """Expected calibration error."""
     result = np.empty((len(scores), weights.shape[1]))
     for run, block, score, label, weight in _ascending(y_true, scores, weights):
         below = _from_below(weight)
         apart = _from_below(weight * (score - label)[:, None])
-        inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1] * 100 / 100  # as percentiles are rounded
+        inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1] * 100 / 100  # rounded like percentiles
         edges = np.stack([_quantile(score, below, p) for p in inner])
         ends = np.searchsorted(score, edges, side="right")
         sums = np.stack([apart[end, np.arange(apart.shape[1])] for end in ends])
         whole = np.concatenate([np.zeros((1, sums.shape[1])), sums, apart[-1:]])
         result[run, block] = ratio(np.abs(np.diff(whole, axis=0)).sum(axis=0), below[-1])
     return result
-
-
-WEIGHTED_MEASURES: dict[str, WeightedMetric] = {
-    "f1_median": _f1_median,
-    "f1_oracle": _f1_oracle,
-    "ece": _ece,
-    "brier": _brier,
-    "logit_median": _logit_median,
-    "logit_median_0": partial(_logit_median_of, 0),
-    "logit_median_1": partial(_logit_median_of, 1),
-}
-"""Name in ``MEASURES`` -> function as those of ``WEIGHTED_METRICS``."""

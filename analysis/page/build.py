@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from xlt.analysis.boundary.measure import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
-from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.page.certainty import COMPARED, comparison_table, spread_table
 from xlt.analysis.page.details import trial_columns
 from xlt.analysis.page.explained import explained_tables, explained_texts, find_explained
@@ -32,7 +31,7 @@ from xlt.analysis.page.shown import (
 )
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.formats import Table
-from xlt.analysis.tables.report import MULTICLASS_TABLES, table
+from xlt.analysis.tables.report import table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.status import SIGNS
@@ -40,6 +39,7 @@ from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label, reported_metrics
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
 
@@ -81,8 +81,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     check_method(method)  # here, because a part would only tell
     collected = _without_secrets(collected)  # footnotes and downloads quote errors, too
     plan = collected.plan
-    multiclass = len(plan.classes) > 2
-    metrics = list(MULTICLASS_TABLES if multiclass else paper.TABLES)
+    metrics = reported_metrics(len(plan.classes))
     intervals = CellIntervals(load_scores(collected), method)
     states = Counter(row.state for row in collected.rows)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
@@ -131,7 +130,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "boundary": boundary,
         "claims": claims,
         "spread": spread,
-        "compared": {metric: metric_name(metric) for metric in COMPARED},
+        "compared": {metric: metric_label(metric) for metric in COMPARED},
         "comparisons": comparisons,
         "tables": scores,
         "explained": explained_parts if explained or why_not_explained else [],
@@ -139,8 +138,8 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "warnings": [*collected.warnings, *([why_no_texts] if why_no_texts else [])],
         "data": {
             "experiment": plan.experiment,
-            "metrics": {m: metric_name(m) for m in metrics if m in collected.metrics},
-            "names": {m: metric_name(m) for m in collected.metrics},
+            "metrics": {m: metric_label(m) for m in metrics if m in collected.metrics},
+            "names": {m: metric_label(m) for m in collected.metrics},
             "positive": first_line(plan.positive),
             "classes": _class_names(collected),
             "cells": plot_cells(collected, intervals.scores, made, rows),

@@ -8,7 +8,6 @@ from dataclasses import replace
 from xlt.analysis.comparisons.family import FAMILIES, compare_cells, family_pairs
 from xlt.analysis.comparisons.table import as_table
 from xlt.analysis.comparisons.table import to_csv as comparisons_csv
-from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.page.shown import Entry, PageTable, shown_grid, text_entry
 from xlt.analysis.tables.formats import to_latex
 from xlt.analysis.tables.grids import Grid
@@ -18,6 +17,7 @@ from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label
 
 MOST_PAIRS = 200
 """Comparisons that a page holds of a metric; a pair takes 0.1 s."""
@@ -34,7 +34,7 @@ def comparison_table(
         collected: The trials.
         scores: Their predictions.
         by: Name in ``FAMILIES``.
-        metric: Name in ``WEIGHTED_METRICS``.
+        metric: Name in ``RESAMPLED_METRICS``.
 
     Raises:
         InputError: More than :data:`MOST_PAIRS` pairs, or see ``compare_cells``.
@@ -56,7 +56,7 @@ def comparison_table(
     order = [verdict, *range(verdict)]  # the verdict is looked for: behind the name
     return PageTable(
         name=f"{metric}-by-{by}",
-        title=f"{metric_name(metric)}, {FAMILIES[by]}",
+        title=f"{metric_label(metric)}, {FAMILIES[by]}",
         caption=table.caption,
         heading=(table.corner, *(table.patterns[k] for k in order)),
         rows=tuple(
@@ -74,7 +74,7 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
 
     Args:
         intervals: Of the cells.
-        metric: Name in ``WEIGHTED_METRICS``.
+        metric: Name in ``RESAMPLED_METRICS``.
 
     Raises:
         InputError: No cell has predictions that can be used.
@@ -93,7 +93,7 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
         for key, one in found.items()
     )
     grid = Grid(
-        caption=(f"What spreads {metric_name(metric)}.", EXPLAINED),
+        caption=(f"What spreads {metric_label(metric)}.", EXPLAINED),
         heading=("base model", "pattern", *(PARTS[part] for part in known)),
         lines=tuple(
             (*map(first_line, key), *(one.text(part) for part in known))
@@ -101,7 +101,7 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
         ),
         records=records,
     )
-    shown = shown_grid(f"spread-{metric}", f"What spreads {metric_name(metric)}", grid)
+    shown = shown_grid(f"spread-{metric}", f"What spreads {metric_label(metric)}", grid)
     shares = [f"{PARTS[part]} {variances[part] / total:.0%}" for part in known] if total else []
-    told = f"Of the variance of one run's {metric_name(metric)}, over all cells: "
+    told = f"Of the variance of one run's {metric_label(metric)}, over all cells: "
     return replace(shown, sentence=f"{told}{', '.join(shares)}." if shares else "")

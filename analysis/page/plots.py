@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import THRESHOLD
 from xlt.analysis.metrics.plot_points import CellCurves, cell_curves, thin
 from xlt.analysis.page.rows import RowPool
 from xlt.analysis.page.secrets import without_secrets
@@ -21,6 +20,7 @@ from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.spec.cell_key import CellKey
 
 CURVE_POINTS, CURVE_BUDGET, FEWEST_POINTS = 80, 40_000, 12

@@ -10,7 +10,6 @@ from xlt.analysis.boundary.measure import CellBoundary, boundary
 from xlt.analysis.boundary.table import boundary_grids
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
 from xlt.analysis.claims.report import claims_grids
-from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, interval_text, mean_std
 from xlt.analysis.tables.formats import Table, to_csv, to_latex
@@ -18,6 +17,7 @@ from xlt.analysis.tables.grids import Grid, write_grids
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def shown_table(table: Table) -> PageTable:
     number = f"{paper.TABLES[table.metric]}: " if table.metric in paper.TABLES else ""
     return PageTable(
         name="-".join(filter(None, (table.metric, table.target_lang))),
-        title=f"{number}{metric_name(table.metric)}{lang}",
+        title=f"{number}{metric_label(table.metric)}{lang}",
         caption=table.caption,
         heading=(table.corner, *map(first_line, patterns)),
         rows=tuple(map(tuple, rows.values())),
@@ -243,7 +243,7 @@ def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
         "draw",
         "seed",
         "state",
-        *map(metric_name, shown),
+        *map(metric_label, shown),
         "fit, s",
     )
     lines = tuple(

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.tables.grids import Grid
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import Run
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -115,7 +115,7 @@ def oracle_grid(found: Sequence[OracleRate], experiment: str, metric: str = "aur
         experiment: Its name.
         metric: Which one they are of.
     """
-    name = metric_name(metric)
+    name = metric_label(metric)
     caption = (
         f"Learning rates of experiment {first_line(experiment)} beside those that are best ON THE "
         f"TEST ROWS ({name}).",

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xlt.analysis.metrics.names import metric_name
 from xlt.analysis.search.choose import Choice, Tried
 from xlt.analysis.tables.cells import mean_std
 from xlt.analysis.tables.grids import Grid
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.results.search_plan import SearchPlan
 
 ZERO_SHOT = (
@@ -31,7 +31,7 @@ def search_grids(plan: SearchPlan, choices: Sequence[Choice], every: bool = Fals
         choices: One a cell.
         every: Add a table of every config of every cell.
     """
-    name = metric_name(plan.metric)
+    name = metric_label(plan.metric)
     caption = (
         f"Learning rates of experiment {first_line(plan.experiment)}, chosen by {name} on dev "
         f"rows; no test row was there. Search {plan.search_id}.",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from xlt.analysis.metrics.names import NEED_EVERY_CLASS
 from xlt.analysis.trials.training_state import cell_training
 from xlt.analysis.trials.trial_names import Run, has_draws, name_runs
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import needs_every_class
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -142,7 +142,7 @@ def _problems(
         state: str = row.state
         if state == "done":
             state = f"without {metric}"
-            if metric in NEED_EVERY_CLASS and not detail:
+            if needs_every_class(metric) and not detail:
                 detail = "it has no value on test rows that lack a class"
         problem = f"{state}: {detail}" if detail else state
         runs.setdefault(problem, []).append(row.run)

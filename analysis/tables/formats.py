@@ -19,7 +19,7 @@ class Table:
     """A table of one metric, ready for any renderer.
 
     Attributes:
-        metric: Name in ``xlt.trainables.training.metrics``.
+        metric: Name in ``METRICS``.
         target_lang: Language of the test rows where an experiment has several, else empty.
         caption: Sentences above the table.
         patterns: Columns.

@@ -118,7 +118,7 @@ def published(metric: str, base_model: str, pattern: str) -> Published | None:
     """The published entry of a cell; None where the paper has none.
 
     Args:
-        metric: Name in ``xlt.trainables.training.metrics.METRICS``.
+        metric: Name in ``METRICS``.
         base_model: Name of a base model or of a miniature.
         pattern: Name of a pattern.
     """

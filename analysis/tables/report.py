@@ -22,26 +22,9 @@ from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import METRICS, define_metric, reported_metrics
 from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
-
-DECISION = "rows at probability >= 0.5 count as positive"
-DEFINITIONS: dict[str, str] = {
-    "f1": f"F1 score of the positive class ({{positive}}); {DECISION}",
-    "auroc": "AUROC, area under the ROC curve of the probability of the positive class "
-    "({positive})",
-    "accuracy": f"accuracy; {DECISION} ({{positive}})",
-    "precision": f"precision of the positive class ({{positive}}); {DECISION}",
-    "recall": f"recall of the positive class ({{positive}}); {DECISION}",
-    "average_precision": "average precision of the positive class ({positive})",
-    "macro_f1": "macro F1, the mean of the F1 scores of the classes {classes}; the class with the "
-    "largest probability counts",
-    "auroc_ovr": "macro one-vs-rest AUROC, the mean over the classes {classes}",
-}
-"""Metric of ``METRICS`` -> what a caption says of it. Kept here, because a report must
-not wait for scikit-learn to be imported."""
-MULTICLASS_TABLES = ("macro_f1", "auroc_ovr")
-"""Metrics that a report shows where there are more than two classes."""
 
 
 def table(
@@ -63,7 +46,7 @@ def table(
     Raises:
         InputError: Neither defined nor reported by any trial; a metric that has no intervals.
     """
-    known = {*collected.metrics, *DEFINITIONS}
+    known = {*collected.metrics, *METRICS}
     if metric not in known:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     plan = collected.plan
@@ -127,7 +110,7 @@ def render_tables(
 ) -> str:
     """The paper's Tables 3 and 4, or those of other metrics, in one of :data:`FORMATS`.
 
-    With more than two classes they are those of :data:`MULTICLASS_TABLES`; several target
+    With more than two classes they are those of :func:`reported_metrics`; several target
     languages get their own. With intervals and several draws of training rows a second table tells
     what spreads the scores. Warnings stand below each table. CSV has no place for them: print
     ``collected.warnings``.
@@ -137,7 +120,7 @@ def render_tables(
     """
     renderer = _format(format)
     plan = collected.plan
-    chosen = metrics or (paper.TABLES if len(plan.classes) == 2 else MULTICLASS_TABLES)
+    chosen = metrics or reported_metrics(len(plan.classes))
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
     shown: list[Table] = []
     for lang in langs:
@@ -207,9 +190,7 @@ def _caption(
 ) -> tuple[str, ...]:
     """What the numbers are and everything that they depend on."""
     plan = collected.plan
-    defined = DEFINITIONS.get(metric, metric).format(
-        positive=first_line(plan.positive), classes=", ".join(map(first_line, plan.classes))
-    )
+    defined = define_metric(metric, first_line(plan.positive), list(map(first_line, plan.classes)))
     head = f"{paper.TABLES[metric]}. " if metric in paper.TABLES else ""
     lang = f" Target language {target_lang}." if target_lang else ""
     title = f": {first_line(plan.title)}" if plan.title else ""

@@ -13,10 +13,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xlt.analysis.arrays import Labels, Scores
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.data.core.user_cache import CacheFile
+from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.layout import TrialTable
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import table_sha256

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlt.analysis.arrays import Labels, Scores
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.spec.cell_key import CellKey
 
 

@@ -126,7 +126,7 @@ class CellIntervals:
         """Low and high ends clipped to [0, 1], and why the other cells have none.
 
         Raises:
-            InputError: A metric that is not in ``WEIGHTED_METRICS``, or an unknown method.
+            InputError: A metric that is not in ``RESAMPLED_METRICS``, or an unknown method.
         """
         found: dict[CellKey, tuple[float, float]] = {}
         without = dict(self.scores.left_out)

@@ -7,13 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import THRESHOLD, Labels, Scores
-from xlt.analysis.metrics.weighted_metrics import (
-    NEED_BOTH_CLASSES,
-    WEIGHTED_METRICS,
-    weight_type,
-    wins,
-)
+from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores
+from xlt.trainables.metrics.registry import METRICS, RESAMPLED_METRICS
+from xlt.trainables.metrics.resampled import ExchangeEffects, Weighted, weight_type
 
 BATCH = 1000
 """Permutations at a time: 8 MB for 512 test rows in two copies."""
@@ -34,7 +30,7 @@ def permutation_p_value(
     Molecular Biology 9:39), the smaller tail doubled, as scipy.stats.permutation_test has it.
 
     Args:
-        metric: Name in ``WEIGHTED_METRICS``.
+        metric: Name in ``RESAMPLED_METRICS``.
         y_true: num_items.
         first: num_runs x num_items.
         second: num_runs x num_items, with runs in the same order.
@@ -47,10 +43,12 @@ def permutation_p_value(
     differ = np.flatnonzero((first != second).any(axis=0))
     if len(differ) == 0:
         return 1.0
-    if metric == "auroc":
-        difference = _auroc_difference(y_true, first, second, differ)
+    resampled = RESAMPLED_METRICS[metric]
+    rows = y_true, first, second, differ
+    if resampled.exchange_effects:
+        difference = _difference_by_effects(resampled.exchange_effects, *rows)
     else:
-        difference = _weighted_difference(metric, y_true, first, second, differ)
+        difference = _weighted_difference(resampled.weighted, *rows)
     test = stats.permutation_test(
         (np.zeros(len(differ)), np.ones(len(differ))),
         difference,
@@ -69,10 +67,10 @@ arguments are scipy's), to the difference of means over runs."""
 
 
 def _weighted_difference(
-    metric: str, y_true: Labels, first: Scores, second: Scores, differ: NDArray[np.intp]
+    score: Weighted, y_true: Labels, first: Scores, second: Scores, differ: NDArray[np.intp]
 ) -> Statistic:
-    """Of any weighted metric."""
-    num_items, score = len(y_true), WEIGHTED_METRICS[metric]
+    """Statistic of any weighted metric."""
+    num_items = len(y_true)
     # Both scores of every row, of which a weight of 1 or 0 chooses one for each cell.
     labels, scores = np.tile(y_true, 2), np.concatenate([first, second], axis=1)
 
@@ -88,30 +86,19 @@ def _weighted_difference(
     return difference
 
 
-def _auroc_difference(
-    y_true: Labels, first: Scores, second: Scores, differ: NDArray[np.intp]
+def _difference_by_effects(
+    exchange_effects: ExchangeEffects,
+    y_true: Labels,
+    first: Scores,
+    second: Scores,
+    differ: NDArray[np.intp],
 ) -> Statistic:
-    """Of AUROC, a hundred times faster, because exchanging a row moves it by a fixed amount.
-
-    A pair of a positive and a negative row is won by the second cell less by the first as their
-    scores are chosen: k(p2, n2) - k(p1, n1) if both are kept, k(p2, n1) - k(p1, n2) if the negative
-    is exchanged, and the negatives of these. That is e + f, e - f, -e + f and -e - f for
-    2 e = k(p2, n1) + k(p2, n2) - k(p1, n1) - k(p1, n2) and 2 f = k(p1, n2) + k(p2, n2) - k(p1, n1)
-    - k(p2, n1): the sum of one number of each row, with the sign of its choice. The sums over pairs
-    are wins against both cells' rows of the other class, exact in float64 as halves are.
-    """
-    positive, negative = y_true == 1, y_true == 0
-    moved = np.zeros(len(y_true))
-    for one, other in zip(first, second, strict=True):
-        for own, others in ((positive, negative), (negative, positive)):
-            both = np.concatenate([one[others], other[others]])
-            moved[own] += wins(other[own], both) - wins(one[own], both)
-    moved[negative] *= -1  # a negative that wins loses a pair
-    pairs = 2.0 * positive.sum() * negative.sum() * len(first)
-    kept = moved[differ]
+    """Statistic of a metric that exchanging a row moves by a fixed amount; 100 times faster."""
+    effects, divisor = exchange_effects(y_true, first, second)
+    kept = effects[differ]
 
     def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
-        differences: NDArray[np.float64] = (kept.sum() - 2 * (chosen @ kept)) / pairs
+        differences: NDArray[np.float64] = (kept.sum() - 2 * (chosen @ kept)) / divisor
         return differences
 
     return difference
@@ -119,7 +106,7 @@ def _auroc_difference(
 
 def _exchangeable(metric: str, scores: Scores) -> Scores:
     """Decisions or ranks in (0, 1]: what a metric takes from scores."""
-    if metric in NEED_BOTH_CLASSES:
+    if METRICS[metric].from_ranks:
         from scipy import stats
 
         ranks: Scores = stats.rankdata(scores, axis=1) / scores.shape[1]

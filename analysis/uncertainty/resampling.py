@@ -17,21 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.arrays import Labels, Values, Weights
-from xlt.analysis.metrics.influences import influences
-from xlt.analysis.metrics.weighted_metrics import (
-    BLOCK,
-    WEIGHTED_METRICS,
-    WeightedMetric,
-    auroc_without_each,
-    undefined,
-    weight_type,
-)
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.trial_units import units_of
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.seeds import derive_seed
+from xlt.trainables.metrics.arrays import Labels, Values, Weights
+from xlt.trainables.metrics.registry import RESAMPLED_METRICS, undefined
+from xlt.trainables.metrics.resampled import Resampled, weight_type
 
 NUM_RESAMPLES = 10_000
 ROOT_SEED = 0
@@ -45,8 +38,8 @@ class Runs:
     Attributes:
         values: num_runs, on the test rows as they are.
         resampled: num_runs x num_resamples, on resampled test rows; x 0 if none were asked for.
-        influence: num_runs x num_items, jackknife deviations scaled so that the sum of squares of
-            a run estimates the variance of its value over test rows (:func:`influence`).
+        influence: num_runs x num_items; the sum of squares of a run estimates the variance of its
+            value over test rows.
         runs: num_runs (draw of training rows, seed).
     """
 
@@ -104,39 +97,6 @@ def item_weights(y_true: Labels, num_resamples: int, seed: int) -> Weights:
     return weights
 
 
-def influence(score: WeightedMetric, cell: CellScores) -> Values:
-    """How much each test row moves the value of each run.
-
-    The jackknife within classes (Efron & Stein 1981, Annals of Statistics 9:586; strata: Davison &
-    Hinkley 1997, section 3.2): sqrt((m - 1) / m) * (value without the row - mean of these) with m
-    rows in its class. For AUROC the sums of squares are DeLong's variance (DeLong et al. 1988,
-    Biometrics 44:837).
-
-    Returns:
-        num_runs x num_items; zero for the only row of a class, which cannot be left out.
-    """
-    num_items = len(cell.y_true)
-    result = np.zeros(cell.scores.shape)
-    for label in np.unique(cell.y_true):
-        rows = np.flatnonzero(cell.y_true == label)
-        if len(rows) < 2:
-            continue
-        if score is WEIGHTED_METRICS["auroc"]:
-            without = auroc_without_each(cell.y_true, cell.scores)[:, rows]
-        else:
-            without = np.empty((len(cell.scores), len(rows)))
-            for start in range(0, len(rows), BLOCK):
-                left_out = rows[start : start + BLOCK]
-                weights = np.ones((num_items, len(left_out)), weight_type(num_items))
-                weights[left_out, np.arange(len(left_out))] = 0
-                values = score(cell.y_true, cell.scores, weights)
-                without[:, start : start + BLOCK] = values
-        # Leaving a row out moves the value the other way than the row does.
-        moved = without.mean(axis=1, keepdims=True) - without
-        result[:, rows] = np.sqrt((len(rows) - 1) / len(rows)) * moved
-    return result
-
-
 def check_resamples(num_resamples: int) -> None:
     """Raise InputError for too few for a 95 % interval."""
     if num_resamples < 100:
@@ -150,9 +110,7 @@ class Resampler:
         metric: Name in ``known``.
         num_resamples: Of test rows and runs; None: none, which is all that ``t`` needs.
 
-        known: Name -> metric.
-        jackknife: Whether influences are those of leaving rows out; else those in closed form
-            (:mod:`xlt.analysis.metrics.influences`), for what single rows move by jumps.
+        known: Name -> functions that resample it.
         draws: Whether ``Runs.resampled`` is wanted: it takes nearly all of the time, and a method
             that draws nothing has no use for it; without, it has no columns.
 
@@ -164,8 +122,7 @@ class Resampler:
         self,
         metric: str,
         num_resamples: int | None = NUM_RESAMPLES,
-        known: Mapping[str, WeightedMetric] = WEIGHTED_METRICS,
-        jackknife: bool = True,
+        known: Mapping[str, Resampled] = RESAMPLED_METRICS,
         draws: bool = True,
     ) -> None:
         if metric not in known:
@@ -173,8 +130,8 @@ class Resampler:
         if num_resamples is not None:
             check_resamples(num_resamples)
         self.metric = metric
-        self._score = known[metric]
-        self._jackknife, self._draws = jackknife, draws and num_resamples is not None
+        self._resampled = known[metric]
+        self._draws = draws and num_resamples is not None
         self.num_resamples = num_resamples or 0
         self._weights: tuple[Labels, Weights] | None = None
         self._runs: dict[tuple[str, str], Runs] = {}
@@ -193,7 +150,7 @@ class Resampler:
         if key not in self._runs:
             if reason := undefined(self.metric, cell.y_true):
                 raise InputError(reason)
-            score = self._score
+            score = self._resampled.weighted
             if values is None:
                 as_they_are = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
                 values = score(cell.y_true, cell.scores, as_they_are)[:, 0]
@@ -203,9 +160,7 @@ class Resampler:
             self._runs[key] = Runs(
                 values,
                 resampled,
-                influence(score, cell)
-                if self._jackknife
-                else influences(self.metric, cell.y_true, cell.scores),
+                self._resampled.influences(cell.y_true, cell.scores),
                 cell.runs,
             )
         return self._runs[key]

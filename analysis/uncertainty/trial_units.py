@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from xlt.analysis.arrays import Values
 from xlt.analysis.trials.trial_names import Run
+from xlt.trainables.metrics.arrays import Values
 
 Units = tuple[int, ...]
 """num_runs, which unit each run belongs to."""

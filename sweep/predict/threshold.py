@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlt.analysis.arrays import Scores
 from xlt.analysis.metrics.thresholds import FITS, prior_threshold
 from xlt.data.core.errors import InputError
+from xlt.trainables.metrics.arrays import Scores
 
 EXAMPLES = "a number between 0 and 1, `median`, or `prior=0.3`: the share of class 1"
 

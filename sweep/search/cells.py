@@ -12,6 +12,7 @@ from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
 from xlt.sweep.planning.grid import Cell, Grid
+from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchPlan
 from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -152,6 +153,6 @@ def search_plan(grid: Grid, cells: Sequence[SearchCell]) -> SearchPlan:
         search_id=digest[:12],
         settings=settings,
         data_fingerprint=grid.dataset.fingerprint,
-        metric="auroc" if len(grid.dataset.classes) == 2 else "auroc_ovr",
+        metric=selection_metric(len(grid.dataset.classes)),
         cells=tuple(cell.planned() for cell in cells),
     )

@@ -20,11 +20,11 @@ from scipy import stats
 from scipy.special import expit
 from simulated_scores import make_cell
 
-from xlt.analysis.boundary.measure import RESAMPLED, CellBoundary, boundary
+from xlt.analysis.boundary.measure import CellBoundary, boundary
 from xlt.analysis.boundary.table import boundary_grids, share_text, verdict_text
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
-from xlt.analysis.metrics.measures import MEASURES
+from xlt.analysis.metrics.measures import MEASURES, RESAMPLED_MEASURES
 from xlt.analysis.metrics.thresholds import f1_at
 from xlt.analysis.tables.grids import write_grids
 from xlt.analysis.trials.collect import Collected, collect
@@ -32,7 +32,7 @@ from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.intervals import INTERVALS, Interval
 from xlt.analysis.uncertainty.resampling import Resampler, Runs
 from xlt.data.core.errors import InputError
-from xlt.trainables.training.metrics import METRICS
+from xlt.trainables.metrics.registry import score
 
 PATTERNS = ("ja0", "ja16", "ja104")
 
@@ -44,7 +44,7 @@ def simulated(folder: Path, **cells: dict[str, float]) -> Collected:
         for seed in range(3):
             rows = predictions(seed, **fault)
             found = rows["y_true"].to_numpy(), rows["y_score"].to_numpy()
-            metrics = {name: metric(*found) for name, metric in METRICS.items()}
+            metrics = score(*found)
             num_target = int(pattern.removeprefix("ja"))
             save_done(
                 results, "elyza", pattern, seed, metrics,
@@ -266,17 +266,18 @@ def share_coverage(
         return make_cell(labels, expit(2.0 * (labels - 0.5) * 2 + 0.8 * rows + own - moved))
 
     def measures(one: CellScores) -> dict[str, Runs]:
-        return {
-            name: Resampler(name, 400, RESAMPLED, jackknife=False).runs(one) for name in JUDGED_BY
-        }
+        return {name: Resampler(name, 400, RESAMPLED_MEASURES).runs(one) for name in JUDGED_BY}
 
     large = 40_000
     many = [cell(20, rng.standard_normal(large), shift, large) for shift in (1.0, 0.0)]
     ones = np.ones((large, 1))
     f1, median = (
-        np.mean(RESAMPLED[n](many[0].y_true, many[0].scores, ones)) for n in ("f1", "f1_median")
+        np.mean(RESAMPLED_MEASURES[n].weighted(many[0].y_true, many[0].scores, ones))
+        for n in ("f1", "f1_median")
     )
-    truth = (median - f1) / (np.mean(RESAMPLED["f1"](many[1].y_true, many[1].scores, ones)) - f1)
+    truth = (median - f1) / (
+        np.mean(RESAMPLED_MEASURES["f1"].weighted(many[1].y_true, many[1].scores, ones)) - f1
+    )
     assert 0.2 < truth < 0.8  # at 1 every interval that is cut off there would hold it
     held = dict.fromkeys(("t", "percentile"), 0)
     for number in range(num_experiments):

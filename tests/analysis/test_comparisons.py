@@ -23,13 +23,14 @@ from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.intervals import INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import Components
 from xlt.analysis.uncertainty.permutations import (
-    _auroc_difference,
+    _difference_by_effects,
     _weighted_difference,
     permutation_p_value,
 )
 from xlt.analysis.uncertainty.resampling import Resampler
 from xlt.data.core.errors import InputError
-from xlt.trainables.training.metrics import METRICS
+from xlt.trainables.metrics.auroc import auroc_exchange_effects, weighted_auroc
+from xlt.trainables.metrics.registry import METRICS, RESAMPLED_METRICS
 
 
 def enumerated(metric: str, y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
@@ -37,14 +38,14 @@ def enumerated(metric: str, y_true: np.ndarray, first: np.ndarray, second: np.nd
     differences = []
     for swap in itertools.product([False, True], repeat=len(y_true)):
         a, b = np.where(swap, second, first), np.where(swap, first, second)
-        means = [np.mean([METRICS[metric](y_true, score) for score in x]) for x in (a, b)]
+        means = [np.mean([METRICS[metric].compute(y_true, score) for score in x]) for x in (a, b)]
         differences.append(means[1] - means[0])
     observed, all_of = differences[0], np.array(differences)
     tails = (all_of >= observed - 1e-9).mean(), (all_of <= observed + 1e-9).mean()
     return min(1.0, 2 * min(tails))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", RESAMPLED_METRICS)
 def test_few_rows_are_enumerated(metric: str) -> None:
     rng = np.random.default_rng(3)
     y_true = np.array([0, 0, 0, 1, 1, 1], np.int8)
@@ -155,7 +156,8 @@ def test_numbers_of_a_comparison() -> None:
     first, second = pair()
     found = compare(first, second, Resampler("auroc", 500))
     values = [
-        [METRICS["auroc"](cell.y_true, score) for score in cell.scores] for cell in (first, second)
+        [METRICS["auroc"].compute(cell.y_true, score) for score in cell.scores]
+        for cell in (first, second)
     ]
     assert found.means == pytest.approx(np.mean(values, axis=1))
     assert found.difference == pytest.approx(found.means[1] - found.means[0])
@@ -194,7 +196,7 @@ def test_only_seeds_of_both_cells_count() -> None:
     other = replace(second, runs=((0, 1), (0, 2), (0, 3)))
     found = compare(first, other, Resampler("accuracy", 100))
     assert found.runs == ((0, 1), (0, 2))
-    expected = [METRICS["accuracy"](first.y_true, score) for score in first.scores[1:]]
+    expected = [METRICS["accuracy"].compute(first.y_true, score) for score in first.scores[1:]]
     assert found.means[0] == pytest.approx(np.mean(expected))
     with pytest.raises(InputError, match="no seed that both cells have"):
         compare(first, replace(second, runs=((0, 7), (0, 8), (0, 9))), Resampler("f1", 100))
@@ -303,6 +305,7 @@ def test_auroc_of_exchanged_rows_is_that_of_weights(digits: int) -> None:
     second[:, 2] = first[:, 2]
     differ = np.array([0, 1, 3, 4, 5, 6, 7])
     chosen = np.array(list(itertools.product([0.0, 1.0], repeat=7)))
-    fast = _auroc_difference(y_true, first, second, differ)(chosen, None, axis=-1)
-    weighted = _weighted_difference("auroc", y_true, first, second, differ)(chosen, None, axis=-1)
+    rows = y_true, first, second, differ
+    fast = _difference_by_effects(auroc_exchange_effects, *rows)(chosen, None, axis=-1)
+    weighted = _weighted_difference(weighted_auroc, *rows)(chosen, None, axis=-1)
     assert fast == pytest.approx(weighted, abs=1e-12)

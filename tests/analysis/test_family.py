@@ -18,7 +18,7 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.uncertainty.multiplicity import holm
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
-from xlt.trainables.training.metrics import METRICS
+from xlt.trainables.metrics.registry import RESAMPLED_METRICS
 
 MODELS, PATTERNS = ("elyza", "mbert", "bert"), ("ja0", "ja16", "ja104")
 GAIN = {"ja0": 0.0, "ja16": 0.1, "ja104": 1.5}
@@ -90,7 +90,7 @@ def test_the_family_is_corrected_together(location: str) -> None:
 def test_means_are_those_of_the_report(location: str) -> None:
     collected = collect(location)
     rows = collected.table.to_pylist()
-    for metric in METRICS:
+    for metric in RESAMPLED_METRICS:
         (found,) = compare_cells(
             collected, metric, pairs=["mbert/ja0:mbert/ja16"], num_resamples=100
         ).comparisons

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from simulated_scores import simulate
 
-from xlt.analysis.arrays import Values
-from xlt.analysis.boundary.measure import RESAMPLED
-from xlt.analysis.metrics.influences import INFLUENCES, influences
+from xlt.analysis.metrics.measures import RESAMPLED_MEASURES
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.resampling import item_weights
+from xlt.trainables.metrics.arrays import Values
 
 MANY = 10_000
 """Copies of each row beside which one more is a small change."""
@@ -37,23 +36,23 @@ def test_smooth_measures_have_their_derivative(name: str) -> None:
     one = cell(1.0, 60)
     weights = np.full((60, 61), float(MANY))
     weights[np.arange(60), np.arange(60)] += 1
-    values = RESAMPLED[name](one.y_true, one.scores, weights)
+    values = RESAMPLED_MEASURES[name].weighted(one.y_true, one.scores, weights)
     differences = (values[:, :60] - values[:, 60:]) * MANY
-    assert influences(name, one.y_true, one.scores) == pytest.approx(
+    assert RESAMPLED_MEASURES[name].influences(one.y_true, one.scores) == pytest.approx(
         centred(differences, one), abs=1e-4
     )
 
 
-@pytest.mark.parametrize("name", INFLUENCES)
+@pytest.mark.parametrize("name", RESAMPLED_MEASURES)
 @pytest.mark.parametrize("separation", [0.5, 1.5, 3.0])
 def test_they_are_what_rows_do_over_resamples(name: str, separation: float) -> None:
     """Efron's covariance of the value with how often a row is drawn, less the noise of 3,000."""
     one = cell(separation)
     weights = item_weights(one.y_true, 3000, 1).astype(np.float64)
-    resampled = RESAMPLED[name](one.y_true, one.scores, weights)
+    resampled = RESAMPLED_MEASURES[name].weighted(one.y_true, one.scores, weights)
     deviations = resampled - resampled.mean(axis=1, keepdims=True)
     covariance = deviations @ (weights - 1).T / 3000
-    found = influences(name, one.y_true, one.scores)
+    found = RESAMPLED_MEASURES[name].influences(one.y_true, one.scores)
     # Slope of the covariance on what was found: 1, and noise of the covariance does not move it.
     slope = (found * covariance).sum() / (found**2).sum()
     assert slope == pytest.approx(1, abs=SLOPE.get(name, 0.15))
@@ -61,21 +60,23 @@ def test_they_are_what_rows_do_over_resamples(name: str, separation: float) -> N
     assert std == pytest.approx(np.sqrt(resampled.var(axis=1).mean()), rel=STD.get(name, 0.08))
 
 
-@pytest.mark.parametrize("name", INFLUENCES)
+@pytest.mark.parametrize("name", RESAMPLED_MEASURES)
 def test_rows_without_a_choice_move_nothing(name: str) -> None:
     """All scores of a class are equal: whichever rows are drawn, the values are the same."""
     y_true = np.repeat([0, 1], 10).astype(np.int8)
-    found = influences(name, y_true, np.tile(0.25 + 0.5 * y_true, (2, 1)))
+    found = RESAMPLED_MEASURES[name].influences(y_true, np.tile(0.25 + 0.5 * y_true, (2, 1)))
     assert found == pytest.approx(np.zeros((2, 20)), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", INFLUENCES)
+@pytest.mark.parametrize("name", RESAMPLED_MEASURES)
 def test_the_only_row_of_a_class_moves_nothing(name: str) -> None:
-    found = influences(name, np.array([0, 0, 1], np.int8), np.array([[0.2, 0.4, 0.9]]))
+    found = RESAMPLED_MEASURES[name].influences(
+        np.array([0, 0, 1], np.int8), np.array([[0.2, 0.4, 0.9]])
+    )
     assert np.isfinite(found).all() and found[0, 2] == 0
 
 
 def test_every_measure_that_is_resampled_has_one() -> None:
     from xlt.analysis.boundary.measure import CLASS_MEDIANS, JUDGED_BY, WITH_INTERVAL
 
-    assert set(INFLUENCES) == {*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS}
+    assert set(RESAMPLED_MEASURES) == {*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS}

@@ -22,7 +22,6 @@ from xlt.analysis.curves.learning_curves import (
 )
 from xlt.analysis.curves.monotone import Array, rows_to_reach
 from xlt.analysis.curves.table import curve_grids, rows_text
-from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
@@ -32,6 +31,7 @@ from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment, shipped
 from xlt.sweep.run import run
+from xlt.trainables.metrics.auroc import weighted_auroc
 from xlt.trainables.results.plan import PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
@@ -77,7 +77,7 @@ def simulated_curve(
         cells[CellKey(name, f"ja{rows}")] = replace(cell, pattern=f"ja{rows}")
     as_they_are = np.ones((len(shared), 1))
     means = [
-        float(WEIGHTED_METRICS["auroc"](cell.y_true, cell.scores, as_they_are).mean())
+        float(weighted_auroc(cell.y_true, cell.scores, as_they_are).mean())
         for cell in cells.values()
     ]
     return make_curve(name, SIMULATED_ROWS, means, num_seeds), cells

@@ -36,7 +36,7 @@ def test_runs_side_by_side_are_scikit_learns_one_by_one(grid: tuple[float, ...] 
         "brier": [sk.brier_score_loss(y_true, one) for one in many.y_score],
     }
     for name, values in expected.items():
-        assert MEASURES[name](many) == pytest.approx(np.array(values), abs=1e-12), name
+        assert MEASURES[name].compute(many) == pytest.approx(np.array(values), abs=1e-12), name
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -44,5 +44,5 @@ def test_runs_side_by_side_are_scikit_learns_one_by_one(grid: tuple[float, ...] 
 def test_no_run_changes_another(name: str, grid: tuple[float, ...] | None) -> None:
     many = drawn(grid)
     measure = {**MEASURES, **asked_measures(0.3, [10])}[name]
-    alone = [float(measure(Scored(many.y_true, one))) for one in many.y_score]
-    assert measure(many) == pytest.approx(np.array(alone), abs=1e-12)
+    alone = [float(measure.compute(Scored(many.y_true, one))) for one in many.y_score]
+    assert measure.compute(many) == pytest.approx(np.array(alone), abs=1e-12)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 from simulated_scores import make_cell, simulate
 
-from xlt.analysis.metrics.weighted_measures import WEIGHTED_MEASURES
-from xlt.analysis.metrics.weighted_metrics import WEIGHTED_METRICS, auroc_without_each
+from xlt.analysis.metrics.measures import RESAMPLED_MEASURES
 from xlt.analysis.uncertainty.resampling import (
     Resampler,
     Runs,
-    influence,
     item_weights,
     resampled_mean,
 )
 from xlt.data.core.errors import InputError
+from xlt.trainables.metrics.auroc import auroc_without_each, weighted_auroc
+from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.resampled import jackknife, weighted_leave_one_out
 
 
 def runs(values: list[float], num_resamples: int = 1) -> Runs:
@@ -63,7 +65,7 @@ def test_influences_on_auroc_give_delongs_variance() -> None:
     wins = score[y_true == 1][:, None] - score[y_true == 0]
     placed = (wins > 0) + (wins == 0) / 2
     delong = placed.mean(1).var(ddof=1) / 13 + placed.mean(0).var(ddof=1) / 22
-    moved = influence(WEIGHTED_METRICS["auroc"], make_cell(y_true, score[None]))
+    moved = RESAMPLED_METRICS["auroc"].influences(y_true, score[None])
     assert (moved**2).sum() == pytest.approx(delong, rel=1e-10)
     assert moved[0, 0] * (placed.mean(1)[0] - placed.mean()) > 0  # a row that wins raises it
 
@@ -79,16 +81,18 @@ def test_influences_agree_with_the_variance_over_resampled_rows() -> None:
 def test_a_threshold_chosen_from_the_rows_is_not_for_the_jackknife() -> None:
     """F1 at the median: the jackknife is far off the variance over resamples, these are not."""
     cell = simulate(np.random.default_rng(2), 3, 400, 1.5, 0.2)
-    known = {**WEIGHTED_METRICS, **WEIGHTED_MEASURES}
-    runs = Resampler("f1_median", 2000, known, jackknife=False).runs(cell)
+    runs = Resampler("f1_median", 2000, RESAMPLED_MEASURES).runs(cell)
     variance = runs.resampled.var(axis=1)
     assert (runs.influence**2).sum(axis=1) == pytest.approx(variance, rel=0.2)
-    jackknife = (influence(WEIGHTED_MEASURES["f1_median"], cell) ** 2).sum(axis=1)
-    assert (np.abs(jackknife / variance - 1) > 0.3).all()
+    leave_one_out = partial(weighted_leave_one_out, RESAMPLED_MEASURES["f1_median"].weighted)
+    by_jackknife = (jackknife(leave_one_out, cell.y_true, cell.scores) ** 2).sum(axis=1)
+    assert (np.abs(by_jackknife / variance - 1) > 0.3).all()
 
 
 def test_the_only_row_of_a_class_has_no_influence() -> None:
-    moved = influence(WEIGHTED_METRICS["auroc"], make_cell([0, 0, 1], np.array([[0.2, 0.6, 0.5]])))
+    moved = RESAMPLED_METRICS["auroc"].influences(
+        np.array([0, 0, 1], np.int8), np.array([[0.2, 0.6, 0.5]])
+    )
     assert moved[0, 2] == 0
     assert np.isfinite(moved).all()
 
@@ -118,5 +122,5 @@ def test_auroc_without_each_row_is_that_of_weights(rows: int = 30) -> None:
     rng = np.random.default_rng(2)
     y_true = np.array([1] * 11 + [0] * (rows - 11), np.int8)
     scores = np.round(rng.random((3, rows)), 1)  # with ties
-    expected = WEIGHTED_METRICS["auroc"](y_true, scores, 1 - np.eye(rows))
-    assert np.array_equal(auroc_without_each(y_true, scores), expected)
+    expected = weighted_auroc(y_true, scores, 1 - np.eye(rows))
+    assert np.array_equal(auroc_without_each(y_true, scores, np.arange(rows)), expected)

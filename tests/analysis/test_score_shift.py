@@ -18,9 +18,10 @@ from scipy.special import expit
 from scipy.stats import norm
 from simulated_scores import make_cell
 
-from xlt.analysis.boundary.measure import CLASS_MEDIANS, RESAMPLED, boundary
+from xlt.analysis.boundary.measure import CLASS_MEDIANS, boundary
 from xlt.analysis.boundary.score_shift import SHIFTS, score_shift, source_logits
 from xlt.analysis.boundary.table import boundary_grids
+from xlt.analysis.metrics.measures import RESAMPLED_MEASURES
 from xlt.analysis.tables.grids import write_grids
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores
@@ -32,8 +33,7 @@ def shifts(
     cell: CellScores, sources: list[tuple[NDArray[Any], NDArray[Any]]], num_resamples: int = 100
 ) -> dict[str, Runs]:
     low, high = (
-        Resampler(name, num_resamples, RESAMPLED, jackknife=False).runs(cell)
-        for name in CLASS_MEDIANS
+        Resampler(name, num_resamples, RESAMPLED_MEASURES).runs(cell) for name in CLASS_MEDIANS
     )
     return score_shift(cell, (low, high), [source_logits(*rows) for rows in sources])
 
@@ -75,7 +75,7 @@ def test_classes_that_move_apart_are_no_shift() -> None:
 def test_runs_without_source_rows_or_spread_have_none() -> None:
     y_true = np.repeat([0, 1], 10)
     cell = make_cell(y_true, np.tile(0.2 + 0.5 * y_true, (2, 1)))
-    low, high = (Resampler(n, 100, RESAMPLED, jackknife=False).runs(cell) for n in CLASS_MEDIANS)
+    low, high = (Resampler(n, 100, RESAMPLED_MEASURES).runs(cell) for n in CLASS_MEDIANS)
     assert score_shift(cell, (low, high), [None, None]) == {}
     rows = source_logits(y_true, 0.1 + 0.5 * y_true)
     found = score_shift(cell, (low, high), [None, rows])

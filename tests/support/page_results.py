@@ -13,9 +13,9 @@ from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import predictions, simulate
 
 from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
+from xlt.trainables.metrics.registry import score as score_rows
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import save_texts
-from xlt.trainables.training.metrics import METRICS
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 SECRET = "hf_" + "a1B2" * 8
@@ -45,7 +45,7 @@ def make_page_results(
         for k, pattern in enumerate(patterns):
             cell = simulate(rng, len(seeds), num_items, 1 + k % 3, 0.05, rows)
             for seed, score in zip(seeds, cell.scores, strict=True):
-                values = {name: metric(cell.y_true, score) for name, metric in METRICS.items()}
+                values = score_rows(cell.y_true, score)
                 table = predictions(cell.ids, cell.y_true.tolist(), score)
                 save_done(
                     results, model, pattern, seed, values, predictions=table, history=history()
@@ -74,7 +74,7 @@ def make_hostile_results(folder: Path) -> str:
     rng = np.random.default_rng(3)
     cell = simulate(rng, 3, 40, 1.5, 0.05)
     for seed, score in enumerate(cell.scores):
-        values = {name: metric(cell.y_true, score) for name, metric in METRICS.items()}
+        values = score_rows(cell.y_true, score)
         ids = [f"{HOSTILE}{n}" for n in cell.ids]
         table = predictions(ids, cell.y_true.tolist(), score)
         save_done(results, "elyza", "ja16", seed, values, predictions=table, history=history())

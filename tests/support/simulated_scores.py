@@ -13,8 +13,8 @@ from scipy import special, stats
 
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
+from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.result import Results
-from xlt.trainables.training.metrics import score
 
 ITEM_STD, RUN_STD = 0.8, 0.6
 """Of a row for all seeds, and of a row for one: together 1."""

@@ -22,10 +22,10 @@ from xlt.trainables.loading.base import init_head, load_base
 from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.metrics.registry import METRICS, score
 from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import learning_rate_at
-from xlt.trainables.training.metrics import METRICS, score
 from xlt.trainables.trial.run_trial import run_trial
 
 CPU = torch.device("cpu")
@@ -291,4 +291,4 @@ def test_a_classifier_that_says_no_to_everything_scores_zero_without_a_warning()
 
 
 def test_a_score_on_the_threshold_is_positive() -> None:
-    assert METRICS["recall"](np.array([1, 0], np.int8), np.array([0.5, 0.4])) == 1.0
+    assert METRICS["recall"].compute(np.array([1, 0], np.int8), np.array([0.5, 0.4])) == 1.0

@@ -13,6 +13,8 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.metrics.arrays import Labels, Scores
+from xlt.trainables.metrics.registry import Metric, metrics_of
 from xlt.trainables.models.base_models import (
     BASE_MODELS,
     LEARNING_RATE_OF,
@@ -21,7 +23,6 @@ from xlt.trainables.models.base_models import (
 )
 from xlt.trainables.models.miniatures import MINIATURES
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.metrics import METRICS, MULTICLASS_METRICS, Labels, Metric, Scores
 from xlt.trainables.trial.run_trial import run_trial
 
 MakeSpec = Callable[..., TrialSpec]
@@ -56,9 +57,8 @@ def test_an_unknown_base_model_is_told_with_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "num_classes"),
-    [(metric, 2) for metric in METRICS.values()]
-    + [(metric, 3) for metric in MULTICLASS_METRICS.values()],
-    ids=[*METRICS, *(f"{name}-multiclass" for name in MULTICLASS_METRICS)],
+    [(metric, num_classes) for num_classes in (2, 3) for metric in metrics_of(num_classes)],
+    ids=lambda value: value.name if isinstance(value, Metric) else str(value),
 )
 class TestMetric:
     rng = np.random.default_rng(3)
@@ -72,11 +72,11 @@ class TestMetric:
 
     def test_perfect_scores_are_one(self, metric: Metric, num_classes: int) -> None:
         y_true, exact, _ = self.rows(num_classes)
-        assert metric(y_true, exact) == 1.0
+        assert metric.compute(y_true, exact) == 1.0
 
     def test_a_fraction_of_one_as_a_python_float(self, metric: Metric, num_classes: int) -> None:
         y_true, _, noise = self.rows(num_classes)
-        value = metric(y_true, noise)
+        value = metric.compute(y_true, noise)
         assert type(value) is float
         assert 0 <= value <= 1
 
@@ -84,12 +84,16 @@ class TestMetric:
         y_true, exact, noise = self.rows(num_classes)
         # Every row says the next class.
         wrong = np.roll(exact, 1, axis=1) if exact.ndim == 2 else 1 - exact
-        assert metric(y_true, 0.6 * exact + 0.4 * noise) > metric(y_true, 0.6 * wrong + 0.4 * noise)
+        assert metric.compute(y_true, 0.6 * exact + 0.4 * noise) > metric.compute(
+            y_true, 0.6 * wrong + 0.4 * noise
+        )
 
     def test_the_order_of_rows_does_not_matter(self, metric: Metric, num_classes: int) -> None:
         y_true, _, noise = self.rows(num_classes)
         order = self.rng.permutation(len(y_true))
-        assert metric(y_true[order], noise[order]) == pytest.approx(metric(y_true, noise))
+        assert metric.compute(y_true[order], noise[order]) == pytest.approx(
+            metric.compute(y_true, noise)
+        )
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bert", "gpt_neox"])

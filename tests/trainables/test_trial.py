@@ -20,10 +20,10 @@ from tiny_data import make_dataset
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading import base as loading
+from xlt.trainables.metrics.registry import metrics_of
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import loop
 from xlt.trainables.training.loop import DivergedError
-from xlt.trainables.training.metrics import METRICS
 from xlt.trainables.trial.run_trial import run_trial
 
 MakeSpec = Callable[..., TrialSpec]
@@ -133,7 +133,7 @@ def test_a_trial_learns_and_reports(make_spec: MakeSpec, tiny_dataset: Dataset) 
 
 def test_what_a_result_holds(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
     result = run_trial(make_spec("llama"), tiny_dataset)
-    assert set(result.metrics) == set(METRICS)
+    assert set(result.metrics) == {metric.name for metric in metrics_of(2)}
     assert result.predictions.column_names == ["id", "lang", "split", "y_true", "y_score"]
     assert len(result.predictions) == 20
     assert set(result.predictions["lang"].to_pylist()) == {"ja"}

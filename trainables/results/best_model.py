@@ -7,10 +7,11 @@ from functools import partial
 
 from xlt.data.core.files import to_json
 from xlt.data.core.retry import retry
+from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.results.layout import RECORD, is_model, trial_file
 from xlt.trainables.results.result import Results
 
-METRICS_OF_BEST = ("auroc", "auroc_ovr", "accuracy")
+METRICS_OF_BEST = (*(metric.name for metric in METRICS.values() if metric.selects), "accuracy")
 """Metrics that rank trials; the first one in a trial's record counts. AUROC comes first because it
 needs no threshold, but it is undefined unless each class has test rows."""
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+
+from xlt.trainables.metrics.registry import METRICS
 
 
 def measure_convergence(
@@ -42,7 +43,7 @@ def measure_convergence(
     entropy = -sum(share * math.log(share) for share in shares)
     auroc, noise = math.nan, math.nan
     if len(counts) > 1:
-        auroc = float(roc_auc_score(labels, y_score, multi_class="ovr"))
+        auroc = METRICS["auroc" if y_score.ndim == 1 else "auroc_ovr"].compute(labels, y_score)
         noise = math.sqrt((num_rows + 1) / (12 * rarest * (num_rows - rarest)))
     return {
         "first_loss": pc.mean(first["loss"]).as_py(),

@@ -24,6 +24,7 @@ from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, init_head, load_base
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -31,7 +32,6 @@ from xlt.trainables.training.checkpoints import Checkpoints, gather_trained_weig
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import Report, choose_base_dtype, predict
-from xlt.trainables.training.metrics import score
 from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.signature import make_signature

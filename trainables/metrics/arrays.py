@@ -1,0 +1,30 @@
+"""Array types and the decision threshold that metrics of trials and of analyses share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int8]
+"""num_rows class numbers; 0 or 1 for two classes."""
+Scores = NDArray[np.float64]
+"""num_rows probabilities of class 1; in analyses num_runs x num_rows."""
+Weights = NDArray[np.floating[Any]]
+"""num_rows x num_weightings, whole numbers >= 0; float32 or float64."""
+Values = NDArray[np.float64]
+THRESHOLD = 0.5
+"""A row counts as positive at or above this probability: the class of the larger logit (paper,
+section 3.3), and the positive one where both are equal."""
+
+
+def ratio(above: Values, below: Values) -> Values:
+    """Divide; 0 where the denominator is 0, like ``zero_division=0.0`` of scikit-learn."""
+    result: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return result
+
+
+def f1_from_counts(hits: Values, decided: NDArray[Any], positives: NDArray[Any]) -> Values:
+    """F1 from numbers of rows: true positives, rows decided positive, rows of class 1."""
+    return ratio(2.0 * hits, np.asarray(decided + positives))

@@ -1,0 +1,252 @@
+"""METRICS: one record for each metric; adding a metric is one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores
+from xlt.trainables.metrics.auroc import auroc_exchange_effects, auroc_without_each, weighted_auroc
+from xlt.trainables.metrics.resampled import (
+    Resampled,
+    Weighted,
+    jackknife,
+    weighted_leave_one_out,
+)
+from xlt.trainables.metrics.weighted import (
+    weighted_accuracy,
+    weighted_average_precision,
+    weighted_f1,
+    weighted_precision,
+    weighted_recall,
+)
+
+Compute = Callable[[Labels, Scores], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Everything that is known about a metric. Values are fractions of 1; larger is better.
+
+    Attributes:
+        name: Key in results and on the command line.
+        label: Heading in tables, figures and on the page.
+        definition: Phrase of a caption, in which ``{positive}`` and ``{classes}`` are filled in.
+        compute: Function of y_true (num_rows class numbers) and y_score (num_rows probabilities of
+            class 1, or num_rows x num_classes probabilities). It calls scikit-learn, whose number
+            is the one in the result of a trial.
+        two_classes: Whether the metric is defined for two classes.
+        more_classes: Whether it is defined for more than two.
+        from_ranks: Whether only the order of scores counts. Such a metric has no value where a
+            class has no row. Other metrics take decisions and always have a value.
+        is_reported: Whether reports show it unless other metrics are asked for.
+        selects: Whether learning rates and models to keep are selected by it.
+        resampled: Functions of two classes for intervals and tests; None: there are none.
+    """
+
+    name: str
+    label: str
+    definition: str
+    compute: Compute
+    two_classes: bool = True
+    more_classes: bool = False
+    from_ranks: bool = False
+    is_reported: bool = False
+    selects: bool = False
+    resampled: Resampled | None = None
+
+
+def _sklearn_of_decisions(function: str) -> Compute:
+    """A metric of class 1 from decisions at :data:`THRESHOLD`; 0 where it would divide by 0."""
+
+    def compute(y_true: Labels, y_score: Scores) -> float:
+        from sklearn import metrics as sk
+
+        return float(getattr(sk, function)(y_true, y_score >= THRESHOLD, zero_division=0.0))
+
+    return compute
+
+
+def _sklearn_of_ranks(function: str) -> Compute:
+    def compute(y_true: Labels, y_score: Scores) -> float:
+        from sklearn import metrics as sk
+
+        return float(getattr(sk, function)(y_true, y_score))
+
+    return compute
+
+
+def _accuracy(y_true: Labels, y_score: Scores) -> float:
+    from sklearn import metrics as sk
+
+    decided = y_score >= THRESHOLD if y_score.ndim == 1 else y_score.argmax(axis=1)
+    return float(sk.accuracy_score(y_true, decided))
+
+
+def _macro_f1(y_true: Labels, y_score: Scores) -> float:
+    from sklearn import metrics as sk
+
+    classes, decided = range(y_score.shape[1]), y_score.argmax(axis=1)
+    return float(sk.f1_score(y_true, decided, labels=classes, average="macro", zero_division=0.0))
+
+
+def _auroc_ovr(y_true: Labels, y_score: Scores) -> float:
+    from sklearn import metrics as sk
+
+    classes = range(y_score.shape[1])
+    return float(
+        sk.roc_auc_score(y_true, y_score, labels=classes, multi_class="ovr", average="macro")
+    )
+
+
+def _by_weights(weighted: Weighted) -> Resampled:
+    leave_one_out = partial(weighted_leave_one_out, weighted)
+    return Resampled(weighted, partial(jackknife, leave_one_out))
+
+
+_AT_THRESHOLD = f"rows at probability >= {THRESHOLD} count as positive"
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="f1",
+            label="F1",
+            definition=f"F1 score of the positive class ({{positive}}); {_AT_THRESHOLD}",
+            compute=_sklearn_of_decisions("f1_score"),
+            is_reported=True,
+            resampled=_by_weights(weighted_f1),
+        ),
+        Metric(
+            name="macro_f1",
+            label="Macro F1",
+            definition="macro F1, the mean of the F1 scores of the classes {classes}; the class "
+            "with the largest probability counts",
+            compute=_macro_f1,
+            two_classes=False,
+            more_classes=True,
+            is_reported=True,
+        ),
+        Metric(
+            name="auroc",
+            label="AUROC",
+            definition="AUROC, area under the ROC curve of the probability of the positive class "
+            "({positive})",
+            compute=_sklearn_of_ranks("roc_auc_score"),
+            from_ranks=True,
+            is_reported=True,
+            selects=True,
+            resampled=Resampled(
+                weighted_auroc, partial(jackknife, auroc_without_each), auroc_exchange_effects
+            ),
+        ),
+        Metric(
+            name="auroc_ovr",
+            label="AUROC, one against the rest",
+            definition="macro one-vs-rest AUROC, the mean over the classes {classes}",
+            compute=_auroc_ovr,
+            two_classes=False,
+            more_classes=True,
+            from_ranks=True,
+            is_reported=True,
+            selects=True,
+        ),
+        Metric(
+            name="accuracy",
+            label="Accuracy",
+            definition=f"accuracy; {_AT_THRESHOLD} ({{positive}})",
+            compute=_accuracy,
+            more_classes=True,
+            resampled=_by_weights(weighted_accuracy),
+        ),
+        Metric(
+            name="precision",
+            label="Precision",
+            definition=f"precision of the positive class ({{positive}}); {_AT_THRESHOLD}",
+            compute=_sklearn_of_decisions("precision_score"),
+            resampled=_by_weights(weighted_precision),
+        ),
+        Metric(
+            name="recall",
+            label="Recall",
+            definition=f"recall of the positive class ({{positive}}); {_AT_THRESHOLD}",
+            compute=_sklearn_of_decisions("recall_score"),
+            resampled=_by_weights(weighted_recall),
+        ),
+        Metric(
+            name="average_precision",
+            label="Average precision",
+            definition="average precision of the positive class ({positive})",
+            compute=_sklearn_of_ranks("average_precision_score"),
+            from_ranks=True,
+            resampled=_by_weights(weighted_average_precision),
+        ),
+    )
+}
+"""Name -> metric. With more than two classes the class of the largest probability is decided, the
+first of equal ones; macro is the mean over classes, one-vs-rest each class against all others."""
+
+RESAMPLED_METRICS: dict[str, Resampled] = {
+    metric.name: metric.resampled for metric in METRICS.values() if metric.resampled
+}
+"""Metrics of two classes that intervals and tests can be computed for."""
+
+
+def metrics_of(num_classes: int) -> list[Metric]:
+    """The metrics that are defined for a number of classes, in the order of results."""
+    return [m for m in METRICS.values() if (m.two_classes if num_classes == 2 else m.more_classes)]
+
+
+def reported_metrics(num_classes: int) -> list[str]:
+    """Names of the metrics that reports show unless others are asked for."""
+    return [metric.name for metric in metrics_of(num_classes) if metric.is_reported]
+
+
+def selection_metric(num_classes: int) -> str:
+    """Name of the metric that selects learning rates and models."""
+    return next(metric.name for metric in metrics_of(num_classes) if metric.selects)
+
+
+def score(y_true: Labels, y_score: Scores) -> dict[str, float]:
+    """Every metric of a trial's test rows.
+
+    Args:
+        y_true: num_rows class numbers.
+        y_score: num_rows probabilities of class 1, or num_rows x num_classes probabilities.
+
+    Returns:
+        Name -> value, without metrics that have no value because a class has no row.
+    """
+    num_classes = 2 if y_score.ndim == 1 else y_score.shape[1]
+    lacks_class = len(np.unique(y_true)) < num_classes
+    return {
+        metric.name: metric.compute(y_true, y_score)
+        for metric in metrics_of(num_classes)
+        if not (lacks_class and metric.from_ranks)
+    }
+
+
+def needs_every_class(name: str) -> bool:
+    """Whether a metric has no value where a class has no row; unknown metrics have one."""
+    return name in METRICS and METRICS[name].from_ranks
+
+
+def undefined(name: str, y_true: Labels) -> str:
+    """Why a metric of two classes has no value on these labels; empty if it has one."""
+    present = np.unique(y_true)
+    if needs_every_class(name) and len(present) < 2:
+        return f"{name} needs both classes, all test rows are of class {present[0]}"
+    return ""
+
+
+def metric_label(name: str) -> str:
+    """Heading of a metric; its name if it is not in :data:`METRICS`."""
+    return METRICS[name].label if name in METRICS else name
+
+
+def define_metric(name: str, positive: str, classes: Sequence[str]) -> str:
+    """Phrase that defines a metric in a caption; its name if it is not in :data:`METRICS`."""
+    definition = METRICS[name].definition if name in METRICS else name
+    return definition.format(positive=positive, classes=", ".join(classes))
