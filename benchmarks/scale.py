@@ -116,17 +116,19 @@ def ours(tune_backend: Any, trials: int) -> None:
     def nothing(config: dict[str, Any], shared: dict[str, Any]) -> None:
         from ray import tune
 
+        from xlt.sweep.backends.events import Finished
+        from xlt.sweep.on_ray.tune.reports import wrap
         from xlt.sweep.on_ray.worker import specs_of
 
         (member,) = config["members"]
         assert specs_of([member], shared["specs"])
-        tune.report({"member": member, "metrics": {"f1": 0.5, "auroc": 0.5}, "convergence": {}})
+        tune.report(wrap(member, Finished({"f1": 0.5, "auroc": 0.5}, {})))
 
     tune_backend._trainable = nothing
     specs = [make_spec("elyza", "ja16", seed) for seed in range(trials)]
     told = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch, Progress(specs, [], Console(file=told)) as shown:
-        backend = tune_backend.TuneBackend()
+        backend = tune_backend.TuneBackend(None, specs)
         backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), shown, 1)
         backend.close()
     assert told.getvalue().count("f1 0.500") == trials

@@ -94,7 +94,7 @@ def test_scores(
     ledger = read_ledger(results, [spec.trial_id for spec in every])
     left = [spec for spec in every if spec.trial_id not in {*ledger.done, *ledger.failed}]
     if left:
-        runner = find_backend("ray")(None)
+        runner = find_backend("ray")(None, left)
         with Progress(every, ledger.done, console) as progress:
             pretrain_missing(grid, left, runner, progress)
             runner.run(left, grid.dataset, results, ArtifactPolicy(), progress, pack_size=1)

@@ -77,7 +77,7 @@ def main() -> None:
     known = {record["trial_id"]: record for record in read(options.out)}
     left = [spec for spec in specs if spec.trial_id not in known]
     if left:
-        runner = find_backend("inline")(None)
+        runner = find_backend("inline")(None, left)
         with Progress(grid.specs, (), Console(stderr=True)) as progress:
             pretrain_missing(grid, left, runner, progress)
     with options.out.open("a") as file:

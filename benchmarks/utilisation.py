@@ -99,7 +99,7 @@ def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         tune_backend._trainable = sleeper(scratch, options.second)
         with Progress(specs, [], Console(file=io.StringIO())) as progress:
-            backend = tune_backend.TuneBackend()
+            backend = tune_backend.TuneBackend(None, specs)
             backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1)
         files = Path(scratch).glob("*.jsonl")
         spans = [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -118,6 +118,8 @@ def sleeper(folder: str, second: float) -> Any:
 
         from ray import tune
 
+        from xlt.sweep.backends.events import Finished
+        from xlt.sweep.on_ray.tune.reports import wrap
         from xlt.sweep.on_ray.worker import specs_of
 
         (member,) = config["members"]
@@ -132,7 +134,7 @@ def sleeper(folder: str, second: float) -> Any:
         line = json.dumps([start, time.time(), gpus, not is_loaded])
         with Path(folder, f"{os.getpid()}.jsonl").open("a") as file:
             file.write(line + "\n")
-        tune.report({"member": member, "metrics": {"f1": 0.5}, "convergence": {}})
+        tune.report(wrap(member, Finished({"f1": 0.5}, {})))
 
     return sleep
 

@@ -195,7 +195,7 @@ def _run_grid(
     runner: Backend | None = None
     with Progress(specs, ledger.done, console) as progress:
         try:
-            runner = find_backend(backend)(address)
+            runner = find_backend(backend)(address, pending)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
             order = launch_order(pending, lambda spec: _size(preflight, spec))

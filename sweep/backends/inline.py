@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from threading import Event
 
@@ -27,8 +27,8 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 class InlineBackend:
     """Pre-trains miniatures and runs trials in this process, one after the other."""
 
-    def __init__(self, address: str | None = None) -> None:
-        del address  # no cluster is needed
+    def __init__(self, address: str | None, specs: Iterable[TrialSpec]) -> None:
+        del address, specs  # no cluster is needed
 
     def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
         """Pre-train miniatures (name -> identity) into the cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.load_entry import load_entry
@@ -49,9 +49,13 @@ class Backend(Protocol):
         """Give back what was started."""
 
 
-def find_backend(name: str) -> Callable[[str | None], Backend]:
-    """The class of a backend; it is called with the address of a cluster, or None."""
-    return cast(Callable[[str | None], Backend], load_entry(BACKENDS, name))
+MakeBackend: TypeAlias = Callable[[str | None, Iterable[TrialSpec]], Backend]
+"""A backend's class: its arguments are the address of a cluster, or None, and the trials."""
+
+
+def find_backend(name: str) -> MakeBackend:
+    """Import the class of a backend."""
+    return cast(MakeBackend, load_entry(BACKENDS, name))
 
 
 def pretrain_missing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.driver.head_watch import HeadWatch
 from xlt.sweep.machines.capacity import Capacity, capacity_of, never_fits, num_trials
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+
+_VERSIONS = re.compile(
+    r"Version mismatch.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL
+)
 
 
 class RayConnection:
@@ -39,10 +44,7 @@ class RayConnection:
                     logging_level="ERROR",
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(
-                    f"no Ray cluster at {address or 'this machine'}: {error}; "
-                    "start one, mend --address, or do without (--backend inline)"
-                ) from error
+                raise InputError(connection_problem(chosen, str(error))) from error
             if not chosen.startswith("ray://"):  # Ray's client looks after its own connection
                 self._watch = _watch()
 
@@ -52,6 +54,22 @@ class RayConnection:
             self._watch.stop()
         if self._mine:
             ray.shutdown()
+
+
+def connection_problem(address: str, error: str) -> str:
+    """Word the error with which Ray refused to connect or to start."""
+    if versions := _VERSIONS.search(error):
+        return (
+            f"the cluster at {address} runs Ray {versions[1]} on Python {versions[2]}, and this "
+            f"process runs Ray {versions[3]} on Python {versions[4]}; install the same versions, "
+            "or use `xlt submit`, which starts the sweep inside the cluster"
+        )
+    if address == "local":
+        return f"Ray does not start on this machine: {error}; --backend inline needs no Ray"
+    return (
+        f"no Ray cluster at {address}: {error}; start one, fix --address, or use --backend inline, "
+        "which needs no cluster"
+    )
 
 
 def _watch() -> HeadWatch:

@@ -10,7 +10,8 @@ import ray
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.explain import Told
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, task_options
-from xlt.sweep.on_ray.same_code import refuse_other_code
+from xlt.sweep.on_ray.deaths import death_cause
+from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.worker import receive, share
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.result import Results
@@ -33,7 +34,7 @@ def explain_on_ray(
     """
     connection = RayConnection(address)
     try:
-        refuse_other_code()
+        refuse_different_nodes(specs)
         shared = share(specs, dataset)
         running: dict[Any, TrialSpec] = {}
         for launch in by_resources(specs):
@@ -44,10 +45,11 @@ def explain_on_ray(
         while pending:
             (ready,), pending = ray.wait(pending, num_returns=1)
             try:
-                made = ray.get(ready)
+                attributions = ray.get(ready)
             except ray.exceptions.RayError as error:
-                made = Attributions(settings.resolved(), error=f"its worker process ended: {error}")
-            told(running[ready], made)
+                cause = f"its worker process died: {death_cause(str(error))}"
+                attributions = Attributions(settings.resolved(), error=cause)
+            told(running[ready], attributions)
     finally:
         connection.close()
 

@@ -21,7 +21,7 @@ from xlt.data.core.text import first_line
 from xlt.data.tables.unlabelled import STDIN, TextRow
 from xlt.sweep.machines.capacity import num_processes
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, living_nodes, task_options
-from xlt.sweep.on_ray.same_code import refuse_other_code
+from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.worker import pack, unpack
 from xlt.sweep.predict.chunks import Chunk, read_chunks, tag
 from xlt.sweep.predict.run import Job, Tagged
@@ -57,7 +57,7 @@ def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
             job = Job(job.trial, source, job.settings, job.done)
         connection = RayConnection(address)
         try:
-            refuse_other_code()
+            refuse_different_nodes([job.trial.spec])
             yield from _stream(job)
         except ray.exceptions.RayError as error:
             cause = first_line(str(getattr(error, "cause", None) or error))

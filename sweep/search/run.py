@@ -136,9 +136,9 @@ class _Search:
 
         self._update()
         refuse_unwritable(self._location, self._spent.unwritable)
-        runner = TuneBackend(address)
+        specs = [cell.templates[0] for cell in self._cells.values()]
+        runner = TuneBackend(address, specs)
         try:
-            specs = [cell.templates[0] for cell in self._cells.values()]
             with Progress(specs, (), self._console) as progress:
                 pretrain_missing(grid, specs, runner, progress)
             is_over = self._try({n: cell.rates for n, cell in self._cells.items()}, dataset)

@@ -20,7 +20,7 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from xlt.data.core.errors import InputError
 from xlt.sweep.backends.events import Ended, Failed
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.on_ray import worker_group
+from xlt.sweep.on_ray.tune import worker_group
 from xlt.sweep.run import run
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec

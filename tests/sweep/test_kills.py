@@ -131,7 +131,7 @@ def test_a_trial_that_always_loses_its_process_fails_in_the_end(
     assert process.returncode == 1, errors
     assert errors.count("its process died; the trial will restart") == 2
     assert "FAILED llama-ja0-s0-" in errors
-    assert "worker process was killed or crashed, 3 times" in errors
+    assert "its worker process died 3 times; the last time: it was killed by SIGKILL" in errors
     assert "Traceback" not in errors
 
 

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from xlt.sweep.backends.events import Step
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.on_ray.reports import wrap
 from xlt.sweep.on_ray.tune.queue import TrialQueue
+from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.planning.launch_order import launch_order
 from xlt.trainables.results.result import Results

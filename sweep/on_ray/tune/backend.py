@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,9 +31,9 @@ from xlt.sweep.backends.worker import (
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, worker_bundle
+from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.preemption import end_process, preemption_check, withdraw_preemption
-from xlt.sweep.on_ray.reports import wrap
-from xlt.sweep.on_ray.same_code import refuse_other_code
+from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
     later_spec,
@@ -67,15 +67,16 @@ class TuneBackend:
     Args:
         address: Address of a running cluster; None: the cluster to which this process is connected,
             else RAY_ADDRESS, else a new local cluster.
+        specs: The trials; every node must have the packages that they need.
 
     Raises:
         InputError: The cluster cannot be reached, or its nodes differ from this process.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None, specs: Iterable[TrialSpec]) -> None:
         self._connection = RayConnection(address)
         try:
-            refuse_other_code()
+            refuse_different_nodes(specs)
         except InputError:
             self.close()
             raise
@@ -246,7 +247,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
 def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Run a trial of several processes; Tune calls this function in the watching process."""
-    from xlt.sweep.on_ray.worker_group import run_in_group
+    from xlt.sweep.on_ray.tune.worker_group import run_in_group
 
     (number,) = config["members"]
     (spec,) = specs_of([number], shared["specs"])

@@ -14,9 +14,10 @@ from xlt.data.core.retry import retry
 from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwritable
 from xlt.sweep.backends.worker import record_failure
 from xlt.sweep.driver.progress import Progress
+from xlt.sweep.on_ray.deaths import death_cause, died, read_death
 from xlt.sweep.on_ray.preemption import request_preemption
-from xlt.sweep.on_ray.reports import unwrap
 from xlt.sweep.on_ray.tune.queue import TrialQueue
+from xlt.sweep.on_ray.tune.reports import unwrap
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -50,6 +51,7 @@ class Watcher(tune.Callback):
         self._ended: set[int] = set()
         self._preempted: dict[str, set[int]] = defaultdict(set)
         self._deaths: Counter[int] = Counter()
+        self._last_report: dict[str, float] = {}
         self._stop_time: float | None = None
         self._is_preemption_requested = False
         numbers = count()
@@ -92,6 +94,7 @@ class Watcher(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show that the trials of a pack started or restarted."""
+        self._last_report[trial.trial_id] = time.monotonic()
         for member in trial.config["members"]:
             self._progress.started(self._specs[member])
 
@@ -99,6 +102,7 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Handle an event of a trial."""
+        self._last_report[trial.trial_id] = time.monotonic()
         member, event = unwrap(result)
         spec = self._specs[member]
         match event:
@@ -155,10 +159,15 @@ class Watcher(tune.Callback):
         if deaths <= spec.resources.retries:
             self._progress.died(spec)
             return True
-        error = trial.get_pickled_error() or RuntimeError(
-            f"its worker process was killed or crashed, {deaths} times; the usual reasons are too "
-            f"little memory, and no progress for {spec.resources.stall_minutes} minutes "
-            "(resources.stall_minutes); the log of the worker says where it stood"
-        )
-        self._end(member, record_failure(spec, self._results, error))
+        self._end(member, record_failure(spec, self._results, self._error(spec, trial)))
         return False
+
+    def _error(self, spec: TrialSpec, trial: Any) -> BaseException:
+        """Make the error of a trial whose process died."""
+        error = read_death(trial)
+        if isinstance(error, BaseException):
+            return error
+        now = time.monotonic()
+        silent_minutes = (now - self._last_report.get(trial.trial_id, now)) / 60
+        cause = death_cause(error, silent_minutes, spec.resources.stall_minutes)
+        return RuntimeError(died(spec.resources.retries + 1, cause))

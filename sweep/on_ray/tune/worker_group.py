@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -18,8 +19,9 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.backends.events import Event, Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure, run_and_save
 from xlt.sweep.on_ray.connection import worker_bundle
+from xlt.sweep.on_ray.deaths import death_cause, died
 from xlt.sweep.on_ray.preemption import preemption_check
-from xlt.sweep.on_ray.reports import wrap
+from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.worker import receive
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -59,6 +61,8 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable
             failures += 1
             cause = _cause(error)
             if failures > spec.resources.retries or isinstance(cause, InputError):
+                if isinstance(cause, RayActorError):
+                    cause = RuntimeError(died(failures, death_cause(str(cause))))
                 return record_failure(spec, Results(shared["results"]), cause)
 
 

@@ -1,0 +1,87 @@
+"""Name the cause of a worker's death in the words of the user, from Ray's error."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.exceptions import RayActorError, RayTaskError
+
+_OUT_OF_MEMORY = re.compile(
+    r"Memory on the node \(IP: (?P<node>[^,]+),.*?\) was (?P<used>\S+) used / (?P<limit>\S+) limit",
+    re.DOTALL,
+)
+_EXIT_CODE = re.compile(r"exits with an exit code (-?\d+)")
+_PROCESS = re.compile(r"pid: (?P<pid>\d+)")
+_ADDRESS = re.compile(r"\bip: (?P<node>\S+)|Node IP: (?P<lost>[^,\s]+)")
+_NODE_LOST = ("node has died", "node it was running on is dead")
+_NO_EXIT_CODE = "connection error code 2"
+
+
+def read_death(trial: Any) -> BaseException | str:
+    """Read the error with which Tune ended a trial.
+
+    Args:
+        trial: The Tune trial, after ``on_trial_error``.
+
+    Returns:
+        The error that our code raised outside of a trial, else the text of Ray's error.
+    """
+    # Tune writes these files to a local folder first, which Trial.get_pickled_error ignores.
+    if trial.pickled_error_file and Path(trial.pickled_error_file).is_file():
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        return str(cause) if isinstance(cause, (RayActorError, RayTaskError)) else cause
+    if trial.error_file and Path(trial.error_file).is_file():
+        return Path(trial.error_file).read_text()
+    return ""
+
+
+def died(times: int, cause: str) -> str:
+    """Word the error of a trial that is not retried any more."""
+    how_often = "once" if times == 1 else f"{times} times; the last time"
+    return f"its worker process died {how_often}: {cause}"
+
+
+def death_cause(text: str, silent_minutes: float = 0.0, stall_minutes: float | None = None) -> str:
+    """Name the cause of a death as a clause with the worker process as its subject.
+
+    Ray reports neither the signal nor the exit code of a process that was killed, so the clause
+    names SIGKILL and a crash together in that case.
+
+    Args:
+        text: Ray's error.
+        silent_minutes: Time since the last report of the trial.
+        stall_minutes: The limit of the watchdog; None: no watchdog.
+    """
+    address = _ADDRESS.search(text)
+    node = (address["node"] or address["lost"]) if address else "its node"
+    if match := _OUT_OF_MEMORY.search(text):
+        return (
+            f"Ray killed it because node {match['node']} was out of memory ({match['used']} of "
+            f"{match['limit']} used); run fewer trials at a time (resources.cpus, resources.gpus) "
+            "or lower resources.micro_batch_size"
+        )
+    if any(phrase in text for phrase in _NODE_LOST):
+        return f"{node} was lost, or its Ray was stopped" if address else "its node was lost"
+    if "is unavailable" in text:
+        return "its connection broke, because the process or its whole node stopped"
+    if "SIGTERM" in text:
+        return f"it received SIGTERM on {node}"
+    if match := _EXIT_CODE.search(text):
+        return f"it exited with code {match[1]} on {node}; the log of the worker has the reason"
+    if _NO_EXIT_CODE in text:
+        if stall_minutes is not None and silent_minutes >= stall_minutes:
+            return (
+                f"it made no progress for {stall_minutes:g} minutes (resources.stall_minutes), so "
+                "the watchdog killed it; the log of the worker shows where it stopped"
+            )
+        process = _PROCESS.search(text)
+        return (
+            f"it was killed by SIGKILL or crashed on {node}; if the kernel log there (dmesg) names "
+            f"process {process['pid'] if process else 'of the worker'}, its machine was out of "
+            "memory"
+        )
+    return f"Ray says: {' '.join(text.split())[:300]}" if text else "Ray gives no reason"

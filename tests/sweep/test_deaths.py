@@ -1,0 +1,98 @@
+"""The cause of a worker's death, in the user's words. The texts are those of Ray 2.60."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+from ray.exceptions import RayTaskError
+
+from xlt.sweep.on_ray.deaths import death_cause, died, read_death
+
+DIED = """The actor died unexpectedly before finishing this task.
+	class_name: ImplicitFunc
+	actor_id: 0dc6b639f7c86e6b759e0ae301000000
+	pid: 31076
+	ip: 10.0.0.2
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR """
+KILLED = (
+    f"{DIED}Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of "
+    "file. Some common causes include: (1) the process was killed by the OOM killer due to high "
+    "memory usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly due to "
+    "SIGSEGV or another unexpected error."
+)
+EXITED = f"{DIED}Worker exit detail: Worker exits unexpectedly. Worker exits with an exit code 3."
+TERMINATED = (
+    f"{DIED}Worker exit detail: Worker exits unexpectedly. Worker exits with an exit code 1. The "
+    "process receives a SIGTERM."
+)
+OUT_OF_MEMORY = """1 worker(s) were killed due to the node running low on memory. Memory on the \
+node (IP: 10.0.0.2, ID: 91c8) was 22.9GB used / 23.5GB limit (0.97)
+OOM kill reason: Memory usage exceeded threshold"""
+NODE_LOST = """The actor died unexpectedly before finishing this task.
+	ip: 10.0.0.2
+The actor died because its node has died. Node Id: 45bf
+	the actor's node was terminated unexpectedly: health check failed"""
+UNAVAILABLE = (
+    "The actor 3924 is unavailable: The actor is temporarily unavailable: RpcError: RPC error: "
+    "Socket closed rpc_code: 14. The task may or may not have been executed on the actor."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes", "cause"),
+    [
+        (
+            KILLED,
+            29,
+            "it was killed by SIGKILL or crashed on 10.0.0.2; if the kernel log there (dmesg) "
+            "names process 31076, its machine was out of memory",
+        ),
+        (
+            KILLED,
+            31,
+            "it made no progress for 30 minutes (resources.stall_minutes), so the watchdog killed "
+            "it; the log of the worker shows where it stopped",
+        ),
+        (
+            EXITED,
+            31,
+            "it exited with code 3 on 10.0.0.2; the log of the worker has the reason",
+        ),
+        (TERMINATED, 0, "it received SIGTERM on 10.0.0.2"),
+        (
+            OUT_OF_MEMORY,
+            0,
+            "Ray killed it because node 10.0.0.2 was out of memory (22.9GB of 23.5GB used); run "
+            "fewer trials at a time (resources.cpus, resources.gpus) or lower "
+            "resources.micro_batch_size",
+        ),
+        (NODE_LOST, 0, "10.0.0.2 was lost, or its Ray was stopped"),
+        (UNAVAILABLE, 0, "its connection broke, because the process or its whole node stopped"),
+        ("another\n  reason", 0, "Ray says: another reason"),
+        ("", 0, "Ray gives no reason"),
+    ],
+)
+def test_the_cause_is_the_one_that_ray_saw(text: str, minutes: float, cause: str) -> None:
+    assert death_cause(text, minutes, 30.0) == cause
+    if "memory" not in cause:
+        assert "memory" not in died(3, cause)
+
+
+class EndedTrial:
+    """The files that Tune writes for a trial that ended with an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.error_file, self.pickled_error_file = str(folder / "txt"), str(folder / "pkl")
+
+
+def test_an_error_of_our_code_is_read_as_it_was_raised(tmp_path: Path) -> None:
+    trial = EndedTrial(tmp_path)
+    assert read_death(trial) == ""
+    Path(trial.error_file).write_text(KILLED)
+    assert read_death(trial) == KILLED
+    error = RayTaskError("train", "traceback", ValueError("no such column"))
+    Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
+    cause = read_death(trial)
+    assert isinstance(cause, ValueError) and str(cause) == "no such column"
