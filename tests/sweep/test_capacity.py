@@ -82,7 +82,10 @@ def test_a_type_or_resource_that_no_node_has_is_told_with_those_there_are() -> N
 
 @pytest.mark.parametrize(
     ("values", "told"),
-    [({"GPU": 1.0}, "GPU: Ray's own; set cpus and gpus"), ({"disk": 0.0}, "disk: reserve more")],
+    [
+        ({"GPU": 1.0}, "GPU: reserved by Ray; set cpus"),
+        ({"disk": 0.0}, "disk: reserve more"),
+    ],
 )
 def test_own_resources_are_neither_rays_nor_nothing(values: dict[str, float], told: str) -> None:
     with pytest.raises(InputError, match=told):

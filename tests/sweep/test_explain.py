@@ -100,7 +100,7 @@ def test_over_ray_as_inline(kept: str, tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (["--method", "lme"], "method: unknown method 'lme'. Did you mean 'lime'?"),
-        (["--method", "ig"], "num_samples is of lime, and the method is ig"),
+        (["--method", "ig"], "method ig does not use num_samples, which lime uses"),
         (["--only", "llama"], "'llama' is neither model=NAME nor pattern=NAME"),
         (["--only", "modell=llama"], "'modell=llama' is neither"),
         (["--only", "model=lama"], "unknown model 'lama'. Did you mean 'llama'?"),

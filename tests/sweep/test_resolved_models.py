@@ -135,7 +135,7 @@ def test_all_problems_are_told_together(
         "base model 'contrary': kind is given as encoder, but its config.json (llama) is that of a "
         "decoder; drop `kind`"
     )
-    assert problems[2] == "base model 'nowhere': no folder './nowhere'; mend the path"
+    assert problems[2] == "base model 'nowhere': no folder './nowhere'; correct the path"
     assert "holds no config.json" in problems[3]
 
 
@@ -150,7 +150,7 @@ def test_settings_that_do_not_go_with_the_checkpoint(tiny_base: Callable[[str], 
         "Known: down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj.",
         *(
             f"base model {name!r}: training.max_length 200 is more than the 128 tokens that the "
-            "model has positions for; set it to 128 at most, for this model alone in an override"
+            "model has positions for; set it to at most 128, in an override for this model only"
             for name in "ab"
         ),
     ]
@@ -202,7 +202,7 @@ def test_another_path_for_a_known_name_keeps_no_revision(tiny_base: Callable[[st
     ("models", "message"),
     [
         (["mbrt"], "Did you mean 'mbert'? Known: "),
-        (["mbrt"], "For another one give its hub id (org/name) or its folder."),
+        (["mbrt"], "For another base model give its hub id (org/name) or its folder."),
         ([3], "3 is neither a known name, a hub id, a folder, nor {name, path}"),
         (["a/same", "b/same"], "same given more than once"),
         ([{"name": "a"}], "path: is required"),

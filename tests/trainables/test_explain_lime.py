@@ -260,7 +260,7 @@ class TestBadInput:
             Explain.parse({"preset": "citrs"})
 
     def test_a_setting_of_another_method(self) -> None:
-        with pytest.raises(InputError, match="num_samples is of lime, and the method is ig"):
+        with pytest.raises(InputError, match="method ig does not use num_samples, which lime uses"):
             Explain.parse({"method": "ig", "num_samples": 5})
 
 

@@ -98,7 +98,7 @@ def test_no_such_repository(hub: Hub) -> None:
 
 def test_no_such_revision(hub: Hub) -> None:
     message = told(lambda: ours.resolve_revision(model("org/llama", revision="v9")))
-    assert message == "'org/llama' has no revision 'v9' on the hub; mend it"
+    assert message == "'org/llama' has no revision 'v9' on the hub; correct it"
 
 
 @pytest.mark.parametrize("how", ["offline mode", "no connection"])
@@ -115,7 +115,7 @@ def test_without_a_hub(how: str, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> N
     assert ours.loadable_folder("org/bert", COMMIT) == whole
     assert ours.resolve_revision(model("org/llama")) == ours.UNRESOLVED
     message = told(lambda: ours.loadable_folder("org/llama", COMMIT))
-    assert "'org/llama' is not wholly cached and the hub cannot be asked (" in message
+    assert "'org/llama' is not completely cached and the hub cannot be reached (" in message
     assert f"`hf download org/llama --revision {COMMIT}`" in message
     found = ours.hub_files("org/bert", COMMIT)
     assert (found.where, found.folder) == ("cached", whole)
@@ -160,7 +160,7 @@ def test_a_whole_copy_is_not_asked_for_again(own: Path, hub: Hub) -> None:
 def test_a_damaged_copy_is_told(own: Path) -> None:
     weights = ours.loadable_folder("org/own", COMMIT) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    assert "it was cut off or damaged" in told(lambda: ours.hub_files("org/own", COMMIT))
+    assert "it is incomplete or damaged" in told(lambda: ours.hub_files("org/own", COMMIT))
 
 
 def test_what_is_on_the_hub_and_cannot_be_loaded(own: Path) -> None:

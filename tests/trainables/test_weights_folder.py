@@ -88,7 +88,7 @@ BAD: dict[str, tuple[Edit, str]] = {
     "cut off": (cut_off, "model.safetensors has "),
     "damaged header": (
         lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 64),
-        "model.safetensors is not a whole safetensors file; copy it again",
+        "model.safetensors is incomplete or no safetensors file; copy it again",
     ),
     "shard missing": (shard, "names model-00002-of-"),
     "no tokenizer": (no_tokenizer, "holds no tokenizer (tokenizer.json, "),
@@ -274,7 +274,7 @@ def test_a_length_beyond_the_positions_is_refused(
         run_trial(spec, tiny_dataset)
     assert str(caught.value) == (
         "training.max_length 129 is more than the 128 tokens that the model has positions for; "
-        "set it to 128 at most, for this model alone in an override"
+        "set it to at most 128, in an override for this model only"
     )
 
 

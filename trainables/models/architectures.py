@@ -1,4 +1,4 @@
-"""ARCHITECTURES: what a checkpoint's config.json tells about how to fine-tune it."""
+"""ARCHITECTURES: facts about model types of transformers that fine-tuning needs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 ModelKind = Literal["encoder", "decoder"]
-"""Reads a text in both directions and classifies it by its first token, or from left to right and
-classifies it by its last one."""
+"""An encoder reads a text in both directions and classifies it by its first token; a decoder reads
+from left to right and classifies by the last token."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Architecture:
 
     Attributes:
         kind: Encoder or decoder.
-        linear: Names of the linear modules that a pre-trained checkpoint has beside its output
-            layer: what ``target_modules: all-linear`` gives adapters to.
-        pad_token: What its tokenizer's class in transformers pads with where files name no pad
-            token; None: nothing.
+        linear: Names of the linear modules of a pre-trained checkpoint except its output layer;
+            ``target_modules: all-linear`` gives adapters to them.
+        pad_token: Pad token of the tokenizer class in transformers, used if the files name no pad
+            token; None if the class has none.
         positions_after_pad: Whether positions count from ``pad_token_id + 1``
-            (``create_position_ids_from_input_ids`` in RoBERTa's code); fewer are left for a text.
+            (``create_position_ids_from_input_ids`` in RoBERTa's code), so that a text has fewer.
     """
 
     kind: ModelKind
@@ -76,10 +76,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "albert": Architecture(
         "encoder", (*_BERT, "embedding_hidden_mapping_in", "ffn", "ffn_output"), "<pad>"
     ),
-    # head.dense is pre-trained with the masked-token objective, as the layers are.
+    # head.dense is included because it is pre-trained with the masked-token objective.
     "modernbert": Architecture("encoder", ("Wqkv", "Wi", "Wo", "dense")),
 }  # fmt: skip
-"""``model_type`` of config.json -> architecture. Others are judged by :func:`derive_kind`."""
+"""``model_type`` of config.json -> architecture. :func:`derive_kind` judges other types."""
 
 _ENDINGS: dict[str, ModelKind] = {
     "ForCausalLM": "decoder",
@@ -87,17 +87,19 @@ _ENDINGS: dict[str, ModelKind] = {
     "ForMaskedLM": "encoder",
     "ForPreTraining": "encoder",
 }
-"""How the class that a checkpoint was pre-trained with ends."""
+"""Ending of the class name in config.json -> kind of model."""
 
 
 def derive_kind(config: Mapping[str, Any]) -> ModelKind | None:
-    """Encoder or decoder, by the registry, else by the class that was pre-trained.
+    """Derive whether a model is an encoder or a decoder.
+
+    The registry decides, then ``is_decoder``, then the name of the class that was pre-trained.
 
     Args:
-        config: The content of config.json.
+        config: Content of config.json.
 
     Returns:
-        None where config.json does not tell.
+        None if config.json does not say.
     """
     listed = ARCHITECTURES.get(str(config.get("model_type")))
     if listed:
@@ -114,7 +116,7 @@ def derive_kind(config: Mapping[str, Any]) -> ModelKind | None:
 
 
 def max_positions(config: Mapping[str, Any]) -> int | None:
-    """Tokens of the longest text that the model was made for; None: config.json sets no limit."""
+    """Largest number of tokens of a text; None if config.json sets no limit."""
     listed = ARCHITECTURES.get(str(config.get("model_type")))
     reserved = 0
     if listed and listed.positions_after_pad:

@@ -1,4 +1,7 @@
-"""BASE_MODELS: the paper's five, their miniatures, and any other hub id or local folder."""
+"""BASE_MODELS: the five base models of the paper and their miniatures.
+
+Any hub id or local folder can be a base model, too.
+"""
 
 from __future__ import annotations
 
@@ -15,47 +18,47 @@ from xlt.trainables.spec.trial_spec import Lora, Resources
 MINIATURE = "miniature:"
 Method = Literal["full", "lora"]
 METHOD_OF: dict[ModelKind, Method] = {"encoder": "full", "decoder": "lora"}
-"""How a base model of a kind is fine-tuned by default (paper, section 3.3)."""
+"""Kind of model -> default method (paper, section 3.3)."""
 LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4}
-"""Peak learning rate of a method by default (paper, section 3.3)."""
+"""Method -> default peak learning rate (paper, section 3.3)."""
 
 
 class BaseModel(Settings):
-    """A pre-trained model that trials start from, and how it is fine-tuned by default."""
+    """A pre-trained model that trials start from, and its default settings."""
 
     name: str
     """Name in experiments and tables."""
     path: str
     """Hub id, local folder, or ``miniature:<name>``."""
     revision: str | None = None
-    """Commit of the hub repository, so that a push to the hub changes no result; None: the newest
-    commit at the time the sweep is planned."""
+    """Commit of the hub repository, so that a push to the hub changes no result. None: the newest
+    commit when the sweep is planned."""
     languages: tuple[str, ...] | None = None
-    """Languages of pre-training (BCP-47). None: many. Source rows are given only to base models
-    that know the source language (paper, table 2)."""
+    """Languages of pre-training (BCP-47); None: many. Only base models that know the source
+    language are trained on source rows (paper, table 2)."""
     kind: ModelKind | None = None
-    """Encoder or decoder; None: derived from its config.json."""
+    """Encoder or decoder; None: derived from config.json."""
     method: Method | None = None
-    """Full fine-tuning, or low-rank adapters; None: :data:`METHOD_OF` its kind."""
+    """Full fine-tuning or low-rank adapters; None: the default of its kind, :data:`METHOD_OF`."""
     learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
-    """Peak learning rate unless an override sets another; None: :data:`LEARNING_RATE_OF` its
-    method."""
+    """Peak learning rate unless an override sets another; None: the default of its method,
+    :data:`LEARNING_RATE_OF`."""
     lora: Lora = Lora()
-    """Adapter settings; used with ``method: lora``."""
+    """Settings of adapters, for ``method: lora``."""
     pad_token: str | None = None
-    """Pads batches; None: the tokenizer's own, or a special token that ends no text."""
+    """Token that pads batches; None: the tokenizer's own, or a special token that ends no text."""
     resources: Resources = Resources()
-    """What a trial reserves."""
+    """Hardware of its trials."""
     size: str = ""
-    """Parameters, for people."""
+    """Number of parameters, as a text for tables."""
 
     def knows(self, lang: str) -> bool:
-        """Whether the language was in pre-training."""
+        """Whether the model was pre-trained on a language."""
         return self.languages is None or lang in self.languages
 
     @property
     def miniature(self) -> str | None:
-        """Name in MINIATURES, or None."""
+        """Name in MINIATURES; None for other base models."""
         return self.path.removeprefix(MINIATURE) if self.path.startswith(MINIATURE) else None
 
 
@@ -97,56 +100,59 @@ BASE_MODELS: dict[str, BaseModel] = {
         _miniature("mini-bert-ja", ("ja",), "encoder", 1e-3),
     )
 }  # fmt: skip
-"""Name -> base model. Paper, table 1 and section 3.3."""
+"""Name -> base model. Source: paper, table 1 and section 3.3."""
 
 
 def find_base_model(name: str) -> BaseModel:
-    """The registry's entry; an unknown name is told with the nearest and all known ones."""
+    """Look up a base model by its name.
+
+    Raises:
+        InputError: The name is unknown; the error lists the known names and the nearest.
+    """
     if name not in BASE_MODELS:
         raise InputError(
             unknown("base model", name, BASE_MODELS)
-            + " For another one give its hub id (org/name) or its folder."
+            + " For another base model give its hub id (org/name) or its folder."
         )
     return BASE_MODELS[name]
 
 
 def named_by_path(path: str) -> str:
-    """What a base model is called that was given as a hub id or a folder: its last part."""
+    """Name of a base model that was given as a hub id or a folder: the last part of the path."""
     return Path(path).expanduser().name
 
 
 def local_folder(path: str) -> Path | None:
-    """The folder that a base model's path names; None: it is a hub id.
+    """Folder of a base model; None if its path is a hub id.
 
     Raises:
-        InputError: It looks like a folder but is none.
+        InputError: The path looks like a folder, but there is no such folder.
     """
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
     if path.startswith((".", "/", "~")):
-        raise InputError(f"no folder {path!r}; mend the path")
+        raise InputError(f"no folder {path!r}; correct the path")
     return None
 
 
 def identity(model: BaseModel) -> str:
-    """What enters a trial id for a hub id or a local folder: never a path.
+    """Identity of a base model's weights, which enters the trial id. It never contains a path.
 
     Args:
-        model: With its revision resolved; for a miniature see
-            :func:`miniature_identity`.
+        model: A base model from the hub, with its revision resolved, or from a local folder. For a
+            miniature see :func:`miniature_identity`.
 
     Returns:
-        ``hub:<id>@<revision>`` or ``sha256:<hex>`` over names and contents of the folder's files.
+        ``hub:<id>@<revision>`` or ``sha256:<hex>`` of names and contents of the folder's files.
 
     Raises:
-        InputError: The path looks like a folder but is none.
+        InputError: The path looks like a folder, but there is no such folder.
     """
     folder = local_folder(model.path)
     if folder:
-        from xlt.trainables.models.folder_digest import (
-            folder_digest,  # it keeps hashes in cache_dir()
-        )
+        # Imported here because it writes into the user's cache folder.
+        from xlt.trainables.models.folder_digest import folder_digest
 
         return f"sha256:{folder_digest(folder)}"
     return f"hub:{model.path}@{model.revision or 'main'}"

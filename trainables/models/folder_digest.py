@@ -1,4 +1,4 @@
-"""The hash of a base model's folder; large files that did not change are not read again."""
+"""Hash of a base model's folder. Hashes of large unchanged files come from a cache."""
 
 from __future__ import annotations
 
@@ -9,39 +9,42 @@ from pathlib import Path
 from xlt.data.core.user_cache import SETTLED_SECONDS, CacheFile
 
 LARGE = 1 << 26
-"""Bytes from which a file's hash is kept: it takes a second or so to read, and 7B weights have 13
-GB."""
+"""Smallest number of bytes of a file whose hash is cached. Reading 64 MiB takes up to a second, and
+weights of a 7B model have 13 GB."""
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 (hex) over names and contents of a folder's files, in any order of the disk.
+    """SHA-256 (hex) of names and contents of a folder's files, sorted by name.
 
-    Hashes of large files are kept in the user's cache folder under size, times and number of the
-    file, as :mod:`xlt.trainables.results.verified` keeps what result folders said.
+    Hashes of large files are cached in the user's cache folder. They are reused if size,
+    modification times and inode of the file are unchanged.
     """
-    kept = CacheFile(f"folder {folder.absolute()}", "digests", 1)
+    cache = CacheFile(f"folder {folder.absolute()}", "digests", 1)
     values: dict[str, bytes] = {}
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(file.relative_to(folder))
-        content = _stamped(file, name, kept, values)
+        content = _file_digest(file, name, cache, values)
         digest.update(name.encode() + b"\0" + content)
     if values:
-        kept.keep(values)
+        cache.keep(values)
     return digest.hexdigest()
 
 
-def _stamped(file: Path, name: str, kept: CacheFile, values: dict[str, bytes]) -> bytes:
-    """A file's hash; of a large one that is as it was, the kept one."""
-    about = file.stat()
-    stamp = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {about.st_ino} ".encode()
-    known = kept.values.get(name, b"")
+def _file_digest(file: Path, name: str, cache: CacheFile, values: dict[str, bytes]) -> bytes:
+    """SHA-256 of a file, from the cache if the file is unchanged.
+
+    ``values`` collects the entries that the cache should hold.
+    """
+    stat = file.stat()
+    stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} ".encode()
+    known = cache.values.get(name, b"")
     if known.startswith(stamp):
         values[name] = known
         return known[len(stamp) :]
     with file.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").digest()
-    settled = time.time() - max(about.st_mtime, about.st_ctime) > SETTLED_SECONDS
-    if about.st_size >= LARGE and settled:
+    settled = time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS
+    if stat.st_size >= LARGE and settled:
         values[name] = stamp + content
     return content

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: which commit a base model means, its files, and why they cannot be had."""
+"""The Hugging Face hub: commits and files of base models, and errors with a remedy."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from xlt.trainables.models.base_models import BaseModel, local_folder
 from xlt.trainables.models.weights_folder import METADATA, PICKLED, check_files, check_names
 
 UNRESOLVED = "unresolved"
-"""Stands for the commit of a hub model when neither the hub nor the local cache can be asked."""
+"""Commit of a hub model if neither the hub nor the local cache knows it."""
 LOADED = ("*.json", "*.safetensors", "*.model", "*.txt")
-"""Files that loading needs; pickled weights and code are never downloaded."""
+"""Patterns of the files that loading needs; pickled weights and code are never downloaded."""
 IN_FOLDERS = ("*/*",)
-"""Other formats of the same weights lie in folders of a repository."""
+"""Pattern of files in folders of a repository: other formats of the same weights."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of a base model that can be had.
+    """The files of a base model.
 
     Attributes:
-        where: ``cached``: a whole copy of the hub's lies on this machine.
-        folder: Holds at least the small files, see :data:`METADATA`.
-        sizes: Bytes of each file, by its name.
-        to_download: Bytes that loading would fetch.
+        where: Place of the files: a local folder, a complete copy in this machine's cache, or the
+            hub.
+        folder: Folder with at least the small files, see :data:`METADATA`.
+        sizes: File name -> bytes.
+        to_download: Bytes that loading would download.
     """
 
     where: Literal["folder", "cached", "hub"]
@@ -38,30 +39,31 @@ class ModelFiles:
 
 
 def folder_files(folder: Path, where: Literal["folder", "cached"]) -> ModelFiles:
-    """The files of a folder on this machine; that they can be loaded is not looked at."""
+    """List the files of a local folder, without checking that they can be loaded."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file())
     return ModelFiles(where, folder, {file.name: file.stat().st_size for file in files})
 
 
 def resolve_revision(model: BaseModel) -> str | None:
-    """The commit that a base model's revision names now.
+    """Find the commit that a base model's revision refers to now.
 
     Args:
-        model: Its ``revision`` may be a commit, a branch, a tag, or None for the newest.
+        model: Base model whose ``revision`` is a commit, a branch, a tag, or None for the newest
+            commit.
 
     Returns:
         A commit; None for a local folder or a miniature; :data:`UNRESOLVED` without a connection
-        and without a cached copy (the trial can then be planned but not run).
+        and a cached copy. An unresolved trial can be planned but not run.
 
     Raises:
-        InputError: No such folder; or the hub knows no such repository or revision, and no copy is
-            cached.
+        InputError: There is no such folder, or neither the hub nor the cache has such a repository
+            or revision.
     """
     if model.miniature or local_folder(model.path):
         return None
     if model.revision and len(model.revision) == 40:
         return model.revision
-    from httpx2 import HTTPError  # what huggingface_hub raises without a connection
+    from httpx2 import HTTPError  # huggingface_hub raises it if there is no connection
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -74,8 +76,8 @@ def resolve_revision(model: BaseModel) -> str | None:
     try:
         return HfApi().model_info(model.path, revision=model.revision, timeout=10).sha
     except HFValidationError as error:
-        raise _told(error, model.path, model.revision) from error
-    except (HTTPError, OSError) as error:  # gated, offline ...: a cached copy may still do
+        raise _with_remedy(error, model.path, model.revision) from error
+    except (HTTPError, OSError) as error:  # a cached copy may still be usable
         missing = isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError))
         unknown = error if missing and not isinstance(error, GatedRepoError) else None
     try:
@@ -87,24 +89,24 @@ def resolve_revision(model: BaseModel) -> str | None:
         )
     except OSError:
         if unknown:
-            raise _told(unknown, model.path, model.revision) from unknown
+            raise _with_remedy(unknown, model.path, model.revision) from unknown
         return UNRESOLVED
     return Path(cached).name
 
 
 def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -> Path | None:
-    """A folder with the small files of a checkpoint, see :data:`METADATA`.
+    """Folder with the small files of a checkpoint, see :data:`METADATA`.
 
     Args:
-        model: A local folder or a hub id.
-        revision: From :func:`resolve_revision`.
-        download: Whether the hub may be asked for what is not cached.
+        model: Base model from a local folder or the hub.
+        revision: Commit from :func:`resolve_revision`.
+        download: Whether to download files that are not cached.
 
     Returns:
-        None if nothing is cached and the hub may not be asked.
+        None if the files are not cached and must not be downloaded.
 
     Raises:
-        InputError: The hub was asked and does not give them.
+        InputError: The download failed.
     """
     if folder := local_folder(model.path):
         return folder
@@ -117,35 +119,36 @@ def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -
 
 
 def loadable_folder(path: str, revision: str | None) -> Path:
-    """A folder with all files that loading needs; downloads what is not cached.
+    """Folder with all files that loading needs; missing files are downloaded.
 
     Args:
-        path: A local folder or a hub id.
-        revision: A commit of the hub.
+        path: Local folder or hub id.
+        revision: Commit on the hub.
 
     Raises:
-        InputError: Gated without access, no such repository or revision, no connection.
+        InputError: The repository is gated or unknown, the revision is unknown, or there is no
+            connection.
     """
     return local_folder(path) or _snapshot(path, revision, LOADED)
 
 
 def hub_files(path: str, revision: str | None) -> ModelFiles:
-    """The files of a repository, of which none but the small ones are downloaded.
+    """List the files of a repository; only the small ones are downloaded.
 
-    The hub is asked unless a whole copy is cached.
+    A complete copy in the cache is used without a request to the hub.
 
     Args:
-        path: A hub id.
-        revision: From :func:`resolve_revision`; None: the newest commit.
+        path: Hub id.
+        revision: Commit from :func:`resolve_revision`; None: the newest commit.
 
     Raises:
-        InputError: They cannot be had (see :func:`loadable_folder`), or not be loaded (see
-            :func:`check_files`; the content of weights that are not
-            downloaded is not known).
+        InputError: The files are not available (see :func:`loadable_folder`) or cannot be loaded
+            (see :func:`check_files`). The content of weights that are not downloaded is not
+            checked.
     """
-    if whole := _whole_copy(path, revision):
-        check_files(whole)
-        return folder_files(whole, "cached")
+    if copy := _complete_copy(path, revision):
+        check_files(copy)
+        return folder_files(copy, "cached")
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
 
@@ -159,16 +162,16 @@ def hub_files(path: str, revision: str | None) -> ModelFiles:
             dry_run=True,
         )
     except (HTTPError, OSError) as error:
-        raise _told(error, path, revision) from error
+        raise _with_remedy(error, path, revision) from error
     check_names(path, {file.filename for file in listed}, folder)
     loaded = [file for file in listed if not fnmatch(file.filename, PICKLED)]
-    lacking = [file.file_size or 0 for file in loaded if file.will_download]
+    missing = [file.file_size or 0 for file in loaded if file.will_download]
     sizes = {file.filename: file.file_size or 0 for file in loaded}
-    return ModelFiles("hub", folder, sizes, sum(lacking))
+    return ModelFiles("hub", folder, sizes, sum(missing))
 
 
-def _whole_copy(path: str, revision: str | None) -> Path | None:
-    """The cached copy, unless it has no weights, as one that was only tokenised with."""
+def _complete_copy(path: str, revision: str | None) -> Path | None:
+    """Cached copy of a repository; None if it lacks files, e.g. if only its tokenizer was used."""
     try:
         folder = _snapshot(path, revision, LOADED, local_files_only=True)
         check_names(path, {file.name for file in folder.iterdir()}, folder)
@@ -188,7 +191,7 @@ def _snapshot(
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    disable_progress_bars()  # they would bury the sweep's lines
+    disable_progress_bars()  # they would hide the sweep's own lines
     try:
         return Path(
             snapshot_download(
@@ -200,11 +203,11 @@ def _snapshot(
             )
         )
     except (HTTPError, OSError, HFValidationError) as error:
-        raise _told(error, path, revision) from error
+        raise _with_remedy(error, path, revision) from error
 
 
-def _told(error: Exception, path: str, revision: str | None) -> InputError:
-    """An error of the hub as one sentence with its remedy."""
+def _with_remedy(error: Exception, path: str, revision: str | None) -> InputError:
+    """Turn an error of the hub into one sentence with a remedy."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -214,15 +217,15 @@ def _told(error: Exception, path: str, revision: str | None) -> InputError:
             "machine that runs trials"
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return InputError(f"{path!r} has no revision {revision!r} on the hub; mend it")
+        return InputError(f"{path!r} has no revision {revision!r} on the hub; correct it")
     if isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
         return InputError(
             f"the hub has no repository {path!r}, or it is private and this machine's "
-            "token does not open it; mend the id, `hf auth login`, or give a local folder"
+            "token has no access to it; correct the id, run `hf auth login`, or give a local folder"
         )
     return InputError(
-        f"{path!r} is not wholly cached and the hub cannot be asked "
-        f"({type(error).__name__}); connect, download it before "
+        f"{path!r} is not completely cached and the hub cannot be reached "
+        f"({type(error).__name__}); connect to the network, download it before "
         f"(`hf download {path}{f' --revision {revision}' if revision else ''}`), or give a local "
         "folder"
     )

@@ -1,8 +1,9 @@
-"""MINIATURES: recipes of small stand-ins for the paper's base models, pre-trained locally.
+"""MINIATURES: recipes of small models that stand in for the paper's base models.
 
-They have the paper's architectures, objectives and languages, not its sizes: two layers instead
-of thirty-two, a vocabulary of a few thousand entries. What they know of Japanese they learn
-from documents without labels, so what carries over in fine-tuning is measured, not put in.
+A miniature has the architecture, objective and languages of a base model of the paper, but two
+layers instead of thirty-two and a vocabulary of a few thousand entries. It is pre-trained locally,
+and it learns Japanese from documents without labels. So the transfer between languages that
+fine-tuning shows is real and not built in.
 """
 
 from __future__ import annotations
@@ -20,54 +21,55 @@ from xlt.data.core.user_cache import cache_dir
 from xlt.trainables.models.base_models import MINIATURE
 
 MINIATURE_FORMAT = 3
-"""Raised when the same recipe and corpus give another model; old folders are then not used."""
+"""Version of the pre-training. It is increased when the same recipe and corpus give another model,
+so that older folders in the cache are not used."""
 
 
 class Miniature(Settings):
-    """How a miniature is built and pre-trained."""
+    """A recipe: how a miniature is built and pre-trained."""
 
     name: str
     """Name in MINIATURES."""
     architecture: Literal["llama", "gpt_neox", "bert"]
-    """Model class of transformers; decoders learn the next token, BERT learns masked ones."""
+    """Model type in transformers. Decoders learn the next token, BERT learns masked tokens."""
     languages: tuple[str, ...] = ("en", "ja")
-    """Documents in other languages are left out; mixed ones need both."""
+    """Languages of the documents; mixed documents need both."""
     japanese_share: float = pydantic.Field(default=0.5, ge=0, le=1)
-    """Share of the documents that hold Japanese, wholly or mixed; the others are English."""
+    """Share of the documents that are Japanese or mixed; the others are English."""
     num_japanese: int = pydantic.Field(default=12000, gt=0)
-    """Different documents that hold Japanese; they are read again where steps ask for more."""
+    """Number of different Japanese or mixed documents; they repeat if the steps need more."""
     vocab_factor: float = pydantic.Field(default=1.0, gt=0)
-    """Tokenizer entries as a multiple of the corpus's ``vocab_size``."""
+    """Size of the vocabulary as a multiple of the corpus's ``vocab_size``."""
     hidden_size: int = pydantic.Field(default=64, gt=0, multiple_of=8)
     """Width of the residual stream."""
     intermediate_size: int = pydantic.Field(default=256, gt=0)
     """Width of the MLP."""
     num_layers: int = pydantic.Field(default=2, gt=0)
-    """Transformer blocks."""
+    """Number of transformer blocks."""
     num_heads: int = pydantic.Field(default=4, gt=0)
-    """Attention heads a block."""
+    """Number of attention heads of a block."""
     initializer_range: float = pydantic.Field(default=0.02, gt=0)
-    """Standard deviation of fresh weights, in pre-training and of a trial's new head."""
+    """Standard deviation of new weights, in pre-training and in a trial's head."""
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
-    """BERT's, on hidden states and attention; the decoders have none."""
+    """Dropout of BERT's hidden states and attention; decoders have none."""
     max_tokens: int = pydantic.Field(default=96, gt=8)
-    """Tokens that a document is cut to."""
+    """Number of tokens to which a document is cut."""
     num_steps: int = pydantic.Field(ge=0)
-    """Optimiser steps; 0 leaves the weights as drawn."""
+    """Number of optimiser steps; 0 keeps the initial random weights."""
     batch_size: int = pydantic.Field(default=32, gt=0)
-    """Documents a step."""
+    """Documents of a step."""
     learning_rate: float = pydantic.Field(default=3e-3, gt=0)
-    """AdamW's, at its peak."""
+    """Peak learning rate of AdamW."""
     warmup_ratio: float = pydantic.Field(default=0.05, ge=0, lt=1)
-    """Share of the steps with rising learning rate."""
+    """Share of the steps during which the learning rate rises."""
     weight_decay: float = pydantic.Field(default=0.01, ge=0)
-    """AdamW's decoupled decay."""
+    """Decoupled weight decay of AdamW."""
     mask_share: float = pydantic.Field(default=0.15, gt=0, lt=1)
-    """Share of the tokens that BERT has to restore."""
+    """Share of the tokens that BERT has to predict."""
     next_sentence_weight: float = pydantic.Field(default=0.0, ge=0)
-    """Weight of BERT's next-sentence loss beside the masked-token loss; 0 leaves it out."""
+    """Weight of BERT's next-sentence loss relative to the masked-token loss; 0: not used."""
     seed: int = 0
-    """Root seed of weights, batches and masks."""
+    """Root seed of initial weights, batches and masks."""
 
 
 MINIATURES: dict[str, Miniature] = {
@@ -85,25 +87,29 @@ MINIATURES: dict[str, Miniature] = {
                   num_steps=1000, initializer_range=0.1, learning_rate=2e-3, mask_share=0.2),
     )
 }  # fmt: skip
-"""Name -> recipe. ``mini-mbert-untrained`` is mini-mbert's twin without pre-training, the floor."""
+"""Name -> recipe. ``mini-mbert-untrained`` is mini-mbert without pre-training, as a lower bound."""
 
 
 def find_miniature(name: str) -> Miniature:
-    """The registry's entry; an unknown name is told with the nearest and all known ones."""
+    """Look up a recipe by its name.
+
+    Raises:
+        InputError: The name is unknown; the error lists the known names and the nearest.
+    """
     if name not in MINIATURES:
         raise InputError(unknown("miniature", name, MINIATURES))
     return MINIATURES[name]
 
 
 def miniature_identity(name: str, corpus_identity: str) -> str:
-    """What enters a trial id for a miniature, before it is pre-trained.
+    """Identity of a miniature, which enters the trial id and is known before the pre-training.
 
     Args:
         name: Name in MINIATURES.
-        corpus_identity: From :func:`corpus_identity`.
+        corpus_identity: Identity of the corpus, see :func:`corpus_identity`.
 
     Returns:
-        ``miniature:<name>:<16 hex digits>`` over recipe, corpus and format version.
+        ``miniature:<name>:<16 hex digits>``; the digits hash recipe, corpus and format version.
     """
     parts = [MINIATURE_FORMAT, find_miniature(name).model_dump(mode="json"), corpus_identity]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -111,5 +117,5 @@ def miniature_identity(name: str, corpus_identity: str) -> str:
 
 
 def miniature_folder(identity: str) -> Path:
-    """Where the miniature of an identity lies, or will lie, in the user's cache."""
+    """Folder of a miniature in the user's cache folder; it may not exist yet."""
     return cache_dir() / "miniatures" / identity.removeprefix(MINIATURE).replace(":", "-")

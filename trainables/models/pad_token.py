@@ -1,4 +1,4 @@
-"""Which token pads batches, so that no token of a text is taken for padding."""
+"""Choose the token that pads batches, so that no token of a text is taken for padding."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from xlt.trainables.models.tokenizer_files import (
 )
 
 PROBE = "text"
-"""Tokenised to see which token a tokenizer ends texts with."""
+"""Text that is tokenised to see the token with which a tokenizer ends texts."""
 REMEDY = "give `pad_token`: a token of the vocabulary that ends no text"
 
 
 def choose_pad_token(own: str | None, others: Iterable[str | None], last: str | None) -> str | None:
-    """The tokenizer's own pad token, else the first special token that does not end texts.
+    """Choose the tokenizer's own pad token, else the first special token that does not end texts.
 
-    Decoder classifiers read the last token that differs from ``pad_token_id``, so a token that
-    texts end with must not serve. The token that begins a text never ends one, while the
-    end-of-text token does in some vocabularies and the unknown token after a rare character.
+    A decoder classifies by the last token that differs from ``pad_token_id``, so a token that ends
+    texts cannot pad. The beginning-of-text token never ends a text. The end-of-text token does in
+    some vocabularies, and the unknown token does after a rare character.
 
     Args:
-        own: The tokenizer's pad token.
-        others: Its other special tokens: beginning of text, unknown, end of text.
-        last: The token that it ends texts with.
+        own: Pad token of the tokenizer.
+        others: Other special tokens of the tokenizer: beginning of text, unknown, end of text.
+        last: Token with which the tokenizer ends texts.
 
     Returns:
-        None if every one of them ends texts.
+        None if each of these tokens ends texts.
     """
     return next((token for token in (own, *others) if token and token != last), None)
 
 
 def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None:
-    """Give tokenizer and config the same pad token.
+    """Set the same pad token in the tokenizer and in the model's config.
 
-    :func:`encode` refuses a text that ends with it.
+    :func:`encode` refuses a text that ends with this token.
 
     Args:
-        tokenizer: Of transformers.
-        model: The classifier.
-        wanted: A token to take in place of the one that :func:`choose_pad_token` finds.
+        tokenizer: Tokenizer of transformers.
+        model: Classifier.
+        wanted: Token to use instead of the one that :func:`choose_pad_token` chooses.
 
     Raises:
-        InputError: There is no such token, or it ends every text.
+        InputError: The vocabulary lacks the token, the token ends every text, or no special token
+            can pad.
     """
     last = tokenizer.convert_ids_to_tokens(tokenizer(PROBE)["input_ids"][-1])
     vocabulary, rows = tokenizer.get_vocab(), model.get_input_embeddings().weight.shape[0]
@@ -57,7 +58,8 @@ def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None
     if wanted is not None and wanted == last:
         raise InputError(f"pad_token {wanted!r} ends every text; {REMEDY}")
     names = (tokenizer.pad_token, tokenizer.bos_token, tokenizer.unk_token, tokenizer.eos_token)
-    # Classes of transformers add the pad token that they know, the model has no embedding of it.
+    # Tokenizer classes of transformers add their own pad token, for which the model may have no
+    # embedding.
     own, *others = (name if vocabulary.get(name, rows) < rows else None for name in names)
     chosen = wanted or choose_pad_token(own, others, last)
     if chosen is None:
@@ -68,15 +70,15 @@ def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None
 
 
 def derive_pad_token(folder: Path, usual: str | None) -> str | None:
-    """What :func:`set_pad_token` will choose, from a tokenizer's files alone.
+    """Predict from a tokenizer's files which token :func:`set_pad_token` will choose.
 
     Args:
-        folder: Holds tokenizer_config.json and the like.
-        usual: What the architecture's tokenizers pad with if the vocabulary has it and the files
-            name no other.
+        folder: Folder with tokenizer_config.json and the other small files.
+        usual: Usual pad token of the architecture, used if the vocabulary has it and the files
+            name no pad token.
 
     Returns:
-        None where the files do not tell; the tokenizer does once it is loaded.
+        None if the files do not say; then it is known when the tokenizer is loaded.
     """
     config = read_json(folder / TOKENIZER_CONFIG)
     special = config | read_json(folder / SPECIAL_TOKENS)
@@ -89,7 +91,7 @@ def derive_pad_token(folder: Path, usual: str | None) -> str | None:
 
         try:
             tokenizer = Tokenizer.from_file(str(file))
-        except Exception:  # the library raises nothing narrower; loading says what is wrong
+        except Exception:  # the library raises no narrower type; loading reports the fault
             return None
         vocabulary = tokenizer.get_vocab()
         last = next(iter(tokenizer.encode(PROBE).tokens[-1:]), None)
@@ -101,6 +103,6 @@ def derive_pad_token(folder: Path, usual: str | None) -> str | None:
 
 
 def _content(token: Any) -> str | None:
-    """A special token as written in files: a string, or an object with its content."""
-    found = token.get("content") if isinstance(token, dict) else token
-    return found if isinstance(found, str) else None
+    """Text of a special token, which files write as a string or as an object with ``content``."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None

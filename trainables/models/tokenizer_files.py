@@ -1,4 +1,4 @@
-"""A tokenizer's files before it is loaded: is there one, and which packages does it need."""
+"""Check the files of a tokenizer before it is loaded, and the packages that it needs."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 from typing import Any
 
 TOKENIZER = "tokenizer.json"
-"""The whole of a fast tokenizer in one file."""
+"""File that holds a complete fast tokenizer."""
 SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model")
-"""What fast tokenizers are converted from where a checkpoint has no tokenizer.json."""
+"""Files from which a fast tokenizer is converted if a checkpoint has no tokenizer.json."""
 VOCABULARIES = ("vocab.txt", "vocab.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 WORD_TOKENIZERS = {"mecab": "fugashi", "sudachi": "sudachipy", "jumanpp": "rhoknp"}
-"""What BertJapaneseTokenizer of transformers splits words with -> package that it imports."""
+"""Word tokenizer of BertJapaneseTokenizer in transformers -> package that it imports."""
 
 EXTRA_OF = {"fugashi": "words", "unidic_lite": "words", "sentencepiece": "sentencepiece"}
-"""Package that a tokenizer needs -> extra of this project that brings it."""
+"""Package that a tokenizer needs -> extra of this project that installs it."""
 
 
 def tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list[str]:
-    """Why a checkpoint's tokenizer cannot be loaded here; empty: nothing is known against it.
+    """List the reasons why a checkpoint's tokenizer cannot be loaded on this machine.
 
     Args:
-        place: The checkpoint's folder or hub id.
-        names: Of the files there.
-        folder: Holds the small ones, see :data:`METADATA`.
+        place: Folder or hub id of the checkpoint.
+        names: Names of its files.
+        folder: Folder with its small files, see :data:`METADATA`.
 
     Returns:
-        That there is none, or each package that it needs and that is not installed.
+        A problem if there is no tokenizer, and one for each package that is not installed.
     """
     one_of = (TOKENIZER, *SENTENCEPIECE, *VOCABULARIES)
     if not any(name in names for name in one_of):
@@ -52,11 +52,11 @@ def tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list
 
 
 def needed_packages(names: Collection[str], folder: Path) -> list[str]:
-    """Packages without which a tokenizer cannot be loaded, beside transformers' own.
+    """List the packages that a tokenizer needs beyond the dependencies of transformers.
 
     Args:
-        names: Of the checkpoint's files.
-        folder: Holds its tokenizer_config.json, if it has one.
+        names: Names of the checkpoint's files.
+        folder: Folder with its tokenizer_config.json, if it has one.
     """
     config = read_json(folder / TOKENIZER_CONFIG)
     words = WORD_TOKENIZERS.get(str(config.get("word_tokenizer_type")))
@@ -71,7 +71,7 @@ def needed_packages(names: Collection[str], folder: Path) -> list[str]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The content of a file; empty if there is none, or it is no JSON object."""
+    """Read a JSON object; empty if the file is missing or is no JSON object."""
     try:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):

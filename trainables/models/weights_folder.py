@@ -1,4 +1,4 @@
-"""A checkpoint's folder before it is loaded: what it is, and whether it can be loaded at all."""
+"""Inspect the folder of a checkpoint before loading: its type, and whether it can be loaded."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ ADAPTER_CONFIG = "adapter_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED = "*.bin"
-"""Names of weights as pickle, which can run code when opened; they are never read."""
+"""Pattern of pickled weights. Opening a pickle can run code, so these files are never read."""
 METADATA = (CONFIG, ADAPTER_CONFIG, TOKENIZER_CONFIG, SPECIAL_TOKENS, TOKENIZER, "vocab.txt")
-"""Files that :func:`read_checkpoint` reads: small, beside the weights."""
+"""Small files beside the weights, which :func:`read_checkpoint` reads."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint's files tell without its weights.
+    """Facts about a checkpoint from its small files.
 
     Attributes:
-        model_type: As transformers calls it.
-        kind: Encoder or decoder; None: cannot be derived.
-        linear: Modules that ``all-linear`` means; None: the architecture is not listed, peft finds
-            them when it is loaded.
-        pad_token: What will pad batches; None: known once the tokenizer is loaded.
-        max_positions: Tokens of the longest text; None: no limit.
+        model_type: Model type in transformers.
+        kind: Encoder or decoder; None if unknown.
+        linear: Modules that ``all-linear`` selects; None if the architecture is not listed, and
+            peft selects them when the model is loaded.
+        pad_token: Token that will pad batches; None if only the loaded tokenizer shows it.
+        max_positions: Largest number of tokens of a text; None: no limit.
     """
 
     model_type: str
@@ -50,41 +50,41 @@ class Checkpoint:
     max_positions: int | None
 
     def problems(self, target_modules: str | Sequence[str], max_length: int) -> list[str]:
-        """What in a trial's settings does not go with this checkpoint.
+        """List the settings of a trial that do not fit this checkpoint.
 
         Args:
-            target_modules: As in :class:`Lora`.
-            max_length: Tokens that texts are cut to.
+            target_modules: Modules with adapters, see :class:`Lora`.
+            max_length: Number of tokens to which texts are cut.
         """
-        found = []
+        problems = []
         if self.linear and not isinstance(target_modules, str):
-            found += [
+            problems += [
                 f"lora.target_modules: {unknown('module', name, self.linear)}"
                 for name in target_modules
                 if name.rpartition(".")[2] not in self.linear
             ]
         if self.max_positions and max_length > self.max_positions:
-            found.append(too_long(max_length, self.max_positions))
-        return found
+            problems.append(too_long(max_length, self.max_positions))
+        return problems
 
 
 def too_long(max_length: int, positions: int) -> str:
-    """The sentence for a ``training.max_length`` beyond a model's positions."""
+    """Message for a ``training.max_length`` that exceeds a model's positions."""
     return (
         f"training.max_length {max_length} is more than the {positions} tokens that the model "
-        f"has positions for; set it to {positions} at most, for this model alone in an override"
+        f"has positions for; set it to at most {positions}, in an override for this model only"
     )
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Read what a folder's small files tell.
+    """Read the small files of a checkpoint.
 
     Args:
-        folder: A checkpoint as ``save_pretrained`` writes it; the weights need not be there.
+        folder: Folder as ``save_pretrained`` writes it; the weights may be missing.
 
     Raises:
-        InputError: It holds no model, an adapter, an encoder-decoder, or one that brings its own
-            code.
+        InputError: The folder holds no model, an adapter, an encoder-decoder, or a model with its
+            own code.
     """
     config = read_config(folder)
     model_type = str(config.get("model_type"))
@@ -99,7 +99,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of config.json; errors as :func:`read_checkpoint`."""
+    """Read config.json.
+
+    Raises:
+        InputError: See :func:`read_checkpoint`.
+    """
     if (folder / ADAPTER_CONFIG).is_file():
         raise InputError(
             f"{str(folder)!r} holds an adapter ({ADAPTER_CONFIG}), not a base model"
@@ -131,16 +135,17 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _adapted(folder: Path) -> str:
-    """Which base model an adapter is for, if it says so."""
+    """Part of a message that names an adapter's base model; empty if the adapter does not."""
     try:
-        named = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+        config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
+        base_model = config["base_model_name_or_path"]
     except (OSError, ValueError, LookupError, TypeError):
         return ""
-    return f"; it was trained on {named!r}" if named else ""
+    return f"; it was trained on {base_model!r}" if base_model else ""
 
 
 def _in_transformers(model_type: str) -> bool:
-    """Whether a module of transformers is named like the type, or like its first words."""
+    """Whether transformers has a module with the name of the type, or of its first words."""
     if model_type in ARCHITECTURES:
         return True
     words = model_type.replace("-", "_").split("_")
@@ -152,49 +157,51 @@ def check_files(folder: Path) -> None:
     """Refuse a folder whose weights or tokenizer cannot be loaded.
 
     Args:
-        folder: A checkpoint.
+        folder: Folder of a checkpoint.
 
     Raises:
-        InputError: No tokenizer or not what it needs, no safetensors (pickled weights are never
-            read), a missing shard, or one that is shorter than its header says.
+        InputError: The tokenizer or a package that it needs is missing, there are no safetensors
+            (pickled weights are never read), or a shard is missing or has another size than its
+            header says.
     """
     names = {file.name for file in folder.iterdir() if file.is_file()}
     check_names(str(folder), names, folder)
     for shard in _shards(folder):
         if not (folder / shard).is_file():
             raise InputError(f"{INDEX} names {shard}, which is missing; copy it again")
-        expected, found = _expected_size(folder / shard), (folder / shard).stat().st_size
-        if found != expected:
+        expected, size = _expected_size(folder / shard), (folder / shard).stat().st_size
+        if size != expected:
             raise InputError(
-                f"{shard} has {found:,} bytes, its header says {expected:,}; it was cut "
-                "off or damaged, copy it again"
+                f"{shard} has {size:,} bytes, its header says {expected:,}; it is incomplete "
+                "or damaged, copy it again"
             )
 
 
 def check_names(place: str, names: Collection[str], folder: Path) -> None:
-    """Refuse a checkpoint that lacks files or packages, from what its files are called.
+    """Refuse a checkpoint that lacks files or packages, judged by the names of its files.
 
     Args:
-        place: Its folder or hub id.
-        names: Of the files there.
-        folder: Holds the small ones, see :data:`METADATA`.
+        place: Folder or hub id of the checkpoint.
+        names: Names of its files.
+        folder: Folder with its small files, see :data:`METADATA`.
 
     Raises:
-        InputError: No tokenizer or not what it needs, no safetensors; all together.
+        InputError: The tokenizer, a package that it needs, or the safetensors are missing. One
+            error lists all problems.
     """
     problems = tokenizer_problems(place, names, folder)
     if WEIGHTS not in names and INDEX not in names:
         pickled = sorted(fnmatch.filter(names, PICKLED))
-        held = (
+        fault = (
             f"holds its weights as pickle only ({', '.join(pickled[:3])})"
             if pickled
             else "holds no weights"
         )
         problems.append(
-            f"{place!r} {held}; safetensors are needed, because pickled files can run code: give "
-            "a revision of the hub that has them (`revision: refs/pr/1` where a conversion is "
-            "offered), or load the model once in transformers, where you trust it, and save it "
-            "with `save_pretrained`"
+            f"{place!r} {fault}; safetensors are needed, because pickled files can run code: give "
+            "a revision of the hub that has them (`revision: refs/pr/1` if it offers a conversion) "
+            "or, if you trust the model, load it once in transformers and save it with "
+            "`save_pretrained`"
         )
     if problems:
         raise InputError(problems)
@@ -212,9 +219,9 @@ def _shards(folder: Path) -> list[str]:
 
 
 def _expected_size(file: Path) -> int:
-    """Bytes of a whole safetensors file: 8 of the header's length, the header, the tensors.
+    """Bytes of a complete safetensors file: 8 for the header's length, the header, the tensors.
 
-    Source: the format's description in the README of huggingface/safetensors.
+    Source: description of the format in the README of huggingface/safetensors.
     """
     try:
         with file.open("rb") as stream:
@@ -223,4 +230,6 @@ def _expected_size(file: Path) -> int:
         ends = [item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"]
         return 8 + length + max(ends, default=0)
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise InputError(f"{file.name} is not a whole safetensors file; copy it again") from error
+        raise InputError(
+            f"{file.name} is incomplete or no safetensors file; copy it again"
+        ) from error

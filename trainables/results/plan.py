@@ -1,4 +1,4 @@
-"""The plan of an experiment as it lies beside its results: every cell, its trials or its reason."""
+"""The plan of an experiment: its cells, with their trials or the reason why they have none."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ class PlannedTrial(Settings):
     """One seed of a cell."""
 
     trial_id: str
-    """Names the trial's folder."""
+    """Name of the trial's folder."""
     seed: int
     """The trial's seed."""
     draw_index: int = 0
-    """Which draw of training rows it learns from."""
+    """Number of the draw of training rows."""
 
 
 class PlannedCell(Settings):
-    """One table entry: all seeds of a base model on a pattern."""
+    """One table entry: all trials of a base model on a pattern."""
 
     base_model: str
     """Name in tables."""
     pattern: str
     """Name in tables."""
     target_lang: str = ""
-    """Language of its test rows; empty in the plans of early versions."""
+    """Language of the test rows; empty in plans of early versions."""
     trials: tuple[PlannedTrial, ...] = ()
-    """One a draw and seed, in their order; none for a cell that cannot exist."""
+    """One trial for each draw and seed, in this order; none for an impossible cell."""
     skipped: str = ""
-    """Why the cell cannot exist; empty for one that can."""
+    """Reason why the cell is impossible; empty if it is possible."""
     note: str = ""
-    """Why the cell's settings differ from the rest (an override's ``why``); a table footnote."""
+    """Table footnote: reason why the cell's settings differ (an override's ``why``)."""
     chosen: str = ""
-    """How its learning rate was chosen on dev rows; empty: it was not searched."""
+    """Account of the choice of its learning rate on dev rows; empty if it was not searched."""
     replaced: tuple[PlannedTrial, ...] = ()
     """Trials that did not train and were run again with a searched learning rate."""
 
@@ -49,7 +49,7 @@ class PlannedCell(Settings):
 
 
 class Plan(Settings):
-    """What an experiment consists of; written before anything runs.
+    """The cells and trials of an experiment; written before the first trial runs.
 
     The cells are ordered as in the experiment: base models are table rows, patterns columns.
     """
@@ -57,21 +57,21 @@ class Plan(Settings):
     experiment: str
     """Name of the experiment."""
     title: str = ""
-    """What tables are headed with, e.g. that the base models are miniatures."""
+    """Heading of tables, e.g. that the base models are miniatures."""
     positive: str = "positive"
-    """What class 1 is called, if there are two classes."""
+    """Name of class 1, if there are two classes."""
     classes: tuple[str, ...] = BINARY
     """Name of each label."""
     data_fingerprint: str = ""
     """SHA-256 of the data set's rows."""
     data_warnings: tuple[str, ...] = ()
-    """What the gate found, told below every table."""
+    """Warnings of the data audit, printed below every table."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
-    """base models x patterns."""
+    """All base models x all patterns."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What people call each class; class 0 of a task that names its class 1 alone: not it."""
+        """Name of each class; class 0 is "not <class 1>" if the task names only class 1."""
         if self.classes == BINARY and self.positive != BINARY[1]:
             return f"not {self.positive}", self.positive
         return self.classes
@@ -100,21 +100,21 @@ class Plan(Settings):
 
     @property
     def target_langs(self) -> list[str]:
-        """Languages of the test rows, in order."""
+        """Target languages, in order."""
         return list(dict.fromkeys(cell.target_lang for cell in self.cells))
 
     @property
     def seeds(self) -> list[int]:
-        """Every seed, in order."""
+        """Seeds, in order."""
         return list(dict.fromkeys(trial.seed for cell in self.cells for trial in cell.trials))
 
     @property
     def draws(self) -> list[int]:
-        """Every draw of training rows, in order."""
+        """Numbers of the draws of training rows, in order."""
         trials = (trial for cell in self.cells for trial in cell.trials)
         return list(dict.fromkeys(trial.draw_index for trial in trials))
 
     @property
     def trial_ids(self) -> list[str]:
-        """Every trial, cell by cell."""
+        """Ids of all trials, cell by cell."""
         return [trial.trial_id for cell in self.cells for trial in cell.trials]

@@ -1,4 +1,4 @@
-"""What a search tried, as it lies beside the results: every config with its trials."""
+"""The plan of a learning-rate search: all configs that were tried, with their trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xlt.trainables.spec.cell_key import CellKey
 
 
 class SearchedConfig(Settings):
-    """Settings that were tried on a cell."""
+    """A config: settings that were tried on a cell."""
 
     learning_rate: float
     """Peak learning rate."""
@@ -20,33 +20,33 @@ class SearchedConfig(Settings):
     lora: dict[str, Any] = pydantic.Field(default={})
     """Settings of ``lora`` that were tried with it."""
     trial_ids: tuple[str, ...]
-    """One a replicate, in the order of :attr:`SearchedCell.replicates`."""
+    """One trial for each replicate, in the order of :attr:`SearchedCell.replicates`."""
     num_tried: int = 0
-    """On how many of them it was tried; others may lie there from another search."""
+    """Number of replicates on which this search tried it; another search may have tried more."""
 
     def tried_with(self, config: dict[str, Any]) -> bool:
-        """Whether these are its settings."""
+        """Whether these settings are those of this config."""
         return self.model_dump(include=set(config)) == config
 
     def __str__(self) -> str:
-        """As people say it, e.g. ``0.005, r 16``."""
+        """Short text, e.g. ``0.005, r 16``."""
         others = {**self.training, **self.lora}
         return ", ".join([f"{self.learning_rate:g}", *(f"{k} {v}" for k, v in others.items())])
 
 
 class Replicate(Settings):
-    """Dev rows and seed of one trial of each config."""
+    """Seed and dev rows on which each config is tried once."""
 
     seed: int
     """The trial's seed."""
     dev: str
-    """source, or target: which language its dev rows are of."""
+    """Language of the dev rows: source or target."""
     name: str
-    """Which dev rows, e.g. ``dev-target0.3``."""
+    """Name of the dev rows, e.g. ``dev-target0.3``."""
 
 
 class SearchedCell(Settings):
-    """A base model on a pattern."""
+    """A cell, with the configs that were tried on it."""
 
     base_model: str
     """Name in tables."""
@@ -55,17 +55,17 @@ class SearchedCell(Settings):
     base_identity: str
     """Identity of the base model's weights."""
     own_rate: float
-    """Learning rate that the base model has without a search."""
+    """Learning rate of the base model without a search."""
     replicates: tuple[Replicate, ...]
-    """What each config is tried on."""
+    """Seeds and dev rows on which each config is tried."""
     configs: tuple[SearchedConfig, ...] = ()
-    """In the order in which they were tried."""
+    """Configs in the order in which they were tried."""
     low: float
     """Smallest learning rate that could be tried."""
     high: float
     """Largest learning rate that could be tried."""
     was_widened: bool = False
-    """Whether the best was at an end of the range, which was widened then."""
+    """Whether the range was widened because the best config was at one of its ends."""
 
     @property
     def key(self) -> CellKey:
@@ -84,16 +84,16 @@ class SearchPlan(Settings):
     experiment: str
     """Name of the experiment."""
     search_id: str
-    """Hash of the settings, the data and the cells: another one is another search."""
+    """Hash of the settings, the data and the cells; it tells searches apart."""
     settings: dict[str, Any]
     """The experiment's ``search`` block."""
     data_fingerprint: str
     """SHA-256 of the data set's rows, test rows included."""
     metric: str
-    """What is maximised on dev rows."""
+    """Metric that is maximised on dev rows."""
     is_finished: bool = False
-    """Whether everything was tried that the settings ask for."""
+    """Whether all requested configs were tried."""
     why_stopped: str = ""
-    """What ended it early: a budget."""
+    """Budget that ended the search early; empty if none did."""
     cells: tuple[SearchedCell, ...]
-    """The cells that are searched."""
+    """Cells of the search."""

@@ -1,1 +1,1 @@
-"""What a trial is asked to do: frozen settings whose hash is the trial id."""
+"""Specs of trials: frozen settings whose hash is the trial id."""

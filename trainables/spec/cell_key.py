@@ -8,7 +8,7 @@ from xlt.data.core.errors import InputError
 
 
 class CellKey(NamedTuple):
-    """Names a cell: all trials of one base model on one pattern.
+    """Name of a cell: all trials of one base model on one pattern.
 
     Keys sort by base model, then by pattern. Printed as ``base_model x pattern``.
 

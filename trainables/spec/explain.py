@@ -1,4 +1,4 @@
-"""How texts are explained: the settings of an experiment's ``explain`` block; light to import."""
+"""Settings of explanations: the ``explain`` block of an experiment. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 
 Replacement = Literal["auto", "mask", "unk", "pad", "space", "delete"]
-"""What stands for a hidden token: the mask token, the unknown token, the pad token, the token of
-one space, or nothing; auto: the mask token, and the unknown token where there is none."""
+"""Replacement of a hidden token: the mask token, the unknown token, the pad token, a space, or
+nothing (delete). auto: the mask token, or the unknown token if the tokenizer has no mask token."""
 
 
 Masks = Literal["drawn", "all"]
-"""Which tokens are hidden together: drawn at random, or every choice there is."""
+"""Sets of tokens that are hidden together: drawn at random, or all possible sets."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The numbers that an implementation of LIME uses unless told otherwise.
+    """Default settings of an implementation of LIME.
 
     Attributes:
-        num_samples: Masked copies of a text, beside the text itself.
-        kernel_width: In hundredths of cosine distance, see :func:`kernel`.
+        num_samples: Number of masked copies of a text, in addition to the text itself.
+        kernel_width: Kernel width in hundredths of the cosine distance, see :func:`kernel`.
         alpha: Ridge penalty.
-        replacement: What stands for a hidden token.
-        source: Where the numbers stand.
+        replacement: Replacement of a hidden token.
+        source: Source of these numbers.
     """
 
     num_samples: int
@@ -43,39 +43,39 @@ PRESETS: dict[str, Preset] = {
     "citrus": Preset(3000, 25, 1, "unk", "LIT 1.3: citrus/lime.py, defaults of explain"),
     "lime": Preset(4999, 25, 1, "delete", "lime 0.2: lime_text.py; its 5000 count the text"),
 }
-"""Name -> settings. The paper names LIT and says nothing of settings (section 4.3)."""
+"""Preset name -> settings. The paper used LIT and does not report its settings (section 4.3)."""
 
 METHOD_SETTINGS: dict[str, frozenset[str]] = {
     "lime": frozenset({"preset", "masks", "num_samples", "kernel_width", "alpha", "seed"}),
     "ig": frozenset({"num_steps"}),
     "occlusion": frozenset(),
 }
-"""Method -> the settings that only it and its like use, beside ``replacement`` and ``rows``."""
+"""Method -> settings that it uses in addition to ``replacement`` and ``rows``."""
 
 
 class Explain(Settings):
-    """How each test text of a trial is explained. No part of a trial's identity."""
+    """Settings of the explanations of a trial's test texts. They do not change the trial id."""
 
     method: str = "lime"
-    """Name in EXPLAINERS: lime, ig (integrated gradients), occlusion (leave-one-out)."""
+    """Name of an explainer: lime, ig (integrated gradients) or occlusion (leave-one-out)."""
     rows: int | None = pydantic.Field(default=None, gt=0)
-    """The first so many test rows, whose classes are balanced at every length; None: all."""
+    """Number of test rows to explain: the first ones, whose classes are balanced. None: all."""
     replacement: Replacement | None = None
-    """What stands for a hidden token; None: as the preset says, or auto."""
+    """Replacement of a hidden token. None: that of the preset, or auto."""
     preset: str | None = None
-    """lime: whose numbers count where none are given here: lit (default), citrus, lime."""
+    """lime: defaults of the settings that are not given here: lit (default), citrus or lime."""
     masks: Masks | None = None
-    """lime: drawn (default), or all 2^T of texts of few tokens."""
+    """lime: drawn (default), or all 2^T masks of a text with T tokens, for short texts."""
     num_samples: int | None = pydantic.Field(default=None, gt=1)
-    """lime: masked copies of each text."""
+    """lime: number of masked copies of each text."""
     kernel_width: float | None = pydantic.Field(default=None, gt=0)
-    """lime: in hundredths of cosine distance."""
+    """lime: kernel width in hundredths of the cosine distance."""
     alpha: float | None = pydantic.Field(default=None, ge=0)
     """lime: ridge penalty."""
     seed: int | None = None
-    """lime: of the masks; None: 0."""
+    """lime: seed of the masks; None: 0."""
     num_steps: int | None = pydantic.Field(default=None, gt=1)
-    """ig: gradients along the line; None: 16."""
+    """ig: number of gradients along the line; None: 16."""
 
     @pydantic.field_validator("method")
     @classmethod
@@ -93,19 +93,19 @@ class Explain(Settings):
 
     @pydantic.model_validator(mode="after")
     def _nothing_unused(self) -> Self:
-        """A setting of another method would be silently without effect."""
+        """Refuse a setting of another method, which would have no effect."""
         given = {name for name, value in self if value is not None}
         unused = given - METHOD_SETTINGS[self.method] - {"method", "rows", "replacement"}
         if unused:
             owners = [name for name, own in METHOD_SETTINGS.items() if unused & own]
             raise ValueError(
-                f"{', '.join(sorted(unused))} is of {', '.join(owners)}, and the method is "
-                f"{self.method}; drop it or choose another method"
+                f"method {self.method} does not use {', '.join(sorted(unused))}, which "
+                f"{', '.join(owners)} uses; remove it or choose another method"
             )
         return self
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting that changes the numbers, presets spelt out."""
+        """All settings that change the numbers, with the values of the preset filled in."""
         common: dict[str, Any] = {"method": self.method, "rows": self.rows}
         if self.method == "ig":
             return common | {

@@ -1,4 +1,4 @@
-"""Which trials can share forward passes; told from their specs alone."""
+"""Decide from specs alone which trials can share forward passes (a pack)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ PackKey = tuple[Any, ...]
 
 
 def pack_key(spec: TrialSpec) -> PackKey | None:
-    """What the members of a pack have in common: whatever a shared pass looks at.
+    """Key of the trials that can be packed together: all settings that a shared pass depends on.
 
-    All else is each member's own: rows, seed, schedule and rate, epochs, scaling and dropout of the
-    adapters.
+    The members of a pack may differ in everything else: rows, seed, learning rate and schedule,
+    epochs, scaling and dropout of the adapters.
 
     Returns:
-        Equal for specs that can be packed together; None for one that always trains alone: it
-        trains a whole model, DoRA's norms need a product of each member's own with the base's
-        weights, and who sets workers, micro_batch_size or gradient_checkpointing has no memory for
-        larger passes.
+        Equal keys for specs that can be packed together. None for a spec that must train alone:
+        full fine-tuning changes the base model; the norms of DoRA need a product of each member's
+        adapters with the base weights; and workers, micro_batch_size or gradient_checkpointing are
+        set when memory is too small for larger passes.
     """
     lora, resources, training = spec.lora, spec.resources, spec.training
     if lora is None or lora.use_dora:
@@ -27,6 +27,6 @@ def pack_key(spec: TrialSpec) -> PackKey | None:
     if resources.workers > 1 or resources.micro_batch_size or resources.gradient_checkpointing:
         return None
     base = spec.base_identity, spec.base_path, spec.revision, spec.pad_token, lora.quantize_base
-    # With one rank, adapters are stacked; with one batch size, no segment is mostly fillers.
+    # Adapters of equal rank can be stacked, and equal batch sizes need little padding.
     shapes = lora.r, lora.target_modules, training.batch_size, training.precision
     return (*base, *shapes, spec.data_fingerprint, repr(resources))

@@ -1,4 +1,4 @@
-"""TrialSpec: everything that can change a trial's result, frozen, and its identity."""
+"""TrialSpec: the frozen settings that can change a trial's result, and the trial id."""
 
 from __future__ import annotations
 
@@ -16,90 +16,92 @@ from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.trainables.spec.cell_key import CellKey
 
 RESULT_FORMAT = 2
-"""Version of the result folder; a new one makes new trial ids, old folders are refused."""
+"""Version of the trial folders. A new version changes all trial ids; older folders are refused."""
 
 ACCELERATOR, ACCELERATOR_SHARE = "accelerator_type:", 0.001
-"""How Ray's nodes tell the type of their GPUs, and how little of that a process takes, so that it
-never runs out (ray.util.accelerators)."""
+"""Prefix of the Ray resource that names a node's type of GPU, and the amount that each process
+reserves of it: so little that it is never exhausted (ray.util.accelerators)."""
 
 NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
-"""Fields of TrialSpec that cannot change a result: where the base lies and what runs it."""
+"""Fields of TrialSpec that cannot change a result: place of the base model, and hardware."""
 
 
 class Optimizer(Settings):
-    """AdamW and its schedule; for fine-tuning and for the pre-training of miniatures."""
+    """Settings of AdamW and its schedule, for fine-tuning and for pre-training of miniatures."""
 
     lr_schedule: Literal["linear", "constant"] = "linear"
-    """Linear decay to zero after warm-up (paper, section 3.3), or constant."""
+    """Schedule after the warm-up: linear decay to zero (paper, section 3.3), or constant."""
     warmup_ratio: float = pydantic.Field(default=0.0, ge=0, lt=1, strict=True)
-    """Share of the steps in which the learning rate rises linearly from zero."""
+    """Share of the steps during which the learning rate rises linearly from zero."""
     weight_decay: float = pydantic.Field(default=0.01, ge=0, strict=True)
-    """AdamW's decoupled decay, on matrices and DoRA's magnitudes (biases and norms are spared)."""
+    """Decoupled weight decay of matrices and of DoRA's magnitudes, not of biases and norms."""
     max_grad_norm: float = pydantic.Field(default=1.0, gt=0, strict=True)
-    """Gradients are clipped to this global L2 norm."""
+    """Global L2 norm to which gradients are clipped."""
 
 
 class Training(Optimizer):
-    """How a trial fine-tunes; defaults are the paper's, or ours where it is silent."""
+    """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
 
     num_train_epochs: int = pydantic.Field(default=10, gt=0)
-    """Passes over the training rows; the last one counts (no early stopping)."""
+    """Passes over the training rows. The model after the last pass counts: no early stopping."""
     batch_size: int = pydantic.Field(default=16, gt=0)
-    """Rows an optimiser step."""
+    """Rows of an optimiser step."""
     max_length: int = pydantic.Field(default=128, gt=1)
-    """Tokens a text is cut to, special tokens included."""
+    """Number of tokens to which a text is cut, including special tokens."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 on a GPU, fp32 on a CPU."""
+    """Number format of the computation; auto: bf16 on a GPU, fp32 on a CPU."""
 
 
 class Lora(Settings):
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) as in peft's LoraConfig."""
+    """Settings of low-rank adapters (Hu et al. 2021, arXiv 2106.09685), as in peft's LoraConfig."""
 
     r: int = pydantic.Field(default=8, gt=0)
     """Rank of the update."""
     lora_alpha: int = pydantic.Field(default=16, gt=0)
-    """The update is scaled by lora_alpha / r."""
+    """Scaling of the update: it is multiplied by lora_alpha / r."""
     lora_dropout: float = pydantic.Field(default=0.05, ge=0, lt=1, strict=True)
-    """Dropout before the adapters."""
+    """Dropout of the adapters' input."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Module names that get adapters; all-linear: every attention and MLP projection."""
+    """Names of the modules with adapters; all-linear: all attention and MLP projections."""
     use_rslora: bool = added_later(False)
-    """The update is scaled by lora_alpha / sqrt(r) (Kalajdzievski 2023, arXiv 2312.03732)."""
+    """Whether to scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023, arXiv 2312.03732)."""
     use_dora: bool = added_later(False)
-    """Magnitudes and directions are learnt apart (Liu et al. 2024, arXiv 2402.09353)."""
+    """Whether to learn magnitudes and directions separately (DoRA, Liu et al. 2024, arXiv
+    2402.09353)."""
     quantize_base: Literal["nf4"] | None = added_later(None)
-    """The frozen base in 4 bits (QLoRA, Dettmers et al. 2023, arXiv 2305.14314); None: it is not
-    quantised."""
+    """Quantisation of the frozen base model to 4 bits (QLoRA, Dettmers et al. 2023, arXiv
+    2305.14314); None: no quantisation."""
 
 
 class Resources(Settings):
-    """What a trial is given and how it uses that.
+    """Hardware of a trial and how the trial uses it.
 
-    It changes rounding and which units dropout drops, never what is learnt.
+    These settings do not enter the trial id: they change only rounding and the random units that
+    dropout drops.
     """
 
     cpus: int = pydantic.Field(default=1, gt=0)
-    """CPU cores of each process, and its torch threads on a CPU."""
+    """CPU cores of each process; without a GPU also its number of torch threads."""
     gpus: float = pydantic.Field(default=1.0, ge=0, le=1, strict=True)
-    """GPU share of each process where the cluster has GPUs; ignored on a cluster without."""
+    """Share of a GPU for each process; ignored if the cluster has no GPUs."""
     workers: int = pydantic.Field(default=1, gt=0)
-    """Processes that train one trial together (Ray Train); with more than one, a GPU each."""
+    """Processes that train one trial together (Ray Train); several processes get one GPU each."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
-    """With several workers: every one holds the whole model (ddp), or a share of it (fsdp)."""
+    """With several workers: each holds the whole model (ddp) or a part of it (fsdp)."""
     micro_batch_size: int | None = pydantic.Field(default=None, gt=0)
-    """Rows a forward pass, while an optimiser step keeps its batch_size; None: all of them, halved
-    where the GPU's memory does not hold them."""
+    """Rows of a forward pass; an optimiser step still uses batch_size rows. None: all rows at once,
+    halved as often as the GPU's memory requires."""
     gradient_checkpointing: bool = False
-    """Activations are computed twice instead of kept: less memory, about a third more time."""
+    """Whether to recompute activations instead of storing them: less memory, a third more time."""
     accelerator_type: str | None = None
-    """Only on nodes with this type of GPU, as Ray calls it, e.g. H100 or A100-80G; None: any."""
+    """Required type of GPU by Ray's name, e.g. H100 or A100-80G; None: any."""
     custom_resources: dict[str, float] = pydantic.Field(default_factory=dict)
-    """What each process reserves besides, of what nodes were started with (``ray start
-    --resources``)."""
+    """Amounts of the nodes' custom resources (``ray start --resources``) that each process
+    reserves."""
     retries: int = pydantic.Field(default=2, ge=0)
-    """How often a trial whose process died is started again; its own errors end it at once."""
+    """Number of restarts of a trial whose process died; an error of the trial itself ends it."""
     stall_minutes: float | None = pydantic.Field(default=30.0, gt=0, strict=True)
-    """A process that does nothing of its trial for so long is ended, and counts as dead; None:
+    """Minutes without progress after which a trial's process is killed and counts as dead; None:
     never."""
 
     @pydantic.field_validator("custom_resources")
@@ -107,10 +109,10 @@ class Resources(Settings):
     def _custom(cls, values: dict[str, float]) -> dict[str, float]:
         taken = sorted({"CPU", "GPU", "memory", "object_store_memory"} & {*values})
         if taken:
-            raise ValueError(f"{', '.join(taken)}: Ray's own; set cpus and gpus")
+            raise ValueError(f"{', '.join(taken)}: reserved by Ray; set cpus and gpus")
         wrong = sorted(name for name, amount in values.items() if amount <= 0)
         if wrong:
-            raise ValueError(f"{', '.join(wrong)}: reserve more than 0, or drop it")
+            raise ValueError(f"{', '.join(wrong)}: reserve more than 0, or remove it")
         return values
 
     @pydantic.field_validator("gpus", mode="before")
@@ -118,14 +120,14 @@ class Resources(Settings):
     def _one_gpu_a_process(cls, value: Any) -> Any:
         if isinstance(value, (int, float)) and value > 1:
             raise ValueError(
-                f"{value} GPUs for one process, which uses one at most; for several GPUs a trial "
-                "set workers, which get one each"
+                f"{value} GPUs for one process, which uses at most one; to use several GPUs for a "
+                "trial, set workers: each gets one GPU"
             )
         return value
 
     @property
     def others(self) -> dict[str, float]:
-        """What each process reserves beside CPUs and GPUs, by the names that nodes have for it."""
+        """Resources that each process reserves beside CPUs and GPUs: Ray's name -> amount."""
         if self.accelerator_type is None:
             return dict(self.custom_resources)
         return self.custom_resources | {ACCELERATOR + self.accelerator_type: ACCELERATOR_SHARE}
@@ -137,14 +139,15 @@ class Resources(Settings):
 
 
 class TrialSpec(Settings):
-    """One trial: base model x pattern x seed with every setting resolved."""
+    """One trial: base model x pattern x seed, with all settings resolved."""
 
     base_model: str
     """Name in tables."""
     base_identity: str
-    """hub id@revision, sha256 of a local folder, or the recipe of a miniature; never a path."""
+    """Identity of its weights: hub id@revision, SHA-256 of a local folder, or the recipe of a
+    miniature; never a path."""
     base_path: str
-    """Where to load it from: hub id, absolute folder, or ``miniature:<name>``."""
+    """Place to load it from: hub id, absolute folder, or ``miniature:<name>``."""
     revision: str | None = None
     """Pinned hub revision."""
     method: Literal["full", "lora"]
@@ -152,9 +155,9 @@ class TrialSpec(Settings):
     source_lang: str
     """Language of the source rows."""
     pattern: Pattern
-    """Counts as trained: source_rows is 0 for a monolingual base model."""
+    """Numbers of training rows as used: source_rows is 0 for a monolingual base model."""
     sampling: Sampling
-    """How rows are drawn."""
+    """Rules for drawing rows."""
     training: Training
     """Optimiser and schedule."""
     learning_rate: float = pydantic.Field(gt=0, strict=True)
@@ -162,22 +165,22 @@ class TrialSpec(Settings):
     lora: Lora | None = None
     """Adapter settings; only with ``method: lora``."""
     pad_token: str | None = added_later(None)
-    """Pads batches in place of the token that the tokenizer has or that is derived."""
+    """Token that pads batches; None: the tokenizer's own or a derived one."""
     draw_index: int = 0
-    """Which draw of training rows; test rows are the same in all."""
+    """Number of the draw of training rows; all draws have the same test rows."""
     seed: int
-    """Changes head initialisation, data order and dropout."""
+    """Seed of head initialisation, data order and dropout."""
     dev: Dev | None = None
-    """What learning rates are chosen on: scores are those of dev rows, and no test rows exist."""
+    """Dev rows of a search: the trial is scored on them and has no test rows. None: no search."""
     data_fingerprint: str
     """SHA-256 of the data set's rows."""
     resources: Resources = Resources()
-    """What it is given; not part of the identity."""
+    """Hardware; not part of the identity."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _one_spelling(cls, values: Any) -> Any:
-        """Default adapters spelt out, so that a trial has one identity however it is written."""
+        """Fill in default adapters, so that equal trials have equal ids."""
         if isinstance(values, dict) and values.get("method") == "lora" and not values.get("lora"):
             return values | {"lora": Lora()}
         return values
@@ -185,7 +188,7 @@ class TrialSpec(Settings):
     @pydantic.model_validator(mode="after")
     def _no_contradiction(self) -> Self:
         if self.method == "full" and self.lora:
-            raise ValueError("lora settings are given but the method is full; drop them")
+            raise ValueError("lora settings are given but the method is full; remove them")
         return self
 
     @property
@@ -195,14 +198,14 @@ class TrialSpec(Settings):
 
     @property
     def num_steps(self) -> int:
-        """Optimiser steps of the whole trial."""
+        """Number of optimiser steps of the whole trial."""
         num_rows = self.pattern.source_rows + self.pattern.target_rows
         if isinstance(self.dev, TargetFold):
             num_rows -= self.dev.num_rows(self.pattern.target_rows)
         return math.ceil(num_rows / self.training.batch_size) * self.training.num_train_epochs
 
     def tuned(self, learning_rate: float, training: dict[str, Any], lora: dict[str, Any]) -> Self:
-        """The same trial with another learning rate and some settings of the blocks replaced."""
+        """Copy the trial with another learning rate and other settings of training and lora."""
         changes: dict[str, Any] = {"learning_rate": learning_rate}
         changes["training"] = Training.parse(self.training.model_dump() | training)
         if self.lora:
@@ -210,12 +213,12 @@ class TrialSpec(Settings):
         return self.model_copy(update=changes)
 
     def identity(self) -> dict[str, Any]:
-        """All fields that enter the trial id, as JSON values."""
+        """Fields that enter the trial id, as JSON values."""
         return self.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))
 
     @property
     def trial_id(self) -> str:
-        """Readable slug and 12 hex digits (48 bits) of the SHA-256 of :meth:`identity`."""
+        """Readable text and 12 hex digits (48 bits) of the SHA-256 of :meth:`identity`."""
         canonical = json.dumps(
             {"format": RESULT_FORMAT, **self.identity()}, sort_keys=True, ensure_ascii=False
         )
