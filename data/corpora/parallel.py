@@ -13,6 +13,7 @@ from xlt.data.core.seeds import derive_seed
 from xlt.data.corpora.corpus import MIXED, CorpusOptions
 from xlt.data.dataset.schema import Dataset, text_key
 from xlt.data.tables.files import find_files
+from xlt.data.tables.whole import read_records
 
 VERSION = 1
 """Raised when the same options and file give other documents."""
@@ -80,7 +81,7 @@ def _pairs(settings: Options) -> list[tuple[str, ...]]:
     """Sentence pairs with text on both sides."""
     columns: list[list[Any]] = [[], []]
     for file in find_files(settings.path, None):
-        records = file.read(settings.languages, quoting=True)
+        records = read_records(file, settings.languages, quoting=True)
         missing = [name for name in settings.languages if name not in records.columns]
         if missing:
             told = [unknown("column", name, records.header) for name in missing]

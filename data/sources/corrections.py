@@ -17,6 +17,7 @@ from xlt.data.dataset.schema import BINARY, Dataset
 from xlt.data.sources.correction_report import Agreement, Change, CorrectionReport
 from xlt.data.tables.cells import cell_text
 from xlt.data.tables.files import Format, find_files
+from xlt.data.tables.whole import read_records
 
 OPTIONAL = ("annotator", "note")
 """Columns that the file need not have."""
@@ -166,7 +167,7 @@ def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, lis
     for file in files:
         name = f"{file.name} " if len(files) > 1 else ""
         try:
-            records = file.read([names.id, names.label, names.annotator], quoting=True)
+            records = read_records(file, [names.id, names.label, names.annotator], quoting=True)
         except InputError as error:
             problems += [name + problem for problem in error.problems]
             continue

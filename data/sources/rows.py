@@ -20,7 +20,7 @@ from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
 from xlt.data.tables.cells import cell_day, cell_text
-from xlt.data.tables.files import Records
+from xlt.data.tables.whole import Records
 
 NESTED = (list, dict, bytes)
 """What no cell may be."""

@@ -16,6 +16,7 @@ from xlt.data.sources.reading import Progress, Reading
 from xlt.data.sources.rows import Rows, to_reading
 from xlt.data.tables.columns import shared_columns
 from xlt.data.tables.files import File, Format, find_files
+from xlt.data.tables.whole import read_records
 
 
 class Columns(Settings):
@@ -118,7 +119,7 @@ def read(options: Options, progress: Progress) -> Reading:
     for file in files:
         name = f"{file.name} " if len(files) > 1 else ""  # a single one heads the error already
         try:
-            records = file.read(list(names.values()), options.quoting)
+            records = read_records(file, list(names.values()), options.quoting)
             given = {"source": ["table"] * len(records.rows)}
             if options.lang:
                 given["lang"] = [options.lang] * len(records.rows)

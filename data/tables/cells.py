@@ -100,5 +100,5 @@ def plain_values(name: str, column: pa.ChunkedArray) -> list[Any]:
                 (value or b"").decode()
             except UnicodeDecodeError as error:
                 bad.append(f"row {row} at byte {error.start} of the cell")
-        raise InputError(f"column {name!r} is not UTF-8: {shown(bad)}; write it anew") from None
+        raise InputError(f"column {name!r} is not UTF-8: {shown(bad)}; write it again") from None
     return values

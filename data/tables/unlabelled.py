@@ -19,7 +19,8 @@ from xlt.data.core.settings import Settings
 from xlt.data.tables.cells import cell_text
 from xlt.data.tables.columns import shared_columns
 from xlt.data.tables.files import SUFFIXES, File, Format, find_files
-from xlt.data.tables.stream import Record, stream_lines, stream_records
+from xlt.data.tables.formats import Record
+from xlt.data.tables.stream import stream_lines, stream_records
 
 STDIN = "-"
 LINES = "stdin"
@@ -187,7 +188,8 @@ def _row(source: Unlabelled, file: str, record: Record, *, several: bool) -> Tex
 
     made = f"{file}:{record.row}" if several else str(record.row)
     text, pair = cell(columns.text, strip=False), cell(columns.text_pair, strip=False)
-    problem = record.problem or _problem(columns, cells, text, pair)
+    unreadable = record.problem is not None
+    problem = str(record.problem) if unreadable else _problem(columns, cells, text, pair)
     return TextRow(
         file=file,
         row=record.row,

@@ -173,7 +173,7 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
     table = pa.table({"text": text, "lang": ["en"] * 2, "label": ["esg", "x"]})
     pq.write_table(table, tmp_path / "c.parquet")
     assert told(tmp_path, "c.parquet", (tmp_path / "c.parquet").read_bytes()) == [
-        "column 'text' is not UTF-8: row 2 at byte 1 of the cell; write it anew"
+        "column 'text' is not UTF-8: row 2 at byte 1 of the cell; write it again"
     ]
 
 

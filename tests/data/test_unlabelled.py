@@ -17,6 +17,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.tables import stream as table_stream
 from xlt.data.tables.files import find_files
 from xlt.data.tables.unlabelled import TextRow, Unlabelled, check_unlabelled, read_unlabelled
+from xlt.data.tables.whole import read_records
 
 
 def read(path: Path | str, **options: Any) -> list[TextRow]:
@@ -48,7 +49,7 @@ def test_a_stream_gives_what_the_reader_of_whole_files_gives(
 ) -> None:
     rows = [[f"{n}", f'wind, "{n}"\nand\n\ntides 風力', "en", "a", "", "w"] for n in range(500)]
     (tmp_path / "a.csv").write_bytes(to_separated(rows))
-    whole = find_files(str(tmp_path / "a.csv"), None)[0].read(["id", "text"], True)
+    whole = read_records(find_files(str(tmp_path / "a.csv"), None)[0], ["id", "text"], True)
     monkeypatch.setattr(table_stream, "BLOCK", block)
     streamed = read(tmp_path / "a.csv")
     assert [row.text for row in streamed] == whole.columns["text"]

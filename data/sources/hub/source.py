@@ -18,7 +18,7 @@ from xlt.data.sources.reading import Progress, Reading
 from xlt.data.sources.rows import Rows, to_reading
 from xlt.data.tables.cells import cell_text, plain_values
 from xlt.data.tables.columns import shared_columns
-from xlt.data.tables.files import Records
+from xlt.data.tables.whole import Records
 
 
 class Columns(Settings):

@@ -1,0 +1,299 @@
+"""The parsers of csv, jsonl and parquet: rows one by one, with a reason for each unreadable row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from xlt.data.core.errors import InputError
+
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+"""Format -> the character between its cells."""
+OTHER_SEPARATORS = {";": "save it with commas", "|": "save it with commas"}
+"""Other characters that may stand between cells -> the remedy."""
+BATCH = 4096
+"""Rows that are converted to Python objects at once."""
+BOM = b"\xef\xbb\xbf"
+CheckHeader = Callable[[Sequence[str]], None]
+"""Function that is called with all columns of a file; it raises InputError if one is missing."""
+
+
+@dataclass(frozen=True)
+class WrongCells:
+    """A row of csv has more or fewer cells than the header.
+
+    Attributes:
+        actual: Number of cells.
+        expected: Number of columns in the header.
+        is_blank: Whether the row holds nothing but white space.
+    """
+
+    actual: int
+    expected: int
+    is_blank: bool
+
+    def __str__(self) -> str:
+        """The problem in words."""
+        return f"not the cells of the header: {self.actual} instead of {self.expected}"
+
+
+@dataclass(frozen=True)
+class NotJson:
+    """A line of jsonl is not a JSON object.
+
+    Attributes:
+        reason: The message of the JSON parser.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        """The problem in words."""
+        return f"not a JSON object: {self.reason}"
+
+
+@dataclass(frozen=True)
+class NotUtf8:
+    """A text is not UTF-8.
+
+    Attributes:
+        column: The column of the text; None: a line of jsonl.
+        offset: Position of the first bad byte in the cell or line.
+    """
+
+    column: str | None
+    offset: int
+
+    def __str__(self) -> str:
+        """The problem in words."""
+        return f"not UTF-8: {'the line' if self.column is None else f'column {self.column!r}'}"
+
+
+class Record(NamedTuple):
+    """A row of a file."""
+
+    row: int
+    """The number of the row in messages: for csv and tsv as in a spreadsheet (the header is row
+    1), for jsonl the line, for parquet from 1."""
+    cells: dict[str, Any]
+    """Column -> value, for the wanted columns that the file has; empty for an unreadable row."""
+    problem: WrongCells | NotJson | NotUtf8 | None = None
+    """The reason why the row cannot be read; None for a readable row."""
+
+
+def parse_csv(
+    stream: Any,
+    separator: str,
+    wanted: Sequence[str],
+    quoting: bool,
+    check_header: CheckHeader,
+    block: int,
+) -> Iterator[Record]:
+    """Parse csv or tsv; empty lines are left out and keep their numbers.
+
+    Args:
+        stream: A buffered binary stream, as :class:`io.BufferedReader`.
+        separator: The character between cells.
+        wanted: Names of columns.
+        quoting: Whether double quotes enclose cells.
+        check_header: Function that is called before the first row.
+        block: Bytes parsed at once; no row may be longer.
+
+    Raises:
+        InputError: The stream is empty, or its header is refused.
+        pa.ArrowException: The stream cannot be parsed.
+    """
+    wrong: dict[int, WrongCells] = {}
+
+    def skip(row: pacsv.InvalidRow) -> str:
+        is_blank = not row.text.strip()
+        wrong[row.number] = WrongCells(row.actual_columns, row.expected_columns, is_blank)
+        return "skip"
+
+    if not stream.peek(1):
+        raise InputError("is empty")
+    try:
+        reader = _open_csv(stream, separator, quoting, skip, block)
+        header = reader.schema.names
+    except UnicodeDecodeError as error:
+        raise InputError("the header is not UTF-8; save the file as UTF-8") from error
+    _refuse_other_separators(header, separator)
+    _refuse_repeated_columns(header, wanted)
+    check_header(header)
+    row = 2  # the header is row 1
+    slices = (b.slice(i, BATCH) for b in reader for i in range(0, b.num_rows, BATCH))
+    for batch in slices:  # a whole block of Python objects would take ten times its memory
+        columns = [column.to_pylist() for column in batch.columns]
+        for cells in zip(*columns, strict=True):
+            while row in wrong:
+                yield Record(row, {}, wrong.pop(row))
+                row += 1
+            if any(cells):  # else the line is empty
+                named = {n: c for n, c in zip(header, cells, strict=True) if n in wanted}
+                yield decode_record(row, named)
+            row += 1
+    yield from (Record(number, {}, wrong[number]) for number in sorted(wrong))
+
+
+def _open_csv(stream: Any, separator: str, quoting: bool, skip: Any, block: int) -> Any:
+    """Open a reader of blocks whose cells are bytes, so that bad UTF-8 spoils a row, not a block.
+
+    The cells stay text: an id 007 keeps its zeros, and a headline "NA" stays a headline.
+    """
+    first = stream.peek(block)
+    header = pacsv.open_csv(
+        pa.BufferReader(first),
+        pacsv.ReadOptions(use_threads=False, block_size=len(first) + 1),
+        _csv_options(separator, quoting, lambda row: "skip"),
+    ).schema.names
+    return pacsv.open_csv(
+        stream,
+        pacsv.ReadOptions(use_threads=False, block_size=block),  # threads would not number rows
+        _csv_options(separator, quoting, skip),
+        pacsv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.binary()), strings_can_be_null=False
+        ),
+    )
+
+
+def _csv_options(separator: str, quoting: bool, skip: Any) -> pacsv.ParseOptions:
+    """Settings of the parser; it calls ``skip`` with rows that have more or fewer cells."""
+    return pacsv.ParseOptions(
+        delimiter=separator,
+        quote_char='"' if quoting else False,
+        newlines_in_values=quoting,
+        ignore_empty_lines=False,  # they count as rows, so that row numbers are right
+        invalid_row_handler=skip,
+    )
+
+
+def _refuse_other_separators(header: Sequence[str], separator: str) -> None:
+    """Refuse a header of one column that holds another separator."""
+    formats = {sign: f"set format: {name}" for name, sign in SEPARATORS.items()}
+    for sign, remedy in (formats | OTHER_SEPARATORS).items():
+        if len(header) == 1 and sign != separator and sign in header[0]:
+            raise InputError(
+                f"has one column, {header[0]!r} in row 1, whose cells seem to be separated by "
+                f"{sign!r}, not {separator!r}; {remedy}"
+            )
+
+
+def _refuse_repeated_columns(header: list[str], wanted: Sequence[str]) -> None:
+    """Refuse a wanted column that the file has more than once."""
+    repeated = [name for name in wanted if header.count(name) > 1]
+    if repeated:
+        raise InputError(f"columns {repeated} are there more than once; rename all but one of each")
+
+
+def parse_jsonl(
+    stream: Iterable[bytes],
+    wanted: Sequence[str],
+    check_header: CheckHeader,
+    num_objects: int | None,
+) -> Iterator[Record]:
+    """Parse one object a line; empty lines are left out and keep their numbers.
+
+    The standard library parses, because pyarrow's reader turns text that looks like a time into
+    one, refuses a column of text and numbers, and does not number the rows after its first block.
+
+    Args:
+        stream: The lines.
+        wanted: Names of columns.
+        check_header: Function that is called before the first row.
+        num_objects: The objects at the beginning whose keys are the header; None: all.
+
+    Raises:
+        InputError: There is no object, or the header is refused.
+    """
+    objects = _json_objects(stream)
+    first = list(islice(objects, num_objects))
+    header = list(dict.fromkeys(name for record in first for name in record.cells))
+    if header:
+        check_header(header)
+    elif not first:
+        raise InputError("is empty")
+    for row, cells, problem in chain(first, objects):
+        yield Record(row, {name: cells[name] for name in wanted if name in cells}, problem)
+
+
+def _json_objects(stream: Iterable[bytes]) -> Iterator[Record]:
+    """Each line as a record with all keys of its object."""
+    for number, line in enumerate(stream, 1):
+        content = line.removeprefix(BOM) if number == 1 else line
+        if not content.strip():
+            continue
+        try:
+            yield Record(number, _json_object(content.decode().removesuffix("\n")))
+        except UnicodeDecodeError as error:
+            yield Record(number, {}, NotUtf8(None, error.start))
+        except ValueError as error:
+            yield Record(number, {}, NotJson(str(error)))
+
+
+def _json_object(line: str) -> dict[str, Any]:
+    """Parse a line of jsonl.
+
+    Raises:
+        ValueError: The line is not JSON, not an object, or holds half of a surrogate pair, which
+            is no character.
+    """
+    value = json.loads(line)
+    if "\\ud" in line.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def parse_parquet(
+    source: Any, wanted: Sequence[str], check_header: CheckHeader
+) -> Iterator[Record]:
+    """Parse Parquet.
+
+    Args:
+        source: A file that pyarrow can seek in.
+        wanted: Names of columns.
+        check_header: Function that is called before the first row.
+
+    Raises:
+        InputError: The header is refused.
+        OSError, pa.ArrowException: The file is not Parquet, or is damaged.
+    """
+    table = pq.ParquetFile(source)
+    header = table.schema_arrow.names
+    _refuse_repeated_columns(header, wanted)
+    check_header(header)
+    present = [name for name in wanted if name in header]
+    row = 1
+    for batch in table.iter_batches(BATCH, columns=present):
+        columns = [_python_cells(column) for column in batch.columns]
+        for cells in zip(*columns, strict=True):
+            yield decode_record(row, dict(zip(present, cells, strict=True)))
+            row += 1
+
+
+def _python_cells(column: pa.Array) -> list[Any]:
+    """Convert cells to Python; texts to bytes, because pyarrow does not check their UTF-8."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_timestamp(column.type):  # Python has no nanoseconds
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    return list(column.to_pylist())
+
+
+def decode_record(row: int, cells: dict[str, Any]) -> Record:
+    """Make a record, and decode its texts in place."""
+    for name, value in cells.items():
+        if isinstance(value, bytes):
+            try:
+                cells[name] = value.decode()
+            except UnicodeDecodeError as error:
+                return Record(row, {}, NotUtf8(name, error.start))
+    return Record(row, cells)

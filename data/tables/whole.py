@@ -1,0 +1,130 @@
+"""Read a whole file: its columns, or one error that names all bad rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import shown
+from xlt.data.tables.encodings import refuse_other_encodings
+from xlt.data.tables.files import File
+from xlt.data.tables.formats import (
+    BOM,
+    SEPARATORS,
+    CheckHeader,
+    NotJson,
+    NotUtf8,
+    Record,
+    WrongCells,
+    parse_csv,
+    parse_jsonl,
+    parse_parquet,
+)
+
+MAX_BLOCK = 1 << 30
+"""Bytes of csv that are parsed at once; in a smaller file a row may be of any length."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Some columns of a file.
+
+    Attributes:
+        columns: Name -> num_rows values: text, None, and what else jsonl and parquet can hold.
+        rows: num_rows row numbers, as in :class:`Record`.
+        header: All columns of the file.
+    """
+
+    columns: dict[str, list[Any]]
+    rows: Sequence[int]
+    header: list[str]
+
+
+def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
+    """Read the columns among ``wanted`` that a file has.
+
+    Args:
+        file: The file.
+        wanted: Names of columns.
+        quoting: Whether double quotes enclose cells of csv and tsv.
+
+    Raises:
+        InputError: The file cannot be opened, unpacked or parsed, is empty or not UTF-8, or has
+            bad rows; all of them are in the error.
+    """
+    try:
+        with file.open() as stream:
+            content = stream.read()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot be read: {error}") from error
+    if file.format != "parquet":
+        refuse_other_encodings(content)
+        if not content.removeprefix(BOM).strip():
+            raise InputError("is empty")
+    columns: dict[str, list[Any]] = {name: [] for name in wanted}
+    rows, header, bad = [], list[str](), list[Record]()
+    try:
+        for record in _parse(file, content, wanted, quoting, header.extend):
+            if record.problem is not None:
+                bad.append(record)
+                continue
+            rows.append(record.row)
+            for name, values in columns.items():
+                values.append(record.cells.get(name))
+    except (OSError, pa.ArrowException) as error:
+        is_parquet = file.format == "parquet"
+        problem = "is not a readable Parquet file" if is_parquet else "cannot be read"
+        raise InputError(f"{problem}: {error}") from error
+    _refuse_bad_rows(bad)
+    return Records({name: columns[name] for name in wanted if name in header}, rows, header)
+
+
+def _parse(
+    file: File, content: bytes, wanted: Sequence[str], quoting: bool, check_header: CheckHeader
+) -> Iterator[Record]:
+    if file.format == "parquet":
+        return parse_parquet(pa.BufferReader(content), wanted, check_header)
+    if file.format == "jsonl":
+        return parse_jsonl(io.BytesIO(content), wanted, check_header, None)
+    block = min(len(content) + 1, MAX_BLOCK)
+    stream = io.BufferedReader(io.BytesIO(content), block)
+    return parse_csv(stream, SEPARATORS[file.format], wanted, quoting, check_header, block)
+
+
+def _refuse_bad_rows(bad: Sequence[Record]) -> None:
+    """Refuse unreadable rows; lines of csv that hold only white space are none.
+
+    Raises:
+        InputError: One problem for all rows of wrong length, one for all lines that are not JSON,
+            and one for each column that is not UTF-8.
+    """
+    problems = []
+    lengths, lines, expected = list[str](), list[str](), 0
+    by_column: dict[str | None, list[str]] = {}
+    for row, _, problem in bad:
+        match problem:
+            case WrongCells(actual, expected, is_blank=False):
+                lengths.append(f"row {row} ({actual})")
+            case NotJson(reason):
+                lines.append(f"row {row} ({reason})")
+            case NotUtf8(column, offset):
+                by_column.setdefault(column, []).append(f"row {row} at byte {offset} of the cell")
+    if lengths:
+        problems.append(
+            f"{len(lengths)} rows do not have {expected} columns as the header: {shown(lengths)}; "
+            'enclose cells that hold separators or line breaks in double quotes ("), and set '
+            "quoting: false if the file's double quotes enclose nothing"
+        )
+    if lines:
+        problems.append(
+            f"{len(lines)} rows are not JSON objects: {shown(lines)}; one object a line"
+        )
+    for column, places in by_column.items():
+        problems.append(f"column {column!r} is not UTF-8: {shown(places)}; write it again")
+    if problems:
+        raise InputError(problems)
