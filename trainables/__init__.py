@@ -1,1 +1,4 @@
-"""What one trial does: spec, base models, training loop, result folder. Knows no Ray Tune."""
+"""Train and test one model: trial specs, base models, the training loop and result folders.
+
+Nothing here imports Ray.
+"""

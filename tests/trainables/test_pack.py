@@ -287,15 +287,15 @@ def test_fewer_members_share_a_pass_where_memory_is_short(
     most: int, make_member: MakeMember, uneven: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     specs = mixed(make_member, "llama")[: most + 1]
-    logits = LoraPack.logits
+    compute_logits = LoraPack.compute_logits
 
     def limited(self: LoraPack, segments: Any) -> Any:
-        found = logits(self, segments)  # memory runs out late: dropout has drawn
+        logits = compute_logits(self, segments)  # memory runs out late: dropout has drawn
         if len(segments) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return found
+        return logits
 
-    monkeypatch.setattr(LoraPack, "logits", limited)
+    monkeypatch.setattr(LoraPack, "compute_logits", limited)
     results = packed(specs, uneven)
     for spec, result in zip(specs, results, strict=True):
         assert_same(result, run_trial(spec, uneven))

@@ -113,7 +113,7 @@ def test_padding_of_a_trial_is_counted(
         masks.append(inputs["attention_mask"].flatten().float())
         return inputs
 
-    monkeypatch.setattr(classification, "tensors_of", seen)
+    monkeypatch.setattr(classification, "collate_rows", seen)
     spec = make_spec("llama", resources={"micro_batch_size": size})
     share = run_trial(spec, tiny_dataset).execution["padding_share"]
     assert share == pytest.approx(1 - torch.cat(masks).mean().item(), abs=1e-4)
@@ -128,7 +128,7 @@ def test_the_comparison_sees_what_leaks(broken: str, monkeypatch: pytest.MonkeyP
         place = property(lambda self: torch.arange(len(self._places)), lambda self, _: None)
         monkeypatch.setattr(padding_free.Layout, "positions", place, raising=False)
     else:
-        monkeypatch.setattr(Layout, "mask", lambda self, **_: None)
+        monkeypatch.setattr(Layout, "make_mask", lambda self, **_: None)
     with pytest.raises(AssertionError, match="not close"):
         assert_as_padded(model, texts(LENGTHS["uneven"]))
 

@@ -23,7 +23,7 @@ NUM_PAGES = 12_000
 
 @pytest.fixture(autouse=True)
 def _nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ASKED_FOR", set())
+    monkeypatch.setattr(module, "_REQUESTED", set())
 
 
 def pages_in_memory(file: Path) -> int:
@@ -56,7 +56,7 @@ def test_each_base_is_asked_for_once_and_miniatures_never(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(module, "_read", lambda path, revision: read.append(path))
+    monkeypatch.setattr(module, "_read_weights", lambda path, revision: read.append(path))
     for name in ("test:a", "test:b", "test:a", "miniature:c"):
         read_ahead(make_spec(base_path=name, base_identity=name))
     _wait_for_threads()

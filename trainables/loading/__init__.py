@@ -1,1 +1,1 @@
-"""Base models, tokens and batches in memory."""
+"""Base models and texts in memory: weights, token ids and batches."""

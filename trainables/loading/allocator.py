@@ -1,4 +1,4 @@
-"""Memory that tensors on a CPU give back, kept for the next ones."""
+"""Keep the memory of freed tensors in the process, so that a CPU can reuse it faster."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import ctypes
 import platform
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Names of glibc's malloc.h."""
+"""Option numbers of ``mallopt``, from glibc's malloc.h."""
 MMAP_BYTES = 1 << 25
-"""Larger tensors go back to the system when they are freed; glibc accepts no more than 32 MiB."""
+"""Tensors above this size go back to the system when they are freed; 32 MiB is glibc's maximum."""
 KEPT_BYTES = 1 << 28
-"""Free memory that a process holds at most at the end of its heap: 256 MiB."""
+"""Maximum number of free bytes that a process keeps at the end of its heap: 256 MiB."""
 
 
 def keep_freed_memory() -> None:
     """Keep up to :data:`KEPT_BYTES` of freed memory in this process, where the C library is glibc.
 
-    Every layer makes tensors of a few MB and drops them. glibc hands these back to the system at
-    once, which clears each page anew for the next layer: a quarter of the time of a miniature
-    (docs/benchmarks.md).
+    Each layer creates tensors of a few MB and frees them. By default glibc returns their memory to
+    the system at once, and the system clears every page before it hands it out again. This takes a
+    quarter of the time of a miniature (docs/benchmarks.md).
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,4 +1,4 @@
-"""Load a base model once a process: tokenizer, weights and a head, never changed by a trial."""
+"""Load a base model once per process: tokenizer, weights and head, which no trial changes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from xlt.trainables.models.pad_token import set_pad_token
 from xlt.trainables.models.weights_folder import check_files, read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-# A new head is what every trial wants; the report and bars about it would bury the sweep's lines.
+# Every trial needs a new head, so warnings about it and progress bars would only hide the log.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 CLASSIFIER = "ForSequenceClassification"
-"""How the class of a checkpoint ends that was fine-tuned before."""
+"""Suffix of a checkpoint's class name if the checkpoint is a fine-tuned classifier."""
 
 
 @dataclass
@@ -44,13 +44,13 @@ class Base:
     """A loaded base model.
 
     Attributes:
-        tokenizer: With a pad token that ends no text.
-        model: The classifier, weights as loaded; trials borrow it and give it back unchanged.
-        head_modules: Names of the modules that the checkpoint does not have (the head), which
-            every trial initialises from its own seed.
-        max_positions: Tokens of the longest text; None: no limit.
-        encodings: Token ids by (data fingerprint, max_length) and row id.
-        truncated: Ids of the rows that were cut, by the same.
+        tokenizer: Tokenizer with a pad token that no text ends with.
+        model: Classifier with the weights as loaded. Trials use it and leave it unchanged.
+        head_modules: Names of the modules that the checkpoint lacks (the head). Every trial
+            initialises them from its own seed.
+        max_positions: Maximum number of tokens in a text; None means no limit.
+        encodings: Cache of token ids: (data fingerprint, max_length) -> row id -> ids.
+        truncated: Ids of the rows that were cut, under the same keys.
     """
 
     tokenizer: Any
@@ -62,7 +62,7 @@ class Base:
 
     @property
     def vocabulary(self) -> int:
-        """Rows of the embedding: token ids lie below it."""
+        """Number of rows of the embedding matrix; every token id must be smaller."""
         rows: int = self.model.get_input_embeddings().weight.shape[0]
         return rows
 
@@ -70,7 +70,7 @@ class Base:
     def weights_digest(self) -> str:
         """SHA-256 (hex) over 1,024 evenly spaced values of every loaded tensor.
 
-        Enough to tell two sets of weights apart, and cheap for a 7B model.
+        The sample distinguishes two sets of weights and is cheap even for a 7B model.
         """
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -83,19 +83,22 @@ class Base:
 
 
 _LOADED: dict[tuple[str, ...], Base] = {}
-"""At most one entry: trials are sorted by base model, so the next one mostly needs the same."""
+"""Loaded base model by its settings, at most one.
+
+Trials are sorted by base model, so the next trial usually needs the same one.
+"""
 
 
 def load_base(
     spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels: int = 2
 ) -> Base:
-    """The base model of a trial, from this process's memory if the last trial had the same.
+    """Return the base model of a trial, from memory if the last trial of this process used it too.
 
     Args:
-        spec: Names the base model; ``base_path`` is a hub id or an absolute folder.
-        device: Where the weights go.
-        dtype: Type of the weights, or what 4-bit weights are computed in.
-        num_labels: Classes of the head.
+        spec: Trial whose base model is loaded; ``base_path`` is a hub id or an absolute folder.
+        device: Device that holds the weights.
+        dtype: Data type of the weights; for 4-bit weights, the type of the computations.
+        num_labels: Number of classes of the head.
 
     Raises:
         InputError: The model or its tokenizer cannot be read.
@@ -105,7 +108,7 @@ def load_base(
         map(str, (spec.base_identity, spec.pad_token, num_labels, device, dtype, quantized))
     )
     if key not in _LOADED:
-        _LOADED.clear()  # frees the other base before this one is loaded
+        _LOADED.clear()  # frees the previous base model before this one is loaded
         try:
             _LOADED[key] = _load(spec, device, dtype, num_labels)
         except InputError as error:
@@ -127,7 +130,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     options = {"num_labels": num_labels, "dtype": dtype}
     if spec.lora and spec.lora.quantize_base:
         options |= _make_4_bit_options(folder, device, dtype)
-    # Another number of labels is the head's own; what else differs in shape is told below.
+    # The head may have another number of labels. _find_head_modules refuses other shapes.
     is_classifier = any(str(n).endswith(CLASSIFIER) for n in config.get("architectures") or ())
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -143,10 +146,10 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
     head = _find_head_modules(model, info["missing_keys"], info["mismatched_keys"], is_classifier)
     set_pad_token(tokenizer, model, spec.pad_token)
-    # BERT adds an embedding of which text of a pair a token belongs to; decoders do not.
-    typed = getattr(model.config, "type_vocab_size", 0) > 1
-    model.config.sep_token_id = tokenizer.sep_token_id if typed else None
-    model.config.use_cache = False  # keys and values are for generating text
+    # BERT adds an embedding that says which text of a pair a token belongs to; decoders do not.
+    has_token_types = getattr(model.config, "type_vocab_size", 0) > 1
+    model.config.sep_token_id = tokenizer.sep_token_id if has_token_types else None
+    model.config.use_cache = False  # cached keys and values serve text generation only
     if "quantization_config" not in options:
         model.to(device)
     model.eval().requires_grad_(False)
@@ -156,10 +159,10 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
 
 
 def _make_4_bit_options(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Options of ``from_pretrained`` for NF4 weights with quantised constants, as in QLoRA.
+    """Make options of ``from_pretrained`` for NF4 weights with quantised constants, as in QLoRA.
 
-    Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 4. The head is not quantised: it is
-    trained.
+    Source: Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 4. The head is not quantised,
+    because it is trained.
     """
     if find_spec("bitsandbytes") is None:
         raise InputError(
@@ -184,29 +187,28 @@ def _make_4_bit_options(folder: Path, device: torch.device, dtype: torch.dtype) 
 def _find_head_modules(
     model: Any, missing: Iterable[str], mismatched: Iterable[Any], is_classifier: bool
 ) -> tuple[str, ...]:
-    """Modules that every trial draws anew: those that the checkpoint lacks, and a trained head.
+    """Find the modules that every trial initialises: missing ones, and the head of a classifier.
 
-    A head that was fine-tuned for other labels, or for the same on other rows, is no part of what
-    a base model knows of a language; so a classifier's head is dropped whatever its size. Of the
-    backbone nothing may be missing but a pooler: it stands inside BERT's, but only its sentence
-    objective trains it.
+    The head of a fine-tuned classifier was trained for other labels or on other rows. It is not
+    knowledge of a language, so it is dropped even if its shape fits. In the backbone only a pooler
+    may be missing: BERT has it inside the backbone, but only its sentence objective trains it.
     """
     backbone = f"{model.base_model_prefix}."
-    lacking = [*missing, *(key for key, *_ in mismatched)]
-    inside = [k for k in lacking if k.startswith(backbone) and ".pooler." not in k]
-    if inside:
+    lacking_keys = [*missing, *(key for key, *_ in mismatched)]
+    in_backbone = [k for k in lacking_keys if k.startswith(backbone) and ".pooler." not in k]
+    if in_backbone:
         raise InputError(
-            f"the checkpoint lacks {len(inside)} weights of the backbone or has them in another "
-            f"shape, e.g. {min(inside)}; random ones in their place would be no base model; "
-            "give a complete checkpoint of this architecture"
+            f"the checkpoint lacks {len(in_backbone)} weights of the backbone or has them in "
+            f"another shape, e.g. {min(in_backbone)}; with random weights in their place it would "
+            "not be a base model; give a complete checkpoint of this architecture"
         )
     if is_classifier:
-        lacking += [key for key, _ in model.named_parameters() if not key.startswith(backbone)]
-    return tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+        lacking_keys += [key for key, _ in model.named_parameters() if not key.startswith(backbone)]
+    return tuple(sorted({key.rpartition(".")[0] for key in lacking_keys}))
 
 
 def _refuse_wrong_tokenizer(base: Base) -> None:
-    """Refuse a tokenizer that is not the model's own; a few added tokens may go unused."""
+    """Raise InputError if the tokenizer does not fit the model; a few unused tokens are allowed."""
     size, rows = base.tokenizer.vocab_size, base.vocabulary
     if size > rows or base.tokenizer.pad_token_id >= rows:
         raise InputError(
@@ -217,7 +219,7 @@ def _refuse_wrong_tokenizer(base: Base) -> None:
 
 
 def _find_folder(spec: TrialSpec) -> Path:
-    """The folder to load from; a miniature lies in this machine's cache."""
+    """Return the folder to load from; a miniature lies in the cache of this machine."""
     if not spec.base_identity.startswith(MINIATURE):
         return loadable_folder(spec.base_path, spec.revision)
     folder = miniature_folder(spec.base_identity)
@@ -230,15 +232,16 @@ def _find_folder(spec: TrialSpec) -> Path:
 
 
 def init_head(model: nn.Module, head_modules: tuple[str, ...], seed: int) -> None:
-    """Initialise the head from a seed, whatever it held before.
+    """Initialise the head from a seed, independent of its current values.
 
     The rule is that of ``PreTrainedModel._init_weights`` in transformers (modeling_utils.py):
-    matrices from N(0, initializer_range), biases zero; other modules by their own reset.
+    matrices are drawn from N(0, initializer_range), biases are zero, and other modules call their
+    own ``reset_parameters``.
 
     Args:
         model: The classifier.
-        head_modules: Names of its modules to initialise.
-        seed: Of the draw.
+        head_modules: Names of the modules to initialise.
+        seed: Seed of the random values.
     """
     config: Any = model.config
     std = getattr(config, "initializer_range", None) or 0.02

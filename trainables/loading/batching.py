@@ -1,4 +1,4 @@
-"""Which rows go into which batch, and how a batch becomes tensors."""
+"""Put rows into batches, and turn a batch into padded tensors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import torch
 from numpy.typing import NDArray
 
 BUCKET_BATCHES = 8
-"""Batches' worth of shuffled rows that are sorted by length together: less padding, and enough
-left of the shuffle. The same idea as group_by_length in transformers (trainer_pt_utils.py), whose
-buckets hold 50 batches; our epochs have only about 60."""
+"""Number of batches whose shuffled rows are sorted by length together.
+
+Sorting saves padding, and buckets keep most of the shuffle. The idea is that of group_by_length in
+transformers (trainer_pt_utils.py), whose buckets hold 50 batches; our epochs have only about 60.
+"""
 
 
 def draw_batches(
     lengths: Sequence[int], batch_size: int, rng: np.random.Generator
 ) -> Iterator[list[int]]:
-    """Row numbers of each batch of one epoch; every row once, similar lengths together.
+    """Draw the batches of one epoch: every row once, rows of similar length together.
 
     Args:
-        lengths: Tokens of each row.
-        batch_size: Rows a batch; the last one may be smaller.
-        rng: Draws the order.
+        lengths: Number of tokens of each row.
+        batch_size: Rows per batch; the last batch may be smaller.
+        rng: Random generator of the order.
+
+    Returns:
+        Row numbers of each batch.
     """
     order = rng.permutation(len(lengths))
     span = batch_size * BUCKET_BATCHES
@@ -41,18 +46,18 @@ def collate(
     device: torch.device,
     separator_id: int | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Right-padded tensors of a batch, each num_rows x longest row.
+    """Make the right-padded tensors of a batch, each num_rows x longest row.
 
     Args:
         token_ids: Token ids of each row.
-        pad_token_id: Fills the rows up.
-        device: Where the tensors go.
-        separator_id: The token that ends each text of a pair, for models that are told which text
-            a token belongs to (BERT); None for others.
+        pad_token_id: Token id that fills rows up to the longest one.
+        device: Device of the tensors.
+        separator_id: Id of the token that ends each text of a pair, for models that distinguish the
+            two texts (BERT); None for other models.
 
     Returns:
-        ``input_ids``, ``attention_mask`` and, with a separator, ``token_type_ids``: 0 up to the
-        first separator, 1 after it.
+        ``input_ids``, ``attention_mask`` and, with a separator, ``token_type_ids``, which is 0 up
+        to the first separator and 1 after it.
     """
     width = max(map(len, token_ids))
     input_ids = np.full((len(token_ids), width), pad_token_id, dtype=np.int64)

@@ -1,10 +1,9 @@
-"""Forward passes over real tokens only: what stands in for a classifier's backbone.
+"""Run a classifier's backbone on real tokens only, without padding.
 
 The texts of a batch are laid one after another in a single row. Projections, norms and MLPs
-compute each token by itself, so they need no padding; attention alone is computed on padded rows.
-The same layout, with attention that needs no padded rows either, is that of flash attention's
-variable lengths (Dao 2023, arXiv 2307.08691) and of the unpadded BERT of Zeng et al. (2022, arXiv
-2208.08124).
+compute each token independently, so they need no padding. Only attention is computed on padded
+rows. Flash attention with variable lengths (Dao 2023, arXiv 2307.08691) and the unpadded BERT of
+Zeng et al. (2022, arXiv 2208.08124) use the same layout, with attention that needs no padding.
 """
 
 from __future__ import annotations
@@ -20,18 +19,21 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from xlt.trainables.models.architectures import ARCHITECTURES
 
 ATTENTION = "padding_free"
-"""What the attention below is called in a config. It is registered without a mask function, for
-which transformers (``_preprocess_mask_arguments``) makes no masks."""
+"""Name of the attention function below in a model's config.
+
+It is registered without a mask function, so transformers (``_preprocess_mask_arguments``) makes no
+masks for it.
+"""
 
 
 class Layout:
-    """Where each token lies in padded rows.
+    """Position of each token in padded rows.
 
     Args:
-        real: num_rows x width, True where a token is; rows are padded on the right.
+        real: num_rows x width, True at tokens and False at padding, which is on the right.
 
     Attributes:
-        positions: num_tokens, place of each token in its text, from 0.
+        positions: num_tokens positions of the tokens in their texts, from 0.
     """
 
     def __init__(self, real: torch.Tensor) -> None:
@@ -40,37 +42,37 @@ class Layout:
         self.positions = self._places % real.shape[1]
 
     def unpad(self, padded: torch.Tensor) -> torch.Tensor:
-        """num_rows x width x ... -> num_tokens x ..."""
+        """Remove padding: num_rows x width x ... -> num_tokens x ..."""
         return padded.flatten(0, 1).index_select(0, self._places)
 
     def pad(self, tokens: torch.Tensor) -> torch.Tensor:
-        """num_tokens x ... -> num_rows x width x ..., zeros where no token is."""
+        """Add padding of zeros: num_tokens x ... -> num_rows x width x ..."""
         padded = tokens.new_zeros(self._real.numel(), *tokens.shape[1:])
         padded = padded.index_copy(0, self._places, tokens)
         return padded.view(*self._real.shape, *tokens.shape[1:])
 
     def make_mask(self, *, is_causal: bool, window: int | None) -> torch.Tensor | None:
-        """Which keys a query sees, num_rows x 1 x width x width.
+        """Make the mask of the keys that each query attends to, num_rows x 1 x width x width.
 
-        Padding sees padding: a query without any key would make gradients nan.
+        Padding attends to padding, because a query without any key would make gradients nan.
 
         Args:
-            is_causal: Whether a token sees the ones before it alone.
-            window: It sees those less than so many tokens away; None: all.
+            is_causal: Whether a token attends only to itself and earlier tokens.
+            window: Distance in tokens below which a token is visible; None means all tokens are.
 
         Returns:
-            None where what ``is_causal`` says is all: padding lies behind every token.
+            The mask, or None if ``is_causal`` alone describes it: padding comes after every token.
         """
         width = self._real.shape[1]
         window = width if window is None else window
         if is_causal and window >= width:
             return None
-        places = torch.arange(width, device=self._real.device)
-        distance = places[:, None] - places
-        seen = distance.abs() < window
+        columns = torch.arange(width, device=self._real.device)
+        distance = columns[:, None] - columns
+        visible = distance.abs() < window
         if is_causal:
-            seen &= distance >= 0
-        return (seen & (self._real[:, :, None] == self._real[:, None, :])).unsqueeze(1)
+            visible &= distance >= 0
+        return (visible & (self._real[:, :, None] == self._real[:, None, :])).unsqueeze(1)
 
 
 def _attend(
@@ -85,7 +87,10 @@ def _attend(
     is_causal: bool | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of 1 x heads x num_tokens x size, as the interface of transformers has it."""
+    """Compute attention of 1 x heads x num_tokens x size.
+
+    Arguments and result follow the attention interface of transformers.
+    """
     causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
     padded = [layout.pad(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value)]
     mask = layout.make_mask(is_causal=causal, window=sliding_window)
@@ -97,14 +102,17 @@ ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attend)
 
 
 class _Backbone(nn.Module):
-    """Padded rows outside, real tokens inside; the head around it need not know."""
+    """Backbone that takes and returns padded rows but computes real tokens only.
+
+    The head around it works unchanged.
+    """
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.inner = backbone
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **others: Any) -> Any:
-        """The backbone's output, with last_hidden_state of num_rows x width x hidden_size."""
+        """Return the backbone's output; last_hidden_state is num_rows x width x hidden_size."""
         layout = Layout(attention_mask.bool())
         if others.get("token_type_ids") is not None:
             others["token_type_ids"] = layout.unpad(others["token_type_ids"]).unsqueeze(0)
@@ -115,11 +123,12 @@ class _Backbone(nn.Module):
 
 
 def can_be_padding_free(classifier: Any) -> bool:
-    """Whether a sequence classifier computes the same on real tokens only.
+    """Return whether a sequence classifier gives the same result on real tokens only.
 
-    It must be listed in ``ARCHITECTURES``, since only attention may look from token to token. Its
-    attention must be the replaceable one of transformers, told positions from 0, and nothing inside
-    the backbone may look for a row's first token, as a pooler does.
+    The architecture must be listed in ``ARCHITECTURES``, because no module but attention may mix
+    tokens. Its attention must be replaceable in transformers, its positions must be an argument and
+    count from 0, and nothing inside the backbone may read the first token of a row, as a pooler
+    does.
     """
     backbone = classifier.base_model
     listed = ARCHITECTURES.get(classifier.config.model_type)
@@ -134,10 +143,13 @@ def can_be_padding_free(classifier: Any) -> bool:
 
 
 def make_padding_free(classifier: Any) -> None:
-    """Let a classifier, its config included, compute real tokens only; batches are given as ever.
+    """Change a classifier and its config so that it computes real tokens only.
+
+    Batches keep their padded form.
 
     Args:
-        classifier: For which :func:`can_be_padding_free` holds; called with an attention mask.
+        classifier: Classifier that passes :func:`can_be_padding_free`; call it with an attention
+            mask.
     """
     classifier.config._attn_implementation = ATTENTION
     prefix = classifier.base_model_prefix

@@ -1,4 +1,4 @@
-"""Weights that a later trial loads are read before it starts, into the system's page cache."""
+"""Read the weights of a later trial into the system's page cache before that trial starts."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from xlt.trainables.models.hub import loadable_folder
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 WINDOW = 2**17
-"""Bytes asked for at a time: Linux cuts off a longer request at its read-ahead window, 128 KiB
-unless a disk says more (mm/readahead.c, force_page_cache_ra)."""
-THREAD = "read-ahead"
-"""Name of the threads that ask."""
+"""Bytes per request.
 
-_ASKED_FOR: set[str] = set()
-"""Identities of base models, in this process."""
+Linux cuts a longer request at its read-ahead window, which is 128 KiB unless a disk sets more
+(mm/readahead.c, force_page_cache_ra).
+"""
+THREAD = "read-ahead"
+"""Name of the threads that read."""
+
+_REQUESTED: set[str] = set()
+"""Identities of the base models that this process has requested."""
 
 
 def read_ahead(spec: TrialSpec) -> None:
-    """Have a trial's base model read while this process does other work; returns at once.
+    """Start to read a trial's base model in the background, and return at once.
 
-    What the machine does not hold is downloaded. The page cache is one for all of a machine's
-    processes, so that several that ask for the same read it once. Errors are the trial's to tell.
+    Files that the machine lacks are downloaded. All processes of a machine share one page cache, so
+    several processes that request the same model read it once. Errors are ignored here; the trial
+    raises them when it loads the model.
 
     Args:
-        spec: Names the base model; miniatures are too small to matter.
+        spec: Trial whose base model is read. Miniatures are skipped, because they are small.
     """
-    if spec.base_identity in _ASKED_FOR or spec.base_identity.startswith(MINIATURE):
+    if spec.base_identity in _REQUESTED or spec.base_identity.startswith(MINIATURE):
         return
-    _ASKED_FOR.add(spec.base_identity)
+    _REQUESTED.add(spec.base_identity)
     threading.Thread(
         target=_read_weights, args=(spec.base_path, spec.revision), name=THREAD, daemon=True
     ).start()

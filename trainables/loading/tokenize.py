@@ -1,4 +1,4 @@
-"""Texts to token ids, once per tokenizer and data set in a process."""
+"""Turn texts into token ids, once per tokenizer and data set in a process."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from xlt.trainables.models.weights_folder import too_long
 
 
 def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> list[list[int]]:
-    """Token ids of rows, special tokens included, cut to ``max_length``.
+    """Return the token ids of rows, special tokens included, cut to ``max_length``.
 
-    Of a pair the longer text is cut first, as the tokenizer does by itself.
+    In a pair the longer text is cut first, which is the tokenizer's own rule.
 
     Args:
-        base: Its tokenizer encodes; its ``encodings`` and ``truncated`` remember.
+        base: Base model with the tokenizer; its ``encodings`` and ``truncated`` are the cache.
         rows: num_rows x at least (id, text, text_pair).
-        fingerprint: Of the data set that the ids belong to.
-        max_length: In tokens.
+        fingerprint: Fingerprint of the data set that the row ids belong to.
+        max_length: Maximum number of tokens.
 
     Returns:
         num_rows lists of ids, in row order.
 
     Raises:
-        InputError: ``max_length`` is beyond the model's positions; texts with tokens that it has
-            no embeddings of, without a token, or whose last token is the one that pads batches: a
-            decoder's classifier reads the last token that is not the pad token.
+        InputError: ``max_length`` exceeds the model's positions, or a text is unreadable, see
+            :func:`refuse_unreadable`.
     """
     if base.max_positions and max_length > base.max_positions:
         raise InputError(too_long(max_length, base.max_positions))
     key = (fingerprint, max_length)
-    known = base.encodings.setdefault(key, {})
+    cached = base.encodings.setdefault(key, {})
     ids = rows["id"].to_pylist()
-    new = [number for number, row_id in enumerate(ids) if row_id not in known]
+    new = [number for number, row_id in enumerate(ids) if row_id not in cached]
     if new:
         fresh = rows.take(new)
         names = fresh["id"].to_pylist()
@@ -43,13 +42,13 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
         pairs = fresh["text_pair"].to_pylist() if paired else None
         encoded, long = tokenize(base, fresh["text"].to_pylist(), pairs, max_length)
         refuse_unreadable(base, names, encoded)
-        known.update(zip(names, encoded, strict=True))
+        cached.update(zip(names, encoded, strict=True))
         base.truncated.setdefault(key, set()).update(names[number] for number in long)
-    return [known[i] for i in ids]
+    return [cached[row_id] for row_id in ids]
 
 
 def count_truncated(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> int:
-    """Rows that :func:`encode` cut; it must have seen them."""
+    """Count the rows that :func:`encode` cut; call it for these rows first."""
     cut = base.truncated.get((fingerprint, max_length), set())
     return sum(row_id in cut for row_id in rows["id"].to_pylist())
 
@@ -57,16 +56,17 @@ def count_truncated(base: Base, rows: pa.Table, fingerprint: str, max_length: in
 def tokenize(
     base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
 ) -> tuple[list[list[int]], list[int]]:
-    """Token ids of texts, special tokens included, and which texts were cut.
+    """Return the token ids of texts, special tokens included, and the texts that were cut.
 
     Args:
-        base: Its tokenizer.
-        texts: num_texts.
-        pairs: num_texts second texts, or None. Of a pair the longer text is cut first.
-        max_length: In tokens.
+        base: Base model with the tokenizer.
+        texts: num_texts texts.
+        pairs: num_texts second texts, or None. In a pair the longer text is cut first.
+        max_length: Maximum number of tokens.
 
     Returns:
-        num_texts lists of at most ``max_length`` ids, and the numbers of the texts that have more.
+        num_texts lists of at most ``max_length`` ids, and the numbers of the texts that were
+        longer.
     """
     encoded = _call_tokenizer(base, texts, pairs, None)
     long = [number for number, tokens in enumerate(encoded) if len(tokens) > max_length]
@@ -79,14 +79,17 @@ def tokenize(
 
 
 def is_readable(base: Base, tokens: Sequence[int]) -> bool:
-    """Whether a decoder's classifier finds the end of a text: the last token that is no pad."""
+    """Return whether a decoder's classifier finds the end of a text.
+
+    It reads the last token that is not the pad token, so no text may end with a pad token.
+    """
     return len(tokens) > 0 and tokens[-1] != base.tokenizer.pad_token_id
 
 
 def _call_tokenizer(
     base: Base, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None
 ) -> list[list[int]]:
-    """Token ids of texts; None: however long they are."""
+    """Return the token ids of texts, of any length if ``max_length`` is None."""
     encoded: list[list[int]] = base.tokenizer(
         list(texts),
         None if pairs is None else list(pairs),
@@ -98,18 +101,28 @@ def _call_tokenizer(
 
 
 def refuse_unreadable(base: Base, names: Sequence[str], encoded: Sequence[list[int]]) -> None:
-    """Refuse texts that the model would read wrongly."""
+    """Raise InputError for texts that the model would read wrongly.
+
+    Args:
+        base: Base model with the tokenizer.
+        names: num_texts names for the message.
+        encoded: num_texts lists of token ids.
+
+    Raises:
+        InputError: A text has a token without an embedding, has no token, or ends with the pad
+            token: a decoder's classifier reads the last token that is not the pad token.
+    """
     rows = list(zip(names, encoded, strict=True))
-    strange = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
-    if strange:
+    unknown = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
+    if unknown:
         raise InputError(
-            f"{len(strange)} texts have tokens beyond the {base.vocabulary:,} that the model has "
-            f"embeddings of, first ids {strange[:3]}; give the tokenizer that belongs to the model"
+            f"{len(unknown)} texts have tokens beyond the {base.vocabulary:,} embeddings of the "
+            f"model, first ids {unknown[:3]}; give the tokenizer that belongs to the model"
         )
-    clash = [name for name, tokens in rows if not is_readable(base, tokens)]
-    if clash:
+    unreadable = [name for name, tokens in rows if not is_readable(base, tokens)]
+    if unreadable:
         raise InputError(
-            f"{len(clash)} texts have no tokens or end with the token "
-            f"{base.tokenizer.pad_token!r} that pads batches, first ids {clash[:3]}; "
+            f"{len(unreadable)} texts have no tokens or end with the token "
+            f"{base.tokenizer.pad_token!r} that pads batches, first ids {unreadable[:3]}; "
             "remove these texts, or the token from their end, or give another `pad_token`"
         )

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations of a layer are computed again when its gradient is needed."""
+"""Gradient checkpointing: compute activations again in the backward pass, to save memory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from xlt.data.core.errors import InputError
 def recompute_activations(model: Any) -> None:
     """Keep only the inputs of each layer while training (Chen et al. 2016, arXiv 1604.06174).
 
-    Gradients stay the same: dropout draws what it drew the first time. Without re-entrance, as
-    torch.utils.checkpoint recommends: a re-entrant checkpoint passes no gradient on unless its
-    inputs need one.
+    Gradients stay the same, because dropout draws the same units in both passes. The checkpoints
+    are non-reentrant, as torch.utils.checkpoint recommends: a re-entrant one passes no gradient on
+    unless its inputs need one.
 
     Args:
-        model: A classifier of transformers, or of peft around one.
+        model: Classifier of transformers, or peft's wrapper around one.
 
     Raises:
-        InputError: transformers cannot do this for the architecture.
+        InputError: transformers has no gradient checkpointing for the architecture.
     """
     try:
         model.activation_checkpointing_enable(

@@ -1,4 +1,4 @@
-"""LoRA adapters of several members, applied to the places of each in one tensor."""
+"""Apply the LoRA adapters of several trials to one tensor, each to its own segment."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 
 
 class ApplyAdapters(torch.autograd.Function):
-    """result + scaling * up @ down @ (x * mask), each segment with matrices of its own.
+    """Compute result + scaling * up @ down @ (x * mask), each segment with its own matrices.
 
-    Its gradients are written out: autograd would take segments apart and join them with copies,
-    which cost a CPU as much as the adapters' own products.
+    The gradients are written out. Autograd would split the segments and join them with copies,
+    which cost a CPU as much as the products of the adapters.
     """
 
     @staticmethod
@@ -25,33 +25,37 @@ class ApplyAdapters(torch.autograd.Function):
         scaling: list[float],
         *matrices: torch.Tensor,
     ) -> torch.Tensor:
-        """See the class.
+        """Compute the sum of the class docstring.
 
         Args:
-            ctx: What backward needs.
-            x: All places x features, of the type of result; so are the products.
-            mask: What dropout keeps of x, in its shape; None: all.
-            result: All places x output features, of the frozen module.
-            sizes: Places of each segment.
-            scaling: Of each segment.
-            matrices: Every segment's down (rank x features), then every segment's up (output
-                features x rank).
+            ctx: Context that stores the tensors for ``backward``.
+            x: num_places x num_features, in the data type of ``result``, in which products are
+                computed.
+            mask: Dropout mask in the shape of x; None means that nothing is dropped.
+            result: num_places x num_outputs, the output of the frozen module.
+            sizes: Number of places of each segment.
+            scaling: Scaling factor of each segment.
+            matrices: The down matrix of each segment (rank x num_features), then the up matrix of
+                each segment (num_outputs x rank).
+
+        Returns:
+            num_places x num_outputs.
         """
         x = x if mask is None else x * mask
         down, up = _split_in_half([matrix.to(x.dtype) for matrix in matrices])
-        whole = torch.empty_like(result)
+        adapted = torch.empty_like(result)
         low = [part @ a.mT for part, a in zip(torch.split(x, sizes), down, strict=True)]
-        for at, given, part, b, scale in zip(
-            torch.split(whole, sizes), torch.split(result, sizes), low, up, scaling, strict=True
+        for target, segment, part, b, scale in zip(
+            torch.split(adapted, sizes), torch.split(result, sizes), low, up, scaling, strict=True
         ):
-            torch.addmm(given, part, b.mT, alpha=scale, out=at)
+            torch.addmm(segment, part, b.mT, alpha=scale, out=target)
         ctx.sizes, ctx.scaling = sizes, scaling
         ctx.save_for_backward(x, mask, *matrices, *low)
-        return whole
+        return adapted
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
-        """Of x, result and the matrices."""
+        """Return the gradients of x, result and the matrices."""
         x, mask, *saved = ctx.saved_tensors
         num = len(ctx.sizes)
         matrices, low = saved[: 2 * num], saved[2 * num :]
@@ -65,15 +69,15 @@ class ApplyAdapters(torch.autograd.Function):
         x_grad = None
         if ctx.needs_input_grad[0]:
             x_grad = torch.empty_like(x)
-            for at, g, a in zip(torch.split(x_grad, ctx.sizes), low_grad, down, strict=True):
-                torch.mm(g, a, out=at)
+            for target, g, a in zip(torch.split(x_grad, ctx.sizes), low_grad, down, strict=True):
+                torch.mm(g, a, out=target)
             x_grad = x_grad if mask is None else x_grad.mul_(mask)
-        of_matrices = [g.to(m.dtype) for g, m in zip(down_grad + up_grad, matrices, strict=True)]
-        return x_grad, None, grad, None, None, *of_matrices
+        matrix_grads = [g.to(m.dtype) for g, m in zip(down_grad + up_grad, matrices, strict=True)]
+        return x_grad, None, grad, None, None, *matrix_grads
 
 
 apply_adapters: Any = ApplyAdapters.apply
-"""The function of :class:`ApplyAdapters`, with its gradients."""
+"""Apply :class:`ApplyAdapters` as a differentiable function."""
 
 
 def _split_in_half(

@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of a copy of the base model is trained."""
+"""Full fine-tuning: train every weight of a copy of the base model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def build(base: Base, spec: TrialSpec) -> Any:
-    """A copy of the base, all of it trainable.
+    """Build a copy of the base model with all parameters trainable.
 
     Raises:
-        InputError: The architecture cannot do what ``resources`` ask for.
+        InputError: The architecture does not support a setting of ``resources``.
     """
     model = copy.deepcopy(base.model).requires_grad_(True)
     if spec.resources.gradient_checkpointing:

@@ -1,9 +1,9 @@
-"""Several LoRA trials on one frozen base: one forward pass serves all of them.
+"""Packed LoRA: one forward pass of a frozen base model serves several trials (members).
 
-The members' rows lie one after another in the batch. The base's layers compute all of them at once;
-adapters and heads are the members' own, so gradients of the summed losses never mix. The same idea
-serves many adapters in Punica (Chen et al. 2023, arXiv 2310.18547) and trains them in mLoRA (Ye et
-al. 2023, arXiv 2312.02515).
+The rows of the members follow one another in the batch. The layers of the base compute all rows at
+once. Each member has its own adapters and head, so gradients of the summed losses never mix.
+Punica (Chen et al. 2023, arXiv 2310.18547) serves many adapters with the same idea, and mLoRA (Ye
+et al. 2023, arXiv 2312.02515) trains them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from xlt.trainables.loading.padding_free import can_be_padding_free, make_paddin
 from xlt.trainables.methods.adapters import apply_adapters
 
 ADAPTER = "default"
-"""What peft calls the only adapter of a model."""
+"""Name that peft gives to the only adapter of a model."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A member's rows in a shared batch.
+    """Rows of one member in a shared batch.
 
     Attributes:
         member: Number of the member.
-        token_ids: Of each of its rows.
-        generator: Draws what its dropout drops.
+        token_ids: Token ids of each row.
+        generator: Random generator of the member's dropout.
     """
 
     member: int
@@ -44,16 +44,19 @@ class Segment:
 
     @property
     def num_rows(self) -> int:
-        """Rows of its own."""
+        """Number of rows."""
         return len(self.token_ids)
 
     @property
     def width(self) -> int:
-        """Tokens of its longest row."""
+        """Number of tokens of the longest row."""
         return max(map(len, self.token_ids))
 
     def find_places(self, width: int) -> torch.Tensor:
-        """Where its tokens lie in its rows, padded on the right to a width; num_tokens."""
+        """Find the num_tokens positions of the tokens in rows padded on the right to ``width``.
+
+        Positions count through the flattened num_rows x width.
+        """
         return torch.cat(
             [
                 torch.arange(row * width, row * width + len(ids))
@@ -64,13 +67,14 @@ class Segment:
 
 @dataclass
 class _Batch:
-    """What the layers are given now.
+    """Layout of the batch that the layers compute now.
 
     Attributes:
-        segments: In the order of their rows.
-        sizes: Places of each segment in what the backbone's layers are given, padding included.
-        alone: Of each segment's tokens, their places in its rows as they would be padded alone.
-        shared: The same in the segment's places here; None: they are its only places.
+        segments: Segments in the order of their rows.
+        sizes: Number of places of each segment in the input of the layers, padding included.
+        alone: Positions of each segment's tokens in rows that are padded for that segment alone.
+        shared: Positions of each segment's tokens in its places of the batch; None without padding,
+            when the tokens are its only places.
     """
 
     segments: list[Segment] = field(default_factory=list)
@@ -80,13 +84,13 @@ class _Batch:
 
 
 class LoraPack:
-    """One forward pass of several classifiers of :func:`build`.
+    """Compute several classifiers of :func:`build` in one forward pass.
 
-    It computes real tokens only where :func:`can_be_padding_free` holds.
+    It computes real tokens only if the classifier passes :func:`can_be_padding_free`.
 
     Args:
-        models: The members, around the same base's tensors, with adapters of one rank in the same
-            modules of the backbone; no dropout but that of the adapters, see
+        models: Classifiers of the members. They share the base's tensors, and have adapters of one
+            rank in the same modules of the backbone, and no dropout outside of the adapters, see
             :func:`has_other_dropout`.
     """
 
@@ -97,10 +101,10 @@ class LoraPack:
         tensors = itertools.chain(first.parameters(), first.buffers())
         replaced: dict[int, Any] = {id(tensor): tensor for tensor in tensors}
         for name, module in first.named_modules():
-            kind = _find_shared_class(module)
-            if kind is not None:
-                same = [classifier.get_submodule(name) for classifier in classifiers]
-                replaced[id(module)] = kind(same, self._batch)
+            shared_class = _find_shared_class(module)
+            if shared_class is not None:
+                counterparts = [classifier.get_submodule(name) for classifier in classifiers]
+                replaced[id(module)] = shared_class(counterparts, self._batch)
         self._shell: Any = copy.deepcopy(first, replaced).train()
         self._is_padding_free = can_be_padding_free(self._shell)
         if self._is_padding_free:
@@ -108,14 +112,17 @@ class LoraPack:
 
     @property
     def num_places(self) -> list[int]:
-        """Places of each segment in the last pass, padding included."""
+        """Number of places of each segment in the last pass, padding included."""
         return self._batch.sizes
 
     def compute_logits(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
-        """Logits of each segment's rows, num_rows x num_labels, with a graph; in training mode.
+        """Compute the logits of each segment in training mode.
 
         Args:
             segments: Rows of some or all members, at most one segment each.
+
+        Returns:
+            One tensor of num_rows x num_labels per segment, with a graph.
         """
         config, device = self._shell.config, self._shell.device
         self._lay_out(segments, device)
@@ -125,7 +132,7 @@ class LoraPack:
         return list(torch.split(logits, [segment.num_rows for segment in segments]))
 
     def _lay_out(self, segments: Sequence[Segment], device: torch.device) -> None:
-        """Find the places of each segment's tokens."""
+        """Find the places of each segment's tokens in the next batch."""
         batch, width = self._batch, max(segment.width for segment in segments)
         batch.segments = list(segments)
         batch.alone = [segment.find_places(segment.width).to(device) for segment in segments]
@@ -137,7 +144,7 @@ class LoraPack:
 
 
 class _SharedLora(nn.Module):
-    """A frozen projection with the adapters of every member."""
+    """Frozen projection with the adapters of every member."""
 
     def __init__(self, layers: Sequence[Any], batch: _Batch) -> None:
         super().__init__()
@@ -146,53 +153,54 @@ class _SharedLora(nn.Module):
         self._down = [layer.lora_A[ADAPTER].weight for layer in layers]
         self._up = [layer.lora_B[ADAPTER].weight for layer in layers]
         self._kept = [1 - getattr(layer.lora_dropout[ADAPTER], "p", 0.0) for layer in layers]
-        # What dropout keeps is scaled up by its share; so is, at less cost, what comes of it.
+        # Dropout divides the kept units by their share. Scaling the product instead costs less.
         self._scaling = [
             layer.scaling[ADAPTER] / kept for layer, kept in zip(layers, self._kept, strict=True)
         ]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As the layer of peft for the places of each member, which lie one after another."""
+        """Compute each member's places as its peft layer does; the members follow one another."""
         result = self.base_layer(x)
         members = [segment.member for segment in self._batch.segments]
         flat, rows = x.flatten(0, -2).to(result.dtype), result.flatten(0, -2)
         mask = self._mask(flat) if any(self._kept[m] < 1 for m in members) else None
         scaling = [self._scaling[m] for m in members]
         matrices = [self._down[m] for m in members] + [self._up[m] for m in members]
-        with torch.autocast(x.device.type, enabled=False):  # apply_adapters casts as it would
-            whole = apply_adapters(flat, mask, rows, self._batch.sizes, scaling, *matrices)
-        adapted: torch.Tensor = whole.view(result.shape)
+        with torch.autocast(x.device.type, enabled=False):  # apply_adapters casts as autocast would
+            applied = apply_adapters(flat, mask, rows, self._batch.sizes, scaling, *matrices)
+        adapted: torch.Tensor = applied.view(result.shape)
         return adapted
 
     def _mask(self, flat: torch.Tensor) -> torch.Tensor:
-        """What dropout keeps: each member draws in the shape that its rows have alone.
+        """Draw the dropout mask; each member draws in the shape that its rows have alone.
 
-        On a CPU it then draws what it draws alone: ``torch.nn.functional.dropout`` fills a tensor
-        of the input's shape by ``bernoulli_``. Of padding nothing is kept.
+        On a CPU a member thus drops the same units as alone: ``torch.nn.functional.dropout`` fills
+        a tensor of the input's shape by ``bernoulli_``. Padding is dropped.
         """
         batch = self._batch
-        # A product with booleans takes a CPU twice as long; on a GPU they are a quarter in size.
+        # A CPU takes twice as long for a product with booleans; on a GPU they need a quarter of the
+        # memory.
         dtype = flat.dtype if flat.device.type == "cpu" else torch.bool
-        made = flat.new_empty if batch.shared is None else flat.new_zeros
-        mask = made(flat.shape, dtype=dtype)
-        for number, (segment, own) in enumerate(
+        new_tensor = flat.new_empty if batch.shared is None else flat.new_zeros
+        mask = new_tensor(flat.shape, dtype=dtype)
+        for number, (segment, part) in enumerate(
             zip(batch.segments, torch.split(mask, batch.sizes), strict=True)
         ):
             kept = self._kept[segment.member]
             if kept == 1:
-                own.fill_(1)
+                part.fill_(1)
                 continue
             drawn = mask.new_empty(segment.num_rows * segment.width, flat.shape[1])
             drawn.bernoulli_(kept, generator=segment.generator)
             if batch.shared is None:
-                torch.index_select(drawn, 0, batch.alone[number], out=own)
+                torch.index_select(drawn, 0, batch.alone[number], out=part)
             else:
-                own[batch.shared[number]] = drawn[batch.alone[number]]
+                part[batch.shared[number]] = drawn[batch.alone[number]]
         return mask
 
 
 class _SharedHead(nn.Module):
-    """A module of the head, each member's own."""
+    """Module of the head; each member has its own."""
 
     def __init__(self, wrappers: Sequence[Any], batch: _Batch) -> None:
         super().__init__()
@@ -200,7 +208,7 @@ class _SharedHead(nn.Module):
         self._heads = [wrapper.modules_to_save[ADAPTER] for wrapper in wrappers]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """All rows x ..., each segment's through its member's module."""
+        """Compute each segment's rows with its member's module; all rows x ..."""
         parts = torch.split(x, [segment.num_rows for segment in self._batch.segments])
         return torch.cat(
             [
@@ -211,20 +219,21 @@ class _SharedHead(nn.Module):
 
 
 def _find_shared_class(module: nn.Module) -> type[_SharedLora | _SharedHead] | None:
-    """What stands for such a module of every member; None: the base's own does."""
+    """Return the class that replaces a module for all members; None keeps the base's own module."""
     if isinstance(module, LoraLayer):
         return _SharedLora
     return _SharedHead if isinstance(module, ModulesToSaveWrapper) else None
 
 
 def adapts_head(model: Any, head_modules: Sequence[str]) -> bool:
-    """Whether adapters may go into modules around the backbone, which see rows, not tokens.
+    """Return whether LoRA can adapt modules outside of the backbone, which see whole rows.
 
-    ModernBERT's pre-trained ``head.dense`` is one.
+    ModernBERT's pre-trained ``head.dense`` is such a module.
 
     Args:
-        model: A base as loaded.
-        head_modules: What is drawn anew, and trained without adapters.
+        model: Base model as loaded.
+        head_modules: Names of the modules that are initialised by each trial and trained without
+            adapters.
     """
     inside = f"{model.base_model_prefix}."
     return any(
@@ -236,13 +245,16 @@ def adapts_head(model: Any, head_modules: Sequence[str]) -> bool:
 
 
 def has_other_dropout(model: nn.Module) -> bool:
-    """Whether a base drops units itself; it would draw for the rows of all members at once."""
+    """Return whether the base model itself has dropout.
+
+    It would draw for the rows of all members at once, so members would not be independent.
+    """
     for module in model.modules():
         if isinstance(module, nn.Dropout) and module.p > 0:
             return True
         if any(
             "drop" in name and isinstance(value, float) and value > 0
             for name, value in vars(module).items()
-        ):  # given to functional.dropout
+        ):  # passed to functional.dropout
             return True
     return False

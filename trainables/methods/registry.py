@@ -1,4 +1,7 @@
-"""METHODS: what a trial builds from a base model and trains; nothing else differs."""
+"""METHODS: fine-tuning methods by name.
+
+Methods differ in how they build the classifier from a base model. Training is the same for all.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,6 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 METHODS: dict[str, Callable[[Base, TrialSpec], Any]] = {"full": full.build, "lora": lora.build}
 """Name -> (base, spec) -> classifier whose ``requires_grad`` parameters are trained.
 
-The classifier is the trial's own: whatever happens to it, and wherever the trial stops, the base
-keeps its weights, flags, config and modules. Weights that are not trained may be shared with it.
+The classifier belongs to the trial. Whatever happens to it, and wherever the trial stops, the base
+model keeps its weights, flags, config and modules. Both may share weights that are not trained.
 """

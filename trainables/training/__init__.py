@@ -1,1 +1,1 @@
-"""The training loop, its checkpoints, and the processes that share a trial."""
+"""The training loop, its checkpoints, and the processes that train a trial together."""

@@ -1,8 +1,8 @@
-"""The state of a running trial, kept so that a killed one goes on where it was.
+"""Checkpoints: the state of a running trial, from which a killed trial resumes.
 
-A checkpoint is one safetensors file (no pickle) beside the result folders: what is trained, the
-optimiser's moments, the random generators and how far the data were read. It goes when the trial
-is done.
+A checkpoint is one safetensors file (no pickle) beside the result folders. It holds the trained
+weights, the optimiser's moments, the state of the random generators and the number of steps. It is
+removed when the trial is done.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ OPTIONS = StateDictOptions(
     ignore_frozen_params=True,
     strict=False,
 )
-"""One form for one process, several (DDP) and sharded models (FSDP)."""
+"""State in one form for a single process, several processes (DDP) and sharded models (FSDP)."""
 
 
 @dataclass(frozen=True)
 class LoopState:
-    """Tensors that a loop fills step by step, beside what it trains.
+    """Tensors that the training loop fills step by step, in addition to weights and optimiser.
 
     Attributes:
-        same: Those that are equal in every worker.
-        parts: Those whose sum over the workers counts.
+        same: Tensors that are equal in every worker.
+        parts: Tensors that count as their sum over the workers.
     """
 
     same: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -53,30 +53,32 @@ class LoopState:
 
 
 class PreemptedError(Exception):
-    """A trial ended early because its process has to go; its checkpoint was written.
+    """A trial that ended early because its process must exit; its checkpoint was written.
 
     Args:
-        step: Up to which.
+        step: Last step of the checkpoint.
     """
 
     def __init__(self, step: int) -> None:
-        super().__init__(f"left at step {step}")
+        super().__init__(f"preempted at step {step}")
         self.step = step
 
 
 @dataclass
 class Checkpoints:
-    """Where a trial keeps its state while it runs.
+    """Checkpoints of one trial: writes, reads and times them.
 
     Attributes:
         results: Location of the result folders.
-        trial_id: Of the trial.
-        seconds: Least time between two checkpoints; 0: after every step.
-        versions: Of the packages that compute; a checkpoint of others is not gone on from.
-        preempted: Asked at every step whether the process has to go; then it writes a checkpoint
-            first.
-        resumed_at: Steps at which the trial went on from a checkpoint.
-        unwritable: Why the last checkpoint could not be written; the trial goes on without.
+        trial_id: Id of the trial.
+        seconds: Minimum time between two checkpoints; 0 means after every step.
+        versions: Versions of the packages that compute results. A checkpoint of other versions is
+            not resumed.
+        preempted: Function that returns whether the process must exit. It is called at every step;
+            if it returns True, a checkpoint is written first.
+        resumed_at: Steps at which the trial resumed from a checkpoint.
+        unwritable: Why the last checkpoint could not be written; empty if it could. The trial
+            continues without one.
     """
 
     results: Results
@@ -89,11 +91,11 @@ class Checkpoints:
     _last: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
-        """Whether the last one is old enough, or the process has to go."""
+        """Return whether to write a checkpoint: the last one is old, or the process must exit."""
         return self.preempted() or time.monotonic() - self._last >= self.seconds
 
     def raise_if_preempted(self, step: int, workers: Workers, device: torch.device) -> None:
-        """After a checkpoint: raise PreemptedError in every worker if one of them has to go."""
+        """Raise PreemptedError in every worker if one of them must exit; call it after a save."""
         if workers.any_true(self.preempted(), device):
             raise PreemptedError(step)
 
@@ -102,38 +104,40 @@ class Checkpoints:
         model: Any,
         optimizer: torch.optim.Optimizer,
         step: int,
-        carried: LoopState,
+        loop_state: LoopState,
         workers: Workers,
     ) -> None:
-        """Write the state after a step; every worker takes part, the first one writes.
+        """Write the state after a step. Every worker must call this; the first one writes.
 
         Args:
-            model: Its trained parameters are kept.
-            optimizer: Its moments are kept.
-            step: Steps taken.
-            carried: What else the loop fills step by step.
-            workers: Those that train together.
+            model: Model whose trained parameters are written.
+            optimizer: Optimiser whose moments are written.
+            step: Number of steps taken.
+            loop_state: Other tensors that the loop fills step by step.
+            workers: Workers that train the trial together.
         """
         tensors = {f"model.{k}": v for k, v in gather_trained_weights(model).items()}
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
         for parameter, values in moments.get("state", {}).items():
             tensors |= {f"optimizer.{parameter}.{name}": value for name, value in values.items()}
-        tensors |= {f"same.{k}": v for k, v in carried.same.items()}
-        tensors |= {f"parts.{k}": workers.sum(v.clone()) for k, v in carried.parts.items()}
+        tensors |= {f"same.{k}": v for k, v in loop_state.same.items()}
+        tensors |= {f"parts.{k}": workers.sum(v.clone()) for k, v in loop_state.parts.items()}
         for number, state in enumerate(get_random_state()):
-            everyones = workers.gather(state)
-            tensors |= {f"random.{number}.{rank}": s for rank, s in enumerate(everyones)}
+            states = workers.gather(state)
+            tensors |= {f"random.{number}.{rank}": s for rank, s in enumerate(states)}
         self._last = time.monotonic()
         if not workers.is_first:
             return
-        notes = {
+        metadata = {
             "step": str(step),
             "versions": json.dumps(self.versions, sort_keys=True),
             "resumed_at": json.dumps(self.resumed_at),
         }
-        own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        on_cpu = {
+            name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()
+        }
         try:
-            self.results.save_checkpoint(self.trial_id, save(own, notes))
+            self.results.save_checkpoint(self.trial_id, save(on_cpu, metadata))
         except (pa.ArrowException, OSError) as error:
             self.unwritable = str(error)
 
@@ -141,23 +145,23 @@ class Checkpoints:
         self,
         model: Any,
         optimizer: torch.optim.Optimizer,
-        carried: LoopState,
+        loop_state: LoopState,
         workers: Workers,
     ) -> int:
-        """Put back what :meth:`save` wrote.
+        """Restore the state that :meth:`save` wrote.
 
-        The first worker reads and tells the others: on a network disk another machine may still
-        see the checkpoint before, and workers at different steps would wait for each other for
-        ever.
+        The first worker reads the file and sends it to the others. On a network disk another
+        machine may still see the previous checkpoint, and workers at different steps would wait for
+        each other forever.
 
         Returns:
-            Steps taken; 0 where there is no checkpoint, or a damaged one, or one of other versions
-            or of another form.
+            Number of steps taken; 0 if there is no checkpoint, or if it is damaged, of other
+            versions or of another form.
         """
-        notes, tensors = self._read(carried) if workers.is_first else ({}, {})
+        metadata, tensors = self._read(loop_state) if workers.is_first else ({}, {})
         small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
-        notes, small = workers.broadcast((notes, small))
-        if not notes:
+        metadata, small = workers.broadcast((metadata, small))
+        if not metadata:
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
         weights: Any = _take_prefixed(tensors, "model.")
@@ -167,47 +171,51 @@ class Checkpoints:
             parameter, _, moment = name.rpartition(".")
             moments["state"][parameter][moment] = value
         set_optimizer_state_dict(model, optimizer, moments, options=options)
-        for name, tensor in carried.same.items():
+        for name, tensor in loop_state.same.items():
             tensor.copy_(small[f"same.{name}"])
-        for name, tensor in carried.parts.items():
+        for name, tensor in loop_state.parts.items():
             tensor.copy_(tensors[f"parts.{name}"] if workers.is_first else torch.zeros_like(tensor))
         generators = [
             small[key] for number in range(2) if (key := f"random.{number}.{workers.rank}") in small
         ]
-        if generators:  # none for a rank that was not there
+        if generators:  # none for a rank that the checkpoint does not have
             set_random_state(generators)
-        step = int(notes["step"])
-        self.resumed_at = [*json.loads(notes["resumed_at"]), step]
+        step = int(metadata["step"])
+        self.resumed_at = [*json.loads(metadata["resumed_at"]), step]
         return step
 
-    def _read(self, carried: LoopState) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-        """Notes and tensors of the file; none where it is of no use."""
-        # A trial that starts while the storage does not answer would fail at once, or start anew.
+    def _read(self, loop_state: LoopState) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+        """Read metadata and tensors of the file; both are empty if it cannot be resumed."""
+        # Retry: if the storage does not answer now, the trial would fail or start from the
+        # beginning.
         content = retry(lambda: self.results.read_checkpoint(self.trial_id))
         if content is None:
             return {}, {}
         try:
-            notes, tensors = _read_metadata(content), load(content)
+            metadata, tensors = _read_metadata(content), load(content)
         except (SafetensorError, ValueError, KeyError):
-            return {}, {}  # cut off by what ended the trial; it starts at its beginning
-        wanted = {f"same.{name}" for name in carried.same}
-        wanted |= {f"parts.{name}" for name in carried.parts}
-        if json.loads(notes["versions"]) != self.versions or not wanted <= tensors.keys():
+            return {}, {}  # cut off when the trial was killed; it starts from the beginning
+        required = {f"same.{name}" for name in loop_state.same}
+        required |= {f"parts.{name}" for name in loop_state.parts}
+        if json.loads(metadata["versions"]) != self.versions or not required <= tensors.keys():
             return {}, {}
-        return notes, tensors
+        return metadata, tensors
 
 
 def gather_trained_weights(model: Any) -> dict[str, torch.Tensor]:
-    """What a trial trained, by name, on the CPU; every worker takes part, the first one gets it."""
+    """Return the trained weights by name, on the CPU.
+
+    Every worker must call this; the first one gets the weights.
+    """
     weights: Any = get_model_state_dict(model, options=OPTIONS)
     return dict(weights)
 
 
 def _read_metadata(content: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file."""
+    """Read the metadata of a safetensors file."""
     size = int.from_bytes(content[:8], "little")
-    notes: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
-    return notes
+    metadata: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
+    return metadata
 
 
 def _take_prefixed(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

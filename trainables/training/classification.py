@@ -1,4 +1,4 @@
-"""A sequence classifier that learns labelled texts: what its batches, losses and scores are."""
+"""Train a sequence classifier on labelled texts: its batches, losses and scores."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ from xlt.trainables.training.workers import Workers
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training left besides the weights.
+    """Results of training, in addition to the weights.
 
     Attributes:
-        history: As :func:`training_steps` returns it.
-        train_score: Probabilities that the training rows had when they were last trained on, as
-            :func:`predict`: they cost nothing and tell whether it trained.
-        micro_batch_size: Rows a forward pass in the end; None: whole batches.
-        num_halved: How often passes were halved because memory ran out.
-        padding_share: Padding among the places that its passes computed, 0 to 1.
-        num_packed: Trials that were trained side by side in shared passes; 1: this one alone.
+        history: Table of the steps, as returned by :func:`training_steps`.
+        train_score: Probabilities of the training rows when they were last trained on, in the form
+            of :func:`predict`. They cost nothing and show whether the model learnt.
+        micro_batch_size: Rows per forward pass at the end of training; None means whole batches.
+        num_halved: Number of times that passes were halved because memory ran out.
+        padding_share: Share of padding in the computed places, 0 to 1.
+        num_packed: Number of trials that trained together in shared passes; 1 means this trial
+            alone.
     """
 
     history: pa.Table
@@ -52,18 +53,18 @@ class FitResult:
 
 
 class Classification:
-    """The training of a sequence classifier with cross-entropy on labelled texts.
+    """Training of a sequence classifier with cross-entropy on labelled texts.
 
     Args:
-        model: A sequence classifier of transformers.
+        model: Sequence classifier of transformers.
         token_ids: Token ids of each training row.
         labels: Class of each training row.
-        spec: Epochs, batch size, optimiser and seed.
+        spec: Trial with epochs, batch size, optimiser and seed.
 
     Attributes:
-        workers: Those that train it together.
-        device: Where it is trained.
-        last_logits: num_rows x num_labels, of each row when it was last trained on.
+        workers: Workers that train the trial together.
+        device: Device of the training.
+        last_logits: num_rows x num_labels logits of each row when it was last trained on.
     """
 
     def __init__(
@@ -72,17 +73,20 @@ class Classification:
         self.model, self.token_ids, self.spec = model, token_ids, spec
         self.workers = Workers.current()
         self._forward = self.workers.distribute(model, spec.resources.sharding)
-        self.device = model.device  # sharding has moved it
+        self.device = model.device  # sharding moves the model
         self._y_true = torch.tensor(labels, device=self.device)
         self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
-        self._places = torch.zeros(2, dtype=torch.int64, device=self.device)  # all, with a token
+        self._places = torch.zeros(2, dtype=torch.int64, device=self.device)  # all; tokens
 
     def start(self, report: Report, checkpoints: Checkpoints | None = None) -> Steps:
-        """The training, to be driven.
+        """Start the training; the caller drives the steps and computes the gradients.
 
         Args:
-            report: Told the progress.
-            checkpoints: Where the state is kept while it trains; None: nowhere.
+            report: Function that receives the progress.
+            checkpoints: Where checkpoints are written and resumed from; None disables them.
+
+        Returns:
+            The steps, as :func:`training_steps`.
         """
         training = self.spec.training
         num_epoch_steps = math.ceil(len(self.token_ids) / training.batch_size)
@@ -100,14 +104,14 @@ class Classification:
         )
 
     def draw_all_batches(self) -> Iterator[list[int]]:
-        """Rows of each step."""
+        """Draw the batches of all epochs."""
         lengths = [len(ids) for ids in self.token_ids]
         for epoch in range(self.spec.training.num_train_epochs):
             order = np.random.default_rng(derive_seed(self.spec.seed, "order", epoch))
             yield from draw_batches(lengths, self.spec.training.batch_size, order)
 
     def make_micro_batches(self) -> MicroBatches:
-        """What adds the gradients of a batch, row by row where memory is short."""
+        """Make the object that adds gradients of a batch, in several passes if memory is short."""
         size = self.spec.resources.micro_batch_size
         return MicroBatches(self._forward, self._loss_of, size, self.workers)
 
@@ -118,12 +122,15 @@ class Classification:
         return self.compute_loss(rows, logits, inputs["input_ids"].numel())
 
     def compute_loss(self, rows: list[int], logits: torch.Tensor, num_places: int) -> torch.Tensor:
-        """The mean loss of rows.
+        """Compute the mean loss of the rows of a forward pass, and store their logits.
 
         Args:
-            rows: Those of a pass.
-            logits: Theirs, len(rows) x num_labels; they are kept.
-            num_places: For which the backbone computed them: their tokens, and padding if any.
+            rows: Row numbers of the pass.
+            logits: len(rows) x num_labels logits of these rows.
+            num_places: Number of places that the backbone computed, tokens and padding.
+
+        Returns:
+            The mean cross-entropy in nats, a scalar with a graph.
         """
         self._places[0] += num_places
         self._places[1] += sum(len(self.token_ids[row]) for row in rows)
@@ -131,7 +138,7 @@ class Classification:
         return torch.nn.functional.cross_entropy(logits, self._y_true[rows])
 
     def make_result(self, history: pa.Table, micro_batches: MicroBatches) -> FitResult:
-        """What the training left, once it has returned its history."""
+        """Make the result of a training that has returned its history."""
         score = softmax(self.workers.sum(self.last_logits))
         num_places, num_tokens = self.workers.sum(self._places).tolist()
         padding = 1 - num_tokens / num_places
@@ -149,20 +156,20 @@ def fit_classifier(
     """Train a :class:`Classification` alone.
 
     Args:
-        model: A sequence classifier of transformers.
+        model: Sequence classifier of transformers.
         token_ids: Token ids of each training row.
         labels: Class of each training row.
-        spec: Epochs, batch size, optimiser and seed.
-        report: Told the progress.
-        checkpoints: Where the state is kept while it trains; None: nowhere.
+        spec: Trial with epochs, batch size, optimiser and seed.
+        report: Function that receives the progress.
+        checkpoints: Where checkpoints are written and resumed from; None disables them.
     """
     task = Classification(model, token_ids, labels, spec)
     micro_batches, workers = task.make_micro_batches(), task.workers
 
     def gradients(batch: list[int]) -> torch.Tensor:
-        task.last_logits[batch] = 0  # another worker may have had these rows before
+        task.last_logits[batch] = 0  # another worker may have computed these rows before
         loss = micro_batches(batch)
-        if workers.rank >= len(batch):  # had none of them, and only kept the others company
+        if workers.rank >= len(batch):  # this worker only joined a pass of the others
             task.last_logits[batch] = 0
         return loss
 

@@ -1,4 +1,4 @@
-"""What a trial's training looked like, in a few numbers: whether it trained is judged from them."""
+"""Describe a trial's training in a few numbers, which show whether it converged."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from xlt.trainables.metrics.registry import METRICS
 def measure_convergence(
     history: pa.Table, labels: NDArray[Any], y_score: NDArray[np.float64]
 ) -> dict[str, float]:
-    """Numbers of the last epoch beside what an untrained model would show.
+    """Measure losses, scores and gradients, next to the values of a model that learnt nothing.
 
     Args:
-        history: num_steps x (step, epoch, loss, grad_norm ...), as :func:`fit`.
+        history: num_steps x (step, epoch, loss, grad_norm ...), as returned by :func:`fit`.
         labels: Class of each training row.
-        y_score: Probabilities that the rows had when they were last trained on (num_rows, or
-            num_rows x num_classes).
+        y_score: Probabilities of the rows when they were last trained on (num_rows, or num_rows x
+            num_classes).
 
     Returns:
-        ``first_loss`` and ``final_loss``: mean over the first and the last epoch, nats;
-        ``label_entropy``: the loss of a model that knows the labels' frequencies only, nats;
-        ``train_auroc``: of ``y_score`` (macro one-vs-rest of more than two classes);
-        ``auroc_noise``: standard deviation of an AUROC of so many rows whose scores say nothing,
+        ``first_loss`` and ``final_loss``: mean losses of the first and the last epoch, nats;
+        ``label_entropy``: loss of a model that knows only the frequencies of the labels, nats;
+        ``train_auroc``: AUROC of ``y_score`` (macro one-vs-rest for more than two classes);
+        ``auroc_noise``: standard deviation of the AUROC of random scores on as many rows,
         sqrt((n + 1) / (12 n1 n0)) (Mann & Whitney 1947), for the rarest class against the rest;
-        ``score_std``: of ``y_score`` over rows, the largest of all classes;
-        ``first_grad_norm`` and ``final_grad_norm``: means over the epoch.
+        ``score_std``: standard deviation of ``y_score`` over rows, the largest of all classes;
+        ``first_grad_norm`` and ``final_grad_norm``: mean gradient norms of the same epochs.
     """
     epochs = pc.ceil(history["epoch"])
     first, last = (

@@ -1,4 +1,4 @@
-"""The one training loop, and prediction with the trained classifier."""
+"""The training loop, and prediction with a trained classifier."""
 
 from __future__ import annotations
 
@@ -21,21 +21,27 @@ from xlt.trainables.training.workers import Workers
 Report = Callable[[int, int, float], None]
 """Called with (step, num_steps, loss) every few steps."""
 Steps = Generator[list[int], Any, pa.Table]
-"""A training under way: it yields the rows of a step, is sent their mean loss once the gradients of
-that are in the parameters (at first, None), and returns the history."""
+"""A running training, as a generator.
+
+It yields the rows of a step. The caller adds the gradients of their mean loss to the parameters and
+sends that loss (at first None). It returns the history.
+"""
 
 REPORT_STEPS = 10
-"""Steps between reports; each one waits for the device."""
+"""Number of steps between two reports; each report waits for the device."""
 EVAL_BATCH_SIZE = 64
-"""Rows a batch that a trial is scored with; fixed, because it can change a score's last bits."""
+"""Rows per batch when a trial is scored; fixed, because it can change the last bits of a score."""
 
 
 class DivergedError(RuntimeError):
-    """The loss, or a score of the trained classifier, is no longer a finite number."""
+    """The loss or a score of the trained classifier is nan or infinite."""
 
 
 def learning_rate_at(step: int, num_steps: int, peak: float, settings: Optimizer) -> float:
-    """Learning rate of a step (0-based), as get_linear_schedule_with_warmup in transformers."""
+    """Return the learning rate of a step (0-based).
+
+    The schedule is that of get_linear_schedule_with_warmup in transformers.
+    """
     warmup = math.ceil(num_steps * settings.warmup_ratio)
     if step < warmup:
         return peak * step / max(1, warmup)
@@ -48,11 +54,11 @@ def fit(steps: Steps, gradients: Callable[[list[int]], torch.Tensor]) -> pa.Tabl
     """Train to the end.
 
     Args:
-        steps: The training, as :func:`training_steps` makes it.
-        gradients: Adds the gradients of a batch's mean loss, and returns that loss.
+        steps: Steps from :func:`training_steps`.
+        gradients: Function that adds the gradients of a batch's mean loss and returns that loss.
 
     Returns:
-        The history.
+        The history, as :func:`training_steps`.
     """
     loss = None
     while True:
@@ -77,51 +83,51 @@ def training_steps(
     checkpoints: Checkpoints | None = None,
     parts: dict[str, torch.Tensor] | None = None,
 ) -> Steps:
-    """Train in place; whatever the task, ``batches`` and who computes gradients say what is learnt.
+    """Train a model in place; ``batches`` and the caller's gradients define the task.
 
-    It asks for gradients instead of computing them, so that several trainings can go on side by
-    side and share what computes them.
+    The generator asks for gradients instead of computing them, so that several trainings can run
+    side by side and share forward passes.
 
     Args:
-        model: Its ``requires_grad`` parameters are trained.
-        batches: Rows of each step, at least ``num_steps`` of them.
-        num_steps: Optimiser steps.
-        num_epoch_steps: Steps that make one epoch; only counts them in the history.
-        learning_rate: At its peak.
-        settings: Schedule, decay, clipping.
-        report: Told the progress.
-        workers: Those that train together, each of them here; None: this process alone.
-        checkpoints: Where the state is kept, and gone on from; None: nowhere.
-        parts: Tensors that are filled as gradients are computed, each worker its part of them.
+        model: Model whose ``requires_grad`` parameters are trained.
+        batches: Rows of each step, at least ``num_steps`` batches.
+        num_steps: Number of optimiser steps.
+        num_epoch_steps: Steps per epoch, only for the ``epoch`` column of the history.
+        learning_rate: Peak learning rate.
+        settings: Schedule, weight decay and gradient clipping.
+        report: Function that receives the progress.
+        workers: Workers that train together, each in its own call; None means this process alone.
+        checkpoints: Where checkpoints are written and resumed from; None disables them.
+        parts: Tensors that each worker fills in part while it computes gradients.
 
     Yields:
-        The rows of each step; their mean loss is to be sent once its gradients are there.
+        The rows of each step. Send their mean loss after adding its gradients.
 
     Returns:
-        num_steps x (step, epoch, learning_rate, loss, grad_norm); step counts from 1, grad_norm
-        is the global L2 norm before clipping.
+        num_steps x (step, epoch, learning_rate, loss, grad_norm). Steps count from 1; losses are in
+        nats; grad_norm is the global L2 norm before clipping.
 
     Raises:
         DivergedError: The loss became nan or infinite.
-        PreemptedError: The process has to go; a checkpoint was written.
+        PreemptedError: The process must exit; a checkpoint was written.
     """
     workers = workers or Workers()
     parameters = [p for p in model.parameters() if p.requires_grad]
     device = parameters[0].device
-    # Biases and norms are vectors; the HF Trainer spares the same ones (get_decay_parameter_names),
-    # but not the magnitudes that DoRA splits off its matrices.
+    # Vectors (biases and norms) have no weight decay, as in get_decay_parameter_names of the HF
+    # Trainer. The magnitudes that DoRA splits off its matrices are vectors, but they do decay.
     magnitudes = {id(p) for name, p in model.named_parameters() if "lora_magnitude_vector" in name}
     decayed = [p for p in parameters if p.ndim > 1 or id(p) in magnitudes]
-    spared = [p for p in parameters if p.ndim <= 1 and id(p) not in magnitudes]
+    not_decayed = [p for p in parameters if p.ndim <= 1 and id(p) not in magnitudes]
     groups = [
         {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+        {"params": not_decayed, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
     measured = torch.zeros(num_steps, 2, device=device)
-    carried = LoopState({"measured": measured}, parts or {})
-    first = checkpoints.restore(model, optimizer, carried, workers) if checkpoints else 0
+    loop_state = LoopState({"measured": measured}, parts or {})
+    first = checkpoints.restore(model, optimizer, loop_state, workers) if checkpoints else 0
     model.train()
     for step, batch in enumerate(itertools.islice(batches, first, num_steps), start=first + 1):
         for group in optimizer.param_groups:
@@ -141,7 +147,7 @@ def training_steps(
             heartbeat()
             report(step, num_steps, last)
         if checkpoints and workers.any_true(checkpoints.is_due(), device):
-            checkpoints.save(model, optimizer, step, carried, workers)
+            checkpoints.save(model, optimizer, step, loop_state, workers)
             checkpoints.raise_if_preempted(step, workers, device)
     values = measured.cpu().numpy()
     steps = np.arange(1, num_steps + 1)
@@ -163,41 +169,45 @@ def predict(
     batch_size: int = EVAL_BATCH_SIZE,
     workers: Workers | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities of each row, float64.
+    """Predict the probabilities of each row, float64.
 
     Args:
-        model: A sequence classifier of transformers.
+        model: Sequence classifier of transformers.
         token_ids: Token ids of each row.
-        spec: Its precision.
-        batch_size: Rows a batch; another one can change the last bits of a score.
-        workers: Those that share the rows, each of them here; None: this process alone.
+        spec: Trial whose precision is used.
+        batch_size: Rows per batch; another size can change the last bits of a score.
+        workers: Workers that share the rows, each in its own call; None means this process alone.
 
     Returns:
         num_rows probabilities of class 1 if there are two classes, else num_rows x num_classes.
 
     Raises:
-        DivergedError: A score is nan: the last step spoilt the weights.
+        DivergedError: A score is nan, because the last step destroyed the weights.
     """
     model.eval()
     workers = workers or Workers()
     logits = torch.zeros(len(token_ids), model.config.num_labels, device=model.device)
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    mine = workers.take_share(batches)
-    # Sharded weights need every worker in every pass, also where there is no batch left for one.
-    extra = batches[:1] * (math.ceil(len(batches) / workers.size) - len(mine))
+    own = workers.take_share(batches)
+    # Sharded weights need every worker in every pass, also workers that have no batch left.
+    extra = batches[:1] * (math.ceil(len(batches) / workers.size) - len(own))
     with torch.inference_mode(), autocast(spec, model.device):
-        for number, rows in enumerate([*mine, *extra]):
+        for number, rows in enumerate([*own, *extra]):
             heartbeat()
-            scored = model(**collate_rows(model, token_ids, rows)).logits.float()
-            if number < len(mine):
-                logits[rows] = scored
+            row_logits = model(**collate_rows(model, token_ids, rows)).logits.float()
+            if number < len(own):
+                logits[rows] = row_logits
     workers.sum(logits)
     return compute_probabilities(logits, spec)
 
 
 def compute_probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.float64]:
-    """Probabilities of num_rows x num_classes logits; result and errors as :func:`predict`."""
+    """Turn num_rows x num_classes logits into the probabilities of :func:`predict`.
+
+    Raises:
+        DivergedError: A score is nan.
+    """
     scores = softmax(logits)
     if not np.isfinite(scores).all():
         raise DivergedError(
@@ -207,7 +217,7 @@ def compute_probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.f
 
 
 def softmax(logits: torch.Tensor) -> NDArray[np.float64]:
-    """Of class 1 if there are two classes, else num_rows x num_classes."""
+    """Return probabilities: num_rows of class 1 for two classes, else num_rows x num_classes."""
     scores: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return scores[:, 1] if scores.shape[1] == 2 else scores
 
@@ -215,7 +225,7 @@ def softmax(logits: torch.Tensor) -> NDArray[np.float64]:
 def collate_rows(
     model: Any, token_ids: Sequence[Sequence[int]] | NDArray[np.int64], rows: Sequence[int]
 ) -> dict[str, torch.Tensor]:
-    """The rows' tensors, on the model's device."""
+    """Make the tensors of rows on the model's device, as :func:`collate`."""
     config = model.config
     return collate(
         [token_ids[row] for row in rows], config.pad_token_id, model.device, config.sep_token_id
@@ -223,18 +233,18 @@ def collate_rows(
 
 
 def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:
-    """Whether the trial computes in bfloat16: on request, else on a GPU."""
+    """Return whether the trial computes in bfloat16: on request, or by default on a GPU."""
     if spec.training.precision == "auto":
         return device.type == "cuda"
     return spec.training.precision == "bf16"
 
 
 def choose_base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
-    """Type of a base's weights: a frozen base needs no fp32 copy where it computes in bf16."""
+    """Choose the data type of a base's weights; a frozen base in bf16 needs no fp32 copy."""
     half = spec.method == "lora" and uses_bf16(spec, device)
     return torch.bfloat16 if half else torch.float32
 
 
 def autocast(spec: TrialSpec, device: torch.device) -> torch.autocast:
-    """Mixed precision where the trial uses it, nothing elsewhere."""
+    """Return the context of mixed precision; it does nothing if the trial computes in fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(spec, device))

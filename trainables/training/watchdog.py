@@ -1,6 +1,6 @@
-"""A process that does nothing of its trial any more is ended, so that it can start again.
+"""Watchdog: kill a process whose trial makes no progress, so that the trial can be restarted.
 
-A read from a network disk that never answers or a kernel that never returns raises nothing.
+A read from a network disk that never answers, or a kernel that never returns, raises no error.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _limits: list[float] = []
-"""Seconds without a sign of life, of this process; empty: it is never ended."""
+"""Allowed seconds without a heartbeat of this process; empty means that it is never killed."""
 
 
 @contextmanager
 def kill_if_stalled(minutes: float | None) -> Iterator[None]:
-    """End this process (status 1) if the block makes no call of :func:`heartbeat` for so long.
+    """Kill this process (status 1) if the block calls :func:`heartbeat` too rarely.
 
-    Where it stood is printed to standard error. The clock runs outside of Python, so that it also
-    ends what holds the interpreter's lock.
+    The stack is printed to standard error. The clock runs outside of Python, so it also kills a
+    process in which something holds the interpreter's lock.
 
     Args:
-        minutes: Of silence; None: never.
+        minutes: Allowed minutes without a heartbeat; None means no limit.
     """
     if minutes is None:
         yield
@@ -36,6 +36,6 @@ def kill_if_stalled(minutes: float | None) -> Iterator[None]:
 
 
 def heartbeat() -> None:
-    """Called by whatever takes long, each time that it got on."""
+    """Report progress; every long computation calls this after each of its steps."""
     if _limits:
         faulthandler.dump_traceback_later(_limits[-1], exit=True)

@@ -1,4 +1,4 @@
-"""The processes that train one trial together: this one alone, unless torch.distributed runs."""
+"""Workers: the processes that train one trial together, by torch.distributed or alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Workers:
-    """A group of processes that hold the same trial, seen from one of them.
+    """Group of processes that train the same trial, seen from one of them.
 
     Attributes:
-        rank: Number of this process; 0 writes the results.
-        size: How many there are.
+        rank: Number of this process; process 0 writes the results.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -30,56 +30,57 @@ class Workers:
 
     @classmethod
     def current(cls) -> Workers:
-        """The group that torch.distributed was started for; alone if it was not."""
+        """Return the group of torch.distributed, or a group of one if it is not initialised."""
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this process writes the results."""
         return self.rank == 0
 
     def take_share(self, items: Sequence[Item]) -> list[Item]:
-        """This process's part; every size-th item, so that sorted items are shared evenly."""
+        """Return this process's share: every size-th item, so that sorted items spread evenly."""
         return list(items[self.rank :: self.size])
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, in place."""
+        """Sum a tensor over all processes, in place."""
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def any_true(self, value: bool, device: torch.device) -> bool:
-        """Whether one of the processes says so, in all of them."""
+        """Return in every process whether ``value`` is true in at least one of them."""
         if self.size == 1:
             return value
         return bool(self.sum(torch.tensor(float(value), device=device)).item())
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The tensor of every process, by rank; a small one on the CPU."""
+        """Return the tensors of all processes by rank; they must be small and on the CPU."""
         if self.size == 1:
             return [tensor]
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, tensor)
-        return found
+        tensors: list[Any] = [None] * self.size
+        distributed.all_gather_object(tensors, tensor)
+        return tensors
 
     def broadcast(self, value: Item) -> Item:
-        """What the first process gives, in all of them; small, and on the CPU."""
+        """Return the first process's value in every process; it must be small and on the CPU."""
         if self.size == 1:
             return value
-        given = [value]
-        distributed.broadcast_object_list(given, src=0)
-        return given[0]
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
     def distribute(self, model: Any, sharding: Literal["ddp", "fsdp"]) -> Any:
-        """What forward passes of training go through, so that gradients are shared.
+        """Return the module that forward passes of training call, so that gradients are shared.
 
         Args:
-            model: The classifier, the same in every process. With fsdp its parameters become
-                shares of themselves, wherever else they are used: the process serves one trial.
-            sharding: ddp: every process holds all of it (Li et al. 2020, arXiv 2006.15704); fsdp:
-                a share of it (FSDP2, Zhao et al. 2023, arXiv 2304.11277), layer by layer.
+            model: Classifier, equal in every process. fsdp replaces its parameters by shares of
+                them everywhere, so the process can serve only one trial.
+            sharding: With ddp every process holds the whole model (Li et al. 2020, arXiv
+                2006.15704). With fsdp it holds a share of each layer (FSDP2, Zhao et al. 2023,
+                arXiv 2304.11277).
         """
         if self.size == 1:
             return model
@@ -92,12 +93,12 @@ class Workers:
 
     @staticmethod
     def unshard(tensor: torch.Tensor) -> torch.Tensor:
-        """A tensor that is shared out among the processes, in one piece."""
+        """Return a sharded tensor as a whole; other tensors are returned unchanged."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     @staticmethod
     def without_sync(forward: Any) -> AbstractContextManager[Any]:
-        """Gradients stay in this process for now: more of the same batch follows."""
+        """Keep gradients in this process while more passes of the same batch follow."""
         if isinstance(forward, DistributedDataParallel):
             return forward.no_sync()
         return nullcontext()
