@@ -20,8 +20,9 @@ from xlt.sweep.backends.registry import (
     refuse_unresolved,
 )
 from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable
-from xlt.sweep.check import Preflight, refuse_problems
 from xlt.sweep.check.machines import read_nodes
+from xlt.sweep.check.preflight import Preflight
+from xlt.sweep.check.registry import refuse_problems
 from xlt.sweep.driver.lease import held
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.chosen_rates import ChosenRates

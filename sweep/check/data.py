@@ -1,16 +1,16 @@
-"""What the gate finds in the data, in short."""
+"""Check the data: a short form of the audit."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from xlt.sweep.check.outcome import Checked
+from xlt.sweep.check.outcome import CheckOutcome
 from xlt.sweep.check.preflight import Preflight
 from xlt.sweep.planning.gate import check_data
 
 
-def check(preflight: Preflight) -> Checked:
-    """Errors and warnings of :mod:`xlt.data.audit`; an accepted error is a warning."""
+def check(preflight: Preflight) -> CheckOutcome:
+    """List errors and warnings of :mod:`xlt.data.audit`; an accepted error becomes a warning."""
     accepted = preflight.grid.experiment.accept_findings
     problems = [
         replace(
@@ -22,7 +22,7 @@ def check(preflight: Preflight) -> Checked:
         if finding.severity != "info"
     ]
     rows = len(preflight.grid.dataset.table)
-    return Checked(
+    return CheckOutcome(
         "Data",
         problems=tuple(problems),
         notes=(f"{rows:,} rows, {len(problems)} findings (`xlt data audit` shows all)",),

@@ -1,4 +1,4 @@
-"""What GPUs compute in a second, for those that this machine cannot measure."""
+"""Peak speeds of GPU types, for GPUs that this machine cannot measure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ BF16_TFLOPS: dict[str, float] = {
     "V100": 125,
     "T4": 65,
 }
-"""Part of a GPU's name -> peak of its tensor cores on dense 16-bit matrices, in TFLOP/s, from
-NVIDIA's data sheets (SXM where there are several; V100 and T4 in fp16)."""
+"""Part of a GPU's name -> peak speed of its tensor cores on dense 16-bit matrices, in TFLOP/s.
+
+The values are from NVIDIA's data sheets: the SXM form where there are several, and fp16 for V100
+and T4."""
 
 
 def bf16_flops(name: str) -> float:
-    """Operations a second of a GPU, from its name; 0: it is not listed."""
+    """Peak operations per second of a GPU, found by its name; 0 if it is not listed."""
     words = name.replace("-", " ").split()
     return next((1e12 * peak for part, peak in BF16_TFLOPS.items() if part in words), 0.0)

@@ -1,4 +1,4 @@
-"""Which machines trials can run on: this one, or the nodes of a cluster."""
+"""Find the machines that trials can run on: this one, or the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from xlt.sweep.machines.nodes import Node, read_node
 
 
 def read_nodes(address: str | None) -> tuple[Node, ...]:
-    """The machines that trials can run on.
+    """Read the machines that trials can run on.
 
     Args:
-        address: Of a running Ray cluster; None: RAY_ADDRESS or the one that this process is
-            connected to, else this machine alone, for which nothing is started.
+        address: Address of a running Ray cluster. None: the cluster of RAY_ADDRESS or the one that
+            this process is connected to, else this machine alone, without starting Ray.
 
     Raises:
         InputError: There is no cluster at the address, or its nodes do not answer.
@@ -26,6 +26,6 @@ def read_nodes(address: str | None) -> tuple[Node, ...]:
 
 
 def _is_connected() -> bool:
-    """Whether this process uses a cluster already, as a notebook's may; imports nothing."""
+    """Whether this process, e.g. a notebook, is connected to a cluster; imports nothing."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()

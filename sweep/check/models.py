@@ -1,4 +1,4 @@
-"""Whether base models can be had and read, how large they are, and what is to be downloaded."""
+"""Check that base models can be reached and read, with their sizes and downloads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
-from xlt.sweep.check.outcome import Checked, gib
+from xlt.sweep.check.outcome import CheckOutcome, gib
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, local_folder
 from xlt.trainables.models.hub import hub_files
@@ -16,15 +16,15 @@ from xlt.trainables.models.weights_folder import Checkpoint, read_checkpoint
 COLUMNS = ("base model", "from", "architecture", "# parameters", "# download GiB", "remark")
 
 
-def check(preflight: Preflight) -> Checked:
-    """Files, tokenizers and their packages; parameters where torch may be asked."""
+def check(preflight: Preflight) -> CheckOutcome:
+    """Check files, tokenizers and their packages; count parameters if torch may be imported."""
     problems: list[Finding] = []
     rows = []
     to_download: dict[str, int] = {}
-    for name, kind in {kind.first.base_model: kind for kind in preflight.kinds}.items():
-        row, found = _model(preflight, kind, to_download)
+    for name, group in {group.first.base_model: group for group in preflight.groups}.items():
+        row, errors = _model(preflight, group, to_download)
         rows.append((name, *row))
-        problems += [Finding(name, "error", text) for text in found]
+        problems += [Finding(name, "error", text) for text in errors]
     num_bytes = sum(to_download.values())
     for node in preflight.nodes:
         if num_bytes > node.hub_cache_free:
@@ -37,25 +37,25 @@ def check(preflight: Preflight) -> Checked:
                     "free some, or set HF_HOME to a larger disk",
                 )
             )
-    return Checked("Base models", COLUMNS, tuple(rows), tuple(problems))
+    return CheckOutcome("Base models", COLUMNS, tuple(rows), tuple(problems))
 
 
 def _model(
-    preflight: Preflight, kind: TrialGroup, to_download: dict[str, int]
+    preflight: Preflight, group: TrialGroup, to_download: dict[str, int]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """(the cells after the name, what is wrong); adds to ``to_download`` by name."""
-    spec = kind.first
+    """Return the row after the name and the errors; add to ``to_download`` by name."""
+    spec = group.first
     try:
         files = preflight.files(spec)
         checkpoint = read_checkpoint(files.folder) if files else None
     except InputError as error:
-        return ("-", "-", "-", "-", "cannot be had"), error.problems
+        return ("-", "-", "-", "-", "not usable"), error.problems
     if files is None and spec.base_identity.startswith(MINIATURE):
         recipe = find_miniature(spec.base_identity.split(":")[1])
         corpus = preflight.grid.experiment.pretraining
         steps = round(recipe.num_steps * corpus.step_factor)
-        told = f"not cached: {steps:,} steps of pre-training first"
-        return ("miniature", recipe.architecture, "-", "0", told), []
+        remark = f"not cached: {steps:,} steps of pre-training first"
+        return ("miniature", recipe.architecture, "-", "0", remark), []
     if files is None or checkpoint is None:
         return ("hub", "-", "-", "-", "not asked"), []
     unfit = _unfit(preflight, spec.base_model, checkpoint)
@@ -66,7 +66,7 @@ def _model(
         from xlt.trainables.estimates.dry_run import UncountedError  # torch
 
         try:
-            parameters = f"{preflight.dry_run(spec, kind.rows).num_parameters:,}"
+            parameters = f"{preflight.dry_run(spec, group.rows).num_parameters:,}"
         except UncountedError as error:
             remark = error.problems[0]
         except InputError as error:
@@ -76,18 +76,18 @@ def _model(
 
 
 def _unfit(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:
-    """What in a base model's settings does not go with it; the grid did not see all on the hub."""
+    """Settings that do not fit a base model; the grid could not check models of the hub."""
     problems: dict[str, None] = {}
-    for spec in (kind.first for kind in preflight.kinds if kind.first.base_model == name):
+    for spec in (group.first for group in preflight.groups if group.first.base_model == name):
         targets = spec.lora.target_modules if spec.lora else ()
         problems |= dict.fromkeys(checkpoint.problems(targets, spec.training.max_length))
     return list(problems)
 
 
 def hub_problems(models: Iterable[BaseModel]) -> list[str]:
-    """What the hub tells against base models, for an experiment that has no grid.
+    """Errors of the hub about base models, for an experiment whose grid was refused.
 
-    Of all together, and in the words in which the grid is refused for the same.
+    All models are checked, and the sentences are those with which the grid is refused.
     """
     problems = []
     for model in models:

@@ -1,64 +1,64 @@
-"""Whether the cluster can ever hold each trial, and whether its GPUs can do what is asked."""
+"""Check that machines can hold each trial, and that GPUs can compute as the experiment asks."""
 
 from __future__ import annotations
 
 from xlt.data.core.finding import Finding
-from xlt.sweep.check.outcome import Checked
+from xlt.sweep.check.outcome import CheckOutcome
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.capacity import never_fits, num_trials
 from xlt.sweep.machines.nodes import Node
 
 COLUMNS = ("trials", "# processes", "# CPUs each", "# GPUs each", "# at a time")
 BF16_CAPABILITY = (8, 0)
-"""Compute capability from which GPUs compute in bfloat16 (CUDA C++ programming guide, table of
-arithmetic throughput); older ones emulate it, slowly."""
+"""Least compute capability with bfloat16 arithmetic (CUDA C++ programming guide, table of
+arithmetic throughput); older GPUs emulate it, slowly."""
 
 
-def check(preflight: Preflight) -> Checked:
-    """Requests against nodes; the inline backend reserves nothing."""
+def check(preflight: Preflight) -> CheckOutcome:
+    """Compare what trials reserve with the machines; the inline backend reserves nothing."""
     notes = tuple(map(_describe, preflight.nodes))
-    problems = [problem for kind in preflight.kinds for problem in _gpus(preflight, kind)]
+    problems = [problem for group in preflight.groups for problem in _gpus(preflight, group)]
     if preflight.backend == "inline":
-        return Checked("Machines", problems=tuple(problems), notes=notes)
+        return CheckOutcome("Machines", problems=tuple(problems), notes=notes)
     rows = []
-    for kind in preflight.kinds:
-        request, slots = kind.first.resources, slots_of(preflight, kind)
+    for group in preflight.groups:
+        request, slots = group.first.resources, num_slots(preflight, group)
         gpus = request.gpus if preflight.has_gpus else 0
-        cells = (request.workers, request.cpus, f"{gpus:g}", slots)
-        rows.append((kind.label, *map(str, cells)))
+        numbers = (request.workers, request.cpus, f"{gpus:g}", slots)
+        rows.append((group.label, *map(str, numbers)))
         if not slots:
-            problems.append(Finding(kind.label, "error", never_fits(preflight.nodes, request)))
-    return Checked("Machines", COLUMNS, tuple(rows), tuple(problems), notes)
+            problems.append(Finding(group.label, "error", never_fits(preflight.nodes, request)))
+    return CheckOutcome("Machines", COLUMNS, tuple(rows), tuple(problems), notes)
 
 
-def slots_of(preflight: Preflight, kind: TrialGroup) -> int:
-    """Trials of a kind that fit side by side; one after the other inline."""
+def num_slots(preflight: Preflight, group: TrialGroup) -> int:
+    """Number of trials of a group that run at the same time; 1 with the inline backend."""
     if preflight.backend == "inline":
         return 1
-    return num_trials(preflight.nodes, kind.first.resources)
+    return num_trials(preflight.nodes, group.first.resources)
 
 
-def _gpus(preflight: Preflight, kind: TrialGroup) -> list[Finding]:
-    """What is wrong with the GPUs that a trial would get."""
+def _gpus(preflight: Preflight, group: TrialGroup) -> list[Finding]:
+    """Problems of the GPUs that a trial would get."""
     problems = []
-    if preflight.device(kind.first) == "cpu":
+    if preflight.device(group.first) == "cpu":
         return []
     for node in preflight.nodes:
         if node.num_gpus and node.torch.endswith("+cpu"):
             problems.append(
                 Finding(
-                    kind.label,
+                    group.label,
                     "error",
                     f"{node.name} has GPUs and a torch without CUDA ({node.torch})",
                     "install the build for CUDA, or set resources.gpus=0",
                 )
             )
         old = [gpu for gpu in node.gpus if gpu.capability < BF16_CAPABILITY]
-        if old and kind.first.training.precision != "fp32":
+        if old and group.first.training.precision != "fp32":
             version = ".".join(map(str, old[0].capability))
             problems.append(
                 Finding(
-                    kind.label,
+                    group.label,
                     "warning",
                     f"{old[0].name} on {node.name} (compute capability {version}) has no bf16 "
                     "arithmetic and emulates it slowly",
@@ -69,8 +69,8 @@ def _gpus(preflight: Preflight, kind: TrialGroup) -> list[Finding]:
 
 
 def _describe(node: Node) -> str:
-    """A node in a line."""
+    """Describe a node in one line."""
     memory = f"{node.memory / 2**30:.0f} GiB"
-    gpus = ", ".join(f"{gpu.name} ({gpu.memory / 2**30:.0f} GiB)" for gpu in node.gpus)
-    told = gpus or (f"{node.num_gpus:g} GPUs" if node.num_gpus else "no GPU")
-    return f"{node.name}: {node.num_cpus:g} CPUs, {memory}, {told}, torch {node.torch}"
+    types = ", ".join(f"{gpu.name} ({gpu.memory / 2**30:.0f} GiB)" for gpu in node.gpus)
+    gpus = types or (f"{node.num_gpus:g} GPUs" if node.num_gpus else "no GPU")
+    return f"{node.name}: {node.num_cpus:g} CPUs, {memory}, {gpus}, torch {node.torch}"

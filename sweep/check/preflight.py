@@ -1,4 +1,4 @@
-"""What checks look at: the grid, where it would run and what of it is done; read once for all."""
+"""The input of all checks: the grid, the machines and the trials that are done, read once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialGroup:
-    """Trials that cost the same a step: one base model with the same settings and resources.
+    """Trials that cost the same per step: one base model with the same settings and resources.
 
     Attributes:
-        label: The base model, and patterns where it has several kinds.
-        specs: Its trials.
-        pending: Those that are not done.
+        label: Name of the base model, with the patterns if the base model has several groups.
+        specs: All trials of the group.
+        pending: Trials of the group that are not done.
     """
 
     label: str
@@ -42,7 +42,7 @@ class TrialGroup:
 
     @property
     def first(self) -> TrialSpec:
-        """Stands for all."""
+        """A trial that stands for all."""
         return self.specs[0]
 
     @property
@@ -56,15 +56,15 @@ class TrialGroup:
 
 @dataclass
 class Preflight:
-    """An experiment before it is run.
+    """An experiment before its launch.
 
     Attributes:
-        grid: What would run.
-        location: Where results would go.
-        nodes: Where trials would run.
-        states: What lies in the folder of each trial that is looked at.
+        grid: The trials.
+        location: The results location.
+        nodes: The machines.
+        states: Trial id -> state of its result folder, for each trial to check.
         backend: A name in ``xlt.sweep.backends.registry.BACKENDS``.
-        asks_hub: Whether the hub may be asked.
+        asks_hub: Whether checks may ask the hub and import torch.
     """
 
     grid: Grid
@@ -78,76 +78,77 @@ class Preflight:
     _lengths: dict[tuple[str, int], list[int] | None] = field(default_factory=dict)
 
     @cached_property
-    def kinds(self) -> tuple[TrialGroup, ...]:
-        """Every kind of trial, in the order of the grid."""
-        found: dict[str, list[TrialSpec]] = defaultdict(list)
+    def groups(self) -> tuple[TrialGroup, ...]:
+        """Every group of trials, in the order of the grid."""
+        members: dict[str, list[TrialSpec]] = defaultdict(list)
         for spec in (s for s in self.grid.specs if s.trial_id in self.states):
             parts = spec.base_model, spec.method, spec.training, spec.lora, spec.resources
-            found[repr(parts)].append(spec)
-        names = [specs[0].base_model for specs in found.values()]
-        kinds = []
-        for specs in found.values():
+            members[repr(parts)].append(spec)
+        names = [specs[0].base_model for specs in members.values()]
+        groups = []
+        for specs in members.values():
             name = specs[0].base_model
             if names.count(name) > 1:
                 name += f" ({', '.join(dict.fromkeys(s.pattern.name for s in specs))})"
             pending = tuple(s for s in specs if self.states[s.trial_id].state != "done")
-            kinds.append(TrialGroup(name, tuple(specs), pending))
-        return tuple(kinds)
+            groups.append(TrialGroup(name, tuple(specs), pending))
+        return tuple(groups)
 
     @property
     def has_gpus(self) -> bool:
-        """Whether trials can have any."""
+        """Whether any machine has GPUs."""
         return any(node.num_gpus for node in self.nodes)
 
     def device(self, spec: TrialSpec) -> Literal["cpu", "cuda"]:
-        """What a trial would compute on."""
+        """Type of device that a trial would compute on."""
         return "cuda" if self.has_gpus and spec.resources.gpus else "cpu"
 
     def files(self, spec: TrialSpec) -> ModelFiles | None:
-        """The files of a trial's base model.
+        """List the files of a trial's base model.
 
         Returns:
-            None for a miniature that is not pre-trained yet, and where only the hub could tell.
+            None for a miniature that is not pre-trained yet, and if only the hub knows them but
+            may not be asked.
 
         Raises:
-            InputError: They cannot be had, or not be loaded.
+            InputError: The files cannot be reached or loaded.
         """
         key = spec.base_identity
         if key not in self._files:
             try:
-                self._files[key] = self._look(spec)
+                self._files[key] = self._read_files(spec)
             except InputError as error:
                 self._files[key] = error
-        kept = self._files[key]
-        if isinstance(kept, InputError):
-            raise kept
-        return kept
+        files = self._files[key]
+        if isinstance(files, InputError):
+            raise files
+        return files
 
-    def _look(self, spec: TrialSpec) -> ModelFiles | None:
+    def _read_files(self, spec: TrialSpec) -> ModelFiles | None:
         if spec.base_identity.startswith(MINIATURE):
             folder = miniature_folder(spec.base_identity)
             if not folder.is_dir():
                 return None
             check_files(folder)
             return folder_files(folder, "cached")
-        if Path(spec.base_path).is_dir():  # the grid has refused one that cannot be loaded
+        if Path(spec.base_path).is_dir():  # the grid refuses folders that cannot be loaded
             return folder_files(Path(spec.base_path), "folder")
         if not self.asks_hub:
             return None
         return hub_files(spec.base_path, None if spec.revision == UNRESOLVED else spec.revision)
 
     def _folder(self, spec: TrialSpec) -> Path:
-        """Where the small files of a trial's base model lie."""
+        """Folder with the small files of a trial's base model."""
         files = self.files(spec)
         if files is None:
-            raise InputError(f"the files of base model {spec.base_model!r} are not here")
+            raise InputError(f"the files of base model {spec.base_model!r} are not on this machine")
         return files.folder
 
     def dry_run(self, spec: TrialSpec, rows: int) -> DryRun:
-        """What a micro-batch of so many rows costs in one process; imports torch.
+        """Estimate what a micro-batch of ``rows`` rows costs in one process; imports torch.
 
         Raises:
-            InputError: The files cannot be had, or are of no classifier.
+            InputError: The files cannot be reached, or no classifier can be made of them.
         """
         from xlt.trainables.estimates.dry_run import dry_run, load_config
 
@@ -165,10 +166,10 @@ class Preflight:
         return self._runs[key]
 
     def lengths(self, spec: TrialSpec) -> list[int]:
-        """Tokens of the rows that the grid draws, as they are cut.
+        """Count the tokens of each row that the grid draws, after truncation.
 
         Returns:
-            Of each row; ``max_length`` alone where the tokenizer is not on this machine.
+            One number a row; ``max_length`` alone if the tokenizer is not on this machine.
         """
         key = spec.base_identity, spec.training.max_length
         if key not in self._lengths:
@@ -183,11 +184,11 @@ class Preflight:
 
         folder = self._folder(spec)
         names = {file.name for file in folder.iterdir()}
-        if tokenizer_problems(str(folder), names, folder):  # its large files are not downloaded
+        if tokenizer_problems(str(folder), names, folder):  # large files are not downloaded
             return None
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, ImportError, TypeError):  # each for files that it lacks
+        except (OSError, ValueError, ImportError, TypeError):  # raised for missing files
             return None
         ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
         rows = self.grid.dataset.rows(sorted(ids))

@@ -1,4 +1,4 @@
-"""How long the run will take: from trials that are done, else from operations and speed."""
+"""Estimate how long the run takes: from trials that are done, else from operations and speed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.gpu_types import bf16_flops
-from xlt.sweep.check.outcome import Checked, duration
-from xlt.sweep.check.placement import slots_of
+from xlt.sweep.check.outcome import CheckOutcome, duration
+from xlt.sweep.check.placement import num_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
 from xlt.trainables.models.base_models import MINIATURE
@@ -19,52 +19,52 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 COLUMNS = ("time", "# trials to run", "# TFLOP each", "# each", "from", "# at a time", "# in all")
 CPU_UTILISATION = 0.6
-"""Share of the measured speeds that training reached on CPUs (range: docs/benchmarks.md)."""
+"""Share of the measured speed that training reaches on CPUs; docs/benchmarks.md has the range."""
 GPU_UTILISATION = 0.4
-"""Assumed share of a GPU's speed; PaLM's training reached 0.46 (Chowdhery et al. 2022, arXiv
+"""Assumed share of a GPU's peak speed; PaLM's training reached 0.46 (Chowdhery et al. 2022, arXiv
 2204.02311, table 3)."""
 LARGE = 10**9
-"""Parameters from which a base model without a GPU is worth a warning."""
+"""Number of parameters from which a base model without a GPU is worth a warning."""
 PRETRAINING_CALLS = 2000
-"""Taken for the kernels of a step of a miniature's pre-training; they have two layers."""
+"""Assumed kernel calls of a step of a miniature's pre-training; miniatures have two layers."""
 
 
 @dataclass(frozen=True)
 class _Guess:
-    """Seconds of one trial, and what they come from."""
+    """Seconds of one trial, and the source of the number."""
 
     seconds: float
     source: str
     flops: float = 0.0
 
 
-def check(preflight: Preflight) -> Checked:
-    """Time of each kind of trial and of all; a guess, and it says of what."""
+def check(preflight: Preflight) -> CheckOutcome:
+    """Estimate the time of each group of trials and of all; each row names its source."""
     rows, problems, unknown = [], [], []
     seconds = 0.0
-    for label, guess in _pretraining(preflight):
-        seconds += guess.seconds
-        rows.append(_row(label, "-", guess, "1", guess.seconds))
-    for kind in preflight.kinds:
-        slots = slots_of(preflight, kind)
-        guess_of = _guess(preflight, kind) if slots else None
-        if guess_of is None:
-            unknown.append(kind.label)
+    for label, pretraining in _pretraining(preflight):
+        seconds += pretraining.seconds
+        rows.append(_row(label, "-", pretraining, "1", pretraining.seconds))
+    for group in preflight.groups:
+        slots = num_slots(preflight, group)
+        guess = _guess(preflight, group) if slots else None
+        if guess is None:
+            unknown.append(group.label)
             continue
-        num = len(kind.pending)
-        own = guess_of.seconds * math.ceil(num / slots)
+        num = len(group.pending)
+        own = guess.seconds * math.ceil(num / slots)
         seconds += own
-        rows.append(_row(kind.label, str(num), guess_of, str(slots), own))
-        problems += _slow(preflight, kind, guess_of, own)
+        rows.append(_row(group.label, str(num), guess, str(slots), own))
+        problems += _slow(preflight, group, guess, own)
     notes = [
         f"about {duration(seconds)} in all, without loading and downloading"
-        + (", and without what is not known" if unknown else ""),
-        f"operations: 6 a trained and 4 a frozen parameter and token; {CPU_UTILISATION:g} of the "
-        f"measured speed of a CPU and {GPU_UTILISATION:g} of a GPU's are assumed",
+        + (", and without the trials named below" if unknown else ""),
+        "each token costs 6 operations for a trained parameter and 4 for a frozen one; CPUs are "
+        f"assumed to reach {CPU_UTILISATION:g} of their measured speed, GPUs {GPU_UTILISATION:g}",
     ]
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")
-    return Checked("Time", COLUMNS, tuple(rows), tuple(problems), tuple(notes))
+    return CheckOutcome("Time", COLUMNS, tuple(rows), tuple(problems), tuple(notes))
 
 
 def _row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[str, ...]:
@@ -72,41 +72,41 @@ def _row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[s
     return label, num, flops, duration(guess.seconds), guess.source, slots, duration(own)
 
 
-def _guess(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
-    """Of a trial; None: not known."""
-    if not kind.pending:
+def _guess(preflight: Preflight, group: TrialGroup) -> _Guess | None:
+    """Guess the time of a trial; None if it is not known."""
+    if not group.pending:
         return _Guess(0, "all are done")
     try:
-        return _done(preflight, kind) or _counted(preflight, kind)
-    except InputError:  # told by the check of models
+        return _done(preflight, group) or _counted(preflight, group)
+    except InputError:  # the check of models reports it
         return None
 
 
-def _done(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
-    """From the timings of done trials of this kind, by the step."""
+def _done(preflight: Preflight, group: TrialGroup) -> _Guess | None:
+    """Guess from the timings of done trials of this group, per step."""
     seconds = steps = 0.0
-    for spec in kind.specs:
+    for spec in group.specs:
         record = preflight.states[spec.trial_id].record
         if record and (timings := record.get("timings")):
             seconds += sum(timings.get(stage, 0.0) for stage in ("build", "fit", "predict"))
             steps += spec.num_steps
     if not steps:
         return None
-    mean = sum(spec.num_steps for spec in kind.pending) / len(kind.pending)
+    mean = sum(spec.num_steps for spec in group.pending) / len(group.pending)
     return _Guess(seconds / steps * mean, "done trials")
 
 
-def _counted(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
-    """From operations and kernel calls, and how fast both are here."""
-    spec = kind.first
+def _counted(preflight: Preflight, group: TrialGroup) -> _Guess | None:
+    """Guess from operations and kernel calls, and the speed of both on this machine."""
+    spec = group.first
     if preflight.files(spec) is None:
         return None
-    run = preflight.dry_run(spec, kind.rows)
-    flops = _mean([_flops(preflight, s, run.matrices) for s in kind.pending])
+    run = preflight.dry_run(spec, group.rows)
+    flops = _mean([_flops(preflight, s, run.matrices) for s in group.pending])
     processes = spec.resources.workers
-    micro_batches = -(-spec.training.batch_size // (kind.rows * processes))
-    calls = run.num_calls * micro_batches * _mean([s.num_steps for s in kind.pending])
-    tokens = kind.rows * round(_mean(preflight.lengths(spec)))
+    micro_batches = -(-spec.training.batch_size // (group.rows * processes))
+    calls = run.num_calls * micro_batches * _mean([s.num_steps for s in group.pending])
+    tokens = group.rows * round(_mean(preflight.lengths(spec)))
     width = run.matrices.attention_width
     speed, call_seconds, source = _speed(preflight, spec, tokens, width)
     if not speed:
@@ -118,7 +118,7 @@ def _counted(preflight: Preflight, kind: TrialGroup) -> _Guess | None:
 
 
 def _flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
-    """Of training and prediction of a trial, every text as long as the mean of all."""
+    """Operations of training and prediction of a trial; every text has the mean length."""
     length = round(_mean(preflight.lengths(spec)))
     checkpointing = spec.resources.gradient_checkpointing
     step = [length] * spec.training.batch_size
@@ -130,7 +130,7 @@ def _flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
 def _speed(
     preflight: Preflight, spec: TrialSpec, tokens: int, width: int
 ) -> tuple[float, float, str]:
-    """(operations a second, seconds a call, where they come from) of one process."""
+    """Return operations per second, seconds per call and their source, for one process."""
     import torch
 
     from xlt.trainables.estimates.throughput import measure_throughput
@@ -138,36 +138,39 @@ def _speed(
     device = preflight.device(spec)
     threads = spec.resources.cpus
     if device == "cpu" or torch.cuda.is_available():
-        found = measure_throughput(device, tokens=tokens, width=width, num_threads=threads)
+        throughput = measure_throughput(device, tokens=tokens, width=width, num_threads=threads)
         share = spec.resources.gpus if device == "cuda" else 1.0
-        return found.flops * share, found.call_seconds, "speed measured here"
+        return throughput.flops * share, throughput.call_seconds, "speed measured here"
     gpus = [gpu.name for node in preflight.nodes for gpu in node.gpus]
     peak = min((bf16_flops(name) for name in gpus), default=0.0)
     return peak * spec.resources.gpus, 0.0, "data sheet of the GPU"
 
 
-def _slow(preflight: Preflight, kind: TrialGroup, guess: _Guess, own: float) -> list[Finding]:
-    """A large base model where there is no GPU."""
-    if preflight.device(kind.first) == "cuda" or not guess.flops or not kind.pending:
+def _slow(preflight: Preflight, group: TrialGroup, guess: _Guess, own: float) -> list[Finding]:
+    """Warn about a large base model where there is no GPU."""
+    if preflight.device(group.first) == "cuda" or not guess.flops or not group.pending:
         return []
-    if preflight.dry_run(kind.first, kind.rows).num_parameters < LARGE:
+    if preflight.dry_run(group.first, group.rows).num_parameters < LARGE:
         return []
     message = (
-        f"no GPU: a trial takes about {duration(guess.seconds)}, all {len(kind.pending)} "
+        f"no GPU: a trial takes about {duration(guess.seconds)}, all {len(group.pending)} "
         f"{duration(own)}"
     )
     remedy = "give --address of a cluster with GPUs, or a smaller base model"
-    return [Finding(kind.label, "warning", message, remedy)]
+    return [Finding(group.label, "warning", message, remedy)]
 
 
 def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
-    """(label, guess) of each miniature that is not cached: documents of full length, at most."""
+    """Guess the pre-training of each miniature that is not cached, by label.
+
+    Every document counts as long as the longest, so that the guess is an upper bound.
+    """
     from xlt.trainables.estimates.throughput import measure_throughput
 
     guesses = []
-    for kind in {kind.first.base_identity: kind for kind in preflight.kinds}.values():
-        identity = kind.first.base_identity
-        if not kind.pending or not identity.startswith(MINIATURE) or preflight.files(kind.first):
+    for group in {group.first.base_identity: group for group in preflight.groups}.values():
+        identity = group.first.base_identity
+        if not group.pending or not identity.startswith(MINIATURE) or preflight.files(group.first):
             continue
         recipe = find_miniature(identity.split(":")[1])
         corpus = preflight.grid.experiment.pretraining
@@ -178,11 +181,11 @@ def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
         matrices = Matrices(0, recipe.num_layers * layer + vocabulary, recipe.num_layers, width)
         lengths = [recipe.max_tokens] * recipe.batch_size
         flops = steps * count_training_flops(matrices, lengths)
-        found = measure_throughput("cpu", tokens=sum(lengths), width=width)
-        seconds = flops / found.flops + steps * PRETRAINING_CALLS * found.call_seconds
+        throughput = measure_throughput("cpu", tokens=sum(lengths), width=width)
+        seconds = flops / throughput.flops + steps * PRETRAINING_CALLS * throughput.call_seconds
         seconds /= CPU_UTILISATION
         guess = _Guess(seconds, "speed measured here", flops)
-        guesses.append((f"pre-training {kind.first.base_model}", guess))
+        guesses.append((f"pre-training {group.first.base_model}", guess))
     return guesses
 
 

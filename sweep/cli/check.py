@@ -35,9 +35,10 @@ def add_check_command(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from xlt.data.core.finding import Finding
     from xlt.sweep.backends.registry import BACKENDS
-    from xlt.sweep.check import Preflight, checked
     from xlt.sweep.check.machines import read_nodes
     from xlt.sweep.check.models import hub_problems
+    from xlt.sweep.check.preflight import Preflight
+    from xlt.sweep.check.registry import run_checks
     from xlt.sweep.check.text import describe_check, describe_problems
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.planning.grid import expand
@@ -65,7 +66,7 @@ def _check(options: argparse.Namespace) -> int:
     num_done = sum(state.state == "done" for state in states.values())
     print(f"Experiment {experiment.name}: {len(states)} trials, {num_done} done\n")
     problems: list[Finding] = []
-    for one in checked(preflight):
+    for one in run_checks(preflight):
         print(describe_check(one))
         sys.stdout.flush()  # the next one may take a while
         problems += one.problems

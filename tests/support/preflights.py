@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
-from xlt.sweep.check import Checked, Preflight, checked
+from xlt.sweep.check.outcome import CheckOutcome
+from xlt.sweep.check.preflight import Preflight
+from xlt.sweep.check.registry import run_checks
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.machines.nodes import Gpu, Node
 from xlt.sweep.planning.grid import expand
@@ -35,12 +37,12 @@ def preflight(experiment: Experiment, *nodes: Node, **options: Any) -> Preflight
     return Preflight(grid, location, nodes or (make_node(),), states, **options)
 
 
-def one(name: str, looked_at: Preflight) -> Checked:
-    (found,) = checked(looked_at, [name])
+def one(name: str, looked_at: Preflight) -> CheckOutcome:
+    (found,) = run_checks(looked_at, [name])
     return found
 
 
-def told(found: Checked, severity: str = "error") -> str:
+def told(found: CheckOutcome, severity: str = "error") -> str:
     return "\n".join(p.sentence for p in found.problems if p.severity == severity)
 
 

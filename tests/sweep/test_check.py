@@ -12,9 +12,10 @@ from preflights import A100, GIB, V100, make_node, one, preflight, told, with_se
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
-from xlt.sweep.check import BEFORE_A_RUN, CHECKS, Preflight, refuse_problems
 from xlt.sweep.check.gpu_types import bf16_flops
 from xlt.sweep.check.memory import estimate
+from xlt.sweep.check.preflight import Preflight
+from xlt.sweep.check.registry import BEFORE_A_RUN, CHECKS, refuse_problems
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.machines.nodes import Gpu
@@ -90,7 +91,7 @@ def test_a_trial_that_no_node_holds_stops_a_run_before_it_starts(
     assert main(["run", *arguments]) == 2
     told_by_run = capsys.readouterr().err
     assert "a trial needs 9999 CPUs" in told_by_run
-    assert "`xlt check EXPERIMENT` tells more" in told_by_run
+    assert "`xlt check EXPERIMENT` shows more" in told_by_run
     assert not (tmp_path / "r" / "trials").exists()
     assert modules_after(["run", *arguments], ("torch", "ray")) == []
 
@@ -169,8 +170,8 @@ def test_a_large_model_on_a_cpu(large: Experiment) -> None:
 
 def test_a_gpu_that_is_too_small(large: Experiment) -> None:
     looked_at = preflight(large, make_node(gpus=(A100,)))
-    (kind,) = looked_at.kinds
-    whole, half = (looked_at.dry_run(kind.first, rows).memory.peak for rows in (64, 32))
+    (group,) = looked_at.groups
+    whole, half = (looked_at.dry_run(group.first, rows).memory.peak for rows in (64, 32))
     assert half < whole
     gpu = Gpu("NVIDIA L4", (whole + half) // 2 + GPU_CONTEXT, (8, 9))
     found = one("memory", preflight(large, make_node(gpus=(gpu,))))
@@ -186,8 +187,8 @@ def test_a_gpu_that_is_too_small(large: Experiment) -> None:
 def test_workers_halve_their_passes_too(large: Experiment) -> None:
     together = with_settings(large, resources={"workers": 2})
     looked_at = preflight(together, make_node(gpus=(A100, A100)))
-    (kind,) = looked_at.kinds
-    whole, half = (estimate(looked_at, kind.first, rows).peak for rows in (32, 16))
+    (group,) = looked_at.groups
+    whole, half = (estimate(looked_at, group.first, rows).peak for rows in (32, 16))
     gpu = Gpu("NVIDIA L4", (whole + half) // 2 + GPU_CONTEXT, (8, 9))
     found = one("memory", preflight(together, make_node(gpus=(gpu, gpu))))
     assert "32 rows at once need" in told(found, "warning")
@@ -249,8 +250,8 @@ def test_kept_weights_are_those_of_the_method(small: Experiment, tmp_path: Path)
 
     looked_at = preflight(small)
     trained = {
-        kind.label: len(kind.pending) * 4 * looked_at.dry_run(kind.first, kind.rows).num_trained
-        for kind in looked_at.kinds
+        group.label: len(group.pending) * 4 * looked_at.dry_run(group.first, group.rows).num_trained
+        for group in looked_at.groups
     }
     every, adapters, none = needed("all"), needed("adapters"), needed("none")
     assert (every - none) * GIB == pytest.approx(sum(trained.values()), rel=0.25)
@@ -266,11 +267,11 @@ def test_findings_of_the_gate_are_problems(
         "language",
         "error",
         "3 rows are in another language",
-        "mend them",
+        "remove them",
         count=3,
     )
     monkeypatch.setattr("xlt.sweep.check.data.check_data", lambda grid: (finding,))
-    expected = "data, language: 3 rows are in another language; mend them"
+    expected = "data, language: 3 rows are in another language; remove them"
     assert told(one("data", preflight(small))) == expected
     accepted = one("data", preflight(with_settings(small, accept_findings=["language"])))
     assert (told(accepted), told(accepted, "warning")) == ("", expected)
