@@ -56,11 +56,14 @@ lint: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/overhead.py
 
-# The lock pins every package. pip chooses torch's build (CPU or CUDA) for the machine.
-$(READY): requirements.lock pyproject.toml
+# The lock pins every package and the hashes of its files. pip chooses torch's build (CPU or CUDA)
+# for the machine, so that one is pinned without a hash.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+$(READY): requirements.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	$(PIP) -r requirements-torch.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 clean:

@@ -1,0 +1,39 @@
+"""The lock: exact versions with hashes of all that pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from repository import ROOT
+
+BLOCK = re.compile(r"^([a-z0-9.-]+)==(\S+)((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
+LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+TORCH = (ROOT / "requirements-torch.lock").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]  # submit is tested in an environment without it
+LOCKED = {name: version for name, version, _ in BLOCK.findall(LOCK)}
+LOCKED |= dict(re.findall(r"^(torch)==(\S+)$", TORCH, re.MULTILINE))
+
+
+def test_every_line_of_the_lock_belongs_to_a_package_with_hashes() -> None:
+    rest = BLOCK.sub("", LOCK)
+    assert [line for line in rest.splitlines() if line and not line.startswith("#")] == []
+    assert len(LOCKED) > 100
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        *PROJECT["dependencies"],
+        *(line for name, group in EXTRAS.items() for line in group if name != "submit"),
+        "setuptools>=77",  # builds the project in the environment of the lock
+    ],
+)
+def test_the_lock_fulfils_pyproject(requirement: str) -> None:
+    needed = Requirement(requirement)
+    if needed.name != PROJECT["name"]:
+        assert LOCKED[canonicalize_name(needed.name)] in needed.specifier
