@@ -1,4 +1,4 @@
-"""Explaining the trials of an experiment later, from the models that they kept."""
+"""Explain the trials of an experiment after they are done, from the models that they kept."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.selection import parse_selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-Told = Callable[[TrialSpec, Attributions], None]
-"""Called when a trial was explained, or could not be."""
+OnExplained = Callable[[TrialSpec, Attributions], None]
+"""Function that is called for each trial when it was explained or explaining failed."""
 
 
 class ExplainBackend(Protocol):
-    """Where trials are explained."""
+    """Function that explains trials, in this process or on a cluster."""
 
     def __call__(
         self,
@@ -32,30 +32,30 @@ class ExplainBackend(Protocol):
         dataset: Dataset,
         results: Results,
         settings: Explain,
-        told: Told,
+        on_explained: OnExplained,
     ) -> None:
-        """Explain trials, over the cluster at an address if it has one; each told when it ends."""
+        """Explain trials, and call ``on_explained`` for each when it ends."""
 
 
 BACKENDS = {
     "ray": "xlt.sweep.on_ray.explain:explain_on_ray",
     "inline": "xlt.sweep.explain:explain_inline",
 }
-"""Name -> :class:`ExplainBackend`, imported when used."""
+"""Name -> :class:`ExplainBackend`, which is imported when it is used."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """How explaining ended.
+    """Outcome of explaining.
 
     Attributes:
-        num_made: Trials that were explained.
-        num_there: Trials that were explained with the same settings before.
-        failed: Trial id -> why it could not be explained.
+        num_explained: Number of trials that this call explained.
+        num_before: Number of trials that were explained with the same settings before.
+        failed: Trial id -> reason why explaining failed.
     """
 
-    num_made: int
-    num_there: int
+    num_explained: int
+    num_before: int
     failed: dict[str, str]
 
 
@@ -69,49 +69,50 @@ def explain_trials(
     address: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Explained:
-    """Explain every done trial that was not explained with these settings before.
+    """Explain all done trials that were not explained with these settings before.
 
     Args:
-        results: The results location.
-        experiment: Name of the experiment; None: the only one.
-        cells: Whose trials, see :func:`parse_selection`; empty: all.
-        settings: How.
-        backend: A name in :data:`BACKENDS`.
-        address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
-        say: Told a line a trial.
+        results: Results location.
+        experiment: Name of the experiment; None if the location holds only one.
+        cells: Selection of cells, see :func:`parse_selection`; empty: all.
+        settings: Settings of the explanations.
+        backend: Name in :data:`BACKENDS`.
+        address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
+        say: Function that receives a line of text for each trial.
 
     Raises:
-        InputError: No such location, experiment, cell or backend, no done trial among the cells,
-            or data that are not those of the experiment.
+        InputError: There is no such location, experiment, cell or backend, no trial of these cells
+            is done, or the data have changed since the experiment ran.
     """
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))
     collected = collect(results, experiment, allow_mixed=True)
-    chosen = _chosen(collected, cells)
+    done = _done_trials(collected, cells)
     location = Results(collected.uri)
     resolved = settings.resolved()
-    left = [trial for trial in chosen if not has_attributions(location, trial, resolved)]
+    pending = [trial for trial in done if not has_attributions(location, trial, resolved)]
     failed: dict[str, str] = {}
-    if left:
+    if pending:
         dataset = _dataset(location, collected)
-        specs = [location.read_spec(trial) for trial in left]
+        specs = [location.read_spec(trial) for trial in pending]
         ended: list[str] = []
 
-        def told(spec: TrialSpec, made: Attributions) -> None:
+        def on_explained(spec: TrialSpec, explained: Attributions) -> None:
             ended.append(spec.trial_id)
-            where = f"[{len(ended)}/{len(left)}] {spec.trial_id}"
-            if made.table is None:
-                failed[spec.trial_id] = made.error
-                say(f"{where}: FAILED: {made.error}")
+            trial = f"[{len(ended)}/{len(pending)}] {spec.trial_id}"
+            if explained.table is None:
+                failed[spec.trial_id] = explained.error
+                say(f"{trial}: FAILED: {explained.error}")
             else:
-                save_attributions(location, spec.trial_id, made)
-                say(f"{where}: {len(made.table)} texts in {made.details['seconds']:.1f} s")
+                save_attributions(location, spec.trial_id, explained)
+                seconds = explained.details["seconds"]
+                say(f"{trial}: {len(explained.table)} texts in {seconds:.1f} s")
 
-        say(f"explaining {len(left)} trials by {settings.method}")
-        # Base model by base model, so that a process mostly has the next one's loaded already.
+        say(f"explaining {len(pending)} trials by {settings.method}")
+        # Sorted by base model, because a process keeps the last base model loaded.
         specs.sort(key=lambda spec: (spec.base_identity, spec.method))
-        _backend(backend)(address, specs, dataset, location, settings, told)
-    return Explained(len(left) - len(failed), len(chosen) - len(left), failed)
+        _backend(backend)(address, specs, dataset, location, settings, on_explained)
+    return Explained(len(pending) - len(failed), len(done) - len(pending), failed)
 
 
 def explain_inline(
@@ -120,42 +121,42 @@ def explain_inline(
     dataset: Dataset,
     results: Results,
     settings: Explain,
-    told: Told,
+    on_explained: OnExplained,
 ) -> None:
-    """Explain in this process, one trial after the other; there is no cluster to reach."""
+    """Explain in this process, one trial after the other; the address of a cluster is ignored."""
     from xlt.trainables.inference.explain_kept import explain_kept
 
     for spec in specs:
-        told(spec, explain_kept(spec, dataset, results, settings))
+        on_explained(spec, explain_kept(spec, dataset, results, settings))
 
 
 def _backend(name: str) -> ExplainBackend:
     return cast(ExplainBackend, load_entry(BACKENDS, name))
 
 
-def _chosen(collected: Collected, cells: str) -> list[str]:
-    """Ids of the done trials in these cells."""
+def _done_trials(collected: Collected, cells: str) -> list[str]:
+    """Ids of the done trials in the selected cells."""
     plan = collected.plan
     selection = parse_selection(cells, plan.base_models, plan.patterns)
-    meant = [row for row in collected.rows if selection.has(row.cell)]
-    done = [row.trial_id for row in meant if row.is_done]
+    selected = [row for row in collected.rows if selection.has(row.cell)]
+    done = [row.trial_id for row in selected if row.is_done]
     if not done:
         raise InputError(
-            f"none of {len(meant)} trials is done; `xlt run` them first, or choose other --only",
+            f"none of {len(selected)} trials is done; `xlt run` them first, or give another --only",
             f"experiment {plan.experiment} in {collected.uri}",
         )
     return done
 
 
 def _dataset(location: Results, collected: Collected) -> Dataset:
-    """The experiment's data, read anew from their source."""
+    """Read the data of the experiment from their source, and check that they are unchanged."""
     name = collected.plan.experiment
     text, path = location.read_experiment(name)
     experiment = Experiment.from_yaml(text, path)
     dataset = load_dataset(experiment.data)
     if dataset.fingerprint != collected.plan.data_fingerprint:
         raise InputError(
-            f"the data of experiment {name} have changed since it ran; give it back the rows that "
-            f"it had, see `data` in {path}"
+            f"the data of experiment {name} have changed since it ran; restore the rows that it "
+            f"used, see `data` in {path}"
         )
     return dataset

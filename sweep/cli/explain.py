@@ -98,9 +98,9 @@ def _explain(options: argparse.Namespace) -> int:
         address=options.address,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    there = f", {made.num_there} were explained before" if made.num_there else ""
+    there = f", {made.num_before} were explained before" if made.num_before else ""
     failed = f", {len(made.failed)} failed" if made.failed else ""
-    print(f"{made.num_made} trials explained{there}{failed}")
+    print(f"{made.num_explained} trials explained{there}{failed}")
     print(f"Tables: xlt explanations {options.results} --method {options.method}")
     return SOME_FAILED if made.failed else OK
 

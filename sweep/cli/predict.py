@@ -117,7 +117,7 @@ def _predict(options: argparse.Namespace) -> int:
                 settings,
                 backend=options.backend or ("ray" if options.address else "inline"),
                 address=options.address,
-                told=told,
+                progress=told,
             )
     except KeyboardInterrupt:
         print("Stopped; the same command goes on with what is left.", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.explain import Told
+from xlt.sweep.explain import OnExplained
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, task_options
 from xlt.sweep.on_ray.deaths import death_cause
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
@@ -25,7 +25,7 @@ def explain_on_ray(
     dataset: Dataset,
     results: Results,
     settings: Explain,
-    told: Told,
+    on_explained: OnExplained,
 ) -> None:
     """Explain over the cluster at an address, or a local one.
 
@@ -49,7 +49,7 @@ def explain_on_ray(
             except ray.exceptions.RayError as error:
                 cause = f"its worker process died: {death_cause(str(error))}"
                 attributions = Attributions(settings.resolved(), error=cause)
-            told(running[ready], attributions)
+            on_explained(running[ready], attributions)
     finally:
         connection.close()
 

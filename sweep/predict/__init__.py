@@ -1,1 +1,1 @@
-"""Tagging new texts with the model of a finished trial."""
+"""Tag new texts with the model of a finished trial."""

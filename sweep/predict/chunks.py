@@ -1,4 +1,4 @@
-"""The input of `xlt predict` in chunks, and what a chunk becomes when it is tagged."""
+"""Read the input of `xlt predict` in chunks, and tag a chunk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xlt.trainables.inference.tagging import Tagger
 
 KEPT = "kept:"
-"""What names of columns that are passed through begin with in a part."""
+"""Prefix, in tagged chunks, of the names of columns that are passed through."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Chunk:
     """Rows that are read, sorted by length, scored and written together.
 
     Attributes:
-        number: From 0, in the order of the input.
-        rows: At least one.
+        number: Position in the input, from 0.
+        rows: One or more rows.
     """
 
     number: int
@@ -35,16 +35,20 @@ class Chunk:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything that was read."""
+        """SHA-256 (hex) of all content of the rows."""
         return hashlib.sha256(orjson.dumps([list(row) for row in self.rows])).hexdigest()
 
 
 def read_chunks(source: Unlabelled, chunk_rows: int) -> Iterator[Chunk]:
-    """The input in chunks of so many rows, the last one smaller; errors as read_unlabelled's."""
+    """Read the input in chunks of ``chunk_rows`` rows; the last chunk may be smaller.
+
+    Raises:
+        InputError: See :func:`read_unlabelled`.
+    """
     rows = read_unlabelled(source)
     number = 0
-    while part := list(islice(rows, chunk_rows)):
-        yield Chunk(number, part)
+    while chunk := list(islice(rows, chunk_rows)):
+        yield Chunk(number, chunk)
         number += 1
 
 
@@ -52,14 +56,15 @@ def tag(tagger: Tagger, chunk: Chunk, keep: list[str], batch_size: int) -> pa.Ta
     """Score a chunk.
 
     Args:
-        tagger: The classifier.
-        chunk: The rows.
-        keep: Names in the output of the columns that are passed through.
-        batch_size: Texts a batch.
+        tagger: Classifier.
+        chunk: Rows to score.
+        keep: Output names of the columns that are passed through.
+        batch_size: Texts of a batch.
 
     Returns:
-        num_rows x (file, row, id, lang, y_score, problem, truncated, kept:...): y_score is as in
-        ``predictions.parquet`` and null where ``problem`` says why there is none. No texts.
+        num_rows x (file, row, id, lang, y_score, problem, truncated, kept:...), without texts.
+        y_score has the form of a trial's predictions; it is null if ``problem`` gives a reason why
+        the row has no score.
     """
     rows = chunk.rows
     problems = [row.problem for row in rows]

@@ -1,4 +1,4 @@
-"""The output of `xlt predict`: tagged chunks as csv, jsonl or Parquet, and what was left out."""
+"""Write the output of `xlt predict` as csv, jsonl or Parquet, and the rejected rows beside it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,20 @@ from xlt.sweep.predict.parts import Output
 from xlt.sweep.predict.threshold import Threshold
 
 GROUP = 64
-"""Chunks that are written together: a row group of Parquet, a file of a folder."""
+"""Number of chunks in a row group of a Parquet file, or in a file of a folder."""
 REJECTED_SUFFIX = ".rejected.csv"
-Decide = Callable[[pa.Table], tuple[NDArray[np.intp], NDArray[np.float64]]]
-"""Class and score of each row of a tagged chunk, of rows that have a score."""
 
 
 @dataclass
 class Counts:
-    """What became of the rows.
+    """Numbers of tagged and rejected rows.
 
     Attributes:
         num_rows: Rows of the input.
-        labels: Name of each class -> rows tagged so.
-        rejected: Reason -> rows without a tag.
-        num_truncated: Tagged rows with more tokens than the trial's ``max_length``.
-        threshold: Rows at it or above are class 1; None with more than two classes.
+        labels: Name of each class -> number of rows with this label.
+        rejected: Reason -> number of rows without a label.
+        num_truncated: Number of tagged rows with more tokens than the trial's ``max_length``.
+        threshold: Smallest score of class 1; None with more than two classes.
     """
 
     num_rows: int = 0
@@ -47,15 +45,15 @@ class Counts:
     threshold: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For the record beside the output."""
+        """Counts as JSON values, for the record beside the output."""
         return asdict(self)
 
 
 def output_format(name: str) -> str:
-    """The writer that an output's name asks for.
+    """Format of an output, a key of :data:`WRITERS`, from the ending of its name.
 
     Raises:
-        InputError: Another ending.
+        InputError: The ending is unknown.
     """
     suffix = "/" if name.endswith("/") else "." + name.rpartition(".")[2]
     if suffix not in WRITERS:
@@ -75,23 +73,23 @@ def write_output(
     threshold: Threshold,
     class_scores: bool,
 ) -> Counts:
-    """Write the output and, if there are any, the rejected rows beside it.
+    """Write the output and, if there are rejected rows, a file of them beside it.
 
     Args:
-        output: The folder.
-        name: Of the output in there; its ending is a key of :data:`WRITERS`.
-        tables: The tagged chunks in order, each time that it is called.
+        output: Folder of the output.
+        name: Name of the output; its ending is a key of :data:`WRITERS`.
+        tables: Function that yields the tagged chunks in order; it is called several times.
         classes: Name of each class.
-        threshold: Of two classes.
-        class_scores: Whether every class has a column with its probability.
+        threshold: Threshold, for two classes.
+        class_scores: Whether to write a column with the probability of each class.
 
     Raises:
-        InputError: No row was tagged.
+        InputError: No row has a score.
     """
     counts, has_lang = _count(tables(), classes, threshold)
     _write_rejected(output, name.rstrip("/") + REJECTED_SUFFIX, tables(), counts)
-    shaped = (_shaped(table, counts, classes, class_scores, has_lang) for table in tables())
-    groups = map(pa.concat_tables, iter(lambda: list(islice(shaped, GROUP)), []))
+    written = (_output_table(table, counts, classes, class_scores, has_lang) for table in tables())
+    groups = map(pa.concat_tables, iter(lambda: list(islice(written, GROUP)), []))
     WRITERS[output_format(name)](output, name.rstrip("/"), groups)
     return counts
 
@@ -99,7 +97,7 @@ def write_output(
 def _count(
     tables: Iterable[pa.Table], classes: Sequence[str], threshold: Threshold
 ) -> tuple[Counts, bool]:
-    """All counts but those of labels, and whether any row has a language."""
+    """Count everything except labels, and report whether any row has a language."""
     counts, rejected, has_lang = Counts(), Counter[str](), False
     scores = []
     for table in tables:
@@ -112,10 +110,11 @@ def _count(
     counts.rejected = dict(sorted(rejected.items()))
     counts.labels = dict.fromkeys(classes, 0)
     if counts.num_rows == rejected.total():
-        told = [f"{number} rows: {reason}" for reason, number in counts.rejected.items()]
-        raise InputError([f"none of {counts.num_rows} rows can be tagged; mend the input", *told])
+        reasons = [f"{number} rows: {reason}" for reason, number in counts.rejected.items()]
+        problem = f"none of {counts.num_rows} rows can be tagged; correct the input"
+        raise InputError([problem, *reasons])
     if len(classes) == 2:
-        counts.threshold = threshold.of(np.concatenate(scores) if scores else np.empty(0))
+        counts.threshold = threshold.compute(np.concatenate(scores) if scores else np.empty(0))
     return counts, has_lang
 
 
@@ -130,35 +129,35 @@ def _write_rejected(output: Output, name: str, tables: Iterable[pa.Table], count
             stream.write(_csv_rows(row for row in rows if row[-1]))
 
 
-def _shaped(
+def _output_table(
     table: pa.Table,
     counts: Counts,
     classes: Sequence[str],
     class_scores: bool,
     has_lang: bool,
 ) -> pa.Table:
-    """A tagged chunk as it is written; counts its labels."""
+    """Build the output columns of a tagged chunk, and count its labels."""
     tagged = table.filter(table["y_score"].is_valid())
     scores = tagged["y_score"]
     if counts.threshold is not None:
         positive: NDArray[np.float64] = scores.to_numpy()
-        of_class = np.stack([1 - positive, positive], axis=1)
-        chosen = (positive >= counts.threshold).astype(np.intp)
-        shown = positive
+        class_score = np.stack([1 - positive, positive], axis=1)
+        labels = (positive >= counts.threshold).astype(np.intp)
+        score = positive
     else:
         flat = scores.combine_chunks().flatten().to_numpy()
-        of_class = flat.reshape(-1, len(classes))
-        chosen = of_class.argmax(axis=1)
-        shown = of_class.max(axis=1, initial=0.0)
-    for number, count in enumerate(np.bincount(chosen, minlength=len(classes))):
+        class_score = flat.reshape(-1, len(classes))
+        labels = class_score.argmax(axis=1)
+        score = class_score.max(axis=1, initial=0.0)
+    for number, count in enumerate(np.bincount(labels, minlength=len(classes))):
         counts.labels[classes[number]] += int(count)
     columns = {"id": tagged["id"]}
     if has_lang:
         columns["lang"] = tagged["lang"]
-    columns["label"] = pa.array([classes[number] for number in chosen], pa.string())
-    columns["score"] = pa.array(shown)
+    columns["label"] = pa.array([classes[number] for number in labels], pa.string())
+    columns["score"] = pa.array(score)
     if class_scores:
-        columns |= {f"score:{n}": pa.array(of_class[:, k]) for k, n in enumerate(classes)}
+        columns |= {f"score:{n}": pa.array(class_score[:, k]) for k, n in enumerate(classes)}
     kept = [name for name in tagged.column_names if name.startswith(KEPT)]
     return pa.table(columns | {name.removeprefix(KEPT): tagged[name] for name in kept})
 
@@ -210,4 +209,4 @@ WRITERS: dict[str, Callable[[Output, str, Iterable[pa.Table]], None]] = {
     ".parquet": _write_parquet,
     "/": _write_folder,
 }
-"""Ending of an output -> function that writes tables to it; / ends the name of a folder."""
+"""Ending of an output's name -> function that writes tables; / is the ending of a folder."""

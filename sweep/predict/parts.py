@@ -1,4 +1,4 @@
-"""Tagged chunks as files beside the output, so that a killed run goes on where it was."""
+"""Keep tagged chunks in files beside the output, so that a killed run can resume."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from xlt.data.core.files import NUM_AT_ONCE, Files, to_json, to_parquet
 
 REQUEST = "request.json"
 DIGEST = b"xlt.chunk"
-"""Key in a part's schema under which the digest of its chunk lies."""
+"""Key of the chunk's digest in the schema of a part."""
 RECORD_SUFFIX = ".about.json"
 PARTS_SUFFIX = ".parts"
 
 
 class Output(Files):
-    """The folder that an output lies in."""
+    """Folder of an output."""
 
     kind = "output"
 
 
 class PartStore:
-    """The parts of an output, in ``OUTPUT.parts/``.
+    """Parts of an output, one for each tagged chunk, in the folder ``OUTPUT.parts/``.
 
     Args:
-        output: The folder of the output.
-        name: Of the output in there.
-        request: Everything that changes the output's bytes but the input's rows, as JSON values.
+        output: Folder of the output.
+        name: Name of the output.
+        request: Everything except the input's rows that determines the output, as JSON values.
 
     Attributes:
-        digests: Number of each chunk that is tagged -> its digest.
+        digests: Number of a tagged chunk -> its digest.
     """
 
     def __init__(self, output: Output, name: str, request: dict[str, Any]) -> None:
@@ -48,27 +48,27 @@ class PartStore:
         self.digests: dict[int, str] = {}
 
     def begin(self) -> dict[str, Any] | None:
-        """Find what was done before.
+        """Find the output or the parts of an earlier run, or create the folder of parts.
 
         Returns:
-            The record of the finished output if it is of the same request, else None.
+            The record of a finished output; None if the output is not finished.
 
         Raises:
-            InputError: The output, or parts of it, are of another request, or the output is none
-                of ours, or the place cannot be written.
+            InputError: The output or its parts belong to another request, the output was made by
+                another program, or the folder cannot be written.
         """
         output, name = self._output, self._name
         try:
             info = output.fs.get_file_info(output.path(name))
-            there = info.type != pafs.FileType.NotFound
-            if there and output.exists(name + RECORD_SUFFIX):
+            exists = info.type != pafs.FileType.NotFound
+            if exists and output.exists(name + RECORD_SUFFIX):
                 record = output.read_json(name + RECORD_SUFFIX)
                 self._refuse_other(record.get("request"), name)
                 return record
             if output.exists(self._folder, REQUEST):
                 self._refuse_other(output.read_json(self._folder, REQUEST), self._folder)
                 self.digests = self._read_digests()
-            elif there:
+            elif exists:
                 raise InputError(
                     "exists and was not made by `xlt predict`; remove it or give another --out",
                     output.path(name),
@@ -78,7 +78,7 @@ class PartStore:
                 output.write(f"{self._folder}/{REQUEST}", to_json(self._request))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
-                f"cannot be written: {error}; mend the access or give another --out",
+                f"cannot be written: {error}; fix the access or give another --out",
                 output.path(name),
             ) from error
         return None
@@ -90,35 +90,35 @@ class PartStore:
         self.digests[number] = digest
 
     def check(self, number: int, digest: str) -> None:
-        """Refuse a chunk that was tagged before with other rows."""
+        """Refuse a tagged chunk whose rows have changed."""
         if self.digests[number] != digest:
             raise InputError(
-                f"INPUT differs, in chunk {number}, from what was tagged into "
-                f"{self._output.path(self._folder)}; give the same, or remove that folder to begin "
-                "anew"
+                f"chunk {number} of INPUT differs from the rows that were tagged into "
+                f"{self._output.path(self._folder)}; give the same INPUT, or remove that folder to "
+                "start from the beginning"
             )
 
     def input_digest(self, num_chunks: int) -> str:
         """SHA-256 (hex) of the whole input.
 
         Raises:
-            InputError: There are parts behind the input's end.
+            InputError: There are more parts than chunks of the input.
         """
         if len(self.digests) != num_chunks:
             raise InputError(
                 f"INPUT has {num_chunks} chunks, fewer than were tagged into "
-                f"{self._output.path(self._folder)}; give the same, or remove that folder"
+                f"{self._output.path(self._folder)}; give the same INPUT, or remove that folder"
             )
-        return chain(self.digests)
+        return digest_of_chunks(self.digests)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The tagged chunks in order, one at a time."""
+        """Yield the tagged chunks in order."""
         for number in range(len(self.digests)):
             content = self._output.read(self._folder, _file(number))
             yield pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Write the record of the output, which is whole by now, and remove the parts."""
+        """Write the record of the complete output, and remove the parts."""
         self._output.write(self._name + RECORD_SUFFIX, to_json({"request": self._request} | record))
         self._output.fs.delete_dir(self._output.path(self._folder))
 
@@ -136,24 +136,25 @@ class PartStore:
         with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
             return dict(zip(numbers, pool.map(digest, numbers), strict=True))
 
-    def _refuse_other(self, found: Any, name: str) -> None:
-        if found == self._request:
+    def _refuse_other(self, earlier: Any, name: str) -> None:
+        if earlier == self._request:
             return
-        found = found if isinstance(found, dict) else {}
-        keys = [k for k in {**self._request, **found} if found.get(k) != self._request.get(k)]
-        told = [
-            f"{key}: {json.dumps(found.get(key), ensure_ascii=False)} there, "
-            f"{json.dumps(self._request.get(key), ensure_ascii=False)} asked for"
+        earlier = earlier if isinstance(earlier, dict) else {}
+        keys = [k for k in {**self._request, **earlier} if earlier.get(k) != self._request.get(k)]
+        differences = [
+            f"{key}: {json.dumps(earlier.get(key), ensure_ascii=False)} there, "
+            f"{json.dumps(self._request.get(key), ensure_ascii=False)} requested"
             for key in keys
         ]
         raise InputError(
-            f"is of another request, {'; '.join(told)}; give another --out, or remove it",
+            f"belongs to another request, {'; '.join(differences)}; give another --out, or remove "
+            "it",
             self._output.path(name),
         )
 
 
-def chain(digests: dict[int, str]) -> str:
-    """SHA-256 (hex) of chunks by theirs."""
+def digest_of_chunks(digests: dict[int, str]) -> str:
+    """SHA-256 (hex) of an input, from the digests of its chunks."""
     ordered = "\n".join(digests[number] for number in sorted(digests))
     return hashlib.sha256(ordered.encode()).hexdigest()
 

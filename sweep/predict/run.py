@@ -1,4 +1,4 @@
-"""New texts tagged with a done trial's model: read in chunks, scored, written part by part."""
+"""Tag new texts with the model of a done trial: read in chunks, score, write part by part."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from xlt.data.core.settings import Settings
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, output_format, write_output
-from xlt.sweep.predict.parts import Output, PartStore, chain
+from xlt.sweep.predict.parts import Output, PartStore, digest_of_chunks
 from xlt.sweep.predict.threshold import Threshold, parse_threshold
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial
 
 REQUEST_FORMAT = 1
-"""Raised when the same request makes another output; earlier parts are then not gone on with."""
+"""Version of the output. It is increased when the same request gives another output, so that parts
+of earlier versions are not reused."""
 
 
 class Predict(Settings):
-    """How texts are tagged."""
+    """Settings of tagging."""
 
     threshold: str | None = None
-    """Of two classes: see :func:`parse_threshold`; None: 0.5."""
+    """Threshold for two classes, see :func:`parse_threshold`; None: 0.5."""
     class_scores: bool = False
-    """Whether every class has a column with its probability."""
+    """Whether to write a column with the probability of each class."""
     batch_size: int = pydantic.Field(default=64, gt=0)
-    """Texts a batch; another one can change the last bits of a score. As trials are scored."""
+    """Texts of a batch. The default is that of trials; another size can change the last bits of a
+    score."""
     chunk_rows: int = pydantic.Field(default=2048, gt=0)
-    """Rows read, sorted by length, scored and written together: what a kill can lose."""
+    """Rows that are read, sorted by length, scored and written together. After an interruption each
+    process repeats at most one such chunk."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a backend does.
+    """Input of a backend.
 
     Attributes:
-        trial: Whose model tags.
-        source: The texts.
-        settings: How.
+        trial: Trial whose model tags.
+        source: Texts.
+        settings: Settings of tagging.
         done: Number of each chunk that was tagged before -> its digest.
     """
 
@@ -55,41 +58,41 @@ class Job:
 
 
 class Tagged(NamedTuple):
-    """A chunk that was read."""
+    """A chunk that was read and, unless it was tagged before, tagged."""
 
     number: int
-    """From 0."""
+    """Position in the input, from 0."""
     num_rows: int
-    """Of the input."""
+    """Rows of the chunk."""
     digest: str
-    """Of what was read."""
+    """Digest of the chunk."""
     table: pa.Table | None
-    """As :func:`tag` makes it; None: it was tagged before."""
+    """Result of :func:`tag`; None if the chunk was tagged before."""
 
 
 class PredictBackend(Protocol):
-    """Where chunks are tagged."""
+    """Function that tags all chunks, in this process or on a cluster."""
 
     def __call__(self, address: str | None, job: Job) -> Iterator[Tagged]:
-        """Every chunk of the input, in any order."""
+        """Yield each chunk of the input, in any order."""
 
 
 BACKENDS = {
     "ray": "xlt.sweep.on_ray.predict:predict_on_ray",
     "inline": "xlt.sweep.predict.run:predict_inline",
 }
-"""Name -> :class:`PredictBackend`, imported when used."""
+"""Name -> :class:`PredictBackend`, which is imported when it is used."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """How tagging ended.
+    """Outcome of tagging.
 
     Attributes:
-        trial_id: Whose model tagged.
-        counts: What became of the rows.
-        num_new: Rows that this call tagged or rejected; the others were there.
-        seconds: What they took, loading included.
+        trial_id: Trial whose model tagged.
+        counts: Numbers of tagged and rejected rows.
+        num_new: Rows that this call tagged or rejected; an earlier call did the others.
+        seconds: Time for these rows, including loading.
     """
 
     trial_id: str
@@ -106,69 +109,73 @@ def predict(
     *,
     backend: str = "inline",
     address: str | None = None,
-    told: Callable[[int, int], None] = lambda num_rows, num_new: None,
+    progress: Callable[[int, int], None] = lambda num_rows, num_new: None,
 ) -> Predicted:
     """Tag texts with the model that a trial kept.
 
+    An interrupted call leaves its parts beside the output. The same call then resumes, and writes
+    the same bytes as a call without interruption.
+
     Args:
-        trial: As :func:`find_trial` finds it, or ``RESULTS/trials/ID``.
-        source: The texts, or the path of files with the usual names of columns.
-        out: Where to; ends with .csv, .jsonl, .parquet, or / for a folder of Parquet files.
-        settings: How; None: as their defaults say.
-        backend: A name in :data:`BACKENDS`.
-        address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
-        told: Called with the rows that are behind, and those of them that are new.
+        trial: Trial from :func:`find_trial`, or its folder ``RESULTS/trials/ID``.
+        source: Texts, or the path of files with the usual names of columns.
+        out: Path or URI of the output, which ends with .csv, .jsonl or .parquet, or with / for a
+            folder of Parquet files.
+        settings: Settings of tagging; None: the defaults.
+        backend: Name in :data:`BACKENDS`.
+        address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
+        progress: Function that receives the number of finished rows, and how many of them this
+            call tagged.
 
     Returns:
-        How it ended. The output is whole then; a call that was cut off left its parts beside it,
-        and the same call goes on with them to the same bytes.
+        The outcome, when the output is complete.
 
     Raises:
-        InputError: No such trial or texts, no row that can be tagged, or an output of something
-            else.
+        InputError: There is no such trial or there are no such texts, no row can be tagged, or the
+            output exists and belongs to another request.
     """
     settings = settings or Predict()
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))
-    found = find_trial(trial) if isinstance(trial, str) else trial
+    finished = find_trial(trial) if isinstance(trial, str) else trial
     texts = Unlabelled(path=source) if isinstance(source, str) else source
     ending = output_format(out)
-    threshold = _threshold(settings, found)
-    _refuse_taken_names(texts, settings, found)
+    threshold = _threshold(settings, finished)
+    _refuse_taken_names(texts, settings, finished)
     folder, _, name = Output(out.rstrip("/")).uri.rpartition("/")
     output = Output(folder)
     check_unlabelled(texts)
-    parts = PartStore(output, name, _request(found, texts, settings, threshold, ending))
+    parts = PartStore(output, name, _request(finished, texts, settings, threshold, ending))
     record = parts.begin()
-    job = Job(found, texts, settings, parts.digests.copy())
+    job = Job(finished, texts, settings, parts.digests.copy())
     if record is not None:
         _refuse_other_input(record, texts, settings, output.path(name))
-        return Predicted(found.trial_id, Counts(**record["counts"]), 0, 0.0)
+        return Predicted(finished.trial_id, Counts(**record["counts"]), 0, 0.0)
 
     start = time.monotonic()
     num_chunks = num_rows = num_new = 0
-    for made in _backend(backend)(address, job):
-        if made.table is None:
-            parts.check(made.number, made.digest)
+    for tagged in _backend(backend)(address, job):
+        if tagged.table is None:
+            parts.check(tagged.number, tagged.digest)
         else:
-            parts.save(made.number, made.digest, made.table)
-            num_new += made.num_rows
+            parts.save(tagged.number, tagged.digest, tagged.table)
+            num_new += tagged.num_rows
         num_chunks += 1
-        num_rows += made.num_rows
-        told(num_rows, num_new)
+        num_rows += tagged.num_rows
+        progress(num_rows, num_new)
     if not num_chunks:
-        raise InputError("holds no rows; there is nothing to tag", texts.path)
+        raise InputError("holds no rows, so there is nothing to tag", texts.path)
     digest = parts.input_digest(num_chunks)
     counts = write_output(
-        output, name + ending * (ending == "/"), parts.tables, found.classes, threshold,
+        output, name + ending * (ending == "/"), parts.tables, finished.classes, threshold,
         settings.class_scores,
     )  # fmt: skip
     parts.finish({"input_sha256": digest, "counts": counts.as_json()})
-    return Predicted(found.trial_id, counts, num_new, time.monotonic() - start)
+    return Predicted(finished.trial_id, counts, num_new, time.monotonic() - start)
 
 
 def predict_inline(address: str | None, job: Job) -> Iterator[Tagged]:
-    """Tag in this process; there is no cluster to reach."""
+    """Tag in this process; the address of a cluster is ignored."""
     tagger = None
     for chunk in read_chunks(job.source, job.settings.chunk_rows):
         table = None
@@ -190,22 +197,22 @@ def _backend(name: str) -> PredictBackend:
 def _threshold(settings: Predict, trial: FinishedTrial) -> Threshold:
     if settings.threshold is not None and len(trial.classes) != 2:
         raise InputError(
-            f"the trial has {len(trial.classes)} classes, of which the most probable one is the "
-            "label; leave --threshold out"
+            f"the trial has {len(trial.classes)} classes, and the label is the most probable one; "
+            "omit --threshold"
         )
     return parse_threshold("0.5" if settings.threshold is None else settings.threshold)
 
 
 def _refuse_taken_names(source: Unlabelled, settings: Predict, trial: FinishedTrial) -> None:
-    """Refuse columns that are passed through under a name that the output has already."""
-    ours = {"id", "lang", "label", "score"}
+    """Refuse to pass a column through under a name that the output already has."""
+    own = {"id", "lang", "label", "score"}
     if settings.class_scores:
-        ours |= {f"score:{name}" for name in trial.classes}
+        own |= {f"score:{name}" for name in trial.classes}
     names = list(source.keep.values())
-    if taken := sorted({n for n in names if n in ours or names.count(n) > 1}):
+    if taken := sorted({n for n in names if n in own or names.count(n) > 1}):
         raise InputError(
-            f"columns {taken} of the output would be there twice; pass them through under other "
-            f"names, e.g. --keep {taken[0]}={taken[0]}_given"
+            f"the output would have columns {taken} twice; pass them through under other names, "
+            f"e.g. --keep {taken[0]}={taken[0]}_given"
         )
 
 
@@ -216,7 +223,7 @@ def _request(
     threshold: Threshold,
     ending: str,
 ) -> dict[str, Any]:
-    """Everything that changes the bytes of an output but the rows of the input."""
+    """Everything except the input's rows that determines the bytes of an output."""
     return {
         "request_format": REQUEST_FORMAT,
         "trial_id": trial.trial_id,
@@ -224,7 +231,7 @@ def _request(
         "classes": list(trial.classes),
         "output": ending,
         **settings.model_dump(mode="json"),
-        "threshold": asdict(threshold),  # 0.50 is 0.5
+        "threshold": asdict(threshold),  # parsed, so that 0.50 equals 0.5
         **source.model_dump(mode="json", exclude={"path", "lines", "format"}),
     }
 
@@ -233,5 +240,5 @@ def _refuse_other_input(
     record: dict[str, Any], source: Unlabelled, settings: Predict, place: str
 ) -> None:
     digests = {chunk.number: chunk.digest for chunk in read_chunks(source, settings.chunk_rows)}
-    if chain(digests) != record["input_sha256"]:
-        raise InputError("was made of another INPUT; remove it or give another --out", place)
+    if digest_of_chunks(digests) != record["input_sha256"]:
+        raise InputError("was made from another INPUT; remove it or give another --out", place)

@@ -1,4 +1,4 @@
-"""Where `xlt predict` cuts scores: a number, or a fit that needs no labels."""
+"""Thresholds of `xlt predict`: a number, or a fit that needs no labels."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ EXAMPLES = "a number between 0 and 1, `median`, or `prior=0.3`: the share of cla
 
 @dataclass(frozen=True)
 class Threshold:
-    """A choice of threshold.
+    """A rule for the threshold.
 
     Attributes:
-        value: The threshold, or None if the scores tell it.
-        prior: The share of rows that is class 1, where the scores tell it.
+        value: The threshold; None if it is computed from the scores.
+        prior: Share of rows that become class 1, if the threshold is computed.
     """
 
     value: float | None = None
     prior: float = 0.5
 
-    def of(self, y_score: Scores) -> float:
-        """The threshold of scores, num_rows; as :func:`prior_threshold`."""
+    def compute(self, y_score: Scores) -> float:
+        """Compute the threshold for scores (num_rows), see :func:`prior_threshold`."""
         fitted = prior_threshold(y_score, self.prior) if self.value is None else self.value
         return float(fitted)
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Read a threshold.
+    """Parse a threshold.
 
     Args:
-        text: A number of 0 to 1; ``median``: half of the rows are class 1; ``prior=P``: a share P.
+        text: A number from 0 to 1; ``median``: half of the rows become class 1; ``prior=P``: a
+            share P of them.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The text is none of these.
     """
     fit, equals, share = text.partition("=")
     if fit in FITS:
         raise InputError(
             f"threshold {text!r} is fitted on labelled rows, and new texts have no labels; give "
-            f"{EXAMPLES}, or the number that `xlt boundary` found"
+            f"{EXAMPLES}, or the number that `xlt boundary` reports"
         )
     if text == "median":
         return Threshold()
@@ -56,4 +57,4 @@ def parse_threshold(text: str) -> Threshold:
         return Threshold(prior=value)
     if not equals and 0 <= value <= 1:
         return Threshold(value=value)
-    raise InputError(f"threshold {text!r} is none; give {EXAMPLES}")
+    raise InputError(f"threshold {text!r} is not valid; give {EXAMPLES}")

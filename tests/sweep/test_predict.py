@@ -133,7 +133,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(
             raise CutOffError
 
     with pytest.raises(CutOffError):
-        predict(trial, texts, f"{tmp_path}/cut.csv", settings, told=cut)
+        predict(trial, texts, f"{tmp_path}/cut.csv", settings, progress=cut)
     parts = sorted((tmp_path / "cut.csv.parts").glob("part-*"))
     assert len(parts) == 3
     assert not (tmp_path / "cut.csv").exists()
@@ -145,7 +145,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(
         if num_rows == 60:
             assert [part.stat().st_mtime_ns for part in parts] == stamps
 
-    made = predict(trial, texts, f"{tmp_path}/cut.csv", settings, told=note)
+    made = predict(trial, texts, f"{tmp_path}/cut.csv", settings, progress=note)
     assert made.num_new == 63
     assert seen[2] == (60, 0)
     assert files(tmp_path, "cut.csv") == files(tmp_path, "whole.csv")
@@ -165,24 +165,26 @@ def test_nothing_is_mixed(kept: str, texts: str, tmp_path: Path, experiment_file
             raise CutOffError
 
     with pytest.raises(CutOffError):
-        predict(trial, texts, out, settings, told=cut)
+        predict(trial, texts, out, settings, progress=cut)
     other = find_trial(kept, model="gpt_neox")
     content = Path(texts).read_text()
     for finished in (False, True):
         assert f'trial_id: "{trial.trial_id}" there' in told(other, texts, out)
         assert 'threshold: {"value": 0.5' in told(trial, texts, out, threshold="0.4")
-        assert "batch_size: 64 there, 8 asked for" in told(trial, texts, out, batch_size=8)
+        assert "batch_size: 64 there, 8 requested" in told(trial, texts, out, batch_size=8)
         assert "keep: {} there" in told(
             trial, Unlabelled(path=texts, keep={"lang": "language"}), out
         )
         lines = content.splitlines()
         Path(texts).write_text("\n".join([*lines[:30], lines[30] + "x", *lines[31:]]) + "\n")
         problem = told(trial, texts, out)
-        assert ("was made of another INPUT" if finished else "INPUT differs, in chunk 1") in problem
+        assert (
+            "was made from another INPUT" if finished else "chunk 1 of INPUT differs"
+        ) in problem
         Path(texts).write_text("\n".join(lines[:41]) + "\n")
         problem = told(trial, texts, out)
         assert (
-            "was made of another INPUT" if finished else "INPUT has 2 chunks, fewer than"
+            "was made from another INPUT" if finished else "INPUT has 2 chunks, fewer than"
         ) in problem
         Path(texts).write_text(content)
         predict(trial, texts, out, settings)
@@ -228,7 +230,7 @@ def test_over_ray_as_inline(
             raise CutOffError
 
     with pytest.raises(CutOffError):
-        predict(trial, texts, f"{tmp_path}/inline2.csv", settings, told=cut)
+        predict(trial, texts, f"{tmp_path}/inline2.csv", settings, progress=cut)
     for out in ("ray.csv", "inline2.csv"):
         assert xlt(kept, texts, tmp_path / out, *arguments, "--address", ray_address) == 0
         assert files(tmp_path, out) == files(tmp_path, "inline.csv")
@@ -266,9 +268,9 @@ def test_thresholds(threshold: str, share: float, kept: str, texts: str, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--threshold", "1.5"], "threshold '1.5' is none; give a number between 0 and 1"),
-        (["--threshold", "prior=1"], "threshold 'prior=1' is none"),
-        (["--threshold", "nan"], "threshold 'nan' is none"),
+        (["--threshold", "1.5"], "threshold '1.5' is not valid; give a number between 0 and 1"),
+        (["--threshold", "prior=1"], "threshold 'prior=1' is not valid"),
+        (["--threshold", "nan"], "threshold 'nan' is not valid"),
         (["--threshold", "platt"], "'platt' is fitted on labelled rows, and new texts have no"),
         (["--columns", "text=headline"], "unknown column 'headline'"),
         (["--columns", "txt=text"], "unknown key 'txt'. Did you mean 'text'?"),
@@ -300,7 +302,7 @@ def test_inputs_without_a_row_to_tag(
 ) -> None:
     (tmp_path / "a.csv").write_text("text\n")
     assert xlt(kept, f"{tmp_path}/a.csv", tmp_path / "out.csv") == 2
-    assert "holds no rows; there is nothing to tag" in capsys.readouterr().err
+    assert "holds no rows, so there is nothing to tag" in capsys.readouterr().err
     (tmp_path / "a.csv").write_text('text,id\n" ",1\n')
     assert xlt(kept, f"{tmp_path}/a.csv", tmp_path / "out2.csv") == 2
     told = capsys.readouterr().err
@@ -319,7 +321,9 @@ def test_more_classes_have_no_threshold(make_spec: Any, tmp_path: Path) -> None:
     known = results.read_table(trial.trial_id, "predictions")
     rows = dataset.rows(known["id"].to_pylist()).select(["id", "text"]).to_pylist()
     texts = write_csv(tmp_path / "new.csv", ["id", "text"], [list(row.values()) for row in rows])
-    with pytest.raises(InputError, match="the trial has 3 classes, of which the most probable"):
+    with pytest.raises(
+        InputError, match="the trial has 3 classes, and the label is the most probable one"
+    ):
         predict(trial, texts, f"{tmp_path}/a.parquet", Predict(threshold="0.5"))
     made = predict(trial, texts, f"{tmp_path}/a.parquet", Predict(class_scores=True))
     table = pq.read_table(tmp_path / "a.parquet")

@@ -11,7 +11,7 @@ from xlt.trainables.spec.cell_key import CellKey
 
 @dataclass(frozen=True)
 class Selection:
-    """Cells by their names.
+    """A set of cells, given by names.
 
     Attributes:
         models: Names of base models; empty: all.
@@ -36,15 +36,15 @@ EVERY_CELL = Selection()
 
 
 def parse_selection(text: str, models: Iterable[str], patterns: Iterable[str]) -> Selection:
-    """Read ``model=a,model=b,pattern=c``: a cell of any of these models and any of these patterns.
+    """Parse ``model=a,model=b,pattern=c``: the cells of any of these models and patterns.
 
     Args:
-        text: What was asked for; empty: everything.
-        models: The names there are.
-        patterns: The names there are.
+        text: The selection; empty selects all cells.
+        models: Names of the existing base models.
+        patterns: Names of the existing patterns.
 
     Raises:
-        InputError: Another key, or a name that is not there; all at once.
+        InputError: A key or a name is unknown. One error lists all problems.
     """
     known = {"model": set(models), "pattern": set(patterns)}
     wanted: dict[str, set[str]] = {"model": set(), "pattern": set()}
