@@ -19,8 +19,8 @@ from xlt.analysis.attributions.evidence import (
     rank,
     rank_biased_overlap,
 )
-from xlt.analysis.tables.grids import Grid
 from xlt.analysis.tables.paper import MINIATURE_PREFIX, MODELS, TABLE_5, TABLE_5_MODEL, counterpart
+from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
@@ -28,9 +28,9 @@ from xlt.data.core.text import first_line
 KINDS = ("raw", "normalised")
 
 
-def attribution_grids(
+def attribution_tables(
     collected: Collected, read: ExperimentAttributions, *, top: int = 10, min_count: int = 5
-) -> list[Grid]:
+) -> list[Table]:
     """For each base model its Table 5, the numbers behind it, overlaps and checks.
 
     Args:
@@ -44,7 +44,7 @@ def attribution_grids(
     """
     if top < 1:
         raise InputError(f"top is {top}; give 1 or more")
-    grids = []
+    tables = []
     for model in dict.fromkeys(key.base_model for key in read.cells):
         cells = {k.pattern: cell for k, cell in read.cells.items() if k.base_model == model}
         ranked = {
@@ -58,14 +58,14 @@ def attribution_grids(
         ]
         notes = [f"Left out, {first_line(why)}." for why in [*gaps, *left_out]]
         notes += [f"Warning: {warning}." for warning in collected.warnings]
-        grids += [
+        tables += [
             _tokens(model, cells, ranked, top, min_count, notes),
             _values(model, cells, ranked),
             _checks(model, cells, top),
         ]
         if len(cells) > 1:
-            grids.append(_overlaps(model, cells, ranked))
-    return grids
+            tables.append(_overlaps(model, cells, ranked))
+    return tables
 
 
 def _tokens(
@@ -75,7 +75,7 @@ def _tokens(
     top: int,
     min_count: int,
     notes: list[str],
-) -> Grid:
+) -> Table:
     """Rank by pattern: the first tokens, the published ones beside them."""
     cell = next(iter(cells.values()))
     columns = {
@@ -116,12 +116,12 @@ def _tokens(
             ),
             *notes,
         ]
-    return Grid(caption, ("rank", *columns), tuple(lines), tuple(notes))
+    return Table(f"tokens-{model}", caption, ("rank", *columns), tuple(lines), tuple(notes))
 
 
 def _values(
     model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
-) -> Grid:
+) -> Table:
     """The numbers behind the first tokens."""
     lines, records = [], []
     for pattern, cell in cells.items():
@@ -155,7 +155,8 @@ def _values(
                     f"{kind}_high": float(one.high[token]),
                 }
             records.append(record)
-    return Grid(
+    return Table(
+        f"contributions-{model}",
         (
             f"{model}: the first tokens by raw contribution, mean and 95 % interval over runs "
             f"and texts drawn anew ({NUM_RESAMPLES} times).",
@@ -171,7 +172,7 @@ def _interval(one: Ranking, token: int) -> str:
     return f"{one.means[token]:+.3f} [{one.low[token]:+.3f}, {one.high[token]:+.3f}]"
 
 
-def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Grid:
+def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Table:
     """Whether the explanations explain anything, and whether there were masks enough."""
     lines = []
     for pattern, cell in cells.items():
@@ -195,7 +196,8 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Grid
                 f"{sufficient:+.3f} ({random_s:+.3f})",
             )
         )
-    return Grid(
+    return Table(
+        f"checks-{model}",
         (
             f"{model}: checks of the explanations.",
             f"flat: explanations whose absolute contributions sum to less than {FLAT}; their "
@@ -213,7 +215,7 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Grid
 
 def _overlaps(
     model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
-) -> Grid:
+) -> Table:
     """Whether a few rows change the evidence: patterns against runs."""
     lines = []
     for first, second in combinations(cells, 2):
@@ -228,7 +230,8 @@ def _overlaps(
             if a in cells and b in cells
         ]
         footnotes = [f"RBO of the paper's columns: {', '.join(told)}."] if told else []
-    return Grid(
+    return Table(
+        f"patterns-{model}",
         (
             f"{model}: do a few target rows change the evidence? The paper: hardly (section 4.3).",
             f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "

@@ -12,8 +12,8 @@ from xlt.analysis.boundary.verdict import BEST_POSSIBLE, Gap
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
 from xlt.analysis.tables.cells import TableCell, cell_text
-from xlt.analysis.tables.grids import Grid
 from xlt.analysis.tables.report import cell_footnotes
+from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.uncertainty.intervals import Interval
 from xlt.data.core.text import first_line
@@ -70,9 +70,9 @@ DEFINITIONS = (
 )
 
 
-def boundary_grids(
+def boundary_tables(
     collected: Collected, judged: Sequence[CellBoundary], prior: float | None = None
-) -> list[Grid]:
+) -> list[Table]:
     """The table of all cells, that of score shifts, and one of few labelled rows if asked for.
 
     Args:
@@ -103,14 +103,15 @@ def boundary_grids(
         for cell in judged
     )
     heading = (*_heading(columns), "boundary share, median / oracle", "verdict")
-    grids = [Grid(caption, heading, lines, footnotes, tuple(map(_record, judged)))]
+    tables = [Table("boundary", caption, heading, lines, footnotes, tuple(map(_record, judged)))]
     shifts = tuple((*_names(cell), *_shifts(cell)) for cell in judged)
-    grids.append(Grid(SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
+    tables.append(Table("score-shifts", SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
     numbers = list(dict.fromkeys(int(n.rsplit("_", 1)[1]) for n in made if n.startswith("f1_plat")))
     if numbers:
         few = {f"f1_{fit}_{n}": f"{fit}, {n}" for n in numbers for fit in FITS}
-        grids.append(
-            Grid(
+        tables.append(
+            Table(
+                "labelled-rows",
                 (
                     "F1 with N labelled test rows, the rest scored.",
                     "The N rows are test rows, because result folders hold no scores of others; "
@@ -122,7 +123,7 @@ def boundary_grids(
                 tuple(_line(cell, {"f1": ""} | few) for cell in judged),
             )
         )
-    return grids
+    return tables
 
 
 def verdict_text(gap: Gap) -> str:

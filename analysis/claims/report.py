@@ -10,7 +10,7 @@ from xlt.analysis.claims.schema import ClaimPart, Claims
 from xlt.analysis.comparisons.compare import rank_test_remarks
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import INCOMPLETE, cell_text, mean_std
-from xlt.analysis.tables.grids import Grid
+from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.uncertainty.differences import Difference
 from xlt.analysis.uncertainty.welch import p_text, welch
 from xlt.data.core.errors import InputError
@@ -21,7 +21,7 @@ OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
 """Where a line of the CSV comes from."""
 
 
-def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False) -> list[Grid]:
+def claims_tables(claims: Claims, cells: ResultCells, *, published: bool = False) -> list[Table]:
     """The table of claims, and with ``published`` that of differences to the paper's values.
 
     Args:
@@ -49,7 +49,7 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
         lines.append((f"{first_line(claim.id)}: {first_line(claim.says)}", *texts))
         for k, part in enumerate(claim.parts):
             texts = [text for one in found for text in _effect(one.parts[k])]
-            lines.append((f"  {part.text}", *texts))
+            lines.append((f"{PART}{part.text}", *texts))
     footnotes = [
         *_not_evaluated(results),
         *_without_rows(claims, cells),
@@ -62,8 +62,8 @@ def claims_grids(claims: Claims, cells: ResultCells, *, published: bool = False)
     ]
     heading = ("claim", *(text for name in results for text in (name, "p")))
     records = tuple(r for name, column in results.items() for r in _records(name, column))
-    grids = [Grid(caption, heading, tuple(lines), tuple(footnotes), records)]
-    return [*grids, _differences(cells)] if published else grids
+    tables = [Table("claims", caption, heading, tuple(lines), tuple(footnotes), records)]
+    return [*tables, _differences(cells)] if published else tables
 
 
 def _effect(result: PartResult) -> tuple[str, str]:
@@ -195,7 +195,7 @@ def _cells(part: ClaimPart) -> tuple[str, str]:
 # --- differences to the paper ---------------------------------------------------------------
 
 
-def _differences(cells: ResultCells) -> Grid:
+def _differences(cells: ResultCells) -> Table:
     """Every cell that the paper has, too: ours, the published value, the difference."""
     plan, source = cells.collected.plan, PublishedCells()
     lines, records = [], []
@@ -228,7 +228,7 @@ def _differences(cells: ResultCells) -> Grid:
         "difference is no failure to reproduce.",
     )
     heading = ("metric", "base model", "pattern", OURS, PUBLISHED, "difference")
-    return Grid(caption, heading, tuple(lines), tuple(remarks), tuple(records))
+    return Table("differences", caption, heading, tuple(lines), tuple(remarks), tuple(records))
 
 
 # --- CSV ------------------------------------------------------------------------------------

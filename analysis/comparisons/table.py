@@ -1,18 +1,13 @@
-"""Comparisons of cells as text, Markdown and rows."""
+"""Comparisons of cells as a table."""
 
 from __future__ import annotations
-
-import csv
-import io
-from collections.abc import Callable
 
 from xlt.analysis.comparisons.compare import LEVEL, MAX_RATIO, POWER, Comparison, rank_test_remarks
 from xlt.analysis.comparisons.family import Family
 from xlt.analysis.tables.cells import interval_text
-from xlt.analysis.tables.formats import Table, to_markdown, to_text
+from xlt.analysis.tables.table import Table
 from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_method, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
-from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric
 
@@ -21,70 +16,40 @@ CSV_COLUMNS = (
     "high", "p_value", "holm_p_value", "effect_size", "superiority", "detectable", "seeds_needed",
     "draws_needed", "items_needed", "verdict",
 )  # fmt: skip
-"""One row a comparison; numbers unrounded, empty where there is none."""
+"""Keys of the records, one record for each comparison."""
 
 
-def to_csv(family: Family) -> str:
-    """Tidy rows of :data:`CSV_COLUMNS`, for programs; without caption and footnotes."""
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for c in family.comparisons:
-        units = (None, c.units_needed) if _by_draw(c) else (c.units_needed, None)
-        ours = [family.metric, c.first, c.second, len(c.runs), c.num_items, *c.means]
-        ours += [c.difference, c.interval.low, c.interval.high, c.p_value, c.holm_p_value]
-        ours += [c.effect_size, c.superiority, c.detectable, *units, c.items_needed]
-        writer.writerow([*ours, c.verdict])
-    return sink.getvalue().removesuffix("\n")
-
-
-COMPARISON_FORMATS: dict[str, Callable[[Family], str]] = {
-    "text": lambda family: to_text([as_table(family)]),
-    "md": lambda family: to_markdown([as_table(family)]),
-    "csv": to_csv,
-}
-"""Name -> function of a family; the texts do not end with a line break."""
-
-
-def comparison_format(name: str) -> Callable[[Family], str]:
-    """One of :data:`COMPARISON_FORMATS`; InputError for another name."""
-    if name not in COMPARISON_FORMATS:
-        raise InputError(unknown("format", name, COMPARISON_FORMATS))
-    return COMPARISON_FORMATS[name]
-
-
-def as_table(family: Family) -> Table:
-    """One line a comparison, with footnotes that explain the columns."""
+def comparison_table(family: Family) -> Table:
+    """One line for each comparison, with footnotes that explain the columns."""
     plan = family.collected.plan
     defined = define_metric(family.metric, first_line(plan.positive), [])
     title = f": {first_line(plan.title)}" if plan.title else ""
+    units = "draws" if any(map(_by_draw, family.comparisons)) else "seeds"
     return Table(
-        metric=family.metric,
-        target_lang="",
+        name=f"{family.metric}-comparisons",
         caption=(
             f"{defined[0].upper()}{defined[1:]}.",
             f"Experiment {plan.experiment}{title}.",
             f"Second minus first of {family.pairs}: {len(family.comparisons)} comparisons.",
         ),
-        patterns=(
-            "means",
-            "difference",
-            "95 % interval",
-            "p",
-            "Holm p",
-            "d",
-            "P(2nd higher)",
-            "MDE",
-            "draws" if any(map(_by_draw, family.comparisons)) else "seeds",
-            "rows",
-            "verdict",
+        heading=(
+            "first:second", "means", "difference", "95 % interval", "p", "Holm p", "d",
+            "P(2nd higher)", "MDE", units, "rows", "verdict",
         ),
-        lines=tuple((first_line(f"{c.first}:{c.second}"), _texts(c)) for c in family.comparisons),
+        lines=tuple((first_line(f"{c.first}:{c.second}"), *_texts(c)) for c in family.comparisons),
         footnotes=(*_explain(family), *_remarks(family)),
-        cells=(),
-        with_published=False,
-        corner="first:second",
-    )
+        records=tuple(_record(family.metric, c) for c in family.comparisons),
+    )  # fmt: skip
+
+
+def _record(metric: str, c: Comparison) -> dict[str, object]:
+    units = (None, c.units_needed) if _by_draw(c) else (c.units_needed, None)
+    values = (
+        metric, c.first, c.second, len(c.runs), c.num_items, *c.means, c.difference,
+        c.interval.low, c.interval.high, c.p_value, c.holm_p_value, c.effect_size, c.superiority,
+        c.detectable, *units, c.items_needed, c.verdict,
+    )  # fmt: skip
+    return dict(zip(CSV_COLUMNS, values, strict=True))
 
 
 def _by_draw(c: Comparison) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
 from xlt.analysis.tables.cells import cell_text
-from xlt.analysis.tables.grids import Grid
 from xlt.analysis.tables.report import cell_footnotes
+from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
@@ -25,11 +25,11 @@ GAIN_NOTES = (
 )
 
 
-def curve_grids(made: LearningCurves) -> list[Grid]:
+def curve_tables(made: LearningCurves) -> list[Table]:
     """The points of all curves, and the gains where they were asked for.
 
     Args:
-        made: See :func:`learning_curves`. The records of the first grid
+        made: See :func:`learning_curves`. The records of the first table
             hold everything, gains included; infinite rows lie outside of what was measured.
     """
     plan = made.collected.plan
@@ -64,10 +64,10 @@ def curve_grids(made: LearningCurves) -> list[Grid]:
     points = [(curve, point) for curve in made.curves for point in curve.points]
     lines = tuple((*_line(curve, point), *_spread(point, spread)) for curve, point in points)
     records = tuple(_record(made, curve, point) for curve, point in points)
-    grids = [Grid(caption, heading, lines, tuple(footnotes), records)]
+    tables = [Table("learning-curves", caption, heading, lines, tuple(footnotes), records)]
     if made.gains:
-        grids.append(_gain_grid(made, points))
-    return grids
+        tables.append(_gain_table(made, points))
+    return tables
 
 
 def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> str:
@@ -85,7 +85,7 @@ def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> 
     return side + (f"{round(rows)}" if own_rows is None else f"{round(rows - own_rows):+d}")
 
 
-def _gain_grid(made: LearningCurves, points: Sequence[tuple[LearningCurve, CurvePoint]]) -> Grid:
+def _gain_table(made: LearningCurves, points: Sequence[tuple[LearningCurve, CurvePoint]]) -> Table:
     gains = [
         (curve, point, gain) for curve, point in points if (gain := made.gains.get(point.cell.key))
     ]
@@ -115,7 +115,7 @@ def _gain_grid(made: LearningCurves, points: Sequence[tuple[LearningCurve, Curve
         for curve, point, gain in gains
     )
     footnotes = (*GAIN_NOTES, *(f"No interval: {first_line(why)}." for why in without))
-    return Grid(caption, heading, lines, footnotes)
+    return Table("gains", caption, heading, lines, footnotes)
 
 
 def _with_interval(gain: LabelGain, own_rows: int | None = None) -> str:

@@ -17,7 +17,7 @@ from xlt.analysis.figures.curves import (
     training,
 )
 from xlt.analysis.figures.style import FigureInput, use_style
-from xlt.analysis.tables.report import table
+from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
@@ -96,7 +96,7 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
     shown = [
         FigureInput(
             collected, metric, metric_label(metric),
-            table(collected, metric, intervals=intervals).cells, intervals.scores,
+            collect_metric_cells(collected, metric, intervals=intervals).cells, intervals.scores,
             plan.cells[0].key,
         )
         for metric in metrics

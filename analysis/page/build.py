@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from xlt.analysis.boundary.measure import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
-from xlt.analysis.page.certainty import COMPARED, comparison_table, spread_table
+from xlt.analysis.page.certainty import COMPARED, family_table, spread_table
 from xlt.analysis.page.details import trial_columns
 from xlt.analysis.page.explained import explained_tables, explained_texts, find_explained
 from xlt.analysis.page.plots import plot_cells
@@ -26,12 +26,11 @@ from xlt.analysis.page.shown import (
     PageTable,
     boundary_table,
     claims_table,
-    shown_table,
+    scores_table,
     trial_files,
 )
 from xlt.analysis.tables import paper
-from xlt.analysis.tables.formats import Table
-from xlt.analysis.tables.report import table
+from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.status import SIGNS
@@ -85,19 +84,19 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     intervals = CellIntervals(load_scores(collected), method)
     states = Counter(row.state for row in collected.rows)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
-    tables = [
-        _part(partial(_metric_table, collected, metric, lang, intervals))
+    metric_parts = [
+        _part(partial(collect_metric_cells, collected, metric, lang, intervals))
         for lang in langs
         for metric in metrics
     ]
-    made = [one for one, _ in tables if one]
+    metric_cells = [cells for cells, _ in metric_parts if cells]
     judged, why_not_judged = _part(partial(boundary_table, collected))
     boundary = (judged[1] if judged else None, why_not_judged)
     claims = _part(partial(claims_table, collected))
-    scores = [(one and shown_table(one), why) for one, why in tables]
+    scores = [(cells and scores_table(cells), why) for cells, why in metric_parts]
     spread = [_part(partial(spread_table, intervals, metric)) for metric in paper.TABLES]
     comparisons = [
-        (metric, by, _part(partial(comparison_table, collected, intervals.scores, by, metric)))
+        (metric, by, _part(partial(family_table, collected, intervals.scores, by, metric)))
         for metric in COMPARED
         for by in FAMILIES
     ]
@@ -142,12 +141,12 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
             "names": {m: metric_label(m) for m in collected.metrics},
             "positive": first_line(plan.positive),
             "classes": _class_names(collected),
-            "cells": plot_cells(collected, intervals.scores, made, rows),
+            "cells": plot_cells(collected, intervals.scores, metric_cells, rows),
             **trial_columns(collected, rows),
             "rows": rows.rows(),
             "explained": coloured[0],
             "files": {
-                **{one.name: [one.csv, one.latex] for one in shown},
+                **{one.table.name: one.downloads for one in shown},
                 "trials": trial_files(collected, metrics),
             },
         },
@@ -190,14 +189,6 @@ def _part(make: Callable[[], Section]) -> tuple[Section | None, str]:
         return make(), ""
     except InputError as error:
         return None, without_secrets(str(error))
-
-
-def _metric_table(
-    collected: Collected, metric: str, lang: str | None, intervals: CellIntervals
-) -> Table:
-    """A table with intervals and the paper's values where its models are there."""
-    with_paper = any(map(paper.counterpart, collected.plan.base_models))
-    return table(collected, metric, with_paper, lang, intervals)
 
 
 def _facts(collected: Collected) -> list[tuple[str, str]]:

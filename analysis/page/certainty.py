@@ -6,11 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 from xlt.analysis.comparisons.family import FAMILIES, compare_cells, family_pairs
-from xlt.analysis.comparisons.table import as_table
-from xlt.analysis.comparisons.table import to_csv as comparisons_csv
-from xlt.analysis.page.shown import Entry, PageTable, shown_grid, text_entry
-from xlt.analysis.tables.formats import to_latex
-from xlt.analysis.tables.grids import Grid
+from xlt.analysis.comparisons.table import comparison_table
+from xlt.analysis.page.shown import PageTable, page_table
+from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores
 from xlt.analysis.uncertainty.intervals import CellIntervals
@@ -25,9 +23,7 @@ COMPARED = ("auroc", "f1")
 """Metrics of which cells are compared; the page shows the first until another is chosen."""
 
 
-def comparison_table(
-    collected: Collected, scores: ExperimentScores, by: str, metric: str
-) -> PageTable:
+def family_table(collected: Collected, scores: ExperimentScores, by: str, metric: str) -> PageTable:
     """What ``xlt compare`` says, the same numbers.
 
     Args:
@@ -46,26 +42,20 @@ def comparison_table(
             f"ask for some: xlt compare RESULTS --by {by} --metric {metric}, or --pairs"
         )
     family = compare_cells(collected, metric, by)
-    found = Counter(c.verdict for c in family.comparisons)
-    settled = found["first higher"] + found["second higher"]
-    others = [f"{n} {verdict}" for verdict, n in found.items() if "higher" not in verdict]
-    num = len(family.comparisons)
-    told = f"Of {num} comparisons one cell is higher in {settled}"
-    table = as_table(family)
-    verdict = len(table.patterns) - 1
-    order = [verdict, *range(verdict)]  # the verdict is looked for: behind the name
-    return PageTable(
-        name=f"{metric}-by-{by}",
-        title=f"{metric_label(metric)}, {FAMILIES[by]}",
-        caption=table.caption,
-        heading=(table.corner, *(table.patterns[k] for k in order)),
-        rows=tuple(
-            (Entry(label), *(text_entry(texts[k]) for k in order)) for label, texts in table.lines
-        ),
-        footnotes=table.footnotes,
-        csv=comparisons_csv(family),
-        latex=to_latex([replace(table, metric=f"{metric}-by-{by}")]),
-        sentence=f"{told}, by test and interval; {', '.join(others) or 'none is open'}.",
+    counts = Counter(c.verdict for c in family.comparisons)
+    settled = counts["first higher"] + counts["second higher"]
+    others = [f"{n} {verdict}" for verdict, n in counts.items() if "higher" not in verdict]
+    summary = f"Of {len(family.comparisons)} comparisons one cell is higher in {settled}"
+    shown = page_table(
+        replace(comparison_table(family), name=f"{metric}-by-{by}"),
+        f"{metric_label(metric)}, {FAMILIES[by]}",
+        sentence=f"{summary}, by test and interval; {', '.join(others) or 'none is open'}.",
+    )
+    # Readers look for the verdict, the last column, so the page shows it behind the name.
+    return replace(
+        shown,
+        heading=(shown.heading[0], shown.heading[-1], *shown.heading[1:-1]),
+        rows=tuple((row[0], row[-1], *row[1:-1]) for row in shown.rows),
     )
 
 
@@ -79,29 +69,34 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
     Raises:
         InputError: No cell has predictions that can be used.
     """
-    found = intervals.components(metric)
-    if not found:
+    components = intervals.components(metric)
+    if not components:
         raise InputError("no cell has predictions that can be used")
-    known = [part for part in PARTS if any(one.std(part) is not None for one in found.values())]
-    variances = {part: sum((one.std(part) or 0.0) ** 2 for one in found.values()) for part in known}
+    known = [
+        part for part in PARTS if any(own.std(part) is not None for own in components.values())
+    ]
+    variances = {
+        part: sum((own.std(part) or 0.0) ** 2 for own in components.values()) for part in known
+    }
     total = sum(variances.values())
-    records = tuple(
-        {
-            **key._asdict(),
-            **{f"std_{part}": one.std(part) for part in known},
-        }
-        for key, one in found.items()
-    )
-    grid = Grid(
+    table = Table(
+        name=f"spread-{metric}",
         caption=(f"What spreads {metric_label(metric)}.", EXPLAINED),
         heading=("base model", "pattern", *(PARTS[part] for part in known)),
         lines=tuple(
-            (*map(first_line, key), *(one.text(part) for part in known))
-            for key, one in found.items()
+            (*map(first_line, key), *(own.text(part) for part in known))
+            for key, own in components.items()
         ),
-        records=records,
+        records=tuple(
+            {
+                "base_model": key.base_model,
+                "pattern": key.pattern,
+                **{f"std_{part}": own.std(part) for part in known},
+            }
+            for key, own in components.items()
+        ),
     )
-    shown = shown_grid(f"spread-{metric}", f"What spreads {metric_label(metric)}", grid)
     shares = [f"{PARTS[part]} {variances[part] / total:.0%}" for part in known] if total else []
-    told = f"Of the variance of one run's {metric_label(metric)}, over all cells: "
-    return replace(shown, sentence=f"{told}{', '.join(shares)}." if shares else "")
+    summary = f"Of the variance of one run's {metric_label(metric)}, over all cells: "
+    sentence = f"{summary}{', '.join(shares)}." if shares else ""
+    return page_table(table, f"What spreads {metric_label(metric)}", sentence=sentence)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xlt.analysis.attributions.collect import ExperimentAttributions, Values, load_attributions
-from xlt.analysis.attributions.table import attribution_grids
+from xlt.analysis.attributions.table import attribution_tables
 from xlt.analysis.page.details import Pool
 from xlt.analysis.page.plots import rounded, share
 from xlt.analysis.page.rows import MAX_TEXT
-from xlt.analysis.page.shown import PageTable, shown_grid
+from xlt.analysis.page.shown import PageTable, page_table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.attributions import explained_by, read_attributions
@@ -21,7 +21,7 @@ from xlt.trainables.results.result import Results
 MOST_TEXTS, FEWEST_TEXTS, TEXT_BUDGET = 512, 20, 8_000
 """Texts of a cell that the page holds, at most and at least, and of all cells."""
 TITLES = ("Tokens that count", "How sure that is", "Are the explanations any good?", "Patterns")
-"""Of the tables of a base model, in the order of :func:`attribution_grids`."""
+"""Of the tables of a base model, in the order of :func:`attribution_tables`."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def explained_tables(collected: Collected, explained: Explained) -> list[PageTab
     for number, model in enumerate(models):
         one = {key: cell for key, cell in explained.read.cells.items() if key.base_model == model}
         left = {key: why for key, why in explained.read.left_out.items() if key.base_model == model}
-        grids = attribution_grids(collected, ExperimentAttributions(one, left))
-        for place, (title, grid) in enumerate(zip(TITLES, grids, strict=False)):
-            name = f"explained-{number + 1}-{place + 1}"
-            tables.append(shown_grid(name, f"{title}: {model}", grid, sortable=place == 1))
+        own = attribution_tables(collected, ExperimentAttributions(one, left))
+        for place, (title, table) in enumerate(zip(TITLES, own, strict=False)):
+            named = replace(table, name=f"explained-{number + 1}-{place + 1}")
+            tables.append(page_table(named, f"{title}: {model}", sortable=place == 1))
     return tables
 
 

@@ -13,7 +13,7 @@ from xlt.analysis.page.rows import RowPool
 from xlt.analysis.page.secrets import without_secrets
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
-from xlt.analysis.tables.formats import Table
+from xlt.analysis.tables.metric_cells import MetricCells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import has_draws, run_name
@@ -33,7 +33,7 @@ NUM_HARD = 10
 
 
 def plot_cells(
-    collected: Collected, scores: ExperimentScores, tables: Sequence[Table], pool: RowPool
+    collected: Collected, scores: ExperimentScores, metrics: Sequence[MetricCells], pool: RowPool
 ) -> list[dict[str, Any]]:
     """Values, intervals, curves and hardest test rows of every planned cell.
 
@@ -42,17 +42,17 @@ def plot_cells(
     Args:
         collected: The trials.
         scores: Predictions of the cells.
-        tables: Of the metrics to plot, with intervals.
+        metrics: Cells of each metric to plot, with intervals.
         pool: Takes the hardest rows.
     """
     values: dict[CellKey, dict[str, Any]] = {}
-    for table in tables:
-        if table.metric not in collected.metrics:
+    for of_metric in metrics:
+        if of_metric.metric not in collected.metrics:
             continue
-        for cell in table.cells:
+        for cell in of_metric.cells:
             if cell.n:
-                value = _values(cell, collected.by_cell[cell.key], table.metric)
-                values.setdefault(cell.key, {})[table.metric] = value
+                value = _values(cell, collected.by_cell[cell.key], of_metric.metric)
+                values.setdefault(cell.key, {})[of_metric.metric] = value
     num_drawn = sum(min(len(cell.runs), MOST_CURVES) for cell in scores.cells.values())
     num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, FEWEST_POINTS)
     found = []

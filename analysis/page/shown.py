@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xlt.analysis.boundary.measure import CellBoundary, boundary
-from xlt.analysis.boundary.table import boundary_grids
+from xlt.analysis.boundary.table import boundary_tables
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
-from xlt.analysis.claims.report import claims_grids
+from xlt.analysis.claims.report import claims_tables
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, interval_text, mean_std
-from xlt.analysis.tables.formats import Table, to_csv, to_latex
-from xlt.analysis.tables.grids import Grid, write_grids
+from xlt.analysis.tables.formats import write_tables
+from xlt.analysis.tables.metric_cells import MetricCells
+from xlt.analysis.tables.report import metric_table
+from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
@@ -39,31 +41,29 @@ class Entry:
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of the page.
+    """A table with a title, styles and values to sort by.
 
     Attributes:
-        name: Identifies it in the page and names its files.
-        title: Heading.
-        caption: Sentences below the heading.
-        heading: num_columns texts.
-        rows: num_rows x num_columns.
-        footnotes: Sentences below it.
-        csv: For download.
-        latex: For download.
-        sortable: Whether rows may be sorted; claims stand above their lines.
-        sentence: What the table says, in one line above it; empty: nothing in short.
+        table: Caption, footnotes and the content of downloads.
+        title: Title of its section.
+        heading: num_columns texts, in the order in which the page shows the columns.
+        rows: num_rows x num_columns entries.
+        sortable: Whether readers can sort and filter the rows. Claims stand above their parts, so
+            their order is fixed.
+        sentence: Summary in one line above the table; empty: none.
     """
 
-    name: str
+    table: Table
     title: str
-    caption: tuple[str, ...]
     heading: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
-    footnotes: tuple[str, ...]
-    csv: str
-    latex: str
     sortable: bool = True
     sentence: str = ""
+
+    @property
+    def downloads(self) -> list[str]:
+        """The table as CSV and as LaTeX."""
+        return write_downloads(self.table)
 
 
 VERDICTS = {
@@ -84,8 +84,6 @@ VERDICTS = {
 }
 """Verdict of a cell, a claim or a comparison -> style. The words are shown, too, since colour alone
 says nothing."""
-PART = "  "
-"""What a line begins with that belongs to the one above it."""
 BOUNDARY_ASKS = (
     "What F1 at threshold 0.5 lacks to the reference, the cell of the same base model with the "
     "most target rows: another threshold (boundary), or ranking."
@@ -96,26 +94,26 @@ PUBLISHED_BELOW_MINIATURES = (
 )
 
 
-def shown_table(table: Table) -> PageTable:
-    """Table 3, Table 4 or one of other metrics; the published value below ours."""
-    patterns = list(dict.fromkeys(cell.pattern for cell in table.cells))
+def scores_table(metric_cells: MetricCells) -> PageTable:
+    """Table 3, Table 4 or that of another metric, with published values below ours.
+
+    The paper's values are shown if one of the base models stands for one of the paper's.
+    """
+    metric, models = metric_cells.metric, metric_cells.collected.plan.base_models
+    with_paper = any(map(paper.counterpart, models))
+    table = metric_table(metric_cells, published=with_paper)
     rows: dict[str, list[Entry]] = {}
-    for cell in table.cells:
+    for cell in metric_cells.cells:
         row = rows.setdefault(cell.base_model, [Entry(first_line(cell.base_model))])
-        row.append(_cell(cell, table.metric))
-    lang = f" ({table.target_lang})" if table.target_lang else ""
-    small = table.with_published and paper.stand_ins(rows)
-    number = f"{paper.TABLES[table.metric]}: " if table.metric in paper.TABLES else ""
+        row.append(_cell(cell, metric))
+    lang = f" ({metric_cells.target_lang})" if metric_cells.target_lang else ""
+    number = f"{table.number}: " if table.number else ""
     return PageTable(
-        name="-".join(filter(None, (table.metric, table.target_lang))),
-        title=f"{number}{metric_label(table.metric)}{lang}",
-        caption=table.caption,
-        heading=(table.corner, *map(first_line, patterns)),
+        table=table,
+        title=f"{number}{metric_label(metric)}{lang}",
+        heading=table.heading,
         rows=tuple(map(tuple, rows.values())),
-        footnotes=table.footnotes,
-        csv=to_csv([table]),
-        latex=to_latex([table]),
-        sentence=PUBLISHED_BELOW_MINIATURES if small else "",
+        sentence=PUBLISHED_BELOW_MINIATURES if with_paper and paper.stand_ins(rows) else "",
     )
 
 
@@ -144,16 +142,15 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], PageTable]
     judged = boundary(collected)
     if not any(cell.gap for cell in judged):
         raise InputError("no cell has a value yet")
-    grid, shifts = boundary_grids(collected, judged)[:2]
-    grid = replace(
-        grid,
-        caption=(*grid.caption, *shifts.caption),
-        heading=_verdict_first(grid.heading, shifts.heading),
-        lines=tuple(map(_verdict_first, grid.lines, shifts.lines)),
+    table, shifts = boundary_tables(collected, judged)[:2]
+    table = replace(
+        table,
+        caption=(*table.caption, *shifts.caption),
+        heading=_verdict_first(table.heading, shifts.heading),
+        lines=tuple(map(_verdict_first, table.lines, shifts.lines)),
     )
-    shown = shown_grid("boundary", "Boundary or ranking?", grid)
-    rows = tuple(map(_open_verdicts, shown.rows, judged))
-    return judged, replace(shown, rows=rows, sentence=BOUNDARY_ASKS)
+    shown = page_table(table, "Boundary or ranking?", sentence=BOUNDARY_ASKS)
+    return judged, replace(shown, rows=tuple(map(_open_verdicts, shown.rows, judged)))
 
 
 def _open_verdicts(row: tuple[Entry, ...], cell: CellBoundary) -> tuple[Entry, ...]:
@@ -180,43 +177,32 @@ def claims_table(collected: Collected) -> PageTable:
         raise InputError("no base model of this experiment is one of the paper's")
     if not collected.metrics:
         raise InputError("no trial is done")
-    grid = claims_grids(shipped_claims(PAPER), ResultCells(collected), published=True)[0]
+    table = claims_tables(shipped_claims(PAPER), ResultCells(collected), published=True)[0]
     counts = (
-        f"{grid.heading[column]}: {_counted(grid, column)}"
-        for column in range(1, len(grid.heading), 2)  # behind each verdict stands its p
+        f"{table.heading[column]}: {_count_verdicts(table, column)}"
+        for column in range(1, len(table.heading), 2)  # each verdict is followed by its p
     )
     small = paper.stand_ins(collected.plan.base_models)
-    told = " Ours are of miniatures, which are not the models that the claims name." * bool(small)
-    shown = shown_grid("claims", "The paper's claims", grid, sortable=False)
-    return replace(shown, sentence=f"Claims, {'; '.join(counts)}.{told}")
+    note = " Ours are of miniatures, which are not the models that the claims name." * bool(small)
+    sentence = f"Claims, {'; '.join(counts)}.{note}"
+    return page_table(table, "The paper's claims", sortable=False, sentence=sentence)
 
 
-def _counted(grid: Grid, column: int) -> str:
-    """How many claims have which verdict."""
-    found = Counter(line[column] for line in grid.lines if not line[0].startswith(PART))
-    return ", ".join(f"{num} {verdict}" for verdict, num in found.items())
+def _count_verdicts(table: Table, column: int) -> str:
+    """Number of claims with each verdict, e.g. ``2 supported, 1 undecided``."""
+    counts = Counter(line[column] for line in table.lines if not line[0].startswith(PART))
+    return ", ".join(f"{num} {verdict}" for verdict, num in counts.items())
 
 
-def shown_grid(name: str, title: str, grid: Grid, sortable: bool = True) -> PageTable:
-    """A table whose columns are not patterns."""
-    return PageTable(
-        name=name,
-        title=title,
-        caption=grid.caption,
-        heading=grid.heading,
-        rows=tuple(tuple(map(text_entry, line)) for line in grid.lines),
-        footnotes=grid.footnotes,
-        csv=write_grids([grid], "csv"),
-        latex=to_latex([_as_table(name, grid)]),
-        sortable=sortable,
-    )
+def page_table(table: Table, title: str, *, sortable: bool = True, sentence: str = "") -> PageTable:
+    """A table as it is, with a title; see :class:`PageTable` for the other arguments."""
+    rows = tuple(tuple(map(text_entry, line)) for line in table.lines)
+    return PageTable(table, title, table.heading, rows, sortable, sentence)
 
 
-def _as_table(name: str, grid: Grid) -> Table:
-    """The same texts as a table of patterns, which LaTeX is made of."""
-    lines = tuple((line[0], line[1:]) for line in grid.lines)
-    corner, *columns = grid.heading
-    return Table(name, "", grid.caption, tuple(columns), lines, grid.footnotes, (), False, corner)
+def write_downloads(table: Table) -> list[str]:
+    """A table as CSV and as LaTeX."""
+    return [write_tables([table], "csv"), write_tables([table], "latex")]
 
 
 def text_entry(text: str) -> Entry:
@@ -256,8 +242,7 @@ def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
     )
     records = tuple(dict(zip(heading, line, strict=True)) for line in lines)
     caption = (f"Trials of experiment {collected.plan.experiment}.",)
-    grid = Grid(caption, heading, lines, (), records)
-    return [write_grids([grid], "csv"), to_latex([_as_table("trials", grid)])]
+    return write_downloads(Table("trials", caption, heading, lines, records=records))
 
 
 def _number_text(value: float | None, digits: int) -> str:

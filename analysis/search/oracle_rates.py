@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xlt.analysis.tables.grids import Grid
+from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import Run
 from xlt.data.core.errors import InputError, unknown
@@ -107,7 +107,7 @@ def _but_rate(spec: TrialSpec) -> str:
     return json.dumps(identity, sort_keys=True)
 
 
-def oracle_grid(found: Sequence[OracleRate], experiment: str, metric: str = "auroc") -> Grid:
+def oracle_table(found: Sequence[OracleRate], experiment: str, metric: str = "auroc") -> Table:
     """A line a cell.
 
     Args:
@@ -144,4 +144,4 @@ def oracle_grid(found: Sequence[OracleRate], experiment: str, metric: str = "aur
         }
         for one in found
     )  # fmt: skip
-    return Grid(caption, heading, lines, footnotes, records)
+    return Table("oracle-rates", caption, heading, lines, footnotes, records)

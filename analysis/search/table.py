@@ -9,7 +9,7 @@ import numpy as np
 
 from xlt.analysis.search.choose import Choice, Tried
 from xlt.analysis.tables.cells import mean_std
-from xlt.analysis.tables.grids import Grid
+from xlt.analysis.tables.table import Table
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.results.search_plan import SearchPlan
@@ -23,7 +23,7 @@ FEW_SHOT = (
 )
 
 
-def search_grids(plan: SearchPlan, choices: Sequence[Choice], every: bool = False) -> list[Grid]:
+def search_tables(plan: SearchPlan, choices: Sequence[Choice], every: bool = False) -> list[Table]:
     """The choices, and with ``every`` all configs.
 
     Args:
@@ -39,12 +39,13 @@ def search_grids(plan: SearchPlan, choices: Sequence[Choice], every: bool = Fals
     heading = ("base model", "pattern", "dev rows", "learning rate", f"dev {name}", "configs",
                "epochs", "remark")  # fmt: skip
     lines = [_line(choice) for choice in choices]
-    grids = [Grid(caption, heading, tuple(lines), _footnotes(plan, choices), _records(choices))]
+    footnotes, records = _footnotes(plan, choices), _records(choices)
+    tables = [Table("learning-rates", caption, heading, tuple(lines), footnotes, records)]
     if every:
         tried = tuple(_tried(choice, one) for choice in choices for one in choice.tried)
         columns = ("base model", "pattern", "config", f"dev {name}", "dev loss", "trials", "")
-        grids.append(Grid(("Every config that was tried.",), columns, tried))
-    return grids
+        tables.append(Table("configs", ("Every config that was tried.",), columns, tried))
+    return tables
 
 
 def _line(choice: Choice) -> tuple[str, ...]:

@@ -1,134 +1,79 @@
-"""FORMATS: how a finished table is written; every format shows the same texts."""
+"""FORMATS: writers of tables; all formats but CSV show the same texts."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from xlt.analysis.tables import paper
-from xlt.analysis.tables.cells import TableCell
-from xlt.analysis.tables.grids import Grid, write_grids
-from xlt.analysis.uncertainty.variance_components import PARTS
-from xlt.data.core.text import first_line
+from xlt.analysis.tables.table import PART, Table
+from xlt.data.core.errors import InputError, unknown
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of one metric, ready for any renderer.
+def write_tables(tables: Sequence[Table], format: str = "text") -> str:
+    """Write tables one below the other in one of :data:`FORMATS`.
 
-    Attributes:
-        metric: Name in ``METRICS``.
-        target_lang: Language of the test rows where an experiment has several, else empty.
-        caption: Sentences above the table.
-        patterns: Columns.
-        lines: (label, one text a pattern) a table line: base models, and published rows.
-        footnotes: Sentences below the table; cells refer to them by their first character.
-        cells: num_base_models x num_patterns, row by row.
-        with_published: Whether published numbers were asked for.
-        corner: Heading of the first column.
+    Raises:
+        InputError: Another format.
     """
-
-    metric: str
-    target_lang: str
-    caption: tuple[str, ...]
-    patterns: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[str, ...]], ...]
-    footnotes: tuple[str, ...]
-    cells: tuple[TableCell, ...]
-    with_published: bool
-    corner: str = "base model"
+    return find_format(format)(tables)
 
 
-def to_text(tables: Sequence[Table]) -> str:
+def find_format(name: str) -> Callable[[Sequence[Table]], str]:
+    """The writer of a format in :data:`FORMATS`; InputError for another name."""
+    if name not in FORMATS:
+        raise InputError(unknown("format", name, FORMATS))
+    return FORMATS[name]
+
+
+def to_text(table: Table) -> str:
     """Columns aligned by display width, for terminals and mail."""
-    return write_grids([_grid(table) for table in tables], "text")
+    rows = [table.heading, *table.lines]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    head, *body = (
+        "  ".join(
+            text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    parts = [*table.sentences, "", head, rule, *body]
+    return "\n".join([*parts, *(["", *table.footnotes] if table.footnotes else [])])
 
 
-def to_markdown(tables: Sequence[Table]) -> str:
-    """GitHub's pipe tables."""
-    return write_grids([_grid(table) for table in tables], "md")
-
-
-def to_latex(tables: Sequence[Table]) -> str:
-    r"""``table`` environments for article with ``\usepackage{booktabs}``.
-
-    Names in other scripts than Latin need an engine and a font that have them.
-    """
-    return "\n\n".join(_one_latex(table) for table in tables)
-
-
-CSV_COLUMNS = (
-    "base_model", "pattern", "metric", "mean", "std", "low", "high", "n", "num_planned", "state",
-    "note", "published_mean", "published_std", *(f"std_{part}" for part in PARTS),
-)  # fmt: skip
-"""One row a cell; numbers unrounded, empty where there is none."""
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """Tidy rows of :data:`CSV_COLUMNS`, for programs; without caption and warnings."""
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for table in tables:
-        for cell in table.cells:
-            asked = table.with_published
-            value = paper.published(table.metric, cell.base_model, cell.pattern) if asked else None
-            ours = [cell.base_model, cell.pattern, table.metric, cell.mean, cell.std]
-            ours += cell.interval or (None, None)
-            ours += [cell.n, cell.num_planned, cell.state, _csv_note(cell)]
-            ours += (value.mean, value.std) if value else (None, None)
-            spread = cell.components
-            writer.writerow([*ours, *(spread.std(part) if spread else None for part in PARTS)])
-    return sink.getvalue().removesuffix("\n")
-
-
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "text": to_text,
-    "md": to_markdown,
-    "latex": to_latex,
-    "csv": to_csv,
-}
-"""Name -> function of tables; the texts do not end with a line break."""
-
-
-# --- text and Markdown ----------------------------------------------------------------------
-
-
-def _grid(table: Table) -> Grid:
-    lines = tuple((label, *texts) for label, texts in table.lines)
-    return Grid(table.caption, (table.corner, *table.patterns), lines, table.footnotes)
-
-
-# --- LaTeX ----------------------------------------------------------------------------------
-
-_LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": "$<$", ">": "$>$", "|": "$|$", "†": r"$^{\dagger}$", "*": "$^{*}$", '"': "''"}
-    # A bracket after a line break would be read as its optional argument.
-    | {"[": "{[}", "]": "{]}"}
-)
-
-
-def _one_latex(table: Table) -> str:
+def to_markdown(table: Table) -> str:
+    """A pipe table of GitHub."""
     rows = [
-        _ampersands([table.corner, *table.patterns]),
-        r"\midrule",
-        *(_ampersands([label, *texts]) for label, texts in table.lines),
+        _pipes(table.heading),
+        "|" + "---|" * len(table.heading),
+        *(_pipes([text.strip() for text in line]) for line in table.lines),
     ]
-    # LaTeX numbers tables itself.
-    number = f"{paper.TABLES[table.metric]}. " if table.metric in paper.TABLES else ""
-    caption = " ".join(table.caption).removeprefix(number).translate(_LATEX)
+    first, *others = (sentence.translate(_MARKDOWN) for sentence in table.sentences)
+    parts = [" ".join([f"**{first}**", *others]), "\n".join(rows)]
+    # A line that starts with "-" would become a list item.
+    notes = [note.translate(_MARKDOWN) for note in table.footnotes]
+    parts += [f"\\{note}" if note.startswith("-") else note for note in notes]
+    return "\n\n".join(parts)
+
+
+def to_latex(table: Table) -> str:
+    r"""A ``table`` environment for article with ``\usepackage{booktabs}``.
+
+    LaTeX numbers tables itself. Names in other scripts than Latin need an engine and a font that
+    have them.
+    """
+    rows = [_ampersands(table.heading), r"\midrule", *map(_ampersands, table.lines)]
     notes = [rf"\par\noindent {note.translate(_LATEX)}" for note in table.footnotes]
+    label = re.sub(r"[^\w.-]+", "-", table.name)
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{'-'.join(filter(None, (table.metric, table.target_lang)))}}}",
-            rf"\begin{{tabular}}{{l{'l' * len(table.patterns)}}}",
+            rf"\caption{{{' '.join(table.caption).translate(_LATEX)}}}",
+            rf"\label{{tab:{label}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.heading)}}}",
             r"\toprule",
             *rows,
             r"\bottomrule",
@@ -139,14 +84,47 @@ def _one_latex(table: Table) -> str:
     )
 
 
+def to_csv(tables: Sequence[Table]) -> str:
+    """The records of all tables under one heading, without captions and footnotes."""
+    records = [record for table in tables for record in table.records]
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return sink.getvalue().removesuffix("\n")
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "text": lambda tables: "\n\n\n".join(map(to_text, tables)),
+    "md": lambda tables: "\n\n".join(map(to_markdown, tables)),
+    "latex": lambda tables: "\n\n".join(map(to_latex, tables)),
+    "csv": to_csv,
+}
+"""Name -> function of tables; the texts do not end with a line break."""
+
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_|~"} | {"<": "&lt;", ">": "&gt;"})
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": "$<$", ">": "$>$", "|": "$|$", "†": r"$^{\dagger}$", "*": "$^{*}$", '"': "''"}
+    # LaTeX would read a bracket after a line break as an optional argument.
+    | {"[": "{[}", "]": "{]}"}
+)
+
+
+def _width(text: str) -> int:
+    """Terminal columns: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def _pipes(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.translate(_MARKDOWN) for text in texts) + " |"
+
+
 def _ampersands(texts: Sequence[str]) -> str:
-    indent = r"\quad " if texts[0].startswith("  ") else ""
+    indent = r"\quad " if texts[0].startswith(PART) else ""
     escaped = [text.strip().translate(_LATEX) for text in texts]
     return indent + " & ".join(escaped) + r" \\"
-
-
-# --- CSV ------------------------------------------------------------------------------------
-
-
-def _csv_note(cell: TableCell) -> str:
-    return "; ".join([*cell.problems, *([first_line(cell.note)] if cell.note else [])])

@@ -30,7 +30,7 @@ def add_analysis_commands(commands: Any) -> None:
     ) -> argparse.ArgumentParser:
         parser = add_command(commands, name, command, text, *examples)
         add_results(parser)
-        add_format(parser, "text", "md", "csv")
+        add_format(parser, "text", "md", "latex", "csv")
         return parser
 
     compare = add(
@@ -136,16 +136,17 @@ def add_analysis_commands(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from xlt.analysis.comparisons.family import compare_cells
-    from xlt.analysis.comparisons.table import comparison_format
+    from xlt.analysis.comparisons.table import comparison_table
+    from xlt.analysis.tables.formats import find_format
     from xlt.analysis.trials.collect import collect
 
-    as_text = comparison_format(options.format)
+    write = find_format(options.format)
     collected = collect(options.results, options.experiment, only=options.only)
     family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds,
     )  # fmt: skip
-    print(as_text(family))
+    print(write([comparison_table(family)]))
     left_out = [f"left out: {name}: {why}" for name, why in family.left_out]
     _warn(options.format, [*family.gaps, *left_out, *collected.warnings])
     return OK
@@ -153,23 +154,23 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.curves.learning_curves import learning_curves
-    from xlt.analysis.curves.table import curve_grids
-    from xlt.analysis.tables.grids import write_grids
+    from xlt.analysis.curves.table import curve_tables
+    from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
     made = learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
-    print(write_grids(curve_grids(made), options.format))
+    print(write_tables(curve_tables(made), options.format))
     _warn(options.format, collected.warnings)
     return OK
 
 
 def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.boundary.measure import boundary
-    from xlt.analysis.boundary.table import boundary_grids
-    from xlt.analysis.tables.grids import write_grids
+    from xlt.analysis.boundary.table import boundary_tables
+    from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
@@ -181,16 +182,15 @@ def _boundary(options: argparse.Namespace) -> int:
         method=options.interval_method,
         num_resamples=options.resamples,
     )
-    grids = boundary_grids(collected, judged, options.prior)
-    print(write_grids(grids, options.format))
+    print(write_tables(boundary_tables(collected, judged, options.prior), options.format))
     _warn(options.format, collected.warnings)
     return OK
 
 
 def _claims(options: argparse.Namespace) -> int:
     from xlt.analysis.claims import PAPER, ResultCells, parse_claims, shipped_claims
-    from xlt.analysis.claims.report import claims_grids
-    from xlt.analysis.tables.grids import write_grids
+    from xlt.analysis.claims.report import claims_tables
+    from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
     from xlt.sweep.experiment.settings_file import read_settings
 
@@ -201,23 +201,23 @@ def _claims(options: argparse.Namespace) -> int:
     else:
         raise InputError("is no .yaml file; docs/claims.md says what one holds", options.claims)
     collected = collect(options.results, options.experiment, only=options.only)
-    grids = claims_grids(claims, ResultCells(collected), published=options.published)
-    print(write_grids(grids, options.format))
+    tables = claims_tables(claims, ResultCells(collected), published=options.published)
+    print(write_tables(tables, options.format))
     _warn(options.format, collected.warnings)
     return OK
 
 
 def _oracle(options: argparse.Namespace) -> int:
-    from xlt.analysis.search.oracle_rates import oracle_grid, oracle_rates
-    from xlt.analysis.tables.grids import write_grids
+    from xlt.analysis.search.oracle_rates import oracle_rates, oracle_table
+    from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
     found = oracle_rates(collected, options.metric)
     if not found:
         raise InputError("no cell has all of its runs done at one learning rate; run them first")
-    grid = oracle_grid(found, collected.plan.experiment, options.metric)
-    print(write_grids([grid], options.format))
+    table = oracle_table(found, collected.plan.experiment, options.metric)
+    print(write_tables([table], options.format))
     _warn(options.format, collected.warnings)
     return OK
 

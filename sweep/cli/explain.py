@@ -74,7 +74,7 @@ def add_explain_commands(commands: Any) -> None:
         "--min-count", type=int, default=5, metavar="N",
         help="rank tokens that occur in N texts or more (default: 5)",
     )  # fmt: skip
-    add_format(tables, "text", "md", "csv")
+    add_format(tables, "text", "md", "latex", "csv")
 
 
 def _add_method(parser: argparse.ArgumentParser) -> None:
@@ -107,8 +107,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _explanations(options: argparse.Namespace) -> int:
     from xlt.analysis.attributions.collect import load_attributions
-    from xlt.analysis.attributions.table import attribution_grids
-    from xlt.analysis.tables.grids import write_grids
+    from xlt.analysis.attributions.table import attribution_tables
+    from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
     from xlt.trainables.spec.explain import Explain
 
@@ -121,6 +121,6 @@ def _explanations(options: argparse.Namespace) -> int:
         target=options.target,
         min_count=options.min_count,
     )
-    grids = attribution_grids(collected, read, top=options.top, min_count=options.min_count)
-    print(write_grids(grids, options.format))
+    tables = attribution_tables(collected, read, top=options.top, min_count=options.min_count)
+    print(write_tables(tables, options.format))
     return OK

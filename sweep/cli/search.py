@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.errors import InputError
 from xlt.sweep.cli.arguments import (
     add_address,
     add_command,
@@ -32,7 +32,7 @@ def add_search_command(commands: Any) -> None:
     add_only(parser)
     add_address(parser)
     add_wait(parser)
-    add_format(parser, "text", "md", "csv")
+    add_format(parser, "text", "md", "latex", "csv")
     parser.add_argument("--all", action="store_true", help="print every configuration tried")
     parser.add_argument(
         "--out", metavar="FILE", default="learning_rates.yaml",
@@ -47,19 +47,18 @@ def add_search_command(commands: Any) -> None:
 def _search(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from xlt.analysis.search.table import search_grids
-    from xlt.analysis.tables.grids import GRID_FORMATS, write_grids
+    from xlt.analysis.search.table import search_tables
+    from xlt.analysis.tables.formats import find_format
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.search.run import search
 
-    if options.format not in GRID_FORMATS:
-        raise InputError(unknown("format", options.format, GRID_FORMATS))
+    write = find_format(options.format)
     experiment = load_experiment(options.experiment, options.settings)
     outcome = search(
         experiment, options.results, selection=experiment.select(options.only),
         address=options.address, wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
-    print(write_grids(search_grids(outcome.plan, outcome.choices, options.all), options.format))
+    print(write(search_tables(outcome.plan, outcome.choices, options.all)))
     if options.figure:
         from xlt.analysis.figures.search import save_search_figure
 

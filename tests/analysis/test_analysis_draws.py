@@ -16,7 +16,7 @@ from simulated_scores import make_cell, save_simulated, simulate_draws, true_aur
 
 from xlt.analysis.comparisons.compare import compare, difference_groups, rank_test_remarks
 from xlt.analysis.curves.learning_curves import learning_curves
-from xlt.analysis.curves.table import curve_grids
+from xlt.analysis.curves.table import curve_tables
 from xlt.analysis.page.build import content
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
@@ -307,7 +307,7 @@ def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
 def test_curves_and_page_know_draws(location: str) -> None:
     collected = collect(location)
     made = learning_curves(collected, "auroc", "mbert", 100)
-    points, _ = curve_grids(made)
+    points, _ = curve_tables(made)
     assert points.heading[6:] == ("draws", "seeds", "seeds on draws", "test rows", "runs on rows")
     assert points.records[0]["std_draw"] is not None
     shown = content(collected)

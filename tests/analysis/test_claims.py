@@ -24,9 +24,9 @@ from xlt.analysis.claims import (
     parse_claims,
     shipped_claims,
 )
-from xlt.analysis.claims.report import claims_grids
+from xlt.analysis.claims.report import claims_tables
 from xlt.analysis.tables import paper
-from xlt.analysis.tables.grids import write_grids
+from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.uncertainty.differences import Difference
 from xlt.analysis.uncertainty.welch import Sample, welch
@@ -330,16 +330,16 @@ def test_claims_that_cannot_be_tested_leave_the_others_alone(cells: ResultCells)
     assert cannot.verdict == "not evaluated"
     assert cannot.missing.startswith("gpt/ja0: unknown base model 'gpt'. Known: ")
     assert cannot.parts[0].difference is not None
-    (grid,) = claims_grids(claims, cells)
-    text = write_grids([grid])
+    (table,) = claims_tables(claims, cells)
+    text = write_tables([table])
     assert "cannot is not evaluated: gpt/ja0: unknown base model" in text
     assert "† f1 of mbert/ja16: over 2 of 3 seeds." in text
     assert "mini-elyza, mini-mbert stand in for the models" in text
-    assert grid.heading == ("claim", "ours", "p")
+    assert table.heading == ("claim", "ours", "p")
 
 
 def test_the_table_has_ours_beside_the_papers_and_the_differences(cells: ResultCells) -> None:
-    claims, differences = claims_grids(shipped_claims(PAPER), cells, published=True)
+    claims, differences = claims_tables(shipped_claims(PAPER), cells, published=True)
     assert claims.heading == ("claim", "ours", "p", "published", "p")
     line = next(line for line in claims.lines if "auroc elyza/ja0 - mbert/ja0 > 0.05" in line[0])
     assert line[1].startswith("+0.200 [") and line[3].startswith("+0.079 [")
@@ -350,7 +350,7 @@ def test_the_table_has_ours_beside_the_papers_and_the_differences(cells: ResultC
     assert difference.startswith("+0.119 [")
     assert by_cell["f1", "mini-opencalm", "ja16"][2] == "-"
     assert any("miniature(s), not the paper's models" in note for note in differences.footnotes)
-    rows = list(csv.DictReader(io.StringIO(write_grids([claims, differences], "csv"))))
+    rows = list(csv.DictReader(io.StringIO(write_tables([claims, differences], "csv"))))
     assert {row["source"] for row in rows} == {"ours", "published", "ours - published"}
     assert {row["verdict"] for row in rows if row["source"] == "published"} == {
         "", "undecided", "not evaluated",

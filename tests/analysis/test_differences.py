@@ -16,10 +16,10 @@ from scipy import stats
 from simulated_scores import save_simulated, simulate, simulate_draws
 
 from xlt.analysis.claims import ResultCells, evaluate, parse_claims
-from xlt.analysis.claims.report import claims_grids
+from xlt.analysis.claims.report import claims_tables
 from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.comparisons.family import compare_cells
-from xlt.analysis.tables.grids import write_grids
+from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.differences import RunsDifference, runs_difference
@@ -174,13 +174,13 @@ def test_the_table_says_which_test_was_used(tmp_path: Path) -> None:
     collected = saved(tmp_path / "r", without_rows=True)
     claims = claims_of(part("elyza/ja16", "mbert/ja16"), part("elyza/ja0", "mbert/ja0"))
     cells = ResultCells(collected)
-    (grid,) = claims_grids(claims, cells)
-    text = write_grids([grid])
+    (table,) = claims_tables(claims, cells)
+    text = write_tables([table])
     assert "ours: over new seeds (and draws of training rows" in text
     assert "; Welch's t over new seeds on the same test rows." in text
     assert "ours: Welch's t over seeds where test rows cannot be used: mbert/ja0: seed 0: " in text
     assert "With 3 against 3 runs a rank test cannot reach 0.05: its smallest two-sided p" in text
-    methods = [record["method"] for record in grid.records]
+    methods = [record["method"] for record in table.records]
     assert methods == ["", "runs x test rows", "", "Welch"]
 
 

@@ -11,7 +11,7 @@ from page_results import make_page_results
 from result_folders import make_plan, make_results, save_failed
 
 from xlt.analysis.metrics.plot_points import block_means, cell_curves, thin
-from xlt.analysis.tables.report import table
+from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
@@ -39,7 +39,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Collected:
 def shown(collected: Collected) -> FigureInput:
     use_style()
     intervals = CellIntervals(load_scores(collected))
-    cells = table(collected, "auroc", intervals=intervals).cells
+    cells = collect_metric_cells(collected, "auroc", intervals=intervals).cells
     return FigureInput(collected, "auroc", "AUROC", cells, intervals.scores, (JAPANESE, "ja104"))
 
 

@@ -21,7 +21,7 @@ from xlt.analysis.curves.learning_curves import (
     learning_curves,
 )
 from xlt.analysis.curves.monotone import Array, rows_to_reach
-from xlt.analysis.curves.table import curve_grids, rows_text
+from xlt.analysis.curves.table import curve_tables, rows_text
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
@@ -200,7 +200,7 @@ def test_csv_has_points_and_gains(location: str, capsys: pytest.CaptureFixture[s
         (["--than", "mbrt"], "unknown curve 'mbrt'. Did you mean 'mbert'? Known: bert, elyza"),
         (["--metric", "aurok"], "unknown metric 'aurok'. Did you mean 'auroc'?"),
         (["--metric", "macro_f1"], "unknown metric of two classes 'macro_f1'"),
-        (["--format", "latex"], "unknown format 'latex'. Did you mean 'text'?"),
+        (["--format", "tex"], "unknown format 'tex'. Did you mean 'text'?"),
         (["--interval-method", "bcaa"], "unknown interval 'bcaa'. Did you mean 'bca'?"),
         (["--resamples", "5"], "5 resamples are too few"),
     ],
@@ -219,7 +219,7 @@ def test_one_curve_has_no_gains(tmp_path: Path) -> None:
         learning_curves(collect(results))
     save_done(results, "elyza", "ja16", 0, {"auroc": 0.8})
     made = learning_curves(collect(results))
-    assert "No interval for elyza x ja16" in " ".join(curve_grids(made)[0].footnotes)
+    assert "No interval for elyza x ja16" in " ".join(curve_tables(made)[0].footnotes)
     with pytest.raises(InputError, match="no other curve in the language of 'elyza'"):
         learning_curves(collect(results), than="elyza")
 

@@ -20,9 +20,9 @@ from simulated_scores import make_cell
 
 from xlt.analysis.boundary.measure import CLASS_MEDIANS, boundary
 from xlt.analysis.boundary.score_shift import SHIFTS, score_shift, source_logits
-from xlt.analysis.boundary.table import boundary_grids
+from xlt.analysis.boundary.table import boundary_tables
 from xlt.analysis.metrics.measures import RESAMPLED_MEASURES
-from xlt.analysis.tables.grids import write_grids
+from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.intervals import t_interval
@@ -121,12 +121,12 @@ def test_it_stands_in_the_tables(tmp_path: Path) -> None:
     moved, unknown = (cell.measures["logit_shift"] for cell in judged)
     assert moved.mean == pytest.approx(-2, abs=0.2) and unknown.n == 0
     assert moved.interval and moved.interval[0] < -2 < moved.interval[1] < -1.5
-    main, table = boundary_grids(collected, judged)
+    main, table = boundary_tables(collected, judged)
     assert table.heading[2:] == (
         "median logit", "shift", "shift, d", "of negatives", "of positives"
     )  # fmt: skip
     assert table.lines[0][3].startswith("-2.0") or table.lines[0][3].startswith("-1.9")
     assert table.lines[1][3:] == ("-",) * 4 and table.lines[1][2] != "-"
-    record = next(csv.DictReader(io.StringIO(write_grids([main, table], "csv"))))
+    record = next(csv.DictReader(io.StringIO(write_tables([main, table], "csv"))))
     assert float(record["logit_shift_low"]) == moved.interval[0]
     assert {f"{name}_mean" for name in SHIFTS} <= record.keys()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import sem
 
 from xlt.analysis.search.choose import Choice, Tried, by_kind, choose, rank
-from xlt.analysis.search.table import search_grids
+from xlt.analysis.search.table import search_tables
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 
 NAN = math.nan
@@ -161,12 +161,12 @@ def test_the_tables_say_what_was_chosen_and_what_was_not() -> None:
         experiment="e", search_id="abc", settings={}, data_fingerprint="f", metric="auroc",
         cells=(cell(2),), why_stopped="max_epochs: 5 is used up",
     )  # fmt: skip
-    first, every = search_grids(plan, [made], every=True)
+    first, every = search_tables(plan, [made], every=True)
     assert first.lines == (
         ("m", "ja16", "target", "0.01", "0.700 ± 0.100", "1/3", "30", "highest dev score"),
     )
     assert any("max_epochs: 5 is used up" in note for note in first.footnotes)
     assert any("not finished" in note for note in first.footnotes)
     assert [line[-1] for line in every.lines] == ["given up", "chosen", "DivergedError: nan"]
-    none = search_grids(plan, [Choice(cell(2), (), None, "", "no config finished")])
+    none = search_tables(plan, [Choice(cell(2), (), None, "", "no config finished")])
     assert none[0].lines[0][3:5] == ("-", "-")

@@ -16,8 +16,10 @@ from result_folders import make_plan, make_results, make_spec, save_done, save_f
 
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
-from xlt.analysis.tables.formats import CSV_COLUMNS, FORMATS
-from xlt.analysis.tables.report import render, render_tables, table
+from xlt.analysis.tables.formats import FORMATS, write_tables
+from xlt.analysis.tables.metric_cells import collect_metric_cells
+from xlt.analysis.tables.report import CSV_COLUMNS, metric_table, render_tables
+from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
@@ -77,6 +79,10 @@ def mixed(tmp_path: Path) -> Collected:
     return collect(results)
 
 
+def table(collected: Collected, metric: str, published: bool = False) -> Table:
+    return metric_table(collect_metric_cells(collected, metric), published)
+
+
 def cell_of(shown: tuple[TableCell, ...], model: str, pattern: str) -> TableCell:
     (cell,) = [c for c in shown if c.key == (model, pattern)]
     return cell
@@ -94,9 +100,10 @@ def test_mean_std_and_n_are_those_of_the_seeds_and_gaps_are_marked(
 ) -> None:
     keys = [(model, pattern) for model in ("a", "b") for pattern in PATTERNS]
     collected = in_memory(dict(zip(keys, drawn, strict=True)))
+    aggregated = collect_metric_cells(collected, "f1").cells
     shown = table(collected, "f1")
-    texts = [text for _, line in shown.lines for text in line]
-    for cell, values, text in zip(shown.cells, drawn, texts, strict=True):
+    texts = [text for _, *line in shown.lines for text in line]
+    for cell, values, text in zip(aggregated, drawn, texts, strict=True):
         have = [value for value in values if value is not None]
         assert (cell.n, cell.num_planned) == (len(have), 4)
         if not have:
@@ -123,19 +130,19 @@ def test_a_published_entry_reads_as_the_paper_prints_it() -> None:
     # statistics.stdev([0.85, 0.857, 0.864]) = 0.007
     shown = table(in_memory({("elyza", "ja104"): [0.85, 0.857, 0.864]}), "f1", published=True)
     assert shown.lines == (
-        ("elyza", ("0.857 (0.007)",)),
-        ("  published (paper's ELYZA)", ("0.857 (0.007)",)),
+        ("elyza", "0.857 (0.007)"),
+        ("  published (paper's ELYZA)", "0.857 (0.007)"),
     )
 
 
 def test_one_seed_has_no_std() -> None:
-    assert table(in_memory({("a", "ja16"): [0.5]}), "f1").lines == (("a", ("0.500 (n/a)",)),)
+    assert table(in_memory({("a", "ja16"): [0.5]}), "f1").lines == (("a", "0.500 (n/a)"),)
 
 
 def test_cells_of_unequal_size_say_n_each() -> None:
     collected = in_memory({("a", "ja0"): [0.5, 0.5], ("a", "ja16"): [0.25, 0.75, 0.5]})
     shown = table(collected, "f1")
-    assert shown.lines == (("a", ("0.500 (0.000) n=2", "0.500 (0.250) n=3")),)
+    assert shown.lines == (("a", "0.500 (0.000) n=2", "0.500 (0.250) n=3"),)
     assert "mean (std), n in each cell;" in shown.caption[2]
 
 
@@ -144,7 +151,7 @@ def test_a_done_trial_without_the_metric_is_a_gap(tmp_path: Path) -> None:
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5})
     save_done(results, "elyza", "ja16", 1, {"f1": 0.5, "recall": 0.25})
     shown = table(collect(results), "recall")
-    assert shown.lines == (("elyza", ("0.250 (n/a) [1/2]†",)),)
+    assert shown.lines == (("elyza", "0.250 (n/a) [1/2]†"),)
     assert shown.footnotes[0] == "† elyza x ja16: seed 0 without recall"
 
 
@@ -152,14 +159,14 @@ def test_a_metric_that_no_trial_reports_yet_is_a_gap(tmp_path: Path) -> None:
     results = make_results(tmp_path / "results", make_plan(seeds=[0]))
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5})
     shown = table(collect(results), "auroc")
-    assert shown.lines == (("elyza", ("n/a†",)),)
+    assert shown.lines == (("elyza", "n/a†"),)
     assert "seed 0 without auroc: it has no value on test rows that lack" in shown.footnotes[0]
 
 
 def test_nothing_run_yet_is_pending_in_one_footnote(tmp_path: Path) -> None:
     results = make_results(tmp_path / "results", make_plan(["elyza"], PATTERNS))
     shown = table(collect(results), "auroc")
-    assert shown.lines == (("elyza", ("pending [0/3]†", "pending [0/3]†")),)
+    assert shown.lines == (("elyza", "pending [0/3]†", "pending [0/3]†"),)
     assert shown.footnotes == ("† elyza x ja0, elyza x ja16: seeds 0, 1, 2 missing",)
 
 
@@ -168,7 +175,7 @@ def test_a_cell_that_the_plan_lacks_says_so() -> None:
     both = (*make_plan(["a"], ["ja0"]).cells, *make_plan(["b"], ["ja16"]).cells)
     plan = collected.plan.model_copy(update={"cells": both})
     shown = table(dataclasses.replace(collected, plan=plan), "f1")
-    assert shown.lines == (("a", ("0.500 (n/a)", "-")), ("b", ("-", "0.500 (n/a)")))
+    assert shown.lines == (("a", "0.500 (n/a)", "-"), ("b", "-", "0.500 (n/a)"))
     assert shown.footnotes == ("- a x ja16, b x ja0: not in the plan",)
 
 
@@ -178,10 +185,15 @@ def test_a_cell_that_the_plan_lacks_says_so() -> None:
 def test_every_kind_of_cell_is_told(mixed: Collected) -> None:
     shown = table(mixed, "f1")
     assert shown.lines == (
-        ("mini-elyza", ("0.600 (0.141) [2/3]†", "0.857 (0.006)")),
-        ("mini-opencalm", ("-", "failed [0/3]†*")),
+        ("mini-elyza", "0.600 (0.141) [2/3]†", "0.857 (0.006)"),
+        ("mini-opencalm", "-", "failed [0/3]†*"),
     )
-    assert [cell.state for cell in shown.cells] == ["partial", "complete", "impossible", "failed"]
+    assert [cell.state for cell in collect_metric_cells(mixed, "f1").cells] == [
+        "partial",
+        "complete",
+        "impossible",
+        "failed",
+    ]
     assert shown.footnotes[:-1] == (
         "† mini-elyza x ja0: seed 1 failed: loss is nan | step 3",
         f"- mini-opencalm x ja0: {NO_CELL}",
@@ -193,7 +205,7 @@ def test_every_kind_of_cell_is_told(mixed: Collected) -> None:
 
 
 def test_the_caption_says_what_the_numbers_depend_on(mixed: Collected) -> None:
-    assert table(mixed, "f1").caption == (
+    assert table(mixed, "f1").sentences == (
         "Table 3. F1 score of the positive class (ESG_50%); rows at probability >= 0.5 count as "
         "positive.",
         "Experiment test: miniatures, not the paper's models.",
@@ -202,27 +214,28 @@ def test_the_caption_says_what_the_numbers_depend_on(mixed: Collected) -> None:
         "Made with data abababababab, torch 2.11.0, transformers 5.17.0, peft 0.21.0, "
         "tokenizers 0.23.0, precision fp32.",
     )
-    assert table(mixed, "auroc").caption[0].startswith("Table 4. AUROC, area under the ROC")
+    assert table(mixed, "auroc").sentences[0].startswith("Table 4. AUROC, area under the ROC")
 
 
 def test_published_rows_stand_below_ours_and_are_not_taken_for_miniatures(mixed: Collected) -> None:
     shown = table(mixed, "auroc", published=True)
     assert shown.lines[1] == (
         "  published (paper's ELYZA)",
-        ("0.915 (0.007)", "0.920 (0.004)"),
+        "0.915 (0.007)",
+        "0.920 (0.004)",
     )
-    assert shown.lines[3] == ("  published (paper's OpenCALM)", ("-", "0.726 (0.048)"))
+    assert shown.lines[3] == ("  published (paper's OpenCALM)", "-", "0.726 (0.048)")
     assert any(note.startswith("Published: Table 4") for note in shown.footnotes)
     assert any("not the paper's models" in note for note in shown.footnotes)
-    assert not any("published" in label for label, _ in table(mixed, "auroc").lines)
+    assert not any("published" in label for label, *_ in table(mixed, "auroc").lines)
 
 
 def test_other_models_and_patterns_have_no_published_numbers() -> None:
     collected = in_memory({("elyza", "ja32"): [0.5], ("gpt", "ja32"): [0.5]})
     assert table(collected, "f1", published=True).lines == (
-        ("elyza", ("0.500 (n/a)",)),
-        ("  published (paper's ELYZA)", ("",)),
-        ("gpt", ("0.500 (n/a)",)),
+        ("elyza", "0.500 (n/a)"),
+        ("  published (paper's ELYZA)", ""),
+        ("gpt", "0.500 (n/a)"),
     )
 
 
@@ -237,7 +250,7 @@ def test_unknown_names_are_refused_with_the_known_ones(mixed: Collected) -> None
     with pytest.raises(InputError, match=r"unknown format 'html'\..*Known: csv, latex, md, text"):
         render_tables(mixed, "html")
     with pytest.raises(InputError, match="unknown format"):
-        render(table(mixed, "f1"), "html")
+        write_tables([table(mixed, "f1")], "html")
 
 
 # --- formats --------------------------------------------------------------------------------
@@ -269,7 +282,7 @@ def test_every_format_for_people_shows_every_number_mark_and_footnote(
 
 def test_text_is_aligned_by_display_width() -> None:
     collected = in_memory({("日本語モデル", "ja16"): [0.5], ("plain", "ja16"): [0.25]})
-    lines = render(table(collected, "f1"), "text").splitlines()
+    lines = write_tables([table(collected, "f1")], "text").splitlines()
     start = lines.index("base model    ja16")
     assert lines[start:] == [
         "base model    ja16",
@@ -286,7 +299,7 @@ def test_markdown_rows_have_equal_numbers_of_cells(mixed: Collected) -> None:
 
 
 def test_markdown_escapes_what_names_may_contain() -> None:
-    text = render(table(in_memory({("a|b_<i>*", "ja16"): [0.5]}), "f1"), "md")
+    text = write_tables([table(in_memory({("a|b_<i>*", "ja16"): [0.5]}), "f1")], "md")
     assert r"| a\|b\_&lt;i&gt;\* | 0.500 (n/a) |" in text
 
 
@@ -318,7 +331,7 @@ def test_latex_numbers_tables_itself(mixed: Collected) -> None:
 
 def test_latex_escapes_what_names_may_contain() -> None:
     name = r"[x]&%$#_{}~^\<>"
-    text = render(table(in_memory({(name, "ja16"): [0.5]}), "f1"), "latex")
+    text = write_tables([table(in_memory({(name, "ja16"): [0.5]}), "f1")], "latex")
     assert (
         r"{[}x{]}\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$<$$>$ & " in text
     )
@@ -354,7 +367,7 @@ def test_a_half_written_folder_is_told_in_the_table(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "history.parquet").touch()
     shown = table(collect(results), "f1")
-    assert shown.lines == (("elyza", ("corrupt [0/1]†",)),)
+    assert shown.lines == (("elyza", "corrupt [0/1]†"),)
     assert "seed 0 corrupt: half-written" in shown.footnotes[0]
 
 

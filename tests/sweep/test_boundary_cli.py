@@ -61,8 +61,8 @@ def test_claims_of_the_paper_and_of_a_file(
     ("arguments", "told"),
     [
         (
-            ["boundary", "--format", "latex"],
-            "unknown format 'latex'. Did you mean 'text'? Known: csv, md, text",
+            ["boundary", "--format", "tex"],
+            "unknown format 'tex'. Did you mean 'text'? Known: csv, latex, md, text",
         ),
         (["boundary", "--prior", "2"], "prior 2.0 is not a share"),
         (["boundary", "--labelled", "511"], "511 labelled rows of 512"),

@@ -1,0 +1,40 @@
+"""Table: texts under a heading, with captions and records; every command and the page use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PART = "  "
+"""Start of a line's first text if the line belongs to the line above it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is ready to be written in any of :data:`xlt.analysis.tables.formats.FORMATS`.
+
+    Attributes:
+        name: Label in LaTeX, and name of downloads on the page.
+        caption: Sentences above the table, without its number.
+        heading: num_columns texts.
+        lines: num_lines x num_columns texts; a line that starts with :data:`PART` belongs to the
+            line above it.
+        footnotes: Sentences below the table; cells refer to them by their first character.
+        records: Rows for programs, with the same keys in all, numbers unrounded and None where
+            there is no value.
+        number: Number of the table in the paper, e.g. ``Table 3``; empty: it has none.
+    """
+
+    name: str
+    caption: tuple[str, ...]
+    heading: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    footnotes: tuple[str, ...] = ()
+    records: tuple[Mapping[str, object], ...] = ()
+    number: str = ""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The caption with the number of the table in front."""
+        first, *others = self.caption
+        return (f"{self.number}. {first}" if self.number else first, *others)
