@@ -26,7 +26,9 @@ REPLACED = {
     r"befalls?|befell": "happens to",
 }
 VAGUE_NAMES = ("told", "made", "one", "found")
-CHECKED = ("data", "trainables", "analysis", "sweep", "xlt/__init__.py", "docs", "README.md")
+CHECKED = (
+    "data", "trainables", "analysis", "sweep", "xlt/__init__.py", "benchmarks", "docs", "README.md",
+)  # fmt: skip
 
 _FIRST = re.compile(rf"(?:{'|'.join(FIRST_WORDS)})\b")
 _REPLACED = {re.compile(rf"\b{word}\b", re.IGNORECASE): use for word, use in REPLACED.items()}

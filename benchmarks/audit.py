@@ -1,4 +1,4 @@
-"""What the gate costs: seconds and peak memory of each check on many headlines.
+"""Measure seconds and peak memory of each check of the data audit on many headlines.
 
     python benchmarks/audit.py [--rows 1000000] [--usual]
 
@@ -56,10 +56,10 @@ def main() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=measure, args=(dataset, used_rows, name, theirs))
         process.start()
-        seconds, memory, found = ours.recv()
+        seconds, memory, summary = ours.recv()
         process.join()
         total += seconds
-        print(f"| {name} | {seconds:.1f} | {memory:.0f} | {found} |", flush=True)
+        print(f"| {name} | {seconds:.1f} | {memory:.0f} | {summary} |", flush=True)
     print(f"| all | {total:.1f} | | |")
     if options.usual:
         seconds = {name: timed(find, dataset) for name, find in CANDIDATES.items()}
@@ -129,8 +129,8 @@ def measure(dataset: Dataset, used_rows: UsedRows, name: str, out: Connection) -
     findings = audit(dataset, used_rows, [name])
     seconds = time.perf_counter() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    found = ", ".join(f"{finding.severity} {finding.count}" for finding in findings) or "none"
-    out.send((seconds, memory, found))
+    summary = ", ".join(f"{finding.severity} {finding.count}" for finding in findings) or "none"
+    out.send((seconds, memory, summary))
 
 
 if __name__ == "__main__":

@@ -46,12 +46,12 @@ def main(results: str, trial_id: str) -> None:
 
     captum = LayerIntegratedGradients(probability, model.get_input_embeddings())
     largest = 0.0
-    for text, made in zip(ids, ours, strict=True):
+    for text, explanation in zip(ids, ours, strict=True):
         row = torch.tensor([text])
         hidden = torch.tensor([[t if t in special else unknown for t in text]])
         theirs = captum.attribute(row, baselines=hidden, n_steps=16).sum(-1)[0].detach().numpy()
         own = [n for n, t in enumerate(text) if t not in special]
-        largest = max(largest, float(np.abs(theirs[own] - made.coefficients).max()))
+        largest = max(largest, float(np.abs(theirs[own] - explanation.coefficients).max()))
     size = max(float(np.abs(e.coefficients).max()) for e in ours)
     print(f"{trial_id}: largest difference {largest:.1e}, largest contribution {size:.2f}")
 

@@ -1,4 +1,4 @@
-"""What a sweep loses when processes and machines die at random: trials, bytes, steps, time.
+"""Measure what random kills of processes and machines cost a sweep: trials, bytes, steps, time.
 
     python benchmarks/chaos.py [--kills 100] [--minutes 60] [--seed 0]
 
@@ -95,17 +95,17 @@ sys.meta_path.insert(0, Finder())
 
 
 @dataclass
-class Told:
-    """What happened.
+class Losses:
+    """Kills and losses of one or more sweeps.
 
     Attributes:
-        kills: By kind.
+        kills: Number of kills of each kind.
         rerun: Finished trials that were written again.
-        failed: Trials that a run gave up, and that the next one ran.
+        failed: Trials that one call recorded as failed and the next one finished.
         runs: Calls of `xlt run`.
-        sweeps: Sweeps that they finished.
-        unequal: Sweeps whose tables, and whose files, are not those of the undisturbed one.
-        computed: Optimiser steps.
+        sweeps: Finished sweeps.
+        unequal: Sweeps whose tables, or whose files, differ from those of the undisturbed sweep.
+        computed: Optimiser steps computed.
         seconds: Wall time.
     """
 
@@ -136,9 +136,9 @@ def main() -> None:
         num_steps = sum(spec.num_steps for spec in expand(prepare(load_experiment(file))).specs)
         with machines(folder) as cluster:
             sweeps = Sweeps(cluster, file, folder, random.Random(options.seed))
-            alone = Told()
+            alone = Losses()
             sweeps.run(alone, 0, 0.0)
-            disturbed = Told()
+            disturbed = Losses()
             sweeps.run(disturbed, options.kills, 60 * options.minutes)
         show(alone, disturbed, num_steps, options.seed)
 
@@ -201,24 +201,24 @@ class Sweeps:
         self._steps = folder / "steps"
         self._expected: tuple[str, dict[str, bytes]] | None = None
 
-    def run(self, told: Told, num_kills: int, seconds: float) -> None:
+    def run(self, losses: Losses, num_kills: int, seconds: float) -> None:
         """Whole sweeps until so many were killed or the time is over; at least one."""
         began, steps = time.monotonic(), self._num_steps()
-        while not told.sweeps or (
-            told.kills.total() < num_kills and time.monotonic() < began + seconds
+        while not losses.sweeps or (
+            losses.kills.total() < num_kills and time.monotonic() < began + seconds
         ):
-            root = self._folder / f"results-{self._expected is not None}-{told.sweeps}"
-            self._sweep(root, told, num_kills, began + seconds)
-            told.sweeps += 1
+            root = self._folder / f"results-{self._expected is not None}-{losses.sweeps}"
+            self._sweep(root, losses, num_kills, began + seconds)
+            losses.sweeps += 1
             results = Results(str(root))
-            found = render_tables(collect(results, "chaos")), trial_files(results)
-            self._expected = self._expected or found
-            told.unequal["tables"] += found[0] != self._expected[0]
-            told.unequal["files"] += found[1] != self._expected[1]
-        told.seconds = time.monotonic() - began
-        told.computed = self._num_steps() - steps
+            output = render_tables(collect(results, "chaos")), trial_files(results)
+            self._expected = self._expected or output
+            losses.unequal["tables"] += output[0] != self._expected[0]
+            losses.unequal["files"] += output[1] != self._expected[1]
+        losses.seconds = time.monotonic() - began
+        losses.computed = self._num_steps() - steps
 
-    def _sweep(self, root: Path, told: Told, num_kills: int, deadline: float) -> None:
+    def _sweep(self, root: Path, losses: Losses, num_kills: int, deadline: float) -> None:
         """One, from its first `xlt run` to the last trial."""
         results = Results(str(root))
         first_seen: dict[Path, int] = {}
@@ -226,7 +226,7 @@ class Sweeps:
         while status:
             driver = self._drive(root)
             pause = self._rng.uniform(*PAUSE_SECONDS)
-            told.runs += 1
+            losses.runs += 1
             next_kill = float("inf")
             last_step, num_steps = time.monotonic(), self._num_steps()
             while driver.poll() is None:
@@ -236,21 +236,21 @@ class Sweeps:
                     if not path.exists():
                         continue
                     written = path.stat().st_mtime_ns
-                    told.rerun += first_seen.setdefault(path, written) != written
+                    losses.rerun += first_seen.setdefault(path, written) != written
                     first_seen[path] = written
                 if self._num_steps() > num_steps:
                     last_step, num_steps = time.monotonic(), self._num_steps()
                     next_kill = min(next_kill, last_step + pause)
                 if time.monotonic() - last_step > SILENCE_SECONDS:
-                    raise SystemExit(f"no step for {SILENCE_SECONDS} s: {dict(told.kills)}")
+                    raise SystemExit(f"no step for {SILENCE_SECONDS} s: {dict(losses.kills)}")
                 now = time.monotonic()
-                if now >= next_kill and now < deadline and told.kills.total() < num_kills:
-                    self._kill(driver, told)
+                if now >= next_kill and now < deadline and losses.kills.total() < num_kills:
+                    self._kill(driver, losses)
                     next_kill, pause = float("inf"), self._rng.uniform(*PAUSE_SECONDS)
                     num_steps = self._num_steps()
             status = driver.wait()
             errors = (self._folder / "driver.log").read_text()
-            told.failed += errors.count("\nFAILED ")
+            losses.failed += errors.count("\nFAILED ")
             if status not in (0, 1, -9, 137) or "Traceback" in errors:
                 raise SystemExit(f"`xlt run` ended with status {status}:\n{errors}")
 
@@ -263,17 +263,17 @@ class Sweeps:
         with (self._folder / "driver.log").open("wb") as log:
             return subprocess.Popen(words, env=env, cwd=ROOT, stdout=log, stderr=log)
 
-    def _kill(self, driver: subprocess.Popen[bytes], told: Told) -> None:
+    def _kill(self, driver: subprocess.Popen[bytes], losses: Losses) -> None:
         """One process, or one machine, of a kind that is drawn."""
         kind = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         if kind == "driver":
             for process in (*psutil.Process(driver.pid).children(recursive=True), driver):
                 process.kill()
         elif kind == "worker":
-            found = self._workers(driver)
-            if not found:
+            pids = self._workers(driver)
+            if not pids:
                 return
-            os.kill(self._rng.choice(found), signal.SIGKILL)
+            os.kill(self._rng.choice(pids), signal.SIGKILL)
         elif self._cluster is None:
             return
         else:
@@ -282,13 +282,13 @@ class Sweeps:
                 node.kill()
                 node.boot()
             else:
-                found = node.pids("raylet/raylet ")
-                if not found:  # it is only just starting
+                pids = node.pids("raylet/raylet ")
+                if not pids:  # it is only just starting
                     return
-                os.kill(found[0], signal.SIGKILL)
+                os.kill(pids[0], signal.SIGKILL)
                 wait_until(lambda: not node.pids("ray start"), 60, "ray start stays")
             self._cluster.start(node)
-        told.kills[kind] += 1
+        losses.kills[kind] += 1
 
     def _workers(self, driver: subprocess.Popen[bytes]) -> list[int]:
         """Processes that run trials."""
@@ -301,7 +301,7 @@ class Sweeps:
         return self._steps.stat().st_size if self._steps.exists() else 0
 
 
-def show(alone: Told, disturbed: Told, num_steps: int, seed: int) -> None:
+def show(alone: Losses, disturbed: Losses, num_steps: int, seed: int) -> None:
     """Print the table."""
     kills, sweeps = disturbed.kills.total(), disturbed.sweeps
     lost = disturbed.computed - num_steps * sweeps
@@ -311,15 +311,15 @@ def show(alone: Told, disturbed: Told, num_steps: int, seed: int) -> None:
     print("| what | |\n|---|---|")
     print(f"| kills | {kills}: {by_kind} |")
     print(f"| sweeps of 35 trials, calls of `xlt run` | {sweeps}, {disturbed.runs} |")
-    print(f"| finished trials that were run again | {disturbed.rerun} |")
-    print(f"| trials given up by a run, done by the next | {disturbed.failed} |")
+    print(f"| finished trials that ran again | {disturbed.rerun} |")
+    print(f"| trials recorded as failed and finished by the next call | {disturbed.failed} |")
     for what in ("tables", "files"):
         equal = "yes" if not disturbed.unequal[what] else f"no, in {disturbed.unequal[what]}"
-        print(f"| {what} as undisturbed, byte by byte | {equal} |")
-    print(f"| steps computed twice | {lost} of {num_steps * sweeps} |")
-    print(f"| the same, a kill | {lost / max(1, kills):.1f} |")
+        print(f"| {what} equal to those of an undisturbed sweep, byte by byte | {equal} |")
+    print(f"| optimiser steps computed twice | {lost} of {num_steps * sweeps} |")
+    print(f"| optimiser steps computed twice, per kill | {lost / max(1, kills):.1f} |")
     print(f"| wall s a sweep | {disturbed.seconds / sweeps:.0f} |")
-    print(f"| the same, undisturbed | {alone.seconds:.0f} |")
+    print(f"| wall s an undisturbed sweep | {alone.seconds:.0f} |")
 
 
 if __name__ == "__main__":

@@ -37,20 +37,22 @@ def cues(tokens: tuple[str, ...]) -> np.ndarray:
     return np.array([name in yes and name not in no for name in names])
 
 
-def agreement(one: Results, first: str, other: Results, second: str, trial_id: str) -> float:
+def agreement(
+    first_results: Results, first: str, second_results: Results, second: str, trial_id: str
+) -> float:
     """Mean Spearman correlation of the contributions within a text."""
-    a = read_attributions(one, trial_id, first).table
-    b = read_attributions(other, trial_id, second).table
+    a = read_attributions(first_results, trial_id, first).table
+    b = read_attributions(second_results, trial_id, second).table
     rows = zip(
         a["coefficients"].to_pylist(), b["coefficients"].to_pylist(), a["total"].to_pylist(),
         strict=True,
     )  # fmt: skip
-    found = [
+    correlations = [
         spearmanr(x, y).statistic
         for x, y, total in rows
         if len(x) > 2 and total > FLAT and np.ptp(x) and np.ptp(y)
     ]
-    return float(np.mean(found))
+    return float(np.mean(correlations))
 
 
 def main() -> None:
@@ -72,9 +74,9 @@ def main() -> None:
     for key, cell in read.cells.items():
         is_cue = cues(cell.tokens)
         means = cell.means(cell.raw).mean(axis=0)
-        found = int(is_cue[np.argsort(-means)[:TOP]].sum())
+        num_cues = int(is_cue[np.argsort(-means)[:TOP]].sum())
         best = min(TOP, int(is_cue.sum()))
-        line = f"{key.base_model:14} {key.pattern:6} cues in the top {TOP}: {found}/{best}"
+        line = f"{key.base_model:14} {key.pattern:6} cues in the top {TOP}: {num_cues}/{best}"
         line += f" (random {TOP * is_cue.mean():.1f})"
         if key in other:
             places = Results(options.results), Results(options.against[0])

@@ -1,10 +1,10 @@
-"""How right the gate is: false alarms and recall on the built-in headlines and on yours.
+"""Measure false alarms and recall of the data audit on the built-in headlines and on yours.
 
     python benchmarks/gate_accuracy.py [SOURCE.yaml ...]
 
-A source's file is one that `xlt data show` takes, in English and Japanese. Rows are taken to be
-what they claim; then every tenth row of a language gets the other's code, and every English one
-that of a related language, and it is counted how many of these are told. Prints Markdown.
+SOURCE.yaml is a file that `xlt data show` takes, in English and Japanese. The languages of its rows
+count as correct. Then every tenth row of a language gets the other's code, and every English row
+that of a related language. Counts how many of these the audit reports. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ def main() -> None:
 
 
 def measures(dataset: Dataset) -> list[tuple[str, str]]:
-    """What is measured, and the figures."""
+    """Name and value of each measured figure."""
     table = dataset.table
     langs = table["lang"].to_numpy(zero_copy_only=False).astype(object)
     rows = []
     for lang, other in (("en", "ja"), ("ja", "en")):
         own = np.nonzero(langs == lang)[0]
-        false = len(told(dataset, langs) & set(ids_of(table, own)))
-        rows.append((f"language: correct {lang} rows told", f"{false} of {len(own):,}"))
+        false = len(reported_ids(dataset, langs) & set(ids_of(table, own)))
+        rows.append((f"language: correct {lang} rows reported", f"{false} of {len(own):,}"))
         swapped = own[::10]
         claims = langs.copy()
         claims[swapped] = other
-        right = len(told(dataset, claims) & set(ids_of(table, swapped)))
+        right = len(reported_ids(dataset, claims) & set(ids_of(table, swapped)))
         rows.append(
             (f"language: {lang} rows under {other}, every tenth", f"{right} of {len(swapped)}")
         )
@@ -59,7 +59,7 @@ def measures(dataset: Dataset) -> list[tuple[str, str]]:
     for related in RELATED:
         claims = langs.copy()
         claims[english] = related
-        right = len(told(dataset, claims) & set(ids_of(table, english)))
+        right = len(reported_ids(dataset, claims) & set(ids_of(table, english)))
         rows.append((f"language: en rows under {related}", f"{right / len(english):.1%}"))
     for lang in ("en", "ja"):
         part = table.filter(pc.equal(table["lang"], lang))
@@ -73,15 +73,15 @@ def measures(dataset: Dataset) -> list[tuple[str, str]]:
         what = f"cues: AUROC of {lang}, all / without text length"
         rows.append((what, f"{both[0]:.2f} / {both[1]:.2f}"))
     near = [f.count for f in audit(dataset, checks=["near_duplicates"])]
-    rows.append(("near_duplicates: rows told", f"{sum(near)} of {len(table):,}"))
+    rows.append(("near_duplicates: rows reported", f"{sum(near)} of {len(table):,}"))
     return rows
 
 
-def told(dataset: Dataset, langs: np.ndarray) -> set[str]:
-    """Ids of the rows that the language check tells if they claim these languages."""
+def reported_ids(dataset: Dataset, langs: np.ndarray) -> set[str]:
+    """Ids of the rows that the language check reports if they have these language codes."""
     columns = dataset.table.select(["id", "text"]).to_pydict() | {"lang": langs.tolist()}
-    found = misread(columns, set(langs.tolist()))
-    return {row_id for rows in found.values() for row_id in rows}
+    reported = misread(columns, set(langs.tolist()))
+    return {row_id for rows in reported.values() for row_id in rows}
 
 
 def ids_of(table: pa.Table, rows: np.ndarray) -> list[str]:

@@ -75,7 +75,7 @@ SMALL = {
     "num_attention_heads": 4,
 }
 TRAIN_ROWS, TEST_ROWS = 1024 + 104, 512
-"""Of ja104 (paper, section 3.2)."""
+"""Rows of ja104 (paper, section 3.2)."""
 
 
 def main() -> None:
@@ -155,7 +155,7 @@ def _lengths(token_ids: list[list[int]]) -> list[int]:
 def _ours(
     base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float]
 ) -> None:
-    """As run_trial does it, base model and texts at hand."""
+    """Train, predict and save as run_trial does, with base model and texts in memory."""
     clock = _Clock(seconds)
     model = METHODS[spec.method](base, spec)
     clock.lap("build")
@@ -258,13 +258,13 @@ def _spec(family: str, method: str, options: argparse.Namespace) -> TrialSpec:
     )
 
 
-def _row(family: str, way: str, found: dict[str, float], peak: float) -> str:
+def _row(family: str, way: str, figures: dict[str, float], peak: float) -> str:
     stages = " | ".join(
-        f"{found[name]:.2f}" for name in ("load", "build", "train", "predict", "save")
+        f"{figures[name]:.2f}" for name in ("load", "build", "train", "predict", "save")
     )
     return (
-        f"| {family} | {way} | {stages} | {found['examples']:.1f} | {found['tokens']:.0f} | "
-        f"{found['flops'] / peak:.1%} | {found['memory'] / 2**30:.1f} |"
+        f"| {family} | {way} | {stages} | {figures['examples']:.1f} | {figures['tokens']:.0f} | "
+        f"{figures['flops'] / peak:.1%} | {figures['memory'] / 2**30:.1f} |"
     )
 
 

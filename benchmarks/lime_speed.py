@@ -8,7 +8,7 @@ with the same classifier on one thread (adapters merged, batches of 4,096 tokens
 common beginnings once), `<unk>` or the mask token for a hidden token: ours; ours without common
 beginnings and with all of the last layer; LimeTextExplainer of lime on space-joined ids; and the
 algorithm of citrus/lime.py in LIT (a mask drawn and a text made at a time, scikit-learn's Ridge),
-written anew here from its description. Seconds a text, the best of `--repeats`, and the ratios to
+reimplemented here from its description. Seconds a text, the best of `--repeats`, and the ratios to
 ours.
 """
 
@@ -124,9 +124,9 @@ def main() -> None:
                     start = time.perf_counter()
                     way()
                     best[name] = min(best[name], time.perf_counter() - start)
-            told = ", ".join(f"{n} {s / options.texts * 1000:.1f} ms" for n, s in best.items())
+            times = ", ".join(f"{n} {s / options.texts * 1000:.1f} ms" for n, s in best.items())
             ratios = ", ".join(f"{n} x{best[n] / best['ours']:.1f}" for n in ways if n != "ours")
-            print(f"T={length} N={num}: a text: {told}; ours faster than {ratios}", flush=True)
+            print(f"T={length} N={num}: a text: {times}; ours faster than {ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def generate(folder: Path, num_bytes: int, seed: int, damage: float) -> None:
 
     Args:
         folder: Where to; made if it is not there.
-        num_bytes: Of all files, unpacked.
+        num_bytes: Size of all files, unpacked.
         seed: Root seed.
         damage: Share of lines that are cut, not UTF-8 or without a field.
     """
@@ -283,12 +283,12 @@ STAGES = {
 def measured(stage: str, folder: str) -> dict[str, Any]:
     """Wall and CPU seconds, peak MB of the largest process, and what was found, of one way."""
     start, cpu = time.perf_counter(), time.process_time()
-    found = STAGES[stage](folder)
+    count = STAGES[stage](folder)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     alone, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu += workers.ru_utime + workers.ru_stime
     peak = max(alone.ru_maxrss, workers.ru_maxrss) / 1000
-    return {"wall": wall, "cpu": cpu, "peak": peak, "found": found}
+    return {"wall": wall, "cpu": cpu, "peak": peak, "found": count}
 
 
 def show(folder: str) -> None:

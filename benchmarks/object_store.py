@@ -1,4 +1,4 @@
-"""What results in an object store cost: requests and seconds beside a local disk.
+"""Measure requests and seconds of results in an object store, beside a local disk.
 
     python benchmarks/object_store.py [--trials 1000]
 

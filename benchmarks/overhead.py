@@ -1,4 +1,4 @@
-"""What scheduling costs: the same trials as a bare loop, the usual way, and through `xlt run`.
+"""Measure scheduling overhead: the same trials as a bare loop, the usual way, and with `xlt run`.
 
     python benchmarks/overhead.py [--experiment quickstart] [--seeds 3] [--skip-usual]
 

@@ -140,21 +140,21 @@ def _alone(trials: list[PreparedTrial]) -> list[FitResult]:
 
 
 def _packed(trials: list[PreparedTrial]) -> list[FitResult]:
-    found = []
+    results = []
     for member in fit_pack([Member(trial, lambda *_: None, None) for trial in trials]):
         if not isinstance(member.outcome, FitResult):
             raise member.outcome or RuntimeError("it was not trained to its end")
-        found.append(member.outcome)
-    return found
+        results.append(member.outcome)
+    return results
 
 
 class _Measured(NamedTuple):
-    """Of one repeat; the fastest one is the least.
+    """Figures of one repeat; the fastest one compares as the least.
 
     Attributes:
-        seconds: Of the processor's time on a CPU.
+        seconds: Seconds; on a CPU those of processor time.
         peak: Bytes of a GPU's memory.
-        padding: Its share, mean of the trials.
+        padding: Share of padding, mean of the trials.
     """
 
     seconds: float

@@ -60,9 +60,11 @@ def main() -> None:
     )
 
     def by_pipeline(batch_size: int) -> np.ndarray:
-        found = plain(texts, batch_size=batch_size, top_k=None, truncation=True,
+        outputs = plain(texts, batch_size=batch_size, top_k=None, truncation=True,
                       max_length=max_length)  # fmt: skip
-        return np.array([{one["label"]: one["score"] for one in row}["LABEL_1"] for row in found])
+        return np.array(
+            [{entry["label"]: entry["score"] for entry in row}["LABEL_1"] for row in outputs]
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "new.csv").open("w", newline="") as stream:

@@ -1,4 +1,4 @@
-"""What reading costs: `xlt status`, `xlt report` and its page over thousands of result folders.
+"""Measure `xlt status`, `xlt report` and its page on thousands of result folders.
 
     python benchmarks/report.py [--trials 10000] [--folder FOLDER]
 

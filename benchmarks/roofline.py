@@ -1,4 +1,4 @@
-"""What the paper's grid costs at least: operations and bytes counted, seconds on paper.
+"""Count operations and bytes of the paper's grid, and the least seconds that they take on a GPU.
 
     python benchmarks/roofline.py [--gpu H100] [--utilisation 0.4] [--price 3] [--members 1 3 6]
 
@@ -50,9 +50,9 @@ class Cost:
     """One trial.
 
     Attributes:
-        flops: Of its training and test rows.
-        step_flops: Of a step.
-        step_bytes: That a step moves, by itself.
+        flops: Operations on its training and test rows.
+        step_flops: Operations of a step.
+        step_bytes: Bytes that a step moves, outside of a pack.
         num_steps: Steps.
         weights: Bytes of its base.
     """
@@ -76,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     peak, bandwidth = bf16_flops(options.gpu), BANDWIDTH[options.gpu]
     cells = {
-        (name, pattern): cost(name, rows, options.mean_tokens)
+        (name, pattern): count_cost(name, rows, options.mean_tokens)
         for name in MODELS
         for pattern, rows in ROWS.items()
         if not (name in MONOLINGUAL and pattern == "ja0")
@@ -86,17 +86,17 @@ def main() -> None:
     print("| base model | TFLOP a step | ms at the peak | GB a step | ms to read | PFLOP a trial |")
     print("|---|---|---|---|---|---|")
     for name in MODELS:
-        one = cells[name, "ja104"]
-        print(f"| {name} | {one.step_flops / 1e12:.2f} | {1e3 * one.step_flops / peak:.2f} "
-              f"| {one.step_bytes / 1e9:.1f} | {1e3 * one.step_bytes / bandwidth:.2f} "
-              f"| {one.flops / 1e15:.2f} |")  # fmt: skip
-    trials = [(name, one) for (name, _), one in cells.items() for _ in range(SEEDS)]
-    total = sum(one.flops for _, one in trials)
+        cost = cells[name, "ja104"]
+        print(f"| {name} | {cost.step_flops / 1e12:.2f} | {1e3 * cost.step_flops / peak:.2f} "
+              f"| {cost.step_bytes / 1e9:.1f} | {1e3 * cost.step_bytes / bandwidth:.2f} "
+              f"| {cost.flops / 1e15:.2f} |")  # fmt: skip
+    trials = [(name, cost) for (name, _), cost in cells.items() for _ in range(SEEDS)]
+    total = sum(cost.flops for _, cost in trials)
     print(f"\n{len(trials)} trials, {total / 1e15:.0f} PFLOP, {total / peak:.0f} s at the peak\n")
     print("| members of a pack | floor of the grid s |\n|---|---|")
-    reading = sum({name: one.weights for name, one in trials}.values()) / options.disk / 1e9
+    reading = sum({name: cost.weights for name, cost in trials}.values()) / options.disk / 1e9
     for members in options.members:
-        steps = sum(floor(one, peak, bandwidth, members) for _, one in trials)
+        steps = sum(floor(cost, peak, bandwidth, members) for _, cost in trials)
         print(f"| {members} | {steps + reading:.0f} |")
     print(f"\nat {options.utilisation:g} of the peak, {options.price:g} a GPU hour\n")
     print("| GPUs | s | of ideal | price |\n|---|---|---|---|")
@@ -108,7 +108,7 @@ def main() -> None:
         print(f"| {gpus} | {took:.0f} | {alone / took / gpus:.0%} | {price:.2f} |")
 
 
-def cost(name: str, rows: int, mean_tokens: int) -> Cost:
+def count_cost(name: str, rows: int, mean_tokens: int) -> Cost:
     """Count one trial of a base model."""
     family, vocabulary = MODELS[name]
     config_class, sizes, method, _ = FAMILIES[family]
@@ -132,23 +132,23 @@ def cost(name: str, rows: int, mean_tokens: int) -> Cost:
     return Cost(spec.num_steps * step + tested, step, moved, spec.num_steps, read)
 
 
-def floor(one: Cost, peak: float, bandwidth: float, members: int) -> float:
+def floor(cost: Cost, peak: float, bandwidth: float, members: int) -> float:
     """Least seconds of a trial, as one of so many members; a full one is always alone."""
-    shared = members if one.step_bytes == 2 * one.weights else 1
-    step = max(one.step_flops / peak, one.step_bytes / shared / bandwidth)
-    return one.num_steps * step + (one.flops - one.num_steps * one.step_flops) / peak
+    shared = members if cost.step_bytes == 2 * cost.weights else 1
+    step = max(cost.step_flops / peak, cost.step_bytes / shared / bandwidth)
+    return cost.num_steps * step + (cost.flops - cost.num_steps * cost.step_flops) / peak
 
 
 def makespan(trials: list[tuple[str, Cost]], gpus: int, speed: float, disk: float) -> float:
     """Seconds until the last trial ends."""
     free: list[tuple[float, int, str]] = [(0.0, number, "") for number in range(gpus)]
     heaviest: dict[str, Any] = {}
-    for name, one in trials:
-        heaviest[name] = max(heaviest.get(name, 0.0), one.flops)
-    for name, one in sorted(trials, key=lambda t: (-heaviest[t[0]], t[0], -t[1].flops)):
+    for name, cost in trials:
+        heaviest[name] = max(heaviest.get(name, 0.0), cost.flops)
+    for name, cost in sorted(trials, key=lambda t: (-heaviest[t[0]], t[0], -t[1].flops)):
         start, number, had = heapq.heappop(free)
-        load = 0.0 if had == name else one.weights / disk / 1e9
-        heapq.heappush(free, (start + load + one.flops / speed, number, name))
+        load = 0.0 if had == name else cost.weights / disk / 1e9
+        heapq.heappush(free, (start + load + cost.flops / speed, number, name))
     return max(end for end, _, _ in free)
 
 

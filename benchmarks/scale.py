@@ -1,4 +1,4 @@
-"""What thousands of trials cost the driver, and how long it takes to see what is done of them.
+"""Measure what thousands of trials cost the driver, and how long their result folders take to read.
 
     python benchmarks/scale.py [--trials 1000 10000] [--slots 2]
 
@@ -126,12 +126,15 @@ def ours(tune_backend: Any, trials: int) -> None:
 
     tune_backend._trainable = nothing
     specs = [make_spec("elyza", "ja16", seed) for seed in range(trials)]
-    told = io.StringIO()
-    with tempfile.TemporaryDirectory() as scratch, Progress(specs, [], Console(file=told)) as shown:
+    output = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Progress(specs, [], Console(file=output)) as shown,
+    ):
         backend = tune_backend.TuneBackend(None, specs)
         backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), shown, 1)
         backend.close()
-    assert told.getvalue().count("f1 0.500") == trials
+    assert output.getvalue().count("f1 0.500") == trials
 
 
 def read(trials: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""What choosing learning rates costs and loses: the whole grid, ASHA, random search and TPE.
+"""Compare costs and losses of learning-rate searches: whole grid, ASHA, random search and TPE.
 
 Every method searches the thirteen cells of quickstart. Then the rates of the whole grid and those
 that another method chose are trained with the experiment's own seeds and tested, which no user
@@ -62,18 +62,25 @@ def main() -> None:
         f"search.seeds={[1000 + n for n in range(options.seeds)]}",
     ]
     console = Console(stderr=True)
-    found: dict[str, dict[CellKey, Choice]] = {}
+    choices_by_method: dict[str, dict[CellKey, Choice]] = {}
     for method in options.methods:
         name = "".join(c if c.isalnum() else "-" for c in method)
         experiment = load_experiment("quickstart", [*shared, *METHODS[method], f"name={name}"])
         outcome = search(experiment, str(options.out), console=console)
-        found[method] = {(c.cell.base_model, c.cell.pattern): c for c in outcome.choices}
-    scores = test_scores(load_experiment("quickstart", shared), found, options.out, console)
-    show(found, scores)
+        choices_by_method[method] = {
+            (c.cell.base_model, c.cell.pattern): c for c in outcome.choices
+        }
+    scores = test_scores(
+        load_experiment("quickstart", shared), choices_by_method, options.out, console
+    )
+    show(choices_by_method, scores)
 
 
 def test_scores(
-    experiment: Experiment, found: dict[str, dict[CellKey, Choice]], out: Path, console: Console
+    experiment: Experiment,
+    choices_by_method: dict[str, dict[CellKey, Choice]],
+    out: Path,
+    console: Console,
 ) -> dict[CellKey, dict[float, float]]:
     """Cell -> rate -> test AUROC, mean over the experiment's seeds; nan if a seed diverged.
 
@@ -83,10 +90,10 @@ def test_scores(
     specs: dict[tuple[CellKey, float], list[TrialSpec]] = defaultdict(list)
     for cell in grid.cells:
         key = cell.key
-        if key not in found[WHOLE]:  # cannot exist
+        if key not in choices_by_method[WHOLE]:  # cannot exist
             continue
-        rates = {one.config.learning_rate for one in found[WHOLE][key].tried}
-        rates |= {rate_of(choices[key]) for choices in found.values()}
+        rates = {tried.config.learning_rate for tried in choices_by_method[WHOLE][key].tried}
+        rates |= {rate_of(choices[key]) for choices in choices_by_method.values()}
         for rate in sorted(rates):
             specs[key, rate] = [spec.tuned(rate, {}, {}) for spec in cell.specs]
     results = Results(str(out))
@@ -108,14 +115,14 @@ def test_scores(
 
 
 def show(
-    found: dict[str, dict[CellKey, Choice]], scores: dict[CellKey, dict[float, float]]
+    choices_by_method: dict[str, dict[CellKey, Choice]], scores: dict[CellKey, dict[float, float]]
 ) -> None:
     """The methods, then every cell under every method, as Markdown."""
-    reference = found[WHOLE]
+    reference = choices_by_method[WHOLE]
     columns = ("method", "trial-epochs", "fewer", "dev regret", "test regret", "gains as 0",
                "worst", "to best")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    for method, choices in found.items():
+    for method, choices in choices_by_method.items():
         regrets = [regret(reference[key], choices[key], scores[key]) for key in reference]
         dev, test = np.array(regrets).T
         to_best = [np.nanmax([*s.values()]) - s[rate_of(choices[k])] for k, s in scores.items()]
@@ -125,15 +132,15 @@ def show(
             f"| {test.mean():.4f} | {test.clip(0).mean():.4f} | {test.max():.3f} "
             f"| {np.mean(to_best):.3f} |"
         )
-    print(f"\n| epochs, rate, dev regret, test regret | {' | '.join(found)} |")
-    print(f"{'|---' * (1 + len(found))}|")
+    print(f"\n| epochs, rate, dev regret, test regret | {' | '.join(choices_by_method)} |")
+    print(f"{'|---' * (1 + len(choices_by_method))}|")
     for key in reference:
-        told = []
-        for choices in found.values():
+        columns_of_cell = []
+        for choices in choices_by_method.values():
             dev, test = regret(reference[key], choices[key], scores[key])
             spent, rate = epochs_of([choices[key]]), rate_of(choices[key])
-            told.append(f"{spent}, {rate:g}, {dev:.3f}, {test:.3f}")
-        print(f"| {' '.join(key)} | {' | '.join(told)} |")
+            columns_of_cell.append(f"{spent}, {rate:g}, {dev:.3f}, {test:.3f}")
+        print(f"| {' '.join(key)} | {' | '.join(columns_of_cell)} |")
 
 
 def best_of(choice: Choice) -> Tried:
@@ -150,11 +157,11 @@ def rate_of(choice: Choice) -> float:
 
 def epochs_of(choices: Iterable[Choice]) -> int:
     """Trial-epochs of everything that was tried."""
-    return sum(one.epochs for choice in choices for one in choice.tried)
+    return sum(tried.epochs for choice in choices for tried in choice.tried)
 
 
 def regret(reference: Choice, choice: Choice, tested: dict[float, float]) -> tuple[float, float]:
-    """What a choice loses against another one on dev and on test rows."""
+    """Loss of a choice against the reference, on dev and on test rows."""
     dev = best_of(reference).score - best_of(choice).score
     return dev, tested[rate_of(reference)] - tested[rate_of(choice)]
 

@@ -1,4 +1,4 @@
-"""How right the verdict "did not train" is: false alarms and misses over learning rates.
+"""Measure false alarms and misses of the verdict "did not train" over learning rates.
 
     python -m benchmarks.stuck --out FILE [--seeds 0 1] [--rates 13] [--set KEY=VALUE]
 
@@ -17,7 +17,7 @@ off. That is the truth here:
 A ranking alone shows no training: a head that was never trained is a function of the text, too, and
 classes differ in their texts. So what the ranking alone would say is printed below, of the trials
 and of classifiers before they were trained. FILE keeps a line a trial: a run that was cut off goes
-on, and a changed verdict is judged without training anew.
+on, and a changed verdict is judged without training again.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def measure(spec: TrialSpec, dataset: Dataset) -> Record:
 
 
 def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, float]:
-    """What a classifier, dropout off, makes of its training rows.
+    """How well a classifier predicts its own training rows, dropout off.
 
     Returns:
         ``num_rows``; ``auroc`` and ``p_auroc``; ``gain``, the mean log score above that of the
@@ -132,8 +132,8 @@ def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, fl
     positive, negative = y_score[labels == 1], y_score[labels == 0]
     test = mannwhitneyu(positive, negative, alternative="greater")
     share = labels.mean()
-    told = np.clip(np.where(labels == 1, y_score, 1 - y_score), SMALLEST, 1)
-    gains = np.log(told) - np.log(np.where(labels == 1, share, 1 - share))
+    likelihood = np.clip(np.where(labels == 1, y_score, 1 - y_score), SMALLEST, 1)
+    gains = np.log(likelihood) - np.log(np.where(labels == 1, share, 1 - share))
     return {
         "num_rows": len(labels),
         "auroc": float(test.statistic / (len(positive) * len(negative))),
@@ -144,47 +144,47 @@ def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, fl
     }
 
 
-def truth_of(found: dict[str, float] | None) -> str:
+def truth_of(figures: dict[str, float] | None) -> str:
     """trained, stuck or between, as above; None: the loss stopped being finite."""
-    if found is None or ranking_of(found) == "stuck" or found["gain"] <= 0:
+    if figures is None or ranking_of(figures) == "stuck" or figures["gain"] <= 0:
         return "stuck"
-    is_sure = found["p_gain"] < level(found)
-    return "trained" if is_sure and ranking_of(found) == "trained" else "between"
+    is_sure = figures["p_gain"] < level(figures)
+    return "trained" if is_sure and ranking_of(figures) == "trained" else "between"
 
 
-def ranking_of(found: dict[str, float]) -> str:
+def ranking_of(figures: dict[str, float]) -> str:
     """trained, stuck or between, by the ranking alone."""
-    if found["auroc"] >= 0.65 and found["p_auroc"] < level(found):
+    if figures["auroc"] >= 0.65 and figures["p_auroc"] < level(figures):
         return "trained"
-    return "stuck" if found["auroc"] <= 0.6 or found["p_auroc"] > 0.05 else "between"
+    return "stuck" if figures["auroc"] <= 0.6 or figures["p_auroc"] > 0.05 else "between"
 
 
-def level(found: dict[str, float]) -> float:
+def level(figures: dict[str, float]) -> float:
     """The p below which nothing is in doubt."""
-    return 0.01 if found["num_rows"] <= FEW else 0.001
+    return 0.01 if figures["num_rows"] <= FEW else 0.001
 
 
 def show(records: Sequence[Record]) -> None:
-    """What is wrong, then a line a base model, and all, as Markdown."""
+    """Print wrong verdicts, then a line for each base model and one for all, as Markdown."""
     counts: dict[str, Counter[tuple[str, str]]] = {}
     total: Counter[tuple[str, str]] = Counter()
     for record in records:
         numbers, truth = record.get("convergence"), truth_of(record.get("finished"))
-        found = training_state(numbers)[0] if numbers else "diverged"
-        counts.setdefault(record["base_model"], Counter())[found, truth] += 1
-        total[found, truth] += 1
-        if (found == "trained") != (truth == "trained") and truth != "between":
-            print(f"WRONG {record['name']}: says {found}, is {truth}: {json.dumps(record)}")
+        state = training_state(numbers)[0] if numbers else "diverged"
+        counts.setdefault(record["base_model"], Counter())[state, truth] += 1
+        total[state, truth] += 1
+        if (state == "trained") != (truth == "trained") and truth != "between":
+            print(f"WRONG {record['name']}: says {state}, is {truth}: {json.dumps(record)}")
     print("| base model | trained | called stuck or diverged | stuck | called trained | between |")
     print("|---" * 6 + "|")
-    for name, one in {**counts, "all": total}.items():
+    for name, by_verdict in {**counts, "all": total}.items():
         by_truth: Counter[str] = Counter()
-        for (_, truth), number in one.items():
+        for (_, truth), number in by_verdict.items():
             by_truth[truth] += number
-        alarms = by_truth["trained"] - one["trained", "trained"]
+        alarms = by_truth["trained"] - by_verdict["trained", "trained"]
         print(
             f"| {name} | {by_truth['trained']} | {_share(alarms, by_truth['trained'])} "
-            f"| {by_truth['stuck']} | {_share(one['trained', 'stuck'], by_truth['stuck'])} "
+            f"| {by_truth['stuck']} | {_share(by_verdict['trained', 'stuck'], by_truth['stuck'])} "
             f"| {by_truth['between']} |"
         )
     ranked = [r for r in records if "finished" in r and ranking_of(r["finished"]) == "trained"]
@@ -193,9 +193,9 @@ def show(records: Sequence[Record]) -> None:
         f"Trained by the ranking alone: {len(ranked)}, called stuck {_share(alarms, len(ranked))}."
     )
     untrained = {record["name"].split(" at ")[0]: record["untrained"] for record in records}
-    aurocs = [found["auroc"] for found in untrained.values()]
+    aurocs = [figures["auroc"] for figures in untrained.values()]
     by_ranking, by_both = (
-        sum(judge(found) == "trained" for found in untrained.values())
+        sum(judge(figures) == "trained" for figures in untrained.values())
         for judge in (ranking_of, truth_of)
     )
     print(

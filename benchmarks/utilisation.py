@@ -110,7 +110,7 @@ def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
 
 
 def sleeper(folder: str, second: float) -> Any:
-    """What Tune calls in place of a trial."""
+    """Function that Tune calls in place of a trial."""
     models, patterns = MODELS, PATTERNS
 
     def sleep(config: dict[str, Any], shared: dict[str, Any]) -> None:
