@@ -27,8 +27,8 @@ from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_train_scores
 from xlt.analysis.trials.scores import ExperimentScores, load_scores
-from xlt.analysis.uncertainty.intervals import INTERVALS, check_method, resamples_of
-from xlt.analysis.uncertainty.resampling import Resampler, Runs, check_resamples
+from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.result import Results
@@ -37,9 +37,6 @@ from xlt.trainables.spec.cell_key import CellKey
 MAX_NAMED = 3
 """Trials that an error names where none can be used."""
 
-
-NUM_RESAMPLES = 2000
-"""Fewer than elsewhere, because thresholds and bins are chosen anew in each; ``t`` needs none."""
 NOT_NEGATIVE = ("ece", "brier")
 WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
 """Measures of :data:`MEASURES` that get an interval, beside those of :mod:`score_shift`."""
@@ -73,7 +70,6 @@ def boundary(
     prior: float | None = None,
     num_labelled: Iterable[int] = (),
     method: str = "t",
-    num_resamples: int = NUM_RESAMPLES,
 ) -> list[CellBoundary]:
     """Measure and judge every cell of an experiment, in the order of its plan.
 
@@ -86,7 +82,6 @@ def boundary(
         num_labelled: Adds for each number N and each of ``thresholds.FITS`` the measure
             ``f1_<fit>_<N>``, F1 with N labelled test rows, the rest scored.
         method: Of the intervals, a name in ``INTERVALS``.
-        num_resamples: Of runs and test rows; ``t`` needs none.
 
     Raises:
         InputError: More than two classes, predictions of which none can be used, an unknown
@@ -97,7 +92,6 @@ def boundary(
     if reference is not None and reference not in plan.patterns:
         raise InputError(unknown("pattern", reference, plan.patterns), "reference")
     check_method(method)
-    check_resamples(num_resamples)
     predictions, unfit = _predictions(collected)
     measures = {**MEASURES, **asked_measures(prior, sorted(set(num_labelled)))}
     measured = _measure(collected, predictions, measures)
@@ -105,8 +99,8 @@ def boundary(
     trained = _trained(collected, predictions)
     measured[TRAIN_ROWS] = f1_at_train_threshold(collected, predictions, trained, folds)
     measured |= {name: {} for name in SHIFTS}
-    resamplers = {
-        name: Resampler(name, resamples_of(method, num_resamples), RESAMPLED_MEASURES)
+    metric_runs = {
+        name: MetricRuns(name, RESAMPLED_MEASURES)
         for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
     }
     scores = load_scores(collected)
@@ -122,8 +116,8 @@ def boundary(
             by_run = {row.run: row.trial_id for row in own}
             done = [by_run[run] for run in cell.runs]
             made_of = {
-                name: resampler.runs(cell, np.array([measured[name][i] for i in done]))
-                for name, resampler in resamplers.items()
+                name: runs.of(cell, np.array([measured[name][i] for i in done]))
+                for name, runs in metric_runs.items()
             }
             ranged = {name: made_of[name] for name in WITH_INTERVAL}
             low, high = (made_of[name] for name in CLASS_MEDIANS)
@@ -137,7 +131,7 @@ def boundary(
             name: aggregate(planned, own, name, values, unfit) for name, values in measured.items()
         }
         for name, runs in ranged.items():
-            made = INTERVALS[method]([runs], resamplers["f1"].seed("seeds", key.path))
+            made = INTERVALS[method]([runs])
             least = max(made.low, 0.0) if name in NOT_NEGATIVE else made.low
             by_cell[key][name] = replace(by_cell[key][name], interval=(least, made.high))
         usable = [row for row in own if row.trial_id in predictions]
@@ -161,7 +155,7 @@ def boundary(
         if key in priors:
             other = chosen if chosen not in (None, key.pattern) else BEST_POSSIBLE
             try:
-                gap = judge(_pair(scores, key, str(other), resamplers, method), priors[key])
+                gap = judge(_pair(scores, key, str(other), metric_runs, method), priors[key])
             except InputError as error:
                 without = str(error)
         judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without, folds.get(key)))
@@ -169,7 +163,7 @@ def boundary(
 
 
 def _pair(
-    scores: ExperimentScores, key: CellKey, reference: str, resamplers: Mapping[str, Resampler],
+    scores: ExperimentScores, key: CellKey, reference: str, metric_runs: Mapping[str, MetricRuns],
     method: str,
 ) -> CellPair:  # fmt: skip
     """A cell and its reference over the runs that both have.
@@ -185,13 +179,12 @@ def _pair(
     runs = common_runs(cells[0], cells[-1])
     chosen = [
         {
-            name: resamplers[name].runs(cell).chosen([cell.runs.index(run) for run in runs])
+            name: metric_runs[name].of(cell).chosen([cell.runs.index(run) for run in runs])
             for name in JUDGED_BY
         }
         for cell in cells
     ]
-    seed = resamplers["f1"].seed("seeds", *(one.path for one in keys))
-    return CellPair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method, seed)
+    return CellPair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method)
 
 
 def _trained(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.metrics.thresholds import logit
 from xlt.analysis.trials.scores import CellScores
-from xlt.analysis.uncertainty.resampling import Runs
+from xlt.analysis.uncertainty.runs import Runs
 from xlt.trainables.metrics.arrays import Labels, Scores, Values
 
 SHIFTS = ("logit_shift", "logit_shift_d", "logit_shift_0", "logit_shift_1")
@@ -97,9 +97,7 @@ def _squares(by_class: Sequence[Scores]) -> float:
 
 def _less(runs: Runs, constants: Values) -> Runs:
     """A constant of each run taken off, which no test row moves."""
-    return replace(
-        runs, values=runs.values - constants, resampled=runs.resampled - constants[:, None]
-    )
+    return replace(runs, values=runs.values - constants)
 
 
 def _over(runs: Runs, units: Values) -> Runs:
@@ -109,6 +107,5 @@ def _over(runs: Runs, units: Values) -> Runs:
     return replace(
         chosen,
         values=chosen.values * scale,
-        resampled=chosen.resampled * scale[:, None],
         influence=chosen.influence * scale[:, None],
     )

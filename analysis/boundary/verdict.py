@@ -12,7 +12,7 @@ from typing import Literal
 from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.uncertainty.intervals import INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import mean
-from xlt.analysis.uncertainty.resampling import Runs
+from xlt.analysis.uncertainty.runs import Runs
 from xlt.analysis.uncertainty.trial_units import has_several_draws, num_units
 
 BEST_POSSIBLE = "best possible"
@@ -90,14 +90,12 @@ class CellPair:
         reference: The same of the reference; None: F1 = 1 at any threshold.
         name: Of the reference.
         method: Name in ``INTERVALS``.
-        seed: Of what the method draws; the same for all contrasts.
     """
 
     cell: Mapping[str, Runs]
     reference: Mapping[str, Runs] | None
     name: str
     method: str = "t"
-    seed: int = 0
 
     def contrast(
         self, of_cell: Mapping[str, float], of_reference: Mapping[str, float], constant: float = 0.0
@@ -110,7 +108,7 @@ class CellPair:
             other = _weighted(self.reference, of_reference)
             paired = has_several_draws(groups[0].runs)  # draws are shared, see comparisons
             groups = [groups[0] + other] if paired else [groups[0], other]
-        found = INTERVALS[self.method](groups, self.seed)
+        found = INTERVALS[self.method](groups)
         return mean(groups) + constant, Interval(found.low + constant, found.high + constant)
 
     def share_interval(self, measure: str) -> Interval:

@@ -15,7 +15,7 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
-from xlt.analysis.uncertainty.resampling import Resampler
+from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.analysis.uncertainty.trial_units import (
     has_several_draws,
     mean_variances,
@@ -47,7 +47,7 @@ class ResultCells:
     def __init__(self, collected: Collected) -> None:
         self.collected = collected
         self.scores = load_scores(collected)
-        self._resamplers: dict[str, Resampler] = {}
+        self._metric_runs: dict[str, MetricRuns] = {}
 
     def base_model(self, name: str) -> str:
         """The experiment's base model of that name, else its miniature.
@@ -101,7 +101,7 @@ class ResultCells:
             if self.without_rows(metric, first, second):
                 return welch(*samples)
             plus, minus = (self.scores.cells[self._key(name)] for name in (first, second))
-            return runs_difference(difference_groups(minus, plus, self._resampler(metric))[0])
+            return runs_difference(difference_groups(minus, plus, self._runs_of(metric))[0])
         except InputError as error:
             raise InputError(f"{first} - {second}: {error}") from error
 
@@ -114,7 +114,7 @@ class ResultCells:
                 return f"{name}: {why}"
         plus, minus = (self.scores.cells[self._key(name)] for name in (first, second))
         try:
-            difference_groups(minus, plus, self._resampler(metric))
+            difference_groups(minus, plus, self._runs_of(metric))
         except InputError as error:
             return f"{first} - {second}: {error}"
         return ""
@@ -133,8 +133,8 @@ class ResultCells:
             raise InputError(unknown("pattern", key.pattern, plan.patterns))
         return found[0], self.collected.by_cell[key]
 
-    def _resampler(self, metric: str) -> Resampler:
-        return self._resamplers.setdefault(metric, Resampler(metric, None))
+    def _runs_of(self, metric: str) -> MetricRuns:
+        return self._metric_runs.setdefault(metric, MetricRuns(metric))
 
 
 class PublishedCells:

@@ -14,7 +14,8 @@ from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.intervals import INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import Components, components, mean
 from xlt.analysis.uncertainty.permutations import permutation_p_value
-from xlt.analysis.uncertainty.resampling import Resampler, Runs
+from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, draw_seed
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import has_several_draws, num_units
 from xlt.data.core.errors import InputError
 
@@ -79,7 +80,8 @@ class Comparison:
 def compare(
     first: CellScores,
     second: CellScores,
-    resampler: Resampler,
+    metric_runs: MetricRuns,
+    num_permutations: int = NUM_RESAMPLES,
     method: str = "t",
     paired_seeds: bool = False,
 ) -> Comparison:
@@ -94,7 +96,8 @@ def compare(
     Args:
         first: Subtracted.
         second: Subtracted from.
-        resampler: Metric and number of resamples, of rows and of permutations.
+        metric_runs: The metric.
+        num_permutations: Permutations of test rows, at most.
         method: Name in ``INTERVALS``; callers check it.
         paired_seeds: Take the differences seed by seed.
 
@@ -102,20 +105,20 @@ def compare(
         InputError: Cells without a common run, or not tested on the same rows, or a metric that
             has no value on these.
     """
-    groups, runs = difference_groups(first, second, resampler, paired_seeds)
+    groups, runs = difference_groups(first, second, metric_runs, paired_seeds)
     parts, difference = components(groups), mean(groups)
     names = first.key.path, second.key.path
     rows = [[cell.runs.index(run) for run in runs] for cell in (first, second)]
     minus, plus = (
-        resampler.runs(cell).chosen(r).values for cell, r in zip((first, second), rows, strict=True)
+        metric_runs.of(cell).chosen(r).values for cell, r in zip((first, second), rows, strict=True)
     )
     p_value = permutation_p_value(
-        resampler.metric,
+        metric_runs.metric,
         first.y_true,
         first.scores[rows[0]],
         second.scores[rows[1]],
-        resampler.num_resamples,
-        resampler.seed("permutations", *names),
+        num_permutations,
+        draw_seed("permutations", *names),
     )
     wins = plus[:, None] - minus
     return Comparison(
@@ -125,7 +128,7 @@ def compare(
         num_items=len(first.ids),
         means=(float(minus.mean()), float(plus.mean())),
         difference=difference,
-        interval=INTERVALS[method](groups, resampler.seed("seeds", *names)),
+        interval=INTERVALS[method](groups),
         p_value=p_value,
         holm_p_value=p_value,
         effect_size=effect_size(minus, plus),
@@ -137,7 +140,7 @@ def compare(
 
 
 def difference_groups(
-    first: CellScores, second: CellScores, resampler: Resampler, paired_seeds: bool = False
+    first: CellScores, second: CellScores, metric_runs: MetricRuns, paired_seeds: bool = False
 ) -> tuple[list[Runs], tuple[Run, ...]]:
     """Independent groups of runs whose means sum to second minus first, and the common runs.
 
@@ -146,7 +149,7 @@ def difference_groups(
     """
     runs = common_runs(first, second)
     minus, plus = (
-        resampler.runs(cell).chosen([cell.runs.index(run) for run in runs])
+        metric_runs.of(cell).chosen([cell.runs.index(run) for run in runs])
         for cell in (first, second)
     )
     paired = paired_seeds or has_several_draws(runs)

@@ -11,9 +11,10 @@ from operator import attrgetter
 from xlt.analysis.comparisons.compare import Comparison, compare
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
-from xlt.analysis.uncertainty.intervals import check_method, resamples_of
+from xlt.analysis.uncertainty.intervals import check_method
 from xlt.analysis.uncertainty.multiplicity import holm
-from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, Resampler
+from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, check_resamples
+from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -33,7 +34,7 @@ class Family:
         metric: Name of the metric.
         pairs: Which pairs, in words.
         method: Of the intervals.
-        num_resamples: Of runs and rows, and of permutations.
+        num_resamples: Permutations of test rows, at most.
         comparisons: In the order of the plan, or as the pairs were given.
         gaps: A phrase for each cell that lacks runs.
         left_out: (pair or cell, why there is no comparison).
@@ -65,7 +66,7 @@ def compare_cells(
         metric: Of two classes.
         by: Name in :data:`FAMILIES`.
         pairs: ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
-        num_resamples: Of runs and rows, and of permutations.
+        num_resamples: Permutations of test rows, at most.
         method: Name in ``INTERVALS``.
         paired_seeds: Take differences seed by seed (:func:`compare`).
 
@@ -75,9 +76,8 @@ def compare_cells(
     if by not in FAMILIES:
         raise InputError(unknown("family", by, FAMILIES))
     check_method(method)
-    resampler = Resampler(
-        metric, num_resamples, draws=resamples_of(method, num_resamples) is not None
-    )
+    check_resamples(num_resamples)
+    metric_runs = MetricRuns(metric)
     scores = load_scores(collected)
     left_out: list[tuple[str, str]] = []
     if pairs:
@@ -95,7 +95,7 @@ def compare_cells(
             continue
         cells = scores.cells[first], scores.cells[second]
         try:
-            comparisons.append(compare(*cells, resampler, method, paired_seeds))
+            comparisons.append(compare(*cells, metric_runs, num_resamples, method, paired_seeds))
         except InputError as error:
             left_out.append((f"{first.path}:{second.path}", str(error)))
         else:

@@ -6,7 +6,7 @@ from xlt.analysis.comparisons.compare import LEVEL, MAX_RATIO, POWER, Comparison
 from xlt.analysis.comparisons.family import Family
 from xlt.analysis.tables.cells import interval_text
 from xlt.analysis.tables.table import Table
-from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_method, describe_units
+from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric
@@ -77,13 +77,13 @@ def _texts(c: Comparison) -> tuple[str, ...]:
 def _explain(family: Family) -> list[str]:
     """What the columns and verdicts mean."""
     draws = any(map(_by_draw, family.comparisons))
-    made = describe_method(family.method, family.num_resamples)
     over, units = ("draws of training rows, seeds", "draws") if draws else (
         "seeds", "seeds"
     )  # fmt: skip
     return [
-        f"95 % interval: of the difference, over {over} and test rows drawn anew ({made})"
-        f"{describe_units(c.runs for c in family.comparisons)}. Each for itself, not corrected.",
+        f"95 % interval: of the difference, over {over} and test rows drawn anew (method "
+        f"{family.method}){describe_units(c.runs for c in family.comparisons)}. "
+        "Each for itself, not corrected.",
         f"p: two-sided permutation test, up to {family.num_resamples} exchanges of test rows "
         f"between the two cells, all {'runs' if draws else 'seeds'} of a row together; it holds "
         f"for these trained models, not for other {units}. Holm p: corrected for all comparisons "

@@ -12,7 +12,13 @@ from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
-from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, Resampler, resampled_mean
+from xlt.analysis.uncertainty.resampling import (
+    NUM_RESAMPLES,
+    RowResampler,
+    check_resamples,
+    draw_seed,
+    resampled_mean,
+)
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.registry import METRICS
@@ -96,7 +102,8 @@ class LearningCurves:
         cells: Every cell of the plan, those on no curve included.
         left_out: Why a cell with a value is on no curve.
         without: Why a cell has no interval.
-        intervals: What the intervals of means were made with.
+        intervals: Intervals of the means.
+        num_resamples: Resamples that the intervals of gains are made from.
     """
 
     collected: Collected
@@ -107,6 +114,7 @@ class LearningCurves:
     left_out: Mapping[CellKey, str]
     without: Mapping[CellKey, str]
     intervals: CellIntervals
+    num_resamples: int
 
 
 def learning_curves(
@@ -134,7 +142,8 @@ def learning_curves(
     if metric not in known:
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     scores = load_scores(collected)
-    intervals = CellIntervals(scores, method, num_resamples)
+    check_resamples(num_resamples)
+    intervals = CellIntervals(scores, method)
     found, without = intervals.of(metric)
     several = len(collected.plan.draws) > 1
     spread = intervals.components(metric) if several and scores.cells else {}
@@ -152,10 +161,10 @@ def learning_curves(
         )
     gains: dict[CellKey, LabelGain] = {}
     if than is not None:
-        resampler = Resampler(metric, num_resamples) if scores.cells else None
+        resampler = RowResampler(metric, num_resamples) if scores.cells else None
         gains = label_gains(curves, than, scores, without, resampler)
     return LearningCurves(
-        collected, metric, curves, gains, tuple(cells), left_out, without, intervals
+        collected, metric, curves, gains, tuple(cells), left_out, without, intervals, num_resamples
     )
 
 
@@ -202,7 +211,7 @@ def label_gains(
     than: str,
     scores: ExperimentScores,
     without_interval: Mapping[CellKey, str],
-    resampler: Resampler | None,
+    resampler: RowResampler | None,
 ) -> dict[CellKey, LabelGain]:
     """Every point of the other curves against the one in its language.
 
@@ -270,7 +279,9 @@ def _unusable(
     return ""
 
 
-def resampled_means(curve: LearningCurve, scores: ExperimentScores, resampler: Resampler) -> Array:
+def resampled_means(
+    curve: LearningCurve, scores: ExperimentScores, resampler: RowResampler
+) -> Array:
     """Means of a curve's cells, runs of each cell and test rows drawn anew.
 
     Test rows are drawn alike for all cells, and so are several draws of training rows and their
@@ -283,7 +294,7 @@ def resampled_means(curve: LearningCurve, scores: ExperimentScores, resampler: R
     purposes = [("draws",) if has_several_draws(c.runs) else ("seeds", c.key.path) for c in cells]
     return np.stack(
         [
-            resampled_mean([resampler.runs(cell)], resampler.seed(*purpose))
+            resampled_mean(resampler.values(cell), cell.runs, draw_seed(*purpose))
             for cell, purpose in zip(cells, purposes, strict=True)
         ],
         axis=1,

@@ -94,7 +94,7 @@ def _gain_table(made: LearningCurves, points: Sequence[tuple[LearningCurve, Curv
     caption = (
         f"How many target rows a curve is worth over {first_line(than.name)}, "
         f"by mean {made.metric}.",
-        f"[low, high]: middle 95 % of {made.intervals.num_resamples} resamples of "
+        f"[low, high]: middle 95 % of {made.num_resamples} resamples of "
         f"{'draws' if len(made.collected.plan.draws) > 1 else 'seeds'} and test "
         f"rows{describe_units(runs)}.",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xlt.analysis.uncertainty.mean_variance import Components, components, mean
-from xlt.analysis.uncertainty.resampling import Runs
+from xlt.analysis.uncertainty.runs import Runs
 from xlt.data.core.errors import InputError
 
 SMALLEST_P = 1e-12

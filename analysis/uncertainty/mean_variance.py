@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlt.analysis.uncertainty.resampling import Runs
+from xlt.analysis.uncertainty.runs import Runs
 from xlt.analysis.uncertainty.trial_units import mean_variances, units_of
 from xlt.trainables.metrics.arrays import Values
 

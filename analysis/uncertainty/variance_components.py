@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlt.analysis.uncertainty.resampling import Runs
+from xlt.analysis.uncertainty.runs import Runs
 from xlt.analysis.uncertainty.trial_units import has_several_draws, mean_variances, units_of
 
 PARTS = {

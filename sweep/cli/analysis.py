@@ -95,7 +95,6 @@ def add_analysis_commands(commands: Any) -> None:
         "--labelled", action="append", type=int, default=[], metavar="N",
         help="add F1 with a threshold chosen on N labelled test rows; repeatable",
     )  # fmt: skip
-    add_resamples(boundary, 2000)
     add_interval_method(boundary)
 
     claims = add(
@@ -180,7 +179,6 @@ def _boundary(options: argparse.Namespace) -> int:
         prior=options.prior,
         num_labelled=options.labelled,
         method=options.interval_method,
-        num_resamples=options.resamples,
     )
     print(write_tables(boundary_tables(collected, judged, options.prior), options.format))
     _warn(options.format, collected.warnings)

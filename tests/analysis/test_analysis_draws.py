@@ -23,9 +23,10 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.status import status
 from xlt.analysis.trials.trial_names import describe_runs, name_runs
-from xlt.analysis.uncertainty.intervals import INTERVALS, CellIntervals, t_interval
+from xlt.analysis.uncertainty.intervals import CellIntervals, t_interval
 from xlt.analysis.uncertainty.mean_variance import Components, components
-from xlt.analysis.uncertainty.resampling import Resampler, Runs, resampled_mean
+from xlt.analysis.uncertainty.resampling import resampled_mean
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import num_units, units_of
 from xlt.analysis.uncertainty.variance_components import variance_components
 
@@ -33,11 +34,15 @@ GRID = tuple(itertools.product((0, 1, 2), (0, 1, 2)))
 PER_SEED = ((0, 0), (1, 1), (2, 2))
 
 
-def still(values: np.ndarray, runs: tuple[tuple[int, int], ...], num_resamples: int = 1) -> Runs:
+def still(values: np.ndarray, runs: tuple[tuple[int, int], ...]) -> Runs:
     """Runs whose values no test row moves."""
     column = np.asarray(values, np.float64)
-    flat = np.zeros((len(column), 100))
-    return Runs(column, np.tile(column[:, None], num_resamples), flat, runs)
+    return Runs(column, np.zeros((len(column), 100)), runs)
+
+
+def resampled(values: np.ndarray) -> np.ndarray:
+    """Means over 40,000 resamples of the runs of :data:`GRID`, whose values no test row moves."""
+    return resampled_mean(np.tile(values.reshape(-1, 1), 40_000), GRID, 0)
 
 
 # --- components -----------------------------------------------------------------------------
@@ -53,7 +58,7 @@ def test_components_are_those_of_a_three_way_analysis_of_variance() -> None:
         float
     )
     cell = make_cell(np.ones(num_items), np.where(right, 0.9, 0.1).reshape(12, -1), runs=runs)
-    found = variance_components(Resampler("accuracy", None).runs(cell))
+    found = variance_components(MetricRuns("accuracy").of(cell))
 
     def effects(*kept: int) -> np.ndarray:
         """Means over the axes that are not kept, with those of all their margins taken off."""
@@ -131,8 +136,8 @@ def test_what_seeds_do_on_every_draw_does_not_average_out() -> None:
     found = components([still(np.tile(by_seed, 3), GRID)])
     assert found.seed == pytest.approx(by_seed.var(ddof=1) / 3)
     assert (found.unit, found.seed_freedom, found.num_units) == (pytest.approx(0), 2, 3)
-    one_draw = t_interval([still(by_seed, GRID[:3])], 0)
-    all_draws = t_interval([still(np.tile(by_seed, 3), GRID)], 0)
+    one_draw = t_interval([still(by_seed, GRID[:3])])
+    all_draws = t_interval([still(np.tile(by_seed, 3), GRID)])
     assert (all_draws.low, all_draws.high) == pytest.approx((one_draw.low, one_draw.high))
     # More draws do not mend it.
     assert found.half_width(0.975, unit_ratio=100) == pytest.approx(found.half_width(0.975))
@@ -141,7 +146,7 @@ def test_what_seeds_do_on_every_draw_does_not_average_out() -> None:
 def test_draws_alone_give_students_interval_of_draws() -> None:
     by_draw = np.array([0.6, 0.8, 0.85])
     nine, three = (
-        t_interval([still(values, runs)], 0)
+        t_interval([still(values, runs)])
         for values, runs in ((np.repeat(by_draw, 3), GRID), (by_draw, PER_SEED))
     )
     assert (nine.low, nine.high) == pytest.approx((three.low, three.high))
@@ -151,9 +156,8 @@ def test_each_run_on_its_own_draw_is_what_seeds_on_one_draw_are() -> None:
     rng = np.random.default_rng(0)
     cell = simulate_draws(rng, PER_SEED, 60, 1.5, (0.3, 0.0, 0.0))
     on_one = replace(cell, runs=((0, 0), (0, 1), (0, 2)))
-    for method, make in INTERVALS.items():
-        first, second = (make([Resampler("auroc", 300).runs(one)], 5) for one in (cell, on_one))
-        assert (first.low, first.high) == (second.low, second.high), method
+    first, second = (t_interval([MetricRuns("auroc").of(one)]) for one in (cell, on_one))
+    assert first == second
 
 
 def test_draws_and_seeds_are_resampled_apart() -> None:
@@ -161,22 +165,21 @@ def test_draws_and_seeds_are_resampled_apart() -> None:
     x = np.array([[0.5, 0.7, 0.6], [0.8, 0.75, 0.9], [0.6, 0.9, 0.7]])
     pairs = list(itertools.product(range(3), repeat=2))
     exact = [x[np.ix_(draws, seeds)].mean() for draws in pairs for seeds in pairs]
-    drawn = resampled_mean([still(x.ravel(), GRID, 40_000)], 0)
+    drawn = resampled(x)
     assert set(np.round(drawn, 9)) == set(np.round(exact, 9))
     assert drawn.mean() == pytest.approx(x.mean(), abs=0.003)
     assert drawn.var() == pytest.approx(np.var(exact), rel=0.03)
     # Each main effect has the variance of its mean: draws alone, then as components have it.
-    alone = resampled_mean([still(np.repeat(x.mean(1), 3), GRID, 40_000)], 0)
+    alone = resampled(np.repeat(x.mean(1), 3))
     assert alone.var() == pytest.approx(x.mean(1).var(ddof=1) / 3, rel=0.03)
 
 
 def test_a_missing_run_leaves_the_rest() -> None:
     rng = np.random.default_rng(1)
     cell = simulate_draws(rng, GRID[1:], 60, 1.5, (0.2, 0.1, 0.1))
-    runs = Resampler("auroc", 400).runs(cell)
-    for make in INTERVALS.values():
-        found = make([runs], 0)
-        assert found.low < runs.values.mean() < found.high
+    runs = MetricRuns("auroc").of(cell)
+    found = t_interval([runs])
+    assert found.low < runs.values.mean() < found.high
     assert variance_components(runs).run is not None
 
 
@@ -194,18 +197,18 @@ def test_runs_are_compared_draw_by_draw_and_seed_by_seed() -> None:
         )
         for name, gain in (("a", 0.0), ("b", 0.5))
     )  # fmt: skip
-    resampler = Resampler("auroc", 200)
-    groups, runs = difference_groups(first, second, resampler)
+    metric_runs = MetricRuns("auroc")
+    groups, runs = difference_groups(first, second, metric_runs)
     assert len(groups) == 1 and runs == GRID
-    found = compare(first, second, resampler)
-    apart = t_interval([resampler.runs(second), -resampler.runs(first)], 0)
+    found = compare(first, second, metric_runs, 200)
+    apart = t_interval([metric_runs.of(second), -metric_runs.of(first)])
     assert found.interval.high - found.interval.low < 0.5 * (apart.high - apart.low)
     # The order of runs is that of the first cell, whatever the second's.
     order = [4, 0, 8, 2, 6, 1, 7, 3, 5]
     shuffled = replace(
         second, scores=second.scores[order], runs=tuple(second.runs[k] for k in order)
     )
-    again = compare(first, shuffled, Resampler("auroc", 200))
+    again = compare(first, shuffled, MetricRuns("auroc"), 200)
     assert again.difference == pytest.approx(found.difference)
     assert again.interval.low == pytest.approx(found.interval.low)
     assert rank_test_remarks([GRID])[0].startswith("With 3 against 3 draws a rank test cannot")
@@ -216,25 +219,23 @@ def test_runs_are_compared_draw_by_draw_and_seed_by_seed() -> None:
 
 def coverage(
     num_draws: int, num_seeds: int, num_items: int, stds: tuple[float, float, float],
-    num_experiments: int, num_resamples: int,
-) -> dict[str, float]:  # fmt: skip
-    """Method -> share of simulated experiments whose interval of the AUROC holds the truth."""
+    num_experiments: int,
+) -> float:  # fmt: skip
+    """Share of simulated experiments whose interval of the AUROC holds the truth."""
     rng = np.random.default_rng(1)
     runs = tuple(itertools.product(range(num_draws), range(num_seeds)))
     truth = true_auroc(1.5, float(np.sqrt(np.square(stds).sum())))
-    held = dict.fromkeys(INTERVALS, 0)
-    for number in range(num_experiments):
+    held = 0
+    for _ in range(num_experiments):
         cell = simulate_draws(rng, runs, num_items, 1.5, stds)
-        groups = [Resampler("auroc", num_resamples).runs(cell)]
-        for method, make in INTERVALS.items():
-            held[method] += make(groups, number).holds(truth)
-    return {method: count / num_experiments for method, count in held.items()}
+        held += t_interval([MetricRuns("auroc").of(cell)]).holds(truth)
+    return held / num_experiments
 
 
 @pytest.mark.parametrize("stds", [(0.6, 0.0, 0.2), (0.0, 0.6, 0.2)])
 def test_coverage_where_draws_or_seeds_matter_most(stds: tuple[float, float, float]) -> None:
     # 150 experiments: a coverage of 0.95 is seen as 0.905 to 0.985 in 99 % of cases.
-    assert coverage(3, 3, 80, stds, 150, 100)["t"] >= 0.905
+    assert coverage(3, 3, 80, stds, 150) >= 0.905
 
 
 @pytest.mark.chaos
@@ -246,9 +247,9 @@ def test_coverage_where_draws_or_seeds_matter_most(stds: tuple[float, float, flo
 def test_coverage_of_draws_at_length(
     num_draws: int, num_seeds: int, stds: tuple[float, float, float]
 ) -> None:
-    found = coverage(num_draws, num_seeds, 512, stds, 500, 200)
+    found = coverage(num_draws, num_seeds, 512, stds, 500)
     print(num_draws, num_seeds, stds, found)
-    assert 0.92 <= found["t"] <= 0.995
+    assert 0.92 <= found <= 0.995
 
 
 # --- names, tables, curves ------------------------------------------------------------------

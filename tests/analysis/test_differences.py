@@ -24,7 +24,7 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.differences import RunsDifference, runs_difference
 from xlt.analysis.uncertainty.mean_variance import Components
-from xlt.analysis.uncertainty.resampling import Resampler
+from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
 
 parts = st.builds(
@@ -61,8 +61,8 @@ def test_with_units_or_rows_alone_p_is_students() -> None:
 def test_what_tells_no_error_is_refused() -> None:
     cell = simulate(np.random.default_rng(0), 1, 40, 1.5, 0.1)
     with pytest.raises(InputError, match="one seed tells nothing of others"):
-        runs_difference([Resampler("auroc", None).runs(cell)])
-    still = Resampler("auroc", None).runs(
+        runs_difference([MetricRuns("auroc").of(cell)])
+    still = MetricRuns("auroc").of(
         simulate(np.random.default_rng(0), 2, 40, 90.0, 0.0)  # every row where it belongs
     )
     with pytest.raises(InputError, match="no spread between the runs of either cell"):
@@ -86,7 +86,7 @@ def rejected(
             simulate_draws(rng, runs, num_items, separation, stds, rows, name)
             for name, separation in (("a", 1.2), ("b", 1.2 + gain))
         ]
-        groups, _ = difference_groups(*cells, Resampler("auroc", None))
+        groups, _ = difference_groups(*cells, MetricRuns("auroc"))
         found.append(runs_difference(groups).p_equal() < 0.05)
     return float(np.mean(found))
 

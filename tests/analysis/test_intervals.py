@@ -1,10 +1,9 @@
-"""Intervals: scipy's on the same draws, variance components by analysis of variance, coverage."""
+"""Intervals: scipy's, variance components by analysis of variance, coverage."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,9 +20,9 @@ from simulated_scores import (
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import ExperimentScores, load_scores
-from xlt.analysis.uncertainty.intervals import INTERVALS, CellIntervals, t_interval
+from xlt.analysis.uncertainty.intervals import CellIntervals, t_interval
 from xlt.analysis.uncertainty.mean_variance import components
-from xlt.analysis.uncertainty.resampling import Resampler, Runs, resampled_mean
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError
 
 SEEDS = ((0, 0), (0, 1), (0, 2))
@@ -34,19 +33,7 @@ def accuracy_runs(num_seeds: int, num_items: int = 50) -> tuple[Runs, np.ndarray
     rng = np.random.default_rng(5)
     right = (rng.random(num_items) + 0.3 * rng.random((num_seeds, num_items)) > 0.4).astype(float)
     cell = make_cell(np.ones(num_items), np.where(right, 0.9, 0.1))
-    return Resampler("accuracy", 2000).runs(cell), right
-
-
-@pytest.mark.parametrize(("ours", "theirs"), [("percentile", "percentile"), ("bca", "BCa")])
-def test_one_seed_gives_scipys_interval_on_the_same_draws(ours: str, theirs: str) -> None:
-    runs, right = accuracy_runs(1)
-    drawn = resampled_mean([runs], 0)
-    expected = stats.bootstrap(
-        (right[0],), np.mean, n_resamples=0, method=theirs, vectorized=True,
-        bootstrap_result=SimpleNamespace(bootstrap_distribution=drawn),
-    ).confidence_interval  # fmt: skip
-    found = INTERVALS[ours]([runs], 0)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    return MetricRuns("accuracy").of(cell), right
 
 
 def test_components_are_those_of_a_two_way_analysis_of_variance() -> None:
@@ -68,31 +55,30 @@ def test_seeds_alone_give_students_and_welchs_interval() -> None:
     # Rows that move nothing leave the textbook intervals, here scipy's.
     a, b = [0.81, 0.84, 0.9], [0.7, 0.72, 0.79]
     still = np.zeros((3, 10**6))
-    first, second = (Runs(np.array(v), np.zeros((3, 1)), still, SEEDS) for v in (a, b))
+    first, second = (Runs(np.array(v), still, SEEDS) for v in (a, b))
     one = stats.ttest_1samp(a, 0).confidence_interval(0.95)
-    found = t_interval([first], 0)
+    found = t_interval([first])
     assert (found.low, found.high) == pytest.approx((one.low, one.high), rel=1e-9)
     two = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    found = t_interval([first, -second], 0)
+    found = t_interval([first, -second])
     assert (found.low, found.high) == pytest.approx((two.low, two.high), rel=1e-9)
     paired = stats.ttest_rel(a, b).confidence_interval(0.95)
-    found = t_interval([first + -second], 0)
+    found = t_interval([first + -second])
     assert (found.low, found.high) == pytest.approx((paired.low, paired.high), rel=1e-9)
 
 
 def test_one_seed_leaves_the_rows() -> None:
     runs, right = accuracy_runs(1)
-    found = t_interval([runs], 0)
+    found = t_interval([runs])
     error = right[0].std(ddof=1) / np.sqrt(right.size)
     expected = right.mean() + stats.t.ppf(0.975, right.size - 2) * error
     assert found.high == pytest.approx(expected, rel=1e-9)
     assert components([runs]).unit == 0
 
 
-@pytest.mark.parametrize("method", INTERVALS)
-def test_runs_without_any_variation_have_an_interval_of_no_width(method: str) -> None:
+def test_runs_without_any_variation_have_an_interval_of_no_width() -> None:
     cell = make_cell([0, 1, 0, 1], np.array([[0.1, 0.9, 0.2, 0.8]] * 3))
-    found = INTERVALS[method]([Resampler("auroc", 100).runs(cell)], 0)
+    found = t_interval([MetricRuns("auroc").of(cell)])
     assert (found.low, found.high) == (1, 1)
 
 
@@ -113,33 +99,27 @@ def test_halving_what_there_is_twice_of() -> None:
 
 
 def coverage(
-    num_seeds: int, num_items: int, seed_std: float, num_experiments: int, num_resamples: int
-) -> dict[tuple[str, str], float]:
-    """(metric, method) -> share of simulated experiments whose interval holds the truth."""
+    num_seeds: int, num_items: int, seed_std: float, num_experiments: int
+) -> dict[str, float]:
+    """Metric -> share of simulated experiments whose interval holds the truth."""
     rng = np.random.default_rng(1)
     truth = {"auroc": true_auroc(1.5, seed_std), "accuracy": true_accuracy(1.5, seed_std)}
-    held = dict.fromkeys(((metric, method) for metric in truth for method in INTERVALS), 0)
-    for number in range(num_experiments):
+    held = dict.fromkeys(truth, 0)
+    for _ in range(num_experiments):
         cell = simulate(rng, num_seeds, num_items, 1.5, seed_std)
         for metric, value in truth.items():
-            groups = [Resampler(metric, num_resamples).runs(cell)]
-            for method, make in INTERVALS.items():
-                held[metric, method] += make(groups, number).holds(value)
-    return {key: count / num_experiments for key, count in held.items()}
+            held[metric] += t_interval([MetricRuns(metric).of(cell)]).holds(value)
+    return {metric: count / num_experiments for metric, count in held.items()}
 
 
 def test_coverage_of_three_seeds_where_seeds_matter_most() -> None:
     # 150 experiments: a coverage of 0.95 is seen as 0.905 to 0.985 in 99 % of cases.
-    found = coverage(3, 100, 0.8, 150, 200)
-    for metric in ("auroc", "accuracy"):
-        assert found[metric, "t"] >= 0.90
-        # Three seeds resampled cannot tell what a fourth would be.
-        assert 0.70 <= found[metric, "percentile"] <= 0.90
-        assert 0.70 <= found[metric, "bca"] <= 0.90
+    found = coverage(3, 100, 0.8, 150)
+    assert all(share >= 0.90 for share in found.values()), found
 
 
 def test_coverage_of_one_kind_of_seed_is_that_of_rows() -> None:
-    found = coverage(10, 100, 0.1, 100, 200)
+    found = coverage(10, 100, 0.1, 100)
     assert all(0.90 <= share <= 1 for share in found.values()), found
 
 
@@ -150,12 +130,9 @@ def test_coverage_of_one_kind_of_seed_is_that_of_rows() -> None:
     [(3, 0.02), (3, 0.15), (3, 0.5), (5, 0.15), (5, 0.5), (10, 0.15), (10, 0.5)],
 )
 def test_coverage_at_length(num_seeds: int, seed_std: float) -> None:
-    found = coverage(num_seeds, 512, seed_std, 500, 400)
+    found = coverage(num_seeds, 512, seed_std, 500)
     print(num_seeds, seed_std, found)
-    for metric in ("auroc", "accuracy"):
-        assert 0.92 <= found[metric, "t"] <= 0.995
-        assert found[metric, "percentile"] >= 0.78
-        assert found[metric, "bca"] >= 0.78
+    assert all(0.92 <= share <= 0.995 for share in found.values()), found
 
 
 # --- in tables ------------------------------------------------------------------------------
@@ -208,5 +185,5 @@ def test_more_than_two_classes_have_tables_without_intervals(tmp_path: Path) -> 
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(InputError, match=r"unknown interval 'bcaa'\. Did you mean 'bca'\?"):
-        CellIntervals(ExperimentScores({}, {}), "bcaa").of("f1")
+    with pytest.raises(InputError, match=r"unknown interval 'bca'\. Known: t\."):
+        CellIntervals(ExperimentScores({}, {}), "bca").of("f1")

@@ -25,7 +25,7 @@ from xlt.analysis.curves.table import curve_tables, rows_text
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
-from xlt.analysis.uncertainty.resampling import Resampler
+from xlt.analysis.uncertainty.resampling import RowResampler
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
@@ -93,7 +93,7 @@ def gain_coverage(num_seeds: int, seed_std: float, num_experiments: int) -> tupl
         first, cells = simulated_curve(rng, "a", 2.0, shared, seed_std, num_seeds)
         second, more = simulated_curve(rng, "b", 0.0, shared, seed_std, num_seeds)
         found = ExperimentScores(cells | more, {})
-        gains = label_gains([first, second], "b", found, {}, Resampler("auroc", 200))
+        gains = label_gains([first, second], "b", found, {}, RowResampler("auroc", 200))
         for rows in (4, 16):
             truth = np.array([true_auroc(separation(rows) + 0.4, seed_std)])
             measured = np.array(SIMULATED_ROWS, np.float64)
@@ -201,7 +201,7 @@ def test_csv_has_points_and_gains(location: str, capsys: pytest.CaptureFixture[s
         (["--metric", "aurok"], "unknown metric 'aurok'. Did you mean 'auroc'?"),
         (["--metric", "macro_f1"], "unknown metric of two classes 'macro_f1'"),
         (["--format", "tex"], "unknown format 'tex'. Did you mean 'text'?"),
-        (["--interval-method", "bcaa"], "unknown interval 'bcaa'. Did you mean 'bca'?"),
+        (["--interval-method", "bca"], "unknown interval 'bca'. Known: t."),
         (["--resamples", "5"], "5 resamples are too few"),
     ],
 )

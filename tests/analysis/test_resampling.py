@@ -7,26 +7,22 @@ from functools import partial
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from simulated_scores import make_cell, simulate
 
 from xlt.analysis.metrics.measures import RESAMPLED_MEASURES
-from xlt.analysis.uncertainty.resampling import (
-    Resampler,
-    Runs,
-    item_weights,
-    resampled_mean,
-)
+from xlt.analysis.uncertainty.resampling import RowResampler, item_weights, resampled_mean
+from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.auroc import auroc_without_each, weighted_auroc
 from xlt.trainables.metrics.registry import RESAMPLED_METRICS
 from xlt.trainables.metrics.resampled import jackknife, weighted_leave_one_out
 
 
-def runs(values: list[float], num_resamples: int = 1) -> Runs:
-    """Seeds whose values no test row moves."""
-    column = np.array(values)
-    seeds = tuple((0, seed) for seed in range(len(values)))
-    return Runs(column, np.tile(column[:, None], num_resamples), np.zeros((len(values), 4)), seeds)
+def resampled(values: list[float], num_resamples: int) -> NDArray[np.float64]:
+    """Means over resampled seeds whose values no test row moves."""
+    seeds = [(0, seed) for seed in range(len(values))]
+    return resampled_mean(np.tile(np.array(values)[:, None], num_resamples), seeds, 0)
 
 
 def test_rows_are_drawn_within_their_class() -> None:
@@ -46,15 +42,13 @@ def test_the_variance_over_seeds_is_that_of_their_mean() -> None:
     values = [0.5, 0.6, 0.9]
     exact = np.var([np.mean(pair) for pair in itertools.product(values, repeat=2)])
     assert exact == pytest.approx(np.var(values, ddof=1) / 3)
-    drawn = resampled_mean([runs(values, 40_000)], 0)
+    drawn = resampled(values, 40_000)
+    assert drawn.mean() == pytest.approx(np.mean(values), abs=0.003)
     assert drawn.var() == pytest.approx(exact, rel=0.03)
-    both = resampled_mean([runs(values, 40_000), -runs(values, 40_000)], 0)
-    assert both.mean() == pytest.approx(0, abs=0.003)
-    assert both.var() == pytest.approx(2 * exact, rel=0.03)
 
 
 def test_a_single_seed_is_not_resampled() -> None:
-    assert set(resampled_mean([runs([0.7], 50)], 0)) == {0.7}
+    assert set(resampled([0.7], 50)) == {0.7}
 
 
 def test_influences_on_auroc_give_delongs_variance() -> None:
@@ -73,18 +67,20 @@ def test_influences_on_auroc_give_delongs_variance() -> None:
 def test_influences_agree_with_the_variance_over_resampled_rows() -> None:
     cell = simulate(np.random.default_rng(1), 2, 300, 1.5, 0.2)
     for metric in ("f1", "auroc", "average_precision", "accuracy"):
-        found = Resampler(metric, 4000).runs(cell)
-        squares = (found.influence**2).sum(axis=1)
-        assert squares == pytest.approx(found.resampled.var(axis=1), rel=0.1)
+        squares = (MetricRuns(metric).of(cell).influence ** 2).sum(axis=1)
+        variance = RowResampler(metric, 4000).values(cell).var(axis=1)
+        assert squares == pytest.approx(variance, rel=0.1)
 
 
 def test_a_threshold_chosen_from_the_rows_is_not_for_the_jackknife() -> None:
     """F1 at the median: the jackknife is far off the variance over resamples, these are not."""
     cell = simulate(np.random.default_rng(2), 3, 400, 1.5, 0.2)
-    runs = Resampler("f1_median", 2000, RESAMPLED_MEASURES).runs(cell)
-    variance = runs.resampled.var(axis=1)
+    weighted = RESAMPLED_MEASURES["f1_median"].weighted
+    weights = item_weights(cell.y_true, 2000, 1)
+    variance = weighted(cell.y_true, cell.scores, weights).var(axis=1)
+    runs = MetricRuns("f1_median", RESAMPLED_MEASURES).of(cell)
     assert (runs.influence**2).sum(axis=1) == pytest.approx(variance, rel=0.2)
-    leave_one_out = partial(weighted_leave_one_out, RESAMPLED_MEASURES["f1_median"].weighted)
+    leave_one_out = partial(weighted_leave_one_out, weighted)
     by_jackknife = (jackknife(leave_one_out, cell.y_true, cell.scores) ** 2).sum(axis=1)
     assert (np.abs(by_jackknife / variance - 1) > 0.3).all()
 
@@ -101,21 +97,20 @@ def test_cells_share_resamples_of_rows_and_results_repeat() -> None:
     rng = np.random.default_rng(2)
     cell = simulate(rng, 3, 60, 1.5, 0.1)
     twin = make_cell(cell.y_true, cell.scores, "twin")
-    resampler = Resampler("auroc", 200)
-    assert np.array_equal(resampler.runs(cell).resampled, resampler.runs(twin).resampled)
-    again = Resampler("auroc", 200).runs(cell)
-    assert np.array_equal(resampler.runs(cell).resampled, again.resampled)
+    resampler = RowResampler("auroc", 200)
+    assert np.array_equal(resampler.values(cell), resampler.values(twin))
+    assert np.array_equal(resampler.values(cell), RowResampler("auroc", 200).values(cell))
     other = simulate(rng, 3, 40, 1.5, 0.1, name="b")  # other test rows, other weights
-    assert resampler.runs(other).resampled.shape == (3, 200)
+    assert resampler.values(other).shape == (3, 200)
 
 
 def test_what_cannot_be_resampled_is_refused() -> None:
     with pytest.raises(InputError, match=r"unknown metric of two classes 'macro_f1'.*Known: acc"):
-        Resampler("macro_f1")
+        MetricRuns("macro_f1")
     with pytest.raises(InputError, match="99 resamples are too few; give 100 or more"):
-        Resampler("f1", 99)
+        RowResampler("f1", 99)
     with pytest.raises(InputError, match="auroc needs both classes"):
-        Resampler("auroc", 100).runs(make_cell([1, 1], np.array([[0.5, 0.6]])))
+        MetricRuns("auroc").of(make_cell([1, 1], np.array([[0.5, 0.6]])))
 
 
 def test_auroc_without_each_row_is_that_of_weights(rows: int = 30) -> None:

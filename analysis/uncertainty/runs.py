@@ -1,0 +1,92 @@
+"""The values of a metric for the runs of a cell, and how much each test row moves them.
+
+A run is one trial of a cell: a seed, or a seed on a draw of training rows where there are several
+draws. Runs and test rows are crossed: every run is tested on the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlt.analysis.trials.scores import CellScores
+from xlt.analysis.trials.trial_names import Run
+from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.metrics.arrays import Values
+from xlt.trainables.metrics.registry import RESAMPLED_METRICS, undefined
+from xlt.trainables.metrics.resampled import Resampled, weight_type
+from xlt.trainables.spec.cell_key import CellKey
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A metric for the runs of a cell, or differences of paired runs.
+
+    Attributes:
+        values: num_runs values on the test rows.
+        influence: num_runs x num_items deviations, scaled so that the sum of squares of a run
+            estimates the variance of its value over test rows.
+        runs: num_runs pairs of draw and seed.
+    """
+
+    values: Values
+    influence: Values
+    runs: tuple[Run, ...]
+
+    def __mul__(self, factor: float) -> Runs:
+        """Multiply the values and influences of all runs."""
+        return Runs(factor * self.values, factor * self.influence, self.runs)
+
+    def __neg__(self) -> Runs:
+        """Change the sign."""
+        return self * -1.0
+
+    def __add__(self, other: Runs) -> Runs:
+        """Add another metric or cell with the same runs, run by run."""
+        return Runs(self.values + other.values, self.influence + other.influence, self.runs)
+
+    def chosen(self, rows: Sequence[int]) -> Runs:
+        """Select runs by position, in the given order."""
+        runs = tuple(self.runs[row] for row in rows)
+        return Runs(self.values[rows], self.influence[rows], runs)
+
+
+class MetricRuns:
+    """Computes a metric for the runs of each cell once and keeps the result.
+
+    Args:
+        metric: Name in ``known``.
+        known: Functions of each metric or measure, by name.
+
+    Raises:
+        InputError: The metric is not in ``known``.
+    """
+
+    def __init__(self, metric: str, known: Mapping[str, Resampled] = RESAMPLED_METRICS) -> None:
+        if metric not in known:
+            raise InputError(unknown("metric of two classes", metric, known))
+        self.metric = metric
+        self._resampled = known[metric]
+        self._runs: dict[CellKey, Runs] = {}
+
+    def of(self, cell: CellScores, values: Values | None = None) -> Runs:
+        """Values and influences of the runs of a cell.
+
+        Args:
+            cell: Scores of the runs.
+            values: num_runs values of the metric, if the caller has them.
+
+        Raises:
+            InputError: The metric has no value on the test rows of the cell.
+        """
+        if cell.key not in self._runs:
+            if reason := undefined(self.metric, cell.y_true):
+                raise InputError(reason)
+            if values is None:
+                once_each = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
+                values = self._resampled.weighted(cell.y_true, cell.scores, once_each)[:, 0]
+            influence = self._resampled.influences(cell.y_true, cell.scores)
+            self._runs[cell.key] = Runs(values, influence, cell.runs)
+        return self._runs[cell.key]
