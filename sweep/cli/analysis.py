@@ -198,7 +198,7 @@ def _claims(options: argparse.Namespace) -> int:
         claims = parse_claims(read_settings(options.claims), options.claims)
     else:
         raise InputError("is no .yaml file; docs/claims.md says what one holds", options.claims)
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = collect(options.results, options.experiment)
     tables = claims_tables(claims, ResultCells(collected), published=options.published)
     print(write_tables(tables, options.format))
     _warn(options.format, collected.warnings)
