@@ -31,7 +31,7 @@ from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.ledger import read_ledger
 from xlt.sweep.planning.prepare import prepare
-from xlt.sweep.search.run import search
+from xlt.sweep.search.run import search_rates
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -66,7 +66,7 @@ def main() -> None:
     for method in options.methods:
         name = "".join(c if c.isalnum() else "-" for c in method)
         experiment = load_experiment("quickstart", [*shared, *METHODS[method], f"name={name}"])
-        outcome = search(experiment, str(options.out), console=console)
+        outcome = search_rates(experiment, str(options.out), console=console)
         choices_by_method[method] = {
             (c.cell.base_model, c.cell.pattern): c for c in outcome.choices
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias, cast
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.corpora.registry import load_corpus
@@ -51,6 +51,12 @@ class Backend(Protocol):
 
 MakeBackend: TypeAlias = Callable[[str | None, Iterable[TrialSpec]], Backend]
 """A backend's class: its arguments are the address of a cluster, or None, and the trials."""
+
+
+def refuse_unknown_backend(name: str) -> None:
+    """Raise InputError if there is no backend of this name."""
+    if name not in BACKENDS:
+        raise InputError(unknown("backend", name, BACKENDS))
 
 
 def find_backend(name: str) -> MakeBackend:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xlt.data.core.errors import InputError
+from xlt.sweep.check.machines import read_nodes
+from xlt.sweep.driver.session import Session
 from xlt.sweep.machines.nodes import Node
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.models.base_models import MINIATURE
@@ -200,3 +202,15 @@ class Preflight:
             spec.training.max_length,
         )
         return [len(tokens) for tokens in encoded]
+
+
+def make_preflight(
+    grid: Grid, session: Session, states: Mapping[str, TrialState], *, asks_hub: bool = True
+) -> Preflight:
+    """Read the machines and make the input of all checks; arguments as :class:`Preflight`.
+
+    Raises:
+        InputError: There is no cluster at the address, or its nodes do not answer.
+    """
+    nodes = read_nodes(session.trial_address)
+    return Preflight(grid, session.location, nodes, states, session.backend, asks_hub)

@@ -60,15 +60,15 @@ def _run(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
     from xlt.data.core.text import first_line
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.run import run
+    from xlt.sweep.run import run_sweep
 
     experiment = load_experiment(options.experiment, options.settings)
-    outcome = run(
+    outcome = run_sweep(
         experiment,
         options.results,
-        selection=experiment.select(options.only),
         backend=options.backend,
         address=options.address,
+        only=options.only,
         wait=options.wait,
         console=Console(stderr=True),
     )

@@ -50,13 +50,13 @@ def _search(options: argparse.Namespace) -> int:
     from xlt.analysis.search.table import search_tables
     from xlt.analysis.tables.formats import find_format
     from xlt.sweep.experiment.experiment import load_experiment
-    from xlt.sweep.search.run import search
+    from xlt.sweep.search.run import search_rates
 
     write = find_format(options.format)
     experiment = load_experiment(options.experiment, options.settings)
-    outcome = search(
-        experiment, options.results, selection=experiment.select(options.only),
-        address=options.address, wait=options.wait, console=Console(stderr=True),
+    outcome = search_rates(
+        experiment, options.results, address=options.address, only=options.only,
+        wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
     print(write(search_tables(outcome.plan, outcome.choices, options.all)))
     if options.figure:

@@ -1,4 +1,4 @@
-"""search: from an experiment to a learning rate for each of its cells."""
+"""search_rates: from an experiment to a learning rate for each of its cells."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
 from xlt.sweep.backends.worker import refuse_unwritable
 from xlt.sweep.driver.lease import held
 from xlt.sweep.driver.progress import Progress
+from xlt.sweep.driver.session import Session, open_session
 from xlt.sweep.experiment.chosen_rates import ChosenRates, chosen_rates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.search import LearningRates, Rates
@@ -30,19 +31,18 @@ from xlt.sweep.search.config_report import ConfigReport
 from xlt.sweep.search.searchers import Config, make_searcher
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell, SearchedConfig, SearchPlan
-from xlt.trainables.spec.selection import EVERY_CELL, Selection
 
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """How a search ended.
+    """The outcome of a search.
 
     Attributes:
-        plan: What was tried.
-        choices: One a cell.
-        results: Where the trials lie.
-        was_done: Whether everything was known before, so that nothing ran.
-        interrupted: Whether Ctrl-C ended it.
+        plan: The search with every config that was tried.
+        choices: The choice for each cell.
+        results: The results location.
+        was_done: Whether the same search had finished before, so that nothing ran.
+        interrupted: Whether Ctrl-C ended the search.
     """
 
     plan: SearchPlan
@@ -53,63 +53,56 @@ class SearchOutcome:
 
     @property
     def chosen(self) -> ChosenRates:
-        """As learning_rates.yaml."""
+        """The chosen rates, as ``learning_rates`` of an experiment and its file has them."""
         return chosen_rates(self.plan, self.choices)
 
 
-def search(
+def search_rates(
     experiment: Experiment,
     results: str | None = None,
     *,
-    selection: Selection = EVERY_CELL,
     address: str | None = None,
+    only: str = "",
     wait: bool = False,
     console: Console | None = None,
 ) -> SearchOutcome:
-    """Try learning rates on the dev rows of every cell, and choose.
+    """Try learning rates on the dev rows of every cell, and choose one for each cell.
 
-    The data set that trials are given has no test rows. What was tried before, here or by an
-    earlier search with other settings, is not tried again.
+    The trials of a search get a data set without test rows. A config that was tried before, also
+    by a search with other settings, does not run again.
 
     Args:
-        experiment: Its ``search`` block says what is tried.
-        results: Location of the results; None: the experiment's own.
-        selection: Which cells.
-        address: Of a running Ray cluster; None: RAY_ADDRESS, else a local one.
-        wait: Whether to wait while another driver runs or searches the same experiment.
+        experiment: The experiment; its ``search`` block says which configs are tried.
+        results: Results location, a folder or URI; None: the location in the experiment.
+        address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
+        only: Cells to search, such as ``model=llama2,pattern=ja16``; empty for all.
+        wait: Whether to wait while another process runs or searches the same experiment.
         console: Where progress is shown; None: standard error.
 
     Raises:
-        InputError: As :func:`run`, or dev rows that cannot be held out.
+        InputError: The reasons of :func:`run_sweep`, or dev rows that cannot be held out.
     """
-    console = console or Console(stderr=True)
-    location = Results(results or experiment.storage.results)
-    location.prepare()
-    with held(location, experiment.name, console, wait=wait):
-        return search_held(prepare(experiment), location, selection, address, console)
+    session = open_session(experiment, results, address=address, only=only, console=console)
+    session.location.prepare()
+    with held(session.location, experiment.name, session.console, wait=wait):
+        return search_held(prepare(experiment), session)
 
 
-def search_held(
-    prepared: Prepared,
-    location: Results,
-    selection: Selection,
-    address: str | None,
-    console: Console,
-) -> SearchOutcome:
-    """As :func:`search`, by a driver that holds the experiment."""
-    grid, experiment = expand(prepared), prepared.experiment
+def search_held(prepared: Prepared, session: Session) -> SearchOutcome:
+    """Search while this process holds the lease of the experiment."""
+    grid, location = expand(prepared), session.location
     dataset = search_rows(grid)
-    cells = search_cells(grid, dataset, selection)
+    cells = search_cells(grid, dataset, session.selection)
     refuse_errors(grid, check_data(grid))
     refuse_unresolved(cell.templates[0] for cell in cells)
     plan = search_plan(grid, cells)
-    known = location.read_search(experiment.name)
+    known = location.read_search(prepared.experiment.name)
     if known and known.search_id == plan.search_id and known.is_finished:
         return SearchOutcome(known, read_search(location, known), location, was_done=True)
-    running = _Search(plan, cells, location, console, experiment)
+    running = _Search(plan, cells, session, prepared.experiment)
     interrupted = False
     try:
-        running.run(grid, dataset, address)
+        running.run(grid, dataset)
     except KeyboardInterrupt:
         interrupted = True
     choices = retry(lambda: read_search(location, running.plan))
@@ -117,27 +110,27 @@ def search_held(
 
 
 class _Search:
-    """A search that goes on: its plan grows with every config that is tried."""
+    """A search while it runs: its plan grows with every config that is tried."""
 
     def __init__(
-        self, plan: SearchPlan, cells: list[SearchCell], location: Results, console: Console,
-        experiment: Experiment,
-    ) -> None:  # fmt: skip
+        self, plan: SearchPlan, cells: list[SearchCell], session: Session, experiment: Experiment
+    ) -> None:
         self.plan = plan
         self._packing, self._settings = experiment.packing, experiment.search
         self._spent = Budget(self._settings)
         self._cells = {cell.name: cell for cell in cells}
-        self._location, self._console = location, console
+        self._location, self._console = session.location, session.console
+        self._address = session.address
         self._num_ended = 0
 
-    def run(self, grid: Grid, dataset: Dataset, address: str | None) -> None:
-        """Search; widen the ranges whose ends are best, and search beyond these, once."""
+    def run(self, grid: Grid, dataset: Dataset) -> None:
+        """Search, then search once more beyond the end of each range whose end was best."""
         from xlt.sweep.on_ray.tune.backend import TuneBackend
 
         self._update()
         refuse_unwritable(self._location, self._spent.unwritable)
         specs = [cell.templates[0] for cell in self._cells.values()]
-        runner = TuneBackend(address, specs)
+        runner = TuneBackend(self._address, specs)
         try:
             with Progress(specs, (), self._console) as progress:
                 pretrain_missing(grid, specs, runner, progress)

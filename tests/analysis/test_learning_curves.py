@@ -30,7 +30,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment, shipped
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.metrics.auroc import weighted_auroc
 from xlt.trainables.results.plan import PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
@@ -279,7 +279,7 @@ def test_the_shipped_experiment_at_tiny_size(
     values["draws"] = values["seeds"] = [0, 1]
     file = tmp_path / "curves.yaml"
     file.write_text(yaml.safe_dump(values))
-    outcome = run(load_experiment(file), str(tmp_path / "results"), backend="inline")
+    outcome = run_sweep(load_experiment(file), str(tmp_path / "results"), backend="inline")
     assert len(outcome.ledger.done) == len(outcome.grid.specs) == 28
     arguments = ["--than", "bert", "--resamples", "100"]
     assert main(["curves", outcome.results.uri, *arguments]) == OK

@@ -15,7 +15,7 @@ from xlt.data.core import retry as patience
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 
 
@@ -47,7 +47,7 @@ def test_a_disk_that_works_again_within_the_limit_costs_nothing(
     experiment = load_experiment(experiment_file, ["seeds=[0]"])
     experiment = experiment.model_copy(update={"models": experiment.models[2:]})
     with caplog.at_level(logging.WARNING):
-        outcome = run(experiment, str(tmp_path / "r"), backend="inline")
+        outcome = run_sweep(experiment, str(tmp_path / "r"), backend="inline")
     assert len(outcome.ledger.done) == outcome.num_run == 2
     assert clock.waits[:4] == [1, 2, 4, 8] and 60 <= clock.now <= 100
     assert os.strerror(code) in caplog.text and "trying again in 8 s" in caplog.text
@@ -67,7 +67,7 @@ def test_a_trial_that_starts_while_its_checkpoint_cannot_be_read_waits(
     monkeypatch.setattr(Results, "exists", exists)
     experiment = load_experiment(experiment_file, ["seeds=[0]"])
     experiment = experiment.model_copy(update={"models": experiment.models[2:]})
-    outcome = run(experiment, str(tmp_path / "r"), backend="inline")
+    outcome = run_sweep(experiment, str(tmp_path / "r"), backend="inline")
     assert outcome.ledger.failed == {} and len(outcome.ledger.done) == 2
     assert clock.waits == [1, 2, 4, 8, 16]
 
@@ -77,7 +77,7 @@ def test_one_that_stays_full_ends_the_run_at_the_limit(
 ) -> None:
     fail_until(float("inf"), errno.ENOSPC, clock, monkeypatch)
     with pytest.raises(InputError, match=r"cannot be written any more: .*No space left"):
-        run(load_experiment(experiment_file), str(tmp_path / "r"), backend="inline")
+        run_sweep(load_experiment(experiment_file), str(tmp_path / "r"), backend="inline")
     assert clock.now == patience.PATIENCE_SECONDS
 
 

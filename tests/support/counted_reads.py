@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from xlt.data import sources
 from xlt.data.dataset.draws import Draw, draw
+from xlt.data.sources import registry
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Reading
 from xlt.data.sources.registry import read_source
@@ -21,7 +21,7 @@ class Counted:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads: Counter[str] = Counter()
         self.draws: Counter[str] = Counter()
-        monkeypatch.setattr(sources, "read_source", self._read)
+        monkeypatch.setattr(registry, "read_source", self._read)
         monkeypatch.setattr(prepare, "draw", self._draw)
 
     def expect_once(self, num_draws: int) -> None:

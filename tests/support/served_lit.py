@@ -21,7 +21,7 @@ from rich.console import Console
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
 
@@ -34,7 +34,7 @@ def results(tmp_path_factory: Any, experiment_file: Path) -> str:
     chosen = ["patterns=[{ja8: {source_rows: 24}}]", "seeds=[0]", "task={positive: ESG}", block]
     chosen.append("storage.keep_models=all")
     experiment = load_experiment(experiment_file, chosen)
-    run(experiment, folder, backend="inline", console=Console(file=io.StringIO()))
+    run_sweep(experiment, folder, backend="inline", console=Console(file=io.StringIO()))
     return folder
 
 

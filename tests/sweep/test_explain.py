@@ -16,7 +16,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.explain import explain_trials
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
@@ -33,7 +33,7 @@ def kept(tmp_path_factory: Any, experiment_file: Path) -> str:
     """Three trials; the decoders kept their adapters, BERT nothing."""
     results = str(tmp_path_factory.mktemp("kept") / "results")
     experiment = load_experiment(experiment_file, [*SETTINGS, "storage.keep_models=adapters"])
-    run(experiment, results, backend="inline", console=quiet())
+    run_sweep(experiment, results, backend="inline", console=quiet())
     return results
 
 
@@ -74,9 +74,9 @@ def test_while_the_trial_runs(tmp_path: Path, experiment_file: Path) -> None:
     experiment = load_experiment(experiment_file, [*SETTINGS, *block])
     again = Experiment.from_yaml(experiment.to_yaml(), "again")
     assert again.explain == Explain(method="lime", num_samples=30, rows=5)
-    outcome = run(experiment, str(tmp_path), backend="inline", console=quiet())
+    outcome = run_sweep(experiment, str(tmp_path), backend="inline", console=quiet())
     plain = load_experiment(experiment_file, SETTINGS)
-    assert run(plain, str(tmp_path), backend="inline", console=quiet()).num_run == 0
+    assert run_sweep(plain, str(tmp_path), backend="inline", console=quiet()).num_run == 0
     assert set(outcome.ledger.done) == set(ids(str(tmp_path)).values())
     for trial_id in outcome.ledger.done:
         made = read_attributions(Results(str(tmp_path)), trial_id, "lime")

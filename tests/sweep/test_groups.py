@@ -21,7 +21,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.backends.events import Ended, Failed
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.tune import worker_group
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -69,12 +69,14 @@ def test_a_group_whose_worker_dies_goes_on_and_gives_what_one_process_gives(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
     settings = [*SETTINGS, llama_alone(experiment_file), "training.num_train_epochs=40"]
-    alone = run(
+    alone = run_sweep(
         load_experiment(experiment_file, settings), str(tmp_path / "alone"), backend="inline"
     )
     killed: list[int] = []
     thread = kill_one_when(lambda: list(tmp_path.glob("group/checkpoints/*.safetensors")), killed)
-    group = run(load_experiment(experiment_file, [*settings, TOGETHER]), str(tmp_path / "group"))
+    group = run_sweep(
+        load_experiment(experiment_file, [*settings, TOGETHER]), str(tmp_path / "group")
+    )
     thread.join(1)
     assert killed and not group.ledger.failed
     (trial_id,) = group.ledger.done
@@ -103,7 +105,7 @@ def test_more_trials_than_places_wait_for_their_turn(
     cells = "patterns=[{ja8: {source_rows: 24}}, {ja4: {source_rows: 24}}]"
     override = "overrides=[{match: {pattern: ja4}, learning_rate: 1.0e+30}]"
     settings = [*SETTINGS, cells, llama_alone(experiment_file), TOGETHER, override]
-    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+    outcome = run_sweep(load_experiment(experiment_file, settings), str(tmp_path / "results"))
     assert len(outcome.ledger.done) == 1
     (error,) = outcome.ledger.failed.values()
     assert "the loss is" in error and "lower the learning rate" in error
@@ -114,7 +116,7 @@ def test_a_group_that_never_fits_is_refused_at_once(
 ) -> None:
     settings = [*SETTINGS, "resources={workers: 3}"]
     with pytest.raises(InputError, match=r"3 processes of 1 CPUs .* set resources.workers=2"):
-        run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+        run_sweep(load_experiment(experiment_file, settings), str(tmp_path / "results"))
 
 
 class Group:
@@ -180,6 +182,6 @@ def test_a_real_error_of_one_worker_ends_its_group(
     (base / "tokenizer.json").write_text("{}")
     model = f"models=[{{name: broken, path: {base}, method: lora, learning_rate: 0.001}}]"
     settings = [*SETTINGS, model, TOGETHER]
-    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "results"))
+    outcome = run_sweep(load_experiment(experiment_file, settings), str(tmp_path / "results"))
     (error,) = outcome.ledger.failed.values()
     assert "cannot be loaded" in error and "Traceback" not in error

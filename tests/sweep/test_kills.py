@@ -21,7 +21,7 @@ from result_folders import finished, trial_files
 
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import Outcome, run
+from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.results.result import Results
 
 LONGER = "training.num_train_epochs=12"
@@ -37,9 +37,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
     root = str(tmp_path_factory.mktemp("undisturbed") / "results")
-    return run(load_experiment(experiment_file, [LONGER]), root, backend="inline")
+    return run_sweep(load_experiment(experiment_file, [LONGER]), root, backend="inline")
 
 
 def driver(file: Path, root: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
@@ -69,7 +69,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
+def finish(file: Path, root: Path, undisturbed: RunOutcome, *options: str) -> str:
     """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
     before = finished(root)
     done = subprocess.run(
@@ -88,7 +88,7 @@ def finish(file: Path, root: Path, undisturbed: Outcome, *options: str) -> str:
 
 
 def test_a_killed_driver_loses_no_finished_trial(
-    experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+    experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
         wait_for(lambda: finished(tmp_path / "r"), process)
@@ -100,7 +100,7 @@ def test_a_killed_driver_loses_no_finished_trial(
 
 
 def test_killed_workers_are_started_again_within_the_run(
-    experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+    experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
         wait_for(lambda: finished(tmp_path / "r"), process)
@@ -141,7 +141,7 @@ def test_kills_at_random_moments_change_nothing(
     seed: int,
     experiment_file: Path,
     tmp_path: Path,
-    undisturbed: Outcome,
+    undisturbed: RunOutcome,
 ) -> None:
     """Drivers and workers in turn, at any time from the first second to the last trial."""
     rng = random.Random(seed)
@@ -161,7 +161,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
     backend: str,
     experiment_file: Path,
     tmp_path: Path,
-    undisturbed: Outcome,
+    undisturbed: RunOutcome,
 ) -> None:
     with driver(experiment_file, tmp_path / "r", "--backend", backend) as process:
         wait_for(lambda: finished(tmp_path / "r"), process)
@@ -181,7 +181,7 @@ def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_fin
     backend: str,
     experiment_file: Path,
     tmp_path: Path,
-    undisturbed: Outcome,
+    undisturbed: RunOutcome,
 ) -> None:
     """A file in the place of the folder stands for the full disk: it refuses root, too."""
     root = tmp_path / "r"

@@ -21,7 +21,7 @@ from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.lit import environment
 from xlt.sweep.lit.environment import MARKER, install, last_lines
 from xlt.sweep.lit.server import serve
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
 
@@ -34,7 +34,7 @@ def explained(tmp_path_factory: Any, experiment_file: Path) -> str:
     """Three trials; five test rows of each are explained."""
     results = str(tmp_path_factory.mktemp("lit") / "results")
     experiment = load_experiment(experiment_file, [*SETTINGS, EXPLAIN])
-    run(experiment, results, backend="inline", console=Console(file=io.StringIO()))
+    run_sweep(experiment, results, backend="inline", console=Console(file=io.StringIO()))
     return results
 
 

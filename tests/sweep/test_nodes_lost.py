@@ -13,7 +13,7 @@ from result_folders import finished, trial_files
 from token_cluster import TokenCluster, token_cluster, torch_of_no_build, write_token
 
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import Outcome, run
+from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.results.result import Results
 
 LONGER = "training.num_train_epochs=20"
@@ -37,10 +37,10 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def undisturbed(
     experiment_file: Path, token: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Outcome:
+) -> RunOutcome:
     """In one process, with the versions that the nodes read."""
     root = str(tmp_path_factory.mktemp("undisturbed") / "results")
-    return run(load_experiment(experiment_file, [LONGER]), root, backend="inline")
+    return run_sweep(load_experiment(experiment_file, [LONGER]), root, backend="inline")
 
 
 @pytest.fixture
@@ -66,13 +66,15 @@ def drive(cluster: TokenCluster, node: Node, file: Path, root: Path) -> subproce
     )  # fmt: skip
 
 
-def assert_undisturbed(root: Path, undisturbed: Outcome) -> None:
+def assert_undisturbed(root: Path, undisturbed: RunOutcome) -> None:
     ours, theirs = trial_files(Results(str(root))), trial_files(undisturbed.results)
     assert sorted(ours) == sorted(theirs)
     assert [name for name, content in theirs.items() if ours[name] != content] == []
 
 
-def assert_went_on(root: Path, before: dict[Path, int], errors: str, undisturbed: Outcome) -> None:
+def assert_went_on(
+    root: Path, before: dict[Path, int], errors: str, undisturbed: RunOutcome
+) -> None:
     """Trials of a lost node went on from their checkpoints; finished ones were not touched."""
     assert "its process died; the trial will restart" in errors
     assert "Traceback" not in errors
@@ -82,7 +84,7 @@ def assert_went_on(root: Path, before: dict[Path, int], errors: str, undisturbed
 
 
 def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_finished_trial(
-    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     root = tmp_path / "r"
     with token_cluster(nodes, token, "--num-cpus=2", "--num-gpus=2", num_started=2) as cluster:
@@ -102,7 +104,7 @@ def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_finished_trial(
 
 
 def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
-    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     root = tmp_path / "r"
     with token_cluster(nodes[:2], token, "--num-cpus=2", "--num-gpus=2") as cluster:
@@ -125,7 +127,7 @@ def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
 
 
 def test_a_node_that_is_cut_off_is_given_up_and_its_trials_go_on_elsewhere(
-    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: Outcome
+    nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     """Ray gives it a minute; here it is told to give less."""
     root, impatient = tmp_path / "r", {"RAY_health_check_timeout_ms": "2000"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.packs import AUTO_SIZE, make_packs, pack_size
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.spec.packable import pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -103,7 +103,7 @@ def test_a_run_of_packs_gives_what_single_trials_give(
     for packing in ("off", 3):
         experiment = Experiment.parse(values | {"packing": packing})
         where = backend if packing == 3 else "inline"
-        outcome = run(experiment, str(tmp_path / str(packing)), backend=where)
+        outcome = run_sweep(experiment, str(tmp_path / str(packing)), backend=where)
         assert len(outcome.ledger.failed) == 2
         assert all("lower the learning rate" in text for text in outcome.ledger.failed.values())
         found[packing] = outcome

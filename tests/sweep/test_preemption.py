@@ -22,7 +22,7 @@ from rich.console import Console
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune import backend as tune_backend
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
@@ -35,7 +35,7 @@ def undisturbed(
     experiment_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     root = str(tmp_path_factory.mktemp("undisturbed") / "r")
-    outcome = run(load_experiment(experiment_file, LONG), root, backend="inline")
+    outcome = run_sweep(load_experiment(experiment_file, LONG), root, backend="inline")
     return trial_files(outcome.results)
 
 
@@ -92,7 +92,7 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
     request_preemption()  # as a run of this driver before did, which was stopped
     root = tmp_path / "r"
     drained = when(lambda: any(root.glob("trials/*/trial.json")), drain)
-    outcome = run(
+    outcome = run_sweep(
         load_experiment(experiment_file, LONG), str(root), address=cluster.address, console=console
     )
     drained.join()
@@ -121,7 +121,7 @@ def test_sigterm_keeps_what_running_trials_did(
     assert "Traceback" not in errors
     assert list(root.glob("checkpoints/*.safetensors"))
     assert not list(root.glob("experiments/*.lease.json"))
-    outcome = run(load_experiment(experiment_file, LONG), str(root), backend="inline")
+    outcome = run_sweep(load_experiment(experiment_file, LONG), str(root), backend="inline")
     assert resumed(outcome.results)
     assert trial_files(outcome.results) == undisturbed
 
@@ -149,7 +149,9 @@ def test_a_trial_that_hangs_is_ended_and_started_again(
         "resources={stall_minutes: 0.5}",
         "seeds=[0]",
     ]
-    outcome = run(load_experiment(experiment_file, settings), str(tmp_path / "r"), console=console)
+    outcome = run_sweep(
+        load_experiment(experiment_file, settings), str(tmp_path / "r"), console=console
+    )
     assert marker.exists()
     assert len(outcome.ledger.done) == len(outcome.grid.specs)
     assert "its process died; the trial will restart" in told(console)

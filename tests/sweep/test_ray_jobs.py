@@ -19,7 +19,7 @@ from repository import ROOT
 from result_folders import trial_files
 
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 
 BIN = Path(sys.executable).parent
@@ -131,7 +131,9 @@ def test_code_and_results_arrive_on_nodes_without_a_checkout(
     assert sent.returncode == 0, out + err
     assert "[10/10]" in out and "Table 3." in out
     assert TOKEN not in out + err
-    alone = run(load_experiment(experiment_file), str(cluster.folder / "alone"), backend="inline")
+    alone = run_sweep(
+        load_experiment(experiment_file), str(cluster.folder / "alone"), backend="inline"
+    )
     assert without_commit(Results(results)) == without_commit(alone.results)
     for node, module in zip(cluster.nodes, ("sweep/run", "trainables/trial"), strict=True):
         # Python compiles a module where it imports it from: the driver's, and those of trials.

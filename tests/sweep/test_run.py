@@ -15,18 +15,18 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.worker import CHUNK, later_spec, share_specs
-from xlt.sweep.run import Outcome, run
+from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 @pytest.fixture(scope="module")
-def inline(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def inline(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
     results = str(tmp_path_factory.mktemp("results") / "inline")
-    return run(load_experiment(experiment_file), results, backend="inline")
+    return run_sweep(load_experiment(experiment_file), results, backend="inline")
 
 
 def test_every_trial_is_done_and_none_runs_twice(
-    inline: Outcome, experiment_file: Path, capsys: pytest.CaptureFixture[str]
+    inline: RunOutcome, experiment_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert len(inline.ledger.done) == len(inline.grid.specs) == inline.num_run == 10
     before = {p: p.stat().st_mtime_ns for p in Path(inline.results.root).rglob("trial.json")}
@@ -45,26 +45,26 @@ def test_every_trial_is_done_and_none_runs_twice(
 
 
 def test_a_damaged_folder_is_set_aside_and_run_again(
-    inline: Outcome, experiment_file: Path
+    inline: RunOutcome, experiment_file: Path
 ) -> None:
     expected = trial_files(inline.results)
     victim = inline.ledger.done[0]
     damaged = Path(inline.results.root) / "trials" / victim / "predictions.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-7])
-    again = run(load_experiment(experiment_file), inline.results.root, backend="inline")
+    again = run_sweep(load_experiment(experiment_file), inline.results.root, backend="inline")
     assert again.num_run == 1
     assert trial_files(again.results) == expected
     assert list((Path(inline.results.root) / "set-aside").iterdir())
 
 
 def test_other_settings_under_the_same_name_are_refused(
-    inline: Outcome, experiment_file: Path
+    inline: RunOutcome, experiment_file: Path
 ) -> None:
     other = load_experiment(experiment_file, ["training.num_train_epochs=2"])
     with pytest.raises(InputError, match=r"num_train_epochs: 1 there, 2 here"):
-        run(other, inline.results.root, backend="inline")
+        run_sweep(other, inline.results.root, backend="inline")
     more = load_experiment(experiment_file, ["seeds=[0, 1, 2]"])
-    assert run(more, inline.results.root, backend="inline").num_run == 5
+    assert run_sweep(more, inline.results.root, backend="inline").num_run == 5
 
 
 def test_a_failing_trial_is_recorded_and_the_others_go_on(
@@ -81,7 +81,7 @@ def test_a_failing_trial_is_recorded_and_the_others_go_on(
 
 
 def test_selected_cells_run_and_the_others_stay_pending(
-    inline: Outcome, experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inline: RunOutcome, experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(experiment_file), "--results", str(tmp_path / "r"), "--set", "seeds=[0]"]
     cells = "model=bert,model=gpt_neox,pattern=ja8"
@@ -137,7 +137,7 @@ def test_bad_input_ends_with_2_and_one_error(
     assert "Traceback" not in captured.err
 
 
-def test_status_and_report_need_neither_torch_nor_ray(inline: Outcome) -> None:
+def test_status_and_report_need_neither_torch_nor_ray(inline: RunOutcome) -> None:
     code = (
         "import sys; from xlt.sweep.cli.main import main; "
         f"main(['status', {inline.results.root!r}]); main(['report', {inline.results.root!r}]); "
@@ -158,7 +158,7 @@ def test_the_base_of_the_next_trial_is_read_while_one_trains(
     monkeypatch.setattr("xlt.trainables.loading.read_ahead.read_ahead", asked.append)
     experiment = load_experiment(experiment_file)
     experiment = experiment.model_copy(update={"patterns": experiment.patterns[:1]})
-    run(experiment, str(tmp_path / "r"), backend="inline")
+    run_sweep(experiment, str(tmp_path / "r"), backend="inline")
     bases = [spec.base_identity for spec in started]
     others = [
         spec
@@ -183,9 +183,9 @@ def test_a_process_reads_ahead_what_starts_after_all_slots(ray_address: str) -> 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
 def test_tune_gives_the_bytes_of_inline(
-    inline: Outcome, experiment_file: Path, tmp_path: Path, ray_address: str
+    inline: RunOutcome, experiment_file: Path, tmp_path: Path, ray_address: str
 ) -> None:
-    tuned = run(load_experiment(experiment_file), str(tmp_path / "tune"))
+    tuned = run_sweep(load_experiment(experiment_file), str(tmp_path / "tune"))
     assert len(tuned.ledger.done) == 10
     mine = {spec.trial_id for spec in tuned.grid.specs}
     expected = {n: c for n, c in trial_files(inline.results).items() if n.split("/")[0] in mine}
@@ -219,7 +219,9 @@ def test_more_classes_and_pairs_under_tune_give_the_bytes_of_inline(
     }  # fmt: skip
     (tmp_path / "three.yaml").write_text(yaml.safe_dump(values))
     outcomes = [
-        run(load_experiment(tmp_path / "three.yaml"), str(tmp_path / backend), backend=backend)
+        run_sweep(
+            load_experiment(tmp_path / "three.yaml"), str(tmp_path / backend), backend=backend
+        )
         for backend in ("inline", "ray")
     ]
     inline, tuned = (trial_files(outcome.results) for outcome in outcomes)

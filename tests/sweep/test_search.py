@@ -23,12 +23,12 @@ from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.planning.rescue import stuck_cells
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.sweep.search.cells import search_cells, search_rows
-from xlt.sweep.search.run import SearchOutcome, search
+from xlt.sweep.search.run import SearchOutcome, search_rates
 from xlt.sweep.search.searchers import make_searcher
 from xlt.trainables.spec.cell_key import CellKey
-from xlt.trainables.spec.selection import EVERY_CELL, Selection
+from xlt.trainables.spec.selection import EVERY_CELL
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -40,7 +40,7 @@ SEARCH: dict[str, Any] = {
     "num_folds": 2,
     "min_dev_rows": 4,
 }
-ONE = Selection(models=frozenset({"bert"}), patterns=frozenset({"ja8"}))
+ONE = "model=bert,pattern=ja8"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def outcome(
 ) -> SearchOutcome:  # fmt: skip
     results = str(tmp_path_factory.mktemp("results") / "search")
     console = Console(file=said, width=200)
-    return search(load_experiment(searched_file), results, console=console)
+    return search_rates(load_experiment(searched_file), results, console=console)
 
 
 def test_every_cell_gets_a_rate_and_none_is_tried_twice(
@@ -176,7 +176,7 @@ def test_poisoned_test_rows_change_no_byte_of_a_search(
     Which trials ran may differ: what ASHA gives up depends on which replicate ends first.
     """
     _, test_ids, _ = planned(searched_file)
-    found = search(load_experiment(poisoned_file), str(tmp_path / "r"), selection=ONE).results
+    found = search_rates(load_experiment(poisoned_file), str(tmp_path / "r"), only=ONE).results
     done = [i for i, state in found.states(found.trial_ids()).items() if state.state == "done"]
     ours = outcome.results.states(done)
     both = [trial_id for trial_id in done if ours[trial_id].state == "done"]
@@ -198,7 +198,7 @@ def test_asha_gives_bad_rates_up_and_tpe_stays_within_its_number(
         "search.learning_rate={low: 1.0e-6, high: 1.0e-1}", "search.seeds=[5, 6, 7]",
     ]  # fmt: skip
     experiment = load_experiment(searched_file, settings)
-    found = search(experiment, str(tmp_path / "r"), selection=ONE)
+    found = search_rates(experiment, str(tmp_path / "r"), only=ONE)
     (choice,) = found.choices
     first = [one for one in choice.tried if 1e-6 <= one.config.learning_rate <= 1e-1]
     assert len(first) == 6
@@ -211,8 +211,7 @@ def test_replicates_of_a_config_share_passes(
     searched_file: Path, tmp_path: Path, ray_address: str, outcome: SearchOutcome
 ) -> None:
     experiment = load_experiment(searched_file, ["packing=2"])
-    llama = Selection(cells=frozenset({CellKey("llama", "ja8")}))
-    found = search(experiment, str(tmp_path / "r"), selection=llama)
+    found = search_rates(experiment, str(tmp_path / "r"), only="model=llama,pattern=ja8")
     (choice,) = found.choices
     (alone,) = (one for one in outcome.choices if one.cell.name == choice.cell.name)
     assert choice.best is not None and alone.best is not None
@@ -242,7 +241,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     from xlt.sweep.search.on_tune import CellSearch, Listener, _Suggestions
 
     grid = expand(prepare(load_experiment(searched_file)))
-    (cell, *_) = search_cells(grid, search_rows(grid), ONE)
+    (cell, *_) = search_cells(grid, search_rows(grid), grid.experiment.select(ONE))
     reports: list[ConfigReport | None] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
     trying = CellSearch(cell.name, cell.templates, cell.kinds, 1, searcher)
@@ -336,7 +335,7 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     assert "run again: 2 stuck of 2 trials at learning rate 1e-07" in captured.out
     assert "‡" not in captured.out
     experiment = load_experiment(arguments[0], [*arguments[4::2], "on_stuck=search"])
-    outcome = run(experiment, arguments[2])
+    outcome = run_sweep(experiment, arguments[2])
     assert outcome.num_run == 0
     (cell,) = outcome.results.read_plan("tiny").cells
     assert len(cell.replaced) == len(cell.trials) == 2

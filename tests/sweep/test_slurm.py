@@ -14,7 +14,7 @@ from slurm_cluster import Slurm, needs_slurm, slurm_cluster
 from token_cluster import ROOT, torch_of_no_build
 
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 
 NUM_TRIALS = 10
@@ -65,7 +65,7 @@ def num_done(slurm: Slurm) -> int:
 def assert_as_in_one_process(slurm: Slurm, experiment: Path, training: str = LONGER) -> None:
     """Every trial has the bytes that it has without a cluster."""
     alone = str(slurm.folder / "alone")
-    undisturbed = run(load_experiment(experiment, [training]), alone, backend="inline")
+    undisturbed = run_sweep(load_experiment(experiment, [training]), alone, backend="inline")
     expected = trial_files(undisturbed.results)
     there = trial_files(Results(str(slurm.folder / "results")))
     assert sorted(there) == sorted(expected)

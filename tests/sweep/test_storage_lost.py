@@ -20,7 +20,7 @@ from s3_server import ENVIRONMENT, S3, serve_s3
 from xlt.data.core import retry as patience
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import Outcome, run
+from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 
@@ -42,9 +42,9 @@ def s3() -> Iterator[S3]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
     root = str(tmp_path_factory.mktemp("undisturbed") / "results")
-    return run(load_experiment(experiment_file), root, backend="inline")
+    return run_sweep(load_experiment(experiment_file), root, backend="inline")
 
 
 @pytest.fixture
@@ -96,18 +96,18 @@ def disk_trials(root: Path) -> dict[Path, int]:
 
 @pytest.mark.ray
 def test_a_store_that_fails_for_a_while_costs_no_trial(
-    s3: S3, experiment_file: Path, ray_address: str, undisturbed: Outcome,
+    s3: S3, experiment_file: Path, ray_address: str, undisturbed: RunOutcome,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     outage = Outage(60, lambda method, key: len(outage.records) == 2)
     uri = s3.bucket()
     monkeypatch.setattr(s3, "fault", outage)
     told = io.StringIO()
-    outcome = run(load_experiment(experiment_file, [OFTEN]), uri, console=Console(file=told))
+    outcome = run_sweep(load_experiment(experiment_file, [OFTEN]), uri, console=Console(file=told))
     assert outage.num_refused > 3
     assert outcome.ledger.failed == {} and len(outcome.ledger.done) == NUM_TRIALS
     assert "starts again" not in told.getvalue()
-    assert run(load_experiment(experiment_file, [OFTEN]), uri).num_run == 0
+    assert run_sweep(load_experiment(experiment_file, [OFTEN]), uri).num_run == 0
     assert trial_files(outcome.results) == trial_files(undisturbed.results)
 
 
@@ -149,7 +149,7 @@ def test_a_search_waits_for_its_store_and_ends_with_one_error_where_waiting_is_n
 @pytest.mark.ray
 @needs_mount
 def test_a_disk_that_has_space_again_in_time_costs_no_trial(
-    small_disk: Path, experiment_file: Path, undisturbed: Outcome
+    small_disk: Path, experiment_file: Path, undisturbed: RunOutcome
 ) -> None:
     root = small_disk / "r"
     with started_xlt("run", str(experiment_file), "--results", str(root)) as process:
@@ -168,7 +168,7 @@ def test_a_disk_that_has_space_again_in_time_costs_no_trial(
 
 @needs_mount
 def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_finishes(
-    small_disk: Path, experiment_file: Path, undisturbed: Outcome,
+    small_disk: Path, experiment_file: Path, undisturbed: RunOutcome,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 4.0)

@@ -17,7 +17,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.lit import live
 from xlt.sweep.lit.live import LiveTrials
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.inference.live import LiveTrial
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.result import Results
@@ -33,7 +33,7 @@ def kept(tmp_path_factory: Any, experiment_file: Path) -> Collected:
     """Three trials that kept their models; five test rows of each are explained."""
     results = str(tmp_path_factory.mktemp("live") / "results")
     experiment = load_experiment(experiment_file, [*SETTINGS, EXPLAIN])
-    run(experiment, results, backend="inline", console=Console(file=io.StringIO()))
+    run_sweep(experiment, results, backend="inline", console=Console(file=io.StringIO()))
     return collect(results)
 
 

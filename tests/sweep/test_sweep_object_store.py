@@ -14,7 +14,7 @@ from s3_server import ENVIRONMENT, S3, SECRET, serve_s3
 
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 
 pytestmark = [pytest.mark.filterwarnings("default")]
 
@@ -53,12 +53,12 @@ def test_a_sweep_into_a_bucket_has_the_bytes_of_one_into_a_folder_and_is_resumed
     uri: str, small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = load_experiment(small_file)
-    local = run(experiment, str(tmp_path / "r"), backend="inline")
+    local = run_sweep(experiment, str(tmp_path / "r"), backend="inline")
     first = experiment.model_copy(update={"patterns": experiment.patterns[1:]})
-    assert run(first, uri, backend="inline").num_run == 2
+    assert run_sweep(first, uri, backend="inline").num_run == 2
     assert main(["run", str(small_file), "--results", uri, "--backend", "inline"]) == 0
     capsys.readouterr()
-    remote = run(experiment, uri, backend="inline")
+    remote = run_sweep(experiment, uri, backend="inline")
     assert remote.num_run == 0 and len(remote.ledger.done) == 3
     assert trial_files(remote.results) == trial_files(local.results)
     assert main(["status", uri]) == 0
@@ -91,7 +91,7 @@ def test_access_that_is_taken_away_costs_no_finished_trial(
     assert main(arguments) == 2
     assert "cannot be written any more: " in capsys.readouterr().err
     monkeypatch.undo()
-    outcome = run(load_experiment(small_file), uri, backend="inline")
+    outcome = run_sweep(load_experiment(small_file), uri, backend="inline")
     assert outcome.num_run == 2 and len(outcome.ledger.done) == 3
 
 
@@ -101,8 +101,8 @@ def test_a_cluster_writes_into_s3_and_searches_there(
     s3: S3, small_file: Path, tmp_path: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment, uri = load_experiment(small_file), s3.bucket()
-    tuned = run(experiment, uri)
-    local = run(experiment, str(tmp_path / "r"), backend="inline")
+    tuned = run_sweep(experiment, uri)
+    local = run_sweep(experiment, str(tmp_path / "r"), backend="inline")
     assert trial_files(tuned.results) == trial_files(local.results)
     rates = str(tmp_path / "rates.yaml")
     command = ["search", str(small_file), "--results", uri, "--out", rates]

@@ -13,7 +13,7 @@ from tiny_data import make_dataset
 from xlt.data.core.errors import InputError
 from xlt.sweep.backends.registry import BACKENDS
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.run import run
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, read_texts, save_texts
 
@@ -56,20 +56,20 @@ def test_a_run_keeps_the_drawn_rows_unless_told_not_to(
 ) -> None:
     monkeypatch.setitem(BACKENDS, "none", f"{__name__}:Nothing")
     location = str(tmp_path / "r")
-    outcome = run(load_experiment(experiment_file), location, backend="none")
+    outcome = run_sweep(load_experiment(experiment_file), location, backend="none")
     drawn = {i for draw in outcome.grid.draws for i in (*draw.train, *draw.test)}
     kept: Mapping[str, Any] = read_texts(outcome.results, "tiny")
     assert set(kept) == drawn
     licensed = load_experiment(experiment_file, ["storage.keep_texts=false"])
     assert yaml.safe_load(licensed.to_yaml())["storage"] == {"keep_texts": False}
-    run(licensed, location, backend="none")
+    run_sweep(licensed, location, backend="none")
     assert read_texts(outcome.results, "tiny") == {}
 
 
 class Nothing:
     """A backend that runs no trial."""
 
-    def __init__(self, address: str | None) -> None: ...
+    def __init__(self, address: str | None, specs: object) -> None: ...
 
     def pretrain(self, *given: object) -> None: ...
 
