@@ -102,6 +102,7 @@ def add_analysis_commands(commands: Any) -> None:
         "claims results",
         "claims results --claims my-claims.yaml --format md",
     )  # fmt: skip
+    add_only(claims)
     claims.add_argument("--claims", metavar="FILE", help="a .yaml file (default: the paper's)")
     claims.add_argument(
         "--published", action="store_true",
