@@ -1,1 +1,1 @@
-"""LIT's environment, its server, and the program that it runs."""
+"""Show trials in LIT: its Python environment, its server, and the program in the server."""

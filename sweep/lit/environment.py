@@ -1,4 +1,4 @@
-"""LIT's own environment: it needs numpy below 2, and can never be installed beside this package."""
+"""A Python environment for LIT alone, which needs numpy below 2 and so cannot share ours."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.user_cache import cache_dir
 
 PYTHONS = ("3.11", "3.12")
-"""numpy 1.26, the last below 2, has no wheels for others."""
+"""Supported versions of Python: numpy 1.26, the last before 2, has no wheels for others."""
 MARKER = "xlt-lit.sha256"
-"""The digest of the pins that the environment was made from, written last; until then another text.
-Tells our environments from others, which are never cleared."""
+"""File that marks an environment of this package; other folders are never cleared. When the
+installation is complete, it holds the digest of the pinned packages, before that another text."""
 NUM_LAST_LINES = 5
-"""Of a program that failed, in the error."""
+"""Number of lines of a failed program's output that an error shows."""
 
 
 def default_folder() -> Path:
-    """Below the user's cache folder, see :func:`cache_dir`."""
+    """Default folder of the environment, in the user's cache folder (:func:`cache_dir`)."""
     return cache_dir() / "lit"
 
 
@@ -31,77 +31,73 @@ def install(
     python: str = sys.executable,
     say: Callable[[str], None] = lambda line: None,
 ) -> bool:
-    """Make the environment, unless it is there.
+    """Create the environment, unless it exists already.
 
-    Exact pins without their dependencies: what lit_nlp asks for and the viewer never imports
-    (shap, matplotlib, pandas, translation services ...) would take five times as long.
+    Packages are pinned and installed without their dependencies. The dependencies of lit_nlp that
+    the viewer never imports (shap, matplotlib, pandas, translation services ...) would make the
+    installation five times as long.
 
     Args:
-        folder: Where; an environment of other pins there is made anew.
-        python: Program to make it with.
-        say: Told a line a step.
+        folder: Folder of the environment. An environment with other pins is replaced.
+        python: Python program that creates it.
+        say: Function that receives a line of text for each step.
 
     Returns:
-        Whether something was installed.
+        Whether the environment was created now.
 
     Raises:
-        InputError: Other files in the folder, a Python that LIT has no packages for, or a step
-            failed, with its last lines.
+        InputError: The folder holds other files, LIT has no packages for this version of Python,
+            or a step failed; the error then shows its last lines.
     """
     if _is_ours(folder) and (folder / MARKER).read_text() == _digest():
         return False
     if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not _is_ours(folder)):
-        raise InputError(f"{folder} holds something else; give an empty folder as --env")
+        raise InputError(f"{folder} holds other files; give an empty folder as --env")
     version = _run("the Python of --python", [python, "-c", _VERSION]).strip()
     if version not in PYTHONS:
         raise InputError(
-            f"{python} is Python {version}; LIT needs {' or '.join(PYTHONS)}, give one as --python"
+            f"{python} is Python {version}; LIT needs {' or '.join(PYTHONS)}: give its path as "
+            "--python"
         )
-    say(f"making an environment in {folder}")
+    say(f"creating an environment in {folder}")
     _run("python -m venv", [python, "-I", "-m", "venv", "--clear", str(folder)])
     (folder / MARKER).write_text("unfinished")
-    say("installing LIT's packages")
-    own = str(python_of(folder))
-    pip = [
-        own,
-        "-I",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
+    say("installing the packages of LIT")
+    isolated = [str(python_of(folder)), "-I"]
+    quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+    pip = [*isolated, "-m", "pip", "install", *quiet]
     _run("pip install", [*pip, "--no-deps", "-r", str(_pins())])
-    _run("LIT", [own, "-I", "-c", "import lit_nlp.app"])
+    _run("LIT", [*isolated, "-c", "import lit_nlp.app"])
     (folder / MARKER).write_text(_digest())
     return True
 
 
 def check(folder: Path) -> None:
-    """Refuse a folder that :func:`install` did not finish, or made from other pins.
+    """Refuse a folder without a complete environment with the present pins.
 
     Raises:
-        InputError: With the command that mends it.
+        InputError: The error names the command that creates or repairs the environment.
     """
     remedy = "`xlt lit install`"
     if folder != default_folder():
         remedy = f"`xlt lit install --env {folder}`"
     if not _is_ours(folder) or not python_of(folder).exists():
-        raise InputError(f"no environment of LIT in {folder}; {remedy} makes it")
+        raise InputError(f"no environment of LIT in {folder}; {remedy} creates it")
     if (folder / MARKER).read_text() != _digest():
-        raise InputError(f"LIT in {folder} is unfinished or of other versions; {remedy} mends it")
+        raise InputError(
+            f"LIT in {folder} is incomplete or has other versions; {remedy} repairs it"
+        )
 
 
 def python_of(folder: Path) -> Path:
-    """The environment's Python."""
+    """Path of the environment's Python."""
     return folder / "bin" / "python"
 
 
 def last_lines(output: str) -> str:
-    """The end of what a program that failed has said, on one line."""
+    """Join the last lines of a failed program's output into one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return " | ".join(lines[-NUM_LAST_LINES:]) or "it said nothing"
+    return " | ".join(lines[-NUM_LAST_LINES:]) or "it printed nothing"
 
 
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -119,12 +115,12 @@ def _digest() -> str:
     return hashlib.sha256(_pins().read_bytes()).hexdigest()
 
 
-def _run(what: str, command: Sequence[str]) -> str:
-    """Run a step; returns what it printed."""
+def _run(step: str, command: Sequence[str]) -> str:
+    """Run a step and return its output."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise InputError(f"{what} cannot be started: {error}") from error
-    if done.returncode:
-        raise InputError(f"{what} failed: {last_lines(done.stdout + done.stderr)}")
-    return done.stdout
+        raise InputError(f"{step} cannot be started: {error}") from error
+    if process.returncode:
+        raise InputError(f"{step} failed: {last_lines(process.stdout + process.stderr)}")
+    return process.stdout

@@ -1,8 +1,8 @@
-"""What LIT's process asks about texts that no trial has seen, answered by trained classifiers.
+"""Answer requests of LIT's process about edited texts with the trained classifiers.
 
-LIT's environment can hold neither torch nor transformers, so the classifiers stay in this process.
-A request and its answer are a JSON object each, over a connection that nobody else can reach, see
-:func:`serve`.
+LIT's environment can contain neither torch nor transformers, so the classifiers run in this
+process. A request is a JSON object, and so is its answer. Both travel over a private connection,
+see :func:`serve`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 MOST_BYTES = 1 << 33
-"""Weights that stay loaded together; the classifier that was asked longest ago makes room. Adapters
-on a shared base count as if each had a base of its own."""
+"""Bytes of weights that stay loaded. If there are more, the least recently used classifier is
+dropped. Adapters that share a base model count as if each had its own."""
 NUM_CHECKED = 8
-"""Test rows whose scores are compared with the trial's when its classifier is loaded."""
+"""Number of test rows whose scores are compared with those of the trial when its classifier is
+loaded."""
 
 Answer = dict[str, Any]
 
@@ -35,12 +36,12 @@ class LiveTrials:
     """The classifiers of the trials that LIT shows.
 
     Args:
-        collected: The results.
-        export: What LIT shows of them.
+        collected: Collected results.
+        export: Export that LIT shows.
 
     Raises:
-        InputError: Trials that kept no model; or the first one's cannot be loaded, so that what
-            holds for all of them is told before LIT opens.
+        InputError: A trial kept no model, or the model of the first trial cannot be loaded. The
+            first one is loaded at once, so that a common fault shows before LIT opens.
     """
 
     def __init__(self, collected: Collected, export: LitExport) -> None:
@@ -51,7 +52,7 @@ class LiveTrials:
         self._settings: dict[str, Explain] = {}
         self._checked: dict[str, list[tuple[str, str]]] = {}
         self._loaded: dict[str, LiveTrial] = {}
-        files = {one["name"]: one["file"] for one in export.manifest["datasets"]}
+        files = {entry["name"]: entry["file"] for entry in export.manifest["datasets"]}
         problems = []
         for model in export.manifest["models"]:
             trial = model["trial_id"]
@@ -70,53 +71,54 @@ class LiveTrials:
         self._trial(next(iter(self._specs)))
 
     def answer(self, request: bytes) -> bytes:
-        """Answer one request; what goes wrong is in the answer's ``error``.
+        """Answer one request.
 
         Args:
-            request: A JSON object: ``ask``, a name in :data:`QUESTIONS`, ``trial_id`` and what
-                the question is about.
+            request: A JSON object with ``ask`` (a name in :data:`QUESTIONS`), ``trial_id``, and
+                the texts or tokens of the question.
 
         Returns:
-            A JSON object.
+            A JSON object; after a failure it holds only ``error``.
         """
         try:
-            asked = json.loads(request)
-            trial = self._trial(asked["trial_id"])
-            made = QUESTIONS[asked["ask"]](trial, asked, self._settings[asked["trial_id"]])
-        except (InputError, RuntimeError) as error:  # RuntimeError: of torch, or it diverged
-            made = {"error": str(error)}
-        return json.dumps(made).encode()
+            question = json.loads(request)
+            trial_id = question["trial_id"]
+            reply = QUESTIONS[question["ask"]]
+            answer = reply(self._trial(trial_id), question, self._settings[trial_id])
+        except (InputError, RuntimeError) as error:  # RuntimeError: torch, or diverged scores
+            answer = {"error": str(error)}
+        return json.dumps(answer).encode()
 
     def _trial(self, trial_id: str) -> LiveTrial:
-        """Its classifier, from memory if it is there, the last of those loaded."""
-        found = self._loaded.pop(trial_id, None)
-        if found is None:
-            found = LiveTrial(self._specs[trial_id], self._location, self._pairs)
+        """Classifier of a trial, loaded if necessary; the latest one is last in ``_loaded``."""
+        trial = self._loaded.pop(trial_id, None)
+        if trial is None:
+            trial = LiveTrial(self._specs[trial_id], self._location, self._pairs)
             names, texts = zip(*self._checked[trial_id], strict=True)
-            found.refuse_changed_scores(names, texts)
-        self._loaded[trial_id] = found
+            trial.refuse_changed_scores(names, texts)
+        self._loaded[trial_id] = trial
         while len(self._loaded) > 1 and self._num_bytes() > MOST_BYTES:
             del self._loaded[next(iter(self._loaded))]
-        return found
+        return trial
 
     def _num_bytes(self) -> int:
         return sum(trial.num_bytes for trial in self._loaded.values())
 
 
-def _score(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    return {"probabilities": trial.score_texts(asked["texts"]).tolist()}
+def _score(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
+    return {"probabilities": trial.score_texts(question["texts"]).tolist()}
 
 
-def _score_token_ids(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    return {"probabilities": trial.score_token_ids(asked["token_ids"]).tolist()}
+def _score_token_ids(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
+    return {"probabilities": trial.score_token_ids(question["token_ids"]).tolist()}
 
 
-def _subwords(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    return asdict(trial.split_text(asked["text"]))
+def _subwords(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
+    return asdict(trial.split_text(question["text"]))
 
 
-def _explain(trial: LiveTrial, asked: Mapping[str, Any], settings: Explain) -> Answer:
-    tokens, salience = trial.explain(asked["text"], settings)
+def _explain(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
+    tokens, salience = trial.explain(question["text"], settings)
     return {"tokens": tokens, "salience": salience}
 
 
@@ -126,4 +128,4 @@ QUESTIONS: dict[str, Callable[[LiveTrial, Mapping[str, Any], Explain], Answer]] 
     "subwords": _subwords,
     "explain": _explain,
 }
-"""Name -> (classifier, request, how the trial was explained) -> answer."""
+"""Name of a question -> function (classifier, request, settings of the explanation) -> answer."""

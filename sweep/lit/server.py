@@ -1,4 +1,4 @@
-"""LIT's server as a child process: started, waited for, answered, ended."""
+"""Run LIT's server as a child process, and answer its requests."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.lit.environment import check, last_lines, python_of
 
 MOST_SECONDS = 120
-"""Until LIT answers; it takes 3 to 6 where nothing else runs."""
+"""Longest time until LIT answers. It takes 3 to 6 s on a machine where nothing else runs."""
 NUM_SHOWN = 4
-"""Trials that the page opens with side by side; of more, the first alone. A fifth leaves none of
-them room for its tokens on a screen of 1000 pixels."""
+"""Largest number of trials that the page shows side by side when it opens; if there are more, it
+shows only the first. On a screen of 1000 pixels five trials leave no room for tokens."""
 
 ANY_HOST = ("0.0.0.0", "::", "")
 PROGRAM = """
@@ -36,14 +36,14 @@ sys.path.append(sys.argv[1])
 from viewer.main import main
 main(*sys.argv[2:])
 """
-"""Runs sweep/lit/viewer without our packages around it."""
+"""Program that runs sweep/lit/viewer with no other code of this package in reach."""
 
 
 class Server:
-    """A server that answers.
+    """A running server.
 
     Attributes:
-        url: The page, with the trials that it opens with.
+        url: Address of the page, including the trials that it shows first.
     """
 
     def __init__(self, url: str, wait: Callable[[], None]) -> None:
@@ -51,10 +51,10 @@ class Server:
         self._wait = wait
 
     def wait(self) -> None:
-        """Until it ends, which it does not by itself.
+        """Wait until the server ends, which is always a failure.
 
         Raises:
-            InputError: It did, with its last lines.
+            InputError: The server ended; the error shows its last lines.
         """
         self._wait()
 
@@ -67,28 +67,30 @@ def serve(
     port: int,
     answer: Callable[[bytes], bytes] | None = None,
 ) -> Iterator[Server]:
-    """Show an export while the context lasts.
+    """Show an export in LIT while the context lasts.
 
-    What the viewer asks comes through a connection that it alone inherits: there is no port and no
-    file that others could ask through. Requests are answered one after the other, in a thread.
+    The viewer sends requests over a connection that only it inherits, so that no other process can
+    send requests through a port or a file. A thread answers them one after the other.
 
     Args:
-        folder: The export.
-        environment: LIT's, see :func:`install`.
+        folder: Folder of the export.
+        environment: Folder of LIT's environment, see :func:`install`.
         host: Address to listen on.
-        port: 0: any that is free.
-        answer: Of what the viewer asks about edited texts; None: there is no editor.
+        port: Port to listen on; 0: any free port.
+        answer: Function that answers requests about edited texts; None: texts cannot be edited.
 
     Raises:
-        InputError: No export, no environment, the port is taken, or LIT ended before it answered.
+        InputError: There is no export or no environment, the port is in use, or LIT ended before
+            it answered.
     """
     manifest = read_manifest(folder)
     check(environment)
     port = _free_port(host, port)
     ours, theirs = multiprocessing.Pipe()
     descriptors = [theirs.fileno()] if answer else []
-    # -I: neither our packages nor the user's. A session of its own, so that Ctrl-C is ours to
-    # handle; if we are killed, its standard input closes, and it ends by itself.
+    # -I hides our packages and the user's. In its own session the server does not get Ctrl-C, which
+    # this process handles. If this process is killed, the server's standard input closes, and it
+    # ends by itself.
     command = [str(python_of(environment)), "-I", "-c", PROGRAM, str(files("xlt.sweep.lit"))]
     command += [str(folder.absolute()), host, str(port), *map(str, descriptors)]
     with ours, tempfile.TemporaryFile("w+") as log:
@@ -106,7 +108,9 @@ def serve(
         try:
             root = _root(host, port)
             _wait_until_it_answers(process, log, f"{root}get_info")
-            yield Server(root + _shown(manifest["models"]), lambda: _raise_at_end(process, log))
+            yield Server(
+                root + _first_trials(manifest["models"]), lambda: _raise_at_end(process, log)
+            )
         finally:
             process.terminate()
             try:
@@ -119,14 +123,17 @@ def serve(
 
 
 def _answer(connection: Connection, answer: Callable[[bytes], bytes]) -> None:
-    """Answer until the viewer ends; closed however this ends, so that the viewer never waits."""
-    with connection, suppress(EOFError, OSError):  # it may end while its answer is made
+    """Answer requests until the viewer ends.
+
+    The connection is closed in any case, so that the viewer never waits forever.
+    """
+    with connection, suppress(EOFError, OSError):  # the viewer may end during an answer
         while True:
             connection.send_bytes(answer(connection.recv_bytes()))
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0."""
+    """Check that a port can be used; for 0, choose a free port."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -135,8 +142,8 @@ def _free_port(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"cannot listen on port {port} of {host}: {error}; give another --port (0: any that is "
-            "free) or --host"
+            f"cannot listen on port {port} of {host}: {error}; give another --port (0: any free "
+            "port) or --host"
         ) from error
 
 
@@ -145,8 +152,11 @@ def _root(host: str, port: int) -> str:
     return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
 
-def _shown(models: list[dict[str, str]]) -> str:
-    # LIT shows one data set at a time, which is one language.
+def _first_trials(models: list[dict[str, str]]) -> str:
+    """Query of the page's address that selects the trials to show first.
+
+    They have the same data set, because LIT shows one data set, which is one language, at a time.
+    """
     together = [model for model in models if model["dataset"] == models[0]["dataset"]]
     names = [urllib.parse.quote_plus(model["name"]) for model in together]
     return f"?models={','.join(names if len(names) <= NUM_SHOWN else names[:1])}"
@@ -164,14 +174,14 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], log: IO[str], url: 
             return
         except (OSError, ValueError):
             time.sleep(0.2)
-    raise InputError(f"LIT did not answer within {MOST_SECONDS} s: {_said(log)}")
+    raise InputError(f"LIT did not answer within {MOST_SECONDS} s: {_read_last_lines(log)}")
 
 
 def _raise_at_end(process: subprocess.Popen[bytes], log: IO[str]) -> None:
     status = process.wait()
-    raise InputError(f"LIT's process ended with status {status}: {_said(log)}")
+    raise InputError(f"LIT's process ended with status {status}: {_read_last_lines(log)}")
 
 
-def _said(log: IO[str]) -> str:
+def _read_last_lines(log: IO[str]) -> str:
     log.seek(0)
     return last_lines(log.read())

@@ -191,12 +191,12 @@ def test_no_environment_or_an_old_one(
 ) -> None:
     monkeypatch.setenv("XLT_CACHE", str(tmp_path / "cache"))
     assert main(["lit", "serve", explained]) == 2
-    told = f"no environment of LIT in {tmp_path / 'cache' / 'lit'}; `xlt lit install` makes it"
+    told = f"no environment of LIT in {tmp_path / 'cache' / 'lit'}; `xlt lit install` creates it"
     assert told in capsys.readouterr().err
     lit = fake_environment(tmp_path / "lit", ANSWERS)
     (lit / MARKER).write_text("0" * 64)
     assert main(["lit", "serve", explained, "--env", str(lit)]) == 2
-    assert f"`xlt lit install --env {lit}` mends it" in capsys.readouterr().err
+    assert f"`xlt lit install --env {lit}` repairs it" in capsys.readouterr().err
 
 
 def test_an_export_is_shown_as_it_is(
@@ -213,7 +213,7 @@ def test_install_refuses(tmp_path: Path) -> None:
     own = tmp_path / "other" / "pyvenv.cfg"  # an environment, but not ours to clear
     own.write_text("home = /usr")
     for folder in (own.parent, own):
-        with pytest.raises(InputError, match="holds something else"):
+        with pytest.raises(InputError, match="holds other files"):
             install(folder)
     assert own.exists()
     with pytest.raises(InputError, match="cannot be started"):
@@ -240,7 +240,7 @@ def test_install_ends_with_the_marker_or_not_at_all(tmp_path: Path) -> None:
     fake_python(own, "sys.exit('no such package' if 'pip' in sys.argv else 0)")
     with pytest.raises(InputError, match="pip install failed: no such package"):
         install(folder, str(maker))
-    with pytest.raises(InputError, match="unfinished"):
+    with pytest.raises(InputError, match="is incomplete or has other versions"):
         environment.check(folder)
     shutil.rmtree(folder)
     fake_python(own, "assert 'pip' not in sys.argv or '--no-deps' in sys.argv")
@@ -251,7 +251,7 @@ def test_install_ends_with_the_marker_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_last_lines() -> None:
-    assert last_lines("") == "it said nothing"
+    assert last_lines("") == "it printed nothing"
     assert last_lines("\n".join("abcdefg")) == "c | d | e | f | g"
 
 

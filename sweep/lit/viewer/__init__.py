@@ -1,1 +1,1 @@
-"""Runs inside LIT's environment; imports the standard library and what comes with lit_nlp alone."""
+"""The viewer in LIT's environment. It imports only the standard library and lit_nlp's packages."""

@@ -1,4 +1,4 @@
-"""Contributions of tokens: those of the trials, and LIME as LIT computes it."""
+"""Contributions of tokens to predictions: those of the trials, and those of LIT's own LIME."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .trials import Row, Trial
 
 
 class Contributions(components.Interpreter):
-    """The contributions that a trial was explained with, for the class chosen in the page.
+    """Contributions with which a trial was explained, for the class that is selected in the page.
 
-    Of two classes, what a token adds to the probability of one it takes from the other's.
+    With two classes, a token adds to the probability of one class what it takes from the other.
 
     Args:
-        method: Whose they are.
+        method: Method of the explanation.
     """
 
     def __init__(self, method: str) -> None:
         self._method = method
 
     def is_compatible(self, model: lit_model.ModelWrapper, dataset: lit_dataset.Dataset) -> bool:
-        """Whether the trial was explained so, or can be."""
+        """Whether the trial was explained with this method, or can be."""
         del dataset
         trial: Trial = model.wrapped
         return trial.method == self._method
 
     def config_spec(self) -> Row:
-        """Makes the page say which class is chosen."""
+        """Request the selected class from the page."""
         return {"_salience_target": lit_types.SalienceTargetInfo()}
 
     def meta_spec(self) -> Row:
-        """What the page draws."""
+        """Describe the output, which the page draws."""
         return {self._method: lit_types.TokenSalience(autorun=True, signed=True)}
 
     def run(
@@ -49,42 +49,42 @@ class Contributions(components.Interpreter):
         model_outputs: list[Row] | None = None,
         config: Row | None = None,
     ) -> list[Row]:
-        """A TokenSalience a row."""
+        """Compute one TokenSalience for each row."""
         del dataset, model_outputs
         target = (config or {}).get("_salience_target") or {}
         sign = -1 if target.get("index") == 0 else 1
-        made = [model.wrapped.contributions(row) for row in inputs]
+        contributions = [model.wrapped.contributions(row) for row in inputs]
         return [
-            {self._method: dtypes.TokenSalience(one.tokens, [sign * x for x in one.salience])}
-            for one in made
+            {self._method: dtypes.TokenSalience(row.tokens, [sign * x for x in row.salience])}
+            for row in contributions
         ]
 
 
 class SubwordLime(lime_explainer.LIME):
-    """LIT's own LIME, with the classifier's sub-words in the place of words.
+    """LIT's own LIME, on the classifier's sub-words instead of words.
 
-    LIT splits texts at spaces, so that a Japanese headline is one token. Here it is given the
-    numbers of the sub-words with spaces between them, and hides a sub-word by writing the number
-    of the token that stands for a hidden one: what it masks is what the classifier reads. All
-    else is LIT's: drawing, kernel, regression, and contributions divided by their sum.
+    LIT splits texts at spaces, so that a Japanese headline is one token. Here LIT gets a text of
+    the sub-words' numbers, separated by spaces. It hides a sub-word by writing the number of the
+    replacement token, so that the masks are exactly those that the classifier reads. Everything
+    else is LIT's: sampling, kernel, regression, and contributions divided by their sum.
     """
 
     def is_compatible(self, model: lit_model.ModelWrapper, dataset: lit_dataset.Dataset) -> bool:
-        """Whether the classifier can be asked."""
+        """Whether the trial has a classifier for edited texts."""
         del dataset
         return bool(model.wrapped.is_live)
 
     def config_spec(self) -> Row:
-        """LIT's, without what is settled here: field and class are the page's, the mask ours."""
-        settled = (
+        """Settings of LIT's LIME, except those that :meth:`run` sets: mask, field and class."""
+        fixed = (
             lime_explainer.MASK_KEY,
             lime_explainer.TARGET_HEAD_KEY,
             lime_explainer.CLASS_KEY,
         )
-        return {name: kind for name, kind in super().config_spec().items() if name not in settled}
+        return {name: kind for name, kind in super().config_spec().items() if name not in fixed}
 
     def meta_spec(self) -> Row:
-        """What the page draws, when it is asked for."""
+        """Describe the output, which the page draws on request."""
         return {"text": lit_types.TokenSalience(autorun=False, signed=True)}
 
     def run(
@@ -95,57 +95,57 @@ class SubwordLime(lime_explainer.LIME):
         model_outputs: list[Row] | None = None,
         config: Row | None = None,
     ) -> list[Row]:
-        """A TokenSalience a row."""
+        """Compute one TokenSalience for each row."""
         del model_outputs
-        made = []
+        outputs = []
         for row in inputs:
             numbers = Numbers(model.wrapped, row["text"])
-            settled = {
+            fixed = {
                 lime_explainer.MASK_KEY: numbers.hidden_as,
                 lime_explainer.TARGET_HEAD_KEY: None,
                 lime_explainer.CLASS_KEY: "-1",
             }
-            (found,) = super().run(
-                [{"text": numbers.sentence}], numbers, dataset, config={**(config or {}), **settled}
+            (output,) = super().run(
+                [{"text": numbers.sentence}], numbers, dataset, config={**(config or {}), **fixed}
             )
-            made.append({"text": dtypes.TokenSalience(numbers.pieces, found["text"].salience)})
-        return made
+            outputs.append({"text": dtypes.TokenSalience(numbers.pieces, output["text"].salience)})
+        return outputs
 
 
 class Numbers(lit_model.Model):
-    """A trial that reads the sub-words of one text as numbers with spaces between them.
+    """A model for LIT that reads the sub-words of one text as numbers separated by spaces.
 
     Args:
-        trial: Whose classifier.
-        text: The text, or what is left of it.
+        trial: Trial whose classifier predicts.
+        text: The text.
 
     Attributes:
-        sentence: The text in numbers.
-        hidden_as: The number of the token that stands for a hidden one.
-        pieces: The sub-words.
+        sentence: The text as numbers.
+        hidden_as: Number of the token that replaces a hidden one.
+        pieces: Sub-words of the text.
     """
 
     def __init__(self, trial: Trial, text: str) -> None:
         self._trial = trial
-        found = trial.ask("subwords", text=text)
-        self._token_ids = np.array(found["token_ids"])
-        self._positions = found["positions"]
+        subwords = trial.ask("subwords", text=text)
+        self._token_ids = np.array(subwords["token_ids"])
+        self._positions = subwords["positions"]
         self.sentence = " ".join(map(str, self._token_ids[self._positions]))
-        self.hidden_as = str(found["hidden_as"])
-        self.pieces: list[str] = found["pieces"]
+        self.hidden_as = str(subwords["hidden_as"])
+        self.pieces: list[str] = subwords["pieces"]
 
     def input_spec(self) -> Row:
-        """The text in numbers."""
+        """Describe the input: a text of numbers."""
         return {"text": lit_types.TextSegment()}
 
     def output_spec(self) -> Row:
-        """As the trial's."""
+        """Describe the output, which is that of the trial."""
         return self._trial.output_spec()
 
     def predict(self, inputs: Iterable[Row], **unused: Any) -> Iterator[Row]:
-        """Probabilities of both classes of sentences as long as the text."""
+        """Predict the probabilities of both classes for masked copies of the text."""
         sentences = [row["text"].split() for row in inputs]
         rows = np.tile(self._token_ids, (len(sentences), 1))
         rows[:, self._positions] = np.array(sentences, dtype=np.int64)
-        asked = self._trial.ask("score_token_ids", token_ids=rows.tolist())
-        return ({"probabilities": [1 - score, score]} for score in asked["probabilities"])
+        answer = self._trial.ask("score_token_ids", token_ids=rows.tolist())
+        return ({"probabilities": [1 - score, score]} for score in answer["probabilities"])

@@ -1,6 +1,6 @@
-"""An export in LIT's page, until standard input is closed.
+"""Show an export in LIT's page until standard input is closed.
 
-Started by :mod:`xlt.sweep.lit.server` with LIT's Python, which has none of our packages.
+:mod:`xlt.sweep.lit.server` starts this program with LIT's Python, which has none of our packages.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MODULES = layout.LitModuleName
 
 
 def make_layout(is_live: bool) -> layout.LitCanonicalLayout:
-    """Where LIT's modules stand.
+    """Arrange LIT's modules on the page.
 
-    Contributions have a whole column: trials share its height, and each needs 190 pixels. The
-    editor is there if there are classifiers: stored predictions have no answer to an edited text.
-    It has a tab to itself, as its buttons need more room than the table leaves.
+    Contributions have a whole column, because each trial needs 190 pixels of its height. The
+    editor is shown only with classifiers, because an edited text has no stored prediction. It has
+    its own tab, because its buttons need more room than the table leaves.
     """
     editor = {"Edit": [MODULES.DatapointEditorModule]} if is_live else {}
     return layout.LitCanonicalLayout(
@@ -44,35 +44,36 @@ def make_layout(is_live: bool) -> layout.LitCanonicalLayout:
                 MODULES.ThresholderModule,
             ],
         },
-        description="What trials say of their test rows, and by which tokens.",
+        description="Predictions of trials for their test rows, and the tokens behind them.",
     )
 
 
 def make_app(manifest: Row, folder: Path, classifiers: Classifiers | None) -> LitApp:
-    """LIT's application over an export, and over classifiers if there are any."""
+    """Create LIT's application for an export and, if there are any, for classifiers."""
     classes = manifest["classes"]
     datasets = {}
-    for one in manifest["datasets"]:
+    for entry in manifest["datasets"]:
         spec = {
             "id": lit_types.StringLitType(),
             "text": lit_types.TextSegment(),
-            # With its value, so that LIT never asks a trial of one language about another's rows.
-            "language": lit_types.CategoryLabel(vocab=[one["language"]]),
+            # A vocabulary of one language, so that LIT never pairs a trial with rows of another.
+            "language": lit_types.CategoryLabel(vocab=[entry["language"]]),
             "label": lit_types.CategoryLabel(vocab=classes),
         }
-        about = "\n".join([manifest["title"], *manifest["notes"]])
-        datasets[one["name"]] = lit_dataset.Dataset(spec, _rows(folder / one["file"]), about)
+        description = "\n".join([manifest["title"], *manifest["notes"]])
+        rows = _rows(folder / entry["file"])
+        datasets[entry["name"]] = lit_dataset.Dataset(spec, rows, description)
     models = {
-        one["name"]: Trial(
-            one, _rows(folder / one["file"]), datasets[one["dataset"]], classes, classifiers
+        entry["name"]: Trial(
+            entry, _rows(folder / entry["file"]), datasets[entry["dataset"]], classes, classifiers
         )
-        for one in manifest["models"]
+        for entry in manifest["models"]
     }
-    methods = sorted({one["method"] for one in manifest["models"] if "method" in one})
+    methods = sorted({entry["method"] for entry in manifest["models"] if "method" in entry})
     return LitApp(
         models,
         datasets,
-        generators={},  # they split texts at spaces, or need gradients
+        generators={},  # those of LIT split texts at spaces or need gradients
         interpreters={
             **{f"contributions by {name}": Contributions(name) for name in methods},
             **({"LIT's LIME on sub-words": SubwordLime()} if classifiers else {}),
@@ -81,7 +82,7 @@ def make_app(manifest: Row, folder: Path, classifiers: Classifiers | None) -> Li
         metrics={"multiclass": metrics.MulticlassMetrics()},
         layouts={"xlt": make_layout(classifiers is not None)},
         default_layout="xlt",
-        dataset_loaders={},  # with demo_mode: nobody who reaches the page reads or writes files
+        dataset_loaders={},  # with demo_mode, visitors of the page cannot read or write files
         model_loaders={},
         demo_mode=True,
         page_title=f"xlt {manifest['experiment']}",
@@ -95,8 +96,8 @@ def _rows(file: Path) -> list[Row]:
 
 
 def _end_with_parent() -> None:
-    """Whoever started this holds standard input open, and lets go of it however it ends."""
-    while os.read(0, 1):  # not sys.stdin: its lock would hide the reason for an early end
+    """End this process when the parent process ends, which closes standard input."""
+    while os.read(0, 1):  # not sys.stdin, whose lock would hide the reason for an early end
         pass
     os._exit(0)
 
@@ -105,10 +106,11 @@ def main(folder: str, host: str, port: str, descriptor: str = "") -> None:
     """Serve an export.
 
     Args:
-        folder: The export.
-        host: To listen on.
-        port: To listen on.
-        descriptor: Of the connection to trained classifiers; empty: there are none.
+        folder: Folder of the export.
+        host: Address to listen on.
+        port: Port to listen on.
+        descriptor: File descriptor of the connection to the trained classifiers; empty if there
+            are none.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     manifest = json.loads((Path(folder) / "lit.json").read_text("utf-8"))

@@ -1,6 +1,6 @@
-"""LIT behind a page of our own, which loads nothing from elsewhere, and a check of who asks.
+"""Serve LIT with a page that loads nothing from the web, and refuse requests of other sites.
 
-Headlines may be licensed, and machines that hold them offline.
+Headlines may be licensed, so their machines may be offline and their texts must not leak.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ ICONS = {
     "Material Icons": "MaterialIcons-Regular.ttf",
     "Material Icons Outlined": "MaterialIconsOutlined-Regular.otf",
 }
-"""Fonts that LIT's page would load from the web -> files of tkinter_icons_gmi, which is never
-imported. Without them every button shows its icon's name."""
+"""Fonts that LIT's page would load from the web -> files of the package tkinter_icons_gmi, which is
+never imported. Without these fonts, buttons show the names of their icons."""
 
 
 def serve_page(app: Callable[..., Any], host: str, lang: str) -> Callable[..., Any]:
-    """The application behind a page of our own and a check of who asks.
+    """Wrap LIT's application: replace its page, and check the host name of each request.
 
     Args:
         app: LIT's application.
-        host: That it listens on. On loopback, requests in any other name are refused: a page of
-            another site could read the texts through a name of its own.
-        lang: Of the texts, so that browsers choose its glyphs: Japanese and Chinese share codes.
+        host: Address that the server listens on. On loopback, requests for any other host name are
+            refused, because another site could read the texts through its own name (DNS
+            rebinding).
+        lang: Language of the texts. Browsers choose glyphs by it: Japanese and Chinese characters
+            share code points.
     """
     fonts = {
         f"/fonts/{name}": PACKAGES / "tkinter_icons_gmi/fonts" / name for name in ICONS.values()
@@ -46,7 +48,7 @@ def serve_page(app: Callable[..., Any], host: str, lang: str) -> Callable[..., A
     )
     page = page.replace("<html>", f'<html lang="{html.escape(lang)}">')
     page = page.replace("</head>", f"<style>{''.join(faces)}</style></head>")
-    # The page evaluates strings; what matters is that nothing goes to or comes from elsewhere.
+    # LIT's page needs unsafe-eval; the policy still stops all traffic with other sites.
     sources = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
     policy = {"Content-Security-Policy": sources}
 
@@ -65,5 +67,5 @@ def serve_page(app: Callable[..., Any], host: str, lang: str) -> Callable[..., A
 
 
 def _name(host: str) -> str:
-    """``[::1]:5432`` and ``localhost:5432`` without port and brackets."""
+    """Host name without port and brackets, e.g. ``::1`` of ``[::1]:5432``."""
     return re.sub(r":\d+$", "", host).strip("[]")

@@ -1,4 +1,4 @@
-"""A trial as one of LIT's models, and the process that its classifier can be asked in."""
+"""A trial as a model of LIT, and the connection to the process with its classifier."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Row = dict[str, Any]
 
 
 class Classifiers:
-    """The process that holds the trained classifiers; answers one request at a time.
+    """Connection to the process with the trained classifiers, which answers one request at a time.
 
     Args:
-        descriptor: Our end of the connection, inherited.
+        descriptor: File descriptor of the inherited connection.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -29,10 +29,10 @@ class Classifiers:
         self._lock = threading.Lock()
 
     def ask(self, **request: Any) -> Row:
-        """Its answer to a request, see ``xlt.sweep.lit.live.QUESTIONS``.
+        """Send a request and wait for the answer, see ``xlt.sweep.lit.live.QUESTIONS``.
 
         Raises:
-            ValueError: It could not answer, or has ended; LIT's page shows the reason.
+            ValueError: The request failed or the process has ended; LIT's page shows the reason.
         """
         try:
             with self._lock:
@@ -48,14 +48,14 @@ class Classifiers:
 
 
 class Trial(lit_model.Model):
-    """A trial: it looks up what it predicted, and asks its classifier about other texts.
+    """A trial: its stored predictions, and those of its classifier for edited texts.
 
     Args:
-        about: Its entry in the manifest.
-        rows: Its file.
-        headlines: The data set that it was tested on.
+        about: Entry of the trial in the manifest.
+        rows: Stored predictions of the trial.
+        headlines: Data set with the test rows of the trial.
         classes: Names of the classes 0 and 1.
-        classifiers: Of edited texts; None: these have no predictions.
+        classifiers: Connection to the classifiers; None: edited texts have no predictions.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class Trial(lit_model.Model):
         self.method = about.get("method")
 
     def description(self) -> str:
-        """Where it is from, shown in LIT's list of models."""
+        """Describe the trial in LIT's list of models."""
         settings = json.dumps(self._about.get("settings", {}), sort_keys=True)
         return f"Trial {self._about['trial_id']}. Explained by: {settings}"
 
     def input_spec(self) -> Row:
-        """The fields of its data set."""
-        # Not required: LIT merges the required fields of all models, which must then be equal.
-        # Whatever a data set has of the others is compared all the same.
+        """Describe the input: the fields of the data set."""
+        # The language is not required, because LIT merges the required fields of all models, which
+        # must then be equal. LIT compares optional fields with those of a data set all the same.
         language = attr.evolve(self._spec["language"], required=False)
         return {**self._spec, "language": language}
 
     def output_spec(self) -> Row:
-        """Probabilities of both classes."""
+        """Describe the output: probabilities of both classes."""
         return {
             "probabilities": lit_types.MulticlassPreds(
                 vocab=self._classes, null_idx=0, parent="label"
@@ -96,11 +96,11 @@ class Trial(lit_model.Model):
 
     @property
     def is_live(self) -> bool:
-        """Whether it can be asked about edited texts."""
+        """Whether the trial has a classifier for edited texts."""
         return self._classifiers is not None
 
     def predict(self, inputs: Iterable[Row], **unused: Any) -> Iterator[Row]:
-        """Stored predictions of test rows; of edited ones the classifier's."""
+        """Look up predictions of test rows, and compute those of edited texts."""
         for row in inputs:
             stored = self._rows.get((row["id"], row["text"]))
             if stored is not None:
@@ -110,22 +110,22 @@ class Trial(lit_model.Model):
                 yield {"probabilities": [1 - score, score]}
 
     def contributions(self, row: Row) -> dtypes.TokenSalience:
-        """Tokens and what they add to the probability of class 1, stored or made now."""
-        found = self._rows.get((row["id"], row["text"]))
-        if self.is_live and (found is None or not found["tokens"]):
-            found = self.ask("explain", text=row["text"])
-        if found is None:
+        """Contributions of tokens to the probability of class 1, stored or computed now."""
+        explanation = self._rows.get((row["id"], row["text"]))
+        if self.is_live and (explanation is None or not explanation["tokens"]):
+            explanation = self.ask("explain", text=row["text"])
+        if explanation is None:
             raise ValueError(NOT_LIVE)
-        return dtypes.TokenSalience(found["tokens"], found["salience"])
+        return dtypes.TokenSalience(explanation["tokens"], explanation["salience"])
 
     def ask(self, question: str, **about: Any) -> Row:
-        """The classifier's answer, see ``xlt.sweep.lit.live.QUESTIONS``."""
+        """Ask the classifier a question, see ``xlt.sweep.lit.live.QUESTIONS``."""
         if self._classifiers is None:
             raise ValueError(NOT_LIVE)
         return self._classifiers.ask(ask=question, trial_id=self._about["trial_id"], **about)
 
 
 NOT_LIVE = (
-    "predictions are stored: there are none of an edited text; `xlt lit serve RESULTS --live` asks "
-    "the trained classifiers"
+    "an edited text has no stored prediction; start `xlt lit serve RESULTS --live`, which uses the "
+    "trained classifiers"
 )
