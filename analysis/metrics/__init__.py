@@ -1,1 +1,1 @@
-"""Metrics and measures of predictions, computed with numpy alone."""
+"""Measures of predictions beyond the metrics of trials: thresholds, calibration, influences."""

@@ -1,4 +1,4 @@
-"""The points of plots: score distributions, ROC, precision and recall, reliability, training."""
+"""Points of plots: score distributions, ROC, precision and recall, reliability, training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from xlt.trainables.results.result import Results
 Points = NDArray[np.float64]
 
 NUM_SCORE_BINS = 20
-"""Bars of a score distribution: 0.05 wide, so that the threshold of 0.5 lies between two."""
+"""Bars of a score distribution, each 0.05 wide, so that the threshold 0.5 is between two bars."""
 HISTORY = ("epoch", "loss", "learning_rate", "grad_norm")
 """Columns of history.parquet that are plotted."""
 
 
 @dataclass(frozen=True)
 class RunCurves:
-    """One run's curves; x and y of each point.
+    """Curves of one run, with x and y of each point.
 
     Attributes:
-        name: Seed of the trial, and its draw where there are several.
-        roc: 2 x num_points: false and true positive rate.
-        precision_recall: 2 x num_points: recall and precision.
+        name: Seed of the trial, with its draw if there are several.
+        roc: 2 x num_points false and true positive rates.
+        precision_recall: 2 x num_points recalls and precisions.
     """
 
     name: str
@@ -39,13 +39,13 @@ class RunCurves:
 
 @dataclass(frozen=True)
 class CellCurves:
-    """What is plotted of a cell.
+    """Curves of one cell.
 
     Attributes:
         negatives: NUM_SCORE_BINS shares of the rows of class 0, pooled over runs; they sum to 1.
-        positives: The same of class 1.
-        reliability: Over the rows of all runs together.
-        runs: One a done run that was asked for.
+        positives: The same for class 1.
+        reliability: Reliability curve of the rows of all runs together.
+        runs: Curves of each run that was asked for.
     """
 
     negatives: Points
@@ -54,20 +54,20 @@ class CellCurves:
     runs: tuple[RunCurves, ...]
 
 
-def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
-    """The curves of a cell; ROC and precision-recall with a point at every different score.
+def cell_curves(cell: CellScores, max_runs: int | None = None) -> CellCurves:
+    """Compute the curves of a cell; ROC and precision-recall have a point at each distinct score.
 
     Args:
-        cell: What its runs predicted.
-        most_runs: ROC and precision-recall of the first so many runs alone; None: of all.
+        cell: Predictions of the runs of the cell.
+        max_runs: Number of runs, the first ones, that get ROC and precision-recall; None: all.
 
     Raises:
-        InputError: Test rows of one class only.
+        InputError: All test rows are of one class.
     """
     if len(set(cell.y_true.tolist())) < 2:
-        raise InputError("test rows of one class only, so that there is no curve")
+        raise InputError("all test rows are of one class, so no curve is defined")
     runs = []
-    chosen = zip(cell.trial_names[:most_runs], cell.scores[:most_runs], strict=True)
+    chosen = zip(cell.trial_names[:max_runs], cell.scores[:max_runs], strict=True)
     for name, score in chosen:
         cuts = every_cut(cell.y_true, score)
         runs.append(RunCurves(name, roc(cuts), precision_recall(cuts)))
@@ -81,18 +81,25 @@ def cell_curves(cell: CellScores, most_runs: int | None = None) -> CellCurves:
 
 
 def roc(cuts: Cuts) -> Points:
-    """2 x (1 + num_cuts): false and true positive rate of a run, from no row positive to all.
+    """False and true positive rate of a run, from no row decided positive to all rows.
 
-    As ``sklearn.metrics.roc_curve(drop_intermediate=False)``, whose checks take longer than it all.
+    The points equal those of ``sklearn.metrics.roc_curve(drop_intermediate=False)``, whose checks
+    of the input take longer than this whole computation.
+
+    Returns:
+        2 x (1 + num_cuts).
     """
     hits, counted = cuts.hits[cuts.ends], cuts.counted[cuts.ends]
     return np.stack([np.append(0, n) / n[-1] for n in (counted - hits, hits)])
 
 
 def precision_recall(cuts: Cuts) -> Points:
-    """2 x (num_cuts + 1): recall and precision of a run, from all rows positive down to (0, 1).
+    """Recall and precision of a run, from all rows decided positive to none, at (0, 1).
 
-    As ``sklearn.metrics.precision_recall_curve``.
+    The points equal those of ``sklearn.metrics.precision_recall_curve``.
+
+    Returns:
+        2 x (num_cuts + 1).
     """
     hits, counted = cuts.hits[cuts.ends], cuts.counted[cuts.ends]
     recall, precision = hits / hits[-1], hits / counted
@@ -102,19 +109,22 @@ def precision_recall(cuts: Cuts) -> Points:
 def read_history(
     location: Results, trial_id: str, columns: tuple[str, ...] = HISTORY
 ) -> dict[str, Points]:
-    """The training curves of a done trial, num_steps values for each of some columns.
+    """Read the training curves of a done trial.
+
+    Returns:
+        Column -> num_steps values.
 
     Raises:
-        InputError: The file cannot be read, is empty or without these columns.
+        InputError: The file cannot be read, is empty or lacks one of the columns.
     """
     table = read_columns(location, trial_id, "history", columns)
     if table.num_rows == 0:
-        raise InputError("history without steps")
+        raise InputError("the training history has no steps")
     return {name: table[name].to_numpy().astype(np.float64) for name in columns}
 
 
 def thin(points: Points, num_points: int) -> Points:
-    """At most so many of the points along the last axis, evenly chosen, both ends kept."""
+    """Keep at most num_points points of the last axis, evenly spaced and with both ends."""
     length = points.shape[-1]
     if length <= num_points:
         return points
@@ -122,7 +132,7 @@ def thin(points: Points, num_points: int) -> Points:
 
 
 def block_means(values: Points, num_blocks: int) -> Points:
-    """At most so many means of neighbours, because the loss of a single batch is mostly noise."""
+    """Average neighbours to at most num_blocks values: the loss of one batch is mostly noise."""
     if len(values) <= num_blocks:
         return values
     starts = np.linspace(0, len(values), num_blocks + 1).astype(int)

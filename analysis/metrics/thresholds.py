@@ -1,4 +1,4 @@
-"""Where to cut a score: thresholds from unlabelled rows, from labelled rows, from the answers."""
+"""Decision thresholds chosen from unlabelled rows, from a few labelled rows, or from all labels."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from xlt.data.core.seeds import derive_seed
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values, f1_from_counts
 
 NUM_DRAWS = 20
-"""How often labelled test rows are drawn anew; the spread between draws averages out."""
+"""Number of random draws of labelled test rows, whose results are averaged."""
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """What every threshold counts as positive, from the highest one down, of one run or of many.
+    """Decisions at every threshold, from the highest one down, of one run or of many.
 
     Attributes:
         thresholds: (..., num_rows) scores in descending order.
-        counted: (num_rows,) rows down to here: 1, 2, ...
-        hits: (..., num_rows) those of class 1 among them.
-        ends: (..., num_rows) whether the rows may be cut here: at the last of equal scores.
+        counted: (num_rows,) rows at or above each threshold: 1, 2, ...
+        hits: (..., num_rows) rows of class 1 among them.
+        ends: (..., num_rows) whether a threshold is possible here: at the last of equal scores.
     """
 
     thresholds: Scores
@@ -33,15 +33,15 @@ class Cuts:
     ends: NDArray[np.bool_]
 
     def last(self, counts: NDArray[np.intp]) -> NDArray[np.intp]:
-        """(..., num_rows) counts, which never fall, at the last place before each to cut."""
+        """(..., num_rows) values that ascending counts have at the previous possible threshold."""
         before = np.zeros_like(self.hits)
         before[..., 1:] = np.where(self.ends, counts, 0)[..., :-1]
         return np.maximum.accumulate(before, axis=-1)
 
 
 def every_cut(y_true: Labels, y_score: Scores) -> Cuts:
-    """The cuts of test rows; y_true is (num_rows,) 0 or 1, y_score (..., num_rows) of any range."""
-    order = np.argsort(-y_score, axis=-1)  # in which order equal scores come changes no cut
+    """Decide at every threshold; y_true is (num_rows,) 0 or 1, y_score (..., num_rows) scores."""
+    order = np.argsort(-y_score, axis=-1)  # the order of equal scores changes no cut
     descending = np.take_along_axis(y_score, order, axis=-1)
     ends = np.ones(descending.shape, np.bool_)
     ends[..., :-1] = descending[..., :-1] != descending[..., 1:]
@@ -50,15 +50,15 @@ def every_cut(y_true: Labels, y_score: Scores) -> Cuts:
 
 
 def f1_at(y_true: Labels, y_score: Scores, threshold: float | Scores) -> Values:
-    """F1 of class 1 with rows at or above the threshold counted as positive, 0 without any.
+    """F1 of class 1 if rows at or above the threshold are decided positive; 0 if none is.
 
-    As ``sklearn.metrics.f1_score``, whose checks take a thousand times longer than the counts:
-    they would be most of the time that ten thousand trials take.
+    The value equals that of ``sklearn.metrics.f1_score``, whose checks of the input take a
+    thousand times longer than counting: they would dominate the analysis of 10,000 trials.
 
     Args:
         y_true: (num_rows,) 0 or 1.
-        y_score: (..., num_rows) of any range.
-        threshold: One, or (...,) one for each.
+        y_score: (..., num_rows) scores of any range.
+        threshold: A number, or (...,) one for each run.
 
     Returns:
         (...,) fractions of 1.
@@ -70,23 +70,23 @@ def f1_at(y_true: Labels, y_score: Scores, threshold: float | Scores) -> Values:
 
 
 def all_positive_f1(prior: float) -> float:
-    """F1 of calling every row positive, which needs no ranking: 2p / (1 + p)."""
+    """F1 if every row is decided positive, which needs no ranking: 2p / (1 + p)."""
     return 2 * prior / (1 + prior)
 
 
 def prior_threshold(y_score: Scores, prior: float = 0.5) -> Values:
-    """The threshold at which a share ``prior`` of the rows counts as positive; needs no labels.
+    """Choose the threshold at which a share ``prior`` of the rows is positive, without labels.
 
-    It is the quantile of the scores at 1 - prior, for balanced classes their median; as in
-    quantification, where classifying is cut off at a known class share (Forman 2008, Data Mining
-    and Knowledge Discovery 17, section 3). Of equal scores at the threshold all are positive.
+    It is the quantile of the scores at 1 - prior; for balanced classes, the median. Quantification
+    uses the same rule for a known share of a class (Forman 2008, Data Mining and Knowledge
+    Discovery 17, section 3). Rows whose scores equal the threshold are all positive.
 
     Args:
-        y_score: (..., num_rows) of any range.
-        prior: The share of class 1, known from elsewhere.
+        y_score: (..., num_rows) scores of any range.
+        prior: Share of class 1, known from another source.
 
     Returns:
-        (...,) one for each.
+        (...,) one threshold for each run.
 
     Raises:
         InputError: ``prior`` is not between 0 and 1.
@@ -97,23 +97,23 @@ def prior_threshold(y_score: Scores, prior: float = 0.5) -> Values:
 
 
 def average_precision(cuts: Cuts) -> Values:
-    """(...,) sums over cuts of the gain in recall times the precision there.
+    """(...,) average precision: the sum over cuts of the gain in recall times the precision.
 
-    As ``sklearn.metrics.average_precision_score``; at least one row is of class 1.
+    It equals ``sklearn.metrics.average_precision_score``; at least one row must be of class 1.
     """
     gains = np.where(cuts.ends, cuts.hits - cuts.last(cuts.hits), 0)
     return np.asarray((gains * (cuts.hits / cuts.counted)).sum(axis=-1) / cuts.hits[..., -1])
 
 
 def best_threshold(cuts: Cuts) -> Values:
-    """The threshold with the largest F1 on these labelled rows, the lowest of equally good ones.
+    """Choose the threshold with the largest F1 on these labelled rows; the lowest of equal ones.
 
-    Between two scores it lies in the middle, so that it serves other rows, too. On the rows that
-    are scored it is an oracle: no rule that cuts this ranking at one place has a larger F1. At
-    least one row is of class 1.
+    It is the middle between two scores, so that it is useful for other rows, too. On the rows
+    whose F1 is reported it is an oracle: no other threshold has a larger F1. At least one row must
+    be of class 1.
 
     Returns:
-        (...,) one for each run.
+        (...,) one threshold for each run.
     """
     hits = cuts.hits.astype(np.float64)
     f1 = np.where(cuts.ends, f1_from_counts(hits, cuts.counted, hits[..., -1:]), -1.0)
@@ -129,17 +129,17 @@ def best_threshold(cuts: Cuts) -> Values:
 
 
 def temperature_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
-    """Scores with their logits divided by a temperature of least log loss on labelled rows.
+    """Fit temperature scaling: divide logits by the temperature of least log loss.
 
-    Guo et al. 2017 (arXiv 1706.04599), section 4.2. It keeps 0.5 at 0.5: it mends confidence and
-    cannot move the boundary.
+    The method is that of Guo et al. 2017 (arXiv 1706.04599), section 4.2. A probability of 0.5
+    stays 0.5, so it corrects confidence but cannot move the boundary.
 
     Args:
         y_true: (num_labelled,) 0 or 1.
         y_score: (num_labelled,) probability of class 1.
 
     Returns:
-        A function of probabilities.
+        Function from probabilities to scaled probabilities.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import expit
@@ -150,25 +150,25 @@ def temperature_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Sc
     def loss(log_inverse: float) -> float:
         return float(np.mean(np.logaddexp(0, -signs * logits * np.exp(log_inverse))))
 
-    # A separable sample wants an infinite inverse temperature: the bounds keep it finite, and are
-    # those of sklearn.calibration.
+    # The best inverse temperature of a separable sample is infinite. The bounds, which are those of
+    # sklearn.calibration, keep it finite.
     inverse = float(np.exp(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x))
     return lambda scores: np.asarray(expit(logit(scores) * inverse), dtype=np.float64)
 
 
 def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
-    """Scores with slope and intercept of their logits fitted on labelled rows.
+    """Fit Platt scaling: a slope and an intercept of the logits.
 
-    Platt 1999, "Probabilistic outputs for support vector machines", section 2.2: logistic
-    regression on targets (N1 + 1) / (N1 + 2) and 1 / (N0 + 2), which stays finite on separable
-    rows. The intercept moves the boundary.
+    The method is that of Platt 1999, "Probabilistic outputs for support vector machines", section
+    2.2: logistic regression with the targets (N1 + 1) / (N1 + 2) and 1 / (N0 + 2), which stays
+    finite on separable rows. The intercept moves the boundary.
 
     Args:
         y_true: (num_labelled,) 0 or 1.
         y_score: (num_labelled,) probability of class 1.
 
     Returns:
-        A function of probabilities.
+        Function from probabilities to scaled probabilities.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -177,7 +177,7 @@ def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
     target = np.where(
         labels == 1, (num_positive + 1) / (num_positive + 2), 1 / (len(labels) - num_positive + 2)
     )
-    # A target between 0 and 1 is a row of each class, weighted.
+    # A target between 0 and 1 is the same as one weighted row of each class.
     features = np.tile(logit(y_score), 2)[:, None]
     classes = np.repeat([1, 0], len(labels))
     weights = np.concatenate([target, 1 - target])
@@ -205,29 +205,29 @@ FITS: dict[str, Callable[[Labels, Scores, Scores], NDArray[np.bool_]]] = {
     "platt": _platt,
     "threshold": _threshold,
 }
-"""Name -> function of labelled rows' y_true and y_score and the other rows' y_score; which of the
-others are positive."""
+"""Name -> function of y_true and y_score of labelled rows and y_score of other rows; it returns
+which of the other rows are decided positive."""
 
 
 def f1_with_labelled_rows(
     y_true: Labels, y_score: Scores, fit: str, num_labelled: int, num_draws: int = NUM_DRAWS
 ) -> float:
-    """F1 on test rows after a decision was fitted on a few of them, the rest scored.
+    """Fit a decision on a few test rows and compute F1 on the others.
 
-    The labelled rows are test rows, because result folders hold no scores of others; they are
-    drawn with the classes in the proportion of all rows (Stratified Monte-Carlo cross-validation,
-    ``sklearn.model_selection.StratifiedShuffleSplit``), the same ones for all cells with the same
-    test rows and labels.
+    The labelled rows are test rows because result folders hold no scores of other rows. They are
+    drawn with the class proportions of all rows (stratified Monte Carlo cross-validation,
+    ``sklearn.model_selection.StratifiedShuffleSplit``). Cells with the same test rows and labels
+    get the same draws.
 
     Args:
         y_true: (num_rows,) 0 or 1.
         y_score: (num_rows,) probability of class 1.
         fit: Name in :data:`FITS`.
-        num_labelled: Rows that the decision is fitted on.
-        num_draws: How many times; the mean is returned.
+        num_labelled: Number of rows that the decision is fitted on.
+        num_draws: Number of draws, over which F1 is averaged.
 
     Raises:
-        InputError: No such fit, or so many labelled rows leave a class without rows on one side.
+        InputError: The fit is unknown, or a class would have no labelled or no other rows.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
     from threadpoolctl import threadpool_limits
@@ -247,16 +247,16 @@ def f1_with_labelled_rows(
         test_size=num_rows - num_labelled,
         random_state=derive_seed(0, "labelled test rows", num_labelled) % 2**32,
     )
-    found = []
-    with threadpool_limits(1):  # threads that wait for each other cost more than these tiny fits
+    values = []
+    with threadpool_limits(1):  # waiting threads cost more than these tiny fits
         for labelled, rest in draws.split(np.zeros(num_rows), y_true):
             positive = FITS[fit](y_true[labelled], y_score[labelled], y_score[rest])
-            found.append(f1_at(y_true[rest], positive.astype(np.float64), THRESHOLD))
-    return float(np.mean(found))
+            values.append(f1_at(y_true[rest], positive.astype(np.float64), THRESHOLD))
+    return float(np.mean(values))
 
 
 def logit(y_score: Scores) -> Scores:
-    """Log odds, finite also for probabilities that were rounded to 0 or 1."""
+    """Log odds; finite even for probabilities that were rounded to 0 or 1."""
     tiny = np.finfo(np.float64).eps
     clipped = np.clip(y_score, tiny, 1 - tiny)
     return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float64)

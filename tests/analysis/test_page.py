@@ -285,7 +285,7 @@ def test_one_class_leaves_a_sentence(tmp_path: Path) -> None:
     save_done(location, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5}, predictions=table)
     html = render_page(collect(location))
     assert "predictions without test rows of both classes" in html
-    assert "test rows of one class only" in data_of(html)["cells"][0]["why"]
+    assert "all test rows are of one class" in data_of(html)["cells"][0]["why"]
     assert any("history without epoch, loss" in why for why in data_of(html)["trials"]["absent"][0])
     assert "0.500 (n/a)" in html
 
