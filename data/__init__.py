@@ -1,1 +1,1 @@
-"""What a trial learns from: headlines, their sources, and which rows a pattern draws."""
+"""The data of trials: labelled headlines, their sources, and the draws of rows."""

@@ -192,7 +192,7 @@ def _trained(
 ) -> dict[str, dict[str, tuple[Labels, Scores]]]:
     """Trial id -> language -> scored training rows."""
     location, ids = Results(collected.uri), list(predictions)
-    read = location.side_by_side(lambda trial_id: read_train_scores(location, trial_id), ids)
+    read = location.map_items(lambda trial_id: read_train_scores(location, trial_id), ids)
     return dict(zip(ids, read, strict=True))
 
 

@@ -67,7 +67,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
             return without_secrets(str(error))
 
     done = [row.trial_id for row in collected.rows if row.is_done]
-    histories = dict(zip(done, location.side_by_side(history, done), strict=True))
+    histories = dict(zip(done, location.map_items(history, done), strict=True))
     columns: dict[str, list[Any]] = {
         name: []
         for name in ("spec", "signature", "timings", "epochs", "loss", "worst", "error", "absent")

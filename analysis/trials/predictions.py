@@ -81,7 +81,7 @@ class Predictions:
             known = {i: kept.values[d] for i, d in self._digests.items() if d in kept.values}
             found = {i: self._unpacked(value, kept.values) for i, value in known.items()}
         missing = [trial_id for trial_id in self._digests if trial_id not in found]
-        found |= zip(missing, self._location.side_by_side(self._read, missing), strict=True)
+        found |= zip(missing, self._location.map_items(self._read, missing), strict=True)
         if kept and missing:
             kept.keep(self._packed(found))
         return found

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: the value, what is allowed, the remedy; all problems at once."""
+"""Errors that a user can fix: each gives the value, the allowed set and the remedy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Bad input, told once and completely.
+    """Bad input. One error holds all problems, so that the user can fix them together.
 
     Args:
-        problems: One sentence a problem: the value, the allowed set, the remedy.
-        where: File or setting that the problems lie in; printed once above them.
+        problems: One sentence for each problem: the value, the allowed set, the remedy.
+        where: The file or setting with the problems; printed once, above them.
 
     Attributes:
-        problems: The problems as given, in order.
-        where: The place as given.
+        problems: The sentences, in order.
+        where: The file or setting.
     """
 
     def __init__(self, problems: str | Iterable[str], where: str = "") -> None:
@@ -24,27 +24,27 @@ class InputError(ValueError):
         super().__init__(self.problems, where)
 
     def __str__(self) -> str:
-        """All problems, one a line, under the place they lie in."""
+        """The file or setting, and all problems, one on each line."""
         if len(self.problems) == 1:
             return f"{self.where}: {self.problems[0]}" if self.where else self.problems[0]
         head = f"{self.where}: {len(self.problems)} problems" if self.where else "Problems"
         return "\n".join([head, *(f"  - {problem}" for problem in self.problems)])
 
     def __reduce__(self) -> tuple[type[InputError], tuple[list[str], str]]:
-        """Pickle by arguments, because Ray carries errors between processes."""
+        """Pickle the arguments, because Ray sends errors between processes."""
         return type(self), (self.problems, self.where)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that is not in a registry or a set of settings.
+    """Write the sentence for a name that is not in a registry or a set of settings.
 
     Args:
-        kind: What the name should have named, e.g. ``"base model"``.
-        name: The name that was given.
+        kind: The kind of thing that has such names, e.g. ``"base model"``.
+        name: The unknown name.
         known: The allowed names.
 
     Returns:
-        A sentence with the nearest allowed name, if one is near, and all allowed names.
+        A sentence with all allowed names, and with the nearest one if it is similar.
     """
     names = sorted(known)
     folded = {known_name.casefold(): known_name for known_name in names}

@@ -1,4 +1,4 @@
-"""Files under a root, on the local disk or behind any pyarrow.fs URI; a write is whole or not."""
+"""Files below a root, on the local disk or at any pyarrow.fs URI, with atomic writes."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.locations import locate
 
 NUM_AT_ONCE = 16
-"""Files read at a time from an object store."""
+"""Files that are read at the same time from an object store."""
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class Files:
-    """Files under a root.
+    """Files below a root.
 
     Args:
-        uri: A local path or any URI that pyarrow.fs understands (file, s3, gs, hdfs).
+        uri: A local path, or a URI that pyarrow.fs supports (file, s3, gs, hdfs).
 
     Attributes:
-        kind: What errors call such a place.
+        kind: The word for such a root in error messages.
 
     Raises:
-        InputError: The URI cannot be read, or holds a secret.
+        InputError: The URI has no known file system, or contains a secret.
     """
 
     kind = "location"
@@ -54,31 +54,39 @@ class Files:
             raise InputError(f"{self.kind} {uri!r} names no folder or bucket; add one")
 
     def path(self, *parts: str) -> str:
-        """A path below the root, in the file system's own form."""
+        """Join the root and the parts to a path of the file system."""
         return "/".join([self.root, *parts])
 
     @property
     def is_object_store(self) -> bool:
-        """Whether a file is an object under a key, and a folder no more than what keys share."""
+        """Whether the root lies in an object store, which has keys but no real folders."""
         return self.fs.type_name in ("s3", "gcs")
 
     def make_folder(self, *parts: str) -> None:
-        """A folder below the root, and those above it; an object store needs none."""
+        """Create a folder below the root, with its parents; do nothing in an object store."""
         if not self.is_object_store:
             self.fs.create_dir(self.path(*parts) if parts else self.root, recursive=True)
 
     def exists(self, *parts: str) -> bool:
-        """Whether a file lies below the root."""
+        """Whether there is such a file below the root."""
         info = self.fs.get_file_info(self.path(*parts))
         return bool(info.type == pafs.FileType.File)
 
     def names(self) -> list[str]:
-        """Names of what lies directly below the root, hidden files aside; empty without a root."""
+        """List files and folders directly below the root, without hidden ones.
+
+        Returns:
+            Sorted names; none if the root does not exist.
+        """
         infos = self.fs.get_file_info(pafs.FileSelector(self.root, allow_not_found=True))
         return sorted(info.base_name for info in infos if not info.base_name.startswith("."))
 
     def sizes(self, *parts: str) -> dict[str, int]:
-        """Bytes of each file below a folder, by its path in there; empty without the folder."""
+        """Give the size of each file below a folder, at any depth.
+
+        Returns:
+            Path inside the folder -> bytes; empty if the folder does not exist.
+        """
         folder = self.path(*parts)
         selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
         return {
@@ -88,15 +96,15 @@ class Files:
         }
 
     def read(self, *parts: str) -> bytes:
-        """A file's bytes."""
+        """Read a file."""
         with self.fs.open_input_stream(self.path(*parts)) as stream:
             return bytes(stream.read())
 
-    def side_by_side(self, function: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
-        """A function of each item, many at a time where files are far away.
+    def map_items(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Call a function that reads files with each item, in parallel for remote files.
 
-        On a local disk small files come faster one after the other: threads of one interpreter
-        wait for each other longer than for the disk.
+        Small local files are read one after the other, which is faster: threads of one
+        interpreter wait for each other longer than for the disk.
         """
         if isinstance(self.fs, pafs.LocalFileSystem):
             return list(map(function, items))
@@ -104,7 +112,11 @@ class Files:
             return list(pool.map(function, items))
 
     def read_json(self, *parts: str) -> dict[str, Any]:
-        """A JSON object; a damaged one is an InputError that names the file."""
+        """Read a JSON object.
+
+        Raises:
+            InputError: The file is not a JSON object.
+        """
         try:
             value = json.loads(self.read(*parts))
         except ValueError as error:
@@ -114,7 +126,7 @@ class Files:
         return value
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file so that a reader sees the old content or the new, never a part."""
+        """Write a file atomically: a reader sees the old content or the new, never a part."""
         if self.is_object_store:
             self._send(self.path(path), content)
             return
@@ -122,20 +134,20 @@ class Files:
             stream.write(content)
 
     def _send(self, target: str, content: bytes | mmap.mmap) -> None:
-        """All of a file in one call, which no Ctrl-C cuts in two."""
+        """Write a whole file in one call, because Ctrl-C does not interrupt a call."""
         with self.fs.open_output_stream(target) as stream:
             stream.write(content)
 
     @contextmanager
     def writing(self, path: str) -> Iterator[Any]:
-        """A stream to a file that takes its place, as in :meth:`write`, when it is whole."""
+        """Open a stream to a file that is replaced atomically at the end of the block."""
         target = self.path(path)
         if isinstance(self.fs, pafs.LocalFileSystem):
             with replacing(Path(target)) as stream:
                 yield stream
         else:
-            # An object is seen when its stream is closed, and an error in the block would close it
-            # too: nothing is sent before all is there.
+            # A closed stream creates the object, and an error in the block closes the stream too.
+            # So nothing is sent before the content is complete.
             with tempfile.TemporaryFile() as whole:
                 yield whole
                 whole.flush()
@@ -186,12 +198,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """A JSON object as the bytes of a file, for people to read too."""
+    """Format a JSON object as an indented file that people can read."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file; equal tables give equal bytes."""
+    """Format a table as a Parquet file; equal tables give equal bytes."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()

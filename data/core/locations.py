@@ -1,8 +1,8 @@
-"""From a path or URI to its file system: where files lie, never who may read them.
+"""File systems of paths and URIs. A URI says where files lie, and must not contain credentials.
 
-Credentials come from where such programs look for them by themselves: the environment
-(``AWS_ACCESS_KEY_ID`` ...), a file of the user's (``~/.aws``), the machine's role. A URI is written
-into plans and printed, so one that holds a secret is refused before anything else sees it.
+Credentials come from their usual places: the environment (``AWS_ACCESS_KEY_ID`` ...), a file of
+the user (``~/.aws``) or the role of the machine. URIs are printed and written into plans, so a
+URI with a secret is refused first.
 """
 
 from __future__ import annotations
@@ -17,27 +17,31 @@ import pyarrow.fs as pafs
 from xlt.data.core.errors import InputError, unknown
 
 S3_OPTIONS = ("endpoint_override", "region", "scheme", "tls_ca_file_path")
-"""What an s3 URI may say after its question mark; names as pyarrow's."""
+"""Options that an s3 URI may have after its question mark; pyarrow has the same names."""
 NUM_ATTEMPTS = 6
-"""Of a request to an object store that answers with an error of its own, asks to slow down, does
-not answer or cannot be reached; between them it waits 0.5, 1, 2, 4 and 8 s on average (the AWS
-SDK's standard strategy)."""
+"""Attempts of a request to an object store that has an internal error, asks to slow down, or does
+not answer. The waits between them are 0.5, 1, 2, 4 and 8 s on average (standard strategy of the
+AWS SDK)."""
 GS_RETRY_SECONDS = 15
-"""How long Google's client makes a request again; by itself it would for 15 minutes, and a wrong
-endpoint_override looked like a hang."""
+"""Longest time for which Google's client repeats a request. Its default is 15 minutes, so that a
+wrong endpoint_override looked like a hang."""
 
 _SECRET_KEY = re.compile(r"key|secret|token|passw|credential|signature|\bsas\b", re.IGNORECASE)
 
 
 def locate(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a local path or pyarrow.fs URI, and the path there.
+    """Find the file system of a local path or pyarrow.fs URI.
 
     Args:
-        uri: A local path, taken as it is, or ``file://``, ``s3://``, ``gs://``, ``hdfs://``.
+        uri: A local path, which may hold any characters, or a URI with ``file://``, ``s3://``,
+            ``gs://`` or ``hdfs://``.
+
+    Returns:
+        The file system, and the path in it.
 
     Raises:
-        InputError: A secret in the URI, or an unknown option.
-        OSError, pa.ArrowException: There is no such file system, or it cannot be reached.
+        InputError: The URI contains a secret or an unknown option.
+        OSError, pa.ArrowException: The file system does not exist or cannot be reached.
     """
     if "://" not in uri:
         return pafs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
@@ -52,36 +56,38 @@ def locate(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def refuse_secrets(uri: str) -> None:
-    """Refuse a URI that holds a password or key; the error does not repeat it.
+    """Refuse a URI that contains a password or key.
 
     Raises:
-        InputError: What was found and where credentials belong.
+        InputError: The kind of secret, without the secret itself, and the right places of
+            credentials.
     """
-    scheme, found, rest = uri.partition("://")
-    if not found or scheme == "file":
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme == "file":
         return
     address, _, query = rest.partition("?")
-    # Keys of S3 may hold a slash, so that what comes before an @ need not look like a host.
-    who, has_user, _ = address.rpartition("@")
+    # Secret keys of S3 may contain a slash, so the part before an @ need not look like a host.
+    user, has_user, _ = address.rpartition("@")
     bucket = address.partition("/")[0]
-    held = ""
-    if (has_user and ":" in who) or (scheme == "s3" and (":" in bucket or "@" in bucket)):
-        held = "a user or password before its host"
+    secret = ""
+    if (has_user and ":" in user) or (scheme == "s3" and (":" in bucket or "@" in bucket)):
+        secret = "a user or password before its host"
     names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
-    if secret := [name for name in names if _SECRET_KEY.search(name)]:
-        held = f"{', '.join(secret)} after its question mark"
+    if secret_names := [name for name in names if _SECRET_KEY.search(name)]:
+        secret = f"{', '.join(secret_names)} after its question mark"
     elif "@" in dict(parse_qsl(query)).get("endpoint_override", ""):
-        held = "a user or password in endpoint_override"
-    if held:
+        secret = "a user or password in endpoint_override"
+    if secret:
         raise InputError(
-            f"a {scheme}:// URI holds {held}, and URIs are written into plans and logs; take it "
-            "out and give credentials by the environment (AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS), ~/.aws or the machine's role"
+            f"a {scheme}:// URI contains {secret}, and URIs are written into plans and logs; "
+            "remove it and give credentials in the environment (AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS), in ~/.aws or by the role of "
+            "the machine"
         )
 
 
 def _s3(parts: SplitResult) -> tuple[pafs.FileSystem, str]:
-    """As pyarrow reads an s3 URI, with more attempts and without a request to open a file."""
+    """Open an s3 URI as pyarrow does, with more attempts and fewer requests for small files."""
     options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options.keys() - set(S3_OPTIONS):
         raise InputError(unknown("option of an s3 URI", name, S3_OPTIONS))
@@ -90,6 +96,6 @@ def _s3(parts: SplitResult) -> tuple[pafs.FileSystem, str]:
     fs = pafs.S3FileSystem(
         **options,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=NUM_ATTEMPTS),
-        allow_delayed_open=True,  # a small file is one request and not three
+        allow_delayed_open=True,  # a small file takes one request instead of three
     )
     return fs, parts.netloc + unquote(parts.path)

@@ -1,4 +1,4 @@
-"""Waiting for a disk or object store that does not work for a while."""
+"""Retries of file operations while a disk or object store is out of order."""
 
 from __future__ import annotations
 
@@ -10,43 +10,45 @@ from typing import TypeVar
 
 from xlt.data.core.errors import InputError
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 180.0
-"""Longest wait for a location to work again: an outage of a minute or two costs no finished trial;
-a disk that stays full holds its GPU no longer."""
+"""Longest time of retries. An outage of two minutes loses no finished trial, and a disk that stays
+full does not block a GPU for longer than this."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 30.0
-"""Between two tries; each wait is twice the one before."""
+"""Shortest and longest wait between two tries; each wait is twice the previous one."""
 
-MAY_PASS = frozenset(
+TEMPORARY = frozenset(
     {
         errno.EAGAIN, errno.EBUSY, errno.EDQUOT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EIO,
         errno.ENETDOWN, errno.ENETUNREACH, errno.ENOSPC, errno.ESTALE, errno.ETIMEDOUT,
     }
 )  # fmt: skip
-"""Errors of disks and network disks that can be gone a minute later."""
-STAYS = (
+"""Errors of local and network disks that may end within minutes."""
+PERMANENT = (
     "ACCESS_DENIED", "EXPIRED_TOKEN", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID",
     "NO_SUCH_BUCKET", "SIGNATURE_DOES_NOT_MATCH",
 )  # fmt: skip
-"""What an object store says (pyarrow quotes the AWS SDK's names) when only a person can help."""
+"""Names of errors of object stores that only a person can fix. pyarrow quotes these names of the
+AWS SDK in its messages."""
 
 _log = logging.getLogger(__name__)
 
 
-def retry(function: Callable[[], Made]) -> Made:
-    """Call a function again while its error may pass by itself.
+def retry(function: Callable[[], Result]) -> Result:
+    """Call a function, and call it again while its error may be temporary.
 
     Args:
-        function: Writes or reads files; one that was cut off may be called again.
+        function: A function that writes or reads files, and that may be repeated after an error.
 
     Returns:
-        What it returned.
+        The result of the function.
 
     Raises:
-        OSError: Its error, at once where waiting does not help, else after
+        OSError: The error of the function: at once if it is permanent, else after
             :data:`PATIENCE_SECONDS`.
-        InputError: Likewise; one that was raised from an OSError counts as that.
+        InputError: The same for an InputError that was raised from an OSError; any other
+            InputError at once.
     """
     began, wait = time.monotonic(), FIRST_WAIT_SECONDS
     while True:
@@ -55,7 +57,7 @@ def retry(function: Callable[[], Made]) -> Made:
         except (OSError, InputError) as error:
             cause = error.__cause__ if isinstance(error, InputError) else error
             left = PATIENCE_SECONDS - (time.monotonic() - began)
-            if not isinstance(cause, OSError) or not may_pass(cause) or left <= 0:
+            if not isinstance(cause, OSError) or not is_temporary(cause) or left <= 0:
                 raise
             wait = min(wait, left)
             _log.warning("files cannot be written or read: %s; trying again in %.0f s", error, wait)
@@ -63,8 +65,8 @@ def retry(function: Callable[[], Made]) -> Made:
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
 
-def may_pass(error: OSError) -> bool:
-    """Whether an error can be gone later although nobody did anything."""
-    if error.errno is None:  # an object store's
-        return not any(name in str(error) for name in STAYS)
-    return error.errno in MAY_PASS
+def is_temporary(error: OSError) -> bool:
+    """Whether an error may end without help."""
+    if error.errno is None:  # an error of an object store
+        return not any(name in str(error) for name in PERMANENT)
+    return error.errno in TEMPORARY

@@ -1,4 +1,4 @@
-"""The only place where seeds are made: one root seed, named purposes."""
+"""Seeds: all are derived here, from one root seed and a named purpose."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def derive_seed(root: int, *purpose: str | int) -> int:
     The same arguments give the same seed on every machine and in every Python version.
 
     Args:
-        root: The seed that the user set.
-        purpose: What the seed is for, e.g. ``("dropout",)`` or ``("order", epoch)``.
+        root: The seed in the settings of the user.
+        purpose: The use of the seed, e.g. ``("dropout",)`` or ``("order", epoch)``.
 
     Returns:
         An integer in [0, 2**63), usable by ``numpy`` and ``torch`` generators.
@@ -22,9 +22,9 @@ def derive_seed(root: int, *purpose: str | int) -> int:
 
 
 def rank_key(root: int, purpose: str, row_id: str) -> bytes:
-    """A row's place in a seeded random order, independent of every other row.
+    """Give the sort key of a row in a seeded random order.
 
-    Sorting by this key is a draw that does not change with the order of the file, with the
-    machine, or when other rows are added or removed.
+    The key depends on no other row. So the order of two rows does not change with the order of the
+    file, with the machine, or when other rows are added or removed.
     """
     return hashlib.sha256(f"{root}\x1f{purpose}\x1f{row_id}".encode()).digest()

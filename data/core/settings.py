@@ -1,4 +1,4 @@
-"""Frozen, strict settings: the base of everything that a user can write into a file."""
+"""Frozen, strict settings: the base class of all blocks that a user writes into a file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ class Settings(pydantic.BaseModel):
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str = "") -> Self:
-        """Validate ``values``; every problem is told in one :class:`InputError`.
+        """Validate settings.
 
         Args:
             values: The settings as read from YAML or JSON.
-            where: The file or setting to name in the error.
+            where: The file or setting that the error names.
+
+        Raises:
+            InputError: All problems together.
         """
         try:
             return cls.model_validate(values)
@@ -41,7 +44,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _no_secrets(cls, value: Any) -> Any:
-        """Refuse a URI that holds one: settings are copied into results, and named in errors."""
+        """Refuse a URI with a secret, because settings are copied into results and errors."""
         if isinstance(value, str):
             refuse_secrets(value)
         return value
@@ -49,7 +52,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        """Refuse what pydantic would turn into a number silently."""
+        """Refuse text and truth values that pydantic would silently turn into numbers."""
         if _is_number(cls, str(info.field_name)):
             for item in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(item, bool):
@@ -60,22 +63,27 @@ class Settings(pydantic.BaseModel):
 
 
 def added_later(default: Any) -> Any:
-    """A field that came after results existed: written only where it differs from its default.
+    """Declare a field that was added after results existed.
 
-    So whatever was written without it, and every identity made of that, stays as it was.
+    The field is written only if it differs from its default. So the identities of trials that were
+    written without it do not change.
     """
     return pydantic.Field(default=default, exclude_if=lambda value: value == default)
 
 
 @cache
 def _is_number(model: type[pydantic.BaseModel], field: str) -> bool:
-    """Whether a field holds numbers and nothing else; asked for each of thousands of trials."""
+    """Whether a field holds only numbers; cached, because thousands of trials are validated."""
     leaves = set(_leaves(model.model_fields[field].annotation))
     return bool(leaves & {int, float}) and leaves <= {int, float, NoneType}
 
 
 def _as_number(text: str) -> str:
-    """How to write a number that YAML 1.1 reads as text, such as 5e-4; empty: it is none."""
+    """Write the remedy for a number that YAML 1.1 reads as text, such as 5e-4.
+
+    Returns:
+        The end of a sentence; empty if the text is no number.
+    """
     try:
         number = float(text)
     except ValueError:
@@ -86,7 +94,7 @@ def _as_number(text: str) -> str:
 
 
 def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -> list[str]:
-    """The problems that pydantic found, each as a sentence with its place, value and remedy."""
+    """Turn the problems of pydantic into sentences with place, value and remedy."""
     problems: list[str] = []
     unions: dict[Place, dict[Any, list[tuple[Place, list[str]]]]] = {}
     for item in items:
@@ -97,27 +105,28 @@ def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -
         else:
             unions.setdefault(union, {}).setdefault(alternative, []).append((place, phrases))
     for alternatives in unions.values():
-        # Every alternative of a union complains; what fits best is what was meant.
-        ranks = {key: _misfit(found) for key, found in alternatives.items()}
-        told: dict[Place, list[str]] = {}
-        for key, found in alternatives.items():
+        # Each alternative of a union has problems; the user meant the one that fits best.
+        ranks = {key: _misfit(located) for key, located in alternatives.items()}
+        by_place: dict[Place, list[str]] = {}
+        for key, located in alternatives.items():
             if ranks[key] == min(ranks.values()):
-                for place, phrases in found:
-                    told.setdefault(place, []).extend(phrases)
-        problems += [_at(p, ", or ".join(dict.fromkeys(texts))) for p, texts in told.items()]
+                for place, phrases in located:
+                    by_place.setdefault(place, []).extend(phrases)
+        problems += [_at(p, ", or ".join(dict.fromkeys(texts))) for p, texts in by_place.items()]
     return problems
 
 
-def _misfit(found: list[tuple[Place, list[str]]]) -> tuple[int, int]:
-    """How badly an alternative fits: few problems are better, then problems deep inside."""
-    return len(found), -max(len(place) for place, _ in found)
+def _misfit(located: list[tuple[Place, list[str]]]) -> tuple[int, int]:
+    """Rank an alternative, best first: by few problems, then by problems deep inside."""
+    return len(located), -max(len(place) for place, _ in located)
 
 
 def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
-    """Where in ``values`` a problem lies, without the union tags that pydantic puts between.
+    """Find the place of a problem in ``values``, without the union tags that pydantic inserts.
 
     Returns:
-        The place; of the outermost union that it lies in, if it does, the place and the tag.
+        The place of the problem; the place of the outermost union around it, or None; and the tag
+        of the alternative in that union.
     """
     place: list[str | int] = []
     union: Place | None = None
@@ -134,7 +143,7 @@ def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
             continue
         place.append(part)
     if item["type"] == "extra_forbidden":
-        place.pop()  # the sentence itself names the key
+        place.pop()  # the sentence names the key
     return tuple(place), union, tag
 
 
@@ -143,7 +152,7 @@ def _at(place: Place, phrase: str) -> str:
 
 
 def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[str]:
-    """What is wrong, without the place; several phrases if a validator found several problems."""
+    """Describe a problem without its place; a validator may report several problems."""
     kind, value = item["type"], item.get("input")
     if kind == "extra_forbidden":
         return [unknown("key", str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))]
@@ -167,7 +176,7 @@ def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[st
 
 
 def _fields_at(model: type[pydantic.BaseModel], loc: Place) -> list[str]:
-    """Names of the fields of the (nested) model that ``loc`` points at."""
+    """List the fields of the (nested) model at ``loc``."""
     options = [model]
     for part in loc:
         tagged = [option for option in options if part in _tags(option)]
@@ -181,7 +190,7 @@ def _fields_at(model: type[pydantic.BaseModel], loc: Place) -> list[str]:
 
 
 def _tags(model: type[pydantic.BaseModel]) -> set[Any]:
-    """What pydantic may call a model among the alternatives of a union."""
+    """List the tags that pydantic may use for a model among the alternatives of a union."""
     annotations = (field.annotation for field in model.model_fields.values())
     return {model.__name__}.union(*(get_args(a) for a in annotations if get_origin(a) is Literal))
 
@@ -191,7 +200,7 @@ def _is_model(leaf: Any) -> bool:
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
-    """The types inside an annotation: ``tuple[int, ...] | None`` holds ``int`` and ``NoneType``."""
+    """List the types in an annotation: ``tuple[int, ...] | None`` has ``int`` and ``NoneType``."""
     arguments = () if get_origin(annotation) is Literal else get_args(annotation)
     if not arguments:
         yield annotation

@@ -1,4 +1,4 @@
-"""Text as messages show it."""
+"""Short forms of texts for messages."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable
 
 
 def first_line(text: str) -> str:
-    """The first line of a text, printable characters only."""
+    """Give the first line of a text, with a space for each character that cannot be printed."""
     first = next(iter(text.strip().splitlines()), "")
-    if first.isprintable():  # as nearly always
+    if first.isprintable():  # nearly always
         return first
     return "".join(c if c.isprintable() else " " for c in first)
 
 
-NUM_SHOWN = 3
-"""Rows that an error names of each kind of problem."""
+NUM_NAMED = 3
+"""Rows that an error names for each kind of problem."""
 
 
-def shown(places: Iterable[str], num_shown: int = NUM_SHOWN) -> str:
-    """The first few of a list, and how many more there are."""
-    listed = list(places)
-    more = len(listed) - num_shown
-    return ", ".join(listed[:num_shown]) + (f" and {more} more" if more > 0 else "")
+def first_few(names: Iterable[str], num_named: int = NUM_NAMED) -> str:
+    """Join the first few names, and add the number of the others."""
+    all_names = list(names)
+    more = len(all_names) - num_named
+    return ", ".join(all_names[:num_named]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The user's cache folder, and files of values kept in it."""
+"""The cache folder of the user, and cache files of keys and values in it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import contextlib
 import hashlib
 import io
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
 import pyarrow as pa
 
+from xlt.data.core.files import replacing
+
 CACHE_FORMAT = 1
-"""Format of a cache file; a file of another format is not read."""
+"""Version of the format of cache files; a file of another version is not read."""
 SETTLED_SECONDS = 2.0
-"""A folder that changed less long ago is not kept, because a second change within one tick of the
-clock would leave its stamp as it is. Two seconds is the coarsest tick (FAT; object stores have
-one). Git's index has the same rule."""
+"""Shortest age of a folder whose content is cached. After a younger change, a second change within
+one tick of the clock would not change the time stamp. Two seconds is the longest tick (FAT; object
+stores have one second). Git's index has the same rule."""
 _DIGEST = 32
 
 
 class CacheFile:
-    """A cache file: key -> bytes. Whatever is wrong with it, it is empty then.
+    """A cache file: key -> bytes. A file that is missing or damaged counts as empty.
 
     Args:
-        about: What is kept, e.g. a location; names the file.
-        kind: What the bytes are.
+        about: The origin of the values, e.g. a location; gives the file its name.
+        kind: The kind of values.
         version: Version of the values; a file of another version is not read.
 
     Attributes:
-        values: What was kept.
+        values: The values in the file.
     """
 
     def __init__(self, about: str, kind: str, version: int) -> None:
@@ -57,7 +58,7 @@ class CacheFile:
             return {}
 
     def keep(self, values: Mapping[str, bytes]) -> None:
-        """Replace what is kept; where that cannot be written, the next reading takes longer."""
+        """Replace the values; if the file cannot be written, the next command takes longer."""
         if values == self.values:
             return
         columns = {
@@ -69,19 +70,14 @@ class CacheFile:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         body = sink.getbuffer()
-        unfinished = self.file.with_name(f".{uuid.uuid4().hex}.partial")
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with unfinished.open("wb") as stream:
-                    stream.write(hashlib.sha256(body).digest())
-                    stream.write(body)
-                unfinished.replace(self.file)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            with replacing(self.file) as stream:
+                stream.write(hashlib.sha256(body).digest())
+                stream.write(body)
 
 
 def cache_dir() -> Path:
-    """The user's cache folder, for miniatures and verified results; ``XLT_CACHE`` overrides it."""
+    """Give the cache folder for miniatures and verified results; ``XLT_CACHE`` overrides it."""
     override = os.environ.get("XLT_CACHE")
     return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("xlt-sweep"))

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 
 HEADLINE_SCHEMA = pa.schema(
     [
@@ -189,7 +189,7 @@ def _row_problems(
     for kind, is_bad in kinds.items():
         (bad,) = np.nonzero(is_bad)
         if len(bad):
-            problems.append(f"{len(bad)} rows {kind}: {shown(map(name, bad.tolist()))}")
+            problems.append(f"{len(bad)} rows {kind}: {first_few(map(name, bad.tolist()))}")
     for row in np.nonzero(_is_first(table["lang"]))[0].tolist():
         lang = table["lang"][row].as_py()
         if lang and not LANG.fullmatch(lang):

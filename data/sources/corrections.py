@@ -12,7 +12,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import BINARY, Dataset
 from xlt.data.sources.correction_report import Agreement, Change, CorrectionReport
 from xlt.data.tables.cells import cell_text
@@ -123,7 +123,7 @@ def apply(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionR
             "majority": ("have no majority", "mend them, or set on_conflict: last"),
         }[settings.on_conflict]
         told = [_contradiction(row_id, by_id[row_id], dataset.classes) for row_id in undecided]
-        problems.append(f"the labels of {len(told)} ids {kind}: {shown(told)}; {remedy}")
+        problems.append(f"the labels of {len(told)} ids {kind}: {first_few(told)}; {remedy}")
     if not votes and not problems:
         problems.append("corrects nothing: it has no row with an id of the data set")
     if problems:
@@ -206,7 +206,7 @@ def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, lis
         "set on_unknown_id: skip",
         "unknown label": f"rows with an unknown label; known: {_known(dataset.classes, settings)}",
     }
-    problems += [f"{len(bad[k])} {remedies[k]}: {shown(bad[k])}" for k in bad if bad[k]]
+    problems += [f"{len(bad[k])} {remedies[k]}: {first_few(bad[k])}" for k in bad if bad[k]]
     return votes, num_unknown, problems
 
 
@@ -229,7 +229,7 @@ def _numbers(classes: Sequence[str]) -> list[str]:
 
 def _known(classes: Sequence[str], settings: Corrections) -> str:
     given = (*(settings.positive or ()), *(settings.negative or ()))
-    return shown(given or (*classes, *_numbers(classes)), MAX_LABELS_SHOWN)
+    return first_few(given or (*classes, *_numbers(classes)), MAX_LABELS_SHOWN)
 
 
 def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
@@ -246,7 +246,9 @@ def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
         ]
     if not twice:
         return []
-    return [f"{len(twice)} times one annotator labels an id twice: {shown(twice)}; keep one row"]
+    return [
+        f"{len(twice)} times one annotator labels an id twice: {first_few(twice)}; keep one row"
+    ]
 
 
 def _decide(

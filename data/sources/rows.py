@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from xlt.data.audit.leaks import find_leaks
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
@@ -113,7 +113,7 @@ class Rows:
                 else f"written as {self.date_format}"
             )
             self.problems.append(
-                f"{len(bad)} rows whose date is none {expected}: {shown(bad)}; mend them, say how "
+                f"{len(bad)} rows whose date is none {expected}: {first_few(bad)}; mend them, say how "
                 "they are written in date_format, or set columns.published: null"
             )
         return days
@@ -162,8 +162,8 @@ def to_reading(
         listed = (repr(value) for values in options.named.values() for value in values)
         lists = "classes" if options.classes else "positive or negative"
         problems.append(
-            f"{len(odd)} rows with an unknown label: {shown(told)}; "
-            f"known: {shown(listed, MAX_LABELS_SHOWN)}; "
+            f"{len(odd)} rows with an unknown label: {first_few(told)}; "
+            f"known: {first_few(listed, MAX_LABELS_SHOWN)}; "
             f"add to {lists}, or set drop_other_labels: true"
         )
     if not unread:

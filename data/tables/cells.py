@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 
 DATE_FORMATS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
@@ -100,5 +100,7 @@ def plain_values(name: str, column: pa.ChunkedArray) -> list[Any]:
                 (value or b"").decode()
             except UnicodeDecodeError as error:
                 bad.append(f"row {row} at byte {error.start} of the cell")
-        raise InputError(f"column {name!r} is not UTF-8: {shown(bad)}; write it again") from None
+        raise InputError(
+            f"column {name!r} is not UTF-8: {first_few(bad)}; write it again"
+        ) from None
     return values

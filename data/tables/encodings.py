@@ -6,7 +6,7 @@ import codecs
 import re
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 
 NUM_LOOKED_AT = 1000
 """Bytes at the start; in UTF-16 about every second byte of Latin letters is zero."""
@@ -57,8 +57,8 @@ def refuse_other_encodings(content: bytes) -> None:
     likely = _japanese_encoding(content) if 2 * len(lines) > num_foreign else None
     hint = f"; it looks like {likely}" if likely else ""
     raise InputError(
-        f"is not UTF-8 at byte offset {offset} (0x{content[offset]:02x}): {shown(lines)}{hint}; "
-        "save it as UTF-8"
+        f"is not UTF-8 at byte offset {offset} (0x{content[offset]:02x}): "
+        f"{first_few(lines)}{hint}; save it as UTF-8"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.data.tables.encodings import refuse_other_encodings
 from xlt.data.tables.files import File
 from xlt.data.tables.formats import (
@@ -116,15 +116,15 @@ def _refuse_bad_rows(bad: Sequence[Record]) -> None:
                 by_column.setdefault(column, []).append(f"row {row} at byte {offset} of the cell")
     if lengths:
         problems.append(
-            f"{len(lengths)} rows do not have {expected} columns as the header: {shown(lengths)}; "
-            'enclose cells that hold separators or line breaks in double quotes ("), and set '
+            f"{len(lengths)} rows do not have {expected} columns as the header: "
+            f'{first_few(lengths)}; enclose cells that hold separators or line breaks in double quotes ("), and set '
             "quoting: false if the file's double quotes enclose nothing"
         )
     if lines:
         problems.append(
-            f"{len(lines)} rows are not JSON objects: {shown(lines)}; one object a line"
+            f"{len(lines)} rows are not JSON objects: {first_few(lines)}; one object a line"
         )
     for column, places in by_column.items():
-        problems.append(f"column {column!r} is not UTF-8: {shown(places)}; write it again")
+        problems.append(f"column {column!r} is not UTF-8: {first_few(places)}; write it again")
     if problems:
         raise InputError(problems)

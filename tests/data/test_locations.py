@@ -11,7 +11,7 @@ import yaml
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files
 from xlt.data.core.locations import locate, refuse_secrets
-from xlt.data.core.retry import may_pass
+from xlt.data.core.retry import is_temporary
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 
@@ -68,7 +68,7 @@ def test_a_gs_place_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
     assert place == "bucket/xlt"
     with pytest.raises(OSError, match="UNAVAILABLE") as caught:
         fs.get_file_info(place)
-    assert may_pass(caught.value)  # so that finished trials wait for it
+    assert is_temporary(caught.value)  # so that finished trials wait for it
 
 
 @pytest.mark.parametrize("place", ["option", "file", "data"])

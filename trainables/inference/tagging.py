@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.tokenize import is_readable, tokenize
@@ -105,7 +105,7 @@ class Tagger:
         scored = self.score(texts, pairs, batch_size)
         bad = [f"text {n} ({problem})" for n, problem in enumerate(scored.problems) if problem]
         if bad:
-            raise InputError(f"{len(bad)} texts have no score: {shown(bad)}; leave them out")
+            raise InputError(f"{len(bad)} texts have no score: {first_few(bad)}; leave them out")
         return scored.y_score
 
     def score(

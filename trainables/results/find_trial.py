@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, identity
 from xlt.trainables.results.layout import is_weights, split_trial_uri
@@ -146,7 +146,7 @@ def _by_id(results: Results, name: str) -> str:
         return matches[0]
     if matches:
         raise InputError(
-            f"{len(matches)} trials begin with {name!r}: {shown(matches)}; give more of the id",
+            f"{len(matches)} trials begin with {name!r}: {first_few(matches)}; give more of the id",
             results.uri,
         )
     near = difflib.get_close_matches(name, ids, n=NUM_NEAR, cutoff=0.3)
@@ -174,7 +174,7 @@ def _by_cell(
     conditions = [f"model={model}", f"pattern={pattern}", f"seed={seed}"]
     given = ", ".join(condition for condition in conditions if not condition.endswith("None"))
     raise InputError(
-        f"{len(matches)} trials have {given}: {shown(matches)}; "
+        f"{len(matches)} trials have {given}: {first_few(matches)}; "
         "give more of --model, --pattern and --seed, or give --trial",
         uri,
     )

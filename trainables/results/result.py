@@ -106,14 +106,14 @@ class Results(ExperimentFiles):
         """Read and verify the folders of many trials, as :meth:`state` does for one."""
         ids = list(trial_ids)
         if not self.is_object_store or len(ids) < FEWEST_LISTED:
-            return dict(zip(ids, self.side_by_side(self.state, ids), strict=True))
+            return dict(zip(ids, self.map_items(self.state, ids), strict=True))
         listed: dict[str, dict[str, int]] = {trial_id: {} for trial_id in ids}
         try:
             for path, size in self.sizes(TRIALS).items():
                 listed.get(path.partition("/")[0], {})[path.partition("/")[2]] = size
         except OSError as error:
             raise self._unreadable(TRIALS, error) from error
-        states = self.side_by_side(lambda trial_id: self._state(trial_id, listed[trial_id]), ids)
+        states = self.map_items(lambda trial_id: self._state(trial_id, listed[trial_id]), ids)
         return dict(zip(ids, states, strict=True))
 
     def _state(self, trial_id: str, sizes: dict[str, int] | None) -> TrialState:

@@ -10,7 +10,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.data.sources.hub.presets import PRESETS
 from xlt.data.sources.hub.store import open_store
 from xlt.data.sources.options import LabelOptions
@@ -167,7 +167,9 @@ def read(options: Options, progress: Progress) -> Reading:
             if config.lang is not None and found and config.lang not in found:
                 problem = unknown("language", config.lang, found)
                 unread.setdefault(f"{problem} It is configs.{lang}.lang.", []).append(config.config)
-    problems = [f"{shown(dict.fromkeys(names))}: {problem}" for problem, names in unread.items()]
+    problems = [
+        f"{first_few(dict.fromkeys(names))}: {problem}" for problem, names in unread.items()
+    ]
     if problems and not rows.places:
         raise InputError(problems, options.dataset)
     reading = to_reading(rows, options, options.dataset, problems, declared)

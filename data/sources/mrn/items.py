@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 
 FIELDS: dict[str, type] = {
     "altId": str,
@@ -91,7 +91,7 @@ def parse_item(line: bytes) -> Item:
         is_typed = False
     if not is_typed:
         raise ItemError(
-            shown(
+            first_few(
                 _wrong(f"data.{name}", data.get(name), KINDS[kind])
                 for name, kind in FIELDS.items()
                 if type(data.get(name)) is not kind
@@ -133,7 +133,7 @@ def _checked(
     except (ValueError, OverflowError):
         problems.append(f"data.versionCreated is no ISO 8601 time ({version[:40]!r})")
     if problems:
-        raise ItemError(shown(problems))
+        raise ItemError(first_few(problems))
     has_body = bool(body) and not body.isspace()
     codes = frozenset(subjects)
     # By position: by name it takes a tenth of the time of the whole line.

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.text import shown
+from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.mrn.files import ArchiveFile, find_archive_files
 from xlt.data.sources.mrn.read import FileRows, read_parts
@@ -133,7 +133,11 @@ def _problems(
     languages = sum((part.languages for part in parts), Counter[str]())
     if not languages:
         lines = (f"{r['file']} line {r['row']} {r['reason']}" for r in rejects.to_pylist())
-        why = f"{len(rejects)} problems: {shown(lines)}" if len(rejects) else "the files are empty"
+        why = (
+            f"{len(rejects)} problems: {first_few(lines)}"
+            if len(rejects)
+            else "the files are empty"
+        )
         if options.start or options.end:
             why += ", or of other days than start and end"
         return [f"no item could be read; {why}"]
