@@ -107,14 +107,11 @@ class Rows:
                 days.append(None)
                 bad.append(f"{place} ({cell!r})")
         if bad:
-            expected = (
-                "such as 2022-08-31 or 2022-08-31T09:30:00+09:00"
-                if self.date_format is None
-                else f"written as {self.date_format}"
-            )
+            expected = self.date_format or "2022-08-31 or 2022-08-31T09:30:00+09:00"
             self.problems.append(
-                f"{len(bad)} rows whose date is none {expected}: {first_few(bad)}; mend them, say how "
-                "they are written in date_format, or set columns.published: null"
+                f"{len(bad)} rows have a date that is not written as {expected}: "
+                f"{first_few(bad)}; correct them, set date_format to their format, or set "
+                "columns.published: null"
             )
         return days
 

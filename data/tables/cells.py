@@ -1,4 +1,4 @@
-"""What a cell of a file says, the same in every format."""
+"""Values of cells: text and dates, read in the same way from every format."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from xlt.data.core.text import first_few
 DATE_FORMATS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
 )  # fmt: skip
-"""Ways to write a date beside ISO 8601 that can be read in one way only."""
+"""Unambiguous date formats other than ISO 8601."""
 TIME_OF_DAY = re.compile(r"[ T](?P<time>\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?)$")
 
 
 def cell_text(value: Any, strip: bool = True) -> str | None:
-    """A cell as text: 1 for 1.0, true for True, None for nothing.
+    """Convert a cell to text: 1.0 to 1, True to true, and an empty cell to None.
 
     Args:
         value: Text, number, boolean, date or None.
-        strip: Whether white space at the ends is left out.
+        strip: Whether white space at the ends is removed.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -41,17 +41,18 @@ def cell_text(value: Any, strip: bool = True) -> str | None:
 def cell_day(
     value: Any, date_format: str | None = None, zone: ZoneInfo | None = None
 ) -> date | None:
-    """The date of a cell; None for an empty one.
+    """Read the date of a cell; an empty cell has none.
 
     Args:
-        value: A date or time, or one as text: ISO 8601, :data:`DATE_FORMATS` with or without a
-            time, or as in mail headers (RFC 5322).
-        date_format: How text is written instead, as :meth:`datetime.datetime.strptime` has it.
-        zone: Where the date of a time with an offset counts; None: as written. Times without an
-            offset and dates count as written anyway.
+        value: A date, a time, or text in ISO 8601, in one of :data:`DATE_FORMATS` with or without
+            a time, or in the format of mail headers (RFC 5322).
+        date_format: The only format of text, as for :meth:`datetime.datetime.strptime`; None: the
+            formats above.
+        zone: Time zone to which times with an offset are converted; None: no conversion. Dates,
+            and times without an offset, are never converted.
 
     Raises:
-        ValueError: It is no date, or one that can be read in two ways, such as 08/09/2022.
+        ValueError: The cell is not a date, or is an ambiguous one such as 08/09/2022.
     """
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
@@ -70,11 +71,11 @@ def _moment(text: str | None, date_format: str | None) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         day, time = text, ""
-    if found := TIME_OF_DAY.search(text):
-        day, time = text[: found.start()], found["time"].replace(" ", "")
-    for known in DATE_FORMATS:
+    if match := TIME_OF_DAY.search(text):
+        day, time = text[: match.start()], match["time"].replace(" ", "")
+    for usual_format in DATE_FORMATS:
         try:
-            moment = datetime.strptime(day.rstrip(" ,"), known)
+            moment = datetime.strptime(day.rstrip(" ,"), usual_format)
         except ValueError:
             continue
         return datetime.fromisoformat(f"{moment.date()}T{time}") if time else moment
@@ -82,17 +83,17 @@ def _moment(text: str | None, date_format: str | None) -> datetime | None:
 
 
 def plain_values(name: str, column: pa.ChunkedArray) -> list[Any]:
-    """The cells of a column as Python has them; times lose their nanoseconds.
+    """Convert the cells of a column to Python values; times lose their nanoseconds.
 
     Raises:
-        InputError: Text is not UTF-8.
+        InputError: A text is not UTF-8; all such rows are in the error.
     """
     if pa.types.is_timestamp(column.type):
-        # Python has no nanoseconds, and only the date is of use.
+        # Python has no nanoseconds, and only the date is used.
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     try:
         values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:  # Parquet promises UTF-8 and does not check it
+    except UnicodeDecodeError:  # Parquet texts should be UTF-8, but nothing checks it
         raw = column.cast(pa.binary()).to_pylist()
         bad = []
         for row, value in enumerate(raw, 1):

@@ -1,4 +1,4 @@
-"""Names of columns in a file."""
+"""Names of columns in the settings of a file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 
 def shared_columns(names: Mapping[str, str | None]) -> list[str]:
-    """What is wrong with names of columns: one that stands for two things.
+    """Find columns of a file that are named for two columns of the schema.
 
     Args:
         names: Column of the schema -> column of the file, or None.
+
+    Returns:
+        A sentence for each such column.
     """
     problems = []
     used: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Files that are not UTF-8: which lines, and what encoding they are likely in."""
+"""Files that are not UTF-8: their bad lines, and their likely encoding."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
 
 NUM_LOOKED_AT = 1000
-"""Bytes at the start; in UTF-16 about every second byte of Latin letters is zero."""
+"""Bytes at the start that are searched for UTF-16. In UTF-16 about every second byte of Latin
+letters is zero."""
 JAPANESE = {"cp932": "Shift-JIS", "euc_jp": "EUC-JP"}
-"""Codec -> what people call it. In neither do the bytes of the other make kana."""
+"""Codec -> usual name. A text in one of them contains no kana when it is decoded by the other."""
 KANA = re.compile("[ぁ-ヿ]")
-"""Hiragana and full-width katakana, which nearly every Japanese text has."""
+"""Hiragana and full-width katakana; nearly every Japanese text contains some."""
 
 
 def refuse_utf16(content: bytes) -> None:
-    """Tell of UTF-16, which can be seen by the first bytes.
+    """Refuse UTF-16, which the first bytes show.
 
     Args:
-        content: A file of text, or its beginning.
+        content: A text file, or its beginning.
 
     Raises:
-        InputError: It is UTF-16.
+        InputError: The file is UTF-16.
     """
     start = content[:NUM_LOOKED_AT]
     marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -32,13 +33,13 @@ def refuse_utf16(content: bytes) -> None:
 
 
 def refuse_other_encodings(content: bytes) -> None:
-    """Tell of bytes that are not UTF-8, with their lines and what they look like.
+    """Refuse bytes that are not UTF-8.
 
     Args:
-        content: A whole file of text.
+        content: A whole text file.
 
     Raises:
-        InputError: It is UTF-16, or not UTF-8.
+        InputError: The file is UTF-16, or not UTF-8; with the bad lines and the likely encoding.
     """
     refuse_utf16(content)
     try:
@@ -47,13 +48,13 @@ def refuse_other_encodings(content: bytes) -> None:
     except UnicodeDecodeError as error:
         offset = error.start
     lines, num_foreign = [], 0
-    for number, line in enumerate(content.split(b"\n"), 1):  # all bad lines, only if there are any
+    for number, line in enumerate(content.split(b"\n"), 1):
         num_foreign += not line.isascii()
         try:
             line.decode()
         except UnicodeDecodeError:
             lines.append(f"line {number}")
-    # A stray byte in UTF-8 says nothing of the file, and UTF-8 can look like Shift-JIS.
+    # A single bad byte says nothing about the encoding, and UTF-8 can look like Shift-JIS.
     likely = _japanese_encoding(content) if 2 * len(lines) > num_foreign else None
     hint = f"; it looks like {likely}" if likely else ""
     raise InputError(

@@ -1,4 +1,4 @@
-"""Reading the files of the table source: where they lie, their formats, their broken rows."""
+"""Files with tables: finding them, and their formats."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ SUFFIXES: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class File:
-    """One file, not yet read.
+    """A file that is not yet read.
 
     Attributes:
-        fs: Its file system.
-        place: Its path there.
-        format: What it holds.
-        packed: Whether it is gzipped.
+        fs: File system of the file.
+        place: Path in the file system.
+        format: Format of the content.
+        packed: Whether the file is compressed with gzip.
     """
 
     fs: pafs.FileSystem
@@ -42,29 +42,31 @@ class File:
 
     @property
     def name(self) -> str:
-        """Its name without folders."""
+        """The name of the file, without its folder."""
         return posixpath.basename(self.place)
 
     def open(self) -> Any:
-        """A stream of its bytes, unpacked.
+        """Open a stream of the uncompressed content.
 
         Raises:
-            OSError, pa.ArrowException: It cannot be opened.
+            OSError, pa.ArrowException: The file cannot be opened.
         """
         stream = self.fs.open_input_stream(self.place, compression=None)
         return pa.CompressedInputStream(stream, "gzip") if self.packed else stream
 
 
 def find_files(path: str, format: Format | None) -> list[File]:
-    """The files that a path stands for, in order of their names.
+    """Find the files that match a path.
 
     Args:
-        path: Local path or pyarrow.fs URI; ``*`` in its last part stands for any
-            characters.
-        format: What the files hold; None: what their suffixes say.
+        path: Local path or pyarrow.fs URI; ``*`` in its last part stands for any characters.
+        format: Format of the files; None: the suffix of each file decides.
+
+    Returns:
+        The files, sorted by name.
 
     Raises:
-        InputError: No file system or no file of that name, or an unknown suffix.
+        InputError: No file matches, the file system cannot be read, or a suffix is unknown.
     """
     try:
         fs, place = locate(path)

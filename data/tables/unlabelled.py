@@ -1,4 +1,4 @@
-"""Texts without labels, to be tagged: from files, a folder of them, or lines."""
+"""Texts without labels, for tagging: from files, a folder of files, or lines."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ from xlt.data.tables.stream import stream_lines, stream_records
 
 STDIN = "-"
 LINES = "stdin"
-"""What the lines are called in place of a file."""
+"""Name of the input in messages and output when it is lines of stdin."""
 
 
-class Columns(Settings):
-    """Names of the columns, as :class:`Columns` has them."""
+class TextColumns(Settings):
+    """Names of the columns of unlabelled texts."""
 
     id: str | None = "id"
-    """What rows are called; without such a column, or null, their numbers."""
+    """Ids of the rows; without such a column, or with null, row numbers are the ids."""
     text: str = "text"
     """The headline or sentence."""
     text_pair: str | None = None
-    """The second text, for a trial of a task on pairs."""
+    """The second text, for trials of a task on pairs."""
     lang: str | None = "lang"
-    """BCP-47 code, written beside the tags; not needed."""
+    """BCP-47 code, copied to the output; optional."""
 
 
 class Unlabelled(Settings):
-    """Where the texts are, and what of them is read."""
+    """The files with the texts, and the columns that are read."""
 
     path: str
     """File, folder of files, path with ``*`` in its last part, pyarrow.fs URI, or ``-`` for the
     lines of stdin."""
-    columns: Columns = Columns()
-    """What the columns are called."""
+    columns: TextColumns = TextColumns()
+    """Names of the columns."""
     keep: Mapping[str, str] = pydantic.Field(default_factory=dict)
-    """Column of the files -> its name in the output, for columns that are passed through."""
+    """Column of the files -> its name in the output, for columns that are copied."""
     format: Format | None = None
-    """What the files hold, if their suffixes do not say."""
+    """Format of the files; null: the suffix of each file decides."""
     quoting: bool = True
     """Whether double quotes enclose cells of csv and tsv."""
     lines: bool = False
-    """Whether ``path`` holds the lines of stdin, put aside."""
+    """Whether the file ``path`` is a copy of the lines of stdin."""
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = shared_columns(self.columns.model_dump())
         if self.of_lines and (self.columns.model_fields_set or self.keep):
-            problems.append("lines of stdin have no columns; leave columns and keep out")
+            problems.append("lines of stdin have no columns; leave out columns and keep")
         if problems:
             raise InputError(problems)
         return self
 
     @property
     def of_lines(self) -> bool:
-        """Whether a row is a line."""
+        """Whether each row is a line without columns."""
         return self.lines or self.path == STDIN
 
 
@@ -76,29 +76,30 @@ class TextRow(NamedTuple):
     """A row of the input, readable or not."""
 
     file: str
-    """Name of its file, below the folder that was given."""
+    """Path of the file below the given folder, or the name of the file."""
     row: int
-    """Its number there."""
+    """Row number in the file."""
     id: str
-    """Its id, or made of file and number."""
+    """The id in the file, or one made of file and row number."""
     text: str
-    """Empty with a problem."""
+    """The text; empty if there is a problem."""
     text_pair: str | None
-    """None without such a column."""
+    """The second text; None without such a column."""
     lang: str | None
-    """None without such a column."""
+    """The language; None without such a column."""
     kept: tuple[str | None, ...]
-    """Cells of the columns to be passed through, as text."""
+    """Cells of the columns that are copied to the output, as text."""
     problem: str
-    """Why it cannot be tagged; empty if it can."""
+    """The reason why the row cannot be tagged; empty if it can."""
 
 
 def read_unlabelled(source: Unlabelled) -> Iterator[TextRow]:
-    """Every row, in the order of files and rows; never many of them in memory.
+    """Read all rows in the order of files and rows, with a few of them in memory.
+
+    A row that cannot be read has the reason in its ``problem``.
 
     Raises:
-        InputError: No such files, a column is missing, or a file cannot be read at all. Rows that
-            cannot be read are told in their ``problem``.
+        InputError: There are no such files, a column is missing, or a file cannot be read at all.
     """
     if source.of_lines:
         piped = source.path == STDIN
@@ -116,10 +117,10 @@ def read_unlabelled(source: Unlabelled) -> Iterator[TextRow]:
 
 
 def check_unlabelled(source: Unlabelled) -> None:
-    """Open every file and read its header and first row.
+    """Read the header and first row of every file, to find problems before a long run.
 
     Raises:
-        InputError: As :func:`read_unlabelled`, with the problems of all files.
+        InputError: The problems of :func:`read_unlabelled`, for all files together.
     """
     if source.of_lines:
         return
@@ -134,7 +135,7 @@ def check_unlabelled(source: Unlabelled) -> None:
 
 
 def _files(source: Unlabelled) -> dict[str, File]:
-    """What each file is called -> the file, in order."""
+    """Find the files: name in messages and output -> file, sorted by name."""
     path = source.path
     try:
         fs, place = locate(path)
@@ -165,7 +166,7 @@ def _records(source: Unlabelled, file: File) -> Iterator[Record]:
     names = {role: name for role, name in source.columns.model_dump().items() if name is not None}
     optional = {"id", "lang"} - source.columns.model_fields_set
 
-    def check(header: Any) -> None:
+    def check_header(header: Any) -> None:
         problems = [
             unknown("column", name, header) + f" Name the right one in columns.{role}."
             for role, name in names.items()
@@ -177,7 +178,7 @@ def _records(source: Unlabelled, file: File) -> Iterator[Record]:
         if problems:
             raise InputError(problems)
 
-    return stream_records(file, [*names.values(), *source.keep], source.quoting, check)
+    return stream_records(file, [*names.values(), *source.keep], source.quoting, check_header)
 
 
 def _row(source: Unlabelled, file: str, record: Record, *, several: bool) -> TextRow:
@@ -186,14 +187,14 @@ def _row(source: Unlabelled, file: str, record: Record, *, several: bool) -> Tex
     def cell(name: str | None, *, strip: bool) -> str | None:
         return cell_text(cells.get(name), strip) if name else None
 
-    made = f"{file}:{record.row}" if several else str(record.row)
+    made_id = f"{file}:{record.row}" if several else str(record.row)
     text, pair = cell(columns.text, strip=False), cell(columns.text_pair, strip=False)
     unreadable = record.problem is not None
     problem = str(record.problem) if unreadable else _problem(columns, cells, text, pair)
     return TextRow(
         file=file,
         row=record.row,
-        id=cell(columns.id, strip=True) or made,
+        id=cell(columns.id, strip=True) or made_id,
         text="" if problem else text or "",
         text_pair=None if columns.text_pair is None else "" if problem else pair,
         lang=cell(columns.lang, strip=True),
@@ -202,7 +203,9 @@ def _row(source: Unlabelled, file: str, record: Record, *, several: bool) -> Tex
     )
 
 
-def _problem(columns: Columns, cells: Mapping[str, Any], text: str | None, pair: str | None) -> str:
+def _problem(
+    columns: TextColumns, cells: Mapping[str, Any], text: str | None, pair: str | None
+) -> str:
     names = {columns.text: text} | ({columns.text_pair: pair} if columns.text_pair else {})
     for name, value in names.items():
         if isinstance(cells.get(name), (list, dict, bytes)):
@@ -213,7 +216,7 @@ def _problem(columns: Columns, cells: Mapping[str, Any], text: str | None, pair:
 
 
 def _plain(value: Any) -> str | None:
-    """A cell that is passed through: as text, of lists and objects as JSON."""
+    """Convert a cell that is copied to the output: lists and objects to JSON, others to text."""
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return cell_text(value, strip=False)

@@ -117,8 +117,8 @@ def _refuse_bad_rows(bad: Sequence[Record]) -> None:
     if lengths:
         problems.append(
             f"{len(lengths)} rows do not have {expected} columns as the header: "
-            f'{first_few(lengths)}; enclose cells that hold separators or line breaks in double quotes ("), and set '
-            "quoting: false if the file's double quotes enclose nothing"
+            f"{first_few(lengths)}; enclose cells that hold separators or line breaks in double "
+            "quotes (\"), and set quoting: false if the file's double quotes enclose nothing"
         )
     if lines:
         problems.append(

@@ -52,7 +52,8 @@ def test_dates_can_be_said_to_be_written_otherwise_and_to_count_elsewhere(tmp_pa
     assert days == [datetime.date(2022, 8, 31), datetime.date(2022, 9, 1)]
     there = load_bytes(tmp_path, "a.csv", content, **options, timezone="Asia/Tokyo")
     assert there.table["published"].to_pylist() == [datetime.date(2022, 9, 1)] * 2
-    assert told(tmp_path, "a.csv", content)[0].startswith("2 rows whose date is none such as 2022")
+    (problem, *_) = told(tmp_path, "a.csv", content)
+    assert problem.startswith("2 rows have a date that is not written as 2022")
     with pytest.raises(InputError, match="'%Q' reads no date"):
         load_bytes(tmp_path, "a.csv", content, date_format="%Q")
     with pytest.raises(InputError, match=r"unknown time zone 'Asia/Tokio'; .*Asia/Tokyo"):

@@ -116,8 +116,8 @@ def test_a_stray_byte_is_not_another_encoding(tmp_path: Path) -> None:
 def test_problems_of_a_file_are_told_together(tmp_path: Path) -> None:
     content = "text,lang,label,published\n,en,esg,31.8.2022\nb,Japanese,odd,\n"
     assert told(tmp_path, "a.csv", content, negative=["z"]) == [
-        "1 rows whose date is none such as 2022-08-31 or 2022-08-31T09:30:00+09:00: row 2 "
-        "('31.8.2022'); mend them, say how they are written in date_format, or set "
+        "1 rows have a date that is not written as 2022-08-31 or 2022-08-31T09:30:00+09:00: row 2 "
+        "('31.8.2022'); correct them, set date_format to their format, or set "
         "columns.published: null",
         "1 rows with an unknown label: row 3 ('odd'); known: 'esg', 'z'; "
         "add to positive or negative, or set drop_other_labels: true",
