@@ -1,1 +1,1 @@
-"""The data set that trials train on, and which of its rows a pattern draws."""
+"""The data set of an experiment, and the draws of its rows by patterns."""

@@ -1,8 +1,8 @@
-"""Development rows: what learning rates are chosen on. Test rows are not even there.
+"""Draws of development rows, on which learning rates are chosen; test rows are removed first.
 
-Selection on English rows says little of target accuracy (Keung et al. 2020, arXiv 2004.15001), and
-selection on target rows is no longer zero-shot (arXiv 2305.16834); so which rows were used is part
-of every trial's identity.
+Selection on English rows says little about the accuracy in the target language (Keung et al. 2020,
+arXiv 2004.15001), and selection on target rows is not zero-shot (arXiv 2305.16834). So the kind of
+dev rows is part of the identity of every trial.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from xlt.data.core.seeds import rank_key
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.draws import (
     Draw,
+    draw_in_turn,
     draw_train,
-    in_turn,
     in_window,
     language_problems,
     odd_counts,
@@ -33,10 +33,10 @@ class SourceDev(Settings):
 
     kind: Literal["source"] = "source"
     rows: int = pydantic.Field(gt=0)
-    """How many, balanced."""
+    """Number of dev rows, balanced over the classes."""
 
     def __str__(self) -> str:
-        """As trial ids show it."""
+        """The form in trial ids."""
         return "dev-source"
 
 
@@ -45,11 +45,11 @@ class TargetFold(Settings):
 
     kind: Literal["target"] = "target"
     num_folds: int = pydantic.Field(gt=1)
-    """Parts that the rows are cut into; one is held out, the others are trained on."""
+    """Number of folds; one is held out, and the trial trains on the others."""
     fold: int = pydantic.Field(ge=0)
-    """Which part is held out, from 0."""
+    """Number of the fold that is held out, from 0."""
     repeat: int = pydantic.Field(default=0, ge=0)
-    """Which cut; another one for another number."""
+    """Number of the cross-validation; each number shuffles the rows differently."""
 
     @pydantic.model_validator(mode="after")
     def _exists(self) -> Self:
@@ -58,11 +58,11 @@ class TargetFold(Settings):
         return self
 
     def num_rows(self, target_rows: int) -> int:
-        """Rows held out of so many."""
+        """Count the rows that are held out of ``target_rows``."""
         return len(range(self.fold, target_rows, self.num_folds))
 
     def __str__(self) -> str:
-        """As trial ids show it."""
+        """The form in trial ids."""
         return f"dev-target{self.repeat}.{self.fold}"
 
 
@@ -73,20 +73,34 @@ def draw_dev(
     dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int,
     dev: Dev,
 ) -> Draw:  # fmt: skip
-    """As :func:`draw`, from rows without the test's; ``test`` are the dev rows.
+    """Draw training rows as :func:`draw` does, and dev rows in the place of test rows.
+
+    Args:
+        dataset: The labelled rows without test rows, from :func:`without_test`.
+        source_lang: Language of the source rows.
+        pattern: Counts and target language.
+        sampling: Windows and seed.
+        draw_index: Number of the draw of training rows.
+        dev: Kind of dev rows.
+
+    Returns:
+        The draw; ``test`` holds the dev rows.
 
     Raises:
-        InputError: Too few rows of a class, or too few target rows for the folds.
+        InputError: There are too few rows of a class, or too few target rows for the folds.
     """
     classes = dataset.classes
     problems = language_problems(dataset, source_lang, pattern)
     if not problems and isinstance(dev, SourceDev):
         if source_lang not in dataset.by_lang or not pattern.source_rows:
-            problems = [f"{pattern.name}: trains on no {source_lang} rows, so none can be its dev"]
+            problems = [
+                f"{pattern.name}: trains on no {source_lang} rows, so none can be dev rows; set "
+                "source_rows or take target folds"
+            ]
         problems += odd_counts(dataset, pattern, dev_rows=dev.rows)
     if isinstance(dev, TargetFold) and pattern.target_rows < dev.num_folds * len(classes):
         problems.append(
-            f"{pattern.name}: {pattern.target_rows} target rows cannot be cut into "
+            f"{pattern.name}: {pattern.target_rows} target rows cannot be split into "
             f"{dev.num_folds} folds with every class; lower folds or take source dev rows"
         )
     if problems:
@@ -95,7 +109,7 @@ def draw_dev(
     if isinstance(dev, SourceDev):
         sources = dataset.by_lang[source_lang]
         barred = [row.key for row in (*dataset.by_lang[pattern.target_lang], *source)]
-        drawn = in_turn(
+        drawn = draw_in_turn(
             in_window(sources, sampling.train_window), dev.rows, len(classes),
             sampling.draw_seed, f"dev-{source_lang}", barred,
         )  # fmt: skip
@@ -113,25 +127,30 @@ def draw_dev(
 
 
 def without_test(dataset: Dataset, test_ids: Iterable[str], source_lang: str) -> Dataset:
-    """The rows that a search may see.
+    """Remove test rows, so that a search cannot see them.
 
-    Test rows go, and whatever shares a text or a story with one; so do source rows with the text
-    of a target row that went. What is left gives the same training rows as the whole.
+    Rows that share a text or a story with a test row are removed too, and source rows with the
+    text of a removed target row. The other rows give the same training rows as the whole data set.
+
+    Args:
+        dataset: All labelled rows.
+        test_ids: Ids of the test rows.
+        source_lang: Language of the source rows.
     """
     rows = {row.id: row for in_lang in dataset.by_lang.values() for row in in_lang}
     test = [rows[row_id] for row_id in test_ids]
     keys, stories = {row.key for row in test}, {row.story for row in test} - {None}
-    gone = {i for i, row in rows.items() if row.key in keys or row.story in stories}
+    removed = {i for i, row in rows.items() if row.key in keys or row.story in stories}
     sources = dataset.by_lang.get(source_lang, ())
-    targets_gone = gone - {row.id for row in sources}
-    barred = {rows[row_id].key for row_id in targets_gone}  # from source rows, as in a draw
-    gone |= {row.id for row in sources if row.key in barred}
-    kept = [row_id for row_id in dataset.index if row_id not in gone]
+    removed_targets = removed - {row.id for row in sources}
+    target_keys = {rows[row_id].key for row_id in removed_targets}
+    removed |= {row.id for row in sources if row.key in target_keys}  # a draw never takes them
+    kept = [row_id for row_id in dataset.index if row_id not in removed]
     return Dataset(dataset.rows(kept), dataset.classes)
 
 
 def _fold(target: list[Row], seed: int, dev: TargetFold) -> list[Row]:
-    """Every ``num_folds``-th row of the shuffled rows class by class: each fold has all classes."""
+    """Take every ``num_folds``-th row, sorted by class, so that each fold has all classes."""
     purpose = f"folds-{dev.repeat}"
     ordered = sorted(target, key=lambda row: (row.label, rank_key(seed, purpose, row.id)))
     return ordered[dev.fold :: dev.num_folds]

@@ -1,4 +1,4 @@
-"""Draws: which rows a trial trains on and is tested on, as exact row ids."""
+"""Draws: the exact rows that a trial trains on and is tested on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from xlt.data.dataset.schema import Dataset, Row
 
 @dataclass(frozen=True)
 class Draw:
-    """Row ids in drawing order, one class after the other in turn.
+    """Row ids in the order of drawing, with the classes in turn: positive, negative, positive ...
 
-    Positive, negative, positive ...: every even prefix is 1:1. With more classes the counts of a
-    prefix differ by one at most.
+    So every prefix of an even length has as many rows of both classes. With more classes their
+    numbers in a prefix differ by one at most.
+
+    Attributes:
+        source: Training rows in the source language.
+        target: Training rows in the target language.
+        test: Test rows.
     """
 
     source: tuple[str, ...]
@@ -34,23 +39,23 @@ def draw(
 ) -> Draw:
     """Draw the rows of a cell.
 
-    Rows are ranked by a hash of seed and id, so that the draw does not depend on file order or
-    machine, and picked from each class in turn, so that few-shot draws nest: ja16 is the first 16
-    rows of ja104. Test rows come first and depend on ``draw_seed`` only. Texts count as the same
-    by :func:`text_key`: one that is in the test rows is never trained on, none is
-    drawn twice, and a source row whose text also stands in the target language is never drawn, or
-    ja0 would not be zero-shot. No row of a story that is in the test rows is trained on.
+    Rows are ranked by a hash of seed and id, so that the draw depends neither on the order of the
+    file nor on the machine. They are taken from each class in turn, so that few-shot draws nest:
+    ja16 is the first 16 rows of ja104. Test rows are drawn first and depend on ``draw_seed`` only.
+
+    Texts are equal if their :func:`text_key` is. No text is drawn twice, and no text or story of a
+    test row is trained on. A source row whose text also occurs in the target language is never
+    drawn, because ja0 would not be zero-shot.
 
     Args:
         dataset: All labelled rows.
         source_lang: Language of the source rows.
         pattern: Counts and target language.
-        sampling: Windows, test rows and seed.
-        draw_index: Which draw of training rows; the test rows are the same in all.
+        sampling: Windows, number of test rows and seed.
+        draw_index: Number of the draw of training rows; test rows are the same in all draws.
 
     Raises:
-        InputError: Languages that are not there, or too few rows of a class, with what is needed
-            and what is left; all at once.
+        InputError: A language is missing, or a class has too few rows; all problems together.
     """
     target_lang, num_test = pattern.target_lang, sampling.test_rows
     problems = language_problems(dataset, source_lang, pattern)
@@ -61,7 +66,7 @@ def draw(
     if problems:
         raise InputError(problems)
     targets = dataset.by_lang[target_lang]
-    test = in_turn(
+    test = draw_in_turn(
         in_window(targets, sampling.test_window), num_test, len(dataset.classes),
         sampling.draw_seed, f"test-{target_lang}", (),
     )  # fmt: skip
@@ -81,10 +86,10 @@ def draw_train(
     dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int,
     test: Sequence[Row],
 ) -> tuple[list[Row], list[Row], list[str]]:  # fmt: skip
-    """Training rows that share no text and no story with ``test``; see :func:`draw`.
+    """Draw training rows that share no text and no story with ``test``; see :func:`draw`.
 
     Returns:
-        Source rows, target rows, and a sentence for each class that ran out.
+        Source rows, target rows, and a sentence for each class with too few rows.
     """
     target_lang, classes, window = pattern.target_lang, dataset.classes, sampling.train_window
     purpose = f"train-{draw_index}" if draw_index else "train"
@@ -95,11 +100,11 @@ def draw_train(
         [row for row in in_window(rows, window) if row.story not in stories]
         for rows in (targets, sources)
     )
-    target = in_turn(
+    target = draw_in_turn(
         targets_left, pattern.target_rows, len(classes),
         sampling.draw_seed, f"{purpose}-{target_lang}", (row.key for row in test),
     )  # fmt: skip
-    source = in_turn(
+    source = draw_in_turn(
         sources_left, pattern.source_rows, len(classes),
         sampling.draw_seed, f"{purpose}-{source_lang}", (row.key for row in targets),
     )  # fmt: skip
@@ -116,12 +121,12 @@ def draw_train(
 
 
 def language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> list[str]:
-    """A sentence for each language that the pattern needs and the data lack."""
+    """Write a sentence for each language that the pattern needs and the data set lacks."""
     target_lang = pattern.target_lang
     if pattern.source_rows and source_lang == target_lang:
         return [
             f"{pattern.name}: source and target language are both {target_lang!r}; "
-            "set source_rows: 0 and ask for all rows in target_rows"
+            "set source_rows: 0 and give the number of all rows as target_rows"
         ]
     langs = {target_lang: "target language", source_lang: "source language"}
     if not pattern.source_rows:
@@ -134,7 +139,7 @@ def language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> l
 
 
 def in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
-    """The rows published within the window, both ends included; all if there is none."""
+    """Select the rows that were published in a window; without a window, all rows."""
     return [
         row
         for row in rows
@@ -143,7 +148,10 @@ def in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
 
 
 def odd_counts(dataset: Dataset, pattern: Pattern, **counts: int) -> list[str]:
-    """Binary rows are drawn 1:1 as in the paper; of more classes one may have a row more."""
+    """Write a sentence for odd counts of a binary task, whose rows are drawn 1:1 as in the paper.
+
+    With more classes, a class may have one row more than another.
+    """
     odd = [name for name, count in counts.items() if count % 2]
     if not odd or len(dataset.classes) != 2:
         return []
@@ -151,26 +159,34 @@ def odd_counts(dataset: Dataset, pattern: Pattern, **counts: int) -> list[str]:
 
 
 def _share(num_rows: int, num_classes: int, label: int) -> int:
-    """Rows of a class among ``num_rows`` drawn in turn from the last class to the first."""
+    """Count the rows of a class among ``num_rows``, drawn in turn from the last class on."""
     return (num_rows + label) // num_classes
 
 
-def in_turn(
+def draw_in_turn(
     rows: list[Row], num_rows: int, num_classes: int, seed: int, purpose: str,
-    barred: Iterable[str],
+    excluded: Iterable[str],
 ) -> list[Row]:  # fmt: skip
-    """From the last class to the first and again: the next of it by rank, no text of ``barred``.
+    """Draw the next row of each class by rank, in turn from the last class to the first.
+
+    Args:
+        rows: The candidates.
+        num_rows: Number of rows to draw.
+        num_classes: Number of classes.
+        seed: Root seed of the ranks.
+        purpose: Purpose of the ranks, see :func:`rank_key`.
+        excluded: Text keys that are not drawn.
 
     Returns:
-        ``num_rows`` rows, or fewer where a class runs out: then every row of that class that could
-        be drawn, and the other classes up to their share.
+        ``num_rows`` rows, or fewer if a class has too few: all rows of that class that can be
+        drawn, and the other classes up to their share.
     """
     if not num_rows:
         return []
     ranked = sorted((rank_key(seed, purpose, row.id), row) for row in rows)
     labels = range(num_classes - 1, -1, -1)
     queues = [iter([row for _, row in ranked if row.label == label]) for label in labels]
-    taken, drawn = set(barred), []
+    taken, drawn = set(excluded), []
     for position in range(num_rows):
         queue = queues[position % num_classes]
         row = next((row for row in queue if row.key not in taken), None)
@@ -184,7 +200,18 @@ def shortage(
     what: str, drawn: list[Row], num_rows: int, classes: Sequence[str], rows: Iterable[Row],
     lang: str, window: Window | None, num_test: int = 0,
 ) -> list[str]:  # fmt: skip
-    """A sentence for each class that ran out; ``num_test`` rows were drawn before."""
+    """Write a sentence for each class with too few rows.
+
+    Args:
+        what: The pattern, and ``test`` or ``dev``, for the sentence.
+        drawn: The rows that were drawn.
+        num_rows: The number of rows that were needed.
+        classes: Name of each label.
+        rows: All rows of the language.
+        lang: The language.
+        window: The window of the rows.
+        num_test: Number of test rows that were drawn before.
+    """
     problems = []
     for label, name in reversed(list(enumerate(classes))):
         left = sum(row.label == label for row in drawn)

@@ -1,4 +1,4 @@
-"""Data patterns: how many labelled rows of each language a cell trains on, and drawn from where."""
+"""Data patterns: the number of labelled rows in each language that a cell trains on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATTERN_NAME = re.compile(r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<ro
 
 
 class Window(Settings):
-    """Publication dates, both ends included."""
+    """A span of publication dates that includes both ends."""
 
     start: datetime.date
     """First day."""
@@ -30,15 +30,15 @@ class Window(Settings):
         return self
 
     def __str__(self) -> str:
-        """As errors show it."""
+        """The form in messages."""
         return f"{self.start}..{self.end}"
 
 
 class Pattern(Settings):
-    """How many labelled rows of each language a cell trains on (paper, table 2)."""
+    """The number of labelled rows in each language that a cell trains on (paper, table 2)."""
 
     name: str
-    """What tables call it, e.g. ``ja16``."""
+    """Name in tables, e.g. ``ja16``."""
     target_lang: str
     """Language of the few-shot and test rows (BCP-47)."""
     target_rows: int = pydantic.Field(ge=0)
@@ -58,22 +58,23 @@ class Pattern(Settings):
         if match and (match["lang"], int(match["rows"])) != (self.target_lang, self.target_rows):
             raise ValueError(
                 f"{self.name}: the name says {match['rows']} {match['lang']} rows, the fields say "
-                f"{self.target_rows} {self.target_lang} rows; mend one, or take a free name"
+                f"{self.target_rows} {self.target_lang} rows; correct one of them, or take a name "
+                "that is not a language and a count"
             )
         return self
 
 
 class Sampling(Settings):
-    """How rows are drawn; equal for all cells of an experiment."""
+    """Settings of the draws, the same for all cells of an experiment."""
 
     test_rows: int = pydantic.Field(default=512, gt=0)
     """Test rows in the target language, balanced, the same for every pattern, model and seed."""
     train_window: Window | None = None
-    """Publication dates of training rows; none: any."""
+    """Publication dates of training rows; null: any."""
     test_window: Window | None = None
-    """Publication dates of test rows; none: any."""
+    """Publication dates of test rows; null: any."""
     draw_seed: int = 0
-    """Seed of the draws; other rows for another one."""
+    """Seed of the draws; another seed draws other rows."""
 
     @pydantic.model_validator(mode="after")
     def _disjoint(self) -> Self:
@@ -84,10 +85,10 @@ class Sampling(Settings):
 
 
 def parse_pattern_name(name: str) -> Pattern:
-    """``ja16`` -> 1024 source rows and 16 Japanese ones (the paper's naming).
+    """Parse a name of the paper: ``ja16`` is 1024 source rows and 16 Japanese rows.
 
     Raises:
-        InputError: The name is not a language code followed by an even count.
+        InputError: The name is not a language code followed by a count.
     """
     match = PATTERN_NAME.fullmatch(name)
     if not match:

@@ -1,4 +1,4 @@
-"""The one record of the project, a labelled headline, and a validated table of them."""
+"""The schema of labelled headlines, and a validated table of them."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ HEADLINE_SCHEMA = pa.schema(
     ]
 )
 LATER_COLUMNS = ("text_pair", "story")
-"""Left out of the fingerprint where they are empty, so that data without them keep theirs."""
+"""Columns that were added later. Empty ones are left out of the fingerprint, so that older data
+sets keep their fingerprints."""
 BINARY = ("negative", "positive")
-"""Classes of a binary task, by label."""
+"""Class names of a binary task, in the order of their labels."""
 LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-"""The shape of a BCP-47 code: ja, zh-Hant, es-419."""
+"""Form of a BCP-47 code: ja, zh-Hant, es-419."""
 BATCH = 10_000
-"""Rows held as Python objects at once: they take ten times the memory of the table."""
+"""Rows that are Python objects at the same time; they take ten times the memory of the table."""
 
 
 Mask = NDArray[np.bool_]
 
 
 class Row(NamedTuple):
-    """What a draw needs to know of a headline."""
+    """The parts of a headline that a draw needs."""
 
     id: str
     key: str
-    """:func:`text_key` of its text, and of the second one of a pair."""
+    """:func:`text_key` of the text, and of the second text of a pair."""
     label: int
     published: date | None
     story: str | None
@@ -60,11 +61,11 @@ class Row(NamedTuple):
 class Dataset:
     """A validated table of headlines.
 
-    Build it with :meth:`from_table`, which checks it.
+    Create it with :meth:`from_table`, which checks the table.
 
     Attributes:
         table: num_rows x the columns of :data:`HEADLINE_SCHEMA`.
-        classes: Name of each label 0, 1, ...
+        classes: Class names; the label of a row is the index of its class.
     """
 
     table: pa.Table
@@ -78,20 +79,20 @@ class Dataset:
         place: Callable[[int], str] | None = None,
         classes: Sequence[str] = BINARY,
     ) -> Dataset:
-        """Check a table and wrap it.
+        """Check a table and make a data set of it.
 
         Args:
-            table: The columns of :data:`HEADLINE_SCHEMA`, in any order, safely castable; nullable
-                ones may be absent, others are left out.
-            where: What to name in errors.
-            place: What to call a row, by its index, in errors; else its id, or its number if the
-                id is at fault.
-            classes: Name of each label.
+            table: A table with the columns of :data:`HEADLINE_SCHEMA` in any order, of types that
+                can be cast safely. Nullable columns may be absent; other columns are dropped.
+            where: Name of the table in errors.
+            place: Function from a row's index to its name in errors; None: its id, or its number
+                if it has no id.
+            classes: Class names in the order of their labels.
 
         Raises:
-            InputError: Missing columns, nulls, empty texts or ids, ids given twice, languages that
-                are no BCP-47 codes, labels that are no class, pairs with one text, no rows; every
-                kind of problem is told at once with its first rows.
+            InputError: The table has no rows, missing columns, nulls, empty texts or ids, repeated
+                ids, languages that are not BCP-47 codes, labels without a class, or pairs with one
+                text. The error has every kind of problem with its first rows.
         """
         absent = [field for field in HEADLINE_SCHEMA if field.name not in table.column_names]
         missing = [field.name for field in absent if not field.nullable]
@@ -115,7 +116,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the rows in id order: the same rows in any file give the same."""
+        """SHA-256 (hex) of the rows in the order of ids, so that the order of a file is free."""
         digest = hashlib.sha256()
         if self.classes != BINARY:
             digest.update(json.dumps(self.classes).encode() + b"\n")
@@ -127,18 +128,18 @@ class Dataset:
         ]
         for batch in ordered.select(names).to_batches(max_chunksize=BATCH):
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                # JSON and not repr: what repr escapes depends on the Unicode tables of the Python.
+                # Not repr, which escapes other characters in another version of Python.
                 digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
         return digest.hexdigest()
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Row number of each id."""
+        """Id -> row number."""
         return {row_id: row for row, row_id in enumerate(self.table["id"].to_pylist())}
 
     @cached_property
     def by_lang(self) -> dict[str, tuple[Row, ...]]:
-        """The rows of each language, in table order; kept, because every trial draws from them."""
+        """Language -> its rows in table order; cached, because every trial draws from them."""
         rows: dict[str, list[Row]] = {}
         names = ("lang", "id", "text", "text_pair", "label", "published", "story")
         columns = (self.table[name].to_pylist() for name in names)
@@ -148,15 +149,15 @@ class Dataset:
         return {lang: tuple(rows[lang]) for lang in sorted(rows)}
 
     def rows(self, ids: Sequence[str]) -> pa.Table:
-        """The rows with these ids, in the order given (len(ids) x all columns)."""
+        """Select rows by their ids, in the order of ``ids`` (len(ids) x all columns)."""
         return self.table.take(pa.array([self.index[row_id] for row_id in ids], pa.int64()))
 
 
 def text_key(text: str) -> str:
-    """What makes two texts the same: not letter case, white space or the width of characters.
+    """Normalise a text for comparison, so that case, white space and width do not count.
 
-    Unicode NFKC (which makes full-width Latin and half-width kana ordinary), case folding, single
-    spaces and none at the ends.
+    The steps are Unicode NFKC (which turns full-width Latin letters and half-width kana into usual
+    ones), case folding, and single spaces without any at the ends.
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
@@ -164,7 +165,7 @@ def text_key(text: str) -> str:
 def _row_problems(
     table: pa.Table, place: Callable[[int], str] | None, classes: Sequence[str]
 ) -> list[str]:
-    """One sentence for each kind of problem, with the first rows that have it."""
+    """Write a sentence for each kind of problem, with the first rows that have it."""
     if not table.num_rows:
         return ["has no rows; nothing can be drawn from it"]
     ids = table["id"]
@@ -205,13 +206,13 @@ def _row_problems(
 
 
 def _is_blank(column: pa.ChunkedArray, strip: bool = True) -> Mask:
-    """Which texts are null or empty, white space left out with ``strip``."""
+    """Mark texts that are null or empty; with ``strip``, white space counts as empty."""
     texts = pc.utf8_trim_whitespace(column) if strip else column
     return _numpy(pc.fill_null(pc.equal(pc.binary_length(texts), 0), True))
 
 
 def _is_first(column: pa.ChunkedArray) -> Mask:
-    """Which rows have a value, null counting as one, that no earlier row has."""
+    """Mark rows whose value no earlier row has; null counts as a value."""
     codes = column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
     is_first = np.zeros(len(codes), bool)
     is_first[np.unique(codes, return_index=True)[1]] = True

@@ -204,7 +204,7 @@ def test_impossible_settings_are_refused() -> None:
          "x: has no training rows; set source_rows or target_rows"),
         ({"name": "ja32", "target_lang": "ja", "target_rows": 16},
          "ja32: the name says 32 ja rows, the fields say 16 ja rows; "
-         "mend one, or take a free name"),
+         "correct one of them, or take a name that is not a language and a count"),
         ({"name": "x", "target_lang": "ja", "target_rows": -2},
          "target_rows: should be greater than or equal to 0 (got -2)"),
         ({"name": "x", "target_lang": "ja", "target_rows": "16"},

@@ -66,7 +66,7 @@ def test_poisoned_test_rows_change_nothing_that_a_search_sees() -> None:
 def test_folds_are_a_stratified_partition(num_pairs: int, num_folds: int, repeat: int) -> None:
     asked = pattern(2 * num_pairs)
     if num_pairs < num_folds:
-        with pytest.raises(InputError, match=f"{2 * num_pairs} target rows cannot be cut into"):
+        with pytest.raises(InputError, match=f"{2 * num_pairs} target rows cannot be split into"):
             draw_dev(PLAIN, "en", asked, SAMPLING, 0, TargetFold(num_folds=num_folds, fold=0))
         return
     folds = [
@@ -116,8 +116,8 @@ def test_source_dev_rows_are_balanced_and_the_same_for_all_counts() -> None:
     [
         (SourceDev(rows=7), 8, "dev_rows must be even"),
         (SourceDev(rows=60), 8, "ja8 dev needs 30 positive en rows; 26 left; ask for fewer rows"),
-        (SourceDev(rows=4), 0, "ja8: trains on no en rows, so none can be its dev"),
-        (TargetFold(num_folds=5, fold=0), 8, "8 target rows cannot be cut into 5 folds"),
+        (SourceDev(rows=4), 0, "ja8: trains on no en rows, so none can be dev rows"),
+        (TargetFold(num_folds=5, fold=0), 8, "8 target rows cannot be split into 5 folds"),
     ],
 )
 def test_what_cannot_be_held_out_is_told(dev: Dev, source_rows: int, told: str) -> None:

@@ -379,7 +379,7 @@ def test_what_cannot_be_searched_is_told(
         (["--set", "search.searcher=tpee"], "Did you mean 'tpe'"),
         (["--set", "search.seeds=[0]"], "are seeds of the experiment, too"),
         (["--set", "search.dev_rows=60"], "ja0 dev needs 30 positive en rows; 18 left"),
-        (["--set", "search.num_folds=5"], "8 target rows cannot be cut into 5 folds"),
+        (["--set", "search.num_folds=5"], "8 target rows cannot be split into 5 folds"),
         (["--format", "xls"], "unknown format 'xls'"),
     ):
         assert main(["search", str(searched_file), *results, *extra]) == 2
