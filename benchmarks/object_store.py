@@ -28,7 +28,7 @@ from s3_server import ENVIRONMENT, serve_s3
 
 from xlt.trainables.results import verified as cache
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.verified import verified_states
+from xlt.trainables.results.verified import read_verified_states
 
 
 def main() -> None:
@@ -50,8 +50,8 @@ def main() -> None:
         steps: dict[str, Callable[[Results], object]] = {
             "saved": lambda to: [_save(to, seed) for seed in range(num)],
             "read by `xlt run`": lambda to: to.states(ids),
-            "read by `xlt status`": lambda to: verified_states(to, "test", ids),
-            "read again": lambda to: verified_states(to, "test", ids),
+            "read by `xlt status`": lambda to: read_verified_states(to, "test", ids),
+            "read again": lambda to: read_verified_states(to, "test", ids),
         }
         for what, step in steps.items():
             time.sleep(cache.SETTLED_SECONDS)

@@ -143,13 +143,13 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
 
     from xlt.data.dataset.draws import draw
     from xlt.trainables.metrics.registry import score
-    from xlt.trainables.models.miniatures import miniature_folder
+    from xlt.trainables.models.miniatures import find_miniature_folder
     from xlt.trainables.spec.trial_spec import TrialSpec
 
     spec = TrialSpec.model_validate(config["spec"])
     torch.set_num_threads(1)
     is_miniature = spec.base_identity.startswith("miniature:")
-    folder = miniature_folder(spec.base_identity) if is_miniature else spec.base_path
+    folder = find_miniature_folder(spec.base_identity) if is_miniature else spec.base_path
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     cuda = torch.cuda.is_available()
     dtype = torch.bfloat16 if cuda and spec.lora else torch.float32

@@ -15,7 +15,7 @@ from xlt.analysis.page.rows import MAX_TEXT
 from xlt.analysis.page.shown import PageTable, page_table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
-from xlt.trainables.results.attributions import explained_by, read_attributions
+from xlt.trainables.results.attributions import list_explained_methods, read_attributions
 from xlt.trainables.results.result import Results
 
 MOST_TEXTS, FEWEST_TEXTS, TEXT_BUDGET = 512, 20, 8_000
@@ -52,7 +52,7 @@ def find_explained(collected: Collected) -> Explained | None:
         firsts += done[:1]
     location = Results(collected.uri)
     methods = next(
-        (found for trial_id in firsts if (found := explained_by(location, trial_id))), []
+        (found for trial_id in firsts if (found := list_explained_methods(location, trial_id))), []
     )
     if not methods:
         return None

@@ -17,7 +17,7 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState, is_finite
-from xlt.trainables.results.verified import verified_states
+from xlt.trainables.results.verified import read_verified_states
 from xlt.trainables.spec.cell_key import CellKey
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def collect(
     try:
         location.check()
         plan = location.read_plan(_choose(location, experiment))
-        states = verified_states(location, plan.experiment, plan.trial_ids)
+        states = read_verified_states(location, plan.experiment, plan.trial_ids)
         plan = plan.select(only)
     except OSError as error:
         raise InputError(f"cannot be read: {error}", f"results {location.uri}") from error

@@ -19,7 +19,7 @@ from xlt.data.core.user_cache import CacheFile
 from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.layout import TrialTable
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.trial_result import table_sha256
+from xlt.trainables.results.trial_result import find_table_sha256
 from xlt.trainables.results.verified import FEWEST_TRIALS
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
@@ -56,7 +56,8 @@ class Predictions:
         self._location = location
         self._about = f"{location.uri}\n{experiment}"
         self._digests = {
-            trial_id: table_sha256(record, "predictions") for trial_id, record in records.items()
+            trial_id: find_table_sha256(record, "predictions")
+            for trial_id, record in records.items()
         }
         self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 

@@ -19,7 +19,7 @@ from xlt.sweep.backends.worker import (
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.sweep.planning.packs import make_packs
-from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -35,7 +35,9 @@ class InlineBackend:
         from xlt.trainables.pretraining.pretrain import pretrain
 
         for name, identity in missing.items():
-            pretrain(name, corpus, miniature_folder(identity), lambda step, num_steps, loss: None)
+            pretrain(
+                name, corpus, find_miniature_folder(identity), lambda step, num_steps, loss: None
+            )
             progress.pretrained(name)
 
     def run(

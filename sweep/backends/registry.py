@@ -14,7 +14,7 @@ from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.models.hub import UNRESOLVED
-from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -73,7 +73,7 @@ def pretrain_missing(
     missing = {
         miniatures[spec.base_model]: spec.base_identity
         for spec in pending
-        if spec.base_model in miniatures and not miniature_folder(spec.base_identity).is_dir()
+        if spec.base_model in miniatures and not find_miniature_folder(spec.base_identity).is_dir()
     }
     if missing:
         progress.stage(f"pre-training {len(missing)} miniatures: {', '.join(missing)}")

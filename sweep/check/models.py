@@ -8,8 +8,8 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome, gib
 from xlt.sweep.check.preflight import Preflight, TrialGroup
-from xlt.trainables.models.base_models import MINIATURE, BaseModel, local_folder
-from xlt.trainables.models.hub import hub_files
+from xlt.trainables.models.base_models import MINIATURE, BaseModel, find_local_folder
+from xlt.trainables.models.hub import list_hub_files
 from xlt.trainables.models.miniatures import find_miniature
 from xlt.trainables.models.weights_folder import Checkpoint, read_checkpoint
 
@@ -92,8 +92,8 @@ def hub_problems(models: Iterable[BaseModel]) -> list[str]:
     problems = []
     for model in models:
         try:
-            if not model.miniature and not local_folder(model.path):
-                hub_files(model.path, model.revision)
+            if not model.miniature and not find_local_folder(model.path):
+                list_hub_files(model.path, model.revision)
         except InputError as error:
             problems += [f"base model {model.name!r}: {problem}" for problem in error.problems]
     return problems

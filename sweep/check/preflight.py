@@ -16,9 +16,9 @@ from xlt.sweep.driver.session import Session
 from xlt.sweep.machines.nodes import Node
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.models.base_models import MINIATURE
-from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, folder_files, hub_files
-from xlt.trainables.models.miniatures import miniature_folder
-from xlt.trainables.models.tokenizer_files import tokenizer_problems
+from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, list_folder_files, list_hub_files
+from xlt.trainables.models.miniatures import find_miniature_folder
+from xlt.trainables.models.tokenizer_files import list_tokenizer_problems
 from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
@@ -128,16 +128,18 @@ class Preflight:
 
     def _read_files(self, spec: TrialSpec) -> ModelFiles | None:
         if spec.base_identity.startswith(MINIATURE):
-            folder = miniature_folder(spec.base_identity)
+            folder = find_miniature_folder(spec.base_identity)
             if not folder.is_dir():
                 return None
             check_files(folder)
-            return folder_files(folder, "cached")
+            return list_folder_files(folder, "cached")
         if Path(spec.base_path).is_dir():  # the grid refuses folders that cannot be loaded
-            return folder_files(Path(spec.base_path), "folder")
+            return list_folder_files(Path(spec.base_path), "folder")
         if not self.asks_hub:
             return None
-        return hub_files(spec.base_path, None if spec.revision == UNRESOLVED else spec.revision)
+        return list_hub_files(
+            spec.base_path, None if spec.revision == UNRESOLVED else spec.revision
+        )
 
     def _folder(self, spec: TrialSpec) -> Path:
         """Folder with the small files of a trial's base model."""
@@ -186,7 +188,7 @@ class Preflight:
 
         folder = self._folder(spec)
         names = {file.name for file in folder.iterdir()}
-        if tokenizer_problems(str(folder), names, folder):  # large files are not downloaded
+        if list_tokenizer_problems(str(folder), names, folder):  # large files are not downloaded
             return None
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)

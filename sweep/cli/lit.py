@@ -81,9 +81,9 @@ def add_lit_commands(commands: Any) -> None:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from xlt.sweep.lit.environment import default_folder, install
+    from xlt.sweep.lit.environment import find_default_folder, install
 
-    folder = options.env or default_folder()
+    folder = options.env or find_default_folder()
     made = install(folder, options.python, lambda line: print(line, file=sys.stderr, flush=True))
     print(f"LIT {'is' if made else 'was already'} installed in {folder}")
     return OK
@@ -97,10 +97,10 @@ def _export(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from xlt.analysis.lit_export import is_export
-    from xlt.sweep.lit.environment import check, default_folder
+    from xlt.sweep.lit.environment import check, find_default_folder
     from xlt.sweep.lit.server import serve
 
-    environment = options.env or default_folder()
+    environment = options.env or find_default_folder()
     check(environment)  # before the export, which may take longer
     temporary = tempfile.TemporaryDirectory(prefix="xlt-lit-")
     answer = None

@@ -24,7 +24,7 @@ from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
-from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, find_base_model, named_by_path
+from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, derive_name, find_base_model
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.selection import Selection, parse_selection
 from xlt.trainables.spec.trial_spec import Resources, Training
@@ -274,7 +274,7 @@ def _model(value: Any) -> BaseModel:
         return value
     if isinstance(value, str):
         if value not in BASE_MODELS and ("/" in value or Path(value).expanduser().is_dir()):
-            return BaseModel(name=named_by_path(value), path=value)
+            return BaseModel(name=derive_name(value), path=value)
         return find_base_model(value)
     if not isinstance(value, dict):
         raise InputError(
@@ -285,7 +285,7 @@ def _model(value: Any) -> BaseModel:
         return BaseModel.parse((known.model_dump() if known else {}) | value)
     # Revision and kind belong to the path that they were given for.
     kept = known.model_dump(exclude={"revision", "kind"}) if known else {}
-    return BaseModel.parse({"name": named_by_path(str(value["path"]))} | kept | value)
+    return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value)
 
 
 def _pattern(value: Any) -> Pattern:

@@ -21,7 +21,7 @@ NUM_LAST_LINES = 5
 """Number of lines of a failed program's output that an error shows."""
 
 
-def default_folder() -> Path:
+def find_default_folder() -> Path:
     """Default folder of the environment, in the user's cache folder (:func:`cache_dir`)."""
     return cache_dir() / "lit"
 
@@ -63,7 +63,7 @@ def install(
     _run("python -m venv", [python, "-I", "-m", "venv", "--clear", str(folder)])
     (folder / MARKER).write_text("unfinished")
     say("installing the packages of LIT")
-    isolated = [str(python_of(folder)), "-I"]
+    isolated = [str(find_python(folder)), "-I"]
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
     pip = [*isolated, "-m", "pip", "install", *quiet]
     _run("pip install", [*pip, "--no-deps", "-r", str(_pins())])
@@ -79,9 +79,9 @@ def check(folder: Path) -> None:
         InputError: The error names the command that creates or repairs the environment.
     """
     remedy = "`xlt lit install`"
-    if folder != default_folder():
+    if folder != find_default_folder():
         remedy = f"`xlt lit install --env {folder}`"
-    if not _is_ours(folder) or not python_of(folder).exists():
+    if not _is_ours(folder) or not find_python(folder).exists():
         raise InputError(f"no environment of LIT in {folder}; {remedy} creates it")
     if (folder / MARKER).read_text() != _digest():
         raise InputError(
@@ -89,12 +89,12 @@ def check(folder: Path) -> None:
         )
 
 
-def python_of(folder: Path) -> Path:
+def find_python(folder: Path) -> Path:
     """Path of the environment's Python."""
     return folder / "bin" / "python"
 
 
-def last_lines(output: str) -> str:
+def join_last_lines(output: str) -> str:
     """Join the last lines of a failed program's output into one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return " | ".join(lines[-NUM_LAST_LINES:]) or "it printed nothing"
@@ -122,5 +122,5 @@ def _run(step: str, command: Sequence[str]) -> str:
     except OSError as error:
         raise InputError(f"{step} cannot be started: {error}") from error
     if process.returncode:
-        raise InputError(f"{step} failed: {last_lines(process.stdout + process.stderr)}")
+        raise InputError(f"{step} failed: {join_last_lines(process.stdout + process.stderr)}")
     return process.stdout

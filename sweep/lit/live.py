@@ -16,7 +16,7 @@ from xlt.analysis.lit_export import LitExport
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.trainables.inference.live import LiveTrial
-from xlt.trainables.results.find_trial import kept_files
+from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
 from xlt.trainables.spec.explain import Explain
@@ -58,7 +58,7 @@ class LiveTrials:
             trial = model["trial_id"]
             spec = TrialSpec.parse(collected.records[trial]["spec"])
             try:
-                kept_files(self._location.state(spec.trial_id))
+                list_kept_weights(self._location.state(spec.trial_id))
             except InputError as error:
                 problems.append(f"{trial}: {error}")
             rows = export.files[files[model["dataset"]]][:NUM_CHECKED]

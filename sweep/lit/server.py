@@ -21,7 +21,7 @@ from typing import IO
 
 from xlt.analysis.lit_export import read_manifest
 from xlt.data.core.errors import InputError
-from xlt.sweep.lit.environment import check, last_lines, python_of
+from xlt.sweep.lit.environment import check, find_python, join_last_lines
 
 MOST_SECONDS = 120
 """Longest time until LIT answers. It takes 3 to 6 s on a machine where nothing else runs."""
@@ -91,7 +91,7 @@ def serve(
     # -I hides our packages and the user's. In its own session the server does not get Ctrl-C, which
     # this process handles. If this process is killed, the server's standard input closes, and it
     # ends by itself.
-    command = [str(python_of(environment)), "-I", "-c", PROGRAM, str(files("xlt.sweep.lit"))]
+    command = [str(find_python(environment)), "-I", "-c", PROGRAM, str(files("xlt.sweep.lit"))]
     command += [str(folder.absolute()), host, str(port), *map(str, descriptors)]
     with ours, tempfile.TemporaryFile("w+") as log:
         with theirs:
@@ -184,4 +184,4 @@ def _raise_at_end(process: subprocess.Popen[bytes], log: IO[str]) -> None:
 
 def _read_last_lines(log: IO[str]) -> str:
     log.seek(0)
-    return last_lines(log.read())
+    return join_last_lines(log.read())

@@ -17,8 +17,8 @@ import xlt
 from xlt.data.core.errors import InputError
 from xlt.sweep.on_ray.nodes import ask_nodes
 from xlt.trainables.models.base_models import MINIATURE, BaseModel
-from xlt.trainables.models.hub import UNRESOLVED, metadata_folder
-from xlt.trainables.models.tokenizer_files import EXTRA_OF, needed_packages
+from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder
+from xlt.trainables.models.tokenizer_files import EXTRA_OF, list_needed_packages
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 PACKAGES = (
@@ -92,10 +92,10 @@ def _tokenizer_modules(spec: TrialSpec) -> list[str]:
     model = BaseModel(name=spec.base_model, path=spec.base_path)
     revision = None if spec.revision == UNRESOLVED else spec.revision
     try:
-        folder = metadata_folder(model, revision, download=False)
+        folder = find_metadata_folder(model, revision, download=False)
     except InputError:  # the folder is on the nodes alone
         return []
-    return needed_packages({f.name for f in folder.iterdir()}, folder) if folder else []
+    return list_needed_packages({f.name for f in folder.iterdir()}, folder) if folder else []
 
 
 def _differences_of_node(

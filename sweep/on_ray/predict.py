@@ -26,7 +26,7 @@ from xlt.sweep.on_ray.worker import pack, unpack
 from xlt.sweep.predict.chunks import Chunk, read_chunks, tag
 from xlt.sweep.predict.run import Job, Tagged
 from xlt.trainables.models.base_models import MINIATURE
-from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.miniatures import find_miniature_folder
 
 if TYPE_CHECKING:
     from xlt.trainables.inference.tagging import Tagger
@@ -73,7 +73,7 @@ def _stream(job: Job) -> Iterator[Tagged]:
     (launch,) = by_resources([job.trial.spec])
     slots = num_processes(living_nodes(), job.trial.spec.resources)
     identity = job.trial.spec.base_identity
-    if identity.startswith(MINIATURE) and miniature_folder(identity).is_dir():
+    if identity.startswith(MINIATURE) and find_miniature_folder(identity).is_dir():
         _send(identity)
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
@@ -104,7 +104,7 @@ def _stream(job: Job) -> Iterator[Tagged]:
 
 def _send(identity: str) -> None:
     """Put a miniature into the cache of every node."""
-    folder = miniature_folder(identity)
+    folder = find_miniature_folder(identity)
     files = ray.put(pack(folder))
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     ray.get(
@@ -114,7 +114,7 @@ def _send(identity: str) -> None:
 
 @ray.remote(num_cpus=0)
 def _receive(files: dict[str, bytes], identity: str) -> None:
-    unpack(files, miniature_folder(identity))
+    unpack(files, find_miniature_folder(identity))
 
 
 class _Chunks(Datasource):

@@ -15,7 +15,7 @@ import ray
 from xlt.data.core.files import new_folder
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 _DATASETS: dict[str, Dataset] = {}
@@ -70,7 +70,7 @@ def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
         every trial.
     """
     identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
-    folders = {i: miniature_folder(i) for i in identities}
+    folders = {i: find_miniature_folder(i) for i in identities}
     return {
         "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
         "bases": {i: [ray.put(pack(f))] for i, f in folders.items() if f.is_dir()},
@@ -84,7 +84,7 @@ def receive(spec: TrialSpec, shared: dict[str, Any]) -> Dataset:
         _DATASETS.clear()
         _DATASETS[fingerprint] = Dataset(ray.get(table_ref), classes)
     if spec.base_identity in shared["bases"]:
-        folder = miniature_folder(spec.base_identity)
+        folder = find_miniature_folder(spec.base_identity)
         if not folder.is_dir():  # another node than the one that pre-trained it
             unpack(ray.get(shared["bases"][spec.base_identity][0]), folder)
     return _DATASETS[fingerprint]
@@ -95,7 +95,7 @@ def pretrain_and_pack(name: str, identity: str, corpus: Corpus) -> dict[str, byt
     """Pre-train a miniature into this node's cache; the files of its folder."""
     from xlt.trainables.pretraining.pretrain import pretrain
 
-    folder = miniature_folder(identity)
+    folder = find_miniature_folder(identity)
     if not folder.is_dir():
         pretrain(name, corpus, folder, lambda step, num_steps, loss: None)
     return pack(folder)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from xlt.trainables.spec.packable import PackKey, pack_key
+from xlt.trainables.spec.packable import PackKey, compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 Packing = Literal["off", "auto"] | int
@@ -45,7 +45,7 @@ def make_packs(specs: Sequence[TrialSpec], size: int, num_slots: int) -> list[li
     size = max(1, min(size, len(specs) // num_slots))
     groups: dict[PackKey, list[int]] = defaultdict(list)
     for number, spec in enumerate(specs):
-        key = pack_key(spec) if size > 1 else None
+        key = compute_pack_key(spec) if size > 1 else None
         groups[("alone", number) if key is None else key].append(number)
     packs: list[list[int]] = []
     for group in groups.values():

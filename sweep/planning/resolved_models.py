@@ -14,11 +14,11 @@ from xlt.trainables.models.base_models import (
     METHOD_OF,
     BaseModel,
     Method,
-    identity,
-    local_folder,
+    find_local_folder,
+    identify,
 )
-from xlt.trainables.models.hub import UNRESOLVED, metadata_folder, resolve_revision
-from xlt.trainables.models.miniatures import miniature_identity
+from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder, resolve_revision
+from xlt.trainables.models.miniatures import identify_miniature
 from xlt.trainables.models.weights_folder import Checkpoint, check_files, read_checkpoint
 
 
@@ -70,7 +70,7 @@ def resolve_models(
             if model.miniature:
                 corpus = corpus_identity(experiment.pretraining, dataset.fingerprint, held_out)
                 found.append(
-                    _settled(model, miniature_identity(model.miniature, corpus), None, None)
+                    _settled(model, identify_miniature(model.miniature, corpus), None, None)
                 )
             else:
                 found.append(_find(model))
@@ -83,11 +83,11 @@ def resolve_models(
 
 def _find(model: BaseModel) -> ResolvedModel:
     revision = resolve_revision(model)
-    known = identity(model.model_copy(update={"revision": revision}))
+    known = identify(model.model_copy(update={"revision": revision}))
     needed = model.kind is None and model.method is None
     folder = None
     if revision != UNRESOLVED:
-        folder = metadata_folder(model, revision, download=needed)
+        folder = find_metadata_folder(model, revision, download=needed)
     elif needed:
         raise InputError(
             f"the hub cannot be asked for {model.path!r} and no copy of "
@@ -123,5 +123,5 @@ def _settled(
 
 
 def _absolute_path(path: str) -> str:
-    folder = local_folder(path)
+    folder = find_local_folder(path)
     return str(folder.absolute()) if folder else path

@@ -49,7 +49,7 @@ class Counts:
         return asdict(self)
 
 
-def output_format(name: str) -> str:
+def find_output_format(name: str) -> str:
     """Format of an output, a key of :data:`WRITERS`, from the ending of its name.
 
     Raises:
@@ -90,7 +90,7 @@ def write_output(
     _write_rejected(output, name.rstrip("/") + REJECTED_SUFFIX, tables(), counts)
     written = (_output_table(table, counts, classes, class_scores, has_lang) for table in tables())
     groups = map(pa.concat_tables, iter(lambda: list(islice(written, GROUP)), []))
-    WRITERS[output_format(name)](output, name.rstrip("/"), groups)
+    WRITERS[find_output_format(name)](output, name.rstrip("/"), groups)
     return counts
 
 

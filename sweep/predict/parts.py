@@ -109,7 +109,7 @@ class PartStore:
                 f"INPUT has {num_chunks} chunks, fewer than were tagged into "
                 f"{self._output.path(self._folder)}; give the same INPUT, or remove that folder"
             )
-        return digest_of_chunks(self.digests)
+        return hash_chunks(self.digests)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the tagged chunks in order."""
@@ -153,7 +153,7 @@ class PartStore:
         )
 
 
-def digest_of_chunks(digests: dict[int, str]) -> str:
+def hash_chunks(digests: dict[int, str]) -> str:
     """SHA-256 (hex) of an input, from the digests of its chunks."""
     ordered = "\n".join(digests[number] for number in sorted(digests))
     return hashlib.sha256(ordered.encode()).hexdigest()

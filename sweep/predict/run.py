@@ -15,8 +15,8 @@ from xlt.data.core.load_entry import load_entry
 from xlt.data.core.settings import Settings
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
-from xlt.sweep.predict.output import Counts, output_format, write_output
-from xlt.sweep.predict.parts import Output, PartStore, digest_of_chunks
+from xlt.sweep.predict.output import Counts, find_output_format, write_output
+from xlt.sweep.predict.parts import Output, PartStore, hash_chunks
 from xlt.sweep.predict.threshold import Threshold, parse_threshold
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial
 
@@ -139,7 +139,7 @@ def predict(
         raise InputError(unknown("backend", backend, BACKENDS))
     finished = find_trial(trial) if isinstance(trial, str) else trial
     texts = Unlabelled(path=source) if isinstance(source, str) else source
-    ending = output_format(out)
+    ending = find_output_format(out)
     threshold = _threshold(settings, finished)
     _refuse_taken_names(texts, settings, finished)
     folder, _, name = Output(out.rstrip("/")).uri.rpartition("/")
@@ -240,5 +240,5 @@ def _refuse_other_input(
     record: dict[str, Any], source: Unlabelled, settings: Predict, place: str
 ) -> None:
     digests = {chunk.number: chunk.digest for chunk in read_chunks(source, settings.chunk_rows)}
-    if digest_of_chunks(digests) != record["input_sha256"]:
+    if hash_chunks(digests) != record["input_sha256"]:
         raise InputError("was made from another INPUT; remove it or give another --out", place)

@@ -19,7 +19,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.lit import environment
-from xlt.sweep.lit.environment import MARKER, install, last_lines
+from xlt.sweep.lit.environment import MARKER, install, join_last_lines
 from xlt.sweep.lit.server import serve
 from xlt.sweep.run import run_sweep
 from xlt.trainables.results.attributions import read_attributions
@@ -251,8 +251,8 @@ def test_install_ends_with_the_marker_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_last_lines() -> None:
-    assert last_lines("") == "it printed nothing"
-    assert last_lines("\n".join("abcdefg")) == "c | d | e | f | g"
+    assert join_last_lines("") == "it printed nothing"
+    assert join_last_lines("\n".join("abcdefg")) == "c | d | e | f | g"
 
 
 def test_pins_are_exact_and_name_no_index() -> None:

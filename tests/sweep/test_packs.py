@@ -17,7 +17,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.packs import AUTO_SIZE, make_packs, pack_size
 from xlt.sweep.run import run_sweep
-from xlt.trainables.spec.packable import pack_key
+from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -52,7 +52,7 @@ def test_packs_hold_every_trial_once_and_leave_no_slot_idle(
     assert all(1 <= len(pack) <= size for pack in packs)
     assert len(packs) >= min(num_slots, len(specs))
     for pack in packs:
-        keys = {pack_key(spec) for spec in pack}
+        keys = {compute_pack_key(spec) for spec in pack}
         assert len(keys) == 1 and (len(pack) == 1 or None not in keys)
     if size == 1:
         assert [pack[0] for pack in packs] == specs

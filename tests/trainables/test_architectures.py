@@ -20,7 +20,7 @@ from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods.registry import METHODS
-from xlt.trainables.models.architectures import ARCHITECTURES, derive_kind, max_positions
+from xlt.trainables.models.architectures import ARCHITECTURES, derive_kind, read_max_positions
 from xlt.trainables.models.weights_folder import check_files, read_checkpoint, read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
@@ -150,7 +150,7 @@ def test_the_end_of_a_text_is_never_taken_for_padding(spec: TrialSpec) -> None:
 
 def test_a_text_as_long_as_the_positions_is_read(spec: TrialSpec, folder: Path) -> None:
     base = load_base(spec, CPU, torch.float32)
-    longest = max_positions(read_config(folder))
+    longest = read_max_positions(read_config(folder))
     assert longest == base.max_positions
     rows = [[5 + n % 7 for n in range(longest or 300)]]
     assert np.isfinite(logits(base, rows)).all()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from xlt.trainables.models import folder_digest as module
-from xlt.trainables.models.base_models import BaseModel, identity
+from xlt.trainables.models import hash_folder as module
+from xlt.trainables.models.base_models import BaseModel, identify
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(folder: Path) -> str:
-    return identity(BaseModel(name="own", path=str(folder)))
+    return identify(BaseModel(name="own", path=str(folder)))
 
 
 def test_it_is_the_hash_of_names_and_contents(folder: Path) -> None:

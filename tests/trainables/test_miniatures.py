@@ -18,8 +18,8 @@ from xlt.trainables.models.base_models import BASE_MODELS
 from xlt.trainables.models.miniatures import (
     MINIATURES,
     find_miniature,
-    miniature_folder,
-    miniature_identity,
+    find_miniature_folder,
+    identify_miniature,
 )
 from xlt.trainables.pretraining.pretrain import pretrain
 
@@ -74,13 +74,13 @@ def test_tokenizers_are_the_same_in_every_process(architecture: str) -> None:
 
 
 def test_identity_changes_with_recipe_and_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = miniature_identity("mini-elyza", "corpus:a")
-    assert first != miniature_identity("mini-elyza", "corpus:b")
-    assert first != miniature_identity("mini-llama2", "corpus:a")
+    first = identify_miniature("mini-elyza", "corpus:a")
+    assert first != identify_miniature("mini-elyza", "corpus:b")
+    assert first != identify_miniature("mini-llama2", "corpus:a")
     changed = MINIATURES["mini-elyza"].model_copy(update={"num_steps": 1})
     monkeypatch.setitem(MINIATURES, "mini-elyza", changed)
-    assert first != miniature_identity("mini-elyza", "corpus:a")
-    assert miniature_folder(first).name == first.removeprefix("miniature:").replace(":", "-")
+    assert first != identify_miniature("mini-elyza", "corpus:a")
+    assert find_miniature_folder(first).name == first.removeprefix("miniature:").replace(":", "-")
 
 
 def test_elyza_has_ten_times_the_japanese_of_llama2() -> None:

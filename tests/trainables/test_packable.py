@@ -10,7 +10,7 @@ import pytest
 from packed_trials import SHORT, assert_as_alone, packed
 
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.spec.packable import pack_key
+from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 
@@ -38,8 +38,8 @@ def test_what_cannot_share_passes_is_run_one_after_another(
     "resources", [{"micro_batch_size": 4}, {"gradient_checkpointing": True}, {"workers": 2}]
 )
 def test_memory_that_is_short_is_not_shared(resources: dict[str, Any], make_spec: MakeSpec) -> None:
-    assert pack_key(make_spec()) == pack_key(make_spec(seed=7)) is not None
-    assert pack_key(make_spec(resources=resources)) is None
+    assert compute_pack_key(make_spec()) == compute_pack_key(make_spec(seed=7)) is not None
+    assert compute_pack_key(make_spec(resources=resources)) is None
 
 
 def test_members_of_other_bases_are_run_one_after_another(

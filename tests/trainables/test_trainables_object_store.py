@@ -20,7 +20,7 @@ from xlt.sweep.backends.events import Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure
 from xlt.trainables.results import verified as cache
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.verified import verified_states
+from xlt.trainables.results.verified import read_verified_states
 
 SCORES = {"f1": 0.5, "auroc": 0.75}
 
@@ -94,9 +94,9 @@ def test_many_folders_are_listed_together_and_those_verified_before_not_read(
     # A file is a HEAD, which tells its size, and a GET.
     assert Counter(method for method, _ in s3.asked) == {"LIST": 1, "HEAD": 76, "GET": 76}
     assert [states[trial_id].state for trial_id in ids] == [*["done"] * 19, "absent"]
-    assert verified_states(results, "test", ids) == states
+    assert read_verified_states(results, "test", ids) == states
     s3.asked.clear()
-    assert verified_states(results, "test", ids) == states
+    assert read_verified_states(results, "test", ids) == states
     assert Counter(method for method, _ in s3.asked) == {"LIST": 2}
 
 

@@ -18,7 +18,7 @@ from xlt.data.core.user_cache import CacheFile
 from xlt.trainables.results import verified as cache
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
-from xlt.trainables.results.verified import verified_states
+from xlt.trainables.results.verified import read_verified_states
 
 SCORES = {"f1": 0.5, "auroc": 0.75}
 IDS = [make_spec("elyza", "ja16", seed).trial_id for seed in range(3)]
@@ -61,7 +61,7 @@ def cache_files(tmp_path: Path) -> list[Path]:
 
 
 def look(results: Results) -> dict[str, TrialState]:
-    return verified_states(results, "test", IDS)
+    return read_verified_states(results, "test", IDS)
 
 
 def test_an_unchanged_folder_is_verified_once(results: Results, verified: list[str]) -> None:

@@ -15,8 +15,8 @@ import transformers
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
-from xlt.trainables.models.architectures import derive_kind, max_positions
-from xlt.trainables.models.tokenizer_files import needed_packages
+from xlt.trainables.models.architectures import derive_kind, read_max_positions
+from xlt.trainables.models.tokenizer_files import list_needed_packages
 from xlt.trainables.models.weights_folder import check_files, read_checkpoint
 from xlt.trainables.spec.trial_spec import Training, TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
@@ -153,7 +153,7 @@ def test_all_that_a_checkpoint_lacks_is_told_together(folder: Path) -> None:
 )  # fmt: skip
 def test_what_splits_japanese_words_is_needed(kind: str, packages: list[str], folder: Path) -> None:
     edit_json(folder / "tokenizer_config.json", word_tokenizer_type=kind)
-    assert needed_packages({"vocab.txt"}, folder) == packages
+    assert list_needed_packages({"vocab.txt"}, folder) == packages
 
 
 def test_shards_are_loaded(folder: Path, make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
@@ -209,12 +209,12 @@ def test_the_kind_is_derived_or_left_open(config: dict[str, Any], kind: str | No
 
 def test_positions_of_published_configurations() -> None:
     """Numbers as in the config.json of these checkpoints; what is left is in their papers."""
-    assert max_positions({"model_type": "llama", "max_position_embeddings": 4096}) == 4096
-    assert max_positions({"model_type": "bert", "max_position_embeddings": 512}) == 512
+    assert read_max_positions({"model_type": "llama", "max_position_embeddings": 4096}) == 4096
+    assert read_max_positions({"model_type": "bert", "max_position_embeddings": 512}) == 512
     roberta = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}
-    assert max_positions(roberta) == 512
-    assert max_positions({"model_type": "gpt2", "n_positions": 1024}) == 1024
-    assert max_positions({"model_type": "bloom"}) is None
+    assert read_max_positions(roberta) == 512
+    assert read_max_positions({"model_type": "gpt2", "n_positions": 1024}) == 1024
+    assert read_max_positions({"model_type": "bloom"}) is None
 
 
 # --- tokenizer and model ----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.methods.registry import METHODS
-from xlt.trainables.results.find_trial import kept_files
+from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import choose_base_dtype
@@ -44,6 +44,6 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
 
 def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
-    for name, sha256 in kept_files(results.state(spec.trial_id)).items():
+    for name, sha256 in list_kept_weights(results.state(spec.trial_id)).items():
         tensors |= load(results.read_weights(spec.trial_id, name, sha256))
     return tensors

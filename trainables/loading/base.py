@@ -23,10 +23,10 @@ from transformers.utils import logging as transformers_logging
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.loading.allocator import keep_freed_memory
-from xlt.trainables.models.architectures import ARCHITECTURES, max_positions
+from xlt.trainables.models.architectures import ARCHITECTURES, read_max_positions
 from xlt.trainables.models.base_models import MINIATURE
-from xlt.trainables.models.hub import loadable_folder
-from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.hub import find_loadable_folder
+from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.models.pad_token import set_pad_token
 from xlt.trainables.models.weights_folder import check_files, read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -153,7 +153,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     if "quantization_config" not in options:
         model.to(device)
     model.eval().requires_grad_(False)
-    base = Base(tokenizer, model, head, max_positions(config))
+    base = Base(tokenizer, model, head, read_max_positions(config))
     _refuse_wrong_tokenizer(base)
     return base
 
@@ -221,8 +221,8 @@ def _refuse_wrong_tokenizer(base: Base) -> None:
 def _find_folder(spec: TrialSpec) -> Path:
     """Return the folder to load from; a miniature lies in the cache of this machine."""
     if not spec.base_identity.startswith(MINIATURE):
-        return loadable_folder(spec.base_path, spec.revision)
-    folder = miniature_folder(spec.base_identity)
+        return find_loadable_folder(spec.base_path, spec.revision)
+    folder = find_miniature_folder(spec.base_identity)
     if not folder.is_dir():
         raise InputError(
             f"its miniature is not in the cache, {str(folder)!r}; pre-train it first: `xlt run` "

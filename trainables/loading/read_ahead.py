@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.models.base_models import MINIATURE
-from xlt.trainables.models.hub import loadable_folder
+from xlt.trainables.models.hub import find_loadable_folder
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 WINDOW = 2**17
@@ -44,7 +44,7 @@ def read_ahead(spec: TrialSpec) -> None:
 
 def _read_weights(path: str, revision: str | None) -> None:
     with suppress(InputError, OSError):
-        folder = loadable_folder(path, revision)
+        folder = find_loadable_folder(path, revision)
         if not hasattr(os, "posix_fadvise"):  # macOS
             return
         for file in sorted(folder.glob("*.safetensors")):

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.loading.base import Base
-from xlt.trainables.models.weights_folder import too_long
+from xlt.trainables.models.weights_folder import describe_too_long
 
 
 def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> list[list[int]]:
@@ -30,7 +30,7 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
             :func:`refuse_unreadable`.
     """
     if base.max_positions and max_length > base.max_positions:
-        raise InputError(too_long(max_length, base.max_positions))
+        raise InputError(describe_too_long(max_length, base.max_positions))
     key = (fingerprint, max_length)
     cached = base.encodings.setdefault(key, {})
     ids = rows["id"].to_pylist()

@@ -115,7 +115,7 @@ def derive_kind(config: Mapping[str, Any]) -> ModelKind | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def max_positions(config: Mapping[str, Any]) -> int | None:
+def read_max_positions(config: Mapping[str, Any]) -> int | None:
     """Largest number of tokens of a text; None if config.json sets no limit."""
     listed = ARCHITECTURES.get(str(config.get("model_type")))
     reserved = 0

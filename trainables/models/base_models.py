@@ -117,12 +117,12 @@ def find_base_model(name: str) -> BaseModel:
     return BASE_MODELS[name]
 
 
-def named_by_path(path: str) -> str:
+def derive_name(path: str) -> str:
     """Name of a base model that was given as a hub id or a folder: the last part of the path."""
     return Path(path).expanduser().name
 
 
-def local_folder(path: str) -> Path | None:
+def find_local_folder(path: str) -> Path | None:
     """Folder of a base model; None if its path is a hub id.
 
     Raises:
@@ -136,12 +136,12 @@ def local_folder(path: str) -> Path | None:
     return None
 
 
-def identity(model: BaseModel) -> str:
+def identify(model: BaseModel) -> str:
     """Identity of a base model's weights, which enters the trial id. It never contains a path.
 
     Args:
         model: A base model from the hub, with its revision resolved, or from a local folder. For a
-            miniature see :func:`miniature_identity`.
+            miniature see :func:`identify_miniature`.
 
     Returns:
         ``hub:<id>@<revision>`` or ``sha256:<hex>`` of names and contents of the folder's files.
@@ -149,10 +149,10 @@ def identity(model: BaseModel) -> str:
     Raises:
         InputError: The path looks like a folder, but there is no such folder.
     """
-    folder = local_folder(model.path)
+    folder = find_local_folder(model.path)
     if folder:
         # Imported here because it writes into the user's cache folder.
-        from xlt.trainables.models.folder_digest import folder_digest
+        from xlt.trainables.models.folder_digest import hash_folder
 
-        return f"sha256:{folder_digest(folder)}"
+        return f"sha256:{hash_folder(folder)}"
     return f"hub:{model.path}@{model.revision or 'main'}"

@@ -13,7 +13,7 @@ LARGE = 1 << 26
 weights of a 7B model have 13 GB."""
 
 
-def folder_digest(folder: Path) -> str:
+def hash_folder(folder: Path) -> str:
     """SHA-256 (hex) of names and contents of a folder's files, sorted by name.
 
     Hashes of large files are cached in the user's cache folder. They are reused if size,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.models.base_models import BaseModel, local_folder
+from xlt.trainables.models.base_models import BaseModel, find_local_folder
 from xlt.trainables.models.weights_folder import METADATA, PICKLED, check_files, check_names
 
 UNRESOLVED = "unresolved"
@@ -38,7 +38,7 @@ class ModelFiles:
     to_download: int = 0
 
 
-def folder_files(folder: Path, where: Literal["folder", "cached"]) -> ModelFiles:
+def list_folder_files(folder: Path, where: Literal["folder", "cached"]) -> ModelFiles:
     """List the files of a local folder, without checking that they can be loaded."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file())
     return ModelFiles(where, folder, {file.name: file.stat().st_size for file in files})
@@ -59,7 +59,7 @@ def resolve_revision(model: BaseModel) -> str | None:
         InputError: There is no such folder, or neither the hub nor the cache has such a repository
             or revision.
     """
-    if model.miniature or local_folder(model.path):
+    if model.miniature or find_local_folder(model.path):
         return None
     if model.revision and len(model.revision) == 40:
         return model.revision
@@ -94,7 +94,7 @@ def resolve_revision(model: BaseModel) -> str | None:
     return Path(cached).name
 
 
-def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -> Path | None:
+def find_metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -> Path | None:
     """Folder with the small files of a checkpoint, see :data:`METADATA`.
 
     Args:
@@ -108,7 +108,7 @@ def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -
     Raises:
         InputError: The download failed.
     """
-    if folder := local_folder(model.path):
+    if folder := find_local_folder(model.path):
         return folder
     try:
         return _snapshot(model.path, revision, METADATA, local_files_only=not download)
@@ -118,7 +118,7 @@ def metadata_folder(model: BaseModel, revision: str | None, *, download: bool) -
         return None
 
 
-def loadable_folder(path: str, revision: str | None) -> Path:
+def find_loadable_folder(path: str, revision: str | None) -> Path:
     """Folder with all files that loading needs; missing files are downloaded.
 
     Args:
@@ -129,10 +129,10 @@ def loadable_folder(path: str, revision: str | None) -> Path:
         InputError: The repository is gated or unknown, the revision is unknown, or there is no
             connection.
     """
-    return local_folder(path) or _snapshot(path, revision, LOADED)
+    return find_local_folder(path) or _snapshot(path, revision, LOADED)
 
 
-def hub_files(path: str, revision: str | None) -> ModelFiles:
+def list_hub_files(path: str, revision: str | None) -> ModelFiles:
     """List the files of a repository; only the small ones are downloaded.
 
     A complete copy in the cache is used without a request to the hub.
@@ -142,13 +142,13 @@ def hub_files(path: str, revision: str | None) -> ModelFiles:
         revision: Commit from :func:`resolve_revision`; None: the newest commit.
 
     Raises:
-        InputError: The files are not available (see :func:`loadable_folder`) or cannot be loaded
-            (see :func:`check_files`). The content of weights that are not downloaded is not
-            checked.
+        InputError: The files are not available (see :func:`find_loadable_folder`) or cannot be
+            loaded (see :func:`check_files`). The content of weights that are not downloaded is
+            not checked.
     """
     if copy := _complete_copy(path, revision):
         check_files(copy)
-        return folder_files(copy, "cached")
+        return list_folder_files(copy, "cached")
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
 

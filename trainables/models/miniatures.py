@@ -101,7 +101,7 @@ def find_miniature(name: str) -> Miniature:
     return MINIATURES[name]
 
 
-def miniature_identity(name: str, corpus_identity: str) -> str:
+def identify_miniature(name: str, corpus_identity: str) -> str:
     """Identity of a miniature, which enters the trial id and is known before the pre-training.
 
     Args:
@@ -116,6 +116,6 @@ def miniature_identity(name: str, corpus_identity: str) -> str:
     return f"{MINIATURE}{name}:{digest[:16]}"
 
 
-def miniature_folder(identity: str) -> Path:
+def find_miniature_folder(identity: str) -> Path:
     """Folder of a miniature in the user's cache folder; it may not exist yet."""
     return cache_dir() / "miniatures" / identity.removeprefix(MINIATURE).replace(":", "-")

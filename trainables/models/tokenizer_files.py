@@ -22,7 +22,7 @@ EXTRA_OF = {"fugashi": "words", "unidic_lite": "words", "sentencepiece": "senten
 """Package that a tokenizer needs -> extra of this project that installs it."""
 
 
-def tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list[str]:
+def list_tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list[str]:
     """List the reasons why a checkpoint's tokenizer cannot be loaded on this machine.
 
     Args:
@@ -40,7 +40,7 @@ def tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list
             "tokenizer into it"
         ]
     problems = []
-    for package in needed_packages(names, folder):
+    for package in list_needed_packages(names, folder):
         if find_spec(package) is None:
             extra = EXTRA_OF.get(package)
             named = f"'xlt-sweep[{extra}]'" if extra else package.replace("_", "-")
@@ -51,7 +51,7 @@ def tokenizer_problems(place: str, names: Collection[str], folder: Path) -> list
     return problems
 
 
-def needed_packages(names: Collection[str], folder: Path) -> list[str]:
+def list_needed_packages(names: Collection[str], folder: Path) -> list[str]:
     """List the packages that a tokenizer needs beyond the dependencies of transformers.
 
     Args:

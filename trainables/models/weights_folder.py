@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.trainables.models.architectures import ARCHITECTURES, ModelKind, derive_kind, max_positions
+from xlt.trainables.models.architectures import (
+    ARCHITECTURES,
+    ModelKind,
+    derive_kind,
+    read_max_positions,
+)
 from xlt.trainables.models.pad_token import derive_pad_token
 from xlt.trainables.models.tokenizer_files import (
     SPECIAL_TOKENS,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    tokenizer_problems,
+    list_tokenizer_problems,
 )
 
 CONFIG = "config.json"
@@ -64,11 +69,11 @@ class Checkpoint:
                 if name.rpartition(".")[2] not in self.linear
             ]
         if self.max_positions and max_length > self.max_positions:
-            problems.append(too_long(max_length, self.max_positions))
+            problems.append(describe_too_long(max_length, self.max_positions))
         return problems
 
 
-def too_long(max_length: int, positions: int) -> str:
+def describe_too_long(max_length: int, positions: int) -> str:
     """Message for a ``training.max_length`` that exceeds a model's positions."""
     return (
         f"training.max_length {max_length} is more than the {positions} tokens that the model "
@@ -94,7 +99,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         kind=derive_kind(config),
         linear=listed.linear if listed else None,
         pad_token=derive_pad_token(folder, listed.pad_token if listed else None),
-        max_positions=max_positions(config),
+        max_positions=read_max_positions(config),
     )
 
 
@@ -189,7 +194,7 @@ def check_names(place: str, names: Collection[str], folder: Path) -> None:
         InputError: The tokenizer, a package that it needs, or the safetensors are missing. One
             error lists all problems.
     """
-    problems = tokenizer_problems(place, names, folder)
+    problems = list_tokenizer_problems(place, names, folder)
     if WEIGHTS not in names and INDEX not in names:
         pickled = sorted(fnmatch.filter(names, PICKLED))
         fault = (

@@ -103,7 +103,7 @@ def read_record(results: ResultsRoot, trial_id: str, method: str) -> dict[str, A
     return record if valid else None
 
 
-def explained_by(results: ResultsRoot, trial_id: str) -> list[str]:
+def list_explained_methods(results: ResultsRoot, trial_id: str) -> list[str]:
     """Methods with which a trial was explained, in the order of ``METHOD_SETTINGS``."""
     return [method for method in METHOD_SETTINGS if read_record(results, trial_id, method)]
 

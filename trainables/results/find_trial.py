@@ -13,7 +13,7 @@ import pyarrow as pa
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import BINARY
-from xlt.trainables.models.base_models import MINIATURE, BaseModel, identity
+from xlt.trainables.models.base_models import MINIATURE, BaseModel, identify
 from xlt.trainables.results.layout import is_weights, split_trial_uri
 from xlt.trainables.results.plan import Plan, PlannedTrial
 from xlt.trainables.results.result import Results
@@ -96,7 +96,7 @@ def find_trial(
         full_id = _by_id(results, trial_id or name)
     state = results.state(full_id)
     try:
-        files = kept_files(state)
+        files = list_kept_weights(state)
     except InputError as error:
         raise InputError(error.problems, results.trial_path(full_id)) from error
     record: Any = state.record
@@ -111,7 +111,7 @@ def find_trial(
     return _with_base(done, base_path)
 
 
-def kept_files(state: TrialState) -> dict[str, str]:
+def list_kept_weights(state: TrialState) -> dict[str, str]:
     """List the weights that a trial kept.
 
     Args:
@@ -223,7 +223,7 @@ def _with_base(trial: FinishedTrial, base_path: str | None) -> FinishedTrial:
         given = BaseModel(
             name=spec.base_model, path=str(folder), method=spec.method, learning_rate=1.0
         )
-        if identity(given) != spec.base_identity:
+        if identify(given) != spec.base_identity:
             raise InputError(
                 f"the files in {str(folder)!r} differ from base model {spec.base_model!r} "
                 f"({spec.base_identity[:19]}...); give a folder with the same files"

@@ -35,8 +35,8 @@ from xlt.trainables.results.layout import (
 from xlt.trainables.results.trial_result import (
     TrialResult,
     TrialState,
-    done_record,
-    failure_record,
+    build_done_record,
+    build_failure_record,
     verify_record,
 )
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -82,7 +82,7 @@ class Results(ExperimentFiles):
         self.make_folder(folder, *([MODEL] if result.model else []))
         for name, content in files.items():
             self.write(trial_file(trial_id, name), content)
-        record = done_record(result, files)
+        record = build_done_record(result, files)
         self.write(trial_file(trial_id, RECORD), to_json(record))
         if self.exists(folder, FAILURE):
             self.fs.delete_file(self.path(folder, FAILURE))
@@ -91,7 +91,7 @@ class Results(ExperimentFiles):
     def save_failure(self, spec: TrialSpec, error: str, traceback: str) -> None:
         """Record why a trial failed; the next run tries the trial again."""
         self.make_folder(trial_folder(spec.trial_id))
-        record = failure_record(spec, error, traceback)
+        record = build_failure_record(spec, error, traceback)
         self.write(trial_file(spec.trial_id, FAILURE), to_json(record))
 
     def state(self, trial_id: str) -> TrialState:
@@ -179,7 +179,7 @@ class Results(ExperimentFiles):
 
         Args:
             trial_id: The trial.
-            name: File name, as in :func:`kept_files`.
+            name: File name, as in :func:`list_kept_weights`.
             sha256: SHA-256 of the file in the trial's record.
 
         Raises:

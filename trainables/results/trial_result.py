@@ -68,7 +68,7 @@ class TrialState:
     record: Mapping[str, Any] | None = None
 
 
-def done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[str, Any]:
+def build_done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Build the record of a done trial.
 
     Args:
@@ -91,7 +91,7 @@ def done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[str, An
     }
 
 
-def failure_record(spec: TrialSpec, error: str, traceback: str) -> dict[str, Any]:
+def build_failure_record(spec: TrialSpec, error: str, traceback: str) -> dict[str, Any]:
     """Build the record of a failed trial."""
     return {
         "format": RESULT_FORMAT,
@@ -146,7 +146,7 @@ def verify_record(
     return spec
 
 
-def table_sha256(record: Mapping[str, Any], table: TrialTable) -> str:
+def find_table_sha256(record: Mapping[str, Any], table: TrialTable) -> str:
     """SHA-256 of a table in the record of a done trial; empty if the record lacks it."""
     return str(record["files"].get(table_name(table), {}).get("sha256", ""))
 

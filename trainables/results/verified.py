@@ -19,17 +19,18 @@ from dataclasses import dataclass, field
 import orjson
 import pyarrow.fs as pafs
 
-from xlt.data.core.user_cache import _DIGEST, SETTLED_SECONDS, CacheFile
+from xlt.data.core.user_cache import SETTLED_SECONDS, CacheFile
 from xlt.trainables.results.layout import TRIALS
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
+STAMP_BYTES = hashlib.sha256().digest_size
 FEWEST_TRIALS = 100
 """Smallest number of trials that uses the cache; fewer are verified as quickly without it."""
 
 
-def verified_states(
+def read_verified_states(
     location: Results, experiment: str, trial_ids: Iterable[str]
 ) -> dict[str, TrialState]:
     """Read the states of trials as :meth:`Results.states`, but reuse those of unchanged folders.
@@ -59,7 +60,7 @@ def verified_states(
         if cache.values.get(trial_id, b"").startswith(stamp)
     }
     states = {
-        trial_id: TrialState("done", record=orjson.loads(value[_DIGEST:]))
+        trial_id: TrialState("done", record=orjson.loads(value[STAMP_BYTES:]))
         for trial_id, value in used.items()
     }
     states |= location.states(trial_id for trial_id in ids if trial_id not in states)

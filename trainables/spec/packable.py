@@ -9,7 +9,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 PackKey = tuple[Any, ...]
 
 
-def pack_key(spec: TrialSpec) -> PackKey | None:
+def compute_pack_key(spec: TrialSpec) -> PackKey | None:
     """Key of the trials that can be packed together: all settings that a shared pass depends on.
 
     The members of a pack may differ in everything else: rows, seed, learning rate and schedule,

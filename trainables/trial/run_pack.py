@@ -21,7 +21,7 @@ from xlt.trainables.loading.base import load_base
 from xlt.trainables.methods.lora_pack import LoraPack, Segment, adapts_head, has_other_dropout
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
-from xlt.trainables.spec.packable import pack_key
+from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import Classification, FitResult
@@ -52,7 +52,7 @@ def run_pack(
 ) -> Iterator[Outcome]:
     """Train and test several trials that share a base model.
 
-    Those that cannot share passes (:func:`pack_key`, or a base with dropout of
+    Those that cannot share passes (:func:`compute_pack_key`, or a base with dropout of
     its own, or with adapters in its head) are run one after another.
 
     Args:
@@ -103,7 +103,7 @@ def _run_alone(
 
 
 def _can_share(specs: Sequence[TrialSpec], dataset: Dataset) -> bool:
-    keys = {pack_key(spec) for spec in specs}
+    keys = {compute_pack_key(spec) for spec in specs}
     if len(specs) < 2 or len(keys) > 1 or None in keys:
         return False
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -45,7 +45,7 @@ from xlt.sweep.on_ray.worker import (
     unpack,
 )
 from xlt.sweep.planning.packs import make_packs
-from xlt.trainables.models.miniatures import miniature_folder
+from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import kill_if_stalled
@@ -91,7 +91,7 @@ class TuneBackend:
         running = list(names)
         while running:
             (ready,), running = ray.wait(running, num_returns=1)
-            unpack(ray.get(ready), miniature_folder(missing[names[ready]]))
+            unpack(ray.get(ready), find_miniature_folder(missing[names[ready]]))
             progress.pretrained(names[ready])
 
     def run(
