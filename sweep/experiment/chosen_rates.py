@@ -1,4 +1,4 @@
-"""learning_rates.yaml: what a search chose, as a file that an experiment includes."""
+"""learning_rates.yaml: the learning rates that a search chose, for an experiment to include."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ Z_95 = 1.959963984540054
 
 
 class ChosenRate(Settings):
-    """The settings chosen for a cell, and on what."""
+    """The settings that a search chose for a cell, with the evidence."""
 
     model: str
     """Name of the base model."""
     pattern: str
     """Name of the pattern."""
     base_identity: str
-    """Identity of the weights: rates of others are not taken."""
+    """Identity of the weights; rates that were chosen for other weights are refused."""
     learning_rate: float = pydantic.Field(gt=0, strict=True)
     """Peak learning rate."""
     training: dict[str, Any] = pydantic.Field(default={})
-    """Other settings of ``training`` that were chosen with it."""
+    """Other settings of ``training`` that were chosen with the rate."""
     lora: dict[str, Any] = pydantic.Field(default={})
-    """Settings of ``lora`` that were chosen with it."""
+    """Settings of ``lora`` that were chosen with the rate."""
     dev: tuple[str, ...]
     """Languages of the dev rows: source, target."""
     dev_score: float
-    """Mean over replicates, of the metric named above."""
+    """Mean of the metric over replicates."""
     dev_interval: tuple[float, float] | None = None
-    """95 % interval from the standard error over replicates; too short, as folds share rows."""
+    """95 % confidence interval from the standard error over replicates; too short, because folds
+    share rows."""
     num_replicates: int
-    """Trials that the mean is over."""
+    """Number of trials behind the mean."""
     edge: Literal["", "low", "high"] = ""
-    """The end of the range at which the best was, widened or not."""
+    """The end of the range at which the best rate was; empty if it was inside."""
     why: str = ""
-    """How it was chosen."""
+    """The reason for the choice."""
     instead_of: float | None = None
-    """Learning rate at which the cell was stuck; None: it was not searched for that."""
+    """The learning rate at which the cell did not train; None if that was not why it was
+    searched."""
 
     @property
     def key(self) -> CellKey:
@@ -54,44 +56,44 @@ class ChosenRate(Settings):
         return CellKey(self.model, self.pattern)
 
     def __str__(self) -> str:
-        """A sentence for tables and plans."""
+        """Describe the choice in one sentence, for tables and plans."""
         others = {**self.training, **self.lora}
-        told = "".join(f", {k} {v}" for k, v in others.items())
+        settings = "".join(f", {k} {v}" for k, v in others.items())
         return (
-            f"learning rate {self.learning_rate:g}{told} chosen on {' and '.join(self.dev)} "
+            f"learning rate {self.learning_rate:g}{settings} chosen on {' and '.join(self.dev)} "
             f"dev rows ({self.dev_score:.3f}, {self.num_replicates} trials a config)"
         )
 
 
 class ChosenRates(Settings):
-    """Learning rates of cells."""
+    """The learning rates that a search chose, by cell."""
 
     search_id: str
-    """The search that chose them."""
+    """Id of the search."""
     experiment: str
-    """The experiment that was searched."""
+    """Name of the experiment."""
     metric: str
-    """What was maximised on dev rows."""
+    """Name of the metric that was maximised on dev rows."""
     data_fingerprint: str
-    """Of the data set; rates found on other data are not taken."""
+    """Fingerprint of the data set; rates that were chosen on other data are refused."""
     seeds: tuple[int, ...]
-    """Seeds that were searched with."""
+    """Seeds of the trials of the search."""
     cells: tuple[ChosenRate, ...]
-    """The cells for which a rate was found."""
+    """The choice for each cell in which a config finished."""
 
     def find(self, cell: CellKey) -> ChosenRate | None:
-        """The choice for a cell; None if there is none."""
-        found = [chosen for chosen in self.cells if chosen.key == cell]
-        return found[0] if found else None
+        """Find the choice for a cell; None if there is none."""
+        matching = [chosen for chosen in self.cells if chosen.key == cell]
+        return matching[0] if matching else None
 
     def to_yaml(self) -> str:
-        """The file."""
+        """Write the choices as the text of the file."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def chosen_rates(plan: SearchPlan, choices: Sequence[Choice]) -> ChosenRates:
-    """What a search chose; cells in which no config finished are left out."""
+    """Collect the choices of a search; leave out cells in which no config finished."""
     cells = []
     for choice in choices:
         if choice.best is None:

@@ -1,4 +1,4 @@
-"""An experiment: the YAML file as typed, frozen settings, every problem told at once."""
+"""An experiment: its YAML file as typed, frozen settings, with all problems in one error."""
 
 from __future__ import annotations
 
@@ -35,37 +35,37 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Task(Settings):
-    """What is classified, and from which language it is carried over."""
+    """The classification task, and the language from which it is transferred."""
 
     positive: str = "positive"
-    """What class 1 is called in tables."""
+    """Name of class 1 in tables."""
     source_lang: str = "en"
-    """Language of the source rows (BCP-47); target languages are the patterns'."""
+    """Language of the source rows (BCP-47); patterns name the target languages."""
 
 
 class StorageSettings(Settings):
-    """Where results go and which weights are kept."""
+    """Where results are written, and which weights and texts are kept."""
 
     results: str = "results"
-    """Local folder or pyarrow.fs URI (file, s3, gs); may be shared by experiments."""
+    """Local folder or pyarrow.fs URI (file, s3, gs); experiments may share it."""
     keep_models: Literal["none", "adapters", "all", "best"] = "none"
-    """Weights in the result folders: none, adapters with their heads (LoRA trials), all, or those
-    of each cell's best trial."""
+    """Weights to keep in result folders: none; adapters with their heads (LoRA trials); all; or
+    those of the best trial of each cell."""
     checkpoint_minutes: float | None = pydantic.Field(default=10.0, ge=0, strict=True)
-    """Least time between two checkpoints of a running trial, from which a killed one goes on; they
-    are removed when it is done. None: it starts anew. 0: after every step."""
+    """Least time between two checkpoints of a running trial. A killed trial resumes from the last
+    one; a done trial removes its checkpoints. None: no checkpoints. 0: one after every step."""
     keep_texts: bool = True
-    """Whether the texts of the drawn rows are kept beside the plan, for the page to show rows that
-    trials get wrong; false for texts whose licence forbids copies."""
+    """Whether the texts of the drawn rows are written beside the plan, so that the page can show
+    rows that trials classify wrongly; false if their licence forbids copies."""
 
 
 class Experiment(Settings):
-    """Everything that can change a number, in one file."""
+    """All settings that can change a result, in one file."""
 
     name: str
-    """Names the experiment in a results location."""
+    """Name of the experiment in a results location."""
     title: str = ""
-    """Printed above its tables."""
+    """Title above tables."""
     task: Task = Task()
     """Classes and source language."""
     data: SourceOptions = pydantic.Field(
@@ -77,63 +77,67 @@ class Experiment(Settings):
         default=DEFAULT_PRETRAINING, validate_default=True,
         exclude_if=lambda options: options.as_given() == DEFAULT_PRETRAINING,
     )  # fmt: skip
-    """What miniatures are pre-trained on (data/corpora); unused without miniatures."""
+    """A corpus (data/corpora) to pre-train miniatures on; unused without miniatures."""
     models: tuple[BaseModel, ...] = pydantic.Field(min_length=1)
-    """Table rows: known names, or for any other its hub id, its folder, or {name, path, ...}."""
+    """Base models, the rows of tables: known names, hub ids, folders, or {name, path, ...}."""
     patterns: tuple[Pattern, ...] = pydantic.Field(min_length=1)
-    """Table columns: names such as ja16, or {ja32: {target_rows: 32, source_rows: 512}}."""
+    """Patterns, the columns of tables: names such as ja16, or
+    {ja32: {target_rows: 32, source_rows: 512}}."""
     seeds: tuple[int, ...] = pydantic.Field(min_length=1)
-    """One trial a cell for each, and for each draw."""
+    """Seeds; a cell has one trial for each draw and seed."""
     draws: Literal["per_seed"] | tuple[int, ...] = pydantic.Field(default=(0,), min_length=1)
-    """Which draws of training rows: every seed on each of them; per_seed: its own for each seed,
-    and no telling apart of what rows and what seeds do. The paper leaves open which it means."""
+    """Draws of training rows. A list: every seed trains on each draw. per_seed: each seed has its
+    own draw, so that effects of rows and seeds cannot be separated. The paper does not say which
+    of the two it uses."""
     sampling: Sampling = Sampling()
     """How rows are drawn."""
     training: Training = Training()
-    """Epochs, batches, optimiser."""
+    """Epochs, batches and optimiser."""
     overrides: tuple[Override, ...] = ()
-    """Other settings for some cells."""
+    """Different settings for some cells."""
     resources: Resources | None = None
-    """What every trial reserves; without it, what its base model says."""
+    """Resources that every trial reserves; None: those of its base model."""
     packing: Literal["off", "auto"] | Annotated[int, pydantic.Field(gt=1)] = "off"
-    """How many LoRA trials train side by side on one base in a process, at most; it changes
-    rounding. auto: several on a GPU, none on a CPU."""
+    """Highest number of LoRA trials that train side by side on one base model in a process; it
+    changes rounding. auto: several on a GPU, one on a CPU."""
     storage: StorageSettings = StorageSettings()
-    """Results and weights."""
+    """Results location, kept weights and texts."""
     learning_rate: Literal["auto"] | None = None
-    """auto: search before running, and train with what was chosen."""
+    """auto: search learning rates first, and train with the chosen ones."""
     learning_rates: ChosenRates | None = None
-    """A search's learning_rates.yaml: its path, or its content."""
+    """Path or content of a learning_rates.yaml that a search wrote."""
     search: Search = Search()
     """How learning rates are chosen."""
     on_stuck: Literal["report", "search"] = "report"
-    """What is done with a cell that did not train: tell, or search a rate and run it again."""
+    """Reaction to a cell that did not train: report it, or search a rate and run it again."""
     explain: Explain | None = None
-    """How test rows are explained right after a trial was scored; no part of its identity."""
+    """Settings for explaining test rows after each trial; not a part of trial ids."""
     accept_findings: tuple[str, ...] = ()
-    """Checks of the data (data/audit) whose errors do not stop a launch; tables tell them."""
+    """Checks of the data (data/audit) whose errors do not stop a launch; tables name them."""
 
     @pydantic.field_validator("name")
     @classmethod
     def _file_name(cls, name: str) -> str:
         if not NAME.fullmatch(name):
-            raise ValueError("names files: letters, digits, dots, dashes and underscores only")
+            raise ValueError(
+                "is used in file names: letters, digits, dots, dashes and underscores only"
+            )
         return name
 
     @pydantic.field_validator("models", mode="before")
     @classmethod
-    def _find_models(cls, values: Any) -> Any:
-        return _each(values, _model)
+    def _parse_models(cls, values: Any) -> Any:
+        return _parse_each(values, _parse_model)
 
     @pydantic.field_validator("patterns", mode="before")
     @classmethod
-    def _name_patterns(cls, values: Any) -> Any:
-        return _each(values, _pattern)
+    def _parse_patterns(cls, values: Any) -> Any:
+        return _parse_each(values, _parse_pattern)
 
     @pydantic.field_validator("packing", mode="before")
     @classmethod
     def _yaml_off(cls, value: Any) -> Any:
-        return "off" if value is False else value  # YAML reads off as a truth value
+        return "off" if value is False else value  # YAML reads off as false
 
     @pydantic.field_validator("learning_rates", mode="before")
     @classmethod
@@ -175,17 +179,17 @@ class Experiment(Settings):
             if name not in CHECKS
         ]
         for number, override in enumerate(self.overrides):
-            for kind, name, known in (
+            for field, name, known in (
                 ("model", override.match.model, models),
                 ("pattern", override.match.pattern, patterns),
             ):
                 if name is not None and name not in known:
-                    problems.append(f"overrides.{number}.match: {unknown(kind, name, known)}")
+                    problems.append(f"overrides.{number}.match: {unknown(field, name, known)}")
         sharded = [m.name for m in self.models if (self.resources or m.resources).is_sharded]
         if self.explain and sharded:
             problems.append(
-                f"explain: {', '.join(sharded)} is shared among workers (sharding: fsdp), and none "
-                "of them holds the whole model; keep models and use `xlt explain` afterwards"
+                f"explain: {', '.join(sharded)} is sharded (sharding: fsdp), and no worker holds "
+                "the whole model; keep models and use `xlt explain` afterwards"
             )
         if self.search.searcher not in SEARCHERS:
             named = unknown("searcher", self.search.searcher, SEARCHERS)
@@ -195,23 +199,23 @@ class Experiment(Settings):
         return self
 
     @property
-    def runs(self) -> list[tuple[int, int]]:
-        """(draw, seed) of each trial of a cell."""
+    def draws_and_seeds(self) -> list[tuple[int, int]]:
+        """The draw and the seed of each trial of a cell."""
         if self.draws == "per_seed":
             return [(seed, seed) for seed in self.seeds]
         return [(index, seed) for index in self.draws for seed in self.seeds]
 
     def select(self, only: str) -> Selection:
-        """Select cells with text such as ``model=llama2,pattern=ja16``."""
+        """Select cells by text such as ``model=llama2,pattern=ja16``; empty text selects all."""
         return parse_selection(only, [m.name for m in self.models], [p.name for p in self.patterns])
 
     @classmethod
     def from_yaml(cls, text: str, where: str, settings: Iterable[str] = ()) -> Self:
-        """Parse YAML text; see :func:`load_experiment`."""
+        """Parse YAML text; ``where`` names it in errors. See :func:`load_experiment`."""
         return cls.parse(parse_settings(text, where, settings), where)
 
     def to_yaml(self) -> str:
-        """The file that gives this experiment again."""
+        """Write a YAML file that parses to this experiment."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         values["patterns"] = [{p.pop("name"): p} for p in values["patterns"]]
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -222,24 +226,25 @@ def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experim
 
     Args:
         source: A YAML file, or the name of one of :func:`shipped`.
-        settings: Replace values of the file, see :func:`parse_settings`.
+        settings: Texts ``key=value`` that replace values of the file, see :func:`parse_settings`.
 
     Raises:
-        InputError: No such file or name, not YAML, or the settings' problems, all together.
+        InputError: There is no such file or name, or it is not YAML, or settings have problems;
+            all problems together.
     """
     where, text = _read(str(source))
     return Experiment.from_yaml(text, where, settings)
 
 
 def shipped() -> dict[str, str]:
-    """Name -> YAML text of the experiments that come with the package."""
+    """Read the experiments of the package: name -> YAML text."""
     folder = resources.files("xlt.sweep.experiments")
     files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
     return {f.name.removesuffix(".yaml"): f.read_text("utf-8") for f in sorted(files, key=str)}
 
 
 def _read(source: str) -> tuple[str, str]:
-    """(what errors call it, text)."""
+    """Return the name for errors, and the text."""
     if not source.endswith((".yaml", ".yml")) and "/" not in source:
         known = shipped()
         if source not in known:
@@ -254,14 +259,14 @@ def _read(source: str) -> tuple[str, str]:
         raise InputError(f"{error.problems[0]}; shipped experiments: {names}", source) from error
 
 
-def _each(values: Any, read: Any) -> Any:
-    """``read`` every item of a list; problems of all items together."""
+def _parse_each(values: Any, parse: Any) -> Any:
+    """Parse every item of a list, and raise the problems of all items together."""
     if not isinstance(values, (list, tuple)):
         return values
     items, problems = [], []
     for number, value in enumerate(values):
         try:
-            items.append(read(value))
+            items.append(parse(value))
         except InputError as error:
             problems += [f"item {number + 1}: {problem}" for problem in error.problems]
     if problems:
@@ -269,7 +274,7 @@ def _each(values: Any, read: Any) -> Any:
     return items
 
 
-def _model(value: Any) -> BaseModel:
+def _parse_model(value: Any) -> BaseModel:
     if isinstance(value, BaseModel):
         return value
     if isinstance(value, str):
@@ -283,12 +288,12 @@ def _model(value: Any) -> BaseModel:
     known = BASE_MODELS.get(str(value.get("name")))
     if "path" not in value:
         return BaseModel.parse((known.model_dump() if known else {}) | value)
-    # Revision and kind belong to the path that they were given for.
+    # Revision and kind belong to the path of the known model.
     kept = known.model_dump(exclude={"revision", "kind"}) if known else {}
     return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value)
 
 
-def _pattern(value: Any) -> Pattern:
+def _parse_pattern(value: Any) -> Pattern:
     if isinstance(value, Pattern):
         return value
     if isinstance(value, str):
@@ -298,6 +303,6 @@ def _pattern(value: Any) -> Pattern:
         try:
             implied = parse_pattern_name(str(name)).model_dump()
         except InputError:
-            implied = {}  # a free name; the fields must say everything
+            implied = {}  # a free name: the fields must be complete
         return Pattern.parse(implied | {"name": str(name)} | fields)
     raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")

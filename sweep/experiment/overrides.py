@@ -1,4 +1,4 @@
-"""Other settings for some cells of an experiment."""
+"""Overrides: different settings for some cells of an experiment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xlt.trainables.spec.trial_spec import Lora, Training
 
 
 class Match(Settings):
-    """Which cells an override applies to; what is not given matches everything."""
+    """The cells of an override; a name that is not given matches every cell."""
 
     model: str | None = None
     """Name of a base model of the experiment."""
@@ -25,12 +25,12 @@ class Match(Settings):
         return self.model in (None, cell.base_model) and self.pattern in (None, cell.pattern)
 
     def __str__(self) -> str:
-        """As people say it, e.g. ``opencalm x ja16``."""
+        """Name the cells, e.g. ``opencalm x ja16``."""
         return f"{self.model or 'all models'} x {self.pattern or 'all patterns'}"
 
 
 class Override(Settings):
-    """Other settings for some cells; later overrides win."""
+    """Different settings for some cells; a later override replaces an earlier one."""
 
     match: Match
     """The cells."""
@@ -46,7 +46,7 @@ class Override(Settings):
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.learning_rate is None and not self.training and not self.lora:
-            raise ValueError("sets nothing; give learning_rate, training or lora")
+            raise ValueError("changes nothing; give learning_rate, training or lora")
         _check_partial(Training, self.training, "training")
         _check_partial(Lora, self.lora, "lora")
         return self

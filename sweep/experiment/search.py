@@ -1,4 +1,4 @@
-"""The ``search`` block of an experiment: what is tried, on which dev rows, and for how long."""
+"""The ``search`` block of an experiment: configs to try, dev rows, and budgets."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from xlt.data.dataset.patterns import Pattern
 from xlt.trainables.spec.trial_spec import Lora, Training
 
 DEFAULT_FACTOR = 32.0
-"""The default range reaches from the base model's own rate divided by this to it times this."""
+"""The default range is the base model's own rate divided and multiplied by this factor."""
 FEW_ROWS = 32
-"""Up to so many target rows are cut into 4 folds, more into 5, unless ``num_folds`` says so."""
+"""Up to this many target rows are cut into 4 folds, more into 5, unless ``num_folds`` is given."""
 
 
 class LearningRates(Settings):
-    """A range of learning rates, evenly spaced in their logarithms."""
+    """A range of learning rates on a logarithmic scale."""
 
     low: float = pydantic.Field(gt=0, strict=True)
-    """Smallest."""
+    """Smallest rate."""
     high: float = pydantic.Field(gt=0, strict=True)
-    """Largest."""
+    """Largest rate."""
     log: bool = True
-    """Must stay true: rates differ by factors."""
+    """Must be true, because good rates differ by factors."""
 
     @pydantic.model_validator(mode="after")
     def _a_range(self) -> Self:
@@ -42,7 +42,7 @@ class LearningRates(Settings):
         return self
 
     def widened(self, upwards: bool) -> LearningRates:
-        """The range beyond one end, half as wide in logarithms."""
+        """Return the range beyond one end, half as wide on the logarithmic scale."""
         factor = math.sqrt(self.high / self.low)
         if upwards:
             return LearningRates(low=self.high, high=self.high * factor)
@@ -54,7 +54,7 @@ Rates = LearningRates | tuple[float, ...]
 
 
 class Search(Settings):
-    """How the learning rate of a cell is chosen."""
+    """How a search chooses the learning rate of each cell."""
 
     learning_rate: Rates | None = None
     """A range, or the rates themselves. None: a range around the base model's own rate."""
@@ -63,33 +63,34 @@ class Search(Settings):
     lora: dict[str, tuple[Any, ...]] = pydantic.Field(default={})
     """Settings of ``lora`` to try: name -> values, e.g. r: [8, 16]; for LoRA trials."""
     searcher: str = "grid"
-    """grid, random or tpe (sweep/search/searchers.py)."""
+    """Name of the searcher: grid, random or tpe (sweep/search/searchers.py)."""
     num_configs: int = pydantic.Field(default=11, gt=0)
-    """Configs a cell tries; of a grid, its number of learning rates."""
+    """Number of configs for each cell; for a grid, the number of learning rates."""
     early_stopping: Literal["asha", "none"] = "asha"
-    """asha: a config goes on to more folds and seeds only if it is among the best so far."""
+    """asha: a config continues on more folds and seeds only if it is among the best so far."""
     reduction_factor: int = pydantic.Field(default=2, gt=1)
-    """One in so many goes on at each rung of asha, and a rung has so many times more replicates."""
+    """At each rung of asha, one in this many configs continues, on this many times as many
+    replicates."""
     min_dev_rows: int = pydantic.Field(default=4, gt=0)
-    """asha judges no config on fewer dev rows than these."""
+    """Least number of dev rows before asha stops a config."""
     seeds: tuple[int, ...] = pydantic.Field(default=(1000, 1001), min_length=1)
-    """Of the trials that are searched with; others than those of the experiment."""
+    """Seeds of the trials of the search; they must not be seeds of the experiment."""
     reuse_seeds: bool = False
-    """Allow seeds of the experiment here: final scores then are those of seeds chosen on."""
+    """Allow seeds of the experiment; its final scores then use seeds on which rates were chosen."""
     dev: Literal["auto", "source", "target", "both"] = "auto"
-    """auto: folds of the target rows where there are any, else source rows."""
+    """Dev rows. auto: folds of the target rows if there are any, else source rows."""
     dev_rows: int = pydantic.Field(default=256, gt=0)
-    """Source rows to choose on."""
+    """Number of source rows to choose on."""
     num_folds: int | None = pydantic.Field(default=None, gt=1)
-    """Parts that the target rows are cut into, for each seed anew."""
+    """Number of folds of the target rows; each seed cuts them differently."""
     one_standard_error: bool = False
-    """Take the smallest rate within a standard error of the best (Breiman et al. 1984)."""
+    """Choose the smallest rate within one standard error of the best (Breiman et al. 1984)."""
     max_trials: int | None = pydantic.Field(default=None, gt=0)
-    """Stop after so many trials of the whole search; a config is tried in several."""
+    """Stop after this many trials of the whole search; a config needs several."""
     max_epochs: int | None = pydantic.Field(default=None, gt=0)
-    """Stop after so many trial-epochs of the whole search."""
+    """Stop after this many epochs, summed over all trials of the search."""
     max_gpu_hours: float | None = pydantic.Field(default=None, gt=0, strict=True)
-    """Stop after so many hours of trials, summed over slots (GPUs, or CPU slots without)."""
+    """Stop after this many hours, summed over all trials, which run on one GPU or CPU slot each."""
 
     @pydantic.field_validator("learning_rate")
     @classmethod
@@ -119,16 +120,16 @@ class Search(Settings):
         return seeds
 
     def rates(self, own_rate: float) -> Rates:
-        """The rates of a cell whose base model has ``own_rate``."""
+        """Return the rates to try in a cell whose base model has ``own_rate``."""
         if self.learning_rate is not None:
             return self.learning_rate
         return LearningRates(low=own_rate / DEFAULT_FACTOR, high=own_rate * DEFAULT_FACTOR)
 
     def replicates(self, pattern: Pattern) -> list[tuple[Dev, int]]:
-        """Dev rows and seed of each trial of a config on this cell, in the order they are run.
+        """Return dev rows and seed of each trial of a config in a cell, in the order of running.
 
-        Every seed cuts the target rows anew; folds change slower than seeds, so that the first
-        trials differ in both.
+        Each seed cuts the target rows differently. Seeds change first, then folds, so that the
+        first trials differ in both.
         """
         source = [(SourceDev(rows=self.dev_rows), seed) for seed in self.seeds]
         num_folds = self.num_folds or (4 if pattern.target_rows <= FEW_ROWS else 5)

@@ -7,5 +7,7 @@ SEARCHERS = {
     "random": "xlt.sweep.search.searchers:random",
     "tpe": "xlt.sweep.search.searchers:Tpe",
 }
-"""Name -> function of the settings, the rates, the base model's own rate and a seed; imported when
-used, because an experiment is read long before it searches."""
+"""Name -> function of settings, rates, own rate of the base model, and seed.
+
+Functions are imported on use, because most commands read an experiment and search nothing.
+"""

@@ -1,4 +1,4 @@
-"""Files of settings: YAML text to a mapping, single values replaced from the command line."""
+"""Settings files: YAML text as a mapping, with values replaced from the command line."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from xlt.data.core.errors import InputError
 
 
 def read_settings(path: str, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file; arguments and errors as :func:`parse_settings`."""
+    """Read the mapping in a YAML file; arguments and errors as in :func:`parse_settings`."""
     return parse_settings(read_text(path), path, settings)
 
 
 def read_text(path: str) -> str:
-    """A file's text.
+    """Read the text of a file.
 
     Raises:
-        InputError: It cannot be read, or is not UTF-8.
+        InputError: The file cannot be read, or is not UTF-8.
     """
     try:
         return Path(path).expanduser().read_text("utf-8")
@@ -31,10 +31,7 @@ def read_text(path: str) -> str:
 
 
 class _SafeLoader(yaml.SafeLoader):
-    """yaml.SafeLoader, so plain values only, that refuses a key given twice.
-
-    YAML libraries keep the last one silently.
-    """
+    """A yaml.SafeLoader that refuses a key given twice; the original keeps the last one."""
 
 
 def _mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -44,7 +41,7 @@ def _mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
         raise yaml.MarkedYAMLError(
             problem=f"key {double[0]!r} is given twice; remove one", problem_mark=node.start_mark
         )
-    loader.flatten_mapping(node)  # <<: merges
+    loader.flatten_mapping(node)  # merge keys, <<
     return dict(loader.construct_mapping(node, deep=True))
 
 
@@ -52,16 +49,17 @@ _SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map
 
 
 def parse_settings(text: str, where: str, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """The mapping in YAML text, not checked further.
+    """Parse the mapping in YAML text, without further checks.
 
     Args:
-        text: Of the file.
-        where: What errors call it.
+        text: Content of the file.
+        where: Name of the file in errors.
         settings: ``key=value`` texts that replace values of the file; keys are dotted paths
             (``training.num_train_epochs=2``), values are YAML.
 
     Raises:
-        InputError: Not YAML or no mapping, with the row; a setting that is none.
+        InputError: The text is not YAML or no mapping, with the row; or a setting is not
+            ``key=value``.
     """
     try:
         values = yaml.load(text, _SafeLoader)

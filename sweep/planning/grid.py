@@ -214,7 +214,7 @@ def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, finger
             data_fingerprint=fingerprint,
             resources=experiment.resources or model.resources,
         )
-        for draw_index, seed in experiment.runs
+        for draw_index, seed in experiment.draws_and_seeds
     )
     return Cell(found, pattern, specs, "", applying, chosen)
 

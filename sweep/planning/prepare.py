@@ -88,7 +88,7 @@ def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     draws: dict[Draw, None] = {}
     problems: dict[str, None] = {}
     for pattern in filter(None, patterns):
-        for index in sorted({index for index, _ in experiment.runs}):
+        for index in sorted({index for index, _ in experiment.draws_and_seeds}):
             try:
                 draws[draw(dataset, source_lang, pattern, sampling, index)] = None
             except InputError as error:

@@ -17,6 +17,7 @@ from xlt.data.dataset.patterns import Pattern
 from xlt.sweep.experiment.search import LearningRates, Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.search.budget import Budget
+from xlt.sweep.search.config_report import ConfigReport
 from xlt.sweep.search.searchers import make_searcher
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.selection import parse_selection
@@ -170,8 +171,8 @@ def test_budgets_count_what_was_trained_and_not_what_was_known(
     budget: dict[str, float], told: str
 ) -> None:
     spent = Budget(Search.parse(budget))
-    spent.add({"epochs": 0, "hours": 0.0})  # known before
-    spent.add({"epochs": 3, "hours": 0.25})
+    spent.add(ConfigReport(1, 0.5))  # finished by an earlier search
+    spent.add(ConfigReport(2, 0.5, epochs=3, hours=0.25))
     assert not spent.is_over
-    spent.add({"epochs": 3, "hours": 0.25})
+    spent.add(ConfigReport(2, 0.5, epochs=3, hours=0.25))
     assert spent.is_over and spent.why == told
