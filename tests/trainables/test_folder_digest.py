@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xlt.trainables.models import hash_folder as module
+from xlt.trainables.models import folder_digest as module
 from xlt.trainables.models.base_models import BaseModel, identify
 
 
