@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-OWN_FILES = ("analysis.py", "data.py", "trainables.py", "sweep/__init__.py", "xlt.yaml")
+OWN_FILES = (
+    "analysis.py", "data.py", "data/__init__.py", "trainables.py", "sweep/__init__.py", "xlt.yaml",
+)  # fmt: skip
 ONE_TRIAL = [
     "run", "quickstart", "--set", "models=[mini-mbert]", "--set", "patterns=[ja0]",
     "--set", "seeds=[0]", "--results", "results",
@@ -42,6 +44,33 @@ def test_rays_workers_import_xlt_beside_files_of_the_same_names(crowded: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mini-mbert" in done.stdout
     assert "of the user" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_workers_of_a_running_cluster_import_xlt_beside_files_of_the_same_names(
+    crowded: Path, ray_address: str
+) -> None:
+    """A sweep, predictions and explanations on the same cluster, then both without Ray."""
+    (crowded / "texts.csv").write_text("id,text\na,profits rose\nb,it rained\n")
+    address = ["--address", ray_address]
+    trial = ["--model", "mini-mbert", "--pattern", "ja0", "--seed", "0"]
+    predict = ["predict", "results", "texts.csv", *trial]
+    explain = ["explain", "results", "--num-samples", "40", "--rows", "2"]
+    commands = [
+        [*ONE_TRIAL, "--set", "storage.keep_models=all", *address],
+        [*predict, "--out", "ray.csv", "--backend", "ray", *address],
+        [*predict, "--out", "inline.csv", "--backend", "inline"],
+        [*explain, "--seed", "1", "--backend", "ray", *address],
+        [*explain, "--seed", "2", "--backend", "inline"],
+    ]
+    for command in commands:
+        ended = start(crowded, "-m", "xlt", *command)
+        assert ended.returncode == 0, f"{command[0]}: {ended.stdout}{ended.stderr}"
+        assert "of the user" not in ended.stdout + ended.stderr
+        if command[0] == "explain":
+            assert ended.stdout.startswith("1 trials explained\n")
+    assert (crowded / "ray.csv").read_text() == (crowded / "inline.csv").read_text()
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""Where trials run: the registry of backends, and the one without Ray."""
+"""Backends: the registry, the backend without Ray, and what a worker does with a trial."""

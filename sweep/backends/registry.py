@@ -1,4 +1,4 @@
-"""Where stages and trials run: ``BACKENDS``, an entry each, and what all of them do first."""
+"""Registry of backends, which run trials: ``BACKENDS``, and the steps before the first trial."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ BACKENDS = {
     "ray": "xlt.sweep.on_ray.tune.backend:TuneBackend",
     "inline": "xlt.sweep.backends.inline:InlineBackend",
 }
-"""Name -> class, imported when used: torch and ray are not needed to find nothing pending."""
+"""Name -> class, imported on first use: a run without pending trials needs no torch or Ray."""
 
 
 class Backend(Protocol):
-    """Where stages and trials run."""
+    """Pre-trains miniatures and runs trials."""
 
     def pretrain(self, missing: dict[str, str], corpus: Corpus, progress: Progress) -> None:
         """Pre-train miniatures (name -> identity) into the cache."""
@@ -40,13 +40,19 @@ class Backend(Protocol):
         progress: Progress,
         pack_size: int,
     ) -> None:
-        """Run trials, each to its result folder or to a recorded failure.
+        """Run trials; each one ends with a result folder or a recorded failure.
 
-        Up to ``pack_size`` of them may train side by side in a process (:func:`pack_size`).
+        Args:
+            specs: The trials, in launch order.
+            dataset: The rows from which the trials draw.
+            results: Location of the result folders.
+            policy: Files to keep besides the results.
+            progress: Receiver of events.
+            pack_size: Largest number of trials that train side by side in one process.
         """
 
     def close(self) -> None:
-        """Give back what was started."""
+        """Release the resources of the backend."""
 
 
 MakeBackend: TypeAlias = Callable[[str | None, Iterable[TrialSpec]], Backend]
@@ -67,7 +73,7 @@ def find_backend(name: str) -> MakeBackend:
 def pretrain_missing(
     grid: Grid, pending: Iterable[TrialSpec], runner: Backend, progress: Progress
 ) -> None:
-    """Pre-train the miniatures that pending trials need and the cache lacks."""
+    """Pre-train the miniatures of pending trials that are not in the cache."""
     experiment = grid.experiment
     miniatures = {model.name: model.miniature for model in experiment.models if model.miniature}
     missing = {
@@ -82,13 +88,13 @@ def pretrain_missing(
 
 
 def refuse_unresolved(pending: Iterable[TrialSpec]) -> None:
-    """Refuse base models of the hub whose commit could not be asked for."""
+    """Refuse base models whose commit on the hub is unknown."""
     names = {s.base_model: s.base_path for s in pending if s.revision == UNRESOLVED}
     if names:
         raise InputError(
             [
-                f"base model {name!r}: the hub cannot be asked for {path!r}, and no copy of it is "
-                "cached; connect, download it, or give a local folder as its path"
+                f"base model {name!r}: the hub does not answer for {path!r}, and no copy is "
+                "cached; connect, download the model, or give a local folder as its path"
                 for name, path in names.items()
             ]
         )

@@ -1,4 +1,4 @@
-"""From an experiment to a cluster: launch files, and waiting until its nodes are there."""
+"""Launch files for clusters, and sweeps submitted as jobs to a running cluster."""
 
 from xlt.sweep.cluster.templates import TEMPLATES, launch_file
 

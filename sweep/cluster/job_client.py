@@ -1,4 +1,4 @@
-"""A cluster's job server: connecting to it, following a job to its end, stopping it."""
+"""Client of a cluster's job server: connect to it, and submit, follow or stop a job."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from xlt.data.core.errors import InputError
 
 for _name in (
-    "ray.dashboard.modules.dashboard_sdk",  # tells of every package
+    "ray.dashboard.modules.dashboard_sdk",  # logs each uploaded package
     "ray._private.runtime_env.packaging",
-    "ray.dashboard.modules.job.sdk",  # and of every connection that ends
+    "ray.dashboard.modules.job.sdk",  # logs each closed connection
 ):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 OLDEST_RAY = (2, 60)
-"""Major and minor version that a cluster needs, as pyproject.toml asks for."""
+"""Oldest version that a cluster may run, the same as in pyproject.toml."""
 ANSWER_SECONDS = 10
-"""Given to a job server to accept a connection; Ray's client itself would wait for minutes."""
+"""Timeout for a connection to a job server; Ray's client would wait for minutes."""
 LOST_SECONDS = 120
-"""How long a connection that broke is tried again before following is given up."""
+"""Time for which a broken connection is retried."""
 RETRY_SECONDS = 2
 OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Variables that Ray's client takes instead of the address that it is given."""
+"""Environment variables that take precedence over the address given to Ray's client."""
 OWN_STATUSES = (1, 2, 130)
-"""Exit statuses of ``xlt run`` beside 0."""
+"""Exit statuses of ``xlt run`` other than 0."""
 FAILED, STOPPED = 1, 130
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """A client of the job server at an address, which has answered.
+    """Connect to the job server at an address.
 
     Args:
         address: ``http://HOST:PORT`` or ``https://...``.
 
     Raises:
-        InputError: Another form of address, nothing or something else that answers there, no or a
-            wrong token, a cluster of an older Ray, or a package is missing.
+        InputError: The address has another form, no job server answers there, the token is missing
+            or wrong, the cluster runs an older Ray, or a package is missing.
     """
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
-            f"--address {address!r} is not that of a job server; give http://HOST:8265, where the "
-            "dashboard of the cluster's head listens"
+            f"--address {address!r} is not the address of a job server; give http://HOST:8265, the "
+            "address of the dashboard on the cluster's head"
         )
     if importlib.util.find_spec("aiohttp") is None:
         raise InputError(
@@ -68,50 +68,54 @@ def connect(address: str) -> JobSubmissionClient:
         version = str(client._server_ray_version)
     except AuthenticationError as error:
         raise InputError(
-            f"the cluster at {address} wants another token, or one at all: set RAY_AUTH_MODE=token "
-            "and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+            f"the cluster at {address} requires its token: set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH to a file with that token"
         ) from error
-    except OSError as error:  # ConnectionError and what requests raises, too
+    except OSError as error:  # includes ConnectionError and the errors of requests
         raise InputError(
             f"no job server at {address}: {error}; start the cluster's head with its dashboard "
-            "(ray[default], `ray start --head --dashboard-host=...`), or mend --address"
+            "(ray[default], `ray start --head --dashboard-host=...`), or fix --address"
         ) from error
     except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f"what answers at {address} is no job server of Ray: {error}") from error
+        raise InputError(f"the server at {address} is not a job server of Ray: {error}") from error
     if tuple(map(int, version.split(".")[:2])) < OLDEST_RAY:
         raise InputError(
-            f"the cluster at {address} runs Ray {version}; xlt needs "
-            f"{'.'.join(map(str, OLDEST_RAY))} or newer there (here: {ray.__version__})"
+            f"the cluster at {address} runs Ray {version}, but xlt needs "
+            f"{'.'.join(map(str, OLDEST_RAY))} or newer (this machine has {ray.__version__})"
         )
     return client
 
 
 def send(client: JobSubmissionClient, **job: Any) -> None:
-    """Upload what a job needs and submit it; arguments are those of Ray's ``submit_job``.
+    """Upload the files of a job and submit it.
+
+    Args:
+        client: Client of the cluster.
+        **job: Arguments of Ray's ``submit_job``.
 
     Raises:
-        InputError: The server refused it, or was lost.
+        InputError: The server refused the job, or the connection was lost.
     """
     try:
         client.submit_job(**job)
     except (RuntimeError, ValueError, AuthenticationError, OSError) as error:
-        raise InputError(f"the job server did not take the job: {error}") from error
+        raise InputError(f"the job server did not accept the job: {error}") from error
 
 
 def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], object]) -> int:
-    """Write a job's log as it grows, until the job has ended.
+    """Write a job's log as it grows, until the job ends.
 
     Args:
-        client: Of the job's cluster.
-        job_id: What the job was called when it was submitted.
-        write: Given the log in pieces, each once, however often the connection breaks.
+        client: Client of the job's cluster.
+        job_id: Id of the job.
+        write: Receiver of the log in pieces, each exactly once even if the connection breaks.
 
     Returns:
         The exit status of the driver, ``xlt run``; 1 if it was killed, 130 if it was stopped.
 
     Raises:
-        InputError: No such job, a driver that never began, or a server that was lost for
-            :data:`LOST_SECONDS`.
+        InputError: The cluster has no such job, its driver did not start, or the server gave no
+            answer for :data:`LOST_SECONDS`.
     """
     import aiohttp
 
@@ -121,7 +125,7 @@ def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], obje
 
     async def tail() -> None:
         nonlocal num_written, lost_since
-        to_skip = num_written  # a new connection begins at the log's start
+        to_skip = num_written  # a new connection starts at the beginning of the log
         async for text in client.tail_job_logs(job_id):
             lost_since = None
             new, to_skip = text[to_skip:], max(0, to_skip - len(text))
@@ -140,17 +144,20 @@ def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], obje
             lost_since = lost_since or time.monotonic()
             if time.monotonic() - lost_since > LOST_SECONDS:
                 raise InputError(
-                    f"the job server does not answer any more ({error}); job {job_id} goes on if "
-                    "its cluster does: follow it again when the server is back"
+                    f"the job server does not answer any more ({error}); job {job_id} still runs "
+                    "if its cluster does: follow it again when the server is back"
                 ) from error
         time.sleep(RETRY_SECONDS)
 
 
 def stop(client: JobSubmissionClient, job_id: str) -> bool:
-    """Stop a job as Ctrl-C stops ``xlt run``; whether it was running.
+    """Stop a job as Ctrl-C stops ``xlt run``.
+
+    Returns:
+        Whether the job was running.
 
     Raises:
-        InputError: No such job, or the server was lost.
+        InputError: The cluster has no such job, or the connection was lost.
     """
     _details(client, job_id)
     try:
@@ -160,15 +167,15 @@ def stop(client: JobSubmissionClient, job_id: str) -> bool:
 
 
 def _details(client: JobSubmissionClient, job_id: str) -> Any:
-    """What the server tells of a job."""
+    """Read the state of a job from the server."""
     try:
         return client.get_job_info(job_id)
     except (RuntimeError, OSError) as error:
         if "status code 404" not in str(error):
-            raise InputError(f"the job server cannot tell of job {job_id}: {error}") from error
+            raise InputError(f"the job server cannot report job {job_id}: {error}") from error
         jobs = [job.submission_id for job in client.list_jobs() if job.submission_id]
-        there = f"there are {', '.join(jobs)}" if jobs else "there are none"
-        raise InputError(f"the cluster knows no job {job_id!r}; {there}") from error
+        known = f"it has {', '.join(jobs)}" if jobs else "it has no jobs"
+        raise InputError(f"the cluster has no job {job_id!r}; {known}") from error
 
 
 def _status(job_id: str, details: Any) -> int:
@@ -178,15 +185,15 @@ def _status(job_id: str, details: Any) -> int:
         return STOPPED
     code = details.driver_exit_code
     if code is None:
-        raise InputError(f"job {job_id} has failed: {details.message}")
+        raise InputError(f"job {job_id} failed: {details.message}")
     return code if code in OWN_STATUSES else FAILED
 
 
 @contextmanager
 def _without(names: tuple[str, ...]) -> Iterator[None]:
-    """The environment without these variables, for as long as this lasts."""
-    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    """Remove these environment variables while the block runs."""
+    removed = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
-        os.environ |= kept
+        os.environ |= removed

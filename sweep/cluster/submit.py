@@ -1,7 +1,7 @@
-"""submit: a sweep handed to a running cluster as a job of Ray, whose driver runs there.
+"""Submit a sweep to a running cluster as a Ray job, whose driver runs on the cluster.
 
-The experiment travels resolved, as in launch files of clusters; what it names by path does not, so
-these paths have to mean the same on every node.
+The job carries the resolved experiment, but not the files that the experiment names. So each path
+must point to the same files on every node.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from xlt.sweep.experiment.experiment import Experiment
 
 FILE = "experiment.yaml"
 PATH_KEYS = ("path", "cache_dir")
-"""Options of sources, corrections and corpora that name files."""
+"""Options of sources, corrections and corpora that hold paths of files."""
 STOPPED_BY = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
-"""Read by Ray beside the driver: stopping a job is Ctrl-C, and a minute for it, not SIGTERM."""
+"""Variables for Ray: stop a job with SIGINT, as Ctrl-C does, and wait a minute for its end."""
 
 
 def submit_job(
@@ -38,21 +38,22 @@ def submit_job(
     wait: bool = False,
     installed: bool = False,
 ) -> str:
-    """Hand a sweep to a cluster.
+    """Submit a sweep to a cluster.
 
     Args:
-        client: Of the cluster.
-        experiment: What to run.
-        results: Where results go, as :func:`refuse_local` has checked.
-        cells: Which cells, as ``--only`` of ``xlt run``.
-        wait: As ``--wait`` of ``xlt run``.
-        installed: Run what the nodes have installed; else the packages of this process travel.
+        client: Client of the cluster.
+        experiment: The experiment to run.
+        results: The results location, after :func:`refuse_local`.
+        cells: Selected cells, in the format of ``xlt run --only``.
+        wait: Whether to wait for another driver, see ``xlt run --wait``.
+        installed: Whether to run the code that is installed on the nodes; otherwise the job
+            carries the code of this process.
 
     Returns:
-        What the job is called.
+        Id of the job.
 
     Raises:
-        InputError: The server does not take the job.
+        InputError: The server does not accept the job.
     """
     job_id = f"xlt-{experiment.name}-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="xlt-submit-") as folder:
@@ -60,7 +61,7 @@ def submit_job(
         runtime_env: dict[str, Any] = {"working_dir": folder, "env_vars": STOPPED_BY}
         if not installed:
             _name_version(Path(folder))
-            # Only compiled files are left out; a pattern such as data/ would leave out code.
+            # Exclude compiled files only: a pattern such as data/ would also exclude code.
             runtime_env |= {
                 "py_modules": [str(Path(xlt.__file__).parent)],
                 "excludes": ["__pycache__"],
@@ -76,17 +77,17 @@ def submit_job(
 
 
 def entrypoint(results: str, cells: str, wait: bool) -> str:
-    """The command that the cluster's head runs in a shell, beside the experiment's file."""
+    """Return the shell command of the job, which runs in the folder of the experiment's file."""
     words = ["exec", "python", "-m", "xlt", "run", FILE, "--results", results]
     words += ["--address", "auto", *(["--only", cells] if cells else [])]
     return shlex.join([*words, *(["--wait"] if wait else [])])
 
 
 def refuse_local(experiment: Experiment, results: str) -> None:
-    """Refuse what would mean another place on each node.
+    """Refuse paths that point to other files on other nodes.
 
     Raises:
-        InputError: Relative paths, all at once, with what to give instead; a URI with a secret.
+        InputError: All relative paths, each with a remedy; or a URI that holds a secret.
     """
     refuse_secrets(results)
     problems = []
@@ -105,21 +106,21 @@ def refuse_local(experiment: Experiment, results: str) -> None:
 
 
 def _paths(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """(key, path) of everything that is read from a place that nodes would not find."""
+    """Yield (key, path) of all paths that other nodes cannot read."""
     for block in ("data", "pretraining"):
         for key, path in _named(getattr(experiment, block).as_given(), block):
             if "://" not in path and not Path(path).is_absolute():
                 yield key, path
     folders = {f"models.{m.name}.path": m.path for m in experiment.models if not m.miniature}
     folders["data.dataset"] = str(getattr(experiment.data, "dataset", ""))
-    for key, path in folders.items():  # or ids on the hub, which look like relative paths
+    for key, path in folders.items():  # hub ids look like relative paths
         is_folder = bool(path) and Path(path).is_dir() and not Path(path).is_absolute()
         if path.startswith((".", "~")) or is_folder:
             yield key, path
 
 
 def _named(values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    """(key, path) of every path in a block of settings and the blocks in it."""
+    """Yield (key, path) of every path in a block of settings and its nested blocks."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _named(value, f"{where}.{key}")
@@ -129,7 +130,10 @@ def _named(values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
 
 
 def _name_version(folder: Path) -> None:
-    """Say which version travels, for results' signatures; a node may have another one installed."""
+    """Write the version of the carried code, which signatures of results read.
+
+    A node may have another version installed.
+    """
     try:
         number = version("xlt-sweep")
     except PackageNotFoundError:  # a checkout

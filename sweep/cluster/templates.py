@@ -1,4 +1,4 @@
-"""TEMPLATES: kinds of clusters, each a file of its launcher filled in from an experiment."""
+"""Launch files of clusters: ``TEMPLATES``, filled in from an experiment."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from xlt.sweep.cluster.settings import (
 from xlt.sweep.experiment.experiment import load_experiment, shipped
 
 WORKER_PORTS = 10002, 19999
-"""Ray's own default for processes that run trials; stated in every file, for firewalls."""
+"""Ports of processes that run trials, Ray's default; written into each file for firewalls."""
 NODE_STARTS = 5
-"""Times that Ray is started on a Slurm node, beside the head's, before the node is given up."""
+"""Attempts to start Ray on a Slurm node other than the head."""
 JOIN_SECONDS = 120
-"""Waited for nodes before the sweep begins with those that are there."""
+"""Time to wait for all nodes before the sweep starts with the nodes that joined."""
 POD_SECONDS = 1800
-"""Waited for the first pods, because a cloud may have to start machines and load the image."""
+"""Time to wait for the first pods, because a cloud may start machines and pull the image first."""
 STOP_SECONDS = 120
-"""How long before Slurm's limit of time the driver is stopped."""
+"""Time between stopping the driver and Slurm's time limit."""
 END_SECONDS = 30
-"""Given to Ray on all Slurm nodes to end before it is killed."""
+"""Time for Ray to end on all Slurm nodes before it is killed."""
 CLAIM = "/mnt/xlt"
-"""Where pods see the volume of KubeRayOptions.claim."""
+"""Mount path of KubeRayOptions.claim in pods."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Template:
     """A kind of launch file.
 
     Attributes:
-        file: In this folder.
-        options: What it asks besides the machines.
-        started_by: The command for the printed file.
+        file: Name of the template in this folder.
+        options: Settings besides the machines.
+        started_by: Command that uses the printed file.
     """
 
     file: str
@@ -71,22 +71,22 @@ def launch_file(
     machines: Machines,
     options: dict[str, str],
 ) -> str:
-    """The launch file of a kind for an experiment; neither data nor base models are read.
+    """Fill in the launch file of an experiment, without reading data or base models.
 
     Args:
         kind: A name in :data:`TEMPLATES`.
-        experiment: A YAML file, or a shipped name.
-        settings: As ``--set`` of ``xlt run``.
-        results: Location of the results; None: the experiment's own.
-        machines: What is asked for.
-        options: Fields of the kind's options.
+        experiment: A YAML file, or the name of a shipped experiment.
+        settings: Changes of the experiment, in the format of ``xlt run --set``.
+        results: The results location; None: the location in the experiment.
+        machines: The machines of the cluster.
+        options: Values of the kind's options.
 
     Returns:
         The text of the file.
 
     Raises:
-        InputError: An unknown kind or option; trials that never fit; results that the cluster's
-            nodes would not share.
+        InputError: The kind or an option is unknown, a trial does not fit, or the nodes would not
+            share the results location.
     """
     import jinja2
 
@@ -100,7 +100,7 @@ def launch_file(
     source = (
         experiment if experiment in shipped() else str(Path(experiment).expanduser().absolute())
     )
-    command = ["xlt", "run", source, *(part for one in settings for part in ("--set", one))]
+    command = ["xlt", "run", source, *(word for setting in settings for word in ("--set", setting))]
     least = least_nodes(machines, loaded)
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -131,10 +131,10 @@ def launch_file(
 
 
 def _shared(kind: str, results: str, options: Settings) -> str:
-    """Results as the cluster's nodes name them.
+    """Return the results location for the nodes of the cluster.
 
     Raises:
-        InputError: Nodes would each write to a disk of their own.
+        InputError: Each node would write to its own disk.
     """
     is_store = "://" in results and not results.startswith("file://")
     if kind == "slurm":
@@ -151,17 +151,17 @@ def _shared(kind: str, results: str, options: Settings) -> str:
 
 
 def _pod_resources(machines: Machines) -> str:
-    """What a pod requests and is limited to, as YAML."""
-    asked: dict[str, str] = {"cpu": str(machines.cpus_per_node)}
+    """Return the resource request and limit of a pod as YAML."""
+    request: dict[str, str] = {"cpu": str(machines.cpus_per_node)}
     if machines.memory_per_node:
-        asked["memory"] = f"{machines.memory_per_node}Gi"
+        request["memory"] = f"{machines.memory_per_node}Gi"
     if machines.gpus_per_node:
-        asked["nvidia.com/gpu"] = str(machines.gpus_per_node)
-    return yaml.safe_dump(asked, default_flow_style=True, width=10**9).strip()
+        request["nvidia.com/gpu"] = str(machines.gpus_per_node)
+    return yaml.safe_dump(request, default_flow_style=True, width=10**9).strip()
 
 
 def _on_ec2(settings: Sequence[str], source: str, results: str, nodes: int) -> str:
-    """The command for the head, where the experiment's file was copied to the home folder."""
+    """Return the command for the head, whose home folder holds the experiment's file."""
     file = source if source in shipped() else "experiment.yaml"
     wait = f"xlt cluster wait --address auto --nodes {nodes + 1} --seconds {POD_SECONDS}"
     run = shlex.join(["xlt", "run", file, *settings, "--results", results, "--address", "auto"])
@@ -169,10 +169,10 @@ def _on_ec2(settings: Sequence[str], source: str, results: str, nodes: int) -> s
 
 
 def _quoted(value: str) -> str:
-    """A YAML string that means just this text, whatever it holds."""
+    """Quote any text as a YAML string."""
     return yaml.safe_dump(value, default_style='"', width=10**9, allow_unicode=True).strip()
 
 
 def _label(name: str) -> str:
-    """An experiment's name where only lower-case letters, digits and dashes may stand."""
+    """Turn a name into a label of lower-case letters, digits and dashes."""
     return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")[:40].strip("-")

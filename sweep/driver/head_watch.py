@@ -1,9 +1,9 @@
-"""A driver notices that its cluster's head is lost, and ends with a sentence instead of Ray's end.
+"""End the driver with a clear message when the head of its cluster is lost.
 
 Ray waits a minute for a head that does not answer, and some seconds for its process on the driver's
-own machine (raylet), and then ends the driver itself, with the exit status that means failed trials
-and a line that says nothing of the results. Nothing that a driver then asks of Ray comes back, not
-even the end of a sweep, so that the process has to end here, too.
+own machine (raylet). Then it kills the driver with the exit status for failed trials, and its
+message does not mention the results. No call to Ray returns any more, not even at the end of a
+sweep, so this module ends the process first.
 """
 
 from __future__ import annotations
@@ -17,50 +17,51 @@ import time
 from xlt.sweep.driver.lease import release_all
 
 POLL_SECONDS = 3.0
-"""Between two looks, and waited at most for an answer."""
+"""Time between two checks, and the longest wait for an answer."""
 LOST_SECONDS = 40.0
-"""Without an answer for so long a head is lost; Ray's own limit, from its first request on, is 60 s
-(``gcs_rpc_server_reconnect_timeout_s``), and one that comes back before is connected to again."""
+"""Time without an answer after which the head counts as lost. Ray's own limit is 60 s
+(``gcs_rpc_server_reconnect_timeout_s``); Ray reconnects to a head that returns earlier."""
 EXIT_STATUS = 2
-"""As for other errors that a person can mend."""
+"""Status for errors that the user can fix."""
 
 
 class HeadWatch:
-    """A thread that looks whether Ray still takes connections, on the head and on this machine.
+    """A thread that checks whether Ray accepts connections, on the head and on this machine.
 
     Args:
-        head: ``host:port`` of the head's own service (GCS).
-        raylet: ``host:port`` of Ray's process on this machine; another one does not replace it.
+        head: ``host:port`` of the head's service (GCS).
+        raylet: ``host:port`` of Ray's process on this machine. It is never replaced, so the driver
+            ends at once when it is lost.
     """
 
     def __init__(self, head: str, raylet: str) -> None:
         self._head, self._raylet = head, raylet
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="head watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; before the cluster is left or ended."""
-        self._over.set()
+        """Stop checking; called before this process disconnects from the cluster or stops it."""
+        self._stopped.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        num_missed, answered = 0, time.monotonic()
-        while not self._over.wait(POLL_SECONDS):
+        num_missed, last_answer = 0, time.monotonic()
+        while not self._stopped.wait(POLL_SECONDS):
             if answers(self._raylet) is False:
-                _end("Ray has ended on this machine")
+                _end("Ray has stopped on this machine")
             if answers(self._head):
-                num_missed, answered = 0, time.monotonic()
+                num_missed, last_answer = 0, time.monotonic()
                 continue
             num_missed += 1
-            silence = time.monotonic() - answered
-            # More than one look: a machine that was suspended has been silent for long, too.
+            silence = time.monotonic() - last_answer
+            # Require several checks: after this machine was suspended, one check says little.
             if num_missed > 2 and silence >= LOST_SECONDS:
-                _end(f"the head of the Ray cluster at {self._head} is silent for {silence:.0f} s")
+                _end(f"the Ray head at {self._head} gave no answer for {silence:.0f} s")
 
 
 def answers(address: str) -> bool | None:
-    """Whether something takes connections at ``host:port``; None: there is no answer at all."""
+    """Return whether ``host:port`` accepts connections; None if nothing answers."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), POLL_SECONDS):
@@ -72,11 +73,12 @@ def answers(address: str) -> bool | None:
 
 
 def _end(why: str) -> None:
-    """Say so and end the process, as nothing else ends it: its threads wait for Ray."""
+    """Print the reason and end the process, whose threads would wait for Ray forever."""
     if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h\n")  # the cursor, which a live grid hides
+        sys.stderr.write("\x1b[?25h\n")  # show the cursor, which a live grid hides
     sys.stderr.write(
-        f"xlt: {why}; what was finished is kept; start Ray again, then the same command goes on\n"
+        f"xlt: {why}; finished trials are kept; start Ray again and run the same command to "
+        "resume\n"
     )
     sys.stderr.flush()
     release_all()

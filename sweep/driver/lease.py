@@ -1,8 +1,8 @@
-"""Who drives an experiment: a small file beside its plan, so that two drivers do not run it twice.
+"""Lease of an experiment: a small file beside its plan that prevents two drivers from running it.
 
-The lease says which process runs or searches the experiment; that process renews it as long as it
-lives. Trials have ids and are written whole, so that two drivers could
-spoil nothing; they would compute everything twice.
+The lease names the process that runs or searches the experiment, and that process renews it as long
+as it lives. Two drivers could damage nothing, because trials have ids and are written atomically,
+but they would compute everything twice.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from xlt.sweep.driver.terminated import sigterm_heard
 from xlt.trainables.results.result import Results
 
 BEAT_SECONDS = 10.0
-"""Between two renewals."""
+"""Time between two renewals."""
 MISSED_BEATS = 12
-"""So many missed in a row make a holder on another machine look dead: a storage that fails for a
-minute must not cost it the experiment."""
+"""Number of missed renewals after which a holder on another machine counts as dead. A storage that
+fails for a minute must not cost the holder its experiment."""
 SETTLE_SECONDS = 2.0
-"""From a write to the look whether another one came after it; much longer than both take."""
+"""Delay between writing the lease and re-reading it to detect a competing writer."""
 
 
 _HELD: list[_Lease] = []
-"""What this process holds."""
+"""Leases of this process."""
 
 
 class Holder(Settings):
-    """The process that drives an experiment, as the lease file says."""
+    """The process that drives an experiment: the content of a lease file."""
 
     lease_id: str
-    """Of this driver and no other."""
+    """Random id of this driver."""
     host: str
-    """Name of its machine, for people."""
+    """Name of the machine, for messages."""
     machine: str
-    """What must be equal for process ids to mean the same: see :func:`this_machine`."""
+    """Key of the namespace of process ids, see :func:`this_machine`."""
     pid: int
-    """Its process."""
+    """Process id."""
     started: str
-    """When that process started, in the system's own ticks; pids are used again."""
+    """Start of the process in clock ticks of the system, because process ids are reused."""
     since: datetime
-    """Since when it drives the experiment."""
+    """Time when the process claimed the experiment."""
     renewed: datetime
-    """Its last sign of life, by its own clock."""
+    """Time of the last renewal, by the clock of its machine."""
 
     def __str__(self) -> str:
-        """As people are told, e.g. ``pid 4711 on node1 since 2026-05-01 10:00:00 UTC``."""
+        """Format for messages: ``pid 4711 on node1 since 2026-05-01 10:00:00 UTC``."""
         return f"pid {self.pid} on {self.host} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -69,75 +69,76 @@ class Holder(Settings):
 def held(
     location: Results, experiment: str, console: Console, *, wait: bool = False
 ) -> Iterator[None]:
-    """Hold an experiment while the block runs; nested, under the same name, it would refuse itself.
+    """Hold the lease of an experiment while the block runs; blocks must not be nested.
 
-    On a local or network disk a free experiment is taken by an exclusive create. An object store
-    offers none through pyarrow, and a dead holder's file is replaced anywhere: there the lease is
-    written, and after :data:`SETTLE_SECONDS` read back; whoever wrote last holds it. A driver that
-    was held up longer than that between its look and its write takes an experiment that is held;
-    the other one finds this out at its next renewal and stops.
+    On a local or network disk, an exclusive create claims a free experiment. Pyarrow offers no
+    exclusive create on an object store, and the file of a dead holder has to be replaced on any
+    storage. In both cases this function writes the lease and re-reads it after
+    :data:`SETTLE_SECONDS`: the last writer holds the experiment. A driver that was delayed for
+    longer between its check and its write can take over a held experiment; the other driver
+    notices this at its next renewal and stops.
 
     Args:
-        location: Where the experiment's results lie; prepared.
-        experiment: Its name.
-        console: Told whom it waits for.
-        wait: Whether to wait until a living holder is done.
+        location: The results location, after :meth:`Results.prepare`.
+        experiment: Name of the experiment.
+        console: Output for the name of the holder that this driver waits for.
+        wait: Whether to wait while another driver holds the experiment.
 
     Raises:
-        InputError: Another living driver holds it, or took it over while the block ran; the
-            location takes no files.
+        InputError: Another living driver holds the experiment, or took it over while the block
+            ran, or the location cannot be written.
     """
     lease = _Lease(location, experiment)
     _HELD.append(lease)
     try:
-        with _hearing_interrupts(), sigterm_heard():
+        with _interrupts_enabled(), sigterm_heard():
             lease.claim(wait, console)
             yield
     except (pa.ArrowException, OSError) as error:
-        if lease.was_claimed:  # the block's own
+        if lease.was_claimed:  # an error of the block
             raise
         raise InputError(
-            f"{lease.place} cannot be written: {error}; mend the access, then start again"
+            f"{lease.place} cannot be written: {error}; restore write access, then start again"
         ) from error
     finally:
         lease.release()
         _HELD.remove(lease)
         if lease.taken_by:
             raise InputError(
-                f"{lease.place} was taken over by {lease.taken_by}, because this driver gave no "
-                "sign of life for long; it has stopped, and what was finished is kept"
+                f"{lease.place} was taken over by {lease.taken_by}, because this driver did not "
+                "renew its lease for a long time; it has stopped, and finished trials are kept"
             )
 
 
 def release_all() -> None:
-    """Release what this process holds: before an end at which its blocks do not end."""
+    """Release all leases of this process, before it ends without leaving its blocks."""
     for lease in _HELD:
         lease.release()
 
 
 @contextmanager
-def _hearing_interrupts() -> Iterator[None]:
-    """SIGINT interrupts this process, also where a shell has told its background jobs not to.
+def _interrupts_enabled() -> Iterator[None]:
+    """Enable SIGINT, which shells disable for background jobs.
 
-    A driver that was replaced is stopped by it, see :class:`_Lease`.
+    A driver that lost its lease stops itself with SIGINT, see :class:`_Lease`.
     """
-    is_deaf = (
+    is_ignored = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     )
-    if is_deaf:
+    if is_ignored:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        if is_deaf:
+        if is_ignored:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def this_machine() -> str:
-    """Equal for processes that see each other by their process ids, and for no others.
+    """Return a key that is equal for processes which share a namespace of process ids.
 
-    Containers share a boot and may share a host name, but not the namespace of process ids.
+    Containers on one machine share the boot id and may share a host name, but not the namespace.
     """
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -146,15 +147,19 @@ def this_machine() -> str:
 
 
 def start_of(pid: int) -> str | None:
-    """When a process started; None: it does not run, empty: this system does not tell when."""
+    """Return when a process started, in clock ticks.
+
+    Returns:
+        None if the process does not run; empty if the system does not report the start.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
-    except PermissionError:  # another user's
+    except PermissionError:  # it runs as another user
         pass
     with suppress(OSError):
-        # Fields after the name, which may hold spaces and brackets; proc(5): 3 state, 22 start.
+        # Skip the name, which may hold spaces and brackets. proc(5): field 3 state, 22 start time.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
     return ""
@@ -178,69 +183,71 @@ class _Lease:
 
     @property
     def place(self) -> str:
-        """What errors call it."""
+        """The name of the experiment and its location in messages."""
         return f"experiment {self._experiment!r} in {self._location.uri}"
 
     def claim(self, wait: bool, console: Console) -> None:
-        """Take the experiment, or raise InputError; or wait until it can be taken."""
+        """Claim the experiment; wait for its holder, or raise InputError."""
         self._location.make_experiments_folder()
-        told = ""
+        announced = ""
         while True:
-            there = self._read()
-            if there is None or self._is_dead(there, console):
-                if self._take(there):
+            holder = self._read()
+            if holder is None or self._is_dead(holder, console):
+                if self._take(holder):
                     break
-                continue  # another one was faster: look who
+                continue  # another driver was faster: read its lease
             if not wait:
                 raise InputError(
-                    f"{self.place} is driven by {there}; wait for it with --wait, end it there "
-                    "(Ctrl-C), or give this one another name (--set name=...) or another --results"
+                    f"{self.place} is driven by {holder}; wait for that driver with --wait, stop "
+                    "it with Ctrl-C, or use another name (--set name=...) or another --results"
                 )
-            if told != there.lease_id:
-                _say(console, f"{self.place} is driven by {there}; waiting until that is done")
-                told = there.lease_id
+            if announced != holder.lease_id:
+                _say(console, f"{self.place} is driven by {holder}; waiting until it ends")
+                announced = holder.lease_id
             time.sleep(BEAT_SECONDS)
         self.was_claimed = True
         self._thread.start()
 
     def release(self) -> None:
-        """Stop renewing, and remove the file if it is still ours."""
+        """Stop renewing, and remove the file if this driver still holds the lease."""
         self._ended.set()
         if self.was_claimed:
             self._thread.join()
-        with suppress(OSError, InputError):  # else it looks dead after a while, which it is
-            if self._is_ours(self._read()):
+        with suppress(OSError, InputError):  # a file that stays soon counts as dead
+            if self._is_mine(self._read()):
                 self._location.fs.delete_file(self._location.path(self._name))
 
     def _read(self) -> Holder | None:
-        """Who the file names; None: there is none."""
+        """Read the holder from the lease file; None if there is no file."""
         try:
             return Holder.parse(self._location.read_json(self._name), self._name)
         except FileNotFoundError:
             return None
         except InputError as error:
-            raise InputError(f"{error}; remove it if no driver of {self.place} runs") from error
+            raise InputError(
+                f"{error}; remove the file if no driver of {self.place} runs"
+            ) from error
 
-    def _is_ours(self, there: Holder | None) -> bool:
-        return there is not None and there.lease_id == self._mine.lease_id
+    def _is_mine(self, holder: Holder | None) -> bool:
+        return holder is not None and holder.lease_id == self._mine.lease_id
 
-    def _is_dead(self, there: Holder, console: Console) -> bool:
-        """Whether its process ended; of another machine's only signs of life can be seen."""
-        if there.machine == self._mine.machine:
-            return start_of(there.pid) not in ("", there.started)
-        silence = abs((datetime.now(UTC) - there.renewed).total_seconds())
+    def _is_dead(self, holder: Holder, console: Console) -> bool:
+        """Return whether a holder ended; for another machine, judge by its renewals."""
+        if holder.machine == self._mine.machine:
+            return start_of(holder.pid) not in ("", holder.started)
+        silence = abs((datetime.now(UTC) - holder.renewed).total_seconds())
         if silence <= MISSED_BEATS * BEAT_SECONDS:
             return False
-        # Clocks of machines differ: it is dead if it does not renew while this one looks on.
-        _say(console, f"{self.place} is driven by {there}, silent since then; seeing if it lives")
+        # Clocks of machines differ, so wait for a renewal before the holder counts as dead.
+        _say(console, f"{self.place} is driven by {holder}; its lease is old, checking for renewal")
         time.sleep(2 * BEAT_SECONDS)
-        return self._read() in (None, there)
+        return self._read() in (None, holder)
 
-    def _take(self, there: Holder | None) -> bool:
-        """Write the file; whether it is ours then."""
+    def _take(self, holder: Holder | None) -> bool:
+        """Write the lease file in place of a dead holder's; return whether the lease is ours."""
         now = datetime.now(UTC)
         self._mine = self._mine.model_copy(update={"since": now, "renewed": now})
-        if there is None and isinstance(self._location.fs, pafs.LocalFileSystem):
+        if holder is None and isinstance(self._location.fs, pafs.LocalFileSystem):
             partial = self._location.lease_draft(self._mine.lease_id)
             self._location.write(partial, self._content())
             whole = self._location.path(partial)
@@ -251,22 +258,22 @@ class _Lease:
                 return False
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise  # else a disk without links
+                    raise  # these errors: a disk without hard links
             finally:
                 self._location.fs.delete_file(whole)
         self._location.write(self._name, self._content())
         time.sleep(SETTLE_SECONDS)
-        return self._is_ours(self._read())
+        return self._is_mine(self._read())
 
     def _keep(self) -> None:
-        """Renew it until it is released, or until another driver has it."""
+        """Renew the lease until it is released or another driver takes it over."""
         while not self._ended.wait(BEAT_SECONDS):
-            # What cannot be renewed now is renewed at the next beat.
+            # After a storage error, retry at the next beat.
             with suppress(OSError, InputError):
-                there = self._read()
-                if there is not None and not self._is_ours(there):
-                    self.taken_by = there
-                    # As by Ctrl-C, and to the thread that may be waiting for something.
+                holder = self._read()
+                if holder is not None and not self._is_mine(holder):
+                    self.taken_by = holder
+                    # Act as Ctrl-C on the main thread, even if it waits for something.
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
                 self._mine = self._mine.model_copy(update={"renewed": datetime.now(UTC)})

@@ -1,12 +1,13 @@
-"""Everything that needs Ray to run trials.
+"""Run trials, predictions and explanations on a Ray cluster.
 
-Ray reads the settings below when it is imported, so they are set before any module here imports it.
+Ray reads the settings below when it is imported, so this file sets them before any module of this
+package imports Ray.
 """
 
 import os
 
-# No usage statistics, no loggers of Tune's own (result folders replace
-# them and they cost half of the overhead), rare snapshots (they are never restored from).
+# Disable usage statistics, and Tune's loggers, which cost half of the overhead: result folders
+# replace them. Snapshots are rare, because no run is restored from them.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "120")

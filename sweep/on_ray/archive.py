@@ -1,4 +1,4 @@
-"""Reading an archive over a Ray cluster: a task a file, on whichever node has a core free."""
+"""Read an archive on a Ray cluster: one task per file, on any node with a free core."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from xlt.sweep.on_ray.connection import RayConnection
 
 
 def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress], list[FileRows]]:
-    """What :func:`read` reads files with, over the cluster at an address.
+    """Make a function that reads files on the cluster at an address, for :func:`read`.
 
-    Every node must see the files under their path or URI. A task whose node dies is started
-    again by Ray.
+    Each file must have the same path or URI on every node. Ray restarts a task whose node dies.
     """
 
     def read_files(
@@ -29,8 +28,8 @@ def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress]
             return _read(files, options, progress)
         except ray.exceptions.RayError as error:
             raise InputError(
-                f"the cluster could not read the archive: {error}; every node must see the files "
-                "and have this version installed"
+                f"the cluster cannot read the archive: {error}; every node needs access to the "
+                "files, and this version of xlt-sweep"
             ) from error
         finally:
             connection.close()
@@ -40,7 +39,7 @@ def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress]
 
 def _read(files: Sequence[ArchiveFile], options: Options, progress: Progress) -> list[FileRows]:
     num_bytes, num_read = sum(file.size for file in files), 0
-    # The largest first, so that none is left alone at the end.
+    # Start with the largest file, so that no long task runs alone at the end.
     order = sorted(range(len(files)), key=lambda number: -files[number].size)
     numbers = {_read_file.remote(files[number], options): number for number in order}
     parts: dict[int, FileRows] = {}

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster, that at an address or a local one, and what a trial reserves there."""
+"""Connection to a Ray cluster, and the resource requests of trials."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ _VERSIONS = re.compile(
 class RayConnection:
     """A connection to a cluster.
 
+    A process that is connected already keeps its connection.
+
     Args:
-        address: Of a running cluster; None: RAY_ADDRESS, else a new local one.
+        address: Address of a running cluster; None: RAY_ADDRESS, else a new local cluster.
 
     Raises:
-        InputError: There is no cluster at the address, or none could be started.
+        InputError: There is no cluster at the address, it runs other versions, or no local
+            cluster can be started.
     """
 
     def __init__(self, address: str | None = None) -> None:
-        self._mine = not ray.is_initialized()
+        self._is_owner = not ray.is_initialized()
         self._watch: HeadWatch | None = None
-        if self._mine:
-            # Without "local" Ray would take whatever cluster was last started here.
+        if self._is_owner:
+            # Without "local" Ray would connect to the cluster that was last started here.
             chosen = address or os.environ.get("RAY_ADDRESS") or "local"
             try:
                 ray.init(
@@ -45,14 +48,14 @@ class RayConnection:
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise InputError(connection_problem(chosen, str(error))) from error
-            if not chosen.startswith("ray://"):  # Ray's client looks after its own connection
+            if not chosen.startswith("ray://"):  # Ray's client watches its connection itself
                 self._watch = _watch()
 
     def close(self) -> None:
-        """Disconnect, if this connection was made here; ends a cluster that was started for it."""
+        """Disconnect if this object made the connection; stop a local cluster that it started."""
         if self._watch:
             self._watch.stop()
-        if self._mine:
+        if self._is_owner:
             ray.shutdown()
 
 
@@ -73,22 +76,22 @@ def connection_problem(address: str, error: str) -> str:
 
 
 def _watch() -> HeadWatch:
-    """A look at the head, and at Ray's process on this machine."""
-    here = ray.get_runtime_context()
-    (node,) = (one for one in ray.nodes() if one["NodeID"] == here.get_node_id())
+    """Watch the head, and Ray's process on this machine."""
+    context = ray.get_runtime_context()
+    (node,) = (node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-    return HeadWatch(here.gcs_address, raylet)
+    return HeadWatch(context.gcs_address, raylet)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Trials that reserve the same.
+    """Trials with the same resource request.
 
     Attributes:
-        specs: In the order given.
-        bundle: What each process of a trial reserves.
-        workers: Processes a trial.
-        num_at_once: Trials that the cluster holds at a time.
+        specs: The trials, in the given order.
+        bundle: Resources that each process of a trial requests, in Ray's format.
+        workers: Number of processes of a trial.
+        num_at_once: Number of trials that the cluster holds at a time.
     """
 
     specs: list[TrialSpec]
@@ -98,10 +101,10 @@ class Launch:
 
 
 def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
-    """Trials by what they reserve; those of one process first.
+    """Group trials by their resource request; trials of one process come first.
 
     Raises:
-        InputError: The cluster can never hold such a trial.
+        InputError: A trial does not fit into the cluster.
     """
     groups: dict[tuple[int, str], list[TrialSpec]] = {}
     for spec in specs:
@@ -121,18 +124,18 @@ def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
 
 
 def worker_bundle(resources: Resources) -> dict[str, float]:
-    """What a process of a trial reserves; GPUs count only on a cluster that has some."""
+    """Return the resources that a process of a trial requests; GPUs only if the cluster has any."""
     has_gpus = ray.cluster_resources().get("GPU", 0) > 0
     gpus = {"GPU": resources.gpus} if has_gpus else {}
     return {"CPU": resources.cpus, **gpus, **resources.others}
 
 
 def task_options(bundle: dict[str, float]) -> dict[str, Any]:
-    """What a task or actor outside Tune is given to reserve a bundle."""
+    """Return the options of a Ray task or actor that requests a bundle."""
     others = {name: amount for name, amount in bundle.items() if name not in ("CPU", "GPU")}
     return {"num_cpus": bundle["CPU"], "num_gpus": bundle.get("GPU", 0), "resources": others}
 
 
 def living_nodes() -> list[Capacity]:
-    """What each node of the cluster lets trials reserve."""
+    """Return the resources of each living node that trials can request."""
     return [capacity_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]

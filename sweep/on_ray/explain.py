@@ -1,4 +1,4 @@
-"""Explaining trials over a Ray cluster: a task a trial, on a GPU where the cluster has GPUs."""
+"""Explain trials on a Ray cluster: one task per trial, on a GPU if the cluster has GPUs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def explain_on_ray(
     settings: Explain,
     on_explained: OnExplained,
 ) -> None:
-    """Explain over the cluster at an address, or a local one.
+    """Explain trials on the cluster at an address, or on a local one.
 
-    Workers are used again, so that a base model mostly is loaded once a worker. A task whose
-    worker or node dies is started again twice by Ray.
+    Ray reuses workers, so a worker usually loads a base model once. Ray restarts a task whose
+    worker or node dies, at most twice.
     """
     connection = RayConnection(address)
     try:
@@ -58,7 +58,7 @@ def explain_on_ray(
 def _explain(
     spec: TrialSpec, shared: dict[str, Any], results: str, settings: Explain
 ) -> Attributions:
-    """One trial, in a worker process."""
+    """Explain a trial in a worker process."""
     from xlt.trainables.inference.explain_kept import explain_kept
 
     return explain_kept(spec, receive(spec, shared), Results(results), settings)

@@ -1,4 +1,4 @@
-"""Waiting until a cluster's nodes are there; a node that stays away is told, not waited for."""
+"""Wait until the nodes of a cluster have joined, for a limited time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Joined:
-    """Nodes of a cluster.
+    """The nodes that joined a cluster.
 
     Attributes:
         hosts: Names of the machines, sorted.
-        resources: What all of them have for trials, e.g. ``{"CPU": 6.0, "GPU": 6.0}``.
-        seconds: Waited until they were there.
+        resources: Resources of all nodes together, e.g. ``{"CPU": 6.0, "GPU": 6.0}``.
+        seconds: Time until the nodes joined.
     """
 
     hosts: list[str]
@@ -31,12 +31,12 @@ class Joined:
 
 
 def wait_for_nodes(address: str, nodes: int, seconds: float) -> Joined:
-    """Wait until so many nodes are there, or the time is over.
+    """Wait until a number of nodes have joined, or the time is over.
 
     Args:
-        address: Of the cluster; its head may still be starting.
-        nodes: The head included.
-        seconds: Waited at most, for the head and for the others together.
+        address: Address of the cluster, whose head may still be starting.
+        nodes: Number of nodes, head included.
+        seconds: Longest time to wait, for the head and the other nodes together.
 
     Raises:
         InputError: The head does not answer in time.

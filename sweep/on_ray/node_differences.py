@@ -28,7 +28,7 @@ PACKAGES = (
 """Packages that change results, or the data that processes exchange."""
 
 Answer: TypeAlias = dict[str, Any]
-"""What :func:`_make_look` returns for a node."""
+"""Versions, missing modules and code of a node, see :func:`_make_look`."""
 
 
 def refuse_different_nodes(specs: Iterable[TrialSpec]) -> None:

@@ -1,4 +1,7 @@
-"""The machines of a Ray cluster, asked by a task that reserves nothing, so that none waits."""
+"""Call a function on each node of a Ray cluster.
+
+The tasks request no resources, so they never wait for trials.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,19 @@ from xlt.sweep.machines.nodes import Node, read_node
 from xlt.sweep.on_ray.connection import RayConnection
 
 ANSWER_SECONDS = 120
-"""Waited for all nodes; the first task of a node starts a process there."""
+"""Time to wait for all nodes together; the first task of a node has to start a process."""
 AGAIN_SECONDS = 1.0
-"""Until a node is asked again that the rest of the cluster does not know yet, or no more."""
+"""Time before asking a node again that other nodes do not know yet, or do not know any more."""
 
 
 def nodes_of(address: str | None) -> tuple[Node, ...]:
-    """Every living node, with what Ray lets trials reserve there.
+    """Return every living node, with the resources that trials can request there.
+
+    Args:
+        address: Address of a running cluster, see :class:`RayConnection`.
 
     Raises:
-        InputError: No cluster, or a node that lives and does not answer.
+        InputError: The cluster cannot be reached, or a living node does not answer.
     """
     connection = RayConnection(address)
     try:
@@ -37,11 +43,16 @@ def nodes_of(address: str | None) -> tuple[Node, ...]:
 def _with_capacity(node: dict[str, Any], answer: Node | ray.exceptions.RayError) -> Node:
     if isinstance(answer, ray.exceptions.RayError):
         raise InputError(
-            f"a node of the cluster gives no answer: {str(answer).strip().splitlines()[-1]}; "
-            "is the project installed on it?"
+            f"node {node['NodeManagerAddress']} gives no answer: "
+            f"{str(answer).strip().splitlines()[-1]}; install xlt-sweep on every node"
         ) from answer
-    has = capacity_of(node["Resources"])
-    return replace(answer, num_cpus=has.num_cpus, num_gpus=has.num_gpus, others=has.others)
+    capacity = capacity_of(node["Resources"])
+    return replace(
+        answer,
+        num_cpus=capacity.num_cpus,
+        num_gpus=capacity.num_gpus,
+        others=capacity.others,
+    )
 
 
 def ask_nodes(
@@ -50,24 +61,23 @@ def ask_nodes(
     """Call a function once on each living node of the cluster that this process is connected to.
 
     Args:
-        function: Called in a worker process of the node; reserves nothing.
-        *arguments: Its arguments.
+        function: The function, which runs in a worker process of the node.
+        *arguments: Arguments of the function.
 
     Returns:
-        Ray's record of each node, with what the function returned there, or the RayError that
-        came instead. Nodes that died meanwhile are left out: trials would not find them either.
+        Ray's record of each node, and the value of the function or the RayError. Nodes that died
+        in the meantime are left out, because trials would not run there either.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    asked = [(node, _ask(node, function, arguments)) for node in nodes]
+    references = [(node, _ask(node, function, arguments)) for node in _living()]
     deadline = time.monotonic() + ANSWER_SECONDS
-    for node, reference in asked:
+    for node, reference in references:
         while True:
             try:
                 answer = ray.get(reference, timeout=max(0.0, deadline - time.monotonic()))
             except ray.exceptions.RayError as error:
-                if node["NodeID"] not in {one["NodeID"] for one in ray.nodes() if one["Alive"]}:
+                if node["NodeID"] not in {other["NodeID"] for other in _living()}:
                     break
-                # Nodes learn of each other's coming and going a little later than the head.
+                # Nodes learn later than the head that a node joined or left.
                 is_unknown = isinstance(error, ray.exceptions.TaskUnschedulableError)
                 if is_unknown and time.monotonic() < deadline:
                     time.sleep(AGAIN_SECONDS)
@@ -78,6 +88,10 @@ def ask_nodes(
             break
 
 
+def _living() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def _ask(node: dict[str, Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    return ray.remote(num_cpus=0)(function).options(scheduling_strategy=there).remote(*arguments)
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(num_cpus=0)(function).options(scheduling_strategy=strategy).remote(*arguments)

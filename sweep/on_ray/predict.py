@@ -1,4 +1,4 @@
-"""Tagging over a Ray cluster: Ray Data hands chunks to processes that hold the model."""
+"""Tag texts on a Ray cluster: Ray Data sends chunks of texts to processes that hold the model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ray.data.block import BlockMetadata
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
-from xlt.data.tables.unlabelled import STDIN, TextRow
+from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
 from xlt.sweep.machines.capacity import num_processes
 from xlt.sweep.on_ray.connection import RayConnection, by_resources, living_nodes, task_options
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
@@ -32,29 +33,25 @@ if TYPE_CHECKING:
     from xlt.trainables.inference.tagging import Tagger
 
 NODE = "ray.io/node-id"
-"""Label that Ray gives every node."""
-# Ray Data tells of every step, and of every error with its stack; its log files keep them.
+"""Label of every node, set by Ray."""
+# Ray Data prints every step, and every error with its traceback; its log files keep them.
 for _handler in logging.getLogger("ray.data").handlers:
     if isinstance(_handler, logging.StreamHandler):
         _handler.setLevel(logging.CRITICAL)
 
 
 def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
-    """Tag over the cluster at an address, or a local one.
+    """Tag texts on the cluster at an address, or on a local one.
 
-    One task on this machine's node reads the input, as many processes as trials fit into the
-    cluster score it, and chunks come back as they are ready. Ray starts a process that dies again.
+    One task on this machine's node reads the input. As many processes as trials fit into the
+    cluster score the chunks, and finished chunks come back in any order. Ray restarts a process
+    that dies.
 
     Raises:
-        InputError: No cluster, none that holds a trial, or what kept its processes from working.
+        InputError: The cluster cannot be reached or cannot hold a trial, or a process failed.
     """
     with tempfile.TemporaryDirectory(prefix="xlt-predict-") as folder:
-        if job.source.path == STDIN:  # which no other process can read
-            aside = Path(folder, "lines")
-            with aside.open("wb") as stream:
-                shutil.copyfileobj(sys.stdin.buffer, stream)
-            source = job.source.model_copy(update={"path": str(aside), "lines": True})
-            job = Job(job.trial, source, job.settings, job.done)
+        job = replace(job, source=_readable(job.source, Path(folder)))
         connection = RayConnection(address)
         try:
             refuse_different_nodes([job.trial.spec])
@@ -62,11 +59,22 @@ def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
         except ray.exceptions.RayError as error:
             cause = first_line(str(getattr(error, "cause", None) or error))
             raise InputError(
-                f"a process of the cluster could not go on: {cause}; the same command goes on with "
-                "what is left"
+                f"a process of the cluster failed: {cause}; run the same command to resume"
             ) from error
         finally:
             connection.close()
+
+
+def _readable(source: Unlabelled, folder: Path) -> Unlabelled:
+    """Make the input readable for another process of this machine, in another working folder."""
+    if source.path == STDIN:
+        file = folder / "lines"
+        with file.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        return source.model_copy(update={"path": str(file), "lines": True})
+    if "://" in source.path:
+        return source
+    return source.model_copy(update={"path": str(Path(source.path).expanduser().absolute())})
 
 
 def _stream(job: Job) -> Iterator[Tagged]:
@@ -77,15 +85,15 @@ def _stream(job: Job) -> Iterator[Tagged]:
         _send(identity)
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
-    # A chunk is a row: blocks of one row keep chunks whole and let them go to any process.
+    # A chunk is one row. Blocks of one row can go to any process.
     context.target_max_block_size = 1
-    here = {NODE: ray.get_runtime_context().get_node_id()}
+    this_node = {NODE: ray.get_runtime_context().get_node_id()}
     with DataContext.current(context):
         chunks = ray.data.read_datasource(
             _Chunks(job),
             override_num_blocks=1,
             num_cpus=0,
-            label_selector=here,
+            label_selector=this_node,
         ).map_batches(
             _Tag,
             fn_constructor_args=(job,),
@@ -120,7 +128,7 @@ def _receive(files: dict[str, bytes], identity: str) -> None:
 class _Chunks(Datasource):
     """The chunks of the input as rows (number, num_rows, digest, content).
 
-    Content is the rows as JSON, empty where they were tagged before.
+    The content is the texts as JSON; it is empty for a chunk that was tagged before.
     """
 
     def __init__(self, job: Job) -> None:
@@ -154,7 +162,7 @@ class _Chunks(Datasource):
 
 
 class _Tag:
-    """A process that scores chunks; it loads the model when it gets the first one to score."""
+    """A process that scores chunks; it loads the model for its first chunk without tags."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -171,7 +179,7 @@ class _Tag:
         return _row(row["number"], row["num_rows"], row["digest"], content)
 
     def _tagged(self, row: dict[str, Any]) -> bytes:
-        """A tagged chunk as an Arrow stream."""
+        """Tag a chunk, and return the table as an Arrow stream."""
         if self._tagger is None:
             from xlt.trainables.inference.tagging import Tagger
 
@@ -200,5 +208,5 @@ def _row(
 
 
 def _failed(error: InputError) -> pa.Table:
-    """Bad input as a row, because Ray Data keeps the text of an error and not the error."""
+    """Return bad input as a row, because Ray Data keeps only the text of an error."""
     return _row(-1, 0, error.where, b"", error.problems)

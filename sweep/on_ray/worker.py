@@ -1,7 +1,7 @@
-"""What Ray's processes are given, and what they do with it, before a trial runs in one.
+"""Share data and base models with Ray's worker processes.
 
-Big things travel once: the data set and the miniatures lie in Ray's object store, and a process
-keeps what it has fetched for the trials that follow.
+The data set and the miniatures are sent once, through Ray's object store, and a process keeps them
+for its next trials.
 """
 
 from __future__ import annotations
@@ -19,42 +19,44 @@ from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 _DATASETS: dict[str, Dataset] = {}
-"""Of this process, by fingerprint: fetched and indexed once, not once a trial."""
-
+"""Data set of this process by fingerprint, so that it is not fetched and indexed for each trial."""
 
 CHUNK = 256
-"""Specs that travel together: a process that is handed a trial reads those of its neighbours, too,
-but not those of ten thousand others (3.6 ms for so many)."""
+"""Number of specs that are sent together. A process reads one chunk for its trial, instead of ten
+thousand specs, which would take 3.6 ms."""
 
 _SPECS: dict[Any, list[TrialSpec]] = {}
-"""Of this process: the chunk that its last trial was in."""
+"""The chunk of this process's last trial, by its reference."""
 
 
 def share_specs(specs: Sequence[TrialSpec]) -> list[list[Any]]:
-    """Put specs into the object store; references for :func:`specs_of`."""
+    """Put specs into the object store, and return references for :func:`specs_of`."""
     starts = range(0, len(specs), CHUNK)
     return [[ray.put(list(specs[start : start + CHUNK]))] for start in starts]
 
 
 def specs_of(numbers: Iterable[int], shared: list[list[Any]]) -> list[TrialSpec]:
-    """The specs of these numbers, in a worker process."""
-    found = []
+    """Fetch the specs with these numbers; called in a worker process."""
+    specs = []
     for number in numbers:
         (reference,) = shared[number // CHUNK]
         if reference not in _SPECS:
             _SPECS.clear()
             _SPECS[reference] = ray.get(reference)
-        found.append(_SPECS[reference][number % CHUNK])
-    return found
+        specs.append(_SPECS[reference][number % CHUNK])
+    return specs
 
 
 def later_spec(members: Sequence[int], shared: Mapping[str, Any]) -> TrialSpec | None:
-    """A trial that starts about when these end, if all end in launch order; none after the last.
+    """Guess the trial that starts when these trials end, assuming that trials end in launch order.
 
     Args:
         members: Numbers of the trials of a process.
-        shared: ``specs`` from :func:`share_specs`, ``num_specs`` of them, ``num_at_once`` of which
-            the cluster runs side by side.
+        shared: ``specs`` from :func:`share_specs`, their number ``num_specs``, and the number of
+            trials that run side by side, ``num_at_once``.
+
+    Returns:
+        None if no trial is left.
     """
     number = max(members) + shared["num_at_once"]
     if number >= shared["num_specs"]:
@@ -63,11 +65,11 @@ def later_spec(members: Sequence[int], shared: Mapping[str, Any]) -> TrialSpec |
 
 
 def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
-    """Put what trials need into the object store.
+    """Put the data set and the miniatures of trials into the object store.
 
     Returns:
-        References for :func:`receive`; in lists, so that they are passed on and not fetched for
-        every trial.
+        References for :func:`receive`. They lie in lists, because Ray would replace bare references
+        by their objects for each trial.
     """
     identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
     folders = {i: find_miniature_folder(i) for i in identities}
@@ -78,21 +80,21 @@ def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
 
 
 def receive(spec: TrialSpec, shared: dict[str, Any]) -> Dataset:
-    """The data set of a trial; its miniature is in this node's cache afterwards."""
+    """Return the data set of a trial, after writing its miniature into the cache of this node."""
     table_ref, fingerprint, classes = shared["dataset"]
     if fingerprint not in _DATASETS:
         _DATASETS.clear()
         _DATASETS[fingerprint] = Dataset(ray.get(table_ref), classes)
     if spec.base_identity in shared["bases"]:
         folder = find_miniature_folder(spec.base_identity)
-        if not folder.is_dir():  # another node than the one that pre-trained it
+        if not folder.is_dir():  # another node pre-trained it
             unpack(ray.get(shared["bases"][spec.base_identity][0]), folder)
     return _DATASETS[fingerprint]
 
 
 @ray.remote(num_cpus=1)
 def pretrain_and_pack(name: str, identity: str, corpus: Corpus) -> dict[str, bytes]:
-    """Pre-train a miniature into this node's cache; the files of its folder."""
+    """Pre-train a miniature into the cache of this node, and return the files of its folder."""
     from xlt.trainables.pretraining.pretrain import pretrain
 
     folder = find_miniature_folder(identity)
@@ -102,7 +104,7 @@ def pretrain_and_pack(name: str, identity: str, corpus: Corpus) -> dict[str, byt
 
 
 def pack(folder: Path) -> dict[str, bytes]:
-    """The files of a miniature's folder, a few MB, to travel to another node."""
+    """Read the files of a miniature's folder, a few MB."""
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 

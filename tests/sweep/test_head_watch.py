@@ -63,9 +63,9 @@ def test_a_driver_whose_ray_is_lost_says_so_and_lets_the_experiment_go(
     assert driver.stdout and driver.stdout.readline() == "drives\n"
     time.sleep(0.5)
     assert driver.poll() is None and results.sizes("experiments")
-    told = f"the head of the Ray cluster at {address(head)} is silent for "
+    told = f"the Ray head at {address(head)} gave no answer for "
     if lost == "raylet":
-        told = "Ray has ended on this machine; "
+        told = "Ray has stopped on this machine; "
     (head if lost == "head" else raylet).close()
     _, errors = driver.communicate(timeout=20)
     assert driver.returncode == 2

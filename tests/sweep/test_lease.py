@@ -271,6 +271,6 @@ def test_who_waits_goes_on_when_the_other_is_done(experiment_file: Path, tmp_pat
             output, errors = second.communicate(timeout=200)
             assert first.poll() == 0
             assert second.returncode == 0, errors
-    assert f"is driven by pid {first.pid} on " in errors and "waiting until that is done" in errors
+    assert f"is driven by pid {first.pid} on " in errors and "waiting until it ends" in errors
     assert "All 5 trials were done already; nothing ran." in output
     assert not (root / LEASE).exists()

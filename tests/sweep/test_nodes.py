@@ -44,6 +44,7 @@ def test_a_machine_that_died_before_it_answered_is_left_out(
 
     told = ray_nodes.ray.nodes
     dead = {"NodeID": "ab" * 28, "Alive": True, "Resources": {"CPU": 8.0}}
+    dead["NodeManagerAddress"] = "10.0.0.9"
     lists = [[dead, *told()], [dead, *told()]]  # the head learns of it a little later
     monkeypatch.setattr(ray_nodes.ray, "nodes", lambda: lists.pop() if lists else told())
     (node,) = read_nodes(ray_address)
@@ -51,5 +52,5 @@ def test_a_machine_that_died_before_it_answered_is_left_out(
     assert not lists
     monkeypatch.setattr(ray_nodes.ray, "nodes", lambda: [dead])
     monkeypatch.setattr(ray_nodes, "ANSWER_SECONDS", 3)
-    with pytest.raises(InputError, match=r"a node of the cluster gives no answer: .*installed"):
+    with pytest.raises(InputError, match=r"node .* gives no answer: .*install"):
         read_nodes(ray_address)

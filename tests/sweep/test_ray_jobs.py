@@ -115,7 +115,7 @@ def test_a_wrong_token_is_one_clear_error(cluster: Cluster) -> None:
     done = cluster.xlt("submit", "quickstart", "--results", "/r", token=other)
     out, err = done.communicate(timeout=60)
     assert done.returncode == 2, out
-    assert err.startswith(f"xlt: the cluster at {cluster.url} wants another token")
+    assert err.startswith(f"xlt: the cluster at {cluster.url} requires its token")
     assert "Traceback" not in err
 
 

@@ -200,7 +200,7 @@ def test_an_unknown_job_is_told_with_those_that_are_there(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["job", "xlt-odl-1", "--address", url, "--stop"]) == 2
-    assert "knows no job 'xlt-odl-1'; there are xlt-old-1" in capsys.readouterr().err
+    assert "has no job 'xlt-odl-1'; it has xlt-old-1" in capsys.readouterr().err
 
 
 def test_what_nodes_do_not_share_is_refused_before_anything_is_sent(
