@@ -70,7 +70,7 @@ def test_a_driver_whose_ray_is_lost_says_so_and_lets_the_experiment_go(
     _, errors = driver.communicate(timeout=20)
     assert driver.returncode == 2
     assert errors.startswith(f"xlt: {told}")
-    assert errors.count("\n") == 1 and "the same command goes on" in errors
+    assert errors.count("\n") == 1 and "run the same command to resume" in errors
     assert results.sizes("experiments") == {}
 
 

@@ -208,7 +208,7 @@ def test_a_disk_without_links_and_a_damaged_lease(
         assert location.read_json(LEASE)["pid"] == os.getpid()
     (tmp_path / "r" / LEASE).write_text("{")
     with (
-        pytest.raises(InputError, match=r"is not JSON.*; remove it if no driver of"),
+        pytest.raises(InputError, match=r"is not JSON.*; remove the file if no driver of"),
         held(location, "tiny", QUIET),
     ):
         pass

@@ -27,7 +27,7 @@ from xlt.trainables.results.result import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 LONG = ["training.num_train_epochs=40", "storage.checkpoint_minutes=60", "seeds=[0]"]
-"""Checkpoints only where a trial has to leave."""
+"""Trials save checkpoints only when they are preempted."""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
     )
     drained.join()
     assert not outcome.ledger.pending
-    assert resumed(outcome.results), "nothing had to leave: the test is void"
+    assert resumed(outcome.results), "no trial was preempted, so this test proves nothing"
     assert "preempted at step" in told(console)
     assert trial_files(outcome.results) == undisturbed
 

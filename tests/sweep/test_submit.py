@@ -262,9 +262,9 @@ def test_what_is_no_job_server_is_told(
         silent.bind(("127.0.0.1", 0))  # nothing listens
         port = silent.getsockname()[1]
         assert f"no job server at http://127.0.0.1:{port}" in told(f"http://127.0.0.1:{port}")
-    assert "is no job server of Ray" in told(f"{url}/elsewhere")
+    assert "is not a job server of Ray" in told(f"{url}/elsewhere")
     jobs.version = "2.59.1"
-    assert "runs Ray 2.59.1; xlt needs 2.60 or newer there" in told(url)
+    assert "runs Ray 2.59.1, but xlt needs 2.60 or newer" in told(url)
     monkeypatch.setattr(job_client.importlib.util, "find_spec", lambda name: None)
     assert "pip install 'xlt-sweep[submit]'" in told(url)
     assert not jobs.asked

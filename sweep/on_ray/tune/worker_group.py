@@ -10,7 +10,7 @@ import tempfile
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -61,7 +61,7 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable
             failures += 1
             cause = _cause(error)
             if failures > spec.resources.retries or isinstance(cause, InputError):
-                if isinstance(cause, RayActorError):
+                if isinstance(cause, (RayActorError, OutOfMemoryError)):
                     cause = RuntimeError(died(failures, death_cause(str(cause))))
                 return record_failure(spec, Results(shared["results"]), cause)
 
