@@ -1,1 +1,1 @@
-"""Differences between cells, corrected for how many are tested."""
+"""Differences between cells, corrected for the number of tests."""

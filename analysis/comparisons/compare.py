@@ -22,33 +22,33 @@ from xlt.data.core.errors import InputError
 LEVEL = 0.05
 POWER = 0.8
 MAX_RATIO = 1000
-"""More than that many times the seeds, draws or test rows is no advice."""
+"""Largest advice: this many times the seeds, draws or test rows; a larger number helps nobody."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Second cell minus first, of a metric, over the runs that both have.
+    """Comparison of two cells: second minus first, over the runs that both have.
 
     Attributes:
         first: ``base_model/pattern``.
         second: ``base_model/pattern``.
-        runs: (draw of training rows, seed) that both cells have.
-        num_items: Test rows.
-        means: Of both cells over these runs, fractions of 1.
-        difference: Mean of the second minus mean of the first.
-        interval: 95 % of the difference, over runs and test rows.
-        p_value: Of the permutation test over test rows, two-sided.
-        holm_p_value: The same, corrected for all comparisons of the family.
+        runs: Runs that both cells have: (draw of training rows, seed).
+        num_items: Number of test rows.
+        means: Mean of each cell over these runs, fractions of 1.
+        difference: Mean of the second cell minus mean of the first.
+        interval: 95 % confidence interval of the difference, over runs and test rows.
+        p_value: Two-sided p-value of the permutation test over test rows.
+        holm_p_value: The same p-value, corrected for all comparisons of the family.
         effect_size: Difference in units of the pooled standard deviation over runs (Cohen 1988,
-            Statistical Power Analysis, section 2.2); None with one run or without deviation.
-        superiority: Share of pairs of a run of each in which the second scores higher, ties half
-            (McGraw & Wong 1992, Psychological Bulletin 111:361; Vargha & Delaney 2000, Journal of
-            Educational and Behavioral Statistics 25:101).
-        detectable: Smallest true difference found with probability :data:`POWER`.
-        units_needed: Seeds a cell, on these test rows, to find a true difference of the size seen;
-            draws with as many seeds each, where there are several. None: more than
-            :data:`MAX_RATIO` times as many, or none suffice.
-        items_needed: Test rows, with these runs; None likewise.
+            Statistical Power Analysis, section 2.2); None with one run or a deviation of 0.
+        superiority: Share of pairs of runs, one of each cell, in which the second cell scores
+            higher, ties half (McGraw & Wong 1992, Psychological Bulletin 111:361; Vargha & Delaney
+            2000, Journal of Educational and Behavioral Statistics 25:101).
+        detectable: Smallest true difference that is detected with probability :data:`POWER`.
+        units_needed: Number of seeds for each cell that would detect a true difference of the
+            observed size on these test rows; with several draws, the number of draws with as many
+            seeds each. None: :data:`MAX_RATIO` times as many do not suffice, or it is unknown.
+        items_needed: The same as a number of test rows, with these runs.
     """
 
     first: str
@@ -68,7 +68,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """What may be said: test and interval must agree before one cell is called higher."""
+        """Conclusion; one cell is called higher only if test and interval agree."""
         by_test, by_interval = self.holm_p_value <= LEVEL, not self.interval.holds(0)
         if by_test and by_interval:
             return "second higher" if self.difference > 0 else "first higher"
@@ -85,13 +85,13 @@ def compare(
     method: str = "t",
     paired_seeds: bool = False,
 ) -> Comparison:
-    """Compare two cells; :func:`holm` over the family is the caller's.
+    """Compare two cells. The caller corrects the p-value for the family with :func:`holm`.
 
-    Only runs that both cells have count. With several draws runs are paired by draw and seed,
-    because cells share draws: the same source rows, and fewer target rows are the first of more.
-    Seeds on one draw are taken for independent between the cells unless ``paired_seeds``: a seed
-    fixes head, adapters and order of rows, which have little in common between two base models or
-    patterns; pairing by seed is for cells that share more than that.
+    Only runs that both cells have count. With several draws, runs are paired by draw and seed,
+    because cells share draws: they have the same source rows, and the smaller number of target rows
+    is the beginning of the larger one. On one draw, seeds count as independent between the cells
+    unless ``paired_seeds``: a seed fixes head, adapters and order of rows, which have little in
+    common between two base models or patterns.
 
     Args:
         first: Subtracted.
@@ -99,11 +99,12 @@ def compare(
         metric_runs: The metric.
         num_permutations: Permutations of test rows, at most.
         method: Name in ``INTERVALS``; callers check it.
-        paired_seeds: Take the differences seed by seed.
+        paired_seeds: Whether to take the differences seed by seed, for cells whose seeds share
+            more than head, adapters and order.
 
     Raises:
-        InputError: Cells without a common run, or not tested on the same rows, or a metric that
-            has no value on these.
+        InputError: The cells have no common run or different test rows, or the metric has no value
+            on these rows.
     """
     groups, runs = difference_groups(first, second, metric_runs, paired_seeds)
     parts, difference = components(groups), mean(groups)
@@ -157,14 +158,14 @@ def difference_groups(
 
 
 def common_runs(first: CellScores, second: CellScores) -> tuple[Run, ...]:
-    """Runs that both cells have, on the same test rows.
+    """Find the runs that both cells have, on the same test rows.
 
     Raises:
         InputError: See :func:`compare`.
     """
     runs = tuple(run for run in first.runs if run in second.runs)
     if not runs:
-        raise InputError("no seed that both cells have")
+        raise InputError("no seed in common")
     if first.ids != second.ids:
         common = len(set(first.ids) & set(second.ids))
         raise InputError(f"not tested on the same rows ({common} in both)")
@@ -174,7 +175,7 @@ def common_runs(first: CellScores, second: CellScores) -> tuple[Run, ...]:
 
 
 def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Difference of means over the pooled standard deviation of equally many runs, ddof=1."""
+    """Difference of means over the pooled standard deviation (ddof=1) of equally many runs."""
     if len(first) < 2:
         return None
     pooled = math.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
@@ -182,53 +183,53 @@ def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 
 
 def smallest_rank_p_value(num_units: int) -> float:
-    """The smallest two-sided p-value of a rank test of so many seeds, or draws, against as many.
+    """Smallest two-sided p-value of a rank test with S = num_units seeds or draws in each cell.
 
-    Of the equally likely orders of 2 S units two are extreme (Mann & Whitney 1947, Annals of
-    Mathematical Statistics 18:50): 2 / C(2S, S), 0.1 for S = 3.
+    Two of the C(2S, S) equally likely orders are extreme (Mann & Whitney 1947, Annals of
+    Mathematical Statistics 18:50): 2 / C(2S, S), which is 0.1 for S = 3.
     """
     return min(1.0, 2 / math.comb(2 * num_units, num_units))
 
 
 def rank_test_remarks(runs: Iterable[Sequence[Run]], level: float = LEVEL) -> list[str]:
-    """A sentence for each number of units with which no rank test can reach the level.
+    """Write a sentence for each number of units with which no rank test can reach the level.
 
     Args:
-        runs: Those of a cell, for each comparison.
-        level: Of the test.
+        runs: Runs of a cell, for each comparison.
+        level: Level of the test.
     """
-    units = {(num_units(one), "draws" if has_several_draws(one) else "runs") for one in runs}
+    units = {(num_units(own), "draws" if has_several_draws(own) else "runs") for own in runs}
     more = {
-        "runs": "Test rows are no runs and do not",
-        "draws": "More runs of the same draws and seeds, and test rows, do not",
+        "runs": "More test rows do not",
+        "draws": "More runs of the same draws and seeds, or more test rows, do not",
     }
     return [
         f"With {number} against {number} {name} a rank test cannot reach {level:g}: its smallest "
-        f"two-sided p is {smallest:.2g}. {more[name]} help it."
+        f"two-sided p is {smallest:.2g}. {more[name]} help."
         for number, name in sorted(units)
         if (smallest := smallest_rank_p_value(number)) > level
     ]
 
 
 def detectable(parts: Components, unit_ratio: float = 1, item_ratio: float = 1) -> float:
-    """The smallest true difference found at :data:`LEVEL` with probability :data:`POWER`.
+    """Smallest true difference detected at :data:`LEVEL` with probability :data:`POWER`.
 
-    The sum of the quantiles for level and power times the standard error (Bloom 1995, Evaluation
-    Review 19:547), each as wide as :meth:`Components.half_width` has it.
+    It is the sum of the quantiles for level and power times the standard error (Bloom 1995,
+    Evaluation Review 19:547), where :meth:`Components.half_width` gives each product.
 
     Args:
         parts: Variance components of a difference.
-        unit_ratio: With so many times the seeds, or draws.
-        item_ratio: With so many times the test rows.
+        unit_ratio: Factor on the number of seeds or draws.
+        item_ratio: Factor on the number of test rows.
     """
     quantiles = (1 - LEVEL / 2, POWER)
     return sum(parts.half_width(q, unit_ratio, item_ratio) for q in quantiles)
 
 
 def _needed(parts: Components, size: float, count: int, of_units: bool) -> int | None:
-    """The smallest count of units or rows with which a difference of a size is detectable."""
+    """Smallest number of units or rows with which a difference of this size is detectable."""
     if of_units and parts.num_units < 2:
-        return None  # what units contribute is not known
+        return None  # the contribution of units is unknown
 
     def suffices(number: int) -> bool:
         ratio = number / count

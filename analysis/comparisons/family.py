@@ -1,4 +1,4 @@
-"""All comparisons of a question at once: which pairs, corrected together, as text or rows."""
+"""Families of comparisons: which pairs of cells are compared and corrected together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILIES: dict[str, str] = {
     "pattern": "every two patterns of the same base model",
     "model": "every two base models on the same pattern",
 }
-"""What ``--by`` takes -> the pairs that are compared."""
+"""Value of ``--by`` -> pairs of cells that are compared."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Family:
     """Comparisons that are corrected together.
 
     Attributes:
-        collected: What they were made from.
+        collected: The trials.
         metric: Name of the metric.
-        pairs: Which pairs, in words.
-        method: Of the intervals.
+        pairs: Description of the pairs.
+        method: Method of the confidence intervals.
         num_resamples: Permutations of test rows, at most.
-        comparisons: In the order of the plan, or as the pairs were given.
+        comparisons: Comparisons in the order of the plan, or of the given pairs.
         gaps: A phrase for each cell that lacks runs.
-        left_out: (pair or cell, why there is no comparison).
+        left_out: (pair or cell, reason why it is not compared).
     """
 
     collected: Collected
@@ -63,15 +63,15 @@ def compare_cells(
 
     Args:
         collected: The trials.
-        metric: Of two classes.
+        metric: Name of a metric of two classes.
         by: Name in :data:`FAMILIES`.
-        pairs: ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
+        pairs: Pairs of cells, ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
         num_resamples: Permutations of test rows, at most.
         method: Name in ``INTERVALS``.
-        paired_seeds: Take differences seed by seed (:func:`compare`).
+        paired_seeds: Whether to take differences seed by seed (:func:`compare`).
 
     Raises:
-        InputError: An unknown metric, family, method or cell, or nothing to compare.
+        InputError: A metric, family, method or cell is unknown, or no two cells can be compared.
     """
     if by not in FAMILIES:
         raise InputError(unknown("family", by, FAMILIES))
@@ -101,7 +101,9 @@ def compare_cells(
         else:
             used += cells
     if not comparisons:
-        why = [f"{name}: {reason}" for name, reason in left_out] or ["fewer than two cells"]
+        why = [f"{name}: {reason}" for name, reason in left_out] or [
+            "there are fewer than two cells"
+        ]
         raise InputError(["no two cells can be compared", *why], f"results {collected.uri}")
     corrected = holm([comparison.p_value for comparison in comparisons])
     return Family(
@@ -120,7 +122,7 @@ def compare_cells(
 
 
 def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellKey]]:
-    """Pairs that share a base model or a pattern; other test rows are another question.
+    """List the pairs of cells that share a base model or a pattern, and the test rows.
 
     Args:
         scores: Cells with predictions.
@@ -137,7 +139,7 @@ def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellK
 
 
 def _parse(pairs: Sequence[str], scores: ExperimentScores) -> list[tuple[CellKey, CellKey]]:
-    """Pairs of known cells; names may contain colons and slashes themselves."""
+    """Parse pairs of known cells, whose names may contain colons and slashes."""
     names = {key.path: key for key in (*scores.cells, *scores.left_out)}
     parsed, problems = [], []
     for pair in dict.fromkeys(pairs):

@@ -53,12 +53,12 @@ def _record(metric: str, c: Comparison) -> dict[str, object]:
 
 
 def _by_draw(c: Comparison) -> bool:
-    """Whether it is of several draws."""
+    """Whether the runs are on several draws of training rows."""
     return has_several_draws(c.runs)
 
 
 def _texts(c: Comparison) -> tuple[str, ...]:
-    """What a line shows, in the order of the heading."""
+    """Texts of a line, in the order of the heading."""
     counts = ("-" if count is None else str(count) for count in (c.units_needed, c.items_needed))
     return (
         f"{c.means[0]:.3f} {c.means[1]:.3f}",
@@ -75,35 +75,35 @@ def _texts(c: Comparison) -> tuple[str, ...]:
 
 
 def _explain(family: Family) -> list[str]:
-    """What the columns and verdicts mean."""
+    """Explain the columns and verdicts."""
     draws = any(map(_by_draw, family.comparisons))
     over, units = ("draws of training rows, seeds", "draws") if draws else (
         "seeds", "seeds"
     )  # fmt: skip
     return [
-        f"95 % interval: of the difference, over {over} and test rows drawn anew (method "
+        f"95 % interval: of the difference, over {over} and test rows (method "
         f"{family.method}){describe_units(c.runs for c in family.comparisons)}. "
-        "Each for itself, not corrected.",
+        "Not corrected for the number of comparisons.",
         f"p: two-sided permutation test, up to {family.num_resamples} exchanges of test rows "
-        f"between the two cells, all {'runs' if draws else 'seeds'} of a row together; it holds "
-        f"for these trained models, not for other {units}. Holm p: corrected for all comparisons "
+        f"between the two cells, all {'runs' if draws else 'seeds'} of a row together; valid for "
+        f"these trained models, not for other {units}. Holm p: corrected for all comparisons "
         "shown.",
         f"d: difference / pooled standard deviation over {'runs' if draws else 'seeds'}. P(2nd "
-        "higher): share of pairs of runs in which the second scores higher. Both are rough with "
-        f"fewer than {FEW_UNITS} {units}.",
-        f"MDE: smallest true difference found with probability {POWER} at level {LEVEL}, before "
-        f"Holm. {units}: {units} a cell{', as many seeds each,' * draws} with which a true "
-        "difference of the size seen would be found, on these test rows; rows: test rows, with "
-        f"these {units}; -: none up to {MAX_RATIO} times as many, or not known.",
-        f"Verdict: first or second higher: Holm p <= {LEVEL} and the interval without 0. these "
-        f"runs only: the test says so, the interval, which counts other {units}, does not. not "
-        "after Holm: the interval alone. unsettled: neither, which is no proof that they are "
-        "equal.",
+        "higher): share of pairs of runs in which the second scores higher. Both are imprecise "
+        f"with fewer than {FEW_UNITS} {units}.",
+        f"MDE: smallest true difference detected with probability {POWER} at level {LEVEL}, before "
+        f"Holm. {units}: {units} per cell{', with as many seeds each,' * draws} that would detect "
+        "a true difference of the observed size, on these test rows; rows: test rows that would, "
+        f"with these {units}; -: more than {MAX_RATIO} times as many, or unknown.",
+        f"Verdict: first or second higher: Holm p <= {LEVEL} and the interval excludes 0. these "
+        f"runs only: the test is significant, but the interval, which covers other {units}, "
+        "includes 0. not after Holm: only the interval excludes 0. unsettled: neither, which does "
+        "not prove that the cells are equal.",
     ]
 
 
 def _remarks(family: Family) -> list[str]:
-    """What is special about these comparisons."""
+    """Footnotes on missing runs, comparisons that were left out, and warnings."""
     remarks = rank_test_remarks(c.runs for c in family.comparisons)
     remarks += [f"† {first_line(gap)}" for gap in family.gaps]
     reasons: dict[str, list[str]] = {}

@@ -1,1 +1,1 @@
-"""Mean (std) tables in the layout of the paper, in every format."""
+"""Tables: the Table type and its formats, mean (std) tables, and the published values."""

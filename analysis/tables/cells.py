@@ -1,6 +1,6 @@
-"""Table entries: the runs of a cell as mean (std), and what is missing or failed beside it.
+"""Table entries: mean (std) over the runs of a cell, with marks for missing and failed runs.
 
-A run is a trial of the cell: a seed, or with several draws of training rows a seed on a draw.
+A run is a trial of the cell: a seed, or a seed on one of several draws of training rows.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CellState = Literal[
 ]
 
 INCOMPLETE, UNTRAINED, NOTE = "†", "‡", "*"
-"""Marks behind a cell's value: seeds are missing or failed; runs in it did not train; a note
-applies."""
+"""Marks behind the value of a cell: runs are missing or failed; runs in the mean did not train; a
+note applies."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,20 @@ class TableCell:
     """A table entry.
 
     Attributes:
-        base_model: Row.
-        pattern: Column.
-        state: complete (all planned runs), partial (some), failed, corrupt or pending (none),
-            undefined (all are done without the metric), impossible (none can be planned).
-        mean: Over ``n`` runs, a fraction of 1; None for n = 0.
+        base_model: Row of the table.
+        pattern: Column of the table.
+        state: complete (all planned runs have a value), partial (some have), failed, corrupt or
+            pending (none has), undefined (all are done without the metric), impossible (no run can
+            be planned).
+        mean: Mean over ``n`` runs, a fraction of 1; None for n = 0.
         std: Sample standard deviation (ddof=1) over ``n`` runs; None for n < 2.
-        n: Runs with a value.
-        num_planned: Runs planned.
+        n: Number of runs with a value.
+        num_planned: Number of planned runs.
         problems: A phrase for each kind of run without a value, with the runs.
-        note: Why the cell is impossible, or why its settings differ from the rest.
+        note: Reason why the cell is impossible, or why its settings differ from other cells.
         untrained: A phrase on the runs in the mean that did not train; empty if all did.
-        interval: (low, high) of the mean; None if not asked for, or there is none.
-        components: What spreads the runs' scores; None likewise.
+        interval: 95 % confidence interval of the mean (low, high); None: not asked for, or unknown.
+        components: Variance components of the runs' scores; None: not asked for, or unknown.
     """
 
     base_model: str
@@ -66,7 +67,7 @@ class TableCell:
 
     @property
     def key(self) -> CellKey:
-        """The cell's name."""
+        """Name of the cell."""
         return CellKey(self.base_model, self.pattern)
 
 
@@ -81,10 +82,10 @@ def aggregate(
 
     Args:
         planned: The cell.
-        rows: num_runs of ``Collected.rows``.
-        metric: Name of a metric or of a measure; a done trial may be without it.
-        measured: Trial id -> value of a measure; None: the metric is that of the rows.
-        unusable: Trial id -> why a done trial could not be measured.
+        rows: Rows of the cell's trials, from ``Collected.rows``.
+        metric: Name of a metric or of a measure; a done trial may lack it.
+        measured: Trial id -> value of a measure; None: the rows have the metric.
+        unusable: Trial id -> reason why a done trial could not be measured.
     """
     if measured is None:
         measured = {row.trial_id: row.metrics[metric] for row in rows if metric in row.metrics}
@@ -116,7 +117,7 @@ def aggregate(
 
 
 def _untrained(rows: Sequence[TrialRow]) -> str:
-    """Which runs did not train: they are in the mean, as leaving them out would flatter it."""
+    """Name the runs that did not train. They count in the mean, which would be too high without."""
     with_draw = has_draws([row.draw_index for row in rows])
     runs: dict[str, list[Run]] = {}
     for row in rows:
@@ -129,13 +130,13 @@ def _untrained(rows: Sequence[TrialRow]) -> str:
     if state == "unstable":
         which = f"unstable: {which}, the others trained"
     evidence = next(row.training_evidence for row in rows if row.training_evidence)
-    return f"{which}; in the mean all the same ({evidence})"
+    return f"{which}; still counted in the mean ({evidence})"
 
 
 def _problems(
     without: Sequence[TrialRow], metric: str, unusable: Mapping[str, str], with_draw: bool
 ) -> tuple[str, ...]:
-    """Runs without a value, those with the same problem in one phrase."""
+    """Runs without a value; those with the same problem share a phrase."""
     runs: dict[str, list[Run]] = {}
     for row in without:
         detail = first_line(unusable.get(row.trial_id, row.detail))
@@ -150,12 +151,18 @@ def _problems(
 
 
 def mean_std(mean: float, std: float | None) -> str:
-    """As the paper prints it, e.g. ``0.857 (0.007)``; without a std ``0.857 (n/a)``."""
+    """Format of the paper, e.g. ``0.857 (0.007)``; ``0.857 (n/a)`` without a std."""
     return f"{mean:.3f} ({'n/a' if std is None else f'{std:.3f}'})"
 
 
 def cell_text(cell: TableCell, num_seeds: int | None) -> str:
-    """What a cell shows; ``num_seeds`` is None where cells have unequal numbers of seeds."""
+    """Text of a cell, e.g. ``0.857 (0.007)`` or ``failed [0/3]†``.
+
+    Args:
+        cell: The cell.
+        num_seeds: Number of seeds that the caption states for all cells; None: each cell shows its
+            own.
+    """
     if cell.state == "impossible":
         return "-"
     marks = (INCOMPLETE if cell.problems else "") + (UNTRAINED if cell.untrained else "")
@@ -174,5 +181,5 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
 
 
 def interval_text(low: float, high: float) -> str:
-    """As every table prints it, e.g. ``[0.812, 0.861]``."""
+    """Format of a confidence interval in every table, e.g. ``[0.812, 0.861]``."""
     return f"[{low:.3f}, {high:.3f}]"

@@ -1,4 +1,4 @@
-"""The published numbers: the paper's Tables 1, 3, 4 and 5 as data, to be printed beside ours."""
+"""Published numbers: the paper's Tables 1, 3, 4 and 5 as data, to be printed beside ours."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Published:
     """A published table entry.
 
     Attributes:
-        mean: Over 3 runs, a fraction of 1.
-        std: As printed; the paper does not say with which ddof.
+        mean: Mean over 3 runs, a fraction of 1.
+        std: Printed standard deviation; the paper does not state its ddof.
     """
 
     mean: float
@@ -26,10 +26,11 @@ class PublishedModel:
     """A row of the paper's Table 1.
 
     Attributes:
-        name: What the paper calls it.
+        name: Name in the paper.
         multilingual: Whether pre-training covered both languages.
-        size: As printed.
-        japanese_tokens: Of pre-training, as printed (translated); ``*`` marks the paper's estimate.
+        size: Printed size.
+        japanese_tokens: Printed number of Japanese tokens in pre-training (translated); ``*`` marks
+            an estimate by the paper.
     """
 
     name: str
@@ -54,21 +55,21 @@ MINIATURE_PREFIX = "mini-"
 """``mini-elyza`` is the small stand-in of ``elyza``."""
 
 TABLES: dict[str, str] = {"f1": "Table 3", "auroc": "Table 4"}
-"""Metric -> number of its table in the paper; the default report prints these."""
+"""Metric -> number of its table in the paper."""
 
 NUM_RUNS = 3
-"""Runs behind every published mean (section 3.3)."""
+"""Number of runs behind each published mean (section 3.3)."""
 
 SETTING = (
     f"{NUM_RUNS} runs; trained on 1024 English and 0, 16 or 104 Japanese Reuters headlines "
     "(monolingual models on the Japanese ones alone), tested on 512 Japanese ones; ddof of its "
     "std not stated"
 )
-"""What the published numbers were measured on (section 3, tables 1 and 2)."""
+"""Setting in which the published numbers were measured (section 3, tables 1 and 2)."""
 
 
 def _rows(*rows: tuple[Published | None, ...]) -> dict[CellKey, Published | None]:
-    """Rows in the order of MODELS, entries in the order of PATTERNS."""
+    """Name the entries of rows in the order of MODELS and columns in the order of PATTERNS."""
     return {
         CellKey(model, pattern): value
         for model, row in zip(MODELS, rows, strict=True)
@@ -101,21 +102,21 @@ TABLE_5: dict[str, tuple[str, ...]] = {
     "ja16": ("エネルギー", "炭", "燃", "環境", "EV", "気", "電", "候", "排", "力"),
     "ja104": ("エネルギー", "環境", "炭", "燃", "EV", "気", "電", "削", "油", "債"),
 }
-"""Pattern -> the ten tokens with the highest mean LIME contribution, the first first (Table 5)."""
+"""Pattern -> the ten tokens with the highest mean LIME contribution, in order (Table 5)."""
 
 
 def counterpart(base_model: str) -> str | None:
-    """The paper's model that a table row stands for, as a key of :data:`MODELS`; None: none.
+    """The paper's model that a base model corresponds to, a key of :data:`MODELS`; None: none.
 
-    A miniature's counterpart is the model that it is a stand-in of: for display side by side
-    only, the published numbers are not the miniature's.
+    The counterpart of a miniature is the model that it stands in for. This is for display side by
+    side only: the published numbers are not those of the miniature.
     """
     name = base_model.removeprefix(MINIATURE_PREFIX)
     return name if name in MODELS else None
 
 
 def published(metric: str, base_model: str, pattern: str) -> Published | None:
-    """The published entry of a cell; None where the paper has none.
+    """The published entry of a cell; None if the paper has none.
 
     Args:
         metric: Name in ``METRICS``.
@@ -127,13 +128,13 @@ def published(metric: str, base_model: str, pattern: str) -> Published | None:
 
 
 def label(base_model: str) -> str | None:
-    """What the row of published numbers below a base model's row is called; None: no such row."""
+    """Label of the row of published numbers below a base model's row; None: no such row."""
     model = counterpart(base_model)
     return None if model is None else f"published (paper's {MODELS[model].name})"
 
 
 def stand_ins(base_models: Iterable[str]) -> list[str]:
-    """Those that are miniatures of one of the paper's models, in the same order."""
+    """Base models that are miniatures of one of the paper's models, in the same order."""
     return [m for m in base_models if m.startswith(MINIATURE_PREFIX) and counterpart(m)]
 
 
@@ -142,7 +143,7 @@ def remarks(metric: str, base_models: list[str]) -> list[str]:
 
     Args:
         metric: The table's metric.
-        base_models: Its rows.
+        base_models: Base models in the rows of the table.
     """
     if metric not in TABLES:
         return [f"The paper has no table of {metric}."]

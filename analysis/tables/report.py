@@ -109,7 +109,10 @@ def _components_table(metric_cells: MetricCells) -> Table:
         texts.setdefault(first_line(cell.base_model), []).append(" / ".join(parts))
     return Table(
         name=metric_cells.name,
-        caption=(f"What spreads {metric_cells.metric}: {' / '.join(PARTS.values())}.", EXPLAINED),
+        caption=(
+            f"Variance components of {metric_cells.metric}: {' / '.join(PARTS.values())}.",
+            EXPLAINED,
+        ),
         heading=("base model", *map(first_line, metric_cells.patterns)),
         lines=tuple((model, *line) for model, line in texts.items()),
     )

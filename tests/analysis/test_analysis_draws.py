@@ -292,7 +292,10 @@ def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
     collected = collect(location)
     intervals = CellIntervals(load_scores(collected))
     text = render_tables(collected, metrics=["auroc"], intervals=intervals)
-    assert "What spreads auroc: draws / seeds / seeds on draws / test rows / runs on rows." in text
+    assert (
+        "Variance components of auroc: draws / seeds / seeds on draws / test rows / runs on rows."
+        in text
+    )
     cell = intervals.components("auroc")["elyza", "ja0"]
     shown = [cell.text(part) for part in ("draw", "seed", "run", "item", "both")]
     assert " / ".join(shown) in text
@@ -302,7 +305,7 @@ def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
     ).splitlines()
     assert head.endswith("std_draw,std_seed,std_run,std_item,std_both")
     assert float(first.split(",")[-5]) == pytest.approx(cell.std("draw"))
-    assert "What spreads" not in render_tables(collected)
+    assert "Variance components" not in render_tables(collected)
 
 
 def test_curves_and_page_know_draws(location: str) -> None:

@@ -198,7 +198,7 @@ def test_only_seeds_of_both_cells_count() -> None:
     assert found.runs == ((0, 1), (0, 2))
     expected = [METRICS["accuracy"].compute(first.y_true, score) for score in first.scores[1:]]
     assert found.means[0] == pytest.approx(np.mean(expected))
-    with pytest.raises(InputError, match="no seed that both cells have"):
+    with pytest.raises(InputError, match="no seed in common"):
         compare(first, replace(second, runs=((0, 7), (0, 8), (0, 9))), MetricRuns("f1"), 100)
 
 

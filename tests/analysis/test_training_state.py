@@ -65,7 +65,7 @@ def test_tables_show_who_did_not_train_and_average_openly(tmp_path: Path) -> Non
     text = render_tables(collect(results))
     assert "0.400 (0.000)‡" in text and text.count("‡") == 4  # a cell and a note in two tables
     assert (
-        "‡ elyza x ja0: unstable: seed 0 stuck, the others trained; in the mean all the same"
+        "‡ elyza x ja0: unstable: seed 0 stuck, the others trained; still counted in the mean"
         in text
     )
     assert "training loss 0.690 in the last epoch, 0.693 by the labels' frequencies" in text
