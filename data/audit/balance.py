@@ -1,4 +1,4 @@
-"""How many rows of each class a language has."""
+"""The check ``balance``: the number of rows of each class in each language."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset
 
 RARE_SHARE = 0.1
-"""Of an even share, below which a class is told as rare: 5% of the rows with two classes."""
+"""Part of an even share below which a class is rare: 5% of the rows if there are two classes."""
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Count the classes of each language.
+    """Count the rows of each class in each language.
 
-    A class that a language lacks is an error where cells draw from the language, else a warning;
-    a rare one (:data:`RARE_SHARE`) is a warning, because draws are even and its rows are soon used
-    up. The counts themselves are an info.
+    A missing class is an error if cells draw from the language, else a warning. A rare class
+    (:data:`RARE_SHARE`) is a warning, because draws are even and soon use up its rows. The counts
+    are an info.
     """
     findings = []
     rare = RARE_SHARE / len(dataset.classes)

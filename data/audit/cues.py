@@ -1,4 +1,4 @@
-"""Whether what stands beside the text tells the label: source, id, length and date."""
+"""The check ``cues``: predicts the label without the text, from source, id, length and date."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.schema import Dataset
 
 WARNING_AUROC = 0.75
-"""Cross-validated AUROC from which cues are told. All together they reach 0.67 on the built-in
-headlines, whose few concepts have lengths of their own, and 0.52 on Wikinews sentences
+"""Cross-validated AUROC from which cues are a warning. All cues together reach 0.67 on the built-in
+headlines, whose few concepts have typical lengths, and 0.52 on Wikinews sentences
 (benchmarks/gate_accuracy.py, docs/benchmarks.md)."""
 ERROR_AUROC = 0.98
-"""From which they as good as are the label: it was made from them, or each class was collected in
-a way of its own."""
+"""AUROC from which cues are an error: the label was derived from them, or each class was collected
+in a different way."""
 MIN_ROWS = 50
-"""Rows of a class for it to be judged; with fewer the AUROC strays by more than 0.06."""
+"""Fewest rows of a class that is judged; with fewer rows the AUROC varies by more than 0.06."""
 MAX_ROWS = 20_000
-"""Rows of a language that are looked at, those first in a seeded order."""
+"""Most rows of a language that are used, the first in a seeded order."""
 NUM_BINS = 20
-"""Equally filled bins of numbers, each a feature of its own, so that any shape can be learnt."""
+"""Bins of equal size for numbers. Each bin is a feature, so that any relation can be learnt."""
 NUM_FOLDS = 5
 NUM_FEATURES = 1 << 12
-"""Columns that feature names are hashed to."""
+"""Columns to which feature names are hashed."""
 _ID = re.compile(r"(\D*)(\d*)")
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Predict the label from each kind of cue and from all together, language by language.
+    """Predict the label in each language, from each kind of cue and from all together.
 
-    Above :data:`WARNING_AUROC` they are a warning, above :data:`ERROR_AUROC` an error.
+    An AUROC of :data:`WARNING_AUROC` or more is a warning, of :data:`ERROR_AUROC` or more an
+    error.
     """
     table = dataset.table.select(["id", "text", "lang", "label", "published", "source"])
     columns = table.to_pydict()
@@ -78,7 +79,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def features(columns: dict[str, list[Any]]) -> dict[str, list[list[str]]]:
-    """The features of rows, by kind of cue.
+    """Make the features of rows, by kind of cue.
 
     Args:
         columns: ``id``, ``text``, ``published`` and ``source``, num_rows values each.
@@ -106,7 +107,7 @@ def features(columns: dict[str, list[Any]]) -> dict[str, list[list[str]]]:
 
 
 def auroc(rows: Sequence[list[str]], y_true: npt.NDArray[np.int64]) -> float:
-    """AUROC of a logistic regression on hashed features, each row scored by the other folds.
+    """Compute the cross-validated AUROC of a logistic regression on hashed features.
 
     Args:
         rows: num_rows lists of feature names.
@@ -121,7 +122,7 @@ def auroc(rows: Sequence[list[str]], y_true: npt.NDArray[np.int64]) -> float:
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     x = FeatureHasher(NUM_FEATURES, input_type="string", alternate_sign=False).transform(rows)
-    # Walks through the few cells that are not 0, on one thread, so that busy machines do not stall.
+    # liblinear visits only the cells that are not 0, on one thread, so that a busy machine is fast.
     model = LogisticRegression(solver="liblinear", random_state=0)
     folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
     classes = np.unique(y_true)
@@ -134,7 +135,7 @@ def auroc(rows: Sequence[list[str]], y_true: npt.NDArray[np.int64]) -> float:
 
 
 def _bins(values: Sequence[int]) -> list[int]:
-    """The bin of each value among equally filled ones; equal values share one."""
+    """Find the bin of each value; bins have equal sizes, and equal values have the same bin."""
     array = np.asarray(values)
     ranks = np.searchsorted(np.sort(array), array)
     bins: list[int] = (ranks * NUM_BINS // len(array)).tolist()

@@ -1,4 +1,4 @@
-"""Windows that overlap or hold no rows, and rows without a date where windows ask for one."""
+"""The check ``dates``: windows that overlap or are empty, and rows whose date does not fit."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from xlt.data.dataset.patterns import Window
 from xlt.data.dataset.schema import Dataset, Row
 
 UNDATED_SHARE = 0.1
-"""Of a language's rows; if more have no date, the windows judge a part of the data only."""
+"""Share of a language's rows without a date above which the rows are a warning."""
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Compare publication dates with the windows; without windows nothing is asked of dates.
+    """Compare publication dates with the windows of an experiment, if it has any.
 
-    Windows that overlap, a window without any row and drawn rows outside their window are errors;
-    more than :data:`UNDATED_SHARE` undated rows of a language a warning, fewer an info, and so is
-    a language that has no row in a window.
+    Errors are windows that overlap, a window without any row, and drawn rows outside their window.
+    More than :data:`UNDATED_SHARE` undated rows of a language are a warning, fewer an info. A
+    language without a row in a window is an info.
     """
     train, test = used_rows.train_window, used_rows.test_window
     windows = [(name, w) for name, w in (("training", train), ("test", test)) if w]
@@ -60,7 +60,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def _strays(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Drawn rows outside the window of their role."""
+    """Report drawn rows outside the window of their role."""
     roles = (("trained", used_rows.train_window), ("tested", used_rows.test_window))
     stray = [
         row
@@ -83,6 +83,7 @@ def _strays(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def _undated(dataset: Dataset) -> list[Finding]:
+    """Report rows without a date."""
     findings = []
     for lang, rows in dataset.by_lang.items():
         undated = [row for row in rows if row.published is None]
@@ -105,6 +106,6 @@ def _holds(window: Window, row: Row) -> bool:
 
 
 def _span(dataset: Dataset, langs: Iterable[str]) -> str:
-    """First and last date of the languages, as a remedy tells them."""
+    """Format the first and last date of languages for a message."""
     days = [row.published for lang in langs for row in dataset.by_lang[lang] if row.published]
     return f"{min(days)}..{max(days)}" if days else "all missing"

@@ -1,4 +1,4 @@
-"""Rows of equal text: across train and test, across languages, under different labels."""
+"""The check ``duplicates``: equal texts in train and test, in two languages or with two labels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset, Row
 
 Group = list[tuple[str, Row]]
-"""(language, row) of one text, at least two."""
+"""(language, row) of the rows with one text, at least two."""
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     """Find rows of equal text by :func:`text_key`.
 
-    Within a language they are an info, because a text is never drawn twice. In two languages they
-    are a warning: the source row is lost to the draw, and one of the two is often in the wrong
-    language. Labels that contradict each other are a warning. A text, or a row, that one cell both
-    trains on and tests on is an error.
+    A text or row that one cell trains on and tests on is an error. A text in two languages is a
+    warning, because its source row is never drawn, and often has the wrong language. A text with
+    two labels is a warning. A text that a language has twice is an info, because no text is drawn
+    twice.
     """
     groups = _groups(dataset)
     rows_twice = {i for i, mask in used_rows.trained.items() if mask & used_rows.tested.get(i, 0)}
@@ -88,7 +88,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def _groups(dataset: Dataset) -> list[Group]:
-    """Rows of equal text, by first appearance in their language."""
+    """Group rows of equal text, in the order of the first repetition."""
     first: dict[str, tuple[str, Row]] = {}
     groups: dict[str, Group] = {}
     for lang, rows in dataset.by_lang.items():

@@ -1,8 +1,8 @@
-"""Rows whose text is not in the language that they claim.
+"""The check ``language``: finds texts that are not in the language that their row claims.
 
-The detector is lingua (n-gram models of short text). Its quick mode passes the rows whose language
-it confirms, and its accurate one, half as fast, judges the others: the quick one alone takes 3.6%
-of the English built-in headlines for another language.
+The detector is lingua (n-gram models of short texts). Its quick mode confirms most rows, and its
+accurate mode, half as fast, judges the others, because the quick mode alone detects another
+language for 3.6% of the English built-in headlines.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
     from lingua import Language
 
 COMMON = ("ar", "de", "en", "es", "fr", "it", "ja", "ko", "nl", "pt", "ru", "zh")
-"""Languages that texts may turn out to be in, besides those of the data."""
+"""Languages that are detected besides those of the data set."""
 MAX_CONFIDENCE = 0.1
-"""How likely the claimed language may be, of all that are considered, for a row to be told. It is
-0 for another script; at 0.02 only a third of the English built-in headlines under a German code
-would be told, at 0.1 93%."""
+"""Probability of the claimed language below which a row is reported. The probability is 0 for
+another script. If English built-in headlines claim to be German, the limit 0.1 reports 93% of them
+and 0.02 only a third."""
 MIN_LETTERS = 20
-"""Letters of a text that is judged; Japanese, Chinese and Korean ones count twice. Tickers and
-names (Toyota Motor Corp, Volkswagen AG, 日経平均株価) have fewer."""
+"""Fewest letters of a text that is judged; Japanese, Chinese and Korean letters count twice.
+Tickers and names (Toyota Motor Corp, Volkswagen AG, 日経平均株価) have fewer."""
 MIN_HAN_LETTERS = 60
-"""The same for Japanese rows that seem Chinese: Japanese headlines of ideographs alone, an
-institution's name and what it announced, have up to 24 characters."""
+"""Fewest letters of a Japanese text that may be reported as Chinese. Japanese headlines of Chinese
+characters, such as names of an institution and its plan, have up to 24."""
 MAX_SHARE = 0.01
-"""Of a language's rows, or of its drawn ones, that may seem to be in another before it is a
-warning. At most 0.4% of correct rows are told, foreign names and rows of markup most of them: false
-alarms and recall as benchmarks/gate_accuracy.py measures them are in docs/benchmarks.md."""
+"""Share of reported rows in a language, or in its drawn rows, above which they are a warning. At
+most 0.4% of correct rows are reported, mostly foreign names and markup; docs/benchmarks.md has the
+false alarms and the recall that benchmarks/gate_accuracy.py measures."""
 NUM_ALLOWED = 2
-"""Rows that are no warning however few a language has."""
+"""Reported rows that are never a warning, even in a small language."""
 NUM_CHARACTERS = 200
-"""Of a text that are read; more only cost time."""
+"""Characters of a text that are used; more take time and do not help."""
 _CHUNK_ROWS = 50_000
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]")
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Detect the language of every row, and tell those whose own is as good as ruled out.
+    """Detect the language of every row, and report rows that hardly have their claimed language.
 
-    More than :data:`MAX_SHARE` of a language's rows, or of those that cells use, are a warning if
-    they are more than :data:`NUM_ALLOWED`; fewer are an info, for no detector is
-    always right. Languages that lingua does not know are told and not judged.
+    They are a warning if they are more than :data:`NUM_ALLOWED`, and more than :data:`MAX_SHARE`
+    of a language's rows or of its used rows. Fewer are an info, because no detector is always
+    right. An info names the languages that the detector does not know.
     """
     known = _languages()
     findings = []
@@ -91,14 +91,14 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Rows that seem to be in another language than they claim.
+    """Find rows that seem to be in another language than they claim.
 
     Args:
-        columns: ``id``, ``text`` and ``lang`` (as claimed), num_rows values each.
-        langs: Every language that is claimed; these and :data:`COMMON` are told apart.
+        columns: ``id``, ``text`` and ``lang`` (the claimed language), num_rows values each.
+        langs: All claimed languages; the detector knows these and :data:`COMMON`.
 
     Returns:
-        Claimed language -> id -> the language that the row seems to be in.
+        Claimed language -> id -> detected language.
     """
     from lingua import LanguageDetectorBuilder
 
@@ -107,7 +107,7 @@ def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, di
     builder = LanguageDetectorBuilder.from_languages(*considered)
     accurate, quick = builder.build(), builder.with_low_accuracy_mode().build()
     codes = {language: language.iso_code_639_1.name.lower() for language in considered}
-    found: dict[str, dict[str, str]] = {}
+    detected: dict[str, dict[str, str]] = {}
     for start in range(0, len(columns["text"]), _CHUNK_ROWS):
         ids, texts, claims = (
             columns[name][start : start + _CHUNK_ROWS] for name in ("id", "text", "lang")
@@ -127,12 +127,12 @@ def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, di
             confidence = next(value.value for value in values if codes[value.language] == claimed)
             is_long = _num_letters(texts[n]) >= _num_needed(claimed, best)
             if best != claimed and confidence < MAX_CONFIDENCE and is_long:
-                found.setdefault(claims[n], {})[ids[n]] = best
-    return {lang: found[lang] for lang in sorted(found)}
+                detected.setdefault(claims[n], {})[ids[n]] = best
+    return {lang: detected[lang] for lang in sorted(detected)}
 
 
 def _languages() -> dict[str, Language]:
-    """ISO 639-1 and 639-3 code -> the language of the detector."""
+    """List the languages of the detector: ISO 639-1 or 639-3 code -> language."""
     from lingua import Language
 
     languages = {language.iso_code_639_3.name.lower(): language for language in Language.all()}
@@ -140,7 +140,7 @@ def _languages() -> dict[str, Language]:
 
 
 def _base(lang: str) -> str:
-    """``zh`` of ``zh-Hant``."""
+    """Give the language of a code without its script or region: ``zh`` for ``zh-Hant``."""
     return lang.split("-")[0]
 
 

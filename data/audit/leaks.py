@@ -1,4 +1,4 @@
-"""Whether the texts give their labels away, in which case every score would be meaningless."""
+"""Label leaks: texts that contain their own label, so that every score would be meaningless."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from xlt.data.dataset.schema import Dataset, text_key
 
 LEAK_SHARE = 0.95
-"""Share of rows, both classes weighing the same, that one trait alone may not label correctly.
+"""Balanced accuracy from which a single trait of the texts is a leak.
 
-A leaked label labels all of them. The best trait of those below reaches 0.81 on the built-in
-headlines, and on 20 tasks "one topic or the rest" of Wikinews sentences 0.86 (obituaries)."""
+A leaked label reaches 1. The best trait below reaches 0.81 on the built-in headlines, and 0.86
+(obituaries) on 20 tasks "one topic or the rest" of Wikinews sentences."""
 MIN_ROWS = 50
-"""Different texts of each class that a language needs to be judged: fewer look alike by chance."""
+"""Fewest different texts of each class in a language that is judged; fewer look alike by chance."""
 NUM_CHARACTERS = (1, 2, 3, 4)
-"""Lengths of the beginnings and ends that are looked at, for text without spaces."""
+"""Lengths of beginnings and ends that are compared, for languages without spaces."""
 
 _OPEN, _CLOSE = r"\[\(\{<（［｛〈《「『【〔〖", r"\]\)\}>）］｝〉》」』】〕〗"
 _TAG = re.compile(rf"^\s*[{_OPEN}]([^{_CLOSE}]*)[{_CLOSE}]|[{_OPEN}]([^{_CLOSE}]*)[{_CLOSE}]\s*$")
@@ -27,20 +27,19 @@ Trait = Callable[[str], Hashable]
 
 
 def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
-    """Look for a trait of the texts that tells the classes apart almost alone.
+    """Look for a single trait of the texts that nearly determines the class.
 
-    The traits: the first and last word, the first and last characters, a bracketed tag and what
-    stands before the first or after the last colon, bar or hash; which of ``label_values`` the
-    text contains; any single word or character that stands in the texts of one class only. Each
-    is judged for each language by the share of rows that it labels correctly on its own, see
-    :data:`LEAK_SHARE`. Nothing is random.
+    The traits are the first and last word; the first and last characters; a tag in brackets; the
+    part before the first or after the last colon, bar or hash; the ``label_values`` that the text
+    contains; and each word or character. A trait is judged in each language by its balanced
+    accuracy, see :data:`LEAK_SHARE`. Nothing is random.
 
     Args:
-        dataset: What trials would learn from.
-        label_values: The labels as the file spells them, before they became 0 and 1.
+        dataset: The labelled rows.
+        label_values: The labels in the spelling of the file, before they became 0 and 1.
 
     Returns:
-        A sentence for each language that has such a trait; no sentence: none was found.
+        A sentence for each language that has such a trait.
     """
     traits = dict(TRAITS)
     spelled = sorted({text_key(value) for value in label_values} - {""})
@@ -49,7 +48,7 @@ def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
     columns = (dataset.table[name].to_pylist() for name in ("lang", "text", "label"))
     by_lang: dict[str, dict[tuple[str, int], str]] = {}
     for lang, text, label in zip(*columns, strict=True):
-        # Equal texts count once: repeated headlines would vouch for each other.
+        # Equal texts count once, because repeated headlines would confirm each other.
         by_lang.setdefault(lang, {}).setdefault((text_key(text), label), text)
     problems = []
     for lang, rows in sorted(by_lang.items()):
@@ -69,34 +68,34 @@ def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
 def best_trait(
     texts: Sequence[str], labels: Sequence[int], traits: dict[str, Trait] | None = None
 ) -> tuple[float, str]:
-    """The trait that tells the classes apart best.
+    """Find the trait that separates the classes best.
 
     Args:
         texts: Texts of one language.
-        labels: 0 or 1 for each text, both present.
-        traits: Name -> what of a text is looked at; :data:`TRAITS` if not given.
+        labels: 0 or 1 for each text; both occur.
+        traits: Name -> function that extracts the trait of a text; None: :data:`TRAITS`.
 
     Returns:
-        Share of rows labelled correctly (0.5 to 1, both classes weighing the same), and in words
-        which trait it is, with the value that is most typical of class 1.
+        Balanced accuracy (0.5 to 1), and the trait in words, with the value that is most typical
+        of class 1.
     """
-    found = []
+    judged = []
     for name, trait in (TRAITS if traits is None else traits).items():
         values = [trait(text) for text in texts]
         share, value = _share(values, labels)
-        shown = "" if value is None or value == () else f" (for example {_spell(value)})"
-        found.append((share, f"what it {name}{shown}"))
+        example = "" if value is None or value == () else f" (for example {_spell(value)})"
+        judged.append((share, f"what it {name}{example}"))
     for kind, units in (("word", str.split), ("character", list)):
         share, unit = _best_unit(texts, labels, units)
-        found.append((share, f"whether it contains the {kind} {unit!r}"))
-    return max(found, key=lambda pair: pair[0])
+        judged.append((share, f"whether it contains the {kind} {unit!r}"))
+    return max(judged, key=lambda pair: pair[0])
 
 
 def _share(values: Sequence[Hashable], labels: Sequence[int]) -> tuple[float, Hashable]:
-    """Share of rows that the value labels correctly, and the value most typical of class 1.
+    """Compute the balanced accuracy of a trait, and its value that is most typical of class 1.
 
-    A row is labelled by the *other* rows that have its value, or unique values would look like
-    perfect predictors; a value that no other row has stands for one of the classes throughout.
+    A row gets the label of the *other* rows with its value, because unique values would otherwise
+    look like perfect predictors. All values that no other row has stand for the same class.
     """
     counts = Counter(zip(values, labels, strict=True))
     total = Counter(labels)
@@ -119,7 +118,7 @@ def _share(values: Sequence[Hashable], labels: Sequence[int]) -> tuple[float, Ha
 def _best_unit(
     texts: Sequence[str], labels: Sequence[int], units: Callable[[str], Iterable[str]]
 ) -> tuple[float, str]:
-    """The word or character whose presence tells the classes apart best, and how well."""
+    """Find the word or character that separates the classes best, and its balanced accuracy."""
     counts: dict[int, Counter[str]] = {0: Counter(), 1: Counter()}
     for text, label in zip(texts, labels, strict=True):
         counts[label].update(set(units(text)))
@@ -169,4 +168,4 @@ TRAITS: dict[str, Trait] = {
     "has before its first colon or bar": _first(_HEAD),
     "has after its last colon, bar or hash": _first(_TAIL),
 }
-"""Name -> what of a text might give its label away."""
+"""Name -> function that extracts a trait which may contain the label."""

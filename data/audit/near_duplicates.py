@@ -1,8 +1,9 @@
-"""Rows of nearly equal text: MinHash finds candidates, exact Jaccard similarity decides.
+"""The check ``near_duplicates``: MinHash finds candidates, the exact Jaccard similarity decides.
 
-Candidates by locality-sensitive hashing (Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of
-Massive Datasets", section 3.4) over arrays: signatures of a chunk of texts at once, and a sort a
-band instead of a table of sets, so that a million texts need no million objects.
+Candidates come from locality-sensitive hashing (Broder 1997; Leskovec, Rajaraman, Ullman, "Mining
+of Massive Datasets", section 3.4). It works on arrays, with the signatures of many texts at once
+and a sort for each band instead of a table of sets, so that a million texts need no million
+objects.
 """
 
 from __future__ import annotations
@@ -18,34 +19,34 @@ from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset, Row
 
 MIN_JACCARD = 0.8
-"""Share of the character trigrams of two texts that both have, from which they count as nearly
-equal: a headline whose figure, or a word of ten, was changed. Of the built-in headlines 1.6%
-have such a neighbour, one place or year being another (benchmarks/gate_accuracy.py)."""
+"""Jaccard similarity of character trigrams from which two texts are nearly equal, such as headlines
+that differ in a figure, or in one word of ten. 1.6% of the built-in headlines have such a
+neighbour, with another place or year (benchmarks/gate_accuracy.py)."""
 NUM_BANDS, NUM_HASHES_A_BAND = 16, 4
-"""A pair at :data:`MIN_JACCARD` is a candidate with probability 1 - (1 - 0.8^4)^16 = 0.9998."""
+"""Size of a signature. A pair with a similarity of :data:`MIN_JACCARD` is a candidate with
+probability 1 - (1 - 0.8^4)^16 = 0.9998."""
 MIN_ESTIMATE = 0.65
-"""Share of equal hashes below which a candidate is not looked at. A pair at :data:`MIN_JACCARD`
-has 0.8 +- 0.05 of 64, so that 0.2% of such pairs are lost."""
+"""Share of equal hashes below which a candidate is skipped. A pair with a similarity of
+:data:`MIN_JACCARD` has 0.8 +- 0.05 of 64, so that 0.2% of such pairs are lost."""
 NUM_NEIGHBOURS = 4
-"""Following rows of a band's bucket that a row is compared with; pairs across train and test are
-compared without a limit. Of 1,000 rows sampled from 160,359 phrasebook texts, very many of them
-alike, an exact search finds a neighbour for 137; this one for 135 of those."""
+"""Next rows in a bucket of a band with which a row is compared; pairs of train and test have no
+limit. In 1,000 of 160,359 phrasebook texts, many of which are similar, an exact search finds a
+neighbour for 137 texts, and this search for 135 of them."""
 
 NUM_HASHES = NUM_BANDS * NUM_HASHES_A_BAND
 _CHUNK_ROWS = 4096
 _CHUNK_PAIRS = 1 << 18
-_BITS = 21  # of a code point, so that three of them are one integer and no two trigrams the same
+_BITS = 21  # bits of a code point, so that each trigram is a different 64-bit integer
 
 Array64 = npt.NDArray[np.uint64]
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Find rows whose texts are nearly, and by :func:`text_key` not fully, equal.
+    """Find rows whose texts are nearly equal, but not equal by :func:`text_key`.
 
-    Across train and test of one cell they are a warning, because two events may be told in the
-    same words; an error if both rows are of one story, which no draw would have parted. Within the
-    data they are an info, whose count is a lower bound where very many texts are alike. Rows of
-    one story are versions.
+    A pair in train and test of one cell is a warning, because two events may have the same words;
+    it is an error if both rows are versions of one story, which no draw of xlt separates. Other
+    pairs are an info; their count is a lower bound if very many texts are similar.
     """
     by_key: dict[str, list[Row]] = {}
     for rows in dataset.by_lang.values():
@@ -54,7 +55,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     keys, groups = list(by_key), list(by_key.values())
     del by_key
     buckets, codes = signatures(keys)
-    findings = []
+    findings: list[Finding] = []
     crossing = _crossing(keys, groups, buckets, used_rows)
     for same_story in (True, False):
         pairs = [
@@ -72,7 +73,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
                     "error" if same_story else "warning",
                     f"{len(pairs)} pairs of "
                     + ("versions of one story" if same_story else "nearly equal texts")
-                    + f" (Jaccard {MIN_JACCARD} or more) are parted between train and test",
+                    + f" (Jaccard {MIN_JACCARD} or more) are split between train and test",
                     "leave these rows out; draws made by xlt keep the rows of a story together"
                     if same_story
                     else "give rows that tell the same event one story, or remove one of each pair",
@@ -80,9 +81,11 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
                     examples=example_rows(dataset, ids),
                 )
             )
-    found = list(_similar(keys, buckets, codes))
+    similar = list(_similar(keys, buckets, codes))
     for same_story in (True, False):
-        pairs = [(i, j) for i, j in found if same_story == any(_versions_in(groups[i], groups[j]))]
+        pairs = [
+            (i, j) for i, j in similar if same_story == any(_versions_in(groups[i], groups[j]))
+        ]
         ids = list(dict.fromkeys(row.id for pair in pairs for n in pair for row in groups[n]))
         if pairs:
             what = "a version of their story" if same_story else "a text of no common story"
@@ -102,23 +105,23 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def jaccard(left: str, right: str) -> float:
-    """Share of the trigrams of two texts, with a space at both ends, that both have."""
+    """Compute the Jaccard similarity of the trigrams of two texts with a space at both ends."""
     a, b = ({text[n : n + 3] for n in range(len(text) - 2)} for text in (f" {left} ", f" {right} "))
     return len(a & b) / len(a | b)
 
 
 def signatures(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.uint8]]:
-    """MinHash signatures of texts.
+    """Compute the MinHash signatures of texts.
 
     Args:
         keys: num_rows texts of at least one character.
 
     Returns:
         The hash of each band, NUM_BANDS x num_rows; and one byte of each hash, num_rows x
-        NUM_HASHES, of which equal texts share all and others about as many as their Jaccard
-        similarity (b-bit MinHash, Li and König 2010).
+        NUM_HASHES. The share of equal bytes of two texts is about their Jaccard similarity (b-bit
+        MinHash, Li and König 2010).
     """
-    # Odd multipliers permute the 64-bit integers; no generator, whose stream might change.
+    # Odd multipliers permute the 64-bit integers, and never change as a random generator may.
     multipliers = _mix(np.arange(1, NUM_HASHES + 1, dtype=np.uint64)) | np.uint64(1)
     buckets = np.empty((NUM_BANDS, len(keys)), np.uint64)
     codes = np.empty((len(keys), NUM_HASHES), np.uint8)
@@ -131,7 +134,7 @@ def signatures(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.uint8]]:
         for number, multiplier in enumerate(multipliers):
             np.multiply(grams, multiplier, out=hashed)
             np.minimum.reduceat(hashed, starts, out=lowest[number])
-        # Mixed again, because the lowest hashes share their first bits.
+        # Mix again, because the lowest hashes have the same first bits.
         lowest = _mix(lowest)
         stop = start + len(chunk)
         codes[start:stop] = (lowest & np.uint64(255)).astype(np.uint8).T
@@ -144,7 +147,7 @@ def signatures(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.uint8]]:
 
 
 def _trigrams(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.int64]]:
-    """The trigrams of texts after one another, and where each text's begin."""
+    """Join the trigrams of all texts, and give the position of each text's first one."""
     text = "".join(f" {key} " for key in keys)
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
     shift = np.uint64(_BITS)
@@ -157,7 +160,7 @@ def _trigrams(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.int64]]:
 
 
 def _mix(values: Array64) -> Array64:
-    """Scatter 64-bit integers (splitmix64, Steele, Lea, Flood 2014); wraps around."""
+    """Scatter 64-bit integers modulo 2^64 (splitmix64, Steele, Lea, Flood 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
@@ -167,7 +170,7 @@ def _mix(values: Array64) -> Array64:
 def _similar(
     keys: Sequence[str], buckets: Array64, codes: npt.NDArray[np.uint8]
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of nearly equal texts, at least one for nearly every text that has a neighbour."""
+    """Find pairs of nearly equal texts, one or more for nearly every text with a neighbour."""
     marked = np.zeros(len(keys), bool)
     for bucket in buckets:
         order = np.argsort(bucket, kind="stable")
@@ -175,7 +178,7 @@ def _similar(
         for lag in range(1, NUM_NEIGHBOURS + 1):
             (places,) = np.nonzero(ordered[lag:] == ordered[:-lag])
             left, right = order[places], order[places + lag]
-            # A pair of texts that both have a neighbour already would tell nothing new.
+            # Skip pairs of texts that both have a neighbour already.
             new = ~(marked[left] & marked[right])
             left, right = left[new], right[new]
             for start in range(0, len(left), _CHUNK_PAIRS):
@@ -192,7 +195,7 @@ def _similar(
 def _crossing(
     keys: Sequence[str], groups: Sequence[Sequence[Row]], buckets: Array64, used_rows: UsedRows
 ) -> list[tuple[int, int]]:
-    """All pairs of nearly equal texts of which one cell trains on one and tests on the other."""
+    """Find all pairs of nearly equal texts that one cell splits between train and test."""
     roles: dict[str, list[int]] = {"trained": [], "tested": []}
     for number, rows in enumerate(groups if used_rows.draws else ()):
         if any(row.id in used_rows.trained for row in rows):
@@ -217,5 +220,5 @@ def _crossing(
 
 
 def _versions_in(left: Sequence[Row], right: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
-    """Rows of two texts that are of one story."""
+    """Find pairs of rows of two texts that belong to one story."""
     return ((a, b) for a in left if a.story is not None for b in right if b.story == a.story)

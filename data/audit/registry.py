@@ -1,4 +1,4 @@
-"""CHECKS: what is looked at before a launch; one file a check."""
+"""CHECKS: the checks of the data before a launch, and the audit that runs them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ CHECKS: dict[str, str] = {
 def audit(
     dataset: Dataset, used_rows: UsedRows | None = None, checks: Iterable[str] = tuple(CHECKS)
 ) -> tuple[Finding, ...]:
-    """Run the checks. Rows are only reported, never dropped; nothing is random.
+    """Run the checks. They report rows and never drop any, and they use no random numbers.
 
     Args:
         dataset: All labelled rows.
-        used_rows: What the cells train on and are tested on; none: the rows alone are judged, and
-            what only matters across train and test is not known.
+        used_rows: The rows that cells train and test on; None: the rows are judged without
+            problems between train and test.
         checks: Names in :data:`CHECKS`.
 
     Returns:
-        What was found, in the order of :data:`CHECKS`.
+        The findings, in the order of :data:`CHECKS`.
 
     Raises:
         InputError: There is no check of that name.

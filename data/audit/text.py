@@ -1,4 +1,4 @@
-"""Texts that hold nothing to read, too much, or what a reader would not see."""
+"""The check ``text``: texts that are empty, too long, or have invisible or lost characters."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from xlt.data.core.finding import Finding, Severity
 from xlt.data.dataset.schema import Dataset
 
 MAX_CHARACTERS = 1000
-"""A longer text is an article and no headline. Base models read 128 tokens unless ``max_length``
-says otherwise, about 500 characters of English; 16 of 13,537 Wikinews lead sentences are longer."""
+"""Most characters of a headline; a longer text is an article. By default (``max_length``) base
+models read 128 tokens, about 500 characters of English. 16 of 13,537 lead sentences of Wikinews are
+longer than the limit."""
 
 _VISIBLE = r"[^\p{Z}\p{C}\s]"
 _MARKUP = (
@@ -26,10 +27,10 @@ _REPLACEMENT = "\ufffd"
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Look at every text, and at the second ones of pairs, on its own.
+    """Check every text on its own, and every second text of a pair.
 
-    A fault is a warning if a row that cells use has it (any row, if those are not known), else an
-    info. A text without a visible character that a cell uses is an error.
+    A problem is a warning if a row that cells use has it, else an info. If the used rows are not
+    known, it is a warning. A used text without a visible character is an error.
     """
     faults = {
         "hold no visible character": "remove these rows",
@@ -72,7 +73,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 
 def _faults(texts: pa.Array) -> list[pa.Array]:
-    """num_rows flags a fault, in the order of the faults that :func:`check` tells."""
+    """Mark the rows with each problem: num_rows flags, in the order of :func:`check`."""
     visible = pc.match_substring_regex(texts, _VISIBLE)
     has_markup = pc.match_substring_regex(texts, _MARKUP)
     bare = pc.if_else(has_markup, pc.replace_substring_regex(texts, _MARKUP, " "), texts)

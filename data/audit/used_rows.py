@@ -12,12 +12,12 @@ from xlt.data.dataset.patterns import Window
 
 @dataclass(frozen=True)
 class UsedRows:
-    """Which rows the cells of an experiment use; empty: not known.
+    """The rows that the cells of an experiment use.
 
     Attributes:
-        draws: One a cell; equal ones may be left out.
-        train_window: Publication dates of training rows; none: any.
-        test_window: Publication dates of test rows; none: any.
+        draws: The draw of each cell, without repetitions; empty: the used rows are not known.
+        train_window: Publication dates of training rows; None: any.
+        test_window: Publication dates of test rows; None: any.
     """
 
     draws: tuple[Draw, ...] = ()
@@ -35,13 +35,13 @@ class UsedRows:
         return _masks(draw.test for draw in self.draws)
 
     def uses(self, row_id: str) -> bool:
-        """Whether a cell trains or tests on the row; every row, if that is not known."""
+        """Whether a cell trains or tests on the row; always true if the draws are not known."""
         return not self.draws or row_id in self.trained or row_id in self.tested
 
     def crosses(self, ids: Iterable[str], others: Iterable[str]) -> bool:
-        """Whether some cell trains on a row of one side and tests on one of the other.
+        """Whether one cell trains on a row of one side and tests on a row of the other side.
 
-        Different cells may use the same row in different roles; only within one it is a fault.
+        Different cells may use a row in different roles; that is no problem.
         """
         ids, others = list(ids), list(others)
         trained, tested = self.trained, self.tested
@@ -52,6 +52,7 @@ class UsedRows:
 
 
 def _masks(drawn: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    """Id -> a bit mask of the draws that contain it."""
     masks: dict[str, int] = {}
     for number, ids in enumerate(drawn):
         for row_id in ids:
@@ -60,6 +61,7 @@ def _masks(drawn: Iterable[tuple[str, ...]]) -> dict[str, int]:
 
 
 def _any(masks: dict[str, int], ids: list[str]) -> int:
+    """Join the bit masks of several ids."""
     mask = 0
     for row_id in ids:
         mask |= masks.get(row_id, 0)

@@ -92,7 +92,7 @@ def test_near_duplicates_are_those_of_brute_force_and_of_datasketch(text: str) -
 
 
 @pytest.mark.parametrize("text", [EN, JA])
-def test_versions_of_a_story_must_not_be_parted(text: str) -> None:
+def test_versions_of_a_story_must_not_be_split(text: str) -> None:
     later = text.replace("2050", "2045").replace("二〇三〇", "二〇三五")
     rows = [{"text": text, "story": "s"}, {"text": later, "story": "s"}]
     rows += [{"text": other} for other in OTHER]
@@ -100,9 +100,9 @@ def test_versions_of_a_story_must_not_be_parted(text: str) -> None:
     (info,) = check(dataset, UsedRows())
     assert info.severity == "info" and "a version of their story" in info.message
     error, _ = check(dataset, UsedRows((cell("0 2", "1 3"),)))
-    assert (error.severity, error.count) == ("error", 2) and "parted" in error.message
+    assert (error.severity, error.count) == ("error", 2) and "split between" in error.message
     assert [f.severity for f in check(dataset, UsedRows((cell("0 1", "2 3"),)))] == ["info"]
-    # What counts is the story of the rows that were drawn, not that of others with their texts.
+    # The story of the drawn rows counts, not the story of other rows with their texts.
     dataset = make({"text": text}, rows[1], {"text": OTHER[0]}, rows[0])
     warning, _ = check(dataset, UsedRows((cell("0", "1 2"),)))
     assert (warning.severity, warning.count) == ("warning", 2)
