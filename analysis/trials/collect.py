@@ -1,4 +1,4 @@
-"""Result folders of one experiment -> one tidy table; mixed signatures refused."""
+"""collect: read the result folders of an experiment into one table with a row a trial."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collected:
-    """Everything that tables are made from.
+    """The trials of an experiment. All tables and figures are computed from it.
 
     Attributes:
-        uri: The results location.
-        plan: Cells, trials and reasons, as written before the experiment ran.
+        uri: Results location.
+        plan: Cells and trials, as written before the experiment ran.
         rows: num_trials rows, in the order of the plan.
         metrics: Names of the metric columns, in the order in which trials report them.
-        signature: What all done trials share, e.g. versions (signatures.py).
-        warnings: Differences that are allowed and what the data were found to be, a sentence each.
-        records: Trial id -> the content of trial.json or error.json, of trials that have one.
+        signature: Versions and settings that all done trials share (signatures.py).
+        warnings: Sentences about allowed differences between trials, about the data and about
+            texts that were cut.
+        records: Trial id -> content of trial.json or error.json, if the trial has one.
     """
 
     uri: str
@@ -48,14 +49,14 @@ class Collected:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The rows as a file has them: :data:`COLUMNS` and one float64 column for each metric."""
+        """The rows as an Arrow table: :data:`COLUMNS`, then one float64 column for each metric."""
         fields = [*COLUMNS, *(pa.field(name, pa.float64()) for name in self.metrics)]
         return pa.Table.from_pylist([row.columns() for row in self.rows], schema=pa.schema(fields))
 
     def to_pandas(self) -> pd.DataFrame:
-        """The trials as a DataFrame for notebooks: a row a trial, columns as in :attr:`table`.
+        """The trials as a DataFrame with one row a trial and the columns of :attr:`table`.
 
-        Counts are ``Int64``, which holds NA where a trial is not done, so that they stay integers.
+        Counts have the type ``Int64``, because it represents missing values of integers as NA.
         """
         import pandas as pd
 
@@ -64,13 +65,13 @@ class Collected:
 
     @cached_property
     def predictions(self) -> Predictions:
-        """What the done trials predicted, each file read once."""
-        done = {i: r for i, r in self.records.items() if "files" in r}
+        """Predictions of the done trials; each file is read once."""
+        done = {trial_id: r for trial_id, r in self.records.items() if "files" in r}
         return Predictions(Results(self.uri), self.plan.experiment, done)
 
     @cached_property
     def by_cell(self) -> Mapping[CellKey, Sequence[TrialRow]]:
-        """The rows of each cell of the plan; none for a cell without trials."""
+        """The rows of each cell in the plan; an empty list for a cell without trials."""
         cells: dict[CellKey, list[TrialRow]] = {cell.key: [] for cell in self.plan.cells}
         for row in self.rows:
             cells[row.cell].append(row)
@@ -79,20 +80,20 @@ class Collected:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A planned trial with what lies in its folder."""
+    """A planned trial and the state of its result folder."""
 
     cell: PlannedCell
     planned: PlannedTrial
-    found: TrialState
+    folder: TrialState
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """The content of trial.json; empty unless done."""
-        return self.found.record or {} if self.found.state == "done" else {}
+        """The content of trial.json; empty unless the trial is done."""
+        return self.folder.record or {} if self.folder.state == "done" else {}
 
     @property
     def signed(self) -> Signed:
-        """The trial for comparison, ``versions`` beside the other keys; done trials only."""
+        """The signature of a done trial, with ``versions`` at the level of the other keys."""
         flat = dict(self.record["signature"])
         flat = {**flat.pop("versions"), **flat}
         return Signed(self.planned.trial_id, self.cell.key, flat)
@@ -108,19 +109,19 @@ def collect(
     """Read the result folders of an experiment.
 
     Args:
-        results: The results location, or its local path or URI.
-        experiment: Name of the experiment; None: the only one in the location.
-        only: Cells to keep, e.g. ``model=elyza,pattern=ja16``; empty: all.
-        allow_mixed: Make refused differences warnings: for reading what is there, never for
-            averaging it.
+        results: Results location, or its local path or URI.
+        experiment: Name of the experiment; None selects the only one in the location.
+        only: Cells to keep, e.g. ``model=elyza,pattern=ja16``; empty keeps all.
+        allow_mixed: Whether refused differences between trials are only warnings. Use it to look
+            at single trials, never to average them.
 
     Returns:
-        One row a planned trial, in the order of the plan, whatever its state.
+        The experiment, with one row for each planned trial in the order of the plan.
 
     Raises:
-        InputError: Not a results location or one of another format version, no such experiment,
-            several and no name, a damaged plan, or done trials whose signatures do not belong
-            together (signatures.py), every difference told with its trials.
+        InputError: The location cannot be read, has another format version, holds no such
+            experiment, or holds several and no name is given; the plan is damaged; or signatures
+            of done trials differ (signatures.py). The error lists each difference and its trials.
     """
     location = Results(results) if isinstance(results, str) else results
     try:
@@ -131,11 +132,11 @@ def collect(
     except OSError as error:
         raise InputError(f"cannot be read: {error}", f"results {location.uri}") from error
     trials = [
-        _Trial(cell, planned, _usable(cell, planned, states[planned.trial_id]))
+        _Trial(cell, planned, _check(cell, planned, states[planned.trial_id]))
         for cell in plan.cells
         for planned in cell.trials
     ]
-    done = [trial for trial in trials if trial.found.state == "done"]
+    done = [trial for trial in trials if trial.folder.state == "done"]
     signature, refused, warnings = compare([t.signed for t in done], plan.data_fingerprint)
     if refused and not allow_mixed:
         remedy = (
@@ -143,15 +144,15 @@ def collect(
             "again, or use another results location"
         )
         raise InputError([*refused, remedy], f"experiment {plan.experiment} in {location.uri}")
-    told = (*refused, *warnings, *plan.data_warnings, *_cut_texts(done))
+    sentences = (*refused, *warnings, *plan.data_warnings, *_cut_texts(done))
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
     rows = tuple(_row(plan.experiment, trial) for trial in trials)
-    records = {t.planned.trial_id: t.found.record for t in trials if t.found.record}
-    return Collected(location.uri, plan, rows, metrics, signature, told, records)
+    records = {t.planned.trial_id: t.folder.record for t in trials if t.folder.record}
+    return Collected(location.uri, plan, rows, metrics, signature, sentences, records)
 
 
 def _cut_texts(done: Iterable[_Trial]) -> list[str]:
-    """Whose texts were longer than they are read, a sentence a base model."""
+    """One sentence for each base model whose texts were cut to its maximal length."""
     most: dict[tuple[str, int], dict[str, int]] = {}
     for trial in done:
         key = trial.cell.base_model, trial.record["spec"]["training"]["max_length"]
@@ -167,7 +168,7 @@ def _cut_texts(done: Iterable[_Trial]) -> list[str]:
 
 
 def _choose(location: Results, experiment: str | None) -> str:
-    """The name that was given, or the only one there is."""
+    """The given name, or the name of the only experiment in the location."""
     names = location.experiments()
     if not names:
         raise InputError(
@@ -182,21 +183,21 @@ def _choose(location: Results, experiment: str | None) -> str:
     return names[0] if experiment is None else experiment
 
 
-def _usable(cell: PlannedCell, planned: PlannedTrial, found: TrialState) -> TrialState:
-    """The state; a verified trial of another cell than the plan says is corrupt."""
-    if found.state != "done" or found.record is None:
-        return found
-    spec = found.record["spec"]
+def _check(cell: PlannedCell, planned: PlannedTrial, folder: TrialState) -> TrialState:
+    """The state of a folder; corrupt if its trial belongs to another cell than in the plan."""
+    if folder.state != "done" or folder.record is None:
+        return folder
+    spec = folder.record["spec"]
     planned_as = (cell.base_model, cell.pattern, planned.draw_index, planned.seed)
     if (
         spec["base_model"], spec["pattern"]["name"], spec["draw_index"], spec["seed"]
     ) != planned_as:  # fmt: skip
         problem = "the spec in trial.json is not that of the cell in the plan"
-    elif clash := found.record["metrics"].keys() & set(COLUMNS.names):
+    elif clash := folder.record["metrics"].keys() & set(COLUMNS.names):
         problem = f"metrics in trial.json with names of columns: {sorted(clash)}"
     else:
-        return found
-    return TrialState("corrupt", problem, found.record)
+        return folder
+    return TrialState("corrupt", problem, folder.record)
 
 
 def _row(experiment: str, trial: _Trial) -> TrialRow:
@@ -206,8 +207,8 @@ def _row(experiment: str, trial: _Trial) -> TrialRow:
         draw_index=trial.planned.draw_index,
         seed=trial.planned.seed,
         trial_id=trial.planned.trial_id,
-        state="missing" if trial.found.state == "absent" else trial.found.state,
-        detail=trial.found.detail,
+        state="missing" if trial.folder.state == "absent" else trial.folder.state,
+        detail=trial.folder.detail,
     )
     if not trial.record:
         return row

@@ -1,4 +1,4 @@
-"""What a trial predicted on its test rows, checked; of tasks with two classes."""
+"""Predictions of trials on test and training rows, checked, for tasks with two classes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ COLUMNS = ("id", "split", "y_true", "y_score")
 
 @dataclass(frozen=True)
 class TestRows:
-    """A trial's test rows.
+    """The test rows of a trial.
 
     Attributes:
         ids: num_rows ids, sorted.
-        y_true: num_rows, 0 or 1.
-        y_score: num_rows, probability of class 1.
+        y_true: num_rows labels, 0 or 1.
+        y_score: num_rows probabilities of class 1.
     """
 
     ids: tuple[str, ...]
@@ -42,12 +42,15 @@ class TestRows:
 
 
 class Predictions:
-    """What the done trials of an experiment predicted; each file is read once.
+    """Predictions of the done trials of an experiment; each file is read once.
+
+    Predictions of many trials are also kept in the user's cache, by the SHA-256 of each file,
+    because thousands of small files take long to open.
 
     Args:
-        location: The results.
-        experiment: Whose trials they are.
-        records: Trial id -> content of trial.json, of done trials.
+        location: Results location.
+        experiment: Name of the experiment.
+        records: Trial id -> content of trial.json of done trials.
     """
 
     def __init__(
@@ -65,27 +68,27 @@ class Predictions:
         """The test rows of a trial.
 
         Raises:
-            InputError: As :func:`read_test_rows`, or the trial is not done.
+            InputError: The trial is not done, or :func:`read_test_rows` refuses its file.
         """
-        found = self._found.get(trial_id, "the trial is not done")
-        if isinstance(found, str):
-            raise InputError(found)
-        return found
+        rows = self._rows.get(trial_id, "the trial is not done")
+        if isinstance(rows, str):
+            raise InputError(rows)
+        return rows
 
     @cached_property
-    def _found(self) -> dict[str, TestRows | str]:
-        """Trial id -> test rows, or why there are none."""
+    def _rows(self) -> dict[str, TestRows | str]:
+        """Trial id -> test rows, or the reason why they cannot be used."""
         many = len(self._digests) >= FEWEST_TRIALS
-        kept = CacheFile(self._about, "predictions", RESULT_FORMAT) if many else None
-        found: dict[str, TestRows | str] = {}
-        if kept:
-            known = {i: kept.values[d] for i, d in self._digests.items() if d in kept.values}
-            found = {i: self._unpacked(value, kept.values) for i, value in known.items()}
-        missing = [trial_id for trial_id in self._digests if trial_id not in found]
-        found |= zip(missing, self._location.map_items(self._read, missing), strict=True)
-        if kept and missing:
-            kept.keep(self._packed(found))
-        return found
+        cache = CacheFile(self._about, "predictions", RESULT_FORMAT) if many else None
+        rows: dict[str, TestRows | str] = {}
+        if cache:
+            known = {i: cache.values[d] for i, d in self._digests.items() if d in cache.values}
+            rows = {i: self._unpacked(value, cache.values) for i, value in known.items()}
+        missing = [trial_id for trial_id in self._digests if trial_id not in rows]
+        rows |= zip(missing, self._location.map_items(self._read, missing), strict=True)
+        if cache and missing:
+            cache.keep(self._packed(rows))
+        return rows
 
     def _read(self, trial_id: str) -> TestRows | str:
         try:
@@ -95,15 +98,15 @@ class Predictions:
         return TestRows(self._shared(rows.ids), rows.y_true, rows.y_score)
 
     def _shared(self, ids: tuple[str, ...]) -> tuple[str, ...]:
-        """One object for equal ids: those of ten thousand trials would take 400 MB."""
+        """One object for equal ids; separate ids of ten thousand trials would take 400 MB."""
         return self._ids.setdefault(ids, ids)
 
-    def _packed(self, found: Mapping[str, TestRows | str]) -> dict[str, bytes]:
-        """By the SHA-256 of each file: the key of its ids, labels and scores."""
+    def _packed(self, rows_of: Mapping[str, TestRows | str]) -> dict[str, bytes]:
+        """SHA-256 of each file -> key of its ids, labels and scores; key of ids -> ids."""
         texts = {ids: orjson.dumps(ids) for ids in self._ids}
         keys = {ids: hashlib.sha256(text).hexdigest() for ids, text in texts.items()}
         packed = {f"ids {keys[ids]}": text for ids, text in texts.items()}
-        for trial_id, rows in found.items():
+        for trial_id, rows in rows_of.items():
             if isinstance(rows, TestRows):
                 parts = keys[rows.ids].encode(), rows.y_true.tobytes(), rows.y_score.tobytes()
                 packed[self._digests[trial_id]] = b"".join(parts)
@@ -122,7 +125,7 @@ class Predictions:
 
     @cached_property
     def _texts(self) -> dict[str, tuple[str, ...]]:
-        """Key of ids in the cache -> ids."""
+        """Key of ids in the cache -> ids that are already parsed."""
         return {}
 
 
@@ -132,15 +135,15 @@ def read_test_rows(
     """Read and check the predictions of a done trial.
 
     Args:
-        location: The results.
-        trial_id: The trial.
-        sha256: Of the file as it was verified; None: whatever lies there.
-        split: Which rows; a trial of a search has ``dev`` in place of ``test``.
+        location: Results location.
+        trial_id: Trial.
+        sha256: SHA-256 of the verified file; None accepts any file.
+        split: Split of the rows: ``test``, or ``dev`` for a trial of a search.
 
     Raises:
-        InputError: The file cannot be read or is another one, is without one of :data:`COLUMNS` or
-            without such rows, has empty entries or an id twice, labels other than 0 and 1, scores
-            of more than two classes or that are no probabilities.
+        InputError: The file cannot be read, is another file, lacks a column or has no such rows; or
+            it has empty entries, an id twice, labels other than 0 and 1, scores of more than two
+            classes, or scores that are no probabilities.
     """
     table = read_columns(location, trial_id, "predictions", COLUMNS, sha256)
     table = table.filter(pc.equal(table["split"], split)).sort_by("id")
@@ -163,11 +166,12 @@ def read_test_rows(
 
 
 def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Labels, Scores]]:
-    """Labels and scores of a trial's training rows by language, in sample.
+    """Read the labels and in-sample scores of the training rows of a trial.
 
     Returns:
-        Language -> (num_rows,) 0 or 1 and (num_rows,) probability of class 1 when the row was last
-        trained on; languages with rows of both classes that have a score.
+        Language -> num_rows labels, 0 or 1, and num_rows probabilities of class 1. A probability is
+        that of the last training step on the row. Languages without scored rows of both classes
+        are left out.
 
     Raises:
         InputError: The file cannot be read.
@@ -179,16 +183,16 @@ def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Label
     table = table.select(columns).drop_null()
     if not pa.types.is_floating(table.schema.field("y_score").type):
         return {}
-    # Codes of languages, because texts as Python objects take longer than all the rest.
+    # Compare codes of languages: converting their names to Python objects would dominate the time.
     langs = table["lang"].combine_chunks().dictionary_encode()
     labels, scores = (table[name].to_numpy() for name in columns[1:])
     codes = np.from_dlpack(langs.indices)
-    found = {}
+    by_lang = {}
     for code, lang in enumerate(langs.dictionary.to_pylist()):
         own = labels[codes == code]
         if (own.min(), own.max()) == (0, 1):
-            found[lang] = own.astype(np.int8), scores[codes == code].astype(np.float64)
-    return found
+            by_lang[lang] = own.astype(np.int8), scores[codes == code].astype(np.float64)
+    return by_lang
 
 
 def read_columns(
@@ -198,11 +202,10 @@ def read_columns(
     columns: tuple[str, ...],
     sha256: str | None = None,
 ) -> pa.Table:
-    """Read columns of one of a trial's tables.
+    """Read columns of a table of a trial.
 
     Raises:
-        InputError: It cannot be read, is not the one of ``sha256``, or one of the columns is not
-            there.
+        InputError: The table cannot be read, has another SHA-256, or lacks a column.
     """
     table = _read(location, trial_id, name, columns, sha256)
     if missing := [column for column in columns if column not in table.column_names]:
@@ -213,7 +216,7 @@ def read_columns(
 def _read(
     location: Results, trial_id: str, name: TrialTable, columns: tuple[str, ...], sha256: str | None
 ) -> pa.Table:
-    """Those of the columns that are there."""
+    """Read the columns that the table has."""
     try:
         return location.read_table(trial_id, name, columns, sha256)
     except (OSError, pa.ArrowInvalid) as error:

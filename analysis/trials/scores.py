@@ -1,4 +1,4 @@
-"""The predictions of an experiment as arrays: num_runs x num_items for every cell."""
+"""Predictions of an experiment as arrays: num_runs x num_items for each cell."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from xlt.trainables.spec.cell_key import CellKey
 
 @dataclass(frozen=True)
 class CellScores:
-    """What the done trials of a cell predicted, on the same items in the same order.
+    """Predictions of the done trials of a cell, on the same test rows in the same order.
 
     Attributes:
         base_model: Table row.
         pattern: Table column.
-        runs: num_runs (draw of training rows, seed), the rows of ``scores`` in the order of the
-            plan.
-        gaps: Planned runs without predictions, a phrase each, e.g. ``seed 1 missing``.
-        ids: num_items ids of test rows, sorted; equal for cells that share test rows.
-        y_true: num_items, 0 or 1.
-        scores: num_runs x num_items, probability of class 1.
+        runs: num_runs pairs of draw and seed, in the order of the plan.
+        gaps: One phrase for each planned run without predictions, e.g. ``seed 1 missing``.
+        ids: num_items ids of test rows, sorted; equal for cells with the same test rows.
+        y_true: num_items labels, 0 or 1.
+        scores: num_runs x num_items probabilities of class 1.
     """
 
     base_model: str
@@ -46,18 +45,18 @@ class CellScores:
 
     @property
     def trial_names(self) -> tuple[str, ...]:
-        """What figures call the runs."""
+        """Names of the runs in figures."""
         with_draw = has_draws([draw_index for draw_index, _ in self.runs])
         return tuple(run_name(run, with_draw) for run in self.runs)
 
 
 @dataclass(frozen=True)
 class ExperimentScores:
-    """The cells of an experiment that intervals and comparisons can be made of.
+    """Predictions of all cells of an experiment, for intervals and comparisons.
 
     Attributes:
-        cells: Predictions, in the order of the plan.
-        left_out: Why a cell is not in ``cells``.
+        cells: Cells with usable predictions, in the order of the plan.
+        left_out: The reason for each of the other cells.
     """
 
     cells: Mapping[CellKey, CellScores]
@@ -65,14 +64,13 @@ class ExperimentScores:
 
 
 def load_scores(collected: Collected) -> ExperimentScores:
-    """Read the predictions of every done trial.
+    """Read the predictions of all done trials.
 
-    A cell whose predictions cannot be used is left out with the reason, and the rest goes on: no
-    run is done, more than two classes, a file without the columns, an id twice, scores that are
-    not probabilities, or runs that were tested on different rows.
+    A cell is left out, with the reason, if none of its runs is done, if the task has more than two
+    classes, if :func:`read_test_rows` refuses a file, or if runs were tested on different rows.
 
     Args:
-        collected: The trials, see :func:`collect`.
+        collected: The experiment.
     """
     cells: dict[CellKey, CellScores] = {}
     left_out: dict[CellKey, str] = {}
@@ -91,29 +89,29 @@ def load_scores(collected: Collected) -> ExperimentScores:
                 raise InputError("more than two classes; intervals and comparisons are of two")
             if not done:
                 raise InputError(", ".join(gaps))
-            read = [_read(collected, row.trial_id, name) for name, row in done]
-            ids, y_true = _shared(read, [name for name, _ in done])
+            test_rows = [_read(collected, row.trial_id, name) for name, row in done]
+            ids, y_true = _shared(test_rows, [name for name, _ in done])
         except InputError as error:
             left_out[key] = str(error)
             continue
-        scores = np.stack([rows.y_score for rows in read])
+        scores = np.stack([rows.y_score for rows in test_rows])
         runs = tuple(row.run for _, row in done)
         cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores)
     return ExperimentScores(cells, left_out)
 
 
 def _read(collected: Collected, trial_id: str, run: str) -> TestRows:
-    """A trial's test rows; what is wrong with them is told with the run."""
+    """The test rows of a trial; errors begin with the name of the run."""
     try:
         return collected.predictions.of(trial_id)
     except InputError as error:
         raise InputError(f"{run}: {error}") from error
 
 
-def _shared(read: list[TestRows], runs: list[str]) -> tuple[tuple[str, ...], Labels]:
-    """The ids and labels that all runs agree on."""
-    ids, y_true = read[0].ids, read[0].y_true
-    for run, rows in zip(runs, read, strict=True):
+def _shared(test_rows: list[TestRows], runs: list[str]) -> tuple[tuple[str, ...], Labels]:
+    """The ids and labels, which must be equal for all runs."""
+    ids, y_true = test_rows[0].ids, test_rows[0].y_true
+    for run, rows in zip(runs, test_rows, strict=True):
         if ids != rows.ids:
             differ = len(set(ids) ^ set(rows.ids))
             raise InputError(

@@ -1,4 +1,4 @@
-"""Which numbers may stand in one table: a difference between signatures is refused or told."""
+"""RULES: differences between the signatures of trials that are refused or reported."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from xlt.trainables.spec.cell_key import CellKey
 
 @dataclass(frozen=True)
 class Rule:
-    """How far a key of the signature must agree.
+    """Requires a key of the signature to be equal for some trials.
 
     Attributes:
-        key: A key of ``signature`` or of ``signature["versions"]`` in trial.json.
-        scope: The trials that are compared with one another.
-        refused: Whether a difference is an error; else it is a warning.
-        why: The reason, printed with the difference.
+        key: Key of ``signature`` or of ``signature["versions"]`` in trial.json.
+        scope: Trials that are compared with each other.
+        refused: Whether a difference is an error; otherwise it is a warning.
+        why: Reason for the rule, printed after the difference.
     """
 
     key: str
@@ -38,11 +38,11 @@ RULES = (
     Rule("data_fingerprint", "experiment", True, "trials on other data answer another question"),
     Rule("precision", "experiment", True, "bf16 and fp32 round by different amounts"),
     Rule("base_weights", "base model", True, "it is not the same base model"),
-    # A seed's last digits may move with these, far below the std over seeds, and base models may
-    # be given other hardware on purpose; so told, not refused, and compared within a cell.
+    # These two change the last digits of a score, far below the standard deviation over seeds, and
+    # base models may run on different hardware on purpose. So compare within a cell, and warn.
     Rule("device", "cell", False, "kernels of other devices add in another order"),
     Rule("num_threads", "cell", False, "other thread counts add in another order"),
-    # A commit that only mends a document changes these as much as one that changes the training.
+    # A commit may change only a document, so the next two are no errors.
     Rule("git_commit", "experiment", False, _OTHER_CODE),
     Rule("xlt-sweep", "experiment", False, _OTHER_CODE),
     Rule("python", "experiment", False, _OTHER_CODE),
@@ -50,20 +50,20 @@ RULES = (
     Rule("numpy", "experiment", False, "it carries the scores"),
     Rule("pyarrow", "experiment", False, "it reads the data"),
 )
-"""Which trials may stand in one table; a key that is not listed is warned about."""
+"""Rules for trials in one table. A difference in any other key is a warning."""
 
 MAX_NAMED = 6
-"""Trials named in a message before it says how many more there are."""
+"""Maximal number of trials that a message names."""
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A done trial, as far as signatures are compared.
+    """A done trial with its signature.
 
     Attributes:
-        trial_id: Its folder.
-        cell: The cell that it belongs to.
-        signature: As in trial.json, ``versions`` beside the other keys.
+        trial_id: Folder of the trial.
+        cell: Cell of the trial.
+        signature: The signature in trial.json, with ``versions`` at the level of the other keys.
     """
 
     trial_id: str
@@ -81,15 +81,16 @@ _SCOPES: dict[str, Callable[[Signed], str]] = {
 def compare(
     done: Sequence[Signed], data_fingerprint: str
 ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
-    """Hold the signatures of an experiment's done trials against :data:`RULES`.
+    """Compare the signatures of an experiment's done trials by :data:`RULES`.
 
     Args:
-        done: The trials.
-        data_fingerprint: Of the plan; empty: not known.
+        done: Done trials.
+        data_fingerprint: Fingerprint in the plan; empty if it is unknown.
 
     Returns:
-        What all trials share of the refused keys with the scope experiment, the differences that
-        are refused, and those that are allowed, each with the trials that have the rarer values.
+        The common values of keys that must agree in an experiment, a sentence for each refused
+        difference, and one for each allowed difference. Sentences name the trials with the rarer
+        values.
     """
     known = {rule.key for rule in RULES}
     others = {key for trial in done for key in trial.signature} - known
@@ -105,8 +106,8 @@ def compare(
             difference = _difference(rule.key, trials)
             if difference:
                 inside = f"{scope}: " if scope else ""
-                told = problems if rule.refused else warnings
-                told.append(f"{inside}{difference}; {rule.why}")
+                sentences = problems if rule.refused else warnings
+                sentences.append(f"{inside}{difference}; {rule.why}")
     strangers = [t for t in done if t.signature.get("data_fingerprint") != data_fingerprint]
     if data_fingerprint and strangers:
         problems.append(
@@ -120,10 +121,10 @@ def compare(
 
 
 def _difference(key: str, trials: Sequence[Signed]) -> str:
-    """How the value of ``key`` differs between trials, the rarer values' trials named, or empty."""
+    """The values of ``key`` and the trials with the rarer ones; empty if all values are equal."""
     values = [trial.signature.get(key) for trial in trials]
     if all(value == values[0] and type(value) is type(values[0]) for value in values):
-        return ""  # as nearly always, and found without writing thousands of them as JSON
+        return ""  # the usual case, without writing thousands of values as JSON
     by_value: dict[str, list[Signed]] = defaultdict(list)
     for trial in trials:
         by_value[json.dumps(trial.signature.get(key), sort_keys=True)].append(trial)
@@ -135,7 +136,7 @@ def _difference(key: str, trials: Sequence[Signed]) -> str:
 
 
 def _short(value: str) -> str:
-    """A JSON value for people; of a hash the first 12 digits."""
+    """A JSON value for messages; a hash is cut to 12 digits."""
     text = value.strip('"')
     if text == "null":
         return "not recorded"
@@ -143,7 +144,7 @@ def _short(value: str) -> str:
 
 
 def _named(trials: Sequence[Signed]) -> str:
-    """Trial ids, so many that a line can be read."""
+    """The first :data:`MAX_NAMED` trial ids and the number of others."""
     ids = [trial.trial_id for trial in trials]
     more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
     return ", ".join(ids[:MAX_NAMED]) + more

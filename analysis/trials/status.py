@@ -1,4 +1,4 @@
-"""What is done, failed and missing in a results location, in words."""
+"""Status of an experiment as text: done, failed and missing trials."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SIGNS: dict[RowState, str] = {"done": "+", "failed": "x", "corrupt": "!", "missi
 
 
 def status(collected: Collected) -> str:
-    """A grid with a sign for each trial, the counts, and every error.
+    """The number of trials in each state, a grid with a sign for each trial, and all errors.
 
     Args:
-        collected: An experiment's trials, see :func:`collect`.
+        collected: The experiment.
     """
     plan = collected.plan
     states = {row.trial_id: row.state for row in collected.rows}
     counts = Counter(states.values())
-    told = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
-    lines = [f"Experiment {plan.experiment}: {told} of {len(states)} trials", ""]
+    by_state = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
+    lines = [f"Experiment {plan.experiment}: {by_state} of {len(states)} trials", ""]
 
     signs = {cell.key: _signs(cell, states) for cell in plan.cells}
     first = max(map(len, ["base model", *plan.base_models]))
@@ -36,8 +36,8 @@ def status(collected: Collected) -> str:
         shown = [(signs[CellKey(model, pattern)] or "-").ljust(width) for pattern in plan.patterns]
         lines.append("  ".join([model.ljust(first), *shown]))
     legend = ", ".join(f"{sign} {state}" for state, sign in SIGNS.items())
-    draws = f", a group a draw {plan.draws}" if has_draws(plan.draws) else ""
-    lines += ["", f"One sign a seed {plan.seeds}{draws}: {legend}, - cannot exist"]
+    draws = f", one group per draw {plan.draws}" if has_draws(plan.draws) else ""
+    lines += ["", f"One sign per seed {plan.seeds}{draws}: {legend}, - cannot exist"]
     for row in collected.rows:
         if row.state in ("failed", "corrupt"):
             lines.append(f"{row.state} {row.trial_id}: {first_line(row.detail)}")
@@ -46,7 +46,7 @@ def status(collected: Collected) -> str:
 
 
 def _signs(cell: PlannedCell, states: Mapping[str, RowState]) -> str:
-    """A sign for each seed, draws set apart by a space."""
+    """One sign for each seed; spaces separate draws."""
     by_draw: dict[int, str] = {}
     for trial in cell.trials:
         sign = SIGNS[states[trial.trial_id]]

@@ -1,4 +1,4 @@
-"""Whether a trial trained, judged from its training rows and history, never from test rows."""
+"""Detects trials that did not train, from their training rows and history, never from test rows."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ TrainingState = Literal["trained", "stuck", "diverged"]
 CellTraining = Literal["trained", "stuck", "diverged", "unstable"]
 
 MIN_GAIN = 0.05
-"""A trial whose loss in the last epoch is not below the labels' entropy by this share of it has
-learnt no more than how frequent the labels are ..."""
+"""Minimal gain of a trial that trained: the share by which its loss in the last epoch is below the
+entropy of the labels, which is the loss of a constant answer."""
 MIN_AUROC = 0.62
-"""... unless the loss is below the entropy at all and it ranks its training rows so well ...
+"""AUROC on training rows that also counts as trained, if the loss is below the entropy at all.
 
-A ranking alone says little: a head that was never trained ranks, too, by whatever in the texts the
-classes differ in, and so does a network whose outputs collapsed to nearly the same for every row
-(docs/benchmarks.md)."""
+The AUROC alone is no evidence: an untrained head ranks texts by any property in which the classes
+differ, and so does a network whose outputs are nearly equal for all rows (docs/benchmarks.md)."""
 NUM_NOISE = 3.0
-"""... and above chance by so many standard deviations, which few rows reach by a good loss only."""
+"""Standard deviations by which the AUROC must also exceed 0.5; a high hurdle for few rows."""
 MIN_SCORE_STD = 0.01
-"""Scores that differ by less say the same of every row."""
+"""Standard deviation below which all scores count as equal."""
 MAX_LOSS = 1.5
-"""A final loss above this many times the labels' entropy is worse than any constant answer."""
+"""Multiple of the entropy of the labels above which a final loss counts as diverged."""
 
 
 NUMBERS = ("final_loss", "label_entropy", "train_auroc", "auroc_noise", "score_std")
-"""What is judged; a record that lacks one is not accused."""
+"""Numbers that :func:`training_state` needs; a trial that lacks one counts as trained."""
 
 
 def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str]:
-    """Judge the numbers of :func:`convergence`.
+    """Judge whether a trial trained.
+
+    Args:
+        convergence: The numbers in trial.json, see :func:`convergence`.
 
     Returns:
-        The state, and the evidence in words; empty for a trial that trained or whose numbers are
-        not there.
+        The state, and the evidence as a phrase, which is empty for a trial that trained.
     """
     if not all(isinstance(convergence.get(name), (int, float)) for name in NUMBERS):
         return "trained", ""
@@ -44,27 +45,30 @@ def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str
     loss, entropy = convergence["final_loss"], convergence["label_entropy"]
     auroc, std = convergence["train_auroc"], convergence["score_std"]
     ranks = auroc >= max(MIN_AUROC, 0.5 + NUM_NOISE * convergence["auroc_noise"])
-    told = (
+    evidence = (
         f"training loss {loss:.3f} in the last epoch, {entropy:.3f} by the labels' frequencies "
         f"alone; training AUROC {auroc:.2f}"
     )
     if not math.isfinite(loss) or (loss > MAX_LOSS * entropy and not ranks):
-        return "diverged", told
+        return "diverged", evidence
     if std < MIN_SCORE_STD:
-        return "stuck", f"{told}; all scores within {std:.1g} of each other (std)"
+        return "stuck", f"{evidence}; all scores within {std:.1g} of each other (std)"
     if loss > (1 - MIN_GAIN) * entropy and not (ranks and loss < entropy):
-        return "stuck", told
+        return "stuck", evidence
     return "trained", ""
 
 
 def cell_training(states: Sequence[TrainingState]) -> CellTraining:
-    """State of a cell whose trials are in these states, at least one.
+    """State of a cell from the states of its trials.
+
+    Args:
+        states: States of at least one trial.
 
     Returns:
-        trained if all are; unstable if some are and others are not; else diverged if any is, as
-        a lower rate is what mends it, or stuck.
+        trained if all trials trained; unstable if only some did; otherwise diverged if any trial
+        diverged, because a lower learning rate is the remedy, or stuck.
     """
-    found = set(states)
-    if "trained" in found:
-        return "trained" if len(found) == 1 else "unstable"
-    return "diverged" if "diverged" in found else "stuck"
+    different = set(states)
+    if "trained" in different:
+        return "trained" if len(different) == 1 else "unstable"
+    return "diverged" if "diverged" in different else "stuck"

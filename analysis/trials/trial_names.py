@@ -1,4 +1,4 @@
-"""What the trials of a cell are called: a seed, or a seed on a draw of training rows."""
+"""Names of the trials of a cell: a seed, or a seed on a draw of training rows."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Collection, Iterable
 from xlt.trainables.results.plan import Plan
 
 Run = tuple[int, int]
-"""(draw_index, seed) of a trial; cells are compared run by run."""
+"""Draw and seed, which identify a trial within its cell."""
 
 
 def run_name(run: Run, with_draw: bool) -> str:
-    """``seed 1``, or ``draw 0 seed 1``."""
+    """Name a run: ``seed 1``, or ``draw 0 seed 1``."""
     draw_index, seed = run
     return f"draw {draw_index} seed {seed}" if with_draw else f"seed {seed}"
 
 
 def name_runs(runs: Iterable[Run], with_draw: bool) -> str:
-    """``seeds 0, 2``, or draw by draw ``draw 0 seeds 0, 2 and draw 1 seed 1``."""
+    """Name several runs: ``seeds 0, 2``, or ``draw 0 seeds 0, 2 and draw 1 seed 1``."""
     by_draw: dict[int, list[int]] = {}
     for draw_index, seed in runs:
         by_draw.setdefault(draw_index, []).append(seed)
-    told = []
+    names = []
     for draw_index, seeds in by_draw.items():
         named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-        told.append(f"draw {draw_index} {named}" if with_draw else named)
-    return " and ".join(told)
+        names.append(f"draw {draw_index} {named}" if with_draw else named)
+    return " and ".join(names)
 
 
 def has_draws(draws: Collection[int]) -> bool:
-    """Whether runs are named by draw, too: not where all train on the first draw."""
+    """Whether names of runs must include the draw, because not all runs are on the first draw."""
     return bool(set(draws) - {0})
 
 
 def describe_runs(plan: Plan) -> str:
-    """What a mean of an experiment is taken over, e.g. ``the seeds 0, 1, 2``."""
+    """Describe the runs that means of an experiment are taken over, e.g. ``the seeds 0, 1, 2``."""
     seeds = f"the seeds {', '.join(map(str, plan.seeds))}"
     if not has_draws(plan.draws):
         return seeds

@@ -1,4 +1,4 @@
-"""TrialRow: one planned trial, as its result folder describes it."""
+"""TrialRow: one planned trial and the content of its result folder."""
 
 from __future__ import annotations
 

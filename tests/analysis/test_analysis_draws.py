@@ -285,7 +285,7 @@ def test_runs_are_named_by_draw_and_seed(location: str) -> None:
     assert cell.gaps == ("draw 1 seed 0 missing", "draw 1 seed 1 failed")
     told = status(collected).splitlines()
     assert told[4] == "mbert       ++ ++  ++ .x"
-    assert "One sign a seed [0, 1], a group a draw [0, 1]: + done" in "\n".join(told)
+    assert "One sign per seed [0, 1], one group per draw [0, 1]: + done" in "\n".join(told)
 
 
 def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
