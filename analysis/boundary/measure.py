@@ -1,4 +1,4 @@
-"""Boundary against ranking: does a cell lack knowledge, or only the place to cut its scores?"""
+"""Measures each cell and judges whether it ranks badly or only has a bad threshold."""
 
 from __future__ import annotations
 
@@ -31,29 +31,31 @@ from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.arrays import Labels, Scores
+from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
 MAX_NAMED = 3
-"""Trials that an error names where none can be used."""
+"""Maximal number of trials that an error names."""
 
 NOT_NEGATIVE = ("ece", "brier")
 WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
-"""Measures of :data:`MEASURES` that get an interval, beside those of :mod:`score_shift`."""
+"""Measures in :data:`MEASURES` that get an interval; those of :mod:`score_shift` get one, too."""
 CLASS_MEDIANS = ("logit_median_0", "logit_median_1")
 
 
 @dataclass(frozen=True)
 class CellBoundary:
-    """A cell's measures and verdict.
+    """Measures and verdict of a cell.
 
     Attributes:
-        measures: Name -> mean and std over runs, with what is missing; those of
-            :data:`WITH_INTERVAL` and ``score_shift.SHIFTS`` with 95 % intervals.
-        gap: None where the cell has no value, or ``without`` says why.
-        prior: Share of class 1 among the test rows, mean over runs; None without a value.
-        without: Why a cell with a value has no verdict, else empty.
-        folds: What the threshold of training rows was chosen on; None: in sample, if there is one.
+        measures: Name -> table entry with mean and std over runs, and a 95 % interval for those in
+            :data:`WITH_INTERVAL` and ``score_shift.SHIFTS``.
+        gap: Gap in F1 and the verdict; None for a cell without value, or with ``without``.
+        prior: Share of class 1 among the test rows, mean over runs; None for a cell without value.
+        without: Why a cell with a value has no verdict; else empty.
+        folds: Held-out scores on which the threshold of training rows was chosen; None if it was
+            chosen on in-sample scores, or if there is none.
     """
 
     measures: Mapping[str, TableCell]
@@ -71,22 +73,26 @@ def boundary(
     num_labelled: Iterable[int] = (),
     method: str = "t",
 ) -> list[CellBoundary]:
-    """Measure and judge every cell of an experiment, in the order of its plan.
+    """Measure and judge all cells of an experiment.
 
     Args:
-        collected: The trials; predictions are read from where they lie.
-        reference: The pattern whose cell of the same base model is what could be reached; None:
-            the pattern with the most target rows among those of the same target language. A cell
-            that is its own reference, or whose reference has no value, is measured against 1.
-        prior: Adds ``f1_prior``, F1 at the threshold that this share of the rows reaches.
-        num_labelled: Adds for each number N and each of ``thresholds.FITS`` the measure
-            ``f1_<fit>_<N>``, F1 with N labelled test rows, the rest scored.
-        method: Of the intervals, a name in ``INTERVALS``.
+        collected: The experiment.
+        reference: Pattern with which cells of the same base model are compared; None selects the
+            pattern with the most target rows in the same target language. A cell that is its own
+            reference, or whose reference has no value, is compared with F1 = 1.
+        prior: Share of rows for the measure ``f1_prior``, F1 at the threshold that this share of
+            the test rows reaches; None leaves the measure out.
+        num_labelled: Numbers N of labelled test rows for the measures ``f1_<fit>_<N>``, F1 with a
+            threshold chosen on N test rows, for each fit in ``thresholds.FITS``.
+        method: Name in ``INTERVALS``.
+
+    Returns:
+        The cells in the order of the plan. A trial that cannot be used is left out, and the table
+        entries of its cell give the reason.
 
     Raises:
-        InputError: More than two classes, predictions of which none can be used, an unknown
-            reference or method, unfit numbers. A single trial that cannot be used is left out with
-            the reason.
+        InputError: There are more than two classes, no usable predictions, an unknown reference or
+            method, or invalid numbers.
     """
     plan = collected.plan
     if reference is not None and reference not in plan.patterns:
@@ -115,12 +121,12 @@ def boundary(
         if cell and len(np.unique(cell.y_true)) == 2:
             by_run = {row.run: row.trial_id for row in own}
             done = [by_run[run] for run in cell.runs]
-            made_of = {
+            runs_of = {
                 name: runs.of(cell, np.array([measured[name][i] for i in done]))
                 for name, runs in metric_runs.items()
             }
-            ranged = {name: made_of[name] for name in WITH_INTERVAL}
-            low, high = (made_of[name] for name in CLASS_MEDIANS)
+            ranged = {name: runs_of[name] for name in WITH_INTERVAL}
+            low, high = (runs_of[name] for name in CLASS_MEDIANS)
             sources = [_source(collected, trained, trial_id) for trial_id in done]
             shifts = score_shift(cell, (low, high), sources)
             ranged |= shifts
@@ -131,9 +137,9 @@ def boundary(
             name: aggregate(planned, own, name, values, unfit) for name, values in measured.items()
         }
         for name, runs in ranged.items():
-            made = INTERVALS[method]([runs])
-            least = max(made.low, 0.0) if name in NOT_NEGATIVE else made.low
-            by_cell[key][name] = replace(by_cell[key][name], interval=(least, made.high))
+            interval = INTERVALS[method]([runs])
+            least = max(interval.low, 0.0) if name in NOT_NEGATIVE else interval.low
+            by_cell[key][name] = replace(by_cell[key][name], interval=(least, interval.high))
         usable = [row for row in own if row.trial_id in predictions]
         if usable:
             target_rows[key] = max(row.num_target_rows or 0 for row in usable)
@@ -142,40 +148,46 @@ def boundary(
     judged = []
     for planned in plan.cells:
         key = planned.key
-        alike = [
-            c.pattern
-            for c in plan.cells
-            if (c.base_model, c.target_lang) == (planned.base_model, planned.target_lang)
-            and c.key in target_rows
-        ]
-        chosen = reference if reference in alike else None
-        if reference is None and alike:
-            chosen = max(alike, key=lambda p: target_rows[CellKey(planned.base_model, p)])
         gap, without = None, ""
         if key in priors:
-            other = chosen if chosen not in (None, key.pattern) else BEST_POSSIBLE
+            name = _reference(plan, planned, target_rows, reference)
             try:
-                gap = judge(_pair(scores, key, str(other), metric_runs, method), priors[key])
+                gap = judge(_pair(scores, key, name, metric_runs, method), priors[key])
             except InputError as error:
                 without = str(error)
         judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without, folds.get(key)))
     return judged
 
 
+def _reference(
+    plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKey, int], reference: str | None
+) -> str:
+    """Pattern that a cell is compared with; :data:`BEST_POSSIBLE` if that is its own or none."""
+    row = (cell.base_model, cell.target_lang)
+    candidates = [
+        c.key for c in plan.cells if (c.base_model, c.target_lang) == row and c.key in target_rows
+    ]
+    if reference is None:
+        chosen = max(candidates, key=target_rows.__getitem__)
+    else:
+        chosen = CellKey(cell.base_model, reference)
+    return chosen.pattern if chosen in candidates and chosen != cell.key else BEST_POSSIBLE
+
+
 def _pair(
     scores: ExperimentScores, key: CellKey, reference: str, metric_runs: Mapping[str, MetricRuns],
     method: str,
 ) -> CellPair:  # fmt: skip
-    """A cell and its reference over the runs that both have.
+    """A cell and its reference, over the runs that both have.
 
     Raises:
-        InputError: One has no scores that can be resampled, or no run that the other has.
+        InputError: One of them has no usable scores, or they have no run in common.
     """
     keys = [key, *([CellKey(key.base_model, reference)] if reference != BEST_POSSIBLE else [])]
-    for one in keys:
-        if one in scores.left_out:
-            raise InputError(f"{one.path}: {scores.left_out[one]}")
-    cells = [scores.cells[one] for one in keys]
+    for key in keys:
+        if key in scores.left_out:
+            raise InputError(f"{key.path}: {scores.left_out[key]}")
+    cells = [scores.cells[key] for key in keys]
     runs = common_runs(cells[0], cells[-1])
     chosen = [
         {
@@ -192,43 +204,43 @@ def _trained(
 ) -> dict[str, dict[str, tuple[Labels, Scores]]]:
     """Trial id -> language -> scored training rows."""
     location, ids = Results(collected.uri), list(predictions)
-    read = location.map_items(lambda trial_id: read_train_scores(location, trial_id), ids)
-    return dict(zip(ids, read, strict=True))
+    scored = location.map_items(lambda trial_id: read_train_scores(location, trial_id), ids)
+    return dict(zip(ids, scored, strict=True))
 
 
 def _source(
     collected: Collected, trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]], trial_id: str
 ) -> SourceLogits | None:
-    """Of a trial's source training rows."""
+    """Logits of the source training rows of a trial; None if they have no scores."""
     rows = trained[trial_id].get(collected.records[trial_id]["spec"]["source_lang"])
     return source_logits(*rows) if rows else None
 
 
 def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:
-    """Trial id -> test rows of both classes, of done trials; or why there are none."""
+    """Test rows of the done trials by trial id, and why those of other done trials are unusable."""
     num_classes = len(collected.plan.classes)
     if num_classes != 2:
         raise InputError(
-            f"has {num_classes} classes; thresholds and calibration are read of two classes",
+            f"has {num_classes} classes; thresholds and calibration need two",
             f"experiment {collected.plan.experiment}",
         )
-    found: dict[str, TestRows] = {}
+    usable: dict[str, TestRows] = {}
     unfit: dict[str, str] = {}
     for trial_id in (row.trial_id for row in collected.rows if row.is_done):
         try:
-            found[trial_id] = collected.predictions.of(trial_id)
-            if found[trial_id].y_true.min() == found[trial_id].y_true.max():
-                del found[trial_id]
+            rows = collected.predictions.of(trial_id)
+            if rows.y_true.min() == rows.y_true.max():
                 raise InputError("predictions without test rows of both classes")
+            usable[trial_id] = rows
         except InputError as error:
             unfit[trial_id] = str(error)
-    if unfit and not found:
+    if unfit and not usable:
         why = [f"{trial_id}: {reason}" for trial_id, reason in unfit.items()]
         more = [f"and {len(why) - MAX_NAMED} more trials"] if len(why) > MAX_NAMED else []
         raise InputError(
             ["no trial can be judged", *why[:MAX_NAMED], *more], f"results {collected.uri}"
         )
-    return found, unfit
+    return usable, unfit
 
 
 def _measure(

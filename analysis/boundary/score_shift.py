@@ -1,4 +1,4 @@
-"""How far scores moved between languages: rows of the same class, source against target."""
+"""Shift of scores between source and target language, within each class."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from xlt.analysis.uncertainty.runs import Runs
 from xlt.trainables.metrics.arrays import Labels, Scores, Values
 
 SHIFTS = ("logit_shift", "logit_shift_d", "logit_shift_0", "logit_shift_1")
-"""What :func:`score_shift` measures of a run."""
+"""Measures of a run that :func:`score_shift` computes."""
 
 
 @dataclass(frozen=True)
 class SourceLogits:
-    """Logits of a run's source training rows, each when it was last trained on: in sample.
+    """Summary of the in-sample logits of a run's source training rows.
 
     Attributes:
-        medians: Of class 0 and of class 1.
-        squares: Sum of squared deviations from the mean of the row's class.
-        freedom: Rows less classes.
+        medians: Median logit of class 0 and of class 1.
+        squares: Sum of squared deviations from the means of the classes.
+        freedom: Degrees of freedom of ``squares``: number of rows minus 2.
     """
 
     medians: tuple[float, float]
@@ -33,7 +33,12 @@ class SourceLogits:
 
 
 def source_logits(y_true: Labels, y_score: Scores) -> SourceLogits:
-    """Of (num_rows,) labels 0 and 1, both there, and (num_rows,) probabilities of class 1."""
+    """Summarise the scores of source training rows.
+
+    Args:
+        y_true: num_rows labels, 0 or 1; both classes must occur.
+        y_score: num_rows probabilities of class 1.
+    """
     by_class = _by_class(y_true, logit(y_score))
     low, high = (float(np.median(values)) for values in by_class)
     return SourceLogits((low, high), _squares(by_class), len(y_true) - 2)
@@ -42,45 +47,47 @@ def source_logits(y_true: Labels, y_score: Scores) -> SourceLogits:
 def score_shift(
     cell: CellScores, medians: tuple[Runs, Runs], sources: Sequence[SourceLogits | None]
 ) -> dict[str, Runs]:
-    """How far the logits of target test rows lie above those of source rows of the same class.
+    """Measure how far logits of target test rows lie above those of source rows of the same class.
 
-    ``logit_shift`` is the mean over both classes of the difference of medians, in logits. The
-    classes are compared each for itself, because the distributions of all rows differ by their
-    shares of classes, too. Source rows are scored in sample: what the model knows by heart is
-    farther from 0, above it in one class and below it in the other, which the mean over classes
-    takes out as far as it is alike in both. ``logit_shift_0`` and ``_1`` are the two differences: a
-    boundary that moved moves both alike. ``logit_shift_d`` is the mean over the standard
-    deviation pooled over both languages and classes: Cohen's d (Cohen 1988, Statistical Power
-    Analysis, section 2.2) of medians. Source rows and that deviation are held fixed where test rows
-    are drawn anew: the latter is known far better than the medians.
+    ``logit_shift_0`` and ``logit_shift_1`` are the differences of the median logits of class 0 and
+    of class 1. A boundary that moved changes both equally. Classes are compared separately, because
+    the median of all rows also depends on the shares of the classes.
+
+    ``logit_shift`` is the mean of the two differences. Source rows are scored in sample, so their
+    logits are too far from 0, in opposite directions for the two classes; the mean cancels the part
+    of this error that both classes have in common.
+
+    ``logit_shift_d`` is ``logit_shift`` over the standard deviation within language and class:
+    Cohen's d (Cohen 1988, Statistical Power Analysis, section 2.2) of medians. Intervals take this
+    standard deviation and the source rows as fixed; they vary far less than the medians.
 
     Args:
-        cell: Predictions of its runs.
-        medians: Of the logits of class 0 and of class 1, of all of its runs.
-        sources: num_runs; None for a run without scored source rows of both classes.
+        cell: Predictions of the runs.
+        medians: Median logits of class 0 and of class 1 of all runs.
+        sources: num_runs summaries; None for a run without scored source rows of both classes.
 
     Returns:
-        Name in :data:`SHIFTS` -> the runs that have source rows, and for the second a spread;
-        empty if none has.
+        Name in :data:`SHIFTS` -> runs with source rows; ``logit_shift_d`` only has those with a
+        positive standard deviation. Empty if no run has source rows.
     """
-    kept = [k for k, source in enumerate(sources) if source is not None]
+    positions = [k for k, source in enumerate(sources) if source is not None]
     known = [source for source in sources if source is not None]
     if not known:
         return {}
     low, high = (
-        _less(runs.chosen(kept), np.array([source.medians[label] for source in known]))
+        _minus(runs.chosen(positions), np.array([source.medians[label] for source in known]))
         for label, runs in enumerate(medians)
     )
     shift = (low + high) * 0.5
-    in_units = _over(shift, _pooled_std(cell, kept, known))
+    in_units = _divided(shift, _pooled_std(cell, positions, known))
     return dict(zip(SHIFTS, (shift, in_units, low, high), strict=True))
 
 
 def _pooled_std(
-    cell: CellScores, kept: Sequence[int], known: Sequence[SourceLogits]
+    cell: CellScores, positions: Sequence[int], known: Sequence[SourceLogits]
 ) -> NDArray[np.float64]:
-    """num_runs standard deviations of logits within language and class."""
-    targets = [_squares(_by_class(cell.y_true, logit(cell.scores[k]))) for k in kept]
+    """Standard deviation of the logits within language and class, for each run."""
+    targets = [_squares(_by_class(cell.y_true, logit(cell.scores[k]))) for k in positions]
     freedom = len(cell.y_true) - 2
     return np.sqrt(
         [(t + s.squares) / (freedom + s.freedom) for t, s in zip(targets, known, strict=True)]
@@ -95,15 +102,15 @@ def _squares(by_class: Sequence[Scores]) -> float:
     return float(sum(np.sum((values - values.mean()) ** 2) for values in by_class))
 
 
-def _less(runs: Runs, constants: Values) -> Runs:
-    """A constant of each run taken off, which no test row moves."""
+def _minus(runs: Runs, constants: Values) -> Runs:
+    """Subtract a constant from each run; influences stay the same."""
     return replace(runs, values=runs.values - constants)
 
 
-def _over(runs: Runs, units: Values) -> Runs:
-    """In units of each run's own; a run without spread has no unit and is left out."""
-    kept = np.flatnonzero(units > 0)
-    chosen, scale = runs.chosen(kept.tolist()), 1 / units[kept]
+def _divided(runs: Runs, divisors: Values) -> Runs:
+    """Divide each run by its own divisor; runs with divisor 0 are left out."""
+    positions = np.flatnonzero(divisors > 0)
+    chosen, scale = runs.chosen(positions.tolist()), 1 / divisors[positions]
     return replace(
         chosen,
         values=chosen.values * scale,

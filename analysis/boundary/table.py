@@ -1,4 +1,4 @@
-"""Boundary against ranking as tables: one line a cell, its verdict in words, its score shift."""
+"""Tables of measures, verdicts and score shifts: one line for each cell."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS: dict[str, str] = {
     "ece": "ECE",
     "brier": "Brier",
 }
-"""Measure -> heading, in order; those that were not made are left out."""
+"""Measure -> heading, in order; measures that were not computed are left out."""
 SHIFT_COLUMNS: dict[str, str] = {
     "logit_median": "median logit",
     "logit_shift": "shift",
@@ -37,57 +37,57 @@ SHIFT_COLUMNS: dict[str, str] = {
     "logit_shift_0": "of negatives",
     "logit_shift_1": "of positives",
 }
-"""The same of the table of shifts, in logits but for ``d``."""
+"""Measure -> heading of the table of score shifts, in logits except for ``d``."""
 SHIFT_DEFINITIONS = (
     "Score shift between languages: how far the scores of target test rows lie above those of "
     "source training rows of the same class, in logits (log odds of class 1; 0 is the threshold "
-    "0.5). Mean over runs [95 % interval over runs and test rows drawn anew].",
-    "median logit: of all test rows; with balanced classes 0 if the boundary is in place, below 0 "
-    "if too few rows are called positive. shift: mean over both classes of the median of target "
-    "rows less that of source rows; of negatives, of positives: each class. Source rows are scored "
-    "in sample. shift, d: shift over the pooled standard deviation within language and class. "
-    "-: no source rows, or none with a score.",
+    "0.5). Mean over runs [95 % interval over runs and test rows].",
+    "median logit: median over all test rows; with balanced classes it is 0 if the boundary is "
+    "right, and below 0 if too few rows are called positive. shift: median of target rows minus "
+    "median of source rows, mean over both classes; of negatives, of positives: each class. Source "
+    "rows are scored in sample. shift, d: shift divided by the standard deviation within language "
+    "and class. -: no source rows with a score.",
 )
 
 DEFINITIONS = (
     "F1 of class 1 at several thresholds. 0.5: as in the report. median: the median score of the "
-    "test texts, which needs no labels but supposes balanced classes. train rows: the best "
-    "threshold for the few target rows trained on: out of fold, by the scores that trials of a "
-    "search gave to rows held out, in the cells named below the table; else in sample, by the "
-    "score that each row had when it was last trained on, too sure of itself. oracle: the best "
-    "threshold for the labels of these very test rows, an upper bound that nobody can use.",
+    "test texts, which needs no labels but assumes balanced classes. train rows: the best "
+    "threshold for the target training rows, scored out of fold by the trials of a search in the "
+    "cells named below the table, else in sample, where scores are too confident. oracle: the best "
+    "threshold for the labels of the test rows, an upper bound that cannot be used in practice.",
     f"ECE: expected calibration error over {NUM_BINS} bins of equal mass; Brier: mean squared "
-    "distance of the probability from the label; of both 0 is best. [low, high]: 95 % interval "
-    "over runs and test rows drawn anew.",
-    "boundary share: of the gap in F1@0.5 to the reference, the shares that the median / the "
-    "oracle threshold closes, with 95 % intervals; - where there is no clear gap. The oracle's is "
-    "an upper bound.",
-    "verdict: gap to the reference (the cell of the same base model with the most target rows, or "
-    "the one asked for; F1 = 1 where that is the cell itself); clear if its 95 % interval over "
-    "runs and test rows leaves out 0; a gap to 1 always is. undecided: intervals leave several "
-    "verdicts open, which are named below the table, with what each threshold gains (there: the "
-    "oracle at the reference, where nothing is to be mended), and ranking: what the oracle leaves.",
+    "difference between probability and label; 0 is best for both. [low, high]: 95 % interval "
+    "over runs and test rows.",
+    "boundary share: shares of the gap in F1@0.5 to the reference that the median / the oracle "
+    "threshold closes, with 95 % intervals; -: no clear gap. The share of the oracle is an upper "
+    "bound.",
+    "verdict: on the gap to the reference (the cell of the same base model with the most target "
+    "rows, or the one chosen by --reference; F1 = 1 if that is the cell itself). A gap is clear if "
+    "its 95 % interval over runs and test rows excludes 0; a gap to 1 always is. undecided: the "
+    "intervals allow several verdicts. They are named below the table, with the gain of each "
+    "threshold (there: gain of the oracle at the reference, which needs no other threshold), and "
+    "ranking: the rest of the gap at the oracle.",
 )
 
 
 def boundary_tables(
     collected: Collected, judged: Sequence[CellBoundary], prior: float | None = None
 ) -> list[Table]:
-    """The table of all cells, that of score shifts, and one of few labelled rows if asked for.
+    """The table of verdicts, that of score shifts and, if computed, that of few labelled rows.
 
     Args:
-        collected: The trials.
-        judged: One a cell, see :func:`boundary`.
-        prior: As given there.
+        collected: The experiment.
+        judged: Cells of the experiment, see :func:`boundary`.
+        prior: Share of rows for ``f1_prior``, as passed to :func:`boundary`.
     """
-    made = judged[0].measures
+    computed = judged[0].measures
     asked = "" if prior is None else f"; prior: the score that a share {prior:g} reaches"
     caption = (
         f"Boundary against ranking, experiment {collected.plan.experiment}. "
         f"Cells: mean (std) over seeds{asked}.",
         *DEFINITIONS,
     )
-    columns = {name: heading for name, heading in COLUMNS.items() if name in made}
+    columns = {name: heading for name, heading in COLUMNS.items() if name in computed}
     if not any(cell.measures[TRAIN_ROWS].n for cell in judged):
         del columns[TRAIN_ROWS]
     footnotes = (
@@ -106,18 +106,20 @@ def boundary_tables(
     tables = [Table("boundary", caption, heading, lines, footnotes, tuple(map(_record, judged)))]
     shifts = tuple((*_names(cell), *_shifts(cell)) for cell in judged)
     tables.append(Table("score-shifts", SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
-    numbers = list(dict.fromkeys(int(n.rsplit("_", 1)[1]) for n in made if n.startswith("f1_plat")))
+    platt = [name for name in computed if name.startswith("f1_platt")]
+    numbers = list(dict.fromkeys(int(name.rsplit("_", 1)[1]) for name in platt))
     if numbers:
         few = {f"f1_{fit}_{n}": f"{fit}, {n}" for n in numbers for fit in FITS}
         tables.append(
             Table(
                 "labelled-rows",
                 (
-                    "F1 with N labelled test rows, the rest scored.",
-                    "The N rows are test rows, because result folders hold no scores of others; "
-                    f"drawn {NUM_DRAWS} times with the classes in proportion, mean (std) over "
-                    "seeds. temperature: scaled logits, cut at 0.5, which cannot move the "
-                    "boundary; platt: slope and intercept; threshold: best F1 on the N rows.",
+                    "F1 with a threshold chosen on N labelled test rows, scored on the others.",
+                    "The N rows are test rows, because result folders hold no scores of other "
+                    f"rows. They are drawn {NUM_DRAWS} times, each class in proportion. Cells: "
+                    "mean (std) over seeds. temperature: logits scaled and cut at 0.5, which "
+                    "cannot move the boundary; platt: slope and intercept; threshold: best F1 "
+                    "on the N rows.",
                 ),
                 _heading({"f1": COLUMNS["f1"]} | few),
                 tuple(_line(cell, {"f1": ""} | few) for cell in judged),
@@ -127,7 +129,7 @@ def boundary_tables(
 
 
 def verdict_text(gap: Gap) -> str:
-    """A verdict with its numbers."""
+    """A verdict with its numbers, e.g. ``mostly ranking: 0.120 below ja104``."""
     of = "1" if gap.reference == BEST_POSSIBLE else first_line(gap.reference)
     size = f"{gap.gap:.3f} below {of}" if gap.gap >= 0 else f"{-gap.gap:.3f} above {of}"
     if gap.interval:
@@ -141,7 +143,7 @@ def verdict_text(gap: Gap) -> str:
 
 
 def share_text(gap: Gap | None) -> str:
-    """Shares of the gap that the median and the oracle threshold close."""
+    """Shares of the gap that the median and the oracle threshold close; ``-`` without a gap."""
     if gap is None or gap.share_median is None or gap.share_oracle is None:
         return "-"
     shares = ((gap.share_median, gap.median_interval), (gap.share_oracle, gap.oracle_interval))
@@ -169,9 +171,13 @@ def _names(cell: CellBoundary) -> tuple[str, str]:
     return first_line(f1.base_model), first_line(f1.pattern)
 
 
+def _title(cell: CellBoundary) -> str:
+    return " x ".join(_names(cell))
+
+
 def _shifts(cell: CellBoundary) -> tuple[str, ...]:
-    found = (cell.measures[name] for name in SHIFT_COLUMNS)
-    return tuple("-" if one.mean is None else _signed(one.mean, one.interval) for one in found)
+    entries = (cell.measures[name] for name in SHIFT_COLUMNS)
+    return tuple("-" if e.mean is None else _signed(e.mean, e.interval) for e in entries)
 
 
 def _signed(mean: float, interval: tuple[float, float] | None) -> str:
@@ -179,56 +185,50 @@ def _signed(mean: float, interval: tuple[float, float] | None) -> str:
 
 
 def _entry(measure: TableCell, f1: TableCell) -> str:
-    """A cell without target rows has no threshold of them, which is no gap."""
+    """The text of an entry; ``-`` for a measure that none of the done trials has."""
     return "-" if f1.n and not measure.n else cell_text(measure, f1.num_planned)
 
 
 def _verdicts(judged: Sequence[CellBoundary]) -> list[str]:
-    """A sentence a cell with a value."""
-    found = [(cell.measures["f1"], cell.gap) for cell in judged if cell.gap]
-    return [
-        f"{first_line(f1.base_model)} x {first_line(f1.pattern)}: {verdict_text(gap)}."
-        for f1, gap in found
-    ]
+    """One sentence for each cell with a verdict."""
+    return [f"{_title(cell)}: {verdict_text(cell.gap)}." for cell in judged if cell.gap]
 
 
 def _without(judged: Sequence[CellBoundary]) -> list[str]:
-    """Why cells with a value have no verdict."""
-    found = [(cell.measures["f1"], cell.without) for cell in judged if cell.without]
+    """One sentence for each cell that has a value but no verdict."""
     return [
-        f"No verdict for {first_line(f1.base_model)} x {first_line(f1.pattern)}: {first_line(why)}."
-        for f1, why in found
+        f"No verdict for {_title(cell)}: {first_line(cell.without)}."
+        for cell in judged
+        if cell.without
     ]
 
 
 def _floor(judged: Sequence[CellBoundary]) -> list[str]:
-    """What F1 is worth without any ranking, and where the median is not the right threshold."""
+    """F1 without any ranking, and a warning that the median threshold needs balanced classes."""
     priors = sorted({round(cell.prior, 6) for cell in judged if cell.prior is not None})
-    told = ", ".join(f"{all_positive_f1(p):.3f} at {p:.1%} positive" for p in priors)
-    notes = [f"Calling every test row positive has F1 {told}; no oracle is below that."]
+    values = ", ".join(f"{all_positive_f1(p):.3f} at {p:.1%} positive" for p in priors)
+    notes = [f"Calling every test row positive has F1 {values}; no oracle is below that."]
     if [p for p in priors if abs(p - 0.5) > 0.01]:
-        notes.append("The test rows are not balanced: do not read F1@median, give a prior.")
+        notes.append("The test rows are not balanced: ignore F1@median and set --prior.")
     return notes if priors else []
 
 
 def _train_rows(judged: Sequence[CellBoundary]) -> list[str]:
-    """On which scores the threshold of training rows was chosen, cells with the same together."""
-    told: dict[str, list[str]] = {}
+    """Where the scores of training rows come from, one sentence for all cells with the same."""
+    cells_of: dict[str, list[str]] = {}
     for cell in judged:
-        f1 = cell.measures[TRAIN_ROWS]
-        if f1.n:
-            name = f"{first_line(f1.base_model)} x {first_line(f1.pattern)}"
+        if cell.measures[TRAIN_ROWS].n:
             how = _scored(cell)
             if cell.folds:
                 seeds = ", ".join(map(str, cell.folds.seeds))
                 how += f", by {cell.folds.num_folds} folds and seeds {seeds} of the search"
                 how += f" at learning rate {cell.folds.learning_rate:g}"
-            told.setdefault(how, []).append(name)
-    return [f"F1@train rows of {', '.join(cells)}: {how}." for how, cells in told.items()]
+            cells_of.setdefault(how, []).append(_title(cell))
+    return [f"F1@train rows of {', '.join(cells)}: {how}." for how, cells in cells_of.items()]
 
 
 def _scored(cell: CellBoundary) -> str:
-    """How the training rows were scored; empty where there is no threshold of them."""
+    """How the training rows were scored; empty if the cell has no threshold from them."""
     if not cell.measures[TRAIN_ROWS].n:
         return ""
     return "out of fold" if cell.folds else "in sample"

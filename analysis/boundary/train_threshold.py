@@ -1,4 +1,4 @@
-"""The threshold of the few target training rows: by held-out scores, where a search left these."""
+"""The threshold chosen on the target training rows of a cell."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from xlt.trainables.results.search_plan import SearchedCell
 from xlt.trainables.spec.cell_key import CellKey
 
 TRAIN_ROWS = "f1_train_rows"
-"""F1 at the threshold with the largest F1 on the target training rows. Out of fold where a search
-held them out (:func:`out_of_fold`); else in sample, by the score that each had when the trial last
-trained on it, so that the threshold is fitted to rows that the model knows. Only where there are
-target rows of both classes with a score."""
+"""Name of the measure: F1 at the threshold with the largest F1 on the target training rows.
+
+The training rows are scored out of fold if a search held them out (:func:`out_of_fold`). Otherwise
+they are scored in sample, in the last training step on each row, and the threshold is fitted to
+rows that the model has learnt. A trial without scored target rows of both classes has no value."""
 NOT_COMPARED = frozenset({"seed", "dev", "data_fingerprint", "base_path", "resources"})
-"""Fields in which the spec of a search's trial differs from that of the cell it stands for: other
-seeds, and data without test rows; and what cannot change a result."""
+"""Fields of the spec that may differ between a trial of a search and a trial of the cell. A search
+has other seeds and data without test rows; paths and resources cannot change a result."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class FoldScores:
     """Target training rows of a cell, each scored by a trial that did not train on it.
 
     Attributes:
-        y_true: num_seeds x num_target_rows labels in one dimension, 0 or 1.
-        y_score: As long; probability of class 1.
-        num_folds: Trials a seed.
-        seeds: Of the search, whose trials cut the rows into folds, each anew.
-        learning_rate: Of these trials and of the cell's.
+        y_true: num_seeds * num_target_rows labels, 0 or 1.
+        y_score: num_seeds * num_target_rows probabilities of class 1.
+        num_folds: Number of folds, which is the number of trials for each seed.
+        seeds: Seeds of the search; each seed splits the rows into other folds.
+        learning_rate: Learning rate of these trials and of the cell.
     """
 
     y_true: Labels
@@ -47,33 +48,33 @@ class FoldScores:
 
     @property
     def threshold(self) -> float:
-        """The one with the largest F1 on all seeds together."""
+        """The threshold with the largest F1 on the scores of all seeds together."""
         return float(best_threshold(every_cut(self.y_true, self.y_score)))
 
 
 def out_of_fold(collected: Collected) -> dict[CellKey, FoldScores]:
-    """Held-out scores of the cells whose very settings a search tried on every fold.
+    """Read the held-out scores of cells whose settings the experiment's search tried on every fold.
 
-    The trials of a search that hold out a fold of a cell's target rows (:class:`TargetFold`)
-    are a repeated cross-validation of it. Folds are of few rows, so that their scores
-    are pooled before a threshold is chosen, as cross-validated probabilities are (Platt 1999,
-    section 2.1). Their models are of other seeds and of fewer target rows than the cell's.
+    The trials of a search that hold out folds of target rows (:class:`TargetFold`) are a repeated
+    cross-validation. A fold has few rows, so scores of all folds are pooled before a threshold is
+    chosen, like cross-validated probabilities (Platt 1999, section 2.1). The models have other
+    seeds and fewer target rows than those of the cell.
 
     Args:
-        collected: The trials; the last search of their experiment is read beside them.
+        collected: The experiment, whose last search is read from the same location.
 
     Returns:
-        Cells of which all done trials have the settings of one config of the search, and at least
-        one seed of that config has all of its folds.
+        Scores of each cell whose done trials all have the settings of one config of the search, if
+        at least one seed of that config has all folds.
 
     Raises:
-        InputError: The search's plan is damaged, or the location cannot be read.
+        InputError: The plan of the search is damaged, or the location cannot be read.
     """
     location = Results(collected.uri)
     search = location.read_search(collected.plan.experiment)
     if search is None or search.data_fingerprint != collected.plan.data_fingerprint:
         return {}
-    found: dict[CellKey, FoldScores] = {}
+    by_cell: dict[CellKey, FoldScores] = {}
     for searched in search.cells:
         key = searched.key
         done = [row.trial_id for row in collected.by_cell.get(key, ()) if row.is_done]
@@ -81,8 +82,8 @@ def out_of_fold(collected: Collected) -> dict[CellKey, FoldScores]:
         if specs and specs.count(specs[0]) == len(specs):
             scores = _held_out(location, searched, specs[0])
             if scores is not None:
-                found[key] = scores
-    return found
+                by_cell[key] = scores
+    return by_cell
 
 
 def f1_at_train_threshold(
@@ -91,16 +92,16 @@ def f1_at_train_threshold(
     trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]],
     folds: Mapping[CellKey, FoldScores],
 ) -> dict[str, float]:
-    """Measure :data:`TRAIN_ROWS`.
+    """Compute the measure :data:`TRAIN_ROWS`.
 
     Args:
-        collected: The trials.
+        collected: The experiment.
         predictions: Trial id -> test rows of both classes.
         trained: Trial id -> language -> scored training rows.
-        folds: See :func:`out_of_fold`.
+        folds: Held-out scores of cells, see :func:`out_of_fold`.
 
     Returns:
-        Trial id -> F1, of the trials that have such a threshold.
+        Trial id -> F1 of each trial that has such a threshold.
     """
     langs = {cell.key: cell.target_lang for cell in collected.plan.cells}
     thresholds = {key: scores.threshold for key, scores in folds.items()}
@@ -125,7 +126,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
 def _held_out(
     location: Results, searched: SearchedCell, settings: Mapping[str, Any]
 ) -> FoldScores | None:
-    """The held-out scores of the config with these settings; None without a seed's whole folds."""
+    """Held-out scores of the config with these settings; None if no seed has all folds."""
     rate = settings["learning_rate"]
     ids = [i for c in searched.configs if c.learning_rate == rate for i in c.trial_ids]
     cuts: dict[tuple[int, int, int], dict[int, TestRows]] = defaultdict(dict)

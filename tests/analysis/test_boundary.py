@@ -119,7 +119,7 @@ def test_unbalanced_rows_need_a_prior_and_the_table_says_so(tmp_path: Path) -> N
     assert cell.prior == 0.25
     text = write_tables(boundary_tables(collected, [cell], 0.25))
     assert "F1 0.400 at 25.0% positive" in text
-    assert "do not read F1@median, give a prior" in text
+    assert "ignore F1@median and set --prior" in text
 
 
 def test_a_table_shows_every_cell_and_few_labelled_rows_on_request(tmp_path: Path) -> None:

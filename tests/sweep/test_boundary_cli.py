@@ -30,7 +30,7 @@ def test_boundary_prints_a_verdict_a_cell(results: str, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "mostly boundary: 0." in out
     assert "F1@prior" in out
-    assert "F1 with N labelled test rows, the rest scored." in out
+    assert "F1 with a threshold chosen on N labelled test rows, scored on the others." in out
 
 
 def test_csv_has_warnings_apart(results: str, capsys: pytest.CaptureFixture[str]) -> None:
