@@ -118,10 +118,10 @@ def ours(tune_backend: Any, trials: int) -> None:
 
         from xlt.sweep.backends.events import Finished
         from xlt.sweep.on_ray.tune.reports import wrap
-        from xlt.sweep.on_ray.worker import specs_of
+        from xlt.sweep.on_ray.worker import fetch_specs
 
         (member,) = config["members"]
-        assert specs_of([member], shared["specs"])
+        assert fetch_specs([member], shared["specs"])
         tune.report(wrap(member, Finished({"f1": 0.5, "auroc": 0.5}, {})))
 
     tune_backend._trainable = nothing

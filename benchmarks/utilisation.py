@@ -120,10 +120,10 @@ def sleeper(folder: str, second: float) -> Any:
 
         from xlt.sweep.backends.events import Finished
         from xlt.sweep.on_ray.tune.reports import wrap
-        from xlt.sweep.on_ray.worker import specs_of
+        from xlt.sweep.on_ray.worker import fetch_specs
 
         (member,) = config["members"]
-        (spec,) = specs_of([member], shared["specs"])
+        (spec,) = fetch_specs([member], shared["specs"])
         gpus, longest, _, load = models[spec.base_model]
         chance = random.Random(spec.trial_id).uniform(0.9, 1.1)
         is_loaded = getattr(builtins, "base", "") == spec.base_model

@@ -22,7 +22,7 @@ from xlt.sweep.backends.registry import (
 from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable
 from xlt.sweep.check.preflight import Preflight, make_preflight
 from xlt.sweep.check.registry import refuse_problems
-from xlt.sweep.driver.lease import held
+from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
 from xlt.sweep.experiment.chosen_rates import ChosenRates
@@ -97,7 +97,7 @@ def run_sweep(
         experiment, results, backend=backend, address=address, only=only, console=console
     )
     session.location.prepare()
-    with held(session.location, experiment.name, session.console, wait=wait):
+    with hold_lease(session.location, experiment.name, session.console, wait=wait):
         return _run(prepare(experiment), session)
 
 

@@ -12,12 +12,12 @@ from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwrita
 from xlt.sweep.backends.worker import (
     ArtifactPolicy,
     Report,
+    limit_rate,
     refuse_unwritable,
     run_and_save_pack,
-    seldom,
 )
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.driver.terminated import sigterm_heard
+from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.sweep.planning.packs import make_packs
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
@@ -52,7 +52,7 @@ class InlineBackend:
         """Run trials in order, pack by pack, until all ended or SIGTERM arrives."""
         preempted = Event()
         packs = make_packs(specs, pack_size, num_slots=1)
-        with sigterm_heard(preempted.set):
+        with handle_sigterm(preempted.set):
             for pack, later in zip_longest(packs, [pack[0] for pack in packs[1:]]):
                 if preempted.is_set():
                     return
@@ -80,4 +80,4 @@ def _make_report(spec: TrialSpec, progress: Progress) -> Report:
     def report(event: Step) -> None:
         progress.stepped(spec, event.step, event.num_steps, event.loss)
 
-    return seldom(report)
+    return limit_rate(report)

@@ -1,4 +1,4 @@
-"""Runs a trial in a worker process of any backend, and writes its result or its error.
+"""Run a trial in a worker process of any backend, and write its result or its error.
 
 An error is a result too: it goes to the trial's folder, and the process stays warm for the next
 trial. A backend handles only the death of a process, and storage that accepts no files.
@@ -33,6 +33,7 @@ REPORT_SECONDS = 1.0
 """Least time between two reports of a trial, because the driver handles each one."""
 
 Report = Callable[[Step], None]
+"""Receiver of the progress of a trial."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ def run_and_save(
         dataset: The rows from which the trial draws.
         results: Location of the result folder.
         policy: Files to keep besides the result.
-        report: Receives the progress.
-        preempted: Returns whether the machine is being taken away; the trial then saves a
-            checkpoint and stops.
+        report: Receiver of the progress.
+        preempted: Function that returns whether the machine is being taken away; the trial then
+            saves a checkpoint and stops.
 
     Returns:
         How the trial ended; None for all workers of a group but the first.
     """
-    from xlt.trainables.training.checkpoints import PreemptedError  # torch: not needed to launch
+    from xlt.trainables.training.checkpoints import PreemptedError  # imports torch
     from xlt.trainables.training.loop import DivergedError
     from xlt.trainables.training.workers import Workers
     from xlt.trainables.trial.run_trial import run_trial
@@ -118,7 +119,7 @@ def run_and_save_pack(
         results: Location of the result folders.
         policy: Files to keep besides the results.
         reports: Trial id -> receiver of its progress.
-        preempted: Returns whether the machine is being taken away, see :func:`run_and_save`.
+        preempted: Function of :func:`run_and_save`.
         later: A trial that will probably run here next. If its base model is another one, it is
             read while these trials train.
 
@@ -126,7 +127,7 @@ def run_and_save_pack(
         Each trial as soon as it ends, and how it ended.
     """
     from xlt.trainables.loading.read_ahead import read_ahead
-    from xlt.trainables.trial.run_pack import run_pack  # torch: not needed to launch
+    from xlt.trainables.trial.run_pack import run_pack  # imports torch
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)
@@ -214,7 +215,7 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def seldom(report: Report) -> Report:
+def limit_rate(report: Report) -> Report:
     """Limit the calls of a function to one in :data:`REPORT_SECONDS`."""
     last = 0.0
 

@@ -19,9 +19,9 @@ def read_nodes(address: str | None) -> tuple[Node, ...]:
         InputError: There is no cluster at the address, or its nodes do not answer.
     """
     if address or os.environ.get("RAY_ADDRESS") or _is_connected():
-        from xlt.sweep.on_ray.nodes import nodes_of  # ray
+        from xlt.sweep.on_ray.nodes import list_nodes  # ray
 
-        return nodes_of(address)
+        return list_nodes(address)
     return (read_node(),)
 
 

@@ -91,7 +91,7 @@ def add_submit_commands(commands: Any) -> None:
 
 
 def _template(options: argparse.Namespace) -> int:
-    from xlt.sweep.cluster import TEMPLATES, launch_file
+    from xlt.sweep.cluster import TEMPLATES, fill_launch_file
     from xlt.sweep.cluster.settings import Machines
 
     asked = {name: getattr(options, name) for name in Machines.model_fields}
@@ -99,7 +99,7 @@ def _template(options: argparse.Namespace) -> int:
     if options.image is not None:
         special["image"] = options.image
     print(
-        launch_file(
+        fill_launch_file(
             options.kind,
             options.experiment,
             options.settings,

@@ -69,9 +69,9 @@ def _prepare(options: argparse.Namespace) -> int:
     if options.address is not None:
         if values["source"] != "mrn":
             raise InputError("--address: only the source mrn is read over a cluster; leave it out")
-        from xlt.sweep.on_ray.archive import read_on
+        from xlt.sweep.on_ray.archive import make_archive_reader
 
-        how["read_files"] = read_on(options.address)
+        how["read_files"] = make_archive_reader(options.address)
     with _Bar() as bar:
         reading = read_source(source, bar, **how)
     manifest = place.save(reading, source.as_given())

@@ -86,13 +86,13 @@ class AwsOptions(Settings):
     has no such access by default."""
 
 
-def fitted(machines: Machines, experiment: Experiment) -> Machines:
+def fill_in_cores(machines: Machines, experiment: Experiment) -> Machines:
     """Fill in the CPU cores of machines.
 
     Raises:
         InputError: A trial does not fit on such a cluster.
     """
-    requests = requests_of(experiment)
+    requests = list_requests(experiment)
     if machines.cpus_per_node is None:
         cores = max(_cores(machines, request) for request in requests.values())
         machines = machines.model_copy(update={"cpus_per_node": cores})
@@ -101,19 +101,19 @@ def fitted(machines: Machines, experiment: Experiment) -> Machines:
         f"{machines.nodes} nodes with {machines.cpus_per_node} CPUs and {machines.gpus_per_node} "
         f"GPUs hold {machines.nodes * held} of these; use more, or lower its resources"
         for name, request in requests.items()
-        if (held := processes_a_node(machines, request)) * machines.nodes < request.workers
+        if (held := count_processes_per_node(machines, request)) * machines.nodes < request.workers
     ]
     if problems:
         raise InputError(problems)
     return machines
 
 
-def requests_of(experiment: Experiment) -> dict[str, Resources]:
+def list_requests(experiment: Experiment) -> dict[str, Resources]:
     """Return the resource request of a trial of each base model."""
     return {model.name: experiment.resources or model.resources for model in experiment.models}
 
 
-def processes_a_node(machines: Machines, request: Resources) -> int:
+def count_processes_per_node(machines: Machines, request: Resources) -> int:
     """Return the number of processes of a trial that a node holds side by side."""
     node = Capacity(num_cpus=machines.cpus_per_node or 0, num_gpus=machines.gpus_per_node)
     return num_processes([node], request)
@@ -122,8 +122,8 @@ def processes_a_node(machines: Machines, request: Resources) -> int:
 def least_nodes(machines: Machines, experiment: Experiment) -> int:
     """Return the number of nodes that the largest trial needs."""
     return max(
-        math.ceil(request.workers / processes_a_node(machines, request))
-        for request in requests_of(experiment).values()
+        math.ceil(request.workers / count_processes_per_node(machines, request))
+        for request in list_requests(experiment).values()
     )
 
 

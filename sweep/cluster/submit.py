@@ -69,14 +69,14 @@ def submit_job(
         send(
             client,
             submission_id=job_id,
-            entrypoint=entrypoint(results, cells, wait),
+            entrypoint=make_entrypoint(results, cells, wait),
             runtime_env=runtime_env,
             metadata={"experiment": experiment.name, "results": results},
         )
     return job_id
 
 
-def entrypoint(results: str, cells: str, wait: bool) -> str:
+def make_entrypoint(results: str, cells: str, wait: bool) -> str:
     """Return the shell command of the job, which runs in the folder of the experiment's file."""
     words = ["exec", "python", "-m", "xlt", "run", FILE, "--results", results]
     words += ["--address", "auto", *(["--only", cells] if cells else [])]

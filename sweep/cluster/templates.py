@@ -18,7 +18,7 @@ from xlt.sweep.cluster.settings import (
     KubeRayOptions,
     Machines,
     SlurmOptions,
-    fitted,
+    fill_in_cores,
     least_nodes,
 )
 from xlt.sweep.experiment.experiment import load_experiment, shipped
@@ -62,7 +62,7 @@ TEMPLATES: dict[str, Template] = {
 """Name -> kind of launch file."""
 
 
-def launch_file(
+def fill_launch_file(
     kind: str,
     experiment: str,
     settings: Sequence[str] = (),
@@ -95,7 +95,7 @@ def launch_file(
     template = TEMPLATES[kind]
     loaded = load_experiment(experiment, settings)
     chosen = template.options.parse(options, f"options of {kind}")
-    machines = fitted(machines, loaded)
+    machines = fill_in_cores(machines, loaded)
     where = _shared(kind, results or loaded.storage.results, chosen)
     source = (
         experiment if experiment in shipped() else str(Path(experiment).expanduser().absolute())

@@ -26,7 +26,7 @@ from rich.console import Console
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json
 from xlt.data.core.settings import Settings
-from xlt.sweep.driver.terminated import sigterm_heard
+from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.trainables.results.result import Results
 
 BEAT_SECONDS = 10.0
@@ -50,7 +50,7 @@ class Holder(Settings):
     host: str
     """Name of the machine, for messages."""
     machine: str
-    """Key of the namespace of process ids, see :func:`this_machine`."""
+    """Key of the namespace of process ids, see :func:`identify_machine`."""
     pid: int
     """Process id."""
     started: str
@@ -66,7 +66,7 @@ class Holder(Settings):
 
 
 @contextmanager
-def held(
+def hold_lease(
     location: Results, experiment: str, console: Console, *, wait: bool = False
 ) -> Iterator[None]:
     """Hold the lease of an experiment while the block runs; blocks must not be nested.
@@ -91,7 +91,7 @@ def held(
     lease = _Lease(location, experiment)
     _HELD.append(lease)
     try:
-        with _interrupts_enabled(), sigterm_heard():
+        with _enable_interrupts(), handle_sigterm():
             lease.claim(wait, console)
             yield
     except (pa.ArrowException, OSError) as error:
@@ -117,7 +117,7 @@ def release_all() -> None:
 
 
 @contextmanager
-def _interrupts_enabled() -> Iterator[None]:
+def _enable_interrupts() -> Iterator[None]:
     """Enable SIGINT, which shells disable for background jobs.
 
     A driver that lost its lease stops itself with SIGINT, see :class:`_Lease`.
@@ -135,7 +135,7 @@ def _interrupts_enabled() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def this_machine() -> str:
+def identify_machine() -> str:
     """Return a key that is equal for processes which share a namespace of process ids.
 
     Containers on one machine share the boot id and may share a host name, but not the namespace.
@@ -146,7 +146,7 @@ def this_machine() -> str:
     return platform.node()
 
 
-def start_of(pid: int) -> str | None:
+def find_process_start(pid: int) -> str | None:
     """Return when a process started, in clock ticks.
 
     Returns:
@@ -177,8 +177,8 @@ class _Lease:
         self.taken_by: Holder | None = None
         now = datetime.now(UTC)
         self._mine = Holder(
-            lease_id=uuid.uuid4().hex, host=platform.node(), machine=this_machine(),
-            pid=os.getpid(), started=start_of(os.getpid()) or "", since=now, renewed=now,
+            lease_id=uuid.uuid4().hex, host=platform.node(), machine=identify_machine(),
+            pid=os.getpid(), started=find_process_start(os.getpid()) or "", since=now, renewed=now,
         )  # fmt: skip
 
     @property
@@ -234,7 +234,7 @@ class _Lease:
     def _is_dead(self, holder: Holder, console: Console) -> bool:
         """Return whether a holder ended; for another machine, judge by its renewals."""
         if holder.machine == self._mine.machine:
-            return start_of(holder.pid) not in ("", holder.started)
+            return find_process_start(holder.pid) not in ("", holder.started)
         silence = abs((datetime.now(UTC) - holder.renewed).total_seconds())
         if silence <= MISSED_BEATS * BEAT_SECONDS:
             return False

@@ -14,7 +14,9 @@ from xlt.data.sources.reading import Progress
 from xlt.sweep.on_ray.connection import RayConnection
 
 
-def read_on(address: str) -> Callable[[Sequence[ArchiveFile], Options, Progress], list[FileRows]]:
+def make_archive_reader(
+    address: str,
+) -> Callable[[Sequence[ArchiveFile], Options, Progress], list[FileRows]]:
     """Make a function that reads files on the cluster at an address, for :func:`read`.
 
     Each file must have the same path or URI on every node. Ray restarts a task whose node dies.

@@ -47,7 +47,7 @@ class RayConnection:
                     logging_level="ERROR",
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(connection_problem(chosen, str(error))) from error
+                raise InputError(describe_connection_error(chosen, str(error))) from error
             if not chosen.startswith("ray://"):  # Ray's client watches its connection itself
                 self._watch = _watch()
 
@@ -59,7 +59,7 @@ class RayConnection:
             ray.shutdown()
 
 
-def connection_problem(address: str, error: str) -> str:
+def describe_connection_error(address: str, error: str) -> str:
     """Word the error with which Ray refused to connect or to start."""
     if versions := _VERSIONS.search(error):
         return (
@@ -100,7 +100,7 @@ class Launch:
     num_at_once: int
 
 
-def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
+def group_by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
     """Group trials by their resource request; trials of one process come first.
 
     Raises:
@@ -108,14 +108,14 @@ def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
     """
     groups: dict[tuple[int, str], list[TrialSpec]] = {}
     for spec in specs:
-        key = spec.resources.workers, str(worker_bundle(spec.resources))
+        key = spec.resources.workers, str(make_bundle(spec.resources))
         groups.setdefault(key, []).append(spec)
-    nodes = living_nodes()
+    nodes = list_capacities()
     launches, problems = [], []
     for (workers, _), group in sorted(groups.items(), key=lambda item: item[0]):
         request = group[0].resources
         num_at_once = num_trials(nodes, request)
-        launches.append(Launch(group, worker_bundle(request), workers, num_at_once))
+        launches.append(Launch(group, make_bundle(request), workers, num_at_once))
         if not num_at_once:
             problems.append(never_fits(nodes, request))
     if problems:
@@ -123,19 +123,19 @@ def by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
     return launches
 
 
-def worker_bundle(resources: Resources) -> dict[str, float]:
+def make_bundle(resources: Resources) -> dict[str, float]:
     """Return the resources that a process of a trial requests; GPUs only if the cluster has any."""
     has_gpus = ray.cluster_resources().get("GPU", 0) > 0
     gpus = {"GPU": resources.gpus} if has_gpus else {}
     return {"CPU": resources.cpus, **gpus, **resources.others}
 
 
-def task_options(bundle: dict[str, float]) -> dict[str, Any]:
+def make_task_options(bundle: dict[str, float]) -> dict[str, Any]:
     """Return the options of a Ray task or actor that requests a bundle."""
     others = {name: amount for name, amount in bundle.items() if name not in ("CPU", "GPU")}
     return {"num_cpus": bundle["CPU"], "num_gpus": bundle.get("GPU", 0), "resources": others}
 
 
-def living_nodes() -> list[Capacity]:
+def list_capacities() -> list[Capacity]:
     """Return the resources of each living node that trials can request."""
     return [capacity_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]

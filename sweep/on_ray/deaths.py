@@ -39,13 +39,15 @@ def read_death(trial: Any) -> BaseException | str:
     return ""
 
 
-def died(times: int, cause: str) -> str:
+def describe_deaths(times: int, cause: str) -> str:
     """Word the error of a trial that is not retried any more."""
     how_often = "once" if times == 1 else f"{times} times; the last time"
     return f"its worker process died {how_often}: {cause}"
 
 
-def death_cause(text: str, silent_minutes: float = 0.0, stall_minutes: float | None = None) -> str:
+def find_death_cause(
+    text: str, silent_minutes: float = 0.0, stall_minutes: float | None = None
+) -> str:
     """Name the cause of a death as a clause with the worker process as its subject.
 
     Ray reports neither the signal nor the exit code of a process that was killed, so the clause

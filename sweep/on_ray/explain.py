@@ -9,8 +9,8 @@ import ray
 
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.explain import OnExplained
-from xlt.sweep.on_ray.connection import RayConnection, by_resources, task_options
-from xlt.sweep.on_ray.deaths import death_cause
+from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_task_options
+from xlt.sweep.on_ray.deaths import find_death_cause
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.worker import receive, share
 from xlt.trainables.results.attributions import Attributions
@@ -37,8 +37,8 @@ def explain_on_ray(
         refuse_different_nodes(specs)
         shared = share(specs, dataset)
         running: dict[Any, TrialSpec] = {}
-        for launch in by_resources(specs):
-            task = _explain.options(**task_options(launch.bundle))
+        for launch in group_by_resources(specs):
+            task = _explain.options(**make_task_options(launch.bundle))
             for spec in launch.specs:
                 running[task.remote(spec, shared, results.uri, settings)] = spec
         pending = list(running)
@@ -47,7 +47,7 @@ def explain_on_ray(
             try:
                 attributions = ray.get(ready)
             except ray.exceptions.RayError as error:
-                cause = f"its worker process died: {death_cause(str(error))}"
+                cause = f"its worker process died: {find_death_cause(str(error))}"
                 attributions = Attributions(settings.resolved(), error=cause)
             on_explained(running[ready], attributions)
     finally:

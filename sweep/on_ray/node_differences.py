@@ -40,16 +40,16 @@ def refuse_different_nodes(specs: Iterable[TrialSpec]) -> None:
     Raises:
         InputError: Each difference, with the addresses of the nodes and the remedy.
     """
-    needs = needs_of(specs)
+    needs = find_needs(specs)
     look = _make_look()
     here = look(str(Path(xlt.__file__).parent), PACKAGES, tuple(needs))
     nodes = ask_nodes(look, "", PACKAGES, tuple(needs))
     answers = [(node["NodeManagerAddress"], answer) for node, answer in nodes]
-    if problems := differences(here, answers, needs):
+    if problems := list_differences(here, answers, needs):
         raise InputError(problems)
 
 
-def differences(
+def list_differences(
     here: Answer, answers: Sequence[tuple[str, Answer | RayError]], needs: Mapping[str, str]
 ) -> list[str]:
     """List the differences between this process and the nodes.
@@ -69,7 +69,7 @@ def differences(
     return [sentence.format(nodes=", ".join(nodes)) for sentence, nodes in nodes_of.items()]
 
 
-def needs_of(specs: Iterable[TrialSpec]) -> dict[str, str]:
+def find_needs(specs: Iterable[TrialSpec]) -> dict[str, str]:
     """Find the optional modules that trials need, each with its reason and remedy."""
     specs, needs = list(specs), {}
     for spec in {spec.base_identity: spec for spec in specs}.values():
@@ -86,14 +86,14 @@ def needs_of(specs: Iterable[TrialSpec]) -> dict[str, str]:
 
 
 def _tokenizer_modules(spec: TrialSpec) -> list[str]:
-    """Read from the small files of a base model, if this machine has them."""
+    """List the modules that the tokenizer of a base model needs, if its files are here."""
     if spec.base_identity.startswith(MINIATURE):
         return []
     model = BaseModel(name=spec.base_model, path=spec.base_path)
     revision = None if spec.revision == UNRESOLVED else spec.revision
     try:
         folder = find_metadata_folder(model, revision, download=False)
-    except InputError:  # the folder is on the nodes alone
+    except InputError:  # only the nodes have the folder
         return []
     return list_needed_packages({f.name for f in folder.iterdir()}, folder) if folder else []
 

@@ -24,7 +24,7 @@ AGAIN_SECONDS = 1.0
 """Time before asking a node again that other nodes do not know yet, or do not know any more."""
 
 
-def nodes_of(address: str | None) -> tuple[Node, ...]:
+def list_nodes(address: str | None) -> tuple[Node, ...]:
     """Return every living node, with the resources that trials can request there.
 
     Args:

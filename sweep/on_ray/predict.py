@@ -21,7 +21,12 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
 from xlt.sweep.machines.capacity import num_processes
-from xlt.sweep.on_ray.connection import RayConnection, by_resources, living_nodes, task_options
+from xlt.sweep.on_ray.connection import (
+    RayConnection,
+    group_by_resources,
+    list_capacities,
+    make_task_options,
+)
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.worker import pack, unpack
 from xlt.sweep.predict.chunks import Chunk, read_chunks, tag
@@ -78,8 +83,8 @@ def _readable(source: Unlabelled, folder: Path) -> Unlabelled:
 
 
 def _stream(job: Job) -> Iterator[Tagged]:
-    (launch,) = by_resources([job.trial.spec])
-    slots = num_processes(living_nodes(), job.trial.spec.resources)
+    (launch,) = group_by_resources([job.trial.spec])
+    slots = num_processes(list_capacities(), job.trial.spec.resources)
     identity = job.trial.spec.base_identity
     if identity.startswith(MINIATURE) and find_miniature_folder(identity).is_dir():
         _send(identity)
@@ -100,7 +105,7 @@ def _stream(job: Job) -> Iterator[Tagged]:
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(min_size=1, max_size=slots, initial_size=slots),
-            **task_options(launch.bundle),
+            **make_task_options(launch.bundle),
         )
         for batch in chunks.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
             (row,) = batch.to_pylist()

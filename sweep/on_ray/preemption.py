@@ -30,7 +30,7 @@ def withdraw_preemption() -> None:
     internal_kv._internal_kv_del(_key())
 
 
-def preemption_check() -> Callable[[], bool]:
+def make_preemption_check() -> Callable[[], bool]:
     """Make a function that returns whether this process is preempted; called by a worker.
 
     The function is cheap enough to be called at every step.

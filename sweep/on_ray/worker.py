@@ -30,12 +30,12 @@ _SPECS: dict[Any, list[TrialSpec]] = {}
 
 
 def share_specs(specs: Sequence[TrialSpec]) -> list[list[Any]]:
-    """Put specs into the object store, and return references for :func:`specs_of`."""
+    """Put specs into the object store, and return references for :func:`fetch_specs`."""
     starts = range(0, len(specs), CHUNK)
     return [[ray.put(list(specs[start : start + CHUNK]))] for start in starts]
 
 
-def specs_of(numbers: Iterable[int], shared: list[list[Any]]) -> list[TrialSpec]:
+def fetch_specs(numbers: Iterable[int], shared: list[list[Any]]) -> list[TrialSpec]:
     """Fetch the specs with these numbers; called in a worker process."""
     specs = []
     for number in numbers:
@@ -47,7 +47,7 @@ def specs_of(numbers: Iterable[int], shared: list[list[Any]]) -> list[TrialSpec]
     return specs
 
 
-def later_spec(members: Sequence[int], shared: Mapping[str, Any]) -> TrialSpec | None:
+def guess_next_spec(members: Sequence[int], shared: Mapping[str, Any]) -> TrialSpec | None:
     """Guess the trial that starts when these trials end, assuming that trials end in launch order.
 
     Args:
@@ -61,7 +61,7 @@ def later_spec(members: Sequence[int], shared: Mapping[str, Any]) -> TrialSpec |
     number = max(members) + shared["num_at_once"]
     if number >= shared["num_specs"]:
         return None
-    return specs_of([number], shared["specs"])[0]
+    return fetch_specs([number], shared["specs"])[0]
 
 
 def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:

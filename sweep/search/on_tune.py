@@ -22,7 +22,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed
 from xlt.sweep.backends.worker import refuse_unwritable
 from xlt.sweep.experiment.search import Search
-from xlt.sweep.on_ray.connection import by_resources
+from xlt.sweep.on_ray.connection import group_by_resources
 from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
 from xlt.sweep.on_ray.worker import share
 from xlt.sweep.planning.packs import Packing, pack_size
@@ -98,7 +98,7 @@ def search_on_tune(
         InputError: The cluster can never hold a trial, or the location takes no files.
     """
     _refuse_groups(cells)
-    for launch in by_resources([cell.templates[0] for cell in cells]):
+    for launch in group_by_resources([cell.templates[0] for cell in cells]):
         ours = [cell for cell in cells if cell.templates[0] in launch.specs]
         shared = {
             **share(launch.specs, dataset),

@@ -16,7 +16,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed, Unwritable
 from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
 from xlt.sweep.backends.worker import refuse_unwritable
-from xlt.sweep.driver.lease import held
+from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
 from xlt.sweep.experiment.chosen_rates import ChosenRates, chosen_rates
@@ -84,7 +84,7 @@ def search_rates(
     """
     session = open_session(experiment, results, address=address, only=only, console=console)
     session.location.prepare()
-    with held(session.location, experiment.name, session.console, wait=wait):
+    with hold_lease(session.location, experiment.name, session.console, wait=wait):
         return search_held(prepare(experiment), session)
 
 

@@ -16,7 +16,7 @@ from repository import ROOT
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
-from xlt.sweep.cluster import TEMPLATES, launch_file
+from xlt.sweep.cluster import TEMPLATES, fill_launch_file
 from xlt.sweep.cluster.settings import Machines
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 
@@ -31,7 +31,7 @@ STORE = "s3://bucket/xlt"
 def filled(kind: str, experiment: str = "paper", **more: Any) -> str:
     values = {"results": STORE, "machines": Machines(nodes=4, gpus_per_node=2)} | more
     values["options"] = NEEDED[kind] | values.get("options", {})
-    return launch_file(kind, experiment, **values)
+    return fill_launch_file(kind, experiment, **values)
 
 
 def ray_job(**more: Any) -> dict[str, Any]:
@@ -100,11 +100,13 @@ def test_slurm_file_is_bash_with_every_directive_before_the_first_command(tmp_pa
 
 def test_options_are_told_all_at_once() -> None:
     with pytest.raises(InputError) as told:
-        launch_file("kuberay", "paper", machines=Machines(), options={"imag": "x"}, results=STORE)
+        fill_launch_file(
+            "kuberay", "paper", machines=Machines(), options={"imag": "x"}, results=STORE
+        )
     assert "image: is required" in str(told.value)
     assert "Did you mean 'image'? Known: claim, " in str(told.value)
     with pytest.raises(InputError, match=r"unknown kind of cluster 'slrm'\. Did you mean 'slurm'"):
-        launch_file("slrm", "paper", machines=Machines(), options={})
+        fill_launch_file("slrm", "paper", machines=Machines(), options={})
     for bad in ("gpu; rm -rf /", "gpu\n#SBATCH --uid=0", "$(id)", ""):
         with pytest.raises(InputError, match="partition"):
             filled("slurm", options={"partition": bad})

@@ -8,7 +8,7 @@ import pytest
 from ray import cloudpickle
 from ray.exceptions import RayTaskError
 
-from xlt.sweep.on_ray.deaths import death_cause, died, read_death
+from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause, read_death
 
 DIED = """The actor died unexpectedly before finishing this task.
 	class_name: ImplicitFunc
@@ -75,9 +75,9 @@ UNAVAILABLE = (
     ],
 )
 def test_the_cause_is_the_one_that_ray_saw(text: str, minutes: float, cause: str) -> None:
-    assert death_cause(text, minutes, 30.0) == cause
+    assert find_death_cause(text, minutes, 30.0) == cause
     if "memory" not in cause:
-        assert "memory" not in died(3, cause)
+        assert "memory" not in describe_deaths(3, cause)
 
 
 class EndedTrial:

@@ -20,11 +20,11 @@ DRIVER = """
 import io, sys, time
 from rich.console import Console
 from xlt.sweep.driver import head_watch
-from xlt.sweep.driver.lease import held
+from xlt.sweep.driver.lease import hold_lease
 from xlt.trainables.results.result import Results
 
 head_watch.POLL_SECONDS, head_watch.LOST_SECONDS = 0.05, 0.3
-with held(Results(sys.argv[1]), "tiny", Console(file=io.StringIO())):
+with hold_lease(Results(sys.argv[1]), "tiny", Console(file=io.StringIO())):
     head_watch.HeadWatch(sys.argv[2], sys.argv[3])
     print("drives", flush=True)
     time.sleep(60)

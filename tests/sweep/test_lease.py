@@ -24,7 +24,7 @@ from s3_server import ENVIRONMENT, serve_s3
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.sweep.driver import lease
-from xlt.sweep.driver.lease import held, start_of, this_machine
+from xlt.sweep.driver.lease import find_process_start, hold_lease, identify_machine
 from xlt.trainables.results.result import Results
 
 LEASE = "experiments/tiny.lease.json"
@@ -66,18 +66,18 @@ def write_lease(location: Results, silent_for: float = 0.0, **fields: Any) -> No
 def test_an_experiment_is_held_while_the_block_runs_and_not_after(
     location: Results, fast: None
 ) -> None:
-    with held(location, "tiny", QUIET):
+    with hold_lease(location, "tiny", QUIET):
         there = location.read_json(LEASE)
-        assert there["pid"] == os.getpid() and there["machine"] == this_machine()
+        assert there["pid"] == os.getpid() and there["machine"] == identify_machine()
         told = rf"'tiny' in .* is driven by pid {os.getpid()} on .* since .* UTC; .*--wait"
-        with pytest.raises(InputError, match=told), held(location, "tiny", QUIET):
+        with pytest.raises(InputError, match=told), hold_lease(location, "tiny", QUIET):
             pass
-        with held(location, "another", QUIET):
+        with hold_lease(location, "another", QUIET):
             pass
         assert location.exists(LEASE)
     assert not location.exists(LEASE)
     assert location.experiments() == []
-    with pytest.raises(KeyboardInterrupt), held(location, "tiny", QUIET):
+    with pytest.raises(KeyboardInterrupt), hold_lease(location, "tiny", QUIET):
         raise KeyboardInterrupt
     assert list(location.sizes("experiments")) == []
 
@@ -88,7 +88,7 @@ def test_of_many_that_start_at_once_one_drives(location: Results, fast: None) ->
     def drive() -> None:
         start.wait()
         try:
-            with held(location, "tiny", QUIET):
+            with hold_lease(location, "tiny", QUIET):
                 told.append("drives")
                 end.wait()
         except InputError as error:
@@ -111,7 +111,10 @@ def test_a_living_holder_elsewhere_is_not_disturbed_though_clocks_differ(
     location: Results, fast: None
 ) -> None:
     write_lease(location)
-    with pytest.raises(InputError, match="pid 4711 on node7 since"), held(location, "tiny", QUIET):
+    with (
+        pytest.raises(InputError, match="pid 4711 on node7 since"),
+        hold_lease(location, "tiny", QUIET),
+    ):
         pass
     ended = threading.Event()
 
@@ -125,7 +128,7 @@ def test_a_living_holder_elsewhere_is_not_disturbed_though_clocks_differ(
     thread.start()
     time.sleep(0.1)
     try:
-        with pytest.raises(InputError, match="on node7"), held(location, "tiny", QUIET):
+        with pytest.raises(InputError, match="on node7"), hold_lease(location, "tiny", QUIET):
             pass
     finally:
         ended.set()
@@ -137,7 +140,7 @@ def test_a_silent_holder_elsewhere_is_replaced(
     seconds: float, location: Results, fast: None
 ) -> None:
     write_lease(location, seconds)
-    with held(location, "tiny", QUIET):
+    with hold_lease(location, "tiny", QUIET):
         assert location.read_json(LEASE)["pid"] == os.getpid()
 
 
@@ -156,7 +159,7 @@ def _replaced(location: Results) -> None:
     began = time.monotonic()
     with (
         pytest.raises(InputError, match=r"was taken over by pid 4711 on node7 .* has stopped"),
-        held(location, "tiny", QUIET),
+        hold_lease(location, "tiny", QUIET),
     ):
         write_lease(location)
         time.sleep(60)
@@ -170,7 +173,7 @@ def test_it_is_renewed_through_an_outage(
     def fail(*_: Any) -> None:
         raise OSError("storage does not answer")
 
-    with held(location, "tiny", QUIET):
+    with hold_lease(location, "tiny", QUIET):
         first = location.read_json(LEASE)["renewed"]
         with monkeypatch.context() as patch:
             patch.setattr(Results, "write", fail)
@@ -182,17 +185,17 @@ def test_a_process_that_ended_holds_nothing_nor_does_one_with_its_old_number(
     location: Results, fast: None
 ) -> None:
     ended = subprocess.Popen(["true"])
-    wait_for(lambda: start_of(ended.pid) is None)  # a zombie is no driver
+    wait_for(lambda: find_process_start(ended.pid) is None)  # a zombie is no driver
     ended.wait()
-    assert start_of(ended.pid) is None
-    started = start_of(os.getpid())
+    assert find_process_start(ended.pid) is None
+    started = find_process_start(os.getpid())
     assert started
     for pid, ticks in ((ended.pid, "1"), (os.getpid(), "1")):
-        write_lease(location, machine=this_machine(), pid=pid, started=ticks)
-        with held(location, "tiny", QUIET):
+        write_lease(location, machine=identify_machine(), pid=pid, started=ticks)
+        with hold_lease(location, "tiny", QUIET):
             pass
-    write_lease(location, 9_999, machine=this_machine(), pid=os.getpid(), started=started)
-    with pytest.raises(InputError, match="is driven by"), held(location, "tiny", QUIET):
+    write_lease(location, 9_999, machine=identify_machine(), pid=os.getpid(), started=started)
+    with pytest.raises(InputError, match="is driven by"), hold_lease(location, "tiny", QUIET):
         pass  # suspended, perhaps, but there
 
 
@@ -204,12 +207,12 @@ def test_a_disk_without_links_and_a_damaged_lease(
 
     location = make_results(tmp_path / "r")
     monkeypatch.setattr(lease.os, "link", refuse)
-    with held(location, "tiny", QUIET):
+    with hold_lease(location, "tiny", QUIET):
         assert location.read_json(LEASE)["pid"] == os.getpid()
     (tmp_path / "r" / LEASE).write_text("{")
     with (
         pytest.raises(InputError, match=r"is not JSON.*; remove the file if no driver of"),
-        held(location, "tiny", QUIET),
+        hold_lease(location, "tiny", QUIET),
     ):
         pass
 

@@ -11,8 +11,8 @@ from ray.exceptions import RayError
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.on_ray import node_differences
-from xlt.sweep.on_ray.connection import connection_problem
-from xlt.sweep.on_ray.node_differences import differences, needs_of, refuse_different_nodes
+from xlt.sweep.on_ray.connection import describe_connection_error
+from xlt.sweep.on_ray.node_differences import find_needs, list_differences, refuse_different_nodes
 from xlt.trainables.models.tokenizer_files import TOKENIZER_CONFIG
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -72,13 +72,13 @@ def versions(**changes: str) -> dict[str, Any]:
     ],
 )
 def test_each_difference_is_one_sentence(there: dict[str, Any], sentences: list[str]) -> None:
-    assert differences(HERE, [("n1", HERE | there)], NEEDS) == sentences
+    assert list_differences(HERE, [("n1", HERE | there)], NEEDS) == sentences
 
 
 def test_nodes_with_the_same_difference_share_a_sentence() -> None:
     other = HERE | versions(transformers="4.56.0")
     answers = [("n1", other), ("n2", HERE), ("n3", other), ("n4", RayError("gone\nrest"))]
-    first, second = differences(HERE, answers, NEEDS)
+    first, second = list_differences(HERE, answers, NEEDS)
     assert first.startswith("transformers is 4.56.0 on n1, n3 and 4.57.1 in this process")
     assert second == "workers on n4 give no answer: gone"
 
@@ -86,12 +86,12 @@ def test_nodes_with_the_same_difference_share_a_sentence() -> None:
 def test_nodes_need_the_optional_packages_of_the_trials_alone(
     make_spec: Callable[..., TrialSpec], tmp_path: Path
 ) -> None:
-    assert needs_of([make_spec("llama"), make_spec("bert")]) == {}
+    assert find_needs([make_spec("llama"), make_spec("bert")]) == {}
     (tmp_path / TOKENIZER_CONFIG).write_text('{"word_tokenizer_type": "mecab"}')
     words = make_spec("bert").model_copy(
         update={"base_path": str(tmp_path), "base_identity": "words", "base_model": "waseda"}
     )
-    needs = needs_of([words, make_spec("llama", lora={"quantize_base": "nf4"})])
+    needs = find_needs([words, make_spec("llama", lora={"quantize_base": "nf4"})])
     assert list(needs) == ["fugashi", "unidic_lite", "bitsandbytes"]
     assert needs["fugashi"] == (
         "which the tokenizer of 'waseda' needs; run pip install 'xlt-sweep[words]' on every node"
@@ -103,7 +103,7 @@ def test_a_cluster_with_other_versions_is_named_as_that() -> None:
         "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.10.4\n"
         "This process on node 10.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11.9\n"
     )
-    assert connection_problem("10.0.0.1:6379", error).startswith(
+    assert describe_connection_error("10.0.0.1:6379", error).startswith(
         "the cluster at 10.0.0.1:6379 runs Ray 2.50.0 on Python 3.10.4, and this process runs Ray "
         "2.60.0 on Python 3.11.9; install the same versions"
     )
@@ -117,7 +117,9 @@ def test_real_nodes_are_compared(
     (tmp_path / "xlt" / "data").mkdir(parents=True)
     (tmp_path / "xlt" / "data" / "schema.py").write_text("COLUMNS = ()\n")
     monkeypatch.setattr(node_differences.xlt, "__file__", str(tmp_path / "xlt" / "__init__.py"))
-    monkeypatch.setattr(node_differences, "needs_of", lambda specs: {"no_such_module": "why; how"})
+    monkeypatch.setattr(
+        node_differences, "find_needs", lambda specs: {"no_such_module": "why; how"}
+    )
     with pytest.raises(InputError) as caught:
         refuse_different_nodes([])
     missing, code = caught.value.problems

@@ -14,7 +14,7 @@ from result_folders import make_spec, trial_files
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.on_ray.worker import CHUNK, later_spec, share_specs
+from xlt.sweep.on_ray.worker import CHUNK, guess_next_spec, share_specs
 from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -176,7 +176,7 @@ def test_a_process_reads_ahead_what_starts_after_all_slots(ray_address: str) -> 
     shared = {"specs": share_specs(specs), "num_specs": len(specs), "num_at_once": 3}
     last = len(specs) - 1
     members = ([0], [1, 2], [CHUNK - 2], [last - 3], [last - 2], [last - 1, last])
-    later = [spec and spec.seed for spec in (later_spec(m, shared) for m in members)]
+    later = [spec and spec.seed for spec in (guess_next_spec(m, shared) for m in members)]
     assert later == [3, 5, CHUNK + 1, last, None, None]
 
 

@@ -24,24 +24,24 @@ from xlt.sweep.backends.events import Preempted, Step
 from xlt.sweep.backends.worker import (
     ArtifactPolicy,
     Report,
+    limit_rate,
     refuse_unwritable,
     run_and_save_pack,
-    seldom,
 )
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.driver.terminated import sigterm_heard
-from xlt.sweep.on_ray.connection import RayConnection, by_resources, worker_bundle
+from xlt.sweep.driver.sigterm import handle_sigterm
+from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_bundle
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
-from xlt.sweep.on_ray.preemption import end_process, preemption_check, withdraw_preemption
+from xlt.sweep.on_ray.preemption import end_process, make_preemption_check, withdraw_preemption
 from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
-    later_spec,
+    fetch_specs,
+    guess_next_spec,
     pretrain_and_pack,
     receive,
     share,
     share_specs,
-    specs_of,
     unpack,
 )
 from xlt.sweep.planning.packs import make_packs
@@ -104,10 +104,10 @@ class TuneBackend:
         pack_size: int,
     ) -> None:
         """Run trials in order, until all ended or Ctrl-C or SIGTERM arrives."""
-        launches = by_resources(specs)
+        launches = group_by_resources(specs)
         single = [spec for spec in specs if spec.resources.workers == 1]
         slots = sum(launch.num_at_once for launch in launches if launch.workers == 1)
-        bundles = {repr(spec.resources): worker_bundle(spec.resources) for spec in single}
+        bundles = {repr(spec.resources): make_bundle(spec.resources) for spec in single}
         requests = [bundles[repr(spec.resources)] for spec in single]
 
         def reserved(config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -143,7 +143,7 @@ class TuneBackend:
         shared["num_at_once"] = stage.at_once * max(map(len, stage.packs))
         watcher = Watcher(stage.packs, results, progress)
         withdraw_preemption()
-        with sigterm_heard(watcher.stop):
+        with handle_sigterm(watcher.stop):
             tune_all(
                 stage.trainable,
                 shared | {"results": results.uri, "policy": policy},
@@ -221,7 +221,7 @@ def tune_all(
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Run a pack of trials; Tune calls this function in a worker process."""
-    specs = specs_of(config["members"], shared["specs"])
+    specs = fetch_specs(config["members"], shared["specs"])
     numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
     results, policy = Results(shared["results"]), shared["policy"]
 
@@ -229,15 +229,15 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
         def report(event: Step) -> None:
             tune.report(wrap(member, event))
 
-        return seldom(report)
+        return limit_rate(report)
 
-    later = later_spec(config["members"], shared)
+    later = guess_next_spec(config["members"], shared)
     reports = {trial_id: make_report(number) for trial_id, number in numbers.items()}
     is_preempted = False
     with kill_if_stalled(specs[0].resources.stall_minutes):
         dataset = receive(specs[0], shared)
         for spec, event in run_and_save_pack(
-            specs, dataset, results, policy, reports, preemption_check(), later
+            specs, dataset, results, policy, reports, make_preemption_check(), later
         ):
             tune.report(wrap(numbers[spec.trial_id], event))
             is_preempted = is_preempted or isinstance(event, Preempted)
@@ -250,7 +250,7 @@ def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     from xlt.sweep.on_ray.tune.worker_group import run_in_group
 
     (number,) = config["members"]
-    (spec,) = specs_of([number], shared["specs"])
+    (spec,) = fetch_specs([number], shared["specs"])
     if event := run_in_group(spec, shared | {"member": number}):
         tune.report(wrap(number, event))
 

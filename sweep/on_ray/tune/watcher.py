@@ -14,7 +14,7 @@ from xlt.data.core.retry import retry
 from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwritable
 from xlt.sweep.backends.worker import record_failure
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.on_ray.deaths import death_cause, died, read_death
+from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause, read_death
 from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import unwrap
@@ -169,5 +169,5 @@ class Watcher(tune.Callback):
             return error
         now = time.monotonic()
         silent_minutes = (now - self._last_report.get(trial.trial_id, now)) / 60
-        cause = death_cause(error, silent_minutes, spec.resources.stall_minutes)
-        return RuntimeError(died(spec.resources.retries + 1, cause))
+        cause = find_death_cause(error, silent_minutes, spec.resources.stall_minutes)
+        return RuntimeError(describe_deaths(spec.resources.retries + 1, cause))

@@ -18,9 +18,9 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from xlt.data.core.errors import InputError
 from xlt.sweep.backends.events import Event, Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure, run_and_save
-from xlt.sweep.on_ray.connection import worker_bundle
-from xlt.sweep.on_ray.deaths import death_cause, died
-from xlt.sweep.on_ray.preemption import preemption_check
+from xlt.sweep.on_ray.connection import make_bundle
+from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause
+from xlt.sweep.on_ray.preemption import make_preemption_check
 from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.worker import receive
 from xlt.trainables.results.result import Results
@@ -62,13 +62,13 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable
             cause = _cause(error)
             if failures > spec.resources.retries or isinstance(cause, InputError):
                 if isinstance(cause, (RayActorError, OutOfMemoryError)):
-                    cause = RuntimeError(died(failures, death_cause(str(cause))))
+                    cause = RuntimeError(describe_deaths(failures, find_death_cause(str(cause))))
                 return record_failure(spec, Results(shared["results"]), cause)
 
 
 def _train(spec: TrialSpec, shared: dict[str, Any]) -> None:
     """Run one group to its end; a callback forwards the reports of the first worker to Tune."""
-    bundle = worker_bundle(spec.resources)
+    bundle = make_bundle(spec.resources)
     with tempfile.TemporaryDirectory(prefix="xlt-train-") as scratch:
         TorchTrainer(
             _worker,
@@ -104,7 +104,7 @@ def _worker(config: dict[str, Any]) -> None:
     results, policy = Results(shared["results"]), shared["policy"]
     with kill_if_stalled(spec.resources.stall_minutes):
         dataset = receive(spec, shared)
-        ended = run_and_save(spec, dataset, results, policy, report, preemption_check())
+        ended = run_and_save(spec, dataset, results, policy, report, make_preemption_check())
     report(ended)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def sigterm_heard(on_sigterm: Callable[[], None] | None = None) -> Iterator[None]:
+def handle_sigterm(on_sigterm: Callable[[], None] | None = None) -> Iterator[None]:
     """Handle SIGTERM as Ctrl-C while the block runs; has no effect outside the main thread.
 
     Args:
