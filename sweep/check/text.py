@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.table import Table
 
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome
+from xlt.sweep.planning.text import format_table
 
 
 def describe_check(outcome: CheckOutcome) -> str:
@@ -38,7 +37,4 @@ def _table(outcome: CheckOutcome) -> str:
         table.add_column(name.removeprefix("# "), justify="right" if number else "left")
     for row in outcome.rows:
         table.add_row(*row)
-    out = io.StringIO()
-    # Wide enough for every row: each stays on one line, so that grep finds it.
-    Console(file=out, width=240, highlight=False, no_color=True, markup=False).print(table)
-    return "\n".join(f"  {line.rstrip()}" for line in out.getvalue().splitlines())
+    return "\n".join(f"  {line}" for line in format_table(table).splitlines())

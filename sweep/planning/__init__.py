@@ -1,1 +1,1 @@
-"""From an experiment to a list of trials, and what of it is left to run."""
+"""From an experiment to a list of trials, and to the trials that are not done yet."""

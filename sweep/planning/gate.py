@@ -1,4 +1,4 @@
-"""The gate: an experiment's data are checked before anything is launched on them."""
+"""The gate: check the data of an experiment before a launch."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from xlt.data.core.user_cache import cache_dir
 from xlt.sweep.planning.grid import Grid
 
 DEPENDENCIES = ("lingua-language-detector", "scikit-learn", "numpy")
-"""Packages whose versions can change what is found; the checks' own code is hashed."""
+"""Packages whose versions can change the findings; the code of the checks itself is hashed."""
 
 
 def check_data(grid: Grid) -> tuple[Finding, ...]:
-    """Audit the data of an experiment, with the rows that its cells train and are tested on.
+    """Audit the data of an experiment, with the rows that its cells use for training and test.
 
-    Remembered in the cache folder by data, draws and versions, because a plan is followed by a
-    run on the same rows.
+    Findings are cached by data, draws and versions, because a plan is often followed by a run on
+    the same rows.
     """
     cache = Files(str(cache_dir() / "audits"))
     name = f"{_key(grid)}.json"
     if cache.exists(name):
-        found = cache.read_json(name)["findings"]
-        return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in found)
+        stored = cache.read_json(name)["findings"]
+        return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in stored)
     sampling = grid.experiment.sampling
     used_rows = UsedRows(grid.draws, sampling.train_window, sampling.test_window)
     findings = audit(grid.dataset, used_rows)
@@ -45,7 +45,7 @@ def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
     """Refuse to launch on data with errors that the experiment does not accept.
 
     Raises:
-        InputError: All of them, with their remedies.
+        InputError: All such errors, with their remedies.
     """
     accepted = grid.experiment.accept_findings
     errors = [f for f in findings if f.severity == "error" and f.about not in accepted]
@@ -55,7 +55,7 @@ def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
             [
                 *(f"{f.about}: {f.message} (e.g. {f.examples[0]}); {f.remedy}" if f.examples
                   else f.sentence for f in errors),
-                "`xlt data audit EXPERIMENT` shows all; to go on all the same, set "
+                "`xlt data audit EXPERIMENT` shows all; to launch nevertheless, set "
                 f"accept_findings: [{checks}]",
             ],
             "data",
@@ -63,12 +63,12 @@ def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
 
 
 def data_warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """What must stand below every table: warnings, and errors that were accepted."""
+    """List the lines for below every table: warnings, and errors that were accepted."""
     return tuple(f"data, {f.about}: {f.message}" for f in findings if f.severity != "info")
 
 
-def _source(module: str) -> str:
-    """SHA-256 (hex) of a module's file: a check that was changed looks again."""
+def _hash_source(module: str) -> str:
+    """SHA-256 (hex) of the file of a module, so that a changed check runs again."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise ImportError(f"{module} has no file")
@@ -76,14 +76,14 @@ def _source(module: str) -> str:
 
 
 def _key(grid: Grid) -> str:
-    """What the findings depend on, hashed."""
+    """Hash everything that findings depend on."""
     sampling = grid.experiment.sampling
     parts = {
         "data": grid.dataset.fingerprint,
         "draws": [asdict(draw) for draw in grid.draws],
         "sampling": sampling.model_dump(mode="json"),
-        "checks": {name: _source(module) for name, module in CHECKS.items()},
-        "finding": _source(Finding.__module__),
+        "checks": {name: _hash_source(module) for name, module in CHECKS.items()},
+        "finding": _hash_source(Finding.__module__),
         "versions": {name: version(name) for name in DEPENDENCIES},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The grid: an experiment expanded into frozen trial specs, before anything runs."""
+"""The grid: all trials of an experiment as frozen specs, before anything runs."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
 
 @dataclass(frozen=True)
 class Cell:
-    """A base model on a pattern.
+    """A base model on a pattern, with all of its trials.
 
     Attributes:
-        found: The table row.
-        pattern: The table column, as the experiment asks for it.
-        specs: One trial a draw and seed; none for a cell that cannot exist.
-        skipped: Why the cell cannot exist; else empty.
-        overrides: Those that apply, in order.
-        chosen: The learning rate that a search chose for it; None: not searched.
-        rescued: The learning rate with which it runs again because it was stuck; else None.
-        replaced: The trials that were stuck.
+        resolved: The base model.
+        pattern: The pattern, as the experiment names it.
+        specs: One trial for each draw and seed; empty if the cell cannot exist.
+        skipped: The reason why the cell cannot exist; else empty.
+        overrides: The overrides of the cell, in the order of the experiment.
+        chosen: The learning rate that a search chose; None if it was not searched.
+        rescued: The learning rate with which a stuck cell runs again; else None.
+        replaced: The stuck trials of a cell that runs again.
     """
 
-    found: ResolvedModel
+    resolved: ResolvedModel
     pattern: Pattern
     specs: tuple[TrialSpec, ...]
     skipped: str
@@ -48,18 +48,19 @@ class Cell:
     @property
     def model(self) -> BaseModel:
         """The base model as the experiment names it."""
-        return self.found.model
+        return self.resolved.model
 
     @property
     def key(self) -> CellKey:
-        """The cell's name."""
+        """Names of base model and pattern."""
         return CellKey(self.model.name, self.pattern.name)
 
     @property
     def note(self) -> str:
-        """Why its settings differ from those of the rest: a footnote of the tables."""
-        told = [override.why for override in self.overrides if override.why]
-        return "; ".join([*told, *([f"run again: {self.rescued.why}"] if self.rescued else [])])
+        """Footnote for tables: why the settings differ from those of other cells."""
+        reasons = [override.why for override in self.overrides if override.why]
+        reasons += [f"run again: {self.rescued.why}"] if self.rescued else []
+        return "; ".join(reasons)
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Grid:
     """Every cell of an experiment, base model by base model.
 
     Attributes:
-        experiment: What was expanded.
+        experiment: The experiment.
         dataset: The rows that trials draw from.
-        cells: len(models) x len(patterns).
-        draws: Every different set of rows that a cell uses.
-        held_out: Texts of all test rows, as :func:`text_key` has them; nothing may be
-            trained on them.
+        cells: All len(models) x len(patterns) cells.
+        draws: All different sets of rows that cells use.
+        held_out: Texts of all test rows, as :func:`text_key` makes them; nothing may be trained on
+            them.
     """
 
     experiment: Experiment
@@ -87,21 +88,21 @@ class Grid:
         return [spec for cell in self.cells for spec in cell.specs]
 
     def selected(self, selection: Selection) -> list[Cell]:
-        """The selected cells that can exist.
+        """List the selected cells that can exist.
 
         Raises:
-            InputError: There is none.
+            InputError: There is no such cell.
         """
-        found = [c for c in self.cells if c.specs and selection.has(c.key)]
-        if not found:
+        cells = [cell for cell in self.cells if cell.specs and selection.has(cell.key)]
+        if not cells:
             raise InputError("no cell that can exist is selected; see `xlt plan`", "--only")
-        return found
+        return cells
 
     def plan(self, data_warnings: tuple[str, ...] = ()) -> Plan:
-        """What lies beside the results, so that tables know the whole grid.
+        """Make the plan that is written beside the results, so that tables know the whole grid.
 
         Args:
-            data_warnings: What the data were found to be, see :mod:`xlt.sweep.planning.gate`.
+            data_warnings: Warnings about the data, see :mod:`xlt.sweep.planning.gate`.
         """
         return Plan(
             experiment=self.experiment.name,
@@ -127,21 +128,21 @@ class Grid:
 
 
 def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
-    """Compute every trial of an experiment; nothing is read, drawn or asked for again.
+    """Compute every trial of an experiment, without reading or drawing anything.
 
     Args:
         prepared: The experiment with its rows and base models.
-        rescued: Learning rates with which stuck cells are run again (rescue.py).
+        rescued: Learning rates with which stuck cells run again (rescue.py).
 
     Raises:
-        InputError: Learning rates of other data or weights, settings that a base model cannot
-            have, or a grid without a single possible cell; all problems of one kind together.
+        InputError: Learning rates that were chosen for other data or weights, settings that do not
+            fit a base model, or no cell that can exist; all problems of one kind together.
     """
     experiment, fingerprint = prepared.experiment, prepared.dataset.fingerprint
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
     cells = [
-        _run_again(_cell(experiment, model, pattern, fingerprint), rescued)
+        _run_again(_make_cell(experiment, model, pattern, fingerprint), rescued)
         for model in prepared.models
         for pattern in experiment.patterns
     ]
@@ -171,8 +172,11 @@ def _refuse_other_rates(rates: ChosenRates, prepared: Prepared) -> None:
         raise InputError(problems, "learning_rates")
 
 
-def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, fingerprint: str) -> Cell:
-    model = found.model
+def _make_cell(
+    experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, fingerprint: str
+) -> Cell:
+    """Make a cell with the settings of the experiment, a search and overrides, in this order."""
+    model = resolved.model
     key = CellKey(model.name, pattern.name)
     applying = tuple(o for o in experiment.overrides if o.match.covers(key))
     trained = trained_pattern(model, pattern, experiment.task.source_lang)
@@ -181,8 +185,8 @@ def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, finger
             f"{model.name} was not pre-trained on {experiment.task.source_lang} and "
             f"{pattern.name} has no {pattern.target_lang} rows to train on"
         )
-        return Cell(found, pattern, (), reason, applying)
-    learning_rate, training, lora = found.learning_rate, experiment.training, model.lora
+        return Cell(resolved, pattern, (), reason, applying)
+    learning_rate, training, lora = resolved.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
     chosen = rates.find(key) if rates else None
     if any(override.learning_rate for override in applying):  # set by hand
@@ -198,16 +202,16 @@ def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, finger
     specs = tuple(
         TrialSpec(
             base_model=model.name,
-            base_identity=found.identity,
-            base_path=found.path,
-            revision=found.revision,
-            method=found.method,
+            base_identity=resolved.identity,
+            base_path=resolved.path,
+            revision=resolved.revision,
+            method=resolved.method,
             source_lang=experiment.task.source_lang,
             pattern=trained,
             sampling=experiment.sampling,
             training=training,
             learning_rate=learning_rate,
-            lora=lora if found.method == "lora" else None,
+            lora=lora if resolved.method == "lora" else None,
             pad_token=model.pad_token,
             draw_index=draw_index,
             seed=seed,
@@ -216,35 +220,36 @@ def _cell(experiment: Experiment, found: ResolvedModel, pattern: Pattern, finger
         )
         for draw_index, seed in experiment.draws_and_seeds
     )
-    return Cell(found, pattern, specs, "", applying, chosen)
+    return Cell(resolved, pattern, specs, "", applying, chosen)
 
 
 def _refuse_unfit(cells: Sequence[Cell]) -> None:
-    """Refuse settings that do not go with the checkpoint they are for."""
+    """Refuse settings that do not fit the base model of their cell."""
     problems: dict[str, None] = {}
     for cell in cells:
-        checkpoint = cell.found.checkpoint
+        checkpoint = cell.resolved.checkpoint
         if not checkpoint or not cell.specs:
             continue
         spec = cell.specs[0]
         targets = spec.lora.target_modules if spec.lora else ()
-        told = checkpoint.problems(targets, spec.training.max_length)
-        problems |= dict.fromkeys(f"base model {cell.model.name!r}: {one}" for one in told)
+        for problem in checkpoint.problems(targets, spec.training.max_length):
+            problems[f"base model {cell.model.name!r}: {problem}"] = None
     if problems:
         raise InputError(problems)
 
 
 def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
-    """The cell with the learning rate that was found when it was stuck, if it was.
+    """Give a cell that was stuck the learning rate that was searched for it.
 
-    Not with other data, weights or another rate than then: it may train now.
+    The rate applies only to the data, weights and learning rate with which the cell was stuck,
+    because with others it may train.
     """
     rate = rescued.find(cell.key) if rescued else None
     if rescued is None or rate is None or not cell.specs:
         return cell
     first = cell.specs[0]
-    now = first.data_fingerprint, first.base_identity, first.learning_rate
-    if now != (rescued.data_fingerprint, rate.base_identity, rate.instead_of):
+    current = first.data_fingerprint, first.base_identity, first.learning_rate
+    if current != (rescued.data_fingerprint, rate.base_identity, rate.instead_of):
         return cell
     specs = tuple(s.tuned(rate.learning_rate, rate.training, rate.lora) for s in cell.specs)
     return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)

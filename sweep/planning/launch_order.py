@@ -1,4 +1,4 @@
-"""In which order trials start: bases stay loaded, rows of tables fill up, the end is short."""
+"""The launch order: base models stay loaded, cells finish one by one, and no slot idles long."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 def launch_order(
     specs: Sequence[TrialSpec], base_size: Callable[[TrialSpec], float]
 ) -> list[TrialSpec]:
-    """Trials in the order in which they are to be started.
+    """Sort trials into the order in which they start.
 
-    Trials of a base model follow each other, so that a process mostly has the next one's base
-    loaded. The base with the longest trial comes first and within a base the longest trials do
-    (longest processing time first, Graham 1969, SIAM J. Appl. Math. 17): what is short fills the
-    gaps at the end. Seeds and draws of a cell stand together, so that cell after cell of a table
-    is done. Trials that reserve different things are dealt out in proportion: what one kind of
-    machine cannot hold must not keep it from what it can.
+    Trials of one base model follow each other, so that a process mostly has the base model of its
+    next trial loaded. The base model with the longest trial comes first, and within a base model
+    the longest trials come first, so that short trials fill the gaps at the end (longest processing
+    time first, Graham 1969, SIAM J. Appl. Math. 17). Seeds and draws of a cell stand together, so
+    that tables fill cell by cell. Trials with different resources are mixed in proportion, so that
+    each type of machine has trials from the start.
 
     Args:
-        specs: In any order.
-        base_size: What a step costs with a trial's base model, in any unit, e.g. bytes of weights.
+        specs: Trials, in any order.
+        base_size: Cost of a step with the base model of a trial, in any unit, e.g. bytes of
+            weights.
     """
     by_request: dict[str, list[TrialSpec]] = defaultdict(list)
     for spec in specs:
@@ -37,7 +38,7 @@ def launch_order(
 
 
 def _warm_order(specs: list[TrialSpec], base_size: Callable[[TrialSpec], float]) -> list[TrialSpec]:
-    """Base model by base model, cell by cell."""
+    """Sort trials by base model, then by cell."""
     cost = {spec.trial_id: spec.num_steps * base_size(spec) for spec in specs}
     longest: dict[str, float] = defaultdict(float)
     for spec in specs:

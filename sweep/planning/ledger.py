@@ -1,4 +1,4 @@
-"""What is done, failed and pending, read from the result folders: resuming is running the rest."""
+"""The ledger: the state of every trial, read from result folders; a run starts what is not done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Ledger:
     """The states of an experiment's trials.
 
     Attributes:
-        states: Trial id -> what lies in its folder.
+        states: Trial id -> state of its result folder.
     """
 
     states: dict[str, TrialState]
@@ -24,29 +24,29 @@ class Ledger:
 
     @property
     def done(self) -> list[str]:
-        """Trials that are never run again."""
+        """Ids of done trials, which never run again."""
         return list(self._in("done"))
 
     @property
     def failed(self) -> dict[str, str]:
-        """Trial id -> error of the last try."""
+        """Trial id -> error of the last attempt."""
         return self._in("failed")
 
     @property
     def corrupt(self) -> dict[str, str]:
-        """Trial id -> what is wrong with its folder."""
+        """Trial id -> fault of its result folder."""
         return self._in("corrupt")
 
     @property
     def pending(self) -> list[str]:
-        """Trials to run: all but the done ones."""
+        """Ids of trials to run: all that are not done."""
         return list(self._in("failed", "corrupt", "absent"))
 
 
 def read_ledger(results: Results, trial_ids: Iterable[str]) -> Ledger:
-    """Read and verify the folders of these trials, in full: what is done is never run again.
+    """Read and verify the result folders of trials in full, because a done trial never runs again.
 
-    The cache of verified folders (trainables/results/verified.py) would miss a disk that changes
-    bytes.
+    The cache of verified folders (trainables/results/verified.py) is not used; it would not notice
+    a disk that changes bytes.
     """
     return Ledger(results.states(trial_ids))

@@ -1,4 +1,4 @@
-"""Which trials are trained side by side in one process; nothing of torch or Ray is needed."""
+"""Packs: trials that train side by side in one process. Imports neither torch nor Ray."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from xlt.trainables.spec.packable import PackKey, compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 Packing = Literal["off", "auto"] | int
-"""As an experiment says it; a number: so many trials at most."""
+"""Value of ``packing`` in an experiment; a number is the highest number of trials in a pack."""
 AUTO_SIZE = 6
-"""Members on a GPU with ``auto``, an assumption. Where its memory is too small,
-fewer of them share a pass. On a CPU packs gain less than a tenth (docs/benchmarks.md)."""
+"""Assumed number of members on a GPU with ``auto``. If memory is too small, fewer of them share a
+pass. On a CPU packs gain less than 10 % (docs/benchmarks.md)."""
 
 
 def pack_size(packing: Packing, *, has_gpus: bool) -> int:
-    """Members of a pack at most; 1: trials train alone.
+    """Choose the highest number of trials in a pack; 1 if trials train alone.
 
     Args:
-        packing: As the experiment says.
-        has_gpus: Whether trials would have any.
+        packing: The setting of the experiment.
+        has_gpus: Whether trials run on GPUs.
     """
     if packing == "auto":
         return AUTO_SIZE if has_gpus else 1
@@ -34,13 +34,13 @@ def make_packs(specs: Sequence[TrialSpec], size: int, num_slots: int) -> list[li
     """Group trials that can share forward passes.
 
     Args:
-        specs: In the order in which they would run alone.
-        size: Members of a pack at most.
-        num_slots: Packs that run at the same time; none of them is left without.
+        specs: Trials, in the order in which they would run alone.
+        size: Highest number of trials in a pack.
+        num_slots: Number of packs that run at the same time; packs shrink until each slot has one.
 
     Returns:
-        Every trial in one pack, packs in the order of their first members; the members of a pack
-        take about as many steps as each other.
+        Packs in the order of their first trials; each trial is in one pack. The trials of a pack
+        have similar numbers of steps.
     """
     size = max(1, min(size, len(specs) // num_slots))
     groups: dict[PackKey, list[int]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Cells that did not train: found from their training rows, searched, and run again."""
+"""Rescue of stuck cells: find cells that did not train, and run them again with a searched rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
 
 STUCK_SHARE = 0.5
-"""A cell is searched if so many of its trials did not train; a single bad seed is only told."""
+"""A learning rate is searched for a cell if at least this share of its trials did not train; a cell
+with fewer such trials is only reported."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Stuck:
 
     Attributes:
         cell: The cell.
-        states: State of each of its trials that ended.
-        evidence: Of the first that did not train.
+        states: Training state of each finished trial.
+        evidence: Evidence of the first trial that did not train.
     """
 
     cell: Cell
@@ -33,38 +34,38 @@ class Stuck:
     evidence: str
 
     def __str__(self) -> str:
-        """As people say it."""
+        """Describe trials, learning rate and evidence."""
         counts = Counter(state for state in self.states if state != "trained")
-        told = ", ".join(f"{num} {state}" for state, num in counts.items())
+        numbers = ", ".join(f"{num} {state}" for state, num in counts.items())
         return (
-            f"{told} of {len(self.states)} trials at learning rate "
+            f"{numbers} of {len(self.states)} trials at learning rate "
             f"{self.cell.specs[0].learning_rate:g} ({self.evidence})"
         )
 
 
-def state_of(found: TrialState) -> tuple[TrainingState, str] | None:
-    """Whether a trial trained, and the evidence; None for one that has not ended."""
-    if found.state == "failed" and found.detail.startswith("DivergedError"):
-        return "diverged", found.detail
-    if found.state == "done" and found.record is not None:
-        return training_state(found.record.get("convergence") or {})
+def state_of(trial: TrialState) -> tuple[TrainingState, str] | None:
+    """Return whether a trial trained, with the evidence; None if it has not finished."""
+    if trial.state == "failed" and trial.detail.startswith("DivergedError"):
+        return "diverged", trial.detail
+    if trial.state == "done" and trial.record is not None:
+        return training_state(trial.record.get("convergence") or {})
     return None
 
 
 def stuck_cells(cells: Sequence[Cell], results: Results) -> list[Stuck]:
-    """Those of which at least :data:`STUCK_SHARE` of the trials did not train."""
+    """Find cells in which at least :data:`STUCK_SHARE` of the trials did not train."""
     states = results.states(spec.trial_id for cell in cells for spec in cell.specs)
-    found = []
+    stuck = []
     for cell in cells:
-        ended = [one for s in cell.specs if (one := state_of(states[s.trial_id]))]
+        ended = [state for s in cell.specs if (state := state_of(states[s.trial_id]))]
         bad = [evidence for state, evidence in ended if state != "trained"]
         if bad and len(bad) >= STUCK_SHARE * len(cell.specs):
-            found.append(Stuck(cell, tuple(state for state, _ in ended), bad[0]))
-    return found
+            stuck.append(Stuck(cell, tuple(state for state, _ in ended), bad[0]))
+    return stuck
 
 
 def read_rescued(experiment: Experiment, results: Results) -> ChosenRates | None:
-    """The rates with which cells were run again by an earlier run of this experiment."""
+    """Read the rates with which an earlier run of this experiment ran stuck cells again."""
     stored = results.read_rescued(experiment.name) if experiment.on_stuck == "search" else None
     if stored is None:
         return None
@@ -75,13 +76,18 @@ def read_rescued(experiment: Experiment, results: Results) -> ChosenRates | None
 def save_rescued(
     experiment: Experiment, results: Results, stuck: list[Stuck], chosen: ChosenRates
 ) -> ChosenRates:
-    """Write the rates found for stuck cells, with what they replace; cells without one stay."""
+    """Write the rates that were searched for stuck cells, with the rates that they replace.
+
+    Rates of other cells, which an earlier run has written, are kept.
+    """
     cells = []
-    for one in stuck:
-        rate = chosen.find(one.cell.key)
+    for entry in stuck:
+        rate = chosen.find(entry.cell.key)
         if rate is not None:
-            stuck_at = one.cell.specs[0].learning_rate
-            cells.append(rate.model_copy(update={"why": f"{one}; {rate}", "instead_of": stuck_at}))
+            changes = {
+                "why": f"{entry}; {rate}", "instead_of": entry.cell.specs[0].learning_rate,
+            }  # fmt: skip
+            cells.append(rate.model_copy(update=changes))
     before = read_rescued(experiment, results)
     known = before.cells if before and before.data_fingerprint == chosen.data_fingerprint else ()
     again = {cell.key for cell in cells}

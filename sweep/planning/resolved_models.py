@@ -1,4 +1,4 @@
-"""The base models of an experiment as they are found: which weights, and what is derived."""
+"""Resolve the base models of an experiment: their weights, and settings that are derived."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ResolvedModel:
     """A base model of an experiment with everything that the experiment leaves open.
 
     Attributes:
-        model: As the experiment names it.
-        identity: What enters trial ids, see :func:`identity`.
-        path: Absolute folder, because a worker's working directory is another one; else as given.
-        revision: Commit of the hub; None: a folder or a miniature.
-        kind: Encoder or decoder; None: neither given nor needed nor known.
-        method: As given, else that of its kind.
-        learning_rate: As given, else that of its method.
-        checkpoint: What its files tell; None: a miniature, or a hub id that is not cached.
+        model: The base model as the experiment names it.
+        identity: Identity of the weights in trial ids, see :func:`identify`.
+        path: Absolute path of a local folder, because workers run in other folders; else as given.
+        revision: Commit on the hub; None for a folder or a miniature.
+        kind: Encoder or decoder; None if it is not given, not needed and not known.
+        method: The given method, else the method of its kind.
+        learning_rate: The given learning rate, else the learning rate of its method.
+        checkpoint: Facts from its files; None for a miniature or a hub id that is not cached.
     """
 
     model: BaseModel
@@ -50,40 +50,39 @@ class ResolvedModel:
 def resolve_models(
     experiment: Experiment, dataset: Dataset, held_out: frozenset[str]
 ) -> list[ResolvedModel]:
-    """Find every base model of an experiment, in its order.
+    """Resolve every base model of an experiment, in its order.
 
-    The hub is asked for a commit where none is pinned, and for config.json and the tokenizer's
-    small files where the kind has to be derived; weights are not downloaded.
+    The hub is asked for a commit if none is pinned, and for config.json and small files of the
+    tokenizer if the kind has to be derived. Weights are not downloaded.
 
     Args:
-        experiment: Names them.
-        dataset: What miniatures must not be pre-trained on.
-        held_out: Texts of its test rows.
+        experiment: The experiment that names the base models.
+        dataset: The data set, whose texts may be a part of what miniatures are pre-trained on.
+        held_out: Texts of its test rows, on which no miniature is pre-trained.
 
     Raises:
-        InputError: Folders or repositories that are missing or cannot be loaded, and kinds that
-            cannot be derived; all together.
+        InputError: Folders or repositories are missing or cannot be loaded, or kinds cannot be
+            derived; all problems together.
     """
-    found, problems = [], []
+    models, problems = [], []
     for model in experiment.models:
         try:
             if model.miniature:
                 corpus = corpus_identity(experiment.pretraining, dataset.fingerprint, held_out)
-                found.append(
-                    _settled(model, identify_miniature(model.miniature, corpus), None, None)
-                )
+                identity = identify_miniature(model.miniature, corpus)
+                models.append(_complete(model, identity, None, None))
             else:
-                found.append(_find(model))
+                models.append(_resolve(model))
         except InputError as error:
             problems += [f"base model {model.name!r}: {problem}" for problem in error.problems]
     if problems:
         raise InputError(problems)
-    return found
+    return models
 
 
-def _find(model: BaseModel) -> ResolvedModel:
+def _resolve(model: BaseModel) -> ResolvedModel:
     revision = resolve_revision(model)
-    known = identify(model.model_copy(update={"revision": revision}))
+    identity = identify(model.model_copy(update={"revision": revision}))
     needed = model.kind is None and model.method is None
     folder = None
     if revision != UNRESOLVED:
@@ -91,19 +90,19 @@ def _find(model: BaseModel) -> ResolvedModel:
     elif needed:
         raise InputError(
             f"the hub cannot be asked for {model.path!r} and no copy of "
-            "it is cached, so what it is cannot be derived; connect, or give `kind`: encoder or "
+            "it is cached, so its kind cannot be derived; connect, or give `kind`: encoder or "
             "decoder"
         )
     checkpoint = read_checkpoint(folder) if folder else None
     if folder and revision is None:
         check_files(folder)
-    return _settled(model, known, revision, checkpoint)
+    return _complete(model, identity, revision, checkpoint)
 
 
-def _settled(
-    model: BaseModel, known: str, revision: str | None, checkpoint: Checkpoint | None
+def _complete(
+    model: BaseModel, identity: str, revision: str | None, checkpoint: Checkpoint | None
 ) -> ResolvedModel:
-    """With kind, method and learning rate."""
+    """Derive kind, method and learning rate where they are not given."""
     if checkpoint and checkpoint.kind and model.kind not in (None, checkpoint.kind):
         raise InputError(
             f"kind is given as {model.kind}, but its config.json "
@@ -119,7 +118,7 @@ def _settled(
         )
     rate = model.learning_rate or LEARNING_RATE_OF[method]
     path = _absolute_path(model.path)
-    return ResolvedModel(model, known, path, revision, kind, method, rate, checkpoint)
+    return ResolvedModel(model, identity, path, revision, kind, method, rate, checkpoint)
 
 
 def _absolute_path(path: str) -> str:

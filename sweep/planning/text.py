@@ -1,4 +1,4 @@
-"""The grid in words and numbers, for `xlt plan`."""
+"""The text that `xlt plan` prints: the grid in words and numbers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from xlt.trainables.spec.selection import EVERY_CELL, Selection
 
 
 def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CELL) -> str:
-    """Every trial counted, every cell with its learning rate or the reason why it cannot exist.
+    """Count all trials, and describe every cell: its learning rate, or why it cannot exist.
 
     Args:
-        grid: What would run.
-        location: Where it would go; only read.
-        selection: The cells that would run; the others are counted and shown, too.
+        grid: The grid.
+        location: The results location, which is only read.
+        selection: The cells that would run; the other cells are counted and listed as well.
     """
     try:
         location.check()
@@ -52,7 +52,7 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
     return "\n".join(
         [
             f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
-            f"{len(grid.specs)} trials = {len(cells)} cells x {_runs(experiment)}; "
+            f"{len(grid.specs)} trials = {len(cells)} cells x {_draws_and_seeds(experiment)}; "
             f"{len(grid.cells) - len(cells)} cells cannot exist",
             f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
@@ -72,8 +72,8 @@ def _selected(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:
     return [f"Selected: {len(ids)} trials of {len(cells)} cells, {num_left} to run"]
 
 
-def _runs(experiment: Experiment) -> str:
-    """Draws and seeds of a cell."""
+def _draws_and_seeds(experiment: Experiment) -> str:
+    """Describe the draws and seeds of a cell."""
     seeds = f"{len(experiment.seeds)} seeds {list(experiment.seeds)}"
     if experiment.draws == "per_seed":
         return f"{seeds}, each on its own draw of training rows"
@@ -91,19 +91,19 @@ def _cells(grid: Grid, ledger: Ledger) -> str:
     table.add_column("remark", overflow="fold")
     for cell in grid.cells:
         table.add_row(*_row(cell, ledger))
-    return _drawn(table)
+    return format_table(table)
 
 
-def _drawn(table: Table) -> str:
-    """A table as text."""
+def format_table(table: Table) -> str:
+    """Format a table as lines of text."""
     out = io.StringIO()
-    # Wide enough for any remark: a line must stay a line for grep.
+    # Wide enough for every row: each stays on one line, so that grep finds it.
     Console(file=out, width=240, highlight=False, no_color=True, markup=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _row(cell: Cell, ledger: Ledger) -> list[str]:
-    names = [cell.model.name, cell.pattern.name, cell.found.method]
+    names = [cell.model.name, cell.pattern.name, cell.resolved.method]
     if not cell.specs:
         return [*names, "-", "-", "-", "-", cell.skipped]
     spec = cell.specs[0]
@@ -117,21 +117,23 @@ def _row(cell: Cell, ledger: Ledger) -> list[str]:
 
 
 def _base_models(grid: Grid) -> list[str]:
-    """What was found of every base model that is not a miniature; derived where nobody said it."""
-    found = {cell.model.name: cell for cell in grid.cells if not cell.model.miniature}
-    if not found:
+    """Describe every base model that is not a miniature, with derived settings."""
+    cells = {cell.model.name: cell for cell in grid.cells if not cell.model.miniature}
+    if not cells:
         return []
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("base model", "kind", "weights", "adapters on", "pad token", "longest text"):
         table.add_column(name, overflow="fold")
-    for cell in found.values():
-        table.add_row(*map(Text, _found(cell)))
-    return [_drawn(table)]
+    for cell in cells.values():
+        table.add_row(*map(Text, _base_model(cell)))
+    return [format_table(table)]
 
 
-def _found(cell: Cell) -> list[str]:
-    model, checkpoint = cell.model, cell.found.checkpoint
-    weights = f"{model.path}@{cell.found.revision[:12]}" if cell.found.revision else model.path
+def _base_model(cell: Cell) -> list[str]:
+    model, checkpoint = cell.model, cell.resolved.checkpoint
+    weights = (
+        f"{model.path}@{cell.resolved.revision[:12]}" if cell.resolved.revision else model.path
+    )
     targets: str | Sequence[str] = model.lora.target_modules
     if isinstance(targets, str) and checkpoint and checkpoint.linear:
         targets = checkpoint.linear
@@ -140,27 +142,27 @@ def _found(cell: Cell) -> list[str]:
     longest = checkpoint.max_positions if checkpoint else None
     return [
         model.name,
-        cell.found.kind or "not known",
+        cell.resolved.kind or "not known",
         weights,
-        adapters if cell.found.method == "lora" else "-",
-        pad or "told by its tokenizer",
+        adapters if cell.resolved.method == "lora" else "-",
+        pad or "from its tokenizer",
         f"{longest:,} tokens" if longest else "not known" if not checkpoint else "any",
     ]
 
 
 def _gate(grid: Grid) -> str:
-    """What the gate found; infos are only counted."""
+    """List the findings of the gate; infos are only counted."""
     findings = check_data(grid)
     accepted = grid.experiment.accept_findings
-    told = [
+    lines = [
         f"{f.severity}{' (accepted)' if f.about in accepted else ''}, {f.about}: {f.message}"
         for f in findings
         if f.severity != "info"
     ]
     counts = Counter(finding.severity for finding in findings)
-    told_counts = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES)
-    head = f"Data checked: {told_counts} (`xlt data audit` shows all)"
-    return "\n".join([head, *(f"  {line}" for line in told)])
+    numbers = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES)
+    head = f"Data checked: {numbers} (`xlt data audit` shows all)"
+    return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
 def _notes(grid: Grid) -> list[str]:

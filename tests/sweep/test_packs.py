@@ -113,7 +113,7 @@ def test_a_run_of_packs_gives_what_single_trials_give(
         scores = []
         for outcome in found.values():
             folder = Path(outcome.results.path("trials", trial_id))
-            scores.append(pq.read_table(folder / "predictions")["y_score"].to_numpy())
+            scores.append(pq.read_table(folder / "predictions.parquet")["y_score"].to_numpy())
         np.testing.assert_allclose(*scores, atol=1e-5)
         num_packed.append(json.loads((folder / "trial.json").read_text())["execution"]["packed"])
     assert num_packed == [2, 2, 2, 2]

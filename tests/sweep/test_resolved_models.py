@@ -166,7 +166,8 @@ def test_a_hub_id_is_enough(hub: Hub, tiny_base: Callable[[str], Path]) -> None:
         ("own", "lora", 5e-4, f"hub:org/llama@{COMMIT}"),
     ]
     kinds = [
-        (c.found.kind, c.found.checkpoint and c.found.checkpoint.pad_token) for c in found.cells
+        (c.resolved.kind, c.resolved.checkpoint and c.resolved.checkpoint.pad_token)
+        for c in found.cells
     ]
     assert kinds == [("encoder", "[PAD]"), ("decoder", "<s>")]
     assert not [path for path in hub.asked if "safetensors" in path]
@@ -182,7 +183,7 @@ def test_a_hub_id_that_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
     (problem,) = told("org/name")
     assert problem == (
         "base model 'name': the hub cannot be asked for 'org/name' and no copy of it is cached, so "
-        "what it is cannot be derived; connect, or give `kind`: encoder or decoder"
+        "its kind cannot be derived; connect, or give `kind`: encoder or decoder"
     )
     (spec,) = grid({"path": "org/name", "kind": "encoder"}).specs
     assert (spec.base_model, spec.method, spec.revision) == ("name", "full", UNRESOLVED)
