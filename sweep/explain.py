@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -15,7 +15,6 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
-from xlt.trainables.spec.selection import parse_selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 OnExplained = Callable[[TrialSpec, Attributions], None]
@@ -61,10 +60,10 @@ class Explained:
 
 def explain_trials(
     results: str,
-    experiment: str | None,
-    cells: str,
-    settings: Explain,
+    experiment: str | None = None,
     *,
+    only: str = "",
+    settings: Mapping[str, object] | None = None,
     backend: str = "ray",
     address: str | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -74,8 +73,9 @@ def explain_trials(
     Args:
         results: Results location.
         experiment: Name of the experiment; None if the location holds only one.
-        cells: Selection of cells, see :func:`parse_selection`; empty: all.
-        settings: Settings of the explanations.
+        only: Cells to explain, e.g. ``model=elyza,pattern=ja16``; empty: all.
+        settings: Settings of the explanations, as in the ``explain`` block of an experiment, e.g.
+            ``{"method": "ig", "rows": 20}``; None: LIME with LIT's settings.
         backend: Name in :data:`BACKENDS`.
         address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
         say: Function that receives a line of text for each trial.
@@ -84,12 +84,13 @@ def explain_trials(
         InputError: There is no such location, experiment, cell or backend, no trial of these cells
             is done, or the data have changed since the experiment ran.
     """
+    explain = Explain.parse(dict(settings or {}))
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))
-    collected = collect(results, experiment, allow_mixed=True)
-    done = _done_trials(collected, cells)
+    collected = collect(results, experiment, only=only, allow_mixed=True)
+    done = _done_trials(collected)
     location = Results(collected.uri)
-    resolved = settings.resolved()
+    resolved = explain.resolved()
     pending = [trial for trial in done if not has_attributions(location, trial, resolved)]
     failed: dict[str, str] = {}
     if pending:
@@ -108,10 +109,10 @@ def explain_trials(
                 seconds = explained.details["seconds"]
                 say(f"{trial}: {len(explained.table)} texts in {seconds:.1f} s")
 
-        say(f"explaining {len(pending)} trials by {settings.method}")
+        say(f"explaining {len(pending)} trials by {explain.method}")
         # Sorted by base model, because a process keeps the last base model loaded.
         specs.sort(key=lambda spec: (spec.base_identity, spec.method))
-        _backend(backend)(address, specs, dataset, location, settings, on_explained)
+        _backend(backend)(address, specs, dataset, location, explain, on_explained)
     return Explained(len(pending) - len(failed), len(done) - len(pending), failed)
 
 
@@ -134,16 +135,14 @@ def _backend(name: str) -> ExplainBackend:
     return cast(ExplainBackend, load_entry(BACKENDS, name))
 
 
-def _done_trials(collected: Collected, cells: str) -> list[str]:
-    """Ids of the done trials in the selected cells."""
-    plan = collected.plan
-    selection = parse_selection(cells, plan.base_models, plan.patterns)
-    selected = [row for row in collected.rows if selection.has(row.cell)]
-    done = [row.trial_id for row in selected if row.is_done]
+def _done_trials(collected: Collected) -> list[str]:
+    """Ids of the done trials."""
+    rows = collected.rows
+    done = [row.trial_id for row in rows if row.is_done]
     if not done:
         raise InputError(
-            f"none of {len(selected)} trials is done; `xlt run` them first, or give another --only",
-            f"experiment {plan.experiment} in {collected.uri}",
+            f"none of {len(rows)} trials is done; `xlt run` them first, or give another --only",
+            f"experiment {collected.plan.experiment} in {collected.uri}",
         )
     return done
 

@@ -148,23 +148,20 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     from xlt.sweep.cluster.job_client import connect
-    from xlt.sweep.cluster.submit import refuse_local, submit_job
+    from xlt.sweep.cluster.submit import submit_job
     from xlt.sweep.experiment.experiment import load_experiment
 
     experiment = load_experiment(options.experiment, options.settings)
     results = options.results or experiment.storage.results
-    experiment.select(options.only)
-    refuse_local(experiment, results)
-    client = connect(options.address)
     job_id = submit_job(
-        client, experiment, results, cells=options.only, wait=options.wait,
+        experiment, options.address, results, only=options.only, wait=options.wait,
         installed=options.installed,
     )  # fmt: skip
     print(f"Job {job_id} is submitted; its results go to {results}", flush=True)
     if options.detach:
         print(f"Follow it with: {_again(options, job_id)}")
         return OK
-    return _follow(client, options, job_id)
+    return _follow(connect(options.address), options, job_id)
 
 
 def _job(options: argparse.Namespace) -> int:

@@ -85,15 +85,14 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 def _explain(options: argparse.Namespace) -> int:
     from xlt.sweep.explain import explain_trials
-    from xlt.trainables.spec.explain import Explain
 
     names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed")
     values = {name: getattr(options, name) for name in names}
     made = explain_trials(
         options.results,
         options.experiment,
-        options.only,
-        Explain.parse({name: value for name, value in values.items() if value is not None}),
+        only=options.only,
+        settings={name: value for name, value in values.items() if value is not None},
         backend=options.backend,
         address=options.address,
         say=lambda line: print(line, file=sys.stderr, flush=True),

@@ -14,12 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ray.job_submission import JobSubmissionClient
-
 import xlt
 from xlt.data.core.errors import InputError
 from xlt.data.core.locations import refuse_secrets
-from xlt.sweep.cluster.job_client import send
+from xlt.sweep.cluster.job_client import connect, send
 from xlt.sweep.experiment.experiment import Experiment
 
 FILE = "experiment.yaml"
@@ -30,31 +28,35 @@ STOPPED_BY = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 
 def submit_job(
-    client: JobSubmissionClient,
     experiment: Experiment,
-    results: str,
+    address: str,
+    results: str | None = None,
     *,
-    cells: str = "",
+    only: str = "",
     wait: bool = False,
     installed: bool = False,
 ) -> str:
-    """Submit a sweep to a cluster.
+    """Submit a sweep as a job of a running Ray cluster, which runs it without this machine.
 
     Args:
-        client: Client of the cluster.
-        experiment: The experiment to run.
-        results: The results location, after :func:`refuse_local`.
-        cells: Selected cells, in the format of ``xlt run --only``.
-        wait: Whether to wait for another driver, see ``xlt run --wait``.
-        installed: Whether to run the code that is installed on the nodes; otherwise the job
-            carries the code of this process.
+        experiment: The sweep.
+        address: URL of the cluster's job server, ``http://HOST:8265``.
+        results: Results location, a URI that every node reaches; None: the experiment's own.
+        only: Cells to run, e.g. ``model=elyza,pattern=ja16``; empty: all.
+        wait: Wait while another driver runs or searches the same experiment.
+        installed: Run the xlt that the nodes have installed, instead of sending this one.
 
     Returns:
-        Id of the job.
+        The name of the job, for ``xlt job``.
 
     Raises:
-        InputError: The server does not accept the job.
+        InputError: Paths that other nodes do not have, unknown cells, or a server that cannot be
+            reached or refuses the job.
     """
+    results = results or experiment.storage.results
+    experiment.select(only)
+    refuse_local(experiment, results)
+    client = connect(address)
     job_id = f"xlt-{experiment.name}-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="xlt-submit-") as folder:
         (Path(folder) / FILE).write_text(experiment.to_yaml(), "utf-8")
@@ -69,17 +71,17 @@ def submit_job(
         send(
             client,
             submission_id=job_id,
-            entrypoint=make_entrypoint(results, cells, wait),
+            entrypoint=make_entrypoint(results, only, wait),
             runtime_env=runtime_env,
             metadata={"experiment": experiment.name, "results": results},
         )
     return job_id
 
 
-def make_entrypoint(results: str, cells: str, wait: bool) -> str:
+def make_entrypoint(results: str, only: str, wait: bool) -> str:
     """Return the shell command of the job, which runs in the folder of the experiment's file."""
     words = ["exec", "python", "-m", "xlt", "run", FILE, "--results", results]
-    words += ["--address", "auto", *(["--only", cells] if cells else [])]
+    words += ["--address", "auto", *(["--only", only] if only else [])]
     return shlex.join([*words, *(["--wait"] if wait else [])])
 
 

@@ -86,12 +86,12 @@ def test_while_the_trial_runs(tmp_path: Path, experiment_file: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_over_ray_as_inline(kept: str, tmp_path: Path) -> None:
-    settings = Explain(num_samples=25, seed=3)
+    settings = {"num_samples": 25, "seed": 3}
     cells = "model=llama"
-    explain_trials(kept, None, cells, settings, backend="inline")
+    explain_trials(kept, only=cells, settings=settings, backend="inline")
     inline = read_attributions(Results(kept), ids(kept)["llama"], "lime").table
-    explain_trials(kept, None, cells, Explain(num_samples=26), backend="inline")
-    made = explain_trials(kept, None, cells, settings, backend="ray")
+    explain_trials(kept, only=cells, settings={"num_samples": 26}, backend="inline")
+    made = explain_trials(kept, only=cells, settings=settings, backend="ray")
     assert made.failed == {}
     assert read_attributions(Results(kept), ids(kept)["llama"], "lime").table.equals(inline)
 
@@ -125,6 +125,6 @@ def test_other_data_than_those_of_the_experiment(kept: str, experiment_file: Pat
     pq.write_table(pq.read_table(source).slice(1), source)
     try:
         with pytest.raises(InputError, match="the data of experiment tiny have changed"):
-            explain_trials(kept, None, "", Explain(num_samples=41), backend="inline")
+            explain_trials(kept, settings={"num_samples": 41}, backend="inline")
     finally:
         source.write_bytes(content)
