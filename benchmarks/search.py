@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from xlt.analysis.search.choose import Choice, Tried
+from xlt.analysis.search.choose import Choice, TriedConfig
 from xlt.sweep.backends.registry import find_backend, pretrain_missing
 from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
@@ -143,7 +143,7 @@ def show(
         print(f"| {' '.join(key)} | {' | '.join(columns_of_cell)} |")
 
 
-def best_of(choice: Choice) -> Tried:
+def best_of(choice: Choice) -> TriedConfig:
     """The chosen config; a cell without one cannot be compared."""
     if choice.best is None:
         raise SystemExit(f"{choice.cell.name}: {choice.why}")

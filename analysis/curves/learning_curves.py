@@ -1,4 +1,4 @@
-"""Learning curves over target rows, and how many target rows one curve is worth over another."""
+"""Learning curves over target rows, and the target rows that one curve saves over another."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class CurvePoint:
     """A cell on its curve.
 
     Attributes:
-        num_target_rows: Training rows in the target language.
-        cell: Mean, std, n and interval; its mean is a number.
+        num_target_rows: Number of training rows in the target language.
+        cell: Mean, std, n and interval of the cell; the mean is not None.
     """
 
     num_target_rows: int
@@ -40,14 +40,16 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The cells of a base model that differ in target rows only.
+    """Cells of a base model that differ only in the number of target rows.
 
     Attributes:
-        name: The base model; with ``/num_source_rows`` where it has several curves in a language.
-        base_model: Table row.
+        name: Name of the base model, with ``/num_source_rows`` if it has several curves in a
+            language.
+        base_model: Name of the base model.
         target_lang: Language of target and test rows.
-        num_source_rows: Training rows in the source language; 0 for a monolingual base model.
-        points: num_points, by ascending target rows, no number twice.
+        num_source_rows: Number of training rows in the source language; 0 for a monolingual base
+            model.
+        points: num_points points with distinct, ascending numbers of target rows.
     """
 
     name: str
@@ -58,30 +60,31 @@ class LearningCurve:
 
     @property
     def num_rows(self) -> Array:
-        """Target rows, num_points."""
+        """num_points numbers of target rows."""
         return np.array([point.num_target_rows for point in self.points], np.float64)
 
     @property
     def means(self) -> Array:
-        """Means over runs, num_points."""
+        """num_points means over runs."""
         return np.array([point.cell.mean for point in self.points], np.float64)
 
     @property
     def weights(self) -> Array:
-        """Runs, num_points."""
+        """num_points numbers of runs."""
         return np.array([point.cell.n for point in self.points], np.float64)
 
 
 @dataclass(frozen=True)
 class LabelGain:
-    """How many target rows another curve needs for the score of a cell.
+    """Number of target rows that another curve needs to reach the score of a cell.
 
     Attributes:
         than: The other curve.
-        rows: Target rows at which it reaches the score; ``inf`` and ``-inf``: above and below what
-            was measured of it.
-        interval: 95 % of ``rows``, ends infinite likewise; None: see ``without``.
-        without: Why there is no interval; else empty.
+        rows: Target rows at which that curve reaches the score; ``inf``: more than its last point
+            has, ``-inf``: fewer than its first point has.
+        interval: 95 % confidence interval of ``rows``, whose ends can be infinite, too; None: see
+            ``without``.
+        without: Reason why there is no interval; empty if there is one.
     """
 
     than: LearningCurve
@@ -95,15 +98,15 @@ class LearningCurves:
     """The curves of an experiment.
 
     Attributes:
-        collected: What they were made from.
+        collected: The trials.
         metric: Name of the metric.
-        curves: In the order of the plan.
+        curves: Curves in the order of the plan.
         gains: Gain of each cell over the curve that was asked for.
-        cells: Every cell of the plan, those on no curve included.
-        left_out: Why a cell with a value is on no curve.
-        without: Why a cell has no interval.
-        intervals: Intervals of the means.
-        num_resamples: Resamples that the intervals of gains are made from.
+        cells: All cells of the plan, even those on no curve.
+        left_out: Reasons why cells with a value are on no curve.
+        without: Reasons why cells have no interval.
+        intervals: Confidence intervals of the means.
+        num_resamples: Number of resamples for the intervals of gains.
     """
 
     collected: Collected
@@ -124,19 +127,19 @@ def learning_curves(
     num_resamples: int = NUM_RESAMPLES,
     method: str = "t",
 ) -> LearningCurves:
-    """Arrange the cells of an experiment as curves and compare these with one of them.
+    """Arrange the cells of an experiment as curves, and compare the curves with one of them.
 
     Args:
         collected: The trials.
         metric: Name of a metric.
         than: Name of the curve that the others are compared with, within each target language;
             None: no gains.
-        num_resamples: Of test rows and runs.
-        method: Name in ``INTERVALS``, for the means; gains have percentiles.
+        num_resamples: Number of resamples of test rows and runs, for gains.
+        method: Name in ``INTERVALS`` for the means; gains always have percentile intervals.
 
     Raises:
-        InputError: An unknown metric, interval or curve, no cell with a value, or a curve in the
-            same language as no other.
+        InputError: The metric, interval or curve is unknown, no cell has a value, or the curve is
+            the only one in its languages.
     """
     known = {*collected.metrics, *METRICS}
     if metric not in known:
@@ -144,15 +147,15 @@ def learning_curves(
     scores = load_scores(collected)
     check_resamples(num_resamples)
     intervals = CellIntervals(scores, method)
-    found, without = intervals.of(metric)
+    by_cell, without = intervals.of(metric)
     several = len(collected.plan.draws) > 1
-    spread = intervals.components(metric) if several and scores.cells else {}
+    components = intervals.components(metric) if several and scores.cells else {}
     rows = collected.by_cell
     cells = []
     for planned in collected.plan.cells:
         key = planned.key
         cell = aggregate(planned, rows[key], metric)
-        cells.append(replace(cell, interval=found.get(key), components=spread.get(key)))
+        cells.append(replace(cell, interval=by_cell.get(key), components=components.get(key)))
     curves, left_out = _curves(collected, cells)
     if not curves:
         raise InputError(
@@ -172,9 +175,9 @@ def _curves(
     collected: Collected,
     cells: Sequence[TableCell],
 ) -> tuple[tuple[LearningCurve, ...], dict[CellKey, str]]:
-    """Cells by base model, target language and source rows; only done trials know their rows."""
+    """Group cells by base model, target language and source rows, which done trials record."""
     languages = {c.key: c.target_lang for c in collected.plan.cells}
-    placed: dict[tuple[str, str, int], dict[int, CurvePoint]] = {}
+    by_curve: dict[tuple[str, str, int], dict[int, CurvePoint]] = {}
     left_out: dict[CellKey, str] = {}
     for cell in cells:
         if cell.mean is None:
@@ -183,13 +186,13 @@ def _curves(
         done = next(row for row in collected.by_cell[key] if row.is_done)
         num_rows = done.num_target_rows or 0
         place = cell.base_model, languages[key], (done.num_train_rows or 0) - num_rows
-        points = placed.setdefault(place, {})
+        points = by_curve.setdefault(place, {})
         if num_rows in points:
             other = points[num_rows].cell.pattern
             left_out[key] = f"{other} has {num_rows} target and {place[2]} source rows, too"
         else:
             points[num_rows] = CurvePoint(num_rows, cell)
-    names = [(model, lang) for model, lang, _ in placed]
+    names = [(model, lang) for model, lang, _ in by_curve]
     curves = tuple(
         LearningCurve(
             name=model if names.count((model, lang)) == 1 else f"{model}/{num_source_rows}",
@@ -198,7 +201,7 @@ def _curves(
             num_source_rows=num_source_rows,
             points=tuple(points[num_rows] for num_rows in sorted(points)),
         )
-        for (model, lang, num_source_rows), points in placed.items()
+        for (model, lang, num_source_rows), points in by_curve.items()
     )
     return curves, left_out
 
@@ -213,23 +216,23 @@ def label_gains(
     without_interval: Mapping[CellKey, str],
     resampler: RowResampler | None,
 ) -> dict[CellKey, LabelGain]:
-    """Every point of the other curves against the one in its language.
+    """Compare every point of the other curves with one curve in the same language.
 
-    The distance of two curves at the same score, in rows (Le Scao & Rush 2021, NAACL, "How many
-    data points is a prompt worth?").
+    A gain is the distance between two curves at the same score, in rows (Le Scao & Rush 2021,
+    NAACL, "How many data points is a prompt worth?").
 
     Args:
         curves: All curves.
-        than: Name of the one to compare with, in each language that it is there for.
-        scores: Predictions of their cells.
-        without_interval: Why a cell cannot be resampled.
-        resampler: Of the metric of the curves; None: no intervals.
+        than: Name of the curve to compare with, in each language that has one of this name.
+        scores: Predictions of the cells.
+        without_interval: Reasons why cells cannot be resampled.
+        resampler: Resampler of the metric of the curves; None: no intervals.
 
     Returns:
-        Gain of each cell; a curve has none over itself.
+        Gain of each cell that is not on the curve itself.
 
     Raises:
-        InputError: No curve of this name, or no other in its languages.
+        InputError: No curve has this name, or no other curve is in its languages.
     """
     names = [curve.name for curve in curves]
     if than not in names:
@@ -269,7 +272,7 @@ def _unusable(
     scores: ExperimentScores,
     without_interval: Mapping[CellKey, str],
 ) -> str:
-    """Why two curves cannot be resampled together; empty if they can."""
+    """Reason why two curves cannot be resampled together; empty if they can."""
     keys = [p.cell.key for c in (curve, other) for p in c.points]
     for key in keys:
         if key in without_interval:
@@ -282,10 +285,10 @@ def _unusable(
 def resampled_means(
     curve: LearningCurve, scores: ExperimentScores, resampler: RowResampler
 ) -> Array:
-    """Means of a curve's cells, runs of each cell and test rows drawn anew.
+    """Means of a curve's cells over resampled runs and test rows.
 
-    Test rows are drawn alike for all cells, and so are several draws of training rows and their
-    seeds, which cells share; seeds on one draw are drawn for each cell by itself.
+    All cells share the resamples of test rows. They also share those of several draws of training
+    rows and their seeds. Seeds on a single draw are resampled separately for each cell.
 
     Returns:
         num_resamples x num_points.

@@ -1,4 +1,4 @@
-"""Curves that never fall, and how many rows they need for a score."""
+"""Monotone curves, and the number of rows at which they reach a score."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ Array = NDArray[np.float64]
 
 
 def fit_monotone(means: Array, weights: Array) -> Array:
-    """The nearest curves that never fall: isotonic regression by least squares.
+    """Fit curves that never fall: isotonic regression by least squares.
 
-    More rows of the same kind are taken to do no harm in the mean, so that a fall between two
+    More rows of the same kind are assumed to do no harm on average, so that a fall between two
     measured points is chance (Barlow, Bartholomew, Bremner & Brunk 1972, Statistical Inference
-    under Order Restrictions, chapter 1). By scipy, whose result is scikit-learn's and which is ten
-    times faster on short curves: resampling fits ten thousands.
+    under Order Restrictions, chapter 1). The fit uses scipy because resampling needs 10,000 fits:
+    its result equals scikit-learn's and takes a tenth of the time on short curves.
 
     Args:
-        means: num_curves x num_points, by ascending rows.
-        weights: num_points, > 0.
+        means: num_curves x num_points means, by ascending rows.
+        weights: num_points positive weights.
+
+    Returns:
+        num_curves x num_points fitted means.
     """
     from scipy.optimize import isotonic_regression
 
@@ -28,22 +31,22 @@ def fit_monotone(means: Array, weights: Array) -> Array:
 
 
 def rows_to_reach(values: Array, own_rows: float, num_rows: Array, fitted: Array) -> Array:
-    """Target rows at which curves that never fall reach a value.
+    """Number of target rows at which monotone curves reach a value.
 
-    Linear in log2(rows + 1) between measured points, since scores grow about as much with each
-    doubling of the rows; + 1 gives no rows a place. Nothing is extrapolated. A level stretch
-    reaches its value anywhere: of its rows those nearest to ``own_rows`` are taken, so that it
-    is never counted as a gain or a loss.
+    Between measured points the curves are linear in log2(rows + 1), because scores grow by a
+    similar amount with each doubling of the rows; + 1 makes 0 rows possible. Nothing is
+    extrapolated. On a level stretch all rows reach the value: the ones nearest to ``own_rows`` are
+    returned, so that a level stretch never counts as a gain or a loss.
 
     Args:
-        values: num_curves, to be reached.
-        own_rows: Rows with which the values were scored.
+        values: num_curves values to be reached.
+        own_rows: Number of rows with which the values were scored.
         num_rows: num_points measured numbers of rows, ascending.
-        fitted: num_curves x num_points, see :func:`fit_monotone`.
+        fitted: num_curves x num_points means, see :func:`fit_monotone`.
 
     Returns:
-        num_curves rows; ``-inf`` where already the first point lies above the value, ``inf`` where
-        the last one lies below it.
+        num_curves numbers of rows; ``-inf`` if the first point is already above the value, ``inf``
+        if the last one is below it.
     """
     num_points = len(num_rows)
     below = (fitted < values[:, None]).sum(axis=1)
@@ -52,7 +55,7 @@ def rows_to_reach(values: Array, own_rows: float, num_rows: Array, fitted: Array
     left = np.maximum(right - 1, 0)
     curve = np.arange(len(values))
     low, high = fitted[curve, left], fitted[curve, right]
-    # Clipped, since values outside of the curve are set apart below.
+    # Clipped because values outside of the curve are handled below.
     share = np.clip((values - low) / np.where(high > low, high - low, 1.0), 0, 1)
     place = np.log2(num_rows + 1)
     between = place[left] + share * (place[right] - place[left])
@@ -62,9 +65,9 @@ def rows_to_reach(values: Array, own_rows: float, num_rows: Array, fitted: Array
 
 
 def percentiles(rows: Array) -> tuple[float, float]:
-    """The middle 95 % of resampled rows (Davison & Hinkley 1997, section 5.3).
+    """Percentile interval: the middle 95 % of resampled rows (Davison & Hinkley 1997, section 5.3).
 
-    Observed values, since nothing lies between a number and "more than was measured".
+    The ends are observed values, because a number and "more than was measured" have no mean.
     """
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(rows, (tail, 1 - tail), method="inverted_cdf")

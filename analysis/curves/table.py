@@ -1,4 +1,4 @@
-"""Learning curves as tables: one of the points, and one of what a curve is worth over another."""
+"""Tables of learning curves: the points, and the gains of curves over one of them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from xlt.trainables.metrics.registry import define_metric
 from xlt.trainables.spec.cell_key import CellKey
 
 GAIN_NOTES = (
-    "rows of the other for the same mean: read off its curve, made to never fall (isotonic "
-    "regression, both curves) and linear in log2(rows + 1) between measured points; on a level "
-    "stretch the rows nearest to one's own. gain: these rows minus one's own.",
-    "more than, less than: outside of what was measured of the other curve; nothing is "
+    "rows of the other for the same mean: read off its curve, after isotonic regression of both "
+    "curves, linear in log2(rows + 1) between measured points; on a level stretch, the rows "
+    "nearest to the cell's own. gain: these rows minus the cell's own.",
+    "more than, less than: outside of the measured range of the other curve; nothing is "
     "extrapolated.",
 )
 
 
-def curve_tables(made: LearningCurves) -> list[Table]:
-    """The points of all curves, and the gains where they were asked for.
+def curve_tables(curves: LearningCurves) -> list[Table]:
+    """Tables of the points of all curves and, if they were asked for, of the gains.
+
+    The records of the first table hold everything, gains included; infinite rows are outside of
+    the measured range.
 
     Args:
-        made: See :func:`learning_curves`. The records of the first table
-            hold everything, gains included; infinite rows lie outside of what was measured.
+        curves: See :func:`learning_curves`.
     """
-    plan = made.collected.plan
+    plan = curves.collected.plan
     several = len(plan.draws) > 1
     defined = define_metric(
-        made.metric, first_line(plan.positive), list(map(first_line, plan.classes))
+        curves.metric, first_line(plan.positive), list(map(first_line, plan.classes))
     )
     title = f": {first_line(plan.title)}" if plan.title else ""
     caption = (
@@ -43,40 +45,40 @@ def curve_tables(made: LearningCurves) -> list[Table]:
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
         f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",
-        made.intervals.describe(),
+        curves.intervals.describe(),
     )
     footnotes = [
-        *cell_footnotes(made.cells),
-        *(f"On no curve: {_name(key)}: {first_line(why)}." for key, why in made.left_out.items()),
+        *cell_footnotes(curves.cells),
+        *(f"On no curve: {_name(key)}: {first_line(why)}." for key, why in curves.left_out.items()),
         *(
             f"No interval for {_name(point.cell.key)}: {first_line(why)}"
-            for curve in made.curves
+            for curve in curves.curves
             for point in curve.points
-            if (why := made.without.get(point.cell.key))
+            if (why := curves.without.get(point.cell.key))
         ),
-        *(f"Warning: {warning}." for warning in made.collected.warnings),
+        *(f"Warning: {warning}." for warning in curves.collected.warnings),
     ]
     spread = PARTS if several else {}
     footnotes += [f"{', '.join(spread.values())}: {EXPLAINED}"] if spread else []
     heading = (
         "curve", "language", "source rows", "target rows", "mean (std)", "n", *spread.values(),
     )  # fmt: skip
-    points = [(curve, point) for curve in made.curves for point in curve.points]
+    points = [(curve, point) for curve in curves.curves for point in curve.points]
     lines = tuple((*_line(curve, point), *_spread(point, spread)) for curve, point in points)
-    records = tuple(_record(made, curve, point) for curve, point in points)
+    records = tuple(_record(curves, curve, point) for curve, point in points)
     tables = [Table("learning-curves", caption, heading, lines, tuple(footnotes), records)]
-    if made.gains:
-        tables.append(_gain_table(made, points))
+    if curves.gains:
+        tables.append(_gain_table(curves, points))
     return tables
 
 
 def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> str:
-    """A number of rows, or on which side of the measured ones it lies.
+    """Text of a number of rows, which can be outside of the measured range.
 
     Args:
-        rows: Target rows of a curve; infinite outside of what was measured.
+        rows: Target rows of a curve; infinite outside of the measured range.
         than: That curve.
-        own_rows: To subtract, which makes a gain with a sign, e.g. ``more than +240``.
+        own_rows: Number to subtract, which makes a gain with a sign, e.g. ``more than +240``.
     """
     side = ""
     if math.isinf(rows):
@@ -85,17 +87,21 @@ def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> 
     return side + (f"{round(rows)}" if own_rows is None else f"{round(rows - own_rows):+d}")
 
 
-def _gain_table(made: LearningCurves, points: Sequence[tuple[LearningCurve, CurvePoint]]) -> Table:
+def _gain_table(
+    curves: LearningCurves, points: Sequence[tuple[LearningCurve, CurvePoint]]
+) -> Table:
     gains = [
-        (curve, point, gain) for curve, point in points if (gain := made.gains.get(point.cell.key))
+        (curve, point, gain)
+        for curve, point in points
+        if (gain := curves.gains.get(point.cell.key))
     ]
     than = gains[0][2].than
-    runs = [cell.runs for cell in made.intervals.scores.cells.values()]
+    runs = [cell.runs for cell in curves.intervals.scores.cells.values()]
     caption = (
-        f"How many target rows a curve is worth over {first_line(than.name)}, "
-        f"by mean {made.metric}.",
-        f"[low, high]: middle 95 % of {made.num_resamples} resamples of "
-        f"{'draws' if len(made.collected.plan.draws) > 1 else 'seeds'} and test "
+        f"Target rows with which {first_line(than.name)} has the same mean {curves.metric} as each "
+        "cell.",
+        f"[low, high]: middle 95 % of {curves.num_resamples} resamples of "
+        f"{'draws' if len(curves.collected.plan.draws) > 1 else 'seeds'} and test "
         f"rows{describe_units(runs)}.",
     )
     without = dict.fromkeys(gain.without for _, _, gain in gains if gain.without)
@@ -119,7 +125,7 @@ def _gain_table(made: LearningCurves, points: Sequence[tuple[LearningCurve, Curv
 
 
 def _with_interval(gain: LabelGain, own_rows: int | None = None) -> str:
-    """Rows of the other curve, or the gain over one's own, with the interval."""
+    """Text of the rows of the other curve, or of the gain over own rows, with the interval."""
     text = rows_text(gain.rows, gain.than, own_rows)
     if gain.interval is None:
         return text
@@ -137,14 +143,14 @@ def _line(curve: LearningCurve, point: CurvePoint) -> tuple[str, ...]:
 
 
 def _spread(point: CurvePoint, parts: Iterable[str]) -> tuple[str, ...]:
-    found = point.cell.components
-    return tuple(found.text(part) if found else "-" for part in parts)
+    components = point.cell.components
+    return tuple(components.text(part) if components else "-" for part in parts)
 
 
-def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> dict[str, object]:
+def _record(curves: LearningCurves, curve: LearningCurve, point: CurvePoint) -> dict[str, object]:
     cell = point.cell
     low, high = cell.interval or (None, None)
-    gain = made.gains.get(cell.key)
+    gain = curves.gains.get(cell.key)
     rows_low, rows_high = (gain and gain.interval) or (None, None)
     return {
         "curve": curve.name,
@@ -153,7 +159,7 @@ def _record(made: LearningCurves, curve: LearningCurve, point: CurvePoint) -> di
         "target_lang": curve.target_lang,
         "num_source_rows": curve.num_source_rows,
         "num_target_rows": point.num_target_rows,
-        "metric": made.metric,
+        "metric": curves.metric,
         "mean": cell.mean,
         "std": cell.std,
         "low": low,

@@ -1,4 +1,4 @@
-"""Figures of all cells: heat map, seeds with intervals, beside the published values."""
+"""Figures of all cells: a heat map, seeds with intervals, and ours beside the published values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def heat_map(axes: Axes, shown: FigureInput) -> Axes:
-    """Mean of the metric in every cell, base models x patterns; a dash where there is none."""
+    """Draw the mean of the metric in every cell, base models x patterns; a dash without a mean."""
     plan = shown.collected.plan
     models, patterns = plan.base_models, plan.patterns
     means = np.full((len(models), len(patterns)), np.nan)
@@ -37,17 +37,17 @@ def heat_map(axes: Axes, shown: FigureInput) -> Axes:
 
 
 def seed_points(axes: Axes, shown: FigureInput) -> Axes:
-    """Every run's value, the cell's mean, and its 95 % interval over runs and test rows."""
+    """Draw the value of every run, the mean of the cell and its 95 % confidence interval."""
     _seeds(axes, shown, _with_value(shown))
     axes.set_xlabel(shown.metric_name)
     return axes
 
 
 def paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
-    """Our runs and intervals beside the published mean and standard deviation.
+    """Draw our runs and intervals beside the published mean and standard deviation.
 
     Raises:
-        InputError: No cell with a value is one of the paper's.
+        InputError: The paper has none of the cells with a value.
     """
     cells = [
         cell
@@ -55,7 +55,7 @@ def paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
         if paper.published(shown.metric, cell.base_model, cell.pattern)
     ]
     if not cells:
-        raise InputError("no cell with a value is one of the paper's")
+        raise InputError("the paper has none of the cells with a value")
     _seeds(axes, shown, cells)
     for row, cell in enumerate(cells):
         value = paper.published(shown.metric, cell.base_model, cell.pattern)

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NUM_BLOCKS = 60
-"""Points of a training curve: means of neighbouring steps."""
+"""Number of points of a training curve, each the mean of neighbouring steps."""
 
 
 def score_distributions(axes: Axes, shown: FigureInput) -> Axes:
-    """Share of each class's test rows by score, all runs together, and the threshold of 0.5."""
+    """Draw the score distribution of each class, over all runs, and the threshold 0.5."""
     curves = _curves(shown)
     edges = np.linspace(0, 1, NUM_SCORE_BINS + 1)
     positive = first_line(shown.collected.plan.positive)
@@ -44,7 +44,7 @@ def score_distributions(axes: Axes, shown: FigureInput) -> Axes:
 
 
 def reliability(axes: Axes, shown: FigureInput) -> Axes:
-    """Share of positives by mean score, in bins of equal mass; the diagonal is calibrated."""
+    """Draw the share of positives by mean score in bins of equal mass; calibrated: the diagonal."""
     curve = _curves(shown).reliability
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
     axes.plot(curve.mean_score, curve.positives, "o-", color=OKABE_ITO[0], markersize=4)
@@ -53,10 +53,10 @@ def reliability(axes: Axes, shown: FigureInput) -> Axes:
 
 
 def roc(axes: Axes, shown: FigureInput) -> Axes:
-    """ROC curve of every run."""
-    for number, one in enumerate(_curves(shown).runs):
+    """Draw the ROC curve of every run."""
+    for number, run in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        axes.plot(*one.roc, color=colour, label=one.name)
+        axes.plot(*run.roc, color=colour, label=run.name)
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.legend(loc="lower right", frameon=False)
@@ -64,20 +64,20 @@ def roc(axes: Axes, shown: FigureInput) -> Axes:
 
 
 def precision_recall(axes: Axes, shown: FigureInput) -> Axes:
-    """Precision by recall of every run."""
-    for number, one in enumerate(_curves(shown).runs):
+    """Draw precision by recall for every run."""
+    for number, run in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        axes.step(*one.precision_recall, where="post", color=colour, label=one.name)
+        axes.step(*run.precision_recall, where="post", color=colour, label=run.name)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.legend(loc="lower left", frameon=False)
     return axes
 
 
 def training(axes: Axes, shown: FigureInput) -> Axes:
-    """Training loss by epoch of every done run, means of neighbouring steps.
+    """Draw the training loss of every done run by epoch, as means of neighbouring steps.
 
     Raises:
-        InputError: No run is done, or a history cannot be read.
+        InputError: No run is done, or a training history cannot be read.
     """
     location = Results(shown.collected.uri)
     rows = [row for row in shown.collected.by_cell[shown.key] if row.is_done]

@@ -1,4 +1,4 @@
-"""FIGURES: name -> function of Axes; all of an experiment, written to a folder."""
+"""FIGURES: kinds of figures, and functions that draw those of an experiment into a folder."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class FigureKind:
     """A kind of figure.
 
     Attributes:
-        draw: Draws into the Axes and returns them; InputError where there is nothing to draw.
-        of: Drawn once for each metric, or once for each cell.
+        draw: Function that draws into Axes and returns them; InputError if nothing can be drawn.
+        of: ``metric`` or ``cell``: what each figure of this kind is drawn for.
     """
 
     draw: Callable[[Axes, FigureInput], Axes]
@@ -59,13 +59,13 @@ FIGURES: dict[str, FigureKind] = {
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A figure, or why there is none.
+class DrawnFigure:
+    """A figure, or the reason why there is none.
 
     Attributes:
-        name: Of its file, without the ending.
-        figure: None where ``why`` says so.
-        why: Empty for a figure.
+        name: Name of the file, without its suffix.
+        figure: The figure; None if it could not be drawn or is written already.
+        why: Reason why it could not be drawn; else empty.
     """
 
     name: str
@@ -73,8 +73,8 @@ class Drawn:
     why: str = ""
 
 
-def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Drawn]:
-    """Draw figures one after the other; the caller may write and forget each.
+def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[DrawnFigure]:
+    """Yield figures one by one, so that the caller can write each and free its memory.
 
     Args:
         collected: The trials.
@@ -105,8 +105,8 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
     for name in chosen:
         kind = FIGURES[name]
         if kind.of == "metric":
-            for one in shown:
-                yield _draw(kind, one, f"{name}-{one.metric}", plan.experiment)
+            for of_metric in shown:
+                yield _draw(kind, of_metric, f"{name}-{of_metric.metric}", plan.experiment)
         else:
             for key in keys:
                 of_cell = FigureInput(**{**vars(shown[0]), "key": key})
@@ -117,22 +117,25 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
 
 def save_figures(
     collected: Collected, folder: Path, image_format: str = "svg", only: Iterable[str] = ()
-) -> list[Drawn]:
-    """Write figures into a folder, which is made; returns what was and was not drawn.
+) -> list[DrawnFigure]:
+    """Write figures into a folder, which is created if needed.
 
     Args:
         collected: The trials.
-        folder: Where to.
+        folder: Folder of the files.
         image_format: One of :data:`IMAGE_FORMATS`.
         only: Names in :data:`FIGURES`; empty: all.
 
+    Returns:
+        All figures, those that could not be drawn included, without their contents.
+
     Raises:
-        InputError: See :func:`draw_figures`; another format; a folder that cannot be written.
+        InputError: See :func:`draw_figures`; the format is unknown, or the folder is not writable.
     """
     if image_format not in IMAGE_FORMATS:
         raise InputError(unknown("format", image_format, IMAGE_FORMATS))
-    told = []
-    # Without a date the same figure is the same file.
+    figures = []
+    # The same figure must give the same file, so no date is written.
     metadata = (
         {} if image_format == "png" else {"Date" if image_format == "svg" else "CreationDate": None}
     )
@@ -143,13 +146,13 @@ def save_figures(
                 drawn.figure.savefig(
                     folder / f"{drawn.name}.{image_format}", dpi=200, metadata=metadata
                 )
-            told.append(Drawn(drawn.name, None, drawn.why))
+            figures.append(DrawnFigure(drawn.name, None, drawn.why))
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(folder)) from error
-    return told
+    return figures
 
 
-def _draw(kind: FigureKind, shown: FigureInput, name: str, title: str) -> Drawn:
+def _draw(kind: FigureKind, shown: FigureInput, name: str, title: str) -> DrawnFigure:
     from matplotlib.figure import Figure
 
     num_rows = len(shown.cells) if kind.of == "metric" else 0
@@ -158,12 +161,12 @@ def _draw(kind: FigureKind, shown: FigureInput, name: str, title: str) -> Drawn:
     try:
         kind.draw(axes, shown)
     except InputError as error:
-        return Drawn(name, None, str(error))
-    # A dollar sign starts mathematics, which a name is not.
+        return DrawnFigure(name, None, str(error))
+    # A dollar sign in a name must not start mathematics.
     axes.set_title(first_line(title), loc="left", fontsize=10, parse_math=False)
-    return Drawn(name, figure)
+    return DrawnFigure(name, figure)
 
 
 def _file_name(name: str) -> str:
-    """A name without what file systems or shells take for something else."""
+    """Replace the characters of a name that file systems or shells treat specially."""
     return re.sub(r"[^\w.+-]+", "_", name).strip(".") or "_"

@@ -1,4 +1,4 @@
-"""Figure of a search: dev score against learning rate, a panel a cell, the replicates as points."""
+"""Figure of a search: dev score against learning rate, with one panel for each cell."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ IMAGES = (".svg", ".png", ".pdf")
 
 
 def dev_scores(axes: Axes, choice: Choice, metric: str) -> Axes:
-    """Every replicate as a point, means of whole configs as a line, the chosen rate marked.
+    """Draw each replicate as a point, means of complete configs as a line, and the chosen rate.
 
-    Hollow points belong to configs that were given up or failed.
+    Hollow points belong to configs that were stopped early or failed.
     """
-    # Settings searched beside the rate have a line each.
+    # Each combination of the other searched settings has its own line.
     series: dict[str, list[tuple[float, float]]] = {}
-    for one in choice.tried:
-        rate = one.config.learning_rate
-        is_whole = one.is_complete and not one.failures
+    for tried in choice.tried:
+        rate = tried.config.learning_rate
+        is_whole = tried.is_complete and not tried.failures
         face = OKABE_ITO[0] if is_whole else "none"
-        known = one.scores[np.isfinite(one.scores)]
+        known = tried.scores[np.isfinite(tried.scores)]
         axes.scatter(
             [rate] * len(known), known, s=14, facecolors=face, edgecolors=OKABE_ITO[0], alpha=0.45
         )
         if is_whole:
-            others = str({**one.config.training, **one.config.lora})
-            series.setdefault(others, []).append((rate, one.score))
+            others = str({**tried.config.training, **tried.config.lora})
+            series.setdefault(others, []).append((rate, tried.score))
     for number, points in enumerate(series.values()):
         axes.plot(*zip(*points, strict=True), color=OKABE_ITO[number % len(OKABE_ITO)], lw=1.5)
     if choice.best:
@@ -54,14 +54,14 @@ def dev_scores(axes: Axes, choice: Choice, metric: str) -> Axes:
 
 
 def save_search_figure(plan: SearchPlan, choices: Sequence[Choice], file: Path) -> None:
-    """Draw every cell into one file.
+    """Draw all cells into one file.
 
     Raises:
-        InputError: Another ending than :data:`IMAGES`, no matplotlib, or a file that cannot be
-            written.
+        InputError: The suffix is not in :data:`IMAGES`, matplotlib is missing, or the file is not
+            writable.
     """
     if file.suffix not in IMAGES:
-        raise InputError(f"ends in none of {', '.join(IMAGES)}", str(file))
+        raise InputError(f"has none of the suffixes {', '.join(IMAGES)}", str(file))
     use_style()
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What all figures share: the palette, fonts, and what they are given."""
+"""The palette, the fonts and the input of all figures."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.spec.cell_key import CellKey
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart with every kind of colour vision (Okabe & Ito 2008, Color Universal Design); its
-yellow is left out, which is too light on white."""
+"""Colours that are distinguishable with every kind of colour vision (Okabe & Ito 2008, Color
+Universal Design), without the yellow, which is too light on white."""
 NEEDS = "figures need matplotlib and matplotlib-fontja: pip install 'xlt-sweep[figures]'"
 
 
 @dataclass(frozen=True)
 class FigureInput:
-    """What a figure is drawn from.
+    """Data that a figure is drawn from.
 
     Attributes:
         collected: The trials.
         metric: Name of a metric.
-        metric_name: What axes call it.
-        cells: num_base_models x num_patterns entries of the metric, with intervals.
+        metric_name: Label of the metric on axes.
+        cells: num_base_models x num_patterns cells of the metric, with intervals.
         scores: Predictions of the cells.
-        key: The cell, for figures of one cell.
+        key: Name of the cell, for figures of one cell.
     """
 
     collected: Collected
@@ -38,7 +38,7 @@ class FigureInput:
 
 
 def use_style() -> None:
-    """Fonts with Japanese glyphs, text that stays text in files.
+    """Set fonts with Japanese glyphs, and keep text as text in files.
 
     Raises:
         InputError: matplotlib or its fonts are not installed.
@@ -48,13 +48,13 @@ def use_style() -> None:
         import matplotlib_fontja
     except ImportError as error:
         raise InputError(NEEDS) from error
-    matplotlib.use("agg")  # draws into files, whatever display there is
+    matplotlib.use("agg")  # draw into files, with or without a display
     matplotlib_fontja.japanize()
     matplotlib.rcParams.update(
         {
             "svg.fonttype": "none",
-            "svg.hashsalt": "xlt",  # the same ids for the same figure
-            "pdf.fonttype": 42,  # TrueType, which journals ask for
+            "svg.hashsalt": "xlt",  # equal figures get equal ids
+            "pdf.fonttype": 42,  # TrueType, which journals require
             "axes.spines.top": False,
             "axes.spines.right": False,
         }

@@ -1,1 +1,1 @@
-"""Results of a learning-rate search, and the rate chosen from them."""
+"""Results of a learning-rate search, and the rates chosen from them."""

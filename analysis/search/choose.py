@@ -1,4 +1,4 @@
-"""What a search found: dev scores of every config, and the config that is chosen."""
+"""Dev scores of all tried configs, and the choice of one config for each cell."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from xlt.trainables.results.search_plan import Replicate, SearchedCell, Searched
 from xlt.trainables.results.trial_result import TrialState
 
 TIE = 1e-9
-"""Scores that differ by less are equal: means of AUROCs of few rows often are, but for rounding."""
+"""Scores that differ by less count as equal: means of AUROCs of few rows often differ only by
+rounding."""
 LOSS_WEIGHT = 1e-7
-"""Of the dev loss in a rank: it decides equal scores and nothing else. AUROCs of b x b rows differ
-by at least 1 / b^2, means over n replicates by 1 / (n b^2), some 1e-5 for 128 x 128 and 5."""
+"""Weight of the dev loss in a rank, so small that the loss only decides between equal scores.
+Different AUROCs of b x b rows differ by at least 1 / b^2, and means over n replicates by
+1 / (n b^2): about 1e-5 for 128 x 128 rows and 5 replicates."""
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A config of a cell, and how it scored.
+class TriedConfig:
+    """A config of a cell with its scores.
 
     Attributes:
-        config: What was tried.
-        scores: num_replicates dev scores, nan where none is there.
-        losses: num_replicates dev losses (cross-entropy, nats), likewise.
+        config: The config.
+        scores: num_replicates dev scores; nan for a replicate without one.
+        losses: num_replicates dev losses (cross-entropy, nats); nan for a replicate without one.
         failures: Errors of replicates that failed; a failed config is never chosen.
-        epochs: Trial-epochs that were spent on it.
-        kinds: num_replicates languages of dev rows: source, target.
-        num_stuck: Replicates that did not train (:mod:`xlt.analysis.trials.training_state`).
+        epochs: Number of epochs trained, over all its trials.
+        kinds: num_replicates languages of dev rows: source or target.
+        num_stuck: Number of replicates that did not train, see
+            :mod:`xlt.analysis.trials.training_state`.
     """
 
     config: SearchedConfig
@@ -46,7 +49,7 @@ class Tried:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every replicate is there."""
+        """Whether every replicate has a score."""
         return bool(np.isfinite(self.scores).all())
 
     @property
@@ -56,26 +59,26 @@ class Tried:
 
     @property
     def score(self) -> float:
-        """Mean dev score; with source and target dev rows, the mean of the two means."""
+        """Mean dev score; if dev rows are of source and target language, the mean of both means."""
         return by_kind(self.scores, self.kinds)
 
     @property
     def loss(self) -> float:
-        """Mean dev loss, as :attr:`score`."""
+        """Mean dev loss, averaged like :attr:`score`."""
         return by_kind(self.losses, self.kinds)
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over replicates; nan for one.
+        """Standard error of the mean over replicates; nan for a single replicate.
 
-        Too small, because folds share training rows (Bengio & Grandvalet 2004, JMLR 5).
+        It is too small because folds share training rows (Bengio & Grandvalet 2004, JMLR 5).
         """
         known = self.scores[np.isfinite(self.scores)]
         return float(np.std(known, ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
 
 
 def by_kind(values: NDArray[np.float64], kinds: Sequence[str]) -> float:
-    """Mean over kinds of dev rows of the mean over their values that are there; nan for none."""
+    """Mean over kinds of dev rows of the mean of their finite values; nan without such values."""
     means = []
     for kind in dict.fromkeys(kinds):
         known = [v for v, k in zip(values, kinds, strict=True) if k == kind and math.isfinite(v)]
@@ -87,20 +90,22 @@ def by_kind(values: NDArray[np.float64], kinds: Sequence[str]) -> float:
 def rank(
     scores: NDArray[np.float64], losses: NDArray[np.float64], kinds: Sequence[str], num_stuck: int
 ) -> float:
-    """The order of :func:`choose` as one number, for configs tried on the same replicates so far.
+    """Rank configs by one number, in the order of :func:`choose`.
+
+    Only configs that were tried on the same replicates so far are comparable.
 
     Args:
-        scores: num_replicates dev scores, nan where a replicate was not tried yet.
-        losses: num_replicates dev losses, likewise.
+        scores: num_replicates dev scores; nan for a replicate that was not tried yet.
+        losses: num_replicates dev losses; nan for a replicate that was not tried yet.
         kinds: num_replicates languages of dev rows.
-        num_stuck: Replicates that did not train.
+        num_stuck: Number of replicates that did not train.
 
     Returns:
-        The mean score less :data:`LOSS_WEIGHT` of the mean loss; 1 less if at least half of the
-        replicates did not train. Larger is better.
+        The mean score minus :data:`LOSS_WEIGHT` times the mean loss, and minus 1 if at least half
+        of the replicates did not train. Larger is better.
     """
-    found = by_kind(scores, kinds) - LOSS_WEIGHT * by_kind(losses, kinds)
-    return found if 2 * num_stuck < int(np.isfinite(scores).sum()) else found - 1
+    value = by_kind(scores, kinds) - LOSS_WEIGHT * by_kind(losses, kinds)
+    return value if 2 * num_stuck < int(np.isfinite(scores).sum()) else value - 1
 
 
 @dataclass(frozen=True)
@@ -109,33 +114,34 @@ class Choice:
 
     Attributes:
         cell: The cell.
-        tried: Everything that was tried, in the order of learning rates.
-        best: The chosen one; None if nothing was completed without a failure.
-        edge: ``low`` or ``high`` if its learning rate is that end of the range; else empty.
-        why: How it was chosen, a phrase.
+        tried: All configs that were tried, in the order of learning rates.
+        best: The chosen config; None if no config was completed without a failure.
+        edge: ``low`` or ``high`` if the chosen learning rate is that end of the range; else empty.
+        why: Phrase that explains the choice.
     """
 
     cell: SearchedCell
-    tried: tuple[Tried, ...]
-    best: Tried | None
+    tried: tuple[TriedConfig, ...]
+    best: TriedConfig | None
     edge: str
     why: str
 
 
 def choose(
-    cell: SearchedCell, tried: Sequence[Tried], *, one_standard_error: bool = False
+    cell: SearchedCell, tried: Sequence[TriedConfig], *, one_standard_error: bool = False
 ) -> Choice:
     """Choose the config with the highest mean dev score.
 
-    Only configs with all replicates and no failure are compared: the mean of fewer replicates is
-    over other rows. Those with which most trials did not train come last, whatever few dev rows say
-    of them. Equal scores are decided by the dev loss, then for the smaller rate.
+    Only configs with all replicates and no failure are compared, because the mean of fewer
+    replicates is over other rows. Configs with which most trials did not train come last, because a
+    good score of such trials on a few dev rows is chance. Among equal scores the lower dev loss
+    wins, then the smaller rate.
 
     Args:
         cell: The cell.
-        tried: Its configs.
-        one_standard_error: Take the smallest rate within one standard error of the best (Breiman,
-            Friedman, Olshen & Stone 1984, section 3.4.3).
+        tried: Configs of the cell.
+        one_standard_error: Whether to take the smallest rate within one standard error of the best
+            (Breiman, Friedman, Olshen & Stone 1984, section 3.4.3).
     """
     ordered = tuple(sorted(tried, key=lambda t: t.config.learning_rate))
     complete = [t for t in ordered if t.is_complete and not t.failures]
@@ -161,10 +167,10 @@ def choose(
 
 
 def read_search(results: Results, plan: SearchPlan) -> list[Choice]:
-    """Read what a search has tried until now, and choose.
+    """Read the results of a search so far, and choose a config for each cell.
 
     Args:
-        results: Where its trials lie.
+        results: Results location of the trials.
         plan: The search.
 
     Raises:
@@ -190,24 +196,26 @@ def read_search(results: Results, plan: SearchPlan) -> list[Choice]:
 def _tried(
     results: Results, config: SearchedConfig, replicates: Sequence[Replicate],
     states: Mapping[str, TrialState], metric: str,
-) -> Tried:  # fmt: skip
+) -> TriedConfig:  # fmt: skip
     scores, losses = np.full((2, len(replicates)), np.nan)
     failures, epochs, num_stuck = [], 0, 0
     for number, trial_id in enumerate(config.trial_ids[: config.num_tried]):
-        found = states[trial_id]
-        if found.state == "failed":
-            failures.append(found.detail)
-        if found.state == "done" and found.record is not None:
-            scores[number] = found.record["metrics"][metric]
+        state = states[trial_id]
+        if state.state == "failed":
+            failures.append(state.detail)
+        if state.state == "done" and state.record is not None:
+            scores[number] = state.record["metrics"][metric]
             losses[number] = dev_loss(results, trial_id)
-            epochs += found.record["spec"]["training"]["num_train_epochs"]
-            num_stuck += training_state(found.record.get("convergence") or {})[0] != "trained"
+            epochs += state.record["spec"]["training"]["num_train_epochs"]
+            num_stuck += training_state(state.record.get("convergence") or {})[0] != "trained"
     kinds = tuple(replicate.dev for replicate in replicates)
-    return Tried(config, scores, losses, tuple(dict.fromkeys(failures)), epochs, kinds, num_stuck)
+    return TriedConfig(
+        config, scores, losses, tuple(dict.fromkeys(failures)), epochs, kinds, num_stuck
+    )
 
 
 def dev_loss(results: Results, trial_id: str) -> float:
-    """Cross-entropy of a trial's dev rows, nats."""
+    """Cross-entropy of a trial on its dev rows, in nats."""
     from sklearn.metrics import log_loss
 
     rows: Any = results.read_table(trial_id, "predictions")

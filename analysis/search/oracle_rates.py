@@ -1,7 +1,7 @@
-"""What rates chosen on the test rows would have given, beside those that were run.
+"""Learning rates that are best on the test rows, beside the rates that were run.
 
-An upper bound on what any choice of learning rates could reach with these trials, and never a
-choice: nothing that is computed here is written into an experiment.
+They give an upper bound for any choice of learning rates among these trials. They are not a choice:
+nothing that is computed here is written into an experiment.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 @dataclass(frozen=True)
 class OracleRate:
-    """A cell at every learning rate that all of its runs were done with.
+    """Scores of a cell at every learning rate with which all its runs are done.
 
     Attributes:
-        base_model: Table row.
-        pattern: Table column.
+        base_model: Row of the table.
+        pattern: Column of the table.
         run_rate: Learning rate of the experiment.
-        scores: Learning rate -> mean test score over the planned runs, ``run_rate`` included.
+        scores: Learning rate, ``run_rate`` included -> mean test score over the planned runs.
     """
 
     base_model: str
@@ -40,28 +40,29 @@ class OracleRate:
 
     @property
     def best_rate(self) -> float:
-        """Highest on the test rows; of equal ones the smallest."""
+        """Rate with the highest test score; the smallest of equal ones."""
         return min(self.scores, key=lambda rate: (-self.scores[rate], rate))
 
     @property
     def lost(self) -> float:
-        """What the rate that was run scores below the best."""
+        """Difference between the best score and that of the rate that was run."""
         return self.scores[self.best_rate] - self.scores[self.run_rate]
 
 
 def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate]:
-    """Find the trials that differ from an experiment's in nothing but the learning rate.
+    """Find trials that differ from those of an experiment only in the learning rate.
 
     Args:
-        collected: The experiment; trials of others in the same results location count, too.
-        metric: A metric of the test rows, larger is better.
+        collected: Trials of the experiment; those of other experiments in the same location count,
+            too.
+        metric: Name of a metric.
 
     Returns:
-        One a cell of which all planned runs are done with one learning rate, in planned order. A
-        trial of other data, versions or precision than the experiment's is not taken.
+        One record for each cell whose planned runs are all done with one learning rate, in planned
+        order. Trials with other data, versions or precision than the experiment do not count.
 
     Raises:
-        InputError: No such metric, or the location cannot be read.
+        InputError: The metric is unknown, or the location cannot be read.
     """
     if collected.metrics and metric not in collected.metrics:
         raise InputError(unknown("metric", metric, collected.metrics))
@@ -74,8 +75,8 @@ def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate
             continue
         spec, score = TrialSpec.parse(record["spec"]), record["metrics"].get(metric)
         if spec.dev is None and score is not None:
-            at[_but_rate(spec)][spec.learning_rate][spec.draw_index, spec.seed] = score
-    found = []
+            at[_identity_without_rate(spec)][spec.learning_rate][spec.draw_index, spec.seed] = score
+    rates_of_cells = []
     for key, rows in collected.by_cell.items():
         specs = [
             TrialSpec.parse(collected.records[row.trial_id]["spec"]) for row in rows if row.is_done
@@ -86,34 +87,34 @@ def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate
         runs, run_rate = [row.run for row in rows], rates.pop()
         scores = {
             rate: sum(of_run[run] for run in runs) / len(runs)
-            for rate, of_run in sorted(at[_but_rate(specs[0])].items())
+            for rate, of_run in sorted(at[_identity_without_rate(specs[0])].items())
             if of_run.keys() >= set(runs)
         }
         if run_rate in scores:
-            found.append(OracleRate(*key, run_rate, scores))
-    return found
+            rates_of_cells.append(OracleRate(*key, run_rate, scores))
+    return rates_of_cells
 
 
 def _belongs(signature: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Whether what must agree within an experiment agrees with it."""
+    """Whether a signature agrees with the experiment in all that must agree within it."""
     flat = {**signature, **signature["versions"]}
     return all(str(flat.get(key)) == value for key, value in wanted.items())
 
 
-def _but_rate(spec: TrialSpec) -> str:
-    """All that can change a result, but the learning rate and which run of the cell it is."""
+def _identity_without_rate(spec: TrialSpec) -> str:
+    """Identity of a trial without its learning rate, draw and seed."""
     left_out = {"learning_rate", "draw_index", "seed"}
     identity = {key: value for key, value in spec.identity().items() if key not in left_out}
     return json.dumps(identity, sort_keys=True)
 
 
-def oracle_table(found: Sequence[OracleRate], experiment: str, metric: str = "auroc") -> Table:
-    """A line a cell.
+def oracle_table(oracles: Sequence[OracleRate], experiment: str, metric: str = "auroc") -> Table:
+    """Table with a line for each cell.
 
     Args:
-        found: See :func:`oracle_rates`.
-        experiment: Its name.
-        metric: Which one they are of.
+        oracles: See :func:`oracle_rates`.
+        experiment: Name of the experiment.
+        metric: Name of the metric of their scores.
     """
     name = metric_label(metric)
     caption = (
@@ -124,24 +125,25 @@ def oracle_table(found: Sequence[OracleRate], experiment: str, metric: str = "au
                "best on test rows", f"test {name}", "lost")  # fmt: skip
     lines = tuple(
         (
-            first_line(one.base_model), first_line(one.pattern), str(len(one.scores)),
-            f"{one.run_rate:g}", f"{one.scores[one.run_rate]:.3f}",
-            f"{one.best_rate:g}", f"{one.scores[one.best_rate]:.3f}", f"{one.lost:.3f}",
+            first_line(oracle.base_model), first_line(oracle.pattern), str(len(oracle.scores)),
+            f"{oracle.run_rate:g}", f"{oracle.scores[oracle.run_rate]:.3f}",
+            f"{oracle.best_rate:g}", f"{oracle.scores[oracle.best_rate]:.3f}", f"{oracle.lost:.3f}",
         )
-        for one in found
+        for oracle in oracles
     )  # fmt: skip
     footnotes = (
-        "Not to be chosen by or reported as a result: it is the best of several means over the "
-        "same test rows, so too high even for another sample of them.",
-        "rates: with which all runs of the cell are done in this results location.",
+        "Never choose a rate by this table or report its scores: the best of several means over "
+        "the same test rows is too high even for another sample of them.",
+        "rates: number of rates with which all runs of the cell are done in this location.",
     )
     records = tuple(
         {
-            "base_model": one.base_model, "pattern": one.pattern, "num_rates": len(one.scores),
-            "learning_rate": one.run_rate, "score": one.scores[one.run_rate],
-            "oracle_rate": one.best_rate, "oracle_score": one.scores[one.best_rate],
-            "lost": one.lost,
+            "base_model": oracle.base_model, "pattern": oracle.pattern,
+            "num_rates": len(oracle.scores),
+            "learning_rate": oracle.run_rate, "score": oracle.scores[oracle.run_rate],
+            "oracle_rate": oracle.best_rate, "oracle_score": oracle.scores[oracle.best_rate],
+            "lost": oracle.lost,
         }
-        for one in found
+        for oracle in oracles
     )  # fmt: skip
     return Table("oracle-rates", caption, heading, lines, footnotes, records)

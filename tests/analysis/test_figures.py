@@ -90,7 +90,7 @@ def test_thin_keeps_both_ends_and_blocks_the_mean() -> None:
 def test_a_figure_that_cannot_be_drawn_has_the_reason(tmp_path: Path) -> None:
     uri = make_page_results(tmp_path / "r", ["other"], ["ja16"], seeds=[0])
     drawn = {one.name: one for one in draw_figures(collect(uri))}
-    assert drawn["paper-f1"].why == "no cell with a value is one of the paper's"
+    assert drawn["paper-f1"].why == "the paper has none of the cells with a value"
     assert drawn["roc-other-ja16"].figure is not None
 
 

@@ -37,7 +37,7 @@ def test_the_best_of_the_means_over_all_runs_is_told_beside_the_one_that_was_run
     assert found.lost == pytest.approx(0.14)
     assert main(["oracle", results.uri]) == 0
     text = capsys.readouterr().out
-    assert "best ON THE TEST ROWS" in text and "Not to be chosen by" in text
+    assert "best ON THE TEST ROWS" in text and "Never choose a rate by this table" in text
     assert text.count("0.140") == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import sem
 
-from xlt.analysis.search.choose import Choice, Tried, by_kind, choose, rank
+from xlt.analysis.search.choose import Choice, TriedConfig, by_kind, choose, rank
 from xlt.analysis.search.table import search_tables
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 
@@ -21,12 +21,12 @@ NAN = math.nan
 def tried(
     rate: float, scores: list[float], losses: list[float] | None = None, *failures: str,
     kinds: tuple[str, ...] = (),
-) -> Tried:  # fmt: skip
+) -> TriedConfig:  # fmt: skip
     ids = tuple(f"t{rate}-{n}" for n in range(len(scores)))
     config = SearchedConfig(learning_rate=rate, trial_ids=ids, num_tried=len(scores))
     told = [0.5] * len(scores) if losses is None else losses
     kinds = kinds or ("target",) * len(scores)
-    return Tried(config, np.array(scores), np.array(told), failures, 5 * len(scores), kinds)
+    return TriedConfig(config, np.array(scores), np.array(told), failures, 5 * len(scores), kinds)
 
 
 def cell(num_replicates: int, **changes: object) -> SearchedCell:
@@ -40,7 +40,7 @@ def cell(num_replicates: int, **changes: object) -> SearchedCell:
     return known.model_copy(update=changes)
 
 
-def rate_of(*curve: Tried, one_standard_error: bool = False) -> float | None:
+def rate_of(*curve: TriedConfig, one_standard_error: bool = False) -> float | None:
     made = choose(cell(len(curve[0].scores)), curve, one_standard_error=one_standard_error)
     return made.best.config.learning_rate if made.best else None
 
@@ -167,6 +167,6 @@ def test_the_tables_say_what_was_chosen_and_what_was_not() -> None:
     )
     assert any("max_epochs: 5 is used up" in note for note in first.footnotes)
     assert any("not finished" in note for note in first.footnotes)
-    assert [line[-1] for line in every.lines] == ["given up", "chosen", "DivergedError: nan"]
+    assert [line[-1] for line in every.lines] == ["stopped early", "chosen", "DivergedError: nan"]
     none = search_tables(plan, [Choice(cell(2), (), None, "", "no config finished")])
     assert none[0].lines[0][3:5] == ("-", "-")

@@ -85,7 +85,7 @@ def test_every_cell_gets_a_rate_and_none_is_tried_twice(
     assert main(["search", *arguments, "--figure", str(tmp_path / "rates.svg")]) == 0
     captured = capsys.readouterr()
     assert "nothing ran" in captured.err
-    assert "no test row was there" in captured.out
+    assert "without any test row" in captured.out
     assert before == {
         p: p.stat().st_mtime_ns for p in Path(outcome.results.root).rglob("trial.json")
     }
