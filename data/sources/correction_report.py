@@ -1,4 +1,4 @@
-"""What corrections by hand did to the labels, and how far annotators agree."""
+"""The report on corrected labels: the changes, and the agreement of annotators."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from typing import Any, NamedTuple
 
 
 class Change(NamedTuple):
-    """Labels that were changed in one way."""
+    """The number of rows whose label was changed from one class to another."""
 
     lang: str
     """Language of the rows."""
     before: str
-    """Class that was delivered."""
+    """Class before the correction."""
     after: str
-    """Class that they have now."""
+    """Class after the correction."""
     num: int
-    """How many rows."""
+    """Number of rows."""
 
 
 class Agreement(NamedTuple):
-    """How far two annotators agree."""
+    """The agreement of two annotators."""
 
     first: str
-    """The one whose name comes first in the alphabet."""
+    """Name of the first annotator in the alphabet."""
     second: str
-    """The other one."""
+    """Name of the other annotator."""
     num_common: int
-    """Rows that both labelled."""
+    """Number of rows that both labelled."""
     kappa: float | None
-    """Cohen's kappa on them; None for fewer than 2, or if both gave all the same one label."""
+    """Cohen's kappa on these rows; None for fewer than 2 rows, or if all labels are the same."""
 
 
 @dataclass(frozen=True)
 class CorrectionReport:
-    """What corrections did.
+    """The changes by a file of corrected labels.
 
     Attributes:
-        path: Their file.
-        num_rows: Rows of the file.
-        num_confirmed: Rows of the data set whose label was looked at and stayed.
-        num_conflicts: Rows of the data set that annotators labelled in different ways.
-        num_unknown: Rows of the file that were skipped because no row has their id.
-        changes: How many labels changed, by language and classes.
-        agreement: Of every two annotators who are named.
+        path: Path of the file.
+        num_rows: Number of rows in the file.
+        num_confirmed: Number of rows of the data set whose label was confirmed.
+        num_conflicts: Number of rows of the data set to which annotators gave different labels.
+        num_unknown: Number of rows in the file that were skipped, because their id is unknown.
+        changes: Number of changed labels, by language and classes.
+        agreement: Agreement of each pair of named annotators.
     """
 
     path: str
@@ -56,11 +56,11 @@ class CorrectionReport:
 
     @property
     def num_corrected(self) -> int:
-        """Rows of the data set whose label changed."""
+        """Number of rows of the data set whose label changed."""
         return sum(change.num for change in self.changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields and ``num_corrected``, in types that JSON has."""
+        """Convert the fields and ``num_corrected`` to types of JSON."""
         return {
             **asdict(self),
             "num_corrected": self.num_corrected,
@@ -69,7 +69,7 @@ class CorrectionReport:
         }
 
     def describe(self) -> str:
-        """What a person wants to know, a line each."""
+        """Format the report as lines of text."""
         lines = [f"{self.path}: {self.num_corrected} labels corrected, {self.num_confirmed} kept"]
         lines += [f"  {c.lang}: {c.num} from {c.before} to {c.after}" for c in self.changes]
         if self.num_conflicts:

@@ -1,4 +1,4 @@
-"""Labels set by hand, on top of delivered ones: which they changed, and how far people agree."""
+"""Corrections: labels set by hand, which replace the labels of a source."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from xlt.data.tables.files import Format, find_files
 from xlt.data.tables.whole import read_records
 
 OPTIONAL = ("annotator", "note")
-"""Columns that the file need not have."""
+"""Optional columns of the file."""
 MAX_LABELS_SHOWN = 20
-"""Labels that an error lists."""
+"""Most labels that an error lists."""
 
 
-class Columns(Settings):
-    """Names of the file's columns."""
+class CorrectionColumns(Settings):
+    """Names of the columns in the file of corrections."""
 
     id: str = "id"
     """Ids of rows of the data set."""
     label: str = "label"
-    """The label that the row should have."""
+    """The correct label of the row."""
     annotator: str = "annotator"
-    """Who says so; empty or without such a column: a person who is not told from others."""
+    """The person who gave the label; empty cells and files without this column have no name."""
     note: str = "note"
-    """Why; never read."""
+    """A comment of the annotator; never read."""
 
 
 class Corrections(Settings):
-    """Where the corrections are and how they count.
+    """The file of corrections, and the rules for contradictions.
 
-    Labels are the names of the data set's classes, or their numbers 0, 1, ... unless a class is
-    named by a number. With ``positive`` they follow the rules of the table source instead.
+    Labels are class names of the data set, or class numbers 0, 1, ... unless a number is a class
+    name. With ``positive`` they follow the rules of the table source instead.
     """
 
     path: str
     """Local path or pyarrow.fs URI, ``*`` allowed in the file name."""
     format: Format | None = None
-    """What the file holds, if its suffix does not say."""
-    columns: Columns = Columns()
-    """What the columns are called."""
+    """Format of the file; null: its suffix decides."""
+    columns: CorrectionColumns = CorrectionColumns()
+    """Names of the columns."""
     positive: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
-    """Label values that stand for class 1, of data with the classes negative and positive."""
+    """Label values of class 1, for data with the classes negative and positive."""
     negative: tuple[str, ...] | None = None
-    """Label values that stand for class 0, any other one is refused; none: all not positive."""
+    """Label values of class 0, other values are refused; null: all values that are not positive."""
     on_conflict: Literal["refuse", "majority", "last"] = "refuse"
-    """What counts where annotators contradict each other; last: the last row in the file."""
+    """Rule for annotators who contradict each other; last: the last row in the file counts."""
     on_unknown_id: Literal["refuse", "skip"] = "refuse"
-    """Whether rows with an id that the data set does not have are an error."""
+    """Rule for rows with an id that the data set does not have."""
 
     @pydantic.field_validator("positive", "negative", mode="before")
     @classmethod
@@ -71,7 +71,7 @@ class Corrections(Settings):
         names = self.columns.model_dump()
         double = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
         if double:
-            problems.append(f"columns {double} stand for more than one thing; name another")
+            problems.append(f"columns {double} are named for two things; name another column")
         both = sorted({*(self.positive or ())} & {*(self.negative or ())})
         if both:
             problems.append(f"{both} are both positive and negative; remove them from one list")
@@ -83,33 +83,33 @@ class Corrections(Settings):
 
 
 class Vote(NamedTuple):
-    """A row of the file."""
+    """A row of the file: the label that an annotator gives to a row of the data set."""
 
     place: str
-    """What errors call it."""
+    """File and row number, for errors."""
     id: str
-    """Which row of the data set it is about."""
+    """Id of the row in the data set."""
     label: int
-    """The class that it should have."""
+    """Index of the class."""
     annotator: str | None
-    """Who says so."""
+    """Name of the annotator; None: unnamed."""
 
 
 def apply(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionReport]:
-    """Give rows the labels that the file says.
+    """Replace labels by corrected ones.
 
     Args:
-        dataset: As delivered; stays as it is.
-        settings: Which file, and what to do with contradictions.
+        dataset: The data set with the labels of its source; it is not changed.
+        settings: The file, and the rules for contradictions.
 
     Returns:
-        A data set with the same rows in the same order, whose fingerprint differs if a label
-        does, and what was done.
+        A data set with the same rows in the same order, whose fingerprint changes if a label does;
+        and the report.
 
     Raises:
-        InputError: The file cannot be read or lacks columns, has unknown labels or ids, an
-            annotator who labels a row twice, annotators who contradict each other (or without a
-            majority), or is about no row of the data set.
+        InputError: The file cannot be read, lacks columns, or has no row of the data set; labels
+            or ids are unknown; one annotator labels a row twice; or annotators contradict each
+            other without a decision.
     """
     votes, num_unknown, problems = _read(dataset, settings)
     by_id: dict[str, list[Vote]] = {}
@@ -119,11 +119,14 @@ def apply(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionR
     decided, undecided = _decide(by_id, settings.on_conflict)
     if undecided:
         kind, remedy = {
-            "refuse": ("contradict each other", "mend them, or set on_conflict: majority or last"),
-            "majority": ("have no majority", "mend them, or set on_conflict: last"),
+            "refuse": (
+                "contradict each other",
+                "correct them, or set on_conflict: majority or last",
+            ),
+            "majority": ("have no majority", "correct them, or set on_conflict: last"),
         }[settings.on_conflict]
-        told = [_contradiction(row_id, by_id[row_id], dataset.classes) for row_id in undecided]
-        problems.append(f"the labels of {len(told)} ids {kind}: {first_few(told)}; {remedy}")
+        listed = [_contradiction(row_id, by_id[row_id], dataset.classes) for row_id in undecided]
+        problems.append(f"the labels of {len(listed)} ids {kind}: {first_few(listed)}; {remedy}")
     if not votes and not problems:
         problems.append("corrects nothing: it has no row with an id of the data set")
     if problems:
@@ -152,7 +155,11 @@ def apply(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionR
 
 
 def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, list[str]]:
-    """The rows about rows of the data set, how many others were skipped, and what is wrong."""
+    """Read the file.
+
+    Returns:
+        The rows with known ids; the number of rows that were skipped; the problems.
+    """
     if settings.positive is not None and dataset.classes != BINARY:
         raise InputError(
             f"positive is for the classes {' and '.join(BINARY)}, these are "
@@ -202,8 +209,8 @@ def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, lis
     remedies = {
         "id": "rows without id; fill or remove them",
         "label": "rows without label; fill or remove them",
-        "unknown id": "rows with an id that the data set does not have; mend or remove them, or "
-        "set on_unknown_id: skip",
+        "unknown id": "rows with an id that the data set does not have; correct or remove them, "
+        "or set on_unknown_id: skip",
         "unknown label": f"rows with an unknown label; known: {_known(dataset.classes, settings)}",
     }
     problems += [f"{len(bad[k])} {remedies[k]}: {first_few(bad[k])}" for k in bad if bad[k]]
@@ -211,7 +218,7 @@ def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, lis
 
 
 def _class_number(value: str, classes: Sequence[str], settings: Corrections) -> int | None:
-    """The class that a label stands for; None: it stands for none."""
+    """Give the index of a label's class; None: the label has no class."""
     if settings.positive is not None:
         if value in settings.positive:
             return 1
@@ -222,17 +229,19 @@ def _class_number(value: str, classes: Sequence[str], settings: Corrections) -> 
 
 
 def _numbers(classes: Sequence[str]) -> list[str]:
-    """The numbers of classes as labels; none if a class is named by a number itself."""
+    """List class numbers as labels; none if a number is a class name."""
     named = any(name.isdecimal() for name in classes)
     return [] if named else [str(number) for number in range(len(classes))]
 
 
 def _known(classes: Sequence[str], settings: Corrections) -> str:
+    """List the known labels for an error."""
     given = (*(settings.positive or ()), *(settings.negative or ()))
     return first_few(given or (*classes, *_numbers(classes)), MAX_LABELS_SHOWN)
 
 
 def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
+    """Write a sentence on annotators who label an id more than once."""
     twice = []
     for row_id, votes in by_id.items():
         places: dict[str, list[str]] = {}
@@ -240,9 +249,9 @@ def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
             if vote.annotator is not None:
                 places.setdefault(vote.annotator, []).append(vote.place)
         twice += [
-            f"{annotator} on {row_id!r} ({', '.join(found)})"
-            for annotator, found in places.items()
-            if len(found) > 1
+            f"{annotator} on {row_id!r} ({', '.join(own_places)})"
+            for annotator, own_places in places.items()
+            if len(own_places) > 1
         ]
     if not twice:
         return []
@@ -254,7 +263,11 @@ def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
 def _decide(
     by_id: Mapping[str, Sequence[Vote]], on_conflict: str
 ) -> tuple[dict[str, int], list[str]]:
-    """The label of each id, and the ids for which none is decided."""
+    """Decide on one label for each id.
+
+    Returns:
+        Id -> label; the ids without a decision.
+    """
     decided, undecided = {}, []
     for row_id, votes in by_id.items():
         counts = Counter(vote.label for vote in votes).most_common()
@@ -269,27 +282,28 @@ def _decide(
 
 
 def _contradiction(row_id: str, votes: Sequence[Vote], classes: Sequence[str]) -> str:
+    """Format the labels of an id with their places."""
     return f"{row_id!r} ({', '.join(f'{classes[vote.label]} {vote.place}' for vote in votes)})"
 
 
 def _agreement(votes: Sequence[Vote]) -> tuple[Agreement, ...]:
-    """Cohen's kappa (scikit-learn's) of every two named annotators, over what both labelled."""
+    """Compute Cohen's kappa for each pair of named annotators, on the rows that both labelled."""
     given: dict[str, dict[str, int]] = {}
     for vote in votes:
         if vote.annotator is not None:
             given.setdefault(vote.annotator, {})[vote.id] = vote.label
-    found = []
+    agreements = []
     for first, second in combinations(sorted(given), 2):
         common = [row_id for row_id in given[first] if row_id in given[second]]
-        one = [given[first][row_id] for row_id in common]
-        other = [given[second][row_id] for row_id in common]
-        found.append(Agreement(first, second, len(common), _kappa(one, other)))
-    return tuple(found)
+        labels = [[given[annotator][row_id] for row_id in common] for annotator in (first, second)]
+        agreements.append(Agreement(first, second, len(common), _kappa(*labels)))
+    return tuple(agreements)
 
 
-def _kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
-    if len(one) < 2 or len({*one, *other}) == 1:  # by chance alone they would agree fully
+def _kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
+    """Compute Cohen's kappa; None if it is not defined."""
+    if len(first) < 2 or len({*first, *second}) == 1:  # the agreement by chance is 1
         return None
-    from sklearn.metrics import cohen_kappa_score  # here, because data/ stays light
+    from sklearn.metrics import cohen_kappa_score  # slow to import
 
-    return float(cohen_kappa_score(one, other))
+    return float(cohen_kappa_score(first, second))

@@ -1,4 +1,4 @@
-"""Options that sources share: hand corrections of any, which labels are which class of most."""
+"""Options that sources share: corrections by hand, and the mapping of labels to classes."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from xlt.data.sources.corrections import Corrections
 from xlt.data.tables.cells import cell_text
 
 MAX_CLASSES = int(np.iinfo(np.int8).max) + 1
-"""Labels are int8 (data/dataset/schema.py)."""
+"""Most classes of a task, because labels are int8 (data/dataset/schema.py)."""
 
 
 class SourceOptions(Settings):
-    """What every source can be told."""
+    """Options of every source."""
 
     source: str
     """Name in SOURCES."""
     corrections: Corrections | None = None
-    """A file of labels set by hand, which take the place of the delivered ones."""
+    """File with corrected labels, which replace the delivered ones."""
 
 
 class LabelOptions(SourceOptions):
-    """Which label values are which class; for sources that read labels."""
+    """Options of sources that read labels: the mapping of label values to classes."""
 
     positive: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
-    """Label values that make class 1 of a task of two classes."""
+    """Label values of class 1 in a task of two classes."""
     negative: tuple[str, ...] | None = None
-    """Label values that make class 0, any other one is refused; none: all that are not positive."""
+    """Label values of class 0, other values are refused; null: all values that are not positive."""
     classes: tuple[str, ...] | Literal["all"] | None = None
-    """Instead of ``positive``: the label values that are classes, in order, or all there are."""
+    """Instead of ``positive``: the label values that are classes, in order; ``all``: all values."""
     drop_other_labels: bool = False
-    """Leave out rows whose label is in none of these lists instead of refusing them."""
+    """Whether rows with other label values are dropped instead of refused."""
     leak_check: bool = True
-    """Refuse texts that give their labels away (audit/leaks.py); of two classes only."""
+    """Whether texts that contain their label are refused (audit/leaks.py); for two classes only."""
 
     @pydantic.field_validator("positive", "negative", "classes", mode="before")
     @classmethod
@@ -84,13 +84,13 @@ class LabelOptions(SourceOptions):
         return {name: values for name, values in lists.items() if isinstance(values, tuple)}
 
     def class_names(
-        self, found: Collection[str], declared: Collection[str] = ()
+        self, present: Collection[str], declared: Collection[str] = ()
     ) -> tuple[str, ...]:
-        """Name of each class.
+        """Name the classes.
 
         Args:
-            found: The label values that rows have.
-            declared: All label values in their own order, if the data say it.
+            present: The label values of the rows.
+            declared: All label values in the order of the data set, if it has one.
 
         Raises:
             InputError: ``classes`` is ``all``, and the rows' labels are too few or too many.
@@ -99,8 +99,8 @@ class LabelOptions(SourceOptions):
             return BINARY
         if self.classes != "all":
             return self.classes
-        names = [name for name in declared if name in found]
-        names += sorted({*found} - {*declared})
+        names = [name for name in declared if name in present]
+        names += sorted({*present} - {*declared})
         if not 2 <= len(names) <= MAX_CLASSES:
             raise InputError(
                 f"classes: all makes {len(names)} classes of the label column; 2 to {MAX_CLASSES} "
@@ -109,7 +109,7 @@ class LabelOptions(SourceOptions):
         return tuple(names)
 
     def class_number(self, value: str, names: tuple[str, ...]) -> int | None:
-        """The class of a label value, by :meth:`class_names`; None for one that is no class."""
+        """Give the index of a label value's class in ``names``; None: the value has no class."""
         if self.positive is None:
             return names.index(value) if value in names else None
         if value in self.positive:

@@ -1,4 +1,4 @@
-"""A data set that `xlt data prepare` made."""
+"""The source ``prepared``: a data set that `xlt data prepare` wrote."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from xlt.data.sources.reading import Progress, Reading
 
 
 class Options(SourceOptions):
-    """Where it lies."""
+    """The folder of the data set."""
 
     source: Literal["prepared"]
     """Name in SOURCES."""
     path: str
-    """Its folder: local path or pyarrow.fs URI."""
+    """Folder of the data set: local path or pyarrow.fs URI."""
 
 
 def read(options: Options, progress: Progress) -> Reading:
-    """Read the rows; what was dropped and rejected on the way stands in their manifest."""
+    """Read the rows; the manifest has the counts of dropped and rejected rows."""
     return Reading(PreparedData(options.path).load())

@@ -1,4 +1,4 @@
-"""Prepared data sets: a source read once, kept as Parquet with an account of every row."""
+"""Prepared data sets: a source is read once and stored as Parquet, with counts of all its rows."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.reading import Reading
 
 DATA_FORMAT = 1
-"""Version of the folder; others are refused."""
+"""Version of the folder's format; other versions are refused."""
 MANIFEST, ROWS, REJECTS = "manifest.json", "data.parquet", "rejects.parquet"
 
 
 class Manifest(Settings):
-    """What a prepared data set is and where its rows came from."""
+    """The description of a prepared data set, with the origin of its rows."""
 
     format: int
     """:data:`DATA_FORMAT` when it was written."""
     fingerprint: str
-    """Of the rows, see :class:`Dataset`."""
+    """Fingerprint of the rows, see :class:`Dataset`."""
     sha256: str
-    """Of the file of rows (hex)."""
+    """SHA-256 (hex) of the file of rows."""
     source: dict[str, Any]
-    """The source block: which files, which rules."""
+    """The settings of the source."""
     classes: tuple[str, ...]
-    """Name of each label."""
+    """Class names in the order of their labels."""
     num_read: int
-    """Rows that were there: kept + dropped + rejected."""
+    """Number of rows of the source: kept + dropped + rejected."""
     num_kept: int
-    """Rows of the data set."""
+    """Number of rows of the data set."""
     dropped: dict[str, int]
-    """Rule -> rows that it left out."""
+    """Rule -> number of rows that it dropped."""
     num_rejected: int
-    """Rows that could not be read; each with its reason in the file of rejects."""
+    """Number of rows that could not be read; the file of rejects has the reason of each."""
     counts: dict[str, dict[str, int]]
-    """Language -> class -> rows."""
+    """Language -> class -> number of rows."""
     corrections: dict[str, Any] | None = None
-    """What hand corrections changed."""
+    """Changes by corrected labels."""
 
 
 class PreparedData(Files):
-    """A folder with the rows, the rejects and the manifest, which is written last.
+    """The folder of a prepared data set: rows, rejects, and the manifest, which is written last.
 
     Args:
-        uri: A local path or any URI that pyarrow.fs understands.
+        uri: A local path or a pyarrow.fs URI.
     """
 
     kind = "prepared data set"
 
     def save(self, reading: Reading, source: dict[str, Any]) -> Manifest:
-        """Write what a source gave.
+        """Write the rows of a source.
 
         Args:
-            reading: Rows and account.
-            source: The block that asked for it.
+            reading: The result of reading the source.
+            source: The settings of the source.
 
         Raises:
-            InputError: The folder cannot be written, or holds something else.
+            InputError: The folder cannot be written, or has other files.
         """
         dataset = reading.dataset
         rows = to_parquet(dataset.table)
@@ -90,22 +90,22 @@ class PreparedData(Files):
             self.write(MANIFEST, to_json(manifest.model_dump(mode="json")))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
-                f"{self.kind} {self.uri!r} cannot be written: {error}; free space, mend the "
-                "permissions or give another place"
+                f"{self.kind} {self.uri!r} cannot be written: {error}; free space, correct the "
+                "permissions or give another folder"
             ) from error
         return manifest
 
     def refuse_foreign(self) -> None:
-        """Refuse a folder whose files are not a prepared data set's.
+        """Refuse a folder with files that do not belong to a prepared data set.
 
         Raises:
-            InputError: It holds other files, or cannot be looked into.
+            InputError: The folder has other files, or cannot be read.
         """
         try:
             names = set(self.names())
         except OSError as error:
             raise InputError(
-                f"{self.kind} {self.uri!r} cannot be used: {error}; give another place"
+                f"{self.kind} {self.uri!r} cannot be used: {error}; give another folder"
             ) from error
         if names - {MANIFEST, ROWS, REJECTS} or (names and MANIFEST not in names):
             raise InputError(
@@ -117,12 +117,12 @@ class PreparedData(Files):
         """Read the manifest.
 
         Raises:
-            InputError: There is none, or it is damaged or of another format version.
+            InputError: The manifest is missing, damaged, or has another format version.
         """
         try:
             if not self.exists(MANIFEST):
                 raise InputError(
-                    f"has no {MANIFEST}; make it with `xlt data prepare SOURCE.yaml --out "
+                    f"has no {MANIFEST}; prepare it with `xlt data prepare SOURCE.yaml --out "
                     f"{self.uri}`",
                     f"{self.kind} {self.uri}",
                 )
@@ -141,7 +141,7 @@ class PreparedData(Files):
         """Read and verify the rows.
 
         Raises:
-            InputError: No or a damaged data set.
+            InputError: The data set is missing or damaged.
         """
         manifest = self.manifest()
         where = self.path(ROWS)
@@ -156,9 +156,9 @@ class PreparedData(Files):
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Language -> class -> rows; classes without rows are 0."""
-    found = dataset.table.group_by(["lang", "label"]).aggregate([([], "count_all")]).to_pylist()
-    counts = {(row["lang"], row["label"]): row["count_all"] for row in found}
+    """Count rows: language -> class -> number, with 0 for classes without rows."""
+    groups = dataset.table.group_by(["lang", "label"]).aggregate([([], "count_all")]).to_pylist()
+    counts = {(group["lang"], group["label"]): group["count_all"] for group in groups}
     return {
         lang: {name: counts.get((lang, n), 0) for n, name in enumerate(dataset.classes)}
         for lang in sorted({lang for lang, _ in counts})

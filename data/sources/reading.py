@@ -1,4 +1,4 @@
-"""What reading a source gives: its rows, and an account of those that were left out."""
+"""The result of reading a source: its rows, and counts of the rows that were left out."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ REJECTS_SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
     ]
 )
-"""A row that could not be read."""
+"""Columns of the table of rows that could not be read."""
 
 Progress = Callable[[int, int], None]
-"""Told (bytes read, bytes in all) now and then."""
+"""Function that is called with (bytes read, bytes in total) while a source is read."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set, and where every row that was read went.
+    """The result of reading a source: every row of it is kept, dropped or rejected.
 
     Attributes:
-        dataset: The rows that were kept.
-        dropped: Rule -> rows that it left out on purpose.
-        rejects: num_rejected x :data:`REJECTS_SCHEMA`: rows that could not be read.
-        corrections: What hand corrections changed, if there are any.
+        dataset: The kept rows.
+        dropped: Rule -> number of rows that it dropped.
+        rejects: num_rejected x :data:`REJECTS_SCHEMA`: the rows that could not be read.
+        corrections: The changes by corrected labels, if there are any.
     """
 
     dataset: Dataset
@@ -41,5 +41,5 @@ class Reading:
 
     @property
     def num_read(self) -> int:
-        """Rows that were there: kept, dropped and rejected ones."""
+        """Number of rows of the source: kept, dropped and rejected."""
         return len(self.dataset.table) + sum(self.dropped.values()) + len(self.rejects)

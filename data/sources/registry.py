@@ -1,4 +1,4 @@
-"""SOURCES: where headlines come from; one file a source."""
+"""SOURCES: the sources of labelled headlines, by name."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ def parse_source(values: dict[str, Any], where: str = "") -> SourceOptions:
     """Validate the ``data`` block of an experiment.
 
     Args:
-        values: ``source``, a name in :data:`SOURCES`, and that source's options.
-        where: What errors call the block.
+        values: ``source``, a name in :data:`SOURCES`, and the options of that source.
+        where: Name of the block in errors.
 
     Raises:
-        InputError: No or an unknown source, or unknown or wrong options, told with the nearest
-            known ones.
+        InputError: The source is missing or unknown, or its options are unknown or wrong.
     """
     if "source" not in values:
         raise InputError(f"source is required. Known: {', '.join(sorted(SOURCES))}.", where)
@@ -46,15 +45,15 @@ def read_source(
     progress: Progress = lambda num_bytes, num_bytes_in_all: None,
     **how: Any,
 ) -> Reading:
-    """Read or generate the rows that :func:`parse_source` was told of, and correct their labels.
+    """Read or generate the rows of a source, and apply its corrections.
 
     Args:
-        options: Of the source.
-        progress: Told how much was read, by sources that take long.
-        **how: What the source's ``read`` takes besides, e.g. over which cluster to read.
+        options: Options of the source, from :func:`parse_source`.
+        progress: Function that slow sources call with the number of bytes read so far.
+        **how: Further arguments of the source's ``read``, e.g. a reader on a cluster.
 
     Raises:
-        InputError: The source cannot give them, or the corrections are not of these rows.
+        InputError: The rows cannot be read, or the corrections do not match them.
     """
     from xlt.data.sources.corrections import apply  # here, because it reads its file as sources do
 
@@ -66,5 +65,5 @@ def read_source(
 
 
 def load_dataset(options: SourceOptions) -> Dataset:
-    """The rows of :func:`read_source` that were kept."""
+    """Read the data set of a source: the kept rows of :func:`read_source`."""
     return read_source(options).dataset

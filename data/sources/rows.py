@@ -1,4 +1,4 @@
-"""From columns as read to a checked data set: what sources of labelled rows have in common."""
+"""From the columns of files to a checked data set, for sources of labelled rows."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from xlt.data.tables.cells import cell_day, cell_text
 from xlt.data.tables.whole import Records
 
 NESTED = (list, dict, bytes)
-"""What no cell may be."""
+"""Types of cells that are refused."""
 MAX_LABELS_SHOWN = 20
-"""Label values that an error lists."""
+"""Most label values that an error lists."""
 TO_BE_MADE = ""
-"""The id of a row that has no column of ids; no cell is this, for an empty one is None."""
+"""Placeholder of an id that is made later. No id in a file is empty text; empty cells are None."""
 
 
 @dataclass
 class Rows:
-    """The rows of all files so far, and what is wrong with them."""
+    """The rows of all files so far, and their problems."""
 
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in HEADLINE_SCHEMA.names}
     )
-    """As in the schema, but for labels, which are still text."""
+    """Column of :data:`HEADLINE_SCHEMA` -> num_rows values; labels are still text."""
     places: list[str] = field(default_factory=list)
-    """What errors call each row."""
+    """File and row number of each row, for errors."""
     date_format: str | None = None
-    """How dates are written, if not in a usual way; see :func:`cell_day`."""
+    """Format of dates; see :func:`cell_day`."""
     zone: ZoneInfo | None = None
-    """Where the date of a time with an offset counts; None: as written."""
+    """Time zone of dates; see :func:`cell_day`."""
     problems: list[str] = field(default_factory=list)
-    """What is wrong beyond what the data set itself checks."""
+    """Problems that the checks of the data set do not find."""
 
     def add(
         self,
@@ -58,14 +58,14 @@ class Rows:
         """Add the rows of a file.
 
         Args:
-            records: Some columns of it.
-            names: Column of :data:`HEADLINE_SCHEMA` -> what the file calls it.
-            optional: Columns of the schema that the file need not have.
-            given: Column of the schema -> num_rows values for where the file says nothing.
-            name: What errors call the file, before ``row``.
+            records: Columns of the file.
+            names: Column of :data:`HEADLINE_SCHEMA` -> column of the file.
+            optional: Columns of the schema that the file may lack.
+            given: Column of the schema -> num_rows values that replace empty cells.
+            name: Name of the file in errors, before ``row``.
 
         Raises:
-            InputError: Columns are missing or hold no plain values; no row was added.
+            InputError: A column is missing, or has lists, objects or bytes; no row was added.
         """
         problems = [
             unknown("column", column, records.header) + f" Name the right one in columns.{role}."
@@ -76,7 +76,8 @@ class Rows:
             nested = [n for n, v in zip(records.rows, values, strict=True) if isinstance(v, NESTED)]
             if nested:
                 problems.append(
-                    f"column {column!r} holds lists, objects or bytes (row {nested[0]})"
+                    f"column {column!r} has lists, objects or bytes (row {nested[0]}); name a "
+                    "column of text or numbers"
                 )
         if problems:
             raise InputError(problems)
@@ -98,6 +99,7 @@ class Rows:
             into += texts
 
     def _days(self, cells: list[Any], places: list[str]) -> list[date | None]:
+        """Read the dates of cells, and record the cells that are not dates."""
         days: list[date | None] = []
         bad = []
         for cell, place in zip(cells, places, strict=True):
@@ -125,46 +127,46 @@ def to_reading(
 ) -> Reading:
     """Check the rows of all files together and turn their labels into classes.
 
-    Ids that are made are hashes of the row's other cells, so that they do not depend on the names
-    and the order of files and rows.
+    Missing ids are made: hashes of the row's other cells, which do not depend on the names and the
+    order of files and rows.
 
     Args:
-        rows: Of all files that could be read.
-        options: Which labels are which class.
-        where: What errors call the source.
-        unread: What is wrong with files that could not be read.
-        declared: All label values in their own order, if the data say it.
+        rows: The rows of all files that could be read.
+        options: The mapping of labels to classes.
+        where: Name of the source in errors.
+        unread: Problems of the files that could not be read.
+        declared: All label values in the order of the data set, if it has one.
 
     Raises:
-        InputError: All that is wrong with files and rows, or texts that give their labels away.
+        InputError: All problems of files and rows together, or texts that contain their label.
     """
-    found = Counter(value for value in rows.columns["label"] if value is not None)
+    label_counts = Counter(value for value in rows.columns["label"] if value is not None)
     problems = [*unread, *rows.problems]
     try:
-        classes = options.class_names(found, declared) if found else BINARY
+        classes = options.class_names(label_counts, declared) if label_counts else BINARY
     except InputError as error:
         raise InputError([*problems, *error.problems], where) from error
-    numbers = {value: options.class_number(value, classes) for value in found}
+    numbers = {value: options.class_number(value, classes) for value in label_counts}
     values = rows.columns["label"]
     odd = [row for row, value in enumerate(values) if value and numbers[value] is None]
     dropped = {*odd} if options.drop_other_labels else set()
     kept = [row for row in range(len(values)) if row not in dropped]
     places = [rows.places[row] for row in kept]
     columns = {name: [cells[row] for row in kept] for name, cells in rows.columns.items()}
-    # A label that is no class is told; what else is wrong with its row is still found.
+    # A row with an unknown label gets 0 for now, so that its other problems are found too.
     columns["label"] = [value and (numbers[value] or 0) for value in columns["label"]]
     _make_ids(columns, [values[row] for row in kept] if options.classes else columns["label"])
     if odd and not dropped:
-        told = [f"{rows.places[row]} ({values[row]!r})" for row in odd]
+        unknown_labels = [f"{rows.places[row]} ({values[row]!r})" for row in odd]
         listed = (repr(value) for values in options.named.values() for value in values)
         lists = "classes" if options.classes else "positive or negative"
         problems.append(
-            f"{len(odd)} rows with an unknown label: {first_few(told)}; "
+            f"{len(odd)} rows with an unknown label: {first_few(unknown_labels)}; "
             f"known: {first_few(listed, MAX_LABELS_SHOWN)}; "
             f"add to {lists}, or set drop_other_labels: true"
         )
     if not unread:
-        problems += _absent_labels(found, options)
+        problems += _absent_labels(label_counts, options)
     try:
         table = pa.table(columns, schema=HEADLINE_SCHEMA)
         dataset = Dataset.from_table(table, where, places.__getitem__, classes)
@@ -172,38 +174,38 @@ def to_reading(
         raise InputError([*problems, *error.problems], where) from error
     if problems:
         raise InputError(problems, where)
-    # The check judges a trait by how well it tells two classes apart.
-    leaks = find_leaks(dataset, found) if options.leak_check and len(classes) == 2 else []
+    check_leaks = options.leak_check and len(classes) == 2  # traits are judged for two classes
+    leaks = find_leaks(dataset, label_counts) if check_leaks else []
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     rule = "label that is no class" if options.classes else "label in neither list"
     return Reading(dataset, {rule: len(dropped)} if dropped else {})
 
 
-def _absent_labels(found: Counter[str], options: LabelOptions) -> list[str]:
-    """Values that the user named and no row has: most likely misspelt."""
-    if not found:
-        return []  # no rows, or no labels at all, which is told elsewhere
-    known = [value for value, _ in found.most_common(MAX_LABELS_SHOWN)]
+def _absent_labels(label_counts: Counter[str], options: LabelOptions) -> list[str]:
+    """Write a sentence for each label of the options that no row has, because of a misspelling."""
+    if not label_counts:
+        return []  # another problem reports that there are no rows or no labels
+    known = [value for value, _ in label_counts.most_common(MAX_LABELS_SHOWN)]
     return [
         f"no row has the {'class' if name == 'classes' else name} label: "
         + unknown("label", value, known)
         for name, values in options.named.items()
         for value in values
-        if value not in found
+        if value not in label_counts
     ]
 
 
 def _make_ids(columns: dict[str, list[Any]], labels: Sequence[int | str | None]) -> None:
-    """Fill in ids that are to be made: hashes of a row's cells; equal rows are numbered."""
-    made: Counter[str] = Counter()
+    """Fill in missing ids: hashes of a row's cells, with a number for repeated rows."""
+    num_made: Counter[str] = Counter()
     names = ("id", "text", "lang", "published", "source", "text_pair")
     cells = zip(*(columns[name] for name in names), labels, strict=True)
     for row, (row_id, text, lang, day, source, pair, label) in enumerate(cells):
         if row_id == TO_BE_MADE:
-            told = [text, lang, label, day, source] + ([] if pair is None else [pair])
-            digest = hashlib.sha256(json.dumps(told, default=date.isoformat).encode()).hexdigest()
+            parts = [text, lang, label, day, source] + ([] if pair is None else [pair])
+            digest = hashlib.sha256(json.dumps(parts, default=date.isoformat).encode()).hexdigest()
             made_id = digest[:16]
-            made[made_id] += 1
-            again = made[made_id]
-            columns["id"][row] = made_id if again == 1 else f"{made_id}-{again}"
+            num_made[made_id] += 1
+            number = num_made[made_id]
+            columns["id"][row] = made_id if number == 1 else f"{made_id}-{number}"

@@ -1,4 +1,4 @@
-"""A data set in numbers: what it holds, and for which patterns it suffices."""
+"""The summary of a data set: counts, lengths, samples, and the patterns that it suffices for."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.prepared_store import Manifest, class_counts
 
 QUANTILES = (0.0, 0.5, 0.95, 1.0)
-"""Of text lengths: shortest, median, 95 %, longest."""
+"""Quantiles of text lengths: shortest, median, 95 %, longest."""
 NUM_SAMPLES = 2
-"""Rows shown of each language and class."""
+"""Sample rows for each language and class."""
 MAX_TEXT = 100
-"""Characters shown of a text."""
+"""Most characters of a sample text."""
 
 Lengths = Callable[[Sequence[str]], list[int]]
-"""Texts -> length of each."""
+"""Function from texts to their lengths."""
 
 
 def describe_dataset(
@@ -33,13 +33,13 @@ def describe_dataset(
     manifest: Manifest | None = None,
     lengths: Mapping[str, Lengths] | None = None,
 ) -> str:
-    """Counts, lengths, months, samples and the largest patterns, for a terminal.
+    """Format counts, lengths, months, samples and the largest patterns as text.
 
     Args:
-        dataset: What to describe.
-        sampling: Test rows and windows for which the patterns are reckoned.
-        manifest: Where the rows came from, if they were prepared.
-        lengths: Unit -> how texts are measured in it; characters are always shown.
+        dataset: The data set.
+        sampling: Test rows and windows that the patterns assume.
+        manifest: The manifest of a prepared data set.
+        lengths: Unit -> function that measures texts in it, besides characters.
     """
     sampling = sampling or Sampling()
     units: dict[str, Lengths] = {"characters": lambda texts: [len(text) for text in texts]}
@@ -58,7 +58,7 @@ def describe_dataset(
 
 
 def describe_manifest(manifest: Manifest) -> str:
-    """The account of a preparation: read = kept + dropped + rejected."""
+    """Format the counts of a prepared data set: read = kept + dropped + rejected."""
     lines = [
         f"read {manifest.num_read:,} = kept {manifest.num_kept:,} + dropped "
         f"{sum(manifest.dropped.values()):,} + rejected {manifest.num_rejected:,}"
@@ -68,11 +68,11 @@ def describe_manifest(manifest: Manifest) -> str:
 
 
 def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
-    """For each language a sentence: how many balanced rows it has, for training and for a test.
+    """Write a sentence for each language: its number of balanced rows for training and test.
 
-    Texts count once, as in a draw; rows within the windows of ``sampling`` are counted. The most
-    that a pattern can ask for after the test is twice (with K classes: K times) what the rarest
-    class has left.
+    Equal texts count once, as in a draw, and only rows in the windows of ``sampling`` count. With
+    K classes, a pattern can have at most K times the rows of the rarest class, without its test
+    rows.
 
     Args:
         dataset: The rows.
@@ -80,7 +80,7 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
     """
     num_classes = len(dataset.classes)
     share = -(-sampling.test_rows // num_classes)
-    # With both windows, which never overlap, the test takes nothing from training.
+    # With both windows, which never overlap, test rows are no training rows.
     apart = sampling.train_window is not None and sampling.test_window is not None
     sentences = []
     for lang, rows in dataset.by_lang.items():
@@ -92,12 +92,14 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
         as_source = min(train[label] for label in labels)
         as_target = as_source if apart else as_source - share
         counts = ", ".join(f"{name} {train[n]:,}" for n, name in enumerate(dataset.classes))
-        told = f"{lang}: {counts} different texts: {as_source * num_classes:,} balanced source rows"
+        rows_of_source = f"{as_source * num_classes:,} balanced source rows"
         if as_target < 0 or min(test[label] for label in labels) < share:
-            told += f", too few for a test of {sampling.test_rows}"
+            rows_of_target = f"too few for a test of {sampling.test_rows}"
         else:
-            told += f", or {lang}{as_target * num_classes} with {sampling.test_rows} test rows"
-        sentences.append(told)
+            rows_of_target = (
+                f"or {lang}{as_target * num_classes} with {sampling.test_rows} test rows"
+            )
+        sentences.append(f"{lang}: {counts} different texts: {rows_of_source}, {rows_of_target}")
     return sentences
 
 
@@ -137,7 +139,7 @@ def _lengths(dataset: Dataset, unit: str, measure: Lengths) -> str:
 
 
 def _samples(dataset: Dataset) -> list[str]:
-    """The first rows by rank of each language and class: always the same ones."""
+    """Pick the first rows by rank of each language and class, which are always the same."""
     lines = []
     for lang, rows in dataset.by_lang.items():
         for label, name in enumerate(dataset.classes):
@@ -146,13 +148,13 @@ def _samples(dataset: Dataset) -> list[str]:
             for text, pair in zip(
                 *(dataset.rows(ids)[c].to_pylist() for c in ("text", "text_pair")), strict=True
             ):
-                shown = text if pair is None else f"{text} | {pair}"
-                lines.append(f"{lang} {name}: {shown[:MAX_TEXT]}")
+                sample = text if pair is None else f"{text} | {pair}"
+                lines.append(f"{lang} {name}: {sample[:MAX_TEXT]}")
     return lines
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by display width, the first to the left, numbers to the right."""
+    """Format a table, aligned by display width, with numbers to the right."""
     table = Table(box=None, pad_edge=False, header_style="")
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left")

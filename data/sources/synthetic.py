@@ -1,8 +1,8 @@
-"""The built-in source: generated English and Japanese headlines, about ESG or about other news.
+"""The source ``synthetic``: generated English and Japanese headlines, about ESG or other news.
 
-A stand-in for a licensed news archive that works offline. A headline is positive if its concept
-belongs to an ESG topic. Each concept is rare (about one headline in 450), so a few Japanese rows
-cannot show what most Japanese concepts mean; only pre-training can.
+It replaces a licensed news archive, and works offline. A headline is positive if its concept
+belongs to an ESG topic. Each concept is rare (about one headline in 450), so that a few Japanese
+rows cannot teach most Japanese concepts; only pre-training can.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ LAST_DAY = date(2022, 10, 31)
 
 
 class Options(SourceOptions):
-    """The same options give the same rows on every machine."""
+    """Numbers of headlines and seed; the same options give the same rows on every machine."""
 
     source: Literal["synthetic"] = "synthetic"
     """Name in SOURCES."""
     num_source: int = pydantic.Field(default=5000, gt=0)
     """English headlines; half of them (rounded down) are positive."""
     num_target: int = pydantic.Field(default=5000, gt=0)
-    """Japanese headlines, likewise."""
+    """Japanese headlines; half of them (rounded down) are positive."""
     seed: int = 0
-    """Root seed of all draws."""
+    """Root seed of the headlines."""
     label_noise: float = pydantic.Field(default=0.04, ge=0, lt=0.5)
-    """Share of each class whose label is wrong, as it is in delivered news tags."""
+    """Share of wrong labels in each class, as in news archives."""
 
 
 def read(options: Options, progress: Progress) -> Reading:
@@ -75,7 +75,7 @@ def read(options: Options, progress: Progress) -> Reading:
 def _draw_labelled(
     book: Phrasebook, lang: str, num: int, label_noise: float, seed: int
 ) -> list[tuple[str, int]]:
-    """Unique texts of one language with their labels."""
+    """Draw different texts of one language, with labels."""
     rng = random.Random(derive_seed(seed, "synthetic", lang))
     seen: set[str] = set()
     rows = []
@@ -89,7 +89,7 @@ def _draw_labelled(
             if is_reserved(text) and text not in seen:
                 seen.add(text)
                 texts.append(text)
-        # The same share of both classes is flipped, so the labels stay balanced.
+        # Both classes lose the same number of rows, so that labels stay balanced.
         num_wrong = round(label_noise * (num // 2))
         rows += [(text, int(positive != (i < num_wrong))) for i, text in enumerate(texts)]
     return rows

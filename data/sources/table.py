@@ -1,4 +1,4 @@
-"""The user's labelled texts: csv, tsv, jsonl or parquet, plain or gzipped, on any pyarrow.fs."""
+"""The source ``table``: files of labelled texts in csv, tsv, jsonl or parquet, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ from xlt.data.tables.files import File, Format, find_files
 from xlt.data.tables.whole import read_records
 
 
-class Columns(Settings):
-    """Names of the file's columns."""
+class TableColumns(Settings):
+    """Names of the columns in the files."""
 
     id: str | None = "id"
-    """Unique ids; without such a column, or null, ids are made from the other cells of a row."""
+    """Unique ids; without such a column, or with null, ids are made of the row's other cells."""
     text: str = "text"
     """The headline or sentence."""
     text_pair: str | None = None
-    """The second text, of tasks on pairs."""
+    """The second text, for tasks on pairs."""
     lang: str = "lang"
-    """BCP-47 code; not read if the option ``lang`` says it for all rows."""
+    """BCP-47 code; not read if the option ``lang`` is set."""
     label: str = "label"
-    """Compared as text with ``positive``, ``negative`` and ``classes``."""
+    """Label values, compared as text with ``positive``, ``negative`` and ``classes``."""
     published: str | None = "published"
-    """Dates or times, in a usual form or as ``date_format`` says; without it, or null, none."""
+    """Dates or times in the format ``date_format``; without such a column, or with null, none."""
     story: str | None = None
-    """Rows that must not be split between train and test have the same value here."""
+    """Stories: rows with the same value are never split between train and test."""
     source: str | None = "source"
-    """Where a row comes from; without such a column, or null: ``table``."""
+    """Origins of the rows; without such a column, or with null: ``table``."""
 
 
 class Options(LabelOptions):
-    """Which files, which columns, which labels are which class."""
+    """The files, their columns, and the mapping of labels to classes."""
 
     source: Literal["table"]
     """Name in SOURCES."""
     path: str | tuple[str, ...]
-    """Local path or pyarrow.fs URI, ``*`` allowed in the file name; or several of them."""
+    """Local path or pyarrow.fs URI, ``*`` allowed in the file name; or a list of these."""
     format: Format | None = None
-    """What the files hold, if their suffixes (.csv .tsv .jsonl .parquet, plus .gz) do not say."""
-    columns: Columns = Columns()
-    """What the columns are called."""
+    """Format of the files; null: their suffix (.csv .tsv .jsonl .parquet, with or without .gz)."""
+    columns: TableColumns = TableColumns()
+    """Names of the columns."""
     lang: str | None = None
     """Language of every row, for files without such a column."""
     quoting: bool = True
-    """Whether double quotes enclose cells of csv and tsv; false if they stand for themselves."""
+    """Whether double quotes enclose cells of csv and tsv; false: they are usual characters."""
 
     date_format: str | None = None
-    """How dates are written, in strptime's letters, e.g. ``%d/%m/%Y``; none: ISO 8601 and others
-    that can be read in one way only (:data:`DATE_FORMATS`)."""
+    """Format of dates in the codes of strptime, e.g. ``%d/%m/%Y``; null: ISO 8601 and other
+    unambiguous formats (:data:`DATE_FORMATS`)."""
     timezone: str | None = None
-    """Name such as Asia/Tokyo where the date of a time with an offset counts; none: as written."""
+    """Time zone, such as Asia/Tokyo, to which times with an offset are converted; null: none."""
 
     @pydantic.field_validator("date_format")
     @classmethod
@@ -69,7 +69,8 @@ class Options(LabelOptions):
             if value is not None:
                 datetime.strptime(datetime(2022, 8, 31, tzinfo=UTC).strftime(value), value)
         except ValueError as error:
-            raise ValueError(f"{value!r} reads no date ({error}); e.g. %d/%m/%Y") from error
+            message = f"{value!r} is not a format of dates ({error}); e.g. %d/%m/%Y"
+            raise ValueError(message) from error
         return value
 
     @pydantic.field_validator("timezone")
@@ -77,7 +78,7 @@ class Options(LabelOptions):
     def _known_zone(cls, value: str | None) -> str | None:
         if value is not None and value not in available_timezones():
             near = difflib.get_close_matches(value, available_timezones(), n=3, cutoff=0.4)
-            raise ValueError(f"unknown time zone {value!r}; names like it: {', '.join(near)}")
+            raise ValueError(f"unknown time zone {value!r}; similar names: {', '.join(near)}")
         return value
 
     @pydantic.model_validator(mode="after")
@@ -95,13 +96,13 @@ def read(options: Options, progress: Progress) -> Reading:
     """Read the files.
 
     Returns:
-        Their rows in order, labels mapped to classes. Ids that are made are hashes of the row's
-        other cells, so that they do not depend on the names and the order of files and rows.
+        The rows in order, with classes as labels. Missing ids are hashes of the row's other cells,
+        which do not depend on the names and the order of files and rows.
 
     Raises:
-        InputError: Files cannot be read, columns are missing, labels unknown, dates no dates,
-            texts empty or giving their labels away, ids given twice: with file and row, and
-            together as far as one does not hide the other.
+        InputError: A file cannot be read, a column is missing, a label or date is unknown, a text
+            is empty or contains its label, or an id is repeated. The error has all problems that
+            do not hide each other, with file and row.
     """
     paths = (options.path,) if isinstance(options.path, str) else options.path
     where = ", ".join(paths)
@@ -117,7 +118,7 @@ def read(options: Options, progress: Progress) -> Reading:
     names = {role: column for role, column in columns.items() if column is not None}
     optional = {"id", "published", "source"} - options.columns.model_fields_set
     for file in files:
-        name = f"{file.name} " if len(files) > 1 else ""  # a single one heads the error already
+        name = f"{file.name} " if len(files) > 1 else ""  # the error names a single file anyway
         try:
             records = read_records(file, list(names.values()), options.quoting)
             given = {"source": ["table"] * len(records.rows)}

@@ -230,7 +230,7 @@ def finding(severity: Any, count: int = 2) -> Finding:
         "text",
         severity,
         f"{count} rows are odd",
-        "mend them",
+        "correct them",
         count=count,
         examples=("7: 'a'",),
     )
@@ -239,7 +239,7 @@ def finding(severity: Any, count: int = 2) -> Finding:
 def test_errors_are_described_first_and_all_are_counted() -> None:
     findings = [finding("info"), finding("warning", 3), finding("error")]
     blocks = describe_findings(findings).split("\n\n")
-    assert blocks[0] == "ERROR text: 2 rows are odd\n    7: 'a'\n    -> mend them"
+    assert blocks[0] == "ERROR text: 2 rows are odd\n    7: 'a'\n    -> correct them"
     assert [block.split()[0] for block in blocks[1:]] == ["WARNING", "INFO", "1"]
     assert blocks[-1] == "1 error, 1 warning, 1 info."
     assert describe_findings([]) == "0 errors, 0 warnings, 0 info."

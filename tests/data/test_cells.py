@@ -54,7 +54,7 @@ def test_dates_can_be_said_to_be_written_otherwise_and_to_count_elsewhere(tmp_pa
     assert there.table["published"].to_pylist() == [datetime.date(2022, 9, 1)] * 2
     (problem, *_) = told(tmp_path, "a.csv", content)
     assert problem.startswith("2 rows have a date that is not written as 2022")
-    with pytest.raises(InputError, match="'%Q' reads no date"):
+    with pytest.raises(InputError, match="'%Q' is not a format of dates"):
         load_bytes(tmp_path, "a.csv", content, date_format="%Q")
     with pytest.raises(InputError, match=r"unknown time zone 'Asia/Tokio'; .*Asia/Tokyo"):
         load_bytes(tmp_path, "a.csv", content, timezone="Asia/Tokio")

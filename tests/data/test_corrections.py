@@ -128,11 +128,11 @@ def test_contradictions_can_be_decided(on_conflict: str, label: int, tmp_path: P
 
 def test_contradictions_are_refused(tmp_path: Path) -> None:
     assert told(tmp_path, HEAD + "r0,money,ann,\nr1,esg,ann,\nr0,sport,bob,\n") == [
-        "the labels of 1 ids contradict each other: 'r0' (money row 2, sport row 4); mend them, "
+        "the labels of 1 ids contradict each other: 'r0' (money row 2, sport row 4); correct them, "
         "or set on_conflict: majority or last"
     ]
     assert told(tmp_path, HEAD + "r0,money,,\nr0,sport,,\n", on_conflict="majority") == [
-        "the labels of 1 ids have no majority: 'r0' (money row 2, sport row 3); mend them, "
+        "the labels of 1 ids have no majority: 'r0' (money row 2, sport row 3); correct them, "
         "or set on_conflict: last"
     ]
 
@@ -142,7 +142,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert told(tmp_path, content) == [
         "1 rows without id; fill or remove them: row 2",
         "1 rows without label; fill or remove them: row 3",
-        "1 rows with an id that the data set does not have; mend or remove them, or set "
+        "1 rows with an id that the data set does not have; correct or remove them, or set "
         "on_unknown_id: skip: 'x7' (row 4)",
         "1 rows with an unknown label; known: esg, money, sport, 0, 1, 2: row 5 ('ESG')",
         "1 times one annotator labels an id twice: ann on 'r2' (row 6, row 7); keep one row",
@@ -172,7 +172,7 @@ def test_missing_columns_and_wrong_settings_are_told(tmp_path: Path) -> None:
         "remove it and write their names as labels"
     ]
     for options, problem in (
-        ({"columns": {"id": "label"}}, "columns ['label'] stand for more than one thing"),
+        ({"columns": {"id": "label"}}, "columns ['label'] are named for two things"),
         ({"negative": ["x"]}, "negative needs positive"),
         ({"positive": ["x"], "negative": ["x"]}, "['x'] are both positive and negative"),
         ({"on_conflict": "first"}, "on_conflict: should be 'refuse', 'majority' or 'last'"),

@@ -66,7 +66,7 @@ def test_preparing_again_replaces_and_other_folders_are_left_alone(
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        (MANIFEST, None, r"has no manifest\.json; make it with `xlt data prepare"),
+        (MANIFEST, None, r"has no manifest\.json; prepare it with `xlt data prepare"),
         (MANIFEST, b"{", r"manifest\.json is not JSON"),
         (MANIFEST, b'{"format": 99}', "has format 99; this version reads 1"),
         (MANIFEST, b'{"format": 1}', "fingerprint: is required"),

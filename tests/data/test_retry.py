@@ -89,7 +89,7 @@ def test_what_a_user_is_told_of_an_outage_is_waited_for_as_the_outage_itself(
     def read() -> str:
         if clock.now < 10:
             error = OSError(errno.EIO, "Input/output error")
-            raise InputError("cannot be read; mend the access") from error
+            raise InputError("cannot be read; correct the access") from error
         return "read"
 
     assert retry(read) == "read"

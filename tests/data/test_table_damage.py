@@ -158,7 +158,7 @@ def test_bad_jsonl_is_told(line: str, problem: str, tmp_path: Path) -> None:
 def test_nested_cells_are_told(tmp_path: Path) -> None:
     line = '{"text": "a", "lang": "en", "label": ["esg"]}\n'
     assert told(tmp_path, "a.jsonl", line) == [
-        "column 'label' holds lists, objects or bytes (row 1)"
+        "column 'label' has lists, objects or bytes (row 1); name a column of text or numbers"
     ]
 
 
