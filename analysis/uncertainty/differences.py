@@ -1,4 +1,4 @@
-"""A difference of two means with its error: what claims are tested with."""
+"""Difference: an estimated difference of two means with its error, for tests of claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xlt.analysis.uncertainty.runs import Runs
 from xlt.data.core.errors import InputError
 
 SMALLEST_P = 1e-12
-"""Below it a p value is told as 0: quantiles lose their digits."""
+"""p values below it are reported as 0, because quantiles lose their precision."""
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class Difference(ABC):
     """An estimated difference.
 
     Attributes:
-        estimate: First mean less second.
+        estimate: First mean minus second mean.
     """
 
     estimate: float
     made_with: ClassVar[str]
-    """What tables call the method."""
+    """Name of the method in tables."""
 
     @abstractmethod
     def quantile(self, probability: float) -> float:
-        """How far the estimate lies above the truth at most, with a probability >= 0.5."""
+        """Quantile of the error (estimate minus truth) at a probability of at least 0.5."""
 
     @abstractmethod
     def tail(self, distance: float) -> float:
-        """Probability that the estimate lies that far above the truth, or farther."""
+        """Probability that the error (estimate minus truth) is at least a distance."""
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float]:
         """Two-sided confidence interval at level 1 - alpha."""
@@ -41,24 +41,24 @@ class Difference(ABC):
         return self.estimate - half, self.estimate + half
 
     def p_not_above(self, value: float = 0.0) -> float:
-        """One-sided p of "the truth is at most ``value``": small where the estimate is above."""
+        """One-sided p of the hypothesis that the truth is at most ``value``."""
         return self.tail(self.estimate - value)
 
     def p_not_below(self, value: float = 0.0) -> float:
-        """One-sided p of "the truth is at least ``value``": small where the estimate is below."""
+        """One-sided p of the hypothesis that the truth is at least ``value``."""
         return self.tail(value - self.estimate)
 
     def p_equal(self, value: float = 0.0) -> float:
-        """Two-sided p of "the truth is ``value``"."""
+        """Two-sided p of the hypothesis that the truth is ``value``."""
         return min(1.0, 2 * min(self.p_not_above(value), self.p_not_below(value)))
 
 
 @dataclass(frozen=True)
 class RunsDifference(Difference):
-    """A difference over runs and test rows: the interval ``t`` of ``xlt compare`` and its p.
+    """A difference over runs and test rows, with the interval ``t`` and the p that belongs to it.
 
     Attributes:
-        parts: Of its variance.
+        parts: Components of the variance of the difference.
     """
 
     parts: Components
@@ -69,7 +69,7 @@ class RunsDifference(Difference):
         return self.parts.half_width(probability)
 
     def tail(self, distance: float) -> float:
-        """The probability whose quantile it is, so that p < alpha where the interval excludes."""
+        """Inverse of :meth:`quantile`: p < alpha if the interval excludes the value."""
         from scipy.optimize import brentq
 
         if distance < 0:
@@ -82,15 +82,16 @@ class RunsDifference(Difference):
 
 
 def runs_difference(groups: Sequence[Runs]) -> RunsDifference:
-    """The sum of the means of independent groups of runs.
+    """Add the means of independent groups of runs.
 
     Raises:
-        InputError: Fewer than two units in a group, or nothing varies: then no error is known.
+        InputError: The error is unknown, because a group has fewer than two units or nothing
+            varies.
     """
     parts = components(groups)
     if parts.num_units < 2:
-        raise InputError("one seed tells nothing of others; 2 in each cell are the least")
-    found = RunsDifference(mean(groups), parts)
-    if found.quantile(1 - SMALLEST_P) <= SMALLEST_P:
+        raise InputError("one seed gives no error; each cell needs 2 or more")
+    difference = RunsDifference(mean(groups), parts)
+    if difference.quantile(1 - SMALLEST_P) <= SMALLEST_P:
         raise InputError("no spread between the runs of either cell, so no error is known")
-    return found
+    return difference

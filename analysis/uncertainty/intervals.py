@@ -114,7 +114,7 @@ class CellIntervals:
         runs = [cell.runs for cell in self.scores.cells.values()]
         over = "draws of training rows, seeds" if any(map(has_several_draws, runs)) else "seeds"
         return (
-            f"[low, high]: 95 % interval of the mean over {over} and test rows drawn anew "
+            f"[low, high]: 95 % interval of the mean over {over} and test rows "
             f"(method {self.method}){describe_units(runs)}."
         )
 

@@ -1,4 +1,4 @@
-"""The variance of a mean over runs, or of a difference of two, and how far it may be off."""
+"""Variance components of a mean over runs, or of a difference of two means."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from xlt.trainables.metrics.arrays import Values
 
 @dataclass(frozen=True)
 class Components:
-    """Where the variance of a mean over runs, or of a difference of two, comes from.
+    """Variance components of a mean over runs, or of a difference of two means.
 
-    Random effects, all crossed, of units and test rows; units are seeds, or where there are several
-    draws of training rows, with seeds beside them, trial_units.py (Searle, Casella &
-    McCulloch 1992, Variance Components, chapter 4; for retrieval experiments with few systems
-    Bodoff & Li 2007, SIGIR).
+    The model has crossed random effects of units and test rows (Searle, Casella & McCulloch 1992,
+    Variance Components, chapter 4; for retrieval experiments with few systems: Bodoff & Li 2007,
+    SIGIR). Units are seeds, or draws of training rows if there are several; then the effect of
+    seeds is a component of its own (trial_units.py).
 
     Attributes:
-        unit: Of the mean, from units: halves with twice the units. Zero for one: not known.
-        item: Of the mean, from test rows: halves with twice the rows.
-        both: Of the mean, from units that differ on different rows: halves with either.
+        unit: Variance from units; halves with twice the units. Zero for a single unit, for which
+            it is unknown.
+        item: Variance from test rows; halves with twice the rows.
+        both: Variance from the interaction of units and rows; halves with twice of either.
         unit_freedom: Degrees of freedom of ``unit + both``: S - 1 for one group of S units, those
-            of Welch (1938, Biometrika 29:350) for two.
+            of Welch (1938, Biometrika 29:350) for two groups.
         item_freedom: Degrees of freedom of ``item``.
-        num_units: Smallest number of units of a group.
-        num_items: Test rows.
-        seed: Of the mean, from seeds beside draws: more draws do not make it less.
+        num_units: Number of units of the smallest group.
+        num_items: Number of test rows.
+        seed: Variance from seeds if units are draws; more draws do not reduce it.
         seed_freedom: Degrees of freedom of ``seed``.
     """
 
@@ -45,22 +46,23 @@ class Components:
     seed_freedom: float = 1.0
 
     def half_width(self, probability: float, unit_ratio: float = 1, item_ratio: float = 1) -> float:
-        """How far the estimate lies above the truth at most, with a probability.
+        """Quantile of the error (estimate minus truth): half of the width of an interval.
 
-        Quantiles of Student's t times standard errors, the root of the sum of the squares over
-        units and rows (Howe 1974, Journal of the American Statistical Association 69:789). A
-        single number of degrees of freedom for both (Satterthwaite) would cover less than it says
-        with three units, because it takes units that are alike by chance for units that are alike.
+        For each source of variance, the quantile of Student's t is multiplied by the standard
+        error; the result is the root of the sum of their squares (Howe 1974, Journal of the
+        American Statistical Association 69:789). One number of degrees of freedom for the total
+        (Satterthwaite) would make intervals too short with three units, because it relies on the
+        estimated variance of the units even where that is small by chance.
 
         Args:
-            probability: Between 0.5 and 1, e.g. 0.975 for one side of a 95 % interval.
-            unit_ratio: As many times the units.
-            item_ratio: As many times the test rows.
+            probability: Probability between 0.5 and 1, e.g. 0.975 for a 95 % interval.
+            unit_ratio: Factor by which the number of units is multiplied, for planning.
+            item_ratio: Factor by which the number of test rows is multiplied, for planning.
         """
         from scipy import special
 
         from_units = self.unit / unit_ratio + self.both / (unit_ratio * item_ratio)
-        # Freedom grows as units do: S - 1 a group.
+        # Each group of S units has S - 1 degrees of freedom.
         freedom = self.unit_freedom * (self.num_units * unit_ratio - 1) / max(self.num_units - 1, 1)
         unit_factor = special.stdtrit(freedom, probability) if from_units > 0 else 0.0
         item_factor = special.stdtrit(self.item_freedom * item_ratio, probability)
@@ -71,17 +73,18 @@ class Components:
 
 
 def components(groups: Sequence[Runs]) -> Components:
-    """Variance components of the sum over groups of the mean over runs.
+    """Estimate the variance components of the sum over groups of the mean over runs.
 
-    With s^2 the variance of the values of a group's S seeds and J the sum over groups of the mean
-    influence of a row: s^2 / S estimates what seeds contribute with the rows held fixed, the sum
-    of J^2 what rows contribute with the seeds held fixed. Both contain what seeds contribute on
-    single rows, estimated by the variance of the influences between seeds and counted once.
-    Several draws of training rows are the units, and what is left of the variance of seeds less
-    that of seeds on single draws, which the one of draws holds, stands beside them.
+    Let s^2 be the variance of the values of a group's S seeds, and J the sum over groups of the
+    mean influence of a row. s^2 / S estimates the variance from seeds with fixed rows; the sum of
+    J^2 estimates the variance from rows with fixed seeds. Both contain the interaction of seeds and
+    rows, which is estimated by the variance of the influences between seeds and counted once.
+
+    With several draws of training rows, draws are the units. Their variance contains the
+    interaction of draws and seeds, so it is subtracted from the variance of seeds.
 
     Args:
-        groups: Runs independent of each other, on the same test rows.
+        groups: Independent groups of runs on the same test rows.
     """
     num_items = groups[0].influence.shape[1]
     rows = float((sum_of_means(groups) ** 2).sum())
@@ -113,7 +116,7 @@ def components(groups: Sequence[Runs]) -> Components:
 
 
 def sum_of_means(groups: Sequence[Runs]) -> Values:
-    """Sum over groups of the mean influence of each row over runs, num_items."""
+    """Sum over groups of the mean influence over runs, for each of num_items rows."""
     total: Values = np.sum([group.influence.mean(axis=0) for group in groups], axis=0)
     return total
 

@@ -1,4 +1,4 @@
-"""The permutation test of two cells: is it a coin's toss which scores of a row are whose?"""
+"""Paired permutation test of two cells: exchanges the scores of test rows between the cells."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from xlt.trainables.metrics.registry import METRICS, RESAMPLED_METRICS
 from xlt.trainables.metrics.resampled import ExchangeEffects, Weighted, weight_type
 
 BATCH = 1000
-"""Permutations at a time: 8 MB for 512 test rows in two copies."""
+"""Number of permutations in a batch, which takes 8 MB for 512 test rows."""
 
 
 def permutation_p_value(
     metric: str, y_true: Labels, first: Scores, second: Scores, num_permutations: int, seed: int
 ) -> float:
-    """Two-sided p-value of the difference of means over runs, exchanging test rows.
+    """Two-sided p-value of the difference of means over runs.
 
-    Under the null hypothesis it is a coin's toss which of the two cells' scores of a row is whose;
-    all runs of a row are exchanged together, so that a row counts once however many runs there
-    are. Metrics of the order of scores exchange the rank of a score within its run, since scores of
-    two models need not be on one scale (Venkatraman & Begg 1996, Biometrika 83:835).
+    Under the null hypothesis the two cells' scores of a row are exchangeable. All runs of a row are
+    exchanged together, so a row counts once for any number of runs. For metrics that use only the
+    order of scores, the ranks of scores within each run are exchanged, because scores of two models
+    may have different scales (Venkatraman & Begg 1996, Biometrika 83:835).
 
-    All exchanges are counted where there are no more than ``num_permutations`` of them; else it is
-    (b + 1) / (m + 1) of random ones (Phipson & Smyth 2010, Statistical Applications in Genetics and
-    Molecular Biology 9:39), the smaller tail doubled, as scipy.stats.permutation_test has it.
+    If there are at most ``num_permutations`` exchanges, all are evaluated. Otherwise p is
+    (b + 1) / (m + 1) for m random exchanges (Phipson & Smyth 2010, Statistical Applications in
+    Genetics and Molecular Biology 9:39). The smaller tail is doubled, as in
+    scipy.stats.permutation_test.
 
     Args:
         metric: Name in ``RESAMPLED_METRICS``.
-        y_true: num_items.
-        first: num_runs x num_items.
-        second: num_runs x num_items, with runs in the same order.
-        num_permutations: At most.
-        seed: Of the draws.
+        y_true: num_items labels, 0 or 1.
+        first: num_runs x num_items scores of the first cell.
+        second: num_runs x num_items scores of the second cell, with runs in the same order.
+        num_permutations: Maximal number of exchanges.
+        seed: Seed of random exchanges.
     """
     from scipy import stats
 
@@ -62,8 +63,8 @@ def permutation_p_value(
 
 
 Statistic = Callable[..., NDArray[np.float64]]
-"""Function of ... x num_differ, 0 where the first cell keeps a row's score, else 1 (two further
-arguments are scipy's), to the difference of means over runs."""
+"""Function from an array ... x num_differ, whose entries are 1 for exchanged rows and 0 for others,
+to differences of means over runs. scipy passes two more arguments."""
 
 
 def _weighted_difference(
@@ -71,7 +72,7 @@ def _weighted_difference(
 ) -> Statistic:
     """Statistic of any weighted metric."""
     num_items = len(y_true)
-    # Both scores of every row, of which a weight of 1 or 0 chooses one for each cell.
+    # Each row occurs with both of its scores; weights 1 and 0 select one of them for each cell.
     labels, scores = np.tile(y_true, 2), np.concatenate([first, second], axis=1)
 
     def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
@@ -93,19 +94,19 @@ def _difference_by_effects(
     second: Scores,
     differ: NDArray[np.intp],
 ) -> Statistic:
-    """Statistic of a metric that exchanging a row moves by a fixed amount; 100 times faster."""
+    """Statistic of a metric that each exchange changes by a fixed amount; 100 times faster."""
     effects, divisor = exchange_effects(y_true, first, second)
-    kept = effects[differ]
+    effects = effects[differ]
 
     def difference(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
-        differences: NDArray[np.float64] = (kept.sum() - 2 * (chosen @ kept)) / divisor
+        differences: NDArray[np.float64] = (effects.sum() - 2 * (chosen @ effects)) / divisor
         return differences
 
     return difference
 
 
 def _exchangeable(metric: str, scores: Scores) -> Scores:
-    """Decisions or ranks in (0, 1]: what a metric takes from scores."""
+    """The part of the scores that the metric uses: ranks in (0, 1], or decisions."""
     if METRICS[metric].from_ranks:
         from scipy import stats
 

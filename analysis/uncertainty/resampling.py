@@ -97,10 +97,10 @@ def run_counts(
     With one draw of training rows, seeds are resampled. With several, draws and seeds are resampled
     independently of each other, and the count of a run is the product of the counts of its draw and
     its seed (Owen 2007). The variance that comes from seeds on single draws is then counted up to
-    three times, so intervals are rather too wide.
+    three times, so intervals tend to be too wide.
 
-    Of S seeds, S - 1 are drawn with replacement; draws likewise. With S, the variance of the mean
-    would be too small by the factor (S - 1) / S, which is a third for S = 3 (Rao & Wu 1988, Journal
+    From S seeds, S - 1 are drawn with replacement; likewise for draws. With S, the variance of the
+    mean would be too small by the factor (S - 1) / S, two thirds for S = 3 (Rao & Wu 1988, Journal
     of the American Statistical Association 83:231). A single seed or draw is not resampled.
 
     Args:

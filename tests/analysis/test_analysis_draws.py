@@ -299,7 +299,7 @@ def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
     cell = intervals.components("auroc")["elyza", "ja0"]
     shown = [cell.text(part) for part in ("draw", "seed", "run", "item", "both")]
     assert " / ".join(shown) in text
-    assert "over draws of training rows, seeds and test rows drawn anew" in text
+    assert "over draws of training rows, seeds and test rows (method t)" in text
     head, first, *_ = render_tables(
         collected, "csv", metrics=["auroc"], intervals=intervals
     ).splitlines()

@@ -60,7 +60,7 @@ def test_with_units_or_rows_alone_p_is_students() -> None:
 
 def test_what_tells_no_error_is_refused() -> None:
     cell = simulate(np.random.default_rng(0), 1, 40, 1.5, 0.1)
-    with pytest.raises(InputError, match="one seed tells nothing of others"):
+    with pytest.raises(InputError, match="one seed gives no error"):
         runs_difference([MetricRuns("auroc").of(cell)])
     still = MetricRuns("auroc").of(
         simulate(np.random.default_rng(0), 2, 40, 90.0, 0.0)  # every row where it belongs

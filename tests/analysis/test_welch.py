@@ -55,7 +55,7 @@ def test_intervals_of_three_seeds_cover_the_truth() -> None:
 
 @pytest.mark.parametrize("one", [Sample(0.5, None, 1), Sample(0.5, None, 0)])
 def test_one_seed_tells_no_error(one: Sample) -> None:
-    with pytest.raises(InputError, match="2 in each cell are the least"):
+    with pytest.raises(InputError, match="each cell needs 2 or more"):
         welch(one, Sample(0.5, 0.1, 3))
 
 
