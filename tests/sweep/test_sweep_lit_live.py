@@ -109,7 +109,7 @@ def test_pairs_are_two_lines(kept: Collected, trials: LiveTrials) -> None:
     separator = alone._base.tokenizer.sep_token_id
     assert found.token_ids.count(separator) == 2 and "得点" in "".join(found.pieces)
     assert alone.explain("3 炭素\n得点 12", Explain(num_samples=30))[0] == found.pieces
-    with pytest.raises(InputError, match="is two, a line each, and 1 lines were given"):
+    with pytest.raises(InputError, match="must be two texts, on a line each, but 1 lines"):
         alone.split_text("3 炭素")
 
 

@@ -143,6 +143,6 @@ def test_the_weights_of_another_base_model(
     weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], 1.5)
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     _LOADED.clear()
-    with pytest.raises(InputError, match="are not those that the trial was trained from"):
+    with pytest.raises(InputError, match="are not those of the trial's training"):
         Tagger.load(find_trial(where, base_path=str(other)))
     _LOADED.clear()

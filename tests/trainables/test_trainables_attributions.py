@@ -173,7 +173,10 @@ class TestErrorsAreTold:
         )  # fmt: skip
         result = run_trial(spec, three, explain=LIME)
         assert result.attributions is not None
-        assert result.attributions.error == "more than two classes; explanations are of two"
+        assert (
+            result.attributions.error
+            == "the trial has more than two classes; explanations need two"
+        )
 
 
 def test_a_record_of_an_error_is_small(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Estimates of memory, operations and time, made before a trial runs."""
+"""Estimates of a trial's memory, operations and time before it runs."""

@@ -1,4 +1,4 @@
-"""Models whose tensors have shapes and types but no content, and the bytes that they would take."""
+"""Count the bytes of tensors that have shapes and types but no content."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 Moved = dict[int, tuple[torch.Tensor, torch.Tensor]]
-"""Id of a tensor without content -> itself, so that the id stays its own, and what replaced it."""
+"""Id of a tensor without content -> (that tensor, its replacement).
+
+The tensor itself is kept so that Python does not reuse its id.
+"""
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the storages that are made while it is entered, as long as they are referred to.
+    """Count the storages that are created inside this context, as long as they are referenced.
 
     Attributes:
-        bytes: Of those that live now.
-        peak: The most since :meth:`reset`.
-        num_calls: Operations since :meth:`reset`.
+        bytes: Bytes of the live storages.
+        peak: Maximum of ``bytes`` since :meth:`reset`.
+        num_calls: Number of operations since :meth:`reset`.
     """
 
     def __init__(self) -> None:
@@ -29,16 +32,16 @@ class Allocations(TorchDispatchMode):
         self._known: set[int] = set()
 
     def reset(self) -> None:
-        """Count peak and calls anew."""
+        """Restart the counts of peak and calls."""
         self.peak, self.num_calls = self.bytes, 0
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         self.num_calls += 1
-        tree_map_only(torch.Tensor, self._count, made)
-        return made
+        tree_map_only(torch.Tensor, self._count, output)
+        return output
 
     def _count(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -56,14 +59,15 @@ class Allocations(TorchDispatchMode):
 
 
 def move_to_cpu(model: torch.nn.Module, moved: Moved) -> None:
-    """Put tensors of the CPU in place of a model's; what was shared stays so.
+    """Replace a model's tensors by tensors on the CPU; shared tensors stay shared.
 
-    A model is built on the meta device, where it cannot be trained: fused optimisers and attention
-    choose by device. ``Module.to_empty`` would part what a base and its adapters share.
+    A model is built on the meta device, but it cannot be trained there, because fused optimisers
+    and attention depend on the device. ``Module.to_empty`` would separate the tensors that a base
+    and its adapters share.
 
     Args:
-        model: On the meta device.
-        moved: What was moved already; added to.
+        model: Model on the meta device.
+        moved: Tensors that were moved before; this call adds its own.
     """
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):

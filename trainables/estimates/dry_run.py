@@ -1,9 +1,9 @@
-"""What a trial will hold in memory and multiply, from its base model's config alone.
+"""Dry run: count a trial's memory and operations from its base model's config, without weights.
 
 The classifier is built and trained for one optimiser step with tensors that have shapes and types
-but no content (FakeTensorMode of PyTorch), and every storage is counted while it lives. So what
-is kept for the backward pass needs no formula for each architecture, method and setting: the code
-that will run says it. A 7B model takes seconds and no weights.
+but no content (FakeTensorMode of PyTorch), and every storage is counted while it lives. The code
+that will run thus says which tensors the backward pass keeps, and no formula is needed for each
+architecture, method and setting. A 7B model takes seconds.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from xlt.trainables.models.weights_folder import read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, choose_base_dtype, uses_bf16
 
-# What cannot be run without content is told in one sentence, not as this logger's traceback.
+# If a model cannot run without content, one sentence is raised; hide this logger's traceback.
 logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
 
 NF4_BYTES = 0.5 + 4 / 64
-"""Bytes a parameter of a base in 4 bits: half a byte and one fp32 constant for each block of 64
-(QLoRA, Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3)."""
+"""Bytes per parameter of a 4-bit base: half a byte, and one fp32 constant per block of 64
+parameters (QLoRA, Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3)."""
 MATRIX_MODULES = ("Linear", "Conv1D")
-"""Class names of modules that multiply every token with a matrix; Conv1D is GPT-2's."""
+"""Class names of modules that multiply every token by a matrix; Conv1D is GPT-2's."""
 
 
 class UncountedError(InputError):
-    """A model that can be loaded and whose code does not run without content."""
+    """A model that can be loaded, but whose code does not run on tensors without content."""
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What was counted.
+    """Counts of a dry run.
 
     Attributes:
-        num_parameters: Of the base model with a head.
-        num_trained: Of the parameters that the method trains.
-        matrices: What every token is multiplied with.
-        memory: At the peak, in one process.
-        num_calls: Kernels that are started for one micro-batch, forward and backward.
+        num_parameters: Number of parameters of the base model with a head.
+        num_trained: Number of parameters that the method trains.
+        matrices: Matrices that every token is multiplied by.
+        memory: Peak memory of one process.
+        num_calls: Number of kernels that one micro-batch starts, forward and backward.
     """
 
     num_parameters: int
@@ -63,11 +63,11 @@ class DryRun:
 
 
 def load_config(folder: Path) -> Any:
-    """The config of a checkpoint, as transformers builds models from it.
+    """Load the config from which transformers builds the model of a checkpoint.
 
     Raises:
-        InputError: As :func:`read_config`, or this version of transformers
-            knows no such architecture or value.
+        InputError: The config cannot be read, see :func:`read_config`, or this version of
+            transformers does not know its architecture or a value of it.
     """
     model_type = read_config(folder)["model_type"]
     try:
@@ -80,11 +80,11 @@ def load_config(folder: Path) -> Any:
 
 
 def count_parameters(config: Any, auto_class: Any) -> int:
-    """Parameters of a model of transformers, without its weights.
+    """Count the parameters of a model of transformers without its weights.
 
     Args:
-        config: Of the model.
-        auto_class: E.g. ``transformers.AutoModelForCausalLM``.
+        config: Config of the model.
+        auto_class: Class that builds the model, e.g. ``transformers.AutoModelForCausalLM``.
     """
     with torch.device("meta"):
         return int(auto_class.from_config(config).num_parameters())
@@ -93,31 +93,33 @@ def count_parameters(config: Any, auto_class: Any) -> int:
 def dry_run(
     spec: TrialSpec, config: Any, *, device: str, rows: int, length: int, num_labels: int = 2
 ) -> DryRun:
-    """Train one optimiser step and predict one batch without content.
+    """Train one optimiser step and predict one batch, without content.
 
-    It is a later step of a trial: the optimiser's state is there, and with micro-batches the
-    gradients of those before.
+    The step stands for any later step of a trial: the optimiser has its state, and with
+    micro-batches the gradients of earlier ones exist.
 
     Args:
         spec: Method, precision, adapters, batch size and checkpointing.
-        config: Of its base model, from :func:`load_config`; not changed.
-        device: ``cpu`` or ``cuda``. Tensors are the CPU's in both cases; on ``cuda`` types are
-            those of a GPU, and dropout of attention is off, because fused kernels keep no
+        config: Config of the base model from :func:`load_config`; it is not changed.
+        device: ``cpu`` or ``cuda``. Tensors are on the CPU in both cases. For ``cuda`` they have
+            the data types of a GPU, and dropout of attention is off, because fused kernels keep no
             attention matrix for it.
-        rows: Rows of a micro-batch.
-        length: Tokens of the longest row.
-        num_labels: Classes of the head.
+        rows: Rows per micro-batch.
+        length: Number of tokens of the longest row.
+        num_labels: Number of classes of the head.
 
     Raises:
-        InputError: The architecture has no sequence classifier, or the method no place in it.
-        UncountedError: Its code looks at what tensors hold, or has an operation of a GPU only.
+        InputError: The architecture has no sequence classifier, or the method cannot be applied to
+            it.
+        UncountedError: The model's code reads the content of tensors, or has an operation that only
+            a GPU supports.
     """
     try:
         return _dry_run(spec, config, device, rows, length, num_labels)
     except (RuntimeError, AttributeError) as error:
-        first = str(error).partition("\n")[0]
+        first_line = str(error).partition("\n")[0]
         raise UncountedError(
-            f"base model {spec.base_model!r} cannot be counted: {first}"
+            f"base model {spec.base_model!r} cannot be counted: {first_line}"
         ) from error
 
 
@@ -126,7 +128,7 @@ def _dry_run(
 ) -> DryRun:
     cpu = torch.device("cpu")
     config = _prepare_config(config, device, num_labels)
-    # How a trial on a GPU computes, told to code that runs on this machine's tensors.
+    # Set the precision of the real device, because tensors here are always on the CPU.
     precision = "bf16" if uses_bf16(spec, torch.device(device)) else "fp32"
     training = spec.training.model_copy(update={"precision": precision})
     spec = spec.model_copy(update={"training": training})
@@ -172,9 +174,9 @@ def _train(
     spec: TrialSpec,
     live: Allocations,
 ) -> int:
-    """The last micro-batch of a later step; returns the bytes of the optimiser's state.
+    """Run the last micro-batch of a later step, and return the bytes of the optimiser's state.
 
-    ArtifactPolicy the peak, and the calls of forward, backward and step, in ``live``.
+    The peak, and the calls of forward, backward and step, are left in ``live``.
     """
     rows = len(batch["input_ids"])
     y_true = torch.zeros(rows, dtype=torch.long)
@@ -203,7 +205,7 @@ def _make_gradients(parameters: list[torch.nn.Parameter]) -> None:
 
 
 def _prepare_config(config: Any, device: str, num_labels: int) -> Any:
-    """A copy of the config as loading sets it up."""
+    """Return a copy of the config with the settings that loading makes."""
     config = copy.deepcopy(config)
     config.num_labels = num_labels
     config.use_cache = False
@@ -231,7 +233,7 @@ def _build_base(config: Any, dtype: torch.dtype, name: str) -> Base:
 
 
 def _make_batch(config: Any, rows: int, length: int) -> dict[str, torch.Tensor]:
-    """As :func:`collate` makes them."""
+    """Make the tensors of a batch, as :func:`collate` does."""
     ids = torch.ones(rows, length, dtype=torch.long)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if getattr(config, "type_vocab_size", 0) > 1:
@@ -244,11 +246,11 @@ def _is_matrix(module: torch.nn.Module) -> bool:
 
 
 def _count_matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
-    """Those of the backbone; the head and BERT's pooler see one token a row."""
-    passed = {*heads, "pooler"}
-    weights: dict[int, Any] = {}  # by id: an adapter's module shows the weight that it wraps
+    """Count the matrices of the backbone; the head and BERT's pooler see one token per row."""
+    skipped = {*heads, "pooler"}
+    weights: dict[int, Any] = {}  # by id: an adapter's module also lists the weight that it wraps
     for name, module in model.named_modules():
-        if _is_matrix(module) and not passed & set(name.split(".")):
+        if _is_matrix(module) and not skipped & set(name.split(".")):
             weights[id(module.weight)] = module.weight
     sizes = {True: 0, False: 0}
     for weight in weights.values():
@@ -259,7 +261,7 @@ def _count_matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices
 
 
 def _count_bytes_saved(spec: TrialSpec, model: Any) -> int:
-    """Bytes that a quantised base does not hold; bitsandbytes needs real weights to be seen."""
+    """Count the bytes that 4-bit weights save; bitsandbytes itself needs real weights to run."""
     if not (spec.lora and spec.lora.quantize_base):
         return 0
     weights: list[Any] = [m.weight for m in model.base_model.modules() if _is_matrix(m)]

@@ -1,8 +1,8 @@
-"""What lies in a device's memory at a trial's peak, part by part, and how several workers share it.
+"""Parts of a device's memory at a trial's peak, and how several workers share them.
 
-AdamW keeps two moments of each trained parameter, in the parameter's type (Loshchilov and Hutter
-2019, arXiv 1711.05101); a gradient has its parameter's type, too. What is kept for the backward
-pass is counted by :mod:`xlt.trainables.estimates.dry_run`.
+AdamW keeps two moments of each trained parameter, in the parameter's data type (Loshchilov and
+Hutter 2019, arXiv 1711.05101). A gradient has its parameter's data type, too. The tensors that the
+backward pass needs are counted by :mod:`xlt.trainables.estimates.dry_run`.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ from typing import Literal
 
 GIB = 2**30
 GPU_CONTEXT = 1 * GIB
-"""Assumed of a GPU beyond tensors: CUDA's context, kernels and work spaces of cuBLAS."""
+"""Assumed bytes on a GPU besides tensors: CUDA's context, kernels and work spaces of cuBLAS."""
 PROCESS = GIB // 2
-"""Assumed of a CPU process beyond tensors: Python with torch and transformers."""
+"""Assumed bytes of a CPU process besides tensors: Python with torch and transformers."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process at its peak.
+    """Bytes of one process at its peak, by part.
 
     Attributes:
-        base: The base model, which stays loaded for the next trial; frozen weights are used in
-            place.
-        trained: What the trial adds: adapters and head, or the copy that full fine-tuning trains.
-        gradients: Of the trained parameters.
-        optimizer: AdamW's moments.
-        activations: What training holds besides: kept for the backward pass, and temporary.
-        prediction: What a batch of test rows holds besides base and trained weights.
+        base: Base model, which stays loaded for the next trial. Frozen weights are used in place.
+        trained: Weights that the trial adds: adapters and head, or the copy of full fine-tuning.
+        gradients: Gradients of the trained parameters.
+        optimizer: Moments of AdamW.
+        activations: Other tensors of training: kept for the backward pass, and temporary.
+        prediction: Tensors of a batch of test rows, without base and trained weights.
     """
 
     base: int
@@ -40,27 +39,27 @@ class Memory:
 
     @property
     def training(self) -> int:
-        """At the peak of training."""
+        """Bytes at the peak of training."""
         return self.base + self.trained + self.gradients + self.optimizer + self.activations
 
     @property
     def peak(self) -> int:
-        """At the peak of the trial."""
+        """Bytes at the peak of the trial."""
         return max(self.training, self.base + self.trained + self.prediction)
 
     def shared(
         self, workers: int, sharding: Literal["ddp", "fsdp"], num_layers: int, is_full: bool
     ) -> Memory:
-        """What each of several workers holds.
+        """Return the memory of each worker when several workers share the trial.
 
         Args:
-            workers: Processes with a GPU each.
-            sharding: ddp: everything, and the buckets that gradients are summed in, as large as
-                the gradients (Li et al. 2020, arXiv 2006.15704). fsdp: a share of weights,
-                gradients and moments, and two layers whole, the one that computes and the next
-                (Zhao et al. 2023, arXiv 2304.11277).
-            num_layers: Of the model; a layer is taken to be an equal part of it.
-            is_full: Whether all weights are trained; with fsdp the base that they are a copy of
+            workers: Number of processes with a GPU each.
+            sharding: With ddp a worker holds everything, and buckets for summing gradients that are
+                as large as the gradients (Li et al. 2020, arXiv 2006.15704). With fsdp it holds a
+                share of weights, gradients and moments, and two whole layers, the current and the
+                next one (Zhao et al. 2023, arXiv 2304.11277).
+            num_layers: Number of layers of the model, which count as equal parts.
+            is_full: Whether all weights are trained. With fsdp the base, of which they are a copy,
                 stays in main memory.
         """
         if workers == 1:

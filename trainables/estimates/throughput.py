@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices and starts kernels, measured in a second."""
+"""Measure in a second how fast this machine multiplies matrices and starts kernels."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import torch
 
 SECONDS = 0.5
-"""Each of the two measurements takes about so long."""
+"""Approximate seconds of each of the two measurements."""
 CHAIN = 100
-"""Small operations in a row, forward and backward."""
+"""Number of small operations in a row, forward and backward."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was measured.
+    """Measured speed of a device.
 
     Attributes:
-        flops: Floating-point operations a second of one large matrix product.
-        call_seconds: Seconds to start a small operation, recorded by autograd.
+        flops: Floating-point operations per second of one large matrix product.
+        call_seconds: Seconds to start a small operation that autograd records.
     """
 
     flops: float
@@ -28,13 +28,13 @@ class Throughput:
 
 
 def measure_throughput(device: str, *, tokens: int, width: int, num_threads: int = 1) -> Throughput:
-    """Multiply as a layer of a model does, then time operations that do nothing.
+    """Time a matrix product of a model's layer, then operations that compute almost nothing.
 
     Args:
         device: ``cpu`` (in fp32) or ``cuda`` (in bf16).
-        tokens: Rows of the matrix, as the tokens of a micro-batch.
-        width: Of the model; the product is tokens x width by width x 4 width.
-        num_threads: On a CPU.
+        tokens: Number of rows of the matrix, i.e. tokens of a micro-batch.
+        width: Width of the model; the product is tokens x width by width x 4 width.
+        num_threads: Number of threads on a CPU.
     """
     torch.set_num_threads(num_threads)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
@@ -55,17 +55,17 @@ def _run_chain(device: str) -> None:
     torch.autograd.grad(value, start)
 
 
-def _time_call(once: Callable[[], object], device: str) -> float:
-    """Mean over as many calls as fit into :data:`SECONDS`, the first ones left out."""
+def _time_call(call: Callable[[], object], device: str) -> float:
+    """Return the mean seconds of the calls that fit into :data:`SECONDS`, after three more."""
     for _ in range(3):
-        once()
+        call()
     _synchronize(device)
-    begun, num = time.perf_counter(), 0
-    while (passed := time.perf_counter() - begun) < SECONDS or not num:
-        once()
-        num += 1
+    start, num_calls = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - start) < SECONDS or not num_calls:
+        call()
+        num_calls += 1
         _synchronize(device)
-    return passed / num
+    return elapsed / num_calls
 
 
 def _synchronize(device: str) -> None:

@@ -1,4 +1,4 @@
-"""A trained classifier of a trial as an explainer sees it: scores and gradients of token ids."""
+"""Make the target of explanations from a trained classifier: its scores and gradients."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from xlt.trainables.training.loop import autocast, compute_probabilities, predic
 from xlt.trainables.training.watchdog import heartbeat
 
 FORWARD_TOKENS = 1 << 12
-"""Tokens a batch on a CPU, where larger ones leave the cache."""
+"""Tokens per batch on a CPU; larger batches do not fit into its cache."""
 DEVICE_FORWARD_TOKENS = 1 << 15
-"""Tokens a batch on a GPU: 32 texts of 1,024 tokens."""
+"""Tokens per batch on a GPU: 32 texts of 1,024 tokens."""
 
 
 def make_target(model: Any, spec: TrialSpec) -> Target:
-    """What explainers need of a trained classifier.
+    """Make the scores and gradients that explainers need from a trained classifier.
 
     Args:
-        model: As trained; stays as it is.
-        spec: Its trial.
+        model: Trained classifier; it is not changed.
+        spec: Trial of the classifier.
     """
-    quick = merge_adapters(model)
+    merged = merge_adapters(model)
     on_cpu = model.device.type == "cpu"
-    shares = can_read_prefixes(quick)
+    shares_prefixes = can_read_prefixes(merged)
     num_tokens = FORWARD_TOKENS if on_cpu else DEVICE_FORWARD_TOKENS
 
     def scores(rows: NDArray[np.int64]) -> Values:
         batch_size = max(1, num_tokens // rows.shape[1])
-        # A text is read at its last token that is not padding.
-        if shares and (rows[:, -1] != quick.config.pad_token_id).all():
-            return _predict_by_prefix(quick, rows, spec, batch_size)
-        return predict(quick, rows, spec, batch_size)
+        # The classifier reads a text at its last token that is not padding.
+        if shares_prefixes and (rows[:, -1] != merged.config.pad_token_id).all():
+            return _predict_by_prefix(merged, rows, spec, batch_size)
+        return predict(merged, rows, spec, batch_size)
 
     def integrate(
         rows: NDArray[np.int64], baselines: NDArray[np.int64], points: Values, weights: Values
     ) -> Values:
         step = max(1, num_tokens // (rows.shape[1] * len(points)))
         parts = [
-            _integrate(quick, spec, rows[i : i + step], baselines[i : i + step], points, weights)
+            _integrate(merged, spec, rows[i : i + step], baselines[i : i + step], points, weights)
             for i in range(0, len(rows), step)
         ]
         return np.concatenate(parts)
@@ -58,7 +58,7 @@ def make_target(model: Any, spec: TrialSpec) -> Target:
 def _predict_by_prefix(
     model: Any, rows: NDArray[np.int64], spec: TrialSpec, batch_size: int
 ) -> Values:
-    """:func:`predict` of texts of one length, many of which begin alike."""
+    """Predict texts of one length as :func:`predict` does, computing common beginnings once."""
     model.eval()
     logits = torch.empty(len(rows), model.config.num_labels, device=model.device)
     order = np.lexsort(rows.T[::-1])
@@ -71,11 +71,11 @@ def _predict_by_prefix(
 
 
 def merge_adapters(model: Any) -> Any:
-    """The same function in fewer operations: adapters added to a copy of the weights.
+    """Add adapters to a copy of the weights, which gives the same function in fewer operations.
 
-    Adapters of rank 8 beside every matrix more than double the time of a small model. Only on a
-    CPU, where weights are fp32: the sum would be rounded to the bf16 that a GPU's base has, or to
-    the 4 bits of a quantised one.
+    Adapters of rank 8 beside every matrix more than double the time of a small model. Only models
+    on a CPU are merged, because their weights are fp32. On a GPU the sum would be rounded to the
+    base's bf16, or to the 4 bits of a quantised base.
     """
     in_fp32 = model.device.type == "cpu" and not getattr(model, "is_quantized", False)
     if not isinstance(model, PeftModel) or not in_fp32:
@@ -93,11 +93,10 @@ def _integrate(
     points: Values,
     weights: Values,
 ) -> Values:
-    """Integrated gradients of a few rows at once; arguments and result as ``Integrate`` has them.
+    """Compute integrated gradients of a few rows; arguments and result as ``Integrate``.
 
-    The line runs between token embeddings alone: embeddings of places and, in BERT, of which text
-    a token belongs to are added to every point, as LayerIntegratedGradients of captum does with the
-    word embeddings.
+    The line runs between token embeddings only. BERT's embeddings of positions and of the text of a
+    pair are added to every point, as LayerIntegratedGradients of captum does for word embeddings.
     """
     heartbeat()
     embedding = model.get_input_embeddings()
@@ -110,10 +109,10 @@ def _integrate(
     along = torch.from_numpy(points).to(device).float()[None, :, None, None]
     line = (starts[:, None] + along * (ends - starts)[:, None]).flatten(0, 1).requires_grad_()
 
-    def instead(module: Any, arguments: Any, output: Any) -> Any:
+    def replace_output(module: Any, arguments: Any, output: Any) -> Any:
         return line.to(output.dtype)
 
-    hook = embedding.register_forward_hook(instead)
+    hook = embedding.register_forward_hook(replace_output)
     try:
         with autocast(spec, device):
             logits = model(**batch).logits

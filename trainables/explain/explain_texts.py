@@ -1,4 +1,4 @@
-"""explain: texts to one explanation each, by any of EXPLAINERS and of any classifier."""
+"""Explain texts: one explanation per text, by any method of EXPLAINERS, for any classifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xlt.trainables.explain.target import Explanation, Group, Integrate, Target,
 from xlt.trainables.spec.explain import Explain
 
 ROUNDING = 1e-9
-"""Differences of probabilities below this come from rounding."""
+"""Differences of probabilities below this value are rounding errors."""
 
 
 def explain_texts(
@@ -31,33 +31,33 @@ def explain_texts(
     """Explain the probability of class 1 of each text.
 
     Args:
-        predict_fn: num_rows x length token ids, unpadded, to num_rows probabilities.
+        predict_fn: Function from num_rows x length unpadded token ids to num_rows probabilities.
         token_ids: num_texts lists of ids, special tokens included.
-        hidden_as: Token id that stands for a hidden token; None: it is deleted.
-        never_hidden: Ids of special tokens, which stay where they are and are not explained.
-        settings: Method and its numbers; ``rows`` and ``replacement`` are of no concern here.
-            None: LIME as LIT has it.
-        names: One a text, all different; a text's random numbers depend on its name and on no
-            other text. None: the numbers of the texts.
-        integrate: Gradients, needed by ``ig`` alone.
+        hidden_as: Token id that replaces a hidden token; None deletes the token.
+        never_hidden: Ids of special tokens, which are never hidden and not explained.
+        settings: Method and its numbers; ``rows`` and ``replacement`` are ignored. None means LIME
+            with LIT's settings.
+        names: Unique names of the texts. A text's random numbers depend on its name and on no other
+            text. None means the numbers of the texts.
+        integrate: Integrated gradients of the classifier, needed only by ``ig``.
 
     Returns:
-        One explanation a text, in order; the same for the same arguments.
+        One explanation per text, in order; equal arguments give equal explanations.
 
     Raises:
-        InputError: Texts without a token to explain, fewer samples than tokens, a classifier that
-            gives every text and every masked text the same probability.
+        InputError: A text has no token to explain, there are fewer samples than tokens, or the
+            classifier gives every text and every masked text the same probability.
     """
-    chosen = (settings or Explain()).resolved()
+    resolved = (settings or Explain()).resolved()
     names = [str(number) for number in range(len(token_ids))] if names is None else names
     groups = group_texts(names, token_ids, frozenset(never_hidden), hidden_as)
-    _refuse_wrong_num_samples(chosen, groups)
+    _refuse_wrong_num_samples(resolved, groups)
     target = Target(predict_fn, integrate)
-    made: dict[int, Explanation] = {}
+    by_number: dict[int, Explanation] = {}
     for numbers, group in groups:
-        found = EXPLAINERS[chosen["method"]](target, group, chosen)
-        made.update(zip(numbers, found, strict=True))
-    explanations = [made[number] for number in range(len(token_ids))]
+        group_explanations = EXPLAINERS[resolved["method"]](target, group, resolved)
+        by_number.update(zip(numbers, group_explanations, strict=True))
+    explanations = [by_number[number] for number in range(len(token_ids))]
     _refuse_constant(explanations)
     return explanations
 
@@ -71,31 +71,34 @@ def measure_explanations(
     never_hidden: Collection[int] = (),
     names: Sequence[str] | None = None,
 ) -> list[Faithfulness]:
-    """How much a classifier uses the tokens that explanations rank first.
+    """Measure how much a classifier uses the tokens that explanations rank first.
 
     Args:
-        target: The classifier.
+        target: Classifier.
         token_ids: num_texts lists of ids.
-        explanations: One a text, as :func:`explain_texts` made them of these arguments.
-        hidden_as: As there.
-        never_hidden: As there.
-        names: As there.
+        explanations: One explanation per text, made by :func:`explain_texts` with these arguments.
+        hidden_as: Token id that replaces a hidden token; None deletes the token.
+        never_hidden: Ids of special tokens, which are never hidden.
+        names: Unique names of the texts; None means their numbers.
 
     Returns:
-        One a text, in order.
+        One measurement per text, in order.
     """
     names = [str(number) for number in range(len(token_ids))] if names is None else names
-    made: dict[int, Faithfulness] = {}
+    by_number: dict[int, Faithfulness] = {}
     for numbers, group in group_texts(names, token_ids, frozenset(never_hidden), hidden_as):
-        found = measure_faithfulness(target, group, [explanations[n] for n in numbers])
-        made.update(zip(numbers, found, strict=True))
-    return [made[number] for number in range(len(token_ids))]
+        measured = measure_faithfulness(target, group, [explanations[n] for n in numbers])
+        by_number.update(zip(numbers, measured, strict=True))
+    return [by_number[number] for number in range(len(token_ids))]
 
 
 def _refuse_wrong_num_samples(
     settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]
 ) -> None:
-    """Fewer masks than tokens cannot tell them apart, which ridge would hide; 2^T are many."""
+    """Raise InputError for fewer samples than tokens, or for all 2^T masks of a long text.
+
+    Fewer masks than tokens cannot distinguish the tokens, and the ridge penalty would hide that.
+    """
     num_samples = settings.get("num_samples")
     if num_samples is None or not groups:
         return
@@ -108,19 +111,19 @@ def _refuse_wrong_num_samples(
         )
     if settings["masks"] == "all" and num_tokens > MOST_ENUMERATED:
         raise InputError(
-            f"text {longest.names[0]} has {num_tokens} tokens and so 2^{num_tokens} masks; all "
-            f"masks can be had of up to {MOST_ENUMERATED}: draw them, or lower max_length"
+            f"text {longest.names[0]} has {num_tokens} tokens and so 2^{num_tokens} masks; `all` "
+            f"takes up to {MOST_ENUMERATED} tokens: set masks to `drawn`, or lower max_length"
         )
 
 
 def _refuse_constant(explanations: Sequence[Explanation]) -> None:
-    """A classifier that always says the same has nothing to explain."""
+    """Raise InputError if the classifier gives every text the same probability."""
     if not explanations:
         return
     scores = np.array([(e.p_original, e.p_masked) for e in explanations])
     largest = max(float(np.abs(e.coefficients).max()) for e in explanations)
     if np.ptp(scores) < ROUNDING and largest < ROUNDING:
         raise InputError(
-            f"the classifier gives every text the probability {scores[0, 0]:.3f}, hidden tokens "
-            "or not: there is nothing to explain; look at its training loss"
+            f"the classifier gives every text the probability {scores[0, 0]:.3f}, with or without "
+            "hidden tokens: there is nothing to explain; look at its training loss"
         )

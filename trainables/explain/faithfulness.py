@@ -1,9 +1,10 @@
-"""Whether the tokens that an explanation ranks first are those that the classifier uses.
+"""Faithfulness: does the classifier use the tokens that an explanation ranks first?
 
-Comprehensiveness and sufficiency of DeYoung et al. 2020 (ACL, "ERASER", section 4.3): the drop of
-the predicted class's probability when the highest ranked tokens are hidden (high is good), and
-when all others are (low is good). Both are means over several numbers of tokens. Short texts lose
-much whatever is hidden, so the same of tokens in random order stands beside them.
+The measures are comprehensiveness and sufficiency of DeYoung et al. 2020 (ACL, "ERASER", section
+4.3). Comprehensiveness is the drop of the predicted class's probability when the highest ranked
+tokens are hidden (high is good). Sufficiency is the drop when all other tokens are hidden (low is
+good). Both are means over several numbers of tokens. A short text loses much whichever token is
+hidden, so both are also measured for tokens in random order.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ from xlt.data.core.seeds import derive_seed
 from xlt.trainables.explain.target import Explanation, Group, Target
 
 SHARES = (0.1, 0.2, 0.5)
-"""Shares of a text's tokens that count as highest ranked, rounded up. The paper's smallest, 1 and
-5 %, are one token too in a headline."""
+"""Shares of a text's tokens that count as highest ranked, rounded up.
+
+The paper's smallest shares, 1 % and 5 %, are one token too in a headline.
+"""
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Of one text; each a difference of probabilities of the predicted class."""
+    """Faithfulness of one explanation, in differences of the predicted class's probability.
+
+    Attributes:
+        comprehensiveness: Mean drop when the highest ranked tokens are hidden.
+        sufficiency: Mean drop when all other tokens are hidden.
+        random_comprehensiveness: Comprehensiveness of tokens in random order.
+        random_sufficiency: Sufficiency of tokens in random order.
+    """
 
     comprehensiveness: float
     sufficiency: float
@@ -36,12 +46,16 @@ class Faithfulness:
 def measure_faithfulness(
     target: Target, group: Group, explanations: Sequence[Explanation]
 ) -> list[Faithfulness]:
-    """Hide the highest ranked tokens of each text, all others, and as many random ones.
+    """Measure faithfulness by hiding the highest ranked tokens, all others, and random tokens.
 
     Args:
-        target: The classifier.
+        target: Classifier.
         group: Texts with equally many tokens.
-        explanations: One a text; tokens are ranked by what they add to the predicted class.
+        explanations: One explanation per text; tokens are ranked by their contributions to the
+            predicted class.
+
+    Returns:
+        One measurement per text.
     """
     num_tokens = group.positions.shape[1]
     sizes = [math.ceil(share * num_tokens) for share in SHARES]
@@ -50,14 +64,16 @@ def measure_faithfulness(
     ranked = np.stack(
         [sign * e.coefficients for sign, e in zip(signs, explanations, strict=True)]
     ).argsort(axis=1, kind="stable")[:, ::-1]
-    drawn = np.stack(
+    random_rankings = np.stack(
         [
             np.random.default_rng(derive_seed(0, "random ranking", name)).permutation(num_tokens)
             for name in group.names
         ]
     )
-    first = np.concatenate([_mark_first(ranked, sizes), _mark_first(drawn, sizes)], axis=1)
-    # ranked, random; hidden, then kept alone
+    first = np.concatenate(
+        [_mark_first(ranked, sizes), _mark_first(random_rankings, sizes)], axis=1
+    )
+    # the first tokens hidden (ranked, random), then all others hidden (ranked, random)
     scores = group.score_masked(target, np.concatenate([~first, first], axis=1))
     drops = (signs * originals)[:, None] - signs[:, None] * scores
     means = drops.reshape(len(explanations), 4, len(sizes)).mean(axis=2)
@@ -65,6 +81,6 @@ def measure_faithfulness(
 
 
 def _mark_first(ranking: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.bool_]:
-    """num_texts x num_sizes x num_tokens, true for the so many first of a ranking of tokens."""
+    """Return num_texts x num_sizes x num_tokens, true for the first tokens of each ranking."""
     ranks = ranking.argsort(axis=1)
     return ranks[:, None, :] < np.array(sizes)[None, :, None]

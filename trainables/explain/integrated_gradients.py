@@ -1,4 +1,4 @@
-"""Integrated gradients (Sundararajan, Taly & Yan 2017, ICML) between embeddings."""
+"""Integrated gradients of token embeddings (Sundararajan, Taly & Yan 2017, ICML)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from xlt.trainables.explain.target import Explanation, Group, Target
 
 
 def explain_integrated_gradients(target: Target, group: Group, num_steps: int) -> list[Explanation]:
-    """Gradients summed along the line from the text with every token hidden to the text itself.
+    """Explain texts by gradients along the line from the fully hidden text to the text itself.
 
-    The points are those of Gauss and Legendre, captum's default too (attr/_utils/
-    approximation_methods.py). Contributions add up to the difference of the two scores but for the
-    error of ``num_steps`` points.
+    The points are those of Gauss-Legendre quadrature, which is also captum's default
+    (attr/_utils/approximation_methods.py). Contributions add up to the difference of the two
+    scores, except for the quadrature error of ``num_steps`` points.
 
     Args:
-        target: The classifier, with ``integrate``.
-        group: The texts.
-        num_steps: Points on the line, one gradient each.
+        target: Classifier with ``integrate``.
+        group: Texts with equally many tokens.
+        num_steps: Number of points on the line, with one gradient each.
 
     Returns:
-        One explanation a text; its intercept is the score of the baseline.
+        One explanation per text; its intercept is the score of the fully hidden text.
 
     Raises:
-        InputError: The classifier gives no gradients, or hidden tokens are deleted: there is no
-            line between texts of different length.
+        InputError: The classifier gives no gradients, or hidden tokens are deleted, which leaves no
+            line between texts of equal length.
     """
     if target.integrate is None:
         raise InputError(
@@ -39,8 +39,8 @@ def explain_integrated_gradients(target: Target, group: Group, num_steps: int) -
             "pad, space or mask"
         )
     num_texts, num_tokens = group.positions.shape
-    nothing = np.zeros((num_texts, 1, num_tokens), dtype=bool)
-    baselines = hide(group.token_ids, group.positions, nothing, group.hidden_as)[:, 0]
+    none_kept = np.zeros((num_texts, 1, num_tokens), dtype=bool)
+    baselines = hide(group.token_ids, group.positions, none_kept, group.hidden_as)[:, 0]
     nodes, weights = np.polynomial.legendre.leggauss(num_steps)
     gradients = target.integrate(group.token_ids, baselines, (nodes + 1) / 2, weights / 2)
     coefficients = np.take_along_axis(gradients, group.positions, axis=1)

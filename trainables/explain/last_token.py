@@ -1,7 +1,7 @@
-"""A decoder's last layer for the last token alone, which is the only one that a classifier reads.
+"""Compute a decoder's last layer only for the last token, which is all that a classifier reads.
 
-Of the tokens before it that layer has to give keys and values; its queries, its MLP and its output
-there are of no use. In a miniature of two layers these are over a third of the arithmetic, in a
+For earlier tokens the last layer only has to compute keys and values; its queries, its MLP and its
+output are not used. In a miniature of two layers these are over a third of the arithmetic, in a
 model of 32 layers a fiftieth.
 """
 
@@ -16,17 +16,19 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 ATTENTION = {"llama": ("self_attn", "o_proj"), "gpt_neox": ("attention", "dense")}
-"""``model_type`` of transformers -> a layer's attention, and the projection of what it returns.
-Other decoders are read at all tokens, which takes longer and gives the same logits."""
+"""``model_type`` -> names of a layer's attention and of the projection of its output.
+
+Other decoders are computed at all tokens, which takes longer and gives the same logits.
+"""
 _NAME = "last_query"
 
 
 @contextmanager
 def last_token_only(model: Any) -> Iterator[None]:
-    """Makes a decoder right at the last token and wrong at the others, while the context lasts.
+    """Make a decoder correct at the last token and wrong at all others, inside the context.
 
     Args:
-        model: A sequence classifier with adapters or without; is given back as it was.
+        model: Sequence classifier with or without adapters; it is restored at the end.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = inner.config
@@ -36,8 +38,8 @@ def last_token_only(model: Any) -> Iterator[None]:
     layer = inner.base_model.layers[-1]
     attention_name, projection = ATTENTION[config.model_type]
     attention = getattr(layer, attention_name)
-    cut = (getattr(attention, projection), layer.post_attention_layernorm)
-    hooks = [module.register_forward_pre_hook(_keep_last) for module in cut]
+    shortened = (getattr(attention, projection), layer.post_attention_layernorm)
+    hooks = [module.register_forward_pre_hook(_keep_last) for module in shortened]
     attention.config = copy.copy(config)
     attention.config._attn_implementation = _NAME
     try:
@@ -49,7 +51,10 @@ def last_token_only(model: Any) -> Iterator[None]:
 
 
 def _keep_last(module: Any, arguments: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    """num_rows x length x size to num_rows x 1 x size, which the residual is then added to."""
+    """Keep the last token: num_rows x length x size -> num_rows x 1 x size.
+
+    The residual of this size is added later.
+    """
     return (arguments[0][:, -1:],)
 
 
@@ -62,12 +67,12 @@ def _attend(
     scaling: float | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The last query's attention, in the place of every query's.
+    """Compute the attention of the last query, and return it in the place of every query.
 
-    Arguments and result as ``sdpa_attention_forward`` of transformers has them. Without a mask a
-    token sees all before it, so the last one sees all.
+    Arguments and result are those of ``sdpa_attention_forward`` in transformers. Without a mask the
+    last token attends to all tokens.
     """
-    made = torch.nn.functional.scaled_dot_product_attention(
+    attended = torch.nn.functional.scaled_dot_product_attention(
         query[:, :, -1:],
         key,
         value,
@@ -75,7 +80,7 @@ def _attend(
         scale=scaling,
         enable_gqa=key.shape[1] != query.shape[1],
     )
-    return made.transpose(1, 2).expand(-1, query.shape[2], -1, -1), None
+    return attended.transpose(1, 2).expand(-1, query.shape[2], -1, -1), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)

@@ -17,15 +17,17 @@ Counts = NDArray[np.int64] | Values
 
 
 def kernel(num_kept: NDArray[np.int64], num_tokens: int, width: float) -> Values:
-    """Weight of a mask: sqrt(exp(-d^2 / width^2)) at d = 100 x cosine distance to the whole text.
+    """Weigh masks by sqrt(exp(-d^2 / width^2)), with d = 100 x cosine distance to the whole text.
 
-    As ``kernel`` and ``explain_instance`` of lime 0.2 (lime_text.py). The cosine of a mask with k
-    of T tokens and the whole text is sqrt(k / T); without a token the distance counts as 1.
+    The formula is that of ``kernel`` and ``explain_instance`` of lime 0.2 (lime_text.py). The
+    cosine of a mask that keeps k of T tokens and the whole text is sqrt(k / T). A mask without a
+    token has distance 1.
 
     Args:
-        num_kept: num_masks, 0 ... num_tokens.
-        num_tokens: T.
-        width: At 256 a text without a token still weighs 0.93, at 25 it weighs 0.0003.
+        num_kept: num_masks numbers of kept tokens, 0 ... num_tokens.
+        num_tokens: Number of tokens T.
+        width: Kernel width. At 256 a text without a token still weighs 0.93; at 25 it weighs
+            0.0003.
 
     Returns:
         num_masks weights in (0, 1].
@@ -38,15 +40,15 @@ def kernel(num_kept: NDArray[np.int64], num_tokens: int, width: float) -> Values
 class Surrogate:
     """Weighted ridge regression on masks, solved once and applied to any number of texts.
 
-    Coefficients are linear in the scores, so one operator serves all texts with these masks. It
-    is sklearn.linear_model.Ridge with ``fit_intercept`` and ``sample_weight``: masks and scores
-    are centred by their weighted means and the intercept is not penalised.
+    Coefficients are linear in the scores, so one operator serves all texts with these masks. The
+    regression is sklearn.linear_model.Ridge with ``fit_intercept`` and ``sample_weight``: masks and
+    scores are centred by their weighted means, and the intercept is not penalised.
 
     Args:
-        kept: num_masks x num_tokens, all different.
-        counts: num_masks, how often each was drawn.
-        weights: num_masks, of one draw of each.
-        alpha: Penalty of squared coefficients.
+        kept: num_masks x num_tokens, true for kept tokens; all rows are different.
+        counts: num_masks numbers of draws of each mask.
+        weights: num_masks weights of a single draw.
+        alpha: Penalty on squared coefficients.
     """
 
     kept: NDArray[np.bool_]
@@ -57,13 +59,13 @@ class Surrogate:
     def fit(self, scores: Values) -> tuple[Values, Values, Values, Values]:
         """Regress scores on the masks.
 
-        Standard errors are what other masks would change: the sandwich estimator of a regression
-        whose model is not exact (White 1980, Econometrica 48:817), times n / (n - T - 1)
-        (MacKinnon & White 1985, HC1). A mask drawn c times enters it c times. They are infinite
-        where there are no more draws than coefficients.
+        Standard errors estimate how much other masks would change the coefficients. They are the
+        sandwich estimator of a regression whose model is not exact (White 1980, Econometrica
+        48:817), times n / (n - T - 1) (MacKinnon & White 1985, HC1). A mask that was drawn c times
+        enters c times. Standard errors are infinite if there are no more draws than coefficients.
 
         Args:
-            scores: num_texts x num_masks.
+            scores: num_texts x num_masks probabilities.
 
         Returns:
             num_texts x num_tokens coefficients and their standard errors, num_texts intercepts,
@@ -85,7 +87,7 @@ class Surrogate:
         num_draws, num_tokens = round(self.counts.sum()), design.shape[1]
         spare = num_draws - num_tokens - 1
         factor = num_draws / spare if spare > 0 else np.inf
-        with np.errstate(invalid="ignore"):  # infinity times no residual at all
+        with np.errstate(invalid="ignore"):  # infinity times a residual of zero
             variance = factor * (residuals**2 @ (operator**2 / self.counts).T)
         unexplained = residuals**2 @ share
         spread = (scores - level[:, None]) ** 2 @ share
@@ -104,25 +106,27 @@ def explain_lime(
     alpha: float,
     seed: int,
 ) -> list[Explanation]:
-    """LIME of texts with equally many tokens.
+    """Explain texts with equally many tokens by LIME.
 
-    All of them share the drawn masks, and with these the solved regression, but each takes the
-    columns in an order of its own. A permutation of columns does not change how likely masks are,
-    so that each text for itself is explained as with masks of its own; and because token i of one
-    text and token i of the next then stand in different columns, their errors do not add up where
+    All texts share the drawn masks and so the solved regression, but each text assigns its tokens
+    to the columns in its own random order. A permutation of columns does not change the
+    distribution of masks, so each text is explained as if it had its own masks. Token i of one text
+    and token i of the next are in different columns, so their errors do not add up when
     contributions are averaged over texts (measured in docs/benchmarks.md).
 
     Args:
-        target: The classifier.
-        group: The texts.
-        masks: ``drawn``, or ``all`` there are, for results without the chance of drawing.
-        num_samples: Masked copies of each text; with all masks, what their weights add up to.
-        kernel_width: See :func:`kernel`.
+        target: Classifier.
+        group: Texts with equally many tokens.
+        masks: ``drawn``, or ``all`` for every possible mask, which gives results without sampling
+            error.
+        num_samples: Number of masked copies of each text; with ``all``, the sum of the masks'
+            counts.
+        kernel_width: Kernel width, see :func:`kernel`.
         alpha: Ridge penalty.
-        seed: Of masks and orders.
+        seed: Seed of masks and column orders.
 
     Returns:
-        One explanation a text.
+        One explanation per text.
     """
     num_texts, num_tokens = group.positions.shape
     counts: Counts
@@ -137,13 +141,13 @@ def explain_lime(
             for name in group.names
         ]
     )
-    own = kept.T[orders].transpose(0, 2, 1)  # num_texts x num_masks x num_tokens
-    scores = group.score_masked(target, own)
+    text_masks = kept.T[orders].transpose(0, 2, 1)  # num_texts x num_masks x num_tokens
+    scores = group.score_masked(target, text_masks)
     coefficients, errors, intercepts, r2 = Surrogate(kept, counts, weights, alpha).fit(scores)
-    if masks == "all":  # no other masks could have been drawn
+    if masks == "all":  # no other masks exist
         errors = np.zeros_like(errors)
-    without = kept.sum(axis=1) == 0
-    masked = scores[:, without][:, 0] if without.any() else group.score_without_tokens(target)
+    is_empty = kept.sum(axis=1) == 0
+    masked = scores[:, is_empty][:, 0] if is_empty.any() else group.score_without_tokens(target)
     return [
         Explanation(
             coefficients[text][orders[text]],

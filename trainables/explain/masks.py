@@ -1,4 +1,4 @@
-"""Which tokens of a text are hidden, and what the classifier says of the text without them."""
+"""Hide tokens of texts by masks, and predict the masked texts."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from numpy.typing import NDArray
 from xlt.data.core.errors import InputError
 
 Predict = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""num_rows x length token ids, special tokens included and nothing padded, to num_rows
-probabilities of class 1."""
+"""Classifier: num_rows x length token ids -> num_rows probabilities of class 1.
+
+Special tokens are included, and nothing is padded.
+"""
 
 MOST_ENUMERATED = 14
-"""Tokens of a text all of whose masks can be asked for: 16,384 copies of it."""
+"""Maximum number of tokens of a text for which all masks can be listed: 16,384 masks."""
 MAX_TOKENS = 1 << 21
-"""Token ids of masked texts that are made at once: 16 MB."""
+"""Maximum number of token ids of masked texts in memory at once: 16 MB."""
 
 
 def draw_masks(
     num_tokens: int, num_samples: int, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Draw which tokens are kept, the whole text first.
+    """Draw masks, the whole text first.
 
-    How many tokens are hidden is uniform on 1 ... num_tokens, which ones is uniform among those,
-    as in citrus/lime.py of LIT 1.3 and in lime_text.py of lime 0.2 (``__data_labels_distances``).
-    A mask that is drawn again is counted, not repeated: a text of T tokens has 2^T masks, so that
-    of 5,000 samples of 8 tokens 255 are left to compute.
+    The number of hidden tokens is uniform on 1 ... num_tokens, and each set of that many tokens is
+    equally likely, as in citrus/lime.py of LIT 1.3 and lime_text.py of lime 0.2
+    (``__data_labels_distances``). A mask that is drawn again is counted, not repeated. A text of T
+    tokens has 2^T masks, so 5,000 samples of 8 tokens need only 255 predictions.
 
     Args:
-        num_tokens: Tokens that may be hidden, at least 1.
-        num_samples: Draws beside the whole text.
-        seed: Of the draws.
+        num_tokens: Number of tokens that may be hidden, at least 1.
+        num_samples: Number of draws, without the whole text.
+        seed: Seed of the draws.
 
     Returns:
-        num_masks x num_tokens, true where the token is kept, all different, all true in row 0;
-        and num_masks counts, which sum to num_samples + 1.
+        num_masks x num_tokens, true for kept tokens; rows are all different, and row 0 is all true.
+        And num_masks counts, which sum to num_samples + 1.
     """
     rng = np.random.default_rng(seed)
     num_hidden = rng.integers(1, num_tokens + 1, size=num_samples)
@@ -52,17 +54,17 @@ def draw_masks(
 def list_all_masks(
     num_tokens: int, num_samples: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Every mask, counted as often as :func:`draw_masks` draws it on average.
+    """List every mask, with the count that :func:`draw_masks` gives it on average.
 
-    Of T tokens k are hidden with probability 1/T, k = 1 ... T, which is shared by C(T, k) masks.
-    What is left out is the chance of drawing; the ridge penalty weighs as with drawn masks.
+    k of T tokens are hidden with probability 1/T for each k = 1 ... T, and C(T, k) masks share it.
+    This removes the sampling error; the ridge penalty has the same weight as with drawn masks.
 
     Args:
-        num_tokens: T, at most :data:`MOST_ENUMERATED`.
-        num_samples: Draws that the counts add up to, beside the whole text.
+        num_tokens: Number of tokens T, at most :data:`MOST_ENUMERATED`.
+        num_samples: Sum of the counts, without the whole text.
 
     Returns:
-        As :func:`draw_masks`; 2^T masks, fractional counts.
+        2^T masks with fractional counts, in the form of :func:`draw_masks`.
     """
     numbers = np.arange(2**num_tokens - 1, -1, -1)
     kept = (numbers[:, None] >> np.arange(num_tokens)[::-1] & 1).astype(bool)
@@ -79,21 +81,21 @@ def hide(
     kept: NDArray[np.bool_],
     replacement: int,
 ) -> NDArray[np.int64]:
-    """Texts with the replacement in the place of hidden tokens.
+    """Replace the hidden tokens of texts.
 
     Args:
-        token_ids: num_texts x length.
-        positions: num_texts x num_tokens, where the tokens that may be hidden stand.
-        kept: num_texts x num_masks x num_tokens.
-        replacement: A token id.
+        token_ids: num_texts x length token ids.
+        positions: num_texts x num_tokens positions of the tokens that may be hidden.
+        kept: num_texts x num_masks x num_tokens, true for kept tokens.
+        replacement: Token id that replaces hidden tokens.
 
     Returns:
-        num_texts x num_masks x length.
+        num_texts x num_masks x length token ids.
     """
     num_texts, num_masks, _ = kept.shape
-    everything = np.ones((num_texts, num_masks, token_ids.shape[1]), dtype=bool)
-    np.put_along_axis(everything, positions[:, None, :].repeat(num_masks, 1), kept, axis=2)
-    return np.where(everything, token_ids[:, None, :], replacement)
+    keeps_id = np.ones((num_texts, num_masks, token_ids.shape[1]), dtype=bool)
+    np.put_along_axis(keeps_id, positions[:, None, :].repeat(num_masks, 1), kept, axis=2)
+    return np.where(keeps_id, token_ids[:, None, :], replacement)
 
 
 def predict_masked(
@@ -103,14 +105,14 @@ def predict_masked(
     kept: NDArray[np.bool_],
     replacement: int | None,
 ) -> NDArray[np.float64]:
-    """What the classifier says of masked texts.
+    """Predict masked texts.
 
     Args:
-        predict: The classifier.
-        token_ids: num_texts x length.
-        positions: num_texts x num_tokens, as :func:`hide` has them.
-        kept: num_texts x num_masks x num_tokens.
-        replacement: Token id that stands for a hidden token; None: it is deleted.
+        predict: Classifier.
+        token_ids: num_texts x length token ids.
+        positions: num_texts x num_tokens positions, as in :func:`hide`.
+        kept: num_texts x num_masks x num_tokens, true for kept tokens.
+        replacement: Token id that replaces a hidden token; None deletes the token.
 
     Returns:
         num_texts x num_masks probabilities of class 1.
@@ -134,7 +136,7 @@ def predict_masked(
 
 
 def _predict_shortened(predict: Predict, hidden: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Scores of rows without their entries -1, rows of one length together."""
+    """Predict rows without their entries of -1, rows of equal length together."""
     lengths = (hidden >= 0).sum(axis=1)
     if not lengths.all():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Occlusion (Zeiler & Fergus 2014, ECCV): what the score loses when one token is hidden."""
+"""Occlusion (Zeiler & Fergus 2014, ECCV): the drop of the score when one token is hidden."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from xlt.trainables.explain.target import Explanation, Group, Target
 
 
 def explain_occlusion(target: Target, group: Group) -> list[Explanation]:
-    """Leave-one-out contributions of texts with equally many tokens.
+    """Explain texts by the drop of the score when each token alone is hidden.
 
     Args:
-        target: The classifier.
-        group: The texts.
+        target: Classifier.
+        group: Texts with equally many tokens.
 
     Returns:
-        One explanation a text; its intercept is the score of the text with every token hidden.
+        One explanation per text; its intercept is the score of the fully hidden text.
     """
     num_texts, num_tokens = group.positions.shape
     masks = np.concatenate(
@@ -28,14 +28,14 @@ def explain_occlusion(target: Target, group: Group) -> list[Explanation]:
     scores = group.score_masked(target, np.broadcast_to(masks, (num_texts, *masks.shape)))
     return [
         Explanation(
-            original - without_one,
+            original - one_hidden,
             np.zeros(num_tokens),
             float(masked),
             float("nan"),
             float(original),
             float(masked),
         )
-        for original, masked, without_one in zip(
+        for original, masked, one_hidden in zip(
             scores[:, 0], scores[:, 1], scores[:, 2:], strict=True
         )
     ]

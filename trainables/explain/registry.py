@@ -25,5 +25,8 @@ EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanat
     ),
     "occlusion": lambda target, group, settings: explain_occlusion(target, group),
 }
-"""Method -> (classifier, texts of one length, resolved settings) -> one explanation a text. What
-settings a method has stands in :data:`METHOD_SETTINGS`."""
+"""Method -> function of (classifier, texts of one length, resolved settings) that explains each
+text.
+
+:data:`METHOD_SETTINGS` lists the settings of each method.
+"""

@@ -1,4 +1,4 @@
-"""What is explained: a classifier of token ids, texts of one length, one explanation a text."""
+"""Types of explanations: a classifier of token ids, texts of one length, and an explanation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from xlt.trainables.explain.masks import Predict, predict_masked
 
 Values = NDArray[np.float64]
 Integrate = Callable[[NDArray[np.int64], NDArray[np.int64], Values, Values], Values]
-"""(num_rows x length ids, as many baseline ids, points in (0, 1), their weights) to num_rows x
-length integrated gradients of the probability of class 1."""
+"""Function of (num_rows x length ids, baseline ids of the same shape, points in (0, 1), their
+weights) that returns num_rows x length integrated gradients of the probability of class 1."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A classifier, as far as explainers look at it.
+    """Classifier, as explainers use it.
 
     Attributes:
-        predict: Scores of texts of one length.
-        integrate: Gradients along straight lines between embeddings; None: cannot be had.
+        predict: Function that returns the scores of texts of one length.
+        integrate: Function that returns integrated gradients between embeddings; None if the
+            classifier has no gradients.
     """
 
     predict: Predict
@@ -35,10 +36,10 @@ class Group:
     """Texts with equally many ids and equally many tokens that may be hidden.
 
     Attributes:
-        names: num_texts names; those of a text draw its random numbers.
-        token_ids: num_texts x length, special tokens included.
-        positions: num_texts x num_tokens, where the tokens that may be hidden stand.
-        hidden_as: Token id that stands for a hidden token; None: it is deleted.
+        names: num_texts names; a text's random numbers depend on its name.
+        token_ids: num_texts x length token ids, special tokens included.
+        positions: num_texts x num_tokens positions of the tokens that may be hidden.
+        hidden_as: Token id that replaces a hidden token; None deletes the token.
     """
 
     names: tuple[str, ...]
@@ -47,32 +48,33 @@ class Group:
     hidden_as: int | None
 
     def score_masked(self, target: Target, kept: NDArray[np.bool_]) -> Values:
-        """Scores of masked texts.
+        """Predict masked texts.
 
         Args:
-            target: The classifier.
-            kept: num_texts x num_masks x num_tokens.
+            target: Classifier.
+            kept: num_texts x num_masks x num_tokens, true for kept tokens.
 
         Returns:
-            num_texts x num_masks.
+            num_texts x num_masks probabilities of class 1.
         """
         return predict_masked(target.predict, self.token_ids, self.positions, kept, self.hidden_as)
 
     def score_without_tokens(self, target: Target) -> Values:
-        """Scores of the texts with every token hidden."""
+        """Predict the texts with every token hidden."""
         num_texts, num_tokens = self.positions.shape
         return self.score_masked(target, np.zeros((num_texts, 1, num_tokens), dtype=bool))[:, 0]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """How much each token of a text adds to the probability of class 1.
+    """Contribution of each token of a text to the probability of class 1.
 
     Attributes:
         coefficients: num_tokens contributions.
-        standard_errors: num_tokens, of the random numbers of the method; 0 for methods without.
-        intercept: What the method says of the text without its tokens.
-        r2: Share of the variance of the scores that the contributions explain; nan: not defined.
+        standard_errors: num_tokens standard errors from the random numbers of the method; 0 for
+            methods without random numbers.
+        intercept: The method's score of the text without its tokens.
+        r2: Share of the variance of the scores that the contributions explain; nan if not defined.
         p_original: Score of the text.
         p_masked: Score of the text with every token hidden.
     """
@@ -91,19 +93,19 @@ def group_texts(
     never_hidden: frozenset[int],
     hidden_as: int | None,
 ) -> list[tuple[list[int], Group]]:
-    """Put texts of one length together, so that no batch is padded.
+    """Group texts of equal length, so that no batch is padded.
 
     Args:
         names: num_texts names, all different.
-        token_ids: Ids of each text.
-        never_hidden: Ids of the special tokens that stay.
-        hidden_as: As in :class:`Group`.
+        token_ids: Token ids of each text.
+        never_hidden: Ids of the special tokens that are never hidden.
+        hidden_as: Token id that replaces a hidden token; None deletes the token.
 
     Returns:
-        (numbers of the texts, group) by length; every text once.
+        (numbers of the texts, group) by length; each text is in one group.
 
     Raises:
-        InputError: Texts without a token that may be hidden.
+        InputError: A text has no token that may be hidden.
     """
     special = np.fromiter(never_hidden, dtype=np.int64, count=len(never_hidden))
     rows = [np.asarray(ids, dtype=np.int64) for ids in token_ids]

@@ -1,4 +1,4 @@
-"""Explain the test rows of a trained trial: right after it was scored, or later if it was kept."""
+"""Explain the test rows of a trained trial, right after scoring or later with its kept model."""
 
 from __future__ import annotations
 
@@ -33,28 +33,29 @@ def explain_trial(
     """Explain the test rows of a trained classifier.
 
     Args:
-        model: The trained classifier.
-        base: Its tokenizer.
-        spec: Its trial.
-        test: num_test_rows x at least (id, text, text_pair, lang, label), as they were drawn.
-        settings: How, and how many of the rows.
+        model: Trained classifier.
+        base: Base model with the tokenizer.
+        spec: Trial of the classifier.
+        test: num_test_rows x at least (id, text, text_pair, lang, label), in the order of their
+            draw.
+        settings: Settings of the method, and the number of rows.
 
     Returns:
-        The attributions; bad input is told in their ``error``, because the trial is none the
-        worse for it.
+        The attributions. Their ``error`` holds the message of bad input, because the trial itself
+        is valid.
     """
     start = time.perf_counter()
-    chosen = settings.resolved()
+    resolved = settings.resolved()
     try:
         if model.config.num_labels != 2:
-            raise InputError("more than two classes; explanations are of two")
+            raise InputError("the trial has more than two classes; explanations need two")
         rows = test.slice(0, settings.rows)
-        replacement = find_replacement_id(base.tokenizer, chosen["replacement"])
+        replacement = find_replacement_id(base.tokenizer, resolved["replacement"])
         ids = encode(base, rows, spec.data_fingerprint, spec.training.max_length)
         target = make_target(model, spec)
         table = explain_rows(target, base, spec, rows, ids, settings, replacement)
-    except (InputError, RuntimeError) as error:  # RuntimeError: of torch, such as out of memory
-        return Attributions(chosen, error=str(error))
+    except (InputError, RuntimeError) as error:  # RuntimeError: from torch, e.g. out of memory
+        return Attributions(resolved, error=str(error))
     token = base.tokenizer.convert_ids_to_tokens(replacement) if replacement is not None else None
     details = {
         "hidden_as": token,
@@ -62,7 +63,7 @@ def explain_trial(
         "torch": torch.__version__,
         "seconds": round(time.perf_counter() - start, 4),
     }
-    return Attributions(chosen, table, details)
+    return Attributions(resolved, table, details)
 
 
 def explain_rows(
@@ -74,19 +75,22 @@ def explain_rows(
     settings: Explain,
     replacement: int | None,
 ) -> pa.Table:
-    """One row of attributions a test row.
+    """Make one row of attributions per test row.
 
     Args:
-        target: The trained classifier.
-        base: Its tokenizer.
-        spec: Its trial.
+        target: Trained classifier.
+        base: Base model with the tokenizer.
+        spec: Trial of the classifier.
         rows: num_rows x at least (id, text, text_pair, lang, label).
         ids: Token ids of each row.
-        settings: How.
-        replacement: Token id that stands for a hidden token; None: it is deleted.
+        settings: Settings of the method.
+        replacement: Token id that replaces a hidden token; None deletes the token.
+
+    Returns:
+        num_rows x the columns of ``COLUMNS``.
 
     Raises:
-        InputError: As :func:`explain`.
+        InputError: The same errors as :func:`explain_texts`.
     """
     max_length = spec.training.max_length
     texts = rows["text"].to_pylist()
@@ -98,31 +102,31 @@ def explain_rows(
         target.predict, ids, hidden_as=replacement, never_hidden=special, settings=settings,
         names=names, integrate=target.integrate,
     )  # fmt: skip
-    faithful = measure_explanations(
+    faithfulness = measure_explanations(
         target, ids, explanations, hidden_as=replacement, never_hidden=special, names=names
     )
     records = []
-    for number, (made, faith) in enumerate(zip(explanations, faithful, strict=True)):
+    for number, (explanation, measured) in enumerate(zip(explanations, faithfulness, strict=True)):
         tokens = [n for n, i in enumerate(ids[number]) if i not in special]
-        own = [ids[number][n] for n in tokens]
+        explained = [ids[number][n] for n in tokens]
         records.append(
             {
                 "id": names[number],
                 "lang": rows["lang"][number].as_py(),
                 "y_true": rows["label"][number].as_py(),
                 "text": whole[number],
-                "token_ids": own,
-                "pieces": make_readable(base.tokenizer, own),
+                "token_ids": explained,
+                "pieces": make_readable(base.tokenizer, explained),
                 "starts": [places[number][n][0] for n in tokens],
                 "ends": [places[number][n][1] for n in tokens],
-                "coefficients": made.coefficients,
-                "standard_errors": made.standard_errors,
-                "intercept": made.intercept,
-                "r2": None if np.isnan(made.r2) else made.r2,
-                "p_original": made.p_original,
-                "p_masked": made.p_masked,
-                "total": float(np.abs(made.coefficients).sum()),
-                **vars(faith),
+                "coefficients": explanation.coefficients,
+                "standard_errors": explanation.standard_errors,
+                "intercept": explanation.intercept,
+                "r2": None if np.isnan(explanation.r2) else explanation.r2,
+                "p_original": explanation.p_original,
+                "p_masked": explanation.p_masked,
+                "total": float(np.abs(explanation.coefficients).sum()),
+                **vars(measured),
             }
         )
     return pa.Table.from_pylist(records, schema=COLUMNS)

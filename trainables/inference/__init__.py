@@ -1,1 +1,1 @@
-"""Kept models of finished trials, used on new texts."""
+"""Use the kept models of finished trials: predict and explain texts."""

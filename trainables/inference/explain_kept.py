@@ -18,20 +18,22 @@ from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 SCORE_TOLERANCE = 0.05
-"""How far a kept model's scores may be from those that the trial wrote: another device or type of
-number moves the last digits; other weights, by more than this."""
+"""Maximum difference between a kept model's scores and those of the trial.
+
+Another device or data type changes the last digits; other weights change more than this.
+"""
 
 
 def explain_kept(
     spec: TrialSpec, dataset: Dataset, results: Results, settings: Explain
 ) -> Attributions:
-    """Explain the test rows of a done trial from the model that it kept.
+    """Explain the test rows of a finished trial with its kept model.
 
     Args:
-        spec: The trial.
+        spec: Spec of the trial.
         dataset: The rows that ``spec.data_fingerprint`` names.
-        results: Where its folder lies.
-        settings: How, and how many of the rows.
+        results: Location of the trial's folder.
+        settings: Settings of the method, and the number of rows.
 
     Returns:
         The attributions, as :func:`explain_trial`.
@@ -42,30 +44,33 @@ def explain_kept(
         base, model = load_kept_model(spec, results, len(dataset.classes))
         drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
         test = dataset.rows(list(drawn.test))
-        made = explain_trial(model, base, spec, test, settings)
-        if made.table is not None:
-            scores = made.table["p_original"].to_numpy()
-            refuse_changed_scores(made.table["id"].to_pylist(), scores, results, spec)
+        attributions = explain_trial(model, base, spec, test, settings)
+        if attributions.table is not None:
+            scores = attributions.table["p_original"].to_numpy()
+            refuse_changed_scores(attributions.table["id"].to_pylist(), scores, results, spec)
     except InputError as error:
         return Attributions(settings.resolved(), error=str(error))
-    return made
+    return attributions
 
 
 def refuse_changed_scores(
     names: Sequence[str], scores: Values, results: Results, spec: TrialSpec
 ) -> None:
-    """Refuse a model whose scores of test rows are not those that the trial wrote.
+    """Raise InputError if a model's scores of test rows differ from those that the trial wrote.
 
     Args:
-        names: num_rows ids.
-        scores: num_rows.
-        results: Where the trial's folder lies.
-        spec: The trial.
+        names: num_rows row ids.
+        scores: num_rows probabilities of class 1.
+        results: Location of the trial's folder.
+        spec: Spec of the trial.
+
+    Raises:
+        InputError: A score differs by more than :data:`SCORE_TOLERANCE`.
     """
     stored = results.read_table(spec.trial_id, "predictions")
     expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
-    known = np.array([expected[name] for name in names])
-    difference = float(np.abs(scores - known).max())
+    written = np.array([expected[name] for name in names])
+    difference = float(np.abs(scores - written).max())
     if difference > SCORE_TOLERANCE:
         raise InputError(
             f"the kept model's scores differ from the trial's by up to {difference:.3f}: it is "

@@ -1,4 +1,4 @@
-"""The trained classifier of a done trial, from the weights in its folder."""
+"""Load the trained classifier of a finished trial from the weights in its folder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from xlt.trainables.training.loop import choose_base_dtype
 
 
 def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple[Base, Any]:
-    """Build a trial's classifier as it was built for training, and give it its trained weights.
+    """Build a trial's classifier as for training, and load its trained weights.
 
     Args:
-        spec: A done trial.
-        results: Where its folder lies.
-        num_labels: Classes of the head.
+        spec: Spec of a finished trial.
+        results: Location of the trial's folder.
+        num_labels: Number of classes of the head.
 
     Returns:
         The base model and the classifier, ready to predict.
 
     Raises:
-        InputError: The trial is not done or kept no weights, or they are damaged.
+        InputError: The trial is not done, it kept no weights, or they are damaged.
     """
     tensors = _read_weights(spec, results)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""A done trial's classifier, asked about texts that are no rows of its data."""
+"""Predict and explain any text with the classifier of a finished trial."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NUM_CLASSES = 2
 
 @dataclass(frozen=True)
 class Subwords:
-    """A text as the classifier reads it.
+    """A text as the classifier reads it, split into tokens.
 
     Attributes:
-        token_ids: All of them, special tokens included.
-        positions: Where those stand that may be hidden.
-        pieces: These, as people read them.
-        hidden_as: Token id that stands for a hidden one.
+        token_ids: Token ids of the text, special tokens included.
+        positions: Positions of the tokens that may be hidden.
+        pieces: Readable form of these tokens.
+        hidden_as: Token id that replaces a hidden token.
     """
 
     token_ids: list[int]
@@ -41,15 +41,15 @@ class Subwords:
 
 
 class LiveTrial:
-    """A trial's trained classifier, loaded from what the trial kept.
+    """Trained classifier of a trial, loaded from its kept model.
 
     Args:
-        spec: A done trial of two classes.
-        results: Where its folder lies.
-        pairs: Whether a text is two, a line each.
+        spec: Spec of a finished trial with two classes.
+        results: Location of the trial's folder.
+        pairs: Whether a text consists of two texts, on a line each.
 
     Raises:
-        InputError: It kept no model, or the weights or the base model cannot be read.
+        InputError: The trial kept no model, or the weights or the base model cannot be read.
     """
 
     def __init__(self, spec: TrialSpec, results: Results, pairs: bool) -> None:
@@ -59,29 +59,29 @@ class LiveTrial:
         self.num_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
 
     def refuse_changed_scores(self, names: Sequence[str], texts: Sequence[str]) -> None:
-        """Refuse a model that says something else of test rows than the trial wrote.
+        """Raise InputError if the scores of test rows differ from those that the trial wrote.
 
         Args:
             names: num_rows ids of test rows.
-            texts: num_rows.
+            texts: num_rows texts of these rows.
         """
         refuse_changed_scores(names, self.score_texts(texts), self._results, self._spec)
 
     def score_texts(self, texts: Sequence[str]) -> Values:
-        """num_texts probabilities of class 1."""
+        """Predict texts; num_texts probabilities of class 1."""
         return self.score_token_ids(self._encode(texts))
 
     def score_token_ids(self, token_ids: Sequence[Sequence[int]]) -> Values:
-        """num_texts probabilities of class 1; special tokens are among the ids."""
+        """Predict texts of token ids, special tokens included; num_texts probabilities."""
         lengths = np.array([len(ids) for ids in token_ids])
         scores = np.empty(len(token_ids))
         for length in np.unique(lengths):
-            which = np.flatnonzero(lengths == length).tolist()
-            scores[which] = self._target.predict(np.array([token_ids[n] for n in which]))
+            numbers = np.flatnonzero(lengths == length).tolist()
+            scores[numbers] = self._target.predict(np.array([token_ids[n] for n in numbers]))
         return scores
 
     def split_text(self, text: str) -> Subwords:
-        """What LIME hides one by one.
+        """Split a text into the tokens that LIME hides.
 
         Raises:
             InputError: The text has no token.
@@ -91,14 +91,14 @@ class LiveTrial:
         positions = [number for number, token in enumerate(ids) if token not in special]
         pieces = make_readable(self._base.tokenizer, [ids[number] for number in positions])
         replacement = find_replacement_id(self._base.tokenizer, "auto")
-        assert replacement is not None  # auto is never to delete
+        assert replacement is not None  # auto never deletes tokens
         return Subwords(ids, positions, pieces, replacement)
 
     def explain(self, text: str, settings: Explain) -> tuple[list[str], list[float]]:
-        """Pieces of a text and what each adds to the probability of class 1.
+        """Explain a text: its tokens and their contributions to the probability of class 1.
 
         Raises:
-            InputError: As :func:`explain`.
+            InputError: The same errors as :func:`explain_texts`.
         """
         first, second = self._split_pairs([text])
         rows = pa.table(
@@ -112,10 +112,10 @@ class LiveTrial:
         )
         replacement = find_replacement_id(self._base.tokenizer, settings.resolved()["replacement"])
         ids = self._encode([text])
-        made = explain_rows(
+        explanation = explain_rows(
             self._target, self._base, self._spec, rows, ids, settings, replacement
         ).to_pylist()[0]
-        return made["pieces"], made["coefficients"]
+        return explanation["pieces"], explanation["coefficients"]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         first, second = self._split_pairs(texts)
@@ -124,13 +124,14 @@ class LiveTrial:
         return encoded
 
     def _split_pairs(self, texts: Sequence[str]) -> tuple[list[str], list[str] | None]:
-        """First and second text of each, as :func:`locate_tokens` joins them."""
+        """Split each text into its first and second text, which :func:`locate_tokens` joins."""
         if not self._pairs:
             return list(texts), None
         parts = [text.split("\n") for text in texts]
-        wrong = next((part for part in parts if len(part) != 2), None)
-        if wrong is not None:
+        wrong_parts = next((part for part in parts if len(part) != 2), None)
+        if wrong_parts is not None:
             raise InputError(
-                f"a text of this experiment is two, a line each, and {len(wrong)} lines were given"
+                "each text of this experiment must be two texts, on a line each, but "
+                f"{len(wrong_parts)} lines were given"
             )
         return [first for first, _ in parts], [second for _, second in parts]

@@ -1,4 +1,4 @@
-"""A trial's classifier on new texts: their scores, and why some have none."""
+"""Score new texts with a trial's classifier, and report why a text has no score."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from xlt.trainables.training.loop import EVAL_BATCH_SIZE, predict, uses_bf16
 
 @dataclass(frozen=True)
 class ScoredTexts:
-    """Texts with their scores.
+    """Scores of texts.
 
     Attributes:
-        y_score: num_texts probabilities of class 1 if there are two classes, else num_texts x
-            num_classes; nan where there is a problem.
-        problems: num_texts reasons why a text has no score, empty where it has.
-        truncated: num_texts, whether a text has more than ``max_length`` tokens.
+        y_score: num_texts probabilities of class 1 for two classes, else num_texts x num_classes;
+            nan for a text without a score.
+        problems: num_texts reasons why a text has no score; empty if it has one.
+        truncated: num_texts, true if a text has more than ``max_length`` tokens.
     """
 
     y_score: NDArray[np.float64]
@@ -37,12 +37,12 @@ class ScoredTexts:
 
 @dataclass(frozen=True)
 class Tagger:
-    """A done trial's classifier, loaded.
+    """Loaded classifier of a finished trial.
 
     Attributes:
-        trial: The trial.
-        base: Its base model.
-        model: The classifier.
+        trial: Finished trial.
+        base: Base model of the trial.
+        model: Trained classifier.
     """
 
     trial: FinishedTrial
@@ -51,36 +51,37 @@ class Tagger:
 
     @classmethod
     def load(cls, trial: FinishedTrial | str) -> Tagger:
-        """Load a trial's classifier, on the GPU if there is one.
+        """Load a trial's classifier, on a GPU if there is one.
 
         Args:
-            trial: As :func:`find_trial` finds it, or ``RESULTS/trials/ID``.
+            trial: Trial from :func:`find_trial`, or ``RESULTS/trials/ID``.
 
         Raises:
-            InputError: There is no such trial, it kept no model, its weights are damaged, its base
-                model cannot be loaded or is not the one that it was trained from.
+            InputError: There is no such trial, it kept no model, its weights are damaged, or its
+                base model cannot be loaded or is not the one of its training.
         """
-        found = find_trial(trial) if isinstance(trial, str) else trial
-        spec = found.spec
+        finished = find_trial(trial) if isinstance(trial, str) else trial
+        spec = finished.spec
         try:
-            base, model = load_kept_model(spec, Results(found.uri), len(found.classes))
+            base, model = load_kept_model(spec, Results(finished.uri), len(finished.classes))
         except InputError as error:
-            raise InputError(error.problems, found.trial_id) from error
-        same = ("bf16" if uses_bf16(spec, model.device) else "fp32") == found.signature["precision"]
-        if found.moved and not same:
+            raise InputError(error.problems, finished.trial_id) from error
+        precision = "bf16" if uses_bf16(spec, model.device) else "fp32"
+        same_precision = precision == finished.signature["precision"]
+        if finished.moved and not same_precision:
             raise InputError(
-                f"base model {spec.base_model!r} was moved, and whether it is the same can be told "
-                f"only where numbers are {found.signature['precision']}; "
-                f"set training.precision, or load it from where it was"
+                f"base model {spec.base_model!r} was moved. Checking its weights "
+                f"needs the trial's precision, {finished.signature['precision']}; "
+                f"set training.precision, or load the base model from its original place"
             )
-        # Numbers of another type are rounded, so that their digest says nothing.
-        if same and base.weights_digest != found.signature["base_weights"]:
+        # Weights of another precision are rounded, so their digest differs anyway.
+        if same_precision and base.weights_digest != finished.signature["base_weights"]:
             raise InputError(
                 f"the weights of base model {spec.base_model!r} in {spec.base_path!r} are not "
-                "those that the trial was trained from; --base-path says where those lie",
-                found.trial_id,
+                "those of the trial's training; give their folder with --base-path",
+                finished.trial_id,
             )
-        return cls(found, base, model)
+        return cls(finished, base, model)
 
     def predict(
         self,
@@ -88,24 +89,28 @@ class Tagger:
         pairs: Sequence[str] | None = None,
         batch_size: int = EVAL_BATCH_SIZE,
     ) -> NDArray[np.float64]:
-        """Probabilities of texts.
+        """Predict the probabilities of texts.
 
         Args:
-            texts: num_texts.
-            pairs: num_texts second texts, of a task on pairs.
-            batch_size: Texts a batch; another one can change the last bits of a score.
+            texts: num_texts texts.
+            pairs: num_texts second texts for a task on pairs.
+            batch_size: Texts per batch; another size can change the last bits of a score.
 
         Returns:
             num_texts probabilities of class 1 if there are two classes, else num_texts x
             num_classes.
 
         Raises:
-            InputError: A text has no score; told with its number, from 0, and the reason.
+            InputError: A text has no score; the message gives its number, from 0, and the reason.
         """
         scored = self.score(texts, pairs, batch_size)
-        bad = [f"text {n} ({problem})" for n, problem in enumerate(scored.problems) if problem]
-        if bad:
-            raise InputError(f"{len(bad)} texts have no score: {first_few(bad)}; leave them out")
+        without_score = [
+            f"text {n} ({problem})" for n, problem in enumerate(scored.problems) if problem
+        ]
+        if without_score:
+            raise InputError(
+                f"{len(without_score)} texts have no score: {first_few(without_score)}; leave them out"
+            )
         return scored.y_score
 
     def score(
@@ -114,10 +119,10 @@ class Tagger:
         pairs: Sequence[str] | None = None,
         batch_size: int = EVAL_BATCH_SIZE,
     ) -> ScoredTexts:
-        """Scores of the texts that have one; arguments as :meth:`predict`.
+        """Score the texts that can be scored; arguments as :meth:`predict`.
 
         Raises:
-            InputError: ``pairs`` are not as many as ``texts``.
+            InputError: The numbers of ``pairs`` and ``texts`` differ.
         """
         if pairs is not None and len(pairs) != len(texts):
             raise InputError(f"{len(pairs)} second texts for {len(texts)} texts; give one each")
@@ -126,25 +131,25 @@ class Tagger:
         y_score = np.full(shape, np.nan)
         problems = ["" if text.strip() else "empty text" for text in texts]
         truncated = np.zeros(len(texts), dtype=bool)
-        given = [row for row, problem in enumerate(problems) if not problem]
+        nonempty = [row for row, problem in enumerate(problems) if not problem]
         ids: dict[int, list[int]] = {}
-        if given:
+        if nonempty:
             tokenizer = self.base.tokenizer
             special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
             encoded, long = tokenize(
                 self.base,
-                [texts[row] for row in given],
-                None if pairs is None else [pairs[row] for row in given],
+                [texts[row] for row in nonempty],
+                None if pairs is None else [pairs[row] for row in nonempty],
                 self.trial.spec.training.max_length,
             )
-            for row, tokens in zip(given, encoded, strict=True):
+            for row, tokens in zip(nonempty, encoded, strict=True):
                 if special.issuperset(tokens):
                     problems[row] = "no tokens"
                 elif not is_readable(self.base, tokens):
                     problems[row] = f"ends with the pad token: {self.base.tokenizer.pad_token}"
                 else:
                     ids[row] = tokens
-            truncated[[given[number] for number in long]] = True
+            truncated[[nonempty[number] for number in long]] = True
         if ids:
             y_score[list(ids)] = predict(
                 self.model, list(ids.values()), self.trial.spec, batch_size

@@ -1,1 +1,1 @@
-"""Pre-training of miniature base models on this machine."""
+"""Pre-training of miniature base models and their tokenizers on this machine."""

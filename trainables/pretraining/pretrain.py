@@ -1,4 +1,4 @@
-"""Pre-train a miniature by its architecture's own objective and save it as any checkpoint."""
+"""Pre-train a miniature by its architecture's own objective, and save it as a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from xlt.trainables.training.micro_batches import MicroBatches
 
 CPU = torch.device("cpu")
 IGNORED = -100
-"""Label of positions without a loss, as in transformers."""
+"""Label of positions without a loss, from transformers."""
 Loss = Callable[[list[int]], torch.Tensor]
-"""Rows of the documents -> mean loss, with a graph."""
+"""Function of row numbers that returns the mean loss of the documents, with a graph."""
 
 
 def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
-    """Pre-train a miniature into a folder; on one machine the same bytes for the same arguments.
+    """Pre-train a miniature into a folder; on one machine equal arguments give equal bytes.
 
     Args:
         name: Name in MINIATURES.
-        corpus: Documents.
-        folder: Where model and tokenizer go, whole or not at all; kept if it is there already.
-        report: Told (step, num_steps, loss).
+        corpus: Documents to train on.
+        folder: Folder of model and tokenizer. It is written completely or not at all, and an
+            existing folder is kept.
+        report: Function that receives (step, num_steps, loss).
 
     Raises:
         InputError: The corpus has no documents in the miniature's languages.
@@ -74,10 +75,10 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
 
 
 def _select_documents(recipe: Miniature, corpus: Corpus) -> tuple[list[str], NDArray[np.bool_]]:
-    """Documents in the recipe's languages, and whether each holds Japanese."""
-    wanted = set(recipe.languages) | ({MIXED} if len(recipe.languages) > 1 else set())
+    """Select the documents in the recipe's languages, with whether each contains Japanese."""
+    languages = set(recipe.languages) | ({MIXED} if len(recipe.languages) > 1 else set())
     texts, langs = (corpus.table[column].to_pylist() for column in ("text", "lang"))
-    kept = [(text, lang) for text, lang in zip(texts, langs, strict=True) if lang in wanted]
+    kept = [(text, lang) for text, lang in zip(texts, langs, strict=True) if lang in languages]
     if not kept:
         raise InputError(
             f"corpus {corpus.options.corpus!r} has no documents in {', '.join(recipe.languages)} "
@@ -87,7 +88,7 @@ def _select_documents(recipe: Miniature, corpus: Corpus) -> tuple[list[str], NDA
 
 
 def _encode_documents(tokenizer: Any, docs: list[str], max_tokens: int) -> Iterator[list[int]]:
-    """Token ids of each document: a start token, then its lines, each with an end token."""
+    """Encode each document: a start token, then its lines, each with an end token."""
     start, end = tokenizer("")["input_ids"]
     lines = [doc.split("\n") for doc in docs]
     flat = iter(
@@ -103,9 +104,9 @@ def _encode_documents(tokenizer: Any, docs: list[str], max_tokens: int) -> Itera
 def _draw_rows(
     recipe: Miniature, has_japanese: NDArray[np.bool_], num_rows: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Document numbers, ``japanese_share`` of them with Japanese, in random order.
+    """Draw document numbers in random order, ``japanese_share`` of them with Japanese.
 
-    Each of the two pools is gone through from start to end, again and again.
+    Both pools are read in a random order, and again from the start when they are exhausted.
     """
     num_japanese = round(recipe.japanese_share * num_rows)
     japanese = rng.permutation(np.flatnonzero(has_japanese))
@@ -120,7 +121,7 @@ def _draw_rows(
 
 
 def _build_model(recipe: Miniature, tokenizer: Any) -> Any:
-    """The model with fresh weights."""
+    """Build the model with random weights."""
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": recipe.hidden_size,
@@ -147,13 +148,13 @@ def _build_model(recipe: Miniature, tokenizer: Any) -> Any:
 
 
 def _set_sinusoids(positions: torch.Tensor, scale: float) -> None:
-    """Start BERT's learnt positions as sines and cosines (Vaswani et al. 2017, section 3.5).
+    """Initialise BERT's learnt positions by sines and cosines (Vaswani et al. 2017, section 3.5).
 
-    A neighbour is then a rotation away, which attention finds in a few hundred steps; from
-    independent random vectors it has to learn every pair of positions by itself.
+    The embedding of a neighbour is then a rotation, which attention learns in a few hundred steps.
+    With independent random vectors it would have to learn each pair of positions separately.
 
     Args:
-        positions: num_positions x hidden_size, overwritten.
+        positions: num_positions x hidden_size embeddings, which are overwritten.
         scale: Root mean square of the values.
     """
     num, width = positions.shape
@@ -165,7 +166,7 @@ def _set_sinusoids(positions: torch.Tensor, scale: float) -> None:
 
 
 def _make_loss(recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[list[int]]) -> Loss:
-    """The loss that the architecture is pre-trained with."""
+    """Make the loss of the architecture's pre-training objective."""
     if recipe.architecture != "bert":
         return _make_next_token_loss(model, token_ids)
     rng = np.random.default_rng(derive_seed(recipe.seed, "masks"))
@@ -173,11 +174,11 @@ def _make_loss(recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[li
 
 
 def _make_next_token_loss(model: Any, token_ids: list[list[int]]) -> Loss:
-    """Cross-entropy of each token given those before it."""
+    """Make the cross-entropy of each token given the tokens before it."""
 
     def loss_of(rows: list[int]) -> torch.Tensor:
         batch = collate([token_ids[row] for row in rows], 0, CPU)
-        # Padding is on the right and attention looks left, so that no mask is needed.
+        # No mask is needed: padding is on the right, and attention looks to the left.
         hidden = model.base_model(batch["input_ids"]).last_hidden_state[:, :-1]
         real = batch["attention_mask"][:, 1:].bool()
         logits = model.get_output_embeddings()(hidden[real])
@@ -190,9 +191,9 @@ def _make_masked_token_loss(
     recipe: Miniature, model: Any, tokenizer: Any, token_ids: list[list[int]],
     rng: np.random.Generator,
 ) -> Loss:  # fmt: skip
-    """Cross-entropy of masked tokens given all others (Devlin et al. 2019, section 3.1).
+    """Make the cross-entropy of masked tokens given all others (Devlin et al. 2019, section 3.1).
 
-    Of the chosen tokens 80 % become ``[MASK]``, 10 % a random token, 10 % stay.
+    80 % of the chosen tokens become ``[MASK]``, 10 % become a random token, and 10 % stay.
     """
     num_special = len(tokenizer.all_special_ids)
 
@@ -200,11 +201,11 @@ def _make_masked_token_loss(
         batch = collate([token_ids[row] for row in rows], tokenizer.pad_token_id, CPU)
         ids = batch["input_ids"].numpy()
         chosen = (rng.random(ids.shape) < recipe.mask_share) & (ids >= num_special)
-        chosen[0, 1] = True  # never an empty batch
-        fate = rng.random(ids.shape)
+        chosen[0, 1] = True  # at least one token is chosen
+        action = rng.random(ids.shape)
         random_ids = rng.integers(num_special, len(tokenizer), ids.shape)
-        shown = np.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
-        shown = np.where(chosen & (fate >= 0.9), random_ids, shown)
+        shown = np.where(chosen & (action < 0.8), tokenizer.mask_token_id, ids)
+        shown = np.where(chosen & (action >= 0.9), random_ids, shown)
         hidden = model.bert(
             torch.from_numpy(shown), attention_mask=batch["attention_mask"]
         ).last_hidden_state

@@ -1,1 +1,1 @@
-"""One trial, or several side by side, from spec to result folder."""
+"""Run one trial, or several side by side, from spec to result."""

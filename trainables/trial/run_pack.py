@@ -1,8 +1,8 @@
-"""run_pack: several LoRA trials side by side, their gradients from shared forward passes.
+"""run_pack: train several LoRA trials (members) side by side with shared forward passes.
 
-Each member is built, stepped, scored and kept as :func:`run_trial` does it; only
-who computes its gradients differs. On a CPU its losses and scores are those of the trial alone to
-rounding, dropout included, because every member has a random stream of its own.
+Each member is built, stepped, scored and kept as in :func:`run_trial`. Only the gradients are
+computed together. On a CPU a member's losses and scores equal those of the trial alone up to
+rounding, dropout included, because every member has its own random stream.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from xlt.trainables.trial.run_trial import (
 PackReport = Callable[[TrialSpec, int, int, float], None]
 """Called with (member, step, num_steps, loss) every few steps of each member."""
 Outcome = tuple[TrialSpec, TrialResult | Exception]
-"""A member and what became of it."""
+"""A member, with its result or its error."""
 
 
 def run_pack(
@@ -52,29 +52,31 @@ def run_pack(
 ) -> Iterator[Outcome]:
     """Train and test several trials that share a base model.
 
-    Those that cannot share passes (:func:`compute_pack_key`, or a base with dropout of
-    its own, or with adapters in its head) are run one after another.
+    Trials that cannot share passes run one after another. Such trials have different
+    :func:`compute_pack_key`, a base model with dropout of its own, or adapters in the head.
 
     Args:
-        specs: The members.
+        specs: Specs of the members.
         dataset: The rows that their ``data_fingerprint`` names.
-        report: Told the progress of each.
-        keep_models: As of :func:`run_trial`.
-        explain: The same.
-        checkpoints: The same, by trial id.
+        report: Function that receives the progress of each member.
+        keep_models: Weights in the results, as in :func:`run_trial`.
+        explain: Settings for explaining test rows, as in :func:`run_trial`.
+        checkpoints: Checkpoints by trial id.
 
     Yields:
-        Each member as soon as it ends, with its result or its error, which is its own alone.
+        Each member when it ends, with its result or its error. An error ends only its own member.
     """
-    kept = checkpoints or {}
+    checkpoints = checkpoints or {}
     if not _can_share(specs, dataset):
         for spec in specs:
-            yield spec, _run_alone(spec, dataset, report, keep_models, explain, kept)
+            yield spec, _run_alone(spec, dataset, report, keep_models, explain, checkpoints)
         return
     members: list[Member] = []
     for spec in specs:
         try:
-            members.append(Member(prepare_trial(spec, dataset), report, kept.get(spec.trial_id)))
+            members.append(
+                Member(prepare_trial(spec, dataset), report, checkpoints.get(spec.trial_id))
+            )
         except Exception as error:
             yield spec, error
     for member in fit_pack(members):
@@ -111,19 +113,19 @@ def _can_share(specs: Sequence[TrialSpec], dataset: Dataset) -> bool:
     try:
         base = load_base(specs[0], device, dtype, len(dataset.classes))
     except InputError:
-        return False  # each member will say so
+        return False  # each member raises it by itself
     return not has_other_dropout(base.model) and not adapts_head(base.model, base.head_modules)
 
 
 class RandomStream:
-    """A member's own random numbers, as the process's global generators give them to it alone."""
+    """Random stream of a member, equal to the global generators of a process that runs it alone."""
 
     def __init__(self) -> None:
         self.states = get_random_state()
 
     @contextmanager
     def as_global(self) -> Iterator[None]:
-        """The global generators are this stream's."""
+        """Make this stream the global generators, inside the context."""
         others = get_random_state()
         set_random_state(self.states)
         try:
@@ -133,18 +135,18 @@ class RandomStream:
             set_random_state(others)
 
     def make_generator(self, device: torch.device) -> torch.Generator:
-        """The stream of a device, to be drawn from."""
+        """Make a generator that draws from this stream on a device."""
         generator = torch.Generator(device)
         generator.set_state(self.states[1 if device.type == "cuda" else 0])
         return generator
 
     def advance(self, generator: torch.Generator) -> None:
-        """Go on where :meth:`make_generator` stopped."""
+        """Continue this stream where a generator of :meth:`make_generator` stopped."""
         self.states[1 if generator.device.type == "cuda" else 0] = generator.get_state()
 
 
 class Member:
-    """A trial of a pack while it trains."""
+    """A trial of a pack during training."""
 
     def __init__(
         self, trial: PreparedTrial, report: PackReport, checkpoints: Checkpoints | None
@@ -163,17 +165,17 @@ class Member:
 
     @property
     def width(self) -> int:
-        """Tokens of the longest row of its batch."""
+        """Number of tokens of the longest row of the batch."""
         return max(len(self.task.token_ids[row]) for row in self.batch)
 
     def compute_gradients(self) -> None:
-        """Add the gradients of its batch as a trial by itself."""
+        """Add the gradients of the batch in passes of this member alone."""
         with self.random.as_global():
             self.loss = self.micro_batches(self.batch)
 
     def step(self) -> None:
-        """Take the step whose gradients are there, and ask for the next one's."""
-        begun = time.perf_counter()
+        """Take a step with the current gradients, and get the batch of the next step."""
+        start = time.perf_counter()
         with self.random.as_global():
             try:
                 self.batch = self.steps.send(self.loss)
@@ -181,21 +183,21 @@ class Member:
                 self.outcome = self.task.make_result(end.value, self.micro_batches)
             except Exception as error:
                 self.outcome = error
-        self.seconds += time.perf_counter() - begun
+        self.seconds += time.perf_counter() - start
 
 
 class _SharedPasses:
-    """Gradients of members, in as few passes as memory holds.
+    """Compute the gradients of members in as few passes as memory allows.
 
-    Where a CUDA device runs out of memory, half as many members share a pass from then on, and a
-    member that is left alone in one has micro-batches of its own.
+    If a CUDA device runs out of memory, half as many members share a pass from then on. A member
+    that is alone in a pass has its own micro-batches.
 
     Args:
-        members: All that take part.
+        members: All members of the pack.
 
     Attributes:
-        size: Members a pass.
-        num_halved: How often memory ran out.
+        size: Maximum number of members per pass.
+        num_halved: Number of times that memory ran out.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -205,8 +207,8 @@ class _SharedPasses:
         self.num_halved = 0
 
     def __call__(self, members: Sequence[Member]) -> None:
-        """Add the gradients of each member's batch; its loss, or why it ends, is left in it."""
-        # Should several passes be needed, those of like width waste the least on padding.
+        """Add the gradients of each member's batch, and set the member's loss or outcome."""
+        # If several passes are needed, members of similar width waste the least on padding.
         members = sorted(members, key=lambda member: member.width)
         while True:
             states = [list(member.random.states) for member in members]
@@ -217,15 +219,16 @@ class _SharedPasses:
             except torch.OutOfMemoryError:
                 self.size = math.ceil(min(self.size, len(members)) / 2)
                 self.num_halved += 1
-            # Outside of the handler: the error's frames hold the tensors of the failed pass.
-            for member, before in zip(members, states, strict=True):
-                member.random.states = before
+            # Do this outside of the handler: the error's frames hold the tensors of the failed
+            # pass.
+            for member, state in zip(members, states, strict=True):
+                member.random.states = state
                 for parameter in member.task.model.parameters():
                     parameter.grad = None
             torch.cuda.empty_cache()
 
     def _run_pass(self, members: Sequence[Member]) -> None:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         try:
             if len(members) == 1:
                 members[0].compute_gradients()
@@ -237,7 +240,7 @@ class _SharedPasses:
             for member in members:
                 member.outcome = error
         for member in members:
-            member.seconds += (time.perf_counter() - begun) / len(members)
+            member.seconds += (time.perf_counter() - start) / len(members)
 
     def _compute_shared_gradients(self, members: Sequence[Member]) -> None:
         spec, device = members[0].trial.spec, members[0].task.device
@@ -262,7 +265,7 @@ class _SharedPasses:
 
 
 def fit_pack(members: Sequence[Member]) -> Iterator[Member]:
-    """Train side by side; each member as soon as it ended."""
+    """Train members side by side, and yield each member when it ends."""
     if not members:
         return
     passes = _SharedPasses(members)
@@ -270,8 +273,8 @@ def fit_pack(members: Sequence[Member]) -> Iterator[Member]:
     while running:
         for member in running:
             member.step()
-        if asking := [member for member in running if member.outcome is None]:
-            passes(asking)
+        if active := [member for member in running if member.outcome is None]:
+            passes(active)
         for member in running:
             if isinstance(member.outcome, FitResult):
                 member.outcome = replace(
@@ -286,9 +289,9 @@ def fit_pack(members: Sequence[Member]) -> Iterator[Member]:
 def _finish_member(
     member: Member, keep_models: KeepModels, explain: Explain | None
 ) -> TrialResult | Exception:
-    """The result of a member that has trained, or why there is none."""
+    """Return the result of a member, or the error that ended it."""
     if not isinstance(member.outcome, FitResult):
-        return member.outcome or RuntimeError("it was not trained to its end")
+        return member.outcome or RuntimeError("the trial was not trained to its end")
     member.trial.clock.seconds["fit"] = round(member.seconds, 4)
     member.trial.clock.resume()
     try:

@@ -1,4 +1,4 @@
-"""run_trial: one spec to one result, reading top to bottom. Knows nothing of Ray."""
+"""run_trial: train and test one spec, and return its result. It does not use Ray."""
 
 from __future__ import annotations
 
@@ -54,22 +54,22 @@ def run_trial(
     Args:
         spec: The trial.
         dataset: The rows that ``spec.data_fingerprint`` names.
-        report: Told (step, num_steps, loss) as training goes on.
-        keep_models: Which weights the result carries: none, adapters (of LoRA trials), all; of a
-            cell's best trial all too, as no trial knows that it is none.
-        explain: How test rows are explained; None: they are not.
-        checkpoints: Where its state is kept while it trains, and gone on from; None: nowhere.
+        report: Function that receives (step, num_steps, loss) during training.
+        keep_models: Weights in the result: none, adapters (of LoRA trials), or all. ``best`` keeps
+            all, because a trial does not know whether it is the best of its cell.
+        explain: Settings for explaining test rows; None disables explanations.
+        checkpoints: Where checkpoints are written and resumed from; None disables them.
 
-    With several workers (workers.py) each of them calls this and gets the result.
+    With several workers (workers.py) each worker calls this and gets the result.
 
     Returns:
-        The result, scored on the test rows, or on dev rows with ``spec.dev``; on a CPU the same
-        bytes for the same spec, whatever ran before in the process.
+        The result, scored on the test rows, or on dev rows with ``spec.dev``. On a CPU an equal
+        spec gives equal bytes, whatever ran before in the process.
 
     Raises:
-        InputError: Wrong data set, too few rows, a base model that cannot be loaded.
-        DivergedError: The loss or a score stopped being finite.
-        PreemptedError: The process has to go; the trial goes on from its checkpoint.
+        InputError: The data set is wrong, it has too few rows, or the base model cannot be loaded.
+        DivergedError: The loss or a score became nan or infinite.
+        PreemptedError: The process must exit; the trial can resume from its checkpoint.
     """
     trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
@@ -79,19 +79,19 @@ def run_trial(
 
 @dataclass
 class PreparedTrial:
-    """A trial before it trains.
+    """A trial that is ready to train.
 
     Attributes:
         spec: The trial.
-        train: Rows that it trains on.
-        test: Rows that it is scored on.
-        base: Its base model, loaded.
-        model: The classifier that is trained, its own.
+        train: Training rows.
+        test: Rows that the trial is scored on.
+        base: Loaded base model.
+        model: Classifier to train, which belongs to this trial.
         train_ids: Token ids of each training row.
         test_ids: Token ids of each test row.
-        workers: Those that train it together, each of them here.
-        device: Where it computes.
-        clock: Seconds of its stages.
+        workers: Workers that train the trial together.
+        device: Device of the training.
+        clock: Clock of the stages.
     """
 
     spec: TrialSpec
@@ -113,9 +113,9 @@ class PreparedTrial:
 
 
 def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
-    """Draw, load, tokenise and build; arguments and errors as :func:`run_trial`.
+    """Draw rows, load, tokenise and build; arguments and errors as :func:`run_trial`.
 
-    The global random generators are left as its dropout begins with them.
+    At the end the global random generators are seeded for dropout.
     """
     if dataset.fingerprint != spec.data_fingerprint:
         raise InputError("the data set is not the one that the trial was planned for")
@@ -130,10 +130,10 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
     clock.lap("draw")
 
-    # What no single GPU holds is read on the CPU, and sharding moves each GPU's share.
+    # A model for several GPUs is loaded on the CPU, and sharding moves a share to each GPU.
     is_sharded = workers.size > 1 and spec.resources.is_sharded
-    place = torch.device("cpu") if is_sharded else device
-    base = load_base(spec, place, choose_base_dtype(spec, device), len(dataset.classes))
+    load_device = torch.device("cpu") if is_sharded else device
+    base = load_base(spec, load_device, choose_base_dtype(spec, device), len(dataset.classes))
     clock.lap("load")
 
     max_length = spec.training.max_length
@@ -141,14 +141,14 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     test_ids = encode(base, test, spec.data_fingerprint, max_length)
     clock.lap("encode")
 
-    # Seeded here and not earlier: loading draws too, and a warm process skips it.
+    # Seed here and not earlier: loading draws random numbers too, and a warm process skips it.
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = METHODS[spec.method](base, spec)
     clock.lap("build")
-    # Each worker drops units of its own rows.
-    others = (workers.rank,) if workers.rank else ()
-    torch.manual_seed(derive_seed(spec.seed, "dropout", *others))
+    # Each worker draws dropout for its own rows.
+    worker_names = (workers.rank,) if workers.rank else ()
+    torch.manual_seed(derive_seed(spec.seed, "dropout", *worker_names))
     return PreparedTrial(
         spec, train, test, base, model, train_ids, test_ids, workers, device, clock
     )
@@ -161,10 +161,10 @@ def finish_trial(
     explain: Explain | None,
     checkpoints: Checkpoints | None,
 ) -> TrialResult:
-    """Score a trained trial and put its result together; arguments as :func:`run_trial`.
+    """Score a trained trial and make its result; arguments as :func:`run_trial`.
 
     Raises:
-        DivergedError: A score is no number.
+        DivergedError: A score is nan or infinite.
     """
     spec, base, model, workers = trial.spec, trial.base, trial.model, trial.workers
     y_score = predict(model, trial.test_ids, spec, workers=workers)
@@ -173,7 +173,9 @@ def finish_trial(
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
     rows, max_length = (trial.train, trial.test), spec.training.max_length
-    cut = [count_truncated(base, table, spec.data_fingerprint, max_length) for table in rows]
+    num_truncated = [
+        count_truncated(base, table, spec.data_fingerprint, max_length) for table in rows
+    ]
     return TrialResult(
         spec=spec,
         metrics=score(trial.test["label"].to_numpy(), y_score),
@@ -184,7 +186,7 @@ def finish_trial(
             "keep_models": keep_models,
             "attention": base.model.config._attn_implementation,
             "pad_token": base.tokenizer.pad_token,
-            "truncated_texts": dict(zip(("train", "test"), cut, strict=True)),
+            "truncated_texts": dict(zip(("train", "test"), num_truncated, strict=True)),
         },
         convergence=measure_convergence(
             fitted.history, trial.train["label"].to_numpy(), fitted.train_score
@@ -200,28 +202,28 @@ def finish_trial(
 
 
 class Clock:
-    """Seconds by stage."""
+    """Seconds of each stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """A stage ended that began with the last one's end, or :meth:`resume`."""
+        """Record the end of a stage, which began at the previous lap or :meth:`resume`."""
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 4)
         heartbeat()
         self._last = now
 
     def resume(self) -> None:
-        """Time that went to other trials is not this one's."""
+        """Start the next stage now, to skip the time that other trials used."""
         self._last = time.perf_counter()
 
 
 def _draw_rows(dataset: Dataset, spec: TrialSpec) -> Draw:
-    """Training and test rows; dev rows in place of test rows while settings are chosen."""
-    where = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
-    return draw_dev(*where, spec.dev) if spec.dev else draw(*where)
+    """Draw training and test rows, or dev rows instead of test rows for the choice of settings."""
+    arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
+    return draw_dev(*arguments, spec.dev) if spec.dev else draw(*arguments)
 
 
 def _make_score_column(y_score: NDArray[np.float64]) -> pa.Array:
@@ -243,7 +245,7 @@ def _make_predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) 
 def _describe_execution(
     fitted: FitResult, workers: Workers, device: torch.device, checkpoints: Checkpoints | None
 ) -> dict[str, Any]:
-    """How it was computed, as far as that was not settled before."""
+    """Describe how the trial was computed, as far as the spec does not say so."""
     cuda = device.type == "cuda"
     return {
         "num_workers": workers.size,
@@ -262,21 +264,21 @@ def _keeps_model(keep_models: KeepModels, method: str) -> bool:
 
 
 def make_model_files(model: Any, workers: Workers) -> dict[str, bytes]:
-    """Configuration and safetensors as save_pretrained writes them (for LoRA: adapter and head).
+    """Make the files of save_pretrained: config and safetensors (for LoRA adapter and head).
 
-    Every worker takes part, because a sharded model's weights are put together; the first one gets
-    the files.
+    Every worker must call this, because the weights of a sharded model are gathered. Only the first
+    worker gets the files; the others get none.
     """
     weights = gather_trained_weights(model)
     if not workers.is_first:
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        # peft asks the hub whether embeddings were resized unless told that none are to be saved.
+        # Without this option peft asks the hub whether embeddings were resized.
         options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
         model.save_pretrained(folder, state_dict=weights, **options)
         files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
         kept = {p.name: p.read_bytes() for p in files}
-    if ADAPTER_CONFIG in kept:  # peft writes sets, whose order changes from process to process
+    if ADAPTER_CONFIG in kept:  # peft writes sets, whose order differs between processes
         config = json.loads(kept[ADAPTER_CONFIG])
         for name in ("target_modules", "modules_to_save"):
             config[name] = sorted(set(config[name]))

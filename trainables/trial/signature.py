@@ -1,4 +1,7 @@
-"""What a trial's numbers depend on beside its spec: packages, commit, device and precision."""
+"""Signature of a result: what its numbers depend on besides the spec.
+
+These are the versions of packages, the commit, the device and the precision.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from xlt.trainables.training.loop import uses_bf16
 
 
 def make_signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on beside the spec; unequal signatures are not averaged."""
+    """Make the signature of a trial's numbers; numbers of unequal signatures are not averaged."""
     cuda = device.type == "cuda"
     return {
         "versions": read_versions(),
@@ -34,9 +37,9 @@ def make_signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[st
 
 @lru_cache
 def _describe_processor() -> str:
-    """A CPU by name, where the system tells it, and by the vectors that torch's kernels use.
+    """Describe the CPU by its name, if the system reports it, and by torch's vector instructions.
 
-    Both change sums: the same trial on two kinds of processor gives scores that differ.
+    Both change sums: the same trial on two kinds of processor gives different scores.
     """
     vectors = torch.backends.cpu.get_cpu_capability()
     with suppress(OSError):
@@ -48,23 +51,26 @@ def _describe_processor() -> str:
 
 @lru_cache
 def read_versions() -> dict[str, str]:
-    """Of Python and of the packages that compute results."""
+    """Read the versions of Python and of the packages that compute results."""
     packages = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "pyarrow")
-    found = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
+    package_versions = {
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in packages},
+    }
     try:
-        found["xlt-sweep"] = version("xlt-sweep")
-    except PackageNotFoundError:  # run from a checkout that is not installed: see git_commit
-        found["xlt-sweep"] = "not installed"
-    return found
+        package_versions["xlt-sweep"] = version("xlt-sweep")
+    except PackageNotFoundError:  # a checkout that is not installed; git_commit identifies it
+        package_versions["xlt-sweep"] = "not installed"
+    return package_versions
 
 
 @lru_cache
 def _find_git_commit() -> str | None:
-    """Commit of the source checkout, or None for an installed package."""
+    """Return the commit of the source checkout, or None for an installed package."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None
