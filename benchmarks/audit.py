@@ -1,11 +1,12 @@
-"""Measure seconds and peak memory of each check of the data audit on many headlines.
+"""Measure the audit of a data set: seconds and peak memory of each check on many headlines.
 
     python benchmarks/audit.py [--rows 1000000] [--usual]
 
-Half English, half Japanese, drawn from the phrasebook and made distinct by a name and a number,
-with one row in a hundred repeated nearly. Each check runs in a process forked from the one that
-holds the rows, so that its peak is its own. With --usual the candidates of near duplicates are also
-found the usual way, by datasketch with as many hashes and bands. Prints Markdown.
+Half of the headlines are English and half Japanese. They are drawn from the phrasebook and made
+unique by a name and a number; one row in a hundred is a near duplicate. Each check runs in a
+process forked from the one that holds the rows, so that its peak is its own. With --usual the
+candidates of near duplicates are also searched in the usual way, by datasketch with as many hashes
+and bands. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ NAMES = {
 
 
 def main() -> None:
-    """Generate, then measure one check after the other."""
+    """Generate the rows, then measure one check after another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--usual", action="store_true")
@@ -56,20 +57,20 @@ def main() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=measure, args=(dataset, used_rows, name, theirs))
         process.start()
-        seconds, memory, summary = ours.recv()
+        seconds, memory, counts = ours.recv()
         process.join()
         total += seconds
-        print(f"| {name} | {seconds:.1f} | {memory:.0f} | {summary} |", flush=True)
+        print(f"| {name} | {seconds:.1f} | {memory:.0f} | {counts} |", flush=True)
     print(f"| all | {total:.1f} | | |")
     if options.usual:
         seconds = {name: timed(find, dataset) for name, find in CANDIDATES.items()}
         print("\n| candidates of near duplicates | seconds |\n|---|---|")
-        for name, taken in seconds.items():
-            print(f"| {name} | {taken:.1f} |")
+        for name, elapsed in seconds.items():
+            print(f"| {name} | {elapsed:.1f} |")
 
 
 def generate(num_rows: int) -> Dataset:
-    """Headlines of unique texts, but for those nearly repeated."""
+    """Generate headlines with unique texts, except for the near duplicates."""
     rng, book = random.Random(0), load_phrasebook()
     topics = sorted(book.topics)
     texts, langs, labels = [], [], []
@@ -97,12 +98,12 @@ def generate(num_rows: int) -> Dataset:
 
 
 def candidates(dataset: Dataset) -> None:
-    """Signatures and buckets of every text, as the check makes them."""
+    """Make signatures and buckets of every text, as the check does."""
     signatures([text_key(text) for text in dataset.table["text"].to_pylist()])
 
 
 def candidates_by_datasketch(dataset: Dataset) -> None:
-    """The same by objects and tables of sets."""
+    """Find the same candidates with datasketch."""
     from datasketch import MinHash, MinHashLSH
 
     keys = [f" {text_key(text)} " for text in dataset.table["text"].to_pylist()]
@@ -116,21 +117,21 @@ CANDIDATES = {"ours": candidates, "datasketch": candidates_by_datasketch}
 
 
 def timed(find: Callable[[Dataset], None], dataset: Dataset) -> float:
-    """Wall time in seconds."""
+    """Return the wall time of a call in seconds."""
     start = time.perf_counter()
     find(dataset)
     return time.perf_counter() - start
 
 
 def measure(dataset: Dataset, used_rows: UsedRows, name: str, out: Connection) -> None:
-    """Send seconds, megabytes and the number of findings by severity."""
+    """Send the seconds, peak MB and numbers of findings by severity of a check."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     findings = audit(dataset, used_rows, [name])
     seconds = time.perf_counter() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    summary = ", ".join(f"{finding.severity} {finding.count}" for finding in findings) or "none"
-    out.send((seconds, memory, summary))
+    counts = ", ".join(f"{finding.severity} {finding.count}" for finding in findings) or "none"
+    out.send((seconds, memory, counts))
 
 
 if __name__ == "__main__":

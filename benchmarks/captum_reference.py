@@ -1,9 +1,10 @@
-"""Are our integrated gradients those of captum, on a trained model?
+"""Compare integrated gradients with captum's on a trained model.
 
     pip install captum                   # not among the project's requirements
     python benchmarks/captum_reference.py RESULTS TRIAL_ID
 
-Prints the largest difference of any contribution on 20 headlines, 16 points, the same baseline.
+Prints the largest difference of any contribution on 20 headlines, with 16 points and the same
+baseline.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def main(results: str, trial_id: str) -> None:
         row = torch.tensor([text])
         hidden = torch.tensor([[t if t in special else unknown for t in text]])
         theirs = captum.attribute(row, baselines=hidden, n_steps=16).sum(-1)[0].detach().numpy()
-        own = [n for n, t in enumerate(text) if t not in special]
-        largest = max(largest, float(np.abs(theirs[own] - explanation.coefficients).max()))
+        explained = [n for n, t in enumerate(text) if t not in special]
+        largest = max(largest, float(np.abs(theirs[explained] - explanation.coefficients).max()))
     size = max(float(np.abs(e.coefficients).max()) for e in ours)
     print(f"{trial_id}: largest difference {largest:.1e}, largest contribution {size:.2f}")
 

@@ -1,24 +1,27 @@
-"""Measure what random kills of processes and machines cost a sweep: trials, bytes, steps, time.
+"""Measure what a sweep loses when processes and machines die at random.
+
+The losses are trials, bytes, steps and time.
 
     python benchmarks/chaos.py [--kills 100] [--minutes 60] [--seed 0]
 
-A sweep of tiny random-weight models (5 cells x 7 seeds) on three machines of one slot each, which
-are network namespaces with addresses, processes and scratch of their own, token authentication on;
-driver and head are on the first one. It runs once undisturbed, then under kills (SIGKILL) at
-random, seeded moments, as many sweeps one after the other as it takes:
+A sweep of tiny models with random weights (5 cells x 7 seeds) runs on three machines of one slot
+each. They are network namespaces with their own addresses, processes and scratch folders, with
+token authentication; driver and head are on the first one. The sweep runs once undisturbed. Then
+sweeps run one after another under SIGKILL at random, seeded moments, until the number of kills is
+reached. The kinds of kills are:
 
 - worker: a process that runs trials, on any machine;
-- driver: `xlt run`, which is then started again;
-- raylet: Ray's process of a machine other than the head's, on which Ray is then started again;
-- machine: every process of such a machine, which then comes up empty and joins again.
+- driver: `xlt run`, which is then restarted;
+- raylet: Ray's process on a machine other than the head's, where Ray is then restarted;
+- machine: every process of such a machine, which then boots empty and joins again.
 
 The head is not killed here (tests/sweep/test_nodes_lost.py does that). Without root there is one
-machine, and workers and drivers alone are killed. A trial that loses its process three times in
-one run is recorded as failed; `xlt run` is then called again, as a person would do.
+machine, and only workers and drivers are killed. A trial that loses its process three times in one
+run is recorded as failed; `xlt run` is then called again, as a person would do.
 
-Steps lost are those that were computed twice: every process counts the optimiser steps that it
-takes, and what the trials have in their histories is subtracted. A step that was cut off in the
-middle is not counted. Checkpoints are at least 0.6 s apart. Prints Markdown.
+Lost steps are steps that were computed twice. Every process counts its optimiser steps, and the
+steps in the trials' histories are subtracted. A step that was interrupted does not count.
+Checkpoints are at least 0.6 s apart. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -57,12 +60,15 @@ from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.results.result import Results
 
 PAUSE_SECONDS = (1.0, 10.0)
-"""From the first step after a kill to the next kill, drawn evenly: a process needs longer than that
-to start, and kills that wait for nothing would leave no time in which anything is computed."""
+"""Range of seconds from the first step after a kill to the next kill, drawn uniformly.
+
+A process needs longer than that to start. Kills that did not wait for a step would leave no time to
+compute anything.
+"""
 WEIGHTS = {"worker": 6, "driver": 2, "raylet": 1, "machine": 1}
-"""How often each kind is drawn; one that finds nobody to kill is drawn again."""
+"""Relative frequency of each kind; if there is no process to kill, another kind is drawn."""
 SILENCE_SECONDS = 300
-"""Without any step anywhere: a hang, which ends the benchmark with an error."""
+"""Seconds without a step on any machine after which the benchmark fails, because it hangs."""
 COUNTER = '''
 """Imported by every Python of the benchmark: counts optimiser steps, a byte each."""
 import importlib.abc, importlib.util, os, sys
@@ -82,12 +88,12 @@ class Finder(importlib.abc.MetaPathFinder):
 
 def counted(fit):
     file = os.open(os.environ["XLT_STEPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    def counting(model, batches, gradients, **others):
+    def counting(steps, gradients):
         def stepped(batch):
             loss = gradients(batch)
             os.write(file, b".")
             return loss
-        return fit(model, batches, stepped, **others)
+        return fit(steps, stepped)
     return counting
 
 sys.meta_path.insert(0, Finder())
@@ -96,17 +102,17 @@ sys.meta_path.insert(0, Finder())
 
 @dataclass
 class Losses:
-    """Kills and losses of one or more sweeps.
+    """Losses of one or several sweeps.
 
     Attributes:
-        kills: Number of kills of each kind.
-        rerun: Finished trials that were written again.
-        failed: Trials that one call recorded as failed and the next one finished.
-        runs: Calls of `xlt run`.
-        sweeps: Finished sweeps.
-        unequal: Sweeps whose tables, or whose files, differ from those of the undisturbed sweep.
-        computed: Optimiser steps computed.
-        seconds: Wall time.
+        kills: Kills by kind.
+        rerun: Finished trials that were run again.
+        failed: Trials that failed in a run and were run by the next one.
+        runs: Number of calls of `xlt run`.
+        sweeps: Number of finished sweeps.
+        unequal: Number of sweeps whose tables, or whose files, differ from the undisturbed sweep's.
+        computed: Number of computed optimiser steps.
+        seconds: Wall time in seconds.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -120,10 +126,12 @@ class Losses:
 
 
 def main() -> None:
-    """Run undisturbed, run disturbed, print."""
+    """Run undisturbed, run under kills, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=60.0, help="no kills after that")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="minutes after which nothing is killed"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xlt-chaos-") as scratch:
@@ -144,7 +152,7 @@ def main() -> None:
 
 
 def write_experiment(folder: Path) -> Path:
-    """The experiment's file, its data and its base models."""
+    """Write the experiment's file, its data and its base models."""
     dataset = make_dataset()
     pq.write_table(dataset.table, folder / "data.parquet")
     models = []
@@ -172,7 +180,7 @@ def write_experiment(folder: Path) -> Path:
 
 
 def write_counter(folder: Path) -> Path:
-    """A folder for the path, from which every Python takes :data:`COUNTER`."""
+    """Write :data:`COUNTER` to a folder; every Python with it on its path imports it at start."""
     (folder / "counter").mkdir()
     (folder / "counter" / "sitecustomize.py").write_text(COUNTER)
     return folder / "counter"
@@ -180,7 +188,7 @@ def write_counter(folder: Path) -> Path:
 
 @contextmanager
 def machines(folder: Path) -> Iterator[TokenCluster | None]:
-    """Three, if there may be network namespaces; None: this one, on which `xlt` starts Ray."""
+    """Start three machines; without root yield None, and `xlt` starts Ray on this machine."""
     if os.geteuid():
         yield None
         return
@@ -192,7 +200,7 @@ def machines(folder: Path) -> Iterator[TokenCluster | None]:
 
 
 class Sweeps:
-    """Sweeps of one experiment, and what kills their processes."""
+    """Run sweeps of one experiment, and kill their processes."""
 
     def __init__(
         self, cluster: TokenCluster | None, file: Path, folder: Path, rng: random.Random
@@ -202,7 +210,7 @@ class Sweeps:
         self._expected: tuple[str, dict[str, bytes]] | None = None
 
     def run(self, losses: Losses, num_kills: int, seconds: float) -> None:
-        """Whole sweeps until so many were killed or the time is over; at least one."""
+        """Run sweeps until the number of kills or the time is reached, but at least one."""
         began, steps = time.monotonic(), self._num_steps()
         while not losses.sweeps or (
             losses.kills.total() < num_kills and time.monotonic() < began + seconds
@@ -211,15 +219,15 @@ class Sweeps:
             self._sweep(root, losses, num_kills, began + seconds)
             losses.sweeps += 1
             results = Results(str(root))
-            output = render_tables(collect(results, "chaos")), trial_files(results)
-            self._expected = self._expected or output
-            losses.unequal["tables"] += output[0] != self._expected[0]
-            losses.unequal["files"] += output[1] != self._expected[1]
+            outputs = render_tables(collect(results, "chaos")), trial_files(results)
+            self._expected = self._expected or outputs
+            losses.unequal["tables"] += outputs[0] != self._expected[0]
+            losses.unequal["files"] += outputs[1] != self._expected[1]
         losses.seconds = time.monotonic() - began
         losses.computed = self._num_steps() - steps
 
     def _sweep(self, root: Path, losses: Losses, num_kills: int, deadline: float) -> None:
-        """One, from its first `xlt run` to the last trial."""
+        """Run one sweep, from its first `xlt run` to its last trial."""
         results = Results(str(root))
         first_seen: dict[Path, int] = {}
         status: int = 1
@@ -264,16 +272,16 @@ class Sweeps:
             return subprocess.Popen(words, env=env, cwd=ROOT, stdout=log, stderr=log)
 
     def _kill(self, driver: subprocess.Popen[bytes], losses: Losses) -> None:
-        """One process, or one machine, of a kind that is drawn."""
+        """Kill one process or one machine of a random kind."""
         kind = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         if kind == "driver":
             for process in (*psutil.Process(driver.pid).children(recursive=True), driver):
                 process.kill()
         elif kind == "worker":
-            pids = self._workers(driver)
-            if not pids:
+            workers = self._workers(driver)
+            if not workers:
                 return
-            os.kill(self._rng.choice(pids), signal.SIGKILL)
+            os.kill(self._rng.choice(workers), signal.SIGKILL)
         elif self._cluster is None:
             return
         else:
@@ -282,16 +290,16 @@ class Sweeps:
                 node.kill()
                 node.boot()
             else:
-                pids = node.pids("raylet/raylet ")
-                if not pids:  # it is only just starting
+                raylets = node.pids("raylet/raylet ")
+                if not raylets:  # it is only starting
                     return
-                os.kill(pids[0], signal.SIGKILL)
+                os.kill(raylets[0], signal.SIGKILL)
                 wait_until(lambda: not node.pids("ray start"), 60, "ray start stays")
             self._cluster.start(node)
         losses.kills[kind] += 1
 
     def _workers(self, driver: subprocess.Popen[bytes]) -> list[int]:
-        """Processes that run trials."""
+        """Find the processes that run trials."""
         if self._cluster:
             return [p for node in self._cluster.nodes for p in node.pids("ray::ImplicitFunc")]
         children = psutil.Process(driver.pid).children(recursive=True)
@@ -313,9 +321,9 @@ def show(alone: Losses, disturbed: Losses, num_steps: int, seed: int) -> None:
     print(f"| sweeps of 35 trials, calls of `xlt run` | {sweeps}, {disturbed.runs} |")
     print(f"| finished trials that ran again | {disturbed.rerun} |")
     print(f"| trials recorded as failed and finished by the next call | {disturbed.failed} |")
-    for what in ("tables", "files"):
-        equal = "yes" if not disturbed.unequal[what] else f"no, in {disturbed.unequal[what]}"
-        print(f"| {what} equal to those of an undisturbed sweep, byte by byte | {equal} |")
+    for output in ("tables", "files"):
+        equal = "yes" if not disturbed.unequal[output] else f"no, in {disturbed.unequal[output]}"
+        print(f"| {output} equal to those of an undisturbed sweep, byte by byte | {equal} |")
     print(f"| optimiser steps computed twice | {lost} of {num_steps * sweeps} |")
     print(f"| optimiser steps computed twice, per kill | {lost / max(1, kills):.1f} |")
     print(f"| wall s a sweep | {disturbed.seconds / sweeps:.0f} |")

@@ -1,13 +1,14 @@
-"""Do explanations of the built-in headlines find the words that make a headline ESG?
+"""Count how many words that make a headline ESG are found by explanations.
 
     python benchmarks/explanations.py RESULTS [--method lime] [--against OTHER_RESULTS METHOD]
 
 RESULTS holds an experiment on the built-in headlines whose trials were explained (`xlt explain`).
 A token is a cue if it occurs in a concept of an ESG topic and in no concept of another topic
-(data/corpora/lexicon.tsv). Printed for each cell: how many of the 20 tokens with the highest mean
-contribution are cues, out of how many there are among the tokens in 5 texts or more; the same for
-a random order; and, with --against, how well the orders of each text's tokens agree (Spearman,
-mean over texts of three tokens or more that are not flat) and how many of the first ten are shared.
+(data/corpora/lexicon.tsv). For each cell this prints how many of the 20 tokens with the highest
+mean contribution are cues, of how many cues there are among the tokens in at least 5 texts, and the
+number that a random order would have. With --against it also prints how well the rankings of each
+text's tokens agree (Spearman, mean over texts of at least three tokens that are not flat), and how
+many of the first ten tokens are shared.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ TOP = 20
 
 
 def cues(tokens: tuple[str, ...]) -> np.ndarray:
-    """Which tokens are cues."""
+    """Return which tokens are cues."""
     book = load_phrasebook()
-    yes = " ".join(p.ja.lower() for t in book.positive_topics for p in book.topics[t])
+    in_positive = " ".join(p.ja.lower() for t in book.positive_topics for p in book.topics[t])
     others = book.topics.keys() - book.positive_topics
-    no = " ".join(p.ja.lower() for t in others for p in book.topics[t])
+    in_others = " ".join(p.ja.lower() for t in others for p in book.topics[t])
     names = [token.removeprefix("##").lower() for token in tokens]
-    return np.array([name in yes and name not in no for name in names])
+    return np.array([name in in_positive and name not in in_others for name in names])
 
 
 def agreement(
-    first_results: Results, first: str, second_results: Results, second: str, trial_id: str
+    results: Results, method: str, other: Results, other_method: str, trial_id: str
 ) -> float:
-    """Mean Spearman correlation of the contributions within a text."""
-    a = read_attributions(first_results, trial_id, first).table
-    b = read_attributions(second_results, trial_id, second).table
+    """Return the mean Spearman correlation of the contributions within a text."""
+    a = read_attributions(results, trial_id, method).table
+    b = read_attributions(other, trial_id, other_method).table
     rows = zip(
         a["coefficients"].to_pylist(), b["coefficients"].to_pylist(), a["total"].to_pylist(),
         strict=True,
@@ -56,7 +57,7 @@ def agreement(
 
 
 def main() -> None:
-    """Print a line a cell."""
+    """Print a line per cell."""
     parser = argparse.ArgumentParser()
     parser.add_argument("results")
     parser.add_argument("--method", default="lime")

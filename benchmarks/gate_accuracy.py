@@ -1,10 +1,11 @@
-"""Measure false alarms and recall of the data audit on the built-in headlines and on yours.
+"""Measure the accuracy of the data audit: false alarms and recall on built-in and own headlines.
 
     python benchmarks/gate_accuracy.py [SOURCE.yaml ...]
 
-SOURCE.yaml is a file that `xlt data show` takes, in English and Japanese. The languages of its rows
-count as correct. Then every tenth row of a language gets the other's code, and every English row
-that of a related language. Counts how many of these the audit reports. Prints Markdown.
+A source's file is one that `xlt data show` takes, with English and Japanese rows. Their language
+codes count as correct. Then every tenth row of a language gets the code of the other language, and
+every English row gets the code of a related language, and the detected rows are counted. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -35,23 +36,23 @@ def main() -> None:
     named = {"built-in": {"source": "synthetic"}}
     named |= {path: read_settings(path) for path in options.sources}
     for name, values in named.items():
-        for what, measured in measures(load_dataset(parse_source(values))):
-            print(f"| {name} | {what} | {measured} |", flush=True)
+        for measure, value in measure_all(load_dataset(parse_source(values))):
+            print(f"| {name} | {measure} | {value} |", flush=True)
 
 
-def measures(dataset: Dataset) -> list[tuple[str, str]]:
-    """Name and value of each measured figure."""
+def measure_all(dataset: Dataset) -> list[tuple[str, str]]:
+    """Return names and values of all measures."""
     table = dataset.table
     langs = table["lang"].to_numpy(zero_copy_only=False).astype(object)
     rows = []
     for lang, other in (("en", "ja"), ("ja", "en")):
         own = np.nonzero(langs == lang)[0]
-        false = len(reported_ids(dataset, langs) & set(ids_of(table, own)))
+        false = len(find_misread(dataset, langs) & set(ids_of(table, own)))
         rows.append((f"language: correct {lang} rows reported", f"{false} of {len(own):,}"))
         swapped = own[::10]
         claims = langs.copy()
         claims[swapped] = other
-        right = len(reported_ids(dataset, claims) & set(ids_of(table, swapped)))
+        right = len(find_misread(dataset, claims) & set(ids_of(table, swapped)))
         rows.append(
             (f"language: {lang} rows under {other}, every tenth", f"{right} of {len(swapped)}")
         )
@@ -59,7 +60,7 @@ def measures(dataset: Dataset) -> list[tuple[str, str]]:
     for related in RELATED:
         claims = langs.copy()
         claims[english] = related
-        right = len(reported_ids(dataset, claims) & set(ids_of(table, english)))
+        right = len(find_misread(dataset, claims) & set(ids_of(table, english)))
         rows.append((f"language: en rows under {related}", f"{right / len(english):.1%}"))
     for lang in ("en", "ja"):
         part = table.filter(pc.equal(table["lang"], lang))
@@ -70,22 +71,22 @@ def measures(dataset: Dataset) -> list[tuple[str, str]]:
             auroc([list(chain(*p)) for p in zip(*kinds.values(), strict=True)], y_true)
             for kinds in (cues, without)
         ]
-        what = f"cues: AUROC of {lang}, all / without text length"
-        rows.append((what, f"{both[0]:.2f} / {both[1]:.2f}"))
+        measure = f"cues: AUROC of {lang}, all / without text length"
+        rows.append((measure, f"{both[0]:.2f} / {both[1]:.2f}"))
     near = [f.count for f in audit(dataset, checks=["near_duplicates"])]
     rows.append(("near_duplicates: rows reported", f"{sum(near)} of {len(table):,}"))
     return rows
 
 
-def reported_ids(dataset: Dataset, langs: np.ndarray) -> set[str]:
-    """Ids of the rows that the language check reports if they have these language codes."""
+def find_misread(dataset: Dataset, langs: np.ndarray) -> set[str]:
+    """Return the ids of the rows that the language check reports for these language codes."""
     columns = dataset.table.select(["id", "text"]).to_pydict() | {"lang": langs.tolist()}
-    reported = misread(columns, set(langs.tolist()))
-    return {row_id for rows in reported.values() for row_id in rows}
+    ids_by_lang = misread(columns, set(langs.tolist()))
+    return {row_id for rows in ids_by_lang.values() for row_id in rows}
 
 
 def ids_of(table: pa.Table, rows: np.ndarray) -> list[str]:
-    """Ids of rows by number."""
+    """Return the ids of rows by number."""
     return table["id"].take(pa.array(rows)).to_pylist()
 
 

@@ -1,12 +1,12 @@
-"""How well trials at the paper's dimensions use a GPU, beside the HF Trainer with peft.
+"""Measure how well trials of the paper's dimensions use a GPU, next to the HF Trainer with peft.
 
-    python benchmarks/gpu.py                     # one GPU: 7B decoders with LoRA, mBERT whole
-    python benchmarks/gpu.py --small             # small dimensions, also on a CPU: does it run
+    python benchmarks/gpu.py                     # one GPU: 7B decoders with LoRA, all of mBERT
+    python benchmarks/gpu.py --small             # small dimensions, also on a CPU, as a test
 
-Needs torch, transformers, peft and accelerate, and no Ray. Weights are random and made on the
-device, from the configs of the models; what they say means nothing, what they cost is real.
-Lengths are drawn, because no tokenizer of the five is at hand: ``--mean-tokens`` a headline, with a
-standard deviation of a third of that. Operations are counted without padding.
+This needs torch, transformers, peft and accelerate, but not Ray. Weights are random and created on
+the device from the configs of the models; predictions have no meaning, but the cost is real.
+Lengths are drawn instead of tokenising texts: ``--mean-tokens`` per headline, with a standard
+deviation of a third of that. Operations are counted without padding.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ SMALL = {
     "num_attention_heads": 4,
 }
 TRAIN_ROWS, TEST_ROWS = 1024 + 104, 512
-"""Rows of ja104 (paper, section 3.2)."""
+"""Numbers of rows of ja104 (paper, section 3.2)."""
 
 
 def main() -> None:
-    """Measure the families that were asked for, and print tables."""
+    """Measure the requested families, and print tables."""
     options = _options()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
@@ -93,7 +93,7 @@ def main() -> None:
     )
     for family in options.families:
         for way in ("ours", "trainer"):
-            print(_row(family, way, _measured(family, way, options, device), peak), flush=True)
+            print(_row(family, way, _measure(family, way, options, device), peak), flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -107,10 +107,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(
+def _measure(
     family: str, way: str, options: argparse.Namespace, device: torch.device
 ) -> dict[str, float]:
-    """Seconds by stage, and what they come to."""
+    """Return the seconds of each stage, and the speed and memory of training."""
     config_class, sizes, method, head = FAMILIES[family]
     config = config_class(**(SMALL if options.small else sizes), pad_token_id=0)
     config.num_labels, config.use_cache, config.sep_token_id = 2, False, None
@@ -148,14 +148,14 @@ def _measured(
 
 
 def _lengths(token_ids: list[list[int]]) -> list[int]:
-    """Tokens of each text."""
+    """Return the number of tokens of each text."""
     return [len(ids) for ids in token_ids]
 
 
 def _ours(
     base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float]
 ) -> None:
-    """Train, predict and save as run_trial does, with base model and texts in memory."""
+    """Run the stages of run_trial on a loaded base model and encoded texts."""
     clock = _Clock(seconds)
     model = METHODS[spec.method](base, spec)
     clock.lap("build")
@@ -170,7 +170,7 @@ def _ours(
 def _trainer(
     base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float]
 ) -> None:
-    """The usual way: peft and the Trainer of transformers, the same settings, its own defaults."""
+    """Run the usual way: peft and the HF Trainer with the same settings, else its defaults."""
     clock = _Clock(seconds)
     model = base.model
     pad = model.config.pad_token_id
@@ -229,15 +229,15 @@ class _Clock:
 
 
 def _load_seconds(model: Any, dtype: torch.dtype, device: torch.device) -> float:
-    """Reading the weights from the page cache onto the device."""
+    """Return the seconds to read the weights from the page cache onto the device."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         loaded: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=dtype, use_safetensors=True
         )
         loaded.to(device)
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
 
 def _spec(family: str, method: str, options: argparse.Namespace) -> TrialSpec:
@@ -258,13 +258,13 @@ def _spec(family: str, method: str, options: argparse.Namespace) -> TrialSpec:
     )
 
 
-def _row(family: str, way: str, figures: dict[str, float], peak: float) -> str:
+def _row(family: str, way: str, measured: dict[str, float], peak: float) -> str:
     stages = " | ".join(
-        f"{figures[name]:.2f}" for name in ("load", "build", "train", "predict", "save")
+        f"{measured[name]:.2f}" for name in ("load", "build", "train", "predict", "save")
     )
     return (
-        f"| {family} | {way} | {stages} | {figures['examples']:.1f} | {figures['tokens']:.0f} | "
-        f"{figures['flops'] / peak:.1%} | {figures['memory'] / 2**30:.1f} |"
+        f"| {family} | {way} | {stages} | {measured['examples']:.1f} | {measured['tokens']:.0f} | "
+        f"{measured['flops'] / peak:.1%} | {measured['memory'] / 2**30:.1f} |"
     )
 
 

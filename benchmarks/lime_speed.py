@@ -1,15 +1,15 @@
-"""How much faster is LIME on token ids than the lime package and than LIT's, on the same model?
+"""Compare the speed of LIME on token ids with the lime package and with LIT's LIME.
 
     pip install lime                     # not among the project's requirements
     python benchmarks/lime_speed.py RESULTS TRIAL_ID [--num-samples 256 5000] [--texts 8]
 
-The trial must have kept its model. Four ways to explain the same texts, cut to `--length` tokens,
-with the same classifier on one thread (adapters merged, batches of 4,096 tokens; ours alone reads
-common beginnings once), `<unk>` or the mask token for a hidden token: ours; ours without common
-beginnings and with all of the last layer; LimeTextExplainer of lime on space-joined ids; and the
-algorithm of citrus/lime.py in LIT (a mask drawn and a text made at a time, scikit-learn's Ridge),
-reimplemented here from its description. Seconds a text, the best of `--repeats`, and the ratios to
-ours.
+The trial must have kept its model. Four ways explain the same texts, cut to `--length` tokens, with
+the same classifier on one thread (adapters merged, batches of 4,096 tokens), and with `<unk>` or
+the mask token for a hidden token. They are ours, which computes common beginnings once; ours
+without common beginnings and with the whole last layer; LimeTextExplainer of lime on space-joined
+ids; and the algorithm of citrus/lime.py in LIT (one mask and one text at a time, scikit-learn's
+Ridge), rewritten from its description. Prints milliseconds per text, the best of `--repeats`, and
+the ratios to ours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from xlt.trainables.training.loop import predict as predict_whole
 
 
 def citrus(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> np.ndarray:
-    """One text as LIT explains it."""
+    """Explain one text by LIT's algorithm."""
     rng = np.random.default_rng(0)
     inner = len(ids) - 2
     masks = [np.ones(inner, dtype=bool)]
@@ -57,7 +57,7 @@ def citrus(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -
 
 
 def lime_text(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> None:
-    """One text with the package."""
+    """Explain one text by the lime package."""
 
     def of_texts(texts: list[str]) -> np.ndarray:
         rows = np.array([[int(word) for word in text.split(" ")] for text in texts])
@@ -76,7 +76,7 @@ def lime_text(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int
 
 
 def main() -> None:
-    """Print a line a length and number of samples."""
+    """Print a line per length and number of samples."""
     parser = argparse.ArgumentParser()
     parser.add_argument("results")
     parser.add_argument("trial_id")

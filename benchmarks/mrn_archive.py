@@ -1,17 +1,17 @@
-"""Reading a Reuters archive: how fast, in how much memory, against the usual ways.
+"""Measure the time and memory of reading a Reuters archive, next to the usual ways.
 
     python benchmarks/mrn_archive.py generate FOLDER --mb 300
     python benchmarks/mrn_archive.py measure FOLDER
 
-`generate` writes an invented archive in the layout of the real one: monthly files of both
+`generate` writes a synthetic archive in the layout of the real one: monthly files of both
 generations (two months in both), stories with alerts, updates, corrections and second takes,
-recurring headlines, damaged lines. Headlines are sentences of the built-in phrasebook, and the
-subject codes tell their topic. The same arguments give the same bytes.
+recurring headlines, and damaged lines. Headlines are sentences of the built-in phrasebook, and the
+subject codes name their topic. Equal arguments give equal bytes.
 
-`measure` reads it in fresh processes, one after the other: ours in one process (also keeping no
-row, for the memory of reading alone) and on all cores, `json.loads` on every line, `json.load` on
-every file (which damaged lines make impossible: generate with `--damage 0`), and what unpacking
-alone takes. Prints Markdown.
+`measure` reads it in new processes, one after another: ours in one process (also without keeping
+rows, for the memory of reading alone) and on all cores, `json.loads` on every line, `json.load` on
+every file (which fails on damaged lines: generate with `--damage 0`), and unpacking alone. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from xlt.data.sources.mrn.source import Options, read
 
 MONTHS = [f"{2021 + n // 12}-{n % 12 + 1:02d}" for n in range(3, 22)]  # 2021-04 to 2022-10
 TWICE = MONTHS[:2]
-"""Months that the older generation holds too."""
+"""Months that the older generation has too."""
 ENVIRONMENT = {"climate", "clean_energy", "nature", "pollution", "waste"}
 GOVERNANCE = {"board", "disclosure", "ethics", "stewardship"}
 POSITIVE = ["N2:ESGENV", "N2:ESGGOV", "N2:ESGSOC"]
 JAPANESE_SHARE, POSITIVE_SHARE, WRONG_TAG_SHARE = 0.3, 0.35, 0.04
 SENTENCES = 400
-"""Sentences of each topic and language that bodies are put together from."""
+"""Number of sentences per topic and language from which bodies are composed."""
 RECURRING = ["DIARY - {}", "TABLE-{}", "BUZZ-{}", "TOP NEWS - {}"]
 
 
@@ -56,27 +56,29 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     generating = commands.add_parser("generate")
     generating.add_argument("folder", type=Path)
-    generating.add_argument("--mb", type=int, default=300, help="of JSON, unpacked, in all files")
+    generating.add_argument(
+        "--mb", type=int, default=300, help="size of all files as unpacked JSON"
+    )
     generating.add_argument("--seed", type=int, default=0)
-    generating.add_argument("--damage", type=float, default=0.0005, help="share of lines")
+    generating.add_argument("--damage", type=float, default=0.0005, help="share of damaged lines")
     measuring = commands.add_parser("measure")
     measuring.add_argument("folder")
-    measuring.add_argument("--stage", choices=STAGES, help="one way, in this process")
+    measuring.add_argument("--stage", choices=STAGES, help="run one way in this process")
     options = parser.parse_args()
     if options.command == "generate":
         generate(options.folder, options.mb * 1_000_000, options.seed, options.damage)
     elif options.stage:
-        print(json.dumps(measured(options.stage, options.folder)))
+        print(json.dumps(measure(options.stage, options.folder)))
     else:
         show(options.folder)
 
 
 def generate(folder: Path, num_bytes: int, seed: int, damage: float) -> None:
-    """Write the files, of the newer generation gzipped in a folder a year, of the older one not.
+    """Write the files: the newer generation gzipped in a folder per year, the older one as text.
 
     Args:
-        folder: Where to; made if it is not there.
-        num_bytes: Size of all files, unpacked.
+        folder: Output folder, which is created if needed.
+        num_bytes: Unpacked size of all files.
         seed: Root seed.
         damage: Share of lines that are cut, not UTF-8 or without a field.
     """
@@ -86,7 +88,7 @@ def generate(folder: Path, num_bytes: int, seed: int, damage: float) -> None:
         lines = list(month_lines(book, rng, month, num_bytes // (len(MONTHS) + len(TWICE))))
         for number in range(len(lines)):
             if rng.random() < damage:
-                lines[number] = damaged(rng, lines[number])
+                lines[number] = damage_line(rng, lines[number])
         first = date.fromisoformat(f"{month}-01")
         following = (first + timedelta(31)).replace(day=1)
         header = {
@@ -109,7 +111,7 @@ def generate(folder: Path, num_bytes: int, seed: int, damage: float) -> None:
 def month_lines(
     book: Phrasebook, rng: random.Random, month: str, num_bytes: int
 ) -> Iterator[bytes]:
-    """The items of a month as JSON, without commas, of at least ``num_bytes`` together."""
+    """Make the items of a month as JSON lines, of at least ``num_bytes`` together."""
     pools = {
         (topic, lang): [book.draw(rng, topic).text(lang) for _ in range(SENTENCES)]
         for topic in sorted(book.topics)
@@ -124,7 +126,7 @@ def month_lines(
         lang = "ja" if rng.random() < JAPANESE_SHARE else "en"
         topic = rng.choice(positive if rng.random() < POSITIVE_SHARE else others)
         tagged = topic if rng.random() >= WRONG_TAG_SHARE else rng.choice(sorted(book.topics))
-        # Never in the last hours of a month, so that all versions lie in it.
+        # Not in the last days of a month, so that all versions are in the same month.
         moment = first + timedelta(seconds=rng.randrange(27 * 86400))
         story = f"{month.replace('-', '')}{number:07d}"
         headline = book.draw(rng, topic).text(lang)
@@ -145,7 +147,7 @@ def month_lines(
 def story_items(
     rng: random.Random, headline: str, lang: str
 ) -> Iterator[tuple[str, bool, int, int, str]]:
-    """Headline, whether a body follows, take, urgency and status of each item of a story."""
+    """Make headline, whether a body follows, take, urgency and status of each item of a story."""
     if rng.random() < 0.05:
         yield rng.choice(RECURRING).format(headline), True, 1, 3, "stat:usable"
         return
@@ -164,7 +166,7 @@ def story_items(
 
 
 def subject_codes(rng: random.Random, topic: str, lang: str) -> list[str]:
-    """Codes of instruments and companies that mean nothing, of the language and of the topic."""
+    """Make random codes of instruments and companies, and the codes of language and topic."""
     codes = [f"R:{rng.randrange(3000):04d}.T", f"P:{4295860000 + rng.randrange(3000)}"]
     codes += rng.sample([f"B:{number}" for number in range(1, 200)], 4)
     codes += ["M:1QD", "G:3", "N2:RTRS", f"N2:L{lang.upper()}", f"N2:{topic.upper()}"]
@@ -175,8 +177,8 @@ def subject_codes(rng: random.Random, topic: str, lang: str) -> list[str]:
 
 
 def body_text(rng: random.Random, sentences: list[str], lang: str, moment: datetime) -> str:
-    """1 to 4 KB of sentences about the topic of a headline, in lines as the wire breaks them."""
-    length = rng.randrange(1000, 4000) // (3 if lang == "ja" else 1)  # of UTF-8
+    """Make 1 to 4 KB of sentences about the topic of a headline, in lines like the wire's."""
+    length = rng.randrange(1000, 4000) // (3 if lang == "ja" else 1)  # in characters
     place = f"[東京　{moment.day}日　作例]" if lang == "ja" else f"LONDON, {moment:%b} {moment.day}"
     text = f"{place} - "
     while len(text) < length:
@@ -188,7 +190,7 @@ def item_line(
     guid: str, story: str, headline: str, body: str, lang: str, subjects: list[str],
     take: int, urgency: int, status: str, first_created: str, version_created: str,
 ) -> bytes:  # fmt: skip
-    """An item as the archive spells it."""
+    """Make an item as the archive writes it."""
     data = {
         "altId": story, "audiences": ["NP:E", "NP:RNP"], "body": body,
         "firstCreated": first_created, "headline": headline, "id": guid, "instancesOf": [],
@@ -202,19 +204,19 @@ def item_line(
 
 
 def stamp(moment: datetime) -> str:
-    """A time as the archive spells it."""
+    """Format a time as the archive writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def damaged(rng: random.Random, line: bytes) -> bytes:
-    """A line that is cut, not UTF-8 or without its headline."""
+def damage_line(rng: random.Random, line: bytes) -> bytes:
+    """Damage a line: cut it, make it invalid UTF-8, or remove its headline."""
     half = len(line) // 2
     ways = [line[:half], line[:half] + b"\xff" + line[half:], line.replace(b'"headline"', b'"h"')]
     return rng.choice(ways)
 
 
 def ours(folder: str, num_workers: int) -> str:
-    """Our reader; what it found."""
+    """Read with our reader, and describe the result."""
     values = {"source": "mrn", "path": folder, "positive": POSITIVE}
     read_files = partial(read_parts, num_workers=num_workers)
     reading = read(Options.parse(values), lambda done, in_all: None, read_files)
@@ -222,7 +224,10 @@ def ours(folder: str, num_workers: int) -> str:
 
 
 def none_kept(folder: str) -> str:
-    """Our reader without the memory of the rows that it keeps: none, which it refuses."""
+    """Read with our reader in a language without rows, to exclude the memory of kept rows.
+
+    The reader raises an error at the end, because no rows are left.
+    """
     values = {"source": "mrn", "path": folder, "positive": POSITIVE, "languages": ["fr"]}
     try:
         read(Options.parse(values), lambda done, in_all: None, partial(read_parts, num_workers=1))
@@ -232,13 +237,13 @@ def none_kept(folder: str) -> str:
 
 
 def unpacked(folder: str) -> str:
-    """Every byte, looked at no further."""
+    """Unpack every byte, without parsing."""
     files = find_archive_files([folder])
     return f"{sum(len(b) for file in files for b in file.blocks(lambda num: None))} bytes"
 
 
 def each_file(folder: str) -> Iterator[Any]:
-    """Open files, as text."""
+    """Open each file as text."""
     for file in find_archive_files([folder]):
         opener = gzip.open if file.place.endswith(".gz") else open
         with opener(file.place, "rt", encoding="utf-8", errors="replace") as stream:
@@ -246,7 +251,7 @@ def each_file(folder: str) -> Iterator[Any]:
 
 
 def by_line(folder: str) -> str:
-    """json.loads on every line; headlines, languages and codes are kept."""
+    """Parse every line with json.loads, and keep headlines, languages and codes."""
     rows = []
     for stream in each_file(folder):
         for line in stream:
@@ -259,7 +264,7 @@ def by_line(folder: str) -> str:
 
 
 def by_file(folder: str) -> str:
-    """json.load on every file; the same is kept."""
+    """Parse every file with json.load, and keep headlines, languages and codes."""
     rows, num_failed = [], 0
     for stream in each_file(folder):
         try:
@@ -280,15 +285,15 @@ STAGES = {
 }
 
 
-def measured(stage: str, folder: str) -> dict[str, Any]:
-    """Wall and CPU seconds, peak MB of the largest process, and what was found, of one way."""
+def measure(stage: str, folder: str) -> dict[str, Any]:
+    """Return wall and CPU seconds, peak MB of the largest process, and the result of one way."""
     start, cpu = time.perf_counter(), time.process_time()
-    count = STAGES[stage](folder)
+    result = STAGES[stage](folder)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    alone, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu += workers.ru_utime + workers.ru_stime
-    peak = max(alone.ru_maxrss, workers.ru_maxrss) / 1000
-    return {"wall": wall, "cpu": cpu, "peak": peak, "found": count}
+    peak = max(own.ru_maxrss, workers.ru_maxrss) / 1000
+    return {"wall": wall, "cpu": cpu, "peak": peak, "result": result}
 
 
 def show(folder: str) -> None:
@@ -298,11 +303,11 @@ def show(folder: str) -> None:
     num_bytes = 0
     for stage in STAGES:
         command = [sys.executable, __file__, "measure", folder, "--stage", stage]
-        result = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-        num_bytes = num_bytes or int(result["found"].split()[0])
-        rate = num_bytes / 1e6 / result["cpu"]
-        print(f"| {stage} | {result['wall']:.1f} | {result['cpu']:.1f} | {rate:.0f} | ", end="")
-        print(f"{result['peak']:.0f} | {result['found']} |", flush=True)
+        measured = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        num_bytes = num_bytes or int(measured["result"].split()[0])
+        rate = num_bytes / 1e6 / measured["cpu"]
+        print(f"| {stage} | {measured['wall']:.1f} | {measured['cpu']:.1f} | {rate:.0f} | ", end="")
+        print(f"{measured['peak']:.0f} | {measured['result']} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A floor for an experiment's cells: character n-gram naive Bayes on the target rows alone.
+"""Compute a baseline for an experiment's cells: character n-gram naive Bayes on target rows.
 
     python benchmarks/naive_bayes.py wikinews --set data.path=FILE --set pretraining.path=FILE
 
-No pre-training, no source language; what a base model has to beat. Prints Markdown.
+It uses no pre-training and no source language, so a base model should beat it. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xlt.trainables.metrics.registry import score
 
 
 def main() -> None:
-    """Fit on the target rows of each pattern, score on its test rows."""
+    """Fit on the target rows of each pattern, and score on its test rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment")
     parser.add_argument("--set", action="append", default=[], dest="settings")

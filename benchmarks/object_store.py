@@ -1,12 +1,13 @@
-"""Measure requests and seconds of results in an object store, beside a local disk.
+"""Measure results in an object store: requests and seconds, next to a local disk.
 
     python benchmarks/object_store.py [--trials 1000]
 
-Saves tiny finished trials into a folder and into moto's S3, a process of its own on the loopback
-interface; then reads and verifies all as `xlt run` does, and twice as `xlt status` does, with an
-empty cache of verified folders and with that of the reading before. moto answers a few hundred
-requests a second on a core, so that the seconds are mostly its own; what a store of one's own takes
-is the requests of a trial by its latency, sixteen at a time. Prints Markdown.
+Tiny finished trials are saved into a folder and into moto's S3, which is a process on the loopback
+interface. Then all trials are read and verified as `xlt run` does, and twice as `xlt status` does:
+with an empty cache of verified folders, and with the cache of the first reading. moto answers only
+a few hundred requests per second on a core, so the seconds are mostly its own. For another store,
+multiply the requests per trial by its latency and divide by sixteen parallel requests. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ def main() -> None:
             "read by `xlt status`": lambda to: read_verified_states(to, "test", ids),
             "read again": lambda to: read_verified_states(to, "test", ids),
         }
-        for what, step in steps.items():
+        for name, step in steps.items():
             time.sleep(cache.SETTLED_SECONDS)
             seconds = []
             for place in both:
                 here.send("count")
                 here.recv()
-                began = time.perf_counter()
+                start = time.perf_counter()
                 step(place)
-                seconds.append(time.perf_counter() - began)
+                seconds.append(time.perf_counter() - start)
             here.send("count")
-            print(f"| {what} | {seconds[0]:.2f} | {seconds[1]:.1f} | {here.recv() / num:.3g} |")
+            print(f"| {name} | {seconds[0]:.2f} | {seconds[1]:.1f} | {here.recv() / num:.3g} |")
     server.terminate()
 
 
@@ -72,7 +73,7 @@ def _save(results: Results, seed: int) -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    """Serve S3; tells the requests since it was asked last."""
+    """Serve S3, and send the number of requests since the last count."""
     with serve_s3() as s3:
         pipe.send(s3.bucket())
         while pipe.recv():

@@ -1,15 +1,15 @@
-"""Measure scheduling overhead: the same trials as a bare loop, the usual way, and with `xlt run`.
+"""Measure the cost of scheduling: the same trials in a loop, in the usual way, and by `xlt run`.
 
     python benchmarks/overhead.py [--experiment quickstart] [--seeds 3] [--skip-usual]
 
-- bare: one process, one trial after the other, nothing else; its wall time / slots is the ideal.
-- split: the same loop in a process a slot, the trials dealt out beforehand: what the machine
-  itself can reach, since cores that share memory and power slow each other down.
-- usual: Ray Tune with a function that builds an HF Trainer, a fresh process a trial, as in the
+- bare: one process runs one trial after another; its wall time / slots is the ideal.
+- split: the same loop in one process per slot, with the trials divided beforehand. This is the
+  limit of the machine, because cores that share memory and power slow each other down.
+- usual: Ray Tune with a function that builds an HF Trainer, and a new process per trial, as in the
   integration guides of both.
-- ours: `xlt run` into an empty results folder, start-up included, miniatures cached.
+- ours: `xlt run` into an empty results folder, start-up included, with cached miniatures.
 
-Ratios are taken within one run, since machines differ and are shared. Prints Markdown.
+Ratios are computed within one run, because machines differ and are shared. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiment", default="quickstart")
     parser.add_argument("--set", action="append", default=[], dest="settings")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds a cell")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds per cell")
     parser.add_argument("--skip-usual", action="store_true")
-    parser.add_argument("--stage", choices=["bare", "usual"], help="one way, in this process")
-    parser.add_argument("--share", default="0/1", help="of the trials, for --stage bare")
+    parser.add_argument("--stage", choices=["bare", "usual"], help="run one way in this process")
+    parser.add_argument("--share", default="0/1", help="share of the trials for --stage bare")
     options = parser.parse_args()
     settings = [*options.settings, f"seeds={list(range(options.seeds))}"]
     experiment = load_experiment(options.experiment, settings)
@@ -70,13 +70,13 @@ def main() -> None:
 
 
 def warm_up(arguments: list[str], scratch: Path) -> None:
-    """Fill the cache of miniatures, which all three ways read."""
+    """Fill the cache of miniatures, which all ways read."""
     first = ["--set=seeds=[99]", "--set=training.num_train_epochs=1", f"--results={scratch}/warm"]
     timed([sys.executable, "-m", "xlt", "run", *arguments, *first])
 
 
 def timed(*commands: list[str]) -> float:
-    """Wall time in seconds of processes side by side; their output goes to standard error."""
+    """Run processes side by side, and return the wall time in seconds; stdout goes to stderr."""
     start = time.perf_counter()
     processes = [subprocess.Popen(command, stdout=sys.stderr) for command in commands]
     if any([process.wait() for process in processes]):
@@ -98,7 +98,7 @@ def show(experiment: Experiment, walls: dict[str, float], num_slots: int) -> Non
 
 
 def run_bare(experiment: Experiment, slot: int, num_slots: int) -> None:
-    """One trial after the other, results written as ours are; a slot's share of them."""
+    """Run a slot's share of the trials one after another, and write results as ours does."""
     from xlt.trainables.results.result import Results
     from xlt.trainables.trial.run_trial import run_trial
 
@@ -111,7 +111,7 @@ def run_bare(experiment: Experiment, slot: int, num_slots: int) -> None:
 
 
 def run_usual(experiment: Experiment) -> None:
-    """Ray Tune and the HF Trainer, a process a trial."""
+    """Run the trials by Ray Tune and the HF Trainer, with a process per trial."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray import tune
@@ -136,7 +136,7 @@ def run_usual(experiment: Experiment) -> None:
 
 
 def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
-    """A trial as the integration guides write it: load, tokenise, adapt, Trainer, evaluate."""
+    """Run a trial as in the integration guides: load, tokenise, adapt, Trainer, evaluate."""
     import peft
     import torch
     import transformers
@@ -167,7 +167,7 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
         )  # fmt: skip
     drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
 
-    def encoded(ids: tuple[str, ...]) -> list[dict[str, Any]]:
+    def encode(ids: tuple[str, ...]) -> list[dict[str, Any]]:
         rows = dataset.rows(list(ids))
         texts = tokenizer(rows["text"].to_pylist(), truncation=True, max_length=128)["input_ids"]
         return [
@@ -186,11 +186,11 @@ def usual_trial(config: dict[str, Any], dataset: Any) -> dict[str, float]:
                 per_device_eval_batch_size=64, report_to=[], save_strategy="no", seed=spec.seed,
                 disable_tqdm=True, use_cpu=not cuda, bf16=cuda, dataloader_pin_memory=cuda,
             ),
-            train_dataset=encoded(drawn.train),
+            train_dataset=encode(drawn.train),
             data_collator=transformers.DataCollatorWithPadding(tokenizer),
         )  # fmt: skip
         trainer.train()
-        output = trainer.predict(encoded(drawn.test))
+        output = trainer.predict(encode(drawn.test))
     probability = torch.tensor(output.predictions).double().softmax(-1)[:, 1].numpy()
     return score(output.label_ids, probability)
 

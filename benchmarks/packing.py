@@ -1,12 +1,12 @@
-"""Trials trained side by side in shared passes, beside the same trials one after another.
+"""Measure trials that train side by side in shared passes, next to the same trials alone.
 
     python benchmarks/packing.py                    # one GPU: the paper's 7B decoders
     python benchmarks/packing.py --size small       # also on a CPU: two layers of width 128
     python benchmarks/packing.py --size middle      # four layers of width 512
 
-Weights are random and made on the device, headlines as in benchmarks/gpu.py, whose options it has.
-Alone and packed are the same members: other seeds and learning rates of ja104. Padding is its
-share of what their passes compute.
+Weights are random and created on the device. Headlines are drawn as in benchmarks/gpu.py, with the
+same options. Alone and packed train the same members: seeds and learning rates of ja104. Padding is
+the share of padding in the computed places.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NUM_MEMBERS = (1, 2, 3, 6)
 
 
 def main() -> None:
-    """Measure the families that were asked for, and print tables."""
+    """Measure the requested families, and print tables."""
     options = _options()
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -59,12 +59,12 @@ def main() -> None:
     for family in options.families:
         base = _base(family, SIZES[options.size], device)
         texts = _texts(base.model.config.vocab_size, options)
-        _measured(_alone, base, texts, 1, options)  # warm
+        _measure(_train_alone, base, texts, 1, options)  # warm-up
         for number in NUM_MEMBERS:
-            # In turn: other work on the machine changes from minute to minute.
+            # Alternate, because other work on the machine changes from minute to minute.
             runs = [
-                (_measured(_alone, base, texts, number, options),
-                 _measured(_packed, base, texts, number, options))
+                (_measure(_train_alone, base, texts, number, options),
+                 _measure(_train_packed, base, texts, number, options))
                 for _ in range(options.repeats)
             ]  # fmt: skip
             alone, packed = map(min, zip(*runs, strict=True))
@@ -82,11 +82,15 @@ def _options() -> argparse.Namespace:
     decoders = [name for name, (_, _, method, _) in FAMILIES.items() if method == "lora"]
     parser.add_argument("--families", nargs="+", choices=decoders, default=decoders)
     parser.add_argument("--size", choices=list(SIZES), default="full")
-    parser.add_argument("--rows", type=int, default=TRAIN_ROWS, help="an even number")
+    parser.add_argument(
+        "--rows", type=int, default=TRAIN_ROWS, help="number of rows, which must be even"
+    )
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--mean-tokens", type=float, default=25)
-    parser.add_argument("--repeats", type=int, default=2, help="the fastest one counts")
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="number of repeats, of which the fastest counts"
+    )
     return parser.parse_args()
 
 
@@ -132,29 +136,29 @@ def _trial(
     return PreparedTrial(spec, rows, rows, base, model, texts, [], Workers(), device, Clock())
 
 
-def _alone(trials: list[PreparedTrial]) -> list[FitResult]:
+def _train_alone(trials: list[PreparedTrial]) -> list[FitResult]:
     return [
         fit_classifier(trial.model, trial.train_ids, trial.labels, trial.spec, lambda *_: None)
         for trial in trials
     ]
 
 
-def _packed(trials: list[PreparedTrial]) -> list[FitResult]:
+def _train_packed(trials: list[PreparedTrial]) -> list[FitResult]:
     results = []
     for member in fit_pack([Member(trial, lambda *_: None, None) for trial in trials]):
         if not isinstance(member.outcome, FitResult):
-            raise member.outcome or RuntimeError("it was not trained to its end")
+            raise member.outcome or RuntimeError("the trial was not trained to its end")
         results.append(member.outcome)
     return results
 
 
 class _Measured(NamedTuple):
-    """Figures of one repeat; the fastest one compares as the least.
+    """Measurements of one repeat; the minimum is the fastest repeat.
 
     Attributes:
-        seconds: Seconds; on a CPU those of processor time.
-        peak: Bytes of a GPU's memory.
-        padding: Share of padding, mean of the trials.
+        seconds: Wall time on a GPU, processor time on a CPU.
+        peak: Peak bytes of a GPU's memory.
+        padding: Mean share of padding of the trials.
     """
 
     seconds: float
@@ -162,7 +166,7 @@ class _Measured(NamedTuple):
     padding: float
 
 
-def _measured(
+def _measure(
     way: Callable[[list[PreparedTrial]], list[FitResult]],
     base: Base,
     texts: list[list[int]],
@@ -174,13 +178,13 @@ def _measured(
     trials = [_trial(base, texts, seed, options) for seed in range(number)]
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    begun = clock()
-    fitted = way(trials)
+    start = clock()
+    results = way(trials)
     if cuda:
         torch.cuda.synchronize()
-    seconds = clock() - begun
+    seconds = clock() - start
     peak = torch.cuda.max_memory_allocated() if cuda else 0
-    return _Measured(seconds, peak, float(np.mean([each.padding_share for each in fitted])))
+    return _Measured(seconds, peak, float(np.mean([result.padding_share for result in results])))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""The paper's whole grid of 39 trials on one device: ours beside a fresh process for each trial.
+"""Measure the paper's grid of 39 trials on one device, next to a new process per trial.
 
     python benchmarks/paper_grid.py                    # true dimensions, one GPU of 80 GB or more
     python benchmarks/paper_grid.py --small --epochs 2 # small dimensions, also on a CPU
 
-The five base models have the sizes of the paper's and random weights, written as checkpoints, with
-tokenizers trained on the built-in headlines that stand in for the Reuters ones; what trials say
-means nothing, what they cost is real. --packing is the experiment's (docs/gpus.md).
+The five base models have the sizes of the paper's models and random weights. They are written as
+checkpoints, with tokenizers trained on the built-in headlines, which replace the Reuters headlines.
+Predictions have no meaning, but the cost is real. --packing is the experiment's setting
+(docs/gpus.md).
 
 - ours: the experiment `paper` with the inline backend, one process from start to tables;
 - usual: for each trial a process that loads, tokenises, builds an HF Trainer with peft, trains and
-  predicts (benchmarks/overhead.py). Only one trial of each cell is run, and stands for its three
-  seeds; nothing of Ray Tune is added, so the usual way is made to look faster than it is.
+  predicts (benchmarks/overhead.py). Only one trial of each cell runs, and counts for its three
+  seeds. No time of Ray Tune is added, so the usual way looks faster than it is.
 
-No Ray is needed. Prints Markdown.
+Ray is not needed. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -49,18 +50,22 @@ MODELS = {
     "opencalm": ("gpt_neox", 52_224),
     "bert-ja": ("bert", 32_000),
 }
-"""Row of the paper's tables -> family in benchmarks/gpu.py and tokens of its vocabulary (model
-cards; bert-ja as cl-tohoku/bert-base-japanese-v2)."""
+"""Row of the paper's tables -> (family in benchmarks/gpu.py, size of its vocabulary).
+
+Sizes are from the model cards; bert-ja is cl-tohoku/bert-base-japanese-v2.
+"""
 
 
 def main() -> None:
-    """Make the models, run both ways, print."""
+    """Make the models, run both ways, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="small dimensions")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--packing", default="off")
-    parser.add_argument("--folder", help="of the checkpoints and results; made and kept")
-    parser.add_argument("--trial", type=int, help="one of the usual way, in this process")
+    parser.add_argument(
+        "--folder", help="folder of checkpoints and results, which is created and kept"
+    )
+    parser.add_argument("--trial", type=int, help="run one trial in the usual way in this process")
     options = parser.parse_args()
     scratch = Path(options.folder or tempfile.mkdtemp(prefix="xlt-paper-grid-"))
     make_models(scratch, options.small)
@@ -88,22 +93,22 @@ def main() -> None:
         cells.setdefault(spec.cell, number)
     usual = 0.0
     for key, number in cells.items():
-        took = timed([sys.executable, *sys.argv, f"--folder={scratch}", f"--trial={number}"])
-        usual += took * len(experiment.seeds)
-        print(f"| {key.base_model} {key.pattern} | {took:.1f} |", flush=True)
+        elapsed = timed([sys.executable, *sys.argv, f"--folder={scratch}", f"--trial={number}"])
+        usual += elapsed * len(experiment.seeds)
+        print(f"| {key.base_model} {key.pattern} | {elapsed:.1f} |", flush=True)
     print("\n| way | s | usual / this |\n|---|---|---|")
     print(f"| usual, {len(cells)} of {len(specs)} run | {usual:.0f} | 1 |")
     print(f"| ours, packing {options.packing} | {seconds:.0f} | {usual / seconds:.2f} |")
 
 
 def make_models(folder: Path, small: bool) -> None:
-    """Write the checkpoints that are not there."""
+    """Write the missing checkpoints."""
     texts = load_dataset(parse_source({"source": "synthetic"})).table["text"].to_pylist()
     for name, (family, vocabulary) in MODELS.items():
         if (folder / name / "config.json").exists():
             continue
         config_class, sizes, method, _ = FAMILIES[family]
-        # 2,000: more than the 1,812 tokens of the encoders' tokenizers.
+        # 2,000 is more than the 1,812 tokens of the encoders' tokenizers.
         changes = {**SMALL, "vocab_size": 2000} if small else {"vocab_size": vocabulary}
         sizes = {**sizes, **changes}
         is_encoder = family == "bert"
@@ -118,7 +123,7 @@ def make_models(folder: Path, small: bool) -> None:
 
 
 def run_usual(experiment: Experiment, number: int) -> None:
-    """A trial of the grid as others write it."""
+    """Run a trial of the grid in the usual way."""
     from overhead import usual_trial
 
     grid = expand(prepare(experiment))
@@ -126,7 +131,7 @@ def run_usual(experiment: Experiment, number: int) -> None:
 
 
 def timed(command: list[str]) -> float:
-    """Wall time in seconds; output goes to standard error."""
+    """Run a command, and return its wall time in seconds; its output goes to standard error."""
     start = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if subprocess.run(command, stdout=sys.stderr, env=environment, check=False).returncode:

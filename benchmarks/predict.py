@@ -1,12 +1,13 @@
-"""How fast is `xlt predict` beside a plain transformers pipeline, on the same model and rows?
+"""Compare the speed of `xlt predict` with a plain transformers pipeline on the same model and rows.
 
     python benchmarks/predict.py RESULTS TRIAL_ID [--rows 4096]
 
-The trial must have kept its model and be one of the shipped `quickstart`, whose headlines are
-tagged, in an order drawn at random, as new texts come. Four ways on one thread: the whole of
-`xlt.sweep.predict.run.predict`, csv in and csv out, loading left out; its model side alone; and
-`pipeline("text-classification")` with the same classifier, one text at a time (its default) and 64.
-Rows a second, the best of `--repeats`, the ratio to the first, and how far scores differ.
+The trial must have kept its model and belong to the shipped `quickstart`. Its headlines are tagged
+in random order, as new texts would come. Four ways run on one thread: the whole of
+`xlt.sweep.predict.run.predict` from csv to csv, without loading; its model part alone; and
+`pipeline("text-classification")` with the same classifier, with one text at a time (its default)
+and with 64. Prints rows per second (the best of `--repeats`), the ratio to the first way, and the
+largest difference of scores.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from xlt.trainables.results.find_trial import find_trial
 
 
 def timed(run: Callable[[], np.ndarray], repeats: int) -> tuple[float, np.ndarray]:
-    """The least seconds of some runs, and what the last one gave."""
+    """Return the minimum seconds of several runs, and the scores of the last run."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -60,11 +61,10 @@ def main() -> None:
     )
 
     def by_pipeline(batch_size: int) -> np.ndarray:
-        outputs = plain(texts, batch_size=batch_size, top_k=None, truncation=True,
+        predictions = plain(texts, batch_size=batch_size, top_k=None, truncation=True,
                       max_length=max_length)  # fmt: skip
-        return np.array(
-            [{entry["label"]: entry["score"] for entry in row}["LABEL_1"] for row in outputs]
-        )
+        scores = [{label["label"]: label["score"] for label in row} for row in predictions]
+        return np.array([row["LABEL_1"] for row in scores])
 
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "new.csv").open("w", newline="") as stream:
@@ -73,7 +73,7 @@ def main() -> None:
 
         def whole() -> np.ndarray:
             out = Path(folder) / f"{next(number)}.csv"
-            predict(trial, f"{folder}/new.csv", str(out))  # the base model is loaded by now
+            predict(trial, f"{folder}/new.csv", str(out))  # the base model is already loaded
             with out.open(newline="") as stream:
                 return np.array([float(row["score"]) for row in csv.DictReader(stream)])
 

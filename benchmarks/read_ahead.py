@@ -1,10 +1,11 @@
-"""How long a base model takes to load from a disk, and after it was read ahead.
+"""Measure how long a base model takes to load from a disk, and after it was read ahead.
 
     python benchmarks/read_ahead.py [--gigabytes 2] [--seconds 20] [--repeats 3]
 
-A Llama with random bf16 weights is written to --folder and put out of the page cache before each
-load, which disks obey and tmpfs does not. Read ahead is as in `xlt run` while the trial before it
-trains; here the process sleeps for so long, as it mostly does while a GPU works. Medians.
+A Llama with random bf16 weights is written to --folder and dropped from the page cache before each
+load (disks support this, tmpfs does not). Reading ahead works as in `xlt run` during the previous
+trial; here the process sleeps for that time, because it mostly waits while a GPU works. Prints
+medians.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=2)
-    parser.add_argument("--seconds", type=float, default=20, help="that the trial before it trains")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds of the previous trial")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", help="of the checkpoint, on the disk to be measured")
+    parser.add_argument("--folder", help="folder of the checkpoint, on the disk to measure")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         make_checkpoint(Path(folder), round(options.gigabytes * LAYERS_PER_GIGABYTE))
-        size = sum(file.stat().st_size for file in weights_of(Path(folder)))
+        size = sum(file.stat().st_size for file in list_weights(Path(folder)))
         load_seconds(Path(folder), "in memory", 0)  # imports
         runs = [
             [load_seconds(Path(folder), way, options.seconds) for way in WAYS]
@@ -68,20 +69,22 @@ def make_checkpoint(folder: Path, num_layers: int) -> None:
     transformers.AutoModel.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
 
 
-def weights_of(folder: Path) -> list[Path]:
-    """The files that hold them."""
+def list_weights(folder: Path) -> list[Path]:
+    """List the files of the weights."""
     return sorted(folder.glob("*.safetensors"))
 
 
 def load_seconds(folder: Path, way: str, seconds: float) -> float:
-    """Time of one load."""
+    """Return the seconds of one load."""
     loading._LOADED.clear()
     if way != "in memory":
-        for file in weights_of(folder):
+        for file in list_weights(folder):
             with file.open("rb") as weights:
                 os.fsync(weights.fileno())
                 os.posix_fadvise(weights.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    identity = f"benchmark:{time.monotonic()}"  # read ahead once each
+    identity = (
+        f"benchmark:{time.monotonic()}"  # a new identity, because each is read ahead only once
+    )
     spec = TrialSpec.parse(
         {
             "base_model": "benchmark", "base_identity": identity, "base_path": str(folder),
@@ -93,11 +96,11 @@ def load_seconds(folder: Path, way: str, seconds: float) -> float:
     if way == "read ahead":
         read_ahead(spec)
         time.sleep(seconds)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     base = load_base(spec, torch.device("cpu"), torch.bfloat16)
-    for parameter in base.model.parameters():  # mapped files are read when they are looked at
+    for parameter in base.model.parameters():  # mapped files are read on access
         parameter.sum()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

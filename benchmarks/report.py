@@ -2,11 +2,11 @@
 
     python benchmarks/report.py [--trials 10000] [--folder FOLDER]
 
-Makes one experiment of 20 base models x 10 patterns with as many seeds as give the number of
-trials; each trial has 512 predictions, 640 steps of training and the scored training rows of its
+It creates an experiment of 20 base models x 10 patterns, with as many seeds as give the number of
+trials. Each trial has 512 predictions, 640 steps of training and the scored training rows of its
 pattern. Then each command runs in a process of its own: first with an empty cache of verified
-folders (cold), then again (warm). The disk is what the system makes of it: the folders were written
-a moment ago. Peak memory is that of the process. Prints Markdown.
+folders (cold), then again (warm). The page cache of the system is warm in both cases, because the
+folders were just written. Peak memory is that of the process. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Make the folders, measure and print."""
+    """Create the folders, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--folder", help="made if it is not there, and kept")
+    parser.add_argument("--folder", help="folder that is created if needed, and kept")
     options = parser.parse_args()
     scratch = Path(options.folder or tempfile.mkdtemp())
     try:
         results = scratch / f"results-{options.trials}"
         if not results.exists():
-            make(results, options.trials)
+            make_results(results, options.trials)
         measure(results, options.trials, scratch)
     finally:
         if not options.folder:
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def measure(results: Path, num_trials: int, scratch: Path) -> None:
-    """Every command cold and warm."""
+    """Measure every command cold and warm."""
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {num_trials} trials\n")
     print("| command | cold s | CPU s | peak MB | warm s | CPU s | peak MB |")
     print("|---|---|---|---|---|---|---|")
@@ -78,17 +78,17 @@ def measure(results: Path, num_trials: int, scratch: Path) -> None:
     for name, command in COMMANDS.items():
         cache = scratch / "cache"
         shutil.rmtree(cache, ignore_errors=True)
-        given = [command[0], str(results), *command[1:]]
-        if "--out" in given:
-            given.append(str(page))
-        cold, warm = (" | ".join(f"{n:.1f}" for n in run(given, cache)) for _ in range(2))
+        arguments = [command[0], str(results), *command[1:]]
+        if "--out" in arguments:
+            arguments.append(str(page))
+        cold, warm = (" | ".join(f"{n:.1f}" for n in run(arguments, cache)) for _ in range(2))
         print(f"| `{name}` | {cold} | {warm} |", flush=True)
     cached = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
     print(f"\npage {page.stat().st_size / 1e6:.1f} MB, cache {cached / 1e6:.0f} MB")
 
 
 def run(arguments: list[str], cache: Path) -> tuple[float, float, float]:
-    """Wall and CPU time in seconds and peak memory in MB of a command."""
+    """Run a command; return wall and CPU time in seconds and peak memory in MB."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "xlt", *arguments],
@@ -102,8 +102,8 @@ def run(arguments: list[str], cache: Path) -> tuple[float, float, float]:
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def make(folder: Path, num_trials: int) -> None:
-    """Result folders of one experiment."""
+def make_results(folder: Path, num_trials: int) -> None:
+    """Write the result folders of one experiment."""
     rng = np.random.default_rng(0)
     seeds = range(max(1, num_trials // (NUM_MODELS * len(PATTERNS))))
     results = Results(str(folder))

@@ -1,10 +1,10 @@
-"""Resampling test rows: all trials of a grid at once, against scikit-learn in a loop.
+"""Compare resampling of all trials of a grid at once with scikit-learn in a loop.
 
     python benchmarks/resampling.py [--trials 39] [--items 512] [--resamples 10000] [--loop 300]
 
-F1 and AUROC of every trial on every resample, on one core. The usual way draws rows and calls
-scikit-learn for each trial and resample; it is timed for `--loop` resamples of one trial, and the
-rest is extrapolated, which the output says. Both see the same resamples in that part, and the
+It computes F1 and AUROC of every trial on every resample, on one core. The usual way draws rows and
+calls scikit-learn for each trial and resample. It is timed for `--loop` resamples of one trial, and
+the rest is extrapolated, as the output says. Both ways use the same resamples in that part, and the
 largest difference of their values is printed. Prints Markdown.
 """
 
@@ -24,7 +24,7 @@ from xlt.trainables.metrics.registry import RESAMPLED_METRICS
 
 
 def main() -> None:
-    """Measure ours on everything, the usual way on a part."""
+    """Measure ours on all resamples, and the usual way on a part of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=39)
     parser.add_argument("--items", type=int, default=512)
@@ -45,7 +45,7 @@ def main() -> None:
             seconds[metric] = time.perf_counter() - start
         num = min(options.loop, options.resamples)
         rows = [np.repeat(np.arange(len(y_true)), c.astype(int)) for c in weights.T[:num]]
-        usual, apart = in_a_loop(y_true, scores[0], rows)
+        usual, loop_values = run_loop(y_true, scores[0], rows)
     factor = options.trials * options.resamples / num
     print(
         f"{options.trials} trials x {len(y_true)} rows x {options.resamples} resamples, one core, "
@@ -53,20 +53,20 @@ def main() -> None:
         f"| metric | ours s | scikit-learn in a loop s (from {num} resamples of one trial) | ratio "
         "| largest difference |\n|---|---|---|---|---|"
     )
-    for metric, spent in seconds.items():
+    for metric, elapsed in seconds.items():
         loop, largest = (
             usual[metric] * factor,
-            np.abs(apart[metric] - values[metric][0, :num]).max(),
+            np.abs(loop_values[metric] - values[metric][0, :num]).max(),
         )
-        print(f"| {metric} | {spent:.2f} | {loop:.0f} | {loop / spent:.0f} | {largest:.1e} |")
+        print(f"| {metric} | {elapsed:.2f} | {loop:.0f} | {loop / elapsed:.0f} | {largest:.1e} |")
     ours, loops = sum(seconds.values()) + drawn, sum(usual.values()) * factor
     print(f"| both, with drawing | {ours:.2f} | {loops:.0f} | {loops / ours:.0f} | |")
 
 
-def in_a_loop(
+def run_loop(
     y_true: np.ndarray, score: Scores, rows: list[np.ndarray]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Seconds and values of scikit-learn on rows that are drawn already."""
+    """Return the seconds and values of scikit-learn on rows that were drawn before."""
     calls = {
         "f1": lambda y, s: sk.f1_score(y, s >= THRESHOLD, zero_division=0.0),
         "auroc": sk.roc_auc_score,

@@ -1,17 +1,17 @@
-"""Measure what thousands of trials cost the driver, and how long their result folders take to read.
+"""Measure the driver's cost of thousands of trials, and the time to read their state.
 
     python benchmarks/scale.py [--trials 1000 10000] [--slots 2]
 
-Trials that do nothing are scheduled on a local Ray cluster, each way in a process of its own:
+Trials that compute nothing are scheduled on a local Ray cluster, each way in its own process:
 
-- Tune: `tune.Tuner` over a grid of numbers, warm processes, with the settings that `xlt run` sets:
-  what a slot of Tune costs by itself;
-- ours: `TuneBackend.run` with the specs of a grid, its queue, its watcher and plain progress lines;
-  only what a trial computes is left out.
+- Tune: `tune.Tuner` over a grid of numbers with warm processes and the settings of `xlt run`, which
+  is the cost of Tune itself;
+- ours: `TuneBackend.run` with the specs of a grid, its queue, its watcher and plain progress lines.
+  Only the computation of the trials is left out.
 
-Then as many finished result folders are made, and read as `xlt run` reads them before it starts
-(`read_ledger`: every file verified) and by `xlt status`. Peak memory is that of the driver. Prints
-Markdown.
+Then as many finished result folders are created. They are read as `xlt run` reads them before it
+starts (`read_ledger`, which verifies every file) and by `xlt status`. Peak memory is that of the
+driver. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--way", choices=WAYS, help="one, in this process, with the first --trials")
+    parser.add_argument(
+        "--way", choices=WAYS, help="run one way in this process, with the first --trials"
+    )
     options = parser.parse_args()
     if options.way:
         schedule(options.way, options.trials[0], options.slots)
@@ -56,17 +58,17 @@ def main() -> None:
             )
             if done.returncode:
                 raise SystemExit(done.stderr)
-            took = json.loads(done.stdout.splitlines()[-1])
-            each, cpu = 1000 * took["wall"] / trials, 1000 * took["cpu"] / trials
-            print(f"| {trials} | {way} | {took['wall']:.1f} | {each:.1f} | {cpu:.1f} "
-                  f"| {took['peak']:.0f} |", flush=True)  # fmt: skip
+            measured = json.loads(done.stdout.splitlines()[-1])
+            wall, cpu = 1000 * measured["wall"] / trials, 1000 * measured["cpu"] / trials
+            print(f"| {trials} | {way} | {measured['wall']:.1f} | {wall:.1f} | {cpu:.1f} "
+                  f"| {measured['peak']:.0f} |", flush=True)  # fmt: skip
     print("\n| trials | `read_ledger` s | `xlt status` s | again s |\n|---|---|---|---|")
     for trials in options.trials:
-        print(f"| {trials} | {' | '.join(f'{s:.1f}' for s in read(trials))} |", flush=True)
+        print(f"| {trials} | {' | '.join(f'{s:.1f}' for s in time_reading(trials))} |", flush=True)
 
 
 def schedule(way: str, trials: int, slots: int) -> None:
-    """One way in this process; prints seconds and MB as JSON."""
+    """Schedule in one way in this process, and print seconds and MB as JSON."""
     os.environ.pop("RAY_ADDRESS", None)
     import ray
 
@@ -78,33 +80,33 @@ def schedule(way: str, trials: int, slots: int) -> None:
     )  # fmt: skip
     wall, cpu = time.perf_counter(), time.process_time()
     if way == "Tune":
-        bare(trials)
+        run_tune(trials)
     else:
-        ours(tune_backend, trials)
-    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    took["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        run_backend(tune_backend, trials)
+    measured = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    measured["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     ray.shutdown()
-    print(json.dumps(took))
+    print(json.dumps(measured))
 
 
-def bare(trials: int) -> None:
-    """Tune with nothing of ours."""
+def run_tune(trials: int) -> None:
+    """Run the trials with Tune alone."""
     from ray import tune
 
-    def nothing(config: dict[str, Any]) -> None:
+    def run_nothing(config: dict[str, Any]) -> None:
         tune.report({"score": config["index"]})
 
     with tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
-            tune.with_resources(nothing, {"CPU": 1}),
+            tune.with_resources(run_nothing, {"CPU": 1}),
             param_space={"index": tune.grid_search(list(range(trials)))},
             tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(storage_path=scratch, verbose=0),
         ).fit()
 
 
-def ours(tune_backend: Any, trials: int) -> None:
-    """The backend of `xlt run`; only the function that Tune calls in a worker does nothing."""
+def run_backend(tune_backend: Any, trials: int) -> None:
+    """Run the backend of `xlt run`, with a function in the workers that computes nothing."""
     from result_folders import make_spec
     from rich.console import Console
     from tiny_data import make_dataset
@@ -113,7 +115,7 @@ def ours(tune_backend: Any, trials: int) -> None:
     from xlt.sweep.driver.progress import Progress
     from xlt.trainables.results.result import Results
 
-    def nothing(config: dict[str, Any], shared: dict[str, Any]) -> None:
+    def run_nothing(config: dict[str, Any], shared: dict[str, Any]) -> None:
         from ray import tune
 
         from xlt.sweep.backends.events import Finished
@@ -124,21 +126,21 @@ def ours(tune_backend: Any, trials: int) -> None:
         assert fetch_specs([member], shared["specs"])
         tune.report(wrap(member, Finished({"f1": 0.5, "auroc": 0.5}, {})))
 
-    tune_backend._trainable = nothing
+    tune_backend._trainable = run_nothing
     specs = [make_spec("elyza", "ja16", seed) for seed in range(trials)]
     output = io.StringIO()
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Progress(specs, [], Console(file=output)) as shown,
+        Progress(specs, [], Console(file=output)) as progress,
     ):
         backend = tune_backend.TuneBackend(None, specs)
-        backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), shown, 1)
+        backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1)
         backend.close()
     assert output.getvalue().count("f1 0.500") == trials
 
 
-def read(trials: int) -> list[float]:
-    """Seconds to see what is done: as `xlt run` does, and by `xlt status` twice."""
+def time_reading(trials: int) -> list[float]:
+    """Return the seconds to read the state of trials: as `xlt run`, and twice by `xlt status`."""
     import report
 
     from xlt.sweep.planning.ledger import read_ledger
@@ -146,7 +148,7 @@ def read(trials: int) -> list[float]:
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "results"
-        report.make(folder, trials)
+        report.make_results(folder, trials)
         results = Results(str(folder))
         ids = results.trial_ids()
         start = time.perf_counter()

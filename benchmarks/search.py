@@ -1,16 +1,16 @@
-"""Compare costs and losses of learning-rate searches: whole grid, ASHA, random search and TPE.
+"""Measure the cost and the loss of searching learning rates: whole grid, ASHA, random search, TPE.
 
-Every method searches the thirteen cells of quickstart. Then the rates of the whole grid and those
-that another method chose are trained with the experiment's own seeds and tested, which no user
-should do, to know what a choice was worth.
+Every method searches the thirteen cells of quickstart. Then the rates of the whole grid, and the
+rates that another method chose, are trained with the experiment's own seeds and scored on test
+rows. A user should not do that; here it shows the value of each choice.
 
     python -m benchmarks.search --out FOLDER [--rates 12] [--seeds 3] [--set KEY=VALUE]
         [--methods METHOD ...]
 
-Prints trial-epochs beside those of the whole grid, which must be among the methods, and the regret:
-by how much a choice's score, on dev rows and on test rows (mean over the experiment's seeds), is
-below that of the rate which the whole grid chooses. FOLDER keeps the trials, so that a run that was
-cut off goes on.
+Prints the trial-epochs relative to the whole grid, which must be among the methods, and the regret.
+The regret is the score of the rate that the whole grid chose minus the score of the method's rate,
+on dev rows and on test rows (mean over the experiment's seeds). FOLDER keeps the trials, so that an
+interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ METHODS = {
 
 
 def main() -> None:
-    """Run, measure, print."""
+    """Search, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--rates", type=int, default=12)
@@ -62,38 +62,34 @@ def main() -> None:
         f"search.seeds={[1000 + n for n in range(options.seeds)]}",
     ]
     console = Console(stderr=True)
-    choices_by_method: dict[str, dict[CellKey, Choice]] = {}
+    choices: dict[str, dict[CellKey, Choice]] = {}
     for method in options.methods:
         name = "".join(c if c.isalnum() else "-" for c in method)
         experiment = load_experiment("quickstart", [*shared, *METHODS[method], f"name={name}"])
         outcome = search_rates(experiment, str(options.out), console=console)
-        choices_by_method[method] = {
-            (c.cell.base_model, c.cell.pattern): c for c in outcome.choices
-        }
-    scores = test_scores(
-        load_experiment("quickstart", shared), choices_by_method, options.out, console
-    )
-    show(choices_by_method, scores)
+        choices[method] = {(c.cell.base_model, c.cell.pattern): c for c in outcome.choices}
+    scores = test_scores(load_experiment("quickstart", shared), choices, options.out, console)
+    show(choices, scores)
 
 
 def test_scores(
     experiment: Experiment,
-    choices_by_method: dict[str, dict[CellKey, Choice]],
+    by_method: dict[str, dict[CellKey, Choice]],
     out: Path,
     console: Console,
 ) -> dict[CellKey, dict[float, float]]:
-    """Cell -> rate -> test AUROC, mean over the experiment's seeds; nan if a seed diverged.
+    """Return cell -> rate -> test AUROC, mean over the experiment's seeds; nan if a seed diverged.
 
-    Rates that a method tried and did not choose are tested for the whole grid only.
+    Only the whole grid's rates are tested completely; of other methods only the chosen rate is.
     """
     grid = expand(prepare(experiment))
     specs: dict[tuple[CellKey, float], list[TrialSpec]] = defaultdict(list)
     for cell in grid.cells:
         key = cell.key
-        if key not in choices_by_method[WHOLE]:  # cannot exist
+        if key not in by_method[WHOLE]:  # the cell cannot exist
             continue
-        rates = {tried.config.learning_rate for tried in choices_by_method[WHOLE][key].tried}
-        rates |= {rate_of(choices[key]) for choices in choices_by_method.values()}
+        rates = {tried.config.learning_rate for tried in by_method[WHOLE][key].tried}
+        rates |= {rate_of(choices[key]) for choices in by_method.values()}
         for rate in sorted(rates):
             specs[key, rate] = [spec.tuned(rate, {}, {}) for spec in cell.specs]
     results = Results(str(out))
@@ -115,14 +111,14 @@ def test_scores(
 
 
 def show(
-    choices_by_method: dict[str, dict[CellKey, Choice]], scores: dict[CellKey, dict[float, float]]
+    by_method: dict[str, dict[CellKey, Choice]], scores: dict[CellKey, dict[float, float]]
 ) -> None:
-    """The methods, then every cell under every method, as Markdown."""
-    reference = choices_by_method[WHOLE]
+    """Print the methods, then every cell under every method, as Markdown."""
+    reference = by_method[WHOLE]
     columns = ("method", "trial-epochs", "fewer", "dev regret", "test regret", "gains as 0",
                "worst", "to best")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    for method, choices in choices_by_method.items():
+    for method, choices in by_method.items():
         regrets = [regret(reference[key], choices[key], scores[key]) for key in reference]
         dev, test = np.array(regrets).T
         to_best = [np.nanmax([*s.values()]) - s[rate_of(choices[k])] for k, s in scores.items()]
@@ -132,36 +128,36 @@ def show(
             f"| {test.mean():.4f} | {test.clip(0).mean():.4f} | {test.max():.3f} "
             f"| {np.mean(to_best):.3f} |"
         )
-    print(f"\n| epochs, rate, dev regret, test regret | {' | '.join(choices_by_method)} |")
-    print(f"{'|---' * (1 + len(choices_by_method))}|")
+    print(f"\n| epochs, rate, dev regret, test regret | {' | '.join(by_method)} |")
+    print(f"{'|---' * (1 + len(by_method))}|")
     for key in reference:
-        columns_of_cell = []
-        for choices in choices_by_method.values():
+        columns = []
+        for choices in by_method.values():
             dev, test = regret(reference[key], choices[key], scores[key])
-            spent, rate = epochs_of([choices[key]]), rate_of(choices[key])
-            columns_of_cell.append(f"{spent}, {rate:g}, {dev:.3f}, {test:.3f}")
-        print(f"| {' '.join(key)} | {' | '.join(columns_of_cell)} |")
+            num_epochs, rate = epochs_of([choices[key]]), rate_of(choices[key])
+            columns.append(f"{num_epochs}, {rate:g}, {dev:.3f}, {test:.3f}")
+        print(f"| {' '.join(key)} | {' | '.join(columns)} |")
 
 
 def best_of(choice: Choice) -> TriedConfig:
-    """The chosen config; a cell without one cannot be compared."""
+    """Return the chosen config; a cell without a choice cannot be compared."""
     if choice.best is None:
         raise SystemExit(f"{choice.cell.name}: {choice.why}")
     return choice.best
 
 
 def rate_of(choice: Choice) -> float:
-    """The chosen rate."""
+    """Return the chosen rate."""
     return best_of(choice).config.learning_rate
 
 
 def epochs_of(choices: Iterable[Choice]) -> int:
-    """Trial-epochs of everything that was tried."""
+    """Count the trial-epochs of all tried configs."""
     return sum(tried.epochs for choice in choices for tried in choice.tried)
 
 
 def regret(reference: Choice, choice: Choice, tested: dict[float, float]) -> tuple[float, float]:
-    """Loss of a choice against the reference, on dev and on test rows."""
+    """Return the loss of a choice against the reference, on dev and on test rows."""
     dev = best_of(reference).score - best_of(choice).score
     return dev, tested[rate_of(reference)] - tested[rate_of(choice)]
 

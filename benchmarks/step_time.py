@@ -1,8 +1,8 @@
-"""Seconds of an optimiser step against what `xlt check` would say without any assumption.
+"""Compare seconds of an optimiser step with the estimate of `xlt check` at full utilisation.
 
     python benchmarks/step_time.py
 
-The last column is the share of the measured speeds that training reached: CPU_UTILISATION in
+The last column is the share of the measured speeds that training reached. CPU_UTILISATION in
 sweep/check/time.py is chosen from it.
 """
 
@@ -32,7 +32,7 @@ NUM_STEPS = 5
 
 
 def step_share(architecture: str, size: str, method: str) -> float:
-    """Estimated over measured seconds of a step; prints both."""
+    """Print estimated and measured seconds of a step, and return their ratio."""
     config, spec = make_measured_config(architecture, size), make_spec(method)
     run = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
     speed = measure_throughput("cpu", tokens=ROWS * LENGTH, width=config.hidden_size)
@@ -41,9 +41,9 @@ def step_share(architecture: str, size: str, method: str) -> float:
 
     def seconds(num_steps: int) -> float:
         ids, labels = [[5] * LENGTH] * (num_steps * ROWS), [0, 1] * (num_steps * ROWS // 2)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         fit_classifier(model, ids, labels, spec, lambda *_: None)
-        return (time.perf_counter() - begun) / num_steps
+        return (time.perf_counter() - start) / num_steps
 
     seconds(1)
     measured = seconds(NUM_STEPS)
@@ -58,7 +58,7 @@ def step_share(architecture: str, size: str, method: str) -> float:
 
 
 def main() -> None:
-    """All architectures, sizes and methods, in one thread."""
+    """Measure all architectures, sizes and methods in one thread."""
     torch.set_num_threads(1)
     shares = [
         step_share(architecture, size, method)

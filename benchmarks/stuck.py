@@ -1,23 +1,23 @@
-"""Measure false alarms and misses of the verdict "did not train" over learning rates.
+"""Measure the accuracy of the verdict "did not train": false alarms and misses.
 
     python -m benchmarks.stuck --out FILE [--seeds 0 1] [--rates 13] [--set KEY=VALUE]
 
-Trains the thirteen cells of quickstart at learning rates from 1e-6 to 1, judges each trial by
-``training_state`` (its history and the scores that training rows had while they were
-trained on), and compares with what the finished classifier makes of its own training rows, dropout
-off. That is the truth here:
+The thirteen cells of quickstart are trained at learning rates from 1e-6 to 1. Each trial is judged
+by ``training_state`` (from its history and the scores of training rows during training). The
+verdict is compared with the truth, which the scores of the finished classifier on its own training
+rows define, without dropout:
 
-- it trained if it ranks them better than chance (AUROC >= .65, one-sided Mann-Whitney test) and
-  its mean log score is above that of the labels' frequencies (one-sided paired t-test over rows),
-  both at p < .001 (few rows cannot show more than p < .01);
+- the trial trained if it ranks them better than chance (AUROC >= .65, one-sided Mann-Whitney test)
+  and its mean log score is above that of the labels' frequencies (one-sided paired t-test over
+  rows), both at p < .001 (or p < .01 for few rows, which cannot reach less);
 - it is stuck if it ranks them no better (AUROC <= .6 or p > .05), or predicts them no better than
-  the labels' frequencies do (mean log score no higher), or the loss stopped being finite;
-- what lies between is left out.
+  the labels' frequencies do (mean log score no higher), or the loss became nan or infinite;
+- all other trials are left out.
 
-A ranking alone shows no training: a head that was never trained is a function of the text, too, and
-classes differ in their texts. So what the ranking alone would say is printed below, of the trials
-and of classifiers before they were trained. FILE keeps a line a trial: a run that was cut off goes
-on, and a changed verdict is judged without training again.
+A good ranking alone does not prove training. A head that was never trained is a function of the
+text, too, and classes differ in their texts. So the verdict by ranking alone is also printed, for
+the trials and for classifiers before training. FILE keeps a line per trial, so that an interrupted
+run resumes, and a changed verdict is judged without training again.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import DivergedError, predict
 
 FEW = 32
-"""Rows below which p < .001 is out of reach for a good ranking of balanced classes."""
+"""Number of rows up to which a good ranking of balanced classes cannot reach p < .001."""
 SMALLEST = 1e-12
-"""Probabilities below are taken for this: one row's log score must not be infinite."""
+"""Smallest probability; smaller ones are raised to it, to keep every log score finite."""
 Record = dict[str, Any]
 
 
 def main() -> None:
-    """Train what the file lacks, judge, count."""
+    """Train the trials that the file lacks, judge all, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
@@ -89,14 +89,14 @@ def main() -> None:
 
 
 def read(file: Path) -> Iterator[Record]:
-    """Records of an earlier run; a last line that was cut off is left out."""
+    """Read the records of an earlier run, without a last line that was cut off."""
     for line in file.read_text().splitlines() if file.exists() else ():
         if line.endswith("}"):
             yield json.loads(line)
 
 
 def measure(spec: TrialSpec, dataset: Dataset) -> Record:
-    """Train a trial; what its verdict and its truth are judged from."""
+    """Train a trial, and return the numbers from which verdict and truth are judged."""
     torch.set_num_threads(spec.resources.cpus)
     drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
     rows = dataset.rows(list(drawn.train))
@@ -123,7 +123,7 @@ def measure(spec: TrialSpec, dataset: Dataset) -> Record:
 
 
 def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, float]:
-    """How well a classifier predicts its own training rows, dropout off.
+    """Describe the scores of a classifier on its training rows, without dropout.
 
     Returns:
         ``num_rows``; ``auroc`` and ``p_auroc``; ``gain``, the mean log score above that of the
@@ -132,8 +132,8 @@ def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, fl
     positive, negative = y_score[labels == 1], y_score[labels == 0]
     test = mannwhitneyu(positive, negative, alternative="greater")
     share = labels.mean()
-    likelihood = np.clip(np.where(labels == 1, y_score, 1 - y_score), SMALLEST, 1)
-    gains = np.log(likelihood) - np.log(np.where(labels == 1, share, 1 - share))
+    p_label = np.clip(np.where(labels == 1, y_score, 1 - y_score), SMALLEST, 1)
+    gains = np.log(p_label) - np.log(np.where(labels == 1, share, 1 - share))
     return {
         "num_rows": len(labels),
         "auroc": float(test.statistic / (len(positive) * len(negative))),
@@ -144,47 +144,47 @@ def evidence(labels: NDArray[Any], y_score: NDArray[np.float64]) -> dict[str, fl
     }
 
 
-def truth_of(figures: dict[str, float] | None) -> str:
-    """trained, stuck or between, as above; None: the loss stopped being finite."""
-    if figures is None or ranking_of(figures) == "stuck" or figures["gain"] <= 0:
+def truth_of(scores: dict[str, float] | None) -> str:
+    """Return trained, stuck or between, as defined above; None means a loss that diverged."""
+    if scores is None or ranking_of(scores) == "stuck" or scores["gain"] <= 0:
         return "stuck"
-    is_sure = figures["p_gain"] < level(figures)
-    return "trained" if is_sure and ranking_of(figures) == "trained" else "between"
+    is_sure = scores["p_gain"] < level(scores)
+    return "trained" if is_sure and ranking_of(scores) == "trained" else "between"
 
 
-def ranking_of(figures: dict[str, float]) -> str:
-    """trained, stuck or between, by the ranking alone."""
-    if figures["auroc"] >= 0.65 and figures["p_auroc"] < level(figures):
+def ranking_of(scores: dict[str, float]) -> str:
+    """Return trained, stuck or between, by the ranking alone."""
+    if scores["auroc"] >= 0.65 and scores["p_auroc"] < level(scores):
         return "trained"
-    return "stuck" if figures["auroc"] <= 0.6 or figures["p_auroc"] > 0.05 else "between"
+    return "stuck" if scores["auroc"] <= 0.6 or scores["p_auroc"] > 0.05 else "between"
 
 
-def level(figures: dict[str, float]) -> float:
-    """The p below which nothing is in doubt."""
-    return 0.01 if figures["num_rows"] <= FEW else 0.001
+def level(scores: dict[str, float]) -> float:
+    """Return the significance level."""
+    return 0.01 if scores["num_rows"] <= FEW else 0.001
 
 
 def show(records: Sequence[Record]) -> None:
-    """Print wrong verdicts, then a line for each base model and one for all, as Markdown."""
+    """Print the wrong verdicts, then a line per base model and a total, as Markdown."""
     counts: dict[str, Counter[tuple[str, str]]] = {}
     total: Counter[tuple[str, str]] = Counter()
     for record in records:
         numbers, truth = record.get("convergence"), truth_of(record.get("finished"))
-        state = training_state(numbers)[0] if numbers else "diverged"
-        counts.setdefault(record["base_model"], Counter())[state, truth] += 1
-        total[state, truth] += 1
-        if (state == "trained") != (truth == "trained") and truth != "between":
-            print(f"WRONG {record['name']}: says {state}, is {truth}: {json.dumps(record)}")
+        verdict = training_state(numbers)[0] if numbers else "diverged"
+        counts.setdefault(record["base_model"], Counter())[verdict, truth] += 1
+        total[verdict, truth] += 1
+        if (verdict == "trained") != (truth == "trained") and truth != "between":
+            print(f"WRONG {record['name']}: says {verdict}, is {truth}: {json.dumps(record)}")
     print("| base model | trained | called stuck or diverged | stuck | called trained | between |")
     print("|---" * 6 + "|")
-    for name, by_verdict in {**counts, "all": total}.items():
+    for name, verdicts in {**counts, "all": total}.items():
         by_truth: Counter[str] = Counter()
-        for (_, truth), number in by_verdict.items():
+        for (_, truth), number in verdicts.items():
             by_truth[truth] += number
-        alarms = by_truth["trained"] - by_verdict["trained", "trained"]
+        alarms = by_truth["trained"] - verdicts["trained", "trained"]
         print(
             f"| {name} | {by_truth['trained']} | {_share(alarms, by_truth['trained'])} "
-            f"| {by_truth['stuck']} | {_share(by_verdict['trained', 'stuck'], by_truth['stuck'])} "
+            f"| {by_truth['stuck']} | {_share(verdicts['trained', 'stuck'], by_truth['stuck'])} "
             f"| {by_truth['between']} |"
         )
     ranked = [r for r in records if "finished" in r and ranking_of(r["finished"]) == "trained"]
@@ -193,9 +193,9 @@ def show(records: Sequence[Record]) -> None:
         f"Trained by the ranking alone: {len(ranked)}, called stuck {_share(alarms, len(ranked))}."
     )
     untrained = {record["name"].split(" at ")[0]: record["untrained"] for record in records}
-    aurocs = [figures["auroc"] for figures in untrained.values()]
+    aurocs = [scores["auroc"] for scores in untrained.values()]
     by_ranking, by_both = (
-        sum(judge(figures) == "trained" for figures in untrained.values())
+        sum(judge(scores) == "trained" for scores in untrained.values())
         for judge in (ranking_of, truth_of)
     )
     print(

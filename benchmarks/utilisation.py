@@ -1,20 +1,21 @@
-"""How busy a cluster's GPUs are while something waits for them.
+"""Measure how busy a cluster's GPUs are while trials wait for them.
 
     python benchmarks/utilisation.py [--nodes 8] [--gpus 8] [--seeds 30] [--second 0.1]
 
-A Ray cluster of several nodes on this machine (ray.cluster_utils) with logical GPUs. The grid of
-the paper with more seeds: 7B decoders on a whole GPU, encoders on a quarter of one, side by side.
-Trials sleep for what they might take on a GPU, scaled by --second: three patterns, a little of
-chance in each, and loading where a process had another base before. Only what a trial computes is
-left out; the order, the queue and Tune are those of `xlt run`.
+A Ray cluster of several nodes runs on this machine (ray.cluster_utils) with logical GPUs. The grid
+is that of the paper with more seeds: 7B decoders on a whole GPU and encoders on a quarter of one,
+side by side. Trials sleep for the time that they might take on a GPU, scaled by --second. It
+depends on the pattern, has a small random part, and includes loading if the process had another
+base before. Only the computation of the trials is left out; the order, the queue and Tune are those
+of `xlt run`.
 
 - busy: GPU time of trials over GPU time of the cluster, from the moment when half of the GPUs work
-  (a hundred processes start slowly on few cores) until nothing waits any more;
-- end: from then until the last trial ends, over the longest trial: 1 is the best there is;
-- whole: GPU time of trials over GPU time of the cluster, from first start to last end.
+  (a hundred processes start slowly on few cores) until no trial waits;
+- end: time from then until the last trial ends, over the longest trial; 1 is the optimum;
+- whole: GPU time of trials over GPU time of the cluster, from the first start to the last end.
 
-Each for two orders: ours, and the grid's own, model by model as the experiment lists them. Prints
-Markdown.
+All are measured for two orders: ours, and the grid's own, model by model as the experiment lists
+them. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -54,8 +55,10 @@ MODELS = {
     "elyza": (1.0, 60.0, 14.0, 15.0),
     "llama2": (1.0, 60.0, 14.0, 15.0),
 }
-"""Name -> (GPUs, seconds of the longest trial, GB of weights, seconds to load): guesses, of the
-size that the operations of such trials suggest."""
+"""Name -> (GPUs, seconds of the longest trial, GB of weights, seconds to load).
+
+These are guesses of the size that the operations of such trials suggest.
+"""
 PATTERNS = {"ja0": 0.8, "ja16": 0.85, "ja104": 1.0}
 
 
@@ -65,7 +68,9 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--second", type=float, default=0.1, help="what a second lasts here")
+    parser.add_argument(
+        "--second", type=float, default=0.1, help="seconds that a simulated second lasts"
+    )
     options = parser.parse_args()
     specs = [
         make_spec(model, pattern, seed).model_copy(
@@ -89,7 +94,7 @@ def main() -> None:
 
 
 def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
-    """Run one order on a fresh cluster; the cells of its row."""
+    """Run one order on a new cluster, and return the cells of its table row."""
     cluster = Cluster()
     for _ in range(options.nodes):
         cluster.add_node(
@@ -110,7 +115,7 @@ def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
 
 
 def sleeper(folder: str, second: float) -> Any:
-    """Function that Tune calls in place of a trial."""
+    """Make the function that Tune calls instead of a trial."""
     models, patterns = MODELS, PATTERNS
 
     def sleep(config: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -127,10 +132,10 @@ def sleeper(folder: str, second: float) -> Any:
         gpus, longest, _, load = models[spec.base_model]
         chance = random.Random(spec.trial_id).uniform(0.9, 1.1)
         is_loaded = getattr(builtins, "base", "") == spec.base_model
-        builtins.base = spec.base_model  # of this process, as a loaded base model is
+        builtins.base = spec.base_model  # kept in this process, like a loaded base model
         start = time.time()
-        took = longest * patterns[spec.pattern.name] * chance + (0 if is_loaded else load)
-        time.sleep(took * second)
+        seconds = longest * patterns[spec.pattern.name] * chance + (0 if is_loaded else load)
+        time.sleep(seconds * second)
         line = json.dumps([start, time.time(), gpus, not is_loaded])
         with Path(folder, f"{os.getpid()}.jsonl").open("a") as file:
             file.write(line + "\n")
@@ -140,7 +145,7 @@ def sleeper(folder: str, second: float) -> Any:
 
 
 def measure(spans: list[list[float]], num_gpus: int) -> str:
-    """The cells of a row, from (start, end, GPUs, loaded) of each trial."""
+    """Return the cells of a table row, from (start, end, GPUs, loaded) of each trial."""
     first, last = min(s[0] for s in spans), max(s[1] for s in spans)
     nothing_waits = max(s[0] for s in spans)
     changes = sorted([(s[0], s[2]) for s in spans] + [(s[1], -s[2]) for s in spans])

@@ -109,7 +109,8 @@ class Tagger:
         ]
         if without_score:
             raise InputError(
-                f"{len(without_score)} texts have no score: {first_few(without_score)}; leave them out"
+                f"{len(without_score)} texts have no score: {first_few(without_score)}; "
+                "leave them out"
             )
         return scored.y_score
 
