@@ -1,1 +1,1 @@
-"""What machines offer to trials."""
+"""The resources of machines, and how many trials fit on them."""

@@ -1,4 +1,4 @@
-"""How many processes of a trial machines hold side by side, and what is said where none fits."""
+"""Count the trials that fit on machines at the same time, and explain why a trial does not fit."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from xlt.trainables.spec.trial_spec import ACCELERATOR, Resources
 
 NOT_ASKED_FOR = ("memory", "object_store_memory", "node:")
-"""How the names of those resources of a node begin that no trial reserves."""
+"""Prefixes of the names of node resources that no trial reserves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What trials can reserve on a machine.
+    """The resources that trials can reserve on a machine.
 
     Attributes:
-        num_cpus: As its scheduler counts them.
-        num_gpus: The same.
-        others: Everything else, e.g. the type of its GPUs or what it was started with.
+        num_cpus: Number of CPUs, as the scheduler counts them.
+        num_gpus: Number of GPUs, as the scheduler counts them.
+        others: Other resources by name, e.g. the type of GPUs or custom resources.
     """
 
     num_cpus: float
@@ -27,7 +27,7 @@ class Capacity:
 
 
 def capacity_of(resources: Mapping[str, float]) -> Capacity:
-    """What a node's resources, as Ray lists them, are to trials."""
+    """Read the capacity of a node from its resources as Ray lists them."""
     others = {
         name: amount
         for name, amount in resources.items()
@@ -39,27 +39,27 @@ def capacity_of(resources: Mapping[str, float]) -> Capacity:
 
 
 def num_processes(nodes: Sequence[Capacity], request: Resources) -> int:
-    """Processes of a trial that machines hold side by side, were they idle."""
+    """Count the processes of a trial that fit on idle machines at the same time."""
     gpus = _gpus(nodes, request)
-    return sum(_on_one(node, request, gpus) for node in nodes)
+    return sum(_count_on_node(node, request, gpus) for node in nodes)
 
 
 def num_trials(nodes: Sequence[Capacity], request: Resources) -> int:
-    """Trials that machines hold side by side; 0: they never hold one."""
+    """Count the trials that fit on idle machines at the same time; 0 if no trial ever fits."""
     return num_processes(nodes, request) // request.workers
 
 
 def never_fits(nodes: Sequence[Capacity], request: Resources) -> str:
-    """Why a trial would wait for ever, and what to do, in one sentence."""
+    """Explain why a trial never fits, with remedies, in one sentence."""
     gpus = _gpus(nodes, request)
     each = f"{request.cpus} CPUs" + (f" and {gpus:g} GPU" if gpus else "")
-    each += "".join(f" and {_told(name, amount)}" for name, amount in request.others.items())
+    each += "".join(f" and {_describe(name, amount)}" for name, amount in request.others.items())
     asked = each if request.workers == 1 else f"{request.workers} processes of {each} each"
-    have = ", ".join(map(_has, nodes))
+    have = ", ".join(map(_describe_node, nodes))
     remedies = []
     missing = {n for n in request.others if not any(node.others.get(n) for node in nodes)}
     if any(name.startswith(ACCELERATOR) for name in missing):
-        remedies.append("set resources.accelerator_type to one of these, or drop it")
+        remedies.append("set resources.accelerator_type to one of these, or remove it")
     if own := sorted(name for name in missing if not name.startswith(ACCELERATOR)):
         remedies.append(f"start nodes with {', '.join(own)} (ray start --resources)")
     largest = int(max(node.num_cpus for node in nodes))
@@ -72,12 +72,12 @@ def never_fits(nodes: Sequence[Capacity], request: Resources) -> str:
 
 
 def _gpus(nodes: Sequence[Capacity], request: Resources) -> float:
-    """GPUs of a process; they count only where there are some."""
+    """Number of GPUs for a process; 0 if no machine has GPUs."""
     return request.gpus if any(node.num_gpus for node in nodes) else 0.0
 
 
-def _on_one(node: Capacity, request: Resources, gpus: float) -> int:
-    """Processes that a machine holds; a share of a GPU is a share of one."""
+def _count_on_node(node: Capacity, request: Resources, gpus: float) -> int:
+    """Count the processes that fit on a machine; a share of a GPU must lie on one GPU."""
     room = [int(node.num_cpus // request.cpus)]
     if gpus:
         room.append(int(node.num_gpus) * int(1 / gpus + 1e-9))
@@ -86,14 +86,14 @@ def _on_one(node: Capacity, request: Resources, gpus: float) -> int:
     return min(room)
 
 
-def _has(node: Capacity) -> str:
-    """A node's resources as people say them."""
-    told = [f"{node.num_cpus:g} CPUs", f"{node.num_gpus:g} GPUs"]
-    told += [_told(name, amount) for name, amount in node.others.items()]
-    return " and ".join(told)
+def _describe_node(node: Capacity) -> str:
+    """Describe the resources of a node."""
+    parts = [f"{node.num_cpus:g} CPUs", f"{node.num_gpus:g} GPUs"]
+    parts += [_describe(name, amount) for name, amount in node.others.items()]
+    return " and ".join(parts)
 
 
-def _told(name: str, amount: float) -> str:
+def _describe(name: str, amount: float) -> str:
     if name.startswith(ACCELERATOR):
         return f"type {name.removeprefix(ACCELERATOR)}"
     return f"{amount:g} {name}"

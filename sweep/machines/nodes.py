@@ -1,4 +1,4 @@
-"""What a machine has for trials: read without torch and without Ray."""
+"""Read the hardware of a machine, without torch and without Ray."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU, as its driver tells.
+    """A GPU, as its driver describes it.
 
     Attributes:
-        name: E.g. ``NVIDIA A100-SXM4-80GB``.
-        memory: Bytes.
+        name: Name, e.g. ``NVIDIA A100-SXM4-80GB``.
+        memory: Memory in bytes.
         capability: Compute capability, e.g. (8, 0).
     """
 
@@ -32,7 +32,7 @@ class Gpu:
 
     @property
     def accelerator_type(self) -> str:
-        """What Ray calls it: the model without its form, e.g. A100 (ray.util.accelerators)."""
+        """Type of the GPU in Ray: its model without the form, e.g. A100 (ray.util.accelerators)."""
         named = re.match(r"\w+\s+([A-Z0-9]+)", self.name)
         return named.group(1) if named else self.name
 
@@ -42,11 +42,11 @@ class Node(Capacity):
     """A machine.
 
     Attributes:
-        name: How it is told from others.
-        gpus: What its driver tells of them; empty where it does not.
-        memory: Bytes of main memory.
-        hub_cache: Where base models of the hub are downloaded to.
-        hub_cache_free: Bytes free there.
+        name: Name of the machine.
+        gpus: GPUs that the driver describes; empty if it describes none.
+        memory: Main memory in bytes.
+        hub_cache: Folder for downloads from the hub.
+        hub_cache_free: Free bytes in that folder.
         torch: Version of torch, e.g. ``2.13.0+cpu``.
     """
 
@@ -59,18 +59,18 @@ class Node(Capacity):
 
     @property
     def gpu_memory(self) -> int:
-        """Of the smallest GPU, in bytes; 0: not known."""
+        """Memory of the smallest GPU in bytes; 0 if it is not known."""
         return min((gpu.memory for gpu in self.gpus), default=0)
 
 
 def read_node() -> Node:
-    """This machine."""
+    """Read the hardware of this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     gpus = _gpus()
     return Node(
         name=os.uname().nodename,
-        # A local Ray cluster may count fewer in a container; it then refuses by itself.
+        # A local Ray cluster may count fewer CPUs in a container; then it refuses trials itself.
         num_cpus=os.cpu_count() or 1,
         num_gpus=len(gpus),
         others={ACCELERATOR + gpu.accelerator_type: 1.0 for gpu in gpus},
@@ -83,14 +83,14 @@ def read_node() -> Node:
 
 
 def free_bytes(folder: str) -> int:
-    """Free for files in a folder that is there or can be made."""
+    """Count free bytes for a folder, which need not exist yet."""
     path = Path(folder).expanduser().absolute()
-    there = next(parent for parent in (path, *path.parents) if parent.exists())
-    return shutil.disk_usage(there).free
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    """Those that CUDA_VISIBLE_DEVICES leaves visible."""
+    """Read the GPUs that are visible by CUDA_VISIBLE_DEVICES."""
     query = "--query-gpu=index,uuid,name,memory.total,compute_cap"
     try:
         done = subprocess.run(
@@ -100,28 +100,28 @@ def _gpus() -> tuple[Gpu, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    wanted = None if visible is None else [part.strip() for part in visible.split(",")]
-    return parse_gpus(done.stdout, wanted)
+    ids = None if visible is None else [part.strip() for part in visible.split(",")]
+    return parse_gpus(done.stdout, ids)
 
 
 def parse_gpus(text: str, visible: list[str] | None) -> tuple[Gpu, ...]:
-    """Lines of nvidia-smi as GPUs.
+    """Parse the output of nvidia-smi.
 
     Args:
-        text: A GPU a line: index, uuid, name, MiB, compute capability.
-        visible: Indices or uuids of those that count; None: all.
+        text: One line for each GPU: index, uuid, name, MiB, compute capability.
+        visible: Indices or uuids of visible GPUs; None for all.
     """
-    found = []
+    gpus = []
     for line in text.strip().splitlines():
         index, uuid, name, memory, capability = (part.strip() for part in line.split(","))
         if visible is None or index in visible or uuid in visible:
             major, _, minor = capability.partition(".")
-            found.append(Gpu(name, int(memory) * MIB, (int(major), int(minor))))
-    return tuple(found)
+            gpus.append(Gpu(name, int(memory) * MIB, (int(major), int(minor))))
+    return tuple(gpus)
 
 
 def _memory() -> int:
-    """Of the machine, or what a container is given of it (control groups, version 2)."""
+    """Bytes of main memory, or the limit of the container (control groups, version 2)."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

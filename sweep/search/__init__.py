@@ -1,3 +1,3 @@
-"""Search of a learning rate for each cell, on dev rows."""
+"""Search a learning rate for each cell on dev rows."""
 
 import xlt.sweep.on_ray  # noqa: F401  sets what Ray reads at import

@@ -1,4 +1,4 @@
-"""What a search has used until now, against its budgets."""
+"""The budget of a search: limits, and the amounts that are used."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from xlt.sweep.search.config_report import ConfigReport
 
 
 class Budget:
-    """Counts trials, their epochs and hours of a search, its widened ranges included.
+    """Counts trials, epochs and hours of a search, including its widened ranges.
 
     Args:
-        settings: The budgets.
+        settings: The search settings with the limits.
 
     Attributes:
         unwritable: Set when the results location accepts no more files.
@@ -32,12 +32,12 @@ class Budget:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be tried."""
+        """Whether the search must stop."""
         return bool(self.unwritable or self.why)
 
     @property
     def why(self) -> str:
-        """The budget that is used up; empty: none."""
+        """The limit that is reached, in one sentence; empty if there is none."""
         used = {
             "max_trials": self._trials,
             "max_epochs": self._epochs,

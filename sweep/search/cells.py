@@ -1,4 +1,4 @@
-"""The cells of a search: on which dev rows each is tried, and that these can be held out."""
+"""The cells of a search, with the dev rows and seeds on which configs are tried."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 @dataclass(frozen=True)
 class SearchCell:
-    """A cell with what its configs are tried on.
+    """A cell with the replicates on which its configs are tried.
 
     Attributes:
-        cell: As expanded.
-        settings: The search, as it applies to this cell.
+        cell: The cell of the grid.
+        settings: The search settings of this cell.
         replicates: Dev rows and seed of each trial of a config.
-        templates: These trials, with the settings that the cell has without a search.
+        templates: These trials, with the settings of the cell without a search.
     """
 
     cell: Cell
@@ -40,13 +40,13 @@ class SearchCell:
         return str(self.cell.key)
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """Of each replicate's dev rows: source or target."""
+    def dev_kinds(self) -> tuple[str, ...]:
+        """Language of the dev rows of each replicate: source or target."""
         return tuple(dev.kind for dev, _ in self.replicates)
 
     @property
     def num_dev_rows(self) -> int:
-        """Of the smallest replicate."""
+        """Number of dev rows of the smallest replicate."""
         target_rows = self.templates[0].pattern.target_rows
         return min(
             dev.rows if isinstance(dev, SourceDev) else dev.num_rows(target_rows)
@@ -55,11 +55,11 @@ class SearchCell:
 
     @property
     def rates(self) -> Rates:
-        """What can be tried."""
+        """Learning rates that can be tried."""
         return self.settings.rates(self.templates[0].learning_rate)
 
     def planned(self) -> SearchedCell:
-        """The cell before anything was tried."""
+        """Make the cell's entry in the search plan, before any config is tried."""
         rates = self.rates
         listed = (rates.low, rates.high) if isinstance(rates, LearningRates) else rates
         return SearchedCell(
@@ -76,29 +76,29 @@ class SearchCell:
 
 
 def search_rows(grid: Grid) -> Dataset:
-    """The rows that a search may see: no test row of any cell."""
+    """Select the rows that a search may use: all but the test rows of all cells."""
     test_ids = {row_id for draw in grid.draws for row_id in draw.test}
     return without_test(grid.dataset, test_ids, grid.experiment.task.source_lang)
 
 
 def search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:
-    """The selected cells that can exist.
+    """Make the cells of a search from the selected cells that can exist.
 
     Args:
-        grid: The experiment, expanded.
-        dataset: Its rows without test rows.
-        selection: Which cells.
+        grid: The grid of the experiment.
+        dataset: Rows of the experiment without test rows.
+        selection: The selected cells.
 
     Raises:
-        InputError: Seeds of the experiment, no cell left, or dev rows that cannot be held out; all
-            problems at once.
+        InputError: The search has seeds of the experiment, no cell is selected, or dev rows cannot
+            be held out; all problems of one kind together.
     """
     settings, seeds = grid.experiment.search, grid.experiment.seeds
     shared = sorted({*seeds} & {*settings.seeds})
     if shared and not settings.reuse_seeds:
         raise InputError(
-            f"seeds: {shared} are seeds of the experiment, too: its scores would be those of seeds "
-            "chosen on; take others, or set reuse_seeds: true",
+            f"seeds: {shared} are seeds of the experiment, too, so that its final scores would use "
+            "seeds on which rates were chosen; give other seeds, or set reuse_seeds: true",
             "search",
         )
     selected = grid.selected(selection)
@@ -112,7 +112,9 @@ def _search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchCell:
     if first.method == "full":
         settings = settings.model_copy(update={"lora": {}})
     if not first.pattern.source_rows and settings.dev != "auto":
-        settings = settings.model_copy(update={"dev": "target"})  # a monolingual base model
+        settings = settings.model_copy(
+            update={"dev": "target"}
+        )  # a monolingual base model has no source rows
     replicates = tuple(settings.replicates(first.pattern))
     templates = tuple(
         first.model_copy(update={"seed": seed, "dev": dev, "data_fingerprint": fingerprint})
@@ -122,7 +124,7 @@ def _search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchCell:
 
 
 def _refuse_impossible(dataset: Dataset, cells: Sequence[SearchCell]) -> None:
-    """Draw every different set of rows once, to know that all can be drawn."""
+    """Draw every different set of dev rows once, and raise if one cannot be drawn."""
     problems: dict[str, None] = {}
     first = [cell.templates[0] for cell in cells]
     draws = {
@@ -140,7 +142,7 @@ def _refuse_impossible(dataset: Dataset, cells: Sequence[SearchCell]) -> None:
 
 
 def search_plan(grid: Grid, cells: Sequence[SearchCell]) -> SearchPlan:
-    """The search before anything was tried."""
+    """Make the plan of a search, before any config is tried."""
     settings = grid.experiment.search.model_dump(mode="json")
     identity = {
         "settings": settings,

@@ -1,4 +1,4 @@
-"""What a worker process does for a search: a config on one replicate after the other."""
+"""The work of a process in a search: train a config on one replicate after the other."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import kill_if_stalled
 
 FAILED_RANK = -2.0
-"""Of a config that failed: below all that train or do not; Tune wants one in every report."""
+"""Rank of a config that failed, below all other ranks; Tune needs a rank in every report."""
 
 
 def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
-    """A config on its replicates, as Tune calls it in a worker process.
+    """Train a config on its replicates; Tune calls this in a worker process.
 
     Args:
-        config: Number of the ``cell``, and the ``config`` that is tried on it.
-        shared: What all configs need, see :func:`search_on_tune`.
+        config: Number of the ``cell``, and the ``config`` to try on it.
+        shared: Values that all configs share, see :func:`search_on_tune`.
     """
     templates, kinds = shared["cells"][config["cell"]]
     specs = [template.tuned(**config["config"]) for template in templates]

@@ -1,9 +1,9 @@
 """A search on Ray Tune: a Tune trial is a config of a cell, tried on one replicate after the other.
 
 Every replicate (a seed with its dev rows) is an ordinary trial with its own result folder, so that
-a search resumes as a run does. Asynchronous successive halving (ASHA, Li et al. 2020, arXiv
-1810.05934) has replicates as its resource: all configs are judged on the same ones, with whole
-learning-rate schedules, and a bad config is given up after a few.
+a search resumes like a run. The resource of asynchronous successive halving (ASHA, Li et al. 2020,
+arXiv 1810.05934) is the number of replicates: all configs are compared on the same replicates, with
+whole learning-rate schedules, and a bad config is stopped after a few.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 
 @dataclass
 class CellSearch:
-    """A cell while configs are tried on it.
+    """The state of a cell during a search.
 
     Attributes:
-        name: As people say it.
-        templates: One spec a replicate, with the settings that the cell has without a search.
-        kinds: Of each replicate's dev rows: source or target.
-        grace: Replicates before a config may be given up.
-        searcher: Suggests configs.
-        again: Configs whose process was killed, to be tried again.
-        deaths: How often, by config.
+        name: Names of base model and pattern.
+        templates: One spec for each replicate, with the settings of the cell without a search.
+        dev_kinds: Language of the dev rows of each replicate: source or target.
+        grace: Number of replicates before a config may be stopped.
+        searcher: The searcher that suggests configs.
+        again: Configs to try again because their process was killed.
+        deaths: Number of killed processes, by config.
     """
 
     name: str
     templates: tuple[TrialSpec, ...]
-    kinds: tuple[str, ...]
+    dev_kinds: tuple[str, ...]
     grace: int
     searcher: Searcher
     again: list[Config] = field(default_factory=list)
@@ -64,11 +64,12 @@ class CellSearch:
 
 @dataclass(frozen=True)
 class Listener:
-    """What the search tells of itself.
+    """Functions that are called when a config starts and ends.
 
     Attributes:
-        asked: A config is about to be tried: cell, config, ids of its trials.
-        ended: A config ended: cell, config, last report (None if its process was killed).
+        asked: Called before a config is tried, with cell, config and ids of its trials.
+        ended: Called when a config ends, with cell, config and last report (None if its process
+            was killed).
     """
 
     asked: Callable[[str, Config, tuple[str, ...]], None]
@@ -79,30 +80,31 @@ def search_on_tune(
     cells: list[CellSearch], dataset: Dataset, results: Results, settings: Search, metric: str,
     listener: Listener, spent: Budget, packing: Packing,
 ) -> bool:  # fmt: skip
-    """Try what the cells' searchers suggest.
+    """Try the configs that the searchers of cells suggest.
 
     Args:
-        cells: In launch order.
+        cells: Cells in launch order.
         dataset: The rows without test rows.
-        results: Where trials lie.
-        settings: Early stopping.
-        metric: What is maximised.
-        listener: Told what happens.
-        spent: Counts against the budgets, of which one that is used up ends it.
-        packing: Replicates of a config that are trained side by side.
+        results: The results location.
+        settings: Settings of early stopping.
+        metric: Name of the metric that is maximised.
+        listener: Functions to call when configs start and end.
+        spent: Budget of the search, which ends when a limit is reached.
+        packing: Number of replicates of a config that train side by side.
 
     Returns:
-        Whether every suggestion was tried to its end.
+        Whether all suggested configs were tried to their ends.
 
     Raises:
-        InputError: The cluster can never hold a trial, or the location takes no files.
+        InputError: No machine of the cluster can hold a trial, or the results location accepts no
+            more files.
     """
     _refuse_groups(cells)
     for launch in group_by_resources([cell.templates[0] for cell in cells]):
         ours = [cell for cell in cells if cell.templates[0] in launch.specs]
         shared = {
             **share(launch.specs, dataset),
-            "cells": [(cell.templates, cell.kinds) for cell in ours],
+            "cells": [(cell.templates, cell.dev_kinds) for cell in ours],
             "results": results.uri,
             "metric": metric,
             "pack_size": pack_size(packing, has_gpus="GPU" in launch.bundle),
@@ -128,7 +130,7 @@ def search_on_tune(
 
 
 def _refuse_groups(cells: list[CellSearch]) -> None:
-    """Refuse trials of several processes: a search hands its processes from trial to trial."""
+    """Refuse trials of several processes, because a search runs all trials of a config in one."""
     names = sorted({t.base_model for c in cells for t in c.templates if t.resources.workers > 1})
     if names:
         raise InputError(
@@ -139,41 +141,43 @@ def _refuse_groups(cells: list[CellSearch]) -> None:
 
 
 class _Suggestions(TuneSearcher):
-    """Passes suggestions of the cells' searchers on to Tune, cell by cell, so that bases stay."""
+    """Passes configs from searchers to Tune, cell by cell, so that base models stay loaded."""
 
     def __init__(self, cells: list[CellSearch], listener: Listener) -> None:
         super().__init__(metric="rank", mode="max")
         self._cells, self._listener = cells, listener
-        self._out: dict[str, tuple[CellSearch, Config]] = {}
+        self._running: dict[str, tuple[CellSearch, Config]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its searcher, but a terminal cannot be pickled or restored."""
+        """Pickle nothing: Tune pickles its searcher, which holds a terminal."""
         return {}
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is out and nothing left to try."""
-        return not self._out and not any(cell.has_more for cell in self._cells)
+        """Whether no config is running and none is left to try."""
+        return not self._running and not any(cell.has_more for cell in self._cells)
 
     def suggest(self, trial_id: str) -> Any:
         for number, cell in enumerate(self._cells):
             config = cell.again.pop(0) if cell.again else cell.searcher.ask()
             if config is not None:
-                self._out[trial_id] = (cell, config)
+                self._running[trial_id] = (cell, config)
                 trial_ids = tuple(s.tuned(**config).trial_id for s in cell.templates)
                 self._listener.asked(cell.name, config, trial_ids)
                 return {"cell": number, "config": config}
-        # None: ask again later, as a searcher waits for results.
-        return None if self._out or any(cell.has_more for cell in self._cells) else self.FINISHED
+        # None: Tune asks again later, because a searcher waits for results.
+        return (
+            None if self._running or any(cell.has_more for cell in self._cells) else self.FINISHED
+        )
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        if trial_id not in self._out:
+        if trial_id not in self._running:
             return
-        cell, config = self._out.pop(trial_id)
+        cell, config = self._running.pop(trial_id)
         report = unwrap(result) if result else None
-        if error:  # its process was killed; what it finished is kept
+        if error:  # its process was killed; finished replicates are kept
             deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
             if deaths <= cell.templates[0].resources.retries:
                 cell.again.append(config)
@@ -187,14 +191,14 @@ class _Suggestions(TuneSearcher):
         self._listener.ended(cell.name, config, report)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a search goes on from its result folders."""
+        """Do nothing: a search resumes from its result folders."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as :meth:`save`."""
+        """Do nothing, see :meth:`save`."""
 
 
 class _CellAsha(FIFOScheduler):
-    """Asynchronous successive halving within each cell: scores of two cells say nothing."""
+    """Asynchronous successive halving within each cell; scores of two cells are not comparable."""
 
     def __init__(self, cells: list[CellSearch], settings: Search) -> None:
         super().__init__()
@@ -203,8 +207,8 @@ class _CellAsha(FIFOScheduler):
                 time_attr="replicates",
                 metric="rank",
                 mode="max",
-                max_t=len(cell.kinds),
-                grace_period=min(cell.grace, len(cell.kinds)),
+                max_t=len(cell.dev_kinds),
+                grace_period=min(cell.grace, len(cell.dev_kinds)),
                 reduction_factor=settings.reduction_factor,
             )
             for cell in cells
@@ -228,13 +232,13 @@ class _CellAsha(FIFOScheduler):
 
 
 class _Reports(tune.Callback):
-    """Passes on what is reported."""
+    """Adds reports to the budget."""
 
     def __init__(self, spent: Budget) -> None:
         self._spent = spent
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune snapshots its callbacks, and a search is never restored from them."""
+        """Pickle nothing: Tune pickles its callbacks, but a search is never restored from them."""
         return {}
 
     def on_trial_result(

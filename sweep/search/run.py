@@ -142,19 +142,19 @@ class _Search:
         refuse_unwritable(self._location, self._spent.unwritable)
 
     def _try(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
-        """Search these cells in these ranges; whether it came to its end within the budgets."""
+        """Search cells in the given ranges; return whether the search ended within its budget."""
         from xlt.sweep.search.on_tune import CellSearch, Listener, search_on_tune
 
         trying = []
-        for name, wanted in rates.items():
+        for name, cell_rates in rates.items():
             cell = self._cells[name]
             settings, own_rate = cell.settings, cell.templates[0].learning_rate
-            if wanted != cell.rates:  # a half more, beyond the end
+            if cell_rates != cell.rates:  # a widened range gets half as many configs
                 num_configs = max(1, settings.num_configs // 2)
                 settings = settings.model_copy(update={"num_configs": num_configs})
             grace = math.ceil(settings.min_dev_rows / cell.num_dev_rows)
-            searcher = make_searcher(settings, wanted, own_rate, name)
-            trying.append(CellSearch(name, cell.templates, cell.kinds, grace, searcher))
+            searcher = make_searcher(settings, cell_rates, own_rate, name)
+            trying.append(CellSearch(name, cell.templates, cell.dev_kinds, grace, searcher))
         if not trying:
             return True
         is_over = search_on_tune(
@@ -162,11 +162,11 @@ class _Search:
             Listener(self._asked, self._ended), self._spent, self._packing,
         )  # fmt: skip
         if not is_over and not self._spent.why:
-            raise KeyboardInterrupt  # Tune ends quietly on Ctrl-C
+            raise KeyboardInterrupt  # Tune returns normally on Ctrl-C
         return is_over
 
     def _widened(self) -> dict[str, Rates]:
-        """The ranges beyond those ends that are best."""
+        """Widen each range whose end was best; return the parts beyond the ends, by cell."""
         beyond: dict[str, Rates] = {}
         for choice in retry(lambda: read_search(self._location, self.plan)):
             cell, rates = choice.cell, self._cells[choice.cell.name].rates
@@ -178,7 +178,7 @@ class _Search:
             self._update_cell(cell.name, low=low, high=high, was_widened=True)
             self._say(
                 f"{cell.name}: the best, {choice.best.config}, is the {choice.edge} end of the "
-                f"range; going on to {wider.low if choice.edge == 'low' else wider.high:.3g}"
+                f"range; searching on to {wider.low if choice.edge == 'low' else wider.high:.3g}"
             )
         return beyond
 
@@ -192,12 +192,12 @@ class _Search:
         if isinstance(failure, Failed):
             text = f"failed: {first_line(failure.error)}"
         elif report is None or failure:
-            text = "its process ended; it goes on later"
+            text = "its process ended; it will be tried again"
         else:
             given_up = "" if num == of else ", given up"
             text = f"dev {self.plan.metric} {report.score:.3f} ({num} of {of} trials{given_up})"
         tried = next(c for c in self._configs(name) if c.tried_with(config))
-        # One that failed did so on the replicate after those that it reported.
+        # A failed config failed on the replicate after the reported ones.
         num_tried = num + isinstance(failure, Failed)
         self._set_config(name, tried.model_copy(update={"num_tried": num_tried}))
         self._say(f"[{self._num_ended}] {name}: learning rate {tried}: {text}")
@@ -219,9 +219,10 @@ class _Search:
         self._update(cells=tuple(map(updated, self.plan.cells)))
 
     def _update(self, **changes: Any) -> None:
-        """Write the plan with these changes; what cannot be written ends the search.
+        """Change and write the plan; if it cannot be written, the search ends.
 
-        Tune asks and tells within its own loop, from where an error would come as a traceback.
+        The error is kept, not raised, because Tune calls this in its own loop and would print a
+        traceback.
         """
         self.plan = self.plan.model_copy(update=changes)
         if self._spent.unwritable:

@@ -1,4 +1,4 @@
-"""The searchers: which configs of settings a cell tries, one after the other."""
+"""The searchers: they choose the configs that a cell tries."""
 
 from __future__ import annotations
 
@@ -16,47 +16,48 @@ from xlt.sweep.experiment.search import LearningRates, Rates, Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 
 Config = dict[str, Any]
-"""learning_rate, training, lora."""
+"""Values of ``learning_rate``, ``training`` and ``lora``."""
 
 DIGITS = 3
-"""Significant digits of a learning rate that is tried: more of them say nothing."""
+"""Significant digits of learning rates that are tried; more digits would make no difference."""
 
 
 class Searcher(Protocol):
-    """Suggests configs of one cell."""
+    """Suggests configs for one cell."""
 
     def ask(self) -> Config | None:
-        """The next config; None: nothing before a result is told, or nothing at all any more."""
+        """Return the next config; None if a score is needed first, or if there are no more."""
 
     def tell(self, config: Config, score: float) -> None:
-        """What a config that was asked for scored, larger is better; nan if it failed."""
+        """Receive the score of a suggested config, higher is better; nan if it failed."""
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether no config will be suggested any more."""
+        """Whether all configs have been suggested."""
 
 
 class _Listed:
-    """Configs that are known beforehand."""
+    """Suggests the configs of a list."""
 
     def __init__(self, configs: list[Config]) -> None:
-        self._left = configs
+        self._remaining = configs
 
     def ask(self) -> Config | None:
-        return self._left.pop(0) if self._left else None
+        return self._remaining.pop(0) if self._remaining else None
 
     def tell(self, config: Config, score: float) -> None:
-        """Nothing: they do not depend on it."""
+        """Ignore scores: the list does not depend on them."""
 
     @property
     def is_exhausted(self) -> bool:
-        return not self._left
+        return not self._remaining
 
 
 def grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
-    """Every combination; the rates nearest to the base model's own first.
+    """Suggest every combination, learning rates nearest to the base model's own first.
 
-    Asynchronous halving compares a config with those before it, so that good ones first spare most.
+    Asynchronous halving compares a config with earlier ones, so that it saves most if good configs
+    come first.
     """
     listed = spaced(rates, search.num_configs) if isinstance(rates, LearningRates) else rates
     nearest = sorted(listed, key=lambda rate: (abs(math.log(rate / own_rate)), rate))
@@ -64,7 +65,7 @@ def grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
 
 
 def random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
-    """Draw rates at random, evenly in their logarithm, each with a combination of the rest."""
+    """Draw learning rates log-uniformly, each with a random combination of the other settings."""
     rng = np.random.default_rng(seed)
     combinations = list(_combinations(search))
     configs = []
@@ -78,9 +79,10 @@ def random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher
 
 
 class Tpe:
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's.
+    """Tree-structured Parzen estimator (Bergstra et al. 2011) of Optuna.
 
-    No more configs are out at once than a quarter of all, or it would learn nothing.
+    At most a quarter of all configs run at the same time, so that later configs can use scores of
+    earlier ones.
     """
 
     def __init__(self, search: Search, rates: Rates, own_rate: float, seed: int) -> None:
@@ -89,7 +91,7 @@ class Tpe:
         except ImportError as error:
             raise InputError(
                 "searcher 'tpe' needs optuna; install it with `pip install 'xlt-sweep[search]'`, "
-                "or take grid or random"
+                "or use grid or random"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
@@ -98,13 +100,13 @@ class Tpe:
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         if isinstance(rates, LearningRates) and rates.low <= own_rate <= rates.high:
             self._study.enqueue_trial({"learning_rate": own_rate, "combination": 0})
-        self._out: list[tuple[Config, Any]] = []
+        self._running: list[tuple[Config, Any]] = []
         self._num_left = search.num_configs
-        self._max_out = max(1, search.num_configs // 4)
+        self._max_running = max(1, search.num_configs // 4)
 
     def ask(self) -> Config | None:
-        """Return the next config to try; None while enough of them are being tried."""
-        if not self._num_left or len(self._out) >= self._max_out:
+        """Return the next config; None while enough configs are running."""
+        if not self._num_left or len(self._running) >= self._max_running:
             return None
         trial = self._study.ask()
         if isinstance(self._rates, LearningRates):
@@ -115,13 +117,13 @@ class Tpe:
         number = trial.suggest_categorical("combination", list(range(len(self._combinations))))
         config = _config(rate, self._combinations[number])
         self._num_left -= 1
-        self._out.append((config, trial))
+        self._running.append((config, trial))
         return config
 
     def tell(self, config: Config, score: float) -> None:
-        """Learn the score of a config that was asked for."""
-        position = next(n for n, (known, _) in enumerate(self._out) if known == config)
-        _, trial = self._out.pop(position)
+        """Receive the score of a suggested config; nan if it failed."""
+        position = next(n for n, (known, _) in enumerate(self._running) if known == config)
+        _, trial = self._running.pop(position)
         if math.isnan(score):
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         else:
@@ -129,31 +131,31 @@ class Tpe:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every config was asked for."""
+        """Whether all configs have been suggested."""
         return not self._num_left
 
 
 def make_searcher(search: Search, rates: Rates, own_rate: float, cell: str) -> Searcher:
-    """The searcher of a cell; every cell has a random stream of its own."""
+    """Make the searcher of a cell; every cell has its own random stream."""
     seed = derive_seed(search.seeds[0], "search", search.searcher, cell)
     searcher: Searcher = load_entry(SEARCHERS, search.searcher)(search, rates, own_rate, seed)
     return searcher
 
 
 def spaced(rates: LearningRates, num: int) -> tuple[float, ...]:
-    """``num`` rates from low to high by equal factors, in :data:`DIGITS` digits."""
+    """Space ``num`` rates from low to high by equal factors, in :data:`DIGITS` digits."""
     if num == 1:
         return (rounded(math.sqrt(rates.low * rates.high)),)
     return tuple(map(rounded, np.geomspace(rates.low, rates.high, num)))
 
 
 def rounded(rate: float) -> float:
-    """In :data:`DIGITS` significant digits."""
+    """Round a rate to :data:`DIGITS` significant digits."""
     return float(f"{rate:.{DIGITS}g}")
 
 
 def _combinations(search: Search) -> Iterator[dict[str, dict[str, Any]]]:
-    """Every combination of the other settings that are tried."""
+    """List every combination of the other settings to try."""
     places = [("training", name) for name in search.training] + [("lora", n) for n in search.lora]
     tried = [*search.training.values(), *search.lora.values()]
     for values in itertools.product(*tried):

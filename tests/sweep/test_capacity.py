@@ -75,8 +75,8 @@ def test_a_type_or_resource_that_no_node_has_is_told_with_those_there_are() -> N
     assert never_fits([FAST, SLOW], wanted) == (
         "a trial needs 1 CPUs and 1 GPU and 1 tape and type B200, the cluster's nodes have 8 CPUs "
         "and 4 GPUs and type H100, 8 CPUs and 4 GPUs and type A100 and 2 disk; set "
-        "resources.accelerator_type to one of these, or drop it, start nodes with tape (ray start "
-        "--resources), add machines, or give another --address"
+        "resources.accelerator_type to one of these, or remove it, start nodes with tape (ray "
+        "start --resources), add machines, or give another --address"
     )
 
 

@@ -244,7 +244,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     (cell, *_) = search_cells(grid, search_rows(grid), grid.experiment.select(ONE))
     reports: list[ConfigReport | None] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
-    trying = CellSearch(cell.name, cell.templates, cell.kinds, 1, searcher)
+    trying = CellSearch(cell.name, cell.templates, cell.dev_kinds, 1, searcher)
     listener = Listener(lambda *asked: None, lambda name, config, last: reports.append(last))
     suggestions = _Suggestions([trying], listener)
     for number in range(3):
