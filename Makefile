@@ -16,7 +16,7 @@ test: lint
 # Run the tests of data and analysis in about a minute; none of them trains a model.
 quick: $(READY)
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not ray and not slow and not chaos and not browser and not latex" tests/data tests/analysis tests/test_layers.py
+	$(PYTEST) -m "not ray and not slow and not chaos and not browser and not latex" tests/data tests/analysis
 
 chaos: $(READY)
 	$(PYTEST) -m chaos
@@ -52,6 +52,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python .ci/plain_words.py
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/overhead.py

@@ -159,10 +159,10 @@ def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
-    made = learning_curves(
+    curves = learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
-    print(write_tables(curve_tables(made), options.format))
+    print(write_tables(curve_tables(curves), options.format))
     _warn(options.format, collected.warnings)
     return OK
 
@@ -174,14 +174,14 @@ def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
-    judged = boundary(
+    cells = boundary(
         collected,
         reference=options.reference,
         prior=options.prior,
         num_labelled=options.labelled,
         method=options.interval_method,
     )
-    print(write_tables(boundary_tables(collected, judged, options.prior), options.format))
+    print(write_tables(boundary_tables(collected, cells, options.prior), options.format))
     _warn(options.format, collected.warnings)
     return OK
 
@@ -198,7 +198,7 @@ def _claims(options: argparse.Namespace) -> int:
     elif options.claims.endswith((".yaml", ".yml")):
         claims = parse_claims(read_settings(options.claims), options.claims)
     else:
-        raise InputError("is no .yaml file; docs/claims.md says what one holds", options.claims)
+        raise InputError("is no .yaml file; docs/claims.md describes its content", options.claims)
     collected = collect(options.results, options.experiment)
     tables = claims_tables(claims, ResultCells(collected), published=options.published)
     print(write_tables(tables, options.format))
@@ -212,10 +212,10 @@ def _oracle(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
-    found = oracle_rates(collected, options.metric)
-    if not found:
-        raise InputError("no cell has all of its runs done at one learning rate; run them first")
-    table = oracle_table(found, collected.plan.experiment, options.metric)
+    rates = oracle_rates(collected, options.metric)
+    if not rates:
+        raise InputError("no cell has all of its trials done at one learning rate; run them first")
+    table = oracle_table(rates, collected.plan.experiment, options.metric)
     print(write_tables([table], options.format))
     _warn(options.format, collected.warnings)
     return OK
@@ -227,14 +227,14 @@ def _figures(options: argparse.Namespace) -> int:
 
     collected = collect(options.results, options.experiment, only=options.only)
     drawn = save_figures(collected, Path(options.out), options.format, options.kinds)
-    for one in drawn:
-        if one.why:
-            print(f"left out: {one.name}: {one.why}", file=sys.stderr)
-    print(f"{sum(not one.why for one in drawn)} figures in {options.out}")
+    for figure in drawn:
+        if figure.why:
+            print(f"left out: {figure.name}: {figure.why}", file=sys.stderr)
+    print(f"{sum(not figure.why for figure in drawn)} figures in {options.out}")
     return OK
 
 
 def _warn(format: str, warnings: Sequence[str]) -> None:
-    if format == "csv":  # has no place for them
+    if format == "csv":  # other formats print warnings as footnotes
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)

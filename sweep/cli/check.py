@@ -1,4 +1,4 @@
-"""xlt check: what would stop or spoil a run, what it needs and how long it takes."""
+"""xlt check: report problems, needs and duration of a run before it starts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _check(options: argparse.Namespace) -> int:
     problems: list[Finding] = []
     for outcome in run_checks(preflight):
         print(describe_check(outcome))
-        sys.stdout.flush()  # the next one may take a while
+        sys.stdout.flush()  # the next check may take long
         problems += outcome.problems
     print(describe_problems(problems))
     return FINDINGS if any(p.severity == "error" for p in problems) else OK

@@ -114,7 +114,7 @@ def _template(options: argparse.Namespace) -> int:
 
 
 def _key_and_value(option: str) -> tuple[str, str]:
-    """Not YAML, to which a time such as 1:00:00 is a number."""
+    """Split KEY=VALUE; not with YAML, which reads a time such as 1:00:00 as a number."""
     key, equals, value = option.partition("=")
     if not key or not equals:
         raise InputError(f"--option {option!r} is not key=value, e.g. partition=gpu")
@@ -131,12 +131,12 @@ def _wait(options: argparse.Namespace) -> int:
     joined = wait_for_nodes(options.address, options.nodes, options.seconds)
     has = " and ".join(f"{count:g} {kind}s" for kind, count in joined.resources.items())
     print(
-        f"{len(joined.hosts)} of {options.nodes} nodes are there after {joined.seconds:.0f} s, "
+        f"{len(joined.hosts)} of {options.nodes} nodes joined after {joined.seconds:.0f} s, "
         f"with {has}: {', '.join(joined.hosts)}"
     )
     missing = options.nodes - len(joined.hosts)
     if missing > 0:
-        print(f"xlt: {missing} nodes stayed away; going on without them", file=sys.stderr)
+        print(f"xlt: {missing} nodes did not join; continuing without them", file=sys.stderr)
     return OK
 
 
@@ -169,7 +169,7 @@ def _job(options: argparse.Namespace) -> int:
 
     client = connect(options.address)
     if options.stop and not stop(client, options.job):
-        print("It had ended before.", file=sys.stderr)
+        print("The job had ended before.", file=sys.stderr)
     return _follow(client, options, options.job)
 
 
@@ -184,7 +184,7 @@ def _follow(client: Any, options: argparse.Namespace, job_id: str) -> int:
         return follow(client, job_id, write)
     except KeyboardInterrupt:
         again = _again(options, job_id)
-        print(f"\nThe job goes on. Follow it: {again}\nStop it: {again} --stop", file=sys.stderr)
+        print(f"\nThe job continues. Follow it: {again}\nStop it: {again} --stop", file=sys.stderr)
         return INTERRUPTED
 
 

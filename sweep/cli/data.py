@@ -1,4 +1,4 @@
-"""xlt data: prepare, show, audit."""
+"""xlt data: prepare, show and audit data."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def _prepare(options: argparse.Namespace) -> int:
     source = parse_source(values, options.source)
     place = PreparedData(options.out)
     place.refuse_foreign()  # before hours of reading
-    how: dict[str, Any] = {}
+    reader: dict[str, Any] = {}
     if options.address is not None:
         if values["source"] != "mrn":
             raise InputError("--address: only the source mrn is read over a cluster; leave it out")
         from xlt.sweep.on_ray.archive import make_archive_reader
 
-        how["read_files"] = make_archive_reader(options.address)
+        reader["read_files"] = make_archive_reader(options.address)
     with _Bar() as bar:
-        reading = read_source(source, bar, **how)
+        reading = read_source(source, bar, **reader)
     manifest = place.save(reading, source.as_given())
     print(describe_manifest(manifest))
     if reading.corrections:
@@ -112,7 +112,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _is_experiment(what: str, settings: Sequence[str]) -> bool:
-    """Whether it names one: a shipped name, or a file without a source block at its top."""
+    """Return whether the argument is an experiment: a shipped name, or a file without a source."""
     from xlt.sweep.experiment.experiment import shipped
     from xlt.sweep.experiment.settings_file import read_settings
 
@@ -121,7 +121,7 @@ def _is_experiment(what: str, settings: Sequence[str]) -> bool:
 
 
 def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None, Manifest | None]:
-    """The data that an argument names, with the sampling if it is an experiment."""
+    """Load the data that an argument names, with the sampling if it is an experiment."""
     from xlt.data.sources.prepared_store import PreparedData
     from xlt.data.sources.registry import load_dataset, parse_source
     from xlt.sweep.experiment.experiment import load_experiment
@@ -158,7 +158,7 @@ def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
 
 
 class _Bar:
-    """A progress bar over bytes, shown only for sources that report any."""
+    """Progress bar over bytes, shown for sources that report them."""
 
     def __init__(self) -> None:
         from rich import progress
@@ -178,7 +178,7 @@ class _Bar:
         self._bar.stop()
 
     def __call__(self, num_bytes: int, num_bytes_in_all: int) -> None:
-        """Told by the source."""
+        """Show the progress that a source reports."""
         if self._task is None:
             self._bar.start()
             self._task = self._bar.add_task("", total=num_bytes_in_all)

@@ -1,4 +1,4 @@
-"""xlt explain and xlt explanations: which tokens the probabilities come from."""
+"""xlt explain and xlt explanations: compute and print token attributions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed")
     values = {name: getattr(options, name) for name in names}
-    made = explain_trials(
+    outcome = explain_trials(
         options.results,
         options.experiment,
         only=options.only,
@@ -97,11 +97,11 @@ def _explain(options: argparse.Namespace) -> int:
         address=options.address,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    there = f", {made.num_before} were explained before" if made.num_before else ""
-    failed = f", {len(made.failed)} failed" if made.failed else ""
-    print(f"{made.num_explained} trials explained{there}{failed}")
+    before = f", {outcome.num_before} were explained before" if outcome.num_before else ""
+    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+    print(f"{outcome.num_explained} trials explained{before}{failed}")
     print(f"Tables: xlt explanations {options.results} --method {options.method}")
-    return SOME_FAILED if made.failed else OK
+    return SOME_FAILED if outcome.failed else OK
 
 
 def _explanations(options: argparse.Namespace) -> int:

@@ -84,8 +84,8 @@ def _install(options: argparse.Namespace) -> int:
     from xlt.sweep.lit.environment import find_default_folder, install
 
     folder = options.env or find_default_folder()
-    made = install(folder, options.python, lambda line: print(line, file=sys.stderr, flush=True))
-    print(f"LIT {'is' if made else 'was already'} installed in {folder}")
+    is_new = install(folder, options.python, lambda line: print(line, file=sys.stderr, flush=True))
+    print(f"LIT {'is' if is_new else 'was already'} installed in {folder}")
     return OK
 
 
@@ -111,10 +111,14 @@ def _serve(options: argparse.Namespace) -> int:
             chosen = (options.experiment, options.only, options.seeds, options.method)
             if any(chosen):
                 raise InputError(
-                    f"{folder} is an export and is shown as it is; choose cells of its results"
+                    f"{folder} is an export, which is shown as a whole; give its results location "
+                    "to select cells"
                 )
             if options.live:
-                raise InputError(f"{folder} is an export and holds no models; give its results")
+                raise InputError(
+                    f"{folder} is an export and holds no models; give its results location "
+                    "for --live"
+                )
         else:
             collected, export = _write(options, folder, options.live)
             if options.live:
@@ -122,19 +126,19 @@ def _serve(options: argparse.Namespace) -> int:
 
                 answer = LiveTrials(collected, export).answer
         with serve(folder, environment, options.host, options.port, answer) as server:
-            temporary.cleanup()  # LIT has read it; texts may be licensed, so nothing stays behind
-            print(f"LIT is at {server.url}\nCtrl-C ends it.", flush=True)
+            temporary.cleanup()  # LIT has read it, and licensed texts must not stay on the disk
+            print(f"LIT is at {server.url}\nCtrl-C stops it.", flush=True)
             try:
                 server.wait()
             except KeyboardInterrupt:
-                print("\nended", file=sys.stderr)
+                print("\nstopped", file=sys.stderr)
     return OK
 
 
 def _write(
     options: argparse.Namespace, folder: Path, live: bool = False
 ) -> tuple[Collected, LitExport]:
-    """Export what the arguments choose; notes go to standard error."""
+    """Export the selected trials; notes go to standard error."""
     from xlt.analysis.lit_export import lit_export, write_export
     from xlt.analysis.trials.collect import collect
     from xlt.trainables.spec.explain import Explain

@@ -1,4 +1,4 @@
-"""xlt predict: new texts tagged with the model that a trial kept."""
+"""xlt predict: tag new texts with the model that a trial kept."""
 
 from __future__ import annotations
 
@@ -109,36 +109,36 @@ def _predict(options: argparse.Namespace) -> int:
         base_path=options.base_path,
     )
     try:
-        with _Shown() as told:
-            made = predict(
+        with _ProgressLine() as progress:
+            prediction = predict(
                 trial,
                 texts,
                 options.out,
                 settings,
                 backend=options.backend or ("ray" if options.address else "inline"),
                 address=options.address,
-                progress=told,
+                progress=progress,
             )
     except KeyboardInterrupt:
-        print("Stopped; the same command goes on with what is left.", file=sys.stderr)
+        print("Stopped; the same command resumes it.", file=sys.stderr)
         return INTERRUPTED
-    print(_summary(made, options.out, trial.spec.training.max_length))
+    print(_summary(prediction, options.out, trial.spec.training.max_length))
     return OK
 
 
 def _pairs(text: str, option: str, *, bare: bool = False) -> list[tuple[str, str]]:
-    """``a=b,c=d`` as pairs; with ``bare``, ``a`` alone is (a, "")."""
-    found = []
+    """Parse ``a=b,c=d`` into pairs; with ``bare``, ``a`` alone gives (a, "")."""
+    pairs = []
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if not name or not (equals or bare):
             raise InputError(f"{part!r} is not NAME=COLUMN", option)
-        found.append((name, value))
-    return found
+        pairs.append((name, value))
+    return pairs
 
 
-class _Shown:
-    """Rows and rows a second: a line that moves on a terminal, else a line now and then."""
+class _ProgressLine:
+    """Show rows and rows a second: one line that changes on a terminal, else a line at times."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -150,13 +150,13 @@ class _Shown:
     def __enter__(self) -> Callable[[int, int], None]:
         if self._status:
             self._status.start()
-        return self._told
+        return self._show
 
     def __exit__(self, *error: object) -> None:
         if self._status:
             self._status.stop()
 
-    def _told(self, num_rows: int, num_new: int) -> None:
+    def _show(self, num_rows: int, num_new: int) -> None:
         now = time.monotonic()
         rate = num_new / max(now - self._start, 1e-9)
         line = f"{num_rows:,} rows, {rate:,.0f} rows/s"
@@ -167,20 +167,21 @@ class _Shown:
             print(line, file=sys.stderr, flush=True)
 
 
-def _summary(made: Any, out: str, max_length: int) -> str:
-    counts = made.counts
+def _summary(prediction: Any, out: str, max_length: int) -> str:
+    counts = prediction.counts
     labels = ", ".join(f"{number:,} {name}" for name, number in counts.labels.items())
     cut = "" if counts.threshold is None else f" at threshold {counts.threshold:.6g}"
     tagged = sum(counts.labels.values())
-    lines = [f"{tagged:,} of {counts.num_rows:,} rows tagged by {made.trial_id}{cut}: {labels}"]
+    trial = f"{prediction.trial_id}{cut}"
+    lines = [f"{tagged:,} of {counts.num_rows:,} rows tagged by {trial}: {labels}"]
     if counts.rejected:
-        told = ", ".join(f"{number:,} {reason}" for reason, number in counts.rejected.items())
-        lines.append(f"Rejected: {told}; see {out.rstrip('/')}.rejected.csv")
+        reasons = ", ".join(f"{number:,} {why}" for why, number in counts.rejected.items())
+        lines.append(f"Rejected: {reasons}; see {out.rstrip('/')}.rejected.csv")
     if counts.num_truncated:
         lines.append(f"Cut to {max_length} tokens: {counts.num_truncated:,} texts")
-    if made.num_new:
-        rate = made.num_new / made.seconds
-        lines.append(f"{made.num_new:,} rows in {made.seconds:.1f} s, {rate:,.0f} rows/s")
+    if number := prediction.num_new:
+        seconds = prediction.seconds
+        lines.append(f"{number:,} rows in {seconds:.1f} s, {number / seconds:,.0f} rows/s")
     else:
-        lines.append("All of it was there already.")
+        lines.append("All rows were tagged before; nothing ran.")
     return "\n".join([*lines, f"Output: {out}"])

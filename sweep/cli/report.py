@@ -92,7 +92,7 @@ def _report(options: argparse.Namespace) -> int:
         write_file(options.out, content)
     else:
         print(content.decode())
-    if options.format == "csv":  # has no place for them
+    if options.format == "csv":  # other formats print warnings as footnotes
         for warning in collected.warnings:
             print(f"warning: {warning}", file=sys.stderr)
     return OK
@@ -132,14 +132,14 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    """Write the page whenever a trial ended, the last time as a page that is not watched."""
+    """Write the page whenever a trial ended; the last page does not reload itself."""
     from xlt.analysis.page import Watched, render_page
     from xlt.analysis.trials.collect import collect
 
     if options.format != "html":
         raise InputError(f"--watch is for --format html, not {options.format}")
     if options.watch < 1:
-        raise InputError(f"--watch {options.watch} is no number of seconds; give 1 or more")
+        raise InputError(f"--watch {options.watch} is not a number of seconds; give 1 or more")
     written = None
     try:
         while True:

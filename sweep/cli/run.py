@@ -80,10 +80,10 @@ def _run(options: argparse.Namespace) -> int:
     if outcome.num_run == 0:
         print(f"All {num_trials} trials were done already; nothing ran.")
     if num_trials < num_planned:
-        print(f"Selected: {num_trials} of {num_planned} trials; the others are left as they are.")
+        print(f"Selected: {num_trials} of {num_planned} trials; the others are unchanged.")
     for trial_id, error in ledger.failed.items():
         print(f"FAILED {trial_id}: {first_line(error)}", file=sys.stderr)
-    again = "the same command runs what is left, and nothing twice."
+    again = "the same command runs the other trials, and none twice."
     if outcome.interrupted:
         print(
             f"Stopped with {len(ledger.done)} of {num_trials} trials done; {again}", file=sys.stderr

@@ -1,4 +1,4 @@
-"""xlt search: learning rates chosen per cell on dev rows."""
+"""xlt search: choose a learning rate for each cell on dev rows."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def _search(options: argparse.Namespace) -> int:
 
         save_search_figure(outcome.plan, outcome.choices, Path(options.figure))
     if outcome.interrupted:
-        print("Stopped; the same command tries what is left, and nothing twice.", file=sys.stderr)
+        print("Stopped; the same command resumes the search and repeats nothing.", file=sys.stderr)
         return INTERRUPTED
     if outcome.was_done:
-        print("Everything was tried already; nothing ran.", file=sys.stderr)
+        print("All configurations were tried before; nothing ran.", file=sys.stderr)
     if not outcome.chosen.cells:
-        raise InputError("no config of any cell finished, so no learning rate was chosen")
+        raise InputError("no configuration of any cell finished, so no learning rate was chosen")
     write_file(options.out, outcome.chosen.to_yaml().encode())
     print(f"Written: {options.out}; include it with `learning_rates: {options.out}`")
     return OK

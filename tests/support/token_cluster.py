@@ -101,7 +101,7 @@ class TokenCluster:
         done = self.xlt(self.nodes[0], "cluster", "wait", "--nodes", str(count),
                         "--address", self.address, "--seconds", str(START_SECONDS))  # fmt: skip
         told, errors = done.communicate()
-        assert f"{count} of {count} nodes are there" in told, told + errors
+        assert f"{count} of {count} nodes joined" in told, told + errors
 
     def xlt(self, node: Node, *words: str) -> subprocess.Popen[str]:
         """`xlt` on a machine."""

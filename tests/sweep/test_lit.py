@@ -205,7 +205,7 @@ def test_an_export_is_shown_as_it_is(
     lit = fake_environment(tmp_path / "lit", ANSWERS)
     arguments = ["lit", "serve", str(export), "--env", str(lit), "--seeds", "0"]
     assert main(arguments) == 2
-    assert "is an export and is shown as it is" in capsys.readouterr().err
+    assert "is an export, which is shown as a whole" in capsys.readouterr().err
 
 
 def test_install_refuses(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_from_texts_to_tags(
     before = files(tmp_path, "out.csv")
     assert xlt(kept, texts, tmp_path / "out.csv", "--chunk-rows", "50") == 0
     again = capsys.readouterr().out
-    assert "All of it was there already." in again
+    assert "All rows were tagged before; nothing ran." in again
     assert again.splitlines()[0] == shown.splitlines()[0]
     assert files(tmp_path, "out.csv") == before
 

@@ -46,7 +46,7 @@ def waited(
 def test_a_node_with_the_token_joins(cluster: TokenCluster, token: Path) -> None:
     done = waited(cluster.nodes, token, 2, 120)
     assert done.returncode == 0, done.stderr
-    assert "2 of 2 nodes are there" in done.stdout
+    assert "2 of 2 nodes joined" in done.stdout
     assert "2 CPUs and 0 GPUs: n1, n2" in done.stdout
 
 
@@ -67,8 +67,8 @@ def test_a_node_without_the_token_is_turned_away(
         "a raylet stays",
     )
     there = waited(nodes, token, 3, 5)
-    assert "2 of 3 nodes are there" in there.stdout
-    assert "xlt: 1 nodes stayed away" in there.stderr
+    assert "2 of 3 nodes joined" in there.stdout
+    assert "xlt: 1 nodes did not join" in there.stderr
 
 
 @pytest.mark.parametrize("has", ["no token", "another token"])

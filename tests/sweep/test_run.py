@@ -87,7 +87,7 @@ def test_selected_cells_run_and_the_others_stay_pending(
     cells = "model=bert,model=gpt_neox,pattern=ja8"
     assert main(["run", *arguments, "--only", cells, "--backend", "inline"]) == 0
     told = capsys.readouterr()
-    assert "Selected: 2 of 5 trials; the others are left as they are." in told.out
+    assert "Selected: 2 of 5 trials; the others are unchanged." in told.out
     assert "running 2 of 2 trials" in told.err and "[2/2]" in told.err
     ran = {p.parent.name for p in (tmp_path / "r" / "trials").glob("*/trial.json")}
     whole = {spec.trial_id for spec in inline.grid.specs if spec.seed == 0}

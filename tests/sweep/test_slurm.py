@@ -88,7 +88,7 @@ def test_a_sweep_runs_on_all_nodes_and_leaves_nothing_behind(
     assert not [line for line in commands if secret in line]
     assert slurm.wait(job, PATIENCE) == "COMPLETED", log(slurm, job)
     told = log(slurm, job)
-    assert "3 of 3 nodes are there" in told
+    assert "3 of 3 nodes joined" in told
     assert "6 CPUs and 6 GPUs: n1, n2, n3" in told
     assert "lost" not in told
     assert "Killed" not in told
