@@ -1,4 +1,4 @@
-"""The check of plain words, which `make lint` runs over the project, finds every kind of problem."""
+"""The check of plain words, which `make lint` runs, finds every kind of problem."""
 
 from __future__ import annotations
 
