@@ -1,6 +1,6 @@
-"""Attributions of an experiment: what each token adds to a probability, on average over texts.
+"""Attributions of an experiment: mean contribution of each token to a probability.
 
-The paper takes the mean of a token's contributions over all test texts (section 4.3, Table 5).
+The mean is over all test texts, as in the paper (section 4.3, Table 5).
 """
 
 from __future__ import annotations
@@ -27,36 +27,39 @@ TARGETS: dict[str, Callable[[Values], Values]] = {
     "negative": lambda scores: -np.ones(len(scores)),
     "predicted": lambda scores: np.where(scores >= 0.5, 1.0, -1.0),
 }
-"""Class that contributions count for -> num_texts signs. Of two classes, what a token adds to one
-it takes from the other. ``predicted`` is what LIT shows: a token that speaks against the class
-then counts the other way round in half of the texts."""
+"""Target class of contributions -> function of the scores that returns num_texts signs.
+
+With two classes, a contribution to one class is the negative contribution to the other.
+``predicted`` is the target of LIT; the sign of a token then depends on the prediction for the
+text."""
 
 FLAT = 0.05
-"""A text whose contributions add up to less, signs aside, is flat: no token moves its probability.
-Divided by that sum its rounding errors would weigh as much as another text's evidence."""
+"""Sum of absolute contributions below which a text is flat: no token changes its probability.
+Normalised contributions of flat texts are mainly rounding errors."""
 
 
 @dataclass(frozen=True)
 class CellAttributions:
-    """The contributions of a cell, by token.
+    """Contributions of the tokens of a cell.
 
     Attributes:
-        base_model: Of the cell.
-        pattern: Of the cell.
-        runs: num_runs, those with attributions.
-        gaps: Planned runs without, a phrase each.
-        settings: Of the explanations.
-        hidden_as: What stood for a hidden token; empty: it was deleted.
-        tokens: num_tokens, those in at least ``min_count`` texts.
-        num_texts_with: num_tokens, texts that a token occurs in.
-        y_true: num_texts.
-        counts: num_texts x num_tokens occurrences.
-        raw: num_runs x num_texts x num_tokens, sums over a text's occurrences.
-        normalised: The same, each text divided by the sum of its |contributions|, as LIT shows it.
-        variances: num_runs x num_tokens, of the sums of ``raw`` over texts, from other masks.
-        num_flat: Explanations below :data:`FLAT`, of num_runs x num_texts.
-        r2: Their median R^2; nan where the method has none.
-        faithfulness: Means of comprehensiveness and sufficiency, and of both for random rankings.
+        base_model: Table row.
+        pattern: Table column.
+        runs: num_runs runs that have attributions.
+        gaps: One phrase for each planned run without attributions.
+        settings: Settings of the explanations.
+        hidden_as: Replacement of hidden tokens; empty if they were deleted.
+        tokens: num_tokens tokens that occur in at least ``min_count`` texts.
+        num_texts_with: Number of texts in which each token occurs, num_tokens.
+        y_true: num_texts labels, 0 or 1.
+        counts: num_texts x num_tokens numbers of occurrences.
+        raw: num_runs x num_texts x num_tokens sums of contributions over occurrences.
+        normalised: ``raw`` divided by the sum of absolute contributions of the text, as in LIT.
+        variances: num_runs x num_tokens variances of the sums of ``raw`` over texts that come from
+            the random masks.
+        num_flat: Number of flat explanations (:data:`FLAT`) among num_runs x num_texts.
+        r2: Median R^2 of the explanations; nan for a method without R^2.
+        faithfulness: Mean comprehensiveness and sufficiency, then both for random rankings.
     """
 
     base_model: str
@@ -77,18 +80,18 @@ class CellAttributions:
     faithfulness: tuple[float, float, float, float]
 
     def means(self, sums: Values) -> Values:
-        """num_runs x num_tokens means over occurrences, of ``raw`` or ``normalised``."""
+        """Mean over occurrences of ``raw`` or ``normalised``, num_runs x num_tokens."""
         means: Values = sums.sum(axis=1) / self.counts.sum(axis=0)
         return means
 
 
 @dataclass(frozen=True)
 class ExperimentAttributions:
-    """The attributions of an experiment.
+    """Attributions of an experiment.
 
     Attributes:
-        cells: Contributions, in the order of the plan.
-        left_out: Why a cell of the requested base models has none.
+        cells: Contributions of cells, in the order of the plan.
+        left_out: Why other cells of the requested base models have none.
     """
 
     cells: Mapping[CellKey, CellAttributions]
@@ -106,14 +109,15 @@ def load_attributions(
     """Read the attributions of done trials and add them up by token.
 
     Args:
-        collected: The trials.
-        method: Of the explanations.
-        unit: A name in :data:`UNITS`.
-        target: A name in :data:`TARGETS`.
-        min_count: Texts that a token must occur in to be ranked: a mean over two texts is chance.
+        collected: The experiment.
+        method: Method of the explanations, a name in ``EXPLAINERS``.
+        unit: Name in :data:`UNITS`.
+        target: Name in :data:`TARGETS`.
+        min_count: Minimal number of texts with a token, because a mean over a few texts is mostly
+            chance.
 
     Raises:
-        InputError: Unknown names, or no attributions at all, with the reasons.
+        InputError: A name is unknown, or there are no attributions; the error gives the reasons.
     """
     plan = collected.plan
     for kind, name, known in (("unit", unit, UNITS), ("target", target, TARGETS)):
@@ -130,21 +134,23 @@ def load_attributions(
         if cell.skipped:
             left_out[key] = first_line(cell.skipped)
             continue
-        read: dict[Run, Any] = {}
+        by_run: dict[Run, Any] = {}
         gaps: list[str] = []
         for trial in cell.trials:
             run = trial.draw_index, trial.seed
             try:
                 if not done[trial.trial_id]:
                     raise InputError("the trial is not done")
-                read[run] = read_attributions(location, trial.trial_id, method)
+                by_run[run] = read_attributions(location, trial.trial_id, method)
             except InputError as error:
                 gaps.append(f"{run_name(run, with_draw)}: {first_line(str(error))}")
-        if not read:
+        if not by_run:
             left_out[key] = gaps[0] if gaps else "no trials planned"
             continue
         try:
-            cells[key] = _cell(key, read, tuple(gaps), splits[cell.target_lang], target, min_count)
+            cells[key] = _cell(
+                key, by_run, tuple(gaps), splits[cell.target_lang], target, min_count
+            )
         except InputError as error:
             left_out[key] = str(error)
     if not cells:
@@ -155,20 +161,20 @@ def load_attributions(
 
 def _cell(
     key: CellKey,
-    read: Mapping[Run, Any],
+    by_run: Mapping[Run, Any],
     gaps: tuple[str, ...],
     split: Split,
     target: str,
     min_count: int,
 ) -> CellAttributions:
-    """Add up the runs of a cell."""
-    first = next(iter(read.values()))
+    """Add up the contributions in a cell."""
+    first = next(iter(by_run.values()))
     ids = first.table["id"].to_pylist()
-    for run, other in read.items():
+    for run, other in by_run.items():
         if other.settings != first.settings:
             raise InputError(
                 f"{run_name(run, run[0] > 0)} was explained with other settings than the first; "
-                "run `xlt explain` on the whole cell with the same"
+                "run `xlt explain` on the whole cell with the same settings"
             )
         if other.table["id"].to_pylist() != ids:
             raise InputError(f"{run_name(run, run[0] > 0)} was tested on other rows than the first")
@@ -182,7 +188,7 @@ def _cell(
     if not tokens:
         raise InputError(f"no token is in {min_count} texts or more; lower --min-count")
     place = {name: number for number, name in enumerate(tokens)}
-    # One entry a piece of a text: which text, which column; -1: a rare token.
+    # For each piece of each text: number of the text, and column of the token or -1 if it is rare.
     text_of = np.repeat(np.arange(len(units)), [len(named) for named in units])
     column = np.array([place.get(name, -1) for named in units for name in named])
     counted = column >= 0
@@ -194,30 +200,30 @@ def _cell(
         return sums.astype(np.float64).reshape(shape)
 
     raw, normalised, variances, r2, num_flat = [], [], [], [], 0
-    for one in read.values():
-        scores = one.table["p_original"].to_numpy()
+    for explained in by_run.values():
+        scores = explained.table["p_original"].to_numpy()
         signs = TARGETS[target](scores)[text_of]
-        pieces = _flat(one.table, "coefficients") * signs
-        totals = one.table["total"].to_numpy()
+        pieces = _flat(explained.table, "coefficients") * signs
+        totals = explained.table["total"].to_numpy()
         num_flat += int((totals < FLAT).sum())
         raw.append(added(pieces))
         normalised.append(added(pieces / np.where(totals > 0, totals, 1)[text_of]))
-        variances.append(added(_flat(one.table, "standard_errors") ** 2).sum(axis=0))
-        r2.append(one.table["r2"].to_numpy(zero_copy_only=False).astype(np.float64))
-    # A word is one occurrence however many pieces it has.
+        variances.append(added(_flat(explained.table, "standard_errors") ** 2).sum(axis=0))
+        r2.append(explained.table["r2"].to_numpy(zero_copy_only=False).astype(np.float64))
+    # All pieces of a word are one occurrence.
     starts_unit = np.array([new for named in units for new in _begins(named)])
     counts = added(starts_unit.astype(np.float64))
     names = ("comprehensiveness", "sufficiency")
     columns = [*names, *(f"random_{name}" for name in names)]
     faith = [
-        float(np.mean([one.table[name].to_numpy().mean() for one in read.values()]))
+        float(np.mean([run.table[name].to_numpy().mean() for run in by_run.values()]))
         for name in columns
     ]
     known_r2 = np.concatenate(r2)
     known_r2 = known_r2[~np.isnan(known_r2)]
     return CellAttributions(
         *key,
-        runs=tuple(read),
+        runs=tuple(by_run),
         gaps=gaps,
         settings=first.settings,
         hidden_as=first.details.get("hidden_as") or "",
@@ -235,11 +241,11 @@ def _cell(
 
 
 def _flat(table: Any, name: str) -> Values:
-    """A column of lists, one after the other."""
+    """The concatenated lists of a column."""
     values: Values = table[name].combine_chunks().flatten().to_numpy()
     return values
 
 
 def _begins(named: Sequence[Any]) -> list[bool]:
-    """Whether each piece begins its unit; equal neighbours of one unit carry the same object."""
+    """Whether each piece begins a unit; pieces of one unit share one object."""
     return [n == 0 or named[n] is not named[n - 1] for n in range(len(named))]

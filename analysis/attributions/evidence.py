@@ -1,4 +1,4 @@
-"""Rankings of tokens: how sure they are, and how much two of them have in common."""
+"""Rankings of tokens by contribution: their uncertainty and their overlap."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from xlt.data.core.seeds import derive_seed
 Values = NDArray[np.float64]
 Ranks = NDArray[np.int64]
 PERSISTENCE = 0.9
-"""p of rank-biased overlap: the first ten ranks have 86 % of the weight (Webber et al. 2010,
-equation 21)."""
+"""Parameter p of rank-biased overlap. The first ten ranks then have 86 % of the weight (Webber et
+al. 2010, equation 21)."""
 NUM_RESAMPLES = 1000
 ENOUGH = 0.9
-"""Share of the first tokens that other masks must leave in place for a ranking to be called
-stable: one of ten may change."""
+"""Minimal share of the top tokens that two draws of masks must have in common for a stable ranking:
+one of ten may change."""
 LEAST_SHARED = 0.3
-"""RBO of two runs of one pattern, three of ten at like ranks, below which there is no evidence that
-patterns could change: whatever differs as much as chance does "hardly changes"."""
+"""Minimal RBO of two runs of one pattern for a verdict, about three of ten tokens at similar ranks.
+If runs differ this much by chance, a difference between patterns cannot be seen."""
 NUM_DRAWS = 200
+"""Number of simulated draws of masks."""
 MAX_DOUBLINGS = 8
+"""Number of times that the number of masks is doubled to find a sufficient one."""
 
 
 def rank_biased_overlap(first: Ranks, second: Ranks, persistence: float = PERSISTENCE) -> Values:
-    """Overlap of top lists, the first ranks counting most; extrapolated.
+    """Rank-biased overlap of pairs of top lists, in which the first ranks have the most weight.
 
-    RBO_EXT of Webber, Moffat & Zobel 2010 (ACM Transactions on Information Systems 28:20,
-    equation 32) for lists of the same length: 1 for equal lists, 0 for disjoint ones.
+    RBO_EXT (extrapolated) of Webber, Moffat & Zobel 2010 (ACM Transactions on Information Systems
+    28:20, equation 32) for lists of the same length.
 
     Args:
-        first: num_lists x k different items.
-        second: As many.
-        persistence: p in (0, 1).
+        first: num_lists x k items; the items of a list are different.
+        second: num_lists x k items.
+        persistence: Parameter p in (0, 1).
 
     Returns:
         num_lists.
@@ -63,15 +65,16 @@ def jaccard(first: Ranks, second: Ranks) -> Values:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The tokens of a cell by mean contribution.
+    """The tokens of a cell, ranked by mean contribution.
 
     Attributes:
-        order: top numbers of tokens, the highest mean first.
-        means: num_tokens, over runs and occurrences.
-        low: num_tokens, 2.5 % of the resamples of runs and texts.
-        high: num_tokens, 97.5 %.
-        run_tops: num_runs x NUM_RESAMPLES x top, each run's own order on resampled texts.
-        in_runs: num_tokens, runs in whose own top a token is.
+        order: Numbers of the top tokens, highest mean first.
+        means: Mean over runs and occurrences, num_tokens.
+        low: 2.5 % quantile over resamples of runs and texts, num_tokens.
+        high: 97.5 % quantile, num_tokens.
+        run_tops: num_runs x NUM_RESAMPLES x top numbers of the top tokens of each run on resampled
+            texts.
+        in_runs: Number of runs that have the token in their own top list, num_tokens.
     """
 
     order: Ranks
@@ -83,48 +86,48 @@ class Ranking:
 
 
 def rank(cell: CellAttributions, sums: Values, top: int) -> Ranking:
-    """Rank tokens, and draw texts and runs anew.
+    """Rank the tokens of a cell and bootstrap the ranking over texts and runs.
 
     Args:
-        cell: Whose ``counts`` and classes.
-        sums: Its ``raw`` or ``normalised``.
-        top: Tokens that count as first; fewer where there are fewer.
+        cell: Contributions of the cell.
+        sums: ``cell.raw`` or ``cell.normalised``.
+        top: Length of the list of top tokens.
     """
     per_run = cell.means(sums)
     top = min(top, per_run.shape[1])
     weights = item_weights(cell.y_true, NUM_RESAMPLES, derive_seed(0, "texts")).astype(np.float64)
     occurrences = cell.counts.T @ weights
     with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = np.stack([one.T @ weights for one in sums]) / occurrences
+        resampled = np.stack([of_run.T @ weights for of_run in sums]) / occurrences
     drawn = run_counts(cell.runs, NUM_RESAMPLES, np.random.default_rng(derive_seed(0, "runs")))
     spread = np.einsum("rts,rs->st", resampled, drawn / drawn.sum(axis=0))
     low, high = np.nanquantile(spread, [0.025, 0.975], axis=0)
     means = per_run.mean(axis=0)
     run_tops = _top(np.nan_to_num(resampled.transpose(0, 2, 1), nan=-np.inf), top)
-    own = np.zeros(len(means), dtype=np.int64)
-    np.add.at(own, _top(per_run, top).ravel(), 1)
-    return Ranking(_top(means, top), means, low, high, run_tops, own)
+    in_runs = np.zeros(len(means), dtype=np.int64)
+    np.add.at(in_runs, _top(per_run, top).ravel(), 1)
+    return Ranking(_top(means, top), means, low, high, run_tops, in_runs)
 
 
 def _top(values: Values, top: int) -> Ranks:
-    """Numbers of the highest values along the last axis, the highest first."""
+    """Positions of the highest values along the last axis, highest first."""
     order: Ranks = np.argsort(-values, axis=-1, kind="stable")[..., :top]
     return order
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two patterns of a base model, compared by their first tokens.
+    """Overlap of the top tokens of two patterns of a base model.
 
     Attributes:
-        first: Pattern.
-        second: Pattern.
-        rbo: Rank-biased overlap of the means over runs.
-        jaccard: Of the same.
+        first: First pattern.
+        second: Second pattern.
+        rbo: Rank-biased overlap of the rankings by mean over runs.
+        jaccard: Jaccard index of the same top lists.
         between_runs: Mean RBO of two runs of one pattern; nan with one run.
-        between_patterns: Mean RBO of a run of one and a run of the other.
-        excess: ``between_runs - between_patterns``, and its 95 % interval over texts.
-        verdict: In words.
+        between_patterns: Mean RBO of a run of the first and a run of the second pattern.
+        excess: ``between_runs - between_patterns`` with the ends of its 95 % interval over texts.
+        verdict: Conclusion as a phrase.
     """
 
     first: str
@@ -140,64 +143,64 @@ class Overlap:
 def compare_rankings(
     first: CellAttributions, second: CellAttributions, ranked: tuple[Ranking, Ranking]
 ) -> Overlap:
-    """How much the evidence differs between two patterns, by the measure of two runs of one.
+    """Compare the top tokens of two patterns with the variation between runs of one pattern.
 
-    Two runs of one pattern differ by chance alone. If runs of two patterns differ no more, the
-    rows that the patterns differ by changed nothing that these runs could show.
+    Two runs of one pattern differ only by chance. If runs of two patterns do not differ more, these
+    runs show no effect of the additional training rows.
 
     Args:
-        first: A cell.
-        second: A cell of the same base model.
-        ranked: Their rankings, of the same ``top``.
+        first: First cell.
+        second: Second cell, of the same base model.
+        ranked: Rankings of both cells with the same ``top``.
     """
     names = {token: number for number, token in enumerate(first.tokens)}
     for token in second.tokens:
         names.setdefault(token, len(names))
-    number = [np.array([names[token] for token in cell.tokens]) for cell in (first, second)]
-    tops = [n[made.run_tops] for n, made in zip(number, ranked, strict=True)]
-    orders = [n[made.order][None] for n, made in zip(number, ranked, strict=True)]
+    numbers = [np.array([names[token] for token in cell.tokens]) for cell in (first, second)]
+    tops = [n[ranking.run_tops] for n, ranking in zip(numbers, ranked, strict=True)]
+    orders = [n[ranking.order][None] for n, ranking in zip(numbers, ranked, strict=True)]
     depth = min(order.shape[1] for order in orders)
-    one, other = (order[:, :depth] for order in orders)
+    top_first, top_second = (order[:, :depth] for order in orders)
     tops = [lists[..., :depth] for lists in tops]
     within = [rank_biased_overlap(a, b) for t in tops for a, b in combinations(t, 2)]
     across = [rank_biased_overlap(a, b) for a, b in product(*tops)]
     between_patterns = np.mean(across, axis=0)
+    between_runs, excess = float("nan"), (float("nan"),) * 3
     if within:
-        between_runs = np.mean(within, axis=0)
-        excess = between_runs - between_patterns
-        low, high = np.quantile(excess, [0.025, 0.975])
-        told = float(between_runs.mean()), (float(excess.mean()), float(low), float(high))
+        by_resample = np.mean(within, axis=0) - between_patterns
+        low, high = np.quantile(by_resample, [0.025, 0.975])
+        between_runs = float(np.mean(within, axis=0).mean())
+        excess = float(by_resample.mean()), float(low), float(high)
         if low > 0:
             verdict = "changed: patterns differ more than runs do"
-        elif told[0] < LEAST_SHARED:
-            verdict = "not settled: runs of one pattern share too little to tell patterns apart"
-        elif told[1][0] > 0.1:
+        elif between_runs < LEAST_SHARED:
+            verdict = "not settled: runs of one pattern differ too much to compare patterns"
+        elif excess[0] > 0.1:
             verdict = "not settled: patterns differ more than runs do, but texts could explain it"
         else:
             verdict = "hardly changed: patterns differ no more than runs do"
     else:
-        told = float("nan"), (float("nan"),) * 3
-        verdict = "not settled: one run cannot tell patterns from chance"
+        verdict = "not settled: one run does not show how much runs differ by chance"
     return Overlap(
         first.pattern,
         second.pattern,
-        float(rank_biased_overlap(one, other)[0]),
-        float(jaccard(one, other)[0]),
-        told[0],
+        float(rank_biased_overlap(top_first, top_second)[0]),
+        float(jaccard(top_first, top_second)[0]),
+        between_runs,
         float(between_patterns.mean()),
-        told[1],
+        excess,
         verdict,
     )
 
 
 @dataclass(frozen=True)
 class Stability:
-    """Whether enough masks were drawn for a ranking.
+    """Stability of a ranking against the random masks of the explanations.
 
     Attributes:
-        kept: Share of the first tokens that two draws of masks have in common.
-        enough: Smallest number of samples, of those tried, at which it is :data:`ENOUGH`; None:
-            more than were tried.
+        kept: Share of the top tokens that two draws of masks have in common.
+        enough: Smallest number of masks for which the share reaches :data:`ENOUGH`; None if more
+            than ``2**MAX_DOUBLINGS`` times as many are needed.
     """
 
     kept: float
@@ -205,14 +208,17 @@ class Stability:
 
 
 def mask_stability(cell: CellAttributions, top: int) -> Stability | None:
-    """How many of the first tokens other masks would leave; None for methods without masks.
+    """Estimate how many of the top tokens would stay with other masks.
 
-    Means are drawn anew with the standard errors that LIME's masks give them, which fall with the
-    square root of the number of samples.
+    Means are simulated with the standard errors that come from LIME's masks. These errors fall with
+    the square root of the number of masks.
 
     Args:
-        cell: With ``variances``.
-        top: Tokens that count as first.
+        cell: Contributions of a cell.
+        top: Length of the list of top tokens.
+
+    Returns:
+        The stability; None for methods without masks.
     """
     num_samples = cell.settings.get("num_samples")
     if num_samples is None:
@@ -225,10 +231,10 @@ def mask_stability(cell: CellAttributions, top: int) -> Stability | None:
     top = min(top, len(means))
 
     def kept(factor: float) -> float:
-        one, other = _top(means + noise * errors / np.sqrt(factor), top)
-        shared = (one[:, :, None] == other[:, None, :]).sum(axis=(1, 2))
+        first, second = _top(means + noise * errors / np.sqrt(factor), top)
+        shared = (first[:, :, None] == second[:, None, :]).sum(axis=(1, 2))
         return float(shared.mean() / top)
 
     factors = (2**doubling for doubling in range(MAX_DOUBLINGS + 1))
-    first = next((factor for factor in factors if kept(factor) >= ENOUGH), None)
-    return Stability(kept(1), None if first is None else num_samples * first)
+    enough = next((factor for factor in factors if kept(factor) >= ENOUGH), None)
+    return Stability(kept(1), None if enough is None else num_samples * enough)

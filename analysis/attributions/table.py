@@ -1,4 +1,4 @@
-"""Table 5 and what must be known to read it: values, overlaps, and whether masks were enough."""
+"""Tables of attributions: top tokens (Table 5), their values, checks, and overlaps of patterns."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ KINDS = ("raw", "normalised")
 
 
 def attribution_tables(
-    collected: Collected, read: ExperimentAttributions, *, top: int = 10, min_count: int = 5
+    collected: Collected,
+    attributions: ExperimentAttributions,
+    *,
+    top: int = 10,
+    min_count: int = 5,
 ) -> list[Table]:
-    """For each base model its Table 5, the numbers behind it, overlaps and checks.
+    """Table 5 of each base model, with contributions, checks and overlaps of patterns.
 
     Args:
-        collected: The trials.
-        read: Their attributions.
-        top: Tokens a column.
-        min_count: As they were read with.
+        collected: The experiment.
+        attributions: Attributions of the experiment.
+        top: Number of tokens in a column.
+        min_count: Minimal number of texts with a token, as passed to :func:`load_attributions`.
 
     Raises:
         InputError: ``top`` is not positive.
@@ -45,8 +49,8 @@ def attribution_tables(
     if top < 1:
         raise InputError(f"top is {top}; give 1 or more")
     tables = []
-    for model in dict.fromkeys(key.base_model for key in read.cells):
-        cells = {k.pattern: cell for k, cell in read.cells.items() if k.base_model == model}
+    for model in dict.fromkeys(key.base_model for key in attributions.cells):
+        cells = {k.pattern: c for k, c in attributions.cells.items() if k.base_model == model}
         ranked = {
             (pattern, kind): rank(cell, getattr(cell, kind), top)
             for pattern, cell in cells.items()
@@ -54,7 +58,9 @@ def attribution_tables(
         }
         gaps = [f"{p}: {gap}" for p, cell in cells.items() for gap in cell.gaps]
         left_out = [
-            f"{k.pattern}: {why}" for k, why in read.left_out.items() if k.base_model == model
+            f"{key.pattern}: {why}"
+            for key, why in attributions.left_out.items()
+            if key.base_model == model
         ]
         notes = [f"Left out, {first_line(why)}." for why in [*gaps, *left_out]]
         notes += [f"Warning: {warning}." for warning in collected.warnings]
@@ -76,11 +82,11 @@ def _tokens(
     min_count: int,
     notes: list[str],
 ) -> Table:
-    """Rank by pattern: the first tokens, the published ones beside them."""
+    """The top tokens of each pattern, beside the published ones."""
     cell = next(iter(cells.values()))
     columns = {
-        f"{pattern} {kind}": [cells[pattern].tokens[n] for n in one.order]
-        for (pattern, kind), one in ranked.items()
+        f"{pattern} {kind}": [cells[pattern].tokens[n] for n in ranking.order]
+        for (pattern, kind), ranking in ranked.items()
     }
     published = counterpart(model) == TABLE_5_MODEL
     if published:
@@ -102,13 +108,13 @@ def _tokens(
         "runs.",
         f"Settings: {settings}; hidden tokens become {hidden}. Tokens in fewer than {min_count} "
         "texts are left out.",
-        "raw: as computed. normalised: each text's contributions divided by the sum of their "
-        "absolute values, as LIT shows them.",
+        "raw: contributions as computed. normalised: contributions of each text divided by the sum "
+        "of their absolute values, as in LIT.",
     )
     if published:
         notes = [
-            f"paper: Table 5, {MODELS[TABLE_5_MODEL].name}, LIME by LIT, settings and minimum "
-            "count not stated, other headlines."
+            f"paper: Table 5, {MODELS[TABLE_5_MODEL].name}, LIME by LIT, on other headlines; "
+            "settings and minimum count are not stated."
             + (
                 f" {model} is a miniature, not that model: its vocabulary and headlines differ."
                 if model.startswith(MINIATURE_PREFIX)
@@ -122,7 +128,7 @@ def _tokens(
 def _values(
     model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
 ) -> Table:
-    """The numbers behind the first tokens."""
+    """The contributions of the top tokens."""
     lines, records = [], []
     for pattern, cell in cells.items():
         raw, other = ranked[pattern, "raw"], ranked[pattern, "normalised"]
@@ -148,19 +154,20 @@ def _values(
                 "in_runs": int(raw.in_runs[token]),
                 "num_runs": len(cell.runs),
             }
-            for kind, one in zip(KINDS, (raw, other), strict=True):
+            for kind, ranking in zip(KINDS, (raw, other), strict=True):
                 record |= {
-                    f"{kind}_mean": float(one.means[token]),
-                    f"{kind}_low": float(one.low[token]),
-                    f"{kind}_high": float(one.high[token]),
+                    f"{kind}_mean": float(ranking.means[token]),
+                    f"{kind}_low": float(ranking.low[token]),
+                    f"{kind}_high": float(ranking.high[token]),
                 }
             records.append(record)
     return Table(
         f"contributions-{model}",
         (
-            f"{model}: the first tokens by raw contribution, mean and 95 % interval over runs "
-            f"and texts drawn anew ({NUM_RESAMPLES} times).",
-            "texts: that the token occurs in. runs: in whose own list it is.",
+            f"{model}: top tokens by raw contribution, with mean and 95 % interval over runs and "
+            f"texts ({NUM_RESAMPLES} resamples).",
+            "texts: number of texts with the token. runs: number of runs that have the token in "
+            "their own list.",
         ),
         ("pattern", "rank", "token", "texts", "raw", "normalised", "runs"),
         tuple(lines),
@@ -168,12 +175,13 @@ def _values(
     )
 
 
-def _interval(one: Ranking, token: int) -> str:
-    return f"{one.means[token]:+.3f} [{one.low[token]:+.3f}, {one.high[token]:+.3f}]"
+def _interval(ranking: Ranking, token: int) -> str:
+    low, high = ranking.low[token], ranking.high[token]
+    return f"{ranking.means[token]:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Table:
-    """Whether the explanations explain anything, and whether there were masks enough."""
+    """Checks of the explanations: flat texts, R^2, number of masks, and faithfulness."""
     lines = []
     for pattern, cell in cells.items():
         total = len(cell.runs) * len(cell.y_true)
@@ -183,8 +191,8 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
         elif stable.enough == cell.settings["num_samples"]:
             masks = f"{stable.kept:.2f}: enough"
         else:
-            wanted = f"about {stable.enough}" if stable.enough else "far more"
-            masks = f"{stable.kept:.2f}: NOT enough, {wanted} would be"
+            needed = f"about {stable.enough}" if stable.enough else "far more"
+            masks = f"{stable.kept:.2f}: NOT enough, {needed} would be"
         comprehensive, sufficient, random_c, random_s = cell.faithfulness
         lines.append(
             (
@@ -200,13 +208,13 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
         f"checks-{model}",
         (
             f"{model}: checks of the explanations.",
-            f"flat: explanations whose absolute contributions sum to less than {FLAT}; their "
-            "normalised contributions mean nothing. R2: median share of the variance over masks "
-            "that is explained.",
-            f"masks: share of the first {top} that two draws of masks have in common; enough from "
-            f"{ENOUGH}.",
+            f"flat: explanations whose absolute contributions sum to less than {FLAT}, so that "
+            "their normalised contributions are meaningless. R2: median share of the variance over "
+            "masks that the explanation accounts for.",
+            f"masks: share of the top {top} tokens that two draws of masks have in common; "
+            f"{ENOUGH} is enough.",
             "comprehensiveness (high is good), sufficiency (low is good): DeYoung et al. 2020; in "
-            "brackets the same for tokens in random order.",
+            "brackets: the same for tokens in random order.",
         ),
         ("pattern", "flat", "R2", "masks", "comprehensiveness", "sufficiency"),
         tuple(lines),
@@ -216,30 +224,29 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
 def _overlaps(
     model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
 ) -> Table:
-    """Whether a few rows change the evidence: patterns against runs."""
+    """The overlap of the top tokens of each two patterns."""
     lines = []
     for first, second in combinations(cells, 2):
         pair = ranked[first, "raw"], ranked[second, "raw"]
-        one = compare_rankings(cells[first], cells[second], pair)
-        lines.append(_overlap_line(one))
+        lines.append(_overlap_line(compare_rankings(cells[first], cells[second], pair)))
     footnotes = []
     if counterpart(model) == TABLE_5_MODEL:
-        told = [
+        published = [
             f"{a}:{b} {_published_overlap(a, b):.2f}"
             for a, b in combinations(TABLE_5, 2)
             if a in cells and b in cells
         ]
-        footnotes = [f"RBO of the paper's columns: {', '.join(told)}."] if told else []
+        footnotes = [f"RBO of the paper's columns: {', '.join(published)}."] if published else []
     return Table(
         f"patterns-{model}",
         (
-            f"{model}: do a few target rows change the evidence? The paper: hardly (section 4.3).",
+            f"{model}: do a few target rows change the top tokens? Hardly, says the paper (4.3).",
             f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "
-            "lists; Jaccard: of the same as sets; 1 is equal.",
-            "between runs: mean RBO of two runs of one pattern; between patterns: of a run of "
-            "each; both on texts drawn anew. excess: the first less the second, 95 % interval "
-            "over texts: above 0 patterns differ by more than chance of training. It holds for "
-            "these runs.",
+            "lists; Jaccard: Jaccard index of the same lists. Both are 1 for equal lists.",
+            "between runs: mean RBO of two runs of one pattern; between patterns: mean RBO of a "
+            "run of each; both on resampled texts. excess: between runs minus between patterns, "
+            "with a 95 % interval over texts. If it is above 0, patterns differ more than by "
+            "chance of training. The result is about these runs only.",
         ),
         ("patterns", "RBO", "Jaccard", "between runs", "between patterns", "excess", "verdict"),
         tuple(lines),
@@ -247,16 +254,16 @@ def _overlaps(
     )
 
 
-def _overlap_line(one: Overlap) -> tuple[str, ...]:
-    middle, low, high = one.excess
+def _overlap_line(overlap: Overlap) -> tuple[str, ...]:
+    middle, low, high = overlap.excess
     return (
-        f"{one.first}:{one.second}",
-        f"{one.rbo:.2f}",
-        f"{one.jaccard:.2f}",
-        "-" if np.isnan(one.between_runs) else f"{one.between_runs:.2f}",
-        f"{one.between_patterns:.2f}",
+        f"{overlap.first}:{overlap.second}",
+        f"{overlap.rbo:.2f}",
+        f"{overlap.jaccard:.2f}",
+        "-" if np.isnan(overlap.between_runs) else f"{overlap.between_runs:.2f}",
+        f"{overlap.between_patterns:.2f}",
         "-" if np.isnan(middle) else f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]",
-        one.verdict,
+        overlap.verdict,
     )
 
 

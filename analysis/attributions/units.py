@@ -1,4 +1,4 @@
-"""What a contribution is shown for: the model's sub-words, or words that their pieces add up to."""
+"""UNITS: splits of texts into sub-words or words, whose contributions are added."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from xlt.data.core.errors import InputError
 
 Split = Callable[[str, Sequence[str], Sequence[int], Sequence[int]], list["Unit"]]
-"""(text, pieces, starts, ends) to the unit of each piece."""
+"""Function from a text, its pieces and their starts and ends to the unit of each piece."""
 
 
 class Unit(str):
-    """A name in tables; the pieces of one occurrence carry the same object."""
+    """Name of a unit in tables. All pieces of one occurrence share one object."""
 
 
 def _subwords(lang: str) -> Split:
-    """Every piece by itself, as the paper has it."""
-    del lang  # pieces are the tokenizer's
+    """Each piece of the tokenizer is a unit, as in the paper."""
+    del lang  # the tokenizer has split the text
 
     def split(
         text: str, pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int]
@@ -29,7 +29,7 @@ def _subwords(lang: str) -> Split:
 
 
 def _words(lang: str) -> Split:
-    """Words between white space; in Japanese those of MeCab."""
+    """Units are words between white space, in Japanese words found by MeCab."""
     spans = _japanese() if lang.partition("-")[0] == "ja" else _between_spaces
 
     def split(
@@ -40,7 +40,7 @@ def _words(lang: str) -> Split:
         begins = [start for start, _ in words]
         units = []
         for piece, start, end in zip(pieces, starts, ends, strict=True):
-            while start < end - 1 and text[start].isspace():  # byte-level pieces begin with one
+            while start < end - 1 and text[start].isspace():  # byte-level pieces begin with a space
                 start += 1
             number = bisect.bisect_right(begins, start) - 1
             units.append(words[number][1] if number >= 0 else Unit(piece))
@@ -50,17 +50,17 @@ def _words(lang: str) -> Split:
 
 
 UNITS: dict[str, Callable[[str], Split]] = {"subword": _subwords, "word": _words}
-"""Name -> function of the texts' language. Contributions of a word's pieces are added."""
+"""Name -> function of the language of the texts that returns a split."""
 
 
 def _joined(
     spans: Sequence[tuple[int, int]], inside: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Words that a piece reaches across are one: what it adds cannot be told apart.
+    """Join neighbouring words that share a piece, whose contribution cannot be divided.
 
     Args:
-        spans: [start, end) of each word.
-        inside: [start, end) of the places inside pieces.
+        spans: Start and end of each word.
+        inside: Start and end of each range of characters at which a word would split a piece.
     """
     cut = {place for start, end in inside for place in range(start, end)}
     joined: list[tuple[int, int]] = []
@@ -83,15 +83,15 @@ def _japanese() -> Callable[[str], list[tuple[int, int]]]:
         tagger = Tagger()
     except (ImportError, RuntimeError) as error:
         raise InputError(
-            "words of Japanese need MeCab: pip install 'xlt-sweep[words]', or choose --unit subword"
+            "Japanese words need MeCab: pip install 'xlt-sweep[words]', or choose --unit subword"
         ) from error
 
     def spans(text: str) -> list[tuple[int, int]]:
-        found, at = [], 0
+        words, at = [], 0
         for word in tagger(text):
             start = text.index(word.surface, at)
             at = start + len(word.surface)
-            found.append((start, at))
-        return found
+            words.append((start, at))
+        return words
 
     return spans
