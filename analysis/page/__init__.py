@@ -1,4 +1,4 @@
-"""An experiment as one HTML file: verdicts, tables, plots and every trial, without a network."""
+"""The HTML page of an experiment: verdicts, tables, plots and all trials in one file."""
 
 from xlt.analysis.page.build import Watched, render_page
 

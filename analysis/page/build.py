@@ -1,4 +1,4 @@
-"""The page: parts that are made each for itself, filled into page/template.html.jinja."""
+"""Build the page: its parts, independent of each other, filled into template.html.jinja."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 from xlt.analysis.boundary.measure import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
-from xlt.analysis.page.certainty import COMPARED, family_table, spread_table
+from xlt.analysis.page.certainty import COMPARED, family_table, variance_table
 from xlt.analysis.page.details import trial_columns
 from xlt.analysis.page.explained import explained_tables, explained_texts, find_explained
 from xlt.analysis.page.plots import plot_cells
 from xlt.analysis.page.rows import RowPool
 from xlt.analysis.page.secrets import without_secrets
-from xlt.analysis.page.shown import (
+from xlt.analysis.page.tables import (
     VERDICTS,
     PageTable,
     boundary_table,
@@ -48,37 +48,38 @@ NO_TEXTS = "this experiment keeps no texts (storage.keep_texts)"
 
 @dataclass(frozen=True)
 class Watched:
-    """A page that is written again while trials run.
+    """A page that is rewritten while trials run.
 
     Attributes:
-        seconds: After which it loads itself again.
+        seconds: Seconds between two reloads.
     """
 
     seconds: int
 
 
 def render_page(collected: Collected, method: str = "t", watched: Watched | None = None) -> str:
-    """An experiment as the text of one HTML file.
+    """Render an experiment as one HTML file.
 
-    It loads nothing: style, script and data are in it, and its content security policy refuses
-    everything else. The same results give the same text. A part that cannot be made is a sentence
-    with the reason in its place.
+    The file loads nothing: it contains style, script and data, and its content security policy
+    refuses everything else. The same results give the same text. If a part cannot be made, a
+    sentence with the reason stands in its place.
 
     Args:
         collected: The trials.
-        method: Of the intervals, a name in ``xlt.analysis.uncertainty.intervals.INTERVALS``.
-        watched: For a page that loads itself again.
+        method: Method of the intervals, a name in
+            ``xlt.analysis.uncertainty.intervals.INTERVALS``.
+        watched: Reload of a page that is watched; None: the page does not reload.
 
     Raises:
-        InputError: An unknown method.
+        InputError: The method is unknown.
     """
     return render(content(collected, method), watched)
 
 
 def content(collected: Collected, method: str = "t") -> dict[str, Any]:
-    """What the template shows: headline, tables and the values of the plots."""
-    check_method(method)  # here, because a part would only tell
-    collected = _without_secrets(collected)  # footnotes and downloads quote errors, too
+    """Compute the content of the template: headline, tables and the values of the plots."""
+    check_method(method)  # a part would only show the error
+    collected = _without_secrets(collected)  # footnotes and downloads quote errors
     plan = collected.plan
     metrics = reported_metrics(len(plan.classes))
     intervals = CellIntervals(load_scores(collected), method)
@@ -94,7 +95,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     boundary = (judged[1] if judged else None, why_not_judged)
     claims = _part(partial(claims_table, collected))
     scores = [(cells and scores_table(cells), why) for cells, why in metric_parts]
-    spread = [_part(partial(spread_table, intervals, metric)) for metric in paper.TABLES]
+    spread = [_part(partial(variance_table, intervals, metric)) for metric in paper.TABLES]
     comparisons = [
         (metric, by, _part(partial(family_table, collected, intervals.scores, by, metric)))
         for metric in COMPARED
@@ -108,7 +109,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     explained_parts: list[tuple[PageTable | None, str]] = [(None, why_not_explained)]
     coloured: tuple[dict[str, Any] | None, str] = (None, "")
     if explained:
-        explained_parts = [(one, "") for one in explained_tables(collected, explained)]
+        explained_parts = [(table, "") for table in explained_tables(collected, explained)]
         coloured = _part(
             partial(
                 explained_texts, collected, explained, "" if texts else why_no_texts or NO_TEXTS
@@ -117,7 +118,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     parts = (
         boundary, claims, *scores, *spread, *(part for _, _, part in comparisons), *explained_parts,
     )  # fmt: skip
-    shown = [one for one, _ in parts if one]
+    shown = [table for table, _ in parts if table]
     return {
         "experiment": plan.experiment,
         "title": first_line(plan.title),
@@ -146,7 +147,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
             "rows": rows.rows(),
             "explained": coloured[0],
             "files": {
-                **{one.table.name: one.downloads for one in shown},
+                **{table.table.name: table.downloads for table in shown},
                 "trials": trial_files(collected, metrics),
             },
         },
@@ -154,7 +155,7 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
 
 
 def render(shown: dict[str, Any], watched: Watched | None = None) -> str:
-    """The content as HTML; every text escaped, the data as base64 of their compressed JSON."""
+    """Fill content into the template; texts are escaped, data are compressed JSON in base64."""
     import jinja2
 
     folder = resources.files("xlt.analysis.page")
@@ -175,7 +176,7 @@ def render(shown: dict[str, Any], watched: Watched | None = None) -> str:
 
 
 def _without_secrets(collected: Collected) -> Collected:
-    """The same trials, with errors and warnings that may be passed on."""
+    """Remove secrets from errors and warnings, because the page may be passed on."""
     return replace(
         collected,
         rows=[replace(row, detail=without_secrets(row.detail)) for row in collected.rows],
@@ -184,7 +185,7 @@ def _without_secrets(collected: Collected) -> Collected:
 
 
 def _part(make: Callable[[], Section]) -> tuple[Section | None, str]:
-    """A part of the page, or why there is none."""
+    """Make a part of the page; if this is impossible, return the reason."""
     try:
         return make(), ""
     except InputError as error:
@@ -192,9 +193,9 @@ def _part(make: Callable[[], Section]) -> tuple[Section | None, str]:
 
 
 def _facts(collected: Collected) -> list[tuple[str, str]]:
-    """What the numbers were made with; no location, which may name people and machines."""
+    """Facts on how the numbers were made, without the location, which may name people."""
     plan = collected.plan
-    made = {k: v for k, v in collected.signature.items() if k != "data_fingerprint"}
+    versions = {k: v for k, v in collected.signature.items() if k != "data_fingerprint"}
     data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
     facts = {
         "classes": f"{', '.join(map(first_line, plan.classes))}; positive: "
@@ -202,20 +203,20 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
         "draws of training rows": ", ".join(map(str, plan.draws)) * has_draws(plan.draws),
         "seeds": ", ".join(map(str, plan.seeds)),
         "data": data[:12],
-        **made,
+        **versions,
     }
     return [(name, without_secrets(value)) for name, value in facts.items() if value]
 
 
 def _class_names(collected: Collected) -> list[str]:
-    """Of each label; the positive class by what the experiment calls it."""
+    """Name of each label; the positive class has the name that the experiment gives it."""
     names = [first_line(name) for name in collected.plan.classes]
     return [names[0], first_line(collected.plan.positive)] if len(names) == 2 else names
 
 
 def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
-    """(verdict, style, cells with it), in the order of the verdicts."""
-    found = [
+    """List (verdict, style, cells with this verdict), in the order of the verdicts."""
+    counts = [
         (
             kind,
             VERDICTS[kind],
@@ -223,7 +224,7 @@ def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
         )
         for kind in VERDICTS
     ]
-    return [(kind, style, cells) for kind, style, cells in found if cells]
+    return [(kind, style, cells) for kind, style, cells in counts if cells]
 
 
 def _name(cell: CellBoundary) -> str:
@@ -232,11 +233,11 @@ def _name(cell: CellBoundary) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline element."""
+    """Hash by which a content security policy names an inline element."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _packed(data: dict[str, Any]) -> str:
-    """JSON as the browser's DecompressionStream takes it, in letters that end no element."""
+    """Deflated JSON in base64, which browsers can decompress and which cannot end an element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode())).decode()

@@ -1,4 +1,4 @@
-"""Tables of the page on what numbers are worth: comparisons, and what spreads a run's score."""
+"""Tables of the page on certainty: comparisons of cells, and variance components."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from xlt.analysis.comparisons.family import FAMILIES, compare_cells, family_pairs
 from xlt.analysis.comparisons.table import comparison_table
-from xlt.analysis.page.shown import PageTable, page_table
+from xlt.analysis.page.tables import PageTable, page_table
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores
@@ -17,41 +17,42 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label
 
-MOST_PAIRS = 200
-"""Comparisons that a page holds of a metric; a pair takes 0.1 s."""
+MAX_PAIRS = 200
+"""Maximum number of comparisons for each metric on a page; each takes 0.1 s."""
 COMPARED = ("auroc", "f1")
-"""Metrics of which cells are compared; the page shows the first until another is chosen."""
+"""Metrics by which cells are compared; the page shows the first one until readers choose."""
 
 
 def family_table(collected: Collected, scores: ExperimentScores, by: str, metric: str) -> PageTable:
-    """What ``xlt compare`` says, the same numbers.
+    """Compare a family of cells; the numbers are those of ``xlt compare``.
 
     Args:
         collected: The trials.
-        scores: Their predictions.
+        scores: Predictions of the cells.
         by: Name in ``FAMILIES``.
         metric: Name in ``RESAMPLED_METRICS``.
 
     Raises:
-        InputError: More than :data:`MOST_PAIRS` pairs, or see ``compare_cells``.
+        InputError: There are more than :data:`MAX_PAIRS` pairs, or see ``compare_cells``.
     """
     num_pairs = len(family_pairs(scores, by))
-    if num_pairs > MOST_PAIRS:
+    if num_pairs > MAX_PAIRS:
         raise InputError(
-            f"{num_pairs} pairs are too many to be read, and corrected for so many few would stay; "
-            f"ask for some: xlt compare RESULTS --by {by} --metric {metric}, or --pairs"
+            f"{num_pairs} pairs are too many to read, and after correction for so many few would "
+            f"stay significant; compare some: xlt compare RESULTS --by {by} --metric {metric}, or "
+            "--pairs"
         )
     family = compare_cells(collected, metric, by)
     counts = Counter(c.verdict for c in family.comparisons)
     settled = counts["first higher"] + counts["second higher"]
     others = [f"{n} {verdict}" for verdict, n in counts.items() if "higher" not in verdict]
-    summary = f"Of {len(family.comparisons)} comparisons one cell is higher in {settled}"
+    summary = f"One cell is higher in {settled} of {len(family.comparisons)} comparisons"
     shown = page_table(
         replace(comparison_table(family), name=f"{metric}-by-{by}"),
         f"{metric_label(metric)}, {FAMILIES[by]}",
-        sentence=f"{summary}, by test and interval; {', '.join(others) or 'none is open'}.",
+        sentence=f"{summary}, by test and interval; {', '.join(others) or 'none is undecided'}.",
     )
-    # Readers look for the verdict, the last column, so the page shows it behind the name.
+    # Readers look for the verdict, the last column, so the page moves it next to the names.
     return replace(
         shown,
         heading=(shown.heading[0], shown.heading[-1], *shown.heading[1:-1]),
@@ -59,19 +60,19 @@ def family_table(collected: Collected, scores: ExperimentScores, by: str, metric
     )
 
 
-def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
-    """Where the variance of a run's score comes from: draws, seeds, test rows.
+def variance_table(intervals: CellIntervals, metric: str) -> PageTable:
+    """Variance components of a run's score: draws, seeds, test rows.
 
     Args:
-        intervals: Of the cells.
+        intervals: Intervals of the cells, which know their components.
         metric: Name in ``RESAMPLED_METRICS``.
 
     Raises:
-        InputError: No cell has predictions that can be used.
+        InputError: No cell has usable predictions.
     """
     components = intervals.components(metric)
     if not components:
-        raise InputError("no cell has predictions that can be used")
+        raise InputError("no cell has usable predictions")
     known = [
         part for part in PARTS if any(own.std(part) is not None for own in components.values())
     ]
@@ -81,7 +82,7 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
     total = sum(variances.values())
     table = Table(
         name=f"spread-{metric}",
-        caption=(f"What spreads {metric_label(metric)}.", EXPLAINED),
+        caption=(f"Variance components of {metric_label(metric)}.", EXPLAINED),
         heading=("base model", "pattern", *(PARTS[part] for part in known)),
         lines=tuple(
             (*map(first_line, key), *(own.text(part) for part in known))
@@ -97,6 +98,6 @@ def spread_table(intervals: CellIntervals, metric: str) -> PageTable:
         ),
     )
     shares = [f"{PARTS[part]} {variances[part] / total:.0%}" for part in known] if total else []
-    summary = f"Of the variance of one run's {metric_label(metric)}, over all cells: "
+    summary = f"Shares of the variance of a run's {metric_label(metric)}, over all cells: "
     sentence = f"{summary}{', '.join(shares)}." if shares else ""
-    return page_table(table, f"What spreads {metric_label(metric)}", sentence=sentence)
+    return page_table(table, f"Variance components of {metric_label(metric)}", sentence=sentence)

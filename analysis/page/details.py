@@ -1,4 +1,4 @@
-"""The trials of the page in columns: settings, metrics, training, worst test rows, errors."""
+"""Trials of the page as columns: settings, metrics, training, worst test rows, errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from xlt.analysis.metrics.plot_points import Points, block_means, read_history
-from xlt.analysis.page.plots import FEWEST_POINTS, as_list, rounded, share
+from xlt.analysis.page.plots import MIN_POINTS, as_list, rounded, share
 from xlt.analysis.page.rows import RowPool
 from xlt.analysis.page.secrets import without_secrets
 from xlt.analysis.trials.collect import Collected
@@ -17,45 +17,45 @@ from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
 
-NUM_WORST, FEWEST_WORST, WORST_BUDGET = 10, 3, 40_000
-"""Test rows with the largest error that a trial lists, at most and at least, and of all trials."""
+NUM_WORST, MIN_WORST, WORST_BUDGET = 10, 3, 40_000
+"""Test rows with the largest error: maximum and minimum for each trial, budget of all trials."""
 HISTORY_POINTS, HISTORY_BUDGET = 50, 120_000
-"""Points of a training curve, and of all."""
+"""Points of a training curve: maximum for each trial, and budget of all trials."""
 MAX_ERROR = 4000
-"""Characters of an error's text; the folder has the rest."""
+"""Maximum number of characters of an error; the result folder has the full text."""
 LOCAL = ("base_path", "seed")
-"""Settings left out of the page: a path on somebody's machine says nothing to others, and the seed
-stands in the table."""
+"""Settings that the page leaves out: a path is useless on other machines, and the seed is in the
+table."""
 
 
 class Pool:
-    """Values of which many are equal: each is kept once and named by its place."""
+    """Distinct values, each kept once and referred to by its index."""
 
     def __init__(self) -> None:
         self._places: dict[Any, int] = {}
 
     def place(self, value: Any) -> int:
-        """Where a hashable value stands in :meth:`values`."""
+        """Index of a hashable value in :meth:`values`; a new value is added."""
         return self._places.setdefault(value, len(self._places))
 
     def values(self) -> list[Any]:
-        """All of them."""
+        """All distinct values, in the order of their indices."""
         return list(self._places)
 
 
 def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
-    """Every planned trial, in the order of the plan; a column each, a list as long as it.
+    """Arrange all planned trials, in the order of the plan, as columns.
 
-    Columns are compressed far better than trials one by one, and what is equal in thousands of
-    trials (settings, versions, epochs) is kept once in ``texts`` and ``lists``.
+    Columns compress much better than single trials. Values that are equal in thousands of trials
+    (settings, versions, epochs) are kept once, in ``texts`` and ``lists``.
 
     Args:
         collected: The trials.
-        rows: Takes the worst test rows.
+        rows: Pool that the worst test rows are added to.
     """
     num_done = sum(row.is_done for row in collected.rows)
-    num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, FEWEST_POINTS)
-    num_worst = share(WORST_BUDGET, num_done, NUM_WORST, FEWEST_WORST)
+    num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, MIN_POINTS)
+    num_worst = share(WORST_BUDGET, num_done, NUM_WORST, MIN_WORST)
     texts, lists = Pool(), Pool()
     settings = _Settings(texts, lists)
     location = Results(collected.uri)
@@ -81,12 +81,14 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         absent: list[str] = []
         epochs, loss, worst = None, None, None
         if row.is_done:
-            found = histories[row.trial_id]
-            if isinstance(found, str):
-                absent.append(found)
+            history_or_why = histories[row.trial_id]
+            if isinstance(history_or_why, str):
+                absent.append(history_or_why)
             else:
-                epochs = lists.place(tuple(as_list(block_means(found["epoch"], num_points), 2)))
-                loss = as_list(block_means(found["loss"], num_points), 3)
+                epochs = lists.place(
+                    tuple(as_list(block_means(history_or_why["epoch"], num_points), 2))
+                )
+                loss = as_list(block_means(history_or_why["loss"], num_points), 3)
             try:
                 worst = _worst(collected, row.trial_id, num_worst, rows)
             except InputError as error:
@@ -120,17 +122,17 @@ def _rounded(values: Sequence[float | None], digits: int) -> list[float | None]:
 
 
 class _Settings:
-    """Parts of trial.json as places of lists of places of texts; the seed is left out."""
+    """Settings of trials: a list of texts each, kept once and referred to by its index."""
 
     def __init__(self, texts: Pool, lists: Pool) -> None:
         self._texts, self._lists = texts, lists
         self._known: dict[bytes, int] = {}
 
     def place(self, values: Any) -> int | None:
-        """Where the list of a part stands; None for a part that is none."""
+        """Index of the list of a part of trial.json; None if the part is no mapping."""
         if not isinstance(values, Mapping):
             return None
-        # The trials of a cell have the same settings, so that few are ever taken apart.
+        # Trials of a cell have equal settings, so few of them are ever flattened.
         shown = {key: value for key, value in values.items() if key not in LOCAL}
         key = orjson.dumps(shown)
         if key not in self._known:
@@ -140,7 +142,7 @@ class _Settings:
 
 
 def _timings(values: Any, lists: Pool) -> list[Any] | None:
-    """The place of the stages' names, then their seconds."""
+    """Index of the names of the stages, followed by their seconds."""
     if not isinstance(values, Mapping):
         return None
     shown = {str(k): v for k, v in values.items() if isinstance(v, (int, float))}
@@ -164,11 +166,11 @@ def _error(detail: str) -> str:
 
 
 def _worst(collected: Collected, trial_id: str, num_rows: int, rows: RowPool) -> list[Any]:
-    """Row, probability of class 1, row, probability ...: the largest errors first."""
-    found = collected.predictions.of(trial_id)
-    worst = np.argsort(-np.abs(found.y_true - found.y_score), kind="stable")[:num_rows]
+    """Rows with the largest errors, as [row, probability of class 1, row, probability ...]."""
+    predicted = collected.predictions.of(trial_id)
+    worst = np.argsort(-np.abs(predicted.y_true - predicted.y_score), kind="stable")[:num_rows]
     listed: list[Any] = []
     for k in worst:
-        place = rows.place(found.ids[k], int(found.y_true[k]))
-        listed += [place, rounded(found.y_score[k], 3)]
+        place = rows.place(predicted.ids[k], int(predicted.y_true[k]))
+        listed += [place, rounded(predicted.y_score[k], 3)]
     return listed

@@ -1,4 +1,4 @@
-"""Which tokens count, on the page: the tables of ``xlt explanations``, and texts in colours."""
+"""Token attributions on the page: the tables of ``xlt explanations``, and coloured texts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from xlt.analysis.attributions.table import attribution_tables
 from xlt.analysis.page.details import Pool
 from xlt.analysis.page.plots import rounded, share
 from xlt.analysis.page.rows import MAX_TEXT
-from xlt.analysis.page.shown import PageTable, page_table
+from xlt.analysis.page.tables import PageTable, page_table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.attributions import list_explained_methods, read_attributions
 from xlt.trainables.results.result import Results
 
-MOST_TEXTS, FEWEST_TEXTS, TEXT_BUDGET = 512, 20, 8_000
-"""Texts of a cell that the page holds, at most and at least, and of all cells."""
-TITLES = ("Tokens that count", "How sure that is", "Are the explanations any good?", "Patterns")
-"""Of the tables of a base model, in the order of :func:`attribution_tables`."""
+MAX_TEXTS, MIN_TEXTS, TEXT_BUDGET = 512, 20, 8_000
+"""Texts on the page: maximum and minimum for each cell, and budget of all cells."""
+TITLES = (
+    "Tokens that contribute most", "Confidence intervals", "Checks of the explanations", "Patterns",
+)  # fmt: skip
+"""Titles of the tables of a base model, in the order of :func:`attribution_tables`."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Explained:
     """Attributions of an experiment.
 
     Attributes:
-        method: Of the explanations.
-        read: What is read of them.
+        method: Name of the method of explanation.
+        read: Attributions of the cells.
     """
 
     method: str
@@ -38,21 +40,21 @@ class Explained:
 
 
 def find_explained(collected: Collected) -> Explained | None:
-    """The attributions that lie beside the trials, by the first method that has some.
+    """Find the attributions of the trials, by the first method that has some.
 
-    Only the first done trial of each cell is asked, because most experiments have none.
+    Only the first done trial of each cell is checked, because most experiments have none.
 
     Raises:
-        InputError: They are there and none can be read.
+        InputError: There are attributions, but none of them can be read.
     """
     states = {row.trial_id: row.state for row in collected.rows}
     firsts = []
     for cell in collected.plan.cells:
-        done = [one.trial_id for one in cell.trials if states[one.trial_id] == "done"]
+        done = [trial.trial_id for trial in cell.trials if states[trial.trial_id] == "done"]
         firsts += done[:1]
     location = Results(collected.uri)
     methods = next(
-        (found for trial_id in firsts if (found := list_explained_methods(location, trial_id))), []
+        (names for trial_id in firsts if (names := list_explained_methods(location, trial_id))), []
     )
     if not methods:
         return None
@@ -60,13 +62,13 @@ def find_explained(collected: Collected) -> Explained | None:
 
 
 def explained_tables(collected: Collected, explained: Explained) -> list[PageTable]:
-    """Table 5 of each base model, and what must be known to read it."""
+    """Table 5 of each base model, with its confidence intervals and checks."""
     tables = []
     models = list(dict.fromkeys(key.base_model for key in explained.read.cells))
     for number, model in enumerate(models):
-        one = {key: cell for key, cell in explained.read.cells.items() if key.base_model == model}
+        cells = {key: cell for key, cell in explained.read.cells.items() if key.base_model == model}
         left = {key: why for key, why in explained.read.left_out.items() if key.base_model == model}
-        own = attribution_tables(collected, ExperimentAttributions(one, left))
+        own = attribution_tables(collected, ExperimentAttributions(cells, left))
         for place, (title, table) in enumerate(zip(TITLES, own, strict=False)):
             named = replace(table, name=f"explained-{number + 1}-{place + 1}")
             tables.append(page_table(named, f"{title}: {model}", sortable=place == 1))
@@ -76,18 +78,18 @@ def explained_tables(collected: Collected, explained: Explained) -> list[PageTab
 def explained_texts(
     collected: Collected, explained: Explained, why_no_texts: str = ""
 ) -> dict[str, Any]:
-    """Test texts with what each piece adds, the mean over a cell's runs.
+    """Collect test texts with the mean contribution of each piece over a cell's runs.
 
     Args:
         collected: The trials.
-        explained: Their attributions.
-        why_no_texts: Why the experiment keeps no texts (``storage.keep_texts``), whose licence may
-            forbid a page with them; empty: it keeps them.
+        explained: Attributions of the trials.
+        why_no_texts: Reason why the experiment keeps no texts (``storage.keep_texts``), because
+            their licence may forbid a page with them; empty: it keeps them.
 
     Returns:
-        ``texts``: each [text, language, label, start, end, start, end ...]; ``cells``: of each
-        place in the plan, number of runs, places of texts, thousandths of probability a piece,
-        mean probabilities, and how many runs are wrong.
+        ``texts``: for each text [text, language, label, start, end, start, end ...]; ``cells``: for
+        each cell its index in the plan, number of runs, indices of texts, contribution of each
+        piece in thousandths of probability, mean probabilities, and number of wrong runs.
 
     Raises:
         InputError: No texts are kept, or attributions were changed while they were read.
@@ -95,7 +97,7 @@ def explained_texts(
     if why_no_texts:
         raise InputError(why_no_texts)
     plan = collected.plan
-    num_texts = share(TEXT_BUDGET, len(explained.read.cells), MOST_TEXTS, FEWEST_TEXTS)
+    num_texts = share(TEXT_BUDGET, len(explained.read.cells), MAX_TEXTS, MIN_TEXTS)
     location = Results(collected.uri)
     pool = Pool()
     cells = []
@@ -103,12 +105,12 @@ def explained_texts(
         read = explained.read.cells.get(cell.key)
         if read is None:
             continue
-        ids = {(one.draw_index, one.seed): one.trial_id for one in cell.trials}
+        ids = {(trial.draw_index, trial.seed): trial.trial_id for trial in cell.trials}
         tables: list[Any] = [
             read_attributions(location, ids[run], explained.method).table for run in read.runs
         ]
         first = tables[0].slice(0, num_texts).to_pylist()
-        scores = np.stack([one["p_original"].to_numpy()[: len(first)] for one in tables])
+        scores = np.stack([table["p_original"].to_numpy()[: len(first)] for table in tables])
         labels = np.array([row["y_true"] for row in first])
         values = _means(tables, len(first))
         texts, shown = [], []
@@ -131,6 +133,6 @@ def explained_texts(
 
 
 def _means(tables: list[Any], num_texts: int) -> list[Values]:
-    """Contributions of each text's pieces, the mean over runs."""
+    """Mean contribution over runs of each piece of each text."""
     columns = [table["coefficients"].slice(0, num_texts).to_pylist() for table in tables]
     return [np.mean(runs, axis=0) for runs in zip(*columns, strict=True)]

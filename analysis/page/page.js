@@ -1,11 +1,11 @@
-// Sorting, filtering, plots and the details of a trial. Texts enter by textContent alone.
+// Sorting, filtering, plots and details of trials. Texts are inserted as textContent only.
 "use strict";
 let DATA;
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const NUM_COLOURS = 6;
-const MOST_DOTS = 2000;  // with a text under the pointer each
-const PAGE = 100;  // trials at a time
+const MAX_DOTS = 2000;  // above this number dots have no tooltips
+const PAGE = 100;  // trials on each page of the table
 
 function make(tag, attributes = {}, children = [], space = null) {
   const node = space ? document.createElementNS(space, tag) : document.createElement(tag);
@@ -15,7 +15,7 @@ function make(tag, attributes = {}, children = [], space = null) {
 }
 const draw = (tag, attributes, children) => make(tag, attributes, children, SVG);
 
-// The data are deflated JSON in base64; a request, even of a data URI, is what the policy refuses.
+// Decompress the data: deflated JSON in base64. The security policy refuses fetch, even of a data URI.
 async function unpack() {
   const bytes = Uint8Array.from(atob($("data").textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -66,7 +66,7 @@ for (const input of document.querySelectorAll("[data-filter]")) {
   });
 }
 
-// Comparisons of one metric at a time; without a script all stand below each other.
+// Show the comparisons by one metric at a time. Without JavaScript all are visible.
 function startComparisons() {
   const select = $("compared");
   const choose = () => document.querySelectorAll("[data-compared]").forEach((part) => { part.hidden = part.dataset.compared !== select.value; });
@@ -96,14 +96,14 @@ function legend(place, entries) {
 const round = (value) => (Math.abs(value) >= 1000 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toFixed(3))));
 const path = (xs, ys) => xs.map((x, k) => `${k ? "L" : "M"}${x.toFixed(1)},${ys[k].toFixed(1)}`).join("");
 
-// The smallest of 1, 2, 2.5, 5 times a power of ten that is not below a number.
+// The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least a given number.
 function step(least) {
   const power = 10 ** Math.floor(Math.log10(least > 0 ? least : 1));
   return [1, 2, 2.5, 5, 10].map((k) => k * power).find((size) => size >= least * 0.999);
 }
 const axisEnd = (most) => 4 * step(most / 4);
 
-// Axes of a small square plot; returns scales of data values.
+// Draw the axes of a small plot; return functions from data values to coordinates.
 function axes(svg, box, [x0, x1], [y0, y1], xName, yName) {
   const x = (v) => box.left + ((v - x0) / (x1 - x0 || 1)) * box.width;
   const y = (v) => box.top + box.height - ((v - y0) / (y1 - y0 || 1)) * box.height;
@@ -154,7 +154,7 @@ function plotSeeds(metric) {
   }
   svg.append(draw("text", { x: (left + width) / 2, y: height + 38, "text-anchor": "middle" }, DATA.metrics[metric]));
   const patterns = [...new Set(DATA.cells.map((cell) => cell.pattern))];
-  const manyDots = cells.reduce((sum, cell) => sum + cell.values[metric].runs.length, 0) > MOST_DOTS;
+  const manyDots = cells.reduce((sum, cell) => sum + cell.values[metric].runs.length, 0) > MAX_DOTS;
   cells.forEach((cell, k) => {
     const value = cell.values[metric];
     const y = top + pitch * (k + 0.5);
@@ -166,7 +166,7 @@ function plotSeeds(metric) {
       svg.append(draw("line", { class: c, x1: x(a), x2: x(b), y1: y, y2: y, "stroke-width": 2, "stroke-opacity": 0.6, "data-tip": `${name(cell)}\n95 % interval ${a.toFixed(3)} to ${b.toFixed(3)}` }));
     }
     if (manyDots) {
-      const dots = value.runs.map((one) => `M${x(one[1]).toFixed(1)},${y}h0`).join("");
+      const dots = value.runs.map((run) => `M${x(run[1]).toFixed(1)},${y}h0`).join("");
       svg.append(draw("path", { class: `${c} dots`, d: dots }));
     }
     for (const [run, score] of manyDots ? [] : value.runs) {
@@ -179,7 +179,7 @@ function plotSeeds(metric) {
     }
   });
   const entries = patterns.map((pattern, k) => [colour(k), pattern]);
-  legend(place, [...entries, ["", "dot: run; upright: mean; line: interval" + (cells.some((cell) => cell.values[metric].published != null) ? "; ◇ paper" : "")]]);
+  legend(place, [...entries, ["", "dot: run; vertical bar: mean; line: interval" + (cells.some((cell) => cell.values[metric].published != null) ? "; ◇ paper" : "")]]);
 }
 
 function plotHeat(metric) {
@@ -207,7 +207,7 @@ function plotHeat(metric) {
 
 function plotCurves(cell) {
   const places = ["scores", "reliability", "roc", "pr"].map((id) => $(`plot-${id}`));
-  if (!cell?.curves) return places.forEach((place) => absent(place, cell?.why || "nothing is done"));
+  if (!cell?.curves) return places.forEach((place) => absent(place, cell?.why || "no run is done"));
   const { negatives, positives, reliability, runs, num_runs } = cell.curves;
   const [scores, calibration, roc, pr] = places;
 
@@ -235,17 +235,17 @@ function plotCurves(cell) {
     svg = small(place, `${what} of ${name(cell)}`);
     [x, y] = axes(svg, BOX, [0, 1], [0, 1], ...names);
     if (key === "roc") svg.append(draw("path", { class: "guide", d: path([x(0), x(1)], [y(0), y(1)]) }));
-    runs.forEach((one, k) => {
-      const [xs, ys] = one[key];
+    runs.forEach((run, k) => {
+      const [xs, ys] = run[key];
       svg.append(draw("path", { class: `line ${colour(k)}`, d: path(xs.map(x), ys.map(y)) }));
-      xs.forEach((v, i) => svg.append(draw("circle", { class: "hit", cx: x(v), cy: y(ys[i]), r: 7, "data-tip": `${one.name}\n${names[0]} ${v.toFixed(3)}\n${names[1]} ${ys[i].toFixed(3)}` })));
+      xs.forEach((v, i) => svg.append(draw("circle", { class: "hit", cx: x(v), cy: y(ys[i]), r: 7, "data-tip": `${run.name}\n${names[0]} ${v.toFixed(3)}\n${names[1]} ${ys[i].toFixed(3)}` })));
     });
     const rest = num_runs > runs.length ? [["", `the first ${runs.length} of ${num_runs} runs`]] : [];
-    legend(place, [...runs.map((one, k) => [colour(k), one.name]), ...rest]);
+    legend(place, [...runs.map((run, k) => [colour(k), run.name]), ...rest]);
   }
 }
 
-// Test rows: the text, or the id where texts were not kept; then further columns.
+// A table of test rows: the text, or the id if texts are not kept, then further columns.
 function rowTable(label, heading, rows) {
   const head = make("tr", {}, ["test row", "class", ...heading].map((text) => make("th", { scope: "col" }, text)));
   const body = rows.map(([place, ...texts]) => {
@@ -260,8 +260,8 @@ function rowTable(label, heading, rows) {
 
 function showHard(cell) {
   $("hard-cell").textContent = cell ? name(cell) : "no cell";
-  if (!cell?.hard) return absent($("hard"), cell?.why || "nothing is done");
-  if (!cell.hard.length) return absent($("hard"), "no seed gets a row wrong");
+  if (!cell?.hard) return absent($("hard"), cell?.why || "no run is done");
+  if (!cell.hard.length) return absent($("hard"), "no run gets a row wrong");
   const num = cell.curves?.num_runs ?? cell.values[$("metric").value]?.runs.length ?? "all";
   const rows = cell.hard.map(([place, wrong, mean]) => [place, `${wrong} of ${num}`, mean.toFixed(3)]);
   $("hard").replaceChildren(rowTable("Rows that most runs get wrong", ["runs wrong", `mean probability of ${DATA.positive}`], rows));
@@ -283,7 +283,7 @@ function startPlots() {
 document.addEventListener("pointermove", (event) => {
   const tip = $("tip");
   const text = event.target.dataset?.tip;
-  const host = $("details").open ? $("details") : document.body;  // a modal dialog hides the rest
+  const host = $("details").open ? $("details") : document.body;  // a modal dialog covers the rest of the page
   if (tip.parentNode !== host) host.append(tip);
   tip.hidden = !text;
   if (!text) return;
@@ -294,14 +294,14 @@ document.addEventListener("pointermove", (event) => {
 
 // --- texts in colours ------------------------------------------------------------------------
 
-const COLOURED_PAGE = 20;  // texts at a time
+const COLOURED_PAGE = 20;  // texts on each page of the list
 
 function startColoured() {
   if (!DATA.explained) return;
   const { texts, cells } = DATA.explained;
   const [select, token, first] = [$("coloured-cell"), $("coloured-token"), $("coloured-order")];
   cells.forEach((cell, k) => select.append(make("option", { value: k }, name(DATA.cells[cell.cell]))));
-  // Places in texts are of characters, and a character of JavaScript can be half of one.
+  // Positions count characters, while JavaScript strings count UTF-16 units.
   const characters = texts.map(([text]) => Array.from(text));
   const pieces = (place) => {
     const [, , , ...ends] = texts[place];
@@ -328,9 +328,9 @@ function startColoured() {
     body.append(characters[place].slice(at).join(""));
     const strongest = values.map((v, n) => [v, n]).sort(([a], [b]) => Math.abs(b) - Math.abs(a)).slice(0, 3);
     const spans = pieces(place);
-    const told = strongest.map(([v, n]) => `${piece(place, spans[n])} ${signed(v)}`).join(", ");
+    const contributions = strongest.map(([v, n]) => `${piece(place, spans[n])} ${signed(v)}`).join(", ");
     const verdict = `${DATA.classes[label] ?? label}; probability of ${DATA.positive} ${cell.scores[k].toFixed(3)}; wrong in ${cell.wrong[k]} of ${cell.runs} runs`;
-    return make("li", {}, [body, make("small", {}, `${verdict}. ${told}`)]);
+    return make("li", {}, [body, make("small", {}, `${verdict}. ${contributions}`)]);
   }
 
   function show(from) {
@@ -347,7 +347,7 @@ function startColoured() {
     const cell = cells[select.value];
     const wanted = token.value.trim().toLowerCase();
     const all = cell.values.flat().map(Math.abs).sort((a, b) => a - b);
-    cell.most ??= all[Math.floor(0.98 * all.length)] || 1;  // one huge value would pale all others
+    cell.most ??= all[Math.floor(0.98 * all.length)] || 1;  // the largest values must not make all others pale
     const added = new Map();
     let [sum, num] = [0, 0];
     cell.texts.forEach((place, k) => {
@@ -364,7 +364,7 @@ function startColoured() {
     const key = wanted ? (k) => -Math.abs(added.get(k)) : orders[first.value];
     chosen = [...added.keys()].sort((a, b) => key(a) - key(b));
     $("coloured-count").textContent = wanted
-      ? `${chosen.length} texts${num ? `, mean ${signed(sum / num)} a token; the largest first` : ""}`
+      ? `${chosen.length} texts${num ? `, mean ${signed(sum / num)} per token; largest first` : ""}`
       : `${chosen.length} texts`;
     first.disabled = Boolean(wanted);
     show(0);
@@ -391,10 +391,10 @@ function part(body, title, content) {
 
 function history(epochs, loss) {
   const place = make("div");
-  const width = innerWidth < 700 ? 460 : 900;  // texts keep their size on a telephone
+  const width = innerWidth < 700 ? 460 : 900;  // texts keep their size on a phone
   const svg = canvas(place, width, 260, "Training loss by epoch");
   const known = loss.map((v, k) => [epochs[k], v]).filter(([a, b]) => a != null && b != null);
-  if (!known.length) { absent(place, "no loss is a finite number"); return place; }
+  if (!known.length) { absent(place, "the loss is never a finite number"); return place; }
   const [xs, ys] = [known.map((p) => p[0]), known.map((p) => p[1])];
   const box = { left: 58, top: 12, width: width - 80, height: 200 };
   const [x, y] = axes(svg, box, [0, Math.ceil(Math.max(...xs))], [0, axisEnd(Math.max(...ys))], "epoch", "training loss");
@@ -429,7 +429,7 @@ function open(k) {
     const [stages, ...seconds] = trials.timings[k];
     part(body, "Seconds", facts(DATA.lists[stages].map((stage, n) => [stage, seconds[n]])));
   }
-  if (!body.childElementCount) body.append(make("p", { class: "absent" }, "Nothing lies in the folder of this trial yet."));
+  if (!body.childElementCount) body.append(make("p", { class: "absent" }, "The folder of this trial is empty."));
   $("details").showModal();
   $("details").scrollTop = 0;
 }
@@ -441,7 +441,7 @@ document.addEventListener("click", (event) => {
 $("close").addEventListener("click", () => $("details").close());
 $("details").addEventListener("click", (event) => { if (event.target === $("details")) $("details").close(); });
 
-// --- the table of trials: rows are made for one page of it, so that ten thousand stay light --------
+// --- table of trials: only the rows of the visible page exist, so that 10,000 trials stay fast ----
 
 function startTrials() {
   const trials = DATA.trials;
@@ -524,8 +524,8 @@ function startDownloads() {
   });
 }
 
-// --- a page that is watched loads itself again, where the reader left it, and never while they read a
-// trial or search ------------------------------------------------------------------------------------
+// --- reload of a watched page: it keeps its scroll position and waits while the reader has the details
+// of a trial open or searches ------------------------------------------------------------------------
 
 function watch(seconds) {
   const key = `xlt-scroll ${location.pathname}`;
@@ -548,7 +548,7 @@ unpack().then((data) => {
   startDownloads();
 }).catch((error) => {
   $("failed").hidden = false;
-  $("failed").textContent = `Plots, trials and downloads could not be made: ${error.message}. They need a browser of 2023 or later.`;
+  $("failed").textContent = `Plots, trials and downloads cannot be shown: ${error.message}. They need a browser from 2023 or later.`;
 }).finally(() => {
   document.documentElement.dataset.ready = "";
   const seconds = Number(document.documentElement.dataset.watch);

@@ -1,4 +1,4 @@
-"""What the page's plots are made from, as plain JSON values."""
+"""Data of the page's plots, as plain JSON values."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.spec.cell_key import CellKey
 
-CURVE_POINTS, CURVE_BUDGET, FEWEST_POINTS = 80, 40_000, 12
-"""Points of a curve, at most, because more cannot be told apart at the width of a plot; of all
-curves of a page, so that thousands of trials stay below a few megabytes; and at least."""
-MOST_CURVES = 6
-"""Seeds of a cell whose curves are drawn: page.js has as many colours."""
+CURVE_POINTS, CURVE_BUDGET, MIN_POINTS = 80, 40_000, 12
+"""Points of a curve: maximum, because more are not distinguishable at the width of a plot; budget
+of all curves of a page, so that thousands of trials need only a few megabytes; and minimum."""
+MAX_CURVES = 6
+"""Maximum number of runs of a cell with curves, the number of colours in page.js."""
 NUM_HARD = 10
-"""Test rows of a cell that most runs get wrong."""
+"""Number of test rows in the list of those that most runs get wrong."""
 
 
 def plot_cells(
     collected: Collected, scores: ExperimentScores, metrics: Sequence[MetricCells], pool: RowPool
 ) -> list[dict[str, Any]]:
-    """Values, intervals, curves and hardest test rows of every planned cell.
+    """Collect values, intervals, curves and hardest test rows of every planned cell.
 
-    A cell without curves has the reason in ``why``.
+    For a cell without curves ``why`` has the reason.
 
     Args:
         collected: The trials.
         scores: Predictions of the cells.
         metrics: Cells of each metric to plot, with intervals.
-        pool: Takes the hardest rows.
+        pool: Pool that the hardest rows are added to.
     """
     values: dict[CellKey, dict[str, Any]] = {}
     for of_metric in metrics:
@@ -53,9 +53,9 @@ def plot_cells(
             if cell.n:
                 value = _values(cell, collected.by_cell[cell.key], of_metric.metric)
                 values.setdefault(cell.key, {})[of_metric.metric] = value
-    num_drawn = sum(min(len(cell.runs), MOST_CURVES) for cell in scores.cells.values())
-    num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, FEWEST_POINTS)
-    found = []
+    num_drawn = sum(min(len(cell.runs), MAX_CURVES) for cell in scores.cells.values())
+    num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, MIN_POINTS)
+    plotted = []
     for planned in collected.plan.cells:
         key = planned.key
         shown: dict[str, Any] = {
@@ -65,18 +65,18 @@ def plot_cells(
         shown |= {"values": values.get(key, {}), "why": "", "curves": None, "hard": None}
         try:
             if key not in scores.cells:
-                raise InputError(scores.left_out.get(key, "nothing is done"))
+                raise InputError(scores.left_out.get(key, "no run is done"))
             shown["hard"] = _hard(scores.cells[key], pool)
-            shown["curves"] = _curves(cell_curves(scores.cells[key], MOST_CURVES), num_points)
+            shown["curves"] = _curves(cell_curves(scores.cells[key], MAX_CURVES), num_points)
             shown["curves"]["num_runs"] = len(scores.cells[key].runs)
         except InputError as error:
             shown["why"] = without_secrets(first_line(str(error)))
-        found.append(shown)
-    return found
+        plotted.append(shown)
+    return plotted
 
 
 def _values(cell: TableCell, rows: Sequence[TrialRow], metric: str) -> dict[str, Any]:
-    """A cell's runs, mean and interval, and what the paper has."""
+    """Runs, mean and interval of a cell, and the published mean."""
     value = paper.published(metric, cell.base_model, cell.pattern)
     with_draw = has_draws([row.draw_index for row in rows])
     return {
@@ -92,9 +92,9 @@ def _values(cell: TableCell, rows: Sequence[TrialRow], metric: str) -> dict[str,
 
 
 def _hard(cell: CellScores, pool: RowPool) -> list[list[Any]]:
-    """[row, runs that are wrong, mean probability of class 1], most runs first.
+    """List [row, number of wrong runs, mean probability of class 1], most wrong runs first.
 
-    Of rows that equally many runs get wrong those whose mean probability is farthest off.
+    Rows with equal numbers are sorted by the distance of their mean probability from the label.
     """
     wrong = ((cell.scores >= THRESHOLD) != (cell.y_true == 1)).sum(axis=0)
     mean = cell.scores.mean(axis=0)
@@ -116,28 +116,28 @@ def _curves(curves: CellCurves, num_points: int) -> dict[str, Any]:
         ],
         "runs": [
             {
-                "name": one.name,
-                "roc": [as_list(axis, 3) for axis in thin(one.roc, num_points)],
-                "pr": [as_list(axis, 3) for axis in thin(one.precision_recall, num_points)],
+                "name": run.name,
+                "roc": [as_list(axis, 3) for axis in thin(run.roc, num_points)],
+                "pr": [as_list(axis, 3) for axis in thin(run.precision_recall, num_points)],
             }
-            for one in curves.runs
+            for run in curves.runs
         ],
     }
 
 
 def share(budget: int, num_users: int, most: int, fewest: int) -> int:
-    """How much of a budget each user gets."""
+    """Share of a budget for each user, within limits."""
     return min(most, max(fewest, budget // max(num_users, 1)))
 
 
 def rounded(value: Any, digits: int) -> float | None:
-    """A JSON number; None for what JSON has no number for."""
+    """A JSON number; None for infinity and nan, which JSON lacks."""
     return round(float(value), digits) if np.isfinite(value) else None
 
 
 def as_list(values: NDArray[np.float64], digits: int) -> list[float | None]:
-    """JSON numbers."""
-    if np.isfinite(values).all():  # as nearly always
+    """A list of JSON numbers."""
+    if np.isfinite(values).all():  # nearly always
         shown: list[float | None] = np.round(values, digits).tolist()
         return shown
     return [rounded(value, digits) for value in values]

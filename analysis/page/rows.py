@@ -1,4 +1,4 @@
-"""Test rows that the page shows: each once, with its text where texts were kept."""
+"""Test rows that the page shows, each once, with its text if the experiment keeps texts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from xlt.data.core.text import first_line
 
 MAX_TEXT = 400
-"""Characters of a text that are shown: a headline and a paragraph."""
+"""Maximum number of characters of a text, enough for a headline and a paragraph."""
 
 
 class RowPool:
-    """Test rows in the order in which they were first asked for.
+    """Test rows, in the order in which they were added.
 
     Args:
-        texts: Row id -> columns of ``texts.SCHEMA``; empty where none were kept.
+        texts: Row id -> columns of ``texts.SCHEMA``; empty if no texts are kept.
     """
 
     def __init__(self, texts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -23,22 +23,22 @@ class RowPool:
         self._places: dict[tuple[str, int], int] = {}
 
     def place(self, row_id: str, label: int) -> int:
-        """Where a row stands in :meth:`rows`."""
+        """Index of a row in :meth:`rows`; a new row is added."""
         return self._places.setdefault((row_id, label), len(self._places))
 
     def rows(self) -> list[list[Any]]:
-        """[id, label] each, and of those with a text: text, second text, language, date."""
+        """All rows: [id, label], and text, second text, language and date if it has a text."""
         return [[row_id, label, *self._text(row_id)] for row_id, label in self._places]
 
     def _text(self, row_id: str) -> list[str]:
-        found = self._texts.get(row_id)
-        if found is None:
+        columns = self._texts.get(row_id)
+        if columns is None:
             return []
-        texts = [_short(found["text"]), _short(found["text_pair"] or "")]
-        return [*texts, first_line(found["lang"]), str(found["published"] or "")]
+        texts = [_short(columns["text"]), _short(columns["text_pair"] or "")]
+        return [*texts, first_line(columns["lang"]), str(columns["published"] or "")]
 
 
 def _short(text: str) -> str:
-    """A text on one line, cut where it is long."""
+    """A text on one line, cut if it is long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MAX_TEXT else f"{line[:MAX_TEXT]}…"

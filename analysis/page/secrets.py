@@ -1,4 +1,4 @@
-"""What a page that is passed on must not say: passwords, tokens, keys."""
+"""Removal of passwords, tokens and keys from texts of a page that may be passed on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECRETS = (
 
 @lru_cache(maxsize=10_000)  # settings of thousands of trials are few different texts
 def without_secrets(text: str) -> str:
-    """A text without what looks like a password, a token or a key."""
+    """Replace everything in a text that looks like a password, a token or a key."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return text

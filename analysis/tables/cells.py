@@ -165,8 +165,7 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
     """
     if cell.state == "impossible":
         return "-"
-    marks = (INCOMPLETE if cell.problems else "") + (UNTRAINED if cell.untrained else "")
-    marks += NOTE if cell.note else ""
+    marks = cell_marks(cell)
     if cell.state == "undefined":
         return f"n/a{marks}"
     if cell.mean is None:
@@ -178,6 +177,12 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
         return f"{value} [{cell.n}/{cell.num_planned}]{marks}"
     count = "" if num_seeds else f" n={cell.n}"
     return f"{value}{count}{marks}"
+
+
+def cell_marks(cell: TableCell) -> str:
+    """Marks that refer to the footnotes of a cell."""
+    incomplete, untrained = INCOMPLETE * bool(cell.problems), UNTRAINED * bool(cell.untrained)
+    return incomplete + untrained + NOTE * bool(cell.note)
 
 
 def interval_text(low: float, high: float) -> str:

@@ -258,7 +258,7 @@ def test_texts_in_colours_are_found_by_token(opened: Any) -> None:
     assert texts.count() == 10
     tab.fill("#coloured-token", "炭")
     assert texts.count() == 10
-    assert tab.inner_text("#coloured-count") == "10 texts, mean +0.500 a token; the largest first"
+    assert tab.inner_text("#coloured-count") == "10 texts, mean +0.500 per token; largest first"
     first = texts.first
     assert first.locator("p").inner_text() == f"😀 炭 {HOSTILE}"
     marks = first.locator("span")

@@ -159,7 +159,7 @@ def test_comparisons_are_those_of_the_command(
         csv_text, latex = data_of(html)["files"][f"{metric}-by-{by}"]
         assert csv_text == capsys.readouterr().out.removesuffix("\n")
         assert rf"\label{{tab:{metric}-by-{by}}}" in latex and "first:second" in latex
-        assert f"Of {num} comparisons one cell is higher in" in html
+        assert f" of {num} comparisons, by test and interval" in html
 
 
 def test_what_spreads_scores_is_that_of_the_report(results: str, html: str) -> None:
@@ -170,7 +170,7 @@ def test_what_spreads_scores_is_that_of_the_report(results: str, html: str) -> N
     assert list(lines[0])[2:] == ["std_seed", "std_item", "std_both"]
     for line, parts in zip(lines, found.values(), strict=True):
         assert float(line["std_item"]) == parts.std("item")
-    shares = re.findall(r"one run&#39;s F1, over all cells: (.*?)</p>", html)[0]
+    shares = re.findall(r"of a run&#39;s F1, over all cells: (.*?)</p>", html)[0]
     assert sum(map(int, re.findall(r"(\d+)%", shares))) in (99, 100, 101)
 
 
@@ -190,8 +190,8 @@ def test_draws_stand_in_what_spreads_scores(tmp_path: Path) -> None:
 
 
 def test_too_many_comparisons_are_not_made(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xlt.analysis.page.certainty.MOST_PAIRS", 1)
-    assert "Not shown: 2 pairs are too many to be read" in render_page(collect(results))
+    monkeypatch.setattr("xlt.analysis.page.certainty.MAX_PAIRS", 1)
+    assert "Not shown: 2 pairs are too many to read" in render_page(collect(results))
 
 
 def test_every_table_is_a_file_twice(html: str) -> None:

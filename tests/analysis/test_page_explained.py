@@ -36,7 +36,7 @@ def test_texts_have_the_means_of_their_runs(results: Results) -> None:
     assert ja0["wrong"][:2] == [1, 1]  # labels 0 and 1: called 1 and 0, 1 and 0
     assert found["texts"][ja0["texts"][0]] == ["炭 😀目標", "ja", 0, 0, 1, 2, 5]
     assert ja16["values"][:2] == [[400, -100], [-300, 0]]
-    assert 'id="h-explained-1">Tokens that count: elyza</h2>' in html
+    assert 'id="h-explained-1">Tokens that contribute most: elyza</h2>' in html
     assert "explained-1-1" in data_of(html)["files"]
 
 
@@ -44,7 +44,7 @@ def test_texts_that_are_not_kept_are_not_shown(tmp_path: Path) -> None:
     made = explained(tmp_path / "r", {"ja0": [FIRST]})
     html = render_page(collect(made))
     assert data_of(html)["explained"] is None
-    assert "Tokens that count: elyza" in html
+    assert "Tokens that contribute most: elyza" in html
     assert "目標" not in str(data_of(html)["rows"])
 
 

@@ -1,4 +1,4 @@
-"""Tables of the page: texts, values to sort by, and the same content as CSV and LaTeX."""
+"""Tables of the page: a Table with a title, styles and values to sort by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xlt.analysis.boundary.table import boundary_tables
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
 from xlt.analysis.claims.report import claims_tables
 from xlt.analysis.tables import paper
-from xlt.analysis.tables.cells import TableCell, interval_text, mean_std
+from xlt.analysis.tables.cells import TableCell, cell_marks, interval_text, mean_std
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.tables.metric_cells import MetricCells
 from xlt.analysis.tables.report import metric_table
@@ -27,10 +27,10 @@ class Entry:
     """An entry of a table.
 
     Attributes:
-        text: What it shows.
-        value: What its column is sorted by; empty: the text.
-        small: Lines below the text.
-        kind: A style: "" or one of page/style.css, e.g. ``verdict-good``.
+        text: Text of the entry.
+        value: Value to sort the column by; empty: the text.
+        small: Lines in small print below the text.
+        kind: Style, a class of page/style.css, e.g. ``good``; empty: none.
     """
 
     text: str
@@ -62,7 +62,7 @@ class PageTable:
 
     @property
     def downloads(self) -> list[str]:
-        """The table as CSV and as LaTeX."""
+        """Content of the downloads: CSV and LaTeX."""
         return write_downloads(self.table)
 
 
@@ -82,11 +82,11 @@ VERDICTS = {
     "not after Holm": "warn",
     "unsettled": "none",
 }
-"""Verdict of a cell, a claim or a comparison -> style. The words are shown, too, since colour alone
-says nothing."""
-BOUNDARY_ASKS = (
-    "What F1 at threshold 0.5 lacks to the reference, the cell of the same base model with the "
-    "most target rows: another threshold (boundary), or ranking."
+"""Verdict of a cell, a claim or a comparison -> style. The page shows the words, too, because not
+everybody sees colours."""
+BOUNDARY_SUMMARY = (
+    "Why F1 at threshold 0.5 is below the reference, the cell of the same base model with the most "
+    "target rows: the threshold is wrong (boundary), or the rows are ranked badly (ranking)."
 )
 PUBLISHED_BELOW_MINIATURES = (
     "paper: published values of the models that the miniatures stand in for, on the paper's data; "
@@ -95,9 +95,9 @@ PUBLISHED_BELOW_MINIATURES = (
 
 
 def scores_table(metric_cells: MetricCells) -> PageTable:
-    """Table 3, Table 4 or that of another metric, with published values below ours.
+    """Table of a metric, e.g. Table 3 or 4, with published values below ours.
 
-    The paper's values are shown if one of the base models stands for one of the paper's.
+    Published values are shown if a base model corresponds to one of the paper's.
     """
     metric, models = metric_cells.metric, metric_cells.collected.plan.base_models
     with_paper = any(map(paper.counterpart, models))
@@ -123,18 +123,18 @@ def _cell(cell: TableCell, metric: str) -> Entry:
     value = paper.published(metric, cell.base_model, cell.pattern)
     below = [f"paper {mean_std(value.mean, value.std)}"] if value else []
     if cell.state == "undefined":
-        return Entry("n/a†", -1.0, tuple(below), "none")
+        return Entry(f"n/a{cell_marks(cell)}", -1.0, tuple(below), "none")
     if cell.mean is None:
         return Entry(f"{cell.state} 0/{cell.num_planned}", -1.0, tuple(below), "bad")
     if cell.interval:
         below.insert(0, interval_text(*cell.interval))
-    marks = ("†" if cell.problems else "") + ("*" if cell.note else "")
     count = f" {cell.n}/{cell.num_planned}" if cell.state == "partial" else ""
-    return Entry(mean_std(cell.mean, cell.std) + count + marks, cell.mean, tuple(below))
+    text = f"{mean_std(cell.mean, cell.std)}{count}{cell_marks(cell)}"
+    return Entry(text, cell.mean, tuple(below))
 
 
 def boundary_table(collected: Collected) -> tuple[list[CellBoundary], PageTable]:
-    """The verdicts on boundary and ranking, and their table.
+    """Judge all cells on boundary and ranking, and make the table of the verdicts.
 
     Raises:
         InputError: No cell has a value, or see :func:`boundary`.
@@ -149,12 +149,12 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], PageTable]
         heading=_verdict_first(table.heading, shifts.heading),
         lines=tuple(map(_verdict_first, table.lines, shifts.lines)),
     )
-    shown = page_table(table, "Boundary or ranking?", sentence=BOUNDARY_ASKS)
+    shown = page_table(table, "Boundary or ranking?", sentence=BOUNDARY_SUMMARY)
     return judged, replace(shown, rows=tuple(map(_open_verdicts, shown.rows, judged)))
 
 
 def _open_verdicts(row: tuple[Entry, ...], cell: CellBoundary) -> tuple[Entry, ...]:
-    """The row of a cell; what an undecided one may be stands below its verdict."""
+    """Add the verdicts that are still possible below an undecided verdict."""
     if cell.gap is None or len(cell.gap.open) < 2:
         return row
     *names, verdict = row[:3]
@@ -162,16 +162,16 @@ def _open_verdicts(row: tuple[Entry, ...], cell: CellBoundary) -> tuple[Entry, .
 
 
 def _verdict_first(line: tuple[str, ...], shifts: tuple[str, ...]) -> tuple[str, ...]:
-    """Verdict and share, the last two columns, are what is looked for, then the score shifts."""
+    """Move verdict and share, which readers look for, to the front; add the score shifts behind."""
     *columns, share, verdict = line
     return (*columns[:2], verdict, share, *shifts[2:], *columns[2:])
 
 
 def claims_table(collected: Collected) -> PageTable:
-    """The paper's claims, tested on these results beside the published tables.
+    """Test the paper's claims on these results and on the published tables.
 
     Raises:
-        InputError: No base model stands for one of the paper's, or nothing is done.
+        InputError: No base model corresponds to one of the paper's, or no trial is done.
     """
     if not any(map(paper.counterpart, collected.plan.base_models)):
         raise InputError("no base model of this experiment is one of the paper's")
@@ -183,7 +183,10 @@ def claims_table(collected: Collected) -> PageTable:
         for column in range(1, len(table.heading), 2)  # each verdict is followed by its p
     )
     small = paper.stand_ins(collected.plan.base_models)
-    note = " Ours are of miniatures, which are not the models that the claims name." * bool(small)
+    note = (
+        " Our results are those of miniatures, which are not the models that the claims name."
+        * bool(small)
+    )
     sentence = f"Claims, {'; '.join(counts)}.{note}"
     return page_table(table, "The paper's claims", sortable=False, sentence=sentence)
 
@@ -195,24 +198,24 @@ def _count_verdicts(table: Table, column: int) -> str:
 
 
 def page_table(table: Table, title: str, *, sortable: bool = True, sentence: str = "") -> PageTable:
-    """A table as it is, with a title; see :class:`PageTable` for the other arguments."""
+    """Show a table as it is under a title; :class:`PageTable` explains the other arguments."""
     rows = tuple(tuple(map(text_entry, line)) for line in table.lines)
     return PageTable(table, title, table.heading, rows, sortable, sentence)
 
 
 def write_downloads(table: Table) -> list[str]:
-    """A table as CSV and as LaTeX."""
+    """Write a table as CSV and as LaTeX."""
     return [write_tables([table], "csv"), write_tables([table], "latex")]
 
 
 def text_entry(text: str) -> Entry:
-    """A text, sorted by the number that it starts with; a verdict in its style."""
+    """Make an entry that is sorted by its leading number and styled if it is a verdict."""
     kind = VERDICTS.get(text, "part" if text.startswith(PART) else "")
     return Entry(text.strip(), _number(text), (), kind)
 
 
 def _number(text: str) -> float | str:
-    """The number that a text starts with, to sort by; the text where there is none."""
+    """The leading number of a text, to sort by; the text itself if it has none."""
     try:
         return float(text.split(" ")[0].removeprefix("<"))
     except ValueError:
@@ -220,7 +223,7 @@ def _number(text: str) -> float | str:
 
 
 def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
-    """The trials as CSV and as LaTeX; the page makes its table of the columns itself."""
+    """Write the trials as CSV and as LaTeX; page.js builds the visible table from columns."""
     shown = [metric for metric in metrics if metric in collected.metrics]
     heading = (
         "trial",
