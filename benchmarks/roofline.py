@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from gpu import FAMILIES
 from paper_grid import MODELS
 
-from xlt.sweep.check.gpu_types import bf16_flops
+from xlt.sweep.check.gpu_types import find_bf16_flops
 from xlt.trainables.estimates.dry_run import dry_run
 from xlt.trainables.estimates.flops import count_prediction_flops, count_training_flops
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=3.0, help="price of a GPU hour")
     parser.add_argument("--members", type=int, nargs="+", default=[1, 3, 6])
     options = parser.parse_args()
-    peak, bandwidth = bf16_flops(options.gpu), BANDWIDTH[options.gpu]
+    peak, bandwidth = find_bf16_flops(options.gpu), BANDWIDTH[options.gpu]
     cells = {
         (name, pattern): count_cost(name, rows, options.mean_tokens)
         for name in MODELS

@@ -44,7 +44,7 @@ from tiny_data import make_dataset
 from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.on_ray.tune import backend as tune_backend
-from xlt.sweep.planning.launch_order import launch_order
+from xlt.sweep.planning.launch_order import sort_for_launch
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
@@ -86,7 +86,7 @@ def main() -> None:
     )
     print("| order | busy | end | whole | wall s | loads |\n|---|---|---|---|---|---|")
     orders = {
-        "ours": launch_order(specs, lambda spec: MODELS[spec.base_model][2]),
+        "ours": sort_for_launch(specs, lambda spec: MODELS[spec.base_model][2]),
         "as listed": specs,
     }
     for name, order in orders.items():

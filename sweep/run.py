@@ -27,13 +27,13 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.planning.gate import check_data, data_warnings, refuse_errors
+from xlt.sweep.planning.gate import check_data, list_data_warnings, refuse_errors
 from xlt.sweep.planning.grid import Cell, Grid, expand
-from xlt.sweep.planning.launch_order import launch_order
+from xlt.sweep.planning.launch_order import sort_for_launch
 from xlt.sweep.planning.ledger import Ledger, read_ledger
-from xlt.sweep.planning.packs import pack_size
+from xlt.sweep.planning.packs import choose_pack_size
 from xlt.sweep.planning.prepare import Prepared, prepare
-from xlt.sweep.planning.rescue import Stuck, read_rescued, save_rescued, stuck_cells
+from xlt.sweep.planning.rescue import Stuck, find_stuck_cells, read_rescued, save_rescued
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, save_texts
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
@@ -115,7 +115,7 @@ def _run(prepared: Prepared, session: Session) -> RunOutcome:
     if experiment.on_stuck == "report" or outcome.interrupted:
         return outcome
     selected = grid.selected(session.selection)
-    stuck = [entry for entry in stuck_cells(selected, location) if not entry.cell.rescued]
+    stuck = [entry for entry in find_stuck_cells(selected, location) if not entry.cell.rescued]
     if not stuck:
         return outcome
     rescued = _rescue(prepared, session, stuck)
@@ -164,7 +164,7 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     _refuse_other_settings(location, grid)
     findings = check_data(grid)
     refuse_errors(grid, findings)
-    plan = grid.plan(data_warnings(findings))
+    plan = grid.plan(list_data_warnings(findings))
     _write(location, lambda: location.save_experiment(plan, experiment.to_yaml()))
     _write(location, lambda: _save_texts(location, grid))
     specs = [spec for cell in selected for spec in cell.specs]
@@ -180,7 +180,7 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     refuse_unresolved(pending)
     preflight = make_preflight(grid, session, ledger.states, asks_hub=False)
     refuse_problems(preflight)
-    size = pack_size(experiment.packing, has_gpus=preflight.has_gpus)
+    size = choose_pack_size(experiment.packing, has_gpus=preflight.has_gpus)
 
     interrupted = False
     runner: Backend | None = None
@@ -189,7 +189,7 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
             runner = find_backend(session.backend)(session.address, pending)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
-            order = launch_order(pending, lambda spec: _base_bytes(preflight, spec))
+            order = sort_for_launch(pending, lambda spec: _base_bytes(preflight, spec))
             runner.run(order, grid.dataset, location, _artifact_policy(grid), progress, size)
         except KeyboardInterrupt:
             interrupted = True

@@ -7,9 +7,9 @@ import pyarrow.fs as pafs
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome, gib
-from xlt.sweep.check.placement import num_slots
+from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
-from xlt.sweep.machines.nodes import free_bytes
+from xlt.sweep.machines.nodes import count_free_bytes
 
 TRIAL_BYTES = 64 * 1024
 """Assumed size of a trial's files without weights; a trial of `quickstart`, with 512 test rows, has
@@ -41,7 +41,7 @@ def check(preflight: Preflight) -> CheckOutcome:
         note += f", without the weights of {', '.join(unknown)}"
     if not isinstance(preflight.location.fs, pafs.LocalFileSystem):
         return CheckOutcome("Results", notes=(f"{note}; free space of a store is not known",))
-    free = free_bytes(preflight.location.root)
+    free = count_free_bytes(preflight.location.root)
     problems = []
     if needed > free:
         message = f"{gib(needed)} GiB are to be written, {gib(free)} GiB are free"
@@ -57,7 +57,7 @@ def _weights(preflight: Preflight, group: TrialGroup) -> int | None:
     keeps = storage.keep_models in {"all", "best"} or (
         storage.keep_models == "adapters" and method == "lora"
     )
-    running = min(num_slots(preflight, group), len(group.pending))
+    running = min(count_slots(preflight, group), len(group.pending))
     num_kept = len(group.pending) if keeps else 0
     if storage.keep_models == "best":  # one a cell, and those of running trials
         num_kept = min(num_kept, len({spec.pattern.name for spec in group.pending}) + running)

@@ -20,7 +20,7 @@ The values are from NVIDIA's data sheets: the SXM form where there are several, 
 and T4."""
 
 
-def bf16_flops(name: str) -> float:
+def find_bf16_flops(name: str) -> float:
     """Peak operations per second of a GPU, found by its name; 0 if it is not listed."""
     words = name.replace("-", " ").split()
     return next((1e12 * peak for part, peak in BF16_TFLOPS.items() if part in words), 0.0)

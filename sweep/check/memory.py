@@ -7,7 +7,7 @@ from typing import Any
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome, gib
-from xlt.sweep.check.placement import num_slots
+from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.memory import GPU_CONTEXT, PROCESS, Memory
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
@@ -50,7 +50,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     return CheckOutcome("Memory", COLUMNS, tuple(rows), tuple(problems), tuple(notes))
 
 
-def estimate(preflight: Preflight, spec: TrialSpec, rows: int) -> Memory:
+def estimate_memory(preflight: Preflight, spec: TrialSpec, rows: int) -> Memory:
     """Estimate the memory of one process of a trial."""
     run = preflight.dry_run(spec, rows)
     request = spec.resources
@@ -62,7 +62,7 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
     """Return the row of a group and its problems."""
     spec = group.first
     device, available = preflight.device(spec), _available(preflight, spec)
-    rows, memory = group.rows, estimate(preflight, spec, group.rows)
+    rows, memory = group.rows, estimate_memory(preflight, spec, group.rows)
     problems = []
     if available and _needed(memory, device) > available and device == "cuda":
         fitting = _halved(preflight, group, available)
@@ -73,7 +73,7 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
             )
             remedy = f"set resources.micro_batch_size={fitting}"
             problems.append(Finding(group.label, "warning", message, remedy))
-            rows, memory = fitting, estimate(preflight, spec, fitting)
+            rows, memory = fitting, estimate_memory(preflight, spec, fitting)
     if available and _needed(memory, device) > available:
         message = _too_much(preflight, group, memory, available)
         problems.append(Finding(group.label, "error", message))
@@ -107,7 +107,7 @@ def _needed(memory: Memory, device: str) -> int:
 def _halved(preflight: Preflight, group: TrialGroup, available: int) -> int:
     """Halve the micro-batch until it fits; 0 if no size fits."""
     rows = group.rows // 2
-    while rows and _needed(estimate(preflight, group.first, rows), "cuda") > available:
+    while rows and _needed(estimate_memory(preflight, group.first, rows), "cuda") > available:
         rows //= 2
     return rows
 
@@ -121,7 +121,7 @@ def _too_much(preflight: Preflight, group: TrialGroup, memory: Memory, available
         resources = Resources.parse(spec.resources.model_dump() | changes)
         changed = spec.model_copy(update={"resources": resources})
         rows = min(resources.micro_batch_size or group.rows, group.rows)
-        if _needed(needed := estimate(preflight, changed, rows), device) <= available:
+        if _needed(needed := estimate_memory(preflight, changed, rows), device) <= available:
             settings = " and ".join(f"resources.{k}={str(v).lower()}" for k, v in changes.items())
             return f"{message}; set {settings} ({gib(_needed(needed, device))} GiB)"
     smaller = "method lora" if spec.method == "full" else "lora.quantize_base=nf4 on a GPU"
@@ -134,7 +134,7 @@ def _too_much(preflight: Preflight, group: TrialGroup, memory: Memory, available
 
 def _side_by_side(preflight: Preflight, group: TrialGroup, memory: Memory) -> list[Finding]:
     """Warn about trials that need too much memory together."""
-    machines, slots = len(preflight.nodes), num_slots(preflight, group)
+    machines, slots = len(preflight.nodes), count_slots(preflight, group)
     needed = slots * group.first.resources.workers * _needed(memory, "cpu")
     available = sum(node.memory for node in preflight.nodes)
     if needed <= available:

@@ -84,7 +84,7 @@ def _unfit(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]
     return list(problems)
 
 
-def hub_problems(models: Iterable[BaseModel]) -> list[str]:
+def find_hub_problems(models: Iterable[BaseModel]) -> list[str]:
     """Errors of the hub about base models, for an experiment whose grid was refused.
 
     All models are checked, and the sentences are those with which the grid is refused.

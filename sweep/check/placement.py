@@ -5,7 +5,7 @@ from __future__ import annotations
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome
 from xlt.sweep.check.preflight import Preflight, TrialGroup
-from xlt.sweep.machines.capacity import never_fits, num_trials
+from xlt.sweep.machines.capacity import count_trials, explain_misfit
 from xlt.sweep.machines.nodes import Node
 
 COLUMNS = ("trials", "# processes", "# CPUs each", "# GPUs each", "# at a time")
@@ -22,20 +22,20 @@ def check(preflight: Preflight) -> CheckOutcome:
         return CheckOutcome("Machines", problems=tuple(problems), notes=notes)
     rows = []
     for group in preflight.groups:
-        request, slots = group.first.resources, num_slots(preflight, group)
+        request, slots = group.first.resources, count_slots(preflight, group)
         gpus = request.gpus if preflight.has_gpus else 0
         numbers = (request.workers, request.cpus, f"{gpus:g}", slots)
         rows.append((group.label, *map(str, numbers)))
         if not slots:
-            problems.append(Finding(group.label, "error", never_fits(preflight.nodes, request)))
+            problems.append(Finding(group.label, "error", explain_misfit(preflight.nodes, request)))
     return CheckOutcome("Machines", COLUMNS, tuple(rows), tuple(problems), notes)
 
 
-def num_slots(preflight: Preflight, group: TrialGroup) -> int:
+def count_slots(preflight: Preflight, group: TrialGroup) -> int:
     """Number of trials of a group that run at the same time; 1 with the inline backend."""
     if preflight.backend == "inline":
         return 1
-    return num_trials(preflight.nodes, group.first.resources)
+    return count_trials(preflight.nodes, group.first.resources)
 
 
 def _gpus(preflight: Preflight, group: TrialGroup) -> list[Finding]:

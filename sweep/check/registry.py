@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from xlt.data.core.errors import InputError
 from xlt.data.core.load_entry import load_entry
 from xlt.sweep.backends.registry import refuse_unknown_backend
-from xlt.sweep.check.models import hub_problems
+from xlt.sweep.check.models import find_hub_problems
 from xlt.sweep.check.outcome import CheckOutcome
 from xlt.sweep.check.preflight import Preflight, make_preflight
 from xlt.sweep.driver.session import Session, open_session
@@ -75,7 +75,9 @@ def prepare_checks(experiment: Experiment, session: Session) -> Preflight:
     except InputError as error:
         where = f"{error.where}: " if error.where else ""
         problems = [where + problem for problem in error.problems]
-        raise InputError(dict.fromkeys([*problems, *hub_problems(experiment.models)])) from error
+        raise InputError(
+            dict.fromkeys([*problems, *find_hub_problems(experiment.models)])
+        ) from error
     cells = grid.selected(session.selection)
     ledger = read_ledger(location, [spec.trial_id for cell in cells for spec in cell.specs])
     return make_preflight(grid, session, ledger.states)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
-from xlt.sweep.check.gpu_types import bf16_flops
+from xlt.sweep.check.gpu_types import find_bf16_flops
 from xlt.sweep.check.outcome import CheckOutcome, duration
-from xlt.sweep.check.placement import num_slots
+from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
 from xlt.trainables.models.base_models import MINIATURE
@@ -46,7 +46,7 @@ def check(preflight: Preflight) -> CheckOutcome:
         seconds += pretraining.seconds
         rows.append(_row(label, "-", pretraining, "1", pretraining.seconds))
     for group in preflight.groups:
-        slots = num_slots(preflight, group)
+        slots = count_slots(preflight, group)
         guess = _guess(preflight, group) if slots else None
         if guess is None:
             unknown.append(group.label)
@@ -69,7 +69,15 @@ def check(preflight: Preflight) -> CheckOutcome:
 
 def _row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[str, ...]:
     flops = f"{guess.flops / 1e12:,.2f}" if guess.flops else "-"
-    return label, num, flops, duration(guess.seconds), guess.source, slots, duration(own)
+    return (
+        label,
+        num,
+        flops,
+        duration(guess.seconds),
+        guess.source,
+        slots,
+        duration(own),
+    )
 
 
 def _guess(preflight: Preflight, group: TrialGroup) -> _Guess | None:
@@ -142,7 +150,7 @@ def _speed(
         share = spec.resources.gpus if device == "cuda" else 1.0
         return throughput.flops * share, throughput.call_seconds, "speed measured here"
     gpus = [gpu.name for node in preflight.nodes for gpu in node.gpus]
-    peak = min((bf16_flops(name) for name in gpus), default=0.0)
+    peak = min((find_bf16_flops(name) for name in gpus), default=0.0)
     return peak * spec.resources.gpus, 0.0, "data sheet of the GPU"
 
 

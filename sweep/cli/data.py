@@ -113,11 +113,11 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _is_experiment(what: str, settings: Sequence[str]) -> bool:
     """Return whether the argument is an experiment: a shipped name, or a file without a source."""
-    from xlt.sweep.experiment.experiment import shipped
+    from xlt.sweep.experiment.experiment import read_shipped
     from xlt.sweep.experiment.settings_file import read_settings
 
     is_file = what.endswith((".yaml", ".yml"))
-    return what in shipped() or (is_file and "source" not in read_settings(what, settings))
+    return what in read_shipped() or (is_file and "source" not in read_settings(what, settings))
 
 
 def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None, Manifest | None]:

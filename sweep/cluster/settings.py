@@ -12,7 +12,7 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.machines.capacity import Capacity, num_processes
+from xlt.sweep.machines.capacity import Capacity, count_processes
 from xlt.trainables.spec.trial_spec import Resources
 
 Word = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
@@ -116,7 +116,7 @@ def list_requests(experiment: Experiment) -> dict[str, Resources]:
 def count_processes_per_node(machines: Machines, request: Resources) -> int:
     """Return the number of processes of a trial that a node holds side by side."""
     node = Capacity(num_cpus=machines.cpus_per_node or 0, num_gpus=machines.gpus_per_node)
-    return num_processes([node], request)
+    return count_processes([node], request)
 
 
 def least_nodes(machines: Machines, experiment: Experiment) -> int:
@@ -132,4 +132,4 @@ def _cores(machines: Machines, request: Resources) -> int:
     if not machines.gpus_per_node or not request.gpus:
         return request.cpus
     by_gpus = Capacity(num_cpus=10**9, num_gpus=machines.gpus_per_node)
-    return request.cpus * num_processes([by_gpus], request)
+    return request.cpus * count_processes([by_gpus], request)

@@ -21,7 +21,7 @@ from xlt.sweep.cluster.settings import (
     fill_in_cores,
     least_nodes,
 )
-from xlt.sweep.experiment.experiment import load_experiment, shipped
+from xlt.sweep.experiment.experiment import load_experiment, read_shipped
 
 WORKER_PORTS = 10002, 19999
 """Ports of processes that run trials, Ray's default; written into each file for firewalls."""
@@ -98,7 +98,9 @@ def fill_launch_file(
     machines = fill_in_cores(machines, loaded)
     where = _shared(kind, results or loaded.storage.results, chosen)
     source = (
-        experiment if experiment in shipped() else str(Path(experiment).expanduser().absolute())
+        experiment
+        if experiment in read_shipped()
+        else str(Path(experiment).expanduser().absolute())
     )
     command = ["xlt", "run", source, *(word for setting in settings for word in ("--set", setting))]
     least = least_nodes(machines, loaded)
@@ -111,7 +113,7 @@ def fill_launch_file(
     return environment.from_string(text).render(
         experiment=loaded,
         name=_label(loaded.name),
-        file=None if source in shipped() else source,
+        file=None if source in read_shipped() else source,
         command=shlex.join([*command, "--results", where]),
         results=where,
         machines=machines,
@@ -162,7 +164,7 @@ def _pod_resources(machines: Machines) -> str:
 
 def _on_ec2(settings: Sequence[str], source: str, results: str, nodes: int) -> str:
     """Return the command for the head, whose home folder holds the experiment's file."""
-    file = source if source in shipped() else "experiment.yaml"
+    file = source if source in read_shipped() else "experiment.yaml"
     wait = f"xlt cluster wait --address auto --nodes {nodes + 1} --seconds {POD_SECONDS}"
     run = shlex.join(["xlt", "run", file, *settings, "--results", results, "--address", "auto"])
     return f"cd && {wait} && {run}"

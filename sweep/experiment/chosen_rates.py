@@ -92,7 +92,7 @@ class ChosenRates(Settings):
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def chosen_rates(plan: SearchPlan, choices: Sequence[Choice]) -> ChosenRates:
+def collect_chosen_rates(plan: SearchPlan, choices: Sequence[Choice]) -> ChosenRates:
     """Collect the choices of a search; leave out cells in which no config finished."""
     cells = []
     for choice in choices:

@@ -225,7 +225,7 @@ def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experim
     """Read an experiment.
 
     Args:
-        source: A YAML file, or the name of one of :func:`shipped`.
+        source: A YAML file, or the name of one of :func:`read_shipped`.
         settings: Texts ``key=value`` that replace values of the file, see :func:`parse_settings`.
 
     Raises:
@@ -236,7 +236,7 @@ def load_experiment(source: str | Path, settings: Iterable[str] = ()) -> Experim
     return Experiment.from_yaml(text, where, settings)
 
 
-def shipped() -> dict[str, str]:
+def read_shipped() -> dict[str, str]:
     """Read the experiments of the package: name -> YAML text."""
     folder = resources.files("xlt.sweep.experiments")
     files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
@@ -246,7 +246,7 @@ def shipped() -> dict[str, str]:
 def _read(source: str) -> tuple[str, str]:
     """Return the name for errors, and the text."""
     if not source.endswith((".yaml", ".yml")) and "/" not in source:
-        known = shipped()
+        known = read_shipped()
         if source not in known:
             raise InputError(
                 unknown("experiment", source, known) + " Or give the path of a .yaml file."
@@ -255,7 +255,7 @@ def _read(source: str) -> tuple[str, str]:
     try:
         return source, read_text(source)
     except InputError as error:
-        names = ", ".join(shipped())
+        names = ", ".join(read_shipped())
         raise InputError(f"{error.problems[0]}; shipped experiments: {names}", source) from error
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 SEARCHERS = {
-    "grid": "xlt.sweep.search.searchers:grid",
-    "random": "xlt.sweep.search.searchers:random",
+    "grid": "xlt.sweep.search.searchers:suggest_grid",
+    "random": "xlt.sweep.search.searchers:suggest_random",
     "tpe": "xlt.sweep.search.searchers:Tpe",
 }
 """Name -> function of settings, rates, own rate of the base model, and seed.

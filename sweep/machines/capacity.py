@@ -26,7 +26,7 @@ class Capacity:
     others: Mapping[str, float] = field(default_factory=dict)
 
 
-def capacity_of(resources: Mapping[str, float]) -> Capacity:
+def read_capacity(resources: Mapping[str, float]) -> Capacity:
     """Read the capacity of a node from its resources as Ray lists them."""
     others = {
         name: amount
@@ -38,18 +38,18 @@ def capacity_of(resources: Mapping[str, float]) -> Capacity:
     )
 
 
-def num_processes(nodes: Sequence[Capacity], request: Resources) -> int:
+def count_processes(nodes: Sequence[Capacity], request: Resources) -> int:
     """Count the processes of a trial that fit on idle machines at the same time."""
     gpus = _gpus(nodes, request)
     return sum(_count_on_node(node, request, gpus) for node in nodes)
 
 
-def num_trials(nodes: Sequence[Capacity], request: Resources) -> int:
+def count_trials(nodes: Sequence[Capacity], request: Resources) -> int:
     """Count the trials that fit on idle machines at the same time; 0 if no trial ever fits."""
-    return num_processes(nodes, request) // request.workers
+    return count_processes(nodes, request) // request.workers
 
 
-def never_fits(nodes: Sequence[Capacity], request: Resources) -> str:
+def explain_misfit(nodes: Sequence[Capacity], request: Resources) -> str:
     """Explain why a trial never fits, with remedies, in one sentence."""
     gpus = _gpus(nodes, request)
     each = f"{request.cpus} CPUs" + (f" and {gpus:g} GPU" if gpus else "")
@@ -66,7 +66,7 @@ def never_fits(nodes: Sequence[Capacity], request: Resources) -> str:
     if request.cpus > largest:
         remedies.append(f"set resources.cpus={largest}")
     if request.workers > 1 and not missing:
-        remedies.append(f"set resources.workers={num_processes(nodes, request) or 1}")
+        remedies.append(f"set resources.workers={count_processes(nodes, request) or 1}")
     remedies.append("add machines, or give another --address")
     return f"a trial needs {asked}, the cluster's nodes have {have}; {', '.join(remedies)}"
 

@@ -77,12 +77,12 @@ def read_node() -> Node:
         gpus=gpus,
         memory=_memory(),
         hub_cache=HF_HUB_CACHE,
-        hub_cache_free=free_bytes(HF_HUB_CACHE),
+        hub_cache_free=count_free_bytes(HF_HUB_CACHE),
         torch=version("torch"),
     )
 
 
-def free_bytes(folder: str) -> int:
+def count_free_bytes(folder: str) -> int:
     """Count free bytes for a folder, which need not exist yet."""
     path = Path(folder).expanduser().absolute()
     existing = next(parent for parent in (path, *path.parents) if parent.exists())

@@ -12,7 +12,7 @@ import ray
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.driver.head_watch import HeadWatch
-from xlt.sweep.machines.capacity import Capacity, capacity_of, never_fits, num_trials
+from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 _VERSIONS = re.compile(
@@ -114,10 +114,10 @@ def group_by_resources(specs: Sequence[TrialSpec]) -> list[Launch]:
     launches, problems = [], []
     for (workers, _), group in sorted(groups.items(), key=lambda item: item[0]):
         request = group[0].resources
-        num_at_once = num_trials(nodes, request)
+        num_at_once = count_trials(nodes, request)
         launches.append(Launch(group, make_bundle(request), workers, num_at_once))
         if not num_at_once:
-            problems.append(never_fits(nodes, request))
+            problems.append(explain_misfit(nodes, request))
     if problems:
         raise InputError(problems)
     return launches
@@ -138,4 +138,4 @@ def make_task_options(bundle: dict[str, float]) -> dict[str, Any]:
 
 def list_capacities() -> list[Capacity]:
     """Return the resources of each living node that trials can request."""
-    return [capacity_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [read_capacity(node["Resources"]) for node in ray.nodes() if node["Alive"]]

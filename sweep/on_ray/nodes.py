@@ -14,7 +14,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.machines.capacity import capacity_of
+from xlt.sweep.machines.capacity import read_capacity
 from xlt.sweep.machines.nodes import Node, read_node
 from xlt.sweep.on_ray.connection import RayConnection
 
@@ -46,7 +46,7 @@ def _with_capacity(node: dict[str, Any], answer: Node | ray.exceptions.RayError)
             f"node {node['NodeManagerAddress']} gives no answer: "
             f"{str(answer).strip().splitlines()[-1]}; install xlt-sweep on every node"
         ) from answer
-    capacity = capacity_of(node["Resources"])
+    capacity = read_capacity(node["Resources"])
     return replace(
         answer,
         num_cpus=capacity.num_cpus,

@@ -20,7 +20,7 @@ from ray.data.block import BlockMetadata
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
-from xlt.sweep.machines.capacity import num_processes
+from xlt.sweep.machines.capacity import count_processes
 from xlt.sweep.on_ray.connection import (
     RayConnection,
     group_by_resources,
@@ -84,7 +84,7 @@ def _readable(source: Unlabelled, folder: Path) -> Unlabelled:
 
 def _stream(job: Job) -> Iterator[Tagged]:
     (launch,) = group_by_resources([job.trial.spec])
-    slots = num_processes(list_capacities(), job.trial.spec.resources)
+    slots = count_processes(list_capacities(), job.trial.spec.resources)
     identity = job.trial.spec.base_identity
     if identity.startswith(MINIATURE) and find_miniature_folder(identity).is_dir():
         _send(identity)

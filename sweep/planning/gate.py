@@ -62,7 +62,7 @@ def refuse_errors(grid: Grid, findings: Sequence[Finding]) -> None:
         )  # fmt: skip
 
 
-def data_warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
+def list_data_warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
     """List the lines for below every table: warnings, and errors that were accepted."""
     return tuple(f"data, {f.about}: {f.message}" for f in findings if f.severity != "info")
 

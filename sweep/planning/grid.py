@@ -12,7 +12,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
-from xlt.sweep.planning.prepare import Prepared, trained_pattern
+from xlt.sweep.planning.prepare import Prepared, restrict_pattern
 from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
@@ -179,7 +179,7 @@ def _make_cell(
     model = resolved.model
     key = CellKey(model.name, pattern.name)
     applying = tuple(o for o in experiment.overrides if o.match.covers(key))
-    trained = trained_pattern(model, pattern, experiment.task.source_lang)
+    trained = restrict_pattern(model, pattern, experiment.task.source_lang)
     if trained is None:
         reason = (
             f"{model.name} was not pre-trained on {experiment.task.source_lang} and "

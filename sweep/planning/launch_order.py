@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
-def launch_order(
+def sort_for_launch(
     specs: Sequence[TrialSpec], base_size: Callable[[TrialSpec], float]
 ) -> list[TrialSpec]:
     """Sort trials into the order in which they start.

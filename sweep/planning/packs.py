@@ -18,7 +18,7 @@ AUTO_SIZE = 6
 pass. On a CPU packs gain less than 10 % (docs/benchmarks.md)."""
 
 
-def pack_size(packing: Packing, *, has_gpus: bool) -> int:
+def choose_pack_size(packing: Packing, *, has_gpus: bool) -> int:
     """Choose the highest number of trials in a pack; 1 if trials train alone.
 
     Args:

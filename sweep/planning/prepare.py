@@ -64,7 +64,7 @@ def prepare(experiment: Experiment) -> Prepared:
     return Prepared(experiment, dataset, draws, held_out, tuple(models))
 
 
-def trained_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
+def restrict_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
     """The rows that a base model trains on: a monolingual one sees target rows only.
 
     The paper does so in table 2.
@@ -81,7 +81,7 @@ def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     """Draw every different set of rows once."""
     source_lang, sampling = experiment.task.source_lang, experiment.sampling
     patterns = {
-        trained_pattern(model, pattern, source_lang): None
+        restrict_pattern(model, pattern, source_lang): None
         for model in experiment.models
         for pattern in experiment.patterns
     }

@@ -43,7 +43,7 @@ class Stuck:
         )
 
 
-def state_of(trial: TrialState) -> tuple[TrainingState, str] | None:
+def find_training_state(trial: TrialState) -> tuple[TrainingState, str] | None:
     """Return whether a trial trained, with the evidence; None if it has not finished."""
     if trial.state == "failed" and trial.detail.startswith("DivergedError"):
         return "diverged", trial.detail
@@ -52,12 +52,12 @@ def state_of(trial: TrialState) -> tuple[TrainingState, str] | None:
     return None
 
 
-def stuck_cells(cells: Sequence[Cell], results: Results) -> list[Stuck]:
+def find_stuck_cells(cells: Sequence[Cell], results: Results) -> list[Stuck]:
     """Find cells in which at least :data:`STUCK_SHARE` of the trials did not train."""
     states = results.states(spec.trial_id for cell in cells for spec in cell.specs)
     stuck = []
     for cell in cells:
-        ended = [state for s in cell.specs if (state := state_of(states[s.trial_id]))]
+        ended = [state for s in cell.specs if (state := find_training_state(states[s.trial_id]))]
         bad = [evidence for state, evidence in ended if state != "trained"]
         if bad and len(bad) >= STUCK_SHARE * len(cell.specs):
             stuck.append(Stuck(cell, tuple(state for state, _ in ended), bad[0]))

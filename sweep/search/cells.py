@@ -75,13 +75,13 @@ class SearchCell:
         )
 
 
-def search_rows(grid: Grid) -> Dataset:
+def select_search_rows(grid: Grid) -> Dataset:
     """Select the rows that a search may use: all but the test rows of all cells."""
     test_ids = {row_id for draw in grid.draws for row_id in draw.test}
     return without_test(grid.dataset, test_ids, grid.experiment.task.source_lang)
 
 
-def search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:
+def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:
     """Make the cells of a search from the selected cells that can exist.
 
     Args:
@@ -141,7 +141,7 @@ def _refuse_impossible(dataset: Dataset, cells: Sequence[SearchCell]) -> None:
         raise InputError(list(problems), "search")
 
 
-def search_plan(grid: Grid, cells: Sequence[SearchCell]) -> SearchPlan:
+def make_search_plan(grid: Grid, cells: Sequence[SearchCell]) -> SearchPlan:
     """Make the plan of a search, before any config is tried."""
     settings = grid.experiment.search.model_dump(mode="json")
     identity = {

@@ -25,7 +25,7 @@ from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import group_by_resources
 from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
 from xlt.sweep.on_ray.worker import share
-from xlt.sweep.planning.packs import Packing, pack_size
+from xlt.sweep.planning.packs import Packing, choose_pack_size
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.config_report import ConfigReport, unwrap
 from xlt.sweep.search.config_trial import FAILED_RANK, try_config
@@ -107,7 +107,7 @@ def search_on_tune(
             "cells": [(cell.templates, cell.dev_kinds) for cell in ours],
             "results": results.uri,
             "metric": metric,
-            "pack_size": pack_size(packing, has_gpus="GPU" in launch.bundle),
+            "pack_size": choose_pack_size(packing, has_gpus="GPU" in launch.bundle),
         }
         searcher = _Suggestions(ours, listener)
         tune_all(

@@ -19,14 +19,19 @@ from xlt.sweep.backends.worker import refuse_unwritable
 from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
-from xlt.sweep.experiment.chosen_rates import ChosenRates, chosen_rates
+from xlt.sweep.experiment.chosen_rates import ChosenRates, collect_chosen_rates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.search import LearningRates, Rates
 from xlt.sweep.planning.gate import check_data, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.search.budget import Budget
-from xlt.sweep.search.cells import SearchCell, search_cells, search_plan, search_rows
+from xlt.sweep.search.cells import (
+    SearchCell,
+    make_search_cells,
+    make_search_plan,
+    select_search_rows,
+)
 from xlt.sweep.search.config_report import ConfigReport
 from xlt.sweep.search.searchers import Config, make_searcher
 from xlt.trainables.results.result import Results
@@ -54,7 +59,7 @@ class SearchOutcome:
     @property
     def chosen(self) -> ChosenRates:
         """The chosen rates, as ``learning_rates`` of an experiment and its file has them."""
-        return chosen_rates(self.plan, self.choices)
+        return collect_chosen_rates(self.plan, self.choices)
 
 
 def search_rates(
@@ -91,11 +96,11 @@ def search_rates(
 def search_held(prepared: Prepared, session: Session) -> SearchOutcome:
     """Search while this process holds the lease of the experiment."""
     grid, location = expand(prepared), session.location
-    dataset = search_rows(grid)
-    cells = search_cells(grid, dataset, session.selection)
+    dataset = select_search_rows(grid)
+    cells = make_search_cells(grid, dataset, session.selection)
     refuse_errors(grid, check_data(grid))
     refuse_unresolved(cell.templates[0] for cell in cells)
-    plan = search_plan(grid, cells)
+    plan = make_search_plan(grid, cells)
     known = location.read_search(prepared.experiment.name)
     if known and known.search_id == plan.search_id and known.is_finished:
         return SearchOutcome(known, read_search(location, known), location, was_done=True)

@@ -53,18 +53,18 @@ class _Listed:
         return not self._remaining
 
 
-def grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
+def suggest_grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     """Suggest every combination, learning rates nearest to the base model's own first.
 
     Asynchronous halving compares a config with earlier ones, so that it saves most if good configs
     come first.
     """
-    listed = spaced(rates, search.num_configs) if isinstance(rates, LearningRates) else rates
+    listed = space_rates(rates, search.num_configs) if isinstance(rates, LearningRates) else rates
     nearest = sorted(listed, key=lambda rate: (abs(math.log(rate / own_rate)), rate))
     return _Listed([_config(r, c) for c in _combinations(search) for r in nearest])
 
 
-def random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
+def suggest_random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     """Draw learning rates log-uniformly, each with a random combination of the other settings."""
     rng = np.random.default_rng(seed)
     combinations = list(_combinations(search))
@@ -74,7 +74,7 @@ def random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher
             rate = math.exp(rng.uniform(math.log(rates.low), math.log(rates.high)))
         else:
             rate = float(rng.choice(rates))
-        configs.append(_config(rounded(rate), combinations[rng.integers(len(combinations))]))
+        configs.append(_config(round_rate(rate), combinations[rng.integers(len(combinations))]))
     return _Listed([c for n, c in enumerate(configs) if c not in configs[:n]])
 
 
@@ -111,7 +111,7 @@ class Tpe:
         trial = self._study.ask()
         if isinstance(self._rates, LearningRates):
             low, high = self._rates.low, self._rates.high
-            rate = rounded(trial.suggest_float("learning_rate", low, high, log=True))
+            rate = round_rate(trial.suggest_float("learning_rate", low, high, log=True))
         else:
             rate = trial.suggest_categorical("learning_rate", self._rates)
         number = trial.suggest_categorical("combination", list(range(len(self._combinations))))
@@ -142,14 +142,14 @@ def make_searcher(search: Search, rates: Rates, own_rate: float, cell: str) -> S
     return searcher
 
 
-def spaced(rates: LearningRates, num: int) -> tuple[float, ...]:
+def space_rates(rates: LearningRates, num: int) -> tuple[float, ...]:
     """Space ``num`` rates from low to high by equal factors, in :data:`DIGITS` digits."""
     if num == 1:
-        return (rounded(math.sqrt(rates.low * rates.high)),)
-    return tuple(map(rounded, np.geomspace(rates.low, rates.high, num)))
+        return (round_rate(math.sqrt(rates.low * rates.high)),)
+    return tuple(map(round_rate, np.geomspace(rates.low, rates.high, num)))
 
 
-def rounded(rate: float) -> float:
+def round_rate(rate: float) -> float:
     """Round a rate to :data:`DIGITS` significant digits."""
     return float(f"{rate:.{DIGITS}g}")
 

@@ -29,7 +29,7 @@ from xlt.analysis.uncertainty.resampling import RowResampler
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
-from xlt.sweep.experiment.experiment import load_experiment, shipped
+from xlt.sweep.experiment.experiment import load_experiment, read_shipped
 from xlt.sweep.run import run_sweep
 from xlt.trainables.metrics.auroc import weighted_auroc
 from xlt.trainables.results.plan import PlannedCell, PlannedTrial
@@ -269,7 +269,7 @@ def test_the_shipped_experiment_at_tiny_size(
     experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = yaml.safe_load(experiment_file.read_text())
-    values = yaml.safe_load(shipped()["curves"])
+    values = yaml.safe_load(read_shipped()["curves"])
     assert values["patterns"] == ["ja0", *(f"ja{2**k}" for k in range(2, 9))]
     del values["pretraining"]
     values |= {key: tiny[key] for key in ("task", "data", "sampling", "training")}

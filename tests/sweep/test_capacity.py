@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.machines.capacity import Capacity, capacity_of, never_fits, num_processes, num_trials
+from xlt.sweep.machines.capacity import (
+    Capacity,
+    count_processes,
+    count_trials,
+    explain_misfit,
+    read_capacity,
+)
 from xlt.trainables.spec.trial_spec import Resources
 
 PLAIN = Capacity(num_cpus=8, num_gpus=0)
@@ -35,16 +41,16 @@ def test_what_fits(
     nodes: list[Capacity], request_of: dict[str, Any], processes: int, trials: int
 ) -> None:
     wanted = Resources.parse(request_of)
-    assert num_processes(nodes, wanted) == processes
-    assert num_trials(nodes, wanted) == trials
+    assert count_processes(nodes, wanted) == processes
+    assert count_trials(nodes, wanted) == trials
 
 
 def test_what_never_fits_is_told_with_what_would() -> None:
-    assert never_fits([PLAIN], Resources(cpus=9)) == (
+    assert explain_misfit([PLAIN], Resources(cpus=9)) == (
         "a trial needs 9 CPUs, the cluster's nodes have 8 CPUs and 0 GPUs; set resources.cpus=8, "
         "add machines, or give another --address"
     )
-    assert never_fits([ONE], Resources(workers=2)) == (
+    assert explain_misfit([ONE], Resources(workers=2)) == (
         "a trial needs 2 processes of 1 CPUs and 1 GPU each, the cluster's nodes have 8 CPUs and 1 "
         "GPUs; set resources.workers=1, add machines, or give another --address"
     )
@@ -67,12 +73,12 @@ SLOW = Capacity(num_cpus=8, num_gpus=4, others=A100)
     ],
 )
 def test_types_of_gpus_and_own_resources_count(request_of: dict[str, Any], trials: int) -> None:
-    assert num_trials([FAST, SLOW], Resources.parse(request_of)) == trials
+    assert count_trials([FAST, SLOW], Resources.parse(request_of)) == trials
 
 
 def test_a_type_or_resource_that_no_node_has_is_told_with_those_there_are() -> None:
     wanted = Resources.parse({"accelerator_type": "B200", "custom_resources": {"tape": 1}})
-    assert never_fits([FAST, SLOW], wanted) == (
+    assert explain_misfit([FAST, SLOW], wanted) == (
         "a trial needs 1 CPUs and 1 GPU and 1 tape and type B200, the cluster's nodes have 8 CPUs "
         "and 4 GPUs and type H100, 8 CPUs and 4 GPUs and type A100 and 2 disk; set "
         "resources.accelerator_type to one of these, or remove it, start nodes with tape (ray "
@@ -94,4 +100,4 @@ def test_own_resources_are_neither_rays_nor_nothing(values: dict[str, float], to
 
 def test_what_ray_lists_of_a_node_beside_what_trials_reserve_is_left_out() -> None:
     listed = {"CPU": 2.0, "memory": 1e9, "object_store_memory": 1e8, "node:10.0.0.1": 1.0} | A100
-    assert capacity_of(listed) == Capacity(num_cpus=2, num_gpus=0, others=A100)
+    assert read_capacity(listed) == Capacity(num_cpus=2, num_gpus=0, others=A100)

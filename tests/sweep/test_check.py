@@ -12,8 +12,8 @@ from preflights import A100, GIB, V100, make_node, one, preflight, told, with_se
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
-from xlt.sweep.check.gpu_types import bf16_flops
-from xlt.sweep.check.memory import estimate
+from xlt.sweep.check.gpu_types import find_bf16_flops
+from xlt.sweep.check.memory import estimate_memory
 from xlt.sweep.check.preflight import Preflight
 from xlt.sweep.check.registry import BEFORE_A_RUN, CHECKS, refuse_problems
 from xlt.sweep.cli.main import main
@@ -188,7 +188,7 @@ def test_workers_halve_their_passes_too(large: Experiment) -> None:
     together = with_settings(large, resources={"workers": 2})
     looked_at = preflight(together, make_node(gpus=(A100, A100)))
     (group,) = looked_at.groups
-    whole, half = (estimate(looked_at, group.first, rows).peak for rows in (32, 16))
+    whole, half = (estimate_memory(looked_at, group.first, rows).peak for rows in (32, 16))
     gpu = Gpu("NVIDIA L4", (whole + half) // 2 + GPU_CONTEXT, (8, 9))
     found = one("memory", preflight(together, make_node(gpus=(gpu, gpu))))
     assert "32 rows at once need" in told(found, "warning")
@@ -220,10 +220,10 @@ def test_trials_side_by_side_share_the_memory(small: Experiment) -> None:
 def test_the_speed_of_a_gpu_elsewhere_comes_from_its_data_sheet(small: Experiment) -> None:
     found = one("time", preflight(small, make_node(gpus=(A100,))))
     assert {row[found.columns.index("from")] for row in found.rows} == {"data sheet of the GPU"}
-    assert bf16_flops("NVIDIA A100-SXM4-80GB") == 312e12
-    assert bf16_flops("NVIDIA L40S") == 362e12
-    assert bf16_flops("NVIDIA L4") == 121e12
-    assert bf16_flops("Unheard of") == 0
+    assert find_bf16_flops("NVIDIA A100-SXM4-80GB") == 312e12
+    assert find_bf16_flops("NVIDIA L40S") == 362e12
+    assert find_bf16_flops("NVIDIA L4") == 121e12
+    assert find_bf16_flops("Unheard of") == 0
     unheard = make_node(gpus=(Gpu("Unheard of", 80 * GIB, (9, 0)),))
     assert "not known: llama, gpt_neox, bert" in one("time", preflight(small, unheard)).notes
 
@@ -234,7 +234,7 @@ def test_the_speed_of_a_gpu_elsewhere_comes_from_its_data_sheet(small: Experimen
 def test_a_disk_that_is_too_small(
     small: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("xlt.sweep.check.disk.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("xlt.sweep.check.disk.count_free_bytes", lambda folder: 1000)
     kept = with_settings(small, storage={"results": str(tmp_path / "r"), "keep_models": "all"})
     looked_at = preflight(kept)
     assert "keep less: storage.keep_models=best" in told(one("disk", looked_at))

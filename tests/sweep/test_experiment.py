@@ -9,7 +9,7 @@ import yaml
 
 from xlt.data.core.errors import InputError
 from xlt.data.sources.registry import parse_source
-from xlt.sweep.experiment.experiment import Experiment, load_experiment, shipped
+from xlt.sweep.experiment.experiment import Experiment, load_experiment, read_shipped
 from xlt.trainables.models.base_models import LEARNING_RATE_OF, METHOD_OF
 
 
@@ -22,7 +22,7 @@ def problems(text: str, *settings: str) -> str:
 GOOD = "name: mine\nmodels: [mbert]\npatterns: [ja16]\nseeds: [0]\n"
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", read_shipped())
 def test_shipped_experiments_load_and_round_trip(name: str) -> None:
     files = ["data.path=news.csv", "pretraining.path=pairs.csv"] if name == "wikinews" else []
     experiment = load_experiment(name, files)

@@ -19,7 +19,7 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.tune.watcher import Watcher
-from xlt.sweep.planning.launch_order import launch_order
+from xlt.sweep.planning.launch_order import sort_for_launch
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
@@ -37,7 +37,7 @@ def names(specs: list[TrialSpec]) -> list[str]:
 
 
 def test_bases_follow_each_other_the_heaviest_first_and_seeds_of_a_cell_stand_together() -> None:
-    order = launch_order(grid(), lambda spec: {"a": 1.0, "b": 7.0}[spec.base_model])
+    order = sort_for_launch(grid(), lambda spec: {"a": 1.0, "b": 7.0}[spec.base_model])
     runs = [(name, len(list(same))) for name, same in groupby(names(order))]
     assert [spec.base_model for spec in order] == ["b"] * 6 + ["a"] * 6
     assert sorted(runs) == [("a ja0", 3), ("a ja16", 3), ("b ja0", 3), ("b ja16", 3)]
@@ -45,7 +45,7 @@ def test_bases_follow_each_other_the_heaviest_first_and_seeds_of_a_cell_stand_to
 
 
 def test_within_a_base_longer_trials_come_first() -> None:
-    order = launch_order(grid("a", ("ja0", "ja16", "ja104")), lambda spec: 1.0)
+    order = sort_for_launch(grid("a", ("ja0", "ja16", "ja104")), lambda spec: 1.0)
     steps = [spec.num_steps for spec in order]
     assert len(set(steps)) > 1
     assert steps == sorted(steps, reverse=True)
@@ -55,7 +55,7 @@ def test_a_short_trial_of_a_base_does_not_hide_its_longest() -> None:
     """Not the sum decides: a base with many short trials can wait."""
     many = [spec_of("many", "ja0", seed) for seed in range(50)]
     long = spec_of("long", "ja0", 0)
-    order = launch_order([*many, long], lambda spec: 3.0 if spec is long else 1.0)
+    order = sort_for_launch([*many, long], lambda spec: 3.0 if spec is long else 1.0)
     assert order[0] is long
 
 
@@ -63,7 +63,7 @@ def test_what_reserves_different_things_is_dealt_out_in_proportion() -> None:
     small = [spec_of("small", "ja0", seed) for seed in range(40)]
     whole = Resources(cpus=4)
     large = [spec_of("large", "ja0", seed, resources=whole) for seed in range(10)]
-    order = launch_order([*small, *large], lambda spec: 1.0)
+    order = sort_for_launch([*small, *large], lambda spec: 1.0)
     for start in range(0, 50, 5):
         assert names(order[start : start + 5]).count("large ja0") == 1
 
@@ -72,8 +72,8 @@ def test_what_reserves_different_things_is_dealt_out_in_proportion() -> None:
 def test_nothing_is_lost_and_the_order_of_the_input_says_nothing(
     specs: list[TrialSpec], size: float
 ) -> None:
-    order = launch_order(specs, lambda spec: size if spec.base_model == "a" else 1.5)
-    assert order == launch_order(grid(), lambda spec: size if spec.base_model == "a" else 1.5)
+    order = sort_for_launch(specs, lambda spec: size if spec.base_model == "a" else 1.5)
+    assert order == sort_for_launch(grid(), lambda spec: size if spec.base_model == "a" else 1.5)
     assert sorted(s.trial_id for s in order) == sorted(s.trial_id for s in specs)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
-from xlt.sweep.planning.packs import AUTO_SIZE, make_packs, pack_size
+from xlt.sweep.planning.packs import AUTO_SIZE, choose_pack_size, make_packs
 from xlt.sweep.run import run_sweep
 from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -72,9 +72,9 @@ def test_members_take_about_as_many_steps(make_spec: MakeSpec) -> None:
 
 
 def test_auto_packs_on_gpus_only() -> None:
-    assert pack_size("auto", has_gpus=True) == AUTO_SIZE
-    assert pack_size("auto", has_gpus=False) == pack_size("off", has_gpus=True) == 1
-    assert pack_size(4, has_gpus=False) == 4
+    assert choose_pack_size("auto", has_gpus=True) == AUTO_SIZE
+    assert choose_pack_size("auto", has_gpus=False) == choose_pack_size("off", has_gpus=True) == 1
+    assert choose_pack_size(4, has_gpus=False) == 4
 
 
 @pytest.mark.parametrize(("given_value", "expected"), [("off", "off"), ("auto", "auto"), ("3", 3)])

@@ -22,9 +22,9 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.prepare import prepare
-from xlt.sweep.planning.rescue import stuck_cells
+from xlt.sweep.planning.rescue import find_stuck_cells
 from xlt.sweep.run import run_sweep
-from xlt.sweep.search.cells import search_cells, search_rows
+from xlt.sweep.search.cells import make_search_cells, select_search_rows
 from xlt.sweep.search.run import SearchOutcome, search_rates
 from xlt.sweep.search.searchers import make_searcher
 from xlt.trainables.spec.cell_key import CellKey
@@ -151,8 +151,8 @@ def poisoned_file(searched_file: Path, tmp_path_factory: pytest.TempPathFactory)
 def planned(file: Path) -> tuple[set[str], set[str], Dataset]:
     """Trials that a search would run first, ids of test rows, and the rows that it sees."""
     grid = expand(prepare(load_experiment(file)))
-    rows = search_rows(grid)
-    cells = search_cells(grid, rows, EVERY_CELL)
+    rows = select_search_rows(grid)
+    cells = make_search_cells(grid, rows, EVERY_CELL)
     trials = {spec.trial_id for cell in cells for spec in cell.templates}
     return trials, {row_id for draw in grid.draws for row_id in draw.test}, rows
 
@@ -241,7 +241,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     from xlt.sweep.search.on_tune import CellSearch, Listener, _Suggestions
 
     grid = expand(prepare(load_experiment(searched_file)))
-    (cell, *_) = search_cells(grid, search_rows(grid), grid.experiment.select(ONE))
+    (cell, *_) = make_search_cells(grid, select_search_rows(grid), grid.experiment.select(ONE))
     reports: list[ConfigReport | None] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)
     trying = CellSearch(cell.name, cell.templates, cell.dev_kinds, 1, searcher)
@@ -341,7 +341,7 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     assert len(cell.replaced) == len(cell.trials) == 2
     for trial in (*cell.trials, *cell.replaced):  # the stuck results stay
         assert outcome.results.state(trial.trial_id).state == "done"
-    assert not stuck_cells(outcome.grid.cells, outcome.results)
+    assert not find_stuck_cells(outcome.grid.cells, outcome.results)
 
 
 @pytest.mark.chaos
