@@ -46,6 +46,6 @@ def explained(folder: Path, cells: dict[str, list[list[Text]]], **changes: Any) 
         for seed, texts in enumerate(by_seed):
             trial_id = save_done(results, "elyza", pattern, seed, {"f1": 0.5})
             if texts:
-                made = Attributions(LIME, attributions(texts, **changes), {"hidden_as": "<unk>"})
-                save_attributions(results, trial_id, made)
+                saved = Attributions(LIME, attributions(texts, **changes), {"hidden_as": "<unk>"})
+                save_attributions(results, trial_id, saved)
     return results

@@ -16,7 +16,7 @@ COMMIT = "a" * 40
 
 @dataclass
 class Hub:
-    """What is served, and what was asked for.
+    """Served files, and the requests for them.
 
     Attributes:
         folders: Repository -> its files, all of commit :data:`COMMIT`.

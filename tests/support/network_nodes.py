@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 NETWORK = f"10.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
-"""Of this test process alone, so that several may run side by side."""
+"""Address range of this test process alone, so that several can run side by side."""
 HOST_ADDRESS = f"{NETWORK}.1"
 SCRATCH = "/var/tmp"
 """Each node's own disk; /tmp is shared, because tests keep their files there."""
@@ -51,7 +51,7 @@ class Node:
         )
 
     def kill(self) -> None:
-        """As if its power failed: every process is gone."""
+        """Kill every process, as if the power failed."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout
@@ -62,7 +62,7 @@ class Node:
         self.process, self.pid = _boot(self.name, self.space)
 
     def cut(self) -> None:
-        """As if its cables were pulled: it lives, reaches nobody, and waits for its files."""
+        """Cut the network: the machine runs, reaches nobody, and waits for its files."""
         _ip("link", "set", self.cable, "down")
         for pid in self.pids():
             os.kill(pid, signal.SIGSTOP)
@@ -70,22 +70,22 @@ class Node:
     def pids(self, name: str = "") -> list[int]:
         """Processes whose command line holds a name, as seen from outside; its init left out."""
         space = os.readlink(f"/proc/{self.pid}/ns/pid")
-        found = []
+        matching = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if os.readlink(folder / "ns/pid") == space and name in command_line(folder.name):
-                    found.append(int(folder.name))
+                    matching.append(int(folder.name))
             except OSError:  # it ended meanwhile
                 continue
-        return [pid for pid in found if pid != self.pid]
+        return [pid for pid in matching if pid != self.pid]
 
     def processes(self) -> list[str]:
         """Command lines of all that runs on it, its init left out."""
-        found = []
+        matching = []
         for pid in self.pids():
             with suppress(OSError):  # it ended meanwhile
-                found.append(command_line(pid))
-        return [line for line in found if line and not line.startswith("sleep infinity")]
+                matching.append(command_line(pid))
+        return [line for line in matching if line and not line.startswith("sleep infinity")]
 
 
 @contextmanager

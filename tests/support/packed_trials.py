@@ -17,22 +17,22 @@ SHORT = {"num_train_epochs": 1, "batch_size": 8}
 
 
 def packed(specs: Sequence[TrialSpec], dataset: Dataset, **options: Any) -> list[Any]:
-    """What became of each, in the order of the specs."""
+    """Return the result or the error of each trial, in the order of the specs."""
     ended = {spec.trial_id: outcome for spec, outcome in run_pack(specs, dataset, **options)}
     assert len(ended) == len(specs)
     return [ended[spec.trial_id] for spec in specs]
 
 
-def assert_same(one: TrialResult, other: TrialResult) -> None:
+def assert_same(first: TrialResult, second: TrialResult) -> None:
     """Losses, gradients and scores to rounding."""
-    assert isinstance(one, TrialResult), one
+    assert isinstance(first, TrialResult), first
     for name, atol in (("loss", 1e-5), ("grad_norm", 1e-4)):
-        values = [result.history[name].to_numpy() for result in (one, other)]
+        values = [result.history[name].to_numpy() for result in (first, second)]
         np.testing.assert_allclose(*values, atol=atol, rtol=0)
     for table in ("predictions", "train_rows"):
-        scores = [getattr(result, table)["y_score"].to_numpy() for result in (one, other)]
+        scores = [getattr(result, table)["y_score"].to_numpy() for result in (first, second)]
         np.testing.assert_allclose(*scores, atol=1e-5, rtol=0)
-    assert one.predictions["id"].equals(other.predictions["id"])
+    assert first.predictions["id"].equals(second.predictions["id"])
 
 
 def assert_as_alone(specs: Sequence[TrialSpec], dataset: Dataset, **options: Any) -> None:

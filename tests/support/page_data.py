@@ -10,7 +10,7 @@ from typing import Any
 
 
 def data_of(html: str) -> dict[str, Any]:
-    found = re.search(r'<script type="text/plain" id="data">([A-Za-z0-9+/=]*)</script>', html)
-    assert found
-    data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found[1])))
+    match = re.search(r'<script type="text/plain" id="data">([A-Za-z0-9+/=]*)</script>', html)
+    assert match
+    data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(match[1])))
     return data

@@ -38,12 +38,12 @@ def preflight(experiment: Experiment, *nodes: Node, **options: Any) -> Preflight
 
 
 def one(name: str, looked_at: Preflight) -> CheckOutcome:
-    (found,) = run_checks(looked_at, [name])
-    return found
+    (outcome,) = run_checks(looked_at, [name])
+    return outcome
 
 
-def told(found: CheckOutcome, severity: str = "error") -> str:
-    return "\n".join(p.sentence for p in found.problems if p.severity == severity)
+def told(outcome: CheckOutcome, severity: str = "error") -> str:
+    return "\n".join(p.sentence for p in outcome.problems if p.severity == severity)
 
 
 def with_settings(experiment: Experiment, **settings: Any) -> Experiment:

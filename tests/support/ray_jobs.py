@@ -32,7 +32,7 @@ BUNDLED = Path(web.__file__).parent.parent
 
 
 class Jobs(Protocol):
-    """What answers."""
+    """The server of the jobs."""
 
     version: str
 
@@ -63,8 +63,8 @@ def application(jobs: Jobs) -> web.Application:
         return web.json_response(list((await jobs.jobs()).values()))
 
     async def info(request: web.Request) -> web.Response:
-        found = (await jobs.jobs()).get(request.match_info["job"])
-        return web.json_response(found) if found else web.Response(status=404, text="no such job")
+        job = (await jobs.jobs()).get(request.match_info["job"])
+        return web.json_response(job) if job else web.Response(status=404, text="no such job")
 
     async def tail(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -169,11 +169,11 @@ class Managed:
         return str(await self._manager.submit_job(**asked))
 
     async def jobs(self) -> dict[str, dict[str, Any]]:
-        found = await self._manager.list_jobs()
+        infos = await self._manager.list_jobs()
         return {
             name: json.loads(json.dumps(dataclasses.asdict(job)))
             | {"submission_id": name, "type": "SUBMISSION"}
-            for name, job in found.items()
+            for name, job in infos.items()
         }
 
     def log(self, job_id: str) -> AsyncIterator[str]:

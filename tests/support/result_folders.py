@@ -39,7 +39,7 @@ TRAINED = {
     "first_grad_norm": 2.0,
     "final_grad_norm": 0.5,
 }
-"""What :func:`measure_convergence` says of a trial that learnt its rows."""
+"""Values of :func:`measure_convergence` for a trial that learnt its rows."""
 SIGNATURE: dict[str, Any] = {
     "git_commit": "c" * 40,
     "data_fingerprint": FINGERPRINT,
@@ -162,15 +162,15 @@ def save_failed(
 
 def trial_files(results: Results) -> dict[str, bytes]:
     """Everything in the trial folders that must not change from run to run."""
-    found = {name: results.read("trials", name) for name in results.sizes("trials")}
-    for name, content in found.items():
+    files = {name: results.read("trials", name) for name in results.sizes("trials")}
+    for name, content in files.items():
         if name.endswith("trial.json"):
             record = json.loads(content)
             del record["timings"]
-            # Whether it was killed on the way may be told; all else is as if it had not been.
+            # Only this field may show that the trial was killed and resumed.
             record["execution"].pop("resumed_at_steps", None)
-            found[name] = json.dumps(record).encode()
-    return found
+            files[name] = json.dumps(record).encode()
+    return files
 
 
 def finished(root: Path) -> dict[Path, int]:

@@ -31,7 +31,8 @@ class S3:
 
     Attributes:
         asked: Method and key of each request since the list was emptied last; LIST for a listing.
-        fault: Told of a request before it is served: (status, S3's code) to answer with instead.
+        fault: Called with each request before it is served; returns (status, S3's code) to answer
+            instead.
     """
 
     address: str = ""

@@ -40,7 +40,7 @@ def results(tmp_path_factory: Any, experiment_file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: Any) -> Path:
-    """Made anew, unless one is given: 100 MB to download."""
+    """Install LIT (a download of 100 MB), unless a folder is given."""
     given = os.environ.get("XLT_LIT_ENV")
     folder = Path(given) if given else tmp_path_factory.mktemp("lit") / "environment"
     assert main(["lit", "install", "--env", str(folder)]) == 0
@@ -70,8 +70,8 @@ class Served:
         )
         assert self.process.stdout is not None
         lines = iter(self.process.stdout.readline, "")
-        found = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
-        self.url = found.group()
+        url_match = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
+        self.url = url_match.group()
         self.root = self.url.partition("?")[0]
 
     def ask(self, path: str, body: Any = None, **headers: str) -> Any:
@@ -108,7 +108,7 @@ def stored(results: str, model: str) -> dict[str, tuple[list[str], list[float]]]
 def shown(page: Any) -> list[list[tuple[str, float]]]:
     """Tokens with their values, a list a trial, top down."""
     chips = page.locator("salience-map-module lit-token-chips")
-    found = [
+    rows = [
         chips.nth(number)
         .locator("lit-tooltip")
         .evaluate_all(
@@ -116,7 +116,7 @@ def shown(page: Any) -> list[list[tuple[str, float]]]:
         )
         for number in range(chips.count())
     ]
-    return [[(token, float(value)) for token, value in one] for one in found]
+    return [[(token, float(value)) for token, value in row] for row in rows]
 
 
 def wait_for(check: Any, seconds: float = 20) -> None:

@@ -17,7 +17,7 @@ from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.result import Results
 
 ITEM_STD, RUN_STD = 0.8, 0.6
-"""Of a row for all seeds, and of a row for one: together 1."""
+"""Standard deviations of a row's score for all seeds and for one; the variances add up to 1."""
 
 
 def make_cell(
@@ -65,7 +65,8 @@ def simulate_draws(
     rows: NDArray[np.float64] | None = None,
     name: str = "a",
 ) -> CellScores:
-    """As :func:`simulate`, with deviations of draws, of seeds and of seeds on single draws.
+    """Simulate as :func:`simulate` does, with deviations of draws, seeds, and seeds on single
+    draws.
 
     The separation of a run deviates by the sum of the three, normal with ``stds``, so that the
     truth is that of :func:`simulate` with the root of the sum of their squares.
@@ -92,7 +93,7 @@ def true_auroc(separation: float, seed_std: float) -> float:
 
 
 def true_accuracy(separation: float, seed_std: float) -> float:
-    """As :func:`true_auroc`: negatives below the middle, positives above it."""
+    """Share of negatives below the middle and of positives above it, as :func:`true_auroc`."""
     below = stats.norm.cdf(separation / 2)
     return float((below + stats.norm.cdf(separation / 2 / np.sqrt(1 + seed_std**2))) / 2)
 

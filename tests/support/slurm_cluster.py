@@ -20,7 +20,7 @@ needs_slurm = pytest.mark.skipif(
     reason=f"no {', '.join(MISSING)}; on Debian: apt-get install slurm-wlm munge iproute2",
 )
 GPUS = 2
-"""Of each node; device files stand for them, and nothing computes on them."""
+"""GPUs of each node; device files replace them, and nothing computes on them."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Slurm:
         return self.field(job, "JobState")
 
     def leftovers(self) -> list[str]:
-        """What jobs left: processes, files on nodes' own disks, job folders."""
+        """Leftovers of jobs: processes, files on nodes' own disks, job folders."""
         living = [node for node in self.nodes if node.process.poll() is None]
         processes = [line for node in living for line in node.processes() if "slurmd" not in line]
         files = [file for node in living for file in node.run("ls", "-A", SCRATCH).stdout.split()]
@@ -84,8 +84,8 @@ def slurm_cluster(folder: Path, num_nodes: int = 3, cpus: int = 2) -> Iterator[S
         idle = ["sinfo", "--noheader", "--states=idle", "--Node", "--format=%N"]
 
         def up() -> bool:
-            told = subprocess.run(idle, env=env, text=True, capture_output=True, check=False)
-            return len(told.stdout.split()) == num_nodes
+            answer = subprocess.run(idle, env=env, text=True, capture_output=True, check=False)
+            return len(answer.stdout.split()) == num_nodes
 
         wait_until(up, 30, "Slurm's nodes do not become idle")
         yield slurm

@@ -36,7 +36,7 @@ OTHER_SIZES: dict[str, dict[str, Any]] = {
     },
     "modernbert": SIZE | {"global_attn_every_n_layers": 2, "local_attention": 32},
 }  # fmt: skip
-"""As microsoft/deberta-v3-base and the others write their config.json; the rest is SIZE."""
+"""Settings as in the config.json of microsoft/deberta-v3-base and others; the rest is SIZE."""
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 256},
@@ -44,7 +44,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "vocab_size": 8000, "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,
     },
 }  # fmt: skip
-"""Of models whose memory and time are measured; the rest is SIZE."""
+"""Sizes of the models whose memory and time are measured; the rest is SIZE."""
 
 
 def make_config(model_type: str, **fields: Any) -> Any:

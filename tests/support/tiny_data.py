@@ -20,7 +20,7 @@ WORDS = {
 
 
 def make_dataset(num_rows: int = 60, seed: int = 0) -> Dataset:
-    """``num_rows`` headlines a language, half positive, told apart by one word each."""
+    """``num_rows`` headlines a language, half positive, distinguished by one word each."""
     rng = random.Random(seed)
     rows = []
     for lang, (positive, negative) in WORDS.items():

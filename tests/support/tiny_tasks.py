@@ -16,7 +16,7 @@ PATTERN = {"name": "few", "target_lang": "ja", "target_rows": 60, "source_rows":
 
 
 def three_classes() -> Dataset:
-    """Rows whose class is their number modulo three, told by a word of its own."""
+    """Rows whose class is their number modulo three; each class has its own word."""
     table = make_dataset(num_rows=300).table
     rows = table.to_pylist()
     for number, row in enumerate(rows):

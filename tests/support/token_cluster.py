@@ -68,8 +68,8 @@ class TokenCluster:
     Attributes:
         nodes: Every machine, with Ray or without.
         folder: Where logs go.
-        env: Of every process.
-        options: Of every `ray start`.
+        env: Environment of every process.
+        options: Options of every `ray start`.
     """
 
     nodes: list[Node]
@@ -100,8 +100,8 @@ class TokenCluster:
         """Until so many nodes are there."""
         done = self.xlt(self.nodes[0], "cluster", "wait", "--nodes", str(count),
                         "--address", self.address, "--seconds", str(START_SECONDS))  # fmt: skip
-        told, errors = done.communicate()
-        assert f"{count} of {count} nodes joined" in told, told + errors
+        output, errors = done.communicate()
+        assert f"{count} of {count} nodes joined" in output, output + errors
 
     def xlt(self, node: Node, *words: str) -> subprocess.Popen[str]:
         """`xlt` on a machine."""

@@ -38,8 +38,8 @@ def gradients(spec: TrialSpec) -> tuple[dict[str, torch.Tensor], int]:
     ids = torch.arange(5, 53).reshape(4, 12)
     loss = model(input_ids=ids, labels=torch.tensor([0, 1, 1, 0])).loss
     torch.autograd.backward(loss)
-    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    return found, len(calls)
+    grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return grads, len(calls)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bert", "gpt_neox"])
@@ -52,12 +52,12 @@ def test_gradients_are_the_same(architecture: str, method: str, make_spec: MakeS
     )
     assert recomputing.trial_id == spec.trial_id
     expected, once = gradients(spec)
-    found, twice = gradients(recomputing)
+    recomputed, twice = gradients(recomputing)
     assert (once, twice) == (1, 2)
-    assert list(found) == list(expected)
+    assert list(recomputed) == list(expected)
     assert any(gradient.abs().max() > 1e-6 for gradient in expected.values())
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-7, rtol=1e-5)
+        torch.testing.assert_close(recomputed[name], gradient, atol=1e-7, rtol=1e-5)
 
 
 def test_the_base_computes_as_before_afterwards(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:

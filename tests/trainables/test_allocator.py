@@ -25,7 +25,7 @@ print(c.mallinfo2().fordblks)
 
 
 def free_bytes(how: str) -> int:
-    """Of a new process that was given 20 MiB and has given them back."""
+    """Free bytes on the heap of a new process that allocated and freed 20 MiB."""
     command = [sys.executable, "-c", PROGRAM, how]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

@@ -1,4 +1,4 @@
-"""What every listed architecture is held to by being listed."""
+"""Contract tests of every listed architecture."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def spec(folder: Path, make_spec: MakeSpec) -> TrialSpec:
 
 def token_ids(base: Base, dataset: Dataset) -> list[list[int]]:
     """Texts of different lengths, the longest thrice as long as the shortest."""
-    found = encode(base, dataset.table.slice(0, 8), dataset.fingerprint, MAX_LENGTH)
-    inner = [ids[1:-1] for ids in found]
+    encoded = encode(base, dataset.table.slice(0, 8), dataset.fingerprint, MAX_LENGTH)
+    inner = [ids[1:-1] for ids in encoded]
     return [ids[:1] + middle * (1 + n % 3) + ids[-1:] for n, (ids, middle) in
-            enumerate(zip(found, inner, strict=True))]  # fmt: skip
+            enumerate(zip(encoded, inner, strict=True))]  # fmt: skip
 
 
 def logits(base: Base, rows: list[list[int]], extra: int = 0, **inputs: Any) -> Any:
@@ -64,17 +64,17 @@ def logits(base: Base, rows: list[list[int]], extra: int = 0, **inputs: Any) -> 
     padded = [*rows, [1] * (max(map(len, rows)) + extra)]
     batch = collate(padded, config.pad_token_id, CPU, config.sep_token_id)
     with torch.inference_mode():
-        found = base.model(**{name: tensor[: len(rows)] for name, tensor in batch.items()})
-    return found.logits.numpy()
+        logits_output = base.model(**{name: tensor[: len(rows)] for name, tensor in batch.items()})
+    return logits_output.logits.numpy()
 
 
 def test_files_tell_what_it_is(folder: Path, spec: TrialSpec) -> None:
-    found = read_checkpoint(folder)
+    checkpoint = read_checkpoint(folder)
     check_files(folder)
-    listed = ARCHITECTURES[found.model_type]
+    listed = ARCHITECTURES[checkpoint.model_type]
     base = load_base(spec, CPU, torch.float32)
-    assert (found.kind, found.linear) == (listed.kind, listed.linear)
-    assert found.pad_token == base.tokenizer.pad_token
+    assert (checkpoint.kind, checkpoint.linear) == (listed.kind, listed.linear)
+    assert checkpoint.pad_token == base.tokenizer.pad_token
     assert base.model.config.pad_token_id == base.tokenizer.pad_token_id
     unlisted = read_config(folder) | {"model_type": "new-type"}
     assert derive_kind(unlisted) == listed.kind
@@ -134,8 +134,8 @@ def test_a_decoder_reads_the_same_with_padding_on_the_left(
     if "position_ids" in inspect.signature(base.model.forward).parameters:
         left["position_ids"] = (left["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
-        found = base.model(**left).logits.numpy()
-    np.testing.assert_allclose(found, logits(base, rows), atol=1e-5, rtol=0)
+        padded_logits = base.model(**left).logits.numpy()
+    np.testing.assert_allclose(padded_logits, logits(base, rows), atol=1e-5, rtol=0)
 
 
 def test_the_end_of_a_text_is_never_taken_for_padding(spec: TrialSpec) -> None:
@@ -191,7 +191,7 @@ def test_adapters_and_head_are_trained_in_fp32_on_bf16_weights(spec: TrialSpec) 
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("q_prj", "unknown module 'q_prj'. Did you mean 'q_proj'?"),
         ("layers.7.self_attn.q_proj", "unknown module 'layers.7.self_attn.q_proj'"),
@@ -199,9 +199,9 @@ def test_adapters_and_head_are_trained_in_fp32_on_bf16_weights(spec: TrialSpec) 
     ],
 )
 def test_unknown_target_modules_are_told_with_the_nearest(
-    target: str, told: str, make_spec: MakeSpec, tiny_dataset: Dataset
+    target: str, message: str, make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
     spec = make_spec("llama", lora={"target_modules": ["v_proj", target]})
     with pytest.raises(InputError) as error:
         run_trial(spec, tiny_dataset)
-    assert str(error.value).startswith(f"lora.target_modules: {told}")
+    assert str(error.value).startswith(f"lora.target_modules: {message}")

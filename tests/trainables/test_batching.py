@@ -40,19 +40,19 @@ def batches(lengths: list[int], batch_size: int, seed: int = 0) -> list[list[int
 def test_every_row_once_an_epoch_in_as_few_batches_as_possible(
     lengths: list[int], batch_size: int, seed: int
 ) -> None:
-    found = batches(lengths, batch_size, seed)
-    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
-    assert len(found) == -(-len(lengths) // batch_size)
-    assert sum(len(batch) != batch_size for batch in found) <= 1
-    assert found == batches(lengths, batch_size, seed)
+    drawn = batches(lengths, batch_size, seed)
+    assert sorted(row for batch in drawn for row in batch) == list(range(len(lengths)))
+    assert len(drawn) == -(-len(lengths) // batch_size)
+    assert sum(len(batch) != batch_size for batch in drawn) <= 1
+    assert drawn == batches(lengths, batch_size, seed)
 
 
 def test_buckets_halve_the_padding_and_leave_a_shuffle() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(5, 60, 1128).tolist()
 
-    def padding(found: list[list[int]]) -> float:
-        padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in found)
+    def padding(epoch: list[list[int]]) -> float:
+        padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in epoch)
         return 1 - sum(lengths) / padded
 
     order = rng.permutation(len(lengths)).tolist()

@@ -1,4 +1,4 @@
-"""A killed trial goes on from its checkpoint and gives the bytes of an undisturbed one."""
+"""A killed trial resumes from its checkpoint and gives the bytes of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def killed_after(
             run_trial(spec, dataset, checkpoints=kept)
 
 
-def same(one: TrialResult, other: TrialResult) -> bool:
+def same(first: TrialResult, second: TrialResult) -> bool:
     tables = ("predictions", "history", "train_rows")
-    shares = {result.execution["padding_share"] for result in (one, other)}
+    shares = {result.execution["padding_share"] for result in (first, second)}
     return (
-        one.model == other.model
+        first.model == second.model
         and len(shares) == 1
-        and all(getattr(one, name).equals(getattr(other, name)) for name in tables)
+        and all(getattr(first, name).equals(getattr(second, name)) for name in tables)
     )
 
 

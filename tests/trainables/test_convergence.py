@@ -25,23 +25,23 @@ HISTORY = pa.table(
 def test_the_first_and_the_last_epoch_count() -> None:
     labels = np.array([0, 0, 0, 1])
     y_score = np.array([0.1, 0.4, 0.35, 0.8])
-    found = measure_convergence(HISTORY, labels, y_score)
-    assert found["first_loss"] == pytest.approx(0.7)
-    assert found["final_loss"] == pytest.approx(0.2)
-    assert (found["first_grad_norm"], found["final_grad_norm"]) == pytest.approx((3.0, 0.3))
-    assert found["label_entropy"] == pytest.approx(entropy([0.75, 0.25]))
-    assert found["train_auroc"] == roc_auc_score(labels, y_score)
-    assert found["score_std"] == pytest.approx(np.std(y_score))
+    measured = measure_convergence(HISTORY, labels, y_score)
+    assert measured["first_loss"] == pytest.approx(0.7)
+    assert measured["final_loss"] == pytest.approx(0.2)
+    assert (measured["first_grad_norm"], measured["final_grad_norm"]) == pytest.approx((3.0, 0.3))
+    assert measured["label_entropy"] == pytest.approx(entropy([0.75, 0.25]))
+    assert measured["train_auroc"] == roc_auc_score(labels, y_score)
+    assert measured["score_std"] == pytest.approx(np.std(y_score))
     values = list(itertools.permutations(labels))
-    exact = np.std([roc_auc_score(one, y_score) for one in values])
-    assert found["auroc_noise"] == pytest.approx(exact)
+    exact = np.std([roc_auc_score(permuted, y_score) for permuted in values])
+    assert measured["auroc_noise"] == pytest.approx(exact)
 
 
 def test_more_than_two_classes_and_one() -> None:
     y_score = np.array([[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])
     labels = np.array([0, 1, 1, 2])
-    found = measure_convergence(HISTORY, labels, y_score)
-    assert found["train_auroc"] == roc_auc_score(labels, y_score, multi_class="ovr")
-    assert found["score_std"] == pytest.approx(np.std(y_score[:, 0]))
-    one = measure_convergence(HISTORY, np.ones(4, np.int8), y_score[:, 0])
-    assert math.isnan(one["train_auroc"]) and one["label_entropy"] == 0
+    measured = measure_convergence(HISTORY, labels, y_score)
+    assert measured["train_auroc"] == roc_auc_score(labels, y_score, multi_class="ovr")
+    assert measured["score_std"] == pytest.approx(np.std(y_score[:, 0]))
+    single_class = measure_convergence(HISTORY, np.ones(4, np.int8), y_score[:, 0])
+    assert math.isnan(single_class["train_auroc"]) and single_class["label_entropy"] == 0

@@ -46,7 +46,7 @@ def allocated_peak(work: Callable[[], object]) -> int:
 
 
 def token_ids(num_rows: int) -> list[list[int]]:
-    """Of different lengths, so that batches are padded; the longest are LENGTH tokens."""
+    """Texts of different lengths, so that batches are padded; the longest have LENGTH tokens."""
     lengths = random.Random(0).choices(range(LENGTH // 2, LENGTH), k=num_rows)
     return [[5] * (LENGTH if row % ROWS == 0 else n) for row, n in enumerate(lengths)]
 
@@ -121,20 +121,20 @@ def test_parts_are_those_of_the_real_model() -> None:
         spec = make_spec(method)
         base = Base(tokenizer=None, model=model, head_modules=("score",))
         trained = [p for p in METHODS[method](base, spec).parameters() if p.requires_grad]
-        found = counted(spec, "llama")
-        assert found.num_parameters == model.num_parameters()
-        assert found.num_trained == sum(p.numel() for p in trained)
-        assert found.memory.gradients == 4 * found.num_trained
-        moments = 2 * 4 * found.num_trained + 4 * len(trained)  # and a step counter each
-        assert found.memory.optimizer == moments
+        counts = counted(spec, "llama")
+        assert counts.num_parameters == model.num_parameters()
+        assert counts.num_trained == sum(p.numel() for p in trained)
+        assert counts.memory.gradients == 4 * counts.num_trained
+        moments = 2 * 4 * counts.num_trained + 4 * len(trained)  # and a step counter each
+        assert counts.memory.optimizer == moments
 
 
 def test_less_is_kept_with_checkpointing_and_smaller_micro_batches() -> None:
     whole = counted(make_spec("lora"), "llama").memory
     again = counted(make_spec("lora", gradient_checkpointing=True), "llama").memory
-    one = counted(make_spec("lora"), "llama", rows=1).memory
+    single_row = counted(make_spec("lora"), "llama", rows=1).memory
     assert again.activations < 0.5 * whole.activations
-    assert one.activations < 0.2 * whole.activations
+    assert single_row.activations < 0.2 * whole.activations
 
 
 def test_micro_batches_keep_the_gradients_of_those_before() -> None:
@@ -177,8 +177,8 @@ def test_seven_billion_parameters_need_no_weights() -> None:
         num_attention_heads=32,
     )  # fmt: skip
     spec = make_spec("lora", "auto")
-    found = dry_run(spec, config, device="cuda", rows=16, length=128)
-    assert found.memory.base == pytest.approx(2 * found.num_parameters, rel=1e-3)
+    counts = dry_run(spec, config, device="cuda", rows=16, length=128)
+    assert counts.memory.base == pytest.approx(2 * counts.num_parameters, rel=1e-3)
 
 
 def test_workers_share_as_their_sharding_says() -> None:

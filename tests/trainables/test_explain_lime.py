@@ -64,11 +64,11 @@ def every_mask() -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
 def test_the_numbers_of_the_lime_package(width: float) -> None:
     kept, counts = every_mask()
     weights = kernel(kept.sum(axis=1), 6, width)
-    made = Surrogate(kept, counts, weights, 1.0).fit(score(kept)[None])
+    estimates = Surrogate(kept, counts, weights, 1.0).fit(score(kept)[None])
     coefficients, intercept, r2 = LIME_BASE[width]
-    assert made[0][0] == pytest.approx(coefficients, rel=0, abs=1e-12)
-    assert made[2][0] == pytest.approx(intercept, rel=0, abs=1e-12)
-    assert made[3][0] == pytest.approx(r2, rel=0, abs=1e-12)
+    assert estimates[0][0] == pytest.approx(coefficients, rel=0, abs=1e-12)
+    assert estimates[2][0] == pytest.approx(intercept, rel=0, abs=1e-12)
+    assert estimates[3][0] == pytest.approx(r2, rel=0, abs=1e-12)
 
 
 # lit_nlp 1.3.1: components.citrus.lime.explain("a b c d e f", [1 - p, p] of score, 1,
@@ -91,10 +91,10 @@ def test_the_numbers_of_lit(width: float) -> None:
     numbers, counts = np.unique(CITRUS_MASKS, return_counts=True)
     kept = (numbers[:, None] >> np.arange(5, -1, -1) & 1).astype(bool)
     weights = kernel(kept.sum(axis=1), 6, width)
-    made = Surrogate(kept, counts, weights, 1.0).fit(score(kept)[None])
+    estimates = Surrogate(kept, counts, weights, 1.0).fit(score(kept)[None])
     coefficients, intercept = CITRUS[width]
-    assert made[0][0] == pytest.approx(coefficients, rel=0, abs=1e-9)
-    assert made[2][0] == pytest.approx(intercept, rel=0, abs=1e-9)
+    assert estimates[0][0] == pytest.approx(coefficients, rel=0, abs=1e-9)
+    assert estimates[2][0] == pytest.approx(intercept, rel=0, abs=1e-9)
 
 
 @given(
@@ -113,15 +113,17 @@ def test_ridge_of_scikit_learn_on_undeduplicated_masks(
     distances = 100 * pairwise_distances(data, data[:1], metric="cosine").ravel()
     weights = np.sqrt(np.exp(-(distances**2) / width**2))
     scores = np.random.default_rng(seed).random((3, len(kept)))
-    made = Surrogate(kept, counts, kernel(kept.sum(axis=1), num_tokens, width), alpha).fit(scores)
+    estimates = Surrogate(kept, counts, kernel(kept.sum(axis=1), num_tokens, width), alpha).fit(
+        scores
+    )
     for text, row in enumerate(scores):
         y = np.repeat(row, counts)
         ridge = Ridge(alpha, solver="svd").fit(data, y, sample_weight=weights)
-        assert made[0][text] == pytest.approx(ridge.coef_, abs=1e-9)
-        assert made[2][text] == pytest.approx(ridge.intercept_, abs=1e-9)
+        assert estimates[0][text] == pytest.approx(ridge.coef_, abs=1e-9)
+        assert estimates[2][text] == pytest.approx(ridge.intercept_, abs=1e-9)
         if weights.sum() > 1.001:  # else the text itself is all that counts
             expected = r2_score(y, ridge.predict(data), sample_weight=weights)
-            assert made[3][text] == pytest.approx(expected, abs=1e-7)
+            assert estimates[3][text] == pytest.approx(expected, abs=1e-7)
 
 
 def test_how_many_are_hidden_is_uniform_and_which_is_too() -> None:
@@ -141,9 +143,9 @@ def test_all_masks_are_the_mean_of_many_draws(num_tokens: int) -> None:
     assert kept[0].all() and counts[0] == 1 and counts.sum() == pytest.approx(100_001)
     assert len(np.unique(kept, axis=0)) == len(kept) == 2**num_tokens
     drawn, times = draw_masks(num_tokens, 100_000, 0)
-    found = dict(zip(map(tuple, drawn), times, strict=True))
-    told = np.array([found[tuple(mask)] for mask in kept[1:]])
-    assert chisquare(told, counts[1:] * told.sum() / counts[1:].sum()).pvalue > 1e-3
+    times_of = dict(zip(map(tuple, drawn), times, strict=True))
+    drawn_times = np.array([times_of[tuple(mask)] for mask in kept[1:]])
+    assert chisquare(drawn_times, counts[1:] * drawn_times.sum() / counts[1:].sum()).pvalue > 1e-3
 
 
 def test_all_masks_are_the_limit_of_drawn_ones_and_never_taken_unasked() -> None:
@@ -163,8 +165,8 @@ def test_standard_errors_are_what_other_seeds_change() -> None:
         weights = kernel(kept.sum(axis=1), 6, 256)
         draws.append(Surrogate(kept, counts, weights, 1.0).fit(score(kept)[None])[:2])
     coefficients = np.array([d[0][0] for d in draws])
-    told = np.array([d[1][0] for d in draws]).mean(axis=0)
-    assert told == pytest.approx(coefficients.std(axis=0), rel=0.15)
+    estimated = np.array([d[1][0] for d in draws]).mean(axis=0)
+    assert estimated == pytest.approx(coefficients.std(axis=0), rel=0.15)
 
 
 def test_contributions_follow_their_tokens_and_not_their_places() -> None:
@@ -182,17 +184,17 @@ def test_a_text_is_explained_the_same_in_any_company() -> None:
     settings = Explain(num_samples=50)
     common: dict[str, Any] = {"hidden_as": 9, "never_hidden": {7}, "settings": settings}
     together = explain_texts(predict, texts, names=names, **common)
-    for text, name, one in zip(texts, names, together, strict=True):
+    for text, name, shared in zip(texts, names, together, strict=True):
         (alone,) = explain_texts(predict, [text], names=[name], **common)
-        assert alone.coefficients == pytest.approx(one.coefficients, abs=1e-12)
-        assert alone.standard_errors == pytest.approx(one.standard_errors, abs=1e-12)
+        assert alone.coefficients == pytest.approx(shared.coefficients, abs=1e-12)
+        assert alone.standard_errors == pytest.approx(shared.standard_errors, abs=1e-12)
 
 
 def test_another_seed_gives_other_masks() -> None:
     texts = [[7, 10, 11, 12, 13, 14, 15]]
-    one, same, other = (explained(texts, num_samples=50, seed=s)[0] for s in (0, 0, 1))
-    assert np.array_equal(one.coefficients, same.coefficients)
-    assert not np.array_equal(one.coefficients, other.coefficients)
+    first, same, other = (explained(texts, num_samples=50, seed=s)[0] for s in (0, 0, 1))
+    assert np.array_equal(first.coefficients, same.coefficients)
+    assert not np.array_equal(first.coefficients, other.coefficients)
 
 
 def test_texts_of_one_length_do_not_share_their_errors() -> None:
@@ -202,17 +204,17 @@ def test_texts_of_one_length_do_not_share_their_errors() -> None:
     exact = explained(texts[:1], num_samples=100_000, **no_shrinkage)[0].coefficients
     errors = []
     for seed in range(10):
-        made = explained(texts, num_samples=256, seed=seed, **no_shrinkage)
-        errors.append(np.array([e.coefficients for e in made]) - exact)
+        explanations = explained(texts, num_samples=256, seed=seed, **no_shrinkage)
+        errors.append(np.array([e.coefficients for e in explanations]) - exact)
     single = np.sqrt(np.mean(np.square(errors)))
     averaged = np.sqrt(np.mean(np.square(np.mean(errors, axis=1))))
     assert averaged < single / 3  # with the same columns for all texts it is all of it
 
 
 def test_one_token() -> None:
-    (made,) = explained([[7, 14]], num_samples=50)
-    assert made.coefficients.shape == (1,)
-    assert 0 < made.coefficients[0] < made.p_original - made.p_masked
+    (explanation,) = explained([[7, 14]], num_samples=50)
+    assert explanation.coefficients.shape == (1,)
+    assert 0 < explanation.coefficients[0] < explanation.p_original - explanation.p_masked
 
 
 def test_deleted_tokens_leave_shorter_texts() -> None:
@@ -225,10 +227,10 @@ def test_deleted_tokens_leave_shorter_texts() -> None:
 
     settings = Explain(num_samples=500)
     texts = [[7, 10, 11, 14], [7, 10, 11, 12, 14]]
-    made = explain_texts(watched, texts, hidden_as=None, never_hidden={7}, settings=settings)
+    deleted = explain_texts(watched, texts, hidden_as=None, never_hidden={7}, settings=settings)
     assert lengths == {1, 2, 3, 4, 5}
     kept = explain_texts(predict, texts, hidden_as=9, never_hidden={7}, settings=settings)
-    assert made[0].coefficients == pytest.approx(kept[0].coefficients)
+    assert deleted[0].coefficients == pytest.approx(kept[0].coefficients)
 
 
 class TestBadInput:

@@ -46,7 +46,7 @@ def integrate_linear(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Its integrated gradients, the embedding of a token being its weight."""
+    """Integrated gradients of the linear model, in which a token's embedding is its weight."""
     ends, starts = WEIGHTS[rows], WEIGHTS[baselines]
     logits = (starts.sum(1)[:, None] - 1) + points * (ends - starts).sum(1)[:, None]
     p = 1 / (1 + np.exp(-logits))
@@ -72,59 +72,63 @@ def test_every_explainer_says_which_settings_it_has() -> None:
 @pytest.mark.parametrize("method", EXPLAINERS)
 class TestContract:
     def test_one_explanation_a_text_in_order(self, method: str) -> None:
-        made = explained(method)
-        assert [len(e.coefficients) for e in made] == [3, 3, 2, 7]
-        for text, one in zip(TEXTS, made, strict=True):
-            assert one.standard_errors.shape == one.coefficients.shape
-            assert one.p_original == pytest.approx(predict_linear(np.array([text]))[0])
-            assert one.p_masked == pytest.approx(1 / (1 + np.e))
+        explanations = explained(method)
+        assert [len(e.coefficients) for e in explanations] == [3, 3, 2, 7]
+        for text, explanation in zip(TEXTS, explanations, strict=True):
+            assert explanation.standard_errors.shape == explanation.coefficients.shape
+            assert explanation.p_original == pytest.approx(predict_linear(np.array([text]))[0])
+            assert explanation.p_masked == pytest.approx(1 / (1 + np.e))
 
     def test_signs_are_those_of_the_weights(self, method: str) -> None:
-        for text, one in zip(TEXTS, explained(method), strict=True):
+        for text, explanation in zip(TEXTS, explained(method), strict=True):
             weights = WEIGHTS[text[1:]]
-            told = (weights != 0) & (np.abs(one.coefficients) > 0.01)
-            assert told.any()
-            assert np.array_equal(np.sign(one.coefficients[told]), np.sign(weights[told]))
+            is_distinct = (weights != 0) & (np.abs(explanation.coefficients) > 0.01)
+            assert is_distinct.any()
+            assert np.array_equal(
+                np.sign(explanation.coefficients[is_distinct]), np.sign(weights[is_distinct])
+            )
 
     def test_the_same_again(self, method: str) -> None:
         first, second = explained(method), explained(method)
-        for one, other in zip(first, second, strict=True):
-            assert np.array_equal(one.coefficients, other.coefficients)
+        for explanation, other in zip(first, second, strict=True):
+            assert np.array_equal(explanation.coefficients, other.coefficients)
 
 
 def test_integrated_gradients_of_a_logistic_function() -> None:
     """In closed form each token gets its share of the logit, of the difference of the scores."""
-    for text, one in zip(TEXTS, explained("ig", num_steps=32), strict=True):
+    for text, explanation in zip(TEXTS, explained("ig", num_steps=32), strict=True):
         weights = WEIGHTS[text[1:]]
         if weights.sum():
             shares = weights / weights.sum()
-            expected = shares * (one.p_original - one.p_masked)
-            assert one.coefficients == pytest.approx(expected, abs=1e-9)
+            expected = shares * (explanation.p_original - explanation.p_masked)
+            assert explanation.coefficients == pytest.approx(expected, abs=1e-9)
 
 
 def test_occlusion_is_a_difference() -> None:
-    (one, *_) = explained("occlusion")
+    (explanation, *_) = explained("occlusion")
     without_first = predict_linear(np.array([[START, HIDDEN, 3, 4]]))[0]
-    assert one.coefficients[0] == pytest.approx(one.p_original - without_first)
+    assert explanation.coefficients[0] == pytest.approx(explanation.p_original - without_first)
 
 
 def test_comprehensiveness_and_sufficiency_by_hand() -> None:
     """Ten tokens: 1, 2 and 5 of them count; this classifier knows the sum of four."""
     text = [START, 2, 6, 4, 3, 5, 5, 5, 5, 5, 5]
-    made = explain_texts(
+    explanations = explain_texts(
         predict_linear, [text], hidden_as=HIDDEN, never_hidden={START},
         settings=Explain(method="occlusion"),
     )  # fmt: skip
-    (found,) = measure_explanations(
-        Target(predict_linear), [text], made, hidden_as=HIDDEN, never_hidden={START}
+    (measured,) = measure_explanations(
+        Target(predict_linear), [text], explanations, hidden_as=HIDDEN, never_hidden={START}
     )
     p = [1 / (1 + np.exp(-(logit - 1))) for logit in (3.0, 1.0, -0.5, -1.0, 2.0, 3.5, 4.0)]
     whole = p[0]
-    assert found.comprehensiveness == pytest.approx(
+    assert measured.comprehensiveness == pytest.approx(
         np.mean([whole - p[1], whole - p[2], whole - p[3]])
     )
-    assert found.sufficiency == pytest.approx(np.mean([whole - p[4], whole - p[5], whole - p[6]]))
-    assert found.random_comprehensiveness < found.comprehensiveness
+    assert measured.sufficiency == pytest.approx(
+        np.mean([whole - p[4], whole - p[5], whole - p[6]])
+    )
+    assert measured.random_comprehensiveness < measured.comprehensiveness
 
 
 class TestBadInput:
@@ -162,14 +166,19 @@ def test_integrated_gradients_are_complete(trained: Any) -> None:
     """Contributions add up to the difference of the scores (Sundararajan et al., axiom 3)."""
     spec, base, model, ids = trained
     target = make_target(model, spec)
-    made = explain_texts(
+    explanations = explain_texts(
         target.predict, ids, hidden_as=find_replacement_id(base.tokenizer, "auto"),
         never_hidden=find_special_ids(base.tokenizer), settings=Explain(method="ig", num_steps=64),
         integrate=target.integrate,
     )  # fmt: skip
-    for one in made:
-        assert one.coefficients.sum() == pytest.approx(one.p_original - one.p_masked, abs=2e-3)
-    assert max(abs(one.p_original - one.p_masked) for one in made) > 0.01
+    for explanation in explanations:
+        assert explanation.coefficients.sum() == pytest.approx(
+            explanation.p_original - explanation.p_masked, abs=2e-3
+        )
+    assert (
+        max(abs(explanation.p_original - explanation.p_masked) for explanation in explanations)
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -42,15 +42,15 @@ def cost(cuts: list[tuple[int, int]], num_beginnings: list[int]) -> float:
 @settings(max_examples=60)
 def test_no_other_cuts_cost_less(num_beginnings: list[int]) -> None:
     length = len(num_beginnings)
-    found = plan_stretches(np.array(num_beginnings))
-    assert [n for start, end in found for n in range(start, end)] == list(range(length))
+    cut = plan_stretches(np.array(num_beginnings))
+    assert [n for start, end in cut for n in range(start, end)] == list(range(length))
     ways = (
         list(zip([0, *inner], [*inner, length], strict=True))
         for num in range(length)
         for inner in combinations(range(1, length), num)
     )
     best = min(cost(way, num_beginnings) for way in ways)
-    assert cost(found, num_beginnings) == pytest.approx(best)
+    assert cost(cut, num_beginnings) == pytest.approx(best)
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt_neox"])

@@ -20,10 +20,10 @@ POSITIVE, NEGATIVE = WORDS["ja"]
 
 def contrast(spec: TrialSpec, dataset: Dataset) -> float:
     """Mean contribution of the words that make a text positive less that of those that do not."""
-    made = run_trial(spec, dataset, explain=Explain(num_samples=128)).attributions
-    assert made is not None and made.table is not None, made
-    found: dict[bool, list[float]] = {True: [], False: []}
-    for row in made.table.to_pylist():
+    explained = run_trial(spec, dataset, explain=Explain(num_samples=128)).attributions
+    assert explained is not None and explained.table is not None, explained
+    contributions: dict[bool, list[float]] = {True: [], False: []}
+    for row in explained.table.to_pylist():
         word = row["text"].split()[1]  # the label's; the next one is drawn without regard to it
         start = row["text"].index(word)
         own = [
@@ -31,8 +31,8 @@ def contrast(spec: TrialSpec, dataset: Dataset) -> float:
             for value, s, e in zip(row["coefficients"], row["starts"], row["ends"], strict=True)
             if s < start + len(word) and e > start and row["text"][s:e].strip()
         ]
-        found[word in POSITIVE].append(sum(own))
-    return float(np.mean(found[True]) - np.mean(found[False]))
+        contributions[word in POSITIVE].append(sum(own))
+    return float(np.mean(contributions[True]) - np.mean(contributions[False]))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bert"])

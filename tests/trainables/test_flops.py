@@ -36,8 +36,8 @@ def built(architecture: str, method: str, checkpointing: bool) -> tuple[Any, Mat
     model: Any = METHODS[method](base, spec)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    found = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
-    return model, found.matrices
+    counts = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
+    return model, counts.matrices
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -79,6 +79,6 @@ def test_frozen_matrices_need_no_gradient_of_their_own() -> None:
 
 
 def test_speed_is_measured() -> None:
-    found = measure_throughput("cpu", tokens=256, width=128)
-    assert 1e8 < found.flops < 1e14
-    assert 1e-7 < found.call_seconds < 1e-2
+    speed = measure_throughput("cpu", tokens=256, width=128)
+    assert 1e8 < speed.flops < 1e14
+    assert 1e-7 < speed.call_seconds < 1e-2

@@ -212,11 +212,11 @@ def test_adapters_are_those_of_peft_by_hand(
     )  # fmt: skip
     theirs = peft.get_peft_model(model, settings)
     expected = dict(theirs.named_parameters())
-    found = dict(ours.named_parameters())
-    assert list(found) == list(expected)
+    ours_by_name = dict(ours.named_parameters())
+    assert list(ours_by_name) == list(expected)
     for name, parameter in expected.items():
-        assert torch.equal(found[name], parameter), name
-        assert found[name].requires_grad == parameter.requires_grad, name
+        assert torch.equal(ours_by_name[name], parameter), name
+        assert ours_by_name[name].requires_grad == parameter.requires_grad, name
     scalings = {n: m.scaling for n, m in theirs.named_modules() if hasattr(m, "lora_A")}
     assert scalings == {n: m.scaling for n, m in ours.named_modules() if hasattr(m, "lora_A")}
     expected_scaling = 16 / 8**0.5 if "use_rslora" in variant else 16 / 8

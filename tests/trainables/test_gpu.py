@@ -42,15 +42,15 @@ def little_memory() -> Iterator[Callable[[int], None]]:
 def test_a_trial_in_bf16_scores_about_as_in_fp32(
     architecture: str, method: str, make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
-    found = {}
+    results = {}
     for precision in ("auto", "fp32"):
         training = {"num_train_epochs": 2, "batch_size": 8, "precision": precision}
         spec = make_spec(architecture, method=method, training=training, learning_rate=1e-3)
-        found[precision] = run_trial(spec, tiny_dataset)
-    assert found["auto"].signature["precision"] == "bf16"
-    assert found["auto"].signature["device"].startswith("cuda:")
-    assert found["auto"].execution["peak_memory_bytes"] > 0
-    scores = [result.predictions["y_score"].to_numpy() for result in found.values()]
+        results[precision] = run_trial(spec, tiny_dataset)
+    assert results["auto"].signature["precision"] == "bf16"
+    assert results["auto"].signature["device"].startswith("cuda:")
+    assert results["auto"].execution["peak_memory_bytes"] > 0
+    scores = [result.predictions["y_score"].to_numpy() for result in results.values()]
     np.testing.assert_allclose(scores[0], scores[1], atol=0.05)
 
 
@@ -113,10 +113,10 @@ def test_dropout_of_a_member_is_its_own_whoever_is_beside_it(
 ) -> None:
     training = {"num_train_epochs": 2, "batch_size": 8, "precision": "fp32"}
     specs = [make_spec(seed=seed, training=training, learning_rate=1e-3) for seed in range(3)]
-    found = []
+    scores = []
     for pack in (specs[:2], [specs[0], specs[2]]):
         outcomes = {spec.seed: result for spec, result in run_pack(pack, tiny_dataset)}
         result = outcomes[0]
         assert isinstance(result, TrialResult)
-        found.append(result.predictions["y_score"].to_numpy())
-    np.testing.assert_allclose(*found, atol=1e-3)
+        scores.append(result.predictions["y_score"].to_numpy())
+    np.testing.assert_allclose(*scores, atol=1e-3)

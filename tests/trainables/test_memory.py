@@ -18,12 +18,12 @@ NUM_TRIALS = 20
 
 
 def tensor_bytes() -> int:
-    """Of all tensors that Python holds, each storage once."""
+    """Bytes of all tensors that Python holds, counting each storage once."""
     gc.collect()
     storages = {
-        found.untyped_storage().data_ptr(): found.untyped_storage().nbytes()
-        for found in gc.get_objects()
-        if issubclass(type(found), torch.Tensor)  # isinstance wakes deprecated objects of torch
+        tracked.untyped_storage().data_ptr(): tracked.untyped_storage().nbytes()
+        for tracked in gc.get_objects()
+        if issubclass(type(tracked), torch.Tensor)  # isinstance wakes deprecated objects of torch
     }
     return sum(storages.values())
 

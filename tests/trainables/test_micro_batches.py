@@ -79,12 +79,12 @@ def test_out_of_memory_halves_the_pass_and_takes_the_step_again(
 
 def test_a_step_taken_again_drops_what_a_step_of_that_size_drops() -> None:
     """The generators are put back: the failed pass leaves no trace."""
-    asked, found = Regression(dropout=0.5), Regression(fits=5, dropout=0.5)
+    whole, halved = Regression(dropout=0.5), Regression(fits=5, dropout=0.5)
     torch.manual_seed(1)
-    MicroBatches(asked.model, asked.loss_of, 5)(list(range(ROWS)))
+    MicroBatches(whole.model, whole.loss_of, 5)(list(range(ROWS)))
     torch.manual_seed(1)
-    MicroBatches(found.model, found.loss_of)(list(range(ROWS)))
-    for ours, theirs in zip(found.gradients(), asked.gradients(), strict=True):
+    MicroBatches(halved.model, halved.loss_of)(list(range(ROWS)))
+    for ours, theirs in zip(halved.gradients(), whole.gradients(), strict=True):
         assert torch.equal(ours, theirs)
 
 

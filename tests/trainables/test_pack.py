@@ -55,7 +55,7 @@ def uneven() -> Dataset:
 
 @pytest.fixture(scope="module")
 def make_member(make_spec: MakeMember, uneven: Dataset) -> MakeMember:
-    """As ``make_spec``, on these texts."""
+    """Make specs as ``make_spec`` does, on these texts."""
 
     def member(architecture: str = "llama", **changes: Any) -> TrialSpec:
         return make_spec(architecture, data_fingerprint=uneven.fingerprint, **changes)

@@ -55,8 +55,8 @@ def assert_as_padded(model: Any, rows: list[list[int]]) -> None:
     free = copy.deepcopy(model)
     make_padding_free(free)
     logits, gradients = learnt(model, rows)
-    found, others = learnt(free, rows)
-    torch.testing.assert_close(found, logits, atol=1e-5, rtol=0)
+    free_logits, others = learnt(free, rows)
+    torch.testing.assert_close(free_logits, logits, atol=1e-5, rtol=0)
     others = {name.replace(".inner.", "."): value for name, value in others.items()}
     torch.testing.assert_close(others, gradients, atol=1e-5, rtol=1e-5)
 
@@ -122,7 +122,7 @@ def test_padding_of_a_trial_is_counted(
 
 @pytest.mark.parametrize("broken", ["positions", "mask"])
 def test_the_comparison_sees_what_leaks(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positions that go on from text to text, and attention without a mask."""
+    """Positions that continue from text to text, and attention without a mask."""
     model = classifier("gpt2" if broken == "positions" else "modernbert")
     if broken == "positions":
         place = property(lambda self: torch.arange(len(self._places)), lambda self, _: None)

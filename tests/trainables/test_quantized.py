@@ -47,12 +47,12 @@ def test_the_backbone_has_nf4_weights_and_the_head_has_not(
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             state: Any = module.weight.quant_state
             states[name] = (state.quant_type, state.nested)
-            found = bitsandbytes.functional.dequantize_4bit(module.weight.data, state)
+            dequantized = bitsandbytes.functional.dequantize_4bit(module.weight.data, state)
             content, setting = bitsandbytes.functional.quantize_4bit(
                 whole[f"{name}.weight"], quant_type="nf4", compress_statistics=True
             )
             expected = bitsandbytes.functional.dequantize_4bit(content, setting)
-            torch.testing.assert_close(found.float(), expected.float(), atol=0, rtol=0)
+            torch.testing.assert_close(dequantized.float(), expected.float(), atol=0, rtol=0)
             assert not torch.equal(expected, whole[f"{name}.weight"])
         elif isinstance(module, nn.Linear):
             assert name in base.head_modules

@@ -29,12 +29,12 @@ def _nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def pages_in_memory(file: Path) -> int:
     """By mincore(2)."""
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
-        found = (ctypes.c_ubyte * (len(mapped) // mmap.PAGESIZE))()
+        residency = (ctypes.c_ubyte * (len(mapped) // mmap.PAGESIZE))()
         start = ctypes.addressof(first := ctypes.c_char.from_buffer(mapped))
         libc = ctypes.CDLL(None, use_errno=True)
-        assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), found) == 0
+        assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), residency) == 0
         del first  # else the map cannot be closed
-    return sum(page & 1 for page in found)
+    return sum(page & 1 for page in residency)
 
 
 def test_weights_are_read_into_memory(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_scores_are_those_of_the_pipeline_of_transformers(
     plain = pipeline(
         "text-classification", model=tagger.model, tokenizer=tagger.base.tokenizer, device="cpu"
     )
-    found = plain(texts, top_k=None, truncation=True, max_length=trial.spec.training.max_length)
-    expected = [{one["label"]: one["score"] for one in row}["LABEL_1"] for row in found]
+    outputs = plain(texts, top_k=None, truncation=True, max_length=trial.spec.training.max_length)
+    expected = [{label["label"]: label["score"] for label in row}["LABEL_1"] for row in outputs]
     np.testing.assert_allclose(tagger.predict(texts), expected, atol=1e-6)
 
 
@@ -107,8 +107,8 @@ def test_texts_without_a_score(make_spec: MakeSpec, tiny_dataset: Dataset, tmp_p
     assert scored.truncated.tolist() == [False, False, False, True]
     alone = tagger.score(["goal " * 300]).y_score
     np.testing.assert_allclose(scored.y_score[3], alone[0], atol=1e-6)  # the same 128 tokens
-    told = r"2 texts have no score: text 1 \(empty text\), text 2 \(ends with"
-    with pytest.raises(InputError, match=told):
+    message = r"2 texts have no score: text 1 \(empty text\), text 2 \(ends with"
+    with pytest.raises(InputError, match=message):
         tagger.predict(texts)
 
 

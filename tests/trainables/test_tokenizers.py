@@ -1,4 +1,4 @@
-"""Tokenizers of the same kinds as the paper's base models have, made here and loaded as theirs."""
+"""Tokenizers of the same kinds as those of the paper's base models, built here."""
 
 from __future__ import annotations
 
@@ -113,11 +113,12 @@ KINDS: dict[str, tuple[Callable[[Path, list[str]], None], str, str]] = {
     "mbert": (save_wordpiece, "BertTokenizer", "[PAD]"),
     "bert-ja": (save_japanese_bert, "BertJapaneseTokenizer", "[PAD]"),
 }
-"""Name of the paper's base model -> how its like is made, class that reads it, what pads."""
+"""Name of the paper's base model -> (how to build a similar one, class that reads it, pad
+token)."""
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Any:
+def make_folder(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Any:
     folders: dict[str, Path] = {}
 
     def folder(name: str) -> Path:
@@ -130,9 +131,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Any
 
 
 @pytest.fixture
-def load(made: Callable[[str], Path], make_spec: MakeSpec) -> Callable[[str], Base]:
+def load(make_folder: Callable[[str], Path], make_spec: MakeSpec) -> Callable[[str], Base]:
     def base(name: str) -> Base:
-        return load_base(spec_of(name, made(name), make_spec), CPU, torch.float32)
+        return load_base(spec_of(name, make_folder(name), make_spec), CPU, torch.float32)
 
     return base
 
@@ -149,23 +150,23 @@ def rows_of(texts: list[str], pairs: list[str] | None = None) -> pa.Table:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_loaded_by_its_class_and_padded_as_the_files_tell(
-    name: str, made: Callable[[str], Path], load: Callable[[str], Base]
+    name: str, make_folder: Callable[[str], Path], load: Callable[[str], Base]
 ) -> None:
     _, reader, pad = KINDS[name]
     base = load(name)
     assert type(base.tokenizer).__name__ == reader
     assert base.tokenizer.pad_token == pad
-    check_files(made(name))
-    found = read_checkpoint(made(name))
-    assert found.pad_token == pad
-    assert found.kind == ("encoder" if "bert" in name else "decoder")
+    check_files(make_folder(name))
+    checkpoint = read_checkpoint(make_folder(name))
+    assert checkpoint.pad_token == pad
+    assert checkpoint.kind == ("encoder" if "bert" in name else "decoder")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_trial_runs_on_it(
-    name: str, made: Callable[[str], Path], make_spec: MakeSpec, tiny_dataset: Dataset
+    name: str, make_folder: Callable[[str], Path], make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
-    result = run_trial(spec_of(name, made(name), make_spec), tiny_dataset)
+    result = run_trial(spec_of(name, make_folder(name), make_spec), tiny_dataset)
     assert len(result.predictions) == 20
     assert result.execution["truncated_texts"] == {"train": 0, "test": 0}
 
@@ -174,23 +175,23 @@ def test_a_trial_runs_on_it(
 def test_long_texts_are_cut_and_keep_their_ends(name: str, load: Callable[[str], Base]) -> None:
     base = load(name)
     rows = rows_of(["carbon 炭素 " * 30, "carbon"], ["board " * 3, "carbon"])
-    found = encode(base, rows, f"cut-{name}", 24)
-    assert [len(ids) == 24 for ids in found] == [True, False]
+    encoded = encode(base, rows, f"cut-{name}", 24)
+    assert [len(ids) == 24 for ids in encoded] == [True, False]
     assert count_truncated(base, rows, f"cut-{name}", 24) == 1
     whole = base.tokenizer("carbon 炭素 " * 30, "board " * 3, verbose=False)["input_ids"]
-    assert found[0][0] == whole[0] and found[0][-1] == whole[-1]
+    assert encoded[0][0] == whole[0] and encoded[0][-1] == whole[-1]
 
 
 def test_sentencepiece_ids_are_those_of_sentencepiece(
-    made: Callable[[str], Path], load: Callable[[str], Base], tiny_dataset: Dataset
+    make_folder: Callable[[str], Path], load: Callable[[str], Base], tiny_dataset: Dataset
 ) -> None:
     reference = sentencepiece.SentencePieceProcessor(
-        model_file=str(made("llama2") / "tokenizer.model")
+        model_file=str(make_folder("llama2") / "tokenizer.model")
     )
     texts = [*tiny_dataset.table["text"].to_pylist(), *RARE, "two  spaces", "3.5 %"]
-    found = encode(load("llama2"), rows_of(texts), "golden", 100)
-    assert found == [[1, *reference.encode(text)] for text in texts]
-    pieces = load("llama2").tokenizer.convert_ids_to_tokens(found[texts.index("carbon 🌍")])
+    encoded = encode(load("llama2"), rows_of(texts), "golden", 100)
+    assert encoded == [[1, *reference.encode(text)] for text in texts]
+    pieces = load("llama2").tokenizer.convert_ids_to_tokens(encoded[texts.index("carbon 🌍")])
     assert pieces[-4:] == ["<0xF0>", "<0x9F>", "<0x8C>", "<0x8D>"]
 
 
@@ -252,11 +253,11 @@ def test_places_of_words_that_mecab_found(
 
 
 def test_a_trial_of_a_tokenizer_without_places_is_explained(
-    made: Callable[[str], Path], make_spec: MakeSpec, tiny_dataset: Dataset
+    make_folder: Callable[[str], Path], make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
     settings = Explain(method="occlusion")
     result = run_trial(
-        spec_of("bert-ja", made("bert-ja"), make_spec), tiny_dataset, explain=settings
+        spec_of("bert-ja", make_folder("bert-ja"), make_spec), tiny_dataset, explain=settings
     )
     assert result.attributions and result.attributions.table is not None
     for row in result.attributions.table.to_pylist():

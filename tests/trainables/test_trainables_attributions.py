@@ -77,9 +77,9 @@ def test_explaining_changes_nothing_of_the_trial(
 
 def test_what_was_written_is_read(kept: Any) -> None:
     results, spec = kept
-    made = read_attributions(results, spec.trial_id, "lime")
-    assert made.settings == LIME.resolved()
-    assert made.details["hidden_as"] == "<unk>"
+    attributions = read_attributions(results, spec.trial_id, "lime")
+    assert attributions.settings == LIME.resolved()
+    assert attributions.details["hidden_as"] == "<unk>"
     assert has_attributions(results, spec.trial_id, LIME.resolved())
     assert not has_attributions(results, spec.trial_id, Explain(num_samples=65).resolved())
     with pytest.raises(InputError, match=r"no attributions by ig; `xlt explain .* --method ig`"):
@@ -138,17 +138,20 @@ class TestErrorsAreTold:
         results.prepare()
         spec = make_spec("llama", training={"num_train_epochs": 1, "batch_size": 8})
         results.save(run_trial(spec, tiny_dataset))
-        made = explain_kept(spec, tiny_dataset, results, LIME)
-        assert made.table is None
-        assert "kept no model" in made.error and "storage.keep_models=adapters" in made.error
+        attributions = explain_kept(spec, tiny_dataset, results, LIME)
+        assert attributions.table is None
+        assert (
+            "kept no model" in attributions.error
+            and "storage.keep_models=adapters" in attributions.error
+        )
 
     def test_of_a_trial_that_is_not_done(
         self, tmp_path: Path, make_spec: MakeSpec, tiny_dataset: Dataset
     ) -> None:
         results = Results(str(tmp_path))
         results.prepare()
-        made = explain_kept(make_spec("llama"), tiny_dataset, results, LIME)
-        assert made.error == "the trial is absent; `xlt run` finishes it"
+        attributions = explain_kept(make_spec("llama"), tiny_dataset, results, LIME)
+        assert attributions.error == "the trial is absent; `xlt run` finishes it"
 
     def test_of_weights_that_are_not_the_trials(self, kept: Any, tiny_dataset: Dataset) -> None:
         results, spec = kept
@@ -156,9 +159,9 @@ class TestErrorsAreTold:
         file = Path(results.root) / "trials" / spec.trial_id / "model" / name
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        made = explain_kept(spec, tiny_dataset, results, LIME)
+        attributions = explain_kept(spec, tiny_dataset, results, LIME)
         file.write_bytes(content)
-        assert "was changed after it was written" in made.error
+        assert "was changed after it was written" in attributions.error
 
     def test_of_more_than_two_classes(self, make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
         values = tiny_dataset.table.set_column(

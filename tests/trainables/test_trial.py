@@ -120,12 +120,12 @@ def test_a_bf16_trial_runs_on_a_cpu(
 
 def test_a_trial_learns_and_reports(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
     spec = make_spec("bert", learning_rate=2e-3, training={"num_train_epochs": 12, "batch_size": 8})
-    told: list[tuple[int, int, float]] = []
-    result = run_trial(spec, tiny_dataset, report=lambda *args: told.append(args))
+    reports: list[tuple[int, int, float]] = []
+    result = run_trial(spec, tiny_dataset, report=lambda *args: reports.append(args))
     losses = result.history["loss"].to_pylist()
-    assert [step for step, _, _ in told] == [10, 20, 30, 40, 48]
-    assert {num_steps for _, num_steps, _ in told} == {48} == {spec.num_steps}
-    assert told[-1][2] == losses[-1] < losses[0] - 0.1
+    assert [step for step, _, _ in reports] == [10, 20, 30, 40, 48]
+    assert {num_steps for _, num_steps, _ in reports} == {48} == {spec.num_steps}
+    assert reports[-1][2] == losses[-1] < losses[0] - 0.1
     assert result.history["epoch"].to_pylist()[3] == 1.0
     assert result.history["epoch"].to_pylist()[-1] == 12.0
     assert result.history["learning_rate"].to_pylist()[0] == 2e-3

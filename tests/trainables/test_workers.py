@@ -152,19 +152,19 @@ def test_two_workers_give_the_result_of_one(
 ) -> None:
     folder = together / f"{CASES.index(case)}-whole"
     alone: TrialResult = run_trial(make_case(case), tiny_dataset, keep_models="all")
-    found = tables(folder)
+    written = tables(folder)
     for name, column in (
         ("predictions", "y_score"),
         ("train_rows", "y_score"),
         ("history", "loss"),
     ):
         expected = getattr(alone, name)
-        assert found[name].drop_columns(column).num_columns == expected.num_columns - 1
+        assert written[name].drop_columns(column).num_columns == expected.num_columns - 1
         np.testing.assert_allclose(
-            found[name][column].to_numpy(), expected[column].to_numpy(), atol=TOLERANCE, rtol=0
+            written[name][column].to_numpy(), expected[column].to_numpy(), atol=TOLERANCE, rtol=0
         )
     assert np.ptp(alone.history["loss"].to_numpy()) > 1e-2
-    assert found["predictions"]["id"].equals(alone.predictions["id"])
+    assert written["predictions"]["id"].equals(alone.predictions["id"])
     files = {file.name for file in folder.iterdir() if file.suffix in {".json", ".safetensors"}}
     assert files - {"execution.json"} == set(alone.model)
     (name,) = (name for name in alone.model if name.endswith(".safetensors"))

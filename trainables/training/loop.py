@@ -114,16 +114,7 @@ def training_steps(
     workers = workers or Workers()
     parameters = [p for p in model.parameters() if p.requires_grad]
     device = parameters[0].device
-    # Vectors (biases and norms) have no weight decay, as in get_decay_parameter_names of the HF
-    # Trainer. The magnitudes that DoRA splits off its matrices are vectors, but they do decay.
-    magnitudes = {id(p) for name, p in model.named_parameters() if "lora_magnitude_vector" in name}
-    decayed = [p for p in parameters if p.ndim > 1 or id(p) in magnitudes]
-    not_decayed = [p for p in parameters if p.ndim <= 1 and id(p) not in magnitudes]
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": not_decayed, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
+    optimizer = _make_optimizer(model, settings)
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
     measured = torch.zeros(num_steps, 2, device=device)
     loop_state = LoopState({"measured": measured}, parts or {})
@@ -149,8 +140,28 @@ def training_steps(
         if checkpoints and workers.any_true(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, loop_state, workers)
             checkpoints.raise_if_preempted(step, workers, device)
+    return _make_history(measured, rates, num_epoch_steps)
+
+
+def _make_optimizer(model: torch.nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """Make AdamW over the trained parameters, with weight decay for matrices only."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    # Vectors (biases and norms) have no weight decay, as in get_decay_parameter_names of the HF
+    # Trainer. The magnitudes that DoRA splits off its matrices are vectors, but they do decay.
+    magnitudes = {id(p) for name, p in model.named_parameters() if "lora_magnitude_vector" in name}
+    decayed = [p for p in parameters if p.ndim > 1 or id(p) in magnitudes]
+    not_decayed = [p for p in parameters if p.ndim <= 1 and id(p) not in magnitudes]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": not_decayed, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
+
+
+def _make_history(measured: torch.Tensor, rates: Sequence[float], num_epoch_steps: int) -> pa.Table:
+    """Make the history of :func:`training_steps` from num_steps x (loss, gradient norm)."""
     values = measured.cpu().numpy()
-    steps = np.arange(1, num_steps + 1)
+    steps = np.arange(1, len(values) + 1)
     return pa.table(
         {
             "step": pa.array(steps, pa.int32()),
