@@ -1,7 +1,7 @@
-"""Trials for LIT (Learning Interpretability Tool), which shows them side by side.
+"""Export of trials for LIT, the Learning Interpretability Tool, which shows them side by side.
 
-LIT runs in an environment of its own that has none of our packages, so what it is given is JSON: a
-manifest and, for each data set and each trial, a file with one JSON object a line.
+LIT runs in a separate environment without our packages. So an export is JSON: a manifest and, for
+each data set and each trial, a file with one JSON object in each line.
 """
 
 from __future__ import annotations
@@ -26,30 +26,29 @@ from xlt.trainables.results.texts import read_texts
 from xlt.trainables.spec.explain import Explain
 
 EXPORT_FORMAT = 1
-"""Version of manifest and files; the viewer reads no other."""
+"""Version of manifest and files; the viewer refuses other versions."""
 
 MANIFEST = "lit.json"
-"""Lies in the folder of every export, and is written last."""
+"""Name of the manifest, which is written after all other files of an export."""
 
 MOST_TRIALS = 12
-"""LIT gives every model its columns, its panels and its predictions of all texts: beyond a dozen,
-nothing can be compared by eye."""
+"""Maximal number of trials in an export. LIT shows columns and panels for each of them, so more
+cannot be compared by eye."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class LitExport:
-    """What LIT shows of an experiment.
+    """Content of an export.
 
     Attributes:
-        manifest: Everything but the rows: ``classes``, ``datasets`` (name, file, language),
-            ``models`` (name, file, data set and, where the trial was explained or can be, method
-            and settings) and ``notes``.
-        files: Name -> rows. Of a data set: ``id``, ``text``, ``language``, ``label``. Of a trial:
-            ``id``, ``probabilities`` of both classes, ``tokens`` and their ``salience`` (raw
-            contributions to the probability of class 1; both empty where the row was not
-            explained).
+        manifest: ``classes``, ``datasets`` (name, file, language), ``models`` (name, file, data set
+            and, if the trial is or can be explained, method and settings) and ``notes``.
+        files: Rows of each file, by name. Rows of a data set have ``id``, ``text``, ``language``
+            and ``label``. Rows of a trial have ``id``, ``probabilities`` of both classes,
+            ``tokens`` and their ``salience`` (raw contributions to the probability of class 1);
+            the last two are empty for rows that were not explained.
     """
 
     manifest: Mapping[str, Any]
@@ -63,50 +62,53 @@ def lit_export(
     method: str = "lime",
     otherwise: Explain | None = None,
 ) -> LitExport:
-    """Put done trials of two classes together for LIT, one of its models each.
+    """Build an export of done trials of a task with two classes; each is a model in LIT.
 
-    Texts are those beside the plan, else those of the attributions. Rows without one are left out.
+    Texts are read from the files beside the plan or, if there are none, from the attributions. Rows
+    without a text are left out.
 
     Args:
-        collected: The trials.
-        seeds: Which seeds; empty: all.
-        method: Of the explanations.
-        otherwise: How texts of trials without them are explained when LIT asks; None: they are not.
+        collected: The experiment.
+        seeds: Seeds to export; empty exports all.
+        method: Method of the explanations, a name in ``EXPLAINERS``.
+        otherwise: Settings for explaining other trials when LIT requests it; None disables this.
 
     Raises:
-        InputError: No done trial among these, more than :data:`MOST_TRIALS`, no usable predictions,
-            trials of one language tested on different rows, or no texts.
+        InputError: No selected trial is done, or more than :data:`MOST_TRIALS` are; predictions
+            cannot be used; trials of one language were tested on different rows; or there are no
+            texts.
     """
     plan, location = collected.plan, Results(collected.uri)
     notes: list[str] = []
     chosen = _chosen(collected, seeds, notes)
     langs = {cell.key: cell.target_lang for cell in plan.cells}
     texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
-    read: list[tuple[TrialRow, TestRows]] = []
+    usable: list[tuple[TrialRow, TestRows]] = []
     explained: dict[str, dict[str, Row]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
     for trial in chosen:
         name = _name(trial, plan)
         try:
-            read.append((trial, collected.predictions.of(trial.trial_id)))
+            usable.append((trial, collected.predictions.of(trial.trial_id)))
         except InputError as error:
             notes.append(f"{name} is left out: {first_line(str(error))}")
             continue
         try:
-            made = read_attributions(location, trial.trial_id, method)
+            attributions = read_attributions(location, trial.trial_id, method)
         except InputError as error:
             if otherwise:
                 settings[trial.trial_id] = otherwise.resolved()
             else:
-                notes.append(f"{name} has predictions alone: {first_line(str(error))}")
+                notes.append(f"{name} has only predictions: {first_line(str(error))}")
             continue
+        table = attributions.table
         columns = ["id", "text", "pieces", "coefficients"]
-        rows = made.table.select(columns).to_pylist() if made.table is not None else []
+        rows = table.select(columns).to_pylist() if table is not None else []
         explained[trial.trial_id] = {row["id"]: row for row in rows}
-        settings[trial.trial_id] = made.settings
+        settings[trial.trial_id] = attributions.settings
         for row in rows:
             texts.setdefault(row["id"], row["text"])
-    if not read:
+    if not usable:
         raise InputError(notes, f"experiment {plan.experiment}: nothing to show")
 
     classes = plan.class_names
@@ -114,18 +116,18 @@ def lit_export(
     models: list[Row] = []
     files: dict[str, list[Row]] = {}
     tested: dict[str, tuple[str, ...]] = {}
-    for trial, found in read:
+    for trial, test_rows in usable:
         lang = langs[trial.cell] or "unknown"
         dataset = f"test rows ({lang})"
         if dataset not in datasets:
             file = f"headlines-{lang}.jsonl"
             datasets[dataset] = {"name": dataset, "file": file, "language": lang}
-            files[file] = _headlines(found, texts, lang, classes, collected.uri, notes)
-            tested[dataset] = found.ids
-        elif tested[dataset] != found.ids:
+            files[file] = _headlines(test_rows, texts, lang, classes, collected.uri, notes)
+            tested[dataset] = test_rows.ids
+        elif tested[dataset] != test_rows.ids:
             raise InputError(
-                f"{_name(trial, plan)} was tested on other rows than the trials before it; LIT "
-                "shows models on the same rows, so export them apart, see --only and --seeds"
+                f"{_name(trial, plan)} was tested on other rows than the trials before it. LIT "
+                "shows models on the same rows, so export them separately with --only and --seeds"
             )
         tokens = explained.get(trial.trial_id, {})
         model: Row = {"name": _name(trial, plan), "file": f"{trial.trial_id}.jsonl"}
@@ -134,7 +136,7 @@ def lit_export(
             model |= {"method": method, "settings": dict(settings[trial.trial_id])}
         models.append(model)
         shown = {row["id"] for row in files[datasets[dataset]["file"]]}
-        files[model["file"]] = list(_predicted(found, shown, tokens))
+        files[model["file"]] = list(_predicted(test_rows, shown, tokens))
     manifest = {
         "format": EXPORT_FORMAT,
         "experiment": plan.experiment,
@@ -148,7 +150,7 @@ def lit_export(
 
 
 def write_export(export: LitExport, folder: Path) -> None:
-    """Write an export, instead of an earlier one in the same folder.
+    """Write an export into a folder and replace an earlier export there.
 
     Raises:
         InputError: The folder holds other files, or cannot be written.
@@ -156,7 +158,7 @@ def write_export(export: LitExport, folder: Path) -> None:
     try:
         if folder.exists() and any(folder.iterdir()):
             earlier = read_manifest(folder)
-            (folder / MANIFEST).unlink()  # first, so that a part of an export is none
+            (folder / MANIFEST).unlink()  # first, so that an incomplete export is recognised
             for part in (*earlier["datasets"], *earlier["models"]):
                 (folder / Path(part["file"]).name).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -174,36 +176,36 @@ def is_export(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an export.
+    """Read the manifest of an export.
 
     Raises:
-        InputError: There is none, or it is damaged or of another version.
+        InputError: The folder holds no manifest, or it is damaged or has another version.
     """
     if not is_export(folder):
         raise InputError(f"{folder} holds no {MANIFEST}; give an empty folder or an earlier export")
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-        whole = manifest["format"] == EXPORT_FORMAT
-        named = [part["file"] for kind in ("datasets", "models") for part in manifest[kind]]
+        same_version = manifest["format"] == EXPORT_FORMAT
+        files = [part["file"] for kind in ("datasets", "models") for part in manifest[kind]]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged; export into a new folder") from error
-    if not whole or not all(isinstance(name, str) for name in named):
-        raise InputError(f"{folder / MANIFEST} is of another version; export into a new folder")
+    if not same_version or not all(isinstance(name, str) for name in files):
+        raise InputError(f"{folder / MANIFEST} has another version; export into a new folder")
     return manifest
 
 
 def _chosen(collected: Collected, seeds: Collection[int], notes: list[str]) -> list[TrialRow]:
-    """Rows of the done trials that are meant; the others are noted."""
+    """The done trials with these seeds; notes are added about the others."""
     plan = collected.plan
-    if strange := sorted(set(seeds) - set(plan.seeds)):
+    if missing := sorted(set(seeds) - set(plan.seeds)):
         known = ", ".join(map(str, plan.seeds))
-        raise InputError(f"no seed {', '.join(map(str, strange))}. Known: {known}.", "--seeds")
-    meant = [row for row in collected.rows if not seeds or row.seed in seeds]
-    done = [row for row in meant if row.is_done]
+        raise InputError(f"no seed {', '.join(map(str, missing))}. Known: {known}.", "--seeds")
+    selected = [row for row in collected.rows if not seeds or row.seed in seeds]
+    done = [row for row in selected if row.is_done]
     where = f"experiment {plan.experiment} in {collected.uri}"
     if not done:
         raise InputError(
-            f"none of {len(meant)} trials is done; `xlt run` them first, or choose others", where
+            f"none of {len(selected)} trials is done; `xlt run` them first, or choose others", where
         )
     if len(done) > MOST_TRIALS:
         raise InputError(
@@ -211,53 +213,53 @@ def _chosen(collected: Collected, seeds: Collection[int], notes: list[str]) -> l
             f"some, e.g. --only model={done[0].cell.base_model} or --seeds {done[0].seed}",
             where,
         )
-    notes += [f"{_name(row, plan)} is {row.state}" for row in meant if not row.is_done]
+    notes += [f"{_name(row, plan)} is {row.state}" for row in selected if not row.is_done]
     return done
 
 
 def _name(trial: TrialRow, plan: Plan) -> str:
-    """What LIT calls a trial: its names go into addresses, lists divided by commas."""
+    """Name of a trial in LIT, which writes names into addresses with commas and colons."""
     name = " ".join([*trial.cell, run_name(trial.run, has_draws(plan.draws))])
     return name.replace(",", ";").replace(":", ";")
 
 
 def _whole(row: Mapping[str, Any]) -> str:
-    """Both texts of a pair, a line each, as attributions have them."""
+    """Both texts of a pair on separate lines, as in attributions."""
     return "\n".join(filter(None, (row["text"], row["text_pair"])))
 
 
 def _headlines(
-    found: TestRows,
+    test_rows: TestRows,
     texts: Mapping[str, str],
     lang: str,
     classes: Sequence[str],
     uri: str,
     notes: list[str],
 ) -> list[Row]:
-    """The test rows that have a text."""
+    """The test rows that have a text, as rows of a data set."""
     rows = [
         {"id": name, "text": texts[name], "language": lang, "label": classes[label]}
-        for name, label in zip(found.ids, found.y_true.tolist(), strict=True)
+        for name, label in zip(test_rows.ids, test_rows.y_true.tolist(), strict=True)
         if name in texts
     ]
     if not rows:
         raise InputError(
-            "no texts of the test rows: neither beside the plan (storage.keep_texts) nor in "
-            "attributions; `xlt explain` writes these from the experiment's data",
+            "no texts of the test rows, neither beside the plan (storage.keep_texts) nor in "
+            "attributions; `xlt explain` writes attributions with texts from the experiment's data",
             uri,
         )
-    if without := len(found.ids) - len(rows):
+    if without := len(test_rows.ids) - len(rows):
         notes.append(
-            f"{without} of {len(found.ids)} test rows ({lang}) have no text and are left out"
+            f"{without} of {len(test_rows.ids)} test rows ({lang}) have no text and are left out"
         )
     return rows
 
 
 def _predicted(
-    found: TestRows, shown: Collection[str], explained: Mapping[str, Row]
+    test_rows: TestRows, shown: Collection[str], explained: Mapping[str, Row]
 ) -> Iterable[Row]:
-    """What a trial says of the rows that are shown."""
-    for name, score in zip(found.ids, found.y_score.tolist(), strict=True):
+    """Predictions and explanations of a trial for the rows that are shown."""
+    for name, score in zip(test_rows.ids, test_rows.y_score.tolist(), strict=True):
         if name in shown:
             row = explained.get(name, {"pieces": [], "coefficients": []})
             yield {

@@ -1,4 +1,4 @@
-"""Where the seeds of a claim's cells come from: result folders, or the published tables."""
+"""Sources of differences for claims: result folders, or the published tables."""
 
 from __future__ import annotations
 
@@ -31,18 +31,23 @@ from xlt.trainables.spec.cell_key import CellKey
 
 
 class Cells(Protocol):
-    """Anything that has cells to compare."""
+    """A source of cells that can be compared."""
 
     def difference(self, metric: str, first: str, second: str) -> Difference:
-        """First less second of two cells, named as base model/pattern.
+        """First minus second cell.
+
+        Args:
+            metric: Name of a metric.
+            first: First cell as base model/pattern.
+            second: Second cell.
 
         Raises:
-            InputError: A cell has no value, or their error is not known, and why.
+            InputError: A cell has no value, or the error of the difference is unknown.
         """
 
 
 class ResultCells:
-    """The cells of an experiment; a miniature answers for the model that it stands in for."""
+    """The cells of an experiment. A miniature stands in for its model if that is not there."""
 
     def __init__(self, collected: Collected) -> None:
         self.collected = collected
@@ -50,10 +55,10 @@ class ResultCells:
         self._metric_runs: dict[str, MetricRuns] = {}
 
     def base_model(self, name: str) -> str:
-        """The experiment's base model of that name, else its miniature.
+        """The base model of the experiment with a name, or its miniature.
 
         Raises:
-            InputError: Neither is in the experiment.
+            InputError: The experiment has neither of them.
         """
         models = self.collected.plan.base_models
         if name in models:
@@ -64,38 +69,38 @@ class ResultCells:
         return small
 
     def cell(self, metric: str, name: str) -> TableCell:
-        """The table entry of a cell, whatever its state.
+        """The table entry of a cell in any state.
 
         Raises:
-            InputError: It is not in the plan, or no trial reports the metric.
+            InputError: The cell is not in the plan, or no trial reports the metric.
         """
         planned, rows = self._planned(metric, name)
         return aggregate(planned, rows, metric)
 
     def sample(self, metric: str, cell: str) -> Sample:
-        """The independent units of a cell, for a test that knows no test rows.
+        """The independent units of a cell, for a test that takes the test rows as fixed.
 
-        With several draws of training rows n is the scarcer of draws and seeds, and the std such
-        that its square over n is the variance of the mean.
+        With several draws of training rows, n is the smaller number of draws and of seeds, and std
+        is chosen so that std^2 / n is the variance of the mean.
 
         Raises:
-            InputError: It has no value, and why.
+            InputError: The cell has no value; the error gives the reason.
         """
-        found = self.cell(metric, cell)
-        if found.mean is None:
-            why = first_line(found.note) or "; ".join(found.problems)
-            raise InputError(f"{found.key.path} has no value: {why}")
+        entry = self.cell(metric, cell)
+        if entry.mean is None:
+            why = first_line(entry.note) or "; ".join(entry.problems)
+            raise InputError(f"{entry.key.path} has no value: {why}")
         rows = [row for row in self._planned(metric, cell)[1] if metric in row.metrics]
         runs = [row.run for row in rows]
         if not has_several_draws(runs):
-            return Sample(found.mean, found.std, found.n)
+            return Sample(entry.mean, entry.std, entry.n)
         values = np.array([row.metrics[metric] for row in rows])
         by_factor, rest = mean_variances(values, units_of(runs))
         n = num_units(runs)
-        return Sample(found.mean, math.sqrt(max(float(sum(by_factor) - rest), 0.0) * n), n)
+        return Sample(entry.mean, math.sqrt(max(float(sum(by_factor) - rest), 0.0) * n), n)
 
     def difference(self, metric: str, first: str, second: str) -> Difference:
-        """See :class:`Cells`: over runs and test rows where both have predictions, else Welch's."""
+        """See :class:`Cells`; over runs and test rows, or Welch's t if rows cannot be used."""
         samples = _samples(self.sample, metric, first, second)
         try:
             if self.without_rows(metric, first, second):
@@ -106,9 +111,9 @@ class ResultCells:
             raise InputError(f"{first} - {second}: {error}") from error
 
     def without_rows(self, metric: str, first: str, second: str) -> str:
-        """Why a difference of cells with values is not one over test rows; empty if it is."""
+        """Why a difference of two cells is not over test rows; empty if it is."""
         if metric not in RESAMPLED_METRICS:
-            return f"{metric} is not one of two classes"
+            return f"{metric} is no metric of two classes"
         for name in (first, second):
             if why := self.scores.left_out.get(self._key(name)):
                 return f"{name}: {why}"
@@ -124,24 +129,24 @@ class ResultCells:
         return CellKey(self.base_model(named.base_model), named.pattern)
 
     def _planned(self, metric: str, name: str) -> tuple[PlannedCell, Sequence[TrialRow]]:
-        """A cell of the plan and its rows of the table."""
+        """A cell of the plan and its rows."""
         plan, key = self.collected.plan, self._key(name)
         if metric not in self.collected.metrics:
             raise InputError(unknown("metric", metric, self.collected.metrics))
-        found = [cell for cell in plan.cells if cell.key == key]
-        if not found:
+        planned = [cell for cell in plan.cells if cell.key == key]
+        if not planned:
             raise InputError(unknown("pattern", key.pattern, plan.patterns))
-        return found[0], self.collected.by_cell[key]
+        return planned[0], self.collected.by_cell[key]
 
     def _runs_of(self, metric: str) -> MetricRuns:
         return self._metric_runs.setdefault(metric, MetricRuns(metric))
 
 
 class PublishedCells:
-    """The paper's Tables 3 and 4: mean and std of 3 runs.
+    """The paper's Tables 3 and 4: mean and std of 3 runs for each cell.
 
     Args:
-        ddof: What the paper's std was divided by, n - ddof; the paper does not say.
+        ddof: Delta degrees of freedom of the published std, which the paper does not state.
     """
 
     def __init__(self, ddof: int = 1) -> None:
@@ -151,7 +156,7 @@ class PublishedCells:
         """The runs of a cell.
 
         Raises:
-            InputError: The paper has none.
+            InputError: The paper has no value of the cell.
         """
         if metric not in paper.TABLES:
             raise InputError(f"the paper has no table of {metric}")
@@ -162,20 +167,20 @@ class PublishedCells:
         return Sample(value.mean, value.std * math.sqrt((n - self.ddof) / (n - 1)), n)
 
     def difference(self, metric: str, first: str, second: str) -> Difference:
-        """See :class:`Cells`: Welch's, because means and stds are all that is published."""
+        """See :class:`Cells`; Welch's t, because only means and stds are published."""
         return welch(*_samples(self.sample, metric, first, second))
 
 
 def _samples(
     sample: Callable[[str, str], Sample], metric: str, first: str, second: str
 ) -> tuple[Sample, Sample]:
-    """Of both cells; what is missing of either in one error."""
-    found, missing = [], []
+    """Samples of both cells; one error lists all that is missing."""
+    samples, missing = [], []
     for name in (first, second):
         try:
-            found.append(sample(metric, name))
+            samples.append(sample(metric, name))
         except InputError as error:
             missing.append(f"{name}: {error}".rstrip("."))
     if missing:
         raise InputError("; ".join(dict.fromkeys(missing)))
-    return found[0], found[1]
+    return samples[0], samples[1]

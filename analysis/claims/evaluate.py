@@ -1,4 +1,4 @@
-"""Claims -> supported, contradicted or undecided, with effects, intervals and p values."""
+"""evaluate: test claims, with effects, intervals and p values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Verdict = Literal["supported", "contradicted", "undecided", "not evaluated"]
 
 @dataclass(frozen=True)
 class PartResult:
-    """One comparison of a claim.
+    """Result of one comparison in a claim.
 
     Attributes:
-        part: What was compared.
-        difference: First less second; None where it cannot be known.
-        interval: Two-sided at level 1 - alpha, not corrected; None like ``difference``.
-        p_for: Small where the data speak for the part; None like ``difference``.
-        p_against: Small where they speak for its opposite; None like ``difference``.
-        missing: Why there is no difference, else empty.
+        part: The comparison.
+        difference: First minus second; None if it is unknown, as are the next three.
+        interval: Two-sided confidence interval at level 1 - alpha, not corrected.
+        p_for: p of the hypothesis that the part is false; small if the data support the part.
+        p_against: p of the hypothesis that the opposite is false; small if they contradict it.
+        missing: Why the difference is unknown; else empty.
     """
 
     part: ClaimPart
@@ -38,16 +38,17 @@ class PartResult:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim's verdict.
+    """Verdict on a claim.
 
     Attributes:
-        claim: What was claimed.
-        parts: One a comparison.
-        verdict: "not evaluated" where a part has no difference, or cells cannot decide it.
-        alone: The verdict if it were the only claim of the file.
-        p: Corrected for the claims of the file: of being contradicted where it is, else of being
-            supported; None where not evaluated.
-        missing: Why it was not evaluated, else empty.
+        claim: The claim.
+        parts: Results of its comparisons.
+        verdict: Verdict; "not evaluated" if a difference is unknown, or if metrics of cells cannot
+            decide the claim.
+        alone: Verdict without the correction for the number of claims.
+        p: Corrected p of being contradicted if the claim is, else of being supported; None if it
+            was not evaluated.
+        missing: Why the claim was not evaluated; else empty.
     """
 
     claim: Claim
@@ -59,27 +60,28 @@ class ClaimResult:
 
 
 def evaluate(claims: Claims, cells: Cells) -> list[ClaimResult]:
-    """Test every claim of a file; one that cannot be tested says why and leaves the rest alone.
+    """Test all claims of a file.
 
-    A claim is supported if each of its parts is significant: an intersection-union test, whose p
-    is the largest of its parts' and needs no correction for their number (Berger 1982,
-    Technometrics 24, 295-300). It is contradicted if one part is significant the other way, after
-    Bonferroni over its parts. Over the claims that could be tested both are corrected by Holm.
+    A claim is supported if each of its parts is significant. This is an intersection-union test,
+    whose p is the largest p of its parts, without correction for their number (Berger 1982,
+    Technometrics 24:295). A claim is contradicted if one part is significant in the opposite
+    direction, after Bonferroni's correction for its parts. Both p are then corrected by Holm's
+    method for the claims that could be tested.
 
     Args:
-        claims: The file.
-        cells: What the differences come from.
+        claims: Claims of a file.
+        cells: Source of the differences.
 
     Returns:
-        One result a claim, in order.
+        One result for each claim, in order.
     """
     tested = [
         tuple(_test(part, cells, claims.alpha) for part in claim.parts) for claim in claims.claims
     ]
     joined = [_joined(parts) for parts in tested]
-    able = [p_values for p_values in joined if p_values is not None]
-    supports = iter(holm([p_for for p_for, _ in able]))
-    against = iter(holm([p_against for _, p_against in able]))
+    known = [p_values for p_values in joined if p_values is not None]
+    supports = iter(holm([p_for for p_for, _ in known]))
+    against = iter(holm([p_against for _, p_against in known]))
     results = []
     for claim, parts, alone in zip(claims.claims, tested, joined, strict=True):
         if alone is None:
@@ -105,10 +107,10 @@ def _test(part: ClaimPart, cells: Cells, alpha: float) -> PartResult:
 
 
 def _p_values(part: ClaimPart, d: Difference) -> tuple[float, float]:
-    """(for, against). One-sided p are doubled where either outcome can be claimed.
+    """The p for and against a part; one-sided p are doubled, because both directions are tested.
 
-    About equal is tested by two one-sided tests (Schuirmann 1987, J. Pharmacokinetics and
-    Biopharmaceutics 15, 657-680): outside neither margin.
+    Equality within a margin is tested by two one-sided tests (Schuirmann 1987, Journal of
+    Pharmacokinetics and Biopharmaceutics 15:657).
     """
     m = part.margin
     if part.direction == "equal":
@@ -121,7 +123,7 @@ def _p_values(part: ClaimPart, d: Difference) -> tuple[float, float]:
 
 
 def _joined(parts: Sequence[PartResult]) -> tuple[float, float] | None:
-    """A claim's p (for, against) before Holm; None if a part has none, or there are no parts."""
+    """The p for and against a claim before Holm's correction; None without p of all parts."""
     p_for = [part.p_for for part in parts if part.p_for is not None]
     p_against = [part.p_against for part in parts if part.p_against is not None]
     if not parts or len(p_for) < len(parts):

@@ -1,4 +1,4 @@
-"""Tables of claims, ours beside the paper's own, and of differences to the published values."""
+"""Tables of claims, tested on results and on the published tables, and of differences of both."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from xlt.data.core.text import first_line
 from xlt.trainables.spec.cell_key import CellKey
 
 OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
-"""Where a line of the CSV comes from."""
+"""Sources of lines in the CSV."""
 
 
 def claims_tables(claims: Claims, cells: ResultCells, *, published: bool = False) -> list[Table]:
-    """The table of claims, and with ``published`` that of differences to the paper's values.
+    """The table of claims, and with ``published`` that of differences to the published values.
 
     Args:
-        claims: The file.
-        cells: The experiment.
-        published: Test the claims on the paper's tables, too.
+        claims: Claims of a file.
+        cells: Cells of the experiment.
+        published: Whether to test the claims on the published tables, too.
     """
     results = {OURS: evaluate(claims, cells)}
     if published:
@@ -36,19 +36,19 @@ def claims_tables(claims: Claims, cells: ResultCells, *, published: bool = False
     collected = cells.collected
     caption = (
         f"{first_line(claims.title)}, experiment {collected.plan.experiment}.",
-        "A claim is supported if every line below it is significant, contradicted if one is "
-        f"significant the other way (level {claims.alpha:g}; Holm over the claims of a column). "
-        "Its p is that of its verdict, where undecided that of being supported.",
-        f"Lines: difference of means over seeds [{level} interval], p; uncorrected. "
+        "A claim is supported if every line below it is significant, and contradicted if one is "
+        f"significant in the opposite direction (level {claims.alpha:g}; Holm's correction for the "
+        "claims of a column). Its p belongs to the verdict; if undecided, to being supported.",
+        f"Lines: difference of means over seeds [{level} interval] and p, not corrected. "
         f"{_methods(results)}",
     )
     lines: list[tuple[str, ...]] = []
     for number, claim in enumerate(claims.claims):
-        found = [column[number] for column in results.values()]
-        texts = [text for one in found for text in (one.verdict, _p(one.p))]
+        row = [column[number] for column in results.values()]
+        texts = [text for result in row for text in (result.verdict, _p(result.p))]
         lines.append((f"{first_line(claim.id)}: {first_line(claim.says)}", *texts))
         for k, part in enumerate(claim.parts):
-            texts = [text for one in found for text in _effect(one.parts[k])]
+            texts = [text for result in row for text in _effect(result.parts[k])]
             lines.append((f"{PART}{part.text}", *texts))
     footnotes = [
         *_not_evaluated(results),
@@ -85,7 +85,7 @@ def _p(p: float | None) -> str:
 
 
 def _not_evaluated(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
-    """Why, a sentence a claim; once if it is so of both columns."""
+    """One sentence for each claim that was not evaluated; a column is named if only it lacks p."""
     reasons: dict[str, list[str]] = {}
     for name, column in results.items():
         for result in column:
@@ -97,30 +97,30 @@ def _not_evaluated(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str
 
 
 METHODS = {
-    "runs x test rows": "over new seeds (and draws of training rows, where there are several) and "
-    "new test rows, as xlt compare has it (method t)",
-    "Welch": "Welch's t over new seeds on the same test rows",
+    "runs x test rows": "over seeds (and draws of training rows, if there are several) and test "
+    "rows, as in xlt compare (method t)",
+    "Welch": "Welch's t over seeds, with fixed test rows",
 }
-"""``Difference.made_with`` -> what captions say of it."""
+"""``Difference.made_with`` -> phrase in captions."""
 
 
 def _methods(results: Mapping[str, Sequence[ClaimResult]]) -> str:
-    """Which methods made the differences of each column, a sentence each."""
-    told = []
+    """One sentence for each column about the methods of its differences."""
+    sentences = []
     for name, column in results.items():
-        used = {one.difference.made_with for r in column for one in r.parts if one.difference}
+        used = {part.difference.made_with for r in column for part in r.parts if part.difference}
         if used:
-            told.append(f"{name}: {'; '.join(METHODS[m] for m in METHODS if m in used)}.")
-    return " ".join(told)
+            sentences.append(f"{name}: {'; '.join(METHODS[m] for m in METHODS if m in used)}.")
+    return " ".join(sentences)
 
 
 def _without_rows(claims: Claims, cells: ResultCells) -> Iterable[str]:
-    """Why some of our differences are not over test rows."""
+    """Why some differences of results take the test rows as fixed."""
     reasons: dict[str, None] = {}
     for part in (part for claim in claims.claims for part in claim.parts):
         try:
             cells.difference(part.metric, part.first, part.second)
-        except InputError:  # told as not evaluated
+        except InputError:  # reported as not evaluated
             continue
         if why := cells.without_rows(part.metric, part.first, part.second):
             reasons[why] = None
@@ -129,44 +129,44 @@ def _without_rows(claims: Claims, cells: ResultCells) -> Iterable[str]:
 
 
 def _rank_tests(claims: Claims, cells: ResultCells, published: bool) -> Iterable[str]:
-    """Where there are too few runs for any test without a distribution."""
-    used = [found.runs for found in cells.scores.cells.values()]
+    """Remarks on cells that have too few runs for a rank test."""
+    used = [scores.runs for scores in cells.scores.cells.values()]
     used += [tuple((0, seed) for seed in range(paper.NUM_RUNS))] if published else []
     return rank_test_remarks(used, claims.alpha)
 
 
 def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
-    """Which verdicts hang on the correction for the number of claims."""
+    """Verdicts that depend on the correction for the number of claims."""
     for name, column in results.items():
-        told = [f"{first_line(r.claim.id)} ({r.alone})" for r in column if r.alone != r.verdict]
-        if told:
-            yield f"{name}: undecided only because several claims are tested: {', '.join(told)}."
+        changed = [f"{first_line(r.claim.id)} ({r.alone})" for r in column if r.alone != r.verdict]
+        if changed:
+            yield f"{name}: undecided only because several claims are tested: {', '.join(changed)}."
 
 
 def _incomplete(claims: Claims, cells: ResultCells) -> Iterable[str]:
-    """Cells with a value of fewer seeds than planned."""
+    """Cells whose value is over fewer seeds than planned."""
     asked = [(p.metric, name) for c in claims.claims for p in c.parts for name in _cells(p)]
     for metric, name in dict.fromkeys(asked):
         try:
             cell = cells.cell(metric, name)
-        except InputError:  # told as not evaluated
+        except InputError:  # reported as not evaluated
             continue
         if cell.state == "partial":
             yield f"{INCOMPLETE} {metric} of {name}: over {cell.n} of {cell.num_planned} seeds."
 
 
 def _stand_ins(claims: Claims, cells: ResultCells) -> Iterable[str]:
-    """Which miniatures answered for the models that the claims name."""
-    small = {}
+    """Miniatures that were tested instead of the models that the claims name."""
+    tested = {}
     for claim in claims.claims:
         for part in claim.parts:
             for name in _cells(part):
                 model = CellKey.parse(name).base_model
                 try:
-                    small[model] = cells.base_model(model)
-                except InputError:  # told as not evaluated
+                    tested[model] = cells.base_model(model)
+                except InputError:  # reported as not evaluated
                     continue
-    if used := [found for model, found in small.items() if found != model]:
+    if used := [name for model, name in tested.items() if name != model]:
         yield (
             f"{OURS}: {', '.join(used)} stand in for the models that the claims name. Miniatures "
             "are not these models: a verdict on them says nothing about the claim itself."
@@ -174,7 +174,7 @@ def _stand_ins(claims: Claims, cells: ResultCells) -> Iterable[str]:
 
 
 def _about_published(claims: Claims, ours: Sequence[ClaimResult]) -> Iterable[str]:
-    """What the published column supposes, and which verdicts hang on it."""
+    """Assumptions of the published column, and verdicts that depend on them."""
     other = evaluate(claims, PublishedCells(ddof=0))
     changed = [
         f"{first_line(a.claim.id)} ({b.verdict})"
@@ -182,9 +182,9 @@ def _about_published(claims: Claims, ours: Sequence[ClaimResult]) -> Iterable[st
         if a.verdict != b.verdict
     ]
     yield (
-        f"{PUBLISHED}: from means and stds of {paper.NUM_RUNS} runs as printed, to three digits; "
-        "std supposed with ddof = 1, which the paper does not say. With ddof = 0 these verdicts "
-        f"change: {', '.join(changed) or 'none'}."
+        f"{PUBLISHED}: from printed means and stds of {paper.NUM_RUNS} runs with three digits, "
+        "assuming ddof = 1, which the paper does not state. With ddof = 0 these verdicts change: "
+        f"{', '.join(changed) or 'none'}."
     )
 
 
@@ -196,7 +196,7 @@ def _cells(part: ClaimPart) -> tuple[str, str]:
 
 
 def _differences(cells: ResultCells) -> Table:
-    """Every cell that the paper has, too: ours, the published value, the difference."""
+    """Our value, the published value and their difference, for each cell that the paper has."""
     plan, source = cells.collected.plan, PublishedCells()
     lines, records = [], []
     for metric in paper.TABLES:
@@ -223,9 +223,9 @@ def _differences(cells: ResultCells) -> Table:
     remarks = dict.fromkeys(r for m in paper.TABLES for r in paper.remarks(m, plan.base_models))
     caption = (
         f"Differences to the published values, experiment {plan.experiment}.",
-        "ours and published: mean (std) over seeds; difference [95% Welch interval], one cell at "
-        "a time, not corrected for their number. Data and, for miniatures, models differ, so a "
-        "difference is no failure to reproduce.",
+        "ours and published: mean (std) over seeds; difference [95% Welch interval] of each cell, "
+        "not corrected for the number of cells. Data and, for miniatures, models differ, so a "
+        "difference does not mean that a reproduction failed.",
     )
     heading = ("metric", "base model", "pattern", OURS, PUBLISHED, "difference")
     return Table("differences", caption, heading, tuple(lines), tuple(remarks), tuple(records))
@@ -235,19 +235,19 @@ def _differences(cells: ResultCells) -> Table:
 
 
 def _records(source: str, results: Sequence[ClaimResult]) -> Iterable[dict[str, object]]:
-    """One row a claim, with the verdict, then one a part."""
+    """One row for each claim with its verdict, followed by one row for each of its parts."""
     for result in results:
         yield _record(source, result.claim.id, missing=result.missing) | {
             "p": result.p,
             "verdict": result.verdict,
         }
-        for one in result.parts:
-            fields = one.part.model_dump()
+        for part in result.parts:
+            fields = part.part.model_dump()
             yield (
-                _record(source, result.claim.id, missing=one.missing, **fields)
-                | _numbers(one.difference, one.interval)
-                | {"p": one.p_for, "p_against": one.p_against}
-                | {"method": one.difference.made_with if one.difference else ""}
+                _record(source, result.claim.id, missing=part.missing, **fields)
+                | _numbers(part.difference, part.interval)
+                | {"p": part.p_for, "p_against": part.p_against}
+                | {"method": part.difference.made_with if part.difference else ""}
             )
 
 

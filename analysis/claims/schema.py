@@ -1,4 +1,4 @@
-"""What a file of claims may hold."""
+"""Settings in a file of claims."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ Direction = Literal["greater", "less", "equal"]
 
 
 class ClaimPart(Settings):
-    """One comparison of two cells: first - second is greater, less, or about equal."""
+    """One comparison of two cells: first minus second is greater, less, or about equal."""
 
     metric: str
     """Name of a metric, e.g. f1."""
     first: str
-    """A cell as base model/pattern, e.g. elyza/ja0; a miniature stands in for its model."""
+    """Cell as base model/pattern, e.g. elyza/ja0; a miniature stands in for its model."""
     direction: Direction
-    """greater: difference > margin; less: difference < -margin; equal: between -margin and it."""
+    """greater: difference > margin; less: difference < -margin; equal: |difference| < margin."""
     second: str
-    """The cell that is subtracted."""
+    """Cell that is subtracted."""
     margin: float = pydantic.Field(default=0.0, allow_inf_nan=False)
-    """A fraction of 1; with greater and less a negative one allows so much the other way."""
+    """Margin as a fraction of 1. A negative margin of greater or less allows a small difference in
+    the opposite direction."""
 
     @pydantic.field_validator("first", "second")
     @classmethod
@@ -39,7 +40,9 @@ class ClaimPart(Settings):
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:
         if self.direction == "equal" and self.margin <= 0:
-            raise ValueError("equal needs a margin above 0: within it a difference does not matter")
+            raise ValueError(
+                "equal needs a margin above 0, the largest difference that does not matter"
+            )
         if self.first == self.second:
             raise ValueError(f"{self.first} is compared with itself")
         return self
@@ -59,32 +62,32 @@ class Claim(Settings):
     """A sentence and the comparisons that must all hold for it."""
 
     id: str
-    """What tables call it."""
+    """Name in tables."""
     says: str
     """The claim in words."""
     source: str = ""
-    """Where it is made."""
+    """Source of the claim, e.g. a section of a paper."""
     parts: tuple[ClaimPart, ...] = ()
-    """The claim is supported only if every one is."""
+    """Comparisons, all of which must be supported."""
     outside: str = ""
-    """Why metrics of cells cannot decide it, instead of parts."""
+    """Why metrics of cells cannot decide the claim; instead of parts."""
 
     @pydantic.model_validator(mode="after")
     def _decidable_or_not(self) -> Self:
         if bool(self.parts) == bool(self.outside):
-            raise ValueError("give either parts or, for what cells cannot decide, outside")
+            raise ValueError("give either parts or, if cells cannot decide the claim, outside")
         return self
 
 
 class Claims(Settings):
-    """A file of claims; they are one family for the correction of p values."""
+    """Claims of a file, whose p values are corrected together."""
 
     title: str
-    """What the table is headed with."""
+    """Heading of the table."""
     alpha: float = pydantic.Field(default=0.05, gt=0, lt=0.5)
-    """Level of each verdict over the whole file."""
+    """Level of the verdicts, corrected for the number of claims in the file."""
     claims: tuple[Claim, ...] = pydantic.Field(min_length=1)
-    """The claims, in the order of the table."""
+    """Claims in the order of the table."""
 
     @pydantic.model_validator(mode="after")
     def _ids_differ(self) -> Self:
@@ -95,19 +98,23 @@ class Claims(Settings):
 
 
 def parse_claims(values: dict[str, Any], where: str = "") -> Claims:
-    """Claims from a file's mapping.
+    """Parse claims from the content of a file.
+
+    Args:
+        values: Content of the file.
+        where: Name of the file for messages.
 
     Raises:
-        InputError: Every problem of the file.
+        InputError: The content is invalid; the error lists all problems.
     """
     return Claims.parse(values, where)
 
 
 def shipped_claims(name: str) -> Claims:
-    """The claims of a file that comes with the package.
+    """The claims in a file of the package.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: The package has no file of that name.
     """
     folder = resources.files("xlt.analysis.claims")
     files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]

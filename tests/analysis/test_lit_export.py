@@ -86,7 +86,7 @@ def test_a_data_set_and_a_file_a_trial(tmp_path: Path) -> None:
     assert (first["name"], second["name"]) == ("elyza ja16 seed 0", "elyza ja16 seed 1")
     assert first["settings"]["num_samples"] == 9 and "method" not in second
     assert export.manifest["notes"] == [
-        f"elyza ja16 seed 1 has predictions alone: no attributions by lime; `xlt explain "
+        f"elyza ja16 seed 1 has only predictions: no attributions by lime; `xlt explain "
         f"{tmp_path} --method lime` computes them"
     ]
     assert export.files["headlines-ja.jsonl"] == [
