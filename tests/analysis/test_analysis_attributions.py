@@ -1,4 +1,4 @@
-"""Mean contributions by token, their order, and how much two orders share."""
+"""Attributions: mean contributions by token, their ranking, and overlaps of rankings."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_runs_of_one_seed_on_two_draws_both_count(tmp_path: Path) -> None:
     assert ranked.low[1] <= 0.2 and ranked.high[1] >= 0.6  # of two draws one is drawn
 
 
-def test_what_is_negative_for_one_class_is_positive_for_the_other() -> None:
+def test_a_contribution_to_one_class_is_negative_for_the_other() -> None:
     scores = np.array([0.2, 0.5, 0.9])
     assert TARGETS["positive"](scores).tolist() == [1, 1, 1]
     assert TARGETS["negative"](scores).tolist() == [-1, -1, -1]
     assert TARGETS["predicted"](scores).tolist() == [-1, 1, 1]
 
 
-def test_words_add_their_pieces_up() -> None:
+def test_contributions_of_the_pieces_of_a_word_are_added() -> None:
     split = UNITS["word"]("en")
     assert split("carbon neutral", ["carb", "on", "neutral"], [0, 4, 6], [4, 6, 14]) == [
         "carbon", "carbon", "neutral",
@@ -153,7 +153,7 @@ def test_verdict_on_two_patterns(other: list[int], verdict: str, tmp_path: Path)
     assert made.excess[1] < made.excess[0] < made.excess[2]
 
 
-def test_runs_that_share_nothing_cannot_tell_patterns_apart(tmp_path: Path) -> None:
+def test_runs_that_share_no_tokens_settle_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     orders = [[(n + 7 * run) % 20 / 20 for n in range(20)] for run in range(3)]
     cells = {name: [noisy(rng, order, 0.01) for order in orders] for name in ("ja0", "ja16")}
@@ -176,7 +176,7 @@ def test_interval_is_that_of_a_mean_over_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("error", "enough"), [(0.001, True), (0.8, False)])
-def test_too_few_masks_are_told(error: float, enough: bool, tmp_path: Path) -> None:
+def test_too_few_masks_are_reported(error: float, enough: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     means = [n / 20 for n in range(20)]
     results = explained(tmp_path, {"ja0": [noisy(rng, means, 0)]}, error=error)

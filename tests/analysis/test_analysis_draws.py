@@ -90,7 +90,7 @@ def test_components_are_those_of_a_three_way_analysis_of_variance() -> None:
     assert expected["draw"] > 0 and expected["seed"] > 0
 
 
-def test_one_draw_has_seeds_and_rows_alone_and_one_seed_a_draw_is_not_told_apart() -> None:
+def test_components_of_one_draw_and_of_one_seed_per_draw() -> None:
     values = np.array([0.7, 0.75, 0.83])
     one_draw = variance_components(still(values, ((0, 0), (0, 1), (0, 2))))
     assert (one_draw.draw, one_draw.run) == (None, None)
@@ -102,7 +102,7 @@ def test_one_draw_has_seeds_and_rows_alone_and_one_seed_a_draw_is_not_told_apart
     assert (alone.draw, alone.seed, alone.run, alone.item) == (None, None, None, 0)
 
 
-def test_a_variance_below_zero_is_set_to_zero_and_told() -> None:
+def test_a_negative_variance_is_set_to_zero_and_marked() -> None:
     # All draws have the same mean, so that draws spread less than their seeds would let them.
     values = np.array([1, 2, 3, 3, 1, 2, 2, 3, 1]) / 10
     found = variance_components(still(values, GRID))
@@ -130,7 +130,7 @@ def test_units_are_draws_and_seeds(
 # --- intervals ------------------------------------------------------------------------------
 
 
-def test_what_seeds_do_on_every_draw_does_not_average_out() -> None:
+def test_the_effect_of_a_seed_does_not_average_out_over_draws() -> None:
     """Seeds alone spread the scores: the interval is Student's of the seeds, not of nine runs."""
     by_seed = np.array([0.6, 0.8, 0.85])
     found = components([still(np.tile(by_seed, 3), GRID)])
@@ -152,7 +152,7 @@ def test_draws_alone_give_students_interval_of_draws() -> None:
     assert (nine.low, nine.high) == pytest.approx((three.low, three.high))
 
 
-def test_each_run_on_its_own_draw_is_what_seeds_on_one_draw_are() -> None:
+def test_one_seed_per_draw_gives_the_interval_of_seeds_on_one_draw() -> None:
     rng = np.random.default_rng(0)
     cell = simulate_draws(rng, PER_SEED, 60, 1.5, (0.3, 0.0, 0.0))
     on_one = replace(cell, runs=((0, 0), (0, 1), (0, 2)))
@@ -160,7 +160,7 @@ def test_each_run_on_its_own_draw_is_what_seeds_on_one_draw_are() -> None:
     assert first == second
 
 
-def test_draws_and_seeds_are_resampled_apart() -> None:
+def test_draws_and_seeds_are_resampled_independently() -> None:
     # Every pair of two draws and two seeds of three, by enumeration.
     x = np.array([[0.5, 0.7, 0.6], [0.8, 0.75, 0.9], [0.6, 0.9, 0.7]])
     pairs = list(itertools.product(range(3), repeat=2))
@@ -174,7 +174,7 @@ def test_draws_and_seeds_are_resampled_apart() -> None:
     assert alone.var() == pytest.approx(x.mean(1).var(ddof=1) / 3, rel=0.03)
 
 
-def test_a_missing_run_leaves_the_rest() -> None:
+def test_a_missing_run_is_tolerated() -> None:
     rng = np.random.default_rng(1)
     cell = simulate_draws(rng, GRID[1:], 60, 1.5, (0.2, 0.1, 0.1))
     runs = MetricRuns("auroc").of(cell)
@@ -288,7 +288,7 @@ def test_runs_are_named_by_draw_and_seed(location: str) -> None:
     assert "One sign per seed [0, 1], one group per draw [0, 1]: + done" in "\n".join(told)
 
 
-def test_the_report_tells_what_spreads_the_scores(location: str) -> None:
+def test_the_report_shows_variance_components(location: str) -> None:
     collected = collect(location)
     intervals = CellIntervals(load_scores(collected))
     text = render_tables(collected, metrics=["auroc"], intervals=intervals)
@@ -319,7 +319,7 @@ def test_curves_and_page_know_draws(location: str) -> None:
     assert shown["data"]["trials"]["draw"][:4] == [0, 0, 1, 1]
 
 
-def test_one_draw_is_told_as_before(tmp_path: Path) -> None:
+def test_runs_of_one_draw_are_named_by_seed(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan(seeds=(0, 1)))
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     collected = collect(results)

@@ -73,7 +73,7 @@ REASONS = {
 
 
 @pytest.mark.parametrize("change", REASONS)
-def test_one_bad_cell_is_told_and_the_others_are_made(
+def test_one_bad_cell_is_reported_and_the_others_are_shown(
     change: Callable[[int, dict[str, Any]], None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -119,7 +119,9 @@ def test_one_class_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "n/a†" in html and "Not shown: " in html and "no trial can be judged" in html
 
 
-def test_nothing_readable_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_predictions_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     uri = make(tmp_path / "r", nan, everywhere=True)
     for folder in (tmp_path / "r" / "trials").iterdir():
         if folder.name.startswith("mbert"):
@@ -147,7 +149,9 @@ def test_undefined_metrics_are_left_out() -> None:
     assert set(score(np.array([0, 1], np.int8), three)) == {"macro_f1", "accuracy"}
 
 
-def test_unknown_names_tell_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_for_unknown_names_suggest_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     uri = make(tmp_path / "r", lambda seed, rows: None, everywhere=False)
     for command in ("compare", "curves"):
         status, text = told(capsys, command, uri, "--metric", "aurc")

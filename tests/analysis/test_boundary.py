@@ -158,7 +158,7 @@ def test_missing_and_failed_seeds_stay_visible(tmp_path: Path) -> None:
     assert "- elyza x ja104: no" in text
 
 
-def test_nothing_done_yet_is_a_table_of_gaps(tmp_path: Path) -> None:
+def test_without_done_trials_all_cells_are_pending(tmp_path: Path) -> None:
     collected = collect(make_results(tmp_path / "a", make_plan()))
     judged = boundary(collected)
     assert judged[0].gap is None
@@ -199,7 +199,7 @@ def test_a_verdict_follows_from_the_gains(cell: dict[str, Runs], kind: str) -> N
     assert (found.kind, found.open) == (kind, (kind,))
 
 
-def test_the_words_follow_the_intervals() -> None:
+def test_shares_and_verdicts_depend_on_the_intervals() -> None:
     sure = judged(measured(0.60, 0.75, 0.78))
     assert sure.share_median == pytest.approx(0.75)
     assert sure.median_interval and sure.median_interval.holds(0.75)
@@ -214,7 +214,7 @@ def test_the_words_follow_the_intervals() -> None:
     assert (none.kind, share_text(none)) == ("no clear gap", "-")
 
 
-def test_what_seeds_that_differ_leave_open_is_told_in_words() -> None:
+def test_a_share_without_lower_limit_is_shown_as_such() -> None:
     """F1 cannot lie above 1 or below 0, and a share of a gap near 0 may have no lower limit."""
     found = judge(CellPair(measured(0.40, 0.60, 0.70, std=0.3), None, BEST_POSSIBLE), 0.5)
     assert found.interval == Interval(0.0, 1.0)
@@ -228,7 +228,7 @@ def test_a_gap_of_one_seed_is_not_clear() -> None:
     assert (gap.kind, gap.interval) == ("no clear gap", None)
 
 
-def test_shares_to_the_best_possible_are_fiellers() -> None:
+def test_intervals_of_shares_are_those_of_fieller() -> None:
     """With F1 = 1 as reference and seeds alone, by hand: roots of a quadratic in the share."""
     rng = np.random.default_rng(0)
     f1, median = 0.6 + 0.02 * rng.random(3), 0.8 + 0.02 * rng.random(3)

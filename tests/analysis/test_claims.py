@@ -1,4 +1,4 @@
-"""Claims: golden values from scipy, closed testing, level by simulation, what cannot be tested."""
+"""Claims: golden values from scipy, closed testing, simulated levels, claims without a test."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_claims_without_effect_are_seldom_decided() -> None:
     assert wrong / 400 <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
 
 
-def test_the_number_of_claims_counts() -> None:
+def test_p_values_are_corrected_for_the_number_of_claims() -> None:
     parts = [part(first="a", second="b")]
     many = [{"id": str(k), "says": "so", "parts": parts} for k in range(40)]
     (alone,) = evaluate(one_claim(*parts), APART)
@@ -208,7 +208,7 @@ def test_the_papers_claims_are_about_cells_that_it_has() -> None:
         ({"part": [part()]}, "unknown key 'part'. Did you mean 'parts'"),
     ],
 )
-def test_a_file_with_mistakes_is_told_so(values: dict[str, Any], told: str) -> None:
+def test_mistakes_in_a_file_are_reported(values: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=r"mine\.yaml") as error:
         parse_claims({"title": "T", "claims": [{"id": "x", "says": "so", **values}]}, "mine.yaml")
     assert told in str(error.value)
@@ -229,7 +229,7 @@ def published() -> dict[str, ClaimResult]:
     return {r.claim.id: r for r in evaluate(shipped_claims(PAPER), PublishedCells())}
 
 
-def test_what_three_runs_let_the_paper_claim() -> None:
+def test_three_published_runs_decide_no_claim_after_correction() -> None:
     found = published()
     first = found["1a"].parts[0]
     known = stats.ttest_ind_from_stats(
@@ -240,7 +240,7 @@ def test_what_three_runs_let_the_paper_claim() -> None:
     assert {name for name, r in found.items() if r.alone == "supported"} == {"1a", "3b", "RQ2"}
 
 
-def test_the_other_std_is_wider() -> None:
+def test_a_std_with_ddof_0_is_widened() -> None:
     narrow, wide = (PublishedCells(ddof).sample("f1", "elyza/ja0") for ddof in (1, 0))
     assert narrow == Sample(0.691, 0.088, 3)
     # A std over n runs, n - ddof = 3, as one with ddof = 1.
@@ -255,7 +255,9 @@ def test_the_other_std_is_wider() -> None:
         ("f1", "gpt/ja0", "the paper has no value of gpt/ja0"),
     ],
 )
-def test_what_the_paper_has_not(metric: str, cell: str, told: str) -> None:
+def test_cells_and_metrics_that_the_paper_lacks_are_refused(
+    metric: str, cell: str, told: str
+) -> None:
     with pytest.raises(InputError, match=told):
         PublishedCells().sample(metric, cell)
 
@@ -280,7 +282,7 @@ def cells(tmp_path: Path) -> ResultCells:
     return ResultCells(collect(results))
 
 
-def test_a_miniature_answers_for_its_model(cells: ResultCells) -> None:
+def test_a_miniature_stands_in_for_its_model(cells: ResultCells) -> None:
     assert cells.sample("f1", "elyza/ja0") == cells.sample("f1", "mini-elyza/ja0")
     found = cells.sample("f1", "elyza/ja0")
     assert (found.mean, found.std, found.n) == (pytest.approx(0.81), pytest.approx(0.01), 3)

@@ -1,4 +1,4 @@
-"""collect: result folders -> one tidy table; every state, every refusal, every warning."""
+"""collect: one row for each trial in any state, refused differences and warnings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def edit_record(results: Results, trial_id: str, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_every_planned_trial_is_one_row_whatever_its_state(tmp_path: Path) -> None:
+def test_every_planned_trial_is_one_row_in_any_state(tmp_path: Path) -> None:
     plan = make_plan(["elyza", "opencalm"], ["ja0", "ja16"], skipped={("opencalm", "ja0"): "no"})
     results = make_results(tmp_path / "results", plan)
     save_done(results, "elyza", "ja0", 0, SCORES)
@@ -247,7 +247,7 @@ def test_other_differences_are_warned_about(three: Results, key: str) -> None:
     assert f"in 2 trial(s) but other in {rare}; " in warning
 
 
-def test_all_differences_are_told_at_once(three: Results) -> None:
+def test_all_differences_are_reported_at_once(three: Results) -> None:
     save_done(three, "elyza", "ja16", 0, SCORES)
     save_done(three, "elyza", "ja16", 1, SCORES, precision="bf16", versions={"torch": "2.12.0"})
     with pytest.raises(InputError) as refused:
@@ -341,7 +341,7 @@ def test_a_report_loads_no_heavy_package(three: Results, first: str, loaded: str
     assert done.stdout.strip() == loaded
 
 
-def test_texts_that_were_cut_are_told(three: Results) -> None:
+def test_texts_that_were_cut_are_reported(three: Results) -> None:
     for seed, counts in enumerate([{"test": 2, "train": 0}, {"test": 1, "train": 7}, None]):
         trial_id = save_done(three, "elyza", "ja16", seed, SCORES)
         edit_record(three, trial_id, execution={"truncated_texts": counts} if counts else {})

@@ -58,7 +58,7 @@ def test_with_units_or_rows_alone_p_is_students() -> None:
     assert RunsDifference(9.0, Components(0.0, 1e-6, 0.0, 2, 510, 3, 512)).p_equal() == 0
 
 
-def test_what_tells_no_error_is_refused() -> None:
+def test_a_difference_without_known_error_is_refused() -> None:
     cell = simulate(np.random.default_rng(0), 1, 40, 1.5, 0.1)
     with pytest.raises(InputError, match="one seed gives no error"):
         runs_difference([MetricRuns("auroc").of(cell)])

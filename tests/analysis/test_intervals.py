@@ -67,7 +67,7 @@ def test_seeds_alone_give_students_and_welchs_interval() -> None:
     assert (found.low, found.high) == pytest.approx((paired.low, paired.high), rel=1e-9)
 
 
-def test_one_seed_leaves_the_rows() -> None:
+def test_the_interval_of_one_seed_is_that_of_the_rows() -> None:
     runs, right = accuracy_runs(1)
     found = t_interval([runs])
     error = right[0].std(ddof=1) / np.sqrt(right.size)
@@ -82,7 +82,7 @@ def test_runs_without_any_variation_have_an_interval_of_no_width() -> None:
     assert (found.low, found.high) == (1, 1)
 
 
-def test_halving_what_there_is_twice_of() -> None:
+def test_variance_components_fall_with_more_units_or_rows() -> None:
     parts = components([accuracy_runs(4)[0]])
     alone = replace(parts, item=0.0, both=0.0)
     infinite = replace(alone, unit_freedom=1e9)

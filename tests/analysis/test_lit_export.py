@@ -1,4 +1,4 @@
-"""Trials as records for LIT: what is in the files, what is left out, what is refused."""
+"""Export for LIT: content of the files, rows that are left out, refused input."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def made(folder: Path, plan: Plan | None = None, texts: Mapping[str, str] = TEXT
     return results
 
 
-def test_a_data_set_and_a_file_a_trial(tmp_path: Path) -> None:
+def test_an_export_has_a_data_set_and_one_file_per_trial(tmp_path: Path) -> None:
     export = lit_export(collect(made(tmp_path)))
     assert export.manifest["classes"] == ["not ESG", "ESG"]
     assert export.manifest["datasets"] == [
@@ -112,7 +112,7 @@ def test_only_some_seeds(tmp_path: Path) -> None:
         lit_export(collected, seeds=[3, 0, 2])
 
 
-def test_texts_of_attributions_do_where_none_were_kept(tmp_path: Path) -> None:
+def test_texts_of_attributions_replace_missing_texts(tmp_path: Path) -> None:
     results = made(tmp_path, texts={})
     export = lit_export(collect(results))
     assert [row["text"] for row in export.files["headlines-ja.jsonl"]] == list(TEXTS.values())
@@ -142,7 +142,7 @@ def test_no_texts_at_all(tmp_path: Path) -> None:
         lit_export(collect(results))
 
 
-def test_trials_that_are_not_there_or_not_usable(tmp_path: Path) -> None:
+def test_missing_and_unusable_trials_are_noted(tmp_path: Path) -> None:
     results = make_results(tmp_path, make_plan(seeds=(0, 1, 2)))
     save_texts(results, TEXTS)
     with pytest.raises(InputError, match="none of 3 trials is done"):
@@ -157,7 +157,7 @@ def test_trials_that_are_not_there_or_not_usable(tmp_path: Path) -> None:
     assert "elyza ja16 seed 2 is missing" in told and "elyza ja16 seed 0 is left out: " in told
 
 
-def test_dozens_are_refused(tmp_path: Path) -> None:
+def test_more_than_a_dozen_trials_are_refused(tmp_path: Path) -> None:
     seeds = range(MOST_TRIALS + 1)
     results = make_results(tmp_path, make_plan(seeds=seeds))
     save_texts(results, TEXTS)
@@ -194,7 +194,7 @@ def test_languages_are_data_sets_and_draws_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_folders(tmp_path: Path) -> None:
+def test_an_export_replaces_only_an_earlier_export(tmp_path: Path) -> None:
     collected = collect(made(tmp_path / "r"))
     out = tmp_path / "out"
     both = lit_export(collected)
@@ -212,13 +212,13 @@ def test_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 1, "datasets": 3}'])
-def test_damaged_manifests(tmp_path: Path, content: str) -> None:
+def test_damaged_manifests_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(InputError, match="damaged"):
         read_manifest(tmp_path)
 
 
-def test_a_manifest_of_another_version(tmp_path: Path) -> None:
+def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text('{"format": 0, "datasets": [], "models": []}')
     with pytest.raises(InputError, match="another version"):
         read_manifest(tmp_path)
@@ -226,7 +226,7 @@ def test_a_manifest_of_another_version(tmp_path: Path) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
-def test_a_line_is_a_row_whatever_the_text(
+def test_each_line_is_a_row_for_any_text(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:
     rows = [{"id": str(number), "text": text} for number, text in enumerate(texts)]

@@ -72,7 +72,7 @@ def test_influences_agree_with_the_variance_over_resampled_rows() -> None:
         assert squares == pytest.approx(variance, rel=0.1)
 
 
-def test_a_threshold_chosen_from_the_rows_is_not_for_the_jackknife() -> None:
+def test_the_jackknife_fails_for_a_threshold_chosen_from_the_rows() -> None:
     """F1 at the median: the jackknife is far off the variance over resamples, these are not."""
     cell = simulate(np.random.default_rng(2), 3, 400, 1.5, 0.2)
     weighted = RESAMPLED_MEASURES["f1_median"].weighted
@@ -104,7 +104,7 @@ def test_cells_share_resamples_of_rows_and_results_repeat() -> None:
     assert resampler.values(other).shape == (3, 200)
 
 
-def test_what_cannot_be_resampled_is_refused() -> None:
+def test_unknown_metrics_and_too_few_resamples_are_refused() -> None:
     with pytest.raises(InputError, match=r"unknown metric of two classes 'macro_f1'.*Known: acc"):
         MetricRuns("macro_f1")
     with pytest.raises(InputError, match="99 resamples are too few; give 100 or more"):

@@ -39,7 +39,7 @@ logits = st.lists(st.floats(-6, 6), min_size=2, max_size=15)
 
 @settings(max_examples=30, deadline=None)
 @given(logits, logits, st.floats(-3, 3), st.integers(1, 4))
-def test_a_translation_is_found_whatever_the_shares_of_classes(
+def test_a_translation_is_found_for_any_shares_of_classes(
     negative: list[float], positive: list[float], by: float, times: int
 ) -> None:
     """Target rows are the source's, moved; positives are many times as frequent."""
@@ -95,7 +95,7 @@ def test_intervals_hold_the_truth() -> None:
     assert held >= 52  # 60 x 0.95 = 57; below 52 in 1 % of cases
 
 
-def test_it_stands_in_the_tables(tmp_path: Path) -> None:
+def test_tables_show_the_shift(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y_true = np.tile([0, 1], 60).astype(np.int8)
     results = make_results(tmp_path / "a", make_plan(patterns=["ja0", "ja104"]))

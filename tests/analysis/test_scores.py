@@ -1,4 +1,4 @@
-"""Predictions of result folders as arrays: alignment, and what is left out with which reason."""
+"""Predictions of result folders as arrays: alignment, and reasons for cells that are left out."""
 
 from __future__ import annotations
 

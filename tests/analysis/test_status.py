@@ -1,4 +1,4 @@
-"""The state of an experiment at a glance, whatever lies in its folders."""
+"""Status of an experiment with trials in all states."""
 
 from __future__ import annotations
 

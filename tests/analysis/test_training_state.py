@@ -31,13 +31,15 @@ STUCK = {"final_loss": 0.69, "train_auroc": 0.55, "score_std": 0.03}
         ({"label_entropy": 0.0, "train_auroc": math.nan}, "trained"),  # one class: no verdict
     ],
 )
-def test_states(changes: dict[str, float], state: str) -> None:
+def test_trained_stuck_and_diverged_trials_are_distinguished(
+    changes: dict[str, float], state: str
+) -> None:
     found, evidence = training_state(TRAINED | changes)
     assert found == state
     assert bool(evidence) == (state != "trained")
 
 
-def test_results_without_the_numbers_are_not_accused() -> None:
+def test_trials_without_the_numbers_count_as_trained() -> None:
     assert training_state({}) == ("trained", "")
     lacking = {k: v for k, v in (TRAINED | STUCK).items() if k != "auroc_noise"}
     assert training_state(lacking) == ("trained", "")

@@ -1,4 +1,4 @@
-"""Welch's t: golden values from scipy, coverage by simulation, what tells no error."""
+"""Welch's t: golden values from scipy, simulated coverage, samples without a known error."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_intervals_of_three_seeds_cover_the_truth() -> None:
 
 
 @pytest.mark.parametrize("one", [Sample(0.5, None, 1), Sample(0.5, None, 0)])
-def test_one_seed_tells_no_error(one: Sample) -> None:
+def test_one_seed_gives_no_error(one: Sample) -> None:
     with pytest.raises(InputError, match="each cell needs 2 or more"):
         welch(one, Sample(0.5, 0.1, 3))
 
 
-def test_no_spread_tells_no_error_not_even_by_rounding() -> None:
+def test_equal_values_give_no_error_despite_rounding() -> None:
     flat = sample([0.1, 0.1, 0.1])
     assert flat.std != 0
     with pytest.raises(InputError, match="no spread between the seeds of either cell"):
@@ -67,5 +67,5 @@ def test_no_spread_tells_no_error_not_even_by_rounding() -> None:
     assert welch(flat, Sample(0.5, 0.1, 3)).df == pytest.approx(2)
 
 
-def test_small_p_are_not_printed_as_nothing() -> None:
+def test_small_p_are_not_printed_as_zero() -> None:
     assert (p_text(0.0123), p_text(0.0005)) == ("0.012", "<0.001")
