@@ -28,7 +28,7 @@ def explain_texts(
     names: Sequence[str] | None = None,
     integrate: Integrate | None = None,
 ) -> list[Explanation]:
-    """Explain the probability of class 1 of each text.
+    """Explain each text's probability of class 1.
 
     Args:
         predict_fn: Function from num_rows x length unpadded token ids to num_rows probabilities.

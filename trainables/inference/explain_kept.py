@@ -1,4 +1,4 @@
-"""Explain the test rows of a finished trial from the model that it kept."""
+"""Explain the test rows of a finished trial with its kept model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def explain_kept(
 
     Args:
         spec: Spec of the trial.
-        dataset: The rows that ``spec.data_fingerprint`` names.
+        dataset: Data set whose fingerprint is ``spec.data_fingerprint``.
         results: Location of the trial's folder.
         settings: Settings of the method, and the number of rows.
 

@@ -239,7 +239,7 @@ def init_head(model: nn.Module, head_modules: tuple[str, ...], seed: int) -> Non
     own ``reset_parameters``.
 
     Args:
-        model: The classifier.
+        model: Classifier.
         head_modules: Names of the modules to initialise.
         seed: Seed of the random values.
     """

@@ -57,7 +57,7 @@ def run_pack(
 
     Args:
         specs: Specs of the members.
-        dataset: The rows that their ``data_fingerprint`` names.
+        dataset: Data set whose fingerprint is the specs' ``data_fingerprint``.
         report: Function that receives the progress of each member.
         keep_models: Weights in the results, as in :func:`run_trial`.
         explain: Settings for explaining test rows, as in :func:`run_trial`.

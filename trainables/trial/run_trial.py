@@ -52,8 +52,8 @@ def run_trial(
     """Train and test one base model on one pattern with one seed.
 
     Args:
-        spec: The trial.
-        dataset: The rows that ``spec.data_fingerprint`` names.
+        spec: Spec of the trial.
+        dataset: Data set whose fingerprint is ``spec.data_fingerprint``.
         report: Function that receives (step, num_steps, loss) during training.
         keep_models: Weights in the result: none, adapters (of LoRA trials), or all. ``best`` keeps
             all, because a trial does not know whether it is the best of its cell.
@@ -82,7 +82,7 @@ class PreparedTrial:
     """A trial that is ready to train.
 
     Attributes:
-        spec: The trial.
+        spec: Spec of the trial.
         train: Training rows.
         test: Rows that the trial is scored on.
         base: Loaded base model.
