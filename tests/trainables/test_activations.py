@@ -68,7 +68,7 @@ def test_the_base_computes_as_before_afterwards(make_spec: MakeSpec, tiny_datase
     assert not any(module._forward_hooks for module in base.model.modules())
 
 
-def test_an_architecture_without_it_is_told(
+def test_an_architecture_without_checkpointing_raises(
     make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Any
 ) -> None:
     save_checkpoint("albert", tiny_dataset.table["text"].to_pylist(), tmp_path)

@@ -198,7 +198,7 @@ def test_adapters_and_head_are_trained_in_fp32_on_bf16_weights(spec: TrialSpec) 
         ("score", "unknown module 'score'"),
     ],
 )
-def test_unknown_target_modules_are_told_with_the_nearest(
+def test_the_error_of_unknown_target_modules_lists_the_nearest(
     target: str, message: str, make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
     spec = make_spec("llama", lora={"target_modules": ["v_proj", target]})

@@ -1,4 +1,4 @@
-"""Batches: every row once an epoch, little padding, and scores that do not depend on company."""
+"""Batches: every row once per epoch, little padding, and scores independent of the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers from which it is judged whether a trial trained."""
+"""Numbers that show whether a trial trained, against scikit-learn, scipy and enumeration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dry run against what really happens: allocations of PyTorch's profiler, real parameters."""
+"""The dry run against a real step: allocations of PyTorch's profiler, real parameters."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_memory_in_bf16(method: str) -> None:
     assert counted(spec, "llama").memory.training == pytest.approx(training, rel=TOLERANCE)
 
 
-def test_a_gpu_computes_in_bf16_unless_told_otherwise() -> None:
+def test_a_gpu_computes_in_bf16_by_default() -> None:
     auto, fp32 = make_spec("lora", "auto"), make_spec("lora", "fp32")
     there = counted(auto, "llama", device="cuda").memory
     assert there == counted(make_spec("lora", "bf16"), "llama").memory

@@ -253,7 +253,7 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"leaves nothing.*choose another replacement"):
             explain_texts(lambda rows: rows.sum(axis=1) / 100.0, [[1, 2, 3]], hidden_as=None)
 
-    def test_an_unknown_method_is_told_with_the_nearest(self) -> None:
+    def test_the_error_of_an_unknown_method_lists_the_nearest(self) -> None:
         with pytest.raises(InputError, match=r"unknown method 'lme'. Did you mean 'lime'"):
             Explain.parse({"method": "lme"})
 

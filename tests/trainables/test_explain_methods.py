@@ -1,4 +1,4 @@
-"""Explainers on the tiny classifiers of every architecture, and what is true by arithmetic."""
+"""Explainers on tiny classifiers of every architecture, and against results of arithmetic."""
 
 from __future__ import annotations
 

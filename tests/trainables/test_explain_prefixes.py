@@ -1,4 +1,4 @@
-"""Common beginnings of masked texts: where rows are cut, and that scores stay what they are."""
+"""Common beginnings of masked texts: where rows are cut, and that scores do not change."""
 
 from __future__ import annotations
 

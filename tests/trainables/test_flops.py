@@ -1,4 +1,4 @@
-"""Counted operations against those that PyTorch counts while a real model computes."""
+"""Counted operations against PyTorch's counts while a real model computes."""
 
 from __future__ import annotations
 

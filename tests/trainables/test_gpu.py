@@ -1,4 +1,4 @@
-"""Trials on a CUDA device: what a CPU cannot show. `make gpu`; skipped where there is none."""
+"""Trials on a CUDA device, for what a CPU cannot show. `make gpu`; skipped without a device."""
 
 from __future__ import annotations
 

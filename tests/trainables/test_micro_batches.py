@@ -1,4 +1,4 @@
-"""However a batch is cut, and whenever memory runs out, a step learns the same."""
+"""A step learns the same for any size of its passes, also after memory ran out."""
 
 from __future__ import annotations
 

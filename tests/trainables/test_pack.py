@@ -1,4 +1,4 @@
-"""Trials in shared passes learn what they learn alone, and end each for itself."""
+"""Trials in shared passes learn the same as alone, and each ends independently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passes without padding compute what padded passes of the same model compute."""
+"""Passes without padding give the results of padded passes of the same model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frozen base in 4 bits, as bitsandbytes and peft have it, here on the CPU."""
+"""A frozen base in 4 bits by bitsandbytes and peft, on the CPU."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_full_fine_tuning_of_a_quantised_base_is_a_contradiction(make_spec: Make
         make_spec("llama", method="full", lora={"quantize_base": "nf4"})
 
 
-def test_other_bits_are_told_what_there_is(make_spec: MakeSpec) -> None:
+def test_the_error_of_other_bits_lists_the_known_ones(make_spec: MakeSpec) -> None:
     with pytest.raises(InputError, match=r"lora\.quantize_base: should be 'nf4'"):
         make_spec("llama", lora={"quantize_base": "int8"})
 

@@ -1,4 +1,4 @@
-"""A trial's kept classifier on texts: the trial's own scores, whatever the batches."""
+"""A trial's kept classifier gives the trial's own scores, for any batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributions beside a trial's other files: written whole, verified, never in the way."""
+"""Attributions beside a trial's other files: written completely, verified, and independent."""
 
 from __future__ import annotations
 

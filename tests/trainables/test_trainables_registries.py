@@ -1,4 +1,4 @@
-"""Contracts that an entry of a registry is held to by being listed."""
+"""Contract tests of every entry of the registries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial: what it gives, the base stays clean, and failures say why."""
+"""One trial: its result, the unchanged base model, and the reasons of failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that stands still is ended, one that gets on is not."""
+"""The watchdog kills a process without heartbeats, and no process that makes progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes that train one trial together give what one gives, on CPUs over gloo."""
+"""Several processes that train one trial give the result of one process, on CPUs over gloo."""
 
 from __future__ import annotations
 
