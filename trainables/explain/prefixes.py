@@ -1,22 +1,35 @@
-"""Predict masked texts with a decoder, computing common beginnings only once.
+"""Predict masked texts with a decoder fast: each common beginning once, the last layer in part.
 
 A decoder's state at a token depends only on the tokens up to it, and most masked copies of a text
 begin alike. So sorted copies are computed in a few stretches of tokens. In each stretch every
 different beginning is computed once, with the keys and values of the stretches before it.
+
+A classifier reads only the last token. For earlier tokens the last layer only has to compute keys
+and values; its queries, its MLP and its output are not used. In a miniature of two layers these are
+over a third of the arithmetic, in a model of 32 layers a fiftieth.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from xlt.trainables.explain.last_token import last_token_only
+ATTENTION_MODULES = {"llama": ("self_attn", "o_proj"), "gpt_neox": ("attention", "dense")}
+"""``model_type`` -> names of a layer's attention and of the projection of its output.
 
+Other decoders are computed at all tokens, which takes longer and gives the same logits.
+"""
+_LAST_QUERY = "last_query"
+"""Name of :func:`_attend` in a model's config."""
 COPY_COST = 0.2
 """Time to copy one token's keys and values to a longer beginning, relative to computing a token.
 
@@ -90,3 +103,63 @@ def compute_logits_by_prefix(model: Any, rows: NDArray[np.int64]) -> torch.Tenso
             )
         cache, logits = output.past_key_values, output.logits
     return logits.float()[torch.from_numpy(beginnings[:, -1]).to(device)]
+
+
+@contextmanager
+def last_token_only(model: Any) -> Iterator[None]:
+    """Make a decoder correct at the last token and wrong at all others, inside the context.
+
+    Args:
+        model: Sequence classifier with or without adapters; it is restored at the end.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = inner.config
+    if config.model_type not in ATTENTION_MODULES or config._attn_implementation != "sdpa":
+        yield
+        return
+    layer = inner.base_model.layers[-1]
+    attention_name, projection = ATTENTION_MODULES[config.model_type]
+    attention = getattr(layer, attention_name)
+    shortened = (getattr(attention, projection), layer.post_attention_layernorm)
+    hooks = [module.register_forward_pre_hook(_keep_last) for module in shortened]
+    attention.config = copy.copy(config)
+    attention.config._attn_implementation = _LAST_QUERY
+    try:
+        yield
+    finally:
+        attention.config = config
+        for hook in hooks:
+            hook.remove()
+
+
+def _keep_last(module: Any, arguments: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """Keep the last token: num_rows x length x size -> num_rows x 1 x size."""
+    return (arguments[0][:, -1:],)
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **unused: Any,
+) -> tuple[torch.Tensor, None]:
+    """Compute the attention of the last query, and return it in the place of every query.
+
+    Arguments and result are those of ``sdpa_attention_forward`` in transformers. Without a mask the
+    last token attends to all tokens.
+    """
+    attended = torch.nn.functional.scaled_dot_product_attention(
+        query[:, :, -1:],
+        key,
+        value,
+        attn_mask=None if attention_mask is None else attention_mask[:, :, -1:],
+        scale=scaling,
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+    return attended.transpose(1, 2).expand(-1, query.shape[2], -1, -1), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(_LAST_QUERY, _attend)
