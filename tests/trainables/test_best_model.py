@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.events import Finished
 from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
 from xlt.trainables.results.best_model import drop_worse_models
 from xlt.trainables.results.result import Results
@@ -34,7 +35,8 @@ def test_the_best_trial_keeps_its_model(
     scores: dict[str, float] = {}
     for spec in specs:  # never more than two models on the disk
         outcome = run_and_save(spec, tiny_dataset, results, policy, lambda *_: None)
-        scores[spec.trial_id] = outcome["metrics"]["auroc"]
+        assert isinstance(outcome, Finished)
+        scores[spec.trial_id] = outcome.metrics["auroc"]
         assert models(results) == {max(scores, key=lambda i: (scores[i], i))}
     assert len(set(scores.values())) > 1
     assert all(state.state == "done" for state in results.states(ids).values())
