@@ -35,7 +35,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
 from xlt.data.corpora.phrases import Phrasebook, load_phrasebook
 from xlt.data.sources.mrn.files import find_archive_files
-from xlt.data.sources.mrn.read import num_cores, read_parts
+from xlt.data.sources.mrn.read import num_cores, read_parallel
 from xlt.data.sources.mrn.source import Options, read
 
 MONTHS = [f"{2021 + n // 12}-{n % 12 + 1:02d}" for n in range(3, 22)]  # 2021-04 to 2022-10
@@ -218,7 +218,7 @@ def damage_line(rng: random.Random, line: bytes) -> bytes:
 def ours(folder: str, num_workers: int) -> str:
     """Read with our reader, and describe the result."""
     values = {"source": "mrn", "path": folder, "positive": POSITIVE}
-    read_files = partial(read_parts, num_workers=num_workers)
+    read_files = partial(read_parallel, num_workers=num_workers)
     reading = read(Options.parse(values), lambda done, in_all: None, read_files)
     return f"{len(reading.dataset.table)} rows of {reading.num_read}"
 
@@ -230,7 +230,11 @@ def none_kept(folder: str) -> str:
     """
     values = {"source": "mrn", "path": folder, "positive": POSITIVE, "languages": ["fr"]}
     try:
-        read(Options.parse(values), lambda done, in_all: None, partial(read_parts, num_workers=1))
+        read(
+            Options.parse(values),
+            lambda done, in_all: None,
+            partial(read_parallel, num_workers=1),
+        )
     except InputError as error:
         return f"refused: {error.problems[0]}"
     return "not refused"

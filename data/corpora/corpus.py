@@ -1,4 +1,4 @@
-"""The text that miniatures are pre-trained on, and the settings that every corpus has."""
+"""Corpora: unlabelled documents for pre-training, and the options of every corpus."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MIXED = "mul"
 
 
 class CorpusOptions(Settings):
-    """What every corpus can be told; each corpus adds its own."""
+    """Options of every corpus; each corpus adds its own."""
 
     corpus: str
     """Name in CORPORA."""
     vocab_size: int = pydantic.Field(default=3200, ge=1600)
-    """Entries of the tokenizers that are trained on the corpus; open text needs more."""
+    """Entries of the tokenizers that are trained on the corpus; real text needs more."""
     step_factor: float = pydantic.Field(default=1.0, gt=0)
-    """Pre-training steps as a multiple of what each miniature's recipe says."""
+    """Factor of the number of pre-training steps in the recipe of each miniature."""
     seed: int = 0
-    """Root seed of every draw."""
+    """Root seed of the documents."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Corpus:
 
     Attributes:
         table: num_documents x 2 columns of :data:`CORPUS_SCHEMA`.
-        options: What it was made from.
+        options: Options of the corpus.
     """
 
     table: pa.Table

@@ -1,4 +1,4 @@
-"""Real text: a file of sentence pairs, and the data set's own texts without their labels."""
+"""The corpus ``parallel``: a file of sentence pairs, and texts of the data set."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from xlt.data.tables.files import find_files
 from xlt.data.tables.whole import read_records
 
 VERSION = 1
-"""Raised when the same options and file give other documents."""
+"""Version of the documents; raise it if the same options and file give other documents."""
 
 
 class Options(CorpusOptions):
-    """Which file, and what becomes of its pairs."""
+    """The file, and the way in which its pairs become documents."""
 
     corpus: Literal["parallel"]
     """Name in CORPORA."""
     path: str
-    """csv, tsv, jsonl or parquet, plain or .gz; local path or pyarrow.fs URI."""
+    """File in csv, tsv, jsonl or parquet, plain or .gz; local path or pyarrow.fs URI."""
     languages: tuple[str, str] = ("en", "ja")
     """The two languages (BCP-47); also the names of their columns."""
     mixed_share: float = pydantic.Field(default=0.6, ge=0, le=1)
-    """Share of the pairs that become a document with both sentences; of the others one half
-    gives its first sentence alone and one half its second."""
+    """Share of the pairs that become a document with both sentences; each other pair becomes a
+    document with one of its sentences, chosen at random."""
     use_dataset: bool = True
-    """Add the data set's texts, but for those of test rows, as documents of their own."""
+    """Whether texts of the data set, without test rows, are added as documents."""
 
 
 def content_digest(options: CorpusOptions) -> str:
-    """Version and hash of the file."""
+    """Give the version of the documents and the hash of the file."""
     digest = hashlib.sha256()
     for file in find_files(cast(Options, options).path, None):
         with file.fs.open_input_stream(file.place, compression=None) as stream:
@@ -45,14 +45,17 @@ def content_digest(options: CorpusOptions) -> str:
 
 
 def uses_dataset(options: CorpusOptions) -> bool:
-    """Whether texts of the data set are documents too."""
+    """Whether texts of the data set are added."""
     return cast(Options, options).use_dataset
 
 
 def documents(
     options: CorpusOptions, dataset: Dataset, held_out: frozenset[str]
 ) -> list[tuple[str, str]]:
-    """One document a pair or sentence, then one a text of the data set; none is held out.
+    """Read the documents: first those of the file, then those of the data set.
+
+    Returns:
+        (text, lang) of each document; texts of ``held_out`` are left out.
 
     Raises:
         InputError: The file cannot be read, or lacks a column.
@@ -78,14 +81,14 @@ def documents(
 
 
 def _pairs(settings: Options) -> list[tuple[str, ...]]:
-    """Sentence pairs with text on both sides."""
+    """Read the pairs in which both sentences have text."""
     columns: list[list[Any]] = [[], []]
     for file in find_files(settings.path, None):
         records = read_records(file, settings.languages, quoting=True)
         missing = [name for name in settings.languages if name not in records.columns]
         if missing:
-            told = [unknown("column", name, records.header) for name in missing]
-            raise InputError(told, f"{settings.path}: {file.name}")
+            problems = [unknown("column", name, records.header) for name in missing]
+            raise InputError(problems, f"{settings.path}: {file.name}")
         for values, name in zip(columns, settings.languages, strict=True):
             values += records.columns[name]
     pairs = (tuple(" ".join(str(t or "").split()) for t in p) for p in zip(*columns, strict=True))

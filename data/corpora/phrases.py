@@ -1,8 +1,8 @@
-"""Concept pairs and templates in English and Japanese, and the sentences drawn from them.
+"""Concepts and sentence frames in English and Japanese, and the sentences drawn from them.
 
-``lexicon.tsv`` holds concepts by topic and the actors and places that any topic uses;
-``templates.tsv`` holds translated sentence frames, either for one topic or (``any``) for all.
-Both the built-in headlines and the generated pre-training documents are drawn here.
+``lexicon.tsv`` has the concepts of each topic, and the actors and places of all topics.
+``templates.tsv`` has translated sentence frames, for one topic or for all (``any``). The built-in
+headlines and the generated pre-training documents are both drawn here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 LANGUAGES = ("en", "ja")
 ESG_GROUPS = frozenset({"environmental", "social", "governance"})
-# Most sentence frames fit every topic, so that the concept and not the frame tells the label.
 NEUTRAL_SHARE = 0.6
+"""Share of sentences whose frame fits every topic, so that the label depends on the concept."""
 
 _FOLDER = Path(__file__).parent
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -26,19 +26,19 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A phrase in both languages; the fields are named as in :data:`LANGUAGES`."""
+    """A phrase in both languages of :data:`LANGUAGES`."""
 
     en: str
     ja: str
 
     def text(self, lang: str) -> str:
-        """The phrase in ``lang``."""
+        """Give the phrase in ``lang``."""
         return self.ja if lang == "ja" else self.en
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A translated frame with translated fillers, to be written out in either language."""
+    """A translated frame with translated fillers, which can be written in both languages."""
 
     frame: Translation
     fillers: dict[str, Translation]
@@ -47,8 +47,8 @@ class Sentence:
         """Write the sentence in ``lang``.
 
         Args:
-            lang: The language of the frame, and of each filler not in ``filler_langs``.
-            filler_langs: Slot to language, for code-mixed text.
+            lang: Language of the frame, and of the fillers that are not in ``filler_langs``.
+            filler_langs: Slot -> language, for code-mixed text.
         """
         langs = filler_langs or {}
 
@@ -62,14 +62,14 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Phrasebook:
-    """Everything that sentences are made of.
+    """The parts of sentences.
 
     Attributes:
-        topics: Concepts of each topic.
-        positive_topics: The topics that are about ESG.
-        frames: Frames of each topic; those under ``"any"`` fit every topic.
-        actors: Generic companies and bodies, used with every topic.
-        places: Countries, regions and cities, used with every topic.
+        topics: Topic -> its concepts.
+        positive_topics: Topics about ESG.
+        frames: Topic -> its frames; frames under ``"any"`` fit every topic.
+        actors: Companies and public bodies without names, for every topic.
+        places: Countries, regions and cities, for every topic.
     """
 
     topics: dict[str, tuple[Translation, ...]]
@@ -98,7 +98,7 @@ class Phrasebook:
 
 @cache
 def load_phrasebook() -> Phrasebook:
-    """Read the two tables that lie beside this file."""
+    """Read the two tables in the folder of this file."""
     topics: dict[str, list[Translation]] = {}
     frames: dict[str, list[Translation]] = {}
     positive = set()
@@ -119,17 +119,17 @@ def load_phrasebook() -> Phrasebook:
 
 
 def is_reserved(text: str) -> bool:
-    """Whether a sentence belongs to the headlines and must not occur in a document.
+    """Whether a sentence may be a headline, and must therefore not occur in a document.
 
-    The text alone decides, so that whatever the seeds and sizes, no document can hold a headline
-    that a model is later trained or tested on.
+    The text alone decides. So with any seeds and sizes, no document contains a headline on which a
+    model is later trained or tested.
     """
     return hashlib.sha256(text.encode()).digest()[0] % 2 == 0
 
 
 @cache
 def tables_digest() -> str:
-    """SHA-256 (hex) over both tables."""
+    """Compute the SHA-256 (hex) of both tables."""
     digest = hashlib.sha256()
     for name in ("lexicon.tsv", "templates.tsv"):
         digest.update((_FOLDER / name).read_bytes())

@@ -1,4 +1,4 @@
-"""CORPORA: what miniatures are pre-trained on; documents without labels."""
+"""CORPORA: the corpora on which miniatures are pre-trained, by name."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ CORPORA: dict[str, str] = {
 
 
 class _Module(Protocol):
-    """What a corpus module offers."""
+    """The functions of a corpus module."""
 
     Options: type[CorpusOptions]
 
     def content_digest(self, options: CorpusOptions) -> str:
-        """Hash of everything but the options and the data set that the documents depend on."""
+        """Hash the inputs of the documents, without the options and the data set."""
 
     def uses_dataset(self, options: CorpusOptions) -> bool:
-        """Whether texts of the data set enter."""
+        """Whether the corpus contains texts of the data set."""
 
     def documents(
         self, options: CorpusOptions, dataset: Dataset, held_out: frozenset[str]
     ) -> list[tuple[str, str]]:
-        """(text, lang) of each document."""
+        """Read or generate (text, lang) of each document."""
 
 
 def parse_corpus(values: dict[str, Any]) -> CorpusOptions:
     """Validate the ``pretraining`` block of an experiment.
 
     Args:
-        values: ``corpus``, a name in :data:`CORPORA`, and that corpus's options.
+        values: ``corpus``, a name in :data:`CORPORA`, and the options of that corpus.
 
     Raises:
-        InputError: An unknown corpus or option, told with the nearest known one.
+        InputError: The corpus or an option is unknown, or an option is wrong.
     """
     name = values.get("corpus")
     if name not in CORPORA:
@@ -55,13 +55,13 @@ def parse_corpus(values: dict[str, Any]) -> CorpusOptions:
 def corpus_identity(
     options: CorpusOptions, dataset_fingerprint: str, held_out: frozenset[str] = frozenset()
 ) -> str:
-    """Name what a corpus holds, without generating it.
+    """Identify the content of a corpus, without generating it.
 
     Args:
-        options: Of the corpus; where its files lie does not matter, what they hold does.
-        dataset_fingerprint: Of the data set; it and ``held_out`` matter only to a corpus that
-            uses the data set's texts.
-        held_out: As in :func:`load_corpus`.
+        options: Options of the corpus; the content of its files counts, and not their path.
+        dataset_fingerprint: Fingerprint of the data set. It and ``held_out`` count only for a
+            corpus with texts of the data set.
+        held_out: Text keys that the corpus must not contain, see :func:`load_corpus`.
 
     Returns:
         ``<name>:<64 hex digits>``.
@@ -79,12 +79,12 @@ def corpus_identity(
 
 
 def load_corpus(options: CorpusOptions, dataset: Dataset, held_out: frozenset[str]) -> Corpus:
-    """Read or generate the documents.
+    """Read or generate the documents of a corpus.
 
     Args:
-        options: Of the corpus.
-        dataset: Its texts (never its labels) may enter.
-        held_out: Texts of all test rows, as :func:`text_key` has them; none may enter.
+        options: Options of the corpus.
+        dataset: The data set, whose texts (never its labels) a corpus may contain.
+        held_out: :func:`text_key` of all test rows; no document contains these texts.
     """
     rows = _module(options.corpus).documents(options, dataset, held_out)
     texts, langs = zip(*rows, strict=True) if rows else ((), ())

@@ -124,7 +124,7 @@ def test_scripts_and_broken_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder / script).write_text("raise SystemExit('was run')")
         (problem,) = told(tmp_path / folder, **options)
         assert problem == (
-            "is made by a script of its own, and scripts are never run; take a copy in data "
+            "is made by a script, and scripts are never run; take a copy in data "
             "files, such as the hub's own (revision: refs/convert/parquet)"
         )
     (tmp_path / "broken" / "en").mkdir(parents=True)
@@ -170,8 +170,9 @@ def test_a_hub_out_of_reach_is_told_with_the_remedy(preset: str, tmp_path: Path)
     name = PRESETS[preset]["dataset"]
     revision = "--revision refs/convert/parquet " if preset == "massive" else ""
     assert in_a_home(tmp_path, code) == (
-        f"{name}: the hub cannot be reached; download the data set where it can (hf download "
-        f"{name} --repo-type dataset {revision}--local-dir FOLDER) and set dataset: FOLDER"
+        f"{name}: the hub cannot be reached; download the data set on a machine that reaches it "
+        f"(hf download {name} --repo-type dataset {revision}--local-dir FOLDER) "
+        "and set dataset: FOLDER"
     )
 
 

@@ -29,7 +29,7 @@ from repository import ROOT
 
 from xlt.data.core.errors import InputError
 from xlt.data.sources.mrn import files as mrn_files
-from xlt.data.sources.mrn.read import read_parts
+from xlt.data.sources.mrn.read import read_parallel
 from xlt.data.sources.mrn.rules import RULES, Options
 from xlt.data.sources.mrn.source import read
 from xlt.data.sources.registry import parse_source
@@ -183,16 +183,19 @@ def test_a_language_without_rows_is_told(tmp_path: Path) -> None:
     japanese = make("g2", **{**JAPANESE, "subjects": []})
     (tmp_path / "a.txt").write_bytes(archive(make("g1"), japanese))
     assert told(tmp_path / "a.txt", languages=["en", "ja"]) == [
-        "no ja row is left of 1 ja items; left out of all 2 items: no subjects 1; "
-        "loosen these rules or remove ja from languages"
+        "no ja row is left of 1 ja items; dropped from all 2 items: no subjects 1; "
+        "relax these rules or remove ja from languages"
     ]
 
 
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"languages": ["Japanese"]}, "languages: 'Japanese' is no language code such as en or ja"),
-        ({"drop_headlines": ["("]}, "drop_headlines: '(' is no regular expression: "),
+        (
+            {"languages": ["Japanese"]},
+            "languages: 'Japanese' is not a language code such as en or ja",
+        ),
+        ({"drop_headlines": ["("]}, "drop_headlines: '(' is not a regular expression: "),
         ({"drop_headlines": [".*"]}, "drop_headlines: '.*' matches every headline; remove it"),
         ({"exclude": [ESG]}, "['N2:ESGENV'] are both positive and exclude; remove them from one"),
         ({"start": "2022-01-02", "end": "2022-01-01"}, "start 2022-01-02 is after end 2022-01-01"),
@@ -230,7 +233,7 @@ def test_workers_and_the_order_of_files_change_nothing(tmp_path: Path) -> None:
     together = read(
         options(paths[::-1]),
         lambda *report: reports.append(report),
-        partial(read_parts, num_workers=2),
+        partial(read_parallel, num_workers=2),
     )
     assert together.dataset.table.equals(alone.dataset.table)
     assert together.dropped == alone.dropped

@@ -54,7 +54,7 @@ def without(name: str) -> bytes:
         (spell(make("out", body=None, urgency="3", takeSequence=True, subjects={})),
          "data.body is missing, data.subjects is not a list, "
          "data.takeSequence is not a whole number and 1 more"),
-        (spell(make("out", subjects=["N2:LEN", 3])), "data.subjects holds what is not text"),
+        (spell(make("out", subjects=["N2:LEN", 3])), "data.subjects has entries that are not text"),
         (spell(make("out", headline=" \r\n")), "data.headline is empty"),
         (spell(make("out", headline="x" * 10_000_000)),
          f"data.headline has 10000000 characters, over {MAX_HEADLINE}"),
@@ -182,7 +182,7 @@ def test_an_archive_without_items_is_told(tmp_path: Path) -> None:
     assert told(tmp_path / "a.txt") == ["no item could be read; the files are empty"]
     (tmp_path / "a.txt").write_bytes(archive(make("g1")))
     (problem,) = told(tmp_path / "a.txt", start="2022-01-01")
-    assert problem.endswith("the files are empty, or of other days than start and end")
+    assert problem.endswith("the files are empty, or cover other days than start and end")
 
 
 GOOD = [

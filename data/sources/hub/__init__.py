@@ -1,1 +1,1 @@
-"""Public data sets of the Hugging Face hub as a source."""
+"""The source ``hub``: public data sets of the Hugging Face Hub."""

@@ -1,6 +1,6 @@
-"""PRESETS: public data sets of several languages, as their cards on the Hugging Face Hub say.
+"""PRESETS: public data sets in several languages, described as on their cards of the hub.
 
-Nothing here is downloaded or checked by itself; a licence binds whoever uses the data.
+The presets download nothing. The user of a data set must respect its licence.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 Preset = Mapping[str, Any]
-"""Options of the source ``hub``, as they stand for what a user does not say."""
+"""Options of the source ``hub`` -> their defaults for a data set."""
 
 PARQUET_BRANCH = "refs/convert/parquet"
-"""Where the hub keeps its own Parquet copy of a data set, a folder for each config."""
+"""Branch with the hub's own Parquet copy of a data set, which has a folder for each config."""
 
 _FLORES = (
     "ar=arb_Arab bg=bul_Cyrl bn=ben_Beng da=dan_Latn de=deu_Latn el=ell_Grek en=eng_Latn "
@@ -47,8 +47,8 @@ SIB200: Preset = {
 }
 """SIB-200 (Adelani et al., EACL 2024): the topic of a sentence, one of 7; CC BY-SA 4.0.
 
-The sentences are those of FLORES-200, so they are the same in every language; ``index_id`` tells
-which. The card has 205 languages; name others in ``configs``."""
+The sentences are those of FLORES-200, the same in every language; ``index_id`` is the number of a
+sentence. The card has 205 languages; ``configs`` can name the others."""
 
 MULTIFIN: Preset = {
     "dataset": "awinml/MultiFin",
@@ -72,10 +72,10 @@ MASSIVE: Preset = {
     "columns": {"text": "utt", "label": "scenario", "story": "id"},
     "classes": "all",
 }
-"""MASSIVE 1.0 (FitzGerald et al., ACL 2023): what a voice assistant is asked for; CC BY 4.0.
+"""MASSIVE 1.0 (FitzGerald et al., ACL 2023): requests to a voice assistant; CC BY 4.0.
 
-51 languages, 18 scenarios; ``columns: {label: intent}`` for its 60 intents. The utterances are
-localised from English ones, which ``id`` names. Its main branch holds a script, which is never
+51 languages, 18 scenarios; ``columns: {label: intent}`` selects its 60 intents. The utterances are
+localised from English ones, whose number is ``id``. The main branch holds a script, which is never
 run; the hub's own Parquet copy is read instead."""
 
 XNLI: Preset = {
@@ -87,8 +87,8 @@ XNLI: Preset = {
 }
 """XNLI (Conneau et al., EMNLP 2018): whether a premise entails a hypothesis; CC BY-NC 4.0.
 
-15 languages, Japanese is none of them; entailment, neutral, contradiction. The rows of a split are
-translations of each other, in the same order; training rows are machine-translated."""
+15 languages without Japanese; entailment, neutral, contradiction. The rows of a split are
+translations of each other, in the same order. Training rows are machine translations."""
 
 PAWSX: Preset = {
     "dataset": "google-research-datasets/paws-x",
@@ -98,10 +98,10 @@ PAWSX: Preset = {
     "drop_empty": True,
     "positive": ["1"],
 }
-"""PAWS-X (Yang et al., EMNLP 2019): whether two sentences of the same words say the same.
+"""PAWS-X (Yang et al., EMNLP 2019): whether two sentences of the same words have one meaning.
 
-7 languages; may be used for any purpose, Google LLC asks to be named as the source. ``id`` starts
-anew in every split, and names translations of one pair. Some sentences are empty."""
+7 languages; free for any purpose, and Google LLC asks to be named as the source. ``id`` starts from
+1 in every split, and is the same for the translations of a pair. Some sentences are empty."""
 
 PRESETS: dict[str, Preset] = {
     "massive": MASSIVE,
@@ -110,4 +110,4 @@ PRESETS: dict[str, Preset] = {
     "sib200": SIB200,
     "xnli": XNLI,
 }
-"""Name -> defaults."""
+"""Name -> default options."""

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, or folders in their form, with a config for each language."""
+"""Reading data sets of the Hugging Face Hub, or folders of the same form."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from xlt.data.tables.columns import shared_columns
 from xlt.data.tables.whole import Records
 
 
-class Columns(Settings):
-    """Names of the data set's columns."""
+class HubColumns(Settings):
+    """Names of the columns of a data set."""
 
     text: str = "text"
     """The headline or sentence."""
     text_pair: str | None = None
-    """The second text, of tasks on pairs."""
+    """The second text, for tasks on pairs."""
     label: str = "label"
-    """Names of classes, or numbers for which the data set knows names."""
+    """Class names, or numbers for which the data set has class names."""
     id: str | None = None
-    """Ids that are unique over all languages; none: ``config/split/number``, from 0."""
+    """Ids that are unique over all languages; null: ``config/split/number``, from 0."""
     published: str | None = None
-    """ISO 8601 dates, or times whose date counts as written."""
+    """ISO 8601 dates, or times, which are not converted to another time zone."""
     story: str | None = None
-    """Rows that must not be split between train and test have the same value here."""
+    """Stories: rows with the same value are never split between train and test."""
     lang: str | None = None
-    """Where a config holds several languages: what ``lang`` of ``configs`` is compared with."""
+    """Languages of the rows, if a config has several; see ``lang`` of ``configs``."""
 
 
 class Config(Settings):
-    """Where the rows of one language are."""
+    """The rows of one language in a data set."""
 
     config: str
     """Name of the config, or of a folder in the data set's folder."""
     split: str | tuple[str, ...] | None = None
-    """Split or splits, joined; none: those of the option ``split``."""
+    """One split or several; null: the option ``split``."""
     lang: str | None = None
-    """Only rows with this value in ``columns.lang``."""
+    """Value of ``columns.lang`` in the rows of this language; null: all rows."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -57,30 +57,31 @@ class Config(Settings):
 
 
 class Options(LabelOptions):
-    """Which data set, which configs and columns, which labels are which class."""
+    """The data set, its configs and columns, and the mapping of labels to classes."""
 
     source: Literal["hub"]
     """Name in SOURCES."""
     preset: str | None = None
-    """Name in PRESETS, which fills in what is not given here."""
+    """Name in PRESETS, which gives defaults for the other options."""
     dataset: str
-    """Id on the hub, or a local folder; only data files are read, scripts are never run."""
+    """Id on the hub, or a local folder; only data files are read, and scripts are never run."""
     revision: str | None = None
-    """Branch, tag or commit on the hub; a folder has none."""
+    """Branch, tag or commit on the hub; not for folders."""
     configs: dict[str, Config] = pydantic.Field(min_length=1)
-    """Language (BCP-47) -> its config, or just the config's name."""
+    """Language (BCP-47) -> its config, or the name of its config."""
     languages: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
-    """Which of the languages of ``configs`` are read; none: all."""
+    """Languages of ``configs`` that are read; null: all."""
     split: str | tuple[str, ...] | None = None
-    """Split or splits, joined; none: all. A row's split is its ``source``."""
-    columns: Columns = Columns()
-    """What the columns are called."""
+    """One split or several; null: all. The ``source`` of a row is its split."""
+    columns: HubColumns = HubColumns()
+    """Names of the columns."""
     parallel: bool = False
-    """Rows of a split with one number, or one ``columns.story``, are translations: one story."""
+    """Whether rows of a split with the same number, or the same ``columns.story``, are translations
+    of each other, and therefore one story."""
     drop_empty: bool = False
-    """Leave out rows with an empty text instead of refusing them."""
+    """Whether rows with an empty text are dropped instead of refused."""
     cache_dir: str | None = None
-    """Where copies are kept; none: the usual place for the hub, and for folders nowhere."""
+    """Folder for copies; null: the usual folder for the hub, and no copies for a folder."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -117,26 +118,26 @@ class Options(LabelOptions):
         return self
 
     def chosen(self) -> dict[str, Config]:
-        """Language -> where its rows are, for the languages that are read."""
-        found = {}
+        """Give the config with its split for each language that is read."""
+        configs = {}
         for lang in self.languages or self.configs:
             config = self.configs[lang]
             split = self.split if config.split is None else config.split
-            found[lang] = config.model_copy(update={"split": split})
-        return found
+            configs[lang] = config.model_copy(update={"split": split})
+        return configs
 
 
 def read(options: Options, progress: Progress) -> Reading:
     """Read the configs of all languages.
 
     Returns:
-        Their rows, language by language and split by split, labels mapped to classes.
+        The rows by language and split, with classes as labels.
 
     Raises:
         InputError: The package ``datasets`` is missing; the hub cannot be reached; there is no
-            such data set, config, split or column; the data set is a script; or what the table
-            source refuses: with config, split and row, and all at once where one does not hide
-            the other.
+            such data set, config, split or column; the data set is a script; or the rows have a
+            problem that the table source refuses. The error has all problems that do not hide each
+            other, with config, split and row.
     """
     rows, declared, num_empty = Rows(), dict[str, None](), 0
     unread: dict[str, list[str]] = {}
@@ -145,18 +146,18 @@ def read(options: Options, progress: Progress) -> Reading:
             try:
                 splits = _chosen_splits(store.load(config.config), config)
             except InputError as error:
-                if error.where:  # the whole data set is at fault, not this config
+                if error.where:  # the problem is in the whole data set, not in this config
                     raise
                 for problem in error.problems:
                     unread.setdefault(problem, []).append(config.config)
                 continue
-            found = set[str]()
+            present_langs = set[str]()
             for split, data in splits.items():
                 name = f"{config.config}/{split}"
                 try:
                     records, names = _records(data, options)
                     declared |= dict.fromkeys(names)
-                    found.update(_langs(records, options))
+                    present_langs.update(_langs(records, options))
                     records, num = _kept(records, config.lang, options)
                     num_empty += num
                     columns, given = _given(records, lang, name, split, options)
@@ -164,8 +165,8 @@ def read(options: Options, progress: Progress) -> Reading:
                 except InputError as error:
                     for problem in error.problems:
                         unread.setdefault(problem, []).append(name)
-            if config.lang is not None and found and config.lang not in found:
-                problem = unknown("language", config.lang, found)
+            if config.lang is not None and present_langs and config.lang not in present_langs:
+                problem = unknown("language", config.lang, present_langs)
                 unread.setdefault(f"{problem} It is configs.{lang}.lang.", []).append(config.config)
     problems = [
         f"{first_few(dict.fromkeys(names))}: {problem}" for problem, names in unread.items()
@@ -186,18 +187,18 @@ def _chosen_splits(splits: Mapping[str, Any], config: Config) -> dict[str, Any]:
 
 
 def _records(data: Any, options: Options) -> tuple[Records, tuple[str, ...]]:
-    """The rows of a split with names for numbers of classes, and the names of its labels."""
+    """Read the rows of a split, with class names instead of numbers, and its class names."""
     names = [name for name in options.columns.model_dump().values() if name]
-    found = [name for name in names if name in data.column_names]
-    table = data.select_columns(found).with_format("arrow")[:]
-    columns = {name: plain_values(name, table[name]) for name in found}
+    present = [name for name in names if name in data.column_names]
+    table = data.select_columns(present).with_format("arrow")[:]
+    columns = {name: plain_values(name, table[name]) for name in present}
     if data.info.builder_name == "json":
         _refuse_moved_times(columns.get(options.columns.published or "", []))
     classes: dict[str, tuple[str, ...]] = {}
-    for name in found:
+    for name in present:
         classes[name] = tuple(getattr(data.features[name], "names", None) or ())
         if classes[name]:
-            # -1 stands for a label that is kept secret, as in some test splits.
+            # Some test splits have secret labels: -1.
             known = dict(enumerate(classes[name]))
             columns[name] = [known.get(number) for number in columns[name]]
     records = Records(columns, range(len(data)), list(data.column_names))
@@ -205,7 +206,7 @@ def _records(data: Any, options: Options) -> tuple[Records, tuple[str, ...]]:
 
 
 def _refuse_moved_times(cells: list[Any]) -> None:
-    """Its JSON reader turns times into UTC, which can be another day than the one written."""
+    """Refuse times of JSON files, which ``datasets`` converts to UTC, often to another day."""
     if any(isinstance(cell, datetime) and cell.time() != time.min for cell in cells):
         raise InputError(
             "datasets reads times of JSON files as UTC, whatever their zone; read them with the "
@@ -219,7 +220,7 @@ def _langs(records: Records, options: Options) -> Iterator[str]:
 
 
 def _kept(records: Records, lang: str | None, options: Options) -> tuple[Records, int]:
-    """The rows of a language, and how many of them are left out as empty."""
+    """Select the rows of a language, and count the empty ones that are dropped."""
     columns = options.columns
     kept: list[int] = list(range(len(records.rows)))
     if lang is not None and columns.lang is not None:
@@ -242,7 +243,11 @@ def _kept(records: Records, lang: str | None, options: Options) -> tuple[Records
 def _given(
     records: Records, lang: str, name: str, split: str, options: Options
 ) -> tuple[dict[str, str], dict[str, Sequence[str | None]]]:
-    """Which columns are read as they are, and what is known of rows without a column."""
+    """List the columns that are read, and the values that the config gives to all rows.
+
+    Returns:
+        Column of the schema -> column of the data set; column of the schema -> num_rows values.
+    """
     columns = {
         role: column
         for role, column in options.columns.model_dump(exclude={"lang"}).items()

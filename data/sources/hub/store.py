@@ -1,4 +1,4 @@
-"""Opening data sets with the package ``datasets``: on the hub, in folders, with clear errors."""
+"""Opening data sets on the hub and in folders with the package ``datasets``, with clear errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.sources.hub.presets import PARQUET_BRANCH
 
 SAVED = ("dataset_dict.json", "state.json")
-"""Files by which a folder that ``save_to_disk`` wrote is known."""
+"""Files in a folder that ``save_to_disk`` wrote."""
 WHOLE = "default"
-"""What ``datasets`` calls the only config of a data set whose card names none."""
+"""Name that ``datasets`` gives to the only config of a data set without configs on its card."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Store:
 
     Attributes:
         dataset: Id on the hub, or a folder.
-        revision: On the hub.
-        cache_dir: Where ``datasets`` puts its copies.
-        folder: The data set's folder; None: it is on the hub.
+        revision: Branch, tag or commit on the hub.
+        cache_dir: Folder for the copies of ``datasets``.
+        folder: Folder of the data set; None: it is on the hub.
     """
 
     dataset: str
@@ -39,16 +39,16 @@ class Store:
         """Read a config.
 
         Args:
-            config: Its name, or that of a folder in the data set's folder.
+            config: Name of the config, or of a folder in the data set's folder.
 
         Returns:
             Split -> ``datasets.Dataset``, which is read from ``cache_dir`` when it is used.
 
         Raises:
-            InputError: There is no such config or nothing that can be read; with the data set as
-                its place if all its configs are at fault.
+            InputError: There is no such config, or it cannot be read. ``where`` is the data set if
+                the problem is in all its configs.
         """
-        with self._told():
+        with self._clear_errors():
             if self.folder and config in self._folders and self._declared in ([], [WHOLE]):
                 return self._load(str(self.folder / config))
             if self.folder is None and self.revision == PARQUET_BRANCH:  # folders, and no card
@@ -62,18 +62,16 @@ class Store:
 
     @cached_property
     def _declared(self) -> list[str]:
-        """Configs that the card names; :data:`WHOLE` if it names none."""
+        """Configs on the card of the data set; :data:`WHOLE` if the card has none."""
         import datasets
 
         if self.folder is None:
-            found = datasets.get_dataset_config_names(self.dataset, revision=self.revision)
-        elif _is_saved(self.folder):
-            found = [WHOLE]
-        elif self._folders and not (self.folder / "README.md").is_file():
-            return []  # nothing but folders, which would be mixed up as one config
-        else:
-            found = datasets.get_dataset_config_names(str(self.folder))
-        return list(found)
+            return list(datasets.get_dataset_config_names(self.dataset, revision=self.revision))
+        if _is_saved(self.folder):
+            return [WHOLE]
+        if self._folders and not (self.folder / "README.md").is_file():
+            return []  # ``datasets`` would mix all folders in one config
+        return list(datasets.get_dataset_config_names(str(self.folder)))
 
     @cached_property
     def _folders(self) -> list[str]:
@@ -95,8 +93,8 @@ class Store:
         return {str(split): data for split, data in loaded.items()}
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What ``datasets`` raises becomes one sentence."""
+    def _clear_errors(self) -> Iterator[None]:
+        """Turn the errors of ``datasets`` into one sentence each."""
         from datasets.exceptions import DatasetNotFoundError
 
         try:
@@ -106,19 +104,21 @@ class Store:
         except ConnectionError as error:
             revision = f"--revision {self.revision} " if self.revision else ""
             raise InputError(
-                "the hub cannot be reached; download the data set where it can "
+                "the hub cannot be reached; download the data set on a machine that reaches it "
                 f"(hf download {self.dataset} --repo-type dataset {revision}--local-dir FOLDER) "
                 "and set dataset: FOLDER",
                 self.dataset,
             ) from error
         except DatasetNotFoundError as error:
-            raise InputError(f"is not there or not open to you: {error}", self.dataset) from error
-        except Exception as error:  # of any kind: readers of all formats stand behind it
+            raise InputError(
+                f"does not exist, or you have no access: {error}", self.dataset
+            ) from error
+        except Exception as error:  # the readers of the formats raise errors of any kind
             is_script = "scripts are no longer supported" in str(error)
             if is_script or (self.folder and any(self.folder.glob("*.py"))):
                 raise InputError(
-                    "is made by a script of its own, and scripts are never run; take a copy in "
-                    f"data files, such as the hub's own (revision: {PARQUET_BRANCH})",
+                    "is made by a script, and scripts are never run; take a copy in data files, "
+                    f"such as the hub's own (revision: {PARQUET_BRANCH})",
                     self.dataset,
                 ) from error
             raise InputError(f"cannot be read: {error}") from error
@@ -130,13 +130,13 @@ def _is_saved(folder: Path) -> bool:
 
 @contextmanager
 def open_store(dataset: str, revision: str | None, cache_dir: str | None) -> Iterator[Store]:
-    """A data set, as long as it is read.
+    """Open a data set for the time of the block.
 
     Args:
         dataset: Id on the hub, or a folder.
         revision: Branch, tag or commit on the hub.
-        cache_dir: Where ``datasets`` keeps copies; None: in its usual place for the hub, nowhere
-            for a folder, which is at hand already.
+        cache_dir: Folder for the copies of ``datasets``; None: its usual folder for the hub, and
+            a temporary one for a local folder.
 
     Raises:
         InputError: The package ``datasets`` is missing, or there is no such folder.
@@ -155,7 +155,7 @@ def open_store(dataset: str, revision: str | None, cache_dir: str | None) -> Ite
         return
     quiet = not datasets.utils.are_progress_bars_disabled()
     with TemporaryDirectory() as temporary:
-        if quiet:  # they tell of copying what lies here already
+        if quiet:  # the bars show a copy of local files, which is of no interest
             datasets.disable_progress_bars()
         try:
             yield Store(dataset, revision, cache_dir or temporary, folder)

@@ -1,1 +1,1 @@
-"""The Reuters news archive (MRN) as a source."""
+"""The source ``mrn``: the Reuters news archive."""

@@ -1,4 +1,4 @@
-"""Finding the files of a Machine Readable News archive, and streaming their lines."""
+"""The files of a Machine Readable News archive: finding them, and streaming their lines."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from xlt.data.tables.files import find_files
 NAMES = re.compile(
     r"(STORY\.RTRS\.\d{4}-\d{2}\.REC\.JSON|News\.RTRS\.\d{6}\.\d{4})\.txt(\.gz)?", re.ASCII
 )
-"""Monthly files of both generations; the last four digits of the older one are its version."""
+"""Names of monthly files in both generations; the last four digits of the older are a version."""
 SHOWN_NAMES = "STORY.RTRS.YYYY-MM.REC.JSON.txt[.gz] or News.RTRS.YYYYMM.0214.txt[.gz]"
 KIND = "MRN_STORY"
-"""``RIC`` in the header of files that hold stories; scores and the like have others."""
+"""``RIC`` in the header of files with stories; files with scores, for example, have another."""
 END = b"]}"
 BLOCK = 1 << 20
-"""Bytes read at once."""
+"""Bytes that are read at once."""
 PACKED_BLOCK = 1 << 16
-"""Bytes unpacked at once. What was unpacked just before damage is lost with its block, so it is
-small."""
+"""Compressed bytes that are unpacked at once. Blocks are small, because damage loses the content
+of its block."""
 MAX_LINE = 1 << 24
-"""Bytes of the longest line that is held. The longest texts of a wire service are below a tenth
-of it; a longer line is an archive without line breaks, or damage."""
+"""Most bytes of a line in memory. The longest texts of a wire service have less than a tenth of it;
+a longer line is damage, or an archive without line breaks."""
 MARGIN = timedelta(days=1)
-"""How far beyond the period in a file's header its items' times may lie."""
+"""Longest time by which an item may lie outside the period in the header of its file."""
 
 Advance = Callable[[int], None]
-"""Told of every block how many bytes of the file it was."""
+"""Function that is called with the number of bytes of each block that was read."""
 
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """One file, not yet read.
+    """A file that is not yet read.
 
     Attributes:
-        fs: Its file system.
-        place: Its path there.
-        size: Bytes as stored.
+        fs: File system of the file.
+        place: Path in the file system.
+        size: Bytes of the file as stored.
     """
 
     fs: pafs.FileSystem
@@ -55,10 +55,10 @@ class ArchiveFile:
     size: int
 
     def blocks(self, advance: Advance) -> Iterator[bytes]:
-        """Its content in pieces, unpacked if the name ends in .gz.
+        """Read the content in blocks, unpacked if the name ends in .gz.
 
         Raises:
-            OSError, pa.ArrowException, zlib.error, EOFError: It cannot be read on.
+            OSError, pa.ArrowException, zlib.error, EOFError: The rest cannot be read.
         """
         with self.fs.open_input_stream(self.place, compression=None) as stream:
             stored = self._stored(stream, advance)
@@ -72,25 +72,28 @@ class ArchiveFile:
 
 
 def find_archive_files(paths: Iterable[str]) -> list[ArchiveFile]:
-    """The files that paths stand for, each once, ordered by their places.
+    """Find the files that paths match, without repetitions.
 
     Args:
         paths: Files (``*`` allowed in the name) or folders, as local paths or pyarrow.fs URIs.
 
+    Returns:
+        The files, sorted by path.
+
     Raises:
-        InputError: A path leads nowhere, or a folder holds no file of an archive.
+        InputError: A path does not exist, or a folder holds no file of an archive.
     """
-    found: dict[tuple[str, str], ArchiveFile] = {}
+    by_place: dict[tuple[str, str], ArchiveFile] = {}
     problems = []
     for path in paths:
         try:
             for file in _find(path):
-                found[file.place, file.fs.type_name] = file
+                by_place[file.place, file.fs.type_name] = file
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError(problems)
-    return [found[key] for key in sorted(found)]
+    return [by_place[key] for key in sorted(by_place)]
 
 
 def _find(path: str) -> list[ArchiveFile]:
@@ -113,18 +116,18 @@ def _find(path: str) -> list[ArchiveFile]:
 
 
 class Lines:
-    """The lines of a stream of blocks, in constant memory.
+    """An iterator over the lines of a stream of blocks, in constant memory.
 
-    Iterating gives (number from 1, line) for each line that a line break ends; None instead of the
-    line if it is over :data:`MAX_LINE`. Afterwards the attributes say how it ended.
+    It yields (number from 1, line) for each line with a line break; the line is None if it is
+    longer than :data:`MAX_LINE`. The attributes are set at the end.
 
     Args:
-        blocks: The content of a file in pieces.
+        blocks: The content of a file in blocks.
 
     Attributes:
-        number: Line breaks so far.
-        tail: What stood behind the last line break.
-        problem: Why the blocks could not be read to their end; else None.
+        number: Number of line breaks.
+        tail: The content after the last line break.
+        problem: The reason why the blocks could not be read to the end, or None.
     """
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
@@ -134,7 +137,7 @@ class Lines:
         self._blocks = blocks
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
-        """Iterate once."""
+        """Iterate over the lines; this works once."""
         is_skipping = False
         try:
             for block in self._blocks:
@@ -158,15 +161,15 @@ class Header:
     """The first line of a file.
 
     Attributes:
-        first: First day of the period that the file covers, if it says so.
-        last: Last day.
+        first: First day of the period that the file covers; None: not known.
+        last: Last day of the period; None: not known.
     """
 
     first: date | None
     last: date | None
 
     def is_outside(self, start: date | None, end: date | None) -> bool:
-        """Whether no item of the file can be of these days."""
+        """Whether the file can have no item from ``start`` to ``end``."""
         is_before = start and self.last and start - self.last > MARGIN
         is_after = end and self.first and self.first - end > MARGIN
         return bool(is_before or is_after)
@@ -176,7 +179,7 @@ def parse_header(line: bytes) -> Header:
     """Read the first line of a file.
 
     Raises:
-        ValueError: It does not begin an archive of stories; the text says what it is.
+        ValueError: The line is not the header of an archive of stories.
     """
     try:
         header = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") + END)
@@ -200,7 +203,7 @@ def _day(value: object) -> date | None:
 
 
 def _unpack(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Gunzip; several members one after the other are one file, zeros behind them padding."""
+    """Unpack gzip; a file may have several members, and padding by zeros."""
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     for block in blocks:
         for start in range(0, len(block), PACKED_BLOCK):
@@ -211,7 +214,7 @@ def _unpack(blocks: Iterable[bytes]) -> Iterator[bytes]:
                     if not packed:
                         break
                     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                # At most a block at a time, whatever a few packed bytes may unfold to.
+                # A block at a time, because a few packed bytes may unpack to gigabytes.
                 yield unpacker.decompress(packed, BLOCK)
                 packed = unpacker.unconsumed_tail or unpacker.unused_data
     yield unpacker.flush()

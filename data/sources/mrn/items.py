@@ -1,4 +1,4 @@
-"""One line of a Machine Readable News archive: an item, checked, or the reason why it is none."""
+"""The items of a Machine Readable News archive: parsing and checking a line."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ FIELDS: dict[str, type] = {
     "urgency": int,
     "versionCreated": str,
 }
-"""What is read of an item's ``data``, and the JSON type that it must have."""
+"""Field of an item's ``data`` that is read -> its JSON type."""
 TYPES = tuple(FIELDS.values())
 _fields = itemgetter(*FIELDS)
 KINDS = {str: "text", list: "a list", int: "a whole number"}
 MAX_HEADLINE = 2000
-"""Characters that a headline may have. Those of a wire service stay below 300; what is above the
-limit is a body in the wrong field, or damage."""
+"""Most characters of a headline. Headlines of a wire service have less than 300; a longer one is
+damage, or a body in the wrong field."""
 
 MAX_TAKE = 9999
-"""Parts that a story may have."""
+"""Highest number of a take, a part of a story."""
 
 
-class Item(NamedTuple):
-    """What the reader needs to know of an item."""
+class NewsItem(NamedTuple):
+    """The fields of an item that the reader needs."""
 
     guid: str
-    """Unique to this version and take; the same in both generations of the archive."""
+    """Id of this version and take; the same in both generations of the archive."""
     story: str
-    """``altId``: the same in all versions and takes of a story."""
+    """``altId``: id of the story, the same in all its versions and takes."""
     headline: str
-    """Runs of white space are one space, none at the ends; otherwise as delivered."""
+    """Headline with single spaces, and none at the ends."""
     lang: str
-    """As delivered, e.g. ``en``."""
+    """Language code of the archive, e.g. ``en``."""
     subjects: frozenset[str]
-    """Codes with their prefixes, e.g. ``N2:ESGENV``."""
+    """Subject codes with their prefixes, e.g. ``N2:ESGENV``."""
     moment: datetime
-    """``versionCreated``, in UTC."""
+    """``versionCreated`` in UTC."""
     take: int
     """``takeSequence``, 1 for the first part of a version."""
     urgency: int
@@ -59,19 +59,19 @@ class Item(NamedTuple):
 
 
 class ItemError(ValueError):
-    """A line that is no item; the text is the reason."""
+    """A line is not a valid item; the text is the reason."""
 
 
-def parse_item(line: bytes) -> Item:
-    """Read a line of an archive.
+def parse_item(line: bytes) -> NewsItem:
+    """Parse a line of an archive.
 
     Args:
-        line: One JSON object, without the comma behind it.
+        line: One JSON object, without the comma after it.
 
     Raises:
-        ItemError: It is not UTF-8 or not JSON, holds half of a surrogate pair, lacks a field, has
-            one of another type, a headline without text or over :data:`MAX_HEADLINE`, or a
-            ``versionCreated`` that is no ISO 8601 time.
+        ItemError: The line is not UTF-8 or not JSON, contains half of a surrogate pair, lacks a
+            field or has one of another type, has a headline that is empty or longer than
+            :data:`MAX_HEADLINE`, or a ``versionCreated`` that is not an ISO 8601 time.
     """
     try:
         item = orjson.loads(line)
@@ -86,7 +86,7 @@ def parse_item(line: bytes) -> Item:
         raise ItemError(_wrong("guid", guid or None, "text"))
     try:
         values = _fields(data)
-        is_typed = tuple(map(type, values)) == TYPES  # not isinstance: true is no number
+        is_typed = tuple(map(type, values)) == TYPES  # isinstance would accept true as a number
     except KeyError:
         is_typed = False
     if not is_typed:
@@ -111,8 +111,8 @@ def _checked(
     take: int,
     urgency: int,
     version: str,
-) -> Item:
-    """The item, given the fields in the order of FIELDS and of the right types."""
+) -> NewsItem:
+    """Check the values of fields, which are in the order of FIELDS and have the right types."""
     problems = []
     if len(headline) > MAX_HEADLINE:
         problems.append(f"data.headline has {len(headline)} characters, over {MAX_HEADLINE}")
@@ -122,7 +122,7 @@ def _checked(
     if not story:
         problems.append("data.altId is empty")
     if not {*map(type, subjects)} <= {str}:
-        problems.append("data.subjects holds what is not text")
+        problems.append("data.subjects has entries that are not text")
     if not 0 <= take <= MAX_TAKE:
         problems.append(f"data.takeSequence is not between 0 and {MAX_TAKE}")
     moment = datetime.min
@@ -136,8 +136,8 @@ def _checked(
         raise ItemError(first_few(problems))
     has_body = bool(body) and not body.isspace()
     codes = frozenset(subjects)
-    # By position: by name it takes a tenth of the time of the whole line.
-    return Item(guid, story, text, lang, codes, moment, take, urgency, has_body, status)
+    # By position, because keywords take a tenth of the time of the whole line.
+    return NewsItem(guid, story, text, lang, codes, moment, take, urgency, has_body, status)
 
 
 def _wrong(name: str, value: object, kind: str) -> str:
@@ -147,6 +147,6 @@ def _wrong(name: str, value: object, kind: str) -> str:
 def _not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
     try:
         line.decode()
-    except UnicodeDecodeError as found:  # orjson does not say where
-        return f"is not UTF-8 at byte {found.start} (0x{line[found.start]:02x})"
+    except UnicodeDecodeError as bad:  # orjson does not give the position
+        return f"is not UTF-8 at byte {bad.start} (0x{line[bad.start]:02x})"
     return f"is not JSON at character {error.pos}: {error.msg}"

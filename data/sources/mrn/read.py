@@ -1,4 +1,4 @@
-"""Reading the files of a Machine Readable News archive side by side, each to its candidates."""
+"""Reading the files of a Machine Readable News archive in parallel processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.sources.mrn.files import END, MAX_LINE, Advance, ArchiveFile, Lines, parse_header
-from xlt.data.sources.mrn.items import Item, ItemError, parse_item
+from xlt.data.sources.mrn.items import ItemError, NewsItem, parse_item
 from xlt.data.sources.mrn.rules import Options, Rules
 from xlt.data.sources.reading import REJECTS_SCHEMA, Progress
 
@@ -33,29 +33,29 @@ CANDIDATES_SCHEMA = pa.schema(
         pa.field("line", pa.int64()),
     ]
 )
-"""Items that no rule about single items leaves out."""
+"""Columns of candidates: the items that no rule about single items drops."""
 BATCH = 10_000
-"""Candidates held as Python objects, which take several times the memory of a table."""
+"""Candidates that are Python objects at once; they take several times the memory of a table."""
 BYTES_PER_WORKER = 64 << 20
-"""Stored bytes from which on another process, half a second to start, is worth its while."""
+"""Stored bytes for each process; fewer are not worth its start, which takes half a second."""
 TICK = 0.5
 """Seconds between two reports of progress."""
 INSTRUMENTS = ("R:", "P:")
-"""Prefixes of codes of single instruments and companies: too many of them to be kept in mind."""
+"""Prefixes of codes of single instruments and companies, which are too many to collect."""
 
 _num_read: Synchronized[int]
 
 
 @dataclass
 class FileRows:
-    """What one file gave.
+    """The rows of one file.
 
     Attributes:
-        candidates: num_candidates x :data:`CANDIDATES_SCHEMA`, in file order.
-        dropped: Rule -> items that it left out.
-        rejects: num_rejected x :data:`REJECTS_SCHEMA`.
-        languages: Items of each language, by any rule kept or not.
-        subjects: Codes that any item has; those of instruments only if the options name such.
+        candidates: num_candidates x :data:`CANDIDATES_SCHEMA`, in the order of the file.
+        dropped: Rule -> number of items that it dropped.
+        rejects: num_rejected x :data:`REJECTS_SCHEMA`: lines that could not be read.
+        languages: Language -> number of items, dropped ones included.
+        subjects: Subject codes of all items; codes of instruments only if the options have some.
     """
 
     candidates: pa.Table = field(default_factory=CANDIDATES_SCHEMA.empty_table)
@@ -65,25 +65,26 @@ class FileRows:
     subjects: set[str] = field(default_factory=set)
 
 
-def read_parts(
+def read_parallel(
     files: Sequence[ArchiveFile],
     options: Options,
     progress: Progress,
     num_workers: int | None = None,
 ) -> list[FileRows]:
-    """Read files, several at a time.
+    """Read files in parallel processes.
 
     Args:
-        files: What to read.
-        options: What to keep.
-        progress: Told (stored bytes read, stored bytes of all files).
-        num_workers: Processes; 1: this one. None: as many as cores, files and bytes keep busy.
+        files: The files.
+        options: The options of the source, with its rules.
+        progress: Function that is called with (stored bytes read, stored bytes of all files).
+        num_workers: Number of processes; 1: this process; None: as many as the cores, files and
+            bytes allow.
 
     Returns:
-        What each file gave, in the order of ``files`` whatever ``num_workers``.
+        The rows of each file, in the order of ``files``.
 
     Raises:
-        InputError: A process was killed from outside.
+        InputError: A process was killed.
     """
     num_bytes = sum(file.size for file in files)
     if num_workers is None:
@@ -97,14 +98,14 @@ def read_parts(
             progress(num_read, num_bytes)
 
         return [read_file(file, options, advance) for file in files]
-    # Not by fork: this process may hold threads and locks, of pyarrow's or of Ray.
+    # Not fork, because this process may have threads and locks of pyarrow or Ray.
     context = multiprocessing.get_context("spawn")
     counter = context.Value(c_longlong, 0)
     try:
         with ProcessPoolExecutor(num_workers, context, _share, (counter,)) as pool:
             futures = {
                 pool.submit(_read_shared, file, options): number
-                # The largest first, so that none is left alone at the end.
+                # The largest file first, so that the processes end at about the same time.
                 for number, file in sorted(enumerate(files), key=lambda pair: -pair[1].size)
             }
             pending = set(futures)
@@ -114,27 +115,27 @@ def read_parts(
             parts = {number: future.result() for future, number in futures.items()}
     except BrokenProcessPool as error:
         raise InputError(
-            "a process that read the archive was killed, or could not start; give it more memory, "
-            "and in a script call the reader below if __name__ == '__main__'"
+            "a process that read the archive was killed or could not start; free memory, and in a "
+            "script call the reader below if __name__ == '__main__'"
         ) from error
     return [parts[number] for number in range(len(files))]
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def read_file(file: ArchiveFile, options: Options, advance: Advance) -> FileRows:
-    """Read one file; whatever is wrong with it is among the rejects.
+    """Read one file; its problems become rejects.
 
     Args:
-        file: What to read.
-        options: What to keep. A file whose header says that it lies more than
-            :data:`MARGIN` outside ``start`` and ``end`` is not read.
-        advance: Told of every block.
+        file: The file. If the period in its header lies more than :data:`MARGIN` outside
+            ``start`` and ``end``, the file is skipped.
+        options: The options of the source, with its rules.
+        advance: Function that is called with the number of bytes of each block.
     """
     num_read = 0
 
@@ -151,12 +152,12 @@ def read_file(file: ArchiveFile, options: Options, advance: Advance) -> FileRows
             break
     else:
         reader.close(lines)
-    advance(file.size - num_read)  # what need not be read is done too
-    return reader.part()
+    advance(file.size - num_read)  # skipped bytes count as read
+    return reader.finish()
 
 
 class _Reader:
-    """Sorts the lines of one file into candidates, dropped ones and rejects."""
+    """Sorts the lines of one file into candidates, dropped items and rejects."""
 
     def __init__(self, place: str, options: Options) -> None:
         self.is_done = False
@@ -168,10 +169,10 @@ class _Reader:
         self._rows: list[tuple[Any, ...]] = []
         self._batches: list[pa.RecordBatch] = []
         self._rejects: list[tuple[int, str]] = []
-        self._part = FileRows()
+        self._result = FileRows()
 
     def add(self, number: int, line: bytes | None) -> None:
-        """Sort a line in; None: one over MAX_LINE."""
+        """Sort a line; None is a line longer than MAX_LINE."""
         if line is None:
             self._rejects.append((number, f"is over {MAX_LINE} bytes long"))
             return
@@ -189,7 +190,7 @@ class _Reader:
                 self._rejects.append((number, str(error)))
 
     def close(self, lines: Lines) -> None:
-        """Sort in what stands behind the last line break, and tell whether the file is whole."""
+        """Sort the content after the last line break, and reject a file that is not complete."""
         num_rejects = len(self._rejects)
         self.add(lines.number + 1, lines.tail)
         problem = lines.problem
@@ -198,15 +199,15 @@ class _Reader:
         elif not self._has_end and not self.is_done:
             problem = problem or "ends without ]}; the file was cut off"
         if problem:
-            del self._rejects[num_rejects:]  # half a line is the cut, not another problem
+            del self._rejects[num_rejects:]  # half a line is the same problem
             self._rejects.append((lines.number + 1, problem))
 
-    def part(self) -> FileRows:
-        """What the lines gave."""
+    def finish(self) -> FileRows:
+        """Give the rows of all lines."""
         self._flush()
-        part = self._part
-        part.candidates = pa.Table.from_batches(self._batches, CANDIDATES_SCHEMA)
-        part.rejects = pa.table(
+        result = self._result
+        result.candidates = pa.Table.from_batches(self._batches, CANDIDATES_SCHEMA)
+        result.rejects = pa.table(
             {
                 "file": [self._place] * len(self._rejects),
                 "row": [number for number, _ in self._rejects],
@@ -216,8 +217,8 @@ class _Reader:
         )
         wanted = {*self._options.positive, *self._options.exclude}
         if not any(code.startswith(INSTRUMENTS) for code in wanted):
-            part.subjects = {c for c in part.subjects if not c.startswith(INSTRUMENTS)}
-        return part
+            result.subjects = {c for c in result.subjects if not c.startswith(INSTRUMENTS)}
+        return result
 
     def _begin(self, number: int, line: bytes) -> None:
         try:
@@ -229,12 +230,12 @@ class _Reader:
         self._has_header = True
         self.is_done = header.is_outside(self._options.start, self._options.end)
 
-    def _sort(self, number: int, item: Item) -> None:
-        self._part.languages[item.lang] += 1
-        self._part.subjects.update(item.subjects)
+    def _sort(self, number: int, item: NewsItem) -> None:
+        self._result.languages[item.lang] += 1
+        self._result.subjects.update(item.subjects)
         rule = self._rules.against(item)
         if rule:
-            self._part.dropped[rule] += 1
+            self._result.dropped[rule] += 1
             return
         label = self._rules.label(item)
         self._rows.append(
@@ -254,13 +255,13 @@ class _Reader:
 
 
 def _share(counter: Synchronized[int]) -> None:
-    """Give a worker the counter of bytes; it can only be handed over at the start."""
+    """Store the counter of bytes in a worker; it can only be passed at the start."""
     global _num_read
     _num_read = counter
 
 
 def _read_shared(file: ArchiveFile, options: Options) -> FileRows:
-    """What a worker does with a file."""
+    """Read a file in a worker."""
     return read_file(file, options, _advance_shared)
 
 

@@ -1,4 +1,4 @@
-"""Which items of a Machine Readable News archive become rows: the options and their rules."""
+"""The options of the source ``mrn``, and the rules by which items of an archive become rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import LANG
-from xlt.data.sources.mrn.items import Item
+from xlt.data.sources.mrn.items import NewsItem
 from xlt.data.sources.options import SourceOptions
 
 RECURRING = (
@@ -22,10 +22,10 @@ RECURRING = (
     r"TABLE\b",
     r"TOP NEWS\b",
 )
-"""Headlines that come again every day, by how they start, in the archive's own capitals.
+"""Beginnings of headlines that are repeated every day, in the capitals of the archive.
 
-BUZZ, DIARY, TABLE and TOP NEWS are what users of the archive leave out; the others are further
-series of the wire that list and announce instead of telling news."""
+Users of the archive usually drop BUZZ, DIARY, TABLE and TOP NEWS. The others are further series of
+the wire that list and announce, and report no news."""
 USABLE = "stat:usable"
 """``pubStatus`` of items that were not withheld or withdrawn."""
 ALERT_URGENCY = 1
@@ -44,41 +44,41 @@ RULES = (
     "earlier version",
     "later version",
 )
-"""Why items are left out, in the order in which it is asked; an item counts under the first."""
+"""Reasons to drop an item, in the order of the checks; an item counts for its first reason."""
 
 
 class Options(SourceOptions):
-    """Which files, which items of them, which subjects are positive."""
+    """The files, the items of them that are kept, and the subjects that are positive."""
 
     source: Literal["mrn"]
     """Name in SOURCES."""
     path: str | tuple[str, ...]
-    """Files (``*`` allowed in the name) or folders, which are searched to any depth for monthly
-    files of both generations; local paths or pyarrow.fs URIs, one or several."""
+    """Files (``*`` allowed in the name), or folders in which monthly files of both generations are
+    searched at any depth; one or several local paths or pyarrow.fs URIs."""
     positive: tuple[str, ...] = pydantic.Field(min_length=1)
     """Subject codes with their prefix, such as N2:ESGENV; an item with any of them is class 1."""
     exclude: tuple[str, ...] = ()
-    """Subject codes whose items are left out of both classes, because their topic borders on the
-    positive one; they would be wrong in class 0."""
+    """Subject codes whose items are dropped, because their topic is close to the positive one;
+    class 0 would be the wrong class for them."""
     languages: tuple[str, ...] = pydantic.Field(default=("en", "ja"), min_length=1)
-    """Languages as the archive spells them; items in others are left out."""
+    """Language codes of the archive; items in other languages are dropped."""
     start: date | None = None
-    """First day (UTC) on which a version that is kept was created."""
+    """First day (UTC) of kept versions, by their time of creation."""
     end: date | None = None
-    """Last such day, included."""
+    """Last day of kept versions, included."""
     versions: Literal["first", "last"] = "last"
-    """Which one of a story's versions is kept, of those that no other rule leaves out."""
+    """The version of a story that is kept, among those that no other rule drops."""
     takes: Literal["first", "all"] = "first"
-    """Whether the parts that long stories are delivered in, after the first, are rows too."""
+    """Whether only the first part of a long story is a row, or all its parts."""
     alerts: bool = False
-    """Whether alerts, headlines in capitals without a body, are rows too."""
+    """Whether alerts (headlines in capitals without a body) are kept."""
     drop_headlines: tuple[str, ...] = RECURRING
-    """Regular expressions, case-sensitive; a headline that one matches at its start is left out."""
+    """Case-sensitive regular expressions; headlines that match one at the start are dropped."""
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = [
-            f"languages: {lang!r} is no language code such as en or ja"
+            f"languages: {lang!r} is not a language code such as en or ja"
             for lang in self.languages
             if not LANG.fullmatch(lang)
         ]
@@ -89,7 +89,7 @@ class Options(SourceOptions):
                         f"drop_headlines: {pattern!r} matches every headline; remove it"
                     )
             except re.error as error:
-                problems.append(f"drop_headlines: {pattern!r} is no regular expression: {error}")
+                problems.append(f"drop_headlines: {pattern!r} is not a regular expression: {error}")
         both = sorted({*self.positive} & {*self.exclude})
         if both:
             problems.append(f"{both} are both positive and exclude; remove them from one list")
@@ -101,10 +101,10 @@ class Options(SourceOptions):
 
 
 class Rules:
-    """The rules that look at one item, made ready for millions of them.
+    """The rules about single items, prepared for millions of items.
 
     Args:
-        options: What to keep.
+        options: The options of the source.
     """
 
     def __init__(self, options: Options) -> None:
@@ -116,8 +116,8 @@ class Rules:
         self._start = options.start or date.min
         self._end = options.end or date.max
 
-    def against(self, item: Item) -> str | None:
-        """The first of :data:`RULES` that leaves the item out; none: it is a candidate."""
+    def against(self, item: NewsItem) -> str | None:
+        """Find the first of :data:`RULES` that drops an item; None: the item is a candidate."""
         if item.lang not in self._languages:
             return "another language"
         if item.status != USABLE:
@@ -137,6 +137,6 @@ class Rules:
             return "no subjects"
         return None
 
-    def label(self, item: Item) -> int:
-        """1 if the item has a positive subject, else 0."""
+    def label(self, item: NewsItem) -> int:
+        """Give the class of an item: 1 if it has a positive subject, else 0."""
         return int(not self._positive.isdisjoint(item.subjects))

@@ -1,7 +1,7 @@
-"""The Reuters archive: headlines of LSEG's Machine Readable News, labelled by subject codes.
+"""The source ``mrn``: headlines of LSEG's Machine Readable News, labelled by subject codes.
 
-Monthly files of one item a line, in two generations that may cover the same months
-(files.py); one story has several versions and takes. Each row is one headline.
+The archive has monthly files with one item on each line, in two generations that may cover the
+same months (files.py). A story has several versions and takes. Each row is one headline.
 """
 
 from __future__ import annotations
@@ -19,54 +19,53 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.mrn.files import ArchiveFile, find_archive_files
-from xlt.data.sources.mrn.read import FileRows, read_parts
+from xlt.data.sources.mrn.read import FileRows, read_parallel
 from xlt.data.sources.mrn.rules import RULES, Options
 from xlt.data.sources.reading import Progress, Reading
 
 __all__ = ["Options", "read"]
 
 MAX_CODES_SHOWN = 8
-"""Subject codes near a misspelt one that an error lists."""
+"""Most similar subject codes that an error lists for a misspelt one."""
 
 ReadFiles = Callable[[Sequence[ArchiveFile], Options, Progress], list[FileRows]]
-"""Files to what each gave, in their order."""
+"""Function that reads files, and gives the rows of each in the same order."""
 Mask = npt.NDArray[np.bool_]
 
 
-def read(options: Options, progress: Progress, read_files: ReadFiles = read_parts) -> Reading:
+def read(options: Options, progress: Progress, read_files: ReadFiles = read_parallel) -> Reading:
     """Read an archive.
 
-    A row's id is the item's ``guid``, its story ``altId``, its text the headline and its date that
-    of ``versionCreated`` in UTC: when this wording appeared, while ``firstCreated`` may lie before
-    it and would let a window hold what was not yet written.
+    The id of a row is the item's ``guid``, its story ``altId``, its text the headline, and its date
+    the day of ``versionCreated`` in UTC, when this wording appeared. ``firstCreated`` may be
+    earlier, so that a window could contain a text that was not yet written.
 
     Args:
-        options: Which files and items.
-        progress: Told of the stored bytes.
-        read_files: Reads them side by side, in processes of this machine unless told otherwise.
-            The result is the same.
+        options: The options of the source.
+        progress: Function that is called with the number of stored bytes read so far.
+        read_files: Function that reads the files, e.g. on a cluster; by default in processes of
+            this machine. All give the same result.
 
     Returns:
-        One row for each story and language (for each take, with ``takes: all``), ordered by time
-        and guid; items that :data:`RULES` left out by rule; lines that
-        could not be read, and one reject for each file that is cut off, damaged or no archive. An
-        item that stands in two files, as in those of both generations, is read twice and counted
-        at the second time under the rule that left it out.
+        One row for each story and language (for each take, with ``takes: all``), sorted by time
+        and guid; the number of items that each of :data:`RULES` dropped; and as rejects the lines
+        that could not be read and the files that are incomplete, damaged or no archive. An item in
+        two files, such as those of both generations, is counted twice, the second time as dropped.
 
     Raises:
-        InputError: No such files, no item, no row of one of the languages, or a subject code in
-            the options that no item has.
+        InputError: There are no such files, no items, no rows in one of the languages, or a
+            subject code of the options occurs in no item.
     """
     paths = (options.path,) if isinstance(options.path, str) else options.path
     where = ", ".join(paths)
     files = find_archive_files(paths)
-    parts = read_files(files, options, progress)
-    table, dropped = _merge(parts, options)
-    rejects = pa.concat_tables(part.rejects for part in parts)
-    problems = _problems(parts, table, dropped, rejects, options)
+    file_rows = read_files(files, options, progress)
+    table, dropped = _merge(file_rows, options)
+    rejects = pa.concat_tables(rows.rejects for rows in file_rows)
+    problems = _problems(file_rows, table, dropped, rejects, options)
     if problems:
         raise InputError(problems, where)
-    rows = pa.table(
+    headlines = pa.table(
         {
             "id": table["guid"],
             "text": table["text"],
@@ -77,21 +76,22 @@ def read(options: Options, progress: Progress, read_files: ReadFiles = read_part
             "source": pa.repeat("mrn", len(table)),
         }
     )
-    account = {rule: dropped[rule] for rule in RULES if dropped[rule]}
-    return Reading(Dataset.from_table(rows, where), account, rejects)
+    num_dropped = {rule: dropped[rule] for rule in RULES if dropped[rule]}
+    return Reading(Dataset.from_table(headlines, where), num_dropped, rejects)
 
 
-def _merge(parts: list[FileRows], options: Options) -> tuple[pa.Table, Counter[str]]:
-    """The candidates of all files that are left when each item and each story counts once.
+def _merge(file_rows: list[FileRows], options: Options) -> tuple[pa.Table, Counter[str]]:
+    """Merge the candidates of all files, and keep each item and each story once.
 
     Returns:
-        num_rows x CANDIDATES_SCHEMA and ``file``, by time and guid; rule -> items left out.
+        num_rows x CANDIDATES_SCHEMA and ``file``, sorted by time and guid; rule -> number of items
+        that it dropped.
     """
     table = pa.concat_tables(
-        part.candidates.append_column("file", pa.array([number] * len(part.candidates), pa.int32()))
-        for number, part in enumerate(parts)
+        rows.candidates.append_column("file", pa.array([number] * len(rows.candidates), pa.int32()))
+        for number, rows in enumerate(file_rows)
     )
-    dropped = sum((part.dropped for part in parts), Counter[str]())
+    dropped = sum((rows.dropped for rows in file_rows), Counter[str]())
     table = _sorted(table, "guid", "file", "line")
     is_again, is_in_file = _repeats(table, "guid"), _repeats(table, "guid", "file")
     dropped["twice in its file"] = int(is_in_file.sum())
@@ -112,7 +112,7 @@ def _sorted(table: pa.Table, *names: str) -> pa.Table:
 
 
 def _repeats(table: pa.Table, *names: str) -> Mask:
-    """Which rows have the same values in these columns as the row before; the first has not."""
+    """Mark rows with the same values in these columns as the row before."""
     is_repeat = np.zeros(len(table), np.bool_)
     if len(table) > 1:
         is_repeat[1:] = True
@@ -123,14 +123,14 @@ def _repeats(table: pa.Table, *names: str) -> Mask:
 
 
 def _problems(
-    parts: list[FileRows],
+    file_rows: list[FileRows],
     table: pa.Table,
     dropped: Counter[str],
     rejects: pa.Table,
     options: Options,
 ) -> list[str]:
-    """Why the rows are not what was asked for."""
-    languages = sum((part.languages for part in parts), Counter[str]())
+    """Write a sentence for each language or subject code of the options without items."""
+    languages = sum((rows.languages for rows in file_rows), Counter[str]())
     if not languages:
         lines = (f"{r['file']} line {r['row']} {r['reason']}" for r in rejects.to_pylist())
         why = (
@@ -139,9 +139,9 @@ def _problems(
             else "the files are empty"
         )
         if options.start or options.end:
-            why += ", or of other days than start and end"
+            why += ", or cover other days than start and end"
         return [f"no item could be read; {why}"]
-    subjects = set[str]().union(*(part.subjects for part in parts))
+    subjects = set[str]().union(*(rows.subjects for rows in file_rows))
     problems = [
         f"{role}: no item has it; " + unknown("subject code", code, _near(code, subjects))
         for role in ("positive", "exclude")
@@ -155,15 +155,15 @@ def _problems(
             problems.append("languages: " + unknown("language", lang, languages))
         elif lang not in kept:
             problems.append(
-                f"no {lang} row is left of {languages[lang]} {lang} items; left out of all "
-                f"{languages.total()} items: {rules}; loosen these rules or remove {lang} from "
+                f"no {lang} row is left of {languages[lang]} {lang} items; dropped from all "
+                f"{languages.total()} items: {rules}; relax these rules or remove {lang} from "
                 "languages"
             )
     return problems
 
 
 def _near(code: str, subjects: set[str]) -> list[str]:
-    """The codes most like one, all of them being too many to list; letter case does not count."""
+    """List the codes that are most similar, ignoring case; all codes would be too many."""
     folded = {subject.casefold(): subject for subject in sorted(subjects)}
     near = difflib.get_close_matches(code.casefold(), folded, n=MAX_CODES_SHOWN, cutoff=0)
     return [folded[name] for name in near]
