@@ -30,7 +30,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     needed = 0
     unknown = []
     for group in preflight.groups:
-        weights = _weights(preflight, group)
+        weights = _estimate_weights(preflight, group)
         if weights is None:
             unknown.append(group.label)
         rows = preflight.grid.experiment.sampling.test_rows * ROW_BYTES
@@ -51,7 +51,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     return CheckOutcome("Results", problems=tuple(problems), notes=notes)
 
 
-def _weights(preflight: Preflight, group: TrialGroup) -> int | None:
+def _estimate_weights(preflight: Preflight, group: TrialGroup) -> int | None:
     """Bytes of kept weights and checkpoints of all pending trials; None if not known."""
     storage, method = preflight.grid.experiment.storage, group.first.method
     keeps = storage.keep_models in {"all", "best"} or (
@@ -65,13 +65,13 @@ def _weights(preflight: Preflight, group: TrialGroup) -> int | None:
     if not num_kept and (not num_checkpoints or not preflight.asks_hub):
         return 0
     try:
-        trained = _trained_bytes(preflight, group)
+        trained = _estimate_trained_bytes(preflight, group)
     except InputError:
         return None
     return trained and trained * (num_kept + 3 * num_checkpoints)
 
 
-def _trained_bytes(preflight: Preflight, group: TrialGroup) -> int | None:
+def _estimate_trained_bytes(preflight: Preflight, group: TrialGroup) -> int | None:
     """Bytes of a trial's trained weights; without torch, the size of the base model's files."""
     files = preflight.files(group.first)
     if files is None:

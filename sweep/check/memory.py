@@ -61,11 +61,11 @@ def estimate_memory(preflight: Preflight, spec: TrialSpec, rows: int) -> Memory:
 def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ...], list[Finding]]:
     """Return the row of a group and its problems."""
     spec = group.first
-    device, available = preflight.device(spec), _available(preflight, spec)
+    device, available = preflight.device(spec), _find_available(preflight, spec)
     rows, memory = group.rows, estimate_memory(preflight, spec, group.rows)
     problems = []
-    if available and _needed(memory, device) > available and device == "cuda":
-        fitting = _halved(preflight, group, available)
+    if available and _add_overhead(memory, device) > available and device == "cuda":
+        fitting = _halve_rows(preflight, group, available)
         if fitting:
             message = (
                 f"{rows} rows at once need {gib(memory.peak)} GiB, a process has {gib(available)}; "
@@ -74,21 +74,21 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
             remedy = f"set resources.micro_batch_size={fitting}"
             problems.append(Finding(group.label, "warning", message, remedy))
             rows, memory = fitting, estimate_memory(preflight, spec, fitting)
-    if available and _needed(memory, device) > available:
-        message = _too_much(preflight, group, memory, available)
+    if available and _add_overhead(memory, device) > available:
+        message = _explain_shortage(preflight, group, memory, available)
         problems.append(Finding(group.label, "error", message))
     elif available and device == "cpu":
-        problems += _side_by_side(preflight, group, memory)
+        problems += _check_side_by_side(preflight, group, memory)
     parts = (
         memory.base, memory.trained, memory.gradients, memory.optimizer, memory.activations,
         memory.prediction, memory.peak,
     )  # fmt: skip
-    measured = _measured(preflight, group)
+    measured = _find_measured_peak(preflight, group)
     ends = (gib(measured) if measured else "-", gib(available) if available else "-")
     return (group.label, device, str(rows), *map(gib, parts), *ends), problems
 
 
-def _available(preflight: Preflight, spec: TrialSpec) -> int:
+def _find_available(preflight: Preflight, spec: TrialSpec) -> int:
     """Bytes for a process: its share of the smallest GPU, or the memory of the largest machine.
 
     Returns:
@@ -100,30 +100,35 @@ def _available(preflight: Preflight, spec: TrialSpec) -> int:
     return max(node.memory for node in preflight.nodes)
 
 
-def _needed(memory: Memory, device: str) -> int:
+def _add_overhead(memory: Memory, device: str) -> int:
+    """Bytes of a process: its tensors and an assumed amount beside them."""
     return memory.peak + (GPU_CONTEXT if device == "cuda" else PROCESS)
 
 
-def _halved(preflight: Preflight, group: TrialGroup, available: int) -> int:
+def _halve_rows(preflight: Preflight, group: TrialGroup, available: int) -> int:
     """Halve the micro-batch until it fits; 0 if no size fits."""
     rows = group.rows // 2
-    while rows and _needed(estimate_memory(preflight, group.first, rows), "cuda") > available:
+    while rows and _add_overhead(estimate_memory(preflight, group.first, rows), "cuda") > available:
         rows //= 2
     return rows
 
 
-def _too_much(preflight: Preflight, group: TrialGroup, memory: Memory, available: int) -> str:
+def _explain_shortage(
+    preflight: Preflight, group: TrialGroup, memory: Memory, available: int
+) -> str:
     spec = group.first
     device = preflight.device(spec)
     place = "its share of a GPU" if device == "cuda" else "the largest machine"
-    message = f"a trial needs {gib(_needed(memory, device))} GiB, {place} has {gib(available)}"
+    message = (
+        f"a trial needs {gib(_add_overhead(memory, device))} GiB, {place} has {gib(available)}"
+    )
     for changes in REMEDIES:
         resources = Resources.parse(spec.resources.model_dump() | changes)
         changed = spec.model_copy(update={"resources": resources})
         rows = min(resources.micro_batch_size or group.rows, group.rows)
-        if _needed(needed := estimate_memory(preflight, changed, rows), device) <= available:
+        if _add_overhead(needed := estimate_memory(preflight, changed, rows), device) <= available:
             settings = " and ".join(f"resources.{k}={str(v).lower()}" for k, v in changes.items())
-            return f"{message}; set {settings} ({gib(_needed(needed, device))} GiB)"
+            return f"{message}; set {settings} ({gib(_add_overhead(needed, device))} GiB)"
     smaller = "method lora" if spec.method == "full" else "lora.quantize_base=nf4 on a GPU"
     more = "more workers with sharding fsdp, " if device == "cuda" else ""
     return (
@@ -132,10 +137,10 @@ def _too_much(preflight: Preflight, group: TrialGroup, memory: Memory, available
     )
 
 
-def _side_by_side(preflight: Preflight, group: TrialGroup, memory: Memory) -> list[Finding]:
+def _check_side_by_side(preflight: Preflight, group: TrialGroup, memory: Memory) -> list[Finding]:
     """Warn about trials that need too much memory together."""
     machines, slots = len(preflight.nodes), count_slots(preflight, group)
-    needed = slots * group.first.resources.workers * _needed(memory, "cpu")
+    needed = slots * group.first.resources.workers * _add_overhead(memory, "cpu")
     available = sum(node.memory for node in preflight.nodes)
     if needed <= available:
         return []
@@ -147,7 +152,7 @@ def _side_by_side(preflight: Preflight, group: TrialGroup, memory: Memory) -> li
     return [Finding(group.label, "warning", message, remedy)]
 
 
-def _measured(preflight: Preflight, group: TrialGroup) -> int:
+def _find_measured_peak(preflight: Preflight, group: TrialGroup) -> int:
     """Highest peak that done trials have recorded, in bytes; 0 if none has."""
     records = (preflight.states[spec.trial_id].record or {} for spec in group.specs)
     executions = [record.get("execution", {}) for record in records]

@@ -22,7 +22,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     rows = []
     to_download: dict[str, int] = {}
     for name, group in {group.first.base_model: group for group in preflight.groups}.items():
-        row, errors = _model(preflight, group, to_download)
+        row, errors = _check_model(preflight, group, to_download)
         rows.append((name, *row))
         problems += [Finding(name, "error", text) for text in errors]
     num_bytes = sum(to_download.values())
@@ -40,7 +40,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     return CheckOutcome("Base models", COLUMNS, tuple(rows), tuple(problems))
 
 
-def _model(
+def _check_model(
     preflight: Preflight, group: TrialGroup, to_download: dict[str, int]
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the row after the name and the errors; add to ``to_download`` by name."""
@@ -58,7 +58,7 @@ def _model(
         return ("miniature", recipe.architecture, "-", "0", remark), []
     if files is None or checkpoint is None:
         return ("hub", "-", "-", "-", "not asked"), []
-    unfit = _unfit(preflight, spec.base_model, checkpoint)
+    unfit = _find_unfit_settings(preflight, spec.base_model, checkpoint)
     if files.to_download:
         to_download[spec.base_model] = files.to_download
     parameters, remark = "-", ""
@@ -75,7 +75,7 @@ def _model(
     return cells, unfit
 
 
-def _unfit(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:
+def _find_unfit_settings(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:
     """Settings that do not fit a base model; the grid could not check models of the hub."""
     problems: dict[str, None] = {}
     for spec in (group.first for group in preflight.groups if group.first.base_model == name):

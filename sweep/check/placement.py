@@ -17,7 +17,7 @@ arithmetic throughput); older GPUs emulate it, slowly."""
 def check(preflight: Preflight) -> CheckOutcome:
     """Compare what trials reserve with the machines; the inline backend reserves nothing."""
     notes = tuple(map(_describe, preflight.nodes))
-    problems = [problem for group in preflight.groups for problem in _gpus(preflight, group)]
+    problems = [problem for group in preflight.groups for problem in _check_gpus(preflight, group)]
     if preflight.backend == "inline":
         return CheckOutcome("Machines", problems=tuple(problems), notes=notes)
     rows = []
@@ -38,7 +38,7 @@ def count_slots(preflight: Preflight, group: TrialGroup) -> int:
     return count_trials(preflight.nodes, group.first.resources)
 
 
-def _gpus(preflight: Preflight, group: TrialGroup) -> list[Finding]:
+def _check_gpus(preflight: Preflight, group: TrialGroup) -> list[Finding]:
     """Problems of the GPUs that a trial would get."""
     problems = []
     if preflight.device(group.first) == "cpu":

@@ -16,7 +16,7 @@ def describe_check(outcome: CheckOutcome) -> str:
     """Format the table and the notes of a check."""
     parts = [outcome.title]
     if outcome.rows:
-        parts.append(_table(outcome))
+        parts.append(_format_table(outcome))
     return "\n".join([*parts, *(f"  {note}" for note in outcome.notes), ""])
 
 
@@ -30,7 +30,7 @@ def describe_problems(problems: Iterable[Finding]) -> str:
     return "\n".join([head, *(f"  {p.severity}: {p.sentence}" for p in ordered)])
 
 
-def _table(outcome: CheckOutcome) -> str:
+def _format_table(outcome: CheckOutcome) -> str:
     table = Table(box=None, pad_edge=False, header_style="")
     for name in outcome.columns:
         number = name.startswith("# ")

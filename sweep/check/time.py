@@ -42,9 +42,9 @@ def check(preflight: Preflight) -> CheckOutcome:
     """Estimate the time of each group of trials and of all; each row names its source."""
     rows, problems, unknown = [], [], []
     seconds = 0.0
-    for label, pretraining in _pretraining(preflight):
+    for label, pretraining in _guess_pretraining(preflight):
         seconds += pretraining.seconds
-        rows.append(_row(label, "-", pretraining, "1", pretraining.seconds))
+        rows.append(_make_row(label, "-", pretraining, "1", pretraining.seconds))
     for group in preflight.groups:
         slots = count_slots(preflight, group)
         guess = _guess(preflight, group) if slots else None
@@ -54,8 +54,8 @@ def check(preflight: Preflight) -> CheckOutcome:
         num = len(group.pending)
         own = guess.seconds * math.ceil(num / slots)
         seconds += own
-        rows.append(_row(group.label, str(num), guess, str(slots), own))
-        problems += _slow(preflight, group, guess, own)
+        rows.append(_make_row(group.label, str(num), guess, str(slots), own))
+        problems += _check_gpu(preflight, group, guess, own)
     notes = [
         f"about {duration(seconds)} in all, without loading and downloading"
         + (", and without the trials named below" if unknown else ""),
@@ -67,7 +67,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     return CheckOutcome("Time", COLUMNS, tuple(rows), tuple(problems), tuple(notes))
 
 
-def _row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[str, ...]:
+def _make_row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[str, ...]:
     flops = f"{guess.flops / 1e12:,.2f}" if guess.flops else "-"
     return (
         label,
@@ -85,12 +85,12 @@ def _guess(preflight: Preflight, group: TrialGroup) -> _Guess | None:
     if not group.pending:
         return _Guess(0, "all are done")
     try:
-        return _done(preflight, group) or _counted(preflight, group)
+        return _guess_from_done(preflight, group) or _guess_from_operations(preflight, group)
     except InputError:  # the check of models reports it
         return None
 
 
-def _done(preflight: Preflight, group: TrialGroup) -> _Guess | None:
+def _guess_from_done(preflight: Preflight, group: TrialGroup) -> _Guess | None:
     """Guess from the timings of done trials of this group, per step."""
     seconds = steps = 0.0
     for spec in group.specs:
@@ -104,19 +104,19 @@ def _done(preflight: Preflight, group: TrialGroup) -> _Guess | None:
     return _Guess(seconds / steps * mean, "done trials")
 
 
-def _counted(preflight: Preflight, group: TrialGroup) -> _Guess | None:
+def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | None:
     """Guess from operations and kernel calls, and the speed of both on this machine."""
     spec = group.first
     if preflight.files(spec) is None:
         return None
     run = preflight.dry_run(spec, group.rows)
-    flops = _mean([_flops(preflight, s, run.matrices) for s in group.pending])
+    flops = _mean([_count_flops(preflight, s, run.matrices) for s in group.pending])
     processes = spec.resources.workers
     micro_batches = -(-spec.training.batch_size // (group.rows * processes))
     calls = run.num_calls * micro_batches * _mean([s.num_steps for s in group.pending])
     tokens = group.rows * round(_mean(preflight.lengths(spec)))
     width = run.matrices.attention_width
-    speed, call_seconds, source = _speed(preflight, spec, tokens, width)
+    speed, call_seconds, source = _find_speed(preflight, spec, tokens, width)
     if not speed:
         return None
     computing, starting = flops / speed / processes, calls * call_seconds
@@ -125,7 +125,7 @@ def _counted(preflight: Preflight, group: TrialGroup) -> _Guess | None:
     return _Guess((computing + starting) / CPU_UTILISATION, source, flops)
 
 
-def _flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
+def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
     """Operations of training and prediction of a trial; every text has the mean length."""
     length = round(_mean(preflight.lengths(spec)))
     checkpointing = spec.resources.gradient_checkpointing
@@ -135,7 +135,7 @@ def _flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
     return spec.num_steps * trained + tested
 
 
-def _speed(
+def _find_speed(
     preflight: Preflight, spec: TrialSpec, tokens: int, width: int
 ) -> tuple[float, float, str]:
     """Return operations per second, seconds per call and their source, for one process."""
@@ -154,7 +154,7 @@ def _speed(
     return peak * spec.resources.gpus, 0.0, "data sheet of the GPU"
 
 
-def _slow(preflight: Preflight, group: TrialGroup, guess: _Guess, own: float) -> list[Finding]:
+def _check_gpu(preflight: Preflight, group: TrialGroup, guess: _Guess, own: float) -> list[Finding]:
     """Warn about a large base model where there is no GPU."""
     if preflight.device(group.first) == "cuda" or not guess.flops or not group.pending:
         return []
@@ -168,7 +168,7 @@ def _slow(preflight: Preflight, group: TrialGroup, guess: _Guess, own: float) ->
     return [Finding(group.label, "warning", message, remedy)]
 
 
-def _pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
+def _guess_pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
     """Guess the pre-training of each miniature that is not cached, by label.
 
     Every document counts as long as the longest, so that the guess is an upper bound.

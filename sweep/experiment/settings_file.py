@@ -34,7 +34,7 @@ class _SafeLoader(yaml.SafeLoader):
     """A yaml.SafeLoader that refuses a key given twice; the original keeps the last one."""
 
 
-def _mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _read_mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     double = [key for number, key in enumerate(keys) if key in keys[:number]]
     if double:
@@ -45,7 +45,7 @@ def _mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     return dict(loader.construct_mapping(node, deep=True))
 
 
-_SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _read_mapping)
 
 
 def parse_settings(text: str, where: str, settings: Iterable[str] = ()) -> dict[str, Any]:

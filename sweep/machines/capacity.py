@@ -40,7 +40,7 @@ def read_capacity(resources: Mapping[str, float]) -> Capacity:
 
 def count_processes(nodes: Sequence[Capacity], request: Resources) -> int:
     """Count the processes of a trial that fit on idle machines at the same time."""
-    gpus = _gpus(nodes, request)
+    gpus = _count_gpus(nodes, request)
     return sum(_count_on_node(node, request, gpus) for node in nodes)
 
 
@@ -51,7 +51,7 @@ def count_trials(nodes: Sequence[Capacity], request: Resources) -> int:
 
 def explain_misfit(nodes: Sequence[Capacity], request: Resources) -> str:
     """Explain why a trial never fits, with remedies, in one sentence."""
-    gpus = _gpus(nodes, request)
+    gpus = _count_gpus(nodes, request)
     each = f"{request.cpus} CPUs" + (f" and {gpus:g} GPU" if gpus else "")
     each += "".join(f" and {_describe(name, amount)}" for name, amount in request.others.items())
     asked = each if request.workers == 1 else f"{request.workers} processes of {each} each"
@@ -71,7 +71,7 @@ def explain_misfit(nodes: Sequence[Capacity], request: Resources) -> str:
     return f"a trial needs {asked}, the cluster's nodes have {have}; {', '.join(remedies)}"
 
 
-def _gpus(nodes: Sequence[Capacity], request: Resources) -> float:
+def _count_gpus(nodes: Sequence[Capacity], request: Resources) -> float:
     """Number of GPUs for a process; 0 if no machine has GPUs."""
     return request.gpus if any(node.num_gpus for node in nodes) else 0.0
 

@@ -67,7 +67,7 @@ def read_node() -> Node:
     """Read the hardware of this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    gpus = _gpus()
+    gpus = _read_gpus()
     return Node(
         name=os.uname().nodename,
         # A local Ray cluster may count fewer CPUs in a container; then it refuses trials itself.
@@ -75,7 +75,7 @@ def read_node() -> Node:
         num_gpus=len(gpus),
         others={ACCELERATOR + gpu.accelerator_type: 1.0 for gpu in gpus},
         gpus=gpus,
-        memory=_memory(),
+        memory=_read_memory(),
         hub_cache=HF_HUB_CACHE,
         hub_cache_free=count_free_bytes(HF_HUB_CACHE),
         torch=version("torch"),
@@ -89,7 +89,7 @@ def count_free_bytes(folder: str) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _gpus() -> tuple[Gpu, ...]:
+def _read_gpus() -> tuple[Gpu, ...]:
     """Read the GPUs that are visible by CUDA_VISIBLE_DEVICES."""
     query = "--query-gpu=index,uuid,name,memory.total,compute_cap"
     try:
@@ -120,7 +120,7 @@ def parse_gpus(text: str, visible: list[str] | None) -> tuple[Gpu, ...]:
     return tuple(gpus)
 
 
-def _memory() -> int:
+def _read_memory() -> int:
     """Bytes of main memory, or the limit of the container (control groups, version 2)."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:

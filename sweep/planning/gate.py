@@ -29,7 +29,7 @@ def check_data(grid: Grid) -> tuple[Finding, ...]:
     the same rows.
     """
     cache = Files(str(cache_dir() / "audits"))
-    name = f"{_key(grid)}.json"
+    name = f"{_hash_inputs(grid)}.json"
     if cache.exists(name):
         stored = cache.read_json(name)["findings"]
         return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in stored)
@@ -75,7 +75,7 @@ def _hash_source(module: str) -> str:
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
-def _key(grid: Grid) -> str:
+def _hash_inputs(grid: Grid) -> str:
     """Hash everything that findings depend on."""
     sampling = grid.experiment.sampling
     parts = {

@@ -116,11 +116,11 @@ class Grid:
                     base_model=cell.model.name,
                     pattern=cell.pattern.name,
                     target_lang=cell.pattern.target_lang,
-                    trials=_planned(cell.specs),
+                    trials=_plan_trials(cell.specs),
                     skipped=cell.skipped,
                     note=cell.note,
                     chosen=str(cell.chosen or ""),
-                    replaced=_planned(cell.replaced),
+                    replaced=_plan_trials(cell.replaced),
                 )
                 for cell in self.cells
             ),
@@ -255,7 +255,7 @@ def _run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
     return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)
 
 
-def _planned(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
+def _plan_trials(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
     return tuple(
         PlannedTrial(trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index)
         for spec in specs

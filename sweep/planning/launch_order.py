@@ -29,7 +29,7 @@ def sort_for_launch(
     by_request: dict[str, list[TrialSpec]] = defaultdict(list)
     for spec in specs:
         by_request[repr(spec.resources)].append(spec)
-    queues = [_warm_order(some, base_size) for some in by_request.values()]
+    queues = [_sort_by_base_model(some, base_size) for some in by_request.values()]
     dealt = [
         [((place + 0.5) / len(queue), number, spec) for place, spec in enumerate(queue)]
         for number, queue in enumerate(queues)
@@ -37,7 +37,9 @@ def sort_for_launch(
     return [spec for _, _, spec in heapq.merge(*dealt, key=lambda item: item[:2])]
 
 
-def _warm_order(specs: list[TrialSpec], base_size: Callable[[TrialSpec], float]) -> list[TrialSpec]:
+def _sort_by_base_model(
+    specs: list[TrialSpec], base_size: Callable[[TrialSpec], float]
+) -> list[TrialSpec]:
     """Sort trials by base model, then by cell."""
     cost = {spec.trial_id: spec.num_steps * base_size(spec) for spec in specs}
     longest: dict[str, float] = defaultdict(float)

@@ -36,13 +36,13 @@ class Prepared:
 
     def with_rates(self, rates: ChosenRates) -> Prepared:
         """The same experiment with the learning rates that a search chose."""
-        return self._changed(learning_rates=rates)
+        return self._change(learning_rates=rates)
 
     def renamed(self, name: str) -> Prepared:
         """The same experiment under another name, for a search beside its own."""
-        return self._changed(name=name)
+        return self._change(name=name)
 
-    def _changed(self, **settings: object) -> Prepared:
+    def _change(self, **settings: object) -> Prepared:
         """Another experiment; only settings that neither rows nor base models depend on."""
         return replace(self, experiment=self.experiment.model_copy(update=settings))
 
@@ -58,8 +58,8 @@ def prepare(experiment: Experiment) -> Prepared:
             models that cannot be used; all problems of one kind together.
     """
     dataset = load_dataset(experiment.data)
-    draws = _draws(experiment, dataset)
-    held_out = _texts(dataset, {row_id for draw in draws for row_id in draw.test})
+    draws = _draw_all(experiment, dataset)
+    held_out = _collect_texts(dataset, {row_id for draw in draws for row_id in draw.test})
     models = resolve_models(experiment, dataset, held_out)
     return Prepared(experiment, dataset, draws, held_out, tuple(models))
 
@@ -77,7 +77,7 @@ def restrict_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pa
     return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
 
 
-def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
+def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     """Draw every different set of rows once."""
     source_lang, sampling = experiment.task.source_lang, experiment.sampling
     patterns = {
@@ -98,7 +98,7 @@ def _draws(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     return tuple(draws)
 
 
-def _texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
+def _collect_texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
     """All texts of these rows, as :func:`text_key` has them."""
     rows = dataset.rows(sorted(ids))
     texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()

@@ -117,10 +117,10 @@ def _complete(
             "derived from its config.json; give `kind`: encoder or decoder"
         )
     rate = model.learning_rate or LEARNING_RATE_OF[method]
-    path = _absolute_path(model.path)
+    path = _make_absolute(model.path)
     return ResolvedModel(model, identity, path, revision, kind, method, rate, checkpoint)
 
 
-def _absolute_path(path: str) -> str:
+def _make_absolute(path: str) -> str:
     folder = find_local_folder(path)
     return str(folder.absolute()) if folder else path

@@ -35,13 +35,16 @@ def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CE
     except InputError as error:
         trouble = f"\nNot usable as results location: {error}"
     ledger = read_ledger(location, [spec.trial_id for spec in grid.specs])
-    parts = [_summary(grid, location, ledger), *_selected(grid, ledger, selection)]
-    parts += [_cells(grid, ledger), *_base_models(grid)]
-    parts += [*_notes(grid), _gate(grid)]
+    parts = [
+        _describe_experiment(grid, location, ledger),
+        *_describe_selection(grid, ledger, selection),
+    ]
+    parts += [_describe_cells(grid, ledger), *_describe_base_models(grid)]
+    parts += [*_list_notes(grid), _describe_findings(grid)]
     return "\n".join(parts) + trouble
 
 
-def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
+def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
     experiment = grid.experiment
     cells = [cell for cell in grid.cells if cell.specs]
     training, sampling = experiment.training, experiment.sampling
@@ -52,7 +55,7 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
     return "\n".join(
         [
             f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
-            f"{len(grid.specs)} trials = {len(cells)} cells x {_draws_and_seeds(experiment)}; "
+            f"{len(grid.specs)} trials = {len(cells)} cells x {_describe_trials(experiment)}; "
             f"{len(grid.cells) - len(cells)} cells cannot exist",
             f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
@@ -63,7 +66,7 @@ def _summary(grid: Grid, location: Results, ledger: Ledger) -> str:
     )
 
 
-def _selected(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:
+def _describe_selection(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:
     if selection == EVERY_CELL:
         return []
     cells = grid.selected(selection)
@@ -72,7 +75,7 @@ def _selected(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:
     return [f"Selected: {len(ids)} trials of {len(cells)} cells, {num_left} to run"]
 
 
-def _draws_and_seeds(experiment: Experiment) -> str:
+def _describe_trials(experiment: Experiment) -> str:
     """Describe the draws and seeds of a cell."""
     seeds = f"{len(experiment.seeds)} seeds {list(experiment.seeds)}"
     if experiment.draws == "per_seed":
@@ -82,7 +85,7 @@ def _draws_and_seeds(experiment: Experiment) -> str:
     return f"{len(experiment.draws)} draws of training rows {list(experiment.draws)} x {seeds}"
 
 
-def _cells(grid: Grid, ledger: Ledger) -> str:
+def _describe_cells(grid: Grid, ledger: Ledger) -> str:
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("base model", "pattern", "method"):
         table.add_column(name)
@@ -90,7 +93,7 @@ def _cells(grid: Grid, ledger: Ledger) -> str:
         table.add_column(name, justify="right")
     table.add_column("remark", overflow="fold")
     for cell in grid.cells:
-        table.add_row(*_row(cell, ledger))
+        table.add_row(*_make_row(cell, ledger))
     return format_table(table)
 
 
@@ -102,7 +105,7 @@ def format_table(table: Table) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _row(cell: Cell, ledger: Ledger) -> list[str]:
+def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     names = [cell.model.name, cell.pattern.name, cell.resolved.method]
     if not cell.specs:
         return [*names, "-", "-", "-", "-", cell.skipped]
@@ -116,7 +119,7 @@ def _row(cell: Cell, ledger: Ledger) -> list[str]:
     return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(remarks)]
 
 
-def _base_models(grid: Grid) -> list[str]:
+def _describe_base_models(grid: Grid) -> list[str]:
     """Describe every base model that is not a miniature, with derived settings."""
     cells = {cell.model.name: cell for cell in grid.cells if not cell.model.miniature}
     if not cells:
@@ -125,11 +128,11 @@ def _base_models(grid: Grid) -> list[str]:
     for name in ("base model", "kind", "weights", "adapters on", "pad token", "longest text"):
         table.add_column(name, overflow="fold")
     for cell in cells.values():
-        table.add_row(*map(Text, _base_model(cell)))
+        table.add_row(*map(Text, _make_base_model_row(cell)))
     return [format_table(table)]
 
 
-def _base_model(cell: Cell) -> list[str]:
+def _make_base_model_row(cell: Cell) -> list[str]:
     model, checkpoint = cell.model, cell.resolved.checkpoint
     weights = (
         f"{model.path}@{cell.resolved.revision[:12]}" if cell.resolved.revision else model.path
@@ -150,7 +153,7 @@ def _base_model(cell: Cell) -> list[str]:
     ]
 
 
-def _gate(grid: Grid) -> str:
+def _describe_findings(grid: Grid) -> str:
     """List the findings of the gate; infos are only counted."""
     findings = check_data(grid)
     accepted = grid.experiment.accept_findings
@@ -165,7 +168,7 @@ def _gate(grid: Grid) -> str:
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
-def _notes(grid: Grid) -> list[str]:
+def _list_notes(grid: Grid) -> list[str]:
     notes = []
     if grid.experiment.learning_rate == "auto":
         notes.append("learning_rate: auto: the rates above are searched first, see `xlt search`")

@@ -102,12 +102,12 @@ def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> lis
             "search",
         )
     selected = grid.selected(selection)
-    cells = [_search_cell(cell, settings, dataset.fingerprint) for cell in selected]
-    _refuse_impossible(dataset, cells)
+    cells = [_make_search_cell(cell, settings, dataset.fingerprint) for cell in selected]
+    _refuse_undrawable(dataset, cells)
     return cells
 
 
-def _search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchCell:
+def _make_search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchCell:
     first = cell.specs[0]
     if first.method == "full":
         settings = settings.model_copy(update={"lora": {}})
@@ -123,7 +123,7 @@ def _search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchCell:
     return SearchCell(cell, settings, replicates, templates)
 
 
-def _refuse_impossible(dataset: Dataset, cells: Sequence[SearchCell]) -> None:
+def _refuse_undrawable(dataset: Dataset, cells: Sequence[SearchCell]) -> None:
     """Draw every different set of dev rows once, and raise if one cannot be drawn."""
     problems: dict[str, None] = {}
     first = [cell.templates[0] for cell in cells]

@@ -39,9 +39,9 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
         if number % size == 0:
             start = time.monotonic()
             pack = specs[number : number + size]
-            known = _known(pack, results)
+            known = _find_finished(pack, results)
             new = [member for member in pack if member.trial_id not in known]
-            events = known | _run(new, results, shared)
+            events = known | _run_trials(new, results, shared)
             hours = (time.monotonic() - start) / 3600 / max(1, len(new))
         event, is_known = events[spec.trial_id], spec.trial_id in known
         match event:
@@ -62,7 +62,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
         tune.report(wrap(report))
 
 
-def _known(specs: list[TrialSpec], results: Results) -> dict[str, Ended]:
+def _find_finished(specs: list[TrialSpec], results: Results) -> dict[str, Ended]:
     """Return how finished trials ended, by trial id."""
     states = {spec.trial_id: retry(partial(results.state, spec.trial_id)) for spec in specs}
     return {
@@ -72,7 +72,9 @@ def _known(specs: list[TrialSpec], results: Results) -> dict[str, Ended]:
     }
 
 
-def _run(specs: list[TrialSpec], results: Results, shared: dict[str, Any]) -> dict[str, Ended]:
+def _run_trials(
+    specs: list[TrialSpec], results: Results, shared: dict[str, Any]
+) -> dict[str, Ended]:
     """Run trials, and return how they ended, by trial id."""
     if not specs:
         return {}

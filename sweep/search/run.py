@@ -140,7 +140,7 @@ class _Search:
             with Progress(specs, (), self._console) as progress:
                 pretrain_missing(grid, specs, runner, progress)
             is_over = self._try({n: cell.rates for n, cell in self._cells.items()}, dataset)
-            is_over = is_over and self._try(self._widened(), dataset)
+            is_over = is_over and self._try(self._widen(), dataset)
         finally:
             runner.close()
         self._update(is_finished=True, why_stopped="" if is_over else self._spent.why)
@@ -170,7 +170,7 @@ class _Search:
             raise KeyboardInterrupt  # Tune returns normally on Ctrl-C
         return is_over
 
-    def _widened(self) -> dict[str, Rates]:
+    def _widen(self) -> dict[str, Rates]:
         """Widen each range whose end was best; return the parts beyond the ends, by cell."""
         beyond: dict[str, Rates] = {}
         for choice in retry(lambda: read_search(self._location, self.plan)):

@@ -61,20 +61,22 @@ def suggest_grid(search: Search, rates: Rates, own_rate: float, seed: int) -> Se
     """
     listed = space_rates(rates, search.num_configs) if isinstance(rates, LearningRates) else rates
     nearest = sorted(listed, key=lambda rate: (abs(math.log(rate / own_rate)), rate))
-    return _Listed([_config(r, c) for c in _combinations(search) for r in nearest])
+    return _Listed([_make_config(r, c) for c in _list_combinations(search) for r in nearest])
 
 
 def suggest_random(search: Search, rates: Rates, own_rate: float, seed: int) -> Searcher:
     """Draw learning rates log-uniformly, each with a random combination of the other settings."""
     rng = np.random.default_rng(seed)
-    combinations = list(_combinations(search))
+    combinations = list(_list_combinations(search))
     configs = []
     for _ in range(search.num_configs):
         if isinstance(rates, LearningRates):
             rate = math.exp(rng.uniform(math.log(rates.low), math.log(rates.high)))
         else:
             rate = float(rng.choice(rates))
-        configs.append(_config(round_rate(rate), combinations[rng.integers(len(combinations))]))
+        configs.append(
+            _make_config(round_rate(rate), combinations[rng.integers(len(combinations))])
+        )
     return _Listed([c for n, c in enumerate(configs) if c not in configs[:n]])
 
 
@@ -95,7 +97,7 @@ class Tpe:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
-        self._rates, self._combinations = rates, list(_combinations(search))
+        self._rates, self._combinations = rates, list(_list_combinations(search))
         sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=4)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         if isinstance(rates, LearningRates) and rates.low <= own_rate <= rates.high:
@@ -115,7 +117,7 @@ class Tpe:
         else:
             rate = trial.suggest_categorical("learning_rate", self._rates)
         number = trial.suggest_categorical("combination", list(range(len(self._combinations))))
-        config = _config(rate, self._combinations[number])
+        config = _make_config(rate, self._combinations[number])
         self._num_left -= 1
         self._running.append((config, trial))
         return config
@@ -154,7 +156,7 @@ def round_rate(rate: float) -> float:
     return float(f"{rate:.{DIGITS}g}")
 
 
-def _combinations(search: Search) -> Iterator[dict[str, dict[str, Any]]]:
+def _list_combinations(search: Search) -> Iterator[dict[str, dict[str, Any]]]:
     """List every combination of the other settings to try."""
     places = [("training", name) for name in search.training] + [("lora", n) for n in search.lora]
     tried = [*search.training.values(), *search.lora.values()]
@@ -165,5 +167,5 @@ def _combinations(search: Search) -> Iterator[dict[str, dict[str, Any]]]:
         yield combination
 
 
-def _config(rate: float, combination: dict[str, dict[str, Any]]) -> Config:
+def _make_config(rate: float, combination: dict[str, dict[str, Any]]) -> Config:
     return {"learning_rate": rate, **combination}
