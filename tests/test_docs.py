@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+import xlt
 from xlt.sweep.cli.main import make_parser
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -87,6 +88,8 @@ def test_imported_names_exist(page: Path) -> None:
         if language != "python":
             continue
         for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "xlt":
+                assert node.attr in xlt.__all__, node.attr
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("xlt"):
                 for name in (alias.name for alias in node.names):
                     is_module = (
@@ -105,6 +108,7 @@ def test_imported_names_exist(page: Path) -> None:
         ("`xlt report results --missing`", test_commands_have_the_options_that_pages_give_them),
         ("```\nxlt missing results\n```", test_commands_have_the_options_that_pages_give_them),
         ("```python\nfrom xlt.sweep.run import missing\n```", test_imported_names_exist),
+        ("```python\nxlt.missing()\n```", test_imported_names_exist),
     ],
 )
 def test_a_wrong_page_is_found(text: str, check: Callable[[Path], None], tmp_path: Path) -> None:
