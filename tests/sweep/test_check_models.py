@@ -51,7 +51,7 @@ def test_base_models_that_cannot_be_had_are_told_together(
     values["models"] += refusing
     file = tmp_path / "hub.yaml"
     file.write_text(yaml.safe_dump(values))
-    assert main(["check", str(file), "--results", str(tmp_path / "r")]) == 2
+    assert main(["check", str(file), "--results", str(tmp_path / "r")]) == 3
     out = capsys.readouterr().out
     problems = [line for line in out.splitlines() if line.startswith("  error: ")]
     assert out.splitlines().index(problems[0]) > out.splitlines().index("Time")  # one list, last

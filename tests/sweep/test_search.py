@@ -326,7 +326,7 @@ def test_a_stuck_cell_is_searched_and_run_again_and_the_table_says_so(
     inline = ["--backend", "inline"]  # the search itself is on Ray
     assert main(["run", *arguments, *inline]) == 0
     reported = capsys.readouterr().out
-    assert "‡ gpt_neox x ja8: seeds 0, 1 stuck; in the mean" in reported
+    assert "‡ gpt_neox x ja8: seeds 0, 1 stuck; still counted in the mean" in reported
     counted = Counted(monkeypatch)
     assert main(["run", *arguments, *inline, "--set", "on_stuck=search"]) == 0
     counted.expect_once(num_draws=1)  # for the run, the search and the second run
