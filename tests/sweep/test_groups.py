@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from ray.exceptions import RayActorError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
@@ -170,6 +171,11 @@ def test_what_a_user_has_to_mend_is_not_tried_again(
     group = Group(*[RuntimeError("NCCL error")] * 3)
     assert watched(group) == Failed("RuntimeError: NCCL error")
     assert len(group.sizes) == 3
+    death = RayActorError("00", "ip: 10.0.0.2\nWorker exits with an exit code 3.", False, False)
+    assert watched(Group(*[death] * 3)) == Failed(
+        "RuntimeError: its worker process died 3 times; the last time: it exited with code 3 on "
+        "10.0.0.2; the log of the worker has the reason"
+    )
 
 
 @pytest.mark.chaos
