@@ -54,7 +54,7 @@ def explain_misfit(nodes: Sequence[Capacity], request: Resources) -> str:
     gpus = _count_gpus(nodes, request)
     each = f"{request.cpus} CPUs" + (f" and {gpus:g} GPU" if gpus else "")
     each += "".join(f" and {_describe(name, amount)}" for name, amount in request.others.items())
-    asked = each if request.workers == 1 else f"{request.workers} processes of {each} each"
+    needed = each if request.workers == 1 else f"{request.workers} processes of {each} each"
     have = ", ".join(map(_describe_node, nodes))
     remedies = []
     missing = {n for n in request.others if not any(node.others.get(n) for node in nodes)}
@@ -68,7 +68,7 @@ def explain_misfit(nodes: Sequence[Capacity], request: Resources) -> str:
     if request.workers > 1 and not missing:
         remedies.append(f"set resources.workers={count_processes(nodes, request) or 1}")
     remedies.append("add machines, or give another --address")
-    return f"a trial needs {asked}, the cluster's nodes have {have}; {', '.join(remedies)}"
+    return f"a trial needs {needed}, the cluster's nodes have {have}; {', '.join(remedies)}"
 
 
 def _count_gpus(nodes: Sequence[Capacity], request: Resources) -> float:

@@ -29,7 +29,7 @@ def sort_for_launch(
     by_request: dict[str, list[TrialSpec]] = defaultdict(list)
     for spec in specs:
         by_request[repr(spec.resources)].append(spec)
-    queues = [_sort_by_base_model(some, base_size) for some in by_request.values()]
+    queues = [_sort_by_base_model(members, base_size) for members in by_request.values()]
     dealt = [
         [((place + 0.5) / len(queue), number, spec) for place, spec in enumerate(queue)]
         for number, queue in enumerate(queues)

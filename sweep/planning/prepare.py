@@ -1,4 +1,4 @@
-"""Prepare an experiment: read its data, draw its rows and find its base models, all of it once."""
+"""Prepare an experiment: read its data, draw its rows and resolve its base models, all once."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from xlt.trainables.models.base_models import BaseModel
 
 @dataclass(frozen=True)
 class Prepared:
-    """An experiment with everything that it names outside itself: rows and base models.
+    """An experiment with its data, draws and base models, all read once.
 
     Attributes:
         experiment: The settings.
         dataset: The rows that trials draw from.
-        draws: Every different set of rows that a cell uses.
-        held_out: Texts of all test rows, as :func:`text_key` has them; nothing may be trained on
+        draws: All different sets of rows that cells use.
+        held_out: Texts of all test rows, as :func:`text_key` makes them; nothing may be trained on
             them.
-        models: The base models, in the order of the experiment.
+        models: The resolved base models, in the order of the experiment.
     """
 
     experiment: Experiment
@@ -35,23 +35,23 @@ class Prepared:
     models: tuple[ResolvedModel, ...]
 
     def with_rates(self, rates: ChosenRates) -> Prepared:
-        """The same experiment with the learning rates that a search chose."""
+        """Return the experiment with the learning rates that a search chose."""
         return self._change(learning_rates=rates)
 
     def renamed(self, name: str) -> Prepared:
-        """The same experiment under another name, for a search beside its own."""
+        """Return the experiment under another name, for a second search."""
         return self._change(name=name)
 
     def _change(self, **settings: object) -> Prepared:
-        """Another experiment; only settings that neither rows nor base models depend on."""
+        """Change settings on which neither rows nor base models depend."""
         return replace(self, experiment=self.experiment.model_copy(update=settings))
 
 
 def prepare(experiment: Experiment) -> Prepared:
-    """Read the data of an experiment, draw the rows of its cells and find its base models.
+    """Read the data of an experiment, draw the rows of its cells and resolve its base models.
 
-    Rows are drawn to know before the launch that every cell has enough of them. The hub is asked
-    for commits and small files of base models, see :func:`resolve_models`.
+    Rows are drawn to make sure, before a launch, that every cell has enough. The hub is asked for
+    commits and small files of base models, see :func:`resolve_models`.
 
     Raises:
         InputError: Data that cannot be read, patterns that need more rows than there are, or base
@@ -65,9 +65,9 @@ def prepare(experiment: Experiment) -> Prepared:
 
 
 def restrict_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
-    """The rows that a base model trains on: a monolingual one sees target rows only.
+    """Restrict a pattern to the rows on which a base model trains.
 
-    The paper does so in table 2.
+    A monolingual base model trains on target rows only (paper, table 2).
 
     Returns:
         The pattern with the rows that count, or None where no training row is left.
@@ -99,7 +99,7 @@ def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
 
 
 def _collect_texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
-    """All texts of these rows, as :func:`text_key` has them."""
+    """Collect the texts of rows, as :func:`text_key` makes them."""
     rows = dataset.rows(sorted(ids))
     texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
     return frozenset(map(text_key, texts))

@@ -89,9 +89,9 @@ def save_rescued(
             }  # fmt: skip
             cells.append(rate.model_copy(update=changes))
     before = read_rescued(experiment, results)
-    known = before.cells if before and before.data_fingerprint == chosen.data_fingerprint else ()
-    again = {cell.key for cell in cells}
-    kept = [cell for cell in known if cell.key not in again]
+    earlier = before.cells if before and before.data_fingerprint == chosen.data_fingerprint else ()
+    replaced = {cell.key for cell in cells}
+    kept = [cell for cell in earlier if cell.key not in replaced]
     rescued = chosen.model_copy(update={"cells": (*kept, *cells)})
     results.save_rescued(experiment.name, rescued.to_yaml())
     return rescued

@@ -39,11 +39,11 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
         if number % size == 0:
             start = time.monotonic()
             pack = specs[number : number + size]
-            known = _find_finished(pack, results)
-            new = [member for member in pack if member.trial_id not in known]
-            events = known | _run_trials(new, results, shared)
+            finished = _find_finished(pack, results)
+            new = [member for member in pack if member.trial_id not in finished]
+            events = finished | _run_trials(new, results, shared)
             hours = (time.monotonic() - start) / 3600 / max(1, len(new))
-        event, is_known = events[spec.trial_id], spec.trial_id in known
+        event, was_finished = events[spec.trial_id], spec.trial_id in finished
         match event:
             case Failed() | Unwritable():
                 tune.report(wrap(ConfigReport(number, FAILED_RANK, failure=event)))
@@ -56,8 +56,8 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
             number + 1,
             rank(scores, losses, kinds, num_stuck),
             by_kind(scores, kinds),
-            epochs=0 if is_known else spec.training.num_train_epochs,
-            hours=0.0 if is_known else hours,
+            epochs=0 if was_finished else spec.training.num_train_epochs,
+            hours=0.0 if was_finished else hours,
         )
         tune.report(wrap(report))
 

@@ -44,7 +44,7 @@ class CellSearch:
         dev_kinds: Language of the dev rows of each replicate: source or target.
         grace: Number of replicates before a config may be stopped.
         searcher: The searcher that suggests configs.
-        again: Configs to try again because their process was killed.
+        retries: Configs to try again because their process was killed.
         deaths: Number of killed processes, by config.
     """
 
@@ -53,13 +53,13 @@ class CellSearch:
     dev_kinds: tuple[str, ...]
     grace: int
     searcher: Searcher
-    again: list[Config] = field(default_factory=list)
+    retries: list[Config] = field(default_factory=list)
     deaths: dict[str, int] = field(default_factory=dict)
 
     @property
     def has_more(self) -> bool:
         """Whether a config is left to try."""
-        return bool(self.again) or not self.searcher.is_exhausted
+        return bool(self.retries) or not self.searcher.is_exhausted
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,18 @@ class Listener:
     """Functions that are called when a config starts and ends.
 
     Attributes:
-        asked: Called before a config is tried, with cell, config and ids of its trials.
+        started: Called before a config is tried, with cell, config and ids of its trials.
         ended: Called when a config ends, with cell, config and last report (None if its process
             was killed).
     """
 
-    asked: Callable[[str, Config, tuple[str, ...]], None]
+    started: Callable[[str, Config, tuple[str, ...]], None]
     ended: Callable[[str, Config, ConfigReport | None], None]
 
 
 def search_on_tune(
     cells: list[CellSearch], dataset: Dataset, results: Results, settings: Search, metric: str,
-    listener: Listener, spent: Budget, packing: Packing,
+    listener: Listener, budget: Budget, packing: Packing,
 ) -> bool:  # fmt: skip
     """Try the configs that the searchers of cells suggest.
 
@@ -89,7 +89,7 @@ def search_on_tune(
         settings: Settings of early stopping.
         metric: Name of the metric that is maximised.
         listener: Functions to call when configs start and end.
-        spent: Budget of the search, which ends when a limit is reached.
+        budget: Budget of the search, which ends when a limit is reached.
         packing: Number of replicates of a config that train side by side.
 
     Returns:
@@ -101,29 +101,31 @@ def search_on_tune(
     """
     _refuse_groups(cells)
     for launch in group_by_resources([cell.templates[0] for cell in cells]):
-        ours = [cell for cell in cells if cell.templates[0] in launch.specs]
+        launched = [cell for cell in cells if cell.templates[0] in launch.specs]
         shared = {
             **share(launch.specs, dataset),
-            "cells": [(cell.templates, cell.dev_kinds) for cell in ours],
+            "cells": [(cell.templates, cell.dev_kinds) for cell in launched],
             "results": results.uri,
             "metric": metric,
             "pack_size": choose_pack_size(packing, has_gpus="GPU" in launch.bundle),
         }
-        searcher = _Suggestions(ours, listener)
+        searcher = _Suggestions(launched, listener)
         tune_all(
             try_config,
             shared,
             tune.PlacementGroupFactory([launch.bundle]),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=_CellAsha(ours, settings) if settings.early_stopping == "asha" else None,
+                scheduler=_CellAsha(launched, settings)
+                if settings.early_stopping == "asha"
+                else None,
                 num_samples=-1,
                 reuse_actors=True,
             ),
-            callback=_Reports(spent),
-            stop=StopAll(lambda: spent.is_over),
+            callback=_Reports(budget),
+            stop=StopAll(lambda: budget.is_over),
         )
-        refuse_unwritable(results, spent.unwritable)
+        refuse_unwritable(results, budget.unwritable)
         if not searcher.is_over:
             return False
     return True
@@ -159,11 +161,11 @@ class _Suggestions(TuneSearcher):
 
     def suggest(self, trial_id: str) -> Any:
         for number, cell in enumerate(self._cells):
-            config = cell.again.pop(0) if cell.again else cell.searcher.ask()
+            config = cell.retries.pop(0) if cell.retries else cell.searcher.ask()
             if config is not None:
                 self._running[trial_id] = (cell, config)
                 trial_ids = tuple(s.tuned(**config).trial_id for s in cell.templates)
-                self._listener.asked(cell.name, config, trial_ids)
+                self._listener.started(cell.name, config, trial_ids)
                 return {"cell": number, "config": config}
         # None: Tune asks again later, because a searcher waits for results.
         return (
@@ -178,13 +180,13 @@ class _Suggestions(TuneSearcher):
         cell, config = self._running.pop(trial_id)
         report = unwrap(result) if result else None
         if error:  # its process was killed; finished replicates are kept
-            deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
-            if deaths <= cell.templates[0].resources.retries:
-                cell.again.append(config)
+            num_deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
+            if num_deaths <= cell.templates[0].resources.retries:
+                cell.retries.append(config)
                 self._listener.ended(cell.name, config, None)
                 return
             num_finished = report.replicates if report else 0
-            failure = Failed(f"its process was killed {deaths} times")
+            failure = Failed(f"its process was killed {num_deaths} times")
             report = ConfigReport(num_finished, FAILED_RANK, failure=failure)
         is_ranked = report and not isinstance(report.failure, Failed)
         cell.searcher.tell(config, report.rank if report and is_ranked else math.nan)
@@ -234,8 +236,8 @@ class _CellAsha(FIFOScheduler):
 class _Reports(tune.Callback):
     """Adds reports to the budget."""
 
-    def __init__(self, spent: Budget) -> None:
-        self._spent = spent
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing: Tune pickles its callbacks, but a search is never restored from them."""
@@ -244,4 +246,4 @@ class _Reports(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._spent.add(unwrap(result))
+        self._budget.add(unwrap(result))

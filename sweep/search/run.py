@@ -101,9 +101,9 @@ def search_held(prepared: Prepared, session: Session) -> SearchOutcome:
     refuse_errors(grid, check_data(grid))
     refuse_unresolved(cell.templates[0] for cell in cells)
     plan = make_search_plan(grid, cells)
-    known = location.read_search(prepared.experiment.name)
-    if known and known.search_id == plan.search_id and known.is_finished:
-        return SearchOutcome(known, read_search(location, known), location, was_done=True)
+    earlier = location.read_search(prepared.experiment.name)
+    if earlier and earlier.search_id == plan.search_id and earlier.is_finished:
+        return SearchOutcome(earlier, read_search(location, earlier), location, was_done=True)
     running = _Search(plan, cells, session, prepared.experiment)
     interrupted = False
     try:
@@ -122,7 +122,7 @@ class _Search:
     ) -> None:
         self.plan = plan
         self._packing, self._settings = experiment.packing, experiment.search
-        self._spent = Budget(self._settings)
+        self._budget = Budget(self._settings)
         self._cells = {cell.name: cell for cell in cells}
         self._location, self._console = session.location, session.console
         self._address = session.address
@@ -133,24 +133,24 @@ class _Search:
         from xlt.sweep.on_ray.tune.backend import TuneBackend
 
         self._update()
-        refuse_unwritable(self._location, self._spent.unwritable)
+        refuse_unwritable(self._location, self._budget.unwritable)
         specs = [cell.templates[0] for cell in self._cells.values()]
         runner = TuneBackend(self._address, specs)
         try:
             with Progress(specs, (), self._console) as progress:
                 pretrain_missing(grid, specs, runner, progress)
-            is_over = self._try({n: cell.rates for n, cell in self._cells.items()}, dataset)
-            is_over = is_over and self._try(self._widen(), dataset)
+            is_complete = self._search({n: cell.rates for n, cell in self._cells.items()}, dataset)
+            is_complete = is_complete and self._search(self._widen(), dataset)
         finally:
             runner.close()
-        self._update(is_finished=True, why_stopped="" if is_over else self._spent.why)
-        refuse_unwritable(self._location, self._spent.unwritable)
+        self._update(is_finished=True, why_stopped="" if is_complete else self._budget.why)
+        refuse_unwritable(self._location, self._budget.unwritable)
 
-    def _try(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
+    def _search(self, rates: dict[str, Rates], dataset: Dataset) -> bool:
         """Search cells in the given ranges; return whether the search ended within its budget."""
         from xlt.sweep.search.on_tune import CellSearch, Listener, search_on_tune
 
-        trying = []
+        searches = []
         for name, cell_rates in rates.items():
             cell = self._cells[name]
             settings, own_rate = cell.settings, cell.templates[0].learning_rate
@@ -159,69 +159,70 @@ class _Search:
                 settings = settings.model_copy(update={"num_configs": num_configs})
             grace = math.ceil(settings.min_dev_rows / cell.num_dev_rows)
             searcher = make_searcher(settings, cell_rates, own_rate, name)
-            trying.append(CellSearch(name, cell.templates, cell.dev_kinds, grace, searcher))
-        if not trying:
+            searches.append(CellSearch(name, cell.templates, cell.dev_kinds, grace, searcher))
+        if not searches:
             return True
-        is_over = search_on_tune(
-            trying, dataset, self._location, self._settings, self.plan.metric,
-            Listener(self._asked, self._ended), self._spent, self._packing,
+        is_complete = search_on_tune(
+            searches, dataset, self._location, self._settings, self.plan.metric,
+            Listener(self._on_start, self._on_end), self._budget, self._packing,
         )  # fmt: skip
-        if not is_over and not self._spent.why:
+        if not is_complete and not self._budget.why:
             raise KeyboardInterrupt  # Tune returns normally on Ctrl-C
-        return is_over
+        return is_complete
 
     def _widen(self) -> dict[str, Rates]:
         """Widen each range whose end was best; return the parts beyond the ends, by cell."""
-        beyond: dict[str, Rates] = {}
+        ranges: dict[str, Rates] = {}
         for choice in retry(lambda: read_search(self._location, self.plan)):
             cell, rates = choice.cell, self._cells[choice.cell.name].rates
             if choice.best is None or not choice.edge or not isinstance(rates, LearningRates):
                 continue
             wider = rates.widened(upwards=choice.edge == "high")
-            beyond[cell.name] = wider
+            ranges[cell.name] = wider
             low, high = min(cell.low, wider.low), max(cell.high, wider.high)
             self._update_cell(cell.name, low=low, high=high, was_widened=True)
             self._say(
                 f"{cell.name}: the best, {choice.best.config}, is the {choice.edge} end of the "
                 f"range; searching on to {wider.low if choice.edge == 'low' else wider.high:.3g}"
             )
-        return beyond
+        return ranges
 
-    def _asked(self, name: str, config: Config, trial_ids: tuple[str, ...]) -> None:
+    def _on_start(self, name: str, config: Config, trial_ids: tuple[str, ...]) -> None:
         self._set_config(name, SearchedConfig(**config, trial_ids=trial_ids))
 
-    def _ended(self, name: str, config: Config, report: ConfigReport | None) -> None:
+    def _on_end(self, name: str, config: Config, report: ConfigReport | None) -> None:
         self._num_ended += 1
-        num, of = report.replicates if report else 0, len(self._cells[name].replicates)
+        num, num_planned = report.replicates if report else 0, len(self._cells[name].replicates)
         failure = report and report.failure
         if isinstance(failure, Failed):
             text = f"failed: {first_line(failure.error)}"
         elif report is None or failure:
             text = "its process ended; it will be tried again"
         else:
-            given_up = "" if num == of else ", given up"
-            text = f"dev {self.plan.metric} {report.score:.3f} ({num} of {of} trials{given_up})"
-        tried = next(c for c in self._configs(name) if c.tried_with(config))
+            given_up = "" if num == num_planned else ", given up"
+            trials = f"{num} of {num_planned} trials{given_up}"
+            text = f"dev {self.plan.metric} {report.score:.3f} ({trials})"
+        tried = next(c for c in self._find_configs(name) if c.tried_with(config))
         # A failed config failed on the replicate after the reported ones.
         num_tried = num + isinstance(failure, Failed)
         self._set_config(name, tried.model_copy(update={"num_tried": num_tried}))
         self._say(f"[{self._num_ended}] {name}: learning rate {tried}: {text}")
 
-    def _configs(self, name: str) -> tuple[SearchedConfig, ...]:
+    def _find_configs(self, name: str) -> tuple[SearchedConfig, ...]:
         return next(cell.configs for cell in self.plan.cells if cell.name == name)
 
     def _set_config(self, name: str, config: SearchedConfig) -> None:
-        others = [c for c in self._configs(name) if c.trial_ids != config.trial_ids]
+        others = [c for c in self._find_configs(name) if c.trial_ids != config.trial_ids]
         self._update_cell(name, configs=(*others, config))
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _update_cell(self, name: str, **changes: Any) -> None:
-        def updated(cell: SearchedCell) -> SearchedCell:
+        def update(cell: SearchedCell) -> SearchedCell:
             return cell.model_copy(update=changes) if cell.name == name else cell
 
-        self._update(cells=tuple(map(updated, self.plan.cells)))
+        self._update(cells=tuple(map(update, self.plan.cells)))
 
     def _update(self, **changes: Any) -> None:
         """Change and write the plan; if it cannot be written, the search ends.
@@ -230,9 +231,9 @@ class _Search:
         traceback.
         """
         self.plan = self.plan.model_copy(update=changes)
-        if self._spent.unwritable:
+        if self._budget.unwritable:
             return
         try:
             retry(lambda: self._location.save_search(self.plan))
         except (pa.ArrowException, OSError) as error:
-            self._spent.unwritable = Unwritable(str(error))
+            self._budget.unwritable = Unwritable(str(error))
