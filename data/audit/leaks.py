@@ -58,9 +58,9 @@ def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
         share, what = best_trait(texts, labels, traits)
         if share >= LEAK_SHARE:
             problems.append(
-                f"the {lang} texts give their labels away: {what} alone labels {share:.1%} of the "
-                f"rows correctly (both classes weighing the same; {LEAK_SHARE:.0%} is refused); "
-                "take the label out of the text"
+                f"the {lang} texts contain their label: {what} alone predicts it with a balanced "
+                f"accuracy of {share:.1%} ({LEAK_SHARE:.0%} or more is refused); remove the label "
+                "from the texts"
             )
     return problems
 

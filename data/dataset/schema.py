@@ -179,7 +179,7 @@ def _row_problems(
         "without language; fill or remove them": _is_blank(table["lang"], strip=False),
         "without label; fill or remove them": _numpy(table["label"].is_null()),
         "without source; fill them": _numpy(table["source"].is_null()),
-        "whose id an earlier row has; ids must be unique": ~no_id & ~_is_first(ids),
+        "with the id of an earlier row; ids must be unique": ~no_id & ~_is_first(ids),
     }
 
     def name(row: int) -> str:
@@ -195,7 +195,7 @@ def _row_problems(
         lang = table["lang"][row].as_py()
         if lang and not LANG.fullmatch(lang):
             problems.append(
-                f"language {lang!r} is no BCP-47 code such as en or zh-Hant: {name(row)}"
+                f"language {lang!r} is not a BCP-47 code such as en or zh-Hant: {name(row)}"
             )
     labels = pc.unique(table["label"]).to_pylist()
     wrong = set(labels) - {*range(len(classes)), None}

@@ -128,7 +128,7 @@ def apply(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionR
         listed = [_contradiction(row_id, by_id[row_id], dataset.classes) for row_id in undecided]
         problems.append(f"the labels of {len(listed)} ids {kind}: {first_few(listed)}; {remedy}")
     if not votes and not problems:
-        problems.append("corrects nothing: it has no row with an id of the data set")
+        problems.append("corrects nothing: no row has an id of the data set; check the ids")
     if problems:
         raise InputError(problems, settings.path)
 
@@ -162,8 +162,8 @@ def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, lis
     """
     if settings.positive is not None and dataset.classes != BINARY:
         raise InputError(
-            f"positive is for the classes {' and '.join(BINARY)}, these are "
-            f"{', '.join(dataset.classes)}; remove it and write their names as labels",
+            f"positive needs the classes {' and '.join(BINARY)}, but the data set has "
+            f"{', '.join(dataset.classes)}; remove it and write class names as labels",
             settings.path,
         )
     names = settings.columns
@@ -256,7 +256,7 @@ def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
     if not twice:
         return []
     return [
-        f"{len(twice)} times one annotator labels an id twice: {first_few(twice)}; keep one row"
+        f"{len(twice)} ids are labelled twice by one annotator: {first_few(twice)}; keep one row"
     ]
 
 

@@ -68,9 +68,7 @@ class LabelOptions(SourceOptions):
             elif not 2 <= len(self.classes) <= MAX_CLASSES:
                 problems.append(f"{len(self.classes)} classes; list 2 to {MAX_CLASSES}")
         if self.drop_other_labels and self.classes == "all":
-            problems.append(
-                "drop_other_labels needs a list of classes; with all there are no others"
-            )
+            problems.append("drop_other_labels needs a list of classes; all has no other labels")
         elif self.drop_other_labels and self.positive and self.negative is None:
             problems.append("drop_other_labels needs negative, or every other label is negative")
         if problems:
@@ -103,8 +101,8 @@ class LabelOptions(SourceOptions):
         names += sorted({*present} - {*declared})
         if not 2 <= len(names) <= MAX_CLASSES:
             raise InputError(
-                f"classes: all makes {len(names)} classes of the label column; 2 to {MAX_CLASSES} "
-                "can be learnt; name the right column, or list the classes"
+                f"classes: all gives {len(names)} classes; 2 to {MAX_CLASSES} are possible; name "
+                "the right label column, or list the classes"
             )
         return tuple(names)
 

@@ -189,7 +189,7 @@ def _refuse_repeated_columns(header: list[str], wanted: Sequence[str]) -> None:
     """Refuse a wanted column that the file has more than once."""
     repeated = [name for name in wanted if header.count(name) > 1]
     if repeated:
-        raise InputError(f"columns {repeated} are there more than once; rename all but one of each")
+        raise InputError(f"columns {repeated} occur more than once; rename all but one of each")
 
 
 def parse_jsonl(
@@ -198,7 +198,7 @@ def parse_jsonl(
     check_header: CheckHeader,
     num_objects: int | None,
 ) -> Iterator[Record]:
-    """Parse one object a line; empty lines are left out and keep their numbers.
+    """Parse one object on each line; empty lines are left out and keep their numbers.
 
     The standard library parses, because pyarrow's reader turns text that looks like a time into
     one, refuses a column of text and numbers, and does not number the rows after its first block.

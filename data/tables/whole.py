@@ -122,7 +122,8 @@ def _refuse_bad_rows(bad: Sequence[Record]) -> None:
         )
     if lines:
         problems.append(
-            f"{len(lines)} rows are not JSON objects: {first_few(lines)}; one object a line"
+            f"{len(lines)} rows are not JSON objects: {first_few(lines)}; write one object on "
+            "each line"
         )
     for column, places in by_column.items():
         problems.append(f"column {column!r} is not UTF-8: {first_few(places)}; write it again")

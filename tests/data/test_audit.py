@@ -1,4 +1,4 @@
-"""The gate: what is planted is found with the right severity, and good data pass in silence."""
+"""Audit: planted problems are found with the right severity, and good data have no findings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_built_in_headlines_pass_with_the_draws_of_quickstart() -> None:
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_every_check_tells_its_name_and_a_remedy_and_changes_nothing(name: str) -> None:
+def test_every_check_reports_its_name_and_a_remedy_and_changes_nothing(name: str) -> None:
     dataset, used_rows = built_in()
     bad = make(*(dict(row, text=row["text"] + "\x07") for row in GOOD * 2), GOOD[0], GOOD[0])
     before = bad.fingerprint
@@ -59,7 +59,7 @@ def test_every_check_tells_its_name_and_a_remedy_and_changes_nothing(name: str) 
     assert bad.fingerprint == before
 
 
-def test_checks_are_found_by_name_and_told_in_order() -> None:
+def test_checks_are_found_by_name_and_reported_in_order() -> None:
     dataset = make(GOOD[0], GOOD[0], {"text": "a\x00"})
     names = [f.about for f in audit(dataset, None, reversed(CHECKS))]
     assert names == sorted(names, key=list(CHECKS).index)
@@ -68,7 +68,7 @@ def test_checks_are_found_by_name_and_told_in_order() -> None:
         audit(dataset, None, ["txet"])
 
 
-def test_only_within_one_cell_do_rows_cross() -> None:
+def test_rows_cross_only_within_one_cell() -> None:
     used_rows = UsedRows((cell("a b", "c"), cell("c", "d")))
     assert (
         used_rows.crosses(["a"], ["c"])
@@ -94,7 +94,7 @@ def test_only_within_one_cell_do_rows_cross() -> None:
         ("Oil m\ufffdjor pledges", "hold the replacement character U+FFFD"),
     ],
 )
-def test_bad_texts_are_told(text: str, what: str) -> None:
+def test_bad_texts_are_reported(text: str, what: str) -> None:
     dataset = make(*GOOD, {"text": text})
     (finding,) = audit(dataset, None, ["text"])
     assert (finding.severity, finding.count) == ("warning", 1)
@@ -113,7 +113,7 @@ def test_bad_texts_are_told(text: str, what: str) -> None:
      "<b>Oil</b> major", "See https://example.com now", "詳細はhttps://example.com/報道発表",
      "電" * MAX_CHARACTERS],
 )  # fmt: skip
-def test_texts_that_hold_something_pass(text: str) -> None:
+def test_readable_texts_pass(text: str) -> None:
     assert found(make({"text": text}), "text") == []
 
 
@@ -188,7 +188,7 @@ def test_windows(used_rows: UsedRows, severities: list[tuple[str, int]]) -> None
     assert found(make(*DATED), "dates", used_rows) == severities
 
 
-def test_undated_rows_are_told_where_windows_ask_for_dates() -> None:
+def test_undated_rows_are_reported_where_windows_ask_for_dates() -> None:
     many = make(*DATED, {"published": None})
     few = make(*DATED[:1] * 30, {"published": None})
     used_rows = UsedRows((), window(1, 31))
@@ -201,7 +201,7 @@ def test_undated_rows_are_told_where_windows_ask_for_dates() -> None:
 # Balance.
 
 
-def test_absent_and_rare_classes_are_told() -> None:
+def test_absent_and_rare_classes_are_reported() -> None:
     one_sided = make({"label": 1}, {"label": 1}, {"lang": "ja", "label": 0}, {"lang": "ja"})
     assert found(one_sided, "balance") == [("info", 2), ("warning", 2), ("info", 2)]
     drawn = UsedRows((cell("0", "2 3"),))

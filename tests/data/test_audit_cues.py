@@ -1,4 +1,4 @@
-"""Cues: what gives labels away is told, and AUROC is scikit-learn's."""
+"""The check cues: leaking columns are reported, and the AUROC is that of scikit-learn."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_cues_that_say_nothing_pass(num_classes: int) -> None:
 def test_with_many_classes_every_one_counts() -> None:
     planted = [{**row, "source": f"desk{row['label']}"} for row in rows(600, 4)]
     assert [f.severity for f in found(planted, 4)] == ["error"]
-    # One of four classes told apart: 1.0 of it, and of the others what its absence says.
+    # The cue marks one of four classes: AUROC 1.0 for it, and less for the others.
     planted = [{**row, "source": f"desk{row['label'] == 0}"} for row in rows(600, 4)]
     score = auroc([[f"source={row['source']}"] for row in planted],
                   np.array([row["label"] for row in planted]))  # fmt: skip
@@ -93,7 +93,7 @@ def test_few_rows_and_absent_classes_are_not_judged() -> None:
     assert found([{**row, "published": None} for row in rows()]) == []
 
 
-def test_built_in_headlines_are_not_told_by_id_source_and_date() -> None:
+def test_built_in_headlines_are_not_predicted_by_id_source_and_date() -> None:
     dataset, _ = built_in()
     columns = dataset.table.to_pydict()
     y_true = np.array(columns["label"])
@@ -130,9 +130,9 @@ def test_bins_are_equally_filled_and_equal_values_share_one() -> None:
         "published": [None] * 1001,
         "source": ["s"] * 1001,
     }
-    told = features(columns)
-    numbers = [row[3] for row in told["id"]]
+    by_cue = features(columns)
+    numbers = [row[3] for row in by_cue["id"]]
     assert len(set(numbers)) == NUM_BINS
     assert max(map(numbers.count, set(numbers))) <= 51
-    assert len({row[0] for row in told["text length"]}) == 2
-    assert told["date"][0] == ["days=0", "weekday=None"]
+    assert len({row[0] for row in by_cue["text length"]}) == 2
+    assert by_cue["date"][0] == ["days=0", "weekday=None"]

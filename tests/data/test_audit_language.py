@@ -1,4 +1,4 @@
-"""Languages: what stands under the wrong code is told, names and the unknown are left alone."""
+"""The check language: wrong codes are reported, names and unknown languages are not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def misread(lang: str, *texts: str) -> list[Finding]:
 
 @pytest.mark.parametrize("claimed", TEXTS)
 @pytest.mark.parametrize("actual", TEXTS)
-def test_texts_in_another_language_are_told(claimed: str, actual: str) -> None:
+def test_texts_in_another_language_are_reported(claimed: str, actual: str) -> None:
     findings = misread(claimed, TEXTS[actual])
     if claimed == actual:
         assert findings == []
@@ -80,7 +80,7 @@ def test_mixed_rows_are_recalled(share: float) -> None:
 
 
 @pytest.mark.parametrize("lang", ["de", "fr"])
-def test_english_under_the_code_of_a_related_language_is_mostly_told(lang: str) -> None:
+def test_english_under_the_code_of_a_related_language_is_mostly_reported(lang: str) -> None:
     dataset, _ = built_in()
     english = [row["text"] for row in dataset.table.to_pylist() if row["lang"] == "en"][:1000]
     (finding,) = check(make(*({"text": text, "lang": lang} for text in english)), UsedRows())

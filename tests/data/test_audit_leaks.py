@@ -1,4 +1,4 @@
-"""Leaked labels are refused wherever they stand, honest texts never."""
+"""Label leaks in texts are refused, and honest texts pass."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ LEAKS: dict[str, Callable[[str, int, int], str]] = {
 def test_leaks_are_found(leak: str, lang: str) -> None:
     rows = [(LEAKS[leak](text, y, n // 2), y) for n, (text, y) in enumerate(honest(lang=lang))]
     (problem,) = find_leaks(to_dataset(rows, lang))
-    assert problem.startswith(f"the {lang} texts give their labels away: wh")
-    assert "of the rows correctly" in problem and "take the label out of the text" in problem
+    assert problem.startswith(f"the {lang} texts contain their label: wh")
+    assert "balanced accuracy of" in problem and "remove the label from the texts" in problem
 
 
 def test_the_label_inside_the_text_is_found_by_its_values() -> None:
@@ -110,7 +110,7 @@ def test_noisy_leaks_are_found_up_to_the_threshold() -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-def test_repeated_texts_do_not_vouch_for_each_other(lang: str) -> None:
+def test_repeated_texts_do_not_confirm_each_other(lang: str) -> None:
     assert find_leaks(to_dataset(honest(lang=lang) * 10, lang)) == []
 
 
@@ -126,13 +126,13 @@ def test_built_in_headlines_pass(seed: int) -> None:
     assert find_leaks(load_dataset(parse_source(options))) == []
 
 
-def test_the_table_source_refuses_leaks_unless_told_not_to(tmp_path: Path) -> None:
+def test_the_table_source_refuses_leaks_unless_the_check_is_off(tmp_path: Path) -> None:
     lines = [
         f"{text} {topic(y, n // 2)},{topic(y, n // 2)}" for n, (text, y) in enumerate(honest())
     ]
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(lines))
     values = {"source": "table", "path": str(tmp_path / "a.csv"), "lang": "en",
               "positive": TOPICS[1]}  # fmt: skip
-    with pytest.raises(InputError, match=r"give their labels away.*or set leak_check: false"):
+    with pytest.raises(InputError, match=r"contain their label.*or set leak_check: false"):
         load_dataset(parse_source(values))
     assert load_dataset(parse_source({**values, "leak_check": False})).table.num_rows == 400

@@ -1,4 +1,4 @@
-"""Near-duplicates: as found by brute force, by datasketch and by hand."""
+"""The check near_duplicates agrees with brute force, datasketch and hand counts."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_equal_texts_short_texts_and_pairs_are_no_near_duplicates() -> None:
 
 
 @given(st.lists(st.text("ab電 ", min_size=1).filter(str.strip), min_size=2, max_size=12))
-def test_rows_are_told_only_if_a_pair_is_near(texts: list[str]) -> None:
+def test_rows_are_reported_only_if_a_pair_is_near(texts: list[str]) -> None:
     keys = {text_key(text) for text in texts}
     near = {
         key
@@ -127,5 +127,5 @@ def test_rows_are_told_only_if_a_pair_is_near(texts: list[str]) -> None:
         if jaccard(*pair) >= MIN_JACCARD
     }
     findings = check(make(*({"text": text} for text in texts)), UsedRows())
-    told = sum(finding.count for finding in findings)
-    assert told <= sum(text_key(text) in near for text in texts)
+    num_reported = sum(finding.count for finding in findings)
+    assert num_reported <= sum(text_key(text) in near for text in texts)

@@ -1,4 +1,4 @@
-"""Dates as people write them."""
+"""Cells: dates in usual formats."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from table_rows import (
+    errors,
     load_bytes,
-    told,
 )
 
 from xlt.data.core.errors import InputError
@@ -44,7 +44,7 @@ def test_every_listed_format_reads_what_it_writes(day: datetime.date, written: s
     assert cell_day(day.strftime(written)) == day
 
 
-def test_dates_can_be_said_to_be_written_otherwise_and_to_count_elsewhere(tmp_path: Path) -> None:
+def test_dates_can_have_another_format_and_time_zone(tmp_path: Path) -> None:
     rows = "a,en,esg,31/08/2022 23:30 +0000\nb,en,x,01/09/2022 01:00 +0000\n"
     content = f"text,lang,label,published\n{rows}".encode()
     options = {"date_format": "%d/%m/%Y %H:%M %z"}
@@ -52,7 +52,7 @@ def test_dates_can_be_said_to_be_written_otherwise_and_to_count_elsewhere(tmp_pa
     assert days == [datetime.date(2022, 8, 31), datetime.date(2022, 9, 1)]
     there = load_bytes(tmp_path, "a.csv", content, **options, timezone="Asia/Tokyo")
     assert there.table["published"].to_pylist() == [datetime.date(2022, 9, 1)] * 2
-    (problem, *_) = told(tmp_path, "a.csv", content)
+    (problem, *_) = errors(tmp_path, "a.csv", content)
     assert problem.startswith("2 rows have a date that is not written as 2022")
     with pytest.raises(InputError, match="'%Q' is not a format of dates"):
         load_bytes(tmp_path, "a.csv", content, date_format="%Q")

@@ -1,4 +1,4 @@
-"""Corpora: documents without headlines, without test texts, and named by what they hold."""
+"""Corpora: no headlines, no test texts, and an identity that follows the content."""
 
 from __future__ import annotations
 
@@ -88,19 +88,19 @@ def test_identity_follows_contents_not_places(
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "problem"),
     [
         ({"corpus": "phrasebok"}, "Did you mean 'phrasebook'"),
         ({"corpus": "parallel"}, "path: is required"),
         ({"corpus": "phrasebook", "num_document": 1}, "Did you mean 'num_documents'"),
     ],
 )
-def test_bad_options_are_told(values: dict[str, Any], told: str) -> None:
+def test_bad_options_are_reported(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_corpus(values)
-    assert told in str(caught.value)
+    assert problem in str(caught.value)
 
 
-def test_a_missing_column_is_told(pairs: Path, tiny_dataset: Dataset) -> None:
+def test_a_missing_column_is_reported(pairs: Path, tiny_dataset: Dataset) -> None:
     with pytest.raises(InputError, match="unknown column 'de'"):
         load(small("parallel", pairs) | {"languages": ["en", "de"]}, tiny_dataset)

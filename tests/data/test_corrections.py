@@ -1,4 +1,4 @@
-"""Hand corrections: what they change is counted, and what cannot be meant is told with its rows."""
+"""Corrections by hand: changes are counted, and wrong rows are reported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def correct(
     return done.table["label"].to_pylist(), report
 
 
-def told(folder: Path, content: str, **options: Any) -> list[str]:
+def errors(folder: Path, content: str, **options: Any) -> list[str]:
     with pytest.raises(InputError) as caught:
         correct(folder, content, **options)
     assert caught.value.where == str(folder / "fixes.csv")
@@ -111,7 +111,7 @@ def test_spellings_of_two_classes(options: dict[str, Any], lines: str, tmp_path:
 def test_classes_that_are_numbers_are_names_only(tmp_path: Path) -> None:
     dataset = delivered([0, 1], ("1", "2"))
     assert correct(tmp_path, "id,label\nr0,2\nr1,1\n", dataset)[0] == [1, 0]
-    assert told(tmp_path, "id,label\nr0,0\n", dataset=dataset) == [
+    assert errors(tmp_path, "id,label\nr0,0\n", dataset=dataset) == [
         "1 rows with an unknown label; known: 1, 2: row 2 ('0')"
     ]
 
@@ -127,25 +127,25 @@ def test_contradictions_can_be_decided(on_conflict: str, label: int, tmp_path: P
 
 
 def test_contradictions_are_refused(tmp_path: Path) -> None:
-    assert told(tmp_path, HEAD + "r0,money,ann,\nr1,esg,ann,\nr0,sport,bob,\n") == [
+    assert errors(tmp_path, HEAD + "r0,money,ann,\nr1,esg,ann,\nr0,sport,bob,\n") == [
         "the labels of 1 ids contradict each other: 'r0' (money row 2, sport row 4); correct them, "
         "or set on_conflict: majority or last"
     ]
-    assert told(tmp_path, HEAD + "r0,money,,\nr0,sport,,\n", on_conflict="majority") == [
+    assert errors(tmp_path, HEAD + "r0,money,,\nr0,sport,,\n", on_conflict="majority") == [
         "the labels of 1 ids have no majority: 'r0' (money row 2, sport row 3); correct them, "
         "or set on_conflict: last"
     ]
 
 
-def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     content = HEAD + ",esg,,\nr0,,,\nx7,esg,,\nr1,ESG,,\nr2,esg,ann,\nr2,esg,ann,\nr3,esg,bob,\n"
-    assert told(tmp_path, content) == [
+    assert errors(tmp_path, content) == [
         "1 rows without id; fill or remove them: row 2",
         "1 rows without label; fill or remove them: row 3",
         "1 rows with an id that the data set does not have; correct or remove them, or set "
         "on_unknown_id: skip: 'x7' (row 4)",
         "1 rows with an unknown label; known: esg, money, sport, 0, 1, 2: row 5 ('ESG')",
-        "1 times one annotator labels an id twice: ann on 'r2' (row 6, row 7); keep one row",
+        "1 ids are labelled twice by one annotator: ann on 'r2' (row 6, row 7); keep one row",
     ]
 
 
@@ -154,22 +154,22 @@ def test_unknown_ids_can_be_skipped_but_not_all(tmp_path: Path) -> None:
     assert labels[1] == 0
     assert (report.num_rows, report.num_unknown) == (2, 1)
     assert "  1 rows of the file skipped: no row has their id" in report.describe()
-    nothing = ["corrects nothing: it has no row with an id of the data set"]
-    assert told(tmp_path, "id,label\nx,esg\n", on_unknown_id="skip") == nothing
-    assert told(tmp_path, "id,label\n") == nothing
+    nothing = ["corrects nothing: no row has an id of the data set; check the ids"]
+    assert errors(tmp_path, "id,label\nx,esg\n", on_unknown_id="skip") == nothing
+    assert errors(tmp_path, "id,label\n") == nothing
 
 
-def test_missing_columns_and_wrong_settings_are_told(tmp_path: Path) -> None:
-    assert told(tmp_path, "key,label\nr0,esg\n") == [
+def test_missing_columns_and_wrong_settings_are_reported(tmp_path: Path) -> None:
+    assert errors(tmp_path, "key,label\nr0,esg\n") == [
         "unknown column 'id'. Known: key, label. Name it in columns.id."
     ]
-    assert told(tmp_path, "id,label\nr0,esg\n", columns={"annotator": "labels"}) == [
+    assert errors(tmp_path, "id,label\nr0,esg\n", columns={"annotator": "labels"}) == [
         "unknown column 'labels'. Did you mean 'label'? Known: id, label. "
         "Name it in columns.annotator."
     ]
-    assert told(tmp_path, "id,label\nr0,esg\n", positive=["esg"]) == [
-        "positive is for the classes negative and positive, these are esg, money, sport; "
-        "remove it and write their names as labels"
+    assert errors(tmp_path, "id,label\nr0,esg\n", positive=["esg"]) == [
+        "positive needs the classes negative and positive, but the data set has esg, money, sport; "
+        "remove it and write class names as labels"
     ]
     for options, problem in (
         ({"columns": {"id": "label"}}, "columns ['label'] are named for two things"),
@@ -226,7 +226,7 @@ def test_counts_add_up_and_kappa_is_that_of_scikit_learn(
 def test_kappa_of_a_table_that_is_known(tmp_path: Path) -> None:
     """50 grant proposals, 20 yes of both, 15 no, 5 and 10 apart: the common textbook example."""
     pairs = [("1", "1")] * 20 + [("1", "0")] * 5 + [("0", "1")] * 10 + [("0", "0")] * 15
-    lines = [f"r{n},{one},ann,\nr{n},{two},bob,\n" for n, (one, two) in enumerate(pairs)]
+    lines = [f"r{n},{first},ann,\nr{n},{second},bob,\n" for n, (first, second) in enumerate(pairs)]
     dataset = delivered([n % 2 for n in range(50)], BINARY)
     _, report = correct(tmp_path, HEAD + "".join(lines), dataset, on_conflict="last")
     (pair,) = report.agreement

@@ -1,4 +1,4 @@
-"""Draws: balanced, nested, apart from the test, the same everywhere; and what cannot be drawn."""
+"""Draws: balanced, nested, separate from test rows, reproducible; impossible draws are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from xlt.data.dataset.patterns import Pattern, Sampling, Window, parse_pattern_n
 from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
 
 
-def told(dataset: Dataset, asked: Pattern, sampling: Sampling, source_lang: str = "en") -> str:
+def errors(dataset: Dataset, asked: Pattern, sampling: Sampling, source_lang: str = "en") -> str:
     with pytest.raises(InputError) as caught:
         draw(dataset, source_lang, asked, sampling, 0)
     return str(caught.value)
@@ -117,11 +117,11 @@ def test_file_order_and_other_rows_do_not_matter(
 
 def test_another_draw_changes_training_rows_and_another_seed_all() -> None:
     fixed = Sampling(test_rows=10)
-    one, two = (draw(PLAIN, "en", pattern(8), fixed, index) for index in (1, 2))
-    assert one.test == two.test
-    assert one.target != two.target and one.source != two.source
+    first, second = (draw(PLAIN, "en", pattern(8), fixed, index) for index in (1, 2))
+    assert first.test == second.test
+    assert first.target != second.target and first.source != second.source
     other = draw(PLAIN, "en", pattern(8), fixed.model_copy(update={"draw_seed": 1}), 1)
-    assert other.test != one.test
+    assert other.test != first.test
 
 
 def test_a_monolingual_cell_gets_the_same_target_and_test_rows() -> None:
@@ -145,15 +145,15 @@ def test_windows_hold_and_include_both_ends() -> None:
 def test_undated_rows_are_in_no_window() -> None:
     rows = [{**row, "published": None} if row["label"] else row for row in make_rows(60)]
     window = Window(start=FIRST, end=FIRST + datetime.timedelta(99))
-    text = told(make_dataset(rows), pattern(2), Sampling(test_rows=4, test_window=window))
+    text = errors(make_dataset(rows), pattern(2), Sampling(test_rows=4, test_window=window))
     assert text == (
         "ja2 test needs 2 positive ja rows published 2022-01-01..2022-04-10 "
         "(30 ja rows have no date); 0 left; ask for fewer rows or add data, or widen the window"
     )
 
 
-def test_impossible_counts_are_told_together() -> None:
-    text = told(PLAIN, pattern(44, 64), Sampling(test_rows=20))
+def test_impossible_counts_are_reported_together() -> None:
+    text = errors(PLAIN, pattern(44, 64), Sampling(test_rows=20))
     assert text.splitlines() == [
         "Problems",
         "  - ja44 needs 22 positive ja rows after the 10 of the test; 20 left; "
@@ -165,14 +165,14 @@ def test_impossible_counts_are_told_together() -> None:
     ]
 
 
-def test_languages_that_are_not_there_are_told() -> None:
+def test_languages_that_are_not_there_are_reported() -> None:
     sampling = Sampling(test_rows=4)
-    assert told(PLAIN, pattern(2, lang="jaa"), sampling) == (
+    assert errors(PLAIN, pattern(2, lang="jaa"), sampling) == (
         "jaa2: unknown target language 'jaa'. Did you mean 'ja'? Known: en, ja."
     )
-    assert "unknown source language 'de'" in told(PLAIN, pattern(2), sampling, "de")
+    assert "unknown source language 'de'" in errors(PLAIN, pattern(2), sampling, "de")
     assert draw(PLAIN, "de", pattern(2, 0), sampling, 0).source == ()
-    assert "source and target language are both 'ja'; set source_rows: 0" in told(
+    assert "source and target language are both 'ja'; set source_rows: 0" in errors(
         PLAIN, pattern(2), sampling, "ja"
     )
 
@@ -196,7 +196,7 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 def test_impossible_settings_are_refused() -> None:
-    assert told(PLAIN, pattern(15), Sampling(test_rows=5)) == (
+    assert errors(PLAIN, pattern(15), Sampling(test_rows=5)) == (
         "ja15: target_rows and test_rows must be even: rows are drawn 1:1"
     )
     for values, sentence in (
@@ -247,8 +247,8 @@ def test_more_than_two_classes_come_in_turn(
         assert labels == ([2, 1, 0] * num_rows)[:num_rows]
 
 
-def test_a_class_that_runs_out_is_told_by_its_name() -> None:
-    text = told(THREE, pattern(50), Sampling(test_rows=13))
+def test_a_class_with_too_few_rows_is_named() -> None:
+    text = errors(THREE, pattern(50), Sampling(test_rows=13))
     assert "ja50 needs 17 c ja rows after the 5 of the test; 15 left" in text
     assert "ja50 needs 16 a ja rows after the 4 of the test; 16 left" not in text
     assert "ja50 needs 17 b ja rows after the 4 of the test; 16 left" in text

@@ -1,4 +1,4 @@
-"""The hub source, offline, on folders that ``datasets`` itself wrote in the form of the cards."""
+"""The source hub, offline, on folders that ``datasets`` wrote in the form of the cards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import pytest
 import yaml
-from hub_folders import SIB, cells, read, told, write
+from hub_folders import SIB, cells, errors, read, write
 from repository import ROOT
 
 from xlt.data.core.errors import InputError
@@ -61,7 +61,7 @@ def test_days_are_those_that_were_written(tmp_path: Path) -> None:
         days = cells(read(tmp_path / name, **options), "published")
         assert days == [datetime.date(2022, 8, 31), datetime.date(2022, 9, 1)]
     data.to_json(tmp_path / "json" / "en" / "train.jsonl")
-    assert told(tmp_path / "json", **options) == [
+    assert errors(tmp_path / "json", **options) == [
         "en/train: datasets reads times of JSON files as UTC, whatever their zone; read them with "
         "the source table, store them as Parquet, or set columns.published: null"
     ]
@@ -86,33 +86,33 @@ def test_rows_without_a_story_have_none_of_their_own(sib200: Path) -> None:
     assert cells(reading, "story") == ["test/7", None, None]
 
 
-def test_labels_that_are_kept_secret_are_told(sib200: Path) -> None:
+def test_labels_that_are_kept_secret_are_reported(sib200: Path) -> None:
     path = sib200 / "eng_Latn" / "test-00000-of-00001.parquet"
     write(path, SIB, index_id=[7], category=[-1], text=["Moon"])
-    assert told(sib200, preset="sib200", languages=["en"]) == [
+    assert errors(sib200, preset="sib200", languages=["en"]) == [
         "1 rows without label; fill or remove them: eng_Latn/test row 0"
     ]
 
 
-def test_what_a_data_set_lacks_is_told(sib200: Path) -> None:
+def test_missing_parts_of_a_data_set_are_reported(sib200: Path) -> None:
     options: dict[str, Any] = {"preset": "sib200", "languages": ["en", "ja"]}
-    assert told(sib200, **options, columns={"label": "categori", "story": None}) == [
+    assert errors(sib200, **options, columns={"label": "categori", "story": None}) == [
         "eng_Latn/train, eng_Latn/test, jpn_Jpan/train and 1 more: unknown column 'categori'. "
         "Did you mean 'category'? Known: category, index_id, text. "
         "Name the right one in columns.label."
     ]
-    assert told(sib200, **options, configs={"en": "eng_Latn", "ja": "jpn_Japan"}) == [
+    assert errors(sib200, **options, configs={"en": "eng_Latn", "ja": "jpn_Japan"}) == [
         "jpn_Japan: unknown config 'jpn_Japan'. Did you mean 'jpn_Jpan'? Known: eng_Latn, jpn_Jpan."
     ]
-    assert told(sib200, **options, split="tets") == [
+    assert errors(sib200, **options, split="tets") == [
         "eng_Latn, jpn_Jpan: unknown split 'tets'. Did you mean 'test'? Known: test, train."
     ]
-    assert told(sib200, **options, positive=["Travel"]) == [
+    assert errors(sib200, **options, positive=["Travel"]) == [
         "no row has the positive label: unknown label 'Travel'. Did you mean 'travel'? "
         "Known: politics, science/technology, travel."
     ]
     (sib200 / "README.md").unlink()
-    assert told(sib200, **options, configs={"en": "eng_Latn", "ja": "jpn_Japan"}) == [
+    assert errors(sib200, **options, configs={"en": "eng_Latn", "ja": "jpn_Japan"}) == [
         "jpn_Japan: unknown config 'jpn_Japan'. Did you mean 'jpn_Jpan'? Known: eng_Latn, jpn_Jpan."
     ]
 
@@ -122,20 +122,20 @@ def test_scripts_and_broken_folders_are_refused(tmp_path: Path) -> None:
     for folder, script in (("massive", "massive.py"), ("copy", "massive.py")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / script).write_text("raise SystemExit('was run')")
-        (problem,) = told(tmp_path / folder, **options)
+        (problem,) = errors(tmp_path / folder, **options)
         assert problem == (
             "is made by a script, and scripts are never run; take a copy in data "
             "files, such as the hub's own (revision: refs/convert/parquet)"
         )
     (tmp_path / "broken" / "en").mkdir(parents=True)
     (tmp_path / "broken" / "en" / "train.parquet").write_bytes(b"no parquet")
-    (problem,) = told(tmp_path / "broken", **options)
+    (problem,) = errors(tmp_path / "broken", **options)
     assert problem.startswith("en: cannot be read: ")
-    assert told(tmp_path / "none", **options) == ["there is no such folder"]
+    assert errors(tmp_path / "none", **options) == ["there is no such folder"]
 
 
 def in_a_home(folder: Path, code: str) -> str:
-    """What a process prints whose home and cache are empty folders, and which is offline."""
+    """Run code offline, with an empty home and cache, and return its output."""
     environment = {
         **os.environ, "HOME": str(folder / "home"), "HF_HOME": str(folder / "home" / "hf"),
         "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": str(ROOT),
@@ -159,7 +159,7 @@ def test_a_folder_is_read_without_a_trace_in_the_home(sib200: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("preset", ["sib200", "massive"])
-def test_a_hub_out_of_reach_is_told_with_the_remedy(preset: str, tmp_path: Path) -> None:
+def test_a_hub_out_of_reach_is_reported_with_the_remedy(preset: str, tmp_path: Path) -> None:
     values = {"source": "hub", "preset": preset, "languages": ["en"]}
     code = (
         "from xlt.data.sources.registry import load_dataset, parse_source\n"
@@ -176,9 +176,9 @@ def test_a_hub_out_of_reach_is_told_with_the_remedy(preset: str, tmp_path: Path)
     )
 
 
-def test_a_missing_package_is_told(sib200: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(sib200: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert told(sib200, preset="sib200", languages=["en"]) == [
+    assert errors(sib200, preset="sib200", languages=["en"]) == [
         "the source hub needs the package datasets; pip install 'xlt-sweep[hub]'"
     ]
 
@@ -202,7 +202,7 @@ def test_a_missing_package_is_told(sib200: Path, monkeypatch: pytest.MonkeyPatch
          "unknown key 'trust_remote_code'."),
     ],
 )  # fmt: skip
-def test_contradictory_options_are_told(options: dict[str, Any], problem: str) -> None:
+def test_contradictory_options_are_reported(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_source({"source": "hub", **options})
     assert problem in str(caught.value)

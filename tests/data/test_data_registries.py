@@ -1,4 +1,4 @@
-"""What every entry of the registries of data/ must keep."""
+"""The contract of every entry in the registries of data."""
 
 from __future__ import annotations
 

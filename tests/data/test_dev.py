@@ -1,4 +1,4 @@
-"""Development rows: apart from training and test rows, which are not even there."""
+"""Development rows: separate from training and test rows."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_without_test_rows_the_same_rows_are_trained_on(
     except InputError:  # one big story in the test
         return
     seen = without_test(dataset, whole.test, "en")
-    found = draw_dev(seen, "en", pattern(8), sampling, draw_index, dev)
-    assert found.source == whole.source
-    assert [row for row in whole.target if row in set(found.target)] == list(found.target)
-    held_out = set(whole.target) - set(found.target)
-    assert held_out == (set(found.test) if isinstance(dev, TargetFold) else set())
-    assert not set(found.test) & set(found.train)
+    drawn = draw_dev(seen, "en", pattern(8), sampling, draw_index, dev)
+    assert drawn.source == whole.source
+    assert [row for row in whole.target if row in set(drawn.target)] == list(drawn.target)
+    held_out = set(whole.target) - set(drawn.target)
+    assert held_out == (set(drawn.test) if isinstance(dev, TargetFold) else set())
+    assert not set(drawn.test) & set(drawn.train)
     assert not set(whole.test) & set(seen.index)
 
 
@@ -93,26 +93,26 @@ def test_folds_are_a_stratified_partition(num_pairs: int, num_folds: int, repeat
 
 
 def test_another_repeat_cuts_otherwise() -> None:
-    one, two = (
+    first, second = (
         draw_dev(
             PLAIN, "en", pattern(16), SAMPLING, 0, TargetFold(num_folds=4, fold=0, repeat=repeat)
         )
         for repeat in (0, 1)
     )
-    assert set(one.test) != set(two.test)
+    assert set(first.test) != set(second.test)
 
 
 def test_source_dev_rows_are_balanced_and_the_same_for_all_counts() -> None:
-    found = [
+    drawn = [
         draw_dev(PLAIN, "en", pattern(rows), SAMPLING, 0, SourceDev(rows=12)) for rows in (0, 8)
     ]
-    assert found[0].test == found[1].test
-    assert PLAIN.rows(found[0].test)["label"].to_pylist() == [1, 0] * 6
-    assert set(PLAIN.rows(found[0].test)["lang"].to_pylist()) == {"en"}
+    assert drawn[0].test == drawn[1].test
+    assert PLAIN.rows(drawn[0].test)["label"].to_pylist() == [1, 0] * 6
+    assert set(PLAIN.rows(drawn[0].test)["lang"].to_pylist()) == {"en"}
 
 
 @pytest.mark.parametrize(
-    ("dev", "source_rows", "told"),
+    ("dev", "source_rows", "problem"),
     [
         (SourceDev(rows=7), 8, "dev_rows must be even"),
         (SourceDev(rows=60), 8, "ja8 dev needs 30 positive en rows; 26 left; ask for fewer rows"),
@@ -120,8 +120,8 @@ def test_source_dev_rows_are_balanced_and_the_same_for_all_counts() -> None:
         (TargetFold(num_folds=5, fold=0), 8, "8 target rows cannot be split into 5 folds"),
     ],
 )
-def test_what_cannot_be_held_out_is_told(dev: Dev, source_rows: int, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_impossible_dev_rows_are_reported(dev: Dev, source_rows: int, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
         draw_dev(PLAIN, "en", pattern(8, source_rows), SAMPLING, 0, dev)
 
 

@@ -1,4 +1,4 @@
-"""Local files and folders that are complete as soon as they have their names."""
+"""Atomic writes of local files and folders."""
 
 from __future__ import annotations
 

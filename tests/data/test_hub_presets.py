@@ -1,4 +1,4 @@
-"""Each preset of a public data set, on a folder in the form of its card."""
+"""The presets of public data sets, on folders in the form of their cards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import datasets
 import pytest
 import yaml
 from datasets import ClassLabel, Features, Value
-from hub_folders import TEXTS, TOPICS, cells, read, told, write, write_card
+from hub_folders import TEXTS, TOPICS, cells, errors, read, write, write_card
 
 from xlt.data.core.errors import InputError
 from xlt.data.sources.hub.presets import PRESETS
@@ -94,12 +94,12 @@ def test_multifin(tmp_path: Path) -> None:
         ("all_languages_highlevel/validation/0", "validation English 1", "en", 0),
         ("all_languages_highlevel/validation/1", "validation English 2", "en", 1),
     ]
-    assert told(tmp_path / "multifin", preset="multifin", languages=["en", "da"]) == [
+    assert errors(tmp_path / "multifin", preset="multifin", languages=["en", "da"]) == [
         "all_languages_highlevel: unknown language 'Danish'. Did you mean 'English'? "
         "Known: English, Japanese, Polish. It is configs.da.lang."
     ]
     columns = {"lang": "language"}
-    assert told(tmp_path / "multifin", preset="multifin", languages=["en"], columns=columns) == [
+    assert errors(tmp_path / "multifin", preset="multifin", languages=["en"], columns=columns) == [
         "all_languages_highlevel/train, all_languages_highlevel/validation: unknown column "
         "'language'. Did you mean 'lang'? Known: id, label, lang, text. "
         "Name the right one in columns.lang."
@@ -107,7 +107,7 @@ def test_multifin(tmp_path: Path) -> None:
 
 
 def test_massive(tmp_path: Path) -> None:
-    """As the hub's Parquet copy has it: a folder a locale and split, and no card."""
+    """The hub's Parquet copy has a folder for each locale and split, and no card."""
     features = Features(
         id=Value("string"), locale=Value("string"), partition=Value("string"),
         scenario=ClassLabel(names=["social", "alarm", "iot"]),
@@ -194,7 +194,7 @@ def test_pawsx(tmp_path: Path) -> None:
     ]
     assert reading.dropped == {"empty text": 4}
     assert reading.num_read == 12
-    (problem,) = told(tmp_path / "paws-x", preset="pawsx", languages=["ja"], drop_empty=False)
+    (problem,) = errors(tmp_path / "paws-x", preset="pawsx", languages=["ja"], drop_empty=False)
     assert problem == (
         "2 rows without the second text of their pair; fill or remove them: "
         "ja/train row 2, ja/test row 2"

@@ -1,4 +1,4 @@
-"""Label values of tables: several classes, other values, leaks."""
+"""Labels of tables: several classes, other values, leaks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from table_rows import (
     HEAD,
+    errors,
     load_bytes,
-    told,
 )
 
 from xlt.data.sources.registry import parse_source, read_source
@@ -55,25 +55,25 @@ def test_made_ids_of_several_classes_do_not_depend_on_other_labels(tmp_path: Pat
     assert set(two.table["id"].to_pylist()) < set(three.table["id"].to_pylist())
 
 
-def test_labels_that_are_no_class_are_told_or_dropped(tmp_path: Path) -> None:
+def test_labels_that_are_no_class_are_reported_or_dropped(tmp_path: Path) -> None:
     options: dict[str, Any] = {"positive": None, "classes": ["esg", "sport"]}
-    assert told(tmp_path, "a.csv", TOPICS, **options) == [
+    assert errors(tmp_path, "a.csv", TOPICS, **options) == [
         "1 rows with an unknown label: row 4 ('money'); known: 'esg', 'sport'; "
         "add to classes, or set drop_other_labels: true"
     ]
     values = {"source": "table", "path": str(tmp_path / "a.csv"), "drop_other_labels": True}
     reading = read_source(parse_source({**values, "classes": ["esg", "sport"]}))
     assert reading.dropped == {"label that is no class": 1}
-    assert told(tmp_path, "a.csv", TOPICS, positive=None, classes=["esg", "money", "sports"]) == [
+    assert errors(tmp_path, "a.csv", TOPICS, positive=None, classes=["esg", "money", "sports"]) == [
         "2 rows with an unknown label: row 3 ('sport'), row 5 ('sport'); "
         "known: 'esg', 'money', 'sports'; add to classes, or set drop_other_labels: true",
         "no row has the class label: unknown label 'sports'. Did you mean 'sport'? "
         "Known: esg, money, sport.",
     ]
     lines = "".join(f"{n},t{n},en,l{n}\n" for n in range(200))
-    assert told(tmp_path, "b.csv", HEAD + lines, positive=None, classes="all") == [
-        "classes: all makes 200 classes of the label column; 2 to 128 can be learnt; "
-        "name the right column, or list the classes"
+    assert errors(tmp_path, "b.csv", HEAD + lines, positive=None, classes="all") == [
+        "classes: all gives 200 classes; 2 to 128 are possible; name the right label column, or "
+        "list the classes"
     ]
 
 
@@ -81,10 +81,10 @@ def test_leaks_are_looked_for_in_two_classes_only(tmp_path: Path) -> None:
     lines = "".join(f"{n},[{'abc'[n % 3]}] text {n},en,{'abc'[n % 3]}\n" for n in range(300))
     dataset = load_bytes(tmp_path, "a.csv", (HEAD + lines).encode(), positive=None, classes="all")
     assert dataset.classes == ("a", "b", "c")
-    (problem,) = told(
+    (problem,) = errors(
         tmp_path, "a.csv", HEAD + lines, positive=None, classes=["a", "b"], drop_other_labels=True
     )
-    assert problem.startswith("the en texts give their labels away")
+    assert problem.startswith("the en texts contain their label")
 
 
 def test_rows_that_are_dropped_are_counted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where files lie: what URIs may say, and that secrets in them are refused and never repeated."""
+"""URIs: options, and secrets that are refused and never repeated."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_uri_with_a_secret_is_refused_and_not_repeated(uri: str, held: str) ->
         "/tmp/me:word@host", "s3://bucket/xlt?endpoint_override=host:9000&scheme=http",
     ],
 )  # fmt: skip
-def test_what_is_no_secret_is_not_taken_for_one(uri: str) -> None:
+def test_uris_without_a_secret_are_accepted(uri: str) -> None:
     refuse_secrets(uri)
 
 
@@ -86,8 +86,8 @@ def test_no_command_prints_or_writes_a_secret(
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     results = uri if place == "option" else str(tmp_path / "r")
     assert main([command, str(tmp_path / "mine.yaml"), "--results", results]) == 2
-    told = "".join(capsys.readouterr())
-    assert "before its host" in told and SECRET not in told and "Traceback" not in told
+    printed = "".join(capsys.readouterr())
+    assert "before its host" in printed and SECRET not in printed and "Traceback" not in printed
     written = [p for p in (tmp_path / "r").rglob("*") if p.is_file()]
     assert not any(SECRET.encode() in p.read_bytes() for p in written)
 

@@ -1,4 +1,4 @@
-"""The Reuters archive: which items become rows, and an account of all others."""
+"""The source mrn: the items that become rows, and counts of all others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mrn_archives import (
     ESG,
     JAPANESE,
     archive,
+    errors,
     ids,
     layout,
     load,
@@ -23,7 +24,6 @@ from mrn_archives import (
     rejects,
     spell,
     story,
-    told,
 )
 from repository import ROOT
 
@@ -35,7 +35,7 @@ from xlt.data.sources.mrn.source import read
 from xlt.data.sources.registry import parse_source
 
 
-def test_a_row_is_what_the_item_says(tmp_path: Path) -> None:
+def test_a_row_has_the_values_of_its_item(tmp_path: Path) -> None:
     english = make("g1", headline="  Example  Holdings\r\nsets <0000.T>　target ",
                    firstCreated="2021-05-02T23:00:00.000Z")  # fmt: skip
     late = make("g2", versionCreated="2021-05-31T23:30:00-03:00", **JAPANESE)
@@ -89,7 +89,7 @@ def test_a_rule_leaves_out_its_items_and_counts_them(
          {"start": "2021-05-03", "end": "2021-05-09"}),
     ],
 )  # fmt: skip
-def test_what_a_rule_does_not_mean_is_kept(
+def test_items_that_no_rule_drops_are_kept(
     changes: dict[str, Any], values: dict[str, Any], tmp_path: Path
 ) -> None:
     reading = load_items(tmp_path, make("kept"), make("too", **changes), **values)
@@ -165,10 +165,10 @@ def test_a_file_of_other_days_is_not_read(tmp_path: Path) -> None:
     assert load(tmp_path / "*.txt", end="2021-07-31").num_read == 2
 
 
-def test_codes_and_languages_that_no_item_has_are_told(tmp_path: Path) -> None:
+def test_codes_and_languages_that_no_item_has_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(archive(make("g1"), make("g2", **JAPANESE)))
     values = {"positive": ["ESGENV"], "exclude": ["n2:lja"], "languages": ["en", "jp"]}
-    assert told(tmp_path / "a.txt", **values) == [
+    assert errors(tmp_path / "a.txt", **values) == [
         "positive: no item has it; unknown subject code 'ESGENV'. Did you mean 'N2:ESGENV'? "
         "Known: N2:ESGENV, N2:LEN, N2:LJA.",
         "exclude: no item has it; unknown subject code 'n2:lja'. Did you mean 'N2:LJA'? "
@@ -176,13 +176,13 @@ def test_codes_and_languages_that_no_item_has_are_told(tmp_path: Path) -> None:
         "languages: unknown language 'jp'. Known: en, ja.",
     ]
     assert load(tmp_path / "a.txt", positive=["R:0000.T"]).dataset.table["label"][0].as_py() == 1
-    assert "Did you mean 'R:0000.T'?" in told(tmp_path / "a.txt", positive=["R:0000"])[0]
+    assert "Did you mean 'R:0000.T'?" in errors(tmp_path / "a.txt", positive=["R:0000"])[0]
 
 
-def test_a_language_without_rows_is_told(tmp_path: Path) -> None:
+def test_a_language_without_rows_is_reported(tmp_path: Path) -> None:
     japanese = make("g2", **{**JAPANESE, "subjects": []})
     (tmp_path / "a.txt").write_bytes(archive(make("g1"), japanese))
-    assert told(tmp_path / "a.txt", languages=["en", "ja"]) == [
+    assert errors(tmp_path / "a.txt", languages=["en", "ja"]) == [
         "no ja row is left of 1 ja items; dropped from all 2 items: no subjects 1; "
         "relax these rules or remove ja from languages"
     ]
@@ -204,18 +204,18 @@ def test_a_language_without_rows_is_told(tmp_path: Path) -> None:
         ({"takess": "all"}, "unknown key 'takess'. Did you mean 'takes'?"),
     ],
 )  # fmt: skip
-def test_contradictory_options_are_told(values: dict[str, Any], problem: str) -> None:
+def test_contradictory_options_are_reported(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         options("a.txt", **values)
     assert str(caught.value).startswith(problem)
 
 
-def test_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+def test_paths_without_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "other.txt").touch()
-    assert told(tmp_path) == [
+    assert errors(tmp_path) == [
         f"{tmp_path}: the folder holds no file named {mrn_files.SHOWN_NAMES}; name the files"
     ]
-    problems = told([tmp_path / "none.txt", "s4://bucket/a.txt"])
+    problems = errors([tmp_path / "none.txt", "s4://bucket/a.txt"])
     assert problems[0].startswith(f"{tmp_path / 'none.txt'}: there is no such file")
     assert problems[1].startswith("s4://bucket/a.txt: cannot be read: Unrecognized filesystem")
 

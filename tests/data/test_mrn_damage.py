@@ -1,4 +1,4 @@
-"""Damaged archives: whatever the bytes, each line is a row, dropped or rejected with a reason."""
+"""Damaged archives: each line is a row, dropped, or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mrn_archives import (
     JAPANESE,
     archive,
+    errors,
     ids,
     layout,
     load,
@@ -22,7 +23,6 @@ from mrn_archives import (
     rejects,
     spell,
     story,
-    told,
 )
 
 from xlt.data.core.errors import InputError
@@ -62,9 +62,9 @@ def without(name: str) -> bytes:
         (spell(make("out", takeSequence=2**70)), "data.takeSequence is not a whole number"),
         (spell(make("out", takeSequence=-1)), "data.takeSequence is not between 0 and 9999"),
         (spell(make("out", versionCreated="3 May")),
-         "data.versionCreated is no ISO 8601 time ('3 May')"),
+         "data.versionCreated is not an ISO 8601 time ('3 May')"),
         (spell(make("out", versionCreated="0001-01-01T00:00:00+14:00")),
-         "data.versionCreated is no ISO 8601 time"),
+         "data.versionCreated is not an ISO 8601 time"),
         (spell(make("out")).replace(b"Plant", b"Pl\\ud800nt"), "is not JSON at character "),
         (spell(make("out")).replace(b"Plant", b"Pl\xe4nt"), "is not UTF-8 at byte "),
         (spell(make("out")).replace(b"Plant", b"Pl\0nt"), "is not JSON at character "),
@@ -92,7 +92,7 @@ def test_lines_over_the_limit_are_not_held(tmp_path: Path, monkeypatch: pytest.M
     assert rejects(load(tmp_path / "a.txt")) == [(4, "a line of over 5000 bytes that never ends")]
 
 
-def test_what_stands_before_a_cut_is_kept(tmp_path: Path) -> None:
+def test_lines_before_a_cut_are_kept(tmp_path: Path) -> None:
     rng = random.Random(0)
     items = [make(f"g{n}", body=rng.randbytes(900).hex()) for n in range(300)]
     content = archive(*items)
@@ -148,7 +148,7 @@ def test_line_ends_marks_members_and_padding_do_not_matter(tmp_path: Path) -> No
         assert rejects(reading) == [], name
 
 
-NOT_ONE = "is no Machine Readable News archive: its first line is not "
+NOT_ONE = "is not a Machine Readable News archive: its first line is not "
 
 
 @pytest.mark.parametrize(
@@ -170,18 +170,18 @@ def test_a_file_that_is_no_archive_is_one_reject(
     name: str, content: bytes, reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    (problem,) = told(tmp_path / name)
+    (problem,) = errors(tmp_path / name)
     assert problem.startswith(f"no item could be read; 1 problems: {tmp_path / name} {reason}")
     (tmp_path / "b.txt").write_bytes(archive(make("g1")))
     reading = load([tmp_path / name, tmp_path / "b.txt"])
     assert (ids(reading), reading.num_read) == (["g1"], 2)
 
 
-def test_an_archive_without_items_is_told(tmp_path: Path) -> None:
+def test_an_archive_without_items_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(archive())
-    assert told(tmp_path / "a.txt") == ["no item could be read; the files are empty"]
+    assert errors(tmp_path / "a.txt") == ["no item could be read; the files are empty"]
     (tmp_path / "a.txt").write_bytes(archive(make("g1")))
-    (problem,) = told(tmp_path / "a.txt", start="2022-01-01")
+    (problem,) = errors(tmp_path / "a.txt", start="2022-01-01")
     assert problem.endswith("the files are empty, or cover other days than start and end")
 
 
@@ -287,7 +287,7 @@ def test_damaged_lines_are_accounted_for(
 
 @given(content=bytes_of_archives())
 @FEW
-def test_damaged_files_are_told(tmp_path: Path, content: bytes) -> None:
+def test_damaged_files_are_reported(tmp_path: Path, content: bytes) -> None:
     check_damaged_bytes(tmp_path, content)
 
 
@@ -305,5 +305,5 @@ def test_damaged_lines_are_accounted_for_at_length(
 @pytest.mark.timeout(1800)
 @given(content=bytes_of_archives())
 @MANY
-def test_damaged_files_are_told_at_length(tmp_path: Path, content: bytes) -> None:
+def test_damaged_files_are_reported_at_length(tmp_path: Path, content: bytes) -> None:
     check_damaged_bytes(tmp_path, content)

@@ -1,4 +1,4 @@
-"""Prepared data sets: whole or told; what they hold, in numbers."""
+"""Prepared data sets: written, verified, read again, and described."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_preparing_again_replaces_and_other_folders_are_left_alone(
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "problem"),
     [
         (MANIFEST, None, r"has no manifest\.json; prepare it with `xlt data prepare"),
         (MANIFEST, b"{", r"manifest\.json is not JSON"),
@@ -74,12 +74,12 @@ def test_preparing_again_replaces_and_other_folders_are_left_alone(
         (ROWS, b"PAR1", "was changed after it was written; prepare it again"),
     ],
 )
-def test_a_damaged_folder_is_told(
-    prepared: PreparedData, file: str, content: bytes | None, told: str
+def test_a_damaged_folder_is_reported(
+    prepared: PreparedData, file: str, content: bytes | None, problem: str
 ) -> None:
     path = Path(prepared.root) / file
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=problem):
         prepared.load()
 
 
@@ -97,7 +97,7 @@ def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.Monkey
     assert json.loads((tmp_path / "data" / MANIFEST).read_text())["num_kept"] == 120
 
 
-def test_capacities_are_what_a_draw_can_have() -> None:
+def test_capacities_are_the_counts_that_can_be_drawn() -> None:
     dataset = make_dataset()
     sampling = Sampling(test_rows=20)
     english, japanese = capacities(dataset, sampling)

@@ -1,4 +1,4 @@
-"""Disks that do not work for a while: waited for, up to a limit, and only where waiting helps."""
+"""Retries of file operations: up to a limit, and only for temporary errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from xlt.trainables.results.result import Results
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(patience, "time", made)
-    return made
+    fake = Clock()
+    monkeypatch.setattr(patience, "time", fake)
+    return fake
 
 
 def fail_until(seconds: float, code: int, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_a_trial_that_starts_while_its_checkpoint_cannot_be_read_waits(
     assert clock.waits == [1, 2, 4, 8, 16]
 
 
-def test_one_that_stays_full_ends_the_run_at_the_limit(
+def test_a_disk_that_stays_full_ends_the_run_at_the_limit(
     experiment_file: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_until(float("inf"), errno.ENOSPC, clock, monkeypatch)
@@ -81,7 +81,7 @@ def test_one_that_stays_full_ends_the_run_at_the_limit(
     assert clock.now == patience.PATIENCE_SECONDS
 
 
-def test_what_a_user_is_told_of_an_outage_is_waited_for_as_the_outage_itself(
+def test_an_input_error_of_an_outage_is_retried_as_the_outage(
     clock: Clock,
 ) -> None:
     """Verified folders tell what cannot be read as an InputError."""
@@ -106,7 +106,7 @@ def test_what_a_user_is_told_of_an_outage_is_waited_for_as_the_outage_itself(
         OSError("AWS Error NO_SUCH_BUCKET during PutObject operation"), ValueError("no disk"),
     ],
 )  # fmt: skip
-def test_what_waiting_does_not_mend_is_raised_at_once(error: Exception, clock: Clock) -> None:
+def test_permanent_errors_are_raised_at_once(error: Exception, clock: Clock) -> None:
     def fail() -> None:
         raise error
 

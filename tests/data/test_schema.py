@@ -1,4 +1,4 @@
-"""Headlines: what a data set accepts, what it is called by, and that data/ stays light."""
+"""Data sets: accepted tables, fingerprints, and light imports of data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def dataset(rows: list[dict[str, Any]]) -> Dataset:
     return Dataset.from_table(pa.Table.from_pylist(rows, schema=schema), "x.csv")
 
 
-def told(rows: list[dict[str, Any]]) -> str:
+def errors(rows: list[dict[str, Any]]) -> str:
     with pytest.raises(InputError) as caught:
         dataset(rows)
     return str(caught.value)
@@ -65,9 +65,9 @@ def test_fingerprint_changes_with_any_cell(column: str, value: object) -> None:
 def test_classes_are_part_of_the_fingerprint() -> None:
     table = dataset(ROWS).table
     kinds = (("negative", "positive"), ("a", "b"), ("b", "a"), ("a", "b", "c"))
-    found = {Dataset.from_table(table, classes=kind).fingerprint for kind in kinds}
-    assert len(found) == 4
-    assert Dataset.from_table(table).fingerprint in found
+    fingerprints = {Dataset.from_table(table, classes=kind).fingerprint for kind in kinds}
+    assert len(fingerprints) == 4
+    assert Dataset.from_table(table).fingerprint in fingerprints
 
 
 def test_nullable_columns_may_be_absent() -> None:
@@ -79,7 +79,7 @@ def test_nullable_columns_may_be_absent() -> None:
 
 def test_pairs_are_whole_and_both_texts_make_the_key() -> None:
     pair = {"text_pair": "Storm"}
-    assert "1 rows without the second text of their pair; fill or remove them: id 'b'" in told(
+    assert "1 rows without the second text of their pair; fill or remove them: id 'b'" in errors(
         [{**ROW, **pair}, ROWS[1]]
     )
     rows = [
@@ -114,23 +114,26 @@ def test_rows_come_in_the_order_asked_for() -> None:
     [
         ({"text": " \n　"}, "1 rows with empty text; fill or remove them: id 'c'"),
         ({"text": None}, "1 rows with empty text; fill or remove them: id 'c'"),
-        ({"id": "a"}, "1 rows whose id an earlier row has; ids must be unique: id 'a'"),
+        ({"id": "a"}, "1 rows with the id of an earlier row; ids must be unique: id 'a'"),
         ({"id": None}, "1 rows without id; give every row one: row 3"),
         ({"id": ""}, "1 rows without id; give every row one: row 3"),
         ({"lang": None}, "1 rows without language; fill or remove them: id 'c'"),
-        ({"lang": "English"}, "language 'English' is no BCP-47 code such as en or zh-Hant: id 'c'"),
+        (
+            {"lang": "English"},
+            "language 'English' is not a BCP-47 code such as en or zh-Hant: id 'c'",
+        ),
         ({"label": None}, "1 rows without label; fill or remove them: id 'c'"),
         ({"label": 2}, "labels ['2'] are not 0 or 1"),
         ({"source": None}, "1 rows without source; fill them: id 'c'"),
     ],
 )
-def test_bad_rows_are_told(change: dict[str, Any], sentence: str) -> None:
-    assert told([*ROWS, {**ROW, "id": "c", **change}]) == f"x.csv: {sentence}"
+def test_bad_rows_are_reported(change: dict[str, Any], sentence: str) -> None:
+    assert errors([*ROWS, {**ROW, "id": "c", **change}]) == f"x.csv: {sentence}"
 
 
 def test_all_kinds_of_problems_at_once_with_the_first_rows() -> None:
     bad = [{**ROW, "id": f"c{n}", "text": "", "label": 3} for n in range(9)]
-    text = told(bad)
+    text = errors(bad)
     assert text.startswith("x.csv: 2 problems\n  - ")
     assert (
         "9 rows with empty text; fill or remove them: id 'c0', id 'c1', id 'c2' and 6 more" in text
@@ -138,8 +141,8 @@ def test_all_kinds_of_problems_at_once_with_the_first_rows() -> None:
     assert "labels ['3']" in text
 
 
-def test_no_rows_missing_columns_and_wrong_types_are_told() -> None:
-    assert "has no rows" in told([])
+def test_no_rows_missing_columns_and_wrong_types_are_reported() -> None:
+    assert "has no rows" in errors([])
     table = dataset(ROWS).table
     with pytest.raises(InputError, match=r"missing columns \['text'\]; got \['id', 'text_pair'"):
         Dataset.from_table(table.drop_columns("text"))
@@ -153,7 +156,7 @@ def test_no_rows_missing_columns_and_wrong_types_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("text", "other"),
     [
         ("Wind  farm\n", "wind farm"),
         ("ＥＳＧ投資", "ESG投資"),
@@ -162,8 +165,8 @@ def test_no_rows_missing_columns_and_wrong_types_are_told() -> None:
         ("a　b", "A b"),
     ],
 )
-def test_texts_that_count_as_the_same(one: str, other: str) -> None:
-    assert text_key(one) == text_key(other)
+def test_texts_that_count_as_the_same(text: str, other: str) -> None:
+    assert text_key(text) == text_key(other)
 
 
 @given(st.text())

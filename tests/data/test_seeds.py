@@ -1,4 +1,4 @@
-"""Seeds: fixed for ever, and apart for every purpose."""
+"""Seeds: golden values, and different seeds for different purposes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: what is refused, in which words, all problems at once."""
+"""Settings: refused values, their messages, and all problems in one error."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Strict(Settings):
     needed: int
 
 
-def told(values: Any, model: type[Settings] = Outer) -> list[str]:
+def errors(values: Any, model: type[Settings] = Outer) -> list[str]:
     with pytest.raises(InputError) as caught:
         model.parse(values, "my.yaml")
     assert caught.value.where == "my.yaml"
@@ -100,12 +100,12 @@ def told(values: Any, model: type[Settings] = Outer) -> list[str]:
         (["a"], ["should be a mapping of keys to values"]),
     ],
 )  # fmt: skip
-def test_problems_are_told_with_place_value_and_remedy(values: Any, problems: list[str]) -> None:
-    assert told(values) == problems
+def test_problems_have_place_value_and_remedy(values: Any, problems: list[str]) -> None:
+    assert errors(values) == problems
 
 
-def test_missing_keys_are_told() -> None:
-    assert told({}, Strict) == ["needed: is required"]
+def test_missing_keys_are_reported() -> None:
+    assert errors({}, Strict) == ["needed: is required"]
 
 
 def test_all_problems_of_a_file_in_one_error() -> None:

@@ -1,4 +1,4 @@
-"""The table source: the same rows from every format, whatever columns and options."""
+"""The source table: every format, column name and option gives the same rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from repository import ROOT
 from table_rows import (
     FORMATS,
     ROWS,
+    errors,
     load,
     load_bytes,
     to_separated,
-    told,
 )
 
 from xlt.data.core.errors import InputError
@@ -99,10 +99,10 @@ def test_made_ids_do_not_depend_on_file_names_and_order(tmp_path: Path) -> None:
     rows = [
         f"{text},en,{label}" for text, label in (("a", "esg"), ("b", "z"), ("c", "z"), ("c", "z"))
     ]
-    one = load_bytes(tmp_path, "one.csv", "\n".join(["text,lang,label", *rows]).encode())
-    two = load_bytes(tmp_path, "two.csv", "\n".join(["text,lang,label", *rows[::-1]]).encode())
-    assert one.fingerprint == two.fingerprint
-    ids = one.table["id"].to_pylist()
+    first = load_bytes(tmp_path, "one.csv", "\n".join(["text,lang,label", *rows]).encode())
+    second = load_bytes(tmp_path, "two.csv", "\n".join(["text,lang,label", *rows[::-1]]).encode())
+    assert first.fingerprint == second.fingerprint
+    ids = first.table["id"].to_pylist()
     assert len(set(ids)) == 4 and ids[3] == f"{ids[2]}-2"
 
 
@@ -128,7 +128,7 @@ def test_quotes_can_stand_for_themselves(tmp_path: Path) -> None:
 
 def test_other_labels(tmp_path: Path) -> None:
     content = to_separated(ROWS)
-    assert told(tmp_path, "a.csv", content, negative=["other"]) == [
+    assert errors(tmp_path, "a.csv", content, negative=["other"]) == [
         "1 rows with an unknown label: row 5 ('sport'); known: 'esg', 'other'; "
         "add to positive or negative, or set drop_other_labels: true"
     ]
@@ -156,13 +156,13 @@ def test_other_labels(tmp_path: Path) -> None:
         ({"positive": None, "classes": ["a", "b"], "negative": ["c"]},
          "negative goes with positive, not with classes; remove it"),
         ({"positive": None, "classes": "all", "drop_other_labels": True},
-         "drop_other_labels needs a list of classes; with all there are no others"),
+         "drop_other_labels needs a list of classes; all has no other labels"),
         ({"positive": "esg"}, "positive: should be a valid tuple (got 'esg')"),
         ({"format": "xls"}, "format: should be 'csv', 'tsv', 'jsonl' or 'parquet' (got 'xls')"),
         ({"colums": {}}, "unknown key 'colums'. Did you mean 'columns'?"),
     ],
 )  # fmt: skip
-def test_contradictory_options_are_told(options: dict[str, Any], problem: str) -> None:
+def test_contradictory_options_are_reported(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_source({"source": "table", "path": "a.csv", "positive": ["esg"], **options})
     assert str(caught.value).startswith(problem)

@@ -1,4 +1,4 @@
-"""Tables that cannot be read: each bad file told with its rows."""
+"""Unreadable tables: every bad file is reported with its rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from table_rows import (
     HEAD,
     ROWS,
+    errors,
     load,
     to_parquet,
     to_separated,
-    told,
 )
 
 from xlt.data.core.errors import InputError
@@ -35,26 +35,26 @@ from xlt.data.tables.encodings import refuse_other_encodings
         (HEAD + "1,a,en,esg\n2, ,en,esg\n\n4,,en,x\n",
          ["2 rows with empty text; fill or remove them: row 3, row 5"]),
         (HEAD + '1,"a\nb",en,esg\n1,b,en,x\n',
-         ["1 rows whose id an earlier row has; ids must be unique: row 3"]),
+         ["1 rows with the id of an earlier row; ids must be unique: row 3"]),
         (HEAD + "1,a,en,esg\n,b,,\n", ["1 rows without id; give every row one: row 3",
                                        "1 rows without language; fill or remove them: row 3",
                                        "1 rows without label; fill or remove them: row 3"]),
         (HEAD + "1,a,english,esg\n",
-         ["language 'english' is no BCP-47 code such as en or zh-Hant: row 2"]),
+         ["language 'english' is not a BCP-47 code such as en or zh-Hant: row 2"]),
         (HEAD + "1,a,en,esg\n2,b, with comma,en,x\n3,c\n",
          ["2 rows do not have 4 columns as the header: row 3 (5), row 4 (2); enclose cells that "
           'hold separators or line breaks in double quotes ("), and set quoting: false if the '
           "file's double quotes enclose nothing"]),
         ("id,text,text,lang,label\n1,a,b,en,esg\n",
-         ["columns ['text'] are there more than once; rename all but one of each"]),
+         ["columns ['text'] occur more than once; rename all but one of each"]),
         (HEAD, ["has no rows; nothing can be drawn from it"]),
         ("", ["is empty"]),
         (b"id,text,lang,label\n1,a,en,esg\n2,caf\xe9,en,x\n",
          ["is not UTF-8 at byte offset 35 (0xe9): line 3; save it as UTF-8"]),
     ],
 )  # fmt: skip
-def test_bad_csv_is_told(content: str | bytes, problems: list[str], tmp_path: Path) -> None:
-    assert told(tmp_path, "a.csv", content) == problems
+def test_bad_csv_is_reported(content: str | bytes, problems: list[str], tmp_path: Path) -> None:
+    assert errors(tmp_path, "a.csv", content) == problems
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_bad_csv_is_told(content: str | bytes, problems: list[str], tmp_path: Pa
          "not '\\t'; set format: csv"),
     ],
 )  # fmt: skip
-def test_other_separators_are_told(name: str, content: str, problem: str, tmp_path: Path) -> None:
-    assert told(tmp_path, name, content) == [problem]
+def test_other_separators_are_named(name: str, content: str, problem: str, tmp_path: Path) -> None:
+    assert errors(tmp_path, name, content) == [problem]
 
 
 JAPANESE = HEAD + "1,脱炭素へ舵を切る,ja,esg\n2,ボンド上昇の理由,ja,x\n"
@@ -91,14 +91,14 @@ JAPANESE = HEAD + "1,脱炭素へ舵を切る,ja,esg\n2,ボンド上昇の理由
     ],
 )  # fmt: skip
 def test_other_encodings_are_named(codec: str, problem: str, tmp_path: Path) -> None:
-    assert told(tmp_path, "a.csv", JAPANESE.encode(codec)) == [problem]
+    assert errors(tmp_path, "a.csv", JAPANESE.encode(codec)) == [problem]
 
 
 @given(
     st.lists(st.text("いろはカナ、。脱炭素電力株価・（）ABC 123"), min_size=1, max_size=5),
     st.sampled_from([("cp932", "Shift-JIS"), ("euc_jp", "EUC-JP")]),
 )
-def test_japanese_encodings_are_told_apart(texts: list[str], encoding: tuple[str, str]) -> None:
+def test_japanese_encodings_are_distinguished(texts: list[str], encoding: tuple[str, str]) -> None:
     lines = "".join(f"あ{text}\n" for text in texts)
     with pytest.raises(InputError, match=f"it looks like {encoding[1]}; save it as UTF-8"):
         refuse_other_encodings(lines.encode(encoding[0]))
@@ -107,15 +107,15 @@ def test_japanese_encodings_are_told_apart(texts: list[str], encoding: tuple[str
 
 def test_a_stray_byte_is_not_another_encoding(tmp_path: Path) -> None:
     content = JAPANESE.encode() + b"3,\x82\xa0,ja,x\n" + "4,あめ,ja,x\n".encode()
-    (problem,) = told(tmp_path, "a.csv", content)
+    (problem,) = errors(tmp_path, "a.csv", content)
     assert problem.endswith("(0x82): line 4; save it as UTF-8")
-    (problem,) = told(tmp_path, "a.csv", HEAD.encode() + b"1,un \xe9t\xe9,fr,esg\n")
+    (problem,) = errors(tmp_path, "a.csv", HEAD.encode() + b"1,un \xe9t\xe9,fr,esg\n")
     assert problem.endswith("(0xe9): line 2; save it as UTF-8")
 
 
-def test_problems_of_a_file_are_told_together(tmp_path: Path) -> None:
+def test_problems_of_a_file_are_reported_together(tmp_path: Path) -> None:
     content = "text,lang,label,published\n,en,esg,31.8.2022\nb,Japanese,odd,\n"
-    assert told(tmp_path, "a.csv", content, negative=["z"]) == [
+    assert errors(tmp_path, "a.csv", content, negative=["z"]) == [
         "1 rows have a date that is not written as 2022-08-31 or 2022-08-31T09:30:00+09:00: row 2 "
         "('31.8.2022'); correct them, set date_format to their format, or set "
         "columns.published: null",
@@ -123,7 +123,7 @@ def test_problems_of_a_file_are_told_together(tmp_path: Path) -> None:
         "add to positive or negative, or set drop_other_labels: true",
         "no row has the negative label: unknown label 'z'. Known: esg, odd.",
         "1 rows with empty text; fill or remove them: row 2",
-        "language 'Japanese' is no BCP-47 code such as en or zh-Hant: row 3",
+        "language 'Japanese' is not a BCP-47 code such as en or zh-Hant: row 3",
     ]
 
 
@@ -136,7 +136,7 @@ def test_problems_of_several_files_name_the_file(tmp_path: Path) -> None:
     assert caught.value.problems == [
         "c.csv unknown column 'text'. Known: id, label, lang. Name the right one in columns.text.",
         "1 rows with empty text; fill or remove them: b.csv row 2",
-        "1 rows whose id an earlier row has; ids must be unique: b.csv row 2",
+        "1 rows with the id of an earlier row; ids must be unique: b.csv row 2",
     ]
 
 
@@ -148,31 +148,31 @@ def test_problems_of_several_files_name_the_file(tmp_path: Path) -> None:
         (r'{"text": "\ud800"}', "row 3 ('utf-8' codec can't encode character"),
     ],
 )
-def test_bad_jsonl_is_told(line: str, problem: str, tmp_path: Path) -> None:
+def test_bad_jsonl_is_reported(line: str, problem: str, tmp_path: Path) -> None:
     good = '{"text": "a", "lang": "en", "label": "esg"}\n'
-    (text,) = told(tmp_path, "a.jsonl", good + "\n" + line + "\n" + good + "oops\n")
+    (text,) = errors(tmp_path, "a.jsonl", good + "\n" + line + "\n" + good + "oops\n")
     assert text.startswith(f"2 rows are not JSON objects: {problem}")
     assert "row 5 (Expecting value" in text
 
 
-def test_nested_cells_are_told(tmp_path: Path) -> None:
+def test_nested_cells_are_reported(tmp_path: Path) -> None:
     line = '{"text": "a", "lang": "en", "label": ["esg"]}\n'
-    assert told(tmp_path, "a.jsonl", line) == [
+    assert errors(tmp_path, "a.jsonl", line) == [
         "column 'label' has lists, objects or bytes (row 1); name a column of text or numbers"
     ]
 
 
-def test_broken_files_are_told(tmp_path: Path) -> None:
+def test_broken_files_are_reported(tmp_path: Path) -> None:
     packed = gzip.compress(os.urandom(200) + to_separated(ROWS))
-    assert told(tmp_path, "a.csv.gz", packed[:-20])[0].startswith("cannot be read: Truncated")
-    assert told(tmp_path, "b.csv.gz", b"no gzip")[0].startswith("cannot be read: zlib inflate")
+    assert errors(tmp_path, "a.csv.gz", packed[:-20])[0].startswith("cannot be read: Truncated")
+    assert errors(tmp_path, "b.csv.gz", b"no gzip")[0].startswith("cannot be read: zlib inflate")
     for content in (b"no parquet at all", to_parquet(ROWS)[:-30]):
-        (problem,) = told(tmp_path, "a.parquet", content)
+        (problem,) = errors(tmp_path, "a.parquet", content)
         assert problem.startswith("is not a readable Parquet file: ")
     text = pa.array([b"ok", b"b\xff"]).view(pa.string())
     table = pa.table({"text": text, "lang": ["en"] * 2, "label": ["esg", "x"]})
     pq.write_table(table, tmp_path / "c.parquet")
-    assert told(tmp_path, "c.parquet", (tmp_path / "c.parquet").read_bytes()) == [
+    assert errors(tmp_path, "c.parquet", (tmp_path / "c.parquet").read_bytes()) == [
         "column 'text' is not UTF-8: row 2 at byte 1 of the cell; write it again"
     ]
 
@@ -189,7 +189,7 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
         ("a", "unknown file suffix ''"),
     ],
 )  # fmt: skip
-def test_paths_that_lead_nowhere_are_told(
+def test_paths_without_files_are_reported(
     path: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Unlabelled texts: the same rows of any format, in pieces, with bad rows set apart."""
+"""Unlabelled texts: every format gives the same rows, and bad rows have a problem."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(path: Path | str, **options: Any) -> list[TextRow]:
     return list(read_unlabelled(Unlabelled.parse({"path": str(path), **options})))
 
 
-def told(path: Path, **options: Any) -> str:
+def errors(path: Path, **options: Any) -> str:
     with pytest.raises(InputError) as caught:
         read(path, **options)
     with pytest.raises(InputError) as checked:
@@ -44,7 +44,7 @@ def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [300, 1 << 20])
-def test_a_stream_gives_what_the_reader_of_whole_files_gives(
+def test_streamed_and_whole_files_give_the_same_rows(
     block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [[f"{n}", f'wind, "{n}"\nand\n\ntides 風力', "en", "a", "", "w"] for n in range(500)]
@@ -57,7 +57,7 @@ def test_a_stream_gives_what_the_reader_of_whole_files_gives(
 
 
 @pytest.mark.parametrize("block", [40, 1 << 20])
-def test_bad_rows_of_csv_are_set_apart(
+def test_bad_rows_of_csv_have_a_problem(
     block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table_stream, "BLOCK", block)
@@ -73,7 +73,7 @@ def test_bad_rows_of_csv_are_set_apart(
     ]
 
 
-def test_bad_rows_of_jsonl_are_set_apart(tmp_path: Path) -> None:
+def test_bad_rows_of_jsonl_have_a_problem(tmp_path: Path) -> None:
     lines = [
         b'{"text": "wind", "n": {"a": 1}}', b"", b"[1]", b"{", b'{"text": "\xff"}',
         b'{"text": "\\ud83d"}', b'{"n": 1}', b'{"text": ["a"]}', b'{"text": 42, "n": 1.0}',
@@ -112,7 +112,7 @@ def test_a_folder_is_its_files(tmp_path: Path) -> None:
     ]
     (tmp_path / "b.csv").write_text("texts\nwind\n")
     problem = "unknown column 'text'. Did you mean 'texts'? Known: texts."
-    assert problem in told(tmp_path)
+    assert problem in errors(tmp_path)
 
 
 def test_lines_of_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_lines_of_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.csv", "text\nwind".encode("utf-16"), "is UTF-16"),
         ("a.csv", b"te\xffxt\nwind\n", "the header is not UTF-8"),
         ("a.csv", b"text;id\nwind;1\n", "save it with commas"),
-        ("a.csv", b"text,text\nwind,sun\n", "there more than once"),
+        ("a.csv", b"text,text\nwind,sun\n", "occur more than once"),
         ("a.csv.gz", b"no gzip", "cannot be read"),
         ("a.parquet", b"no parquet", "cannot be read"),
         ("a.xlsx", b"", "unknown file suffix '.xlsx'"),
@@ -146,12 +146,12 @@ def test_lines_of_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_files_that_cannot_be_read(name: str, content: bytes, problem: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    assert problem in told(tmp_path / name)
+    assert problem in errors(tmp_path / name)
 
 
 def test_no_files(tmp_path: Path) -> None:
-    assert "there is no such file" in told(tmp_path / "a.csv")
-    assert "the folder holds no file that ends with .csv" in told(tmp_path)
+    assert "there is no such file" in errors(tmp_path / "a.csv")
+    assert "the folder holds no file that ends with .csv" in errors(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_options_that_contradict(options: dict[str, Any], problem: str) -> None:
 def test_columns_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,key\nwind,1\n")
     columns = {"id": "kei", "text_pair": "premise"}
-    problems = told(tmp_path / "a.csv", columns=columns, keep={"kee": "k"})
+    problems = errors(tmp_path / "a.csv", columns=columns, keep={"kee": "k"})
     assert "unknown column 'kei'. Did you mean 'key'?" in problems
     assert "unknown column 'premise'" in problems
     assert "unknown column to keep 'kee'" in problems

@@ -49,7 +49,7 @@ def cells(reading: Reading, *names: str) -> list[Any]:
     return [row[0] if len(names) == 1 else row for row in rows]
 
 
-def told(folder: Path, **options: Any) -> list[str]:
+def errors(folder: Path, **options: Any) -> list[str]:
     with pytest.raises(InputError) as caught:
         read(folder, **options)
     assert caught.value.where == str(folder)

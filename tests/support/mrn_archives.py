@@ -69,7 +69,7 @@ def ids(reading: Reading) -> list[str]:
     return list(reading.dataset.table["id"].to_pylist())
 
 
-def told(path: Any, **values: Any) -> list[str]:
+def errors(path: Any, **values: Any) -> list[str]:
     with pytest.raises(InputError) as caught:
         load(path, **values)
     return caught.value.problems

@@ -73,7 +73,7 @@ def load_bytes(folder: Path, name: str, content: bytes, **options: Any) -> Datas
     return load(folder / name, **options)
 
 
-def told(folder: Path, name: str, content: bytes | str, **options: Any) -> list[str]:
+def errors(folder: Path, name: str, content: bytes | str, **options: Any) -> list[str]:
     content = content.encode() if isinstance(content, str) else content
     with pytest.raises(InputError) as caught:
         load_bytes(folder, name, content, **options)

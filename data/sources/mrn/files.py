@@ -188,7 +188,7 @@ def parse_header(line: bytes) -> Header:
         ric, items = None, None
     if items != []:
         raise ValueError(
-            'is no Machine Readable News archive: its first line is not {"RIC": ..., "Items":['
+            'is not a Machine Readable News archive: its first line is not {"RIC": ..., "Items":['
         )
     if ric != KIND:
         raise ValueError(f"holds {str(ric)[:40]!r} and not {KIND}, which alone has headlines")

@@ -131,7 +131,7 @@ def _checked(
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        problems.append(f"data.versionCreated is no ISO 8601 time ({version[:40]!r})")
+        problems.append(f"data.versionCreated is not an ISO 8601 time ({version[:40]!r})")
     if problems:
         raise ItemError(first_few(problems))
     has_body = bool(body) and not body.isspace()
