@@ -19,7 +19,13 @@ from xlt.analysis.attributions.evidence import (
     rank,
     rank_biased_overlap,
 )
-from xlt.analysis.tables.paper import MINIATURE_PREFIX, MODELS, TABLE_5, TABLE_5_MODEL, counterpart
+from xlt.analysis.tables.paper import (
+    MINIATURE_PREFIX,
+    MODELS,
+    TABLE_5,
+    TABLE_5_MODEL,
+    find_counterpart,
+)
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
@@ -28,7 +34,7 @@ from xlt.data.core.text import first_line
 KINDS = ("raw", "normalised")
 
 
-def attribution_tables(
+def make_attribution_tables(
     collected: Collected,
     attributions: ExperimentAttributions,
     *,
@@ -88,7 +94,7 @@ def _tokens(
         f"{pattern} {kind}": [cells[pattern].tokens[n] for n in ranking.order]
         for (pattern, kind), ranking in ranked.items()
     }
-    published = counterpart(model) == TABLE_5_MODEL
+    published = find_counterpart(model) == TABLE_5_MODEL
     if published:
         columns |= {f"paper {pattern}": list(TABLE_5[pattern]) for pattern in TABLE_5}
     depth = max(map(len, columns.values()))
@@ -230,7 +236,7 @@ def _overlaps(
         pair = ranked[first, "raw"], ranked[second, "raw"]
         lines.append(_overlap_line(compare_rankings(cells[first], cells[second], pair)))
     footnotes = []
-    if counterpart(model) == TABLE_5_MODEL:
+    if find_counterpart(model) == TABLE_5_MODEL:
         published = [
             f"{a}:{b} {_published_overlap(a, b):.2f}"
             for a, b in combinations(TABLE_5, 2)

@@ -15,13 +15,13 @@ from xlt.analysis.boundary.train_threshold import (
     out_of_fold,
 )
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
-from xlt.analysis.comparisons.compare import common_runs
+from xlt.analysis.comparisons.compare import find_common_runs
 from xlt.analysis.metrics.measures import (
     MEASURES,
     RESAMPLED_MEASURES,
     Measure,
     Scored,
-    asked_measures,
+    request_measures,
 )
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
@@ -99,7 +99,7 @@ def boundary(
         raise InputError(unknown("pattern", reference, plan.patterns), "reference")
     check_method(method)
     predictions, unfit = _predictions(collected)
-    measures = {**MEASURES, **asked_measures(prior, sorted(set(num_labelled)))}
+    measures = {**MEASURES, **request_measures(prior, sorted(set(num_labelled)))}
     measured = _measure(collected, predictions, measures)
     folds = out_of_fold(collected)
     trained = _trained(collected, predictions)
@@ -188,7 +188,7 @@ def _pair(
         if key in scores.left_out:
             raise InputError(f"{key.path}: {scores.left_out[key]}")
     cells = [scores.cells[key] for key in keys]
-    runs = common_runs(cells[0], cells[-1])
+    runs = find_common_runs(cells[0], cells[-1])
     chosen = [
         {
             name: metric_runs[name].of(cell).chosen([cell.runs.index(run) for run in runs])

@@ -11,8 +11,8 @@ from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, Gap
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
-from xlt.analysis.tables.cells import TableCell, cell_text
-from xlt.analysis.tables.report import cell_footnotes
+from xlt.analysis.tables.cells import TableCell, format_cell
+from xlt.analysis.tables.report import write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.uncertainty.intervals import Interval
@@ -70,7 +70,7 @@ DEFINITIONS = (
 )
 
 
-def boundary_tables(
+def make_boundary_tables(
     collected: Collected, judged: Sequence[CellBoundary], prior: float | None = None
 ) -> list[Table]:
     """The table of verdicts, that of score shifts and, if computed, that of few labelled rows.
@@ -92,7 +92,7 @@ def boundary_tables(
         del columns[TRAIN_ROWS]
     footnotes = (
         *_verdicts(judged),
-        *cell_footnotes([cell.measures["f1"] for cell in judged]),
+        *write_footnotes([cell.measures["f1"] for cell in judged]),
         *_without(judged),
         *_floor(judged),
         *_train_rows(judged),
@@ -186,7 +186,7 @@ def _signed(mean: float, interval: tuple[float, float] | None) -> str:
 
 def _entry(measure: TableCell, f1: TableCell) -> str:
     """The text of an entry; ``-`` for a measure that none of the done trials has."""
-    return "-" if f1.n and not measure.n else cell_text(measure, f1.num_planned)
+    return "-" if f1.n and not measure.n else format_cell(measure, f1.num_planned)
 
 
 def _verdicts(judged: Sequence[CellBoundary]) -> list[str]:

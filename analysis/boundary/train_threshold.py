@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xlt.analysis.metrics.thresholds import best_threshold, every_cut, f1_at
+from xlt.analysis.metrics.thresholds import best_threshold, f1_at, list_cuts
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_test_rows
 from xlt.trainables.metrics.arrays import Labels, Scores
@@ -49,7 +49,7 @@ class FoldScores:
     @property
     def threshold(self) -> float:
         """The threshold with the largest F1 on the scores of all seeds together."""
-        return float(best_threshold(every_cut(self.y_true, self.y_score)))
+        return float(best_threshold(list_cuts(self.y_true, self.y_score)))
 
 
 def out_of_fold(collected: Collected) -> dict[CellKey, FoldScores]:
@@ -112,7 +112,7 @@ def f1_at_train_threshold(
         threshold = thresholds.get(row.cell)
         in_sample = trained[row.trial_id].get(langs[row.cell])
         if threshold is None and in_sample is not None:
-            threshold = float(best_threshold(every_cut(*in_sample)))
+            threshold = float(best_threshold(list_cuts(*in_sample)))
         if threshold is not None:
             test = predictions[row.trial_id]
             measured[row.trial_id] = float(f1_at(test.y_true, test.y_score, threshold))

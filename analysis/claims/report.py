@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from xlt.analysis.claims.cells import PublishedCells, ResultCells
 from xlt.analysis.claims.evaluate import ClaimResult, PartResult, evaluate
 from xlt.analysis.claims.schema import ClaimPart, Claims
-from xlt.analysis.comparisons.compare import rank_test_remarks
+from xlt.analysis.comparisons.compare import write_rank_test_remarks
 from xlt.analysis.tables import paper
-from xlt.analysis.tables.cells import INCOMPLETE, cell_text, mean_std
+from xlt.analysis.tables.cells import INCOMPLETE, format_cell, format_mean
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.uncertainty.differences import Difference
 from xlt.analysis.uncertainty.welch import p_text, welch
@@ -21,7 +21,9 @@ OURS, PUBLISHED, DIFFERENCE = "ours", "published", "ours - published"
 """Sources of lines in the CSV."""
 
 
-def claims_tables(claims: Claims, cells: ResultCells, *, published: bool = False) -> list[Table]:
+def make_claims_tables(
+    claims: Claims, cells: ResultCells, *, published: bool = False
+) -> list[Table]:
     """The table of claims, and with ``published`` that of differences to the published values.
 
     Args:
@@ -132,7 +134,7 @@ def _rank_tests(claims: Claims, cells: ResultCells, published: bool) -> Iterable
     """Remarks on cells that have too few runs for a rank test."""
     used = [scores.runs for scores in cells.scores.cells.values()]
     used += [tuple((0, seed) for seed in range(paper.NUM_RUNS))] if published else []
-    return rank_test_remarks(used, claims.alpha)
+    return write_rank_test_remarks(used, claims.alpha)
 
 
 def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
@@ -201,7 +203,7 @@ def _differences(cells: ResultCells) -> Table:
     lines, records = [], []
     for metric in paper.TABLES:
         for planned in plan.cells:
-            name, value = planned.key.path, paper.published(metric, *planned.key)
+            name, value = planned.key.path, paper.find_published(metric, *planned.key)
             if value is None or metric not in cells.collected.metrics:
                 continue
             cell = cells.cell(metric, name)
@@ -212,15 +214,17 @@ def _differences(cells: ResultCells) -> Table:
                 shown = _with_interval(difference, interval)
             except InputError as error:
                 why = str(error)
-            ours = cell_text(cell, cell.num_planned)
-            texts = (ours, mean_std(value.mean, value.std), shown)
+            ours = format_cell(cell, cell.num_planned)
+            texts = (ours, format_mean(value.mean, value.std), shown)
             lines.append((metric, first_line(planned.base_model), planned.pattern, *texts))
             records.append(
                 _record(DIFFERENCE, "", metric=metric, first=name, second=name, missing=why)
                 | _numbers(difference, interval)
                 | {"p": difference.p_equal() if difference else None}
             )
-    remarks = dict.fromkeys(r for m in paper.TABLES for r in paper.remarks(m, plan.base_models))
+    remarks = dict.fromkeys(
+        r for m in paper.TABLES for r in paper.write_remarks(m, plan.base_models)
+    )
     caption = (
         f"Differences to the published values, experiment {plan.experiment}.",
         "ours and published: mean (std) over seeds; difference [95% Welch interval] of each cell, "

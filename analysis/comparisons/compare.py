@@ -148,7 +148,7 @@ def difference_groups(
     Raises:
         InputError: See :func:`compare`.
     """
-    runs = common_runs(first, second)
+    runs = find_common_runs(first, second)
     minus, plus = (
         metric_runs.of(cell).chosen([cell.runs.index(run) for run in runs])
         for cell in (first, second)
@@ -157,7 +157,7 @@ def difference_groups(
     return ([plus + -minus] if paired else [plus, -minus]), runs
 
 
-def common_runs(first: CellScores, second: CellScores) -> tuple[Run, ...]:
+def find_common_runs(first: CellScores, second: CellScores) -> tuple[Run, ...]:
     """Find the runs that both cells have, on the same test rows.
 
     Raises:
@@ -191,7 +191,7 @@ def smallest_rank_p_value(num_units: int) -> float:
     return min(1.0, 2 / math.comb(2 * num_units, num_units))
 
 
-def rank_test_remarks(runs: Iterable[Sequence[Run]], level: float = LEVEL) -> list[str]:
+def write_rank_test_remarks(runs: Iterable[Sequence[Run]], level: float = LEVEL) -> list[str]:
     """Write a sentence for each number of units with which no rank test can reach the level.
 
     Args:

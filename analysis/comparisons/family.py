@@ -86,7 +86,7 @@ def compare_cells(
             if key in scores.left_out:
                 left_out.append((key.path, scores.left_out[key]))
     else:
-        chosen = family_pairs(scores, by)
+        chosen = list_pairs(scores, by)
         left_out += [(key.path, why) for key, why in scores.left_out.items()]
     comparisons: list[Comparison] = []
     used: list[CellScores] = []
@@ -121,7 +121,7 @@ def compare_cells(
     )
 
 
-def family_pairs(scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellKey]]:
+def list_pairs(scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellKey]]:
     """List the pairs of cells that share a base model or a pattern, and the test rows.
 
     Args:

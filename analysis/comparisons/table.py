@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from xlt.analysis.comparisons.compare import LEVEL, MAX_RATIO, POWER, Comparison, rank_test_remarks
+from xlt.analysis.comparisons.compare import (
+    LEVEL,
+    MAX_RATIO,
+    POWER,
+    Comparison,
+    write_rank_test_remarks,
+)
 from xlt.analysis.comparisons.family import Family
-from xlt.analysis.tables.cells import interval_text
+from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table
 from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
@@ -19,7 +25,7 @@ CSV_COLUMNS = (
 """Keys of the records, one record for each comparison."""
 
 
-def comparison_table(family: Family) -> Table:
+def make_comparison_table(family: Family) -> Table:
     """One line for each comparison, with footnotes that explain the columns."""
     plan = family.collected.plan
     defined = define_metric(family.metric, first_line(plan.positive), [])
@@ -63,7 +69,7 @@ def _texts(c: Comparison) -> tuple[str, ...]:
     return (
         f"{c.means[0]:.3f} {c.means[1]:.3f}",
         f"{c.difference:+.3f}",
-        interval_text(c.interval.low, c.interval.high),
+        format_interval(c.interval.low, c.interval.high),
         f"{c.p_value:.4f}",
         f"{c.holm_p_value:.4f}",
         "n/a" if c.effect_size is None else f"{c.effect_size:+.1f}",
@@ -104,7 +110,7 @@ def _explain(family: Family) -> list[str]:
 
 def _remarks(family: Family) -> list[str]:
     """Footnotes on missing runs, comparisons that were left out, and warnings."""
-    remarks = rank_test_remarks(c.runs for c in family.comparisons)
+    remarks = write_rank_test_remarks(c.runs for c in family.comparisons)
     remarks += [f"† {first_line(gap)}" for gap in family.gaps]
     reasons: dict[str, list[str]] = {}
     for name, why in family.left_out:

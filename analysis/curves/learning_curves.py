@@ -120,7 +120,7 @@ class LearningCurves:
     num_resamples: int
 
 
-def learning_curves(
+def make_learning_curves(
     collected: Collected,
     metric: str = "auroc",
     than: str | None = None,
@@ -165,7 +165,7 @@ def learning_curves(
     gains: dict[CellKey, LabelGain] = {}
     if than is not None:
         resampler = RowResampler(metric, num_resamples) if scores.cells else None
-        gains = label_gains(curves, than, scores, without, resampler)
+        gains = compare_curves(curves, than, scores, without, resampler)
     return LearningCurves(
         collected, metric, curves, gains, tuple(cells), left_out, without, intervals, num_resamples
     )
@@ -209,7 +209,7 @@ def _curves(
 # --- how many rows another curve needs ------------------------------------------------------
 
 
-def label_gains(
+def compare_curves(
     curves: Sequence[LearningCurve],
     than: str,
     scores: ExperimentScores,
@@ -251,7 +251,7 @@ def label_gains(
             for c in (curve, other):
                 key = f"{c.target_lang}/{c.name}"
                 if key not in fits:
-                    fits[key] = fit_monotone(resampled_means(c, scores, resampler), c.weights)
+                    fits[key] = fit_monotone(resample_means(c, scores, resampler), c.weights)
                 drawn[c.name] = fits[key]
         for index, point in enumerate(curve.points):
             own = point.num_target_rows
@@ -282,7 +282,7 @@ def _unusable(
     return ""
 
 
-def resampled_means(
+def resample_means(
     curve: LearningCurve, scores: ExperimentScores, resampler: RowResampler
 ) -> Array:
     """Means of a curve's cells over resampled runs and test rows.

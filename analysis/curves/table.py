@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
-from xlt.analysis.tables.cells import cell_text
-from xlt.analysis.tables.report import cell_footnotes
+from xlt.analysis.tables.cells import format_cell
+from xlt.analysis.tables.report import write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units
@@ -25,14 +25,14 @@ GAIN_NOTES = (
 )
 
 
-def curve_tables(curves: LearningCurves) -> list[Table]:
+def make_curve_tables(curves: LearningCurves) -> list[Table]:
     """Tables of the points of all curves and, if they were asked for, of the gains.
 
     The records of the first table hold everything, gains included; infinite rows are outside of
     the measured range.
 
     Args:
-        curves: See :func:`learning_curves`.
+        curves: See :func:`make_learning_curves`.
     """
     plan = curves.collected.plan
     several = len(plan.draws) > 1
@@ -48,7 +48,7 @@ def curve_tables(curves: LearningCurves) -> list[Table]:
         curves.intervals.describe(),
     )
     footnotes = [
-        *cell_footnotes(curves.cells),
+        *write_footnotes(curves.cells),
         *(f"On no curve: {_name(key)}: {first_line(why)}." for key, why in curves.left_out.items()),
         *(
             f"No interval for {_name(point.cell.key)}: {first_line(why)}"
@@ -72,7 +72,7 @@ def curve_tables(curves: LearningCurves) -> list[Table]:
     return tables
 
 
-def rows_text(rows: float, than: LearningCurve, own_rows: int | None = None) -> str:
+def format_rows(rows: float, than: LearningCurve, own_rows: int | None = None) -> str:
     """Text of a number of rows, which can be outside of the measured range.
 
     Args:
@@ -126,10 +126,10 @@ def _gain_table(
 
 def _with_interval(gain: LabelGain, own_rows: int | None = None) -> str:
     """Text of the rows of the other curve, or of the gain over own rows, with the interval."""
-    text = rows_text(gain.rows, gain.than, own_rows)
+    text = format_rows(gain.rows, gain.than, own_rows)
     if gain.interval is None:
         return text
-    low, high = (rows_text(end, gain.than, own_rows) for end in gain.interval)
+    low, high = (format_rows(end, gain.than, own_rows) for end in gain.interval)
     return f"{text} [{low}, {high}]"
 
 
@@ -138,7 +138,7 @@ def _line(curve: LearningCurve, point: CurvePoint) -> tuple[str, ...]:
     counts = (curve.num_source_rows, point.num_target_rows)
     return (
         first_line(curve.name), curve.target_lang, *map(str, counts),
-        cell_text(cell, cell.num_planned), str(cell.n),
+        format_cell(cell, cell.num_planned), str(cell.n),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def heat_map(axes: Axes, shown: FigureInput) -> Axes:
+def draw_heat_map(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the mean of the metric in every cell, base models x patterns; a dash without a mean."""
     plan = shown.collected.plan
     models, patterns = plan.base_models, plan.patterns
@@ -36,14 +36,14 @@ def heat_map(axes: Axes, shown: FigureInput) -> Axes:
     return axes
 
 
-def seed_points(axes: Axes, shown: FigureInput) -> Axes:
+def draw_seeds(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the value of every run, the mean of the cell and its 95 % confidence interval."""
     _seeds(axes, shown, _with_value(shown))
     axes.set_xlabel(shown.metric_name)
     return axes
 
 
-def paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
+def draw_paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
     """Draw our runs and intervals beside the published mean and standard deviation.
 
     Raises:
@@ -52,13 +52,13 @@ def paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
     cells = [
         cell
         for cell in _with_value(shown)
-        if paper.published(shown.metric, cell.base_model, cell.pattern)
+        if paper.find_published(shown.metric, cell.base_model, cell.pattern)
     ]
     if not cells:
         raise InputError("the paper has none of the cells with a value")
     _seeds(axes, shown, cells)
     for row, cell in enumerate(cells):
-        value = paper.published(shown.metric, cell.base_model, cell.pattern)
+        value = paper.find_published(shown.metric, cell.base_model, cell.pattern)
         if value is not None:
             axes.errorbar(
                 value.mean, row + 0.25, xerr=value.std, fmt="D", color="black", mfc="white",

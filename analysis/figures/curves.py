@@ -11,7 +11,7 @@ from xlt.analysis.metrics.plot_points import (
     NUM_SCORE_BINS,
     CellCurves,
     block_means,
-    cell_curves,
+    make_cell_curves,
     read_history,
 )
 from xlt.analysis.trials.trial_names import has_draws, run_name
@@ -27,7 +27,7 @@ NUM_BLOCKS = 60
 """Number of points of a training curve, each the mean of neighbouring steps."""
 
 
-def score_distributions(axes: Axes, shown: FigureInput) -> Axes:
+def draw_score_distributions(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the score distribution of each class, over all runs, and the threshold 0.5."""
     curves = _curves(shown)
     edges = np.linspace(0, 1, NUM_SCORE_BINS + 1)
@@ -43,7 +43,7 @@ def score_distributions(axes: Axes, shown: FigureInput) -> Axes:
     return axes
 
 
-def reliability(axes: Axes, shown: FigureInput) -> Axes:
+def draw_reliability(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the share of positives by mean score in bins of equal mass; calibrated: the diagonal."""
     curve = _curves(shown).reliability
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
@@ -52,7 +52,7 @@ def reliability(axes: Axes, shown: FigureInput) -> Axes:
     return axes
 
 
-def roc(axes: Axes, shown: FigureInput) -> Axes:
+def draw_roc(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the ROC curve of every run."""
     for number, run in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
@@ -63,7 +63,7 @@ def roc(axes: Axes, shown: FigureInput) -> Axes:
     return axes
 
 
-def precision_recall(axes: Axes, shown: FigureInput) -> Axes:
+def draw_precision_recall(axes: Axes, shown: FigureInput) -> Axes:
     """Draw precision by recall for every run."""
     for number, run in enumerate(_curves(shown).runs):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
@@ -73,7 +73,7 @@ def precision_recall(axes: Axes, shown: FigureInput) -> Axes:
     return axes
 
 
-def training(axes: Axes, shown: FigureInput) -> Axes:
+def draw_training(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the training loss of every done run by epoch, as means of neighbouring steps.
 
     Raises:
@@ -100,4 +100,4 @@ def training(axes: Axes, shown: FigureInput) -> Axes:
 def _curves(shown: FigureInput) -> CellCurves:
     if shown.key not in shown.scores.cells:
         raise InputError(shown.scores.left_out.get(shown.key, "no trials planned"))
-    return cell_curves(shown.scores.cells[shown.key])
+    return make_cell_curves(shown.scores.cells[shown.key])

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlt.analysis.figures.cells import heat_map, paper_comparison, seed_points
+from xlt.analysis.figures.cells import draw_heat_map, draw_paper_comparison, draw_seeds
 from xlt.analysis.figures.curves import (
-    precision_recall,
-    reliability,
-    roc,
-    score_distributions,
-    training,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    draw_score_distributions,
+    draw_training,
 )
 from xlt.analysis.figures.style import FigureInput, use_style
 from xlt.analysis.tables.metric_cells import collect_metric_cells
@@ -46,14 +46,14 @@ class FigureKind:
 
 
 FIGURES: dict[str, FigureKind] = {
-    "heat-map": FigureKind(heat_map, "metric"),
-    "seeds": FigureKind(seed_points, "metric"),
-    "paper": FigureKind(paper_comparison, "metric"),
-    "scores": FigureKind(score_distributions, "cell"),
-    "reliability": FigureKind(reliability, "cell"),
-    "roc": FigureKind(roc, "cell"),
-    "precision-recall": FigureKind(precision_recall, "cell"),
-    "training": FigureKind(training, "cell"),
+    "heat-map": FigureKind(draw_heat_map, "metric"),
+    "seeds": FigureKind(draw_seeds, "metric"),
+    "paper": FigureKind(draw_paper_comparison, "metric"),
+    "scores": FigureKind(draw_score_distributions, "cell"),
+    "reliability": FigureKind(draw_reliability, "cell"),
+    "roc": FigureKind(draw_roc, "cell"),
+    "precision-recall": FigureKind(draw_precision_recall, "cell"),
+    "training": FigureKind(draw_training, "cell"),
 }
 """Names that ``--kinds`` takes."""
 

@@ -23,7 +23,7 @@ NUM_COLUMNS = 3
 IMAGES = (".svg", ".png", ".pdf")
 
 
-def dev_scores(axes: Axes, choice: Choice, metric: str) -> Axes:
+def draw_dev_scores(axes: Axes, choice: Choice, metric: str) -> Axes:
     """Draw each replicate as a point, means of complete configs as a line, and the chosen rate.
 
     Hollow points belong to configs that were stopped early or failed.
@@ -70,7 +70,7 @@ def save_search_figure(plan: SearchPlan, choices: Sequence[Choice], file: Path) 
     figure = Figure(figsize=(3.2 * num_columns, 2.6 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, num_columns, squeeze=False).flat
     for axes, choice in zip(panels, choices, strict=False):
-        dev_scores(axes, choice, metric_label(plan.metric))
+        draw_dev_scores(axes, choice, metric_label(plan.metric))
     for axes in list(figure.axes)[len(choices) :]:
         axes.remove()
     try:

@@ -113,7 +113,7 @@ def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Br
     )
 
 
-def bins_of(y_score: Scores, num_bins: int) -> NDArray[np.intp]:
+def assign_bins(y_score: Scores, num_bins: int) -> NDArray[np.intp]:
     """(..., num_rows) bin of each row; bins have about equal mass, and equal scores share one."""
     shares = np.linspace(0, 1, num_bins + 1)[1:-1]
     # NumPy finds percentiles of sorted rows in a fraction of the time.
@@ -139,7 +139,7 @@ class _Bins:
 
 
 def _bin_rows(y_true: Labels, y_score: Scores, num_bins: int) -> _Bins:
-    rows = bins_of(y_score, num_bins)
+    rows = assign_bins(y_score, num_bins)
     shape = (*y_score.shape[:-1], num_bins)
     places = rows.reshape(-1, rows.shape[-1]) + num_bins * np.arange(math.prod(shape[:-1]))[:, None]
 

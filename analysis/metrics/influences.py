@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.metrics.calibration import NUM_BINS, bins_of
-from xlt.analysis.metrics.thresholds import best_threshold, every_cut, logit
+from xlt.analysis.metrics.calibration import NUM_BINS, assign_bins
+from xlt.analysis.metrics.thresholds import best_threshold, list_cuts, logit
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
 Derivative = Callable[[Labels, Scores], Values]
@@ -69,7 +69,7 @@ def f1_oracle_derivative(y_true: Labels, scores: Scores) -> Values:
 
     At the maximum a small move of the threshold changes nothing (envelope theorem).
     """
-    return f1_at_derivative(best_threshold(every_cut(y_true, scores))[:, None], y_true, scores)
+    return f1_at_derivative(best_threshold(list_cuts(y_true, scores))[:, None], y_true, scores)
 
 
 def f1_median_derivative(y_true: Labels, scores: Scores) -> Values:
@@ -156,7 +156,7 @@ def ece_derivative(y_true: Labels, scores: Scores) -> Values:
     """
     from scipy.special import erf
 
-    places = bins_of(scores, NUM_BINS) + NUM_BINS * np.arange(len(scores))[:, None]
+    places = assign_bins(scores, NUM_BINS) + NUM_BINS * np.arange(len(scores))[:, None]
     apart = scores - y_true
 
     def by_bin(values: Values, rows: NDArray[np.intp]) -> Values:

@@ -26,9 +26,9 @@ from xlt.analysis.metrics.thresholds import (
     all_positive_f1,
     average_precision,
     best_threshold,
-    every_cut,
     f1_at,
     f1_with_labelled_rows,
+    list_cuts,
     logit,
     prior_threshold,
 )
@@ -71,7 +71,7 @@ class Scored:
     @cached_property
     def cuts(self) -> Cuts:
         """All thresholds and what they decide."""
-        return every_cut(self.y_true, self.y_score)
+        return list_cuts(self.y_true, self.y_score)
 
     @cached_property
     def oracle(self) -> Values:
@@ -190,7 +190,7 @@ RESAMPLED_MEASURES: dict[str, Resampled] = {
 """Measures that intervals and verdicts can be computed for."""
 
 
-def asked_measures(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:
+def request_measures(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:
     """The measures that are computed on request only.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import ReliabilityCurve, reliability_curve
-from xlt.analysis.metrics.thresholds import Cuts, every_cut
+from xlt.analysis.metrics.thresholds import Cuts, list_cuts
 from xlt.analysis.trials.predictions import read_columns
 from xlt.analysis.trials.scores import CellScores
 from xlt.data.core.errors import InputError
@@ -54,7 +54,7 @@ class CellCurves:
     runs: tuple[RunCurves, ...]
 
 
-def cell_curves(cell: CellScores, max_runs: int | None = None) -> CellCurves:
+def make_cell_curves(cell: CellScores, max_runs: int | None = None) -> CellCurves:
     """Compute the curves of a cell; ROC and precision-recall have a point at each distinct score.
 
     Args:
@@ -69,7 +69,7 @@ def cell_curves(cell: CellScores, max_runs: int | None = None) -> CellCurves:
     runs = []
     chosen = zip(cell.trial_names[:max_runs], cell.scores[:max_runs], strict=True)
     for name, score in chosen:
-        cuts = every_cut(cell.y_true, score)
+        cuts = list_cuts(cell.y_true, score)
         runs.append(RunCurves(name, roc(cuts), precision_recall(cuts)))
     pooled = np.tile(cell.y_true, len(cell.scores))
     return CellCurves(

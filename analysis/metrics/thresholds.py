@@ -39,7 +39,7 @@ class Cuts:
         return np.maximum.accumulate(before, axis=-1)
 
 
-def every_cut(y_true: Labels, y_score: Scores) -> Cuts:
+def list_cuts(y_true: Labels, y_score: Scores) -> Cuts:
     """Decide at every threshold; y_true is (num_rows,) 0 or 1, y_score (..., num_rows) scores."""
     order = np.argsort(-y_score, axis=-1)  # the order of equal scores changes no cut
     descending = np.take_along_axis(y_score, order, axis=-1)
@@ -128,7 +128,7 @@ def best_threshold(cuts: Cuts) -> Values:
 # --- few labelled rows ----------------------------------------------------------------------
 
 
-def temperature_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
+def fit_temperature(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
     """Fit temperature scaling: divide logits by the temperature of least log loss.
 
     The method is that of Guo et al. 2017 (arXiv 1706.04599), section 4.2. A probability of 0.5
@@ -156,7 +156,7 @@ def temperature_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Sc
     return lambda scores: np.asarray(expit(logit(scores) * inverse), dtype=np.float64)
 
 
-def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
+def fit_platt(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
     """Fit Platt scaling: a slope and an intercept of the logits.
 
     The method is that of Platt 1999, "Probabilistic outputs for support vector machines", section
@@ -189,15 +189,15 @@ def platt_scaled(y_true: Labels, y_score: Scores) -> Callable[[Scores], Scores]:
 
 
 def _temperature(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
-    return temperature_scaled(y_true, y_score)(others) >= THRESHOLD
+    return fit_temperature(y_true, y_score)(others) >= THRESHOLD
 
 
 def _platt(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
-    return platt_scaled(y_true, y_score)(others) >= THRESHOLD
+    return fit_platt(y_true, y_score)(others) >= THRESHOLD
 
 
 def _threshold(y_true: Labels, y_score: Scores, others: Scores) -> NDArray[np.bool_]:
-    return others >= best_threshold(every_cut(y_true, y_score))
+    return others >= best_threshold(list_cuts(y_true, y_score))
 
 
 FITS: dict[str, Callable[[Labels, Scores, Scores], NDArray[np.bool_]]] = {

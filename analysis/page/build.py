@@ -15,19 +15,19 @@ from typing import Any, TypeVar
 
 from xlt.analysis.boundary.measure import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
-from xlt.analysis.page.certainty import COMPARED, family_table, variance_table
-from xlt.analysis.page.details import trial_columns
-from xlt.analysis.page.explained import explained_tables, explained_texts, find_explained
+from xlt.analysis.page.certainty import COMPARED, show_comparisons, show_variance
+from xlt.analysis.page.details import arrange_trials
+from xlt.analysis.page.explained import collect_explained_texts, find_explained, show_explanations
 from xlt.analysis.page.plots import plot_cells
 from xlt.analysis.page.rows import RowPool
-from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.page.tables import (
     VERDICTS,
     PageTable,
-    boundary_table,
-    claims_table,
-    scores_table,
-    trial_files,
+    show_boundary,
+    show_claims,
+    show_scores,
+    write_trials,
 )
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.metric_cells import collect_metric_cells
@@ -73,10 +73,10 @@ def render_page(collected: Collected, method: str = "t", watched: Watched | None
     Raises:
         InputError: The method is unknown.
     """
-    return render(content(collected, method), watched)
+    return fill_template(build_content(collected, method), watched)
 
 
-def content(collected: Collected, method: str = "t") -> dict[str, Any]:
+def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
     """Compute the content of the template: headline, tables and the values of the plots."""
     check_method(method)  # a part would only show the error
     collected = _without_secrets(collected)  # footnotes and downloads quote errors
@@ -91,13 +91,13 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
         for metric in metrics
     ]
     metric_cells = [cells for cells, _ in metric_parts if cells]
-    judged, why_not_judged = _part(partial(boundary_table, collected))
+    judged, why_not_judged = _part(partial(show_boundary, collected))
     boundary = (judged[1] if judged else None, why_not_judged)
-    claims = _part(partial(claims_table, collected))
-    scores = [(cells and scores_table(cells), why) for cells, why in metric_parts]
-    spread = [_part(partial(variance_table, intervals, metric)) for metric in paper.TABLES]
+    claims = _part(partial(show_claims, collected))
+    scores = [(cells and show_scores(cells), why) for cells, why in metric_parts]
+    spread = [_part(partial(show_variance, intervals, metric)) for metric in paper.TABLES]
     comparisons = [
-        (metric, by, _part(partial(family_table, collected, intervals.scores, by, metric)))
+        (metric, by, _part(partial(show_comparisons, collected, intervals.scores, by, metric)))
         for metric in COMPARED
         for by in FAMILIES
     ]
@@ -109,10 +109,13 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
     explained_parts: list[tuple[PageTable | None, str]] = [(None, why_not_explained)]
     coloured: tuple[dict[str, Any] | None, str] = (None, "")
     if explained:
-        explained_parts = [(table, "") for table in explained_tables(collected, explained)]
+        explained_parts = [(table, "") for table in show_explanations(collected, explained)]
         coloured = _part(
             partial(
-                explained_texts, collected, explained, "" if texts else why_no_texts or NO_TEXTS
+                collect_explained_texts,
+                collected,
+                explained,
+                "" if texts else why_no_texts or NO_TEXTS,
             )
         )
     parts = (
@@ -143,18 +146,18 @@ def content(collected: Collected, method: str = "t") -> dict[str, Any]:
             "positive": first_line(plan.positive),
             "classes": _class_names(collected),
             "cells": plot_cells(collected, intervals.scores, metric_cells, rows),
-            **trial_columns(collected, rows),
+            **arrange_trials(collected, rows),
             "rows": rows.rows(),
             "explained": coloured[0],
             "files": {
                 **{table.table.name: table.downloads for table in shown},
-                "trials": trial_files(collected, metrics),
+                "trials": write_trials(collected, metrics),
             },
         },
     }
 
 
-def render(shown: dict[str, Any], watched: Watched | None = None) -> str:
+def fill_template(shown: dict[str, Any], watched: Watched | None = None) -> str:
     """Fill content into the template; texts are escaped, data are compressed JSON in base64."""
     import jinja2
 
@@ -179,8 +182,8 @@ def _without_secrets(collected: Collected) -> Collected:
     """Remove secrets from errors and warnings, because the page may be passed on."""
     return replace(
         collected,
-        rows=[replace(row, detail=without_secrets(row.detail)) for row in collected.rows],
-        warnings=tuple(map(without_secrets, collected.warnings)),
+        rows=[replace(row, detail=remove_secrets(row.detail)) for row in collected.rows],
+        warnings=tuple(map(remove_secrets, collected.warnings)),
     )
 
 
@@ -189,7 +192,7 @@ def _part(make: Callable[[], Section]) -> tuple[Section | None, str]:
     try:
         return make(), ""
     except InputError as error:
-        return None, without_secrets(str(error))
+        return None, remove_secrets(str(error))
 
 
 def _facts(collected: Collected) -> list[tuple[str, str]]:
@@ -205,7 +208,7 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
         "data": data[:12],
         **versions,
     }
-    return [(name, without_secrets(value)) for name, value in facts.items() if value]
+    return [(name, remove_secrets(value)) for name, value in facts.items() if value]
 
 
 def _class_names(collected: Collected) -> list[str]:

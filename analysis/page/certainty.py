@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from xlt.analysis.comparisons.family import FAMILIES, compare_cells, family_pairs
-from xlt.analysis.comparisons.table import comparison_table
-from xlt.analysis.page.tables import PageTable, page_table
+from xlt.analysis.comparisons.family import FAMILIES, compare_cells, list_pairs
+from xlt.analysis.comparisons.table import make_comparison_table
+from xlt.analysis.page.tables import PageTable, show_table
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores
@@ -23,7 +23,9 @@ COMPARED = ("auroc", "f1")
 """Metrics by which cells are compared; the page shows the first one until readers choose."""
 
 
-def family_table(collected: Collected, scores: ExperimentScores, by: str, metric: str) -> PageTable:
+def show_comparisons(
+    collected: Collected, scores: ExperimentScores, by: str, metric: str
+) -> PageTable:
     """Compare a family of cells; the numbers are those of ``xlt compare``.
 
     Args:
@@ -35,7 +37,7 @@ def family_table(collected: Collected, scores: ExperimentScores, by: str, metric
     Raises:
         InputError: There are more than :data:`MAX_PAIRS` pairs, or see ``compare_cells``.
     """
-    num_pairs = len(family_pairs(scores, by))
+    num_pairs = len(list_pairs(scores, by))
     if num_pairs > MAX_PAIRS:
         raise InputError(
             f"{num_pairs} pairs are too many to read, and after correction for so many few would "
@@ -47,8 +49,8 @@ def family_table(collected: Collected, scores: ExperimentScores, by: str, metric
     settled = counts["first higher"] + counts["second higher"]
     others = [f"{n} {verdict}" for verdict, n in counts.items() if "higher" not in verdict]
     summary = f"One cell is higher in {settled} of {len(family.comparisons)} comparisons"
-    shown = page_table(
-        replace(comparison_table(family), name=f"{metric}-by-{by}"),
+    shown = show_table(
+        replace(make_comparison_table(family), name=f"{metric}-by-{by}"),
         f"{metric_label(metric)}, {FAMILIES[by]}",
         sentence=f"{summary}, by test and interval; {', '.join(others) or 'none is undecided'}.",
     )
@@ -60,7 +62,7 @@ def family_table(collected: Collected, scores: ExperimentScores, by: str, metric
     )
 
 
-def variance_table(intervals: CellIntervals, metric: str) -> PageTable:
+def show_variance(intervals: CellIntervals, metric: str) -> PageTable:
     """Variance components of a run's score: draws, seeds, test rows.
 
     Args:
@@ -100,4 +102,4 @@ def variance_table(intervals: CellIntervals, metric: str) -> PageTable:
     shares = [f"{PARTS[part]} {variances[part] / total:.0%}" for part in known] if total else []
     summary = f"Shares of the variance of a run's {metric_label(metric)}, over all cells: "
     sentence = f"{summary}{', '.join(shares)}." if shares else ""
-    return page_table(table, f"Variance components of {metric_label(metric)}", sentence=sentence)
+    return show_table(table, f"Variance components of {metric_label(metric)}", sentence=sentence)

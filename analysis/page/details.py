@@ -9,9 +9,9 @@ import numpy as np
 import orjson
 
 from xlt.analysis.metrics.plot_points import Points, block_means, read_history
-from xlt.analysis.page.plots import MIN_POINTS, as_list, rounded, share
+from xlt.analysis.page.plots import MIN_POINTS, round_number, share_budget, to_list
 from xlt.analysis.page.rows import RowPool
-from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
@@ -43,7 +43,7 @@ class Pool:
         return list(self._places)
 
 
-def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
+def arrange_trials(collected: Collected, rows: RowPool) -> dict[str, Any]:
     """Arrange all planned trials, in the order of the plan, as columns.
 
     Columns compress much better than single trials. Values that are equal in thousands of trials
@@ -54,8 +54,8 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         rows: Pool that the worst test rows are added to.
     """
     num_done = sum(row.is_done for row in collected.rows)
-    num_points = share(HISTORY_BUDGET, num_done, HISTORY_POINTS, MIN_POINTS)
-    num_worst = share(WORST_BUDGET, num_done, NUM_WORST, MIN_WORST)
+    num_points = share_budget(HISTORY_BUDGET, num_done, HISTORY_POINTS, MIN_POINTS)
+    num_worst = share_budget(WORST_BUDGET, num_done, NUM_WORST, MIN_WORST)
     texts, lists = Pool(), Pool()
     settings = _Settings(texts, lists)
     location = Results(collected.uri)
@@ -64,7 +64,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
         try:
             return read_history(location, trial_id, ("epoch", "loss"))
         except InputError as error:
-            return without_secrets(str(error))
+            return remove_secrets(str(error))
 
     done = [row.trial_id for row in collected.rows if row.is_done]
     histories = dict(zip(done, location.map_items(history, done), strict=True))
@@ -86,13 +86,13 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
                 absent.append(history_or_why)
             else:
                 epochs = lists.place(
-                    tuple(as_list(block_means(history_or_why["epoch"], num_points), 2))
+                    tuple(to_list(block_means(history_or_why["epoch"], num_points), 2))
                 )
-                loss = as_list(block_means(history_or_why["loss"], num_points), 3)
+                loss = to_list(block_means(history_or_why["loss"], num_points), 3)
             try:
                 worst = _worst(collected, row.trial_id, num_worst, rows)
             except InputError as error:
-                absent.append(without_secrets(str(error)))
+                absent.append(remove_secrets(str(error)))
         for name, value in (("epochs", epochs), ("loss", loss), ("worst", worst)):
             columns[name].append(value)
         columns["absent"].append(absent or None)
@@ -118,7 +118,7 @@ def trial_columns(collected: Collected, rows: RowPool) -> dict[str, Any]:
 
 
 def _rounded(values: Sequence[float | None], digits: int) -> list[float | None]:
-    return [None if value is None else rounded(value, digits) for value in values]
+    return [None if value is None else round_number(value, digits) for value in values]
 
 
 class _Settings:
@@ -136,7 +136,7 @@ class _Settings:
         shown = {key: value for key, value in values.items() if key not in LOCAL}
         key = orjson.dumps(shown)
         if key not in self._known:
-            texts = (self._texts.place(without_secrets(text)) for text in _flat(shown))
+            texts = (self._texts.place(remove_secrets(text)) for text in _flat(shown))
             self._known[key] = self._lists.place(tuple(texts))
         return self._known[key]
 
@@ -146,7 +146,7 @@ def _timings(values: Any, lists: Pool) -> list[Any] | None:
     if not isinstance(values, Mapping):
         return None
     shown = {str(k): v for k, v in values.items() if isinstance(v, (int, float))}
-    return [lists.place(tuple(shown)), *(rounded(value, 2) for value in shown.values())]
+    return [lists.place(tuple(shown)), *(round_number(value, 2) for value in shown.values())]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -172,5 +172,5 @@ def _worst(collected: Collected, trial_id: str, num_rows: int, rows: RowPool) ->
     listed: list[Any] = []
     for k in worst:
         place = rows.place(predicted.ids[k], int(predicted.y_true[k]))
-        listed += [place, rounded(predicted.y_score[k], 3)]
+        listed += [place, round_number(predicted.y_score[k], 3)]
     return listed

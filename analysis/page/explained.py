@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from xlt.analysis.attributions.collect import ExperimentAttributions, Values, load_attributions
-from xlt.analysis.attributions.table import attribution_tables
+from xlt.analysis.attributions.table import make_attribution_tables
 from xlt.analysis.page.details import Pool
-from xlt.analysis.page.plots import rounded, share
+from xlt.analysis.page.plots import round_number, share_budget
 from xlt.analysis.page.rows import MAX_TEXT
-from xlt.analysis.page.tables import PageTable, page_table
+from xlt.analysis.page.tables import PageTable, show_table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.attributions import list_explained_methods, read_attributions
@@ -23,7 +23,7 @@ MAX_TEXTS, MIN_TEXTS, TEXT_BUDGET = 512, 20, 8_000
 TITLES = (
     "Tokens that contribute most", "Confidence intervals", "Checks of the explanations", "Patterns",
 )  # fmt: skip
-"""Titles of the tables of a base model, in the order of :func:`attribution_tables`."""
+"""Titles of the tables of a base model, in the order of :func:`make_attribution_tables`."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ def find_explained(collected: Collected) -> Explained | None:
     return Explained(methods[0], load_attributions(collected, method=methods[0]))
 
 
-def explained_tables(collected: Collected, explained: Explained) -> list[PageTable]:
+def show_explanations(collected: Collected, explained: Explained) -> list[PageTable]:
     """Table 5 of each base model, with its confidence intervals and checks."""
     tables = []
     models = list(dict.fromkeys(key.base_model for key in explained.read.cells))
     for number, model in enumerate(models):
         cells = {key: cell for key, cell in explained.read.cells.items() if key.base_model == model}
         left = {key: why for key, why in explained.read.left_out.items() if key.base_model == model}
-        own = attribution_tables(collected, ExperimentAttributions(cells, left))
+        own = make_attribution_tables(collected, ExperimentAttributions(cells, left))
         for place, (title, table) in enumerate(zip(TITLES, own, strict=False)):
             named = replace(table, name=f"explained-{number + 1}-{place + 1}")
-            tables.append(page_table(named, f"{title}: {model}", sortable=place == 1))
+            tables.append(show_table(named, f"{title}: {model}", sortable=place == 1))
     return tables
 
 
-def explained_texts(
+def collect_explained_texts(
     collected: Collected, explained: Explained, why_no_texts: str = ""
 ) -> dict[str, Any]:
     """Collect test texts with the mean contribution of each piece over a cell's runs.
@@ -97,7 +97,7 @@ def explained_texts(
     if why_no_texts:
         raise InputError(why_no_texts)
     plan = collected.plan
-    num_texts = share(TEXT_BUDGET, len(explained.read.cells), MAX_TEXTS, MIN_TEXTS)
+    num_texts = share_budget(TEXT_BUDGET, len(explained.read.cells), MAX_TEXTS, MIN_TEXTS)
     location = Results(collected.uri)
     pool = Pool()
     cells = []
@@ -125,7 +125,7 @@ def explained_texts(
                 "runs": len(tables),
                 "texts": texts,
                 "values": shown,
-                "scores": [rounded(p, 3) for p in scores.mean(axis=0)],
+                "scores": [round_number(p, 3) for p in scores.mean(axis=0)],
                 "wrong": ((scores >= 0.5) != labels).sum(axis=0).tolist(),
             }
         )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.metrics.plot_points import CellCurves, cell_curves, thin
+from xlt.analysis.metrics.plot_points import CellCurves, make_cell_curves, thin
 from xlt.analysis.page.rows import RowPool
-from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import MetricCells
@@ -54,7 +54,7 @@ def plot_cells(
                 value = _values(cell, collected.by_cell[cell.key], of_metric.metric)
                 values.setdefault(cell.key, {})[of_metric.metric] = value
     num_drawn = sum(min(len(cell.runs), MAX_CURVES) for cell in scores.cells.values())
-    num_points = share(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, MIN_POINTS)
+    num_points = share_budget(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, MIN_POINTS)
     plotted = []
     for planned in collected.plan.cells:
         key = planned.key
@@ -67,26 +67,26 @@ def plot_cells(
             if key not in scores.cells:
                 raise InputError(scores.left_out.get(key, "no run is done"))
             shown["hard"] = _hard(scores.cells[key], pool)
-            shown["curves"] = _curves(cell_curves(scores.cells[key], MAX_CURVES), num_points)
+            shown["curves"] = _curves(make_cell_curves(scores.cells[key], MAX_CURVES), num_points)
             shown["curves"]["num_runs"] = len(scores.cells[key].runs)
         except InputError as error:
-            shown["why"] = without_secrets(first_line(str(error)))
+            shown["why"] = remove_secrets(first_line(str(error)))
         plotted.append(shown)
     return plotted
 
 
 def _values(cell: TableCell, rows: Sequence[TrialRow], metric: str) -> dict[str, Any]:
     """Runs, mean and interval of a cell, and the published mean."""
-    value = paper.published(metric, cell.base_model, cell.pattern)
+    value = paper.find_published(metric, cell.base_model, cell.pattern)
     with_draw = has_draws([row.draw_index for row in rows])
     return {
         "runs": [
-            [run_name(row.run, with_draw), rounded(row.metrics[metric], 4)]
+            [run_name(row.run, with_draw), round_number(row.metrics[metric], 4)]
             for row in rows
             if metric in row.metrics
         ],
-        "mean": rounded(cell.mean, 4),
-        "interval": as_list(np.array(cell.interval), 4) if cell.interval else None,
+        "mean": round_number(cell.mean, 4),
+        "interval": to_list(np.array(cell.interval), 4) if cell.interval else None,
         "published": value.mean if value else None,
     }
 
@@ -100,7 +100,7 @@ def _hard(cell: CellScores, pool: RowPool) -> list[list[Any]]:
     mean = cell.scores.mean(axis=0)
     order = np.lexsort((-np.abs(cell.y_true - mean), -wrong))[:NUM_HARD]
     return [
-        [pool.place(cell.ids[k], int(cell.y_true[k])), int(wrong[k]), rounded(mean[k], 3)]
+        [pool.place(cell.ids[k], int(cell.y_true[k])), int(wrong[k]), round_number(mean[k], 3)]
         for k in order
         if wrong[k]
     ]
@@ -109,35 +109,35 @@ def _hard(cell: CellScores, pool: RowPool) -> list[list[Any]]:
 def _curves(curves: CellCurves, num_points: int) -> dict[str, Any]:
     bins = curves.reliability
     return {
-        "negatives": as_list(curves.negatives, 4),
-        "positives": as_list(curves.positives, 4),
+        "negatives": to_list(curves.negatives, 4),
+        "positives": to_list(curves.positives, 4),
         "reliability": [
-            as_list(values, 4) for values in (bins.mean_score, bins.positives, bins.mass)
+            to_list(values, 4) for values in (bins.mean_score, bins.positives, bins.mass)
         ],
         "runs": [
             {
                 "name": run.name,
-                "roc": [as_list(axis, 3) for axis in thin(run.roc, num_points)],
-                "pr": [as_list(axis, 3) for axis in thin(run.precision_recall, num_points)],
+                "roc": [to_list(axis, 3) for axis in thin(run.roc, num_points)],
+                "pr": [to_list(axis, 3) for axis in thin(run.precision_recall, num_points)],
             }
             for run in curves.runs
         ],
     }
 
 
-def share(budget: int, num_users: int, most: int, fewest: int) -> int:
+def share_budget(budget: int, num_users: int, most: int, fewest: int) -> int:
     """Share of a budget for each user, within limits."""
     return min(most, max(fewest, budget // max(num_users, 1)))
 
 
-def rounded(value: Any, digits: int) -> float | None:
+def round_number(value: Any, digits: int) -> float | None:
     """A JSON number; None for infinity and nan, which JSON lacks."""
     return round(float(value), digits) if np.isfinite(value) else None
 
 
-def as_list(values: NDArray[np.float64], digits: int) -> list[float | None]:
+def to_list(values: NDArray[np.float64], digits: int) -> list[float | None]:
     """A list of JSON numbers."""
     if np.isfinite(values).all():  # nearly always
         shown: list[float | None] = np.round(values, digits).tolist()
         return shown
-    return [rounded(value, digits) for value in values]
+    return [round_number(value, digits) for value in values]

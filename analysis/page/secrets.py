@@ -16,7 +16,7 @@ _SECRETS = (
 
 
 @lru_cache(maxsize=10_000)  # settings of thousands of trials are few different texts
-def without_secrets(text: str) -> str:
+def remove_secrets(text: str) -> str:
     """Replace everything in a text that looks like a password, a token or a key."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xlt.analysis.boundary.measure import CellBoundary, boundary
-from xlt.analysis.boundary.table import boundary_tables
+from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
-from xlt.analysis.claims.report import claims_tables
+from xlt.analysis.claims.report import make_claims_tables
 from xlt.analysis.tables import paper
-from xlt.analysis.tables.cells import TableCell, cell_marks, interval_text, mean_std
+from xlt.analysis.tables.cells import TableCell, format_interval, format_mean, mark_cell
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.tables.metric_cells import MetricCells
-from xlt.analysis.tables.report import metric_table
+from xlt.analysis.tables.report import make_metric_table
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
@@ -94,14 +94,14 @@ PUBLISHED_BELOW_MINIATURES = (
 )
 
 
-def scores_table(metric_cells: MetricCells) -> PageTable:
+def show_scores(metric_cells: MetricCells) -> PageTable:
     """Table of a metric, e.g. Table 3 or 4, with published values below ours.
 
     Published values are shown if a base model corresponds to one of the paper's.
     """
     metric, models = metric_cells.metric, metric_cells.collected.plan.base_models
-    with_paper = any(map(paper.counterpart, models))
-    table = metric_table(metric_cells, published=with_paper)
+    with_paper = any(map(paper.find_counterpart, models))
+    table = make_metric_table(metric_cells, published=with_paper)
     rows: dict[str, list[Entry]] = {}
     for cell in metric_cells.cells:
         row = rows.setdefault(cell.base_model, [Entry(first_line(cell.base_model))])
@@ -113,27 +113,27 @@ def scores_table(metric_cells: MetricCells) -> PageTable:
         title=f"{number}{metric_label(metric)}{lang}",
         heading=table.heading,
         rows=tuple(map(tuple, rows.values())),
-        sentence=PUBLISHED_BELOW_MINIATURES if with_paper and paper.stand_ins(rows) else "",
+        sentence=PUBLISHED_BELOW_MINIATURES if with_paper and paper.list_stand_ins(rows) else "",
     )
 
 
 def _cell(cell: TableCell, metric: str) -> Entry:
     if cell.state == "impossible":
         return Entry("–", -1.0)
-    value = paper.published(metric, cell.base_model, cell.pattern)
-    below = [f"paper {mean_std(value.mean, value.std)}"] if value else []
+    value = paper.find_published(metric, cell.base_model, cell.pattern)
+    below = [f"paper {format_mean(value.mean, value.std)}"] if value else []
     if cell.state == "undefined":
-        return Entry(f"n/a{cell_marks(cell)}", -1.0, tuple(below), "none")
+        return Entry(f"n/a{mark_cell(cell)}", -1.0, tuple(below), "none")
     if cell.mean is None:
         return Entry(f"{cell.state} 0/{cell.num_planned}", -1.0, tuple(below), "bad")
     if cell.interval:
-        below.insert(0, interval_text(*cell.interval))
+        below.insert(0, format_interval(*cell.interval))
     count = f" {cell.n}/{cell.num_planned}" if cell.state == "partial" else ""
-    text = f"{mean_std(cell.mean, cell.std)}{count}{cell_marks(cell)}"
+    text = f"{format_mean(cell.mean, cell.std)}{count}{mark_cell(cell)}"
     return Entry(text, cell.mean, tuple(below))
 
 
-def boundary_table(collected: Collected) -> tuple[list[CellBoundary], PageTable]:
+def show_boundary(collected: Collected) -> tuple[list[CellBoundary], PageTable]:
     """Judge all cells on boundary and ranking, and make the table of the verdicts.
 
     Raises:
@@ -142,14 +142,14 @@ def boundary_table(collected: Collected) -> tuple[list[CellBoundary], PageTable]
     judged = boundary(collected)
     if not any(cell.gap for cell in judged):
         raise InputError("no cell has a value yet")
-    table, shifts = boundary_tables(collected, judged)[:2]
+    table, shifts = make_boundary_tables(collected, judged)[:2]
     table = replace(
         table,
         caption=(*table.caption, *shifts.caption),
         heading=_verdict_first(table.heading, shifts.heading),
         lines=tuple(map(_verdict_first, table.lines, shifts.lines)),
     )
-    shown = page_table(table, "Boundary or ranking?", sentence=BOUNDARY_SUMMARY)
+    shown = show_table(table, "Boundary or ranking?", sentence=BOUNDARY_SUMMARY)
     return judged, replace(shown, rows=tuple(map(_open_verdicts, shown.rows, judged)))
 
 
@@ -167,28 +167,28 @@ def _verdict_first(line: tuple[str, ...], shifts: tuple[str, ...]) -> tuple[str,
     return (*columns[:2], verdict, share, *shifts[2:], *columns[2:])
 
 
-def claims_table(collected: Collected) -> PageTable:
+def show_claims(collected: Collected) -> PageTable:
     """Test the paper's claims on these results and on the published tables.
 
     Raises:
         InputError: No base model corresponds to one of the paper's, or no trial is done.
     """
-    if not any(map(paper.counterpart, collected.plan.base_models)):
+    if not any(map(paper.find_counterpart, collected.plan.base_models)):
         raise InputError("no base model of this experiment is one of the paper's")
     if not collected.metrics:
         raise InputError("no trial is done")
-    table = claims_tables(shipped_claims(PAPER), ResultCells(collected), published=True)[0]
+    table = make_claims_tables(shipped_claims(PAPER), ResultCells(collected), published=True)[0]
     counts = (
         f"{table.heading[column]}: {_count_verdicts(table, column)}"
         for column in range(1, len(table.heading), 2)  # each verdict is followed by its p
     )
-    small = paper.stand_ins(collected.plan.base_models)
+    small = paper.list_stand_ins(collected.plan.base_models)
     note = (
         " Our results are those of miniatures, which are not the models that the claims name."
         * bool(small)
     )
     sentence = f"Claims, {'; '.join(counts)}.{note}"
-    return page_table(table, "The paper's claims", sortable=False, sentence=sentence)
+    return show_table(table, "The paper's claims", sortable=False, sentence=sentence)
 
 
 def _count_verdicts(table: Table, column: int) -> str:
@@ -197,9 +197,9 @@ def _count_verdicts(table: Table, column: int) -> str:
     return ", ".join(f"{num} {verdict}" for verdict, num in counts.items())
 
 
-def page_table(table: Table, title: str, *, sortable: bool = True, sentence: str = "") -> PageTable:
+def show_table(table: Table, title: str, *, sortable: bool = True, sentence: str = "") -> PageTable:
     """Show a table as it is under a title; :class:`PageTable` explains the other arguments."""
-    rows = tuple(tuple(map(text_entry, line)) for line in table.lines)
+    rows = tuple(tuple(map(make_entry, line)) for line in table.lines)
     return PageTable(table, title, table.heading, rows, sortable, sentence)
 
 
@@ -208,7 +208,7 @@ def write_downloads(table: Table) -> list[str]:
     return [write_tables([table], "csv"), write_tables([table], "latex")]
 
 
-def text_entry(text: str) -> Entry:
+def make_entry(text: str) -> Entry:
     """Make an entry that is sorted by its leading number and styled if it is a verdict."""
     kind = VERDICTS.get(text, "part" if text.startswith(PART) else "")
     return Entry(text.strip(), _number(text), (), kind)
@@ -222,7 +222,7 @@ def _number(text: str) -> float | str:
         return text.strip()
 
 
-def trial_files(collected: Collected, metrics: Sequence[str]) -> list[str]:
+def write_trials(collected: Collected, metrics: Sequence[str]) -> list[str]:
     """Write the trials as CSV and as LaTeX; page.js builds the visible table from columns."""
     shown = [metric for metric in metrics if metric in collected.metrics]
     heading = (

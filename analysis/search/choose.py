@@ -60,12 +60,12 @@ class TriedConfig:
     @property
     def score(self) -> float:
         """Mean dev score; if dev rows are of source and target language, the mean of both means."""
-        return by_kind(self.scores, self.kinds)
+        return average_by_kind(self.scores, self.kinds)
 
     @property
     def loss(self) -> float:
         """Mean dev loss, averaged like :attr:`score`."""
-        return by_kind(self.losses, self.kinds)
+        return average_by_kind(self.losses, self.kinds)
 
     @property
     def standard_error(self) -> float:
@@ -77,7 +77,7 @@ class TriedConfig:
         return float(np.std(known, ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
 
 
-def by_kind(values: NDArray[np.float64], kinds: Sequence[str]) -> float:
+def average_by_kind(values: NDArray[np.float64], kinds: Sequence[str]) -> float:
     """Mean over kinds of dev rows of the mean of their finite values; nan without such values."""
     means = []
     for kind in dict.fromkeys(kinds):
@@ -104,7 +104,7 @@ def rank(
         The mean score minus :data:`LOSS_WEIGHT` times the mean loss, and minus 1 if at least half
         of the replicates did not train. Larger is better.
     """
-    value = by_kind(scores, kinds) - LOSS_WEIGHT * by_kind(losses, kinds)
+    value = average_by_kind(scores, kinds) - LOSS_WEIGHT * average_by_kind(losses, kinds)
     return value if 2 * num_stuck < int(np.isfinite(scores).sum()) else value - 1
 
 
@@ -205,7 +205,7 @@ def _tried(
             failures.append(state.detail)
         if state.state == "done" and state.record is not None:
             scores[number] = state.record["metrics"][metric]
-            losses[number] = dev_loss(results, trial_id)
+            losses[number] = compute_dev_loss(results, trial_id)
             epochs += state.record["spec"]["training"]["num_train_epochs"]
             num_stuck += training_state(state.record.get("convergence") or {})[0] != "trained"
     kinds = tuple(replicate.dev for replicate in replicates)
@@ -214,7 +214,7 @@ def _tried(
     )
 
 
-def dev_loss(results: Results, trial_id: str) -> float:
+def compute_dev_loss(results: Results, trial_id: str) -> float:
     """Cross-entropy of a trial on its dev rows, in nats."""
     from sklearn.metrics import log_loss
 

@@ -49,7 +49,7 @@ class OracleRate:
         return self.scores[self.best_rate] - self.scores[self.run_rate]
 
 
-def oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate]:
+def find_oracle_rates(collected: Collected, metric: str = "auroc") -> list[OracleRate]:
     """Find trials that differ from those of an experiment only in the learning rate.
 
     Args:
@@ -108,11 +108,13 @@ def _identity_without_rate(spec: TrialSpec) -> str:
     return json.dumps(identity, sort_keys=True)
 
 
-def oracle_table(oracles: Sequence[OracleRate], experiment: str, metric: str = "auroc") -> Table:
+def make_oracle_table(
+    oracles: Sequence[OracleRate], experiment: str, metric: str = "auroc"
+) -> Table:
     """Table with a line for each cell.
 
     Args:
-        oracles: See :func:`oracle_rates`.
+        oracles: See :func:`find_oracle_rates`.
         experiment: Name of the experiment.
         metric: Name of the metric of their scores.
     """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xlt.analysis.search.choose import Choice, TriedConfig
-from xlt.analysis.tables.cells import mean_std
+from xlt.analysis.tables.cells import format_mean
 from xlt.analysis.tables.table import Table
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label
@@ -24,7 +24,9 @@ FEW_SHOT = (
 )
 
 
-def search_tables(plan: SearchPlan, choices: Sequence[Choice], every: bool = False) -> list[Table]:
+def make_search_tables(
+    plan: SearchPlan, choices: Sequence[Choice], every: bool = False
+) -> list[Table]:
     """Table of the choices and, with ``every``, a table of all configs.
 
     Args:
@@ -87,7 +89,7 @@ def _footnotes(plan: SearchPlan, choices: Sequence[Choice]) -> tuple[str, ...]:
 def _config_line(choice: Choice, tried: TriedConfig) -> tuple[str, ...]:
     known = tried.scores[np.isfinite(tried.scores)]
     std = float(known.std(ddof=1)) if len(known) > 1 else None
-    score = mean_std(tried.score, std) if len(known) else "-"
+    score = format_mean(tried.score, std) if len(known) else "-"
     remark = "chosen" if tried is choice.best else "stopped early" if not tried.is_complete else ""
     if tried.num_stuck:
         remark = f"{remark + ', ' if remark else ''}{tried.num_stuck} did not train"

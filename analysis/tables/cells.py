@@ -150,12 +150,12 @@ def _problems(
     return tuple(f"{name_runs(which, with_draw)} {problem}" for problem, which in runs.items())
 
 
-def mean_std(mean: float, std: float | None) -> str:
+def format_mean(mean: float, std: float | None) -> str:
     """Format of the paper, e.g. ``0.857 (0.007)``; ``0.857 (n/a)`` without a std."""
     return f"{mean:.3f} ({'n/a' if std is None else f'{std:.3f}'})"
 
 
-def cell_text(cell: TableCell, num_seeds: int | None) -> str:
+def format_cell(cell: TableCell, num_seeds: int | None) -> str:
     """Text of a cell, e.g. ``0.857 (0.007)`` or ``failed [0/3]†``.
 
     Args:
@@ -165,26 +165,26 @@ def cell_text(cell: TableCell, num_seeds: int | None) -> str:
     """
     if cell.state == "impossible":
         return "-"
-    marks = cell_marks(cell)
+    marks = mark_cell(cell)
     if cell.state == "undefined":
         return f"n/a{marks}"
     if cell.mean is None:
         return f"{cell.state} [0/{cell.num_planned}]{marks}"
-    value = mean_std(cell.mean, cell.std)
+    value = format_mean(cell.mean, cell.std)
     if cell.interval:
-        value += f" {interval_text(*cell.interval)}"
+        value += f" {format_interval(*cell.interval)}"
     if cell.state == "partial":
         return f"{value} [{cell.n}/{cell.num_planned}]{marks}"
     count = "" if num_seeds else f" n={cell.n}"
     return f"{value}{count}{marks}"
 
 
-def cell_marks(cell: TableCell) -> str:
+def mark_cell(cell: TableCell) -> str:
     """Marks that refer to the footnotes of a cell."""
     incomplete, untrained = INCOMPLETE * bool(cell.problems), UNTRAINED * bool(cell.untrained)
     return incomplete + untrained + NOTE * bool(cell.note)
 
 
-def interval_text(low: float, high: float) -> str:
+def format_interval(low: float, high: float) -> str:
     """Format of a confidence interval in every table, e.g. ``[0.812, 0.861]``."""
     return f"[{low:.3f}, {high:.3f}]"

@@ -105,7 +105,7 @@ TABLE_5: dict[str, tuple[str, ...]] = {
 """Pattern -> the ten tokens with the highest mean LIME contribution, in order (Table 5)."""
 
 
-def counterpart(base_model: str) -> str | None:
+def find_counterpart(base_model: str) -> str | None:
     """The paper's model that a base model corresponds to, a key of :data:`MODELS`; None: none.
 
     The counterpart of a miniature is the model that it stands in for. This is for display side by
@@ -115,7 +115,7 @@ def counterpart(base_model: str) -> str | None:
     return name if name in MODELS else None
 
 
-def published(metric: str, base_model: str, pattern: str) -> Published | None:
+def find_published(metric: str, base_model: str, pattern: str) -> Published | None:
     """The published entry of a cell; None if the paper has none.
 
     Args:
@@ -123,22 +123,22 @@ def published(metric: str, base_model: str, pattern: str) -> Published | None:
         base_model: Name of a base model or of a miniature.
         pattern: Name of a pattern.
     """
-    model = counterpart(base_model)
+    model = find_counterpart(base_model)
     return None if model is None else _VALUES.get(metric, {}).get(CellKey(model, pattern))
 
 
-def label(base_model: str) -> str | None:
+def label_published(base_model: str) -> str | None:
     """Label of the row of published numbers below a base model's row; None: no such row."""
-    model = counterpart(base_model)
+    model = find_counterpart(base_model)
     return None if model is None else f"published (paper's {MODELS[model].name})"
 
 
-def stand_ins(base_models: Iterable[str]) -> list[str]:
+def list_stand_ins(base_models: Iterable[str]) -> list[str]:
     """Base models that are miniatures of one of the paper's models, in the same order."""
-    return [m for m in base_models if m.startswith(MINIATURE_PREFIX) and counterpart(m)]
+    return [m for m in base_models if m.startswith(MINIATURE_PREFIX) and find_counterpart(m)]
 
 
-def remarks(metric: str, base_models: list[str]) -> list[str]:
+def write_remarks(metric: str, base_models: list[str]) -> list[str]:
     """Sentences that must stand below a table with published numbers.
 
     Args:
@@ -148,7 +148,7 @@ def remarks(metric: str, base_models: list[str]) -> list[str]:
     if metric not in TABLES:
         return [f"The paper has no table of {metric}."]
     sentences = [f"Published: {TABLES[metric]} of the paper; {SETTING}."]
-    if small := stand_ins(base_models):
+    if small := list_stand_ins(base_models):
         sentences.append(
             f"{', '.join(small)}: miniature(s), not the paper's models; the published numbers "
             "below them are those of the models they stand in for, and their level is not "

@@ -10,8 +10,8 @@ from xlt.analysis.tables.cells import (
     NOTE,
     UNTRAINED,
     TableCell,
-    cell_text,
-    mean_std,
+    format_cell,
+    format_mean,
 )
 from xlt.analysis.tables.formats import find_format
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
@@ -57,13 +57,13 @@ def render_tables(
     for lang in langs:
         for metric in chosen:
             cells = collect_metric_cells(collected, metric, lang, intervals)
-            tables.append(metric_table(cells, published))
+            tables.append(make_metric_table(cells, published))
             if any(cell.components for cell in cells.cells):
                 tables.append(_components_table(cells))
     return write(tables)
 
 
-def metric_table(metric_cells: MetricCells, published: bool = False) -> Table:
+def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Table:
     """The table of a metric.
 
     Args:
@@ -74,19 +74,19 @@ def metric_table(metric_cells: MetricCells, published: bool = False) -> Table:
     models = collected.plan.base_models
     lines = []
     for model in models:
-        texts = (cell_text(c, metric_cells.num_seeds) for c in cells if c.base_model == model)
+        texts = (format_cell(c, metric_cells.num_seeds) for c in cells if c.base_model == model)
         lines.append((first_line(model), *texts))
-        if published and metric in paper.TABLES and (label := paper.label(model)):
+        if published and metric in paper.TABLES and (label := paper.label_published(model)):
             values = (_published(metric, model, pattern) for pattern in metric_cells.patterns)
             lines.append((f"{PART}{label}", *values))
     footnotes = [
-        *cell_footnotes(cells),
+        *write_footnotes(cells),
         *(
             f"No interval for {first_line(c.base_model)} x {first_line(c.pattern)}: {why}"
             for c in cells
             if c.mean is not None and (why := metric_cells.without_interval.get(c.key))
         ),
-        *(paper.remarks(metric, models) if published else []),
+        *(paper.write_remarks(metric, models) if published else []),
         *_chosen_rates(collected.plan),
         *(f"Warning: {warning}." for warning in collected.warnings),
     ]
@@ -126,7 +126,7 @@ CSV_COLUMNS = (
 
 
 def _record(metric: str, cell: TableCell, published: bool) -> dict[str, object]:
-    value = paper.published(metric, cell.base_model, cell.pattern) if published else None
+    value = paper.find_published(metric, cell.base_model, cell.pattern) if published else None
     low, high = cell.interval or (None, None)
     components = cell.components
     values = (
@@ -151,13 +151,13 @@ def _chosen_rates(plan: Plan) -> list[str]:
 
 def _published(metric: str, model: str, pattern: str) -> str:
     """The published entry; "-" where the paper prints that, empty for patterns that it lacks."""
-    value = paper.published(metric, model, pattern)
+    value = paper.find_published(metric, model, pattern)
     if value is None:
         return "-" if pattern in paper.PATTERNS else ""
-    return mean_std(value.mean, value.std)
+    return format_mean(value.mean, value.std)
 
 
-def cell_footnotes(cells: Sequence[TableCell]) -> list[str]:
+def write_footnotes(cells: Sequence[TableCell]) -> list[str]:
     """One sentence for each reason, with all cells that it applies to."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in cells:

@@ -136,7 +136,7 @@ def add_analysis_commands(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from xlt.analysis.comparisons.family import compare_cells
-    from xlt.analysis.comparisons.table import comparison_table
+    from xlt.analysis.comparisons.table import make_comparison_table
     from xlt.analysis.tables.formats import find_format
     from xlt.analysis.trials.collect import collect
 
@@ -146,30 +146,30 @@ def _compare(options: argparse.Namespace) -> int:
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds,
     )  # fmt: skip
-    print(write([comparison_table(family)]))
+    print(write([make_comparison_table(family)]))
     left_out = [f"left out: {name}: {why}" for name, why in family.left_out]
     _warn(options.format, [*family.gaps, *left_out, *collected.warnings])
     return OK
 
 
 def _curves(options: argparse.Namespace) -> int:
-    from xlt.analysis.curves.learning_curves import learning_curves
-    from xlt.analysis.curves.table import curve_tables
+    from xlt.analysis.curves.learning_curves import make_learning_curves
+    from xlt.analysis.curves.table import make_curve_tables
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
-    curves = learning_curves(
+    curves = make_learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
-    print(write_tables(curve_tables(curves), options.format))
+    print(write_tables(make_curve_tables(curves), options.format))
     _warn(options.format, collected.warnings)
     return OK
 
 
 def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.boundary.measure import boundary
-    from xlt.analysis.boundary.table import boundary_tables
+    from xlt.analysis.boundary.table import make_boundary_tables
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
@@ -181,14 +181,14 @@ def _boundary(options: argparse.Namespace) -> int:
         num_labelled=options.labelled,
         method=options.interval_method,
     )
-    print(write_tables(boundary_tables(collected, cells, options.prior), options.format))
+    print(write_tables(make_boundary_tables(collected, cells, options.prior), options.format))
     _warn(options.format, collected.warnings)
     return OK
 
 
 def _claims(options: argparse.Namespace) -> int:
     from xlt.analysis.claims import PAPER, ResultCells, parse_claims, shipped_claims
-    from xlt.analysis.claims.report import claims_tables
+    from xlt.analysis.claims.report import make_claims_tables
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
     from xlt.sweep.experiment.settings_file import read_settings
@@ -200,22 +200,22 @@ def _claims(options: argparse.Namespace) -> int:
     else:
         raise InputError("is no .yaml file; docs/claims.md describes its content", options.claims)
     collected = collect(options.results, options.experiment)
-    tables = claims_tables(claims, ResultCells(collected), published=options.published)
+    tables = make_claims_tables(claims, ResultCells(collected), published=options.published)
     print(write_tables(tables, options.format))
     _warn(options.format, collected.warnings)
     return OK
 
 
 def _oracle(options: argparse.Namespace) -> int:
-    from xlt.analysis.search.oracle_rates import oracle_rates, oracle_table
+    from xlt.analysis.search.oracle_rates import find_oracle_rates, make_oracle_table
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
     collected = collect(options.results, options.experiment, only=options.only)
-    rates = oracle_rates(collected, options.metric)
+    rates = find_oracle_rates(collected, options.metric)
     if not rates:
         raise InputError("no cell has all of its trials done at one learning rate; run them first")
-    table = oracle_table(rates, collected.plan.experiment, options.metric)
+    table = make_oracle_table(rates, collected.plan.experiment, options.metric)
     print(write_tables([table], options.format))
     _warn(options.format, collected.warnings)
     return OK

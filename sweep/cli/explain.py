@@ -106,7 +106,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _explanations(options: argparse.Namespace) -> int:
     from xlt.analysis.attributions.collect import load_attributions
-    from xlt.analysis.attributions.table import attribution_tables
+    from xlt.analysis.attributions.table import make_attribution_tables
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
     from xlt.trainables.spec.explain import Explain
@@ -120,6 +120,6 @@ def _explanations(options: argparse.Namespace) -> int:
         target=options.target,
         min_count=options.min_count,
     )
-    tables = attribution_tables(collected, read, top=options.top, min_count=options.min_count)
+    tables = make_attribution_tables(collected, read, top=options.top, min_count=options.min_count)
     print(write_tables(tables, options.format))
     return OK

@@ -47,7 +47,7 @@ def add_search_command(commands: Any) -> None:
 def _search(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from xlt.analysis.search.table import search_tables
+    from xlt.analysis.search.table import make_search_tables
     from xlt.analysis.tables.formats import find_format
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.search.run import search_rates
@@ -58,7 +58,7 @@ def _search(options: argparse.Namespace) -> int:
         experiment, options.results, address=options.address, only=options.only,
         wait=options.wait, console=Console(stderr=True),
     )  # fmt: skip
-    print(write(search_tables(outcome.plan, outcome.choices, options.all)))
+    print(write(make_search_tables(outcome.plan, outcome.choices, options.all)))
     if options.figure:
         from xlt.analysis.figures.search import save_search_figure
 

@@ -22,7 +22,7 @@ from xlt.analysis.attributions.evidence import (
     rank,
     rank_biased_overlap,
 )
-from xlt.analysis.attributions.table import attribution_tables
+from xlt.analysis.attributions.table import make_attribution_tables
 from xlt.analysis.attributions.units import UNITS
 from xlt.analysis.tables.paper import MODELS, PATTERNS, TABLE_5, TABLE_5_MODEL
 from xlt.analysis.trials.collect import collect
@@ -245,4 +245,4 @@ def test_seeds_with_other_settings_or_rows_are_not_averaged(tmp_path: Path) -> N
 def test_tables_of_one_pattern_have_no_overlaps(tmp_path: Path) -> None:
     collected = collect(explained(tmp_path, {"ja0": [THREE * 3]}))
     read = load_attributions(collected)
-    assert len(attribution_tables(collected, read)) == 3
+    assert len(make_attribution_tables(collected, read)) == 3

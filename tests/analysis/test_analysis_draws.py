@@ -14,9 +14,9 @@ import pytest
 from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import make_cell, save_simulated, simulate_draws, true_auroc
 
-from xlt.analysis.comparisons.compare import compare, difference_groups, rank_test_remarks
-from xlt.analysis.curves.learning_curves import learning_curves
-from xlt.analysis.curves.table import curve_tables
+from xlt.analysis.comparisons.compare import compare, difference_groups, write_rank_test_remarks
+from xlt.analysis.curves.learning_curves import make_learning_curves
+from xlt.analysis.curves.table import make_curve_tables
 from xlt.analysis.page.build import content
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
@@ -211,7 +211,9 @@ def test_runs_are_compared_draw_by_draw_and_seed_by_seed() -> None:
     again = compare(first, shuffled, MetricRuns("auroc"), 200)
     assert again.difference == pytest.approx(found.difference)
     assert again.interval.low == pytest.approx(found.interval.low)
-    assert rank_test_remarks([GRID])[0].startswith("With 3 against 3 draws a rank test cannot")
+    assert write_rank_test_remarks([GRID])[0].startswith(
+        "With 3 against 3 draws a rank test cannot"
+    )
 
 
 # --- coverage -------------------------------------------------------------------------------
@@ -310,8 +312,8 @@ def test_the_report_shows_variance_components(location: str) -> None:
 
 def test_curves_and_page_know_draws(location: str) -> None:
     collected = collect(location)
-    made = learning_curves(collected, "auroc", "mbert", 100)
-    points, _ = curve_tables(made)
+    made = make_learning_curves(collected, "auroc", "mbert", 100)
+    points, _ = make_curve_tables(made)
     assert points.heading[6:] == ("draws", "seeds", "seeds on draws", "test rows", "runs on rows")
     assert points.records[0]["std_draw"] is not None
     shown = content(collected)

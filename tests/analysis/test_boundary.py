@@ -21,7 +21,7 @@ from scipy.special import expit
 from simulated_scores import make_cell
 
 from xlt.analysis.boundary.measure import CellBoundary, boundary
-from xlt.analysis.boundary.table import boundary_tables, share_text, verdict_text
+from xlt.analysis.boundary.table import make_boundary_tables, share_text, verdict_text
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
 from xlt.analysis.metrics.measures import MEASURES, RESAMPLED_MEASURES
@@ -117,7 +117,7 @@ def test_unbalanced_rows_need_a_prior_and_the_table_says_so(tmp_path: Path) -> N
     assert found["f1_prior"] > found["f1_median"] + 0.1
     assert found["f1_prior"] == pytest.approx(found["f1_oracle"], abs=0.03)
     assert cell.prior == 0.25
-    text = write_tables(boundary_tables(collected, [cell], 0.25))
+    text = write_tables(make_boundary_tables(collected, [cell], 0.25))
     assert "F1 0.400 at 25.0% positive" in text
     assert "ignore F1@median and set --prior" in text
 
@@ -125,7 +125,7 @@ def test_unbalanced_rows_need_a_prior_and_the_table_says_so(tmp_path: Path) -> N
 def test_a_table_shows_every_cell_and_few_labelled_rows_on_request(tmp_path: Path) -> None:
     collected = simulated(tmp_path / "a", ja0={"shift": 3.0}, ja104={})
     judged = boundary(collected, num_labelled=[16])
-    main, shifts, few = boundary_tables(collected, judged)
+    main, shifts, few = make_boundary_tables(collected, judged)
     assert main.heading == (
         "base model", "pattern", "F1@0.5", "F1@median", "F1@oracle", "AUROC", "AP", "ECE", "Brier",
         "boundary share, median / oracle", "verdict",
@@ -135,7 +135,7 @@ def test_a_table_shows_every_cell_and_few_labelled_rows_on_request(tmp_path: Pat
     records = list(csv.DictReader(io.StringIO(write_tables([main, shifts, few], "csv"))))
     assert [r["kind"] for r in records] == ["mostly boundary", "mostly ranking"]
     assert float(records[0]["f1_platt_16_mean"]) > float(records[0]["f1_temperature_16_mean"]) + 0.1
-    assert len(boundary_tables(collected, boundary(collected))) == 2
+    assert len(make_boundary_tables(collected, boundary(collected))) == 2
     assert "| elyza | ja0 | " in write_tables([main], "md")
 
 
@@ -152,7 +152,7 @@ def test_missing_and_failed_seeds_stay_visible(tmp_path: Path) -> None:
     judged = boundary(collected)
     assert [cell.measures["f1"].state for cell in judged] == ["partial", "failed", "impossible"]
     assert judged[0].gap and judged[0].gap.reference == BEST_POSSIBLE
-    text = write_tables(boundary_tables(collected, judged))
+    text = write_tables(make_boundary_tables(collected, judged))
     assert "[1/3]†" in text
     assert "† elyza x ja16: seed 0 failed: out of memory" in text
     assert "- elyza x ja104: no" in text
@@ -162,7 +162,7 @@ def test_without_done_trials_all_cells_are_pending(tmp_path: Path) -> None:
     collected = collect(make_results(tmp_path / "a", make_plan()))
     judged = boundary(collected)
     assert judged[0].gap is None
-    assert "pending [0/3]†" in write_tables(boundary_tables(collected, judged))
+    assert "pending [0/3]†" in write_tables(make_boundary_tables(collected, judged))
 
 
 # --- judge ----------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_the_threshold_of_target_training_rows(tmp_path: Path) -> None:
         for rows in (predictions(seed, shift=2.0) for seed in (0, 1))
     ]
     assert some.measures[TRAIN_ROWS].mean == pytest.approx(np.mean(expected))
-    table, _ = boundary_tables(collected, [none, some])
+    table, _ = make_boundary_tables(collected, [none, some])
     assert table.heading[4] == "F1@train rows"
     assert [line[4] for line in table.lines] == [
         "-",

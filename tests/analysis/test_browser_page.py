@@ -15,7 +15,7 @@ from explained_results import Text, explained
 from page_results import HOSTILE, keep_texts, make_hostile_results, make_page_results
 
 from xlt.analysis.page import render_page
-from xlt.analysis.page.build import Watched, content, render
+from xlt.analysis.page.build import Watched, build_content, fill_template
 from xlt.analysis.trials.collect import collect
 
 pytestmark = [
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "explained.html").write_text(render_page(explained_page), "utf-8")
     hostile = collect(make_hostile_results(made / "h"))
     (made / "hostile.html").write_text(render_page(hostile), "utf-8")
-    (made / "large.html").write_text(render(_large(content(collected))), "utf-8")
+    (made / "large.html").write_text(fill_template(_large(build_content(collected))), "utf-8")
     return made
 
 
@@ -314,17 +314,17 @@ def test_ten_thousand_trials_open_and_stay_usable(opened: Any, folder: Path) -> 
 
 def test_a_watched_page_loads_itself_again_where_it_was(opened: Any, folder: Path) -> None:
     file = folder / "watched.html"
-    shown = content(collect(make_page_results(folder / "w")))
-    file.write_text(render(shown, Watched(1)), "utf-8")
+    shown = build_content(collect(make_page_results(folder / "w")))
+    file.write_text(fill_template(shown, Watched(1)), "utf-8")
     tab = opened("watched.html", viewport={"width": 1000, "height": 600}).page
     assert "12 of 12 trials done" in tab.locator(".watch").inner_text()
     tab.evaluate("window.scrollTo({top: 700, behavior: 'instant'})")
-    file.write_text(render(shown | {"num_done": 11}, Watched(1)), "utf-8")
+    file.write_text(fill_template(shown | {"num_done": 11}, Watched(1)), "utf-8")
     tab.get_by_text("11 of 12 trials done").wait_for()
     tab.wait_for_selector("html[data-ready]")
     assert tab.evaluate("scrollY") == 700
     tab.locator(".open").first.click()  # who reads a trial is left alone
-    file.write_text(render(shown), "utf-8")
+    file.write_text(fill_template(shown), "utf-8")
     tab.wait_for_timeout(1500)
     assert tab.locator("#details").is_visible()
     tab.keyboard.press("Escape")

@@ -24,7 +24,7 @@ from xlt.analysis.claims import (
     parse_claims,
     shipped_claims,
 )
-from xlt.analysis.claims.report import claims_tables
+from xlt.analysis.claims.report import make_claims_tables
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
@@ -332,7 +332,7 @@ def test_claims_that_cannot_be_tested_leave_the_others_alone(cells: ResultCells)
     assert cannot.verdict == "not evaluated"
     assert cannot.missing.startswith("gpt/ja0: unknown base model 'gpt'. Known: ")
     assert cannot.parts[0].difference is not None
-    (table,) = claims_tables(claims, cells)
+    (table,) = make_claims_tables(claims, cells)
     text = write_tables([table])
     assert "cannot is not evaluated: gpt/ja0: unknown base model" in text
     assert "† f1 of mbert/ja16: over 2 of 3 seeds." in text
@@ -341,7 +341,7 @@ def test_claims_that_cannot_be_tested_leave_the_others_alone(cells: ResultCells)
 
 
 def test_the_table_has_ours_beside_the_papers_and_the_differences(cells: ResultCells) -> None:
-    claims, differences = claims_tables(shipped_claims(PAPER), cells, published=True)
+    claims, differences = make_claims_tables(shipped_claims(PAPER), cells, published=True)
     assert claims.heading == ("claim", "ours", "p", "published", "p")
     line = next(line for line in claims.lines if "auroc elyza/ja0 - mbert/ja0 > 0.05" in line[0])
     assert line[1].startswith("+0.200 [") and line[3].startswith("+0.079 [")

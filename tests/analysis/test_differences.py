@@ -16,7 +16,7 @@ from scipy import stats
 from simulated_scores import save_simulated, simulate, simulate_draws
 
 from xlt.analysis.claims import ResultCells, evaluate, parse_claims
-from xlt.analysis.claims.report import claims_tables
+from xlt.analysis.claims.report import make_claims_tables
 from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.tables.formats import write_tables
@@ -174,7 +174,7 @@ def test_the_table_says_which_test_was_used(tmp_path: Path) -> None:
     collected = saved(tmp_path / "r", without_rows=True)
     claims = claims_of(part("elyza/ja16", "mbert/ja16"), part("elyza/ja0", "mbert/ja0"))
     cells = ResultCells(collected)
-    (table,) = claims_tables(claims, cells)
+    (table,) = make_claims_tables(claims, cells)
     text = write_tables([table])
     assert "ours: over seeds (and draws of training rows" in text
     assert "; Welch's t over seeds, with fixed test rows." in text

@@ -13,7 +13,7 @@ from result_folders import make_plan, make_results, save_done
 from simulated_scores import predictions, save_simulated, simulate
 
 from xlt.analysis.comparisons.family import compare_cells
-from xlt.analysis.comparisons.table import CSV_COLUMNS, comparison_table
+from xlt.analysis.comparisons.table import CSV_COLUMNS, make_comparison_table
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.uncertainty.multiplicity import holm
@@ -107,14 +107,14 @@ def test_footnotes_say_what_is_missing(location: str) -> None:
         collect(location), pairs=["elyza/ja0:elyza/ja16", "mbert/ja0:mbert/ja104"],
         num_resamples=100,
     )  # fmt: skip
-    shown = write_tables([comparison_table(family)])
+    shown = write_tables([make_comparison_table(family)])
     assert "† elyza/ja16: seed 1 failed" in shown
     assert "Left out: mbert/ja0:mbert/ja104: not tested on the same rows (0 in both)" in shown
     assert "Warning: two rows are alike." in shown
     assert "With 1 against 1 runs a rank test cannot reach 0.05" in shown
     assert "with one seed its variance is unknown" in shown
     assert "Left out: bert/ja0: no ja rows" in write_tables(
-        [comparison_table(compare_cells(collect(location), num_resamples=100))]
+        [make_comparison_table(compare_cells(collect(location), num_resamples=100))]
     )
 
 

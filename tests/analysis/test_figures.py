@@ -10,7 +10,7 @@ import pytest
 from page_results import make_page_results
 from result_folders import make_plan, make_results, save_failed
 
-from xlt.analysis.metrics.plot_points import block_means, cell_curves, thin
+from xlt.analysis.metrics.plot_points import block_means, make_cell_curves, thin
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.trials.scores import load_scores
@@ -65,7 +65,7 @@ def test_japanese_names_and_dollars_have_glyphs(collected: Collected, tmp_path: 
 def test_lines_are_the_seeds_and_bars_sum_to_one(shown: FigureInput) -> None:
     axes = FIGURES["roc"].draw(Figure().add_subplot(), shown)
     assert [line.get_label() for line in axes.lines[:3]] == ["seed 0", "seed 1", "seed 2"]
-    curves = cell_curves(shown.scores.cells[shown.key])
+    curves = make_cell_curves(shown.scores.cells[shown.key])
     assert curves.negatives.sum() == pytest.approx(1) and curves.positives.sum() == pytest.approx(1)
     areas = [np.trapezoid(one.roc[1], one.roc[0]) for one in curves.runs]
     rows = shown.collected.table.to_pylist()

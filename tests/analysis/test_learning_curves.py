@@ -17,11 +17,11 @@ from simulated_scores import save_simulated, simulate, true_auroc
 from xlt.analysis.curves.learning_curves import (
     CurvePoint,
     LearningCurve,
-    label_gains,
-    learning_curves,
+    compare_curves,
+    make_learning_curves,
 )
 from xlt.analysis.curves.monotone import Array, rows_to_reach
-from xlt.analysis.curves.table import curve_tables, rows_text
+from xlt.analysis.curves.table import format_rows, make_curve_tables
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
@@ -48,13 +48,13 @@ def make_curve(name: str, rows: list[int], means: list[float], n: int = 3) -> Le
 
 def test_rows_are_told_with_their_side() -> None:
     than = make_curve("b", [4, 256], [0.5, 0.9])
-    assert rows_text(88.4, than) == "88"
-    assert rows_text(88.4, than, 16) == "+72"
-    assert rows_text(16, than, 16) == "+0"
-    assert rows_text(np.inf, than) == "more than 256"
-    assert rows_text(np.inf, than, 16) == "more than +240"
-    assert rows_text(-np.inf, than) == "less than 4"
-    assert rows_text(-np.inf, than, 16) == "less than -12"
+    assert format_rows(88.4, than) == "88"
+    assert format_rows(88.4, than, 16) == "+72"
+    assert format_rows(16, than, 16) == "+0"
+    assert format_rows(np.inf, than) == "more than 256"
+    assert format_rows(np.inf, than, 16) == "more than +240"
+    assert format_rows(-np.inf, than) == "less than 4"
+    assert format_rows(-np.inf, than, 16) == "less than -12"
 
 
 # --- intervals ------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def gain_coverage(num_seeds: int, seed_std: float, num_experiments: int) -> tupl
         first, cells = simulated_curve(rng, "a", 2.0, shared, seed_std, num_seeds)
         second, more = simulated_curve(rng, "b", 0.0, shared, seed_std, num_seeds)
         found = ExperimentScores(cells | more, {})
-        gains = label_gains([first, second], "b", found, {}, RowResampler("auroc", 200))
+        gains = compare_curves([first, second], "b", found, {}, RowResampler("auroc", 200))
         for rows in (4, 16):
             truth = np.array([true_auroc(separation(rows) + 0.4, seed_std)])
             measured = np.array(SIMULATED_ROWS, np.float64)
@@ -150,7 +150,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_curves_of_result_folders(location: str) -> None:
-    made = learning_curves(collect(location), "auroc", "mbert", 200)
+    made = make_learning_curves(collect(location), "auroc", "mbert", 200)
     names = [(c.name, c.target_lang, c.num_source_rows) for c in made.curves]
     assert names == [("elyza", "ja", 1024), ("mbert", "ja", 1024), ("bert", "ja", 1024)]
     assert [p.num_target_rows for p in made.curves[1].points] == [0, 4, 64]
@@ -216,12 +216,12 @@ def test_bad_input_is_one_sentence(
 def test_one_curve_has_no_gains(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan(seeds=[0]))
     with pytest.raises(InputError, match="no cell has a value of auroc yet"):
-        learning_curves(collect(results))
+        make_learning_curves(collect(results))
     save_done(results, "elyza", "ja16", 0, {"auroc": 0.8})
-    made = learning_curves(collect(results))
-    assert "No interval for elyza x ja16" in " ".join(curve_tables(made)[0].footnotes)
+    made = make_learning_curves(collect(results))
+    assert "No interval for elyza x ja16" in " ".join(make_curve_tables(made)[0].footnotes)
     with pytest.raises(InputError, match="no other curve in the language of 'elyza'"):
-        learning_curves(collect(results), than="elyza")
+        make_learning_curves(collect(results), than="elyza")
 
 
 def test_source_rows_make_curves_of_their_own(tmp_path: Path) -> None:
@@ -243,13 +243,13 @@ def test_source_rows_make_curves_of_their_own(tmp_path: Path) -> None:
             convergence={}, predictions=EMPTY, history=EMPTY, train_rows=EMPTY, model={},
         )
     )  # fmt: skip
-    made = learning_curves(collect(results), than="elyza/1024")
+    made = make_learning_curves(collect(results), than="elyza/1024")
     assert [curve.name for curve in made.curves] == ["elyza/1024", "elyza/0"]
     assert made.left_out == {("elyza", "again"): "ja16 has 16 target and 1024 source rows, too"}
     # Halfway in doublings from 0 to 16 rows.
     assert made.gains["elyza", "alone"].rows == pytest.approx(np.sqrt(17) - 1)
     with pytest.raises(InputError, match=r"unknown curve 'elyza'.*Known: elyza/0, elyza/1024"):
-        learning_curves(collect(results), than="elyza")
+        make_learning_curves(collect(results), than="elyza")
 
 
 def test_more_than_two_classes_have_curves_without_intervals(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_more_than_two_classes_have_curves_without_intervals(tmp_path: Path) -> 
         ("a", "ja0", 0.5), ("a", "ja16", 0.7), ("b", "ja0", 0.3), ("b", "ja16", 0.5),
     ):  # fmt: skip
         save_done(results, model, pattern, 0, {"macro_f1": value})
-    made = learning_curves(collect(results), "macro_f1", "b")
+    made = make_learning_curves(collect(results), "macro_f1", "b")
     assert made.gains["a", "ja0"].rows == 16
     assert made.gains["a", "ja16"].rows == np.inf
     assert "more than two classes" in made.gains["a", "ja0"].without

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from xlt.analysis.metrics.measures import MEASURES, Scored, asked_measures
+from xlt.analysis.metrics.measures import MEASURES, Scored, request_measures
 
 GRIDS = [(0.25, 0.5, 0.75), tuple(k / 16 for k in range(17)), None]
 """What scores are drawn from: few values are tied within and between classes; None: no ties."""
@@ -43,6 +43,6 @@ def test_runs_side_by_side_are_scikit_learns_one_by_one(grid: tuple[float, ...] 
 @pytest.mark.parametrize("name", [*MEASURES, "f1_prior", "f1_threshold_10"])
 def test_no_run_changes_another(name: str, grid: tuple[float, ...] | None) -> None:
     many = drawn(grid)
-    measure = {**MEASURES, **asked_measures(0.3, [10])}[name]
+    measure = {**MEASURES, **request_measures(0.3, [10])}[name]
     alone = [float(measure.compute(Scored(many.y_true, one))) for one in many.y_score]
     assert measure.compute(many) == pytest.approx(np.array(alone), abs=1e-12)

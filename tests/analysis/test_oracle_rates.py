@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from result_folders import make_plan, make_results, save_done
 
-from xlt.analysis.search.oracle_rates import oracle_rates
+from xlt.analysis.search.oracle_rates import find_oracle_rates
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
@@ -30,7 +30,7 @@ def results(tmp_path: Path) -> Results:
 def test_the_best_of_the_means_over_all_runs_is_told_beside_the_one_that_was_run(
     results: Results, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alone, found = oracle_rates(collect(results))
+    alone, found = find_oracle_rates(collect(results))
     assert (alone.best_rate, alone.lost) == (5e-5, 0)
     assert (found.run_rate, found.best_rate) == (5e-5, 1e-3)
     assert dict(found.scores) == pytest.approx({5e-5: 0.71, 1e-3: 0.85, 1e-2: 0.55})
@@ -52,14 +52,14 @@ def test_other_seeds_other_versions_and_half_a_cell_do_not_count(results: Result
         save_done(
             results, "elyza", "ja16", seed, {"auroc": 0.99}, learning_rate=6e-3, precision="bf16"
         )
-    assert set(oracle_rates(collect(results))[1].scores) == set(SCORES)
+    assert set(find_oracle_rates(collect(results))[1].scores) == set(SCORES)
 
 
 def test_what_cannot_be_told_is_refused(
     results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(InputError, match="auroc"):
-        oracle_rates(collect(results), "aurok")
+        find_oracle_rates(collect(results), "aurok")
     empty = make_results(tmp_path / "empty", make_plan())
     assert main(["oracle", empty.uri]) == 2
-    assert "no cell has all of its runs done" in capsys.readouterr().err
+    assert "no cell has all of its trials done" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from simulated_scores import predictions, simulate
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.comparisons.family import FAMILIES
 from xlt.analysis.page import render_page
-from xlt.analysis.page.secrets import without_secrets
+from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
@@ -258,7 +258,7 @@ def test_no_secrets_and_no_places(hostile: str, html: str, results: str) -> None
     ],
 )
 def test_secrets_are_cut(text: str, shown: str) -> None:
-    assert without_secrets(text) == shown
+    assert remove_secrets(text) == shown
 
 
 def test_the_same_results_give_the_same_bytes(results: str, html: str) -> None:

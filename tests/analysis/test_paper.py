@@ -8,16 +8,16 @@ from xlt.analysis.tables.paper import (
     MODELS,
     PATTERNS,
     TABLES,
-    counterpart,
-    label,
-    published,
-    remarks,
+    find_counterpart,
+    find_published,
+    label_published,
+    write_remarks,
 )
 from xlt.trainables.models.base_models import BASE_MODELS
 
 
 def mean(metric: str, model: str, pattern: str) -> float:
-    value = published(metric, model, pattern)
+    value = find_published(metric, model, pattern)
     assert value is not None
     return value.mean
 
@@ -46,7 +46,7 @@ def test_differences_are_those_of_the_papers_prose(
     ],
 )
 def test_no_entry_was_mistyped(metric: str, mean_sum: float, std_sum: float) -> None:
-    entries = [published(metric, model, pattern) for model in MODELS for pattern in PATTERNS]
+    entries = [find_published(metric, model, pattern) for model in MODELS for pattern in PATTERNS]
     values = [entry for entry in entries if entry is not None]
     assert len(values) == 13
     assert sum(v.mean for v in values) == pytest.approx(mean_sum, abs=1e-9)
@@ -56,36 +56,36 @@ def test_no_entry_was_mistyped(metric: str, mean_sum: float, std_sum: float) -> 
 def test_monolingual_models_have_no_zero_shot_entry() -> None:
     for metric in TABLES:
         for name, model in MODELS.items():
-            assert (published(metric, name, "ja0") is None) == (not model.multilingual)
+            assert (find_published(metric, name, "ja0") is None) == (not model.multilingual)
 
 
 def test_every_published_model_and_its_miniature_can_be_run() -> None:
     for name, model in MODELS.items():
         for row in (name, f"mini-{name}"):
             assert (BASE_MODELS[row].languages == ("ja",)) == (not model.multilingual)
-            assert counterpart(row) == name
+            assert find_counterpart(row) == name
 
 
 def test_a_label_names_the_papers_model() -> None:
-    assert label("elyza") == "published (paper's ELYZA)"
-    assert label("mini-bert-ja") == "published (paper's BERT)"
+    assert label_published("elyza") == "published (paper's ELYZA)"
+    assert label_published("mini-bert-ja") == "published (paper's BERT)"
 
 
 @pytest.mark.parametrize("row", ["mini-other", "gpt", "ELYZA", "", "mini-"])
 def test_other_base_models_have_no_published_row(row: str) -> None:
-    assert counterpart(row) is None
-    assert label(row) is None
-    assert published("f1", row, "ja16") is None
+    assert find_counterpart(row) is None
+    assert label_published(row) is None
+    assert find_published("f1", row, "ja16") is None
 
 
 def test_only_the_papers_patterns_and_metrics_have_published_numbers() -> None:
-    assert published("f1", "elyza", "ja32") is None
-    assert published("accuracy", "elyza", "ja16") is None
-    assert remarks("accuracy", ["elyza"]) == ["The paper has no table of accuracy."]
+    assert find_published("f1", "elyza", "ja32") is None
+    assert find_published("accuracy", "elyza", "ja16") is None
+    assert write_remarks("accuracy", ["elyza"]) == ["The paper has no table of accuracy."]
 
 
 def test_miniatures_are_told_apart_from_the_papers_models() -> None:
-    assert len(remarks("f1", ["elyza", "mini-other"])) == 1
-    (source, apart) = remarks("f1", ["mini-elyza", "llama2", "mini-mbert"])
+    assert len(write_remarks("f1", ["elyza", "mini-other"])) == 1
+    (source, apart) = write_remarks("f1", ["mini-elyza", "llama2", "mini-mbert"])
     assert source.startswith("Published: Table 3 of the paper; 3 runs;")
     assert apart.startswith("mini-elyza, mini-mbert: miniature(s), not the paper's models")

@@ -20,7 +20,7 @@ from simulated_scores import make_cell
 
 from xlt.analysis.boundary.measure import CLASS_MEDIANS, boundary
 from xlt.analysis.boundary.score_shift import SHIFTS, score_shift, source_logits
-from xlt.analysis.boundary.table import boundary_tables
+from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.metrics.measures import RESAMPLED_MEASURES
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
@@ -117,7 +117,7 @@ def test_tables_show_the_shift(tmp_path: Path) -> None:
     moved, unknown = (cell.measures["logit_shift"] for cell in judged)
     assert moved.mean == pytest.approx(-2, abs=0.2) and unknown.n == 0
     assert moved.interval and moved.interval[0] < -2 < moved.interval[1] < -1.5
-    main, table = boundary_tables(collected, judged)
+    main, table = make_boundary_tables(collected, judged)
     assert table.heading[2:] == (
         "median logit", "shift", "shift, d", "of negatives", "of positives"
     )  # fmt: skip

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import sem
 
-from xlt.analysis.search.choose import Choice, TriedConfig, by_kind, choose, rank
-from xlt.analysis.search.table import search_tables
+from xlt.analysis.search.choose import Choice, TriedConfig, average_by_kind, choose, rank
+from xlt.analysis.search.table import make_search_tables
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 
 NAN = math.nan
@@ -146,9 +146,9 @@ def test_a_rank_is_over_what_was_tried_until_now() -> None:
 
 def test_source_and_target_rows_count_alike_however_many() -> None:
     kinds = ("source", "target", "target", "target")
-    assert by_kind(np.array([0.9, 0.5, 0.6, 0.7]), kinds) == pytest.approx((0.9 + 0.6) / 2)
-    assert by_kind(np.array([0.9, NAN, NAN, 0.7]), kinds) == pytest.approx(0.8)
-    assert math.isnan(by_kind(np.full(4, NAN), kinds))
+    assert average_by_kind(np.array([0.9, 0.5, 0.6, 0.7]), kinds) == pytest.approx((0.9 + 0.6) / 2)
+    assert average_by_kind(np.array([0.9, NAN, NAN, 0.7]), kinds) == pytest.approx(0.8)
+    assert math.isnan(average_by_kind(np.full(4, NAN), kinds))
 
 
 def test_the_tables_say_what_was_chosen_and_what_was_not() -> None:
@@ -161,12 +161,12 @@ def test_the_tables_say_what_was_chosen_and_what_was_not() -> None:
         experiment="e", search_id="abc", settings={}, data_fingerprint="f", metric="auroc",
         cells=(cell(2),), why_stopped="max_epochs: 5 is used up",
     )  # fmt: skip
-    first, every = search_tables(plan, [made], every=True)
+    first, every = make_search_tables(plan, [made], every=True)
     assert first.lines == (
         ("m", "ja16", "target", "0.01", "0.700 ± 0.100", "1/3", "30", "highest dev score"),
     )
     assert any("max_epochs: 5 is used up" in note for note in first.footnotes)
     assert any("not finished" in note for note in first.footnotes)
     assert [line[-1] for line in every.lines] == ["stopped early", "chosen", "DivergedError: nan"]
-    none = search_tables(plan, [Choice(cell(2), (), None, "", "no config finished")])
+    none = make_search_tables(plan, [Choice(cell(2), (), None, "", "no config finished")])
     assert none[0].lines[0][3:5] == ("-", "-")

@@ -18,7 +18,7 @@ from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.formats import FORMATS, write_tables
 from xlt.analysis.tables.metric_cells import collect_metric_cells
-from xlt.analysis.tables.report import CSV_COLUMNS, metric_table, render_tables
+from xlt.analysis.tables.report import CSV_COLUMNS, make_metric_table, render_tables
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.trials.trial_row import TrialRow
@@ -80,7 +80,7 @@ def mixed(tmp_path: Path) -> Collected:
 
 
 def table(collected: Collected, metric: str, published: bool = False) -> Table:
-    return metric_table(collect_metric_cells(collected, metric), published)
+    return make_metric_table(collect_metric_cells(collected, metric), published)
 
 
 def cell_of(shown: tuple[TableCell, ...], model: str, pattern: str) -> TableCell:

@@ -16,12 +16,12 @@ from xlt.analysis.metrics.thresholds import (
     FITS,
     all_positive_f1,
     best_threshold,
-    every_cut,
     f1_at,
     f1_with_labelled_rows,
-    platt_scaled,
+    fit_platt,
+    fit_temperature,
+    list_cuts,
     prior_threshold,
-    temperature_scaled,
 )
 from xlt.data.core.errors import InputError
 
@@ -48,7 +48,7 @@ def shifted(shift: float, num_rows: int = 512, seed: int = 0) -> tuple[np.ndarra
 def test_the_oracle_is_the_best_of_all_thresholds(found: list[tuple[int, float]]) -> None:
     y_true, y_score = arrays(found)
     every = [f1_score(y_true, y_score >= t, zero_division=0.0) for t in np.unique(y_score)]
-    oracle = f1_at(y_true, y_score, best_threshold(every_cut(y_true, y_score)))
+    oracle = f1_at(y_true, y_score, best_threshold(list_cuts(y_true, y_score)))
     assert oracle == pytest.approx(max(every), abs=1e-12)
     assert oracle >= f1_at(y_true, y_score, prior_threshold(y_score)) - 1e-12
     assert oracle >= all_positive_f1(float(y_true.mean())) - 1e-12
@@ -75,16 +75,16 @@ def test_a_prior_is_a_share(prior: float) -> None:
 
 def test_thresholds_lie_between_scores() -> None:
     y_true, y_score = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.9])
-    assert best_threshold(every_cut(y_true, y_score)) == pytest.approx(0.4)
+    assert best_threshold(list_cuts(y_true, y_score)) == pytest.approx(0.4)
     tight = np.array([0.1, 0.5, np.nextafter(0.5, 1), 0.9])
-    assert f1_at(y_true, tight, best_threshold(every_cut(y_true, tight))) == 1.0
+    assert f1_at(y_true, tight, best_threshold(list_cuts(y_true, tight))) == 1.0
 
 
 @pytest.mark.parametrize("stretch", [0.3, 5.0])
 def test_f1_at_the_oracle_and_the_median_only_knows_the_ranking(stretch: float) -> None:
     y_true, y_score = shifted(1.0)
     other = expit(stretch * np.log(y_score / (1 - y_score)) - 3)
-    for rule in (lambda y, s: best_threshold(every_cut(y, s)), lambda _, s: prior_threshold(s)):
+    for rule in (lambda y, s: best_threshold(list_cuts(y, s)), lambda _, s: prior_threshold(s)):
         ours = f1_at(y_true, y_score, rule(y_true, y_score))
         assert f1_at(y_true, other, rule(y_true, other)) == pytest.approx(ours, abs=1e-12)
 
@@ -93,7 +93,7 @@ def test_f1_at_the_oracle_and_the_median_only_knows_the_ranking(stretch: float) 
 
 
 @pytest.mark.parametrize(
-    ("fit", "method"), [(platt_scaled, "sigmoid"), (temperature_scaled, "temperature")]
+    ("fit", "method"), [(fit_platt, "sigmoid"), (fit_temperature, "temperature")]
 )
 @pytest.mark.parametrize("num_rows", [16, 104])
 def test_scaling_is_that_of_scikit_learn(fit, method: str, num_rows: int) -> None:  # type: ignore[no-untyped-def]
@@ -109,7 +109,7 @@ def test_scaling_is_that_of_scikit_learn(fit, method: str, num_rows: int) -> Non
 
 def test_scaling_stays_finite_on_separable_rows_and_certain_scores() -> None:
     y_true, y_score = np.array([0, 0, 1, 1]), np.array([0.0, 0.1, 0.9, 1.0])
-    for fit in (platt_scaled, temperature_scaled):
+    for fit in (fit_platt, fit_temperature):
         scaled = fit(y_true, y_score)(y_score)
         assert np.isfinite(scaled).all()
         assert ((scaled >= 0) & (scaled <= 1)).all()
@@ -119,14 +119,14 @@ def test_scaling_stays_finite_on_separable_rows_and_certain_scores() -> None:
 @given(rows)
 def test_a_temperature_cannot_move_the_boundary(found: list[tuple[int, float]]) -> None:
     y_true, y_score = arrays(found)
-    scaled = temperature_scaled(y_true, y_score)(y_score)
+    scaled = fit_temperature(y_true, y_score)(y_score)
     assert ((scaled >= 0.5) == (y_score >= 0.5)).all()
 
 
 def test_few_labelled_rows_mend_a_shifted_boundary_but_a_temperature_does_not() -> None:
     y_true, y_score = shifted(3.0)
     before = f1_at(y_true, y_score, 0.5)
-    best = f1_at(y_true, y_score, best_threshold(every_cut(y_true, y_score)))
+    best = f1_at(y_true, y_score, best_threshold(list_cuts(y_true, y_score)))
     found = {fit: f1_with_labelled_rows(y_true, y_score, fit, 104) for fit in FITS}
     assert before < 0.5 and best > 0.9
     assert found["temperature"] == pytest.approx(before, abs=0.03)

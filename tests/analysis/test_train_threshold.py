@@ -14,7 +14,7 @@ from scipy.special import expit
 from sklearn.metrics import f1_score
 
 from xlt.analysis.boundary.measure import boundary
-from xlt.analysis.boundary.table import boundary_tables
+from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS, out_of_fold
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import Collected, collect
@@ -123,12 +123,12 @@ def test_held_out_scores_make_the_threshold(tmp_path: Path) -> None:
     # Held out the rows show that the boundary is off; in sample they do not.
     in_sample = [f1_score(t["y_true"].to_numpy(), t["y_score"].to_numpy() >= 0.5) for t in test]
     assert np.mean(expected) > np.mean(in_sample) + 0.05
-    text = write_tables(boundary_tables(collected, [cell]))
+    text = write_tables(make_boundary_tables(collected, [cell]))
     assert (
         "F1@train rows of elyza x ja16: out of fold, by 4 folds and seeds 1000, 1001 of the "
         "search at learning rate 5e-05." in text
     )
-    assert "out of fold" in write_tables(boundary_tables(collected, [cell]), "csv")
+    assert "out of fold" in write_tables(make_boundary_tables(collected, [cell]), "csv")
 
 
 def test_a_seed_without_all_folds_is_left_out(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_trials_of_other_settings_are_not_taken(tmp_path: Path, fault: dict[str,
     collected = searched(tmp_path / "a", **fault)
     assert out_of_fold(collected) == {}
     (cell,) = boundary(collected)
-    text = write_tables(boundary_tables(collected, [cell]))
+    text = write_tables(make_boundary_tables(collected, [cell]))
     assert "F1@train rows of elyza x ja16: in sample." in text
 
 

@@ -13,7 +13,7 @@ import yaml
 from counted_reads import Counted
 from rich.console import Console
 
-from xlt.analysis.search.table import search_tables
+from xlt.analysis.search.table import make_search_tables
 from xlt.analysis.tables.formats import write_tables
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
@@ -229,7 +229,7 @@ def test_a_rate_that_breaks_a_trial_is_told_and_never_chosen(
         broken = choice.tried[-1]
         assert broken.config.learning_rate == BREAKS and "DivergedError" in broken.failures[0]
         assert choice.best is not None and choice.best is not broken
-    every = write_tables(search_tables(outcome.plan, outcome.choices, every=True))
+    every = write_tables(make_search_tables(outcome.plan, outcome.choices, every=True))
     assert "1e+30" in every and "DivergedError: " in every
 
 
