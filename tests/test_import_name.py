@@ -1,4 +1,4 @@
-"""One import name: files of a user's own folder never stand in the way of xlt."""
+"""The one import name xlt works in a folder whose files have the names of our packages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONE_TRIAL = [
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Path:
-    """A folder with files of common names, each of which raises when it is imported."""
+    """Make a folder with files of common names, each of which raises when it is imported."""
     for name in OWN_FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"raise RuntimeError('{name} of the user was imported')\n")
@@ -40,7 +40,7 @@ def start(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_rays_workers_import_xlt_beside_files_of_the_same_names(crowded: Path) -> None:
-    done = start(crowded, "-m", "xlt", *ONE_TRIAL, "--backend", "tune")
+    done = start(crowded, "-m", "xlt", *ONE_TRIAL, "--backend", "ray")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mini-mbert" in done.stdout
     assert "of the user" not in done.stdout + done.stderr
@@ -76,22 +76,22 @@ def test_workers_of_a_running_cluster_import_xlt_beside_files_of_the_same_names(
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("hidden", "told"),
+    ("hidden", "message"),
     [
         ("platformdirs", "cannot import xlt: RuntimeError: this is another one (in {file})"),
         ("pyarrow", "; pyarrow.py in {folder} hides an installed package"),
     ],
 )
-def test_what_hides_a_needed_package_is_named_before_a_trial_starts(
-    hidden: str, told: str, tmp_path: Path
+def test_a_file_that_hides_a_package_is_named_before_a_trial_starts(
+    hidden: str, message: str, tmp_path: Path
 ) -> None:
-    """The console script does not look into the folder it starts in, but Ray's workers do."""
+    """Ray's workers import from the folder of the command; the console script does not."""
     file = tmp_path / f"{hidden}.py"
     file.write_text("raise RuntimeError('this is another one')\n")
     script = str(Path(sys.executable).parent / "xlt")
-    done = start(tmp_path, script, *ONE_TRIAL, "--backend", "tune")
+    done = start(tmp_path, script, *ONE_TRIAL, "--backend", "ray")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert told.format(file=file, folder=tmp_path) in done.stderr
+    assert message.format(file=file, folder=tmp_path) in done.stderr
     assert "memory" not in done.stderr
     assert not list((tmp_path / "results").glob("trials/*/error.json"))
 
@@ -107,7 +107,7 @@ def test_python_finds_xlt_beside_files_of_the_same_names(crowded: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "15\n"), done.stderr
 
 
-def test_those_files_do_raise_when_they_are_imported(crowded: Path) -> None:
+def test_these_files_raise_when_they_are_imported(crowded: Path) -> None:
     assert "of the user was imported" in start(crowded, "-c", "import analysis").stderr
 
 

@@ -1,4 +1,4 @@
-"""Launch files of clusters: filled in from the experiment, valid for what reads them."""
+"""Launch files of clusters hold the experiment, and their launchers accept them."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def filled(kind: str, experiment: str = "paper", **more: Any) -> str:
 
 def ray_job(**more: Any) -> dict[str, Any]:
     _, job = yaml.safe_load_all(filled("kuberay", **more))
-    found: dict[str, Any] = job
-    return found
+    resource: dict[str, Any] = job
+    return resource
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
@@ -68,7 +68,7 @@ def test_trials_that_never_fit_are_refused(kind: str) -> None:
         filled(kind, settings=["resources.cpus=4"], machines=Machines(nodes=1, cpus_per_node=2))
 
 
-def test_cores_are_what_the_trials_on_all_gpus_reserve() -> None:
+def test_a_node_has_the_cores_that_the_trials_on_its_gpus_request() -> None:
     assert "--cpus-per-task=2\n" in filled("slurm")
     shared = ["resources.gpus=0.25", "resources.cpus=3"]
     assert "--cpus-per-task=24\n" in filled("slurm", settings=shared)
@@ -98,13 +98,13 @@ def test_slurm_file_is_bash_with_every_directive_before_the_first_command(tmp_pa
     assert said[:7] == ["xlt", "run", str(odd), "--set", "title=a 'b' $(c)", "--results", STORE]
 
 
-def test_options_are_told_all_at_once() -> None:
-    with pytest.raises(InputError) as told:
+def test_all_wrong_options_are_named_in_one_error() -> None:
+    with pytest.raises(InputError) as caught:
         fill_launch_file(
             "kuberay", "paper", machines=Machines(), options={"imag": "x"}, results=STORE
         )
-    assert "image: is required" in str(told.value)
-    assert "Did you mean 'image'? Known: claim, " in str(told.value)
+    assert "image: is required" in str(caught.value)
+    assert "Did you mean 'image'? Known: claim, " in str(caught.value)
     with pytest.raises(InputError, match=r"unknown kind of cluster 'slrm'\. Did you mean 'slurm'"):
         fill_launch_file("slrm", "paper", machines=Machines(), options={})
     for bad in ("gpu; rm -rf /", "gpu\n#SBATCH --uid=0", "$(id)", ""):
@@ -115,14 +115,14 @@ def test_options_are_told_all_at_once() -> None:
 def test_the_command_prints_the_file_alone(capsys: pytest.CaptureFixture[str]) -> None:
     words = "--nodes 4 --gpus-per-node 2 --image registry/xlt:1 --results s3://bucket/xlt"
     assert main(["cluster", "template", "kuberay", "paper", *words.split()]) == 0
-    told = capsys.readouterr()
-    assert told.out == filled("kuberay")
-    assert told.err == "Start it with: kubectl apply -f FILE\n"
+    captured = capsys.readouterr()
+    assert captured.out == filled("kuberay")
+    assert captured.err == "Start it with: kubectl apply -f FILE\n"
     assert main(["cluster", "template", "slurm", "paper", "--option", "time"]) == 2
     assert "--option 'time' is not key=value" in capsys.readouterr().err
 
 
-def test_kuberay_carries_the_experiment_and_is_not_root() -> None:
+def test_a_kuberay_file_holds_the_experiment_and_does_not_run_as_root() -> None:
     settings = ["training.num_train_epochs=3"]
     config, job = yaml.safe_load_all(filled("kuberay", settings=settings))
     carried = Experiment.from_yaml(config["data"]["experiment.yaml"], "carried")
@@ -145,7 +145,7 @@ def test_kuberay_carries_the_experiment_and_is_not_root() -> None:
     assert limits == {"cpu": "2", "nvidia.com/gpu": "2"}
 
 
-def test_kuberay_starts_with_nodes_enough_for_the_largest_trial() -> None:
+def test_kuberay_starts_enough_nodes_for_the_largest_trial() -> None:
     settings = ["resources.workers=5"]
     config, job = yaml.safe_load_all(filled("kuberay", settings=settings))
     assert job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["minReplicas"] == 3
@@ -166,7 +166,7 @@ def test_kuberay_keeps_results_and_base_models_on_a_volume() -> None:
     "RAYJOB_CRD" not in os.environ, reason="RAYJOB_CRD names no ray.io_rayjobs.yaml"
 )
 @pytest.mark.parametrize("options", [{}, {"claim": "disk", "service_account": "writer"}])
-def test_kuberay_has_no_field_that_its_crd_does_not_know(options: dict[str, str]) -> None:
+def test_every_field_of_a_kuberay_file_is_in_its_crd(options: dict[str, str]) -> None:
     """The CRD is KubeRay's file ray-operator/config/crd/bases/ray.io_rayjobs.yaml."""
     crd = yaml.safe_load(Path(os.environ["RAYJOB_CRD"]).read_text())
     (version,) = [v for v in crd["spec"]["versions"] if v["name"] == "v1"]
@@ -205,7 +205,7 @@ def test_ec2_file_passes_rays_own_check(spot: str) -> None:
         validate_config(broken)
 
 
-def test_ec2_tells_the_command_for_its_head(tmp_path: Path) -> None:
+def test_an_ec2_file_names_the_command_for_its_head(tmp_path: Path) -> None:
     file = tmp_path / "my own.yaml"
     file.write_text("{name: own, models: [mini-mbert], patterns: [ja0], seeds: [0]}")
     text = filled("aws", str(file), settings=["title=a b"])

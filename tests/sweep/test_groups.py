@@ -1,4 +1,4 @@
-"""Trials of several processes on a real Ray cluster: scheduled, killed, resumed, refused."""
+"""Trials of several processes on a real Ray cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WITHOUT_DROPOUT = {"lora_dropout": 0.0}
 
 
 def llama_alone(file: Path) -> str:
-    """The experiment's llama, without dropout, which other processes would draw otherwise."""
+    """The llama of the experiment without dropout, whose random masks depend on the process."""
     model = next(m for m in load_experiment(file).models if m.name == "llama")
     # A rate at which 160 steps do not spread the rounding.
     values = model.model_dump(mode="json") | {"lora": WITHOUT_DROPOUT, "learning_rate": 0.001}
@@ -50,14 +50,14 @@ def train_workers() -> list[psutil.Process]:
 
 
 def kill_one_when(condition: Callable[[], Any], killed: list[int]) -> threading.Thread:
-    """A worker of the group, once the condition came true."""
+    """Kill a worker of the group when the condition becomes true."""
 
     def wait() -> None:
         deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
-            if condition() and (found := train_workers()):
-                found[-1].kill()
-                killed.append(found[-1].pid)
+            if condition() and (workers := train_workers()):
+                workers[-1].kill()
+                killed.append(workers[-1].pid)
                 return
             time.sleep(0.02)
 
@@ -66,7 +66,7 @@ def kill_one_when(condition: Callable[[], Any], killed: list[int]) -> threading.
     return thread
 
 
-def test_a_group_whose_worker_dies_goes_on_and_gives_what_one_process_gives(
+def test_a_group_resumes_after_a_death_and_equals_one_process(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
     settings = [*SETTINGS, llama_alone(experiment_file), "training.num_train_epochs=40"]
@@ -96,7 +96,7 @@ def test_a_group_whose_worker_dies_goes_on_and_gives_what_one_process_gives(
 
 
 @pytest.mark.chaos
-def test_more_trials_than_places_wait_for_their_turn(
+def test_groups_beyond_the_capacity_wait(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
     """Groups of two on two CPUs: watchers that took the workers' places would wait for ever.
@@ -112,7 +112,7 @@ def test_more_trials_than_places_wait_for_their_turn(
     assert "the loss is" in error and "lower the learning rate" in error
 
 
-def test_a_group_that_never_fits_is_refused_at_once(
+def test_a_group_that_does_not_fit_is_refused(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
     settings = [*SETTINGS, "resources={workers: 3}"]
@@ -121,7 +121,7 @@ def test_a_group_that_never_fits_is_refused_at_once(
 
 
 class Group:
-    """Stands for worker groups: each start fails with the next error, the last one succeeds."""
+    """Replaces worker groups: each start raises the next error, and the last start succeeds."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)
@@ -150,7 +150,7 @@ def watched(
     return ended
 
 
-def test_where_a_group_runs_out_of_memory_passes_are_halved(
+def test_the_micro_batch_is_halved_when_a_group_runs_out_of_memory(
     watched: Callable[[Group], Ended | None],
 ) -> None:
     full = torch.OutOfMemoryError("CUDA out of memory")
@@ -162,7 +162,7 @@ def test_where_a_group_runs_out_of_memory_passes_are_halved(
     assert group.sizes == [None, 2, 1, 1, 1]  # then it counts as any other failure
 
 
-def test_what_a_user_has_to_mend_is_not_tried_again(
+def test_an_error_that_the_user_has_to_fix_is_not_retried(
     watched: Callable[[Group], Ended | None],
 ) -> None:
     group = Group(InputError("no such model; fix the path"))
@@ -179,10 +179,10 @@ def test_what_a_user_has_to_mend_is_not_tried_again(
 
 
 @pytest.mark.chaos
-def test_a_real_error_of_one_worker_ends_its_group(
+def test_an_error_of_one_worker_ends_its_group(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:
-    """Its sentence comes through two processes to the result folder."""
+    """The message of the error passes two processes and reaches the result folder."""
     base = Path(shutil.copytree(base_of(experiment_file), tmp_path / "base"))
     (base / "tokenizer_config.json").write_text('{"tokenizer_class": "NoSuchTokenizer"}')
     (base / "tokenizer.json").write_text("{}")

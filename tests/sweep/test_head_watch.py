@@ -1,4 +1,4 @@
-"""A head that no longer answers ends the driver with one sentence; one that comes back does not."""
+"""The driver ends with one sentence if its Ray head stays silent, and continues if it returns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def address(head: socket.socket) -> str:
 
 
 @pytest.mark.parametrize("lost", ["head", "raylet"])
-def test_a_driver_whose_ray_is_lost_says_so_and_lets_the_experiment_go(
+def test_a_driver_that_lost_ray_ends_with_one_sentence_and_releases_its_lease(
     lost: str, head: socket.socket, raylet: socket.socket, tmp_path: Path
 ) -> None:
     results = make_results(tmp_path / "r")
@@ -63,18 +63,18 @@ def test_a_driver_whose_ray_is_lost_says_so_and_lets_the_experiment_go(
     assert driver.stdout and driver.stdout.readline() == "drives\n"
     time.sleep(0.5)
     assert driver.poll() is None and results.sizes("experiments")
-    told = f"the Ray head at {address(head)} gave no answer for "
+    reason = f"the Ray head at {address(head)} gave no answer for "
     if lost == "raylet":
-        told = "Ray has stopped on this machine; "
+        reason = "Ray has stopped on this machine; "
     (head if lost == "head" else raylet).close()
     _, errors = driver.communicate(timeout=20)
     assert driver.returncode == 2
-    assert errors.startswith(f"xlt: {told}")
+    assert errors.startswith(f"xlt: {reason}")
     assert errors.count("\n") == 1 and "run the same command to resume" in errors
     assert results.sizes("experiments") == {}
 
 
-def test_a_head_that_comes_back_in_time_and_a_watch_that_was_stopped_end_nothing(
+def test_a_head_that_returns_in_time_or_a_stopped_watch_ends_nothing(
     head: socket.socket, raylet: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []

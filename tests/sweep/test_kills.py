@@ -1,4 +1,4 @@
-"""Processes killed, interrupted, disks full: what was finished stays, the rest runs again."""
+"""After kills, Ctrl-C and full disks, finished trials are kept and the other trials run again."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.results.result import Results
 
 LONGER = "training.num_train_epochs=12"
-"""So that there is time to kill a trial in the middle."""
+"""Training long enough to kill a trial in the middle."""
 OFTEN = "storage.checkpoint_minutes=0"
-"""So that what is killed goes on from the step before."""
+"""A checkpoint after each step, so that a killed trial resumes from its last step."""
 NUM_TRIALS = 10
 BACKENDS = ("ray", pytest.param("inline", marks=pytest.mark.chaos))
 INLINE = ("--backend", "inline")
-"""Finishes where the backend is not the question: it starts no Ray and gives the same bytes."""
+"""Backend for the final run where Ray is not tested: it starts faster and gives the same bytes."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -59,18 +59,18 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes that run trials."""
-    found = []
+    """List the processes that run trials."""
+    processes = []
     with suppress(psutil.NoSuchProcess):  # one of them ended meanwhile
         for relative in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if " ".join(relative.cmdline()).startswith("ray::ImplicitFunc"):
-                    found.append(relative)
-    return found
+                    processes.append(relative)
+    return processes
 
 
 def finish(file: Path, root: Path, undisturbed: RunOutcome, *options: str) -> str:
-    """Run to the end; finished trials are not touched; every byte is as if nothing had been."""
+    """Run to the end; check that finished trials stay, and that all bytes are those of one run."""
     before = finished(root)
     done = subprocess.run(
         [sys.executable, "-m", "xlt", *command(file, root, *options)],
@@ -95,11 +95,11 @@ def test_a_killed_driver_loses_no_finished_trial(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert len(finished(tmp_path / "r")) < NUM_TRIALS
-    told = finish(experiment_file, tmp_path / "r", undisturbed)
-    assert told.count("mean (std), n = 2") == 2
+    output = finish(experiment_file, tmp_path / "r", undisturbed)
+    assert output.count("mean (std), n = 2") == 2
 
 
-def test_killed_workers_are_started_again_within_the_run(
+def test_trials_of_killed_workers_restart_in_the_same_run(
     experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
@@ -116,7 +116,7 @@ def test_killed_workers_are_started_again_within_the_run(
     assert len(finished(tmp_path / "r")) == NUM_TRIALS
 
 
-def test_a_trial_that_always_loses_its_process_fails_in_the_end(
+def test_a_trial_whose_process_always_dies_fails_in_the_end(
     experiment_file: Path, tmp_path: Path
 ) -> None:
     values = yaml.safe_load(experiment_file.read_text())
@@ -143,7 +143,7 @@ def test_kills_at_random_moments_change_nothing(
     tmp_path: Path,
     undisturbed: RunOutcome,
 ) -> None:
-    """Drivers and workers in turn, at any time from the first second to the last trial."""
+    """Kill drivers and workers in turn, at any time from the first second to the last trial."""
     rng = random.Random(seed)
     with driver(experiment_file, tmp_path / "r") as process:
         time.sleep(rng.uniform(0, 25))
@@ -157,7 +157,7 @@ def test_kills_at_random_moments_change_nothing(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
+def test_ctrl_c_stops_cleanly_and_names_the_command_to_resume(
     backend: str,
     experiment_file: Path,
     tmp_path: Path,
@@ -177,13 +177,13 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_finished(
+def test_an_unwritable_location_ends_the_run_and_keeps_finished_trials(
     backend: str,
     experiment_file: Path,
     tmp_path: Path,
     undisturbed: RunOutcome,
 ) -> None:
-    """A file in the place of the folder stands for the full disk: it refuses root, too."""
+    """A file in the place of the folder acts as a full disk, also for root."""
     root = tmp_path / "r"
     with driver(experiment_file, root, "--backend", backend) as process:
         wait_for(lambda: finished(root), process)
@@ -200,7 +200,7 @@ def test_a_location_that_takes_no_more_files_ends_the_run_and_keeps_what_was_fin
     finish(experiment_file, root, undisturbed, *INLINE)
 
 
-def test_a_full_location_is_told_before_anything_starts(
+def test_a_full_disk_is_refused_before_a_trial_starts(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""The order in which trials start, and the queue that Tune gets them from."""
+"""Launch order of trials, and the queue from which Tune gets them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names(specs: list[TrialSpec]) -> list[str]:
     return [f"{spec.base_model} {spec.pattern.name}" for spec in specs]
 
 
-def test_bases_follow_each_other_the_heaviest_first_and_seeds_of_a_cell_stand_together() -> None:
+def test_the_largest_base_model_comes_first_and_seeds_of_a_cell_are_neighbours() -> None:
     order = sort_for_launch(grid(), lambda spec: {"a": 1.0, "b": 7.0}[spec.base_model])
     runs = [(name, len(list(same))) for name, same in groupby(names(order))]
     assert [spec.base_model for spec in order] == ["b"] * 6 + ["a"] * 6
@@ -44,22 +44,22 @@ def test_bases_follow_each_other_the_heaviest_first_and_seeds_of_a_cell_stand_to
     assert [spec.seed for spec in order] == [0, 1, 2] * 4
 
 
-def test_within_a_base_longer_trials_come_first() -> None:
+def test_longer_trials_of_a_base_model_come_first() -> None:
     order = sort_for_launch(grid("a", ("ja0", "ja16", "ja104")), lambda spec: 1.0)
     steps = [spec.num_steps for spec in order]
     assert len(set(steps)) > 1
     assert steps == sorted(steps, reverse=True)
 
 
-def test_a_short_trial_of_a_base_does_not_hide_its_longest() -> None:
-    """Not the sum decides: a base with many short trials can wait."""
+def test_the_longest_trial_of_a_base_model_decides_its_place() -> None:
+    """The sum does not: a base model with many short trials can wait."""
     many = [spec_of("many", "ja0", seed) for seed in range(50)]
     long = spec_of("long", "ja0", 0)
     order = sort_for_launch([*many, long], lambda spec: 3.0 if spec is long else 1.0)
     assert order[0] is long
 
 
-def test_what_reserves_different_things_is_dealt_out_in_proportion() -> None:
+def test_trials_with_different_requests_alternate_in_proportion() -> None:
     small = [spec_of("small", "ja0", seed) for seed in range(40)]
     whole = Resources(cpus=4)
     large = [spec_of("large", "ja0", seed, resources=whole) for seed in range(10)]
@@ -69,7 +69,7 @@ def test_what_reserves_different_things_is_dealt_out_in_proportion() -> None:
 
 
 @given(st.permutations(grid()), st.sampled_from([1.0, 2.0]))
-def test_nothing_is_lost_and_the_order_of_the_input_says_nothing(
+def test_no_trial_is_lost_and_the_input_order_does_not_matter(
     specs: list[TrialSpec], size: float
 ) -> None:
     order = sort_for_launch(specs, lambda spec: size if spec.base_model == "a" else 1.5)
@@ -77,7 +77,7 @@ def test_nothing_is_lost_and_the_order_of_the_input_says_nothing(
     assert sorted(s.trial_id for s in order) == sorted(s.trial_id for s in specs)
 
 
-def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again() -> None:
+def test_the_queue_hands_out_each_pack_once_and_waits_for_requeued_packs() -> None:
     queue = TrialQueue([[0], [1, 2]])
     assert [queue.suggest(name)["members"] for name in "xy"] == [[0], [1, 2]]
     assert queue.suggest("z") is None
@@ -90,7 +90,7 @@ def test_the_queue_hands_out_each_once_and_waits_for_those_that_may_come_again()
     assert queue.suggest("w") == TrialQueue.FINISHED
 
 
-def test_what_died_first_comes_before_what_waits_and_later_after_it() -> None:
+def test_a_requeued_pack_comes_before_or_after_all_waiting_packs() -> None:
     queue = TrialQueue([[0], [1], [2]])
     queue.suggest("x")
     queue.requeue([0], first=False)
@@ -99,7 +99,7 @@ def test_what_died_first_comes_before_what_waits_and_later_after_it() -> None:
     assert [queue.suggest(name)["members"] for name in "abcd"] == [[8, 9], [1], [2], [0]]
 
 
-def test_a_closed_queue_ends_when_all_that_run_have_ended() -> None:
+def test_a_closed_queue_ends_after_the_running_packs() -> None:
     queue = TrialQueue([[0], [1], [2]])
     queue.suggest("x")
     queue.is_closed = True
@@ -108,7 +108,7 @@ def test_a_closed_queue_ends_when_all_that_run_have_ended() -> None:
     assert queue.suggest("y") == TrialQueue.FINISHED
 
 
-def test_of_a_trial_that_ended_its_last_report_is_all_that_is_kept(tmp_path: Path) -> None:
+def test_the_last_report_of_an_ended_trial_is_kept_and_no_other(tmp_path: Path) -> None:
     storage = StorageContext(storage_path=str(tmp_path), experiment_dir_name="trials")
     trial = Trial("xlt", stub=True, storage=storage, config={"members": [0]})
     specs, out = [spec_of("a", "ja0", 0)], Console(file=io.StringIO())

@@ -1,4 +1,4 @@
-"""Two drivers, one experiment: one of them drives, whatever happens to the other."""
+"""Exactly one of two drivers runs an experiment, even if the other one fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUIET = Console(file=io.StringIO())
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A beat is a twentieth of a second, and other times follow."""
+    """Shorten a beat to a twentieth of a second, and other times accordingly."""
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.3)
 
@@ -50,7 +50,7 @@ def location(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def write_lease(location: Results, silent_for: float = 0.0, **fields: Any) -> None:
-    """As another driver left it, that gave a sign of life some seconds ago."""
+    """Write the lease of another driver, which renewed it some seconds ago."""
     now = datetime.now(UTC) - timedelta(seconds=silent_for)
     values = {
         "lease_id": "other", "host": "node7", "machine": "another machine", "pid": 4711,
@@ -63,14 +63,12 @@ def write_lease(location: Results, silent_for: float = 0.0, **fields: Any) -> No
 # --- one process --------------------------------------------------------------------------------
 
 
-def test_an_experiment_is_held_while_the_block_runs_and_not_after(
-    location: Results, fast: None
-) -> None:
+def test_the_lease_exists_while_the_block_runs_and_not_after(location: Results, fast: None) -> None:
     with hold_lease(location, "tiny", QUIET):
         there = location.read_json(LEASE)
         assert there["pid"] == os.getpid() and there["machine"] == identify_machine()
-        told = rf"'tiny' in .* is driven by pid {os.getpid()} on .* since .* UTC; .*--wait"
-        with pytest.raises(InputError, match=told), hold_lease(location, "tiny", QUIET):
+        message = rf"'tiny' in .* is driven by pid {os.getpid()} on .* since .* UTC; .*--wait"
+        with pytest.raises(InputError, match=message), hold_lease(location, "tiny", QUIET):
             pass
         with hold_lease(location, "another", QUIET):
             pass
@@ -82,32 +80,32 @@ def test_an_experiment_is_held_while_the_block_runs_and_not_after(
     assert list(location.sizes("experiments")) == []
 
 
-def test_of_many_that_start_at_once_one_drives(location: Results, fast: None) -> None:
-    start, end, told = threading.Barrier(6), threading.Event(), []
+def test_one_of_many_simultaneous_drivers_gets_the_lease(location: Results, fast: None) -> None:
+    start, end, messages = threading.Barrier(6), threading.Event(), []
 
     def drive() -> None:
         start.wait()
         try:
             with hold_lease(location, "tiny", QUIET):
-                told.append("drives")
+                messages.append("drives")
                 end.wait()
         except InputError as error:
-            told.append(str(error))
+            messages.append(str(error))
 
     threads = [threading.Thread(target=drive) for _ in range(6)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 60
-    while len(told) < 6 and time.monotonic() < deadline:
+    while len(messages) < 6 and time.monotonic() < deadline:
         time.sleep(0.05)
     end.set()
     for thread in threads:
         thread.join()
-    assert told.count("drives") == 1
-    assert sum("is driven by" in line for line in told) == 5
+    assert messages.count("drives") == 1
+    assert sum("is driven by" in line for line in messages) == 5
 
 
-def test_a_living_holder_elsewhere_is_not_disturbed_though_clocks_differ(
+def test_a_living_holder_on_another_machine_keeps_the_lease_if_clocks_differ(
     location: Results, fast: None
 ) -> None:
     write_lease(location)
@@ -136,7 +134,7 @@ def test_a_living_holder_elsewhere_is_not_disturbed_though_clocks_differ(
 
 
 @pytest.mark.parametrize("seconds", [500.0, -500.0])
-def test_a_silent_holder_elsewhere_is_replaced(
+def test_a_dead_holder_on_another_machine_loses_the_lease(
     seconds: float, location: Results, fast: None
 ) -> None:
     write_lease(location, seconds)
@@ -145,8 +143,8 @@ def test_a_silent_holder_elsewhere_is_replaced(
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
-def test_who_was_replaced_stops(handler: Any, location: Results, fast: None) -> None:
-    """Also in the background of a shell, where Ctrl-C is ignored."""
+def test_a_driver_that_lost_its_lease_stops(handler: Any, location: Results, fast: None) -> None:
+    """A background job of a shell, which ignores Ctrl-C, stops too."""
     before = signal.signal(signal.SIGINT, handler)
     try:
         _replaced(location)
@@ -167,7 +165,7 @@ def _replaced(location: Results) -> None:
     assert location.read_json(LEASE)["lease_id"] == "other"
 
 
-def test_it_is_renewed_through_an_outage(
+def test_the_lease_survives_a_storage_outage(
     location: Results, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -181,7 +179,7 @@ def test_it_is_renewed_through_an_outage(
         wait_for(lambda: location.read_json(LEASE)["renewed"] != first)
 
 
-def test_a_process_that_ended_holds_nothing_nor_does_one_with_its_old_number(
+def test_a_dead_process_holds_no_lease_even_if_its_pid_is_reused(
     location: Results, fast: None
 ) -> None:
     ended = subprocess.Popen(["true"])
@@ -199,7 +197,7 @@ def test_a_process_that_ended_holds_nothing_nor_does_one_with_its_old_number(
         pass  # suspended, perhaps, but there
 
 
-def test_a_disk_without_links_and_a_damaged_lease(
+def test_a_disk_without_hard_links_and_a_damaged_lease(
     tmp_path: Path, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -237,7 +235,7 @@ def driver(file: Path, root: Path, *options: str) -> AbstractContextManager[subp
 
 
 @pytest.mark.chaos
-def test_a_second_driver_is_told_who_holds_the_experiment_and_takes_over_from_a_killed_one(
+def test_a_second_driver_names_the_holder_and_takes_over_from_a_killed_one(
     experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "r"
@@ -246,15 +244,15 @@ def test_a_second_driver_is_told_who_holds_the_experiment_and_takes_over_from_a_
         wait_for(lambda: list(root.glob("trials/*/trial.json")))
         for refused in (again, ["search", *again[1:4]]):
             assert main(refused) == 2
-            told = capsys.readouterr().err
-            assert f"is driven by pid {first.pid} on " in told and "--wait" in told
+            error = capsys.readouterr().err
+            assert f"is driven by pid {first.pid} on " in error and "--wait" in error
         assert main(["status", str(root)]) == 0
         assert main(["report", str(root)]) == 0
         first.send_signal(signal.SIGKILL)
         first.wait()
         assert (root / LEASE).exists()
     capsys.readouterr()
-    with driver(experiment_file, root) as second:  # takes over, and is ended as by a person
+    with driver(experiment_file, root) as second:  # takes over, then receives Ctrl-C
         wait_for(lambda: f'"pid": {second.pid}' in (root / LEASE).read_text())
         done = len(list(root.glob("trials/*/trial.json")))
         wait_for(lambda: len(list(root.glob("trials/*/trial.json"))) > done)
@@ -265,7 +263,9 @@ def test_a_second_driver_is_told_who_holds_the_experiment_and_takes_over_from_a_
 
 
 @pytest.mark.chaos
-def test_who_waits_goes_on_when_the_other_is_done(experiment_file: Path, tmp_path: Path) -> None:
+def test_a_waiting_driver_starts_when_the_other_one_ends(
+    experiment_file: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "r"
     fewer = ("--set", "seeds=[0]")
     with driver(experiment_file, root, *fewer) as first:

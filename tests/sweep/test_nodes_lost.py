@@ -1,4 +1,4 @@
-"""Machines of a cluster that die, join, are cut off: what was finished stays, the rest goes on."""
+"""Trials resume when machines of a cluster die, join or lose their link."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.results.result import Results
 
 LONGER = "training.num_train_epochs=20"
-"""So that there is time to end something in the middle, and for Ray to notice."""
+"""Training long enough to kill a node in the middle, and for Ray to notice."""
 NUM_TRIALS = 10
 PATIENCE = 240
-"""Seconds that a busy machine is given for what takes it a quarter of a minute when idle."""
+"""Timeout in seconds on a busy machine; an idle one needs a quarter of a minute."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(900), needs_namespaces]
 
@@ -38,7 +38,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def undisturbed(
     experiment_file: Path, token: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> RunOutcome:
-    """In one process, with the versions that the nodes read."""
+    """Run in one process, with the package versions that the nodes see."""
     root = str(tmp_path_factory.mktemp("undisturbed") / "results")
     return run_sweep(load_experiment(experiment_file, [LONGER]), root, backend="inline")
 
@@ -50,9 +50,11 @@ def nodes() -> Iterator[list[Node]]:
 
 
 def resumed(root: Path) -> list[str]:
-    """Trials that went on from a checkpoint."""
-    told = {p.parent.name: json.loads(p.read_text())["execution"] for p in finished(root)}
-    return [trial_id for trial_id, execution in told.items() if execution.get("resumed_at_steps")]
+    """List the trials that resumed from a checkpoint."""
+    executions = {p.parent.name: json.loads(p.read_text())["execution"] for p in finished(root)}
+    return [
+        trial_id for trial_id, execution in executions.items() if execution.get("resumed_at_steps")
+    ]
 
 
 def trials_on(node: Node) -> list[int]:
@@ -72,10 +74,10 @@ def assert_undisturbed(root: Path, undisturbed: RunOutcome) -> None:
     assert [name for name, content in theirs.items() if ours[name] != content] == []
 
 
-def assert_went_on(
+def assert_resumed(
     root: Path, before: dict[Path, int], errors: str, undisturbed: RunOutcome
 ) -> None:
-    """Trials of a lost node went on from their checkpoints; finished ones were not touched."""
+    """Check that trials of a lost node resumed from checkpoints and finished trials stayed."""
     assert "its process died; the trial will restart" in errors
     assert "Traceback" not in errors
     assert before.items() <= finished(root).items()
@@ -83,7 +85,7 @@ def assert_went_on(
     assert_undisturbed(root, undisturbed)
 
 
-def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_finished_trial(
+def test_a_joining_node_gets_trials_and_a_dying_node_costs_no_finished_trial(
     nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     root = tmp_path / "r"
@@ -100,7 +102,7 @@ def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_finished_trial(
         nodes[1].kill()
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, errors
-    assert_went_on(root, before, errors, undisturbed)
+    assert_resumed(root, before, errors, undisturbed)
 
 
 def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
@@ -126,10 +128,10 @@ def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
     assert_undisturbed(root, undisturbed)
 
 
-def test_a_node_that_is_cut_off_is_given_up_and_its_trials_go_on_elsewhere(
+def test_trials_of_a_node_without_a_link_resume_on_other_nodes(
     nodes: list[Node], token: Path, experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
-    """Ray gives it a minute; here it is told to give less."""
+    """Ray waits a minute for a silent node; this test shortens that."""
     root, impatient = tmp_path / "r", {"RAY_health_check_timeout_ms": "2000"}
     slots = ("--num-cpus=2", "--num-gpus=2")
     with token_cluster(nodes[:2], token, *slots, **impatient) as cluster:
@@ -143,4 +145,4 @@ def test_a_node_that_is_cut_off_is_given_up_and_its_trials_go_on_elsewhere(
         before = finished(root)
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, errors
-    assert_went_on(root, before, errors, undisturbed)
+    assert_resumed(root, before, errors, undisturbed)

@@ -1,4 +1,4 @@
-"""Machines that are taken away with notice, SIGTERM, and trials that hang, on real clusters."""
+"""Preempted machines, SIGTERM, and trials that hang, on real clusters."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def undisturbed(
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head that runs no trial, and two nodes with a CPU each."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(2):
-        made.add_node(num_cpus=1, object_store_memory=100_000_000)
-    ray.init(made.address, log_to_driver=False, logging_level="ERROR")
-    yield made
+        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield cluster
     ray.shutdown()
-    made.shutdown()
+    cluster.shutdown()
 
 
 def resumed(results: Results) -> list[int]:
-    """Steps at which trials went on."""
+    """List the steps from which trials resumed."""
     records = [results.state(name).record or {} for name in results.trial_ids()]
     return [step for record in records for step in record["execution"]["resumed_at_steps"]]
 
 
-def told(console: Console) -> str:
+def text_of(console: Console) -> str:
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -74,7 +74,7 @@ def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Th
     return thread
 
 
-def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
+def test_trials_on_a_drained_node_resume_on_another_node(
     cluster: Cluster, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     first = next(n["NodeID"] for n in ray.nodes() if n["Resources"].get("CPU"))
@@ -98,12 +98,12 @@ def test_trials_leave_a_node_that_is_drained_and_go_on_elsewhere(
     drained.join()
     assert not outcome.ledger.pending
     assert resumed(outcome.results), "no trial was preempted, so this test proves nothing"
-    assert "preempted at step" in told(console)
+    assert "preempted at step" in text_of(console)
     assert trial_files(outcome.results) == undisturbed
 
 
 @pytest.mark.parametrize("backend", ["ray", "inline"])
-def test_sigterm_keeps_what_running_trials_did(
+def test_running_trials_save_a_checkpoint_after_sigterm(
     backend: str, experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     root = tmp_path / "r"
@@ -126,10 +126,10 @@ def test_sigterm_keeps_what_running_trials_did(
     assert trial_files(outcome.results) == undisturbed
 
 
-def test_a_trial_that_hangs_is_ended_and_started_again(
+def test_a_trial_that_hangs_is_killed_and_restarted(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pack that never ends, the first time, stands for a kernel or a read that does not."""
+    """The first pack never ends, like a kernel or a read that hangs."""
     trainable, marker = tune_backend._trainable, tmp_path / "hung"
 
     def hanging_once(config: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -154,4 +154,4 @@ def test_a_trial_that_hangs_is_ended_and_started_again(
     )
     assert marker.exists()
     assert len(outcome.ledger.done) == len(outcome.grid.specs)
-    assert "its process died; the trial will restart" in told(console)
+    assert "its process died; the trial will restart" in text_of(console)

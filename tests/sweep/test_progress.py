@@ -1,4 +1,4 @@
-"""What a person sees during a run: lines that grep likes, and a live grid on a terminal."""
+"""The display of a run: plain lines, or a live grid on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCORES = {"f1": 0.5, "auroc": 0.75, "accuracy": 0.25}
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The time that progress sees; tests move it on."""
+    """The clock of Progress, which tests advance."""
     time = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: time[0])
     yield time
@@ -34,7 +34,7 @@ def text(of: Console) -> str:
     return written.getvalue()
 
 
-def test_elsewhere_than_on_a_terminal_each_event_is_one_plain_line(now: list[float]) -> None:
+def test_each_event_is_one_plain_line_if_the_output_is_no_terminal(now: list[float]) -> None:
     out = console(terminal=False)
     with Progress(SPECS, [SPECS[3].trial_id], out) as progress:
         progress.stage("running 3 of 4 trials")
@@ -52,7 +52,7 @@ def test_elsewhere_than_on_a_terminal_each_event_is_one_plain_line(now: list[flo
     ]
 
 
-def test_a_terminal_gets_the_grid_with_every_state_and_failures_above_it(now: list[float]) -> None:
+def test_a_terminal_shows_the_grid_with_failures_above_it(now: list[float]) -> None:
     out = console(terminal=True)
     with Progress(SPECS, [SPECS[3].trial_id], out) as progress:
         progress.stage("running 3 of 4 trials")
@@ -77,7 +77,7 @@ def test_time_left_is_unknown_before_the_first_step() -> None:
     assert "? left" in text(out)
 
 
-def test_a_trial_that_starts_again_loses_its_fraction() -> None:
+def test_a_restarted_trial_loses_its_progress() -> None:
     out = console(terminal=True)
     with Progress(SPECS, [], out) as progress:
         progress.started(SPECS[0])
@@ -89,5 +89,5 @@ def test_a_trial_that_starts_again_loses_its_fraction() -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (185, "3:05"), (3723, "1:02:03")]
 )
-def test_clock(seconds: float, shown: str) -> None:
+def test_clock_formats_seconds(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown

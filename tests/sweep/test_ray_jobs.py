@@ -1,4 +1,4 @@
-"""xlt submit on two nodes that have no checkout: code, driver and trials arrive with the job."""
+"""xlt submit on two nodes without a checkout: the job brings the code."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def environment(token: Path, pythonpath: str) -> dict[str, str]:
 
 
 def code_folders() -> list[str]:
-    """The packages of this checkout, and of the one that the environment has installed."""
+    """List the packages of this checkout, and of the checkout installed in the environment."""
     code = "import xlt; print(xlt.__path__[0])"
-    told = subprocess.run(
+    installed = subprocess.run(
         [sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False,
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     ).stdout.strip()  # fmt: skip
-    roots = {ROOT, Path(told).parent} if told else {ROOT}
+    roots = {ROOT, Path(installed).parent} if installed else {ROOT}
     names = ("xlt", "sweep", "analysis", "trainables", "data")
     return [str(root / name) for root in roots for name in names]
 
@@ -109,7 +109,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(tmp_path_factory.mktemp("cluster"), nodes, stack)
 
 
-def test_a_wrong_token_is_one_clear_error(cluster: Cluster) -> None:
+def test_a_wrong_token_gives_one_clear_error(cluster: Cluster) -> None:
     other = cluster.folder / "other"
     other.write_text("f" * 64)
     done = cluster.xlt("submit", "quickstart", "--results", "/r", token=other)
@@ -119,12 +119,12 @@ def test_a_wrong_token_is_one_clear_error(cluster: Cluster) -> None:
     assert "Traceback" not in err
 
 
-def test_code_and_results_arrive_on_nodes_without_a_checkout(
+def test_nodes_without_a_checkout_run_the_code_of_the_job(
     cluster: Cluster, experiment_file: Path
 ) -> None:
     for node in cluster.nodes:
-        found = node.run(sys.executable, "-c", "import xlt.sweep.run", cwd="/")
-        assert "No module named 'xlt" in found.stderr
+        ended = node.run(sys.executable, "-c", "import xlt.sweep.run", cwd="/")
+        assert "No module named 'xlt" in ended.stderr
     results = str(cluster.folder / "results")
     sent = cluster.xlt("submit", str(experiment_file), "--results", results)
     out, err = sent.communicate(timeout=300)
@@ -142,7 +142,7 @@ def test_code_and_results_arrive_on_nodes_without_a_checkout(
         assert f"/{module.partition('/')[2]}.cpython" in compiled.stdout
 
 
-def test_ctrl_c_leaves_a_job_that_goes_on_and_can_be_stopped(
+def test_a_job_continues_after_ctrl_c_and_can_be_stopped(
     cluster: Cluster, experiment_file: Path
 ) -> None:
     results = cluster.folder / "long"
@@ -168,7 +168,7 @@ def test_ctrl_c_leaves_a_job_that_goes_on_and_can_be_stopped(
 
 
 def without_commit(results: Results) -> dict[str, bytes]:
-    """The trials' files; code that travelled is of no commit."""
+    """Read the files of trials without the commit, which carried code does not have."""
     files = trial_files(results)
     for name, content in files.items():
         if name.endswith("trial.json"):

@@ -1,4 +1,4 @@
-"""Two Ray nodes with addresses of their own: who has not the token is turned away."""
+"""Ray nodes and drivers without the token of a cluster are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from network_nodes import Node, needs_namespaces, network_nodes, wait_until
 from token_cluster import RAY, ROOT, START, TokenCluster, environment, token_cluster, write_token
 
 REFUSED_SECONDS = 200
-"""Ray tries for 20 s on an idle machine."""
+"""Timeout in seconds; Ray retries for 20 s on an idle machine."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos, needs_namespaces]
 
@@ -35,7 +35,7 @@ def cluster(token: Path) -> Iterator[TokenCluster]:
 def waited(
     nodes: list[Node], token: Path | None, count: int, seconds: int
 ) -> subprocess.CompletedProcess[str]:
-    """`xlt cluster wait` on the head's machine."""
+    """Run `xlt cluster wait` on the machine of the head."""
     return nodes[0].run(
         sys.executable, "-m", "xlt", "cluster", "wait", "--nodes", str(count),
         "--address", f"{nodes[0].address}:6379", "--seconds", str(seconds),
@@ -51,7 +51,7 @@ def test_a_node_with_the_token_joins(cluster: TokenCluster, token: Path) -> None
 
 
 @pytest.mark.parametrize("has", ["no token", "another token"])
-def test_a_node_without_the_token_is_turned_away(
+def test_a_node_without_the_token_is_refused(
     has: str, cluster: TokenCluster, token: Path, tmp_path: Path
 ) -> None:
     other, nodes = write_token(tmp_path, "f" * 64), cluster.nodes
@@ -72,7 +72,7 @@ def test_a_node_without_the_token_is_turned_away(
 
 
 @pytest.mark.parametrize("has", ["no token", "another token"])
-def test_a_driver_without_the_token_is_told_so(
+def test_a_driver_without_the_token_gets_a_clear_error(
     has: str, cluster: TokenCluster, tmp_path: Path
 ) -> None:
     other = write_token(tmp_path, "f" * 64)

@@ -19,11 +19,11 @@ from xlt.trainables.results.result import Results
 
 NUM_TRIALS = 10
 LONGER = "training.num_train_epochs=20"
-"""So that there is time to end something in the middle."""
+"""Training long enough to stop a job in the middle."""
 LONGEST = "training.num_train_epochs=240"
-"""So that Slurm, too, notices it before the job is done."""
+"""Training long enough for Slurm to notice a dead node before the job ends."""
 PATIENCE = 300
-"""Seconds that a busy machine is given for what takes it a quarter of a minute when idle."""
+"""Timeout in seconds on a busy machine; an idle one needs a quarter of a minute."""
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200), needs_slurm, needs_namespaces]
 
@@ -41,7 +41,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
 
 
 def print_launch_file(slurm: Slurm, experiment: Path, training: str = LONGER) -> Path:
-    """What `xlt cluster template` prints, not a letter changed."""
+    """Write the unchanged output of `xlt cluster template` to a file."""
     done = subprocess.run(
         [sys.executable, "-m", "xlt", "cluster", "template", "slurm", str(experiment),
          "--nodes", "3", "--gpus-per-node", "2", "--option", "scratch=/var/tmp",
@@ -63,7 +63,7 @@ def num_done(slurm: Slurm) -> int:
 
 
 def assert_as_in_one_process(slurm: Slurm, experiment: Path, training: str = LONGER) -> None:
-    """Every trial has the bytes that it has without a cluster."""
+    """Check that every trial has the same bytes as without a cluster."""
     alone = str(slurm.folder / "alone")
     undisturbed = run_sweep(load_experiment(experiment, [training]), alone, backend="inline")
     expected = trial_files(undisturbed.results)
@@ -72,7 +72,7 @@ def assert_as_in_one_process(slurm: Slurm, experiment: Path, training: str = LON
     assert [name for name, content in expected.items() if there[name] != content] == []
 
 
-def test_a_sweep_runs_on_all_nodes_and_leaves_nothing_behind(
+def test_a_sweep_runs_on_all_nodes_and_removes_its_files(
     slurm: Slurm, experiment_file: Path
 ) -> None:
     file = print_launch_file(slurm, experiment_file)
@@ -87,11 +87,11 @@ def test_a_sweep_runs_on_all_nodes_and_leaves_nothing_behind(
     assert any("raylet" in line for line in commands)
     assert not [line for line in commands if secret in line]
     assert slurm.wait(job, PATIENCE) == "COMPLETED", log(slurm, job)
-    told = log(slurm, job)
-    assert "3 of 3 nodes joined" in told
-    assert "6 CPUs and 6 GPUs: n1, n2, n3" in told
-    assert "lost" not in told
-    assert "Killed" not in told
+    text = log(slurm, job)
+    assert "3 of 3 nodes joined" in text
+    assert "6 CPUs and 6 GPUs: n1, n2, n3" in text
+    assert "lost" not in text
+    assert "Killed" not in text
     assert num_done(slurm) == NUM_TRIALS
     assert slurm.leftovers() == []
     again = slurm.submit(file)
@@ -100,7 +100,7 @@ def test_a_sweep_runs_on_all_nodes_and_leaves_nothing_behind(
     assert_as_in_one_process(slurm, experiment_file)
 
 
-def test_a_node_that_dies_is_told_and_costs_no_trial(slurm: Slurm, experiment_file: Path) -> None:
+def test_a_dead_node_is_logged_and_costs_no_trial(slurm: Slurm, experiment_file: Path) -> None:
     job = slurm.submit(print_launch_file(slurm, experiment_file, LONGEST))
     wait_until(lambda: num_done(slurm) > 0, PATIENCE, "no trial ends")
     assert num_done(slurm) < NUM_TRIALS
@@ -112,7 +112,7 @@ def test_a_node_that_dies_is_told_and_costs_no_trial(slurm: Slurm, experiment_fi
     assert_as_in_one_process(slurm, experiment_file, LONGEST)
 
 
-def test_a_cancelled_job_leaves_nothing_and_goes_on_when_submitted_again(
+def test_a_cancelled_job_removes_its_files_and_resumes_when_submitted_again(
     slurm: Slurm, experiment_file: Path
 ) -> None:
     file = print_launch_file(slurm, experiment_file)
@@ -127,10 +127,10 @@ def test_a_cancelled_job_leaves_nothing_and_goes_on_when_submitted_again(
 
 
 @pytest.mark.parametrize("sent", ["USR1", "requeue"])
-def test_a_job_at_its_limit_or_preempted_comes_back_and_goes_on(
+def test_a_job_is_requeued_and_resumes_after_its_time_limit_or_preemption(
     sent: str, slurm: Slurm, experiment_file: Path
 ) -> None:
-    """USR1 is what Slurm sends before the limit, a requeue is what preemption does."""
+    """Slurm sends USR1 before the time limit, and requeues a preempted job."""
     job = slurm.submit(print_launch_file(slurm, experiment_file))
     wait_until(lambda: num_done(slurm) > 0, PATIENCE, "no trial ends")
     before = num_done(slurm)
@@ -148,17 +148,17 @@ def test_a_job_at_its_limit_or_preempted_comes_back_and_goes_on(
     assert_as_in_one_process(slurm, experiment_file)
 
 
-def test_ports_of_a_job_are_those_that_are_documented(slurm: Slurm, experiment_file: Path) -> None:
+def test_a_job_uses_the_documented_ports(slurm: Slurm, experiment_file: Path) -> None:
     job = slurm.submit(print_launch_file(slurm, experiment_file))
     wait_until(lambda: num_done(slurm) > 0, PATIENCE, "no trial ends")
     base = 20000 + int(job) % 3000 * 3
-    heard = {node.name: _ports(node.run("ss", "-Htln").stdout) for node in slurm.nodes}
-    assert {base, base + 1, base + 2} <= heard["n1"]
-    assert base not in heard["n2"]
-    assert {base + 1, base + 2} <= heard["n2"]
-    assert 8265 not in set().union(*heard.values())  # the dashboard
+    listening = {node.name: _ports(node.run("ss", "-Htln").stdout) for node in slurm.nodes}
+    assert {base, base + 1, base + 2} <= listening["n1"]
+    assert base not in listening["n2"]
+    assert {base + 1, base + 2} <= listening["n2"]
+    assert 8265 not in set().union(*listening.values())  # the dashboard
     slurm.call("scancel", job)
 
 
-def _ports(told: str) -> set[int]:
-    return {int(line.split()[3].rpartition(":")[2]) for line in told.splitlines()}
+def _ports(listing: str) -> set[int]:
+    return {int(line.split()[3].rpartition(":")[2]) for line in listing.splitlines()}

@@ -1,4 +1,4 @@
-"""Storage that fails in the middle of a sweep: a store for a while, a disk until space is freed."""
+"""Sweeps on an object store that fails for a while, and on a disk that becomes full."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="a small file system 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
-    """Before the cluster, whose processes take the credentials from this one's environment."""
+    """Start before the cluster, whose processes inherit the credentials from the environment."""
     with pytest.MonkeyPatch.context() as patch, serve_s3() as served:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -58,12 +58,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 class Outage:
-    """A store that answers with errors of its own, or not for long, from a moment on.
+    """An object store that answers with errors, or very slowly, for a while.
 
     Attributes:
-        began: When the moment came; 0: it has not.
-        num_refused: Requests that were not served.
-        written: Keys that were written, in order.
+        began: Start of the outage; 0 before it.
+        num_refused: Number of refused requests.
+        written: Written keys, in order.
     """
 
     def __init__(self, seconds: float, begins: Callable[[str, str], bool]) -> None:
@@ -73,7 +73,7 @@ class Outage:
 
     @property
     def records(self) -> set[str]:
-        """Of trials; S3's client sends again what was answered too late, the same bytes."""
+        """Keys of finished trials, without the repeated requests of S3's client after a timeout."""
         return {key for key in self.written if key.endswith("trial.json")}
 
     def __call__(self, method: str, key: str) -> tuple[int, str] | None:
@@ -102,17 +102,19 @@ def test_a_store_that_fails_for_a_while_costs_no_trial(
     outage = Outage(60, lambda method, key: len(outage.records) == 2)
     uri = s3.bucket()
     monkeypatch.setattr(s3, "fault", outage)
-    told = io.StringIO()
-    outcome = run_sweep(load_experiment(experiment_file, [OFTEN]), uri, console=Console(file=told))
+    output = io.StringIO()
+    outcome = run_sweep(
+        load_experiment(experiment_file, [OFTEN]), uri, console=Console(file=output)
+    )
     assert outage.num_refused > 3
     assert outcome.ledger.failed == {} and len(outcome.ledger.done) == NUM_TRIALS
-    assert "starts again" not in told.getvalue()
+    assert "will restart" not in output.getvalue()
     assert run_sweep(load_experiment(experiment_file, [OFTEN]), uri).num_run == 0
     assert trial_files(outcome.results) == trial_files(undisturbed.results)
 
 
 @pytest.mark.ray
-def test_a_search_waits_for_its_store_and_ends_with_one_error_where_waiting_is_no_use(
+def test_a_search_waits_for_its_store_but_not_if_access_is_denied(
     s3: S3, experiment_file: Path, ray_address: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -130,8 +132,8 @@ def test_a_search_waits_for_its_store_and_ends_with_one_error_where_waiting_is_n
 
     monkeypatch.setattr(s3, "fault", deny)
     assert main([*command, s3.bucket()]) == 2
-    told = capsys.readouterr().err
-    assert "cannot be written any more: " in told and "Traceback" not in told
+    error = capsys.readouterr().err
+    assert "cannot be written any more: " in error and "Traceback" not in error
 
     outage = Outage(15, lambda method, key: method == "PUT" and key.endswith("trial.json"))
     uri = s3.bucket()
@@ -148,7 +150,7 @@ def test_a_search_waits_for_its_store_and_ends_with_one_error_where_waiting_is_n
 
 @pytest.mark.ray
 @needs_mount
-def test_a_disk_that_has_space_again_in_time_costs_no_trial(
+def test_a_disk_that_gets_space_in_time_costs_no_trial(
     small_disk: Path, experiment_file: Path, undisturbed: RunOutcome
 ) -> None:
     root = small_disk / "r"
@@ -167,7 +169,7 @@ def test_a_disk_that_has_space_again_in_time_costs_no_trial(
 
 
 @needs_mount
-def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_finishes(
+def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_resumes(
     small_disk: Path, experiment_file: Path, undisturbed: RunOutcome,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -185,9 +187,9 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_finishes(
     with monkeypatch.context() as patch:
         patch.setattr(Results, "save", save)
         assert main(command) == 2
-    told = capsys.readouterr().err
-    assert "cannot be written any more: [Errno 28]" in told and "free space" in told
-    assert "Traceback" not in told
+    error = capsys.readouterr().err
+    assert "cannot be written any more: [Errno 28]" in error and "free space" in error
+    assert "Traceback" not in error
     before = disk_trials(root)
     assert len(before) == 3
     fill(small_disk)  # also what the half trial had
@@ -200,7 +202,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_finishes(
 
 
 def fill(folder: Path) -> None:
-    """Until not a byte is left."""
+    """Fill the disk to its last byte."""
     with (folder / "filler").open("ab", buffering=0) as file:
         for size in (4096, 1):
             while True:

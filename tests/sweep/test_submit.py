@@ -1,4 +1,4 @@
-"""xlt submit and xlt job against a scripted job server: what is sent, told, and refused."""
+"""xlt submit and xlt job with a scripted job server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated")  # Ray 
 
 
 class Scripted:
-    """A job server that keeps what it is sent, and whose jobs do as they are told."""
+    """A job server that records requests, and whose jobs follow a script."""
 
     def __init__(self) -> None:
         self.version = ray.__version__
@@ -93,7 +93,7 @@ def members(package: bytes) -> dict[str, bytes]:
         return {n: archive.read(n) for n in archive.namelist() if not n.endswith("/")}
 
 
-def test_code_and_experiment_travel_and_nothing_else(
+def test_a_job_carries_the_code_and_the_experiment_only(
     jobs: Scripted, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_do_not_send_me")
@@ -124,7 +124,7 @@ def test_code_and_experiment_travel_and_nothing_else(
     assert f"xlt job {asked['submission_id']} --address {url}" in capsys.readouterr().out
 
 
-def test_installed_code_does_not_travel(jobs: Scripted, url: str) -> None:
+def test_a_job_with_installed_code_carries_no_code(jobs: Scripted, url: str) -> None:
     arguments = ["submit", "quickstart", "--address", url, *SHARED, "--installed", "--detach"]
     assert main(arguments) == 0
     (package,) = jobs.packages.values()
@@ -148,12 +148,12 @@ def test_a_job_is_followed_to_its_end(
 ) -> None:
     jobs.end = end
     assert main(["submit", "quickstart", "--address", url, *SHARED]) == status
-    told = capsys.readouterr()
-    assert told.out.endswith("one\ntwo\nthree\n")
-    assert ("no disk" in told.err) is ("message" in end)
+    captured = capsys.readouterr()
+    assert captured.out.endswith("one\ntwo\nthree\n")
+    assert ("no disk" in captured.err) is ("message" in end)
 
 
-def test_a_broken_connection_repeats_and_loses_no_line(
+def test_a_broken_connection_neither_repeats_nor_loses_a_line(
     jobs: Scripted, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs.breaks_after = [0, 2, 1, 10**9]
@@ -162,7 +162,7 @@ def test_a_broken_connection_repeats_and_loses_no_line(
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
-def test_a_lost_server_ends_the_following(
+def test_following_a_job_ends_when_the_server_is_lost(
     jobs: Scripted, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(job_client, "LOST_SECONDS", 0.2)
@@ -171,7 +171,7 @@ def test_a_lost_server_ends_the_following(
     assert "does not answer any more" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
+def test_ctrl_c_keeps_the_job_and_names_the_command_to_follow_it(
     jobs: Scripted, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def interrupted(job_id: str) -> AsyncIterator[str]:
@@ -180,13 +180,13 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
         await asyncio.sleep(30)
 
     monkeypatch.setattr(jobs, "log", interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf in the background
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     try:
         assert main(["job", "xlt-old-1", "--address", url]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    told = capsys.readouterr()
-    assert f"Follow it: xlt job xlt-old-1 --address {url}\n" in told.err
+    captured = capsys.readouterr()
+    assert f"Follow it: xlt job xlt-old-1 --address {url}\n" in captured.err
     assert jobs.stopped == []
 
 
@@ -196,14 +196,14 @@ def test_a_job_is_stopped_and_followed(jobs: Scripted, url: str) -> None:
     assert jobs.stopped == ["xlt-old-1"]
 
 
-def test_an_unknown_job_is_told_with_those_that_are_there(
+def test_an_unknown_job_is_refused_with_the_known_jobs(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["job", "xlt-odl-1", "--address", url, "--stop"]) == 2
     assert "has no job 'xlt-odl-1'; it has xlt-old-1" in capsys.readouterr().err
 
 
-def test_what_nodes_do_not_share_is_refused_before_anything_is_sent(
+def test_paths_of_this_machine_are_refused_before_a_job_is_sent(
     jobs: Scripted,
     url: str,
     tmp_path: Path,
@@ -225,7 +225,7 @@ def test_what_nodes_do_not_share_is_refused_before_anything_is_sent(
     }  # fmt: skip
     Path("local.yaml").write_text(yaml.safe_dump(values))
     assert main(["submit", "local.yaml", "--address", url]) == 2
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     for bad in (
         "results location 'results' would lie on one node's own disk; give --results s3://",
         "data.path: 'rows.csv' is a path of this machine; give a URI",
@@ -233,9 +233,9 @@ def test_what_nodes_do_not_share_is_refused_before_anything_is_sent(
         "models.own.path: 'models/own'",
         "models.other.path: '~/other'",
     ):
-        assert bad in told
+        assert bad in error
     for good in ("bucket/rows", "pairs", "hub-model", "mini-mbert"):
-        assert good not in told
+        assert good not in error
     hub = {"source": "hub", "preset": "xnli", "languages": ["en"], "dataset": "./nli"}
     Path("hub.yaml").write_text(yaml.safe_dump(values | {"data": hub}))
     assert main(["submit", "hub.yaml", "--address", url]) == 2
@@ -247,26 +247,26 @@ def test_what_nodes_do_not_share_is_refused_before_anything_is_sent(
     assert not jobs.asked and not jobs.packages
 
 
-def test_what_is_no_job_server_is_told(
+def test_an_address_without_a_job_server_is_refused(
     jobs: Scripted, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(address: str) -> str:
+    def refuse(address: str) -> str:
         assert main(["submit", "quickstart", "--address", address, *SHARED]) == 2
         err = capsys.readouterr().err
         assert err.startswith("xlt: ") and "Traceback" not in err
         return err
 
-    assert "give http://HOST:8265" in told("auto")
-    assert "give http://HOST:8265" in told("10.0.0.1:6379")
+    assert "give http://HOST:8265" in refuse("auto")
+    assert "give http://HOST:8265" in refuse("10.0.0.1:6379")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # nothing listens
         port = silent.getsockname()[1]
-        assert f"no job server at http://127.0.0.1:{port}" in told(f"http://127.0.0.1:{port}")
-    assert "is not a job server of Ray" in told(f"{url}/elsewhere")
+        assert f"no job server at http://127.0.0.1:{port}" in refuse(f"http://127.0.0.1:{port}")
+    assert "is not a job server of Ray" in refuse(f"{url}/elsewhere")
     jobs.version = "2.59.1"
-    assert "runs Ray 2.59.1, but xlt needs 2.60 or newer" in told(url)
+    assert "runs Ray 2.59.1, but xlt needs 2.60 or newer" in refuse(url)
     monkeypatch.setattr(job_client.importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'xlt-sweep[submit]'" in told(url)
+    assert "pip install 'xlt-sweep[submit]'" in refuse(url)
     assert not jobs.asked
 
 
