@@ -15,7 +15,7 @@ from xlt.data.core.finding import Finding
 from xlt.sweep.check.gpu_types import find_bf16_flops
 from xlt.sweep.check.memory import estimate_memory
 from xlt.sweep.check.preflight import Preflight
-from xlt.sweep.check.registry import BEFORE_A_RUN, CHECKS, refuse_problems
+from xlt.sweep.check.registry import BEFORE_A_RUN, CHECKS, check_sweep, refuse_problems
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.machines.nodes import Gpu
@@ -69,6 +69,18 @@ def test_every_check_makes_a_table_of_its_columns(name: str, small: Experiment) 
     assert found.rows or found.notes
     assert all(len(row) == len(found.columns) for row in found.rows)
     assert found.problems == ()
+
+
+def test_check_sweep_gives_the_outcome_of_each_check(small: Experiment) -> None:
+    outcomes = check_sweep(small, backend="inline", only="model=bert,pattern=ja8")
+    titles = ["Data", "Base models", "Machines", "Memory", "Results", "Time"]
+    assert [outcome.title for outcome in outcomes] == titles
+    assert [outcome.problems for outcome in outcomes] == [()] * len(CHECKS)
+    assert [row[0] for row in outcomes[1].rows] == ["bert"]
+    with pytest.raises(InputError, match="unknown backend 'inlin'"):
+        check_sweep(small, backend="inlin")
+    with pytest.raises(InputError, match="unknown model 'brt'"):
+        check_sweep(small, only="model=brt")
 
 
 def test_the_checks_of_a_run_are_checks() -> None:
