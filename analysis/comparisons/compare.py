@@ -1,4 +1,4 @@
-"""Two cells on the same test rows: the difference, how sure it is, and what would settle it."""
+"""Comparison of two cells: difference, interval, test, and the data that would settle it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xlt.data.core.errors import InputError
 LEVEL = 0.05
 POWER = 0.8
 MAX_RATIO = 1000
-"""Largest advice: this many times the seeds, draws or test rows; a larger number helps nobody."""
+"""Largest advised factor on the number of seeds, draws or test rows."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def compare(
     common between two base models or patterns.
 
     Args:
-        first: Subtracted.
-        second: Subtracted from.
+        first: The cell that is subtracted.
+        second: The cell that it is subtracted from.
         metric_runs: The metric.
-        num_permutations: Permutations of test rows, at most.
+        num_permutations: Maximum number of permutations of test rows.
         method: Name in ``INTERVALS``; callers check it.
         paired_seeds: Whether to take the differences seed by seed, for cells whose seeds share
             more than head, adapters and order.
@@ -143,7 +143,10 @@ def compare(
 def difference_groups(
     first: CellScores, second: CellScores, metric_runs: MetricRuns, paired_seeds: bool = False
 ) -> tuple[list[Runs], tuple[Run, ...]]:
-    """Independent groups of runs whose means sum to second minus first, and the common runs.
+    """Form independent groups of runs whose means add up to second minus first.
+
+    Returns:
+        The groups, and the runs that both cells have.
 
     Raises:
         InputError: See :func:`compare`.
@@ -238,7 +241,7 @@ def _needed(parts: Components, size: float, count: int, of_units: bool) -> int |
     low, high = 2, count * MAX_RATIO
     if size == 0 or not suffices(high):
         return None
-    while low < high:  # detectable() falls with either count
+    while low < high:  # detectable() decreases with either number
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle + 1, high)
     return low

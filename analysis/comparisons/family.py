@@ -34,7 +34,7 @@ class Family:
         metric: Name of the metric.
         pairs: Description of the pairs.
         method: Method of the confidence intervals.
-        num_resamples: Permutations of test rows, at most.
+        num_resamples: Maximum number of permutations of test rows.
         comparisons: Comparisons in the order of the plan, or of the given pairs.
         gaps: A phrase for each cell that lacks runs.
         left_out: (pair or cell, reason why it is not compared).
@@ -66,7 +66,7 @@ def compare_cells(
         metric: Name of a metric of two classes.
         by: Name in :data:`FAMILIES`.
         pairs: Pairs of cells, ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
-        num_resamples: Permutations of test rows, at most.
+        num_resamples: Maximum number of permutations of test rows.
         method: Name in ``INTERVALS``.
         paired_seeds: Whether to take differences seed by seed (:func:`compare`).
 

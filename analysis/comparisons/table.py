@@ -26,7 +26,7 @@ CSV_COLUMNS = (
 
 
 def make_comparison_table(family: Family) -> Table:
-    """One line for each comparison, with footnotes that explain the columns."""
+    """Make a table with a line for each comparison and footnotes that explain the columns."""
     plan = family.collected.plan
     defined = define_metric(family.metric, first_line(plan.positive), [])
     title = f": {first_line(plan.title)}" if plan.title else ""

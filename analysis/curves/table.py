@@ -26,7 +26,7 @@ GAIN_NOTES = (
 
 
 def make_curve_tables(curves: LearningCurves) -> list[Table]:
-    """Tables of the points of all curves and, if they were asked for, of the gains.
+    """Make tables of the points of all curves and, if they were asked for, of the gains.
 
     The records of the first table hold everything, gains included; infinite rows are outside of
     the measured range.
@@ -73,7 +73,7 @@ def make_curve_tables(curves: LearningCurves) -> list[Table]:
 
 
 def format_rows(rows: float, than: LearningCurve, own_rows: int | None = None) -> str:
-    """Text of a number of rows, which can be outside of the measured range.
+    """Format a number of rows, which can be outside of the measured range.
 
     Args:
         rows: Target rows of a curve; infinite outside of the measured range.

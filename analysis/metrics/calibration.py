@@ -97,7 +97,7 @@ def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Br
     Args:
         y_true: (num_rows,) 0 or 1.
         y_score: (..., num_rows) probability of class 1.
-        num_bins: Bins of about equal mass.
+        num_bins: Number of bins of about equal mass.
     """
     bins = _bin_rows(y_true, y_score, num_bins)
     mass, distance = bins.mass, bins.mean_score - bins.positives

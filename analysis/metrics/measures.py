@@ -70,7 +70,7 @@ class Scored:
 
     @cached_property
     def cuts(self) -> Cuts:
-        """All thresholds and what they decide."""
+        """Decisions at all possible thresholds."""
         return list_cuts(self.y_true, self.y_score)
 
     @cached_property
@@ -95,7 +95,7 @@ class Scored:
         return values.reshape(self.y_score.shape[:-1])
 
     def constant(self, value: float) -> Values:
-        """(...,) times a value that depends on labels alone."""
+        """(...,) copies of a value that depends only on labels."""
         return np.full(self.y_score.shape[:-1], value)
 
     def logit_median(self, label: int) -> Values:

@@ -111,7 +111,7 @@ def _identity_without_rate(spec: TrialSpec) -> str:
 def make_oracle_table(
     oracles: Sequence[OracleRate], experiment: str, metric: str = "auroc"
 ) -> Table:
-    """Table with a line for each cell.
+    """Make a table with a line for each cell.
 
     Args:
         oracles: See :func:`find_oracle_rates`.

@@ -27,7 +27,7 @@ FEW_SHOT = (
 def make_search_tables(
     plan: SearchPlan, choices: Sequence[Choice], every: bool = False
 ) -> list[Table]:
-    """Table of the choices and, with ``every``, a table of all configs.
+    """Make the table of the choices and, with ``every``, a table of all configs.
 
     Args:
         plan: The search.
@@ -68,7 +68,7 @@ def _line(choice: Choice) -> tuple[str, ...]:
     remark = choice.why
     if choice.edge:
         remark += f"; at the {choice.edge} end of the range" + (
-            ", even widened" if cell.was_widened else ""
+            ", even after it was widened" if cell.was_widened else ""
         )
     error = best.standard_error
     score = f"{best.score:.3f}" + (f" ± {error:.3f}" if math.isfinite(error) else "")
@@ -78,7 +78,7 @@ def _line(choice: Choice) -> tuple[str, ...]:
 def _footnotes(plan: SearchPlan, choices: Sequence[Choice]) -> tuple[str, ...]:
     kinds = {replicate.dev for choice in choices for replicate in choice.cell.replicates}
     notes = ["dev: mean over folds and seeds ± standard error, which is too small because folds "
-             "share rows; configs: tried to the end / all tried."]  # fmt: skip
+             "share rows; configs: completed / tried."]  # fmt: skip
     notes += [ZERO_SHOT] if "source" in kinds else []
     notes += [FEW_SHOT] if "target" in kinds else []
     notes += [f"Warning: the search ended early: {plan.why_stopped}."] if plan.why_stopped else []

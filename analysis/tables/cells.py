@@ -151,12 +151,12 @@ def _problems(
 
 
 def format_mean(mean: float, std: float | None) -> str:
-    """Format of the paper, e.g. ``0.857 (0.007)``; ``0.857 (n/a)`` without a std."""
+    """Format a mean like the paper, e.g. ``0.857 (0.007)``; ``0.857 (n/a)`` without a std."""
     return f"{mean:.3f} ({'n/a' if std is None else f'{std:.3f}'})"
 
 
 def format_cell(cell: TableCell, num_seeds: int | None) -> str:
-    """Text of a cell, e.g. ``0.857 (0.007)`` or ``failed [0/3]†``.
+    """Format a cell, e.g. ``0.857 (0.007)`` or ``failed [0/3]†``.
 
     Args:
         cell: The cell.
@@ -186,5 +186,5 @@ def mark_cell(cell: TableCell) -> str:
 
 
 def format_interval(low: float, high: float) -> str:
-    """Format of a confidence interval in every table, e.g. ``[0.812, 0.861]``."""
+    """Format a confidence interval, e.g. ``[0.812, 0.861]``."""
     return f"[{low:.3f}, {high:.3f}]"

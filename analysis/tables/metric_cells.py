@@ -63,7 +63,7 @@ def collect_metric_cells(
         intervals: Confidence intervals to add to the cells; None: no intervals.
 
     Raises:
-        InputError: Neither defined nor reported by any trial; a metric that has no intervals.
+        InputError: The metric is neither defined nor reported by any trial, or it has no intervals.
     """
     known = {*collected.metrics, *METRICS}
     if metric not in known:

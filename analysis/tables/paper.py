@@ -106,7 +106,7 @@ TABLE_5: dict[str, tuple[str, ...]] = {
 
 
 def find_counterpart(base_model: str) -> str | None:
-    """The paper's model that a base model corresponds to, a key of :data:`MODELS`; None: none.
+    """Find the paper's model that a base model corresponds to: a key of :data:`MODELS`, or None.
 
     The counterpart of a miniature is the model that it stands in for. This is for display side by
     side only: the published numbers are not those of the miniature.
@@ -116,7 +116,7 @@ def find_counterpart(base_model: str) -> str | None:
 
 
 def find_published(metric: str, base_model: str, pattern: str) -> Published | None:
-    """The published entry of a cell; None if the paper has none.
+    """Find the published entry of a cell; None if the paper has none.
 
     Args:
         metric: Name in ``METRICS``.
@@ -134,12 +134,12 @@ def label_published(base_model: str) -> str | None:
 
 
 def list_stand_ins(base_models: Iterable[str]) -> list[str]:
-    """Base models that are miniatures of one of the paper's models, in the same order."""
+    """List the base models that are miniatures of one of the paper's models."""
     return [m for m in base_models if m.startswith(MINIATURE_PREFIX) and find_counterpart(m)]
 
 
 def write_remarks(metric: str, base_models: list[str]) -> list[str]:
-    """Sentences that must stand below a table with published numbers.
+    """Write the sentences that must stand below a table with published numbers.
 
     Args:
         metric: The table's metric.

@@ -64,7 +64,7 @@ def render_tables(
 
 
 def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Table:
-    """The table of a metric.
+    """Make the table of a metric.
 
     Args:
         metric_cells: The cells.
@@ -158,7 +158,7 @@ def _published(metric: str, model: str, pattern: str) -> str:
 
 
 def write_footnotes(cells: Sequence[TableCell]) -> list[str]:
-    """One sentence for each reason, with all cells that it applies to."""
+    """Write one sentence for each reason, with all cells that it applies to."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"

@@ -55,7 +55,7 @@ def test_other_seeds_other_versions_and_half_a_cell_do_not_count(results: Result
     assert set(find_oracle_rates(collect(results))[1].scores) == set(SCORES)
 
 
-def test_what_cannot_be_told_is_refused(
+def test_unknown_metrics_and_unfinished_cells_are_refused(
     results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(InputError, match="auroc"):

@@ -162,7 +162,7 @@ def test_comparisons_are_those_of_the_command(
         assert f" of {num} comparisons, by test and interval" in html
 
 
-def test_what_spreads_scores_is_that_of_the_report(results: str, html: str) -> None:
+def test_variance_components_are_those_of_the_report(results: str, html: str) -> None:
     """Parts of the variance of a run; one draw, so that draws are no column."""
     found = CellIntervals(load_scores(collect(results))).components("f1")
     lines = list(csv.DictReader(io.StringIO(data_of(html)["files"]["spread-f1"][0])))
@@ -174,7 +174,7 @@ def test_what_spreads_scores_is_that_of_the_report(results: str, html: str) -> N
     assert sum(map(int, re.findall(r"(\d+)%", shares))) in (99, 100, 101)
 
 
-def test_draws_stand_in_what_spreads_scores(tmp_path: Path) -> None:
+def test_draws_are_a_variance_component(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan(seeds=[0, 1], draws=[0, 1]))
     rng = np.random.default_rng(0)
     cell = simulate(rng, 4, 40, 1.5, 0.3)

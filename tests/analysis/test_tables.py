@@ -337,6 +337,11 @@ def test_latex_escapes_what_names_may_contain() -> None:
     )
 
 
+def test_latex_labels_hold_no_special_characters() -> None:
+    shown = Table("tokens-hub:org/a b_c", ("Tokens.",), ("rank",), (("1",),))
+    assert r"\label{tab:tokens-hub-org-a-b_c}" in write_tables([shown], "latex")
+
+
 def test_csv_is_tidy_and_unrounded(mixed: Collected) -> None:
     rows = list(csv.DictReader(io.StringIO(render_tables(mixed, "csv", published=True))))
     assert len(rows) == len(METRICS) * len(MODELS) * len(PATTERNS)

@@ -79,7 +79,7 @@ def auroc_exchange_effects(y_true: Labels, first: Scores, second: Scores) -> tup
 
 
 def count_wins(scores: Scores, others: Scores) -> Values:
-    """How many of the others each score is above, ties half; num_scores whole numbers of halves."""
+    """Count for each score the lower ones among the others; equal ones count half."""
     ascending = np.sort(others)
     below: Values = (
         np.searchsorted(ascending, scores, "left") + np.searchsorted(ascending, scores, "right")

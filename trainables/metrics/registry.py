@@ -41,7 +41,7 @@ class Metric:
         two_classes: Whether the metric is defined for two classes.
         more_classes: Whether it is defined for more than two.
         from_ranks: Whether only the order of scores counts. Such a metric has no value where a
-            class has no row. Other metrics take decisions and always have a value.
+            class has no row. Other metrics use decisions and always have a value.
         is_reported: Whether reports show it unless other metrics are asked for.
         selects: Whether learning rates and models to keep are selected by it.
         resampled: Functions of two classes for intervals and tests; None: there are none.
@@ -60,7 +60,7 @@ class Metric:
 
 
 def _sklearn_of_decisions(function: str) -> Compute:
-    """A metric of class 1 from decisions at :data:`THRESHOLD`; 0 where it would divide by 0."""
+    """Metric of decisions at :data:`THRESHOLD` for class 1; 0 instead of a division by 0."""
 
     def compute(y_true: Labels, y_score: Scores) -> float:
         from sklearn import metrics as sk
@@ -210,7 +210,7 @@ def selection_metric(num_classes: int) -> str:
 
 
 def score(y_true: Labels, y_score: Scores) -> dict[str, float]:
-    """Every metric of a trial's test rows.
+    """Compute every metric of a trial's test rows.
 
     Args:
         y_true: num_rows class numbers.
@@ -229,12 +229,12 @@ def score(y_true: Labels, y_score: Scores) -> dict[str, float]:
 
 
 def needs_every_class(name: str) -> bool:
-    """Whether a metric has no value where a class has no row; unknown metrics have one."""
+    """Whether a metric has no value if a class has no row; False for unknown metrics."""
     return name in METRICS and METRICS[name].from_ranks
 
 
 def undefined(name: str, y_true: Labels) -> str:
-    """Why a metric of two classes has no value on these labels; empty if it has one."""
+    """Reason why a metric of two classes has no value on these labels; empty if it has one."""
     present = np.unique(y_true)
     if needs_every_class(name) and len(present) < 2:
         return f"{name} needs both classes, all test rows are of class {present[0]}"

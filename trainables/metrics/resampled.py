@@ -34,7 +34,7 @@ of these rows."""
 ExchangeEffects = Callable[[Labels, Scores, Scores], tuple[Values, float]]
 """Function of y_true and two cells' scores (num_runs x num_rows each); returns one number a row
 and a divisor. The sum of the numbers, negated for exchanged rows, over the divisor is the
-difference of the cells' means: second less first."""
+difference of the cells' means: second minus first."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def weight_type(num_rows: int) -> type[np.float32] | type[np.float64]:
 
 
 def jackknife(leave_one_out: LeaveOneOut, y_true: Labels, scores: Scores) -> Values:
-    """Jackknife influences of test rows, within classes.
+    """Compute jackknife influences of test rows, within classes.
 
     With m rows in a class they are sqrt((m - 1) / m) * (mean of the values without a row - value
     without this row) (Efron & Stein 1981, Annals of Statistics 9:586; strata: Davison & Hinkley
@@ -88,7 +88,7 @@ def jackknife(leave_one_out: LeaveOneOut, y_true: Labels, scores: Scores) -> Val
 def weighted_leave_one_out(
     weighted: Weighted, y_true: Labels, scores: Scores, rows: NDArray[np.intp]
 ) -> Values:
-    """The values without each of some rows, computed by weights that have one 0.
+    """Compute the values without each of some rows, by weights that have one 0.
 
     Args:
         weighted: Values under weightings.
