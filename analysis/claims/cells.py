@@ -160,7 +160,7 @@ class PublishedCells:
         """
         if metric not in paper.TABLES:
             raise InputError(f"the paper has no table of {metric}")
-        value = paper.find_published(metric, *CellKey.parse(cell))
+        value = paper.find_published(metric, CellKey.parse(cell))
         if value is None:
             raise InputError(f"the paper has no value of {cell}")
         n = paper.NUM_RUNS

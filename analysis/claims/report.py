@@ -203,7 +203,7 @@ def _differences(cells: ResultCells) -> Table:
     lines, records = [], []
     for metric in paper.TABLES:
         for planned in plan.cells:
-            name, value = planned.key.path, paper.find_published(metric, *planned.key)
+            name, value = planned.key.path, paper.find_published(metric, planned.key)
             if value is None or metric not in cells.collected.metrics:
                 continue
             cell = cells.cell(metric, name)

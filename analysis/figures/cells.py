@@ -49,16 +49,12 @@ def draw_paper_comparison(axes: Axes, shown: FigureInput) -> Axes:
     Raises:
         InputError: The paper has none of the cells with a value.
     """
-    cells = [
-        cell
-        for cell in _with_value(shown)
-        if paper.find_published(shown.metric, cell.base_model, cell.pattern)
-    ]
+    cells = [cell for cell in _with_value(shown) if paper.find_published(shown.metric, cell.key)]
     if not cells:
         raise InputError("the paper has none of the cells with a value")
     _seeds(axes, shown, cells)
     for row, cell in enumerate(cells):
-        value = paper.find_published(shown.metric, cell.base_model, cell.pattern)
+        value = paper.find_published(shown.metric, cell.key)
         if value is not None:
             axes.errorbar(
                 value.mean, row + 0.25, xerr=value.std, fmt="D", color="black", mfc="white",

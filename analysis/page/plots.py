@@ -77,7 +77,7 @@ def plot_cells(
 
 def _values(cell: TableCell, rows: Sequence[TrialRow], metric: str) -> dict[str, Any]:
     """Runs, mean and interval of a cell, and the published mean."""
-    value = paper.find_published(metric, cell.base_model, cell.pattern)
+    value = paper.find_published(metric, cell.key)
     with_draw = has_draws([row.draw_index for row in rows])
     return {
         "runs": [

@@ -120,7 +120,7 @@ def show_scores(metric_cells: MetricCells) -> PageTable:
 def _cell(cell: TableCell, metric: str) -> Entry:
     if cell.state == "impossible":
         return Entry("–", -1.0)
-    value = paper.find_published(metric, cell.base_model, cell.pattern)
+    value = paper.find_published(metric, cell.key)
     below = [f"paper {format_mean(value.mean, value.std)}"] if value else []
     if cell.state == "undefined":
         return Entry(f"n/a{mark_cell(cell)}", -1.0, tuple(below), "none")

@@ -115,16 +115,15 @@ def find_counterpart(base_model: str) -> str | None:
     return name if name in MODELS else None
 
 
-def find_published(metric: str, base_model: str, pattern: str) -> Published | None:
+def find_published(metric: str, cell: CellKey) -> Published | None:
     """Find the published entry of a cell; None if the paper has none.
 
     Args:
         metric: Name in ``METRICS``.
-        base_model: Name of a base model or of a miniature.
-        pattern: Name of a pattern.
+        cell: Cell of a base model or of a miniature.
     """
-    model = find_counterpart(base_model)
-    return None if model is None else _VALUES.get(metric, {}).get(CellKey(model, pattern))
+    model = find_counterpart(cell.base_model)
+    return None if model is None else _VALUES.get(metric, {}).get(CellKey(model, cell.pattern))
 
 
 def label_published(base_model: str) -> str | None:

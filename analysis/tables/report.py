@@ -23,6 +23,7 @@ from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric, reported_metrics
 from xlt.trainables.results.plan import Plan
+from xlt.trainables.spec.cell_key import CellKey
 
 
 def render_tables(
@@ -126,7 +127,7 @@ CSV_COLUMNS = (
 
 
 def _record(metric: str, cell: TableCell, published: bool) -> dict[str, object]:
-    value = paper.find_published(metric, cell.base_model, cell.pattern) if published else None
+    value = paper.find_published(metric, cell.key) if published else None
     low, high = cell.interval or (None, None)
     components = cell.components
     values = (
@@ -151,7 +152,7 @@ def _chosen_rates(plan: Plan) -> list[str]:
 
 def _published(metric: str, model: str, pattern: str) -> str:
     """The published entry; "-" where the paper prints that, empty for patterns that it lacks."""
-    value = paper.find_published(metric, model, pattern)
+    value = paper.find_published(metric, CellKey(model, pattern))
     if value is None:
         return "-" if pattern in paper.PATTERNS else ""
     return format_mean(value.mean, value.std)

@@ -14,10 +14,11 @@ from xlt.analysis.tables.paper import (
     write_remarks,
 )
 from xlt.trainables.models.base_models import BASE_MODELS
+from xlt.trainables.spec.cell_key import CellKey
 
 
 def mean(metric: str, model: str, pattern: str) -> float:
-    value = find_published(metric, model, pattern)
+    value = find_published(metric, CellKey(model, pattern))
     assert value is not None
     return value.mean
 
@@ -46,7 +47,8 @@ def test_differences_are_those_of_the_papers_prose(
     ],
 )
 def test_no_entry_was_mistyped(metric: str, mean_sum: float, std_sum: float) -> None:
-    entries = [find_published(metric, model, pattern) for model in MODELS for pattern in PATTERNS]
+    cells = [CellKey(model, pattern) for model in MODELS for pattern in PATTERNS]
+    entries = [find_published(metric, cell) for cell in cells]
     values = [entry for entry in entries if entry is not None]
     assert len(values) == 13
     assert sum(v.mean for v in values) == pytest.approx(mean_sum, abs=1e-9)
@@ -56,7 +58,9 @@ def test_no_entry_was_mistyped(metric: str, mean_sum: float, std_sum: float) -> 
 def test_monolingual_models_have_no_zero_shot_entry() -> None:
     for metric in TABLES:
         for name, model in MODELS.items():
-            assert (find_published(metric, name, "ja0") is None) == (not model.multilingual)
+            assert (find_published(metric, CellKey(name, "ja0")) is None) == (
+                not model.multilingual
+            )
 
 
 def test_every_published_model_and_its_miniature_can_be_run() -> None:
@@ -75,12 +79,12 @@ def test_a_label_names_the_papers_model() -> None:
 def test_other_base_models_have_no_published_row(row: str) -> None:
     assert find_counterpart(row) is None
     assert label_published(row) is None
-    assert find_published("f1", row, "ja16") is None
+    assert find_published("f1", CellKey(row, "ja16")) is None
 
 
 def test_only_the_papers_patterns_and_metrics_have_published_numbers() -> None:
-    assert find_published("f1", "elyza", "ja32") is None
-    assert find_published("accuracy", "elyza", "ja16") is None
+    assert find_published("f1", CellKey("elyza", "ja32")) is None
+    assert find_published("accuracy", CellKey("elyza", "ja16")) is None
     assert write_remarks("accuracy", ["elyza"]) == ["The paper has no table of accuracy."]
 
 
