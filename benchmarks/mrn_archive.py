@@ -249,8 +249,8 @@ def unpacked(folder: str) -> str:
 def each_file(folder: str) -> Iterator[Any]:
     """Open each file as text."""
     for file in find_archive_files([folder]):
-        opener = gzip.open if file.place.endswith(".gz") else open
-        with opener(file.place, "rt", encoding="utf-8", errors="replace") as stream:
+        opener = gzip.open if file.path.endswith(".gz") else open
+        with opener(file.path, "rt", encoding="utf-8", errors="replace") as stream:
             yield stream
 
 

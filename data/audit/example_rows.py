@@ -14,7 +14,7 @@ NUM_CHARACTERS = 60
 
 
 def example_rows(dataset: Dataset, ids: Iterable[str]) -> tuple[str, ...]:
-    """The first rows of ``ids``, each as its id and the beginning of its text."""
+    """Format the first rows of ``ids``, each as its id and the beginning of its text."""
     first = list(islice(ids, NUM_EXAMPLES))
     texts = dataset.rows(first)["text"].to_pylist()
     clipped = [

@@ -1,1 +1,1 @@
-"""Foundations of every package: errors, settings, seeds, files behind any URI."""
+"""Foundations of every package: errors, findings, settings, seeds, files at any URI."""

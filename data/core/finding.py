@@ -34,7 +34,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The finding on one line, without its severity and examples."""
+        """The finding as one line, without its severity and examples."""
         return f"{self.about}: {self.message}" + (f"; {self.remedy}" if self.remedy else "")
 
 

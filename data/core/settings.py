@@ -13,7 +13,7 @@ import pydantic
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.locations import refuse_secrets
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 class Settings(pydantic.BaseModel):
@@ -96,7 +96,7 @@ def _as_number(text: str) -> str:
 def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -> list[str]:
     """Turn the problems of pydantic into sentences with place, value and remedy."""
     problems: list[str] = []
-    unions: dict[Place, dict[Any, list[tuple[Place, list[str]]]]] = {}
+    unions: dict[KeyPath, dict[Any, list[tuple[KeyPath, list[str]]]]] = {}
     for item in items:
         place, union, alternative = _locate(item, values)
         phrases = _phrase(model, item, place)
@@ -107,7 +107,7 @@ def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -
     for alternatives in unions.values():
         # Each alternative of a union has problems; the user meant the one that fits best.
         ranks = {key: _misfit(located) for key, located in alternatives.items()}
-        by_place: dict[Place, list[str]] = {}
+        by_place: dict[KeyPath, list[str]] = {}
         for key, located in alternatives.items():
             if ranks[key] == min(ranks.values()):
                 for place, phrases in located:
@@ -116,12 +116,12 @@ def _sentences(model: type[pydantic.BaseModel], items: list[Any], values: Any) -
     return problems
 
 
-def _misfit(located: list[tuple[Place, list[str]]]) -> tuple[int, int]:
+def _misfit(located: list[tuple[KeyPath, list[str]]]) -> tuple[int, int]:
     """Rank an alternative, best first: by few problems, then by problems deep inside."""
     return len(located), -max(len(place) for place, _ in located)
 
 
-def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
+def _locate(item: Any, values: Any) -> tuple[KeyPath, KeyPath | None, str | int]:
     """Find the place of a problem in ``values``, without the union tags that pydantic inserts.
 
     Returns:
@@ -129,7 +129,7 @@ def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
         of the alternative in that union.
     """
     place: list[str | int] = []
-    union: Place | None = None
+    union: KeyPath | None = None
     tag: str | int = ""
     inside = values
     loc = item["loc"]
@@ -147,11 +147,11 @@ def _locate(item: Any, values: Any) -> tuple[Place, Place | None, str | int]:
     return tuple(place), union, tag
 
 
-def _at(place: Place, phrase: str) -> str:
+def _at(place: KeyPath, phrase: str) -> str:
     return f"{'.'.join(map(str, place))}: {phrase}" if place else phrase
 
 
-def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[str]:
+def _phrase(model: type[pydantic.BaseModel], item: Any, place: KeyPath) -> list[str]:
     """Describe a problem without its place; a validator may report several problems."""
     kind, value = item["type"], item.get("input")
     if kind == "extra_forbidden":
@@ -175,7 +175,7 @@ def _phrase(model: type[pydantic.BaseModel], item: Any, place: Place) -> list[st
     return [message.replace("Input should", "should", 1) + shown]
 
 
-def _fields_at(model: type[pydantic.BaseModel], loc: Place) -> list[str]:
+def _fields_at(model: type[pydantic.BaseModel], loc: KeyPath) -> list[str]:
     """List the fields of the (nested) model at ``loc``."""
     options = [model]
     for part in loc:

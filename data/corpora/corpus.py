@@ -11,7 +11,7 @@ from xlt.data.core.settings import Settings
 
 CORPUS_SCHEMA = pa.schema(
     [
-        pa.field("text", pa.string(), nullable=False),  # one sentence a line
+        pa.field("text", pa.string(), nullable=False),  # one sentence on each line
         pa.field("lang", pa.string(), nullable=False),  # BCP-47, or "mul" for mixed text
     ]
 )

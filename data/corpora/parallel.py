@@ -39,7 +39,7 @@ def content_digest(options: CorpusOptions) -> str:
     """Give the version of the documents and the hash of the file."""
     digest = hashlib.sha256()
     for file in find_files(cast(Options, options).path, None):
-        with file.fs.open_input_stream(file.place, compression=None) as stream:
+        with file.fs.open_input_stream(file.path, compression=None) as stream:
             digest.update(stream.read())
     return f"{VERSION}:{digest.hexdigest()}"
 

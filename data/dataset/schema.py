@@ -28,7 +28,7 @@ HEADLINE_SCHEMA = pa.schema(
         pa.field("lang", pa.string(), nullable=False),  # BCP-47, e.g. "en", "ja"
         pa.field("label", pa.int8(), nullable=False),  # index in Dataset.classes
         pa.field("published", pa.date32()),
-        pa.field("story", pa.string()),  # rows of one story never straddle train and test
+        pa.field("story", pa.string()),  # rows of one story are never split between train and test
         pa.field("source", pa.string(), nullable=False),
     ]
 )
@@ -76,7 +76,7 @@ class Dataset:
         cls,
         table: pa.Table,
         where: str = "data",
-        place: Callable[[int], str] | None = None,
+        row_name: Callable[[int], str] | None = None,
         classes: Sequence[str] = BINARY,
     ) -> Dataset:
         """Check a table and make a data set of it.
@@ -85,7 +85,7 @@ class Dataset:
             table: A table with the columns of :data:`HEADLINE_SCHEMA` in any order, of types that
                 can be cast safely. Nullable columns may be absent; other columns are dropped.
             where: Name of the table in errors.
-            place: Function from a row's index to its name in errors; None: its id, or its number
+            row_name: Function from a row's index to its name in errors; None: its id, or its number
                 if it has no id.
             classes: Class names in the order of their labels.
 
@@ -109,7 +109,7 @@ class Dataset:
         if problems:
             raise InputError(problems, where)
         table = pa.table(columns, schema=HEADLINE_SCHEMA).combine_chunks()
-        problems = _row_problems(table, place, classes)
+        problems = _row_problems(table, row_name, classes)
         if problems:
             raise InputError(problems, where)
         return cls(table, tuple(classes))
@@ -163,7 +163,7 @@ def text_key(text: str) -> str:
 
 
 def _row_problems(
-    table: pa.Table, place: Callable[[int], str] | None, classes: Sequence[str]
+    table: pa.Table, row_name: Callable[[int], str] | None, classes: Sequence[str]
 ) -> list[str]:
     """Write a sentence for each kind of problem, with the first rows that have it."""
     if not table.num_rows:
@@ -184,7 +184,7 @@ def _row_problems(
 
     def name(row: int) -> str:
         row_id = ids[row].as_py()
-        return place(row) if place else f"id {row_id!r}" if row_id else f"row {row + 1}"
+        return row_name(row) if row_name else f"id {row_id!r}" if row_id else f"row {row + 1}"
 
     problems = []
     for kind, is_bad in kinds.items():

@@ -85,7 +85,7 @@ class Corrections(Settings):
 class Vote(NamedTuple):
     """A row of the file: the label that an annotator gives to a row of the data set."""
 
-    place: str
+    row_name: str
     """File and row number, for errors."""
     id: str
     """Id of the row in the data set."""
@@ -95,7 +95,7 @@ class Vote(NamedTuple):
     """Name of the annotator; None: unnamed."""
 
 
-def apply(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionReport]:
+def correct_labels(dataset: Dataset, settings: Corrections) -> tuple[Dataset, CorrectionReport]:
     """Replace labels by corrected ones.
 
     Args:
@@ -192,20 +192,20 @@ def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, lis
             for column in (names.id, names.label, names.annotator)
         )
         for number, row_id, value, annotator in zip(records.rows, *columns, strict=True):
-            place = f"{name}row {number}"
+            row_name = f"{name}row {number}"
             label = None if value is None else _class_number(value, dataset.classes, settings)
             if row_id is None:
-                bad["id"].append(place)
+                bad["id"].append(row_name)
             elif value is None:
-                bad["label"].append(place)
+                bad["label"].append(row_name)
             elif label is None:
-                bad["unknown label"].append(f"{place} ({value!r})")
+                bad["unknown label"].append(f"{row_name} ({value!r})")
             elif row_id in dataset.index:
-                votes.append(Vote(place, row_id, label, annotator))
+                votes.append(Vote(row_name, row_id, label, annotator))
             elif settings.on_unknown_id == "skip":
                 num_unknown += 1
             else:
-                bad["unknown id"].append(f"{row_id!r} ({place})")
+                bad["unknown id"].append(f"{row_id!r} ({row_name})")
     remedies = {
         "id": "rows without id; fill or remove them",
         "label": "rows without label; fill or remove them",
@@ -244,14 +244,14 @@ def _voted_twice(by_id: Mapping[str, Sequence[Vote]]) -> list[str]:
     """Write a sentence on annotators who label an id more than once."""
     twice = []
     for row_id, votes in by_id.items():
-        places: dict[str, list[str]] = {}
+        by_annotator: dict[str, list[str]] = {}
         for vote in votes:
             if vote.annotator is not None:
-                places.setdefault(vote.annotator, []).append(vote.place)
+                by_annotator.setdefault(vote.annotator, []).append(vote.row_name)
         twice += [
-            f"{annotator} on {row_id!r} ({', '.join(own_places)})"
-            for annotator, own_places in places.items()
-            if len(own_places) > 1
+            f"{annotator} on {row_id!r} ({', '.join(own_rows)})"
+            for annotator, own_rows in by_annotator.items()
+            if len(own_rows) > 1
         ]
     if not twice:
         return []
@@ -283,7 +283,7 @@ def _decide(
 
 def _contradiction(row_id: str, votes: Sequence[Vote], classes: Sequence[str]) -> str:
     """Format the labels of an id with their places."""
-    return f"{row_id!r} ({', '.join(f'{classes[vote.label]} {vote.place}' for vote in votes)})"
+    return f"{row_id!r} ({', '.join(f'{classes[vote.label]} {vote.row_name}' for vote in votes)})"
 
 
 def _agreement(votes: Sequence[Vote]) -> tuple[Agreement, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
 from xlt.data.dataset.schema import Dataset
+from xlt.data.sources.corrections import correct_labels
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Progress, Reading
 
@@ -55,12 +56,10 @@ def read_source(
     Raises:
         InputError: The rows cannot be read, or the corrections do not match them.
     """
-    from xlt.data.sources.corrections import apply  # here, because it reads its file as sources do
-
     reading: Reading = load_entry(SOURCES, options.source).read(options, progress, **how)
     if options.corrections is None:
         return reading
-    dataset, report = apply(reading.dataset, options.corrections)
+    dataset, report = correct_labels(reading.dataset, options.corrections)
     return replace(reading, dataset=dataset, corrections=report)
 
 

@@ -38,7 +38,7 @@ class Rows:
         default_factory=lambda: {name: [] for name in HEADLINE_SCHEMA.names}
     )
     """Column of :data:`HEADLINE_SCHEMA` -> num_rows values; labels are still text."""
-    places: list[str] = field(default_factory=list)
+    row_names: list[str] = field(default_factory=list)
     """File and row number of each row, for errors."""
     date_format: str | None = None
     """Format of dates; see :func:`cell_day`."""
@@ -82,13 +82,13 @@ class Rows:
         if problems:
             raise InputError(problems)
         num_rows = len(records.rows)
-        places = [f"{name}row {row}" for row in records.rows]
-        self.places += places
+        row_names = [f"{name}row {row}" for row in records.rows]
+        self.row_names += row_names
         for role, into in self.columns.items():
             column = names.get(role, "")
             cells: list[Any] = records.columns.get(column, [None] * num_rows)
             if role == "published":
-                into += self._days(cells, places)
+                into += self._days(cells, row_names)
                 continue
             is_text = role in ("text", "text_pair")
             texts = [cell_text(cell, strip=not is_text) for cell in cells]
@@ -98,16 +98,16 @@ class Rows:
                 texts = [TO_BE_MADE] * num_rows
             into += texts
 
-    def _days(self, cells: list[Any], places: list[str]) -> list[date | None]:
+    def _days(self, cells: list[Any], row_names: list[str]) -> list[date | None]:
         """Read the dates of cells, and record the cells that are not dates."""
         days: list[date | None] = []
         bad = []
-        for cell, place in zip(cells, places, strict=True):
+        for cell, row_name in zip(cells, row_names, strict=True):
             try:
                 days.append(cell_day(cell, self.date_format, self.zone))
             except (ValueError, OverflowError):
                 days.append(None)
-                bad.append(f"{place} ({cell!r})")
+                bad.append(f"{row_name} ({cell!r})")
         if bad:
             expected = self.date_format or "2022-08-31 or 2022-08-31T09:30:00+09:00"
             self.problems.append(
@@ -151,13 +151,13 @@ def to_reading(
     odd = [row for row, value in enumerate(values) if value and numbers[value] is None]
     dropped = {*odd} if options.drop_other_labels else set()
     kept = [row for row in range(len(values)) if row not in dropped]
-    places = [rows.places[row] for row in kept]
+    row_names = [rows.row_names[row] for row in kept]
     columns = {name: [cells[row] for row in kept] for name, cells in rows.columns.items()}
     # A row with an unknown label gets 0 for now, so that its other problems are found too.
     columns["label"] = [value and (numbers[value] or 0) for value in columns["label"]]
     _make_ids(columns, [values[row] for row in kept] if options.classes else columns["label"])
     if odd and not dropped:
-        unknown_labels = [f"{rows.places[row]} ({values[row]!r})" for row in odd]
+        unknown_labels = [f"{rows.row_names[row]} ({values[row]!r})" for row in odd]
         listed = (repr(value) for values in options.named.values() for value in values)
         lists = "classes" if options.classes else "positive or negative"
         problems.append(
@@ -169,7 +169,7 @@ def to_reading(
         problems += _absent_labels(label_counts, options)
     try:
         table = pa.table(columns, schema=HEADLINE_SCHEMA)
-        dataset = Dataset.from_table(table, where, places.__getitem__, classes)
+        dataset = Dataset.from_table(table, where, row_names.__getitem__, classes)
     except InputError as error:
         raise InputError([*problems, *error.problems], where) from error
     if problems:

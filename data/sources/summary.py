@@ -80,7 +80,7 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
     """
     num_classes = len(dataset.classes)
     share = -(-sampling.test_rows // num_classes)
-    # With both windows, which never overlap, test rows are no training rows.
+    # The two windows never overlap, so test rows are not taken from the training rows.
     apart = sampling.train_window is not None and sampling.test_window is not None
     sentences = []
     for lang, rows in dataset.by_lang.items():

@@ -89,7 +89,7 @@ def _draw_labelled(
             if is_reserved(text) and text not in seen:
                 seen.add(text)
                 texts.append(text)
-        # Both classes lose the same number of rows, so that labels stay balanced.
+        # The same number of labels is flipped in both classes, so that labels stay balanced.
         num_wrong = round(label_noise * (num // 2))
         rows += [(text, int(positive != (i < num_wrong))) for i, text in enumerate(texts)]
     return rows

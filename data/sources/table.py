@@ -127,6 +127,6 @@ def read(options: Options, progress: Progress) -> Reading:
             rows.add(records, names, optional, given, name)
         except InputError as error:
             unread += [name + problem for problem in error.problems]
-    if unread and not rows.places:
+    if unread and not rows.row_names:
         raise InputError(unread, where)
     return to_reading(rows, options, where, unread)

@@ -164,7 +164,7 @@ def _open_csv(stream: Any, separator: str, quoting: bool, skip: Any, block: int)
 
 
 def _csv_options(separator: str, quoting: bool, skip: Any) -> pacsv.ParseOptions:
-    """Settings of the parser; it calls ``skip`` with rows that have more or fewer cells."""
+    """Make the settings of the parser; it calls ``skip`` for rows with more or fewer cells."""
     return pacsv.ParseOptions(
         delimiter=separator,
         quote_char='"' if quoting else False,
@@ -224,7 +224,7 @@ def parse_jsonl(
 
 
 def _json_objects(stream: Iterable[bytes]) -> Iterator[Record]:
-    """Each line as a record with all keys of its object."""
+    """Parse each line to a record with all keys of its object."""
     for number, line in enumerate(stream, 1):
         content = line.removeprefix(BOM) if number == 1 else line
         if not content.strip():

@@ -46,7 +46,7 @@ def stream_records(
     """
     try:
         if file.format == "parquet" and not file.packed:
-            with file.fs.open_input_file(file.place) as source:
+            with file.fs.open_input_file(file.path) as source:
                 yield from parse_parquet(source, wanted, check_header)
             return
         with file.open() as stream:

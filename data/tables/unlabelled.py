@@ -113,7 +113,7 @@ def read_unlabelled(source: Unlabelled) -> Iterator[TextRow]:
             for record in _records(source, file):
                 yield _row(source, name, record, several=len(files) > 1)
         except InputError as error:
-            raise InputError(error.problems, file.place) from error
+            raise InputError(error.problems, file.path) from error
 
 
 def check_unlabelled(source: Unlabelled) -> None:
@@ -129,37 +129,38 @@ def check_unlabelled(source: Unlabelled) -> None:
         try:
             next(_records(source, file), None)
         except InputError as error:
-            problems += [f"{file.place}: {problem}" for problem in error.problems]
+            problems += [f"{file.path}: {problem}" for problem in error.problems]
     if problems:
         raise InputError(problems)
 
 
 def _files(source: Unlabelled) -> dict[str, File]:
     """Find the files: name in messages and output -> file, sorted by name."""
-    path = source.path
     try:
-        fs, place = locate(path)
-        is_folder = fs.get_file_info(place).type == pafs.FileType.Directory
+        fs, root = locate(source.path)
+        is_folder = fs.get_file_info(root).type == pafs.FileType.Directory
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot be read: {error}", path) from error
+        raise InputError(f"cannot be read: {error}", source.path) from error
     if not is_folder:
-        return {file.name: file for file in find_files(path, source.format)}
-    infos = fs.get_file_info(pafs.FileSelector(place, recursive=True))
+        return {file.name: file for file in find_files(source.path, source.format)}
+    infos = fs.get_file_info(pafs.FileSelector(root, recursive=True))
     below = (info for info in infos if info.type == pafs.FileType.File)
     seen = (info.path for info in below if not info.base_name.startswith((".", "_")))
-    places = sorted(p for p in seen if source.format or _suffix(p) in SUFFIXES)
-    if not places:
-        raise InputError(f"the folder holds no file that ends with {', '.join(SUFFIXES)}", path)
+    paths = sorted(p for p in seen if source.format or _suffix(p) in SUFFIXES)
+    if not paths:
+        raise InputError(
+            f"the folder holds no file that ends with {', '.join(SUFFIXES)}", source.path
+        )
     return {
-        p[len(place) + 1 :]: File(
+        p[len(root) + 1 :]: File(
             fs, p, source.format or SUFFIXES[_suffix(p)], p.lower().endswith(".gz")
         )
-        for p in places
+        for p in paths
     }
 
 
-def _suffix(place: str) -> str:
-    return posixpath.splitext(place.lower().removesuffix(".gz"))[1]
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path.lower().removesuffix(".gz"))[1]
 
 
 def _records(source: Unlabelled, file: File) -> Iterator[Record]:

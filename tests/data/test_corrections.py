@@ -18,7 +18,7 @@ from sklearn.metrics import cohen_kappa_score
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import BINARY, Dataset
 from xlt.data.sources.correction_report import CorrectionReport
-from xlt.data.sources.corrections import Corrections, apply
+from xlt.data.sources.corrections import Corrections, correct_labels
 from xlt.data.sources.registry import SOURCES, parse_source, read_source
 
 TOPICS = ("esg", "money", "sport")
@@ -45,7 +45,7 @@ def correct(
     path = folder / "fixes.csv"
     path.write_text(content, "utf-8")
     dataset = dataset or delivered([0, 1, 2, 0, 1, 2])
-    done, report = apply(dataset, Corrections.parse({"path": str(path), **options}))
+    done, report = correct_labels(dataset, Corrections.parse({"path": str(path), **options}))
     assert done.table.drop_columns("label").equals(dataset.table.drop_columns("label"))
     assert (done.fingerprint == dataset.fingerprint) == (report.num_corrected == 0)
     return done.table["label"].to_pylist(), report
@@ -89,7 +89,7 @@ def test_columns_have_any_names_and_files_any_format(tmp_path: Path) -> None:
     settings = Corrections.parse(
         {"path": str(tmp_path / "a.parquet"), "columns": {"id": "key", "label": "verdict"}}
     )
-    done, report = apply(dataset, settings)
+    done, report = correct_labels(dataset, settings)
     assert done.table["label"].to_pylist() == [1, 0]
     assert report.agreement == ()
 
@@ -181,7 +181,7 @@ def test_missing_columns_and_wrong_settings_are_reported(tmp_path: Path) -> None
             Corrections.parse({"path": "a.csv", **options})
         assert str(caught.value).startswith(problem)
     with pytest.raises(InputError, match="there is no such file"):
-        apply(delivered([0, 1]), Corrections(path=str(tmp_path / "none.csv")))
+        correct_labels(delivered([0, 1]), Corrections(path=str(tmp_path / "none.csv")))
 
 
 LABELS = st.sampled_from(TOPICS)
@@ -202,7 +202,7 @@ def test_counts_add_up_and_kappa_is_that_of_scikit_learn(
         writer.writerow(["id", "label", "annotator"])
         writer.writerows([f"r{row}", label, who] for (row, who), label in votes.items())
     dataset = delivered(labels)
-    done, report = apply(dataset, Corrections(path=str(path), on_conflict="last"))
+    done, report = correct_labels(dataset, Corrections(path=str(path), on_conflict="last"))
     last = {row: TOPICS.index(label) for (row, _), label in votes.items()}
     assert done.table["label"].to_pylist() == [last.get(row, y) for row, y in enumerate(labels)]
     assert report.num_corrected == sum(labels[row] != label for row, label in last.items())

@@ -171,7 +171,7 @@ def read(options: Options, progress: Progress) -> Reading:
     problems = [
         f"{first_few(dict.fromkeys(names))}: {problem}" for problem, names in unread.items()
     ]
-    if problems and not rows.places:
+    if problems and not rows.row_names:
         raise InputError(problems, options.dataset)
     reading = to_reading(rows, options, options.dataset, problems, declared)
     dropped = {**reading.dropped, **({"empty text": num_empty} if num_empty else {})}

@@ -46,12 +46,12 @@ class ArchiveFile:
 
     Attributes:
         fs: File system of the file.
-        place: Path in the file system.
+        path: Path in the file system.
         size: Bytes of the file as stored.
     """
 
     fs: pafs.FileSystem
-    place: str
+    path: str
     size: int
 
     def blocks(self, advance: Advance) -> Iterator[bytes]:
@@ -60,9 +60,9 @@ class ArchiveFile:
         Raises:
             OSError, pa.ArrowException, zlib.error, EOFError: The rest cannot be read.
         """
-        with self.fs.open_input_stream(self.place, compression=None) as stream:
+        with self.fs.open_input_stream(self.path, compression=None) as stream:
             stored = self._stored(stream, advance)
-            yield from _unpack(stored) if self.place.lower().endswith(".gz") else stored
+            yield from _unpack(stored) if self.path.lower().endswith(".gz") else stored
 
     @staticmethod
     def _stored(stream: pa.NativeFile, advance: Advance) -> Iterator[bytes]:
@@ -83,35 +83,35 @@ def find_archive_files(paths: Iterable[str]) -> list[ArchiveFile]:
     Raises:
         InputError: A path does not exist, or a folder holds no file of an archive.
     """
-    by_place: dict[tuple[str, str], ArchiveFile] = {}
+    by_path: dict[tuple[str, str], ArchiveFile] = {}
     problems = []
     for path in paths:
         try:
             for file in _find(path):
-                by_place[file.place, file.fs.type_name] = file
+                by_path[file.path, file.fs.type_name] = file
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError(problems)
-    return [by_place[key] for key in sorted(by_place)]
+    return [by_path[key] for key in sorted(by_path)]
 
 
-def _find(path: str) -> list[ArchiveFile]:
+def _find(pattern: str) -> list[ArchiveFile]:
     try:
-        fs, place = locate(path)
+        fs, root = locate(pattern)
         infos = None
-        if fs.get_file_info(place).type == pafs.FileType.Directory:
-            infos = fs.get_file_info(pafs.FileSelector(place, recursive=True))
+        if fs.get_file_info(root).type == pafs.FileType.Directory:
+            infos = fs.get_file_info(pafs.FileSelector(root, recursive=True))
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot be read: {error}", path) from error
+        raise InputError(f"cannot be read: {error}", pattern) from error
     if infos is None:
-        places = [file.place for file in find_files(path, "jsonl")]
-        infos = fs.get_file_info(places)
+        paths = [file.path for file in find_files(pattern, "jsonl")]
+        infos = fs.get_file_info(paths)
     else:
         infos = [info for info in infos if NAMES.fullmatch(posixpath.basename(info.path))]
         infos = [info for info in infos if info.type == pafs.FileType.File]
     if not infos:
-        raise InputError(f"the folder holds no file named {SHOWN_NAMES}; name the files", path)
+        raise InputError(f"the folder holds no file named {SHOWN_NAMES}; name the files", pattern)
     return [ArchiveFile(fs, info.path, info.size or 0) for info in infos]
 
 

@@ -145,7 +145,7 @@ def read_file(file: ArchiveFile, options: Options, advance: Advance) -> FileRows
         advance(num)
 
     lines = Lines(file.blocks(count))
-    reader = _Reader(file.place, options)
+    reader = _Reader(file.path, options)
     for number, line in lines:
         reader.add(number, line)
         if reader.is_done:
@@ -159,9 +159,9 @@ def read_file(file: ArchiveFile, options: Options, advance: Advance) -> FileRows
 class _Reader:
     """Sorts the lines of one file into candidates, dropped items and rejects."""
 
-    def __init__(self, place: str, options: Options) -> None:
+    def __init__(self, path: str, options: Options) -> None:
         self.is_done = False
-        self._place = place
+        self._path = path
         self._options = options
         self._rules = Rules(options)
         self._has_header = False
@@ -209,7 +209,7 @@ class _Reader:
         result.candidates = pa.Table.from_batches(self._batches, CANDIDATES_SCHEMA)
         result.rejects = pa.table(
             {
-                "file": [self._place] * len(self._rejects),
+                "file": [self._path] * len(self._rejects),
                 "row": [number for number, _ in self._rejects],
                 "reason": [reason for _, reason in self._rejects],
             },
