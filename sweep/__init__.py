@@ -1,4 +1,4 @@
-"""What runs where: experiments, the grid, Ray Tune, the command line.
+"""Plan, run and search sweeps: experiments, grids, Ray, and the command line ``xlt``.
 
-Nothing is imported here: every command passes through, also those that only read.
+This file imports nothing, so that commands that only read results start fast.
 """
