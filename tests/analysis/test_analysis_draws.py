@@ -17,7 +17,7 @@ from simulated_scores import make_cell, save_simulated, simulate_draws, true_aur
 from xlt.analysis.comparisons.compare import compare, difference_groups, write_rank_test_remarks
 from xlt.analysis.curves.learning_curves import make_learning_curves
 from xlt.analysis.curves.table import make_curve_tables
-from xlt.analysis.page.build import content
+from xlt.analysis.page.build import build_content
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
@@ -316,7 +316,7 @@ def test_curves_and_page_know_draws(location: str) -> None:
     points, _ = make_curve_tables(made)
     assert points.heading[6:] == ("draws", "seeds", "seeds on draws", "test rows", "runs on rows")
     assert points.records[0]["std_draw"] is not None
-    shown = content(collected)
+    shown = build_content(collected)
     assert shown["data"]["cells"][0]["values"]["f1"]["runs"][3][0] == "draw 1 seed 1"
     assert shown["data"]["trials"]["draw"][:4] == [0, 0, 1, 1]
 

@@ -10,7 +10,7 @@ import pytest
 from page_results import make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
 
-from xlt.analysis.page.build import content
+from xlt.analysis.page.build import build_content
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 
@@ -59,7 +59,7 @@ def test_a_report_with_every_kind_of_entry_compiles(tmp_path: Path) -> None:
 
 
 def test_every_table_of_the_page_compiles(tmp_path: Path) -> None:
-    shown = content(collect(make_page_results(tmp_path / "r", num_items=40)))
+    shown = build_content(collect(make_page_results(tmp_path / "r", num_items=40)))
     files = shown["data"]["files"]
     assert {"boundary", "claims", "auroc-by-pattern", "auroc-by-model", "trials"} < set(files)
     log = compiled("\n\n".join(latex for _, latex in files.values()), tmp_path / "tex")
