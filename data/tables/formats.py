@@ -226,13 +226,15 @@ def parse_jsonl(
 def _json_objects(stream: Iterable[bytes]) -> Iterator[Record]:
     """Parse each line to a record with all keys of its object."""
     for number, line in enumerate(stream, 1):
-        content = line.removeprefix(BOM) if number == 1 else line
+        try:
+            content = (line.removeprefix(BOM) if number == 1 else line).decode()
+        except UnicodeDecodeError as error:
+            yield Record(number, {}, NotUtf8(None, error.start))
+            continue
         if not content.strip():
             continue
         try:
-            yield Record(number, _json_object(content.decode().removesuffix("\n")))
-        except UnicodeDecodeError as error:
-            yield Record(number, {}, NotUtf8(None, error.start))
+            yield Record(number, _json_object(content.removesuffix("\n")))
         except ValueError as error:
             yield Record(number, {}, NotJson(str(error)))
 

@@ -75,7 +75,7 @@ def test_bad_rows_of_csv_have_a_problem(
 
 def test_bad_rows_of_jsonl_have_a_problem(tmp_path: Path) -> None:
     lines = [
-        b'{"text": "wind", "n": {"a": 1}}', b"", b"[1]", b"{", b'{"text": "\xff"}',
+        b'{"text": "wind", "n": {"a": 1}}', "\u3000".encode(), b"[1]", b"{", b'{"text": "\xff"}',
         b'{"text": "\\ud83d"}', b'{"n": 1}', b'{"text": ["a"]}', b'{"text": 42, "n": 1.0}',
     ]  # fmt: skip
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
