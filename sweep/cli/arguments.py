@@ -143,8 +143,8 @@ def add_interval_method(parser: argparse.ArgumentParser) -> None:
 
 
 def add_resamples(parser: argparse.ArgumentParser, default: int) -> None:
-    """Add how many resamples intervals and tests draw."""
+    """Add how many random draws a test or an interval takes."""
     parser.add_argument(
         "--resamples", type=int, default=default, metavar="N",
-        help=f"number of resamples or permutations (default: {default})",
+        help=f"number of random draws of tests and intervals (default: {default})",
     )  # fmt: skip
