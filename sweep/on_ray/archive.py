@@ -12,6 +12,8 @@ from xlt.data.sources.mrn.read import FileRows, read_file
 from xlt.data.sources.mrn.rules import Options
 from xlt.data.sources.reading import Progress
 from xlt.sweep.on_ray.connection import RayConnection
+from xlt.sweep.on_ray.deaths import describe_task_error
+from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 
 
 def make_archive_reader(
@@ -20,6 +22,13 @@ def make_archive_reader(
     """Make a function that reads files on the cluster at an address, for :func:`read`.
 
     Each file must have the same path or URI on every node. Ray restarts a task whose node dies.
+
+    Args:
+        address: Address of a running cluster.
+
+    Returns:
+        A function that raises InputError if the cluster cannot be reached or cannot read a file,
+        or if its nodes differ from this process.
     """
 
     def read_files(
@@ -27,11 +36,12 @@ def make_archive_reader(
     ) -> list[FileRows]:
         connection = RayConnection(address)
         try:
+            refuse_different_nodes([])
             return _read(files, options, progress)
         except ray.exceptions.RayError as error:
             raise InputError(
-                f"the cluster cannot read the archive: {error}; every node needs access to the "
-                "files, and this version of xlt-sweep"
+                f"the cluster cannot read the archive: {describe_task_error(error)}; every node "
+                "needs access to the files"
             ) from error
         finally:
             connection.close()

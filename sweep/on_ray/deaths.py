@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from xlt.data.core.text import first_line
+from xlt.sweep.backends.worker import describe
 
 _OUT_OF_MEMORY = re.compile(
     r"Memory on the node \(IP: (?P<node>[^,]+),.*?\) was (?P<used>\S+) used / (?P<limit>\S+) limit",
@@ -43,6 +46,14 @@ def describe_deaths(times: int, cause: str) -> str:
     """Word the error of a trial that is not retried any more."""
     how_often = "once" if times == 1 else f"{times} times; the last time"
     return f"its worker process died {how_often}: {cause}"
+
+
+def describe_task_error(error: RayError) -> str:
+    """Describe the error of a Ray task in one line: our code's error, or the worker's death."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return first_line(describe(cause))
+    return f"its worker process died: {find_death_cause(str(error))}"
 
 
 def find_death_cause(

@@ -10,7 +10,7 @@ import ray
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.explain import OnExplained
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_task_options
-from xlt.sweep.on_ray.deaths import find_death_cause
+from xlt.sweep.on_ray.deaths import describe_task_error
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.worker import receive, share
 from xlt.trainables.results.attributions import Attributions
@@ -47,7 +47,7 @@ def explain_on_ray(
             try:
                 attributions = ray.get(ready)
             except ray.exceptions.RayError as error:
-                cause = f"its worker process died: {find_death_cause(str(error))}"
+                cause = describe_task_error(error)
                 attributions = Attributions(settings.resolved(), error=cause)
             on_explained(running[ready], attributions)
     finally:

@@ -18,7 +18,6 @@ from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
 from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
 from xlt.sweep.machines.capacity import count_processes
 from xlt.sweep.on_ray.connection import (
@@ -27,6 +26,7 @@ from xlt.sweep.on_ray.connection import (
     list_capacities,
     make_task_options,
 )
+from xlt.sweep.on_ray.deaths import describe_task_error
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.worker import pack, unpack
 from xlt.sweep.predict.chunks import Chunk, read_chunks, tag
@@ -62,9 +62,9 @@ def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
             refuse_different_nodes([job.trial.spec])
             yield from _stream(job)
         except ray.exceptions.RayError as error:
-            cause = first_line(str(getattr(error, "cause", None) or error))
             raise InputError(
-                f"a process of the cluster failed: {cause}; run the same command to resume"
+                f"a process of the cluster failed: {describe_task_error(error)}; run the "
+                "same command to resume"
             ) from error
         finally:
             connection.close()

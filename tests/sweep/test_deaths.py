@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 from ray import cloudpickle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
-from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause, read_death
+from xlt.sweep.on_ray.deaths import (
+    describe_deaths,
+    describe_task_error,
+    find_death_cause,
+    read_death,
+)
 
 DIED = """The actor died unexpectedly before finishing this task.
 	class_name: ImplicitFunc
@@ -78,6 +83,16 @@ def test_the_cause_is_the_one_that_ray_saw(text: str, minutes: float, cause: str
     assert find_death_cause(text, minutes, 30.0) == cause
     if "memory" not in cause:
         assert "memory" not in describe_deaths(3, cause)
+
+
+def test_a_task_error_is_described_in_one_line() -> None:
+    raised = RayTaskError("read", "traceback", KeyError("subjects"))
+    assert describe_task_error(raised) == "KeyError: 'subjects'"
+    died = RayActorError("00", EXITED, False, False)
+    assert describe_task_error(died) == (
+        "its worker process died: it exited with code 3 on 10.0.0.2; the log of the worker has the "
+        "reason"
+    )
 
 
 class EndedTrial:
