@@ -44,7 +44,8 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import expand
 from xlt.sweep.planning.prepare import prepare
-from xlt.trainables.loading.base import init_head, load_base
+from xlt.trainables.loading.base import load_base
+from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec

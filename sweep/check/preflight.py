@@ -154,7 +154,8 @@ class Preflight:
         Raises:
             InputError: The files cannot be reached, or no classifier can be made of them.
         """
-        from xlt.trainables.estimates.dry_run import dry_run, load_config
+        from xlt.trainables.estimates.dry_run import dry_run
+        from xlt.trainables.loading.config import load_config
 
         cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": 1.0})
         key = cheap.model_dump_json(exclude={"pattern"}) + self.device(spec), rows
@@ -181,18 +182,17 @@ class Preflight:
         return self._lengths[key] or [spec.training.max_length]
 
     def _tokenise(self, spec: TrialSpec) -> list[int] | None:
-        from transformers import AutoTokenizer
-
         from xlt.trainables.loading.base import Base
         from xlt.trainables.loading.tokenize import tokenize
+        from xlt.trainables.loading.tokenizer import load_tokenizer
 
         folder = self._folder(spec)
         names = {file.name for file in folder.iterdir()}
         if list_tokenizer_problems(str(folder), names, folder):  # large files are not downloaded
             return None
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, ImportError, TypeError):  # raised for missing files
+            tokenizer = load_tokenizer(folder)
+        except InputError:  # raised for missing files
             return None
         ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
         rows = self.grid.dataset.rows(sorted(ids))

@@ -139,8 +139,7 @@ def _load(what: str, settings: Sequence[str]) -> tuple[Dataset, Sampling | None,
 
 
 def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
-    from transformers import AutoTokenizer
-
+    from xlt.trainables.loading.tokenizer import load_tokenizer
     from xlt.trainables.models.base_models import BASE_MODELS
 
     model = BASE_MODELS.get(name)
@@ -150,10 +149,7 @@ def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
             "the name of another base model"
         )
     path, revision = (model.path, model.revision) if model else (name, None)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the tokenizer of {name!r} cannot be loaded: {error}") from error
+    tokenizer = load_tokenizer(path, revision)
     return lambda texts: [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
 

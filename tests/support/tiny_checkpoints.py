@@ -38,6 +38,46 @@ OTHER_SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Settings as in the config.json of microsoft/deberta-v3-base and others; the rest is SIZE."""
 
+_GROUPED = SIZE | {"num_key_value_heads": 2}
+_VISION: dict[str, Any] = {"hidden_size": 32, "image_size": 28, "patch_size": 14}
+_TEXT = _GROUPED | {"head_dim": 16, "vocab_size": 400}
+UNLISTED: dict[str, tuple[ModelKind, str, dict[str, Any]]] = {
+    "xlnet": (
+        "decoder", "AutoModelForCausalLM",
+        {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64},
+    ),
+    "yoso": ("encoder", "AutoModelForMaskedLM", SIZE),
+    "mixtral": ("decoder", "AutoModelForCausalLM", _GROUPED | {"num_local_experts": 4}),
+    "helium": ("decoder", "AutoModelForCausalLM", _GROUPED),
+    "modernbert-decoder": (
+        "decoder", "AutoModelForCausalLM",
+        SIZE | {"pad_token_id": 0, "bos_token_id": 1, "cls_token_id": 1} |
+        {"eos_token_id": 2, "sep_token_id": 2},
+    ),
+    "gemma3": (
+        "decoder", "AutoModelForImageTextToText",
+        {
+            "text_config": _TEXT,
+            "vision_config": _VISION | {
+                "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+            },
+        },
+    ),
+    "qwen3_5": (
+        "decoder", "AutoModelForImageTextToText",
+        {
+            "text_config": _TEXT | {
+                "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 16,
+                "linear_value_head_dim": 16, "layer_types": ["linear_attention", "full_attention"],
+            },
+            "vision_config": _VISION | {
+                "intermediate_size": 64, "depth": 2, "num_heads": 2, "out_hidden_size": 32,
+            },
+        },
+    ),
+}  # fmt: skip
+"""Architectures that are not listed -> (kind of tokenizer, pre-trained class, settings)."""
+
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 256},
     "middle": {
@@ -122,7 +162,23 @@ def save_checkpoint(model_type: str, texts: list[str], folder: Path) -> None:
         ids: dict[str, int | None] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
         ids["num_key_value_heads"] = 2
     model = make_pretrained(make_config(model_type, vocab_size=len(tokenizer), **ids))
-    with torch.no_grad():  # as drawn, texts would hardly differ in their scores
+    _save_spread_weights(model, folder)
+
+
+def save_unlisted_checkpoint(model_type: str, texts: list[str], folder: Path) -> None:
+    """A pre-trained checkpoint's files, of an architecture in ``UNLISTED``."""
+    kind, auto, fields = UNLISTED[model_type]
+    tokenizer = save_tokenizer(kind, texts, folder)
+    if "text_config" not in fields:
+        fields = fields | {"vocab_size": len(tokenizer)}
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(model_type, **fields)
+    _save_spread_weights(getattr(transformers, auto).from_config(config), folder)
+
+
+def _save_spread_weights(model: Any, folder: Path) -> None:
+    """Save a model with large weights; as drawn, texts would hardly differ in their scores."""
+    with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.2)

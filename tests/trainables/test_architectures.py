@@ -21,7 +21,8 @@ from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.models.architectures import ARCHITECTURES, derive_kind, read_max_positions
-from xlt.trainables.models.weights_folder import check_files, read_checkpoint, read_config
+from xlt.trainables.models.model_config import read_config
+from xlt.trainables.models.weights_folder import check_files, read_checkpoint
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 

@@ -19,10 +19,10 @@ from xlt.trainables.estimates.dry_run import (
     UncountedError,
     count_parameters,
     dry_run,
-    load_config,
 )
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
+from xlt.trainables.loading.config import load_config
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier

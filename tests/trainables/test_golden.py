@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader
 from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.loading.base import init_head, load_base
+from xlt.trainables.loading.base import load_base
 from xlt.trainables.loading.batching import collate, draw_batches
+from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.metrics.registry import METRICS, score

@@ -16,7 +16,7 @@ from hub_server import COMMIT, Hub
 from xlt.data.core.errors import InputError
 from xlt.trainables.models import hub as ours
 from xlt.trainables.models.base_models import BaseModel
-from xlt.trainables.models.weights_folder import read_config
+from xlt.trainables.models.model_config import read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 

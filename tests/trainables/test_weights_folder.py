@@ -53,6 +53,44 @@ def no_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
 
 
+def make_pointer(name: str) -> Edit:
+    """As `git clone` without Git LFS leaves a large file."""
+
+    def edit(folder: Path) -> None:
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 17082730\n"
+        (folder / name).write_text(pointer)
+
+    return edit
+
+
+def add_mark(name: str) -> Edit:
+    def edit(folder: Path) -> None:
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+
+    return edit
+
+
+def nest(name: str, modules: str | None = None) -> Edit:
+    """Move the checkpoint into a folder one level down."""
+
+    def edit(folder: Path) -> None:
+        files = list(folder.iterdir())
+        (folder / name).mkdir()
+        for file in files:
+            file.rename(folder / name / file.name)
+        if modules:
+            (folder / "modules.json").write_text(modules)
+
+    return edit
+
+
+def only_modules(folder: Path) -> None:
+    """As the small files of a hub repository are downloaded."""
+    modules = '[{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]'
+    (folder / "modules.json").write_text(modules)
+    (folder / "config.json").unlink()
+
+
 def shard(folder: Path) -> None:
     """As ``save_pretrained`` splits large models, with the second shard missing."""
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
@@ -91,6 +129,38 @@ BAD: dict[str, tuple[Edit, str]] = {
         "model.safetensors is incomplete or no safetensors file; copy it again",
     ),
     "shard missing": (shard, "names model-00002-of-"),
+    "pointer of a tokenizer": (
+        make_pointer("tokenizer.json"),
+        "tokenizer.json' is a Git LFS pointer, not the file itself; run `git lfs pull`",
+    ),
+    "pointer of weights": (make_pointer("model.safetensors"), "model.safetensors' is a Git LFS p"),
+    "pointer of config": (make_pointer("config.json"), "config.json' is a Git LFS pointer"),
+    "byte order mark": (
+        add_mark("config.json"),
+        "config.json' begins with a byte order mark, which transformers cannot read; save it as",
+    ),
+    "byte order mark of a tokenizer": (
+        add_mark("tokenizer_config.json"), "tokenizer_config.json' begins with a byte order mark",
+    ),
+    "adapter without config": (
+        lambda f: (f / "model.safetensors").rename(f / "adapter_model.safetensors"),
+        "holds an adapter (adapter_model.safetensors), not a base model; give the base model",
+    ),
+    "sentence-transformers": (
+        nest("0_Transformer", '[{"path": "0_Transformer", "type": "s_t.models.Transformer"}, '
+             '{"path": "1_Pooling", "type": "s_t.models.Pooling"}]'),
+        "holds no config.json; modules.json says that its transformer lies in the folder "
+        "'0_Transformer'; give '",
+    ),
+    "sentence-transformers of the hub": (
+        only_modules,
+        "holds no config.json; modules.json says that its transformer lies in the folder "
+        "'0_Transformer'; download that folder and give its path",
+    ),
+    "checkpoint one level down": (
+        nest("checkpoint-500"),
+        "holds no config.json; its folder 'checkpoint-500' holds one; give '",
+    ),
     "no tokenizer": (no_tokenizer, "holds no tokenizer (tokenizer.json, "),
     "sentencepiece": (
         lambda f: (f / "tokenizer.json").rename(f / "tokenizer.model"),
@@ -227,8 +297,15 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(
     model.resize_token_embeddings(300)
     model.save_pretrained(folder)
     spec = make_spec("llama", base_path=str(folder), base_identity="test:small-embedding")
-    with pytest.raises(InputError, match=r"has 400 tokens .* the model has embeddings of 300"):
+    with pytest.raises(InputError) as planned:
+        read_checkpoint(folder)
+    with pytest.raises(InputError) as loaded:
         load_base(spec, CPU, torch.float32)
+    assert str(planned.value) == (
+        "its tokenizer has 400 tokens, but the model has embeddings of 300; give the tokenizer "
+        "that belongs to it"
+    )
+    assert str(loaded.value) == f"base model 'tiny-llama': {planned.value}"
 
 
 def test_a_text_with_a_token_beyond_the_embeddings_is_refused(

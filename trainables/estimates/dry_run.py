@@ -11,12 +11,10 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlt.data.core.errors import InputError
@@ -25,7 +23,6 @@ from xlt.trainables.estimates.flops import Matrices
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.registry import METHODS
-from xlt.trainables.models.weights_folder import read_config
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, choose_base_dtype, uses_bf16
 
@@ -60,23 +57,6 @@ class DryRun:
     matrices: Matrices
     memory: Memory
     num_calls: int
-
-
-def load_config(folder: Path) -> Any:
-    """Load the config from which transformers builds the model of a checkpoint.
-
-    Raises:
-        InputError: The config cannot be read, see :func:`read_config`, or this version of
-            transformers does not know its architecture or a value of it.
-    """
-    model_type = read_config(folder)["model_type"]
-    try:
-        return transformers.AutoConfig.from_pretrained(folder)
-    except (ValueError, KeyError, StrictDataclassError) as error:
-        raise InputError(
-            f"transformers {transformers.__version__} cannot read the config of {model_type!r}: "
-            f"{error}"
-        ) from error
 
 
 def count_parameters(config: Any, auto_class: Any) -> int:

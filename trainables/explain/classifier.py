@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from xlt.trainables.explain.prefixes import can_read_prefixes, compute_logits_by_prefix
 from xlt.trainables.explain.target import Target, Values
-from xlt.trainables.loading.batching import collate
+from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import autocast, compute_probabilities, predict
 from xlt.trainables.training.watchdog import heartbeat
@@ -102,7 +102,7 @@ def _integrate(
     embedding = model.get_input_embeddings()
     device, num_points = model.device, len(points)
     repeated = np.repeat(rows, num_points, axis=0)
-    batch = collate(list(repeated), model.config.pad_token_id, device, model.config.sep_token_id)
+    batch = collate_for(model, list(repeated))
     with torch.no_grad():
         ends = embedding(torch.from_numpy(rows).to(device)).float()
         starts = embedding(torch.from_numpy(baselines).to(device)).float()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -11,32 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-)
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.loading.allocator import keep_freed_memory
+from xlt.trainables.loading.batch_effects import choose_padding_side
+from xlt.trainables.loading.config import RENAMED, load_config
+from xlt.trainables.loading.head import find_head_modules, init_head, is_fine_tuned
+from xlt.trainables.loading.tokenizer import load_tokenizer
 from xlt.trainables.models.architectures import ARCHITECTURES, read_max_positions
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.hub import find_loadable_folder
 from xlt.trainables.models.miniatures import find_miniature_folder
+from xlt.trainables.models.model_config import read_config
 from xlt.trainables.models.pad_token import set_pad_token
-from xlt.trainables.models.weights_folder import check_files, read_config
+from xlt.trainables.models.tokenizer_files import describe_too_many_tokens
+from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 # Every trial needs a new head, so warnings about it and progress bars would only hide the log.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-
-CLASSIFIER = "ForSequenceClassification"
-"""Suffix of a checkpoint's class name if the checkpoint is a fine-tuned classifier."""
 
 
 @dataclass
@@ -120,45 +118,61 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     folder = _find_folder(spec)
     if device.type == "cpu":
         keep_freed_memory()
-    config = read_config(folder)
+    facts = read_config(folder)
     check_files(folder)
-    if config["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+    if facts["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise InputError(
-            f"transformers has no sequence classifier for model type {config['model_type']!r}; "
+            f"transformers has no sequence classifier for model type {facts['model_type']!r}; "
             f"give a model of another type, such as {', '.join(sorted(ARCHITECTURES))}"
         )
-    options = {"num_labels": num_labels, "dtype": dtype}
+    config = load_config(folder)
+    config.num_labels = num_labels
+    options: dict[str, Any] = {"dtype": dtype}
     if spec.lora and spec.lora.quantize_base:
-        options |= _make_4_bit_options(folder, device, dtype)
-    # The head may have another number of labels. _find_head_modules refuses other shapes.
-    is_classifier = any(str(n).endswith(CLASSIFIER) for n in config.get("architectures") or ())
+        options |= _make_4_bit_options(config, device, dtype)
+    tokenizer = load_tokenizer(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
+            config=config,
+            key_mapping=RENAMED,
             use_safetensors=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=is_classifier,
+            ignore_mismatched_sizes=True,  # of the head; find_head_modules refuses others
             output_loading_info=True,
             **options,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
-    head = _find_head_modules(model, info["missing_keys"], info["mismatched_keys"], is_classifier)
+    _keep_new_names(model)
+    is_tuned = is_fine_tuned(facts.get("architectures") or ())
+    head = find_head_modules(model, info["missing_keys"], info["mismatched_keys"], is_tuned)
     set_pad_token(tokenizer, model, spec.pad_token)
-    # BERT adds an embedding that says which text of a pair a token belongs to; decoders do not.
     has_token_types = getattr(model.config, "type_vocab_size", 0) > 1
-    model.config.sep_token_id = tokenizer.sep_token_id if has_token_types else None
+    with suppress(StrictDataclassError):  # some configs allow no None; collate_for ignores theirs
+        model.config.sep_token_id = tokenizer.sep_token_id if has_token_types else None
     model.config.use_cache = False  # cached keys and values serve text generation only
     if "quantization_config" not in options:
         model.to(device)
     model.eval().requires_grad_(False)
-    base = Base(tokenizer, model, head, read_max_positions(config))
+    base = Base(tokenizer, model, head, read_max_positions(facts))
     _refuse_wrong_tokenizer(base)
+    if facts["model_type"] not in ARCHITECTURES:
+        init_head(model, head, seed=0)
+        if choose_padding_side(model, tokenizer, base.max_positions) == "right":
+            del model.config.padding_side  # the default, which config.json need not repeat
     return base
 
 
-def _make_4_bit_options(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def _keep_new_names(model: Any) -> None:
+    """Save weights under the classifier's own names; transformers would restore the old ones."""
+    conversions = getattr(model, "_weight_conversions", None) or []
+    model._weight_conversions = [
+        conversion for conversion in conversions if not {*conversion.source_patterns} & {*RENAMED}
+    ]
+
+
+def _make_4_bit_options(config: Any, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """Make options of ``from_pretrained`` for NF4 weights with quantised constants, as in QLoRA.
 
     Source: Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 4. The head is not quantised,
@@ -170,7 +184,6 @@ def _make_4_bit_options(folder: Path, device: torch.device, dtype: torch.dtype) 
             "pip install 'xlt-sweep[quantized]' on every machine that runs trials"
         )
     with torch.device("meta"):
-        config = AutoConfig.from_pretrained(folder)
         skeleton = AutoModelForSequenceClassification.from_config(config)
     backbone = skeleton.base_model_prefix
     head = [name for name, _ in skeleton.named_children() if name != backbone]
@@ -184,38 +197,11 @@ def _make_4_bit_options(folder: Path, device: torch.device, dtype: torch.dtype) 
     return {"quantization_config": quantization, "device_map": {"": device}}
 
 
-def _find_head_modules(
-    model: Any, missing: Iterable[str], mismatched: Iterable[Any], is_classifier: bool
-) -> tuple[str, ...]:
-    """Find the modules that every trial initialises: missing ones, and the head of a classifier.
-
-    The head of a fine-tuned classifier was trained for other labels or on other rows. It is not
-    knowledge of a language, so it is dropped even if its shape fits. In the backbone only a pooler
-    may be missing: BERT has it inside the backbone, but only its sentence objective trains it.
-    """
-    backbone = f"{model.base_model_prefix}."
-    lacking_keys = [*missing, *(key for key, *_ in mismatched)]
-    in_backbone = [k for k in lacking_keys if k.startswith(backbone) and ".pooler." not in k]
-    if in_backbone:
-        raise InputError(
-            f"the checkpoint lacks {len(in_backbone)} weights of the backbone or has them in "
-            f"another shape, e.g. {min(in_backbone)}; with random weights in their place it would "
-            "not be a base model; give a complete checkpoint of this architecture"
-        )
-    if is_classifier:
-        lacking_keys += [key for key, _ in model.named_parameters() if not key.startswith(backbone)]
-    return tuple(sorted({key.rpartition(".")[0] for key in lacking_keys}))
-
-
 def _refuse_wrong_tokenizer(base: Base) -> None:
     """Raise InputError if the tokenizer does not fit the model; a few unused tokens are allowed."""
     size, rows = base.tokenizer.vocab_size, base.vocabulary
-    if size > rows or base.tokenizer.pad_token_id >= rows:
-        raise InputError(
-            f"its tokenizer has {size:,} tokens and pads with id {base.tokenizer.pad_token_id:,}, "
-            f"but the model has embeddings of {rows:,}; give the tokenizer that belongs to it, or "
-            "another `pad_token`"
-        )
+    if size > rows:
+        raise InputError(describe_too_many_tokens(size, rows))
 
 
 def _find_folder(spec: TrialSpec) -> Path:
@@ -229,30 +215,3 @@ def _find_folder(spec: TrialSpec) -> Path:
             "does so, or call xlt.trainables.pretraining.pretrain"
         )
     return folder
-
-
-def init_head(model: nn.Module, head_modules: tuple[str, ...], seed: int) -> None:
-    """Initialise the head from a seed, independent of its current values.
-
-    The rule is that of ``PreTrainedModel._init_weights`` in transformers (modeling_utils.py):
-    matrices are drawn from N(0, initializer_range), biases are zero, and other modules call their
-    own ``reset_parameters``.
-
-    Args:
-        model: Classifier.
-        head_modules: Names of the modules to initialise.
-        seed: Seed of the random values.
-    """
-    config: Any = model.config
-    std = getattr(config, "initializer_range", None) or 0.02
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name in head_modules:
-            module = model.get_submodule(name)
-            if isinstance(module, nn.Linear):
-                weight = torch.empty(module.weight.shape).normal_(0.0, std, generator=generator)
-                module.weight.copy_(weight)
-                if module.bias is not None:
-                    module.bias.zero_()
-            elif callable(reset := getattr(module, "reset_parameters", None)):
-                reset()

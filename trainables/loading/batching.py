@@ -45,8 +45,9 @@ def collate(
     pad_token_id: int,
     device: torch.device,
     separator_id: int | None = None,
+    padding_side: str = "right",
 ) -> dict[str, torch.Tensor]:
-    """Make the right-padded tensors of a batch, each num_rows x longest row.
+    """Make the padded tensors of a batch, each num_rows x longest row.
 
     Args:
         token_ids: Token ids of each row.
@@ -54,6 +55,7 @@ def collate(
         device: Device of the tensors.
         separator_id: Id of the token that ends each text of a pair, for models that distinguish the
             two texts (BERT); None for other models.
+        padding_side: Side of the padding, ``right`` or ``left``.
 
     Returns:
         ``input_ids``, ``attention_mask`` and, with a separator, ``token_type_ids``, which is 0 up
@@ -63,10 +65,31 @@ def collate(
     input_ids = np.full((len(token_ids), width), pad_token_id, dtype=np.int64)
     mask = np.zeros((len(token_ids), width), dtype=np.int64)
     for row, ids in enumerate(token_ids):
-        input_ids[row, : len(ids)] = ids
-        mask[row, : len(ids)] = 1
+        start = width - len(ids) if padding_side == "left" else 0
+        input_ids[row, start : start + len(ids)] = ids
+        mask[row, start : start + len(ids)] = 1
     batch: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask}
     if separator_id is not None:
         ends = input_ids == separator_id
         batch["token_type_ids"] = ((np.cumsum(ends, axis=1) - ends) > 0) * mask
     return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+
+
+def collate_for(
+    model: Any, token_ids: Sequence[Sequence[int] | NDArray[np.int64]]
+) -> dict[str, torch.Tensor]:
+    """Make the tensors of a batch as the config of a loaded model says, see :func:`collate`."""
+    config = model.config
+    side = getattr(config, "padding_side", "right")
+    return collate(token_ids, config.pad_token_id, model.device, find_separator(config), side)
+
+
+def find_separator(config: Any) -> int | None:
+    """Find the id of the token that ends each text of a pair; None without token types.
+
+    BERT adds an embedding that says which text of a pair a token belongs to; decoders do not.
+    """
+    if getattr(config, "type_vocab_size", 0) <= 1:
+        return None
+    separator: int | None = config.sep_token_id
+    return separator

@@ -28,7 +28,7 @@ def build(base: Base, spec: TrialSpec) -> Any:
 
     Raises:
         InputError: ``target_modules`` names no module of this architecture, or the architecture
-            does not support a setting of ``resources``.
+            does not support a setting of ``resources`` or dropout of adapters.
     """
     settings = spec.lora or Lora()
     tensors = itertools.chain(base.model.parameters(), base.model.buffers())
@@ -36,7 +36,18 @@ def build(base: Base, spec: TrialSpec) -> Any:
     config = _make_config(shell, base.head_modules, settings)
     with warnings.catch_warnings():  # peft 0.21 reads an attribute that transformers 5 renamed
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        model = get_peft_model(shell, config)
+        # peft looks for the fused experts among the modules only; it adapts them all the same.
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
+        try:
+            model = get_peft_model(shell, config)
+        except ValueError as error:
+            if "ParamWrapper" not in str(error):  # peft's adapter of experts in one tensor
+                raise
+            raise InputError(
+                f"peft has no dropout for the fused experts of {shell.config.model_type}; set "
+                "lora.lora_dropout to 0, or lora.target_modules to its attention, such as "
+                "[q_proj, v_proj]"
+            ) from error
     for parameter in model.parameters():
         if parameter.requires_grad:  # a bf16 head would round AdamW's small steps away
             parameter.data = parameter.data.float()

@@ -20,7 +20,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from xlt.trainables.loading.batching import collate
+from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.loading.padding_free import can_be_padding_free, make_padding_free
 from xlt.trainables.methods.adapters import apply_adapters
 
@@ -124,11 +124,9 @@ class LoraPack:
         Returns:
             One tensor of num_rows x num_labels per segment, with a graph.
         """
-        config, device = self._shell.config, self._shell.device
-        self._lay_out(segments, device)
+        self._lay_out(segments, self._shell.device)
         rows = [ids for segment in segments for ids in segment.token_ids]
-        inputs = collate(rows, config.pad_token_id, device, config.sep_token_id)
-        logits = self._shell(**inputs).logits.float()
+        logits = self._shell(**collate_for(self._shell, rows)).logits.float()
         return list(torch.split(logits, [segment.num_rows for segment in segments]))
 
     def _lay_out(self, segments: Sequence[Segment], device: torch.device) -> None:

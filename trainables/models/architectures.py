@@ -84,6 +84,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 _ENDINGS: dict[str, ModelKind] = {
     "ForCausalLM": "decoder",
     "LMHeadModel": "decoder",
+    "ForConditionalGeneration": "decoder",  # multimodal; encoder-decoders are refused
     "ForMaskedLM": "encoder",
     "ForPreTraining": "encoder",
 }

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.models.tokenizer_files import (
-    SPECIAL_TOKENS,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    read_json,
-)
+from xlt.trainables.models.tokenizer_files import SPECIAL_TOKENS, TOKENIZER_CONFIG, read_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PROBE = "text"
 """Text that is tokenised to see the token with which a tokenizer ends texts."""
 REMEDY = "give `pad_token`: a token of the vocabulary that ends no text"
 
 
-def choose_pad_token(own: str | None, others: Iterable[str | None], last: str | None) -> str | None:
+def choose_pad_token(
+    names: Sequence[str | None], last: str | None, vocabulary: Mapping[str, int], rows: int | None
+) -> str | None:
     """Choose the tokenizer's own pad token, else the first special token that does not end texts.
 
     A decoder classifies by the last token that differs from ``pad_token_id``, so a token that ends
@@ -27,14 +27,24 @@ def choose_pad_token(own: str | None, others: Iterable[str | None], last: str | 
     some vocabularies, and the unknown token does after a rare character.
 
     Args:
-        own: Pad token of the tokenizer.
-        others: Other special tokens of the tokenizer: beginning of text, unknown, end of text.
+        names: Special tokens of the tokenizer: pad, beginning of text, unknown, end of text.
         last: Token with which the tokenizer ends texts.
+        vocabulary: Token -> id.
+        rows: Number of embeddings of the model; None if unknown. Tokenizer classes of transformers
+            add their own pad token, for which the model may have no embedding.
 
     Returns:
-        None if each of these tokens ends texts.
+        None if no token has an embedding and ends no text.
     """
-    return next((token for token in (own, *others) if token and token != last), None)
+    fitting = (
+        name
+        for name in names
+        if name
+        and name in vocabulary
+        and (rows is None or vocabulary[name] < rows)
+        and name != last
+    )
+    return next(fitting, None)
 
 
 def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None:
@@ -58,10 +68,7 @@ def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None
     if wanted is not None and wanted == last:
         raise InputError(f"pad_token {wanted!r} ends every text; {REMEDY}")
     names = (tokenizer.pad_token, tokenizer.bos_token, tokenizer.unk_token, tokenizer.eos_token)
-    # Tokenizer classes of transformers add their own pad token, for which the model may have no
-    # embedding.
-    own, *others = (name if vocabulary.get(name, rows) < rows else None for name in names)
-    chosen = wanted or choose_pad_token(own, others, last)
+    chosen = wanted or choose_pad_token(names, last, vocabulary, rows)
     if chosen is None:
         raise InputError(f"the tokenizer has no special token to pad with; {REMEDY}")
     tokenizer.pad_token = chosen
@@ -69,11 +76,15 @@ def set_pad_token(tokenizer: Any, model: Any, wanted: str | None = None) -> None
     model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def derive_pad_token(folder: Path, usual: str | None) -> str | None:
+def derive_pad_token(
+    folder: Path, tokenizer: Tokenizer | None, rows: int | None, usual: str | None
+) -> str | None:
     """Predict from a tokenizer's files which token :func:`set_pad_token` will choose.
 
     Args:
         folder: Folder with tokenizer_config.json and the other small files.
+        tokenizer: Content of its tokenizer.json, see :func:`read_tokenizer`.
+        rows: Number of embeddings of the model; None if unknown.
         usual: Usual pad token of the architecture, used if the vocabulary has it and the files
             name no pad token.
 
@@ -82,24 +93,19 @@ def derive_pad_token(folder: Path, usual: str | None) -> str | None:
     """
     config = read_json(folder / TOKENIZER_CONFIG)
     special = config | read_json(folder / SPECIAL_TOKENS)
-    named = {key: _content(special.get(f"{key}_token")) for key in ("pad", "bos", "unk", "eos")}
-    file = folder / TOKENIZER
-    vocabulary: Any = ()
-    last = named["eos"] if config.get("add_eos_token") is True else None
-    if file.is_file():
-        from tokenizers import Tokenizer
-
-        try:
-            tokenizer = Tokenizer.from_file(str(file))
-        except Exception:  # the library raises no narrower type; loading reports the fault
-            return None
+    names = [_content(special.get(f"{key}_token")) for key in ("pad", "bos", "unk", "eos")]
+    last = names[3] if config.get("add_eos_token") is True else None
+    if tokenizer:
         vocabulary = tokenizer.get_vocab()
         last = next(iter(tokenizer.encode(PROBE).tokens[-1:]), None)
     elif (words := folder / "vocab.txt").is_file():
-        vocabulary = set(words.read_text("utf-8").split("\n"))
-    if named["pad"] is None and usual in vocabulary:
-        named["pad"] = usual
-    return choose_pad_token(named["pad"], (named["bos"], named["unk"], named["eos"]), last)
+        pieces = words.read_text("utf-8").split("\n")
+        vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    else:  # every token that the files name counts as one of the vocabulary
+        vocabulary = {name: 0 for name in names if name}
+    if names[0] is None and usual in vocabulary:
+        names[0] = usual
+    return choose_pad_token(names, last, vocabulary, rows)
 
 
 def _content(token: Any) -> str | None:

@@ -6,7 +6,10 @@ import json
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TOKENIZER = "tokenizer.json"
 """File that holds a complete fast tokenizer."""
@@ -68,6 +71,37 @@ def list_needed_packages(names: Collection[str], folder: Path) -> list[str]:
     if TOKENIZER not in names and any(name in names for name in SENTENCEPIECE):
         return ["sentencepiece"]
     return []
+
+
+def read_tokenizer(folder: Path) -> Tokenizer | None:
+    """Read tokenizer.json, with its own padding and truncation switched off.
+
+    Some published files pad each text to a fixed length and cut it, which would hide the last token
+    and the length of a text.
+
+    Returns:
+        None if the folder has no such file or the file is damaged, which loading reports.
+    """
+    file = folder / TOKENIZER
+    if not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception:  # the library raises no narrower type
+        return None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def describe_too_many_tokens(size: int, rows: int) -> str:
+    """Message for a tokenizer with more tokens than the model has embeddings."""
+    return (
+        f"its tokenizer has {size:,} tokens, but the model has embeddings of {rows:,}; give the "
+        "tokenizer that belongs to it"
+    )
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -6,9 +6,7 @@ import fnmatch
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.models.architectures import (
@@ -17,21 +15,25 @@ from xlt.trainables.models.architectures import (
     derive_kind,
     read_max_positions,
 )
+from xlt.trainables.models.damaged_files import list_damaged_files
+from xlt.trainables.models.model_config import ADAPTER_CONFIG, CONFIG, MODULES, read_config
 from xlt.trainables.models.pad_token import derive_pad_token
 from xlt.trainables.models.tokenizer_files import (
     SPECIAL_TOKENS,
     TOKENIZER,
     TOKENIZER_CONFIG,
+    describe_too_many_tokens,
     list_tokenizer_problems,
+    read_tokenizer,
 )
 
-CONFIG = "config.json"
-ADAPTER_CONFIG = "adapter_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED = "*.bin"
 """Pattern of pickled weights. Opening a pickle can run code, so these files are never read."""
-METADATA = (CONFIG, ADAPTER_CONFIG, TOKENIZER_CONFIG, SPECIAL_TOKENS, TOKENIZER, "vocab.txt")
+METADATA = (
+    CONFIG, ADAPTER_CONFIG, MODULES, TOKENIZER_CONFIG, SPECIAL_TOKENS, TOKENIZER, "vocab.txt",
+)  # fmt: skip
 """Small files beside the weights, which :func:`read_checkpoint` reads."""
 
 
@@ -88,74 +90,24 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         folder: Folder as ``save_pretrained`` writes it; the weights may be missing.
 
     Raises:
-        InputError: The folder holds no model, an adapter, an encoder-decoder, or a model with its
-            own code.
+        InputError: config.json cannot be used, see :func:`read_config`, or the tokenizer has more
+            tokens than the model has embeddings.
     """
     config = read_config(folder)
     model_type = str(config.get("model_type"))
     listed = ARCHITECTURES.get(model_type)
+    tokenizer, rows = read_tokenizer(folder), config.get("vocab_size")
+    if tokenizer and isinstance(rows, int):
+        size = tokenizer.get_vocab_size(with_added_tokens=False)
+        if size > rows:
+            raise InputError(describe_too_many_tokens(size, rows))
     return Checkpoint(
         model_type=model_type,
         kind=derive_kind(config),
         linear=listed.linear if listed else None,
-        pad_token=derive_pad_token(folder, listed.pad_token if listed else None),
+        pad_token=derive_pad_token(folder, tokenizer, rows, listed.pad_token if listed else None),
         max_positions=read_max_positions(config),
     )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json.
-
-    Raises:
-        InputError: See :func:`read_checkpoint`.
-    """
-    if (folder / ADAPTER_CONFIG).is_file():
-        raise InputError(
-            f"{str(folder)!r} holds an adapter ({ADAPTER_CONFIG}), not a base model"
-            f"{_adapted(folder)}; give the base model, or merge the adapter into it "
-            "(`merge_and_unload` of peft) and save that"
-        )
-    file = folder / CONFIG
-    if not file.is_file():
-        raise InputError(
-            f"{str(folder)!r} holds no {CONFIG}; give the folder that `save_pretrained` "
-            "of transformers wrote"
-        )
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(file)!r} is not JSON: {error}; copy it again") from error
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise InputError(f"{str(file)!r} names no model_type; copy it again")
-    if config.get("is_encoder_decoder") is True:
-        raise InputError(
-            f"{config['model_type']} is an encoder-decoder; give an encoder or a decoder"
-        )
-    if config.get("auto_map") and not _in_transformers(str(config["model_type"])):
-        raise InputError(
-            f"{config['model_type']} brings its own code (auto_map in {CONFIG}), which "
-            "is never run (trust_remote_code is off); give a model that transformers knows"
-        )
-    return config
-
-
-def _adapted(folder: Path) -> str:
-    """Part of a message that names an adapter's base model; empty if the adapter does not."""
-    try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
-        base_model = config["base_model_name_or_path"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
-    return f"; it was trained on {base_model!r}" if base_model else ""
-
-
-def _in_transformers(model_type: str) -> bool:
-    """Whether transformers has a module with the name of the type, or of its first words."""
-    if model_type in ARCHITECTURES:
-        return True
-    words = model_type.replace("-", "_").split("_")
-    names = ("_".join(words[:count]) for count in range(len(words), 0, -1))
-    return any(n.isidentifier() and find_spec(f"transformers.models.{n}") for n in names)
 
 
 def check_files(folder: Path) -> None:
@@ -166,11 +118,13 @@ def check_files(folder: Path) -> None:
 
     Raises:
         InputError: The tokenizer or a package that it needs is missing, there are no safetensors
-            (pickled weights are never read), or a shard is missing or has another size than its
-            header says.
+            (pickled weights are never read), a shard is missing or has another size than its
+            header says, or a file is damaged, see :func:`list_damaged_files`.
     """
     names = {file.name for file in folder.iterdir() if file.is_file()}
     check_names(str(folder), names, folder)
+    if damaged := list_damaged_files(folder):
+        raise InputError(damaged)
     for shard in _shards(folder):
         if not (folder / shard).is_file():
             raise InputError(f"{INDEX} names {shard}, which is missing; copy it again")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from xlt.trainables.loading.batching import collate
+from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, LoopState
 from xlt.trainables.training.watchdog import heartbeat
@@ -236,11 +236,8 @@ def softmax(logits: torch.Tensor) -> NDArray[np.float64]:
 def collate_rows(
     model: Any, token_ids: Sequence[Sequence[int]] | NDArray[np.int64], rows: Sequence[int]
 ) -> dict[str, torch.Tensor]:
-    """Make the tensors of rows on the model's device, as :func:`collate`."""
-    config = model.config
-    return collate(
-        [token_ids[row] for row in rows], config.pad_token_id, model.device, config.sep_token_id
-    )
+    """Make the tensors of rows on the model's device, as :func:`collate_for`."""
+    return collate_for(model, [token_ids[row] for row in rows])
 
 
 def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:

@@ -114,7 +114,9 @@ def _can_share(specs: Sequence[TrialSpec], dataset: Dataset) -> bool:
         base = load_base(specs[0], device, dtype, len(dataset.classes))
     except InputError:
         return False  # each member raises it by itself
-    return not has_other_dropout(base.model) and not adapts_head(base.model, base.head_modules)
+    pads_right = getattr(base.model.config, "padding_side", "right") == "right"
+    has_own_head = not adapts_head(base.model, base.head_modules)
+    return pads_right and has_own_head and not has_other_dropout(base.model)
 
 
 class RandomStream:

@@ -21,7 +21,8 @@ from xlt.data.dataset.dev import draw_dev
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.trial import explain_trial
-from xlt.trainables.loading.base import Base, init_head, load_base
+from xlt.trainables.loading.base import Base, load_base
+from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.metrics.registry import score

@@ -1,0 +1,101 @@
+"""Read config.json of a checkpoint, and describe folders that are no base model."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from xlt.data.core.errors import InputError
+from xlt.trainables.models.architectures import ARCHITECTURES
+from xlt.trainables.models.damaged_files import describe_damage
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+MODULES = "modules.json"
+"""File of a sentence-transformers folder that lists its modules and their folders."""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json; for a multimodal model, only the config of its text model.
+
+    Args:
+        folder: Folder of a checkpoint.
+
+    Returns:
+        The keys of config.json. The keys of ``text_config`` replace those of a multimodal model,
+        because texts are classified by its text model alone.
+
+    Raises:
+        InputError: The folder holds no model, an adapter, an encoder-decoder, or a model with its
+            own code, or config.json cannot be read.
+    """
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if (folder / name).is_file():
+            raise InputError(
+                f"{str(folder)!r} holds an adapter ({name}), not a base model"
+                f"{_adapted(folder)}; give the base model, or merge the adapter into it "
+                "(`merge_and_unload` of peft) and save that"
+            )
+    file = folder / CONFIG
+    if not file.is_file():
+        raise InputError(f"{str(folder)!r} holds no {CONFIG}; {_find_model_below(folder)}")
+    if damage := describe_damage(file):
+        raise InputError(damage)
+    try:
+        config = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(file)!r} is not JSON: {error}; copy it again") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"{str(file)!r} names no model_type; copy it again")
+    if config.get("is_encoder_decoder") is True:
+        raise InputError(
+            f"{config['model_type']} is an encoder-decoder; give an encoder or a decoder"
+        )
+    if config.get("auto_map") and not _in_transformers(str(config["model_type"])):
+        raise InputError(
+            f"{config['model_type']} brings its own code (auto_map in {CONFIG}), which "
+            "is never run (trust_remote_code is off); give a model that transformers knows"
+        )
+    nested = config.get("text_config")
+    if isinstance(nested, dict) and "model_type" in nested:
+        return {**config, **nested, "architectures": config.get("architectures")}
+    return config
+
+
+def _find_model_below(folder: Path) -> str:
+    """Remedy for a folder without config.json: the folder below it that holds the model."""
+    try:
+        modules = json.loads((folder / MODULES).read_text("utf-8"))
+        (name,) = (m["path"] for m in modules if str(m["type"]).endswith(".Transformer"))
+        where = f"{MODULES} says that its transformer lies in the folder {name!r}"
+    except (OSError, ValueError, LookupError, TypeError):
+        below = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        if len(below) != 1:
+            return "give the folder that `save_pretrained` of transformers wrote"
+        (name,) = below
+        where = f"its folder {name!r} holds one"
+    if (folder / name).is_dir():
+        return f"{where}; give {str(folder / name)!r}"
+    return f"{where}; download that folder and give its path"
+
+
+def _adapted(folder: Path) -> str:
+    """Part of a message that names an adapter's base model; empty if the adapter does not."""
+    try:
+        config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
+        base_model = config["base_model_name_or_path"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return f"; it was trained on {base_model!r}" if base_model else ""
+
+
+def _in_transformers(model_type: str) -> bool:
+    """Whether transformers has a module with the name of the type, or of its first words."""
+    if model_type in ARCHITECTURES:
+        return True
+    words = model_type.replace("-", "_").split("_")
+    names = ("_".join(words[:count]) for count in range(len(words), 0, -1))
+    return any(n.isidentifier() and find_spec(f"transformers.models.{n}") for n in names)
