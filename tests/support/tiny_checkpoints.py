@@ -48,6 +48,9 @@ UNLISTED: dict[str, tuple[ModelKind, str, dict[str, Any]]] = {
     ),
     "yoso": ("encoder", "AutoModelForMaskedLM", SIZE),
     "mixtral": ("decoder", "AutoModelForCausalLM", _GROUPED | {"num_local_experts": 4}),
+    "phimoe": ("decoder", "AutoModelForCausalLM", _GROUPED | {"num_local_experts": 4}),
+    "ibert": ("encoder", "AutoModelForMaskedLM", SIZE),
+    "canine": ("encoder", "AutoModel", SIZE),
     "helium": ("decoder", "AutoModelForCausalLM", _GROUPED),
     "modernbert-decoder": (
         "decoder", "AutoModelForCausalLM",

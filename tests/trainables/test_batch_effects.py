@@ -16,6 +16,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading import batch_effects
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.loading.batching import collate, collate_for
+from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
@@ -97,6 +98,31 @@ def test_rounding_is_far_below_the_tolerance(
     low = dtype == torch.bfloat16
     assert difference < (batch_effects.LOW_TOLERANCE if low else batch_effects.TOLERANCE) / 4
     assert not hasattr(base.model.config, "padding_side")
+
+
+def test_an_architecture_without_a_matrix_of_embeddings_is_refused(make_spec_of: MakeSpec) -> None:
+    with pytest.raises(InputError, match="tiny': canine has no embedding matrix of tokens; give"):
+        load_base(make_spec_of("canine"), CPU, torch.float32)
+
+
+def test_modules_that_peft_cannot_adapt_are_described(
+    make_spec_of: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    with pytest.raises(InputError) as caught:
+        run_trial(make_spec_of("ibert"), tiny_dataset)
+    assert str(caught.value) == (
+        "peft cannot add adapters to ibert: No modules were targeted for adaptation; set `method: "
+        "full`, or other lora.target_modules"
+    )
+
+
+def test_routers_of_experts_have_no_adapters(make_spec_of: MakeSpec, tiny_dataset: Dataset) -> None:
+    """The router of Phi-3.5-MoE is a linear module that returns a tuple."""
+    spec = make_spec_of("phimoe", lora={"lora_dropout": 0.0})
+    base = load_base(spec, CPU, torch.float32)
+    adapted = {name for name, _ in METHODS["lora"](base, spec).named_modules() if "lora_A" in name}
+    assert adapted and not any("router" in name for name in adapted)
+    assert len(run_trial(spec, tiny_dataset).predictions) == 20
 
 
 def test_modernbert_decoder_trains(make_spec_of: MakeSpec, tiny_dataset: Dataset) -> None:

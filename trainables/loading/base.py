@@ -144,6 +144,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
+    _refuse_without_embeddings(model)
     _keep_new_names(model)
     is_tuned = is_fine_tuned(facts.get("architectures") or ())
     head = find_head_modules(model, info["missing_keys"], info["mismatched_keys"], is_tuned)
@@ -162,6 +163,17 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         if choose_padding_side(model, tokenizer, base.max_positions) == "right":
             del model.config.padding_side  # the default, which config.json need not repeat
     return base
+
+
+def _refuse_without_embeddings(model: Any) -> None:
+    """Raise InputError if token ids do not select rows of one matrix, as in CANINE."""
+    try:
+        model.get_input_embeddings()
+    except NotImplementedError as error:
+        raise InputError(
+            f"{model.config.model_type} has no embedding matrix of tokens; give a base model of "
+            "another architecture"
+        ) from error
 
 
 def _keep_new_names(model: Any) -> None:

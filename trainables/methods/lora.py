@@ -41,19 +41,27 @@ def build(base: Base, spec: TrialSpec) -> Any:
         try:
             model = get_peft_model(shell, config)
         except ValueError as error:
-            if "ParamWrapper" not in str(error):  # peft's adapter of experts in one tensor
-                raise
-            raise InputError(
-                f"peft has no dropout for the fused experts of {shell.config.model_type}; set "
-                "lora.lora_dropout to 0, or lora.target_modules to its attention, such as "
-                "[q_proj, v_proj]"
-            ) from error
+            raise InputError(_describe_refusal(shell.config.model_type, error)) from error
     for parameter in model.parameters():
         if parameter.requires_grad:  # a bf16 head would round AdamW's small steps away
             parameter.data = parameter.data.float()
     if spec.resources.gradient_checkpointing:
         recompute_activations(model)
     return model
+
+
+def _describe_refusal(model_type: str, error: ValueError) -> str:
+    """Message for an architecture whose modules peft cannot adapt."""
+    if "ParamWrapper" in str(error):  # peft's adapter of experts that share one tensor
+        return (
+            f"peft has no dropout for the fused experts of {model_type}; set lora.lora_dropout to "
+            "0, or lora.target_modules to its attention, such as [q_proj, v_proj]"
+        )
+    first_sentence = str(error).partition(". ")[0]
+    return (
+        f"peft cannot add adapters to {model_type}: {first_sentence}; set `method: full`, or other "
+        "lora.target_modules"
+    )
 
 
 def _make_config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
@@ -85,9 +93,19 @@ def _make_config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        exclude_modules=_find_routers(model) or None,
         modules_to_save=_find_outermost_modules(model, head),
         fan_in_fan_out=any(is_conv1d.values()),  # GPT-2 stores its matrices transposed
     )
+
+
+def _find_routers(model: Any) -> list[str]:
+    """Find linear modules that choose experts; they return tuples, to which no adapter can add."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and type(module).__name__.endswith("Router")
+    ]
 
 
 def _find_outermost_modules(model: Any, head: Sequence[str]) -> list[str]:

@@ -281,7 +281,8 @@ def make_model_files(model: Any, workers: Workers) -> dict[str, bytes]:
         kept = {p.name: p.read_bytes() for p in files}
     if ADAPTER_CONFIG in kept:  # peft writes sets, whose order differs between processes
         config = json.loads(kept[ADAPTER_CONFIG])
-        for name in ("target_modules", "modules_to_save"):
-            config[name] = sorted(set(config[name]))
+        for name in ("target_modules", "modules_to_save", "exclude_modules", "target_parameters"):
+            if config[name]:
+                config[name] = sorted(set(config[name]))
         kept[ADAPTER_CONFIG] = json.dumps(config, indent=2, sort_keys=True).encode()
     return kept
