@@ -150,7 +150,7 @@ def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
         )
     path, revision = (model.path, model.revision) if model else (name, None)
     tokenizer = load_tokenizer(path, revision)
-    return lambda texts: [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
+    return lambda texts: [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
 
 
 class _Bar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from repository import ROOT
 from tiny_data import make_dataset
+from tokenizers import Tokenizer
 
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.cli.main import main
@@ -60,6 +63,24 @@ def experiment(folder: Path, model: Path, **changes: Any) -> str:
     }
     write(folder / "small.yaml", values)
     return str(folder / "small.yaml")
+
+
+def test_token_lengths_have_neither_padding_nor_the_cut_of_a_tokenizer_file(
+    folder: Path, tiny_base: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some published tokenizer.json files pad each text to 128 tokens and cut longer ones."""
+    model = shutil.copytree(tiny_base("bert"), folder / "model")
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    rows = rows_without_cues().filter(pc.field("lang") == "en")
+    lengths = [len(tokenizer.encode(text).ids) for text in rows["text"].to_pylist()]
+    assert max(lengths) > 7
+    tokenizer.enable_padding(length=128, pad_token="[PAD]")
+    tokenizer.enable_truncation(7)
+    tokenizer.save(str(model / "tokenizer.json"))
+    assert main(["data", "show", "source.yaml", "--model", "model"]) == 0
+    table = capsys.readouterr().out.partition("tokens a text")[2].split()
+    least, _, _, most = table[table.index("en") + 1 :][:4]
+    assert (int(least), int(most)) == (min(lengths), max(lengths))
 
 
 def test_prepare_show_audit_plan_and_run(
