@@ -165,6 +165,6 @@ def test_plan_check_and_show(
     assert PAD_TOKENS[folder.name][0] in planned
     assert "1 trials = 1 cells" in planned
     assert main(["check", str(file)]) == 0
-    assert "0 errors" in capsys.readouterr().out
+    assert "Nothing found that would stop or spoil the run." in capsys.readouterr().out
     assert main(["data", "show", str(file), "--model", str(folder)]) == 0
     assert "tokens a text" in capsys.readouterr().out
