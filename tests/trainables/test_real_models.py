@@ -22,7 +22,7 @@ from real_checkpoints import RECIPES, Unavailable, find_checkpoint
 
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.cli.main import main
-from xlt.trainables.loading.batching import collate
+from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.loading.tokenize import tokenize
 from xlt.trainables.models.weights_folder import read_checkpoint
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -30,7 +30,6 @@ from xlt.trainables.trial.run_trial import run_trial
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-CPU = torch.device("cpu")
 PAD_TOKENS = {
     "multilingual-e5-small": ("<pad>", 1),
     "smollm2-135m": ("<|im_end|>", 2),
@@ -90,7 +89,7 @@ def test_a_score_depends_neither_on_padding_nor_on_the_batch(spec: TrialSpec) ->
 
     def logits(rows: list[list[int]], width: int = 0) -> Any:
         longer = [*rows, [1] * max(width, *map(len, rows))]
-        batch = collate(longer, model.config.pad_token_id, CPU, model.config.sep_token_id)
+        batch = collate_for(model, longer)
         with torch.inference_mode():
             output = model(**{name: tensor[: len(rows)] for name, tensor in batch.items()})
         return output.logits.numpy()
@@ -130,7 +129,9 @@ def test_a_kept_model_is_restored_by_transformers_and_peft(
 def test_twenty_losses_are_those_of_the_hf_trainer(
     spec: TrialSpec, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
+    # At a rate of 5e-4 the steps of AdamW magnify rounding of the LoRA weights to 5e-4 in a loss.
     changes: dict[str, Any] = {
+        "learning_rate": min(spec.learning_rate, 1e-4),
         "training": spec.training.model_dump() | {"num_train_epochs": 5},
         "lora": {"lora_dropout": 0.0} if spec.method == "lora" else None,
     }
