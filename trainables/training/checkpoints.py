@@ -158,7 +158,7 @@ class Checkpoints:
             Number of steps taken; 0 if there is no checkpoint, or if it is damaged, of other
             versions or of another form.
         """
-        metadata, tensors = self._read(loop_state) if workers.is_first else ({}, {})
+        metadata, tensors = self._read(model, loop_state) if workers.is_first else ({}, {})
         small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
         metadata, small = workers.broadcast((metadata, small))
         if not metadata:
@@ -184,7 +184,9 @@ class Checkpoints:
         self.resumed_at = [*json.loads(metadata["resumed_at"]), step]
         return step
 
-    def _read(self, loop_state: LoopState) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    def _read(
+        self, model: Any, loop_state: LoopState
+    ) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         """Read metadata and tensors of the file; both are empty if it cannot be resumed."""
         # Retry: if the storage does not answer now, the trial would fail or start from the
         # beginning.
@@ -198,6 +200,10 @@ class Checkpoints:
         required = {f"same.{name}" for name in loop_state.same}
         required |= {f"parts.{name}" for name in loop_state.parts}
         if json.loads(metadata["versions"]) != self.versions or not required <= tensors.keys():
+            return {}, {}
+        # A CPU trains only the embedding rows that occur, and a GPU all of them (used_rows.py).
+        shapes = {f"model.{name}": weight.shape for name, weight in model.named_parameters()}
+        if any(shapes.get(name, t.shape) != t.shape for name, t in tensors.items()):
             return {}, {}
         return metadata, tensors
 

@@ -25,6 +25,7 @@ from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.used_rows import restore_all_rows, train_used_rows
 from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
@@ -74,6 +75,8 @@ def run_trial(
     """
     trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
+    rates = fitted.history["learning_rate"].to_pylist()
+    restore_all_rows(trial.model, rates, spec.training.weight_decay)
     trial.clock.lap("fit")
     return finish_trial(trial, fitted, keep_models, explain, checkpoints)
 
@@ -146,6 +149,8 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = METHODS[spec.method](base, spec)
+    if device.type == "cpu" and workers.size == 1:
+        train_used_rows(model, base.model, train_ids)
     clock.lap("build")
     # Each worker draws dropout for its own rows.
     worker_names = (workers.rank,) if workers.rank else ()

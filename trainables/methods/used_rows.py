@@ -1,0 +1,124 @@
+"""Train only the embedding rows whose tokens occur in the training texts.
+
+A multilingual encoder has most of its parameters in word embeddings (multilingual-e5-small: 96 of
+118 million), and a few hundred texts use a small part of them. The gradient of the other rows is
+zero, so AdamW only decays them. They are left out of training and decayed once at the end. The
+result is the same to the last bit:
+
+- AdamW multiplies a parameter by ``1 - learning_rate * weight_decay`` before each update (Loshchilov
+  and Hutter 2019, arXiv 1711.05101), and a gradient of zero adds nothing.
+- On a CPU torch sums the squares of a gradient in order, element i in lane i modulo the width of a
+  vector. Leaving out whole rows of zeros keeps the lane of every other element
+  (:data:`NUM_LANES`), so the norm for clipping is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from xlt.trainables.models.architectures import ARCHITECTURES
+
+NUM_LANES = 16
+"""Numbers in the widest vector of a CPU (AVX-512, fp32); the width of a row must be a multiple."""
+MAX_SHARE = 0.5
+"""Share of the rows above which all rows are trained, because little would be saved."""
+CACHED = 1 << 16
+"""Numbers that are decayed together for all steps, so that they stay in the CPU's cache."""
+
+
+class UsedRows(nn.Module):
+    """Embeddings of some tokens, in the place of embeddings of all tokens.
+
+    Args:
+        embeddings: Embeddings of all tokens; they stay unchanged.
+        tokens: Sorted ids of the tokens to embed.
+
+    Attributes:
+        weight: num_tokens x width rows, trained.
+    """
+
+    def __init__(self, embeddings: nn.Embedding, tokens: Sequence[int]) -> None:
+        super().__init__()
+        initial = embeddings.weight.detach()
+        self._initial, self._padding = initial, embeddings.padding_idx
+        self._tokens = torch.tensor(tokens, device=initial.device)
+        self.weight = nn.Parameter(initial[self._tokens])
+        # Tokens without a row get -1, which torch refuses.
+        self._places = torch.full((len(initial),), -1, device=initial.device)
+        self._places[self._tokens] = torch.arange(len(tokens), device=initial.device)
+        has_padding = embeddings.padding_idx in tokens
+        self._padding_place = tokens.index(embeddings.padding_idx) if has_padding else None
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Look up token ids of any shape; ... x width."""
+        places = self._places[input_ids]
+        return nn.functional.embedding(places, self.weight, self._padding_place)
+
+    def expand(self, factors: Sequence[float]) -> nn.Embedding:
+        """Make the embeddings of all tokens after training.
+
+        Args:
+            factors: Numbers that AdamW's weight decay multiplied every row by, in order.
+        """
+        table = self._initial.clone()
+        for part in table.view(-1).split(CACHED):
+            for factor in factors:
+                part.mul_(factor)
+        table[self._tokens] = self.weight.detach()
+        return nn.Embedding(*table.shape, padding_idx=self._padding, _weight=table)
+
+
+def train_used_rows(model: Any, base_model: Any, token_ids: Sequence[Sequence[int]]) -> None:
+    """Leave out the embedding rows that no text needs, if the model allows it and it saves much.
+
+    The model must be trained on a CPU by one process. A GPU, and a group of processes, sum
+    gradients in an order that depends on the number of rows.
+
+    Args:
+        model: Classifier to train, on a CPU. It cannot read other tokens until
+            :func:`restore_all_rows`.
+        base_model: Base model that the classifier is a copy of; it is not changed.
+        token_ids: Token ids of each training row; batches also have the pad token.
+    """
+    embeddings = base_model.get_input_embeddings()
+    tokens = sorted({model.config.pad_token_id, *(token for ids in token_ids for token in ids)})
+    if (
+        model.get_input_embeddings().weight.requires_grad
+        and _can_leave_out_rows(base_model, embeddings)
+        and len(tokens) <= MAX_SHARE * embeddings.num_embeddings
+    ):
+        model.set_input_embeddings(UsedRows(embeddings, tokens))
+
+
+def restore_all_rows(model: Any, learning_rates: Sequence[float], weight_decay: float) -> None:
+    """Give a trained classifier the embeddings of all tokens again.
+
+    Args:
+        model: Classifier after :func:`train_used_rows`; others stay unchanged.
+        learning_rates: Learning rate of each step.
+        weight_decay: Weight decay of matrices.
+    """
+    embeddings = model.get_input_embeddings()
+    if isinstance(embeddings, UsedRows):
+        factors = [1 - rate * weight_decay for rate in learning_rates]
+        model.set_input_embeddings(embeddings.expand([f for f in factors if f != 1]))
+
+
+def _can_leave_out_rows(base_model: Any, embeddings: Any) -> bool:
+    """Return whether a listed architecture reads these embeddings only by looking up tokens."""
+    num_users = sum(
+        parameter is embeddings.weight
+        for module in base_model.modules()
+        for parameter in module._parameters.values()
+    )
+    return (
+        base_model.config.model_type in ARCHITECTURES
+        and type(embeddings) is nn.Embedding  # a subclass may compute more
+        and not (embeddings.max_norm or embeddings.scale_grad_by_freq or embeddings.sparse)
+        and embeddings.embedding_dim % NUM_LANES == 0
+        and num_users == 1
+    )
