@@ -83,9 +83,7 @@ def assert_same_bytes(spec: TrialSpec, config: Any, uses_rows: bool = True) -> N
 def make_training_spec(**training: Any) -> TrialSpec:
     spec = make_step_spec("full")
     values = {"num_train_epochs": 3, "batch_size": 8, "weight_decay": 0.1, "max_grad_norm": 0.5}
-    return spec.model_copy(
-        update={"training": spec.training.model_copy(update=values | training)}
-    )
+    return spec.model_copy(update={"training": spec.training.model_copy(update=values | training)})
 
 
 @pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))

@@ -5,8 +5,8 @@ A multilingual encoder has most of its parameters in word embeddings (multilingu
 zero, so AdamW only decays them. They are left out of training and decayed once at the end. The
 result is the same to the last bit:
 
-- AdamW multiplies a parameter by ``1 - learning_rate * weight_decay`` before each update (Loshchilov
-  and Hutter 2019, arXiv 1711.05101), and a gradient of zero adds nothing.
+- AdamW multiplies a parameter by ``1 - learning_rate * weight_decay`` before each update
+  (Loshchilov and Hutter 2019, arXiv 1711.05101), and a gradient of zero adds nothing.
 - On a CPU torch sums the squares of a gradient in order, element i in lane i modulo the width of a
   vector. Leaving out whole rows of zeros keeps the lane of every other element
   (:data:`NUM_LANES`), so the norm for clipping is the same.
@@ -65,11 +65,12 @@ class UsedRows(nn.Module):
             factors: Numbers that AdamW's weight decay multiplied every row by, in order.
         """
         table = self._initial.clone()
-        for part in table.view(-1).split(CACHED):
+        for part in torch.split(table.view(-1), CACHED):
             for factor in factors:
                 part.mul_(factor)
         table[self._tokens] = self.weight.detach()
-        return nn.Embedding(*table.shape, padding_idx=self._padding, _weight=table)
+        embeddings = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=self._padding)
+        return embeddings
 
 
 def train_used_rows(model: Any, base_model: Any, token_ids: Sequence[Sequence[int]]) -> None:
