@@ -69,8 +69,8 @@ class UsedRows(nn.Module):
             for factor in factors:
                 part.mul_(factor)
         table[self._tokens] = self.weight.detach()
-        embeddings = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=self._padding)
-        return embeddings
+        num_rows, width = table.shape
+        return nn.Embedding(num_rows, width, padding_idx=self._padding, _weight=table)
 
 
 def train_used_rows(model: Any, base_model: Any, token_ids: Sequence[Sequence[int]]) -> None:
