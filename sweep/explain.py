@@ -15,6 +15,7 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 OnExplained = Callable[[TrialSpec, Attributions], None]
@@ -88,7 +89,7 @@ def explain_trials(
     if backend not in BACKENDS:
         raise InputError(unknown("backend", backend, BACKENDS))
     collected = collect(results, experiment, only=only, allow_mixed=True)
-    done = _done_trials(collected)
+    done = _done_trials(collected, say)
     location = Results(collected.uri)
     resolved = explain.resolved()
     pending = [trial for trial in done if not has_attributions(location, trial, resolved)]
@@ -135,16 +136,22 @@ def _backend(name: str) -> ExplainBackend:
     return cast(ExplainBackend, load_entry(BACKENDS, name))
 
 
-def _done_trials(collected: Collected) -> list[str]:
-    """Ids of the done trials."""
-    rows = collected.rows
-    done = [row.trial_id for row in rows if row.is_done]
+def _done_trials(collected: Collected, say: Callable[[str], None]) -> list[str]:
+    """Ids of the done trials that can be explained; baselines cannot."""
+    rows, where = collected.rows, f"experiment {collected.plan.experiment} in {collected.uri}"
+    done = [row for row in rows if row.is_done]
     if not done:
         raise InputError(
             f"none of {len(rows)} trials is done; `xlt run` them first, or give another --only",
-            f"experiment {collected.plan.experiment} in {collected.uri}",
+            where,
         )
-    return done
+    names = ", ".join(dict.fromkeys(r.cell.base_model for r in done if r.method in BASELINES))
+    if names:
+        sentence = f"{names}: a baseline keeps no model, so its trials cannot be explained"
+        if all(row.method in BASELINES for row in done):
+            raise InputError(f"{sentence}; give another --only", where)
+        say(sentence)
+    return [row.trial_id for row in done if row.method not in BASELINES]
 
 
 def _dataset(location: Results, collected: Collected) -> Dataset:

@@ -104,7 +104,8 @@ def run_sweep(
 def _run(prepared: Prepared, session: Session) -> RunOutcome:
     """Search rates if the experiment asks for it, run the grid, and run stuck cells again."""
     experiment, location = prepared.experiment, session.location
-    if experiment.learning_rate == "auto":
+    has_rates = any(model.learning_rate is not None for model in prepared.models)
+    if experiment.learning_rate == "auto" and has_rates:
         prepared, interrupted = _search(prepared, session)
         if interrupted:
             grid = expand(prepared)

@@ -19,6 +19,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.methods import BASELINES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +86,8 @@ def draw_training(axes: Axes, shown: FigureInput) -> Axes:
         raise InputError("no run is done")
     with_draw = has_draws([row.draw_index for row in rows])
     for number, row in enumerate(rows):
+        if row.method in BASELINES:
+            raise InputError(f"method {row.method} has no epochs, so there is no training curve")
         history = read_history(location, row.trial_id)
         axes.plot(
             block_means(history["epoch"], NUM_BLOCKS),

@@ -16,6 +16,7 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.methods import BASELINES, keep_used_training
 
 NUM_WORST, MIN_WORST, WORST_BUDGET = 10, 3, 40_000
 """Test rows with the largest error: maximum and minimum for each trial, budget of all trials."""
@@ -75,14 +76,16 @@ def arrange_trials(collected: Collected, rows: RowPool) -> dict[str, Any]:
     for row in collected.rows:
         record = collected.records.get(row.trial_id, {})
         for part in ("spec", "signature"):
-            columns[part].append(settings.place(record.get(part)))
+            columns[part].append(settings.place(_used(record.get(part))))
         columns["timings"].append(_timings(record.get("timings"), lists))
         columns["error"].append(_error(row.detail))
         absent: list[str] = []
         epochs, loss, worst = None, None, None
         if row.is_done:
             history_or_why = histories[row.trial_id]
-            if isinstance(history_or_why, str):
+            if row.method in BASELINES:
+                pass  # has no training curve
+            elif isinstance(history_or_why, str):
                 absent.append(history_or_why)
             else:
                 epochs = lists.place(
@@ -119,6 +122,15 @@ def arrange_trials(collected: Collected, rows: RowPool) -> dict[str, Any]:
 
 def _rounded(values: Sequence[float | None], digits: int) -> list[float | None]:
     return [None if value is None else round_number(value, digits) for value in values]
+
+
+def _used(values: Any) -> Any:
+    """Leave out the settings of ``training`` that a baseline does not use."""
+    if isinstance(values, Mapping) and values.get("method") in BASELINES:
+        return {
+            **values, "training": keep_used_training(values["method"], dict(values["training"])),
+        }  # fmt: skip
+    return values
 
 
 class _Settings:

@@ -74,15 +74,16 @@ def find_oracle_rates(collected: Collected, metric: str = "auroc") -> list[Oracl
         if "metrics" not in record or not _belongs(record["signature"], collected.signature):
             continue
         spec, score = TrialSpec.parse(record["spec"]), record["metrics"].get(metric)
-        if spec.dev is None and score is not None:
-            at[_identity_without_rate(spec)][spec.learning_rate][spec.draw_index, spec.seed] = score
+        rate = spec.learning_rate
+        if spec.dev is None and score is not None and rate is not None:
+            at[_identity_without_rate(spec)][rate][spec.draw_index, spec.seed] = score
     rates_of_cells = []
     for key, rows in collected.by_cell.items():
         specs = [
             TrialSpec.parse(collected.records[row.trial_id]["spec"]) for row in rows if row.is_done
         ]
-        rates = {spec.learning_rate for spec in specs}
-        if len(rates) != 1:
+        rates = {spec.learning_rate for spec in specs if spec.learning_rate is not None}
+        if len(rates) != 1:  # a baseline has none
             continue
         runs, run_rate = [row.run for row in rows], rates.pop()
         scores = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xlt.trainables.results.trial_result import NOT_APPLICABLE
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -101,6 +102,8 @@ def compare(
     for rule in rules:
         groups: dict[str, list[Signed]] = defaultdict(list)
         for trial in done:
+            if trial.signature.get(rule.key) == NOT_APPLICABLE:
+                continue
             groups[_SCOPES[rule.scope](trial)].append(trial)
         for scope, trials in groups.items():
             difference = _difference(rule.key, trials)
@@ -115,8 +118,11 @@ def compare(
             f"in {_named(strangers)}"
         )
     agreed = [rule.key for rule in RULES if rule.refused and rule.scope == "experiment"]
-    first = done[0].signature if done else {}
-    shared = {key: str(first[key]) for key in agreed if key in first}
+    shared = {}
+    for key in agreed:
+        values = [trial.signature[key] for trial in done if key in trial.signature]
+        if values:
+            shared[key] = str(next((v for v in values if v != NOT_APPLICABLE), NOT_APPLICABLE))
     return shared, tuple(problems), tuple(warnings)
 
 

@@ -52,8 +52,8 @@ class TrialRow:
         trial_id: Folder below ``trials/``.
         state: State of the result folder.
         detail: Why the trial failed or is corrupt; else empty.
-        method: Name in ``METHODS``: full or lora.
-        learning_rate: Peak learning rate.
+        method: full, lora, or a baseline: embed or ngram.
+        learning_rate: Peak learning rate; None also for a baseline.
         num_train_rows: Training rows in source and target language.
         num_target_rows: Training rows in the target language.
         num_test_rows: Test rows.

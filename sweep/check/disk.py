@@ -53,6 +53,8 @@ def check(preflight: Preflight) -> CheckOutcome:
 
 def _estimate_weights(preflight: Preflight, group: TrialGroup) -> int | None:
     """Bytes of kept weights and checkpoints of all pending trials; None if not known."""
+    if group.first.is_baseline:  # keeps no weights and writes no checkpoints
+        return 0
     storage, method = preflight.grid.experiment.storage, group.first.method
     keeps = storage.keep_models in {"all", "best"} or (
         storage.keep_models == "adapters" and method == "lora"

@@ -29,6 +29,8 @@ def check(preflight: Preflight) -> CheckOutcome:
     rows, problems = [], []
     unknown = []
     for group in preflight.groups:
+        if not group.first.has_base_model:
+            continue
         try:
             if preflight.files(group.first) is None:
                 unknown.append(group.label)
@@ -122,13 +124,15 @@ def _explain_shortage(
     message = (
         f"a trial needs {gib(_add_overhead(memory, device))} GiB, {place} has {gib(available)}"
     )
-    for changes in REMEDIES:
+    for changes in () if spec.is_baseline else REMEDIES:
         resources = Resources.parse(spec.resources.model_dump() | changes)
         changed = spec.model_copy(update={"resources": resources})
         rows = min(resources.micro_batch_size or group.rows, group.rows)
         if _add_overhead(needed := estimate_memory(preflight, changed, rows), device) <= available:
             settings = " and ".join(f"resources.{k}={str(v).lower()}" for k, v in changes.items())
             return f"{message}; set {settings} ({gib(_add_overhead(needed, device))} GiB)"
+    if spec.is_baseline:
+        return f"{message}; give a smaller base model, or a device with more memory"
     smaller = "method lora" if spec.method == "full" else "lora.quantize_base=nf4 on a GPU"
     more = "more workers with sharding fsdp, " if device == "cuda" else ""
     return (

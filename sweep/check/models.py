@@ -45,6 +45,8 @@ def _check_model(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the row after the name and the errors; add to ``to_download`` by name."""
     spec = group.first
+    if not spec.has_base_model:
+        return ("-", "-", "-", "0", "needs no base model"), []
     try:
         files = preflight.files(spec)
         checkpoint = read_checkpoint(files.folder) if files else None
@@ -92,7 +94,9 @@ def find_hub_problems(models: Iterable[BaseModel]) -> list[str]:
     problems = []
     for model in models:
         try:
-            if not model.miniature and not find_local_folder(model.path):
+            if model.miniature or not model.has_base_model:
+                continue
+            if not find_local_folder(model.path):
                 list_hub_files(model.path, model.revision)
         except InputError as error:
             problems += [f"base model {model.name!r}: {problem}" for problem in error.problems]

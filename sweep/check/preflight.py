@@ -49,7 +49,9 @@ class TrialGroup:
 
     @property
     def rows(self) -> int:
-        """Rows of a micro-batch of one process."""
+        """Rows of a micro-batch of one process; a baseline embeds one text at a time."""
+        if self.first.is_baseline:
+            return 1
         resources, batch_size = self.first.resources, self.first.training.batch_size
         return min(
             resources.micro_batch_size or batch_size, math.ceil(batch_size / resources.workers)
@@ -109,8 +111,8 @@ class Preflight:
         """List the files of a trial's base model.
 
         Returns:
-            None for a miniature that is not pre-trained yet, and if only the hub knows them but
-            may not be asked.
+            None for a miniature that is not pre-trained yet, for a trial without a base model, and
+            if only the hub knows them but may not be asked.
 
         Raises:
             InputError: The files cannot be reached or loaded.
@@ -127,6 +129,8 @@ class Preflight:
         return files
 
     def _read_files(self, spec: TrialSpec) -> ModelFiles | None:
+        if not spec.has_base_model:
+            return None
         if spec.base_identity.startswith(MINIATURE):
             folder = find_miniature_folder(spec.base_identity)
             if not folder.is_dir():
@@ -157,7 +161,7 @@ class Preflight:
         from xlt.trainables.estimates.dry_run import dry_run
         from xlt.trainables.loading.config import load_config
 
-        cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": 1.0})
+        cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": None})
         key = cheap.model_dump_json(exclude={"pattern"}) + self.device(spec), rows
         if key not in self._runs:
             self._runs[key] = dry_run(

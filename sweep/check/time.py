@@ -23,6 +23,9 @@ CPU_UTILISATION = 0.6
 GPU_UTILISATION = 0.4
 """Assumed share of a GPU's peak speed; PaLM's training reached 0.46 (Chowdhery et al. 2022, arXiv
 2204.02311, table 3)."""
+CHARACTER_SECONDS = 2e-5
+"""Assumed seconds of a trial with n-grams for each character of its training texts; about twice as
+many as for English and Japanese sentences on a CPU core of 2023."""
 LARGE = 10**9
 """Number of parameters from which a base model without a GPU is worth a warning."""
 PRETRAINING_CALLS = 2000
@@ -84,6 +87,8 @@ def _guess(preflight: Preflight, group: TrialGroup) -> _Guess | None:
     """Guess the time of a trial; None if it is not known."""
     if not group.pending:
         return _Guess(0, "all are done")
+    if not group.first.has_base_model:
+        return _guess_from_done(preflight, group) or _guess_from_texts(preflight, group)
     try:
         return _guess_from_done(preflight, group) or _guess_from_operations(preflight, group)
     except InputError:  # the check of models reports it
@@ -91,17 +96,27 @@ def _guess(preflight: Preflight, group: TrialGroup) -> _Guess | None:
 
 
 def _guess_from_done(preflight: Preflight, group: TrialGroup) -> _Guess | None:
-    """Guess from the timings of done trials of this group, per step."""
+    """Guess from the timings of done trials of this group, per step; a baseline counts as one."""
+    stages = ("encode" if group.first.is_baseline else "build", "fit", "predict")
     seconds = steps = 0.0
     for spec in group.specs:
         record = preflight.states[spec.trial_id].record
         if record and (timings := record.get("timings")):
-            seconds += sum(timings.get(stage, 0.0) for stage in ("build", "fit", "predict"))
-            steps += spec.num_steps
+            seconds += sum(timings.get(stage, 0.0) for stage in stages)
+            steps += spec.num_steps or 1
     if not steps:
         return None
-    mean = sum(spec.num_steps for spec in group.pending) / len(group.pending)
+    mean = sum(spec.num_steps or 1 for spec in group.pending) / len(group.pending)
     return _Guess(seconds / steps * mean, "done trials")
+
+
+def _guess_from_texts(preflight: Preflight, group: TrialGroup) -> _Guess:
+    """Guess from the number of characters of the training texts; for n-grams."""
+    drawn = {row_id for draw in preflight.grid.draws for row_id in draw.train}
+    texts = preflight.grid.dataset.rows(sorted(drawn))["text"].to_pylist()
+    length = _mean([len(text) for text in texts])
+    rows = _mean([s.pattern.source_rows + s.pattern.target_rows for s in group.pending])
+    return _Guess(CHARACTER_SECONDS * length * rows, "length of texts")
 
 
 def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | None:
@@ -114,6 +129,8 @@ def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | 
     processes = spec.resources.workers
     micro_batches = -(-spec.training.batch_size // (group.rows * processes))
     calls = run.num_calls * micro_batches * _mean([s.num_steps for s in group.pending])
+    if spec.is_baseline:
+        calls = run.num_calls * _mean([_count_embedded(s) for s in group.pending])
     tokens = group.rows * round(_mean(preflight.lengths(spec)))
     width = run.matrices.attention_width
     speed, call_seconds, source = _find_speed(preflight, spec, tokens, width)
@@ -128,11 +145,18 @@ def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | 
 def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
     """Operations of training and prediction of a trial; every text has the mean length."""
     length = round(_mean(preflight.lengths(spec)))
+    if spec.is_baseline:
+        return count_prediction_flops(matrices, [length] * _count_embedded(spec))
     checkpointing = spec.resources.gradient_checkpointing
     step = [length] * spec.training.batch_size
     trained = count_training_flops(matrices, step, gradient_checkpointing=checkpointing)
     tested = count_prediction_flops(matrices, [length] * spec.sampling.test_rows)
     return spec.num_steps * trained + tested
+
+
+def _count_embedded(spec: TrialSpec) -> int:
+    """Number of texts that a baseline embeds; later trials of a process find some in memory."""
+    return spec.pattern.source_rows + spec.pattern.target_rows + spec.sampling.test_rows
 
 
 def _find_speed(

@@ -26,6 +26,7 @@ from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
 from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, derive_name, find_base_model
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.selection import Selection, parse_selection
 from xlt.trainables.spec.trial_spec import Resources, Training
 
@@ -185,6 +186,15 @@ class Experiment(Settings):
             ):
                 if name is not None and name not in known:
                     problems.append(f"overrides.{number}.match: {unknown(field, name, known)}")
+        methods = {model.name: model.method for model in self.models}
+        for number, override in enumerate(self.overrides):
+            method = methods.get(override.match.model or "")
+            if not override.changes(method):
+                problems.append(
+                    f"overrides.{number}: changes nothing, because {override.match.model} has "
+                    f"method {method}, which uses {', '.join(BASELINES[str(method)]) or 'none'} of "
+                    "training and no learning rate; remove it"
+                )
         sharded = [m.name for m in self.models if (self.resources or m.resources).is_sharded]
         if self.explain and sharded:
             problems.append(
@@ -286,10 +296,12 @@ def _parse_model(value: Any) -> BaseModel:
             f"{value!r} is neither a known name, a hub id, a folder, nor {{name, path}}"
         )
     known = BASE_MODELS.get(str(value.get("name")))
+    not_for_method = {"learning_rate"} if value.get("method") in BASELINES else set()
     if "path" not in value:
-        return BaseModel.parse((known.model_dump() if known else {}) | value)
+        return BaseModel.parse((known.model_dump(exclude=not_for_method) if known else {}) | value)
     # Revision and kind belong to the path of the known model.
-    kept = known.model_dump(exclude={"revision", "kind"}) if known else {}
+    excluded = {"revision", "kind"} | not_for_method
+    kept = known.model_dump(exclude=excluded) if known else {}
     return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value)
 
 

@@ -9,6 +9,7 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.methods import BASELINES, Method, keep_used_training
 from xlt.trainables.spec.trial_spec import Lora, Training
 
 
@@ -42,6 +43,10 @@ class Override(Settings):
     """Settings of the base model's ``lora`` to replace."""
     why: str = ""
     """The reason; a footnote of the tables."""
+
+    def changes(self, method: Method | None) -> bool:
+        """Whether the override changes trials of a method; a baseline uses few settings."""
+        return method not in BASELINES or bool(keep_used_training(method, self.training))
 
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -87,7 +87,7 @@ def find_needs(specs: Iterable[TrialSpec]) -> dict[str, str]:
 
 def _tokenizer_modules(spec: TrialSpec) -> list[str]:
     """List the modules that the tokenizer of a base model needs, if its files are here."""
-    if spec.base_identity.startswith(MINIATURE):
+    if not spec.has_base_model or spec.base_identity.startswith(MINIATURE):
         return []
     model = BaseModel(name=spec.base_model, path=spec.base_path)
     revision = None if spec.revision == UNRESOLVED else spec.revision

@@ -17,8 +17,9 @@ from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.methods import BASELINES, keep_used_training
 from xlt.trainables.spec.selection import Selection
-from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
+from xlt.trainables.spec.trial_spec import Lora, Resources, Training, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -176,13 +177,14 @@ def _make_cell(
     experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, fingerprint: str
 ) -> Cell:
     """Make a cell with the settings of the experiment, a search and overrides, in this order."""
-    model = resolved.model
+    model, method = resolved.model, resolved.method
     key = CellKey(model.name, pattern.name)
-    applying = tuple(o for o in experiment.overrides if o.match.covers(key))
+    applying = tuple(o for o in experiment.overrides if o.match.covers(key) and o.changes(method))
     trained = restrict_pattern(model, pattern, experiment.task.source_lang)
     if trained is None:
+        knows_no = "was not pre-trained on" if model.has_base_model else "does not train on"
         reason = (
-            f"{model.name} was not pre-trained on {experiment.task.source_lang} and "
+            f"{model.name} {knows_no} {experiment.task.source_lang} and "
             f"{pattern.name} has no {pattern.target_lang} rows to train on"
         )
         return Cell(resolved, pattern, (), reason, applying)
@@ -199,28 +201,41 @@ def _make_cell(
         learning_rate = override.learning_rate or learning_rate
         training = Training.parse(training.model_dump() | override.training)
         lora = Lora.parse(lora.model_dump() | override.lora)
+    training = Training.parse(keep_used_training(method, training.model_dump()))
     specs = tuple(
         TrialSpec(
             base_model=model.name,
             base_identity=resolved.identity,
             base_path=resolved.path,
             revision=resolved.revision,
-            method=resolved.method,
+            method=method,
             source_lang=experiment.task.source_lang,
             pattern=trained,
             sampling=experiment.sampling,
             training=training,
-            learning_rate=learning_rate,
-            lora=lora if resolved.method == "lora" else None,
+            learning_rate=None if method in BASELINES else learning_rate,
+            lora=lora if method == "lora" else None,
+            embed=model.embed if method == "embed" else None,
+            ngram=model.ngram if method == "ngram" else None,
             pad_token=model.pad_token,
             draw_index=draw_index,
             seed=seed,
             data_fingerprint=fingerprint,
-            resources=experiment.resources or model.resources,
+            resources=_choose_resources(experiment, model),
         )
         for draw_index, seed in experiment.draws_and_seeds
     )
     return Cell(resolved, pattern, specs, "", applying, chosen)
+
+
+def _choose_resources(experiment: Experiment, model: BaseModel) -> Resources:
+    """Choose what trials reserve; a baseline is one process, without base model it needs no GPU."""
+    resources = experiment.resources or model.resources
+    if model.method in BASELINES:
+        resources = resources.model_copy(update={"workers": 1})
+    if not model.has_base_model:
+        resources = resources.model_copy(update={"gpus": 0.0, "accelerator_type": None})
+    return resources
 
 
 def _refuse_unfit(cells: Sequence[Cell]) -> None:

@@ -13,13 +13,14 @@ from xlt.trainables.models.base_models import (
     LEARNING_RATE_OF,
     METHOD_OF,
     BaseModel,
-    Method,
     find_local_folder,
     identify,
 )
 from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder, resolve_revision
 from xlt.trainables.models.miniatures import identify_miniature
 from xlt.trainables.models.weights_folder import Checkpoint, check_files, read_checkpoint
+from xlt.trainables.spec.methods import BASELINES, Method
+from xlt.trainables.spec.trial_spec import NO_BASE_MODEL
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ResolvedModel:
         revision: Commit on the hub; None for a folder or a miniature.
         kind: Encoder or decoder; None if it is not given, not needed and not known.
         method: The given method, else the method of its kind.
-        learning_rate: The given learning rate, else the learning rate of its method.
+        learning_rate: The given learning rate, else that of its method; None for a baseline.
         checkpoint: Facts from its files; None for a miniature or a hub id that is not cached.
     """
 
@@ -43,7 +44,7 @@ class ResolvedModel:
     revision: str | None
     kind: ModelKind | None
     method: Method
-    learning_rate: float
+    learning_rate: float | None
     checkpoint: Checkpoint | None
 
 
@@ -67,7 +68,9 @@ def resolve_models(
     models, problems = [], []
     for model in experiment.models:
         try:
-            if model.miniature:
+            if not model.has_base_model:
+                models.append(_complete(model, NO_BASE_MODEL, None, None))
+            elif model.miniature:
                 corpus = corpus_identity(experiment.pretraining, dataset.fingerprint, held_out)
                 identity = identify_miniature(model.miniature, corpus)
                 models.append(_complete(model, identity, None, None))
@@ -116,8 +119,8 @@ def _complete(
             f"whether {named!r} is an encoder or a decoder cannot be "
             "derived from its config.json; give `kind`: encoder or decoder"
         )
-    rate = model.learning_rate or LEARNING_RATE_OF[method]
-    path = _make_absolute(model.path)
+    rate = None if method in BASELINES else model.learning_rate or LEARNING_RATE_OF[method]
+    path = _make_absolute(model.path) if model.has_base_model else ""
     return ResolvedModel(model, identity, path, revision, kind, method, rate, checkpoint)
 
 

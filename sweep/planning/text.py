@@ -115,13 +115,14 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     remarks = [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
-    rate = f"{spec.learning_rate:g}"
+    rate = "-" if spec.learning_rate is None else f"{spec.learning_rate:g}"
     return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(remarks)]
 
 
 def _describe_base_models(grid: Grid) -> list[str]:
     """Describe every base model that is not a miniature, with derived settings."""
-    cells = {cell.model.name: cell for cell in grid.cells if not cell.model.miniature}
+    with_base = [cell for cell in grid.cells if cell.model.has_base_model]
+    cells = {cell.model.name: cell for cell in with_base if not cell.model.miniature}
     if not cells:
         return []
     table = Table(box=None, pad_edge=False, header_style="")

@@ -54,9 +54,16 @@ class SearchCell:
         )
 
     @property
+    def own_rate(self) -> float:
+        """Learning rate of the cell without a search."""
+        rate = self.templates[0].learning_rate
+        assert rate is not None  # a search leaves out baselines
+        return rate
+
+    @property
     def rates(self) -> Rates:
         """Learning rates that can be tried."""
-        return self.settings.rates(self.templates[0].learning_rate)
+        return self.settings.rates(self.own_rate)
 
     def planned(self) -> SearchedCell:
         """Make the cell's entry in the search plan, before any config is tried."""
@@ -66,7 +73,7 @@ class SearchCell:
             base_model=self.cell.model.name,
             pattern=self.cell.pattern.name,
             base_identity=self.templates[0].base_identity,
-            own_rate=self.templates[0].learning_rate,
+            own_rate=self.own_rate,
             replicates=tuple(
                 Replicate(seed=seed, dev=dev.kind, name=str(dev)) for dev, seed in self.replicates
             ),
@@ -82,7 +89,7 @@ def select_search_rows(grid: Grid) -> Dataset:
 
 
 def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:
-    """Make the cells of a search from the selected cells that can exist.
+    """Make the cells of a search from the selected cells that can exist and have a learning rate.
 
     Args:
         grid: The grid of the experiment.
@@ -90,8 +97,8 @@ def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> lis
         selection: The selected cells.
 
     Raises:
-        InputError: The search has seeds of the experiment, no cell is selected, or dev rows cannot
-            be held out; all problems of one kind together.
+        InputError: The search has seeds of the experiment, no cell with a learning rate is
+            selected, or dev rows cannot be held out; all problems of one kind together.
     """
     settings, seeds = grid.experiment.search, grid.experiment.seeds
     shared = sorted({*seeds} & {*settings.seeds})
@@ -101,7 +108,12 @@ def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> lis
             "seeds on which rates were chosen; give other seeds, or set reuse_seeds: true",
             "search",
         )
-    selected = grid.selected(selection)
+    selected = [cell for cell in grid.selected(selection) if not cell.specs[0].is_baseline]
+    if not selected:
+        raise InputError(
+            "every selected cell is a baseline, which has no learning rate; select other cells",
+            "search",
+        )
     cells = [_make_search_cell(cell, settings, dataset.fingerprint) for cell in selected]
     _refuse_undrawable(dataset, cells)
     return cells

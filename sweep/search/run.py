@@ -153,7 +153,7 @@ class _Search:
         searches = []
         for name, cell_rates in rates.items():
             cell = self._cells[name]
-            settings, own_rate = cell.settings, cell.templates[0].learning_rate
+            settings, own_rate = cell.settings, cell.own_rate
             if cell_rates != cell.rates:  # a widened range gets half as many configs
                 num_configs = max(1, settings.num_configs // 2)
                 settings = settings.model_copy(update={"num_configs": num_configs})

@@ -16,6 +16,7 @@ from tiny_checkpoints import save_checkpoint
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
+from xlt.trainables.baselines.embed import embed_rows
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.batching import collate
 from xlt.trainables.loading.tokenize import encode
@@ -23,6 +24,7 @@ from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.models.architectures import ARCHITECTURES, derive_kind, read_max_positions
 from xlt.trainables.models.model_config import read_config
 from xlt.trainables.models.weights_folder import check_files, read_checkpoint
+from xlt.trainables.spec.methods import Embed
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 
@@ -104,6 +106,22 @@ def test_all_linear_is_the_listed_modules(spec: TrialSpec) -> None:
         for own, _ in base.model.get_submodule(name).named_parameters(recurse=False)
     }
     assert trained == head
+
+
+def test_embeddings_are_means_of_the_plain_model(
+    folder: Path, spec: TrialSpec, tiny_dataset: Dataset
+) -> None:
+    changes = {"method": "embed", "lora": None, "learning_rate": None, "embed": Embed()}
+    embed = spec.model_copy(update=changes)
+    rows = tiny_dataset.table.slice(0, 2)
+    embeddings = embed_rows(load_base(embed, CPU, torch.float32), rows, embed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    plain = transformers.AutoModel.from_pretrained(folder).eval()
+    for text, embedding in zip(rows["text"].to_pylist(), embeddings, strict=True):
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            hidden = plain(input_ids=ids).last_hidden_state
+        np.testing.assert_allclose(embedding, hidden[0].mean(0).numpy(), rtol=0, atol=1e-5)
 
 
 def test_a_prediction_does_not_depend_on_batch_and_padding(

@@ -63,6 +63,10 @@ ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
     ("lora", "quantize_base"): "nf4",
     ("pad_token",): "<pad>",
 }
+BASELINE_SETTINGS: dict[str, dict[str, Any]] = {  # settings of baselines, also added later
+    "embed": {"prefix": "query: "},
+    "ngram": {"min_n": 2, "max_n": 3},
+}
 OTHER = {  # for values that cannot be changed by a rule
     "method": "full",
     "lr_schedule": "constant",
@@ -122,7 +126,8 @@ def test_a_changed_field_changes_the_id_unless_it_is_listed(path: tuple[str, ...
 
 def test_every_field_is_among_the_values_above() -> None:
     """A new field is in the identity; this makes the test above try it."""
-    assert {path[0] for path in [*leaves(VALUES), *ADDED_LATER]} == set(TrialSpec.model_fields)
+    known = {path[0] for path in [*leaves(VALUES), *ADDED_LATER]} | set(BASELINE_SETTINGS)
+    assert known == set(TrialSpec.model_fields)
     spec = TrialSpec.parse(with_later(*ADDED_LATER))
     dumped = set(leaves(spec.model_dump(mode="json")))
     assert dumped == set(leaves(VALUES)) | set(ADDED_LATER)
@@ -183,6 +188,37 @@ def test_the_id_is_a_file_name(name: str, seed: int) -> None:
 def test_a_spec_survives_json() -> None:
     spec = TrialSpec.parse(VALUES)
     assert TrialSpec.parse(json.loads(spec.model_dump_json())) == spec
+
+
+BASELINE: dict[str, Any] = VALUES | {"lora": None, "learning_rate": None, "dev": None}
+
+
+@pytest.mark.parametrize("method", BASELINE_SETTINGS)
+def test_settings_of_a_baseline_change_its_id(method: str) -> None:
+    values = BASELINE | {"method": method}
+    settings = BASELINE_SETTINGS[method]
+    ids = {trial_id(values | {method: {k: v}}) for k, v in settings.items()} | {trial_id(values)}
+    assert len(ids) == 1 + len(settings)
+    assert trial_id(values | {method: {}}) == trial_id(values)
+    spec = TrialSpec.parse(values | {method: settings})
+    assert TrialSpec.parse(json.loads(spec.model_dump_json())) == spec
+    assert set(spec.model_dump()) & set(BASELINE_SETTINGS) == {method}
+    assert (spec.num_steps, spec.is_baseline) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"method": "embed", "learning_rate": 1e-3}, "method embed has no learning_rate"),
+        ({"method": "full"}, "method full needs a learning_rate"),
+        ({"method": "ngram", "lora": {}}, "lora settings are given but the method is ngram"),
+        ({"method": "ngram", "embed": {}}, "embed settings are given but the method is ngram"),
+        ({"method": "ngram", "ngram": {"min_n": 5}}, "min_n 5 is more than max_n 4"),
+    ],
+)
+def test_settings_that_contradict_a_method_are_refused(values: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        TrialSpec.parse(BASELINE | values)
 
 
 def test_full_fine_tuning_with_adapters_is_a_contradiction() -> None:

@@ -73,7 +73,7 @@ def count_parameters(config: Any, auto_class: Any) -> int:
 def dry_run(
     spec: TrialSpec, config: Any, *, device: str, rows: int, length: int, num_labels: int = 2
 ) -> DryRun:
-    """Train one optimiser step and predict one batch, without content.
+    """Train one optimiser step and predict one batch, without content; a baseline only predicts.
 
     The step stands for any later step of a trial: the optimiser has its state, and with
     micro-batches the gradients of earlier ones exist.
@@ -114,7 +114,7 @@ def _dry_run(
     spec = spec.model_copy(update={"training": training})
     with torch.device("meta"):
         base = _build_base(config, choose_base_dtype(spec, cpu), spec.base_model)
-        model = METHODS[spec.method](base, spec)
+        model = base.model if spec.is_baseline else METHODS[spec.method](base, spec)
         if spec.resources.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
     with FakeTensorMode(), Allocations() as live:
@@ -124,12 +124,15 @@ def _dry_run(
         move_to_cpu(model, moved)
         built_bytes = live.bytes
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer_bytes = _train(model, trained, _make_batch(config, rows, length), spec, live)
-        train_bytes, num_calls = live.peak, live.num_calls
+        optimizer_bytes, train_bytes, num_calls = 0, built_bytes, 0
+        if not spec.is_baseline:
+            optimizer_bytes = _train(model, trained, _make_batch(config, rows, length), spec, live)
+            train_bytes, num_calls = live.peak, live.num_calls
         live.reset()
         model.eval()
         with torch.no_grad(), autocast(spec, cpu):
-            model(**_make_batch(config, EVAL_BATCH_SIZE, length))
+            model(**_make_batch(config, rows if spec.is_baseline else EVAL_BATCH_SIZE, length))
+        num_calls = num_calls or live.num_calls
     gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
     return DryRun(
         num_parameters=base.model.num_parameters(),

@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
@@ -49,6 +51,7 @@ class Base:
         max_positions: Maximum number of tokens in a text; None means no limit.
         encodings: Cache of token ids: (data fingerprint, max_length) -> row id -> ids.
         truncated: Ids of the rows that were cut, under the same keys.
+        embeddings: Cache of mean-pooled embeddings by texts and settings: row id -> hidden_size.
     """
 
     tokenizer: Any
@@ -57,6 +60,9 @@ class Base:
     max_positions: int | None = None
     encodings: dict[tuple[str, int], dict[str, list[int]]] = field(default_factory=dict)
     truncated: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    embeddings: dict[tuple[object, ...], dict[str, NDArray[np.float32]]] = field(
+        default_factory=dict
+    )
 
     @property
     def vocabulary(self) -> int:

@@ -34,6 +34,8 @@ def read_ahead(spec: TrialSpec) -> None:
     Args:
         spec: Trial whose base model is read. Miniatures are skipped, because they are small.
     """
+    if not spec.has_base_model:
+        return
     if spec.base_identity in _REQUESTED or spec.base_identity.startswith(MINIATURE):
         return
     _REQUESTED.add(spec.base_identity)

@@ -6,21 +6,21 @@ Any hub id or local folder can be a base model, too.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Self
 
 import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.trainables.models.architectures import ModelKind
+from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
 from xlt.trainables.spec.trial_spec import Lora, Resources
 
 MINIATURE = "miniature:"
-Method = Literal["full", "lora"]
 METHOD_OF: dict[ModelKind, Method] = {"encoder": "full", "decoder": "lora"}
 """Kind of model -> default method (paper, section 3.3)."""
 LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4}
-"""Method -> default peak learning rate (paper, section 3.3)."""
+"""Method -> default peak learning rate (paper, section 3.3); baselines have none."""
 
 
 class BaseModel(Settings):
@@ -28,29 +28,56 @@ class BaseModel(Settings):
 
     name: str
     """Name in experiments and tables."""
-    path: str
-    """Hub id, local folder, or ``miniature:<name>``."""
+    path: str = ""
+    """Hub id, local folder, or ``miniature:<name>``; empty for a method without base model."""
     revision: str | None = None
     """Commit of the hub repository, so that a push to the hub changes no result. None: the newest
     commit when the sweep is planned."""
     languages: tuple[str, ...] | None = None
     """Languages of pre-training (BCP-47); None: many. Only base models that know the source
-    language are trained on source rows (paper, table 2)."""
+    language are trained on source rows (paper, table 2). A baseline without base model trains on
+    rows of these languages."""
     kind: ModelKind | None = None
     """Encoder or decoder; None: derived from config.json."""
     method: Method | None = None
-    """Full fine-tuning or low-rank adapters; None: the default of its kind, :data:`METHOD_OF`."""
+    """Full fine-tuning, low-rank adapters or a baseline; None: the default of its kind,
+    :data:`METHOD_OF`."""
     learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
     """Peak learning rate unless an override sets another; None: the default of its method,
     :data:`LEARNING_RATE_OF`."""
     lora: Lora = Lora()
     """Settings of adapters, for ``method: lora``."""
+    embed: Embed = Embed()
+    """Settings of embeddings, for ``method: embed``."""
+    ngram: Ngram = Ngram()
+    """Settings of n-grams, for ``method: ngram``."""
     pad_token: str | None = None
     """Token that pads batches; None: the tokenizer's own, or a special token that ends no text."""
     resources: Resources = Resources()
     """Hardware of its trials."""
     size: str = ""
     """Number of parameters, as a text for tables."""
+
+    @pydantic.model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.has_base_model and not self.path:
+            raise ValueError("path: is required; give a hub id or a folder")
+        if not self.has_base_model and self.path:
+            raise ValueError(
+                f"method {self.method} reads no base model; remove path, and give a name that is "
+                "no known base model"
+            )
+        if self.method in BASELINES and self.learning_rate is not None:
+            raise ValueError(f"method {self.method} has no learning_rate; remove it")
+        for name in BASELINES:
+            if name != self.method and getattr(self, name) != type(getattr(self, name))():
+                raise ValueError(f"{name} settings are given without method: {name}; add it")
+        return self
+
+    @property
+    def has_base_model(self) -> bool:
+        """Whether trials load a checkpoint."""
+        return self.method not in WITHOUT_BASE_MODEL
 
     def knows(self, lang: str) -> bool:
         """Whether the model was pre-trained on a language."""

@@ -15,6 +15,9 @@ from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.layout import RECORD, TrialTable, is_model, table_name
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT, TrialSpec
 
+NOT_APPLICABLE = "none"
+"""Value in a signature that says nothing about the trial, e.g. the precision of no base model."""
+
 State = Literal["done", "failed", "corrupt", "absent"]
 
 
@@ -27,10 +30,10 @@ class TrialResult:
         metrics: Metric name -> value on the test rows, from 0 to 1.
         signature: Everything that the numbers depend on: versions, data, device, threads.
         timings: Seconds of each stage.
-        convergence: Evidence that the trial trained, see :func:`convergence`.
+        convergence: Evidence that the trial trained, see :func:`convergence`; empty for a baseline.
         predictions: num_test_rows x (id, lang, split, y_true, y_score); y_score is the probability
             of class 1, or with more than two classes a list of one probability each.
-        history: num_steps x (step, epoch, learning_rate, loss, grad_norm).
+        history: num_steps x (step, epoch, learning_rate, loss, grad_norm); empty for a baseline.
         train_rows: num_train_rows x (id, lang, label, y_score), in drawing order; y_score is the
             probability at the last step that trained on the row.
         model: File name -> content of the configuration and safetensors; empty if the policy drops

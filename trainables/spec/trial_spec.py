@@ -14,6 +14,7 @@ from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
 
 RESULT_FORMAT = 2
 """Version of the trial folders. A new version changes all trial ids; older folders are refused."""
@@ -21,6 +22,9 @@ RESULT_FORMAT = 2
 ACCELERATOR, ACCELERATOR_SHARE = "accelerator_type:", 0.001
 """Prefix of the Ray resource that names a node's type of GPU, and the amount that each process
 reserves of it: so little that it is never exhausted (ray.util.accelerators)."""
+
+NO_BASE_MODEL = "none"
+"""Identity of the base model of a method without one."""
 
 NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
 """Fields of TrialSpec that cannot change a result: place of the base model, and hardware."""
@@ -71,6 +75,14 @@ class Lora(Settings):
     quantize_base: Literal["nf4"] | None = added_later(None)
     """Quantisation of the frozen base model to 4 bits (QLoRA, Dettmers et al. 2023, arXiv
     2305.14314); None: no quantisation."""
+
+
+METHOD_SETTINGS: dict[str, type[Lora | Embed | Ngram]] = {
+    "lora": Lora,
+    "embed": Embed,
+    "ngram": Ngram,
+}
+"""Method -> type of its own settings, in the field of its name."""
 
 
 class Resources(Settings):
@@ -144,14 +156,14 @@ class TrialSpec(Settings):
     base_model: str
     """Name in tables."""
     base_identity: str
-    """Identity of its weights: hub id@revision, SHA-256 of a local folder, or the recipe of a
-    miniature; never a path."""
+    """Identity of its weights: hub id@revision, SHA-256 of a local folder, the recipe of a
+    miniature, or :data:`NO_BASE_MODEL`; never a path."""
     base_path: str
     """Place to load it from: hub id, absolute folder, or ``miniature:<name>``."""
     revision: str | None = None
     """Pinned hub revision."""
-    method: Literal["full", "lora"]
-    """Full fine-tuning, or low-rank adapters on a frozen base."""
+    method: Method
+    """Full fine-tuning, low-rank adapters on a frozen base, or a baseline."""
     source_lang: str
     """Language of the source rows."""
     pattern: Pattern
@@ -160,10 +172,14 @@ class TrialSpec(Settings):
     """Rules for drawing rows."""
     training: Training
     """Optimiser and schedule."""
-    learning_rate: float = pydantic.Field(gt=0, strict=True)
-    """Peak learning rate of AdamW."""
+    learning_rate: float | None = pydantic.Field(gt=0, strict=True)
+    """Peak learning rate of AdamW; None for a baseline."""
     lora: Lora | None = None
     """Adapter settings; only with ``method: lora``."""
+    embed: Embed | None = added_later(None)
+    """Settings of embeddings; only with ``method: embed``."""
+    ngram: Ngram | None = added_later(None)
+    """Settings of n-grams; only with ``method: ngram``."""
     pad_token: str | None = added_later(None)
     """Token that pads batches; None: the tokenizer's own or a derived one."""
     draw_index: int = 0
@@ -180,16 +196,32 @@ class TrialSpec(Settings):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _one_spelling(cls, values: Any) -> Any:
-        """Fill in default adapters, so that equal trials have equal ids."""
-        if isinstance(values, dict) and values.get("method") == "lora" and not values.get("lora"):
-            return values | {"lora": Lora()}
+        """Fill in the default settings of the method, so that equal trials have equal ids."""
+        if isinstance(values, dict) and (name := values.get("method")) in METHOD_SETTINGS:
+            return values | {name: values.get(name) or METHOD_SETTINGS[name]()}
         return values
 
     @pydantic.model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        if self.method == "full" and self.lora:
-            raise ValueError("lora settings are given but the method is full; remove them")
+        for name in METHOD_SETTINGS:
+            if name != self.method and getattr(self, name):
+                raise ValueError(
+                    f"{name} settings are given but the method is {self.method}; remove them"
+                )
+        if self.is_baseline != (self.learning_rate is None):
+            needs = "has no" if self.is_baseline else "needs a"
+            raise ValueError(f"method {self.method} {needs} learning_rate")
         return self
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether logistic regression is fitted to features, instead of training by steps."""
+        return self.method in BASELINES
+
+    @property
+    def has_base_model(self) -> bool:
+        """Whether the trial loads a checkpoint."""
+        return self.method not in WITHOUT_BASE_MODEL
 
     @property
     def cell(self) -> CellKey:
@@ -198,7 +230,9 @@ class TrialSpec(Settings):
 
     @property
     def num_steps(self) -> int:
-        """Number of optimiser steps of the whole trial."""
+        """Number of optimiser steps of the whole trial; 0 for a baseline."""
+        if self.is_baseline:
+            return 0
         num_rows = self.pattern.source_rows + self.pattern.target_rows
         if isinstance(self.dev, TargetFold):
             num_rows -= self.dev.num_rows(self.pattern.target_rows)

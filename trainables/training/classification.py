@@ -88,14 +88,15 @@ class Classification:
         Returns:
             The steps, as :func:`training_steps`.
         """
-        training = self.spec.training
+        training, learning_rate = self.spec.training, self.spec.learning_rate
+        assert learning_rate is not None  # baselines are not trained by steps
         num_epoch_steps = math.ceil(len(self.token_ids) / training.batch_size)
         return training_steps(
             self.model,
             self.draw_all_batches(),
             num_steps=num_epoch_steps * training.num_train_epochs,
             num_epoch_steps=num_epoch_steps,
-            learning_rate=self.spec.learning_rate,
+            learning_rate=learning_rate,
             settings=training,
             report=report,
             workers=self.workers,

@@ -173,6 +173,10 @@ def _make_history(measured: torch.Tensor, rates: Sequence[float], num_epoch_step
     )
 
 
+NO_HISTORY = _make_history(torch.empty(0, 2), (), 1)
+"""The history of a trial that is not trained by steps."""
+
+
 def predict(
     model: Any,
     token_ids: Sequence[Sequence[int]] | NDArray[np.int64],
@@ -249,7 +253,7 @@ def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:
 
 def choose_base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
     """Choose the data type of a base's weights; a frozen base in bf16 needs no fp32 copy."""
-    half = spec.method == "lora" and uses_bf16(spec, device)
+    half = spec.method != "full" and uses_bf16(spec, device)
     return torch.bfloat16 if half else torch.float32
 
 

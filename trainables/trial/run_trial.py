@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from peft import PeftModel
 
-from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
-from xlt.data.dataset.dev import draw_dev
-from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, load_base
@@ -34,8 +28,10 @@ from xlt.trainables.training.checkpoints import Checkpoints, gather_trained_weig
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import Report, choose_base_dtype, predict
-from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers
+from xlt.trainables.trial.clock import Clock
+from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows
+from xlt.trainables.trial.run_baseline import run_baseline
 from xlt.trainables.trial.signature import make_signature
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -73,6 +69,8 @@ def run_trial(
         DivergedError: The loss or a score became nan or infinite.
         PreemptedError: The process must exit; the trial can resume from its checkpoint.
     """
+    if spec.is_baseline:
+        return run_baseline(spec, dataset, explain)
     trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
     rates = fitted.history["learning_rate"].to_pylist()
@@ -121,8 +119,6 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
 
     At the end the global random generators are seeded for dropout.
     """
-    if dataset.fingerprint != spec.data_fingerprint:
-        raise InputError("the data set is not the one that the trial was planned for")
     clock = Clock()
     workers = Workers.current()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -130,8 +126,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
         torch.cuda.reset_peak_memory_stats()
     torch.set_num_threads(spec.resources.cpus)
 
-    drawn = _draw_rows(dataset, spec)
-    train, test = dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
+    train, test = draw_rows(dataset, spec)
     clock.lap("draw")
 
     # A model for several GPUs is loaded on the CPU, and sharding moves a share to each GPU.
@@ -197,54 +192,11 @@ def finish_trial(
         convergence=measure_convergence(
             fitted.history, trial.train["label"].to_numpy(), fitted.train_score
         ),
-        predictions=_make_predictions(trial.test, y_score, "dev" if spec.dev else "test"),
+        predictions=make_predictions(spec, trial.test, y_score),
         history=fitted.history,
-        train_rows=trial.train.select(["id", "lang", "label"]).append_column(
-            "y_score", _make_score_column(fitted.train_score)
-        ),
+        train_rows=make_train_rows(trial.train, fitted.train_score),
         model=kept,
         attributions=attributions,
-    )
-
-
-class Clock:
-    """Seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """Record the end of a stage, which began at the previous lap or :meth:`resume`."""
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 4)
-        heartbeat()
-        self._last = now
-
-    def resume(self) -> None:
-        """Start the next stage now, to skip the time that other trials used."""
-        self._last = time.perf_counter()
-
-
-def _draw_rows(dataset: Dataset, spec: TrialSpec) -> Draw:
-    """Draw training and test rows, or dev rows instead of test rows for the choice of settings."""
-    arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
-    return draw_dev(*arguments, spec.dev) if spec.dev else draw(*arguments)
-
-
-def _make_score_column(y_score: NDArray[np.float64]) -> pa.Array:
-    return pa.array(y_score if y_score.ndim == 1 else list(y_score))
-
-
-def _make_predictions(test: pa.Table, y_score: NDArray[np.float64], split: str) -> pa.Table:
-    return pa.table(
-        {
-            "id": test["id"],
-            "lang": test["lang"],
-            "split": pa.array([split] * len(test)),
-            "y_true": test["label"],
-            "y_score": _make_score_column(y_score),
-        }
     )
 
 

@@ -17,21 +17,23 @@ from typing import Any
 import torch
 
 from xlt.trainables.loading.base import Base
+from xlt.trainables.results.trial_result import NOT_APPLICABLE
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import uses_bf16
 
 
-def make_signature(spec: TrialSpec, base: Base, device: torch.device) -> dict[str, Any]:
+def make_signature(spec: TrialSpec, base: Base | None, device: torch.device) -> dict[str, Any]:
     """Make the signature of a trial's numbers; numbers of unequal signatures are not averaged."""
     cuda = device.type == "cuda"
+    precision = "bf16" if uses_bf16(spec, device) else "fp32"
     return {
         "versions": read_versions(),
         "git_commit": _find_git_commit(),
         "data_fingerprint": spec.data_fingerprint,
         "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else _describe_processor(),
-        "precision": "bf16" if uses_bf16(spec, device) else "fp32",
+        "precision": precision if base else NOT_APPLICABLE,
         "num_threads": torch.get_num_threads(),
-        "base_weights": base.weights_digest,
+        "base_weights": base.weights_digest if base else NOT_APPLICABLE,
     }
 
 

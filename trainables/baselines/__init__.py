@@ -1,0 +1,1 @@
+"""Baselines: logistic regression on features that do not change during training."""

@@ -1,0 +1,52 @@
+"""Names of methods, and the settings of baselines."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import pydantic
+
+from xlt.data.core.settings import Settings
+
+Method = Literal["full", "lora", "embed", "ngram"]
+"""How a trial learns: full fine-tuning, low-rank adapters, or one of :data:`BASELINES`."""
+
+BASELINES: dict[str, tuple[str, ...]] = {"embed": ("max_length", "precision"), "ngram": ()}
+"""Method -> settings of ``training`` that it uses. A baseline fits logistic regression to features
+that do not change, so it has neither epochs nor a learning rate, and keeps no model."""
+
+WITHOUT_BASE_MODEL = frozenset({"ngram"})
+"""Methods that read texts alone, without a checkpoint and without a GPU."""
+
+
+class Embed(Settings):
+    """Settings of ``method: embed``: mean-pooled embeddings of the frozen base model."""
+
+    prefix: str = ""
+    """Text before each text, as some embedding models expect, e.g. ``"query: "`` for e5."""
+
+
+class Ngram(Settings):
+    """Settings of ``method: ngram``: TF-IDF of character n-grams.
+
+    Characters need no words, which Japanese text does not separate. One character is a word or a
+    morpheme in Japanese, and four reach the stems of English words.
+    """
+
+    min_n: int = pydantic.Field(default=1, gt=0)
+    """Number of characters of the shortest n-grams."""
+    max_n: int = pydantic.Field(default=4, gt=0)
+    """Number of characters of the longest n-grams."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_n > self.max_n:
+            raise ValueError(f"min_n {self.min_n} is more than max_n {self.max_n}; exchange them")
+        return self
+
+
+def keep_used_training(method: str, training: dict[str, Any]) -> dict[str, Any]:
+    """Drop the settings of ``training`` that a method does not use, so that they change no id."""
+    if method not in BASELINES:
+        return training
+    return {name: value for name, value in training.items() if name in BASELINES[method]}

@@ -1,0 +1,49 @@
+"""Draw the rows of a trial, and make the tables of their scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.dev import draw_dev
+from xlt.data.dataset.draws import draw
+from xlt.data.dataset.schema import Dataset
+from xlt.trainables.spec.trial_spec import TrialSpec
+
+
+def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
+    """Draw training and test rows, or dev rows instead of test rows for the choice of settings.
+
+    Raises:
+        InputError: The data set is not that of the spec, or it has too few rows.
+    """
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise InputError("the data set is not the one that the trial was planned for")
+    arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
+    drawn = draw_dev(*arguments, spec.dev) if spec.dev else draw(*arguments)
+    return dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
+
+
+def make_predictions(spec: TrialSpec, test: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:
+    """Make the table ``predictions`` of a :class:`TrialResult`."""
+    return pa.table(
+        {
+            "id": test["id"],
+            "lang": test["lang"],
+            "split": pa.array(["dev" if spec.dev else "test"] * len(test)),
+            "y_true": test["label"],
+            "y_score": _make_score_column(y_score),
+        }
+    )
+
+
+def make_train_rows(train: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:
+    """Make the table ``train_rows`` of a :class:`TrialResult`."""
+    columns = train.select(["id", "lang", "label"])
+    return columns.append_column("y_score", _make_score_column(y_score))
+
+
+def _make_score_column(y_score: NDArray[np.float64]) -> pa.Array:
+    return pa.array(y_score if y_score.ndim == 1 else list(y_score))
