@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-from tests.support.repository import ROOT
 from xlt.trainables.results import layout
 from xlt.trainables.results.result import Results
 
