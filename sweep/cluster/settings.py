@@ -110,7 +110,8 @@ def fill_in_cores(machines: Machines, experiment: Experiment) -> Machines:
 
 def list_requests(experiment: Experiment) -> dict[str, Resources]:
     """Return the resource request of a trial of each base model."""
-    return {model.name: experiment.resources or model.resources for model in experiment.models}
+    given = experiment.resources
+    return {model.name: model.choose_resources(given) for model in experiment.models}
 
 
 def count_processes_per_node(machines: Machines, request: Resources) -> int:

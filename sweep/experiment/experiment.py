@@ -195,7 +195,8 @@ class Experiment(Settings):
                     f"method {method}, which uses {', '.join(BASELINES[str(method)]) or 'none'} of "
                     "training and no learning rate; remove it"
                 )
-        sharded = [m.name for m in self.models if (self.resources or m.resources).is_sharded]
+        reserved = {m.name: m.choose_resources(self.resources) for m in self.models}
+        sharded = [name for name, resources in reserved.items() if resources.is_sharded]
         if self.explain and sharded:
             problems.append(
                 f"explain: {', '.join(sharded)} is sharded (sharding: fsdp), and no worker holds "

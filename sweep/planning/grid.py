@@ -19,7 +19,7 @@ from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
 from xlt.trainables.spec.selection import Selection
-from xlt.trainables.spec.trial_spec import Lora, Resources, Training, TrialSpec
+from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -221,21 +221,11 @@ def _make_cell(
             draw_index=draw_index,
             seed=seed,
             data_fingerprint=fingerprint,
-            resources=_choose_resources(experiment, model),
+            resources=model.choose_resources(experiment.resources),
         )
         for draw_index, seed in experiment.draws_and_seeds
     )
     return Cell(resolved, pattern, specs, "", applying, chosen)
-
-
-def _choose_resources(experiment: Experiment, model: BaseModel) -> Resources:
-    """Choose what trials reserve; a baseline is one process, without base model it needs no GPU."""
-    resources = experiment.resources or model.resources
-    if model.method in BASELINES:
-        resources = resources.model_copy(update={"workers": 1})
-    if not model.has_base_model:
-        resources = resources.model_copy(update={"gpus": 0.0, "accelerator_type": None})
-    return resources
 
 
 def _refuse_unfit(cells: Sequence[Cell]) -> None:

@@ -255,6 +255,16 @@ def test_all_differences_are_reported_at_once(three: Results) -> None:
     assert len(refused.value.problems) == 3  # torch, precision, the remedy
 
 
+@pytest.mark.parametrize("first", ["none", "bf16"])
+def test_a_trial_without_base_model_has_no_precision_to_compare(three: Results, first: str) -> None:
+    save_done(three, "elyza", "ja16", 0, SCORES, precision=first, base_weights="none")
+    save_done(three, "elyza", "ja16", 1, SCORES, precision="bf16")
+    save_done(three, "elyza", "ja16", 2, SCORES, precision="none")
+    collected = collect(three)
+    assert collected.signature["precision"] == "bf16"
+    assert collected.warnings == ()
+
+
 def test_a_value_that_was_not_recorded_is_a_difference(three: Results) -> None:
     save_done(three, "elyza", "ja16", 0, SCORES)
     edit_record(

@@ -16,6 +16,7 @@ from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.check.registry import check_sweep
 from xlt.sweep.cli.main import main
+from xlt.sweep.cluster.settings import list_requests
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.explain import explain_trials
 from xlt.sweep.planning.grid import Grid, expand
@@ -108,6 +109,7 @@ def test_a_baseline_is_one_process_and_ngrams_need_no_gpu(file: Path) -> None:
     assert resources["bert-embed"].accelerator_type == "H100"
     ngram = resources["ngram"]
     assert (ngram.workers, ngram.gpus, ngram.accelerator_type, ngram.cpus) == (1, 0, None, 2)
+    assert list_requests(grid.experiment) == resources
 
 
 def test_overrides_of_learning_rates_leave_baselines_alone(file: Path) -> None:

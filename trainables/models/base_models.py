@@ -79,6 +79,21 @@ class BaseModel(Settings):
         """Whether trials load a checkpoint."""
         return self.method not in WITHOUT_BASE_MODEL
 
+    def choose_resources(self, given: Resources | None) -> Resources:
+        """Choose what each trial reserves.
+
+        A baseline is one process, and without a base model it needs no GPU.
+
+        Args:
+            given: Resources of the experiment; None: those of the base model.
+        """
+        resources = given or self.resources
+        if self.method in BASELINES:
+            resources = resources.model_copy(update={"workers": 1})
+        if not self.has_base_model:
+            resources = resources.model_copy(update={"gpus": 0.0, "accelerator_type": None})
+        return resources
+
     def knows(self, lang: str) -> bool:
         """Whether the model was pre-trained on a language."""
         return self.languages is None or lang in self.languages
