@@ -10,11 +10,12 @@ from xlt.sweep.check.outcome import CheckOutcome, gib
 from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.memory import GPU_CONTEXT, PROCESS, Memory
+from xlt.trainables.models.tokenizer_files import TOKENIZER
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 COLUMNS = (
     "GiB of a trial", "on", "# rows", "# base", "# trained", "# gradients", "# AdamW",
-    "# activations", "# prediction", "# peak", "# measured", "# there is",
+    "# activations", "# prediction", "# peak", "# process", "# measured", "# there is",
 )  # fmt: skip
 REMEDIES: tuple[dict[str, Any], ...] = (
     {"gradient_checkpointing": True},
@@ -44,8 +45,8 @@ def check(preflight: Preflight) -> CheckOutcome:
     notes = [
         "# rows is the size of a micro-batch, each row as long as the longest text; weights, "
         "gradients and AdamW's moments are counted, activations by a dry run (docs/gpus.md)",
-        f"beside the tensors, {gib(PROCESS)} GiB for a process on a CPU and {gib(GPU_CONTEXT)} GiB "
-        "for a GPU are assumed, which the table leaves out",
+        f"# process is # peak and what is not a tensor: {gib(GPU_CONTEXT)} GiB on a GPU; on a CPU "
+        f"{gib(PROCESS)} GiB, the tokenizer, gaps between activations, and checkpoints",
     ]
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")
@@ -66,7 +67,8 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
     device, available = preflight.device(spec), _find_available(preflight, spec)
     rows, memory = group.rows, estimate_memory(preflight, spec, group.rows)
     problems = []
-    if available and _add_overhead(memory, device) > available and device == "cuda":
+    needed = _add_overhead(preflight, spec, memory)
+    if available and needed > available and device == "cuda":
         fitting = _halve_rows(preflight, group, available)
         if fitting:
             message = (
@@ -76,7 +78,7 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
             remedy = f"set resources.micro_batch_size={fitting}"
             problems.append(Finding(group.label, "warning", message, remedy))
             rows, memory = fitting, estimate_memory(preflight, spec, fitting)
-    if available and _add_overhead(memory, device) > available:
+    if available and _add_overhead(preflight, spec, memory) > available:
         message = _explain_shortage(preflight, group, memory, available)
         problems.append(Finding(group.label, "error", message))
     elif available and device == "cpu":
@@ -86,7 +88,8 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
         memory.prediction, memory.peak,
     )  # fmt: skip
     measured = _find_measured_peak(preflight, group)
-    ends = (gib(measured) if measured else "-", gib(available) if available else "-")
+    process = gib(_add_overhead(preflight, spec, memory))
+    ends = (process, gib(measured) if measured else "-", gib(available) if available else "-")
     return (group.label, device, str(rows), *map(gib, parts), *ends), problems
 
 
@@ -102,15 +105,24 @@ def _find_available(preflight: Preflight, spec: TrialSpec) -> int:
     return max(node.memory for node in preflight.nodes)
 
 
-def _add_overhead(memory: Memory, device: str) -> int:
-    """Bytes of a process: its tensors and an assumed amount beside them."""
-    return memory.peak + (GPU_CONTEXT if device == "cuda" else PROCESS)
+def _add_overhead(preflight: Preflight, spec: TrialSpec, memory: Memory) -> int:
+    """Bytes of a process, on a GPU or in main memory: its tensors and what is beside them."""
+    if preflight.device(spec) == "cuda":
+        return memory.peak + GPU_CONTEXT
+    files = preflight.files(spec)
+    tokenizer_bytes = files.sizes.get(TOKENIZER, 0) if files else 0
+    minutes = preflight.grid.experiment.storage.checkpoint_minutes
+    return memory.resident(tokenizer_bytes, writes_checkpoints=minutes is not None)
 
 
 def _halve_rows(preflight: Preflight, group: TrialGroup, available: int) -> int:
     """Halve the micro-batch until it fits; 0 if no size fits."""
     rows = group.rows // 2
-    while rows and _add_overhead(estimate_memory(preflight, group.first, rows), "cuda") > available:
+    spec = group.first
+    while rows:
+        memory = estimate_memory(preflight, spec, rows)
+        if _add_overhead(preflight, spec, memory) <= available:
+            break
         rows //= 2
     return rows
 
@@ -122,15 +134,17 @@ def _explain_shortage(
     device = preflight.device(spec)
     place = "its share of a GPU" if device == "cuda" else "the largest machine"
     message = (
-        f"a trial needs {gib(_add_overhead(memory, device))} GiB, {place} has {gib(available)}"
+        f"a trial needs {gib(_add_overhead(preflight, spec, memory))} GiB, "
+        f"{place} has {gib(available)}"
     )
     for changes in () if spec.is_baseline else REMEDIES:
         resources = Resources.parse(spec.resources.model_dump() | changes)
         changed = spec.model_copy(update={"resources": resources})
         rows = min(resources.micro_batch_size or group.rows, group.rows)
-        if _add_overhead(needed := estimate_memory(preflight, changed, rows), device) <= available:
+        needed = _add_overhead(preflight, changed, estimate_memory(preflight, changed, rows))
+        if needed <= available:
             settings = " and ".join(f"resources.{k}={str(v).lower()}" for k, v in changes.items())
-            return f"{message}; set {settings} ({gib(_add_overhead(needed, device))} GiB)"
+            return f"{message}; set {settings} ({gib(needed)} GiB)"
     if spec.is_baseline:
         return f"{message}; give a smaller base model, or a device with more memory"
     smaller = "method lora" if spec.method == "full" else "lora.quantize_base=nf4 on a GPU"
@@ -144,7 +158,8 @@ def _explain_shortage(
 def _check_side_by_side(preflight: Preflight, group: TrialGroup, memory: Memory) -> list[Finding]:
     """Warn about trials that need too much memory together."""
     machines, slots = len(preflight.nodes), count_slots(preflight, group)
-    needed = slots * group.first.resources.workers * _add_overhead(memory, "cpu")
+    spec = group.first
+    needed = slots * spec.resources.workers * _add_overhead(preflight, spec, memory)
     available = sum(node.memory for node in preflight.nodes)
     if needed <= available:
         return []

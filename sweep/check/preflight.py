@@ -58,6 +58,19 @@ class TrialGroup:
         )
 
 
+@dataclass(frozen=True)
+class TextTokens:
+    """Tokens of the rows that the grid draws.
+
+    Attributes:
+        lengths: Number of tokens of each row, after truncation.
+        num_training_tokens: Number of different tokens in all training rows.
+    """
+
+    lengths: list[int]
+    num_training_tokens: int
+
+
 @dataclass
 class Preflight:
     """An experiment before its launch.
@@ -79,7 +92,7 @@ class Preflight:
     asks_hub: bool = True
     _files: dict[str, ModelFiles | InputError | None] = field(default_factory=dict)
     _runs: dict[tuple[str, int], DryRun] = field(default_factory=dict)
-    _lengths: dict[tuple[str, int], list[int] | None] = field(default_factory=dict)
+    _texts: dict[tuple[str, int], TextTokens | None] = field(default_factory=dict)
 
     @cached_property
     def groups(self) -> tuple[TrialGroup, ...]:
@@ -171,6 +184,7 @@ class Preflight:
                 rows=rows,
                 length=max(self.lengths(spec)),
                 num_labels=len(self.grid.dataset.classes),
+                num_tokens=self._count_trained_tokens(spec),
             )
         return self._runs[key]
 
@@ -180,12 +194,23 @@ class Preflight:
         Returns:
             One number a row; ``max_length`` alone if the tokenizer is not on this machine.
         """
-        key = spec.base_identity, spec.training.max_length
-        if key not in self._lengths:
-            self._lengths[key] = self._tokenise(spec)
-        return self._lengths[key] or [spec.training.max_length]
+        texts = self._read_texts(spec)
+        return texts.lengths if texts else [spec.training.max_length]
 
-    def _tokenise(self, spec: TrialSpec) -> list[int] | None:
+    def _count_trained_tokens(self, spec: TrialSpec) -> int | None:
+        """Count the tokens whose embeddings one process on a CPU trains; None means all."""
+        texts = self._read_texts(spec)
+        if texts is None or self.device(spec) == "cuda" or spec.resources.workers > 1:
+            return None
+        return texts.num_training_tokens
+
+    def _read_texts(self, spec: TrialSpec) -> TextTokens | None:
+        key = spec.base_identity, spec.training.max_length
+        if key not in self._texts:
+            self._texts[key] = self._tokenise(spec)
+        return self._texts[key]
+
+    def _tokenise(self, spec: TrialSpec) -> TextTokens | None:
         from xlt.trainables.loading.base import Base
         from xlt.trainables.loading.tokenize import tokenize
         from xlt.trainables.loading.tokenizer import load_tokenizer
@@ -207,7 +232,14 @@ class Preflight:
             rows["text_pair"].to_pylist() if paired else None,
             spec.training.max_length,
         )
-        return [len(tokens) for tokens in encoded]
+        trained = {row_id for draw in self.grid.draws for row_id in draw.train}
+        used = {
+            token
+            for row_id, tokens in zip(rows["id"].to_pylist(), encoded, strict=True)
+            if row_id in trained
+            for token in tokens
+        }
+        return TextTokens([len(tokens) for tokens in encoded], len(used))
 
 
 def make_preflight(

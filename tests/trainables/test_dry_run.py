@@ -20,10 +20,11 @@ from xlt.trainables.estimates.dry_run import (
     count_parameters,
     dry_run,
 )
-from xlt.trainables.estimates.memory import Memory
+from xlt.trainables.estimates.memory import PROCESS, Memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.config import load_config
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.used_rows import train_used_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import predict
@@ -99,6 +100,42 @@ def test_memory_is_what_the_allocator_measures(
     assert memory.base + memory.trained + memory.prediction == pytest.approx(
         prediction, rel=TOLERANCE
     )
+
+
+def test_memory_of_training_the_used_embedding_rows() -> None:
+    spec, config = make_spec("full"), make_measured_config("bert", "middle", vocab_size=100_000)
+    torch.set_num_threads(1)
+    num_tokens = 50
+    texts = [[token % num_tokens] * LENGTH for token in range(2 * ROWS)]
+
+    def train() -> object:
+        base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS["bert"])
+        model: Any = METHODS["full"](base, spec)
+        train_used_rows(model, base.model, texts)
+        fit_classifier(model, texts, [0, 1] * ROWS, spec, lambda *_: None)
+        return base, model
+
+    settings: dict[str, Any] = {"device": "cpu", "rows": ROWS, "length": LENGTH}
+    run = dry_run(spec, config, num_tokens=num_tokens, **settings)
+    whole = dry_run(spec, config, **settings)
+    table = 4 * 100_000 * config.hidden_size
+    # The copy of the large table lives until its rows are replaced, before there is anything else.
+    assert max(run.memory.training, run.memory.base + table) == pytest.approx(
+        allocated_peak(train), rel=TOLERANCE
+    )
+    # Copy and two moments; the gradient of the table exists when most activations are freed.
+    assert 3 * table < whole.memory.training - run.memory.training < 4 * table
+    assert run.num_trained == whole.num_trained
+    assert run.memory.prediction == pytest.approx(whole.memory.prediction + table, rel=0.1)
+
+
+def test_resident_memory_adds_what_is_not_a_tensor() -> None:
+    memory = Memory(
+        base=800, trained=80, gradients=80, optimizer=160, activations=100, prediction=50
+    )
+    whole = PROCESS + 800 + 80 + 160 + 165
+    assert memory.resident(0, writes_checkpoints=False) == whole + 80
+    assert memory.resident(10, writes_checkpoints=True) == whole + 10 * 22 + 2 * (80 + 160)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -23,6 +23,7 @@ from xlt.trainables.estimates.flops import Matrices
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.used_rows import UsedRows, train_used_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, choose_base_dtype, uses_bf16
 
@@ -46,7 +47,7 @@ class DryRun:
 
     Attributes:
         num_parameters: Number of parameters of the base model with a head.
-        num_trained: Number of parameters that the method trains.
+        num_trained: Number of parameters that the method changes; every embedding row counts.
         matrices: Matrices that every token is multiplied by.
         memory: Peak memory of one process.
         num_calls: Number of kernels that one micro-batch starts, forward and backward.
@@ -71,7 +72,14 @@ def count_parameters(config: Any, auto_class: Any) -> int:
 
 
 def dry_run(
-    spec: TrialSpec, config: Any, *, device: str, rows: int, length: int, num_labels: int = 2
+    spec: TrialSpec,
+    config: Any,
+    *,
+    device: str,
+    rows: int,
+    length: int,
+    num_labels: int = 2,
+    num_tokens: int | None = None,
 ) -> DryRun:
     """Train one optimiser step and predict one batch, without content; a baseline only predicts.
 
@@ -87,6 +95,8 @@ def dry_run(
         rows: Rows per micro-batch.
         length: Number of tokens of the longest row.
         num_labels: Number of classes of the head.
+        num_tokens: Number of different tokens in the training rows, if only their embeddings are
+            trained (:mod:`xlt.trainables.methods.used_rows`); None if all are.
 
     Raises:
         InputError: The architecture has no sequence classifier, or the method cannot be applied to
@@ -95,7 +105,7 @@ def dry_run(
             a GPU supports.
     """
     try:
-        return _dry_run(spec, config, device, rows, length, num_labels)
+        return _dry_run(spec, config, device, rows, length, num_labels, num_tokens)
     except (RuntimeError, AttributeError) as error:
         first_line = str(error).partition("\n")[0]
         raise UncountedError(
@@ -104,7 +114,13 @@ def dry_run(
 
 
 def _dry_run(
-    spec: TrialSpec, config: Any, device: str, rows: int, length: int, num_labels: int
+    spec: TrialSpec,
+    config: Any,
+    device: str,
+    rows: int,
+    length: int,
+    num_labels: int,
+    num_tokens: int | None,
 ) -> DryRun:
     cpu = torch.device("cpu")
     config = _prepare_config(config, device, num_labels)
@@ -115,6 +131,10 @@ def _dry_run(
     with torch.device("meta"):
         base = _build_base(config, choose_base_dtype(spec, cpu), spec.base_model)
         model = base.model if spec.is_baseline else METHODS[spec.method](base, spec)
+        num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if num_tokens is not None:
+            train_used_rows(model, base.model, [range(num_tokens)])
+        restored_bytes = _count_restored_bytes(model, base.model)
         if spec.resources.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
     with FakeTensorMode(), Allocations() as live:
@@ -136,7 +156,7 @@ def _dry_run(
     gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
     return DryRun(
         num_parameters=base.model.num_parameters(),
-        num_trained=sum(p.numel() for p in trained),
+        num_trained=num_trained,
         matrices=_count_matrices(model, base.head_modules, config),
         memory=Memory(
             base=base_bytes - _count_bytes_saved(spec, base.model),
@@ -144,10 +164,18 @@ def _dry_run(
             gradients=gradient_bytes,
             optimizer=optimizer_bytes,
             activations=train_bytes - built_bytes - gradient_bytes - optimizer_bytes,
-            prediction=live.peak - built_bytes,
+            prediction=live.peak - built_bytes + restored_bytes,
         ),
         num_calls=num_calls,
     )
+
+
+def _count_restored_bytes(model: Any, base_model: Any) -> int:
+    """Count the bytes of the embeddings that a model gets back after training."""
+    if not isinstance(model.get_input_embeddings(), UsedRows):
+        return 0
+    weight = base_model.get_input_embeddings().weight
+    return int(weight.numel() * weight.element_size())
 
 
 def _train(

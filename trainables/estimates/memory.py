@@ -15,6 +15,11 @@ GPU_CONTEXT = 1 * GIB
 """Assumed bytes on a GPU besides tensors: CUDA's context, kernels and work spaces of cuBLAS."""
 PROCESS = GIB // 2
 """Assumed bytes of a CPU process besides tensors: Python with torch and transformers."""
+TOKENIZER_FACTOR = 22
+"""Bytes of a loaded tokenizer for each byte of its tokenizer.json (docs/benchmarks.md)."""
+HEAP_FACTOR = 1.65
+"""Resident bytes for each byte of activations: glibc's heap has gaps between tensors below 32 MiB,
+see :mod:`xlt.trainables.loading.allocator` (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,19 @@ class Memory:
     def peak(self) -> int:
         """Bytes at the peak of the trial."""
         return max(self.training, self.base + self.trained + self.prediction)
+
+    def resident(self, tokenizer_bytes: int, *, writes_checkpoints: bool) -> int:
+        """Return the resident bytes of a CPU process at its peak, with all that is not a tensor.
+
+        Args:
+            tokenizer_bytes: Size of tokenizer.json; 0 if unknown.
+            writes_checkpoints: Whether checkpoints are written. Weights and moments are then twice
+                in memory as bytes, when there are no gradients.
+        """
+        checkpoint = 2 * (self.trained + self.optimizer) if writes_checkpoints else 0
+        heap = round(HEAP_FACTOR * max(self.activations, self.prediction))
+        weights = self.base + self.trained + self.optimizer + max(self.gradients, checkpoint)
+        return PROCESS + TOKENIZER_FACTOR * tokenizer_bytes + weights + heap
 
     def shared(
         self, workers: int, sharding: Literal["ddp", "fsdp"], num_layers: int, is_full: bool

@@ -41,6 +41,8 @@ class UsedRows(nn.Module):
         weight: num_tokens x width rows, trained.
     """
 
+    _places: torch.Tensor
+
     def __init__(self, embeddings: nn.Embedding, tokens: Sequence[int]) -> None:
         super().__init__()
         initial = embeddings.weight.detach()
@@ -48,15 +50,15 @@ class UsedRows(nn.Module):
         self._tokens = torch.tensor(tokens, device=initial.device)
         self.weight = nn.Parameter(initial[self._tokens])
         # Tokens without a row get -1, which torch refuses.
-        self._places = torch.full((len(initial),), -1, device=initial.device)
-        self._places[self._tokens] = torch.arange(len(tokens), device=initial.device)
+        places = torch.full((len(initial),), -1, device=initial.device)
+        places[self._tokens] = torch.arange(len(tokens), device=initial.device)
+        self.register_buffer("_places", places, persistent=False)
         has_padding = embeddings.padding_idx in tokens
         self._padding_place = tokens.index(embeddings.padding_idx) if has_padding else None
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Look up token ids of any shape; ... x width."""
-        places = self._places[input_ids]
-        return nn.functional.embedding(places, self.weight, self._padding_place)
+        return nn.functional.embedding(self._places[input_ids], self.weight, self._padding_place)
 
     def expand(self, factors: Sequence[float]) -> nn.Embedding:
         """Make the embeddings of all tokens after training.

@@ -133,9 +133,14 @@ class Checkpoints:
             "versions": json.dumps(self.versions, sort_keys=True),
             "resumed_at": json.dumps(self.resumed_at),
         }
-        on_cpu = {
-            name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()
-        }
+        on_cpu: dict[str, torch.Tensor] = {}
+        storages: set[int] = set()
+        for name, tensor in tensors.items():
+            content = tensor.detach().cpu().contiguous()
+            address = content.untyped_storage().data_ptr()
+            # safetensors refuses shared memory; other copies would only need memory.
+            on_cpu[name] = content.clone() if address in storages else content
+            storages.add(address)
         try:
             self.results.save_checkpoint(self.trial_id, save(on_cpu, metadata))
         except (pa.ArrowException, OSError) as error:
