@@ -117,7 +117,7 @@ def test_running_trials_save_a_checkpoint_after_sigterm(
         _, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
     assert "preempted at step" in errors
-    assert "the same command runs what is left" in errors
+    assert "the same command runs the other trials" in errors
     assert "Traceback" not in errors
     assert list(root.glob("checkpoints/*.safetensors"))
     assert not list(root.glob("experiments/*.lease.json"))

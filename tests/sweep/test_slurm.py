@@ -143,7 +143,7 @@ def test_a_job_is_requeued_and_resumes_after_its_time_limit_or_preemption(
     assert slurm.wait(job, PATIENCE) == "COMPLETED", log(slurm, job)
     if sent == "USR1":
         assert "xlt: stopping, the time is nearly up" in log(slurm, job)
-        assert "trials done; the same command runs what is left" in log(slurm, job)
+        assert "trials done; the same command runs the other trials" in log(slurm, job)
     assert slurm.leftovers() == []
     assert_as_in_one_process(slurm, experiment_file)
 
