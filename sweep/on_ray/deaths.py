@@ -32,7 +32,8 @@ def read_death(trial: Any) -> BaseException | str:
     Returns:
         The error that our code raised outside of a trial, else the text of Ray's error.
     """
-    # Tune writes these files to a local folder first, which Trial.get_pickled_error ignores.
+    # The driver's own Tune has just pickled this error into its local folder. Ray reads it the same
+    # way in Trial.get_pickled_error, but only after it was copied to Tune's storage.
     if trial.pickled_error_file and Path(trial.pickled_error_file).is_file():
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         cause = error.cause if isinstance(error, RayTaskError) else error

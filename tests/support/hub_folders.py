@@ -80,7 +80,7 @@ SIB_COUNTS = {
 
 
 def write_whole_sib200(folder: Path) -> Path:
-    """As many English and Japanese rows of each topic as SIB-200 has, in its three splits.
+    """Write English and Japanese rows of each topic, as many as SIB-200 has, in its three splits.
 
     The sentences are invented: a word of the topic among words that say nothing.
     """

