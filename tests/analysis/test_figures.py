@@ -49,7 +49,7 @@ def test_each_figure_draws_into_the_axes_given(name: str, shown: FigureInput) ->
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert FIGURES[name].draw(axes, shown) is axes
-        axes.figure.canvas.draw()  # type: ignore[attr-defined]
+        axes.figure.canvas.draw()
     assert isinstance(axes, Axes)
     assert axes.has_data()
 

@@ -96,7 +96,7 @@ def test_f1_at_the_oracle_and_the_median_only_knows_the_ranking(stretch: float) 
     ("fit", "method"), [(fit_platt, "sigmoid"), (fit_temperature, "temperature")]
 )
 @pytest.mark.parametrize("num_rows", [16, 104])
-def test_scaling_is_that_of_scikit_learn(fit, method: str, num_rows: int) -> None:  # type: ignore[no-untyped-def]
+def test_scaling_is_that_of_scikit_learn(fit, method: str, num_rows: int) -> None:
     y_true, y_score = shifted(1.5, num_rows, seed=3)
     logits = np.log(y_score / (1 - y_score))[:, None]
     passes = LogisticRegression()  # logits through unchanged

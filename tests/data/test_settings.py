@@ -118,7 +118,7 @@ def test_all_problems_of_a_file_in_one_error() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(pydantic.ValidationError):
-        Outer().num = 2  # type: ignore[misc]
+        Outer().num = 2
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers()))

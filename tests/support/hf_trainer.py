@@ -49,14 +49,14 @@ def training_rows(spec: TrialSpec, dataset: Dataset) -> tuple[list[list[int]], l
     return encode(load(spec), rows, dataset.fingerprint, 128), rows["label"].to_pylist()
 
 
-class ReferenceTrainer(transformers.Trainer):  # type: ignore[misc]
+class ReferenceTrainer(transformers.Trainer):
     """The HF Trainer on given batches; remembers the loss of each."""
 
     batches: list[dict[str, torch.Tensor]]
     losses: list[float]
 
     def get_train_dataloader(self) -> Any:
-        return DataLoader(self.batches, batch_size=None, shuffle=False)  # type: ignore[arg-type]
+        return DataLoader(self.batches, batch_size=None, shuffle=False)
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(*args, **kwargs)

@@ -53,7 +53,7 @@ def test_backend_and_only_mean_the_same_everywhere() -> None:
     for name in with_backend:
         action = COMMANDS[name]._option_string_actions["--backend"]
         assert set(action.choices or ()) == set(BACKENDS) == {"ray", "inline"}
-        assert action.type("tune") == "ray"  # type: ignore[operator, misc]
+        assert action.type("tune") == "ray"
     for command in COMMANDS.values():
         for action in command._actions:
             if action.dest == "only":
