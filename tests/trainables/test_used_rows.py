@@ -108,6 +108,27 @@ def test_settings_of_training_give_the_same_bytes(training: dict[str, Any]) -> N
     assert_same_bytes(make_training_spec(**training), config)
 
 
+def norm_changes(num_rows: int, num_used: int, width: int, seed: int) -> bool:
+    """Return whether rows of zeros change a bit of the norm that gradients are clipped by."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(num_rows, generator=generator)[:num_used].sort().values
+    used = torch.nn.Parameter(torch.zeros(num_used, width))
+    every = torch.nn.Parameter(torch.zeros(num_rows, width))
+    used.grad = torch.randn(num_used, width, generator=generator)
+    every.grad = torch.zeros(num_rows, width).index_copy(0, rows, used.grad)
+    norms = [torch.nn.utils.clip_grad_norm_([weight], 1e9) for weight in (used, every)]
+    return norms[0].item() != norms[1].item()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 4])
+def test_zero_rows_change_no_bit_of_the_clipping_norm(num_threads: int) -> None:
+    """The tables are larger than the pieces that torch gives to its threads."""
+    torch.set_num_threads(num_threads)
+    assert not any(norm_changes(5000, 900, 128, seed) for seed in range(20))
+    assert not norm_changes(60_000, 2000, 384, seed=0)
+    assert any(norm_changes(5000, 900, 127, seed) for seed in range(20))  # no whole lanes
+
+
 def test_micro_batches_and_checkpointing_give_the_same_bytes() -> None:
     config = make_config("bert", vocab_size=VOCABULARY, pad_token_id=0)
     spec = make_training_spec()
