@@ -44,8 +44,8 @@ class CellSearch:
         dev_kinds: Language of the dev rows of each replicate: source or target.
         grace: Number of replicates before a config may be stopped.
         searcher: The searcher that suggests configs.
-        retries: Configs to try again because their process was killed.
-        deaths: Number of killed processes, by config.
+        retries: Configs to try again because their worker process died.
+        deaths: Number of deaths of worker processes, by config.
     """
 
     name: str
@@ -179,14 +179,14 @@ class _Suggestions(TuneSearcher):
             return
         cell, config = self._running.pop(trial_id)
         report = unwrap(result) if result else None
-        if error:  # its process was killed; finished replicates are kept
+        if error:  # its worker process died; finished replicates are kept
             num_deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
             if num_deaths <= cell.templates[0].resources.retries:
                 cell.retries.append(config)
                 self._listener.ended(cell.name, config, None)
                 return
             num_finished = report.replicates if report else 0
-            failure = Failed(f"its process was killed {num_deaths} times")
+            failure = Failed(f"its worker process died {num_deaths} times")
             report = ConfigReport(num_finished, FAILED_RANK, failure=failure)
         is_ranked = report and not isinstance(report.failure, Failed)
         cell.searcher.tell(config, report.rank if report and is_ranked else math.nan)

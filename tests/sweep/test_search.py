@@ -252,7 +252,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
         assert not suggestions.is_over
         suggestions.on_trial_complete(f"t{number}", error=True)
     assert suggestions.is_over and suggestions.suggest("t3") == suggestions.FINISHED
-    failure = Failed("its process was killed 3 times")
+    failure = Failed("its worker process died 3 times")
     assert reports == [None, None, ConfigReport(0, FAILED_RANK, failure=failure)]
 
 
