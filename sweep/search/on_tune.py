@@ -68,8 +68,8 @@ class Listener:
 
     Attributes:
         started: Called before a config is tried, with cell, config and ids of its trials.
-        ended: Called when a config ends, with cell, config and last report (None if its process
-            was killed).
+        ended: Called when a config ends, with cell, config and last report (None if its worker
+            process died).
     """
 
     started: Callable[[str, Config, tuple[str, ...]], None]
