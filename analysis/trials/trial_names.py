@@ -34,12 +34,14 @@ def has_draws(draws: Collection[int]) -> bool:
 
 
 def describe_runs(plan: Plan) -> str:
-    """Describe the runs that means of an experiment are taken over, e.g. ``the seeds 0, 1, 2``."""
+    """Describe the runs that means of an experiment are taken over.
+
+    For example, ``the seeds 0, 1, 2 on one draw of training rows``.
+    """
     seeds = f"the seeds {', '.join(map(str, plan.seeds))}"
-    if not has_draws(plan.draws):
-        return seeds
     if len(plan.draws) == 1:
-        return f"{seeds} on draw {plan.draws[0]} of training rows"
+        number = f" (draw {plan.draws[0]})" * has_draws(plan.draws)
+        return f"{seeds} on one draw of training rows{number}"
     most = max(len(cell.trials) for cell in plan.cells)
     if most == len(plan.draws):
         return f"{seeds}, each on its own draw of training rows"

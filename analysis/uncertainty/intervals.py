@@ -120,11 +120,12 @@ class CellIntervals:
 
 
 def describe_units(runs: Iterable[Sequence[Run]]) -> str:
-    """The limits of an interval over few draws or seeds, as clauses; empty for many.
+    """The limits of an interval over one or few draws or seeds, as clauses; empty for many.
 
     Args:
         runs: Runs of each cell.
     """
+    runs = list(runs)
     counts: dict[str, set[int]] = {"seeds": set(), "draws": set()}
     for runs_of_cell in runs:
         unit = "draws" if has_several_draws(runs_of_cell) else "seeds"
@@ -136,4 +137,6 @@ def describe_units(runs: Iterable[Sequence[Run]]) -> str:
             clauses += f"; with fewer than {FEW_UNITS} {few} their variance is poorly known"
     if 1 in counts["seeds"]:
         clauses += "; with one seed its variance is unknown and the interval is of test rows alone"
+    if not all(map(has_several_draws, runs)):
+        clauses += "; on one draw of training rows: other draws may lie outside"
     return clauses

@@ -20,6 +20,9 @@ from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
 
+NUM_DRAWS = 3
+"""Number of draws of training rows whose cost a plan on one draw states."""
+
 
 def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CELL) -> str:
     """Count all trials, and describe every cell: its learning rate, or why it cannot exist.
@@ -60,6 +63,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
+            *_describe_one_draw(grid),
             f"Data {grid.dataset.fingerprint[:12]} from {experiment.data.as_given()}",
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
         ]
@@ -83,6 +87,21 @@ def _describe_trials(experiment: Experiment) -> str:
     if experiment.draws == (0,):
         return seeds
     return f"{len(experiment.draws)} draws of training rows {list(experiment.draws)} x {seeds}"
+
+
+def _describe_one_draw(grid: Grid) -> list[str]:
+    """What several draws of training rows would cost, if the experiment has only one."""
+    experiment, num_trials = grid.experiment, len(grid.specs)
+    num_draws = len({draw_index for draw_index, _ in experiment.draws_and_seeds})
+    if num_draws > 1:
+        return []
+    steps = sum(spec.num_steps for spec in grid.specs)
+    per_seed = "; `draws=per_seed` takes as many trials as now" * (len(experiment.seeds) > 1)
+    return [
+        "On one draw of training rows, so results say nothing about other rows. "
+        f"`--set draws={[*range(NUM_DRAWS)]}`: {NUM_DRAWS * num_trials} trials, {NUM_DRAWS * steps:,} steps"
+        f"{per_seed}"
+    ]
 
 
 def _describe_cells(grid: Grid, ledger: Ledger) -> str:

@@ -325,10 +325,10 @@ def test_runs_of_one_draw_are_named_by_seed(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan(seeds=(0, 1)))
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     collected = collect(results)
-    assert describe_runs(collected.plan) == "the seeds 0, 1"
+    assert describe_runs(collected.plan) == "the seeds 0, 1 on one draw of training rows"
     assert "† elyza x ja16: seed 1 missing" in render_tables(collected)
     own = make_plan(seeds=(4,), draws=(4,))
-    assert describe_runs(own) == "the seeds 4 on draw 4 of training rows"
+    assert describe_runs(own) == "the seeds 4 on one draw of training rows (draw 4)"
     assert name_runs([(0, 0), (0, 2), (1, 1)], True) == "draw 0 seeds 0, 2 and draw 1 seed 1"
 
 

@@ -63,7 +63,7 @@ def test_plan_run_and_boundary(
     arguments += [word for setting in [*settings, *small] for word in ("--set", setting)]
     assert main(["plan", *arguments]) == 0
     planned = capsys.readouterr().out
-    assert "10 trials = 5 cells x 2 seeds [0, 1]; 1 cells cannot exist" in planned
+    assert "5 cells x 2 seeds [0, 1], each on its own draw of training rows; 1 cells" in planned
     assert main(["run", *arguments, "--backend", "inline"]) == 0
     assert "Table 4" in capsys.readouterr().out
     assert main(["boundary", str(tmp_path / "results")]) == 0

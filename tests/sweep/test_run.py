@@ -98,6 +98,9 @@ def test_selected_cells_run_and_the_others_stay_pending(
     assert main(["plan", *arguments, "--only", "pattern=ja8"]) == 0
     told = capsys.readouterr()
     assert "5 trials = 5 cells" in told.out
+    assert "On one draw of training rows" in told.out
+    assert "`--set draws=[0, 1, 2]`: 15 trials" in told.out
+    assert "per_seed" not in told.out  # it would be the same with one seed
     assert "Selected: 3 trials of 3 cells, 1 to run" in told.out
     assert main(["run", *arguments, "--only", cells]) == 0
     assert "All 2 trials were done already; nothing ran." in capsys.readouterr().out
