@@ -18,10 +18,11 @@ from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import describe_runs
+from xlt.analysis.uncertainty.collapse import WIDE_COVERAGE, WIDE_SPREAD
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import define_metric, reported_metrics
+from xlt.trainables.metrics.registry import define_metric, needs_every_class, reported_metrics
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -87,6 +88,7 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
             for c in cells
             if c.mean is not None and (why := metric_cells.without_interval.get(c.key))
         ),
+        *_wide_spread(metric_cells),
         *(paper.write_remarks(metric, models) if published else []),
         *_chosen_rates(collected.plan),
         *(f"Warning: {warning}." for warning in collected.warnings),
@@ -100,6 +102,21 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
         records=tuple(_record(metric, cell, published) for cell in cells),
         number=paper.TABLES.get(metric, ""),
     )
+
+
+def _wide_spread(metric_cells: MetricCells) -> list[str]:
+    """A sentence on the cells whose runs differ so much that their interval is too short."""
+    if needs_every_class(metric_cells.metric):
+        return []
+    wide = [
+        f"{first_line(c.base_model)} x {first_line(c.pattern)}"
+        for c in metric_cells.cells
+        if c.interval and c.std and c.std > WIDE_SPREAD
+    ]
+    return [
+        f"{', '.join(wide)}: runs differ by a standard deviation above {WIDE_SPREAD}; such "
+        f"intervals hold the truth in about {WIDE_COVERAGE:.0%} of simulated cases, not in 95 %."
+    ] * bool(wide)
 
 
 def _components_table(metric_cells: MetricCells) -> Table:
@@ -181,14 +198,15 @@ def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
     lang = f" Target language {metric_cells.target_lang}." if metric_cells.target_lang else ""
     title = f": {first_line(plan.title)}" if plan.title else ""
     count = f"n = {metric_cells.num_seeds}" if metric_cells.num_seeds else "n in each cell"
+    together = " over draws and seeds together" * (len(plan.draws) > 1)
     versions = [f"{k} {v}" for k, v in collected.signature.items() if k != "data_fingerprint"]
     data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
     made_with = [f"data {data[:12]}" if data else "", *versions]
     return (
         f"{defined[0].upper()}{defined[1:]}.{lang}",
         f"Experiment {plan.experiment}{title}.",
-        f"Cells: mean (std), {count}; over {describe_runs(plan)} of each trial's score on its "
-        f"test rows; std with ddof=1{' over draws and seeds together' * (len(plan.draws) > 1)}.",
+        f"Cells: mean (std), {count}; over {describe_runs(plan)}, of each trial's score on "
+        f"its test rows; std with ddof=1{together}.",
         f"Made with {', '.join(filter(None, made_with)) or 'nothing yet'}.",
         *([metric_cells.interval_note] if metric_cells.interval_note else []),
     )

@@ -28,6 +28,7 @@ class CellScores:
         ids: num_items ids of test rows, sorted; equal for cells with the same test rows.
         y_true: num_items labels, 0 or 1.
         scores: num_runs x num_items probabilities of class 1.
+        untrained: Runs that did not train (training_state.py).
     """
 
     base_model: str
@@ -37,6 +38,7 @@ class CellScores:
     ids: tuple[str, ...]
     y_true: Labels
     scores: Scores
+    untrained: frozenset[Run] = frozenset()
 
     @property
     def key(self) -> CellKey:
@@ -96,7 +98,8 @@ def load_scores(collected: Collected) -> ExperimentScores:
             continue
         scores = np.stack([rows.y_score for rows in test_rows])
         runs = tuple(row.run for _, row in done)
-        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores)
+        untrained = frozenset(row.run for _, row in done if row.training != "trained")
+        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained)
     return ExperimentScores(cells, left_out)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from xlt.analysis.trials.scores import ExperimentScores
 from xlt.analysis.trials.trial_names import Run
+from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.mean_variance import components, mean
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import has_several_draws, num_units
@@ -87,7 +88,10 @@ class CellIntervals:
         with threadpool_limits(1):  # for products this small, threads cost more than they save
             for key, cell in self.scores.cells.items():
                 try:
-                    interval = INTERVALS[self.method]([metric_runs.of(cell)])
+                    runs = metric_runs.of(cell)
+                    if collapse := describe_collapse(cell, metric, runs.values):
+                        raise InputError(collapse)
+                    interval = INTERVALS[self.method]([runs])
                 except InputError as error:
                     without[key] = str(error)
                     continue

@@ -90,7 +90,7 @@ def _describe_trials(experiment: Experiment) -> str:
 
 
 def _describe_one_draw(grid: Grid) -> list[str]:
-    """What several draws of training rows would cost, if the experiment has only one."""
+    """State what several draws of training rows would cost, if the experiment has one."""
     experiment, num_trials = grid.experiment, len(grid.specs)
     num_draws = len({draw_index for draw_index, _ in experiment.draws_and_seeds})
     if num_draws > 1:
@@ -99,8 +99,8 @@ def _describe_one_draw(grid: Grid) -> list[str]:
     per_seed = "; `draws=per_seed` takes as many trials as now" * (len(experiment.seeds) > 1)
     return [
         "On one draw of training rows, so results say nothing about other rows. "
-        f"`--set draws={[*range(NUM_DRAWS)]}`: {NUM_DRAWS * num_trials} trials, {NUM_DRAWS * steps:,} steps"
-        f"{per_seed}"
+        f"`--set draws={[*range(NUM_DRAWS)]}`: {NUM_DRAWS * num_trials} trials, "
+        f"{NUM_DRAWS * steps:,} steps{per_seed}"
     ]
 
 

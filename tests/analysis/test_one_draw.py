@@ -83,6 +83,6 @@ def test_captions_name_the_one_draw(tmp_path: Path) -> None:
         collected = collect(results)
         intervals = CellIntervals(load_scores(collected))
         text[draws] = render_tables(collected, metrics=["auroc"], intervals=intervals)
-    assert "over the seeds 0, 1 on one draw of training rows of each trial's score" in text[0,]
+    assert "over the seeds 0, 1 on one draw of training rows, of each trial's score" in text[0,]
     assert "; on one draw of training rows: other draws may lie outside." in text[0,]
     assert "one draw" not in text[0, 1]

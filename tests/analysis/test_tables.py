@@ -209,8 +209,8 @@ def test_the_caption_says_what_the_numbers_depend_on(mixed: Collected) -> None:
         "Table 3. F1 score of the positive class (ESG_50%); rows at probability >= 0.5 count as "
         "positive.",
         "Experiment test: miniatures, not the paper's models.",
-        "Cells: mean (std), n = 3; over the seeds 0, 1, 2 on one draw of training rows of each trial's score on its test rows; "
-        "std with ddof=1.",
+        "Cells: mean (std), n = 3; over the seeds 0, 1, 2 on one draw of training rows, of each "
+        "trial's score on its test rows; std with ddof=1.",
         "Made with data abababababab, torch 2.11.0, transformers 5.17.0, peft 0.21.0, "
         "tokenizers 0.23.0, precision fp32.",
     )
