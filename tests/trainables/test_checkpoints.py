@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
-from xlt.trainables.training.checkpoints import Checkpoints
+from xlt.trainables.training.checkpoints import Checkpoints, LoopState, _hash_state
+from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
 
@@ -104,7 +106,7 @@ def test_dropout_goes_on_where_it_was(
     assert not same(run_trial(spec, tiny_dataset, checkpoints=kept), undisturbed)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "versions", "form"])
+@pytest.mark.parametrize("damage", ["cut", "bit", "versions", "form", "no hash"])
 def test_an_unusable_checkpoint_means_the_beginning(
     damage: str,
     make_spec: MakeSpec,
@@ -118,20 +120,52 @@ def test_an_unusable_checkpoint_means_the_beginning(
     mine = read_versions() | ({"torch": "0.1"} if damage == "versions" else {})
     killed_after(3, spec, tiny_dataset, Checkpoints(results, spec.trial_id, 0, mine), monkeypatch)
     (file,) = (tmp_path / "results" / "checkpoints").iterdir()
-    tensors = load_file(file)
-    del tensors["parts.places"]  # as if an earlier form did not have it
+    tensors, content = load_file(file), file.read_bytes()
     with safe_open(file, "pt") as opened:
         notes = opened.metadata()
-    content = {
-        "cut": file.read_bytes()[:-100], "empty": b"", "text": b"not a checkpoint at all",
-        "form": save(tensors, notes),
+    del notes["sha256"]
+    fewer = {k: v for k, v in tensors.items() if k != "parts.places"}  # of an earlier form
+    changed = {
+        "cut": content[:-100], "bit": flip(content, 8 * len(content) - 3),
+        "form": save(fewer, notes | {"sha256": _hash_state(notes, fewer)}),
+        "no hash": save(tensors, notes),
     }  # fmt: skip
-    if damage in content:
-        file.write_bytes(content[damage])
+    if damage in changed:
+        file.write_bytes(changed[damage])
     kept = Checkpoints(results, spec.trial_id, 3600, read_versions())
     resumed = run_trial(spec, tiny_dataset, checkpoints=kept)
     assert resumed.execution["resumed_at_steps"] == []
+    reason = {"versions": "other versions", "form": "another form"}.get(damage, "damaged")
+    assert reason in resumed.execution["not_resumed"]
     assert same(resumed, undisturbed)
+
+
+def flip(content: bytes, number: int) -> bytes:
+    """Flip one bit."""
+    changed = bytearray(content)
+    changed[number // 8] ^= 1 << number % 8
+    return bytes(changed)
+
+
+def test_any_flipped_bit_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In header, metadata, weights, moments and random states."""
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    state = LoopState(same={"order": torch.arange(3)}, parts={"loss": torch.tensor(1.0)})
+    results = located(tmp_path / "results")
+    Checkpoints(results, "t", 0, {"torch": "1"}).save(model, optimizer, 5, state, Workers())
+    content = results.read("checkpoints", "t.safetensors")
+    header = 8 + int.from_bytes(content[:8], "little")
+    rng = random.Random(0)
+    parts = (0, 8 * header), (8 * header, 8 * len(content))
+    flipped = [rng.randrange(*part) for part in parts for _ in range(300)]
+    for changed, is_whole in [(content, True), *((flip(content, bit), False) for bit in flipped)]:
+        monkeypatch.setattr(results, "read_checkpoint", lambda _, read=changed: read)
+        kept = Checkpoints(results, "t", 0, {"torch": "1"})
+        assert kept.restore(model, optimizer, state, Workers()) == (5 if is_whole else 0)
+        assert bool(kept.not_resumed) is not is_whole
 
 
 def test_the_checkpoint_goes_when_the_trial_is_done_or_failed(

@@ -1,21 +1,21 @@
 """Checkpoints: the state of a running trial, from which a killed trial resumes.
 
 A checkpoint is one safetensors file (no pickle) beside the result folders. It holds the trained
-weights, the optimiser's moments, the state of the random generators and the number of steps. It is
-removed when the trial is done.
+weights, the optimiser's moments, the state of the random generators and the number of steps, and
+the hash of all of these. It is removed when the trial is done.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -79,6 +79,8 @@ class Checkpoints:
         resumed_at: Steps at which the trial resumed from a checkpoint.
         unwritable: Why the last checkpoint could not be written; empty if it could. The trial
             continues without one.
+        not_resumed: Why the trial once did not resume from an existing checkpoint, but started
+            from the beginning; empty if that did not happen.
     """
 
     results: Results
@@ -88,6 +90,7 @@ class Checkpoints:
     preempted: Callable[[], bool] = lambda: False
     resumed_at: list[int] = field(default_factory=list)
     unwritable: str = ""
+    not_resumed: str = ""
     _last: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
@@ -132,6 +135,7 @@ class Checkpoints:
             "step": str(step),
             "versions": json.dumps(self.versions, sort_keys=True),
             "resumed_at": json.dumps(self.resumed_at),
+            "not_resumed": self.not_resumed,
         }
         on_cpu: dict[str, torch.Tensor] = {}
         storages: set[int] = set()
@@ -141,6 +145,7 @@ class Checkpoints:
             # safetensors refuses shared memory; other copies would only need memory.
             on_cpu[name] = content.clone() if address in storages else content
             storages.add(address)
+        metadata["sha256"] = _hash_state(metadata, on_cpu)
         try:
             self.results.save_checkpoint(self.trial_id, save(on_cpu, metadata))
         except (pa.ArrowException, OSError) as error:
@@ -161,7 +166,7 @@ class Checkpoints:
 
         Returns:
             Number of steps taken; 0 if there is no checkpoint, or if it is damaged, of other
-            versions or of another form.
+            versions or of another form, see :attr:`not_resumed`.
         """
         metadata, tensors = self._read(model, loop_state) if workers.is_first else ({}, {})
         small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
@@ -187,6 +192,7 @@ class Checkpoints:
             set_random_state(generators)
         step = int(metadata["step"])
         self.resumed_at = [*json.loads(metadata["resumed_at"]), step]
+        self.not_resumed = metadata["not_resumed"]
         return step
 
     def _read(
@@ -200,17 +206,16 @@ class Checkpoints:
             return {}, {}
         try:
             metadata, tensors = _read_metadata(content), load(content)
-        except (SafetensorError, ValueError, KeyError):
-            return {}, {}  # cut off when the trial was killed; it starts from the beginning
-        required = {f"same.{name}" for name in loop_state.same}
-        required |= {f"parts.{name}" for name in loop_state.parts}
-        if json.loads(metadata["versions"]) != self.versions or not required <= tensors.keys():
-            return {}, {}
-        # A CPU trains only the embedding rows that occur, and a GPU all of them (used_rows.py).
-        shapes = {f"model.{name}": weight.shape for name, weight in model.named_parameters()}
-        if any(shapes.get(name, t.shape) != t.shape for name, t in tensors.items()):
-            return {}, {}
-        return metadata, tensors
+            is_whole = metadata.pop("sha256") == _hash_state(metadata, tensors)
+        except Exception:  # parsers raise any error on damaged bytes
+            is_whole = False
+        if not is_whole:
+            self.not_resumed = "the checkpoint is damaged, or was written without a hash"
+        elif json.loads(metadata["versions"]) != self.versions:
+            self.not_resumed = "the checkpoint was written by other versions of packages"
+        elif not _fits(tensors, model, loop_state):
+            self.not_resumed = "the checkpoint has another form, e.g. of another kind of device"
+        return ({}, {}) if self.not_resumed else (metadata, tensors)
 
 
 def gather_trained_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -227,6 +232,25 @@ def _read_metadata(content: bytes) -> dict[str, str]:
     size = int.from_bytes(content[:8], "little")
     metadata: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
     return metadata
+
+
+def _hash_state(metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) of the metadata, and of names, types, shapes and values of all tensors."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _fits(tensors: Mapping[str, torch.Tensor], model: Any, loop_state: LoopState) -> bool:
+    """Return whether the tensors are those that this process would save."""
+    required = {f"same.{name}" for name in loop_state.same}
+    required |= {f"parts.{name}" for name in loop_state.parts}
+    # A CPU trains only the embedding rows that occur, and a GPU all of them (used_rows.py).
+    shapes = {f"model.{name}": weight.shape for name, weight in model.named_parameters()}
+    same_shapes = all(shapes.get(name, t.shape) == t.shape for name, t in tensors.items())
+    return required <= tensors.keys() and same_shapes
 
 
 def _take_prefixed(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

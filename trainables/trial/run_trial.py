@@ -214,6 +214,7 @@ def _describe_execution(
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
         "resumed_at_steps": checkpoints.resumed_at if checkpoints else [],
         "checkpoint_error": checkpoints.unwritable if checkpoints else "",
+        "not_resumed": checkpoints.not_resumed if checkpoints else "",
     }
 
 
