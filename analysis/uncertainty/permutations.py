@@ -42,7 +42,7 @@ def permutation_p_value(
 
     first, second = _exchangeable(metric, first), _exchangeable(metric, second)
     differ = np.flatnonzero((first != second).any(axis=0))
-    if len(differ) == 0:
+    if len(differ) < 2:  # exchanging a single row negates the difference
         return 1.0
     resampled = RESAMPLED_METRICS[metric]
     rows = y_true, first, second, differ

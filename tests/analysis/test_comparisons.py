@@ -66,6 +66,9 @@ def test_rows_that_both_decide_alike_are_not_exchanged() -> None:
     second[0, :2] = 1 - second[0, :2]
     assert permutation_p_value("accuracy", y_true, first, second, 1000, 0) == 0.5
     assert permutation_p_value("accuracy", y_true, first, first, 1000, 0) == 1.0
+    almost = first.copy()
+    almost[0, 0] = 1 - almost[0, 0]  # a single row differs: two exchanges, d and -d
+    assert permutation_p_value("accuracy", y_true, first, almost, 1000, 0) == 1.0
 
 
 def test_random_exchanges_agree_with_all_of_them() -> None:
