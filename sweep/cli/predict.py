@@ -122,7 +122,7 @@ def _predict(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("Stopped; the same command resumes it.", file=sys.stderr)
         return INTERRUPTED
-    print(_summary(prediction, options.out, trial.spec.training.max_length))
+    print(_summary(prediction, options.out, trial))
     return OK
 
 
@@ -167,17 +167,20 @@ class _ProgressLine:
             print(line, file=sys.stderr, flush=True)
 
 
-def _summary(prediction: Any, out: str, max_length: int) -> str:
+def _summary(prediction: Any, out: str, trial: Any) -> str:
     counts = prediction.counts
     labels = ", ".join(f"{number:,} {name}" for name, number in counts.labels.items())
     cut = "" if counts.threshold is None else f" at threshold {counts.threshold:.6g}"
     tagged = sum(counts.labels.values())
-    trial = f"{prediction.trial_id}{cut}"
-    lines = [f"{tagged:,} of {counts.num_rows:,} rows tagged by {trial}: {labels}"]
+    name = f"{prediction.trial_id}{cut}"
+    lines = [f"{tagged:,} of {counts.num_rows:,} rows tagged by {name}: {labels}"]
+    if trial.chosen:
+        lines.append(f"Model: {trial.chosen}")
     if counts.rejected:
         reasons = ", ".join(f"{number:,} {why}" for why, number in counts.rejected.items())
         lines.append(f"Rejected: {reasons}; see {out.rstrip('/')}.rejected.csv")
     if counts.num_truncated:
+        max_length = trial.spec.training.max_length
         lines.append(f"Cut to {max_length} tokens: {counts.num_truncated:,} texts")
     if number := prediction.num_new:
         seconds = prediction.seconds

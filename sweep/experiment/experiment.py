@@ -51,7 +51,7 @@ class StorageSettings(Settings):
     """Local folder or pyarrow.fs URI (file, s3, gs); experiments may share it."""
     keep_models: Literal["none", "adapters", "all", "best"] = "none"
     """Weights to keep in result folders: none; adapters with their heads (LoRA trials); all; or
-    those of the best trial of each cell."""
+    those of the trial with the lowest training loss in each cell (best)."""
     checkpoint_minutes: float | None = pydantic.Field(default=10.0, ge=0, strict=True)
     """Least time between two checkpoints of a running trial. A killed trial resumes from the last
     one; a done trial removes its checkpoints. None: no checkpoints. 0: one after every step."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.tables.unlabelled import Unlabelled
 from xlt.sweep.cli.main import main
 from xlt.sweep.predict.run import Predict, predict
+from xlt.trainables.results.best_model import HOW_CHOSEN
 from xlt.trainables.results.find_trial import find_trial
 from xlt.trainables.results.result import Results
 
@@ -69,6 +71,7 @@ def test_from_texts_to_tags(
     assert f"121 of 123 rows tagged by {trial.trial_id} at threshold 0.5: " in shown
     assert "Rejected: 1 empty text, 1 ends with the pad token; see " in shown
     assert "Cut to 128 tokens: 1 texts" in shown
+    assert "Model: " not in shown  # the only seed, all adapters were kept
 
     rows = {row["id"]: row for row in read(tmp_path / "out.csv")}
     assert list(rows["ja0"]) == ["id", "lang", "label", "score"]
@@ -91,6 +94,16 @@ def test_from_texts_to_tags(
     assert "All rows were tagged before; nothing ran." in again
     assert again.splitlines()[0] == shown.splitlines()[0]
     assert files(tmp_path, "out.csv") == before
+
+
+def test_the_summary_says_how_the_model_was_chosen(
+    kept: str, texts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    chosen = replace(find_trial(kept, model="llama"), chosen=HOW_CHOSEN)
+    monkeypatch.setattr("xlt.trainables.results.find_trial.find_trial", lambda *_, **__: chosen)
+    assert xlt(kept, texts, tmp_path / "out.csv") == 0
+    assert f"Model: {HOW_CHOSEN}\n" in capsys.readouterr().out
 
 
 def test_every_format_says_the_same(kept: str, texts: str, tmp_path: Path) -> None:

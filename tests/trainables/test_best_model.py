@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from result_folders import save_done
 
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Finished
 from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
-from xlt.trainables.results.best_model import drop_worse_models
+from xlt.trainables.results.best_model import HOW_CHOSEN, drop_worse_models
+from xlt.trainables.results.find_trial import find_trial
+from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 SEEDS = (0, 1, 2)
+
+
+def make_plan_of(specs: list[TrialSpec]) -> Plan:
+    trials = tuple(PlannedTrial(trial_id=spec.trial_id, seed=spec.seed) for spec in specs)
+    first = specs[0]
+    cell = PlannedCell(base_model=first.base_model, pattern=first.pattern.name, trials=trials)
+    return Plan(experiment="test", cells=(cell,))
 
 
 def models(results: Results) -> set[str]:
@@ -32,15 +43,30 @@ def test_the_best_trial_keeps_its_model(
     specs = [make_spec(architecture, seed=seed) for seed in SEEDS]
     ids = tuple(spec.trial_id for spec in specs)
     policy = ArtifactPolicy(models="best", cells=dict.fromkeys(ids, ids))
-    scores: dict[str, float] = {}
+    losses: dict[str, float] = {}
     for spec in specs:  # never more than two models on the disk
         outcome = run_and_save(spec, tiny_dataset, results, policy, lambda *_: None)
         assert isinstance(outcome, Finished)
-        scores[spec.trial_id] = outcome.metrics["auroc"]
-        assert models(results) == {max(scores, key=lambda i: (scores[i], i))}
-    assert len(set(scores.values())) > 1
+        losses[spec.trial_id] = outcome.convergence["final_loss"]
+        assert models(results) == {min(losses, key=lambda i: losses[i])}
+    assert len(set(losses.values())) > 1
     assert all(state.state == "done" for state in results.states(ids).values())
     assert drop_worse_models(results, ids) in models(results)  # once more changes nothing
+    results.save_experiment(make_plan_of(specs), "name: test\n")
+    found = find_trial(results.uri, model=spec.base_model)  # the seed is not needed
+    assert {found.trial_id} == models(results)
+    assert found.chosen == HOW_CHOSEN
+
+
+def test_neither_test_scores_nor_diverged_trials_choose(tmp_path: Path) -> None:
+    results = Results(str(tmp_path / "results"))
+    results.prepare()
+    values = ((0, 0.9, 0.3), (1, 0.7, 0.1), (2, 0.95, math.nan))
+    ids = [
+        save_done(results, "elyza", "ja16", seed, {"auroc": a}, convergence={"final_loss": loss})
+        for seed, a, loss in values
+    ]
+    assert drop_worse_models(results, ids) == ids[1]
 
 
 def test_what_another_experiment_kept_stays(

@@ -1,19 +1,20 @@
-"""Keep the weights of only the best trial in each cell, to save disk space."""
+"""Keep the weights of only the trial with the lowest training loss in each cell."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from xlt.data.core.files import to_json
 from xlt.data.core.retry import retry
-from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.results.layout import RECORD, is_model, trial_file
 from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import is_finite
 
-METRICS_OF_BEST = (*(metric.name for metric in METRICS.values() if metric.selects), "accuracy")
-"""Metrics that rank trials; the first one in a trial's record counts. AUROC comes first because it
-needs no threshold, but it is undefined unless each class has test rows."""
+HOW_CHOSEN = "its training loss in the last epoch is the lowest of its cell; no test row was used"
+"""Reason why a trial's model is kept, as ``xlt predict`` prints it."""
 
 
 def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
@@ -21,8 +22,9 @@ def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
 
     Weights that another experiment in the same location keeps for itself are not removed.
 
-    The choice uses the test rows: the kept model is for tagging texts, and its own test score is
-    optimistic. Two processes may call this at the same time; neither removes the best model.
+    The best trial has the lowest training loss in its last epoch. Test rows choose nothing, so the
+    test score of the kept model is not too high for having been chosen. Two processes may call this
+    at the same time; neither removes the best model.
 
     Args:
         results: Location of the trial folders.
@@ -38,10 +40,10 @@ def drop_worse_models(results: Results, trial_ids: Iterable[str]) -> str | None:
         return None
 
     def rank(trial_id: str) -> tuple[float, str]:
-        metrics = records[trial_id]["metrics"]
-        return next(metrics[name] for name in METRICS_OF_BEST if name in metrics), trial_id
+        loss: Any = (records[trial_id].get("convergence") or {}).get("final_loss")
+        return float(loss) if is_finite(loss) else math.inf, trial_id
 
-    best = max(records, key=rank)
+    best = min(records, key=rank)
     for trial_id in records.keys() - {best}:
         _drop_model(results, trial_id)
     return best

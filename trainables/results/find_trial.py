@@ -14,6 +14,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, identify
+from xlt.trainables.results.best_model import HOW_CHOSEN
 from xlt.trainables.results.layout import is_weights, split_trial_uri
 from xlt.trainables.results.plan import Plan, PlannedTrial
 from xlt.trainables.results.result import Results
@@ -37,6 +38,8 @@ class FinishedTrial:
         signature: Everything beside the spec that its numbers depend on.
         files: Name of a weights file in its folder -> SHA-256.
         classes: Name of each class.
+        chosen: Why the model of this trial was kept and not those of other seeds; empty if the
+            experiment did not choose.
         moved: Whether the base model was moved after the training.
     """
 
@@ -45,6 +48,7 @@ class FinishedTrial:
     signature: Mapping[str, Any]
     files: Mapping[str, str]
     classes: tuple[str, ...]
+    chosen: str = ""
     moved: bool = False
 
     @property
@@ -92,7 +96,7 @@ def find_trial(
     results.check()
     plans = [results.read_plan(name) for name in results.experiments()]
     if by_cell:
-        full_id = _by_cell(plans, model, pattern, seed, results.uri)
+        full_id = _by_cell(plans, results, model, pattern, seed)
     else:
         full_id = _by_id(results, trial_id or name)
     state = results.state(full_id)
@@ -108,6 +112,7 @@ def find_trial(
         signature=record["signature"],
         files=files,
         classes=_classes(plans, results, full_id),
+        chosen=HOW_CHOSEN if record.get("execution", {}).get("keep_models") == "best" else "",
     )
     return _with_base(done, base_path)
 
@@ -162,8 +167,11 @@ def _by_id(results: Results, name: str) -> str:
 
 
 def _by_cell(
-    plans: Iterable[Plan], model: str | None, pattern: str | None, seed: int | None, uri: str
-) -> str:
+    plans: Iterable[Plan], results: Results, model: str | None, pattern: str | None,
+    seed: int | None,
+) -> str:  # fmt: skip
+    """The only trial of the cell, or the only one that kept weights (``keep_models: best``)."""
+    uri = results.uri
     cells = [cell for plan in plans for cell in plan.cells]
     if not cells:
         raise InputError("holds no experiment; give a results location", uri)
@@ -175,6 +183,10 @@ def _by_cell(
     matches = dict.fromkeys(trial.trial_id for trial in trials if seed in (None, trial.seed))
     if len(matches) == 1:
         return next(iter(matches))
+    states = results.states(matches)
+    kept = [i for i in matches if any(map(is_weights, (states[i].record or {}).get("files", ())))]
+    if len(kept) == 1:
+        return kept[0]
     conditions = [f"model={model}", f"pattern={pattern}", f"seed={seed}"]
     given = ", ".join(condition for condition in conditions if not condition.endswith("None"))
     raise InputError(
