@@ -254,7 +254,7 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     """Refuse an experiment if one of the same name with other settings lies in the location.
 
     Base models, patterns, seeds, overrides, resources and storage may change between runs, so
-    that an experiment can grow.
+    that an experiment can grow. So may the prevalence, which only reports use.
     """
     experiment = grid.experiment
     if experiment.name not in location.experiments():
@@ -262,7 +262,9 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     stored = Experiment.from_yaml(*location.read_experiment(experiment.name))
     differences = []
     for block in ("task", "sampling", "training"):
-        before, now = getattr(stored, block).model_dump(), getattr(experiment, block).model_dump()
+        before, now = (
+            getattr(e, block).model_dump(exclude={"prevalence"}) for e in (stored, experiment)
+        )
         differences += [
             f"{block}.{key}: {before.get(key)!r} there, {value!r} here"
             for key, value in now.items()

@@ -11,8 +11,7 @@ from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import BEST_POSSIBLE, Gap
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
-from xlt.analysis.tables.cells import TableCell, format_cell
-from xlt.analysis.tables.report import write_footnotes
+from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.uncertainty.intervals import Interval

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
-from xlt.analysis.tables.cells import format_cell
-from xlt.analysis.tables.report import write_footnotes
+from xlt.analysis.tables.cells import format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units

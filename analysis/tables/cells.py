@@ -188,3 +188,18 @@ def mark_cell(cell: TableCell) -> str:
 def format_interval(low: float, high: float) -> str:
     """Format a confidence interval, e.g. ``[0.812, 0.861]``."""
     return f"[{low:.3f}, {high:.3f}]"
+
+
+def write_footnotes(cells: Sequence[TableCell]) -> list[str]:
+    """Write one sentence for each reason, with all cells that it applies to."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"
+        for problem in cell.problems:
+            reasons.setdefault((INCOMPLETE, problem), []).append(name)
+        if cell.untrained:
+            reasons.setdefault((UNTRAINED, cell.untrained), []).append(name)
+        if cell.note:
+            mark = "-" if cell.state == "impossible" else NOTE
+            reasons.setdefault((mark, first_line(cell.note)), []).append(name)
+    return [f"{mark} {', '.join(names)}: {why}" for (mark, why), names in reasons.items()]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from xlt.analysis.metrics.operating_points import Rule
 from xlt.analysis.tables import paper
-from xlt.analysis.tables.cells import (
-    INCOMPLETE,
-    NOTE,
-    UNTRAINED,
-    TableCell,
-    format_cell,
-    format_mean,
-)
+from xlt.analysis.tables.alarms import make_alarm_table
+from xlt.analysis.tables.cells import format_cell, format_mean, write_footnotes
 from xlt.analysis.tables.formats import find_format
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
+from xlt.analysis.tables.records import make_record
+from xlt.analysis.tables.share_note import write_share_note
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_names import describe_runs
+from xlt.analysis.trials.weigh import describe_weights
 from xlt.analysis.uncertainty.collapse import WIDE_COVERAGE, WIDE_SPREAD
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
+from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric, needs_every_class, reported_metrics
 from xlt.trainables.results.plan import Plan
@@ -33,24 +33,30 @@ def render_tables(
     published: bool = False,
     metrics: Iterable[str] | None = None,
     intervals: CellIntervals | None = None,
+    rule: Rule | None = None,
 ) -> str:
     """Write Tables 3 and 4 of the paper, or those of other metrics.
 
     With more than two classes the default metrics are others (:func:`reported_metrics`). Each
     target language has its own tables. With intervals and several draws of training rows a second
-    table shows the components of the variance of the scores. Warnings stand below each table; CSV
-    has no place for them, so print ``collected.warnings``.
+    table shows the components of the variance of the scores. At a prevalence a last table shows
+    precision, recall and numbers of alarms. Warnings stand below each table; CSV has no place for
+    them, so print ``collected.warnings``.
 
     Args:
-        collected: The trials.
+        collected: The trials, as they are or at a prevalence.
         format: Name in :data:`xlt.analysis.tables.formats.FORMATS`.
         published: Whether to show the paper's numbers below the base models that it has.
         metrics: Names of metrics; None: the default ones.
         intervals: Confidence intervals to show behind the values; None: no intervals.
+        rule: Rule of the threshold for the table of alarms; None: 0.5.
 
     Raises:
-        InputError: An unknown format or metric.
+        InputError: An unknown format or metric, published values beside those of another
+            prevalence, or a rule without a prevalence.
     """
+    if published and collected.prevalence is not None:
+        raise InputError("the paper's values are of test rows drawn 1:1; leave out one of the two")
     write = find_format(format)
     plan = collected.plan
     chosen = metrics or reported_metrics(len(plan.classes))
@@ -62,6 +68,10 @@ def render_tables(
             tables.append(make_metric_table(cells, published))
             if any(cell.components for cell in cells.cells):
                 tables.append(_components_table(cells))
+        if rule or collected.prevalence is not None:
+            scores = intervals.scores if intervals else load_scores(collected)
+            method = intervals.method if intervals else "t"
+            tables.append(make_alarm_table(collected, scores, rule, lang, method))
     return write(tables)
 
 
@@ -89,6 +99,7 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
             if c.mean is not None and (why := metric_cells.without_interval.get(c.key))
         ),
         *_wide_spread(metric_cells),
+        *write_share_note(metric_cells),
         *(paper.write_remarks(metric, models) if published else []),
         *_chosen_rates(collected.plan),
         *(f"Warning: {warning}." for warning in collected.warnings),
@@ -99,7 +110,7 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
         heading=("base model", *map(first_line, metric_cells.patterns)),
         lines=tuple(lines),
         footnotes=tuple(footnotes),
-        records=tuple(_record(metric, cell, published) for cell in cells),
+        records=tuple(make_record(metric, cell, published) for cell in cells),
         number=paper.TABLES.get(metric, ""),
     )
 
@@ -136,27 +147,6 @@ def _components_table(metric_cells: MetricCells) -> Table:
     )
 
 
-CSV_COLUMNS = (
-    "base_model", "pattern", "metric", "mean", "std", "low", "high", "n", "num_planned", "state",
-    "note", "published_mean", "published_std", *(f"std_{part}" for part in PARTS),
-)  # fmt: skip
-"""Keys of the records, one record for each cell."""
-
-
-def _record(metric: str, cell: TableCell, published: bool) -> dict[str, object]:
-    value = paper.find_published(metric, cell.key) if published else None
-    low, high = cell.interval or (None, None)
-    components = cell.components
-    values = (
-        cell.base_model, cell.pattern, metric, cell.mean, cell.std, low, high, cell.n,
-        cell.num_planned, cell.state,
-        "; ".join([*cell.problems, *([first_line(cell.note)] if cell.note else [])]),
-        value and value.mean, value and value.std,
-        *(components and components.std(part) for part in PARTS),
-    )  # fmt: skip
-    return dict(zip(CSV_COLUMNS, values, strict=True))
-
-
 def _chosen_rates(plan: Plan) -> list[str]:
     """Sentences on how learning rates were chosen, one for all cells with the same explanation."""
     cells: dict[str, list[str]] = {}
@@ -175,21 +165,6 @@ def _published(metric: str, model: str, pattern: str) -> str:
     return format_mean(value.mean, value.std)
 
 
-def write_footnotes(cells: Sequence[TableCell]) -> list[str]:
-    """Write one sentence for each reason, with all cells that it applies to."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"
-        for problem in cell.problems:
-            reasons.setdefault((INCOMPLETE, problem), []).append(name)
-        if cell.untrained:
-            reasons.setdefault((UNTRAINED, cell.untrained), []).append(name)
-        if cell.note:
-            mark = "-" if cell.state == "impossible" else NOTE
-            reasons.setdefault((mark, first_line(cell.note)), []).append(name)
-    return [f"{mark} {', '.join(names)}: {why}" for (mark, why), names in reasons.items()]
-
-
 def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
     """Sentences on what the numbers are and everything that they depend on."""
     collected, plan = metric_cells.collected, metric_cells.collected.plan
@@ -204,6 +179,7 @@ def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
     made_with = [f"data {data[:12]}" if data else "", *versions]
     return (
         f"{defined[0].upper()}{defined[1:]}.{lang}",
+        *describe_weights(collected.prevalence),
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std), {count}; over {describe_runs(plan)}, of each trial's score on "
         f"its test rows; std with ddof=1{together}.",

@@ -13,6 +13,7 @@ from xlt.analysis.trials.predictions import Predictions
 from xlt.analysis.trials.signatures import Signed, compare
 from xlt.analysis.trials.training_state import training_state
 from xlt.analysis.trials.trial_row import COLUMNS, TrialRow
+from xlt.analysis.trials.weigh import weigh
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
@@ -37,6 +38,8 @@ class Collected:
         warnings: Sentences about allowed differences between trials, about the data and about
             texts that were cut.
         records: Trial id -> content of trial.json or error.json, if the trial has one.
+        prevalence: Share of class 1 at which the metrics of rows are computed (weigh.py); None:
+            that of the test rows as drawn.
     """
 
     uri: str
@@ -46,6 +49,7 @@ class Collected:
     signature: Mapping[str, str]
     warnings: tuple[str, ...]
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    prevalence: float | None = None
 
     @cached_property
     def table(self) -> pa.Table:
@@ -105,6 +109,7 @@ def collect(
     *,
     only: str = "",
     allow_mixed: bool = False,
+    prevalence: float | str | None = None,
 ) -> Collected:
     """Read the result folders of an experiment.
 
@@ -114,6 +119,8 @@ def collect(
         only: Cells to keep, e.g. ``model=elyza,pattern=ja16``; empty keeps all.
         allow_mixed: Whether refused differences between trials are only warnings. Use it to look
             at single trials, never to average them.
+        prevalence: Share of class 1 at which metrics are computed, see :func:`weigh`; None: that
+            of the test rows as drawn.
 
     Returns:
         The experiment, with one row for each planned trial in the order of the plan.
@@ -122,6 +129,7 @@ def collect(
         InputError: The location cannot be read, has another format version, holds no such
             experiment, or holds several and no name is given; the plan is damaged; or signatures
             of done trials differ (signatures.py). The error lists each difference and its trials.
+            Or :func:`weigh` refuses the prevalence.
     """
     location = Results(results) if isinstance(results, str) else results
     try:
@@ -148,7 +156,8 @@ def collect(
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
     rows = tuple(_row(plan.experiment, trial) for trial in trials)
     records = {t.planned.trial_id: t.folder.record for t in trials if t.folder.record}
-    return Collected(location.uri, plan, rows, metrics, signature, sentences, records)
+    collected = Collected(location.uri, plan, rows, metrics, signature, sentences, records)
+    return collected if prevalence is None else weigh(collected, prevalence)
 
 
 def _cut_texts(done: Iterable[_Trial]) -> list[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from xlt.analysis.trials.scores import ExperimentScores
+from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.collapse import describe_collapse
+from xlt.analysis.uncertainty.few_alarms import FEW, count_false_alarms
 from xlt.analysis.uncertainty.mean_variance import components, mean
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import has_several_draws, num_units
 from xlt.analysis.uncertainty.variance_components import VarianceComponents, variance_components
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.spec.cell_key import CellKey
 
 CONFIDENCE = 0.95
@@ -65,17 +67,19 @@ class CellIntervals:
     Attributes:
         scores: Predictions of the cells.
         method: Name in :data:`INTERVALS`.
+        prevalence: Share of class 1 at which metrics are computed; None: that of the test rows.
     """
 
     scores: ExperimentScores
     method: str = "t"
+    prevalence: float | None = None
     _metric_runs: dict[str, MetricRuns] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, metric: str) -> tuple[dict[CellKey, tuple[float, float]], dict[CellKey, str]]:
         """Ends of the interval of each cell, clipped to [0, 1], and why other cells have none.
 
         Raises:
-            InputError: The metric is not in ``RESAMPLED_METRICS``, or the method is unknown.
+            InputError: The metric has no intervals, or the method is unknown.
         """
         ends: dict[CellKey, tuple[float, float]] = {}
         without = dict(self.scores.left_out)
@@ -95,8 +99,18 @@ class CellIntervals:
                 except InputError as error:
                     without[key] = str(error)
                     continue
+                interval = self._widened(interval, cell, metric)
                 ends[key] = max(interval.low, 0.0), min(interval.high, 1.0)
         return ends, without
+
+    def _widened(self, interval: Interval, cell: CellScores, metric: str) -> Interval:
+        """Extend an interval at a prevalence to the worst value that few false alarms allow."""
+        if self.prevalence is None or not (seen := count_false_alarms(cell)).are_few:
+            return interval
+        worst = seen.worst_values(self.prevalence, (1 + CONFIDENCE) / 2)
+        if metric not in worst:
+            return interval
+        return Interval(min(interval.low, worst[metric]), max(interval.high, worst[metric]))
 
     def components(self, metric: str) -> dict[CellKey, VarianceComponents]:
         """Sources of variance of each cell that has an interval."""
@@ -110,16 +124,20 @@ class CellIntervals:
 
     def _runs_of(self, metric: str) -> MetricRuns:
         if metric not in self._metric_runs:
-            self._metric_runs[metric] = MetricRuns(metric)
+            self._metric_runs[metric] = MetricRuns(metric, resampled_at(self.prevalence))
         return self._metric_runs[metric]
 
     def describe(self) -> str:
         """A sentence for a caption."""
         runs = [cell.runs for cell in self.scores.cells.values()]
         over = "draws of training rows, seeds" if any(map(has_several_draws, runs)) else "seeds"
+        few = (
+            f"; with fewer than {FEW} false alarms it reaches to the value at the highest "
+            "false-alarm rate that these allow (Clopper-Pearson)"
+        )
         return (
             f"[low, high]: 95 % interval of the mean over {over} and test rows "
-            f"(method {self.method}){describe_units(runs)}."
+            f"(method {self.method}){describe_units(runs)}{few * (self.prevalence is not None)}."
         )
 
 

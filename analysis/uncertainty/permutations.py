@@ -8,15 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores
-from xlt.trainables.metrics.registry import METRICS, RESAMPLED_METRICS
+from xlt.trainables.metrics.prevalence import resampled_at
+from xlt.trainables.metrics.registry import needs_every_class
 from xlt.trainables.metrics.resampled import ExchangeEffects, Weighted, weight_type
 
 BATCH = 1000
 """Number of permutations in a batch, which takes 8 MB for 512 test rows."""
 
+DIGITS = 12
+"""Decimal digits of a difference. Weights at a prevalence are no whole numbers, and differences
+that are equal but for their rounding have to count as ties."""
+
 
 def permutation_p_value(
-    metric: str, y_true: Labels, first: Scores, second: Scores, num_permutations: int, seed: int
+    metric: str,
+    y_true: Labels,
+    first: Scores,
+    second: Scores,
+    num_permutations: int,
+    seed: int,
+    prevalence: float | None = None,
 ) -> float:
     """Two-sided p-value of the difference of means over runs.
 
@@ -31,12 +42,13 @@ def permutation_p_value(
     scipy.stats.permutation_test.
 
     Args:
-        metric: Name in ``RESAMPLED_METRICS``.
+        metric: Name in ``resampled_at(prevalence)``.
         y_true: num_items labels, 0 or 1.
         first: num_runs x num_items scores of the first cell.
         second: num_runs x num_items scores of the second cell, with runs in the same order.
         num_permutations: Maximal number of exchanges.
         seed: Seed of random exchanges.
+        prevalence: Share of class 1 at which the metric is computed; None: that of the test rows.
     """
     from scipy import stats
 
@@ -44,7 +56,7 @@ def permutation_p_value(
     differ = np.flatnonzero((first != second).any(axis=0))
     if len(differ) < 2:  # exchanging a single row negates the difference
         return 1.0
-    resampled = RESAMPLED_METRICS[metric]
+    resampled = resampled_at(prevalence)[metric]
     rows = y_true, first, second, differ
     if resampled.exchange_effects:
         difference = _difference_by_effects(resampled.exchange_effects, *rows)
@@ -82,7 +94,7 @@ def _weighted_difference(
         as_second = np.concatenate([exchanged, 1 - exchanged])
         means = [score(labels, scores, weights).mean(axis=0) for weights in (as_first, as_second)]
         differences: NDArray[np.float64] = (means[1] - means[0]).reshape(chosen.shape[:-1])
-        return differences
+        return differences.round(DIGITS)
 
     return difference
 
@@ -107,7 +119,7 @@ def _difference_by_effects(
 
 def _exchangeable(metric: str, scores: Scores) -> Scores:
     """The part of the scores that the metric uses: ranks in (0, 1], or decisions."""
-    if METRICS[metric].from_ranks:
+    if needs_every_class(metric):  # it uses the order of scores only
         from scipy import stats
 
         ranks: Scores = stats.rankdata(scores, axis=1) / scores.shape[1]

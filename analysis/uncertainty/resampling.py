@@ -20,7 +20,7 @@ from xlt.analysis.uncertainty.trial_units import units_of
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
 from xlt.trainables.metrics.arrays import Labels, Values, Weights
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.metrics.resampled import weight_type
 
 NUM_RESAMPLES = 10_000
@@ -67,16 +67,19 @@ class RowResampler:
     """Scores runs on resampled test rows; cells with the same rows get the same resamples.
 
     Args:
-        metric: Name in ``RESAMPLED_METRICS``.
+        metric: Name in ``resampled_at(prevalence)``.
         num_resamples: Number of resamples.
+        prevalence: Share of class 1 at which the metric is computed; None: that of the test rows.
 
     Raises:
         InputError: There are too few resamples for a 95 % interval.
     """
 
-    def __init__(self, metric: str, num_resamples: int = NUM_RESAMPLES) -> None:
+    def __init__(
+        self, metric: str, num_resamples: int = NUM_RESAMPLES, prevalence: float | None = None
+    ) -> None:
         check_resamples(num_resamples)
-        self._weighted = RESAMPLED_METRICS[metric].weighted
+        self._weighted = resampled_at(prevalence)[metric].weighted
         self._num_resamples = num_resamples
         self._weights: tuple[Labels, Weights] | None = None
 

@@ -148,3 +148,12 @@ def add_resamples(parser: argparse.ArgumentParser, default: int) -> None:
         "--resamples", type=int, default=default, metavar="N",
         help=f"number of random draws of tests and intervals (default: {default})",
     )  # fmt: skip
+
+
+def add_prevalence(parser: argparse.ArgumentParser) -> None:
+    """Add the share of positives at which metrics are computed."""
+    parser.add_argument(
+        "--prevalence", metavar="P",
+        help="weight the test rows so that a share P of them is positive, e.g. 0.02; task: the "
+        "share that the experiment names",
+    )  # fmt: skip

@@ -14,11 +14,13 @@ from xlt.sweep.cli.arguments import (
     add_command,
     add_interval_method,
     add_only,
+    add_prevalence,
     add_results,
 )
 from xlt.sweep.cli.exit_status import OK
 
 if TYPE_CHECKING:
+    from xlt.analysis.metrics.operating_points import Rule
     from xlt.analysis.trials.collect import Collected
 
 WATCH_SECONDS = 10
@@ -39,6 +41,7 @@ def add_report_commands(commands: Any) -> None:
         commands, "report", _report, "Print the tables of an experiment, or write them to a file.",
         "report results",
         "report results --format latex --intervals --out tables.tex",
+        "report results --prevalence 0.02 --threshold precision=0.5",
         "report results --format html --out report.html --watch",
     )  # fmt: skip
     for parser in (status, report):
@@ -65,6 +68,12 @@ def add_report_commands(commands: Any) -> None:
         help="show 95 %% confidence intervals over seeds and test rows; html always does",
     )  # fmt: skip
     add_interval_method(report)
+    add_prevalence(report)
+    report.add_argument(
+        "--threshold", metavar="RULE",
+        help="with --prevalence, count alarms at the threshold of this rule: precision=0.5, or "
+        "alarms=20 for 20 alarms in 1,000 texts",
+    )  # fmt: skip
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -77,16 +86,17 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.formats import FORMATS
-    from xlt.analysis.trials.collect import collect
 
     if options.format not in (known := {*FORMATS, *FILES}):
         raise InputError(unknown("format", options.format, known))
     if options.format in FILES and not options.out:
         example = f"--out report.{options.format}"
         raise InputError(f"{options.format} is a file: give --out FILE, e.g. {example}")
+    if options.prevalence is not None and options.format == "html":
+        raise InputError("--prevalence is for tables; the page shows test rows as drawn")
     if options.watch is not None:
         return _watch(options)
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = _collect(options)
     content = _content(options, collected)
     if options.out:
         write_file(options.out, content)
@@ -96,6 +106,14 @@ def _report(options: argparse.Namespace) -> int:
         for warning in collected.warnings:
             print(f"warning: {warning}", file=sys.stderr)
     return OK
+
+
+def _collect(options: argparse.Namespace) -> Collected:
+    from xlt.analysis.trials.collect import collect
+
+    return collect(
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence
+    )
 
 
 def write_file(path: str, content: bytes) -> None:
@@ -125,16 +143,31 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
         from xlt.analysis.trials.scores import load_scores
         from xlt.analysis.uncertainty.intervals import CellIntervals
 
-        intervals = CellIntervals(load_scores(collected), options.interval_method)
+        scores = load_scores(collected)
+        intervals = CellIntervals(scores, options.interval_method, collected.prevalence)
     return render_tables(
-        collected, options.format, published=options.published, intervals=intervals
+        collected,
+        options.format,
+        published=options.published,
+        intervals=intervals,
+        rule=_rule(options.threshold),
     ).encode()
+
+
+def _rule(text: str | None) -> Rule | None:
+    from xlt.analysis.metrics.operating_points import EXAMPLES, parse_rule
+
+    if text is None:
+        return None
+    rule = parse_rule(text)
+    if rule is None:
+        raise InputError(f"{text!r} is no rule; give {EXAMPLES}", "--threshold")
+    return rule
 
 
 def _watch(options: argparse.Namespace) -> int:
     """Write the page whenever a trial ended; the last page does not reload itself."""
     from xlt.analysis.page import Watched, render_page
-    from xlt.analysis.trials.collect import collect
 
     if options.format != "html":
         raise InputError(f"--watch is for --format html, not {options.format}")
@@ -143,7 +176,7 @@ def _watch(options: argparse.Namespace) -> int:
     written = None
     try:
         while True:
-            collected = collect(options.results, options.experiment, only=options.only)
+            collected = _collect(options)
             states = [row.state for row in collected.rows]
             if states.count("done") == len(states):
                 break
@@ -157,7 +190,7 @@ def _watch(options: argparse.Namespace) -> int:
                 print(f"{progress}: {options.out}", file=sys.stderr)
             time.sleep(options.watch)
     except KeyboardInterrupt:
-        _finish(options, collect(options.results, options.experiment, only=options.only))
+        _finish(options, _collect(options))
         raise
     _finish(options, collected)
     return OK

@@ -42,6 +42,9 @@ class Task(Settings):
     """Name of class 1 in tables."""
     source_lang: str = "en"
     """Language of the source rows (BCP-47); patterns name the target languages."""
+    prevalence: float | None = pydantic.Field(default=None, gt=0, lt=1, strict=True)
+    """Share of class 1 among the texts that the model is for, e.g. 0.02; it changes no trial.
+    Reports say below Table 3 what the scores would be at it."""
 
 
 class StorageSettings(Settings):

@@ -110,6 +110,7 @@ class Grid:
             title=self.experiment.title,
             positive=self.experiment.task.positive,
             classes=self.dataset.classes,
+            prevalence=self.experiment.task.prevalence,
             data_fingerprint=self.dataset.fingerprint,
             data_warnings=data_warnings,
             cells=tuple(
@@ -140,6 +141,12 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
             fit a base model, or no cell that can exist; all problems of one kind together.
     """
     experiment, fingerprint = prepared.experiment, prepared.dataset.fingerprint
+    if experiment.task.prevalence is not None and len(prepared.dataset.classes) != 2:
+        raise InputError(
+            f"is the share of one class of two, and the data have "
+            f"{len(prepared.dataset.classes)} classes; remove it",
+            "task.prevalence",
+        )
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
     cells = [

@@ -18,7 +18,8 @@ from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.formats import FORMATS, write_tables
 from xlt.analysis.tables.metric_cells import collect_metric_cells
-from xlt.analysis.tables.report import CSV_COLUMNS, make_metric_table, render_tables
+from xlt.analysis.tables.records import CSV_COLUMNS
+from xlt.analysis.tables.report import make_metric_table, render_tables
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.trials.trial_row import TrialRow

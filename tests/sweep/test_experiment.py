@@ -50,6 +50,7 @@ def test_paper_settings() -> None:
         (GOOD.replace("[0]", "[0, 0]"), "seeds: 0 given more than once"),
         (GOOD.replace("[0]", "[]"), "seeds"),
         (GOOD + "training: {weight_decay: 5e-4}\n", "write it as 0.0005"),
+        (GOOD + "task: {prevalence: 2}\n", "task.prevalence: should be less than 1 (got 2)"),
         (GOOD + "data: {source: tabel}\n", "Did you mean 'table'?"),
         (GOOD + "data: {source: table, positive: [a]}\n", "path: is required"),
         (GOOD + "seeds: [1]\n", "key 'seeds' is given twice"),

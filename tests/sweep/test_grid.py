@@ -98,3 +98,13 @@ def test_a_rate_set_by_hand_is_not_told_as_chosen() -> None:
     grid = expand(prepared.with_rates(rates(expand(prepared))))
     cell = next(c for c in grid.cells if c.pattern.name == "ja16" and c.overrides)
     assert cell.specs[0].learning_rate == 0.25 and cell.chosen is None
+
+
+def test_a_prevalence_changes_no_trial() -> None:
+    plain, asked = (
+        expand(prepare(load_experiment("quickstart", settings)))
+        for settings in ([], ["task.prevalence=0.02"])
+    )
+    assert [spec.trial_id for spec in asked.specs] == [spec.trial_id for spec in plain.specs]
+    assert "prevalence" not in plain.plan().model_dump_json()
+    assert asked.plan().prevalence == 0.02

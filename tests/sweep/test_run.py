@@ -63,6 +63,8 @@ def test_other_settings_under_the_same_name_are_refused(
     other = load_experiment(experiment_file, ["training.num_train_epochs=2"])
     with pytest.raises(InputError, match=r"num_train_epochs: 1 there, 2 here"):
         run_sweep(other, inline.results.root, backend="inline")
+    rare = load_experiment(experiment_file, ["task.prevalence=0.02"])
+    assert run_sweep(rare, inline.results.root, backend="inline").num_run == 0
     more = load_experiment(experiment_file, ["seeds=[0, 1, 2]"])
     assert run_sweep(more, inline.results.root, backend="inline").num_run == 5
 

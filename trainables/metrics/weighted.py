@@ -57,6 +57,18 @@ def weighted_accuracy(y_true: Labels, scores: Scores, weights: Weights) -> Value
     return ratio(correct, np.broadcast_to(rows, correct.shape))
 
 
+def weighted_alarms(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """Share of all rows that are decided positive."""
+    _, decided, _, rows = _counts(y_true, scores, weights)
+    return ratio(decided, np.broadcast_to(rows, decided.shape))
+
+
+def weighted_false_alarms(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+    """Share of all rows that are of class 0 and decided positive."""
+    hits, decided, _, rows = _counts(y_true, scores, weights)
+    return ratio(decided - hits, np.broadcast_to(rows, decided.shape))
+
+
 def weighted_average_precision(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     """Mean over positive rows of the precision at their score; tied rows are taken together.
 

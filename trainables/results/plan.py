@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.selection import parse_selection
@@ -62,6 +62,8 @@ class Plan(Settings):
     """Name of class 1, if there are two classes."""
     classes: tuple[str, ...] = BINARY
     """Name of each label."""
+    prevalence: float | None = added_later(None)
+    """Share of class 1 among the texts that the task is about; None: not known."""
     data_fingerprint: str = ""
     """SHA-256 of the data set's rows."""
     data_warnings: tuple[str, ...] = ()
