@@ -120,6 +120,7 @@ def compare(
         second.scores[rows[1]],
         num_permutations,
         draw_seed("permutations", *names),
+        stories=first.stories,
     )
     wins = plus[:, None] - minus
     return Comparison(

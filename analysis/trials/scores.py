@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows
@@ -29,6 +30,8 @@ class CellScores:
         y_true: num_items labels, 0 or 1.
         scores: num_runs x num_items probabilities of class 1.
         untrained: Runs that did not train (training_state.py).
+        stories: num_items numbers of the story that each row belongs to; None: each row has its
+            own.
     """
 
     base_model: str
@@ -39,6 +42,7 @@ class CellScores:
     y_true: Labels
     scores: Scores
     untrained: frozenset[Run] = frozenset()
+    stories: NDArray[np.intp] | None = None
 
     @property
     def key(self) -> CellKey:
@@ -99,8 +103,16 @@ def load_scores(collected: Collected) -> ExperimentScores:
         scores = np.stack([rows.y_score for rows in test_rows])
         runs = tuple(row.run for _, row in done)
         untrained = frozenset(row.run for _, row in done if row.training != "trained")
-        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained)
+        stories = _stories(ids, collected.plan.same_story)
+        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained, stories)
     return ExperimentScores(cells, left_out)
+
+
+def _stories(ids: tuple[str, ...], same_story: Sequence[Sequence[str]]) -> NDArray[np.intp] | None:
+    """Number of the story of each row; None if no story has several of them."""
+    first = {row_id: group[0] for group in same_story for row_id in group}
+    _, stories = np.unique([first.get(row_id, row_id) for row_id in ids], return_inverse=True)
+    return stories if stories.max() + 1 < len(ids) else None
 
 
 def _read(collected: Collected, trial_id: str, run: str) -> TestRows:

@@ -135,8 +135,10 @@ class CellIntervals:
             f"; with fewer than {FEW} false alarms it reaches to the value at the highest "
             "false-alarm rate that these allow (Clopper-Pearson)"
         )
+        stories = any(cell.stories is not None for cell in self.scores.cells.values())
+        together = ", all rows of a story together," * stories
         return (
-            f"[low, high]: 95 % interval of the mean over {over} and test rows "
+            f"[low, high]: 95 % interval of the mean over {over} and test rows{together} "
             f"(method {self.method}){describe_units(runs)}{few * (self.prevalence is not None)}."
         )
 

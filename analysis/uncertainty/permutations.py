@@ -28,11 +28,13 @@ def permutation_p_value(
     num_permutations: int,
     seed: int,
     prevalence: float | None = None,
+    stories: NDArray[np.intp] | None = None,
 ) -> float:
     """Two-sided p-value of the difference of means over runs.
 
     Under the null hypothesis the two cells' scores of a row are exchangeable. All runs of a row are
-    exchanged together, so a row counts once for any number of runs. For metrics that use only the
+    exchanged together, so a row counts once for any number of runs; likewise all rows of a story.
+    For metrics that use only the
     order of scores, the ranks of scores within each run are exchanged, because scores of two models
     may have different scales (Venkatraman & Begg 1996, Biometrika 83:835).
 
@@ -49,12 +51,14 @@ def permutation_p_value(
         num_permutations: Maximal number of exchanges.
         seed: Seed of random exchanges.
         prevalence: Share of class 1 at which the metric is computed; None: that of the test rows.
+        stories: num_items numbers of stories, from 0; None: each row is a story.
     """
     from scipy import stats
 
     first, second = _exchangeable(metric, first), _exchangeable(metric, second)
     differ = np.flatnonzero((first != second).any(axis=0))
-    if len(differ) < 2:  # exchanging a single row negates the difference
+    units = differ if stories is None else np.unique(stories[differ])
+    if len(units) < 2:  # a single exchange negates the difference
         return 1.0
     resampled = resampled_at(prevalence)[metric]
     rows = y_true, first, second, differ
@@ -62,8 +66,10 @@ def permutation_p_value(
         difference = _difference_by_effects(resampled.exchange_effects, *rows)
     else:
         difference = _weighted_difference(resampled.weighted, *rows)
+    if stories is not None:
+        difference = _by_story(difference, np.searchsorted(units, stories[differ]))
     test = stats.permutation_test(
-        (np.zeros(len(differ)), np.ones(len(differ))),
+        (np.zeros(len(units)), np.ones(len(units))),
         difference,
         permutation_type="samples",
         vectorized=True,
@@ -77,6 +83,15 @@ def permutation_p_value(
 Statistic = Callable[..., NDArray[np.float64]]
 """Function from an array ... x num_differ, whose entries are 1 for exchanged rows and 0 for others,
 to differences of means over runs. scipy passes two more arguments."""
+
+
+def _by_story(difference: Statistic, stories: NDArray[np.intp]) -> Statistic:
+    """Exchange all rows of a story together; ``stories`` has the position of each row's story."""
+
+    def of_stories(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
+        return difference(chosen[..., stories], _, axis)
+
+    return of_stories
 
 
 def _weighted_difference(

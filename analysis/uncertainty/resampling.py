@@ -39,17 +39,28 @@ def check_resamples(num_resamples: int) -> None:
         raise InputError(f"{num_resamples} resamples are too few; give 100 or more")
 
 
-def item_weights(y_true: Labels, num_resamples: int, seed: int) -> Weights:
+def item_weights(
+    y_true: Labels, num_resamples: int, seed: int, stories: NDArray[np.intp] | None = None
+) -> Weights:
     """Resample the test rows within each class: how often each row is drawn.
+
+    Rows of one story are drawn together: stories of one class within their class, and those with
+    rows of both classes among themselves.
 
     Args:
         y_true: num_items labels.
         num_resamples: Number of columns.
         seed: Seed of the draws.
+        stories: num_items numbers of stories, from 0; None: each row is a story.
 
     Returns:
-        num_items x num_resamples counts; the counts of the rows of a class sum to its size.
+        num_items x num_resamples counts. Without stories, the counts of the rows of a class sum to
+        its size.
     """
+    if stories is not None:
+        has_class = [np.bincount(stories, y_true == label) > 0 for label in (0, 1)]
+        kinds = (has_class[0] + 2 * has_class[1]).astype(np.int8)
+        return item_weights(kinds, num_resamples, seed)[stories]
     rng = np.random.default_rng(seed)
     weights = np.empty((len(y_true), num_resamples), weight_type(len(y_true)))
     for label in np.unique(y_true):
@@ -81,15 +92,22 @@ class RowResampler:
         check_resamples(num_resamples)
         self._weighted = resampled_at(prevalence)[metric].weighted
         self._num_resamples = num_resamples
-        self._weights: tuple[Labels, Weights] | None = None
+        self._weights: tuple[CellScores, Weights] | None = None
 
     def values(self, cell: CellScores) -> Values:
         """The metric of each run on each resample, num_runs x num_resamples."""
         # Keep the weights for the next cell: 20 MB for 512 rows and 10,000 resamples.
-        if self._weights is None or not np.array_equal(self._weights[0], cell.y_true):
-            weights = item_weights(cell.y_true, self._num_resamples, draw_seed("items"))
-            self._weights = cell.y_true, weights
+        if self._weights is None or not _same_rows(self._weights[0], cell):
+            weights = item_weights(
+                cell.y_true, self._num_resamples, draw_seed("items"), cell.stories
+            )
+            self._weights = cell, weights
         return self._weighted(cell.y_true, cell.scores, self._weights[1])
+
+
+def _same_rows(first: CellScores, second: CellScores) -> bool:
+    names = "y_true", "stories"
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
 def run_counts(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
@@ -27,7 +28,7 @@ class Runs:
     Attributes:
         values: num_runs values on the test rows.
         influence: num_runs x num_items deviations, scaled so that the sum of squares of a run
-            estimates the variance of its value over test rows.
+            estimates the variance of its value over test rows; items are rows or stories.
         runs: num_runs pairs of draw and seed.
     """
 
@@ -51,6 +52,32 @@ class Runs:
         """Select runs by position, in the given order."""
         runs = tuple(self.runs[row] for row in rows)
         return Runs(self.values[rows], self.influence[rows], runs)
+
+
+def sum_by_story(influence: Values, stories: NDArray[np.intp]) -> Values:
+    """Influences of whole stories, because rows of one story are not independent.
+
+    The sum of squares of the sums over clusters estimates the variance of a value over clusters
+    (Liang & Zeger 1986, Biometrika 73:13), with the factor G / (G - 1) for G clusters in place of
+    n / (n - 1) for n rows.
+
+    Args:
+        influence: num_runs x num_rows influences of rows.
+        stories: num_rows numbers of stories, from 0.
+
+    Returns:
+        num_runs x num_stories.
+
+    Raises:
+        InputError: There is only one story.
+    """
+    num_rows, num_stories = len(stories), int(stories.max()) + 1
+    if num_stories < 2:
+        raise InputError("all test rows are of one story, so no error is known")
+    sums = np.array([np.bincount(stories, run, num_stories) for run in influence])
+    factor = num_stories / (num_stories - 1) * (num_rows - 1) / num_rows
+    scaled: Values = np.sqrt(factor) * sums
+    return scaled
 
 
 class MetricRuns:
@@ -88,5 +115,7 @@ class MetricRuns:
                 once_each = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
                 values = self._resampled.weighted(cell.y_true, cell.scores, once_each)[:, 0]
             influence = self._resampled.influences(cell.y_true, cell.scores)
+            if cell.stories is not None:
+                influence = sum_by_story(influence, cell.stories)
             self._runs[cell.key] = Runs(values, influence, cell.runs)
         return self._runs[cell.key]

@@ -120,6 +120,24 @@ def draw_train(
     return source, target, problems
 
 
+def group_by_story(dataset: Dataset, tests: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Find the test rows of each story that has several.
+
+    Args:
+        dataset: All labelled rows.
+        tests: Ids of the test rows of each draw.
+
+    Returns:
+        Ids of the rows of such a story, one after another.
+    """
+    ids = dict.fromkeys(row_id for test in tests for row_id in test)
+    groups: dict[str, list[str]] = {}
+    for row_id, story in zip(ids, dataset.rows(list(ids))["story"].to_pylist(), strict=True):
+        if story is not None:
+            groups.setdefault(story, []).append(row_id)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
 def language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> list[str]:
     """Write a sentence for each language that the pattern needs and the data set lacks."""
     target_lang = pattern.target_lang

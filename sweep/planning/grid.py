@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.draws import Draw
+from xlt.data.dataset.draws import Draw, group_by_story
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
@@ -113,6 +113,7 @@ class Grid:
             prevalence=self.experiment.task.prevalence,
             data_fingerprint=self.dataset.fingerprint,
             data_warnings=data_warnings,
+            same_story=group_by_story(self.dataset, (draw.test for draw in self.draws)),
             cells=tuple(
                 PlannedCell(
                     base_model=cell.model.name,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import draw
-from xlt.data.dataset.schema import text_key
+from xlt.data.dataset.schema import Dataset, text_key
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.grid import Grid, expand
@@ -32,6 +34,18 @@ def test_overrides_reach_their_cell_only() -> None:
     assert rates["opencalm", "ja104"] == rates["elyza", "ja16"] == 5e-4
     (cell,) = (c for c in grid.plan().cells if (c.base_model, c.pattern) == ("opencalm", "ja16"))
     assert "did not train" in cell.note
+
+
+def test_the_plan_knows_test_rows_of_one_story() -> None:
+    grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
+    assert grid.plan().same_story == ()
+    test, train = grid.draws[0].test, grid.draws[0].train
+    stories = dict.fromkeys((test[3], test[40], train[0]), "a")
+    ids = grid.dataset.table["id"].to_pylist()
+    table = grid.dataset.table.drop_columns(["story"])
+    table = table.append_column("story", pa.array([stories.get(i) for i in ids], pa.string()))
+    told = replace(grid, dataset=Dataset.from_table(table, classes=grid.dataset.classes))
+    assert told.plan().same_story == ((test[3], test[40]),)
 
 
 def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:

@@ -68,6 +68,10 @@ class Plan(Settings):
     """SHA-256 of the data set's rows."""
     data_warnings: tuple[str, ...] = ()
     """Warnings of the data audit, printed below every table."""
+    same_story: tuple[tuple[str, ...], ...] = pydantic.Field(
+        default=(), exclude_if=lambda groups: not groups
+    )
+    """Ids of the test rows of each story that has several."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
     """All base models x all patterns."""
 
