@@ -28,6 +28,7 @@ from xlt.analysis.trials.signatures import RULES
 from xlt.analysis.trials.trial_row import COLUMNS, TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import seal_record
 from xlt.trainables.spec.cell_key import CellKey
 
 SCORES = {"f1": 0.5, "auroc": 0.75}
@@ -41,7 +42,7 @@ def three(tmp_path: Path) -> Results:
 
 def edit_record(results: Results, trial_id: str, **values: Any) -> None:
     path = Path(results.path("trials", trial_id, "trial.json"))
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(json.dumps(seal_record(json.loads(path.read_text()) | values)))
 
 
 def test_every_planned_trial_is_one_row_in_any_state(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def trial_files(results: Results) -> dict[str, bytes]:
     for name, content in files.items():
         if name.endswith("trial.json"):
             record = json.loads(content)
-            del record["timings"]
+            del record["timings"], record["sha256"]
             # Only this field may show that the trial was killed and resumed.
             record["execution"].pop("resumed_at_steps", None)
             files[name] = json.dumps(record).encode()

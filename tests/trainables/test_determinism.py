@@ -42,11 +42,11 @@ for spec in specs:
 
 
 def digests(spec: TrialSpec, results: Results) -> dict[str, str]:
-    """SHA-256 of each file of a trial, trial.json without its timings."""
+    """SHA-256 of each file of a trial, trial.json without its timings and its own hash."""
     folder = Path(results.path("trials", spec.trial_id))
     files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     record = json.loads(files["trial.json"])
-    assert record.pop("timings")
+    assert record.pop("timings") and record.pop("sha256")
     files["trial.json"] = json.dumps(record).encode()
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 

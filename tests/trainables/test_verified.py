@@ -117,7 +117,7 @@ def _format(folder: Path) -> None:
     ("change", "state"),
     [
         (_change_a_byte, "corrupt"), (_replace, "corrupt"), (_remove, "corrupt"), (_add, "done"),
-        (_metric, "done"), (_format, "corrupt"), (shutil.rmtree, "absent"),
+        (_metric, "corrupt"), (_format, "corrupt"), (shutil.rmtree, "absent"),
     ],
 )  # fmt: skip
 def test_a_changed_folder_is_verified_again(

@@ -11,7 +11,7 @@ from xlt.data.core.files import to_json
 from xlt.data.core.retry import retry
 from xlt.trainables.results.layout import RECORD, is_model, trial_file
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.trial_result import is_finite
+from xlt.trainables.results.trial_result import is_finite, seal_record, verify_seal
 
 HOW_CHOSEN = "its training loss in the last epoch is the lowest of its cell; no test row was used"
 """Reason why a trial's model is kept, as ``xlt predict`` prints it."""
@@ -60,8 +60,9 @@ def _drop_model(results: Results, trial_id: str) -> None:
     names = [name for name in record["files"] if is_model(name)]
     if not names:
         return
+    verify_seal(record)
     files = {name: file for name, file in record["files"].items() if name not in names}
-    content = to_json(record | {"files": files})
+    content = to_json(seal_record(record | {"files": files}))
     retry(lambda: results.write(trial_file(trial_id, RECORD), content))
     for name in names:
         retry(partial(results.fs.delete_file, results.path(trial_file(trial_id, name))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ def build_done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[s
         result: The trial.
         files: File name, relative to its folder -> content.
     """
-    return {
+    record = {
         "format": RESULT_FORMAT,
         "trial_id": result.spec.trial_id,
         "spec": result.spec.model_dump(mode="json"),
@@ -92,6 +93,27 @@ def build_done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[s
             for name, content in files.items()
         },
     }
+    return seal_record(record)
+
+
+def seal_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the SHA-256 of all other fields; it replaces an earlier one."""
+    return {**record, "sha256": _hash_record(record)}
+
+
+def verify_seal(record: Mapping[str, Any]) -> None:
+    """Verify a record's own hash. Records of earlier versions have none and are accepted.
+
+    Raises:
+        InputError: The record was changed after it was written.
+    """
+    if "sha256" in record and record["sha256"] != _hash_record(record):
+        raise InputError(f"{RECORD} was changed after it was written")
+
+
+def _hash_record(record: Mapping[str, Any]) -> str:
+    fields = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def build_failure_record(spec: TrialSpec, error: str, traceback: str) -> dict[str, Any]:
@@ -128,6 +150,7 @@ def verify_record(
     """
     if record["format"] != RESULT_FORMAT:
         raise InputError(f"format {record['format']}, expected {RESULT_FORMAT}")
+    verify_seal(record)
     spec = TrialSpec.parse(record["spec"])
     if spec.trial_id != trial_id:
         raise InputError(f"the spec in {RECORD} is that of trial {spec.trial_id}")
