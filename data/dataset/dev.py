@@ -17,6 +17,7 @@ from xlt.data.core.seeds import rank_key
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.draws import (
     Draw,
+    balanced,
     draw_in_turn,
     draw_train,
     in_window,
@@ -109,12 +110,13 @@ def draw_dev(
     if isinstance(dev, SourceDev):
         sources = dataset.by_lang[source_lang]
         barred = [row.key for row in (*dataset.by_lang[pattern.target_lang], *source)]
+        counts = balanced(dev.rows, len(classes))
         drawn = draw_in_turn(
-            in_window(sources, sampling.train_window), dev.rows, len(classes),
+            in_window(sources, sampling.train_window), counts,
             sampling.draw_seed, f"dev-{source_lang}", barred,
         )  # fmt: skip
         problems += shortage(
-            f"{pattern.name} dev", drawn, dev.rows, classes, sources, source_lang,
+            f"{pattern.name} dev", drawn, counts, classes, sources, source_lang,
             sampling.train_window,
         )  # fmt: skip
     else:

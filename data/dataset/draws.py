@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.seeds import rank_key
-from xlt.data.dataset.patterns import Pattern, Sampling, Window
+from xlt.data.dataset.patterns import Balance, Pattern, Sampling, Window
 from xlt.data.dataset.schema import Dataset, Row
 
 
@@ -16,7 +18,8 @@ class Draw:
     """Row ids in the order of drawing, with the classes in turn: positive, negative, positive ...
 
     So every prefix of an even length has as many rows of both classes. With more classes their
-    numbers in a prefix differ by one at most.
+    numbers in a prefix differ by one at most. Only test rows can have unequal classes
+    (``Sampling.test_balance``); the rows of the larger class that are left stand at the end.
 
     Attributes:
         source: Training rows in the source language.
@@ -57,21 +60,19 @@ def draw(
     Raises:
         InputError: A language is missing, or a class has too few rows; all problems together.
     """
-    target_lang, num_test = pattern.target_lang, sampling.test_rows
+    target_lang = pattern.target_lang
     problems = language_problems(dataset, source_lang, pattern)
-    problems += odd_counts(
-        dataset, pattern, source_rows=pattern.source_rows, target_rows=pattern.target_rows,
-        test_rows=num_test,
-    )  # fmt: skip
+    even = {"source_rows": pattern.source_rows, "target_rows": pattern.target_rows}
+    even |= {"test_rows": sampling.test_rows} if sampling.test_balance == "1:1" else {}
+    problems += odd_counts(dataset, pattern, **even)
     if problems:
         raise InputError(problems)
     targets = dataset.by_lang[target_lang]
-    test = draw_in_turn(
-        in_window(targets, sampling.test_window), num_test, len(dataset.classes),
-        sampling.draw_seed, f"test-{target_lang}", (),
-    )  # fmt: skip
+    candidates = in_window(targets, sampling.test_window)
+    counts = count_test_rows(sampling, candidates, dataset.classes)
+    test = draw_in_turn(candidates, counts, sampling.draw_seed, f"test-{target_lang}", ())
     problems = shortage(
-        f"{pattern.name} test", test, num_test, dataset.classes, targets, target_lang,
+        f"{pattern.name} test", test, counts, dataset.classes, targets, target_lang,
         sampling.test_window,
     )  # fmt: skip
     source, target, train_problems = draw_train(
@@ -100,23 +101,24 @@ def draw_train(
         [row for row in in_window(rows, window) if row.story not in stories]
         for rows in (targets, sources)
     )
+    num_target, num_source = (
+        balanced(num_rows, len(classes)) for num_rows in (pattern.target_rows, pattern.source_rows)
+    )
     target = draw_in_turn(
-        targets_left, pattern.target_rows, len(classes),
-        sampling.draw_seed, f"{purpose}-{target_lang}", (row.key for row in test),
+        targets_left, num_target, sampling.draw_seed, f"{purpose}-{target_lang}",
+        (row.key for row in test),
     )  # fmt: skip
     source = draw_in_turn(
-        sources_left, pattern.source_rows, len(classes),
-        sampling.draw_seed, f"{purpose}-{source_lang}", (row.key for row in targets),
+        sources_left, num_source, sampling.draw_seed, f"{purpose}-{source_lang}",
+        (row.key for row in targets),
     )  # fmt: skip
+    num_test = Counter(row.label for row in test)
     problems = [
         *shortage(
-            pattern.name, target, pattern.target_rows, classes, targets, target_lang, window,
-            sampling.test_rows,
+            pattern.name, target, num_target, classes, targets, target_lang, window, num_test
         ),
-        *shortage(
-            pattern.name, source, pattern.source_rows, classes, sources, source_lang, window
-        ),
-    ]  # fmt: skip
+        *shortage(pattern.name, source, num_source, classes, sources, source_lang, window),
+    ]
     return source, target, problems
 
 
@@ -176,67 +178,109 @@ def odd_counts(dataset: Dataset, pattern: Pattern, **counts: int) -> list[str]:
     return [f"{pattern.name}: {' and '.join(odd)} must be even: rows are drawn 1:1"]
 
 
-def _share(num_rows: int, num_classes: int, label: int) -> int:
-    """Count the rows of a class among ``num_rows``, drawn in turn from the last class on."""
-    return (num_rows + label) // num_classes
+def balanced(num_rows: int, num_classes: int) -> tuple[int, ...]:
+    """Divide a number of rows evenly among classes; the last classes get the rows left over."""
+    return tuple((num_rows + label) // num_classes for label in range(num_classes))
+
+
+def count_test_rows(
+    sampling: Sampling, candidates: Iterable[Row], classes: Sequence[str]
+) -> tuple[int, ...]:
+    """Count the test rows of each class that ``sampling.test_balance`` asks for.
+
+    Args:
+        sampling: Number and balance of test rows.
+        candidates: Rows of the target language in the window of the test.
+        classes: Name of each class.
+
+    Raises:
+        InputError: Numbers for two classes are given and there are more, or no row of a class
+            would be drawn by its natural share.
+    """
+    balance = sampling.test_balance
+    if isinstance(balance, Balance):
+        if len(classes) != 2:
+            raise InputError(
+                f"numbers of two classes are given, and the data have {len(classes)}; use 1:1 or "
+                "natural",
+                "sampling.test_balance",
+            )
+        return balance.negative, balance.positive
+    if balance == "1:1":
+        return balanced(sampling.test_rows, len(classes))
+    by_label = Counter({row.key: row.label for row in candidates}.values())
+    total = max(by_label.total(), 1)
+    # Cumulative shares are rounded, so that the counts add up.
+    ends = [
+        round(sampling.test_rows * sum(by_label[other] for other in range(label)) / total)
+        for label in range(len(classes) + 1)
+    ]
+    counts = tuple(end - start for start, end in pairwise(ends))
+    rare = [f"{name} ({by_label[n]} of {total})" for n, name in enumerate(classes) if not counts[n]]
+    if by_label and rare:
+        raise InputError(
+            f"{sampling.test_rows} test rows in the shares of the data would have no row of "
+            f"{', '.join(rare)}; raise sampling.test_rows, or give numbers of rows",
+            "sampling.test_balance",
+        )
+    return counts
 
 
 def draw_in_turn(
-    rows: list[Row], num_rows: int, num_classes: int, seed: int, purpose: str,
-    excluded: Iterable[str],
-) -> list[Row]:  # fmt: skip
+    rows: list[Row], counts: Sequence[int], seed: int, purpose: str, excluded: Iterable[str]
+) -> list[Row]:
     """Draw the next row of each class by rank, in turn from the last class to the first.
 
     Args:
         rows: The candidates.
-        num_rows: Number of rows to draw.
-        num_classes: Number of classes.
+        counts: Number of rows to draw of each class.
         seed: Root seed of the ranks.
         purpose: Purpose of the ranks, see :func:`rank_key`.
         excluded: Text keys that are not drawn.
 
     Returns:
-        ``num_rows`` rows, or fewer if a class has too few: all rows of that class that can be
-        drawn, and the other classes up to their share.
+        As many rows of each class, or fewer of a class that has too few.
     """
-    if not num_rows:
+    if not any(counts):
         return []
     ranked = sorted((rank_key(seed, purpose, row.id), row) for row in rows)
-    labels = range(num_classes - 1, -1, -1)
-    queues = [iter([row for _, row in ranked if row.label == label]) for label in labels]
+    labels = range(len(counts) - 1, -1, -1)
+    queues = {label: iter([row for _, row in ranked if row.label == label]) for label in labels}
     taken, drawn = set(excluded), []
-    for position in range(num_rows):
-        queue = queues[position % num_classes]
-        row = next((row for row in queue if row.key not in taken), None)
-        if row is not None:
-            taken.add(row.key)
-            drawn.append(row)
+    for turn in range(max(counts)):
+        for label in labels:
+            if turn >= counts[label]:
+                continue
+            row = next((row for row in queues[label] if row.key not in taken), None)
+            if row is not None:
+                taken.add(row.key)
+                drawn.append(row)
     return drawn
 
 
 def shortage(
-    what: str, drawn: list[Row], num_rows: int, classes: Sequence[str], rows: Iterable[Row],
-    lang: str, window: Window | None, num_test: int = 0,
+    what: str, drawn: list[Row], counts: Sequence[int], classes: Sequence[str],
+    rows: Iterable[Row], lang: str, window: Window | None, num_test: Mapping[int, int] = {},
 ) -> list[str]:  # fmt: skip
     """Write a sentence for each class with too few rows.
 
     Args:
         what: The pattern, and ``test`` or ``dev``, for the sentence.
         drawn: The rows that were drawn.
-        num_rows: The number of rows that were needed.
+        counts: Number of rows of each class that were needed.
         classes: Name of each label.
         rows: All rows of the language.
         lang: The language.
         window: The window of the rows.
-        num_test: Number of test rows that were drawn before.
+        num_test: Class -> number of test rows that were drawn before.
     """
     problems = []
     for label, name in reversed(list(enumerate(classes))):
         left = sum(row.label == label for row in drawn)
-        needed = _share(num_rows, len(classes), label)
+        needed = counts[label]
         if left == needed:
             continue
-        after = f" after the {_share(num_test, len(classes), label)} of the test" * bool(num_test)
+        after = f" after the {num_test[label]} of the test" if label in num_test else ""
         dates, remedy = "", "ask for fewer rows or add data"
         if window:
             num_undated = sum(row.published is None for row in rows)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Self
+from typing import Any, Literal, Self
 
 import pydantic
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import Settings, added_later
 
 # A subtag ends in a letter, so that the digits after it are the count: zh-Hant16.
 PATTERN_NAME = re.compile(r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)")
@@ -64,17 +64,56 @@ class Pattern(Settings):
         return self
 
 
+class Balance(Settings):
+    """Numbers of test rows of each of two classes."""
+
+    positive: int = pydantic.Field(gt=0)
+    """Test rows of class 1."""
+    negative: int = pydantic.Field(gt=0)
+    """Test rows of class 0."""
+
+
 class Sampling(Settings):
     """Settings of the draws, the same for all cells of an experiment."""
 
     test_rows: int = pydantic.Field(default=512, gt=0)
-    """Test rows in the target language, balanced, the same for every pattern, model and seed."""
+    """Test rows in the target language, the same for every pattern, model and seed."""
+    test_balance: Literal["1:1", "natural"] | Balance = added_later("1:1")
+    """Classes of the test rows: equally many rows of each (1:1), the shares that the data have
+    (natural), or a number for each of two classes. Training rows are always balanced. More rows of
+    a class contain the fewer ones that another balance draws."""
     train_window: Window | None = None
     """Publication dates of training rows; null: any."""
     test_window: Window | None = None
     """Publication dates of test rows; null: any."""
     draw_seed: int = 0
     """Seed of the draws; another seed draws other rows."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _count_test_rows(cls, values: Any) -> Any:
+        """Make ``test_rows`` the sum of the numbers in ``test_balance``."""
+        if not isinstance(values, dict) or "test_balance" not in values:
+            return values
+        try:
+            balance = values["test_balance"]
+            counts = Balance.model_validate(balance) if isinstance(balance, (dict, Balance)) else 0
+        except pydantic.ValidationError:
+            return values  # reported with the other problems
+        if not counts:
+            return values
+        total = counts.positive + counts.negative
+        if values.get("test_rows", total) != total:
+            raise ValueError(
+                f"test_rows {values['test_rows']} is not the sum of test_balance; set it to "
+                f"{total}, or remove it"
+            )
+        return values | {"test_rows": total}
+
+    @pydantic.field_validator("test_balance", mode="before")
+    @classmethod
+    def _yaml_ratio(cls, value: Any) -> Any:
+        return "1:1" if value == 61 else value  # YAML 1.1 reads 1:1 as minutes and seconds
 
     @pydantic.model_validator(mode="after")
     def _disjoint(self) -> Self:

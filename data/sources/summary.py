@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xlt.data.core.seeds import rank_key
-from xlt.data.dataset.draws import in_window
+from xlt.data.dataset.draws import count_test_rows, in_window
 from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.prepared_store import Manifest, class_counts
@@ -79,7 +79,6 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
         sampling: Test rows and windows.
     """
     num_classes = len(dataset.classes)
-    share = -(-sampling.test_rows // num_classes)
     # The two windows never overlap, so test rows are not taken from the training rows.
     apart = sampling.train_window is not None and sampling.test_window is not None
     sentences = []
@@ -89,11 +88,12 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
             for window in (sampling.train_window, sampling.test_window)
         )
         labels = range(num_classes)
+        num_test = count_test_rows(sampling, in_window(rows, sampling.test_window), dataset.classes)
         as_source = min(train[label] for label in labels)
-        as_target = as_source if apart else as_source - share
+        as_target = as_source if apart else min(train[n] - num_test[n] for n in labels)
         counts = ", ".join(f"{name} {train[n]:,}" for n, name in enumerate(dataset.classes))
         rows_of_source = f"{as_source * num_classes:,} balanced source rows"
-        if as_target < 0 or min(test[label] for label in labels) < share:
+        if as_target < 0 or any(test[label] < num_test[label] for label in labels):
             rows_of_target = f"too few for a test of {sampling.test_rows}"
         else:
             rows_of_target = (

@@ -16,6 +16,7 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Cell, Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
+from xlt.sweep.planning.negatives import describe_test_rows
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
@@ -64,6 +65,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
             *_describe_one_draw(grid),
+            *describe_test_rows(grid),
             f"Data {grid.dataset.fingerprint[:12]} from {experiment.data.as_given()}",
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
         ]

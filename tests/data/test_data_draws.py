@@ -267,3 +267,64 @@ def test_no_story_is_in_both_train_and_test(draw_seed: int) -> None:
         set(dataset.rows(ids)["story"].to_pylist()) - {None} for ids in (drawn.train, drawn.test)
     )
     assert not train & test
+
+
+def count_classes(dataset: Dataset, ids: tuple[str, ...]) -> tuple[int, int]:
+    labels = dataset.rows(list(ids))["label"].to_pylist()
+    return labels.count(1), labels.count(0)
+
+
+def test_more_negatives_contain_the_balanced_test_rows() -> None:
+    balanced = draw(PLAIN, "en", pattern(4), Sampling(test_rows=12))
+    many = Sampling.parse({"test_balance": {"positive": 6, "negative": 20}})
+    drawn = draw(PLAIN, "en", pattern(4), many)
+    assert many.test_rows == 26
+    assert count_classes(PLAIN, drawn.test) == (6, 20)
+    assert drawn.test[:12] == balanced.test
+    assert not set(drawn.test) & set(drawn.train)
+    assert drawn.source == balanced.source  # training rows of the source do not change
+    assert count_classes(PLAIN, drawn.target) == (2, 2)
+
+
+def test_a_natural_test_has_the_shares_of_the_data() -> None:
+    rows = [row | {"label": int(n % 10 == 0)} for n, row in enumerate(make_rows(200))]
+    dataset = make_dataset(rows)
+    natural = Sampling(test_rows=60, test_balance="natural")
+    drawn = draw(dataset, "en", pattern(4), natural)
+    assert count_classes(dataset, drawn.test) == (6, 54)
+    balanced = draw(dataset, "en", pattern(4), Sampling(test_rows=12))
+    assert set(balanced.test) <= set(drawn.test)
+    told = "4 test rows in the shares of the data would have no row of positive (20 of 200); raise"
+    few = Sampling(test_rows=4, test_balance="natural")
+    assert told in errors(dataset, pattern(4), few)
+
+
+def test_too_few_negatives_are_counted_by_class() -> None:
+    asked = Sampling.parse({"test_balance": {"positive": 2, "negative": 29}})
+    assert "ja6 needs 3 negative ja rows after the 29 of the test; 1 left" in errors(
+        PLAIN, pattern(6), asked
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"test_balance": "2:1"}, "test_balance: should be '1:1' or 'natural' (got '2:1')"),
+        ({"test_balance": {"positive": 0, "negative": 5}}, "should be greater than 0 (got 0)"),
+        (
+            {"test_rows": 10, "test_balance": {"positive": 4, "negative": 5}},
+            "test_rows 10 is not the sum of test_balance; set it to 9, or remove it",
+        ),
+    ],
+)
+def test_a_bad_balance_is_one_sentence(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Sampling.parse(values)
+    assert told in str(caught.value)
+
+
+def test_the_default_balance_is_not_written() -> None:
+    assert "test_balance" not in Sampling().model_dump()
+    assert Sampling.parse({"test_balance": 61}) == Sampling()  # YAML reads 1:1 as 61 seconds
+    many = Sampling.parse({"test_balance": {"positive": 4, "negative": 5}})
+    assert Sampling.parse(many.model_dump(mode="json")) == many

@@ -1,0 +1,58 @@
+"""Sentences of a plan on the false-alarm rates that its test rows can show."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from xlt.analysis.trials.weigh import percent
+from xlt.data.core.text import first_line
+from xlt.sweep.planning.grid import Grid
+from xlt.trainables.metrics.prevalence import highest_rate
+
+EXAMPLE_RATE, EXAMPLE_ERROR = 0.01, 0.005
+"""False-alarm rate of the example, and the half-width of its 95 % interval that more rows give."""
+QUANTILE = 1.96
+"""Quantile of the normal distribution for a 95 % interval."""
+
+
+def count_negatives_for(rate: float, error: float) -> int:
+    """Count the negatives with which a false-alarm rate has an interval of +/- ``error``.
+
+    Normal approximation of a binomial share: n = z^2 rate (1 - rate) / error^2.
+    """
+    return math.ceil(QUANTILE**2 * rate * (1 - rate) / error**2)
+
+
+def describe_test_rows(grid: Grid) -> list[str]:
+    """Describe the classes of the test rows of each target language, for two classes."""
+    classes, lines = grid.dataset.classes, {}
+    if len(classes) != 2:
+        return []
+    for ids in dict.fromkeys(draw.test for draw in grid.draws):
+        rows = grid.dataset.rows(list(ids))
+        counts = Counter(rows["label"].to_pylist())
+        lines[rows["lang"][0].as_py()] = counts[1], counts[0]
+    name = first_line(grid.experiment.task.positive)
+    sentences = []
+    for lang, (positives, negatives) in lines.items():
+        bound = highest_rate(0, negatives)
+        error = QUANTILE * math.sqrt(EXAMPLE_RATE * (1 - EXAMPLE_RATE) / negatives)
+        needed = count_negatives_for(EXAMPLE_RATE, EXAMPLE_ERROR)
+        share = grid.experiment.task.prevalence
+        alarms = ""
+        if share is not None:
+            alarms = f", {1000 * (1 - share) * bound:.0f} in 1,000 texts at {percent(share)} {name}"
+        more = ""
+        if negatives < needed:
+            more = (
+                f", and to +/-{percent(EXAMPLE_ERROR)} with {needed:,} (`test_rows: "
+                f"{positives + needed}, test_balance: {{positive: {positives}, negative: {needed}}}"
+                "` in `sampling`)"
+            )
+        sentences.append(
+            f"Test rows ({lang}): {positives:,} {name}, {negatives:,} others. Without a false "
+            f"alarm a rate up to {percent(bound)} is possible (95 %){alarms}; a rate of "
+            f"{percent(EXAMPLE_RATE)} is known to +/-{percent(error)}{more}"
+        )
+    return sentences
