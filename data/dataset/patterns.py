@@ -95,12 +95,12 @@ class Sampling(Settings):
         """Make ``test_rows`` the sum of the numbers in ``test_balance``."""
         if not isinstance(values, dict) or "test_balance" not in values:
             return values
+        balance = values["test_balance"]
         try:
-            balance = values["test_balance"]
-            counts = Balance.model_validate(balance) if isinstance(balance, (dict, Balance)) else 0
+            counts = Balance.model_validate(balance) if isinstance(balance, dict) else balance
         except pydantic.ValidationError:
             return values  # reported with the other problems
-        if not counts:
+        if not isinstance(counts, Balance):
             return values
         total = counts.positive + counts.negative
         if values.get("test_rows", total) != total:
