@@ -77,8 +77,9 @@ def _line(choice: Choice) -> tuple[str, ...]:
 
 def _footnotes(plan: SearchPlan, choices: Sequence[Choice]) -> tuple[str, ...]:
     kinds = {replicate.dev for choice in choices for replicate in choice.cell.replicates}
-    notes = ["dev: mean over folds and seeds ± standard error, which is too small because folds "
-             "share rows; configs: completed / tried."]  # fmt: skip
+    notes = ["dev: mean over folds and seeds ± standard error over them, which is no interval: the "
+             "mean is too high, because it is the best of all configs, and folds share rows. "
+             "configs: completed / tried."]  # fmt: skip
     notes += [ZERO_SHOT] if "source" in kinds else []
     notes += [FEW_SHOT] if "target" in kinds else []
     notes += [f"Warning: the search ended early: {plan.why_stopped}."] if plan.why_stopped else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,9 +12,6 @@ from xlt.analysis.search.choose import Choice
 from xlt.data.core.settings import Settings
 from xlt.trainables.results.search_plan import SearchPlan
 from xlt.trainables.spec.cell_key import CellKey
-
-Z_95 = 1.959963984540054
-"""97.5 % quantile of the standard normal distribution."""
 
 
 class ChosenRate(Settings):
@@ -36,10 +32,11 @@ class ChosenRate(Settings):
     dev: tuple[str, ...]
     """Languages of the dev rows: source, target."""
     dev_score: float
-    """Mean of the metric over replicates."""
-    dev_interval: tuple[float, float] | None = None
-    """95 % confidence interval from the standard error over replicates; too short, because folds
-    share rows."""
+    """Mean of the metric over replicates; too high, because it is the best of several."""
+    num_configs: int = 0
+    """Number of configs that were tried; 0 in files of early versions."""
+    num_epochs: int = 0
+    """Number of epochs that were trained for the choice; 0 in files of early versions."""
     num_replicates: int
     """Number of trials behind the mean."""
     edge: Literal["", "low", "high"] = ""
@@ -49,6 +46,14 @@ class ChosenRate(Settings):
     instead_of: float | None = None
     """The learning rate at which the cell did not train; None if that was not why it was
     searched."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _without_interval(cls, values: Any) -> Any:
+        """Accept files of early versions, whose ``dev_interval`` was too short and too high."""
+        if isinstance(values, dict):
+            values = {name: value for name, value in values.items() if name != "dev_interval"}
+        return values
 
     @property
     def key(self) -> CellKey:
@@ -61,8 +66,16 @@ class ChosenRate(Settings):
         settings = "".join(f", {k} {v}" for k, v in others.items())
         return (
             f"learning rate {self.learning_rate:g}{settings} chosen on {' and '.join(self.dev)} "
-            f"dev rows ({self.dev_score:.3f}, {self.num_replicates} trials a config)"
+            f"dev rows ({self._budget}dev score {self.dev_score:.3f}, too high for being the best; "
+            f"{self.num_replicates} trials a config)"
         )
+
+    @property
+    def _budget(self) -> str:
+        """Phrase on what the choice cost; empty if it is not known."""
+        if not self.num_configs:
+            return ""
+        return f"best of {self.num_configs} configs, {self.num_epochs} epochs; "
 
 
 class ChosenRates(Settings):
@@ -98,11 +111,7 @@ def collect_chosen_rates(plan: SearchPlan, choices: Sequence[Choice]) -> ChosenR
     for choice in choices:
         if choice.best is None:
             continue
-        best, error = choice.best, choice.best.standard_error
-        interval = None
-        if math.isfinite(error):
-            low, high = best.score - Z_95 * error, best.score + Z_95 * error
-            interval = (round(max(0.0, low), 4), round(min(1.0, high), 4))
+        best = choice.best
         cells.append(
             ChosenRate(
                 model=choice.cell.base_model,
@@ -113,7 +122,8 @@ def collect_chosen_rates(plan: SearchPlan, choices: Sequence[Choice]) -> ChosenR
                 lora=best.config.lora,
                 dev=tuple(dict.fromkeys(best.kinds)),
                 dev_score=round(best.score, 4),
-                dev_interval=interval,
+                num_configs=len(choice.tried),
+                num_epochs=sum(tried.epochs for tried in choice.tried),
                 num_replicates=len(best.scores),
                 edge=choice.edge,
                 why=choice.why,

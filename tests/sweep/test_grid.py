@@ -79,7 +79,7 @@ def rates(grid: Grid, **changes: Any) -> ChosenRates:
     cell = {
         "model": "mini-mbert", "pattern": "ja16", "base_identity": spec.base_identity,
         "learning_rate": 0.5, "dev": ["target"], "dev_score": 0.9, "num_replicates": 8,
-        "instead_of": spec.learning_rate,
+        "instead_of": spec.learning_rate, "dev_interval": [0.8, 1.0],  # as in early versions
     }  # fmt: skip
     return ChosenRates.parse(
         {
