@@ -19,6 +19,7 @@ from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, list_folder_files, list_hub_files
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.models.tokenizer_files import list_tokenizer_problems
+from xlt.trainables.models.verified_files import verify_files
 from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
@@ -149,6 +150,7 @@ class Preflight:
             if not folder.is_dir():
                 return None
             check_files(folder)
+            verify_files(folder, spec.base_identity)
             return list_folder_files(folder, "cached")
         if Path(spec.base_path).is_dir():  # the grid refuses folders that cannot be loaded
             return list_folder_files(Path(spec.base_path), "folder")

@@ -31,6 +31,7 @@ from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.models.model_config import read_config
 from xlt.trainables.models.pad_token import set_pad_token
 from xlt.trainables.models.tokenizer_files import describe_too_many_tokens
+from xlt.trainables.models.verified_files import verify_files
 from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -126,6 +127,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
         keep_freed_memory()
     facts = read_config(folder)
     check_files(folder)
+    verify_files(folder, spec.base_identity)
     if facts["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise InputError(
             f"transformers has no sequence classifier for model type {facts['model_type']!r}; "

@@ -1,9 +1,10 @@
-"""Hash of a base model's folder. Hashes of large unchanged files come from a cache."""
+"""Hashes of a base model's files. Hashes of large unchanged files come from a cache."""
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from xlt.data.core.user_cache import SETTLED_SECONDS, CacheFile
@@ -14,21 +15,36 @@ weights of a 7B model have 13 GB."""
 
 
 def hash_folder(folder: Path) -> str:
-    """SHA-256 (hex) of names and contents of a folder's files, sorted by name.
+    """SHA-256 (hex) of names and contents of a folder's files, sorted by name."""
+    digest = hashlib.sha256()
+    files = (path for path in folder.rglob("*") if path.is_file())
+    for name, content in hash_files(folder, files).items():
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
+
+
+def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, bytes]:
+    """Hash files of a folder.
 
     Hashes of large files are cached in the user's cache folder. They are reused if size,
     modification times and inode of the file are unchanged.
+
+    Args:
+        folder: The folder.
+        files: Files in it, at any depth.
+
+    Returns:
+        Path inside the folder -> SHA-256, sorted by path.
     """
     cache = CacheFile(f"folder {folder.absolute()}", "digests", 1)
     values: dict[str, bytes] = {}
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    digests = {}
+    for file in sorted(files):
         name = str(file.relative_to(folder))
-        content = _file_digest(file, name, cache, values)
-        digest.update(name.encode() + b"\0" + content)
+        digests[name] = _file_digest(file, name, cache, values)
     if values:
         cache.keep(values)
-    return digest.hexdigest()
+    return digests
 
 
 def _file_digest(file: Path, name: str, cache: CacheFile, values: dict[str, bytes]) -> bytes:

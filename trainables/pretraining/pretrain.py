@@ -19,6 +19,7 @@ from xlt.data.corpora.corpus import MIXED, Corpus
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.models.miniatures import Miniature, find_miniature
+from xlt.trainables.models.verified_files import write_sums
 from xlt.trainables.pretraining.vocabulary import train_tokenizer
 from xlt.trainables.spec.trial_spec import Optimizer
 from xlt.trainables.training.loop import Report, fit, training_steps
@@ -220,3 +221,4 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     with new_folder(folder) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        write_sums(partial)
