@@ -17,6 +17,7 @@ from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.class_weights import check_class_weights
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
 from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
@@ -156,6 +157,9 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         for pattern in experiment.patterns
     ]
     _refuse_unfit(cells)
+    for cell in cells:
+        for spec in cell.specs[:1]:
+            check_class_weights(spec.training.class_weights, prepared.dataset.classes)
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.key}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])

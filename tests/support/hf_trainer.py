@@ -54,18 +54,28 @@ class ReferenceTrainer(transformers.Trainer):
 
     batches: list[dict[str, torch.Tensor]]
     losses: list[float]
+    class_weights: list[float] | None = None
 
     def get_train_dataloader(self) -> Any:
         return DataLoader(self.batches, batch_size=None, shuffle=False)
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(*args, **kwargs)
+        if self.class_weights is not None:  # as the Trainer's page says: override compute_loss
+            model, inputs = args[:2]
+            weight = torch.tensor(self.class_weights)
+            logits = model(**{k: v for k, v in inputs.items() if k != "labels"}).logits
+            loss = nn.CrossEntropyLoss(weight=weight)(logits, inputs["labels"])
         self.losses.append(float(loss.detach()))
         return loss
 
 
 def train_both(
-    spec: TrialSpec, token_ids: list[list[int]], labels: list[int], folder: Path
+    spec: TrialSpec,
+    token_ids: list[list[int]],
+    labels: list[int],
+    folder: Path,
+    class_weights: list[float] | None = None,
 ) -> tuple[pa.Table, ReferenceTrainer]:
     """Train the same classifier with our loop and with the HF Trainer, on the same batches.
 
@@ -73,10 +83,13 @@ def train_both(
         The history of our steps, and the trainer with its losses.
     """
     model = build_without_dropout(spec)
-    history = fit_classifier(model, token_ids, labels, spec, lambda *_: None).history
+    history = fit_classifier(
+        model, token_ids, labels, spec, lambda *_: None, class_weights=class_weights
+    ).history
     reference = build_without_dropout(spec)
     batches = list(batches_of(spec, token_ids, labels, reference.config.pad_token_id))
     trainer = trainer_on(reference, spec, batches, folder)
+    trainer.class_weights = class_weights
     trainer.train()
     assert len(history) == len(trainer.losses) == len(batches)
     return history, trainer

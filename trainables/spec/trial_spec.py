@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -43,6 +43,10 @@ class Optimizer(Settings):
     """Global L2 norm to which gradients are clipped."""
 
 
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, pydantic.Field(gt=0)]] | None
+"""Weights of classes in the loss, see :attr:`Training.class_weights`."""
+
+
 class Training(Optimizer):
     """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
 
@@ -54,6 +58,9 @@ class Training(Optimizer):
     """Number of tokens to which a text is cut, including special tokens."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the computation; auto: bf16 on a GPU, fp32 on a CPU."""
+    class_weights: ClassWeights = added_later(None)
+    """Weights of classes in the loss, as in ``torch.nn.CrossEntropyLoss(weight=...)``: weights by
+    the name of the class; balanced: inverse to the numbers of training rows. None: none."""
 
 
 class Lora(Settings):

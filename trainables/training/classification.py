@@ -60,6 +60,7 @@ class Classification:
         token_ids: Token ids of each training row.
         labels: Class of each training row.
         spec: Trial with epochs, batch size, optimiser and seed.
+        class_weights: Weight of each class in the loss; None: the plain mean over rows.
 
     Attributes:
         workers: Workers that train the trial together.
@@ -68,13 +69,23 @@ class Classification:
     """
 
     def __init__(
-        self, model: Any, token_ids: Sequence[list[int]], labels: Sequence[int], spec: TrialSpec
+        self,
+        model: Any,
+        token_ids: Sequence[list[int]],
+        labels: Sequence[int],
+        spec: TrialSpec,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self.model, self.token_ids, self.spec = model, token_ids, spec
         self.workers = Workers.current()
         self._forward = self.workers.distribute(model, spec.resources.sharding)
         self.device = model.device  # sharding moves the model
         self._y_true = torch.tensor(labels, device=self.device)
+        self._class_weights: torch.Tensor | None = None
+        self._row_weights: list[float] | None = None
+        if class_weights is not None:
+            self._class_weights = torch.tensor(class_weights, device=self.device)
+            self._row_weights = [class_weights[label] for label in labels]
         self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
         self._places = torch.zeros(2, dtype=torch.int64, device=self.device)  # all; tokens
 
@@ -114,7 +125,13 @@ class Classification:
     def make_micro_batches(self) -> MicroBatches:
         """Make the object that adds gradients of a batch, in several passes if memory is short."""
         size = self.spec.resources.micro_batch_size
-        return MicroBatches(self._forward, self._loss_of, size, self.workers)
+        return MicroBatches(self._forward, self._loss_of, size, self.workers, self._weight_of)
+
+    def _weight_of(self, rows: Sequence[int]) -> float:
+        """Sum of the rows' class weights, by which the weighted loss of a batch is divided."""
+        if self._row_weights is None:
+            return len(rows)
+        return sum(self._row_weights[row] for row in rows)
 
     def _loss_of(self, rows: list[int]) -> torch.Tensor:
         inputs = collate_rows(self.model, self.token_ids, rows)
@@ -131,12 +148,15 @@ class Classification:
             num_places: Number of places that the backbone computed, tokens and padding.
 
         Returns:
-            The mean cross-entropy in nats, a scalar with a graph.
+            The mean cross-entropy in nats, a scalar with a graph. With class weights it is the
+            weighted sum divided by the sum of the weights (``torch.nn.CrossEntropyLoss``).
         """
         self._places[0] += num_places
         self._places[1] += sum(len(self.token_ids[row]) for row in rows)
         self.last_logits[rows] = logits.detach()
-        return torch.nn.functional.cross_entropy(logits, self._y_true[rows])
+        return torch.nn.functional.cross_entropy(
+            logits, self._y_true[rows], weight=self._class_weights
+        )
 
     def make_result(self, history: pa.Table, micro_batches: MicroBatches) -> FitResult:
         """Make the result of a training that has returned its history."""
@@ -153,6 +173,7 @@ def fit_classifier(
     spec: TrialSpec,
     report: Report,
     checkpoints: Checkpoints | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> FitResult:
     """Train a :class:`Classification` alone.
 
@@ -163,8 +184,9 @@ def fit_classifier(
         spec: Trial with epochs, batch size, optimiser and seed.
         report: Function that receives the progress.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
+        class_weights: Weight of each class in the loss; None: the plain mean over rows.
     """
-    task = Classification(model, token_ids, labels, spec)
+    task = Classification(model, token_ids, labels, spec, class_weights)
     micro_batches, workers = task.make_micro_batches(), task.workers
 
     def gradients(batch: list[int]) -> torch.Tensor:

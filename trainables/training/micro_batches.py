@@ -24,6 +24,8 @@ class MicroBatches:
         loss_of: Function of row numbers that returns their mean loss, a scalar with a graph.
         size: Rows per pass; None means the whole batch.
         workers: Workers that share a batch and average their gradients.
+        weight_of: Function of row numbers that returns their weight in the mean loss of a batch,
+            e.g. their number.
 
     Attributes:
         size: Current number of rows per pass.
@@ -36,9 +38,10 @@ class MicroBatches:
         loss_of: Callable[[list[int]], torch.Tensor],
         size: int | None = None,
         workers: Workers | None = None,
+        weight_of: Callable[[Sequence[int]], float] = len,
     ) -> None:
         self._forward, self._loss_of = forward, loss_of
-        self._workers = workers or Workers()
+        self._workers, self._weight_of = workers or Workers(), weight_of
         self.size = size
         self.num_halved = 0
 
@@ -70,7 +73,7 @@ class MicroBatches:
         passes = [rows[start : start + size] for start in range(0, len(rows), size)]
         total = torch.zeros((), device=next(self._forward.parameters()).device)
         for number, pass_rows in enumerate(passes, start=1):
-            weight = 0.0 if is_idle else len(pass_rows) / len(batch)
+            weight = 0.0 if is_idle else self._weight_of(pass_rows) / self._weight_of(batch)
             loss = self._loss_of(pass_rows)
             if number < len(passes):
                 with self._workers.without_sync(self._forward):

@@ -156,7 +156,9 @@ class Member:
         self.trial, self.checkpoints = trial, checkpoints
         self.random = RandomStream()
         self.seconds = 0.0
-        self.task = Classification(trial.model, trial.train_ids, trial.labels, trial.spec)
+        self.task = Classification(
+            trial.model, trial.train_ids, trial.labels, trial.spec, trial.class_weights
+        )
         self.micro_batches = self.task.make_micro_batches()
         self.steps: Steps = self.task.start(
             lambda step, num_steps, loss: report(trial.spec, step, num_steps, loss), checkpoints

@@ -22,6 +22,7 @@ from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.methods.used_rows import restore_all_rows, train_used_rows
 from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.trial_result import TrialResult
+from xlt.trainables.spec.class_weights import compute_class_weights
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, gather_trained_weights
@@ -72,7 +73,9 @@ def run_trial(
     if spec.is_baseline:
         return run_baseline(spec, dataset, explain)
     trial = prepare_trial(spec, dataset)
-    fitted = fit_classifier(trial.model, trial.train_ids, trial.labels, spec, report, checkpoints)
+    fitted = fit_classifier(
+        trial.model, trial.train_ids, trial.labels, spec, report, checkpoints, trial.class_weights
+    )
     rates = fitted.history["learning_rate"].to_pylist()
     restore_all_rows(trial.model, rates, spec.training.weight_decay)
     trial.clock.lap("fit")
@@ -94,6 +97,7 @@ class PreparedTrial:
         workers: Workers that train the trial together.
         device: Device of the training.
         clock: Clock of the stages.
+        class_weights: Weight of each class in the loss; None: the plain mean over rows.
     """
 
     spec: TrialSpec
@@ -106,6 +110,7 @@ class PreparedTrial:
     workers: Workers
     device: torch.device
     clock: Clock
+    class_weights: list[float] | None = None
 
     @property
     def labels(self) -> list[int]:
@@ -150,8 +155,11 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     # Each worker draws dropout for its own rows.
     worker_names = (workers.rank,) if workers.rank else ()
     torch.manual_seed(derive_seed(spec.seed, "dropout", *worker_names))
+    weights = compute_class_weights(
+        spec.training.class_weights, train["label"].to_pylist(), dataset.classes
+    )
     return PreparedTrial(
-        spec, train, test, base, model, train_ids, test_ids, workers, device, clock
+        spec, train, test, base, model, train_ids, test_ids, workers, device, clock, weights
     )
 
 
@@ -190,7 +198,10 @@ def finish_trial(
             "truncated_texts": dict(zip(("train", "test"), num_truncated, strict=True)),
         },
         convergence=measure_convergence(
-            fitted.history, trial.train["label"].to_numpy(), fitted.train_score
+            fitted.history,
+            trial.train["label"].to_numpy(),
+            fitted.train_score,
+            trial.class_weights,
         ),
         predictions=make_predictions(spec, trial.test, y_score),
         history=fitted.history,
