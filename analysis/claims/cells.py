@@ -15,6 +15,7 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
+from xlt.analysis.uncertainty.published_difference import difference_to_published
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.analysis.uncertainty.trial_units import (
     has_several_draws,
@@ -109,6 +110,22 @@ class ResultCells:
             return runs_difference(difference_groups(minus, plus, self._runs_of(metric))[0])
         except InputError as error:
             raise InputError(f"{first} - {second}: {error}") from error
+
+    def difference_to_published(self, metric: str, name: str) -> Difference:
+        """A cell minus its published value, over runs and test rows of both.
+
+        It is Welch's t over seeds if the test rows of the cell cannot be used.
+
+        Raises:
+            InputError: The paper or the cell has no value, or the error is unknown.
+        """
+        published = PublishedCells().sample(metric, name)
+        ours = self.sample(metric, name)
+        cell = self.scores.cells.get(self._key(name))
+        if cell is None or metric not in RESAMPLED_METRICS:
+            return welch(ours, published)
+        runs = self._runs_of(metric).of(cell)
+        return difference_to_published(runs, published, paper.NUM_TEST_ROWS)
 
     def without_rows(self, metric: str, first: str, second: str) -> str:
         """Why a difference of two cells is not over test rows; empty if it is."""

@@ -22,7 +22,8 @@ class PartResult:
     Attributes:
         part: The comparison.
         difference: First minus second; None if it is unknown, as are the next three.
-        interval: Two-sided confidence interval at level 1 - alpha, not corrected.
+        interval: Two-sided confidence interval, not corrected: at level 1 - alpha, or 1 - 2 alpha
+            for equality, so that ``p_for`` < alpha if it lies inside the bounds of the part.
         p_for: p of the hypothesis that the part is false; small if the data support the part.
         p_against: p of the hypothesis that the opposite is false; small if they contradict it.
         missing: Why the difference is unknown; else empty.
@@ -103,7 +104,8 @@ def _test(part: ClaimPart, cells: Cells, alpha: float) -> PartResult:
     except InputError as error:
         return PartResult(part, missing=str(error))
     p_for, p_against = _p_values(part, difference)
-    return PartResult(part, difference, difference.interval(alpha), p_for, p_against)
+    interval = difference.interval(2 * alpha if part.direction == "equal" else alpha)
+    return PartResult(part, difference, interval, p_for, p_against)
 
 
 def _p_values(part: ClaimPart, d: Difference) -> tuple[float, float]:

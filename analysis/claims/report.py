@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from xlt.analysis.claims.cells import PublishedCells, ResultCells
 from xlt.analysis.claims.evaluate import ClaimResult, PartResult, evaluate
 from xlt.analysis.claims.schema import ClaimPart, Claims
-from xlt.analysis.comparisons.compare import write_rank_test_remarks
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import INCOMPLETE, format_cell, format_mean
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.uncertainty.differences import Difference
-from xlt.analysis.uncertainty.welch import p_text, welch
+from xlt.analysis.uncertainty.welch import p_text
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.spec.cell_key import CellKey
@@ -34,15 +33,16 @@ def make_claims_tables(
     results = {OURS: evaluate(claims, cells)}
     if published:
         results[PUBLISHED] = evaluate(claims, PublishedCells())
-    level = f"{1 - claims.alpha:.0%}"
+    level, within = f"{1 - claims.alpha:.0%}", f"{1 - 2 * claims.alpha:.0%}"
     collected = cells.collected
     caption = (
         f"{first_line(claims.title)}, experiment {collected.plan.experiment}.",
         "A claim is supported if every line below it is significant, and contradicted if one is "
         f"significant in the opposite direction (level {claims.alpha:g}; Holm's correction for the "
         "claims of a column). Its p belongs to the verdict; if undecided, to being supported.",
-        f"Lines: difference of means over seeds [{level} interval] and p, not corrected. "
-        f"{_methods(results)}",
+        f"Lines: difference of means over seeds [{level} interval; {within} where the line says "
+        f"within, for two one-sided tests] and p, not corrected. p is below {claims.alpha:g} if "
+        f"the whole interval lies where the line says. {_methods(results)}",
     )
     lines: list[tuple[str, ...]] = []
     for number, claim in enumerate(claims.claims):
@@ -59,7 +59,6 @@ def make_claims_tables(
         *_incomplete(claims, cells),
         *_stand_ins(claims, cells),
         *(_about_published(claims, results[PUBLISHED]) if published else []),
-        *_rank_tests(claims, cells, published),
         *(f"Warning: {warning}." for warning in collected.warnings),
     ]
     heading = ("claim", *(text for name in results for text in (name, "p")))
@@ -130,13 +129,6 @@ def _without_rows(claims: Claims, cells: ResultCells) -> Iterable[str]:
         yield f"{OURS}: Welch's t over seeds where test rows cannot be used: {'; '.join(reasons)}."
 
 
-def _rank_tests(claims: Claims, cells: ResultCells, published: bool) -> Iterable[str]:
-    """Remarks on cells that have too few runs for a rank test."""
-    used = [scores.runs for scores in cells.scores.cells.values()]
-    used += [tuple((0, seed) for seed in range(paper.NUM_RUNS))] if published else []
-    return write_rank_test_remarks(used, claims.alpha)
-
-
 def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
     """Verdicts that depend on the correction for the number of claims."""
     for name, column in results.items():
@@ -199,7 +191,7 @@ def _cells(part: ClaimPart) -> tuple[str, str]:
 
 def _differences(cells: ResultCells) -> Table:
     """Our value, the published value and their difference, for each cell that the paper has."""
-    plan, source = cells.collected.plan, PublishedCells()
+    plan = cells.collected.plan
     lines, records = [], []
     for metric in paper.TABLES:
         for planned in plan.cells:
@@ -209,7 +201,7 @@ def _differences(cells: ResultCells) -> Table:
             cell = cells.cell(metric, name)
             shown, difference, interval, why = "-", None, None, ""
             try:
-                difference = welch(cells.sample(metric, name), source.sample(metric, name))
+                difference = cells.difference_to_published(metric, name)
                 interval = difference.interval()
                 shown = _with_interval(difference, interval)
             except InputError as error:
@@ -221,15 +213,19 @@ def _differences(cells: ResultCells) -> Table:
                 _record(DIFFERENCE, "", metric=metric, first=name, second=name, missing=why)
                 | _numbers(difference, interval)
                 | {"p": difference.p_equal() if difference else None}
+                | {"method": difference.made_with if difference else ""}
             )
     remarks = dict.fromkeys(
         r for m in paper.TABLES for r in paper.write_remarks(m, plan.base_models)
     )
     caption = (
         f"Differences to the published values, experiment {plan.experiment}.",
-        "ours and published: mean (std) over seeds; difference [95% Welch interval] of each cell, "
-        "not corrected for the number of cells. Data and, for miniatures, models differ, so a "
-        "difference does not mean that a reproduction failed.",
+        "ours and published: mean (std) over seeds; difference [95% interval] of each cell over "
+        "seeds and test rows of both, not corrected for the number of cells. Published test rows "
+        "are assumed to vary as ours do. Where ours are not there, the interval is Welch's over "
+        "seeds alone, and too short. Both are on one draw of training rows, which no interval "
+        "covers. Data and, for miniatures, models differ, so a difference does not mean that a "
+        "reproduction failed.",
     )
     heading = ("metric", "base model", "pattern", OURS, PUBLISHED, "difference")
     return Table("differences", caption, heading, tuple(lines), tuple(remarks), tuple(records))

@@ -1,33 +1,34 @@
-"""Comparison of two cells: difference, interval, test, and the data that would settle it."""
+"""Comparison of two cells: difference, intervals, tests, and the data that would settle it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xlt.analysis.comparisons import sizes
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
+from xlt.analysis.uncertainty.differences import RunsDifference, with_known_error
 from xlt.analysis.uncertainty.intervals import INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import Components, components, mean
 from xlt.analysis.uncertainty.permutations import permutation_p_value
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, draw_seed
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
-from xlt.analysis.uncertainty.trial_units import has_several_draws, num_units
+from xlt.analysis.uncertainty.superiority import superiority, superiority_interval
+from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError
 
 LEVEL = 0.05
-POWER = 0.8
-MAX_RATIO = 1000
-"""Largest advised factor on the number of seeds, draws or test rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Comparison of two cells: second minus first, over the runs that both have.
+
+    ``compare_cells`` corrects it for its family; alone, it is a family of one.
 
     Attributes:
         first: ``base_model/pattern``.
@@ -36,19 +37,22 @@ class Comparison:
         num_items: Number of test rows.
         means: Mean of each cell over these runs, fractions of 1.
         difference: Mean of the second cell minus mean of the first.
+        parts: Components of the variance of the difference.
         interval: 95 % confidence interval of the difference, over runs and test rows.
-        p_value: Two-sided p-value of the permutation test over test rows.
-        holm_p_value: The same p-value, corrected for all comparisons of the family.
+        p_value: Two-sided p-value over runs and test rows, as of ``xlt claims``; None if unknown.
+        untested: Why the p-value is unknown; else empty.
+        these_runs_p_value: Two-sided p-value of the permutation test over test rows, which takes
+            the trained models as given.
         effect_size: Difference in units of the pooled standard deviation over runs (Cohen 1988,
             Statistical Power Analysis, section 2.2); None with one run or a deviation of 0.
         superiority: Share of pairs of runs, one of each cell, in which the second cell scores
-            higher, ties half (McGraw & Wong 1992, Psychological Bulletin 111:361; Vargha & Delaney
-            2000, Journal of Educational and Behavioral Statistics 25:101).
-        detectable: Smallest true difference that is detected with probability :data:`POWER`.
-        units_needed: Number of seeds for each cell that would detect a true difference of the
-            observed size on these test rows; with several draws, the number of draws with as many
-            seeds each. None: :data:`MAX_RATIO` times as many do not suffice, or it is unknown.
-        items_needed: The same as a number of test rows, with these runs.
+            higher, ties half.
+        superiority_interval: 95 % interval of the probability that a new run of the second cell
+            scores higher on these test rows; None with one run.
+        corrected_p_value: ``p_value``, corrected for the family.
+        these_runs_corrected_p_value: ``these_runs_p_value``, corrected for the family.
+        alpha: 1 - level of the interval for the family.
+        margin: Largest difference that does not matter, a fraction of 1; None: not given.
     """
 
     first: str
@@ -57,24 +61,78 @@ class Comparison:
     num_items: int
     means: tuple[float, float]
     difference: float
+    parts: Components
     interval: Interval
-    p_value: float
-    holm_p_value: float
+    p_value: float | None
+    untested: str
+    these_runs_p_value: float
     effect_size: float | None
     superiority: float
-    detectable: float
-    units_needed: int | None
-    items_needed: int | None
+    superiority_interval: Interval | None
+    corrected_p_value: float | None
+    these_runs_corrected_p_value: float
+    alpha: float = LEVEL
+    margin: float | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether one cell is called higher: the corrected p-value is at most :data:`LEVEL`."""
+        return self.corrected_p_value is not None and self.corrected_p_value <= LEVEL
+
+    @property
+    def family_interval(self) -> Interval:
+        """Interval of the difference at level 1 - ``alpha``, which excludes 0 if it is settled.
+
+        A correction may settle a difference whose interval includes 0. Then the interval ends at 0,
+        which does not belong to it.
+        """
+        low, high = RunsDifference(self.difference, self.parts).interval(self.alpha)
+        if not self.is_settled:
+            return Interval(low, high)
+        return (
+            Interval(max(low, 0.0), high) if self.difference > 0 else Interval(low, min(high, 0.0))
+        )
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether the interval for the family lies within the margin.
+
+        These are two one-sided tests (Schuirmann 1987, Journal of Pharmacokinetics and
+        Biopharmaceutics 15:657), each at half of ``alpha``.
+        """
+        if self.margin is None or self.p_value is None:
+            return False
+        return max(-self.family_interval.low, self.family_interval.high) < self.margin
 
     @property
     def verdict(self) -> str:
-        """Conclusion; one cell is called higher only if test and interval agree."""
-        by_test, by_interval = self.holm_p_value <= LEVEL, not self.interval.holds(0)
-        if by_test and by_interval:
-            return "second higher" if self.difference > 0 else "first higher"
-        if by_test:
-            return "these runs only"
-        return "not after Holm" if by_interval else "unsettled"
+        """Conclusion. A cell is called higher by the corrected p-value alone."""
+        if self.p_value is None:
+            return "not tested"
+        if self.is_settled:
+            within = f", within {self.margin:g}" if self.is_equivalent else ""
+            return f"{'second' if self.difference > 0 else 'first'} higher{within}"
+        if self.is_equivalent:
+            return f"equivalent within {self.margin:g}"
+        return "not after correction" if self.p_value <= LEVEL else "unsettled"
+
+    @property
+    def detectable(self) -> float:
+        """Smallest true difference that is detected at level ``alpha``."""
+        return sizes.detectable(self.parts, self.alpha)
+
+    @property
+    def units_needed(self) -> int | None:
+        """Number of seeds for each cell that would detect the observed difference, if it is true.
+
+        With several draws, it is the number of draws with as many seeds each, on these test rows.
+        """
+        return sizes.units_needed(self.parts, self.alpha, abs(self.difference))
+
+    @property
+    def items_needed(self) -> int | None:
+        """Number of test rows that would detect it with these runs."""
+        return sizes.items_needed(self.parts, self.alpha, abs(self.difference))
 
 
 def compare(
@@ -85,7 +143,7 @@ def compare(
     method: str = "t",
     paired_seeds: bool = False,
 ) -> Comparison:
-    """Compare two cells. The caller corrects the p-value for the family with :func:`holm`.
+    """Compare two cells, as a family of one comparison.
 
     Only runs that both cells have count. With several draws, runs are paired by draw and seed,
     because cells share draws: they have the same source rows, and the smaller number of target rows
@@ -108,12 +166,13 @@ def compare(
     """
     groups, runs = difference_groups(first, second, metric_runs, paired_seeds)
     parts, difference = components(groups), mean(groups)
+    p_value, untested = _test(difference, parts)
     names = first.key.path, second.key.path
     rows = [[cell.runs.index(run) for run in runs] for cell in (first, second)]
     minus, plus = (
         metric_runs.of(cell).chosen(r).values for cell, r in zip((first, second), rows, strict=True)
     )
-    p_value = permutation_p_value(
+    these_runs_p_value = permutation_p_value(
         metric_runs.metric,
         first.y_true,
         first.scores[rows[0]],
@@ -122,23 +181,33 @@ def compare(
         draw_seed("permutations", *names),
         stories=first.stories,
     )
-    wins = plus[:, None] - minus
+    share = superiority(minus, plus)
     return Comparison(
-        first=first.key.path,
-        second=second.key.path,
+        first=names[0],
+        second=names[1],
         runs=runs,
         num_items=len(first.ids),
         means=(float(minus.mean()), float(plus.mean())),
         difference=difference,
+        parts=parts,
         interval=INTERVALS[method](groups),
         p_value=p_value,
-        holm_p_value=p_value,
+        untested=untested,
+        these_runs_p_value=these_runs_p_value,
         effect_size=effect_size(minus, plus),
-        superiority=float(((wins > 0) + (wins == 0) / 2).mean()),
-        detectable=detectable(parts),
-        units_needed=_needed(parts, abs(difference), parts.num_units, of_units=True),
-        items_needed=_needed(parts, abs(difference), len(first.ids), of_units=False),
+        superiority=share,
+        superiority_interval=superiority_interval(share, parts.num_units),
+        corrected_p_value=p_value,
+        these_runs_corrected_p_value=these_runs_p_value,
     )
+
+
+def _test(difference: float, parts: Components) -> tuple[float | None, str]:
+    """Two-sided p-value of no difference, or None and the reason."""
+    try:
+        return with_known_error(difference, parts).p_equal(), ""
+    except InputError as error:
+        return None, str(error)
 
 
 def difference_groups(
@@ -184,65 +253,3 @@ def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
         return None
     pooled = math.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
     return float(second.mean() - first.mean()) / pooled if pooled > 0 else None
-
-
-def smallest_rank_p_value(num_units: int) -> float:
-    """Smallest two-sided p-value of a rank test with S = num_units seeds or draws in each cell.
-
-    Two of the C(2S, S) equally likely orders are extreme (Mann & Whitney 1947, Annals of
-    Mathematical Statistics 18:50): 2 / C(2S, S), which is 0.1 for S = 3.
-    """
-    return min(1.0, 2 / math.comb(2 * num_units, num_units))
-
-
-def write_rank_test_remarks(runs: Iterable[Sequence[Run]], level: float = LEVEL) -> list[str]:
-    """Write a sentence for each number of units with which no rank test can reach the level.
-
-    Args:
-        runs: Runs of a cell, for each comparison.
-        level: Level of the test.
-    """
-    units = {(num_units(own), "draws" if has_several_draws(own) else "runs") for own in runs}
-    more = {
-        "runs": "More test rows do not",
-        "draws": "More runs of the same draws and seeds, or more test rows, do not",
-    }
-    return [
-        f"With {number} against {number} {name} a rank test cannot reach {level:g}: its smallest "
-        f"two-sided p is {smallest:.2g}. {more[name]} help."
-        for number, name in sorted(units)
-        if (smallest := smallest_rank_p_value(number)) > level
-    ]
-
-
-def detectable(parts: Components, unit_ratio: float = 1, item_ratio: float = 1) -> float:
-    """Smallest true difference detected at :data:`LEVEL` with probability :data:`POWER`.
-
-    It is the sum of the quantiles for level and power times the standard error (Bloom 1995,
-    Evaluation Review 19:547), where :meth:`Components.half_width` gives each product.
-
-    Args:
-        parts: Variance components of a difference.
-        unit_ratio: Factor on the number of seeds or draws.
-        item_ratio: Factor on the number of test rows.
-    """
-    quantiles = (1 - LEVEL / 2, POWER)
-    return sum(parts.half_width(q, unit_ratio, item_ratio) for q in quantiles)
-
-
-def _needed(parts: Components, size: float, count: int, of_units: bool) -> int | None:
-    """Smallest number of units or rows with which a difference of this size is detectable."""
-    if of_units and parts.num_units < 2:
-        return None  # the contribution of units is unknown
-
-    def suffices(number: int) -> bool:
-        ratio = number / count
-        return detectable(parts, *((ratio, 1.0) if of_units else (1.0, ratio))) <= size
-
-    low, high = 2, count * MAX_RATIO
-    if size == 0 or not suffices(high):
-        return None
-    while low < high:  # detectable() decreases with either number
-        middle = (low + high) // 2
-        low, high = (low, middle) if suffices(middle) else (middle + 1, high)
-    return low

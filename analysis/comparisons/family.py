@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from xlt.analysis.comparisons.compare import Comparison, compare
+from xlt.analysis.comparisons.compare import LEVEL, Comparison, compare
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
 from xlt.analysis.uncertainty.intervals import check_method
-from xlt.analysis.uncertainty.multiplicity import holm
+from xlt.analysis.uncertainty.multiplicity import Correction, find_correction
+from xlt.analysis.uncertainty.permutations import num_permutations_needed
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, check_resamples
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError, unknown
@@ -35,6 +36,8 @@ class Family:
         pairs: Description of the pairs.
         method: Method of the confidence intervals.
         num_resamples: Maximum number of permutations of test rows.
+        correction: Correction for the number of comparisons.
+        margin: Largest difference that does not matter; None: not given.
         comparisons: Comparisons in the order of the plan, or of the given pairs.
         gaps: A phrase for each cell that lacks runs.
         left_out: (pair or cell, reason why it is not compared).
@@ -45,9 +48,25 @@ class Family:
     pairs: str
     method: str
     num_resamples: int
+    correction: Correction
+    margin: float | None
     comparisons: tuple[Comparison, ...]
     gaps: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def num_tested(self) -> int:
+        """Number of comparisons with a p-value, for which the others are corrected."""
+        return sum(comparison.p_value is not None for comparison in self.comparisons)
+
+    def describe(self) -> str:
+        """Name the comparisons, their number and their correction."""
+        num = len(self.comparisons)
+        tested = f", {self.num_tested} of them tested" if self.num_tested < num else ""
+        corrected = f"corrected together ({self.correction.label})"
+        if self.correction.label == "uncorrected":
+            corrected = "not corrected for their number"
+        return f"{self.pairs}: a family of {num} comparisons{tested}, {corrected}"
 
 
 def compare_cells(
@@ -58,8 +77,10 @@ def compare_cells(
     num_resamples: int = NUM_RESAMPLES,
     method: str = "t",
     paired_seeds: bool = False,
+    correction: str = "holm",
+    margin: float | None = None,
 ) -> Family:
-    """Compare pairs of cells and correct their p-values for the number of pairs (Holm).
+    """Compare pairs of cells and correct their p-values for the number of pairs.
 
     Args:
         collected: The trials.
@@ -69,14 +90,21 @@ def compare_cells(
         num_resamples: Maximum number of permutations of test rows.
         method: Name in ``INTERVALS``.
         paired_seeds: Whether to take differences seed by seed (:func:`compare`).
+        correction: Name in ``CORRECTIONS``.
+        margin: Largest difference that does not matter, a fraction of 1, to find equivalent cells.
 
     Raises:
-        InputError: A metric, family, method or cell is unknown, or no two cells can be compared.
+        InputError: A metric, family, method, correction or cell is unknown, the margin is not
+            between 0 and 1, there are too few resamples for so many comparisons, or no two cells
+            can be compared.
     """
     if by not in FAMILIES:
         raise InputError(unknown("family", by, FAMILIES))
     check_method(method)
     check_resamples(num_resamples)
+    corrected_by = find_correction(correction)
+    if margin is not None and not 0 < margin < 1:
+        raise InputError(f"margin {margin:g}: give a difference between 0 and 1, e.g. 0.02")
     metric_runs = MetricRuns(metric)
     scores = load_scores(collected)
     left_out: list[tuple[str, str]] = []
@@ -90,9 +118,9 @@ def compare_cells(
         left_out += [(key.path, why) for key, why in scores.left_out.items()]
     comparisons: list[Comparison] = []
     used: list[CellScores] = []
+    chosen = [(a, b) for a, b in chosen if a in scores.cells and b in scores.cells]
+    _check_permutations(num_resamples, len(chosen), corrected_by)
     for first, second in chosen:
-        if first not in scores.cells or second not in scores.cells:
-            continue
         cells = scores.cells[first], scores.cells[second]
         try:
             comparisons.append(compare(*cells, metric_runs, num_resamples, method, paired_seeds))
@@ -105,19 +133,51 @@ def compare_cells(
             "there are fewer than two cells"
         ]
         raise InputError(["no two cells can be compared", *why], f"results {collected.uri}")
-    corrected = holm([comparison.p_value for comparison in comparisons])
     return Family(
         collected=collected,
         metric=metric,
         pairs="the pairs asked for" if pairs else FAMILIES[by],
         method=method,
         num_resamples=num_resamples,
-        comparisons=tuple(
-            dataclasses.replace(comparison, holm_p_value=p_value)
-            for comparison, p_value in zip(comparisons, corrected, strict=True)
-        ),
+        correction=corrected_by,
+        margin=margin,
+        comparisons=correct_together(comparisons, corrected_by, margin),
         gaps=tuple(dict.fromkeys(f"{c.key.path}: {', '.join(c.gaps)}" for c in used if c.gaps)),
         left_out=tuple(left_out),
+    )
+
+
+def _check_permutations(num_resamples: int, num_tests: int, correction: Correction) -> None:
+    """Raise InputError if no permutation p-value could stay small after the correction."""
+    if not num_tests:
+        return
+    needed = num_permutations_needed(correction.interval_alpha(LEVEL, num_tests, 0))
+    if num_resamples < needed:
+        raise InputError(
+            f"{num_resamples} resamples are too few to correct the p-values of {num_tests} "
+            f"comparisons; give {needed} or more"
+        )
+
+
+def correct_together(
+    comparisons: Sequence[Comparison], correction: Correction, margin: float | None
+) -> tuple[Comparison, ...]:
+    """Correct comparisons for their number; those without a p-value do not count."""
+    known = [c.p_value for c in comparisons if c.p_value is not None]
+    p_values = correction.correct(known)
+    num_rejected = sum(p_value <= LEVEL for p_value in p_values)
+    alpha = correction.interval_alpha(LEVEL, max(len(known), 1), num_rejected)
+    corrected = iter(p_values)
+    these_runs = correction.correct([c.these_runs_p_value for c in comparisons])
+    return tuple(
+        dataclasses.replace(
+            comparison,
+            corrected_p_value=None if comparison.p_value is None else next(corrected),
+            these_runs_corrected_p_value=p_value,
+            alpha=alpha,
+            margin=margin,
+        )
+        for comparison, p_value in zip(comparisons, these_runs, strict=True)
     )
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from xlt.analysis.comparisons.compare import (
-    LEVEL,
-    MAX_RATIO,
-    POWER,
-    Comparison,
-    write_rank_test_remarks,
-)
+from collections.abc import Iterable
+
+from xlt.analysis.comparisons.compare import LEVEL, Comparison
 from xlt.analysis.comparisons.family import Family
+from xlt.analysis.comparisons.sizes import MAX_RATIO, POWER
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table
-from xlt.analysis.uncertainty.intervals import FEW_UNITS, describe_units
+from xlt.analysis.uncertainty.intervals import Interval, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric
 
 CSV_COLUMNS = (
     "metric", "first", "second", "n", "num_items", "mean_first", "mean_second", "difference", "low",
-    "high", "p_value", "holm_p_value", "effect_size", "superiority", "detectable", "seeds_needed",
-    "draws_needed", "items_needed", "verdict",
+    "high", "family_low", "family_high", "p_value", "corrected_p_value", "these_runs_p_value",
+    "these_runs_corrected_p_value", "effect_size", "superiority", "superiority_low",
+    "superiority_high", "detectable", "seeds_needed", "draws_needed", "items_needed", "correction",
+    "margin", "verdict",
 )  # fmt: skip
 """Keys of the records, one record for each comparison."""
 
@@ -36,26 +35,33 @@ def make_comparison_table(family: Family) -> Table:
         caption=(
             f"{defined[0].upper()}{defined[1:]}.",
             f"Experiment {plan.experiment}{title}.",
-            f"Second minus first of {family.pairs}: {len(family.comparisons)} comparisons.",
+            f"Second minus first of {family.describe()}.",
         ),
         heading=(
-            "first:second", "means", "difference", "95 % interval", "p", "Holm p", "d",
-            "P(2nd higher)", "MDE", units, "rows", "verdict",
+            "first:second", "means", "difference", "95 % interval", "family interval", "p",
+            f"{family.correction.label} p", "on these runs", "P(2nd higher)", "MDE", units,
+            "rows", "verdict",
         ),
         lines=tuple((first_line(f"{c.first}:{c.second}"), *_texts(c)) for c in family.comparisons),
         footnotes=(*_explain(family), *_remarks(family)),
-        records=tuple(_record(family.metric, c) for c in family.comparisons),
+        records=tuple(_record(family, c) for c in family.comparisons),
     )  # fmt: skip
 
 
-def _record(metric: str, c: Comparison) -> dict[str, object]:
+def _record(family: Family, c: Comparison) -> dict[str, object]:
     units = (None, c.units_needed) if _by_draw(c) else (c.units_needed, None)
     values = (
-        metric, c.first, c.second, len(c.runs), c.num_items, *c.means, c.difference,
-        c.interval.low, c.interval.high, c.p_value, c.holm_p_value, c.effect_size, c.superiority,
-        c.detectable, *units, c.items_needed, c.verdict,
+        family.metric, c.first, c.second, len(c.runs), c.num_items, *c.means, c.difference,
+        *_ends(c.interval), *_ends(c.family_interval), c.p_value, c.corrected_p_value,
+        c.these_runs_p_value, c.these_runs_corrected_p_value, c.effect_size, c.superiority,
+        *_ends(c.superiority_interval), c.detectable, *units, c.items_needed,
+        family.correction.label, c.margin, c.verdict,
     )  # fmt: skip
     return dict(zip(CSV_COLUMNS, values, strict=True))
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (interval.low, interval.high) if interval else (None, None)
 
 
 def _by_draw(c: Comparison) -> bool:
@@ -66,18 +72,34 @@ def _by_draw(c: Comparison) -> bool:
 def _texts(c: Comparison) -> tuple[str, ...]:
     """Texts of a line, in the order of the heading."""
     counts = ("-" if count is None else str(count) for count in (c.units_needed, c.items_needed))
+    p_values = (c.p_value, c.corrected_p_value, c.these_runs_corrected_p_value)
     return (
         f"{c.means[0]:.3f} {c.means[1]:.3f}",
         f"{c.difference:+.3f}",
         format_interval(c.interval.low, c.interval.high),
-        f"{c.p_value:.4f}",
-        f"{c.holm_p_value:.4f}",
-        "n/a" if c.effect_size is None else f"{c.effect_size:+.1f}",
-        f"{c.superiority:.2f}",
+        _family_interval(c),
+        *("-" if p is None else f"{p:.4f}" for p in p_values),
+        f"{c.superiority:.2f} {_superiority_interval(c)}".rstrip(),
         f"{c.detectable:.3f}",
         *counts,
         c.verdict,
     )
+
+
+def _family_interval(c: Comparison) -> str:
+    """The interval for the family, with a round bracket at an end of 0 that it does not contain."""
+    if c.p_value is None:
+        return "-"
+    ends = c.family_interval
+    text = format_interval(ends.low, ends.high)
+    if c.is_settled and ends.low == 0:
+        return f"({text[1:]}"
+    return f"{text[:-1]})" if c.is_settled and ends.high == 0 else text
+
+
+def _superiority_interval(c: Comparison) -> str:
+    ends = c.superiority_interval
+    return f"[{ends.low:.2f}, {ends.high:.2f}]" if ends else ""
 
 
 def _explain(family: Family) -> list[str]:
@@ -86,34 +108,52 @@ def _explain(family: Family) -> list[str]:
     over, units = ("draws of training rows, seeds", "draws") if draws else (
         "seeds", "seeds"
     )  # fmt: skip
+    correction, alpha = family.correction, family.comparisons[0].alpha
+    equivalent = (
+        f" Within {family.margin:g}: the family interval lies between -{family.margin:g} and "
+        f"{family.margin:g}."
+        if family.margin
+        else ""
+    )
     return [
         f"95 % interval: of the difference, over {over} and test rows (method "
         f"{family.method}){describe_units(c.runs for c in family.comparisons)}. "
         "Not corrected for the number of comparisons.",
-        f"p: two-sided permutation test, up to {family.num_resamples} exchanges of test rows "
-        f"between the two cells, all {'runs' if draws else 'seeds'} of a row together; valid for "
-        f"these trained models, not for other {units}. Holm p: corrected for all comparisons "
-        "shown.",
-        f"d: difference / pooled standard deviation over {'runs' if draws else 'seeds'}. P(2nd "
-        "higher): share of pairs of runs in which the second scores higher. Both are imprecise "
-        f"with fewer than {FEW_UNITS} {units}.",
-        f"MDE: smallest true difference detected with probability {POWER} at level {LEVEL}, before "
-        f"Holm. {units}: {units} per cell{', with as many seeds each,' * draws} that would detect "
-        "a true difference of the observed size, on these test rows; rows: test rows that would, "
-        f"with these {units}; -: more than {MAX_RATIO} times as many, or unknown.",
-        f"Verdict: first or second higher: Holm p <= {LEVEL} and the interval excludes 0. these "
-        f"runs only: the test is significant, but the interval, which covers other {units}, "
-        "includes 0. not after Holm: only the interval excludes 0. unsettled: neither, which does "
+        f"Family interval: the same at level {100 * (1 - alpha):.4g} %. {correction.intervals} It "
+        "excludes 0 if and only if one cell is called higher; a round bracket marks an end at 0 "
+        "that does not belong to it.",
+        f"p: two-sided, over {over} and test rows, as in xlt claims; below 0.05 if the 95 % "
+        f"interval excludes 0. {correction.label} p: corrected for the family.",
+        f"On these runs: {correction.label} p of a two-sided permutation test, up to "
+        f"{family.num_resamples} exchanges of test rows between the two cells, all "
+        f"{'runs' if draws else 'seeds'} of a row together; valid for these trained models, not "
+        f"for other {units}. No verdict depends on it.",
+        "P(2nd higher): share of pairs of runs in which the second scores higher [95 % interval "
+        "for new runs on these test rows, from the order of the runs alone].",
+        f"MDE: smallest true difference detected with probability {POWER} at the level of the "
+        f"family. {units}: {units} per cell{', with as many seeds each,' * draws} that would "
+        "detect a true difference of the observed size, on these test rows; rows: test rows that "
+        f"would, with these {units}; -: more than {MAX_RATIO} times as many, or unknown.",
+        f"Verdict: first or second higher: {correction.label} p <= {LEVEL}. {correction.limits}"
+        f"{equivalent} Not after correction: only p is <= {LEVEL}. Unsettled: neither, which does "
         "not prove that the cells are equal.",
     ]
 
 
 def _remarks(family: Family) -> list[str]:
-    """Footnotes on missing runs, comparisons that were left out, and warnings."""
-    remarks = write_rank_test_remarks(c.runs for c in family.comparisons)
+    """Footnotes on missing runs, comparisons that were not tested or left out, and warnings."""
+    remarks = _group(
+        "Not tested", ((f"{c.first}:{c.second}", c.untested) for c in family.comparisons)
+    )
     remarks += [f"† {first_line(gap)}" for gap in family.gaps]
-    reasons: dict[str, list[str]] = {}
-    for name, why in family.left_out:
-        reasons.setdefault(first_line(why), []).append(first_line(name))
-    remarks += [f"Left out: {', '.join(names)}: {why}" for why, names in reasons.items()]
+    remarks += _group("Left out", family.left_out)
     return remarks + [f"Warning: {warning}." for warning in family.collected.warnings]
+
+
+def _group(title: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Write a sentence for each reason, with the names to which it applies."""
+    names: dict[str, list[str]] = {}
+    for name, why in reasons:
+        if why:
+            names.setdefault(first_line(why), []).append(first_line(name))
+    return [f"{title}: {', '.join(own)}: {why}" for why, own in names.items()]

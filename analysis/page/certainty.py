@@ -45,14 +45,15 @@ def show_comparisons(
             "--pairs"
         )
     family = compare_cells(collected, metric, by)
-    counts = Counter(c.verdict for c in family.comparisons)
-    settled = counts["first higher"] + counts["second higher"]
-    others = [f"{n} {verdict}" for verdict, n in counts.items() if "higher" not in verdict]
-    summary = f"One cell is higher in {settled} of {len(family.comparisons)} comparisons"
+    verdicts = Counter(c.verdict for c in family.comparisons)
+    settled = sum(c.is_settled for c in family.comparisons)
+    others = [f"{n} {verdict}" for verdict, n in verdicts.items() if "higher" not in verdict]
     shown = show_table(
         replace(make_comparison_table(family), name=f"{metric}-by-{by}"),
         f"{metric_label(metric)}, {FAMILIES[by]}",
-        sentence=f"{summary}, by test and interval; {', '.join(others) or 'none is undecided'}.",
+        sentence=f"{metric_label(metric)} of {family.describe()}. One cell is higher in {settled}; "
+        f"{', '.join(others) or 'none is undecided'}. This page has "
+        f"{len(COMPARED) * len(FAMILIES)} such families, each corrected alone.",
     )
     # Readers look for the verdict, the last column, so the page moves it next to the names.
     return replace(

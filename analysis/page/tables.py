@@ -78,9 +78,9 @@ VERDICTS = {
     "not evaluated": "none",
     "second higher": "good",
     "first higher": "good",
-    "these runs only": "warn",
-    "not after Holm": "warn",
+    "not after correction": "warn",
     "unsettled": "none",
+    "not tested": "none",
 }
 """Verdict of a cell, a claim or a comparison -> style. The page shows the words, too, because not
 everybody sees colours."""

@@ -88,10 +88,18 @@ def runs_difference(groups: Sequence[Runs]) -> RunsDifference:
         InputError: The error is unknown, because a group has fewer than two units or nothing
             varies.
     """
-    parts = components(groups)
+    return with_known_error(mean(groups), components(groups))
+
+
+def with_known_error(estimate: float, parts: Components) -> RunsDifference:
+    """Make a difference of an estimate and its variance components.
+
+    Raises:
+        InputError: See :func:`runs_difference`.
+    """
     if parts.num_units < 2:
         raise InputError("one seed gives no error; each cell needs 2 or more")
-    difference = RunsDifference(mean(groups), parts)
+    difference = RunsDifference(estimate, parts)
     if difference.quantile(1 - SMALLEST_P) <= SMALLEST_P:
         raise InputError("no spread between the runs of either cell, so no error is known")
     return difference

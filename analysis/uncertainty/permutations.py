@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -78,6 +79,11 @@ def permutation_p_value(
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+def num_permutations_needed(alpha: float) -> int:
+    """Smallest number m of random exchanges with which p can reach alpha: 2 / (m + 1) <= alpha."""
+    return math.ceil(2 / alpha - 1 - 1e-9)  # the last term allows for rounding of 2 / alpha
 
 
 Statistic = Callable[..., NDArray[np.float64]]

@@ -39,7 +39,7 @@ def add_analysis_commands(commands: Any) -> None:
         "how many seeds would settle an open one.",
         "compare results",
         "compare results --metric f1 --by model --only pattern=ja0",
-        "compare results --pairs mini-llama2/ja0:mini-llama2/ja104",
+        "compare results --pairs mini-llama2/ja0:mini-llama2/ja104 --margin 0.02",
     )  # fmt: skip
     add_metric(compare)
     add_only(compare)
@@ -56,6 +56,15 @@ def add_analysis_commands(commands: Any) -> None:
     compare.add_argument(
         "--paired-seeds", action="store_true", help="take differences seed by seed"
     )
+    compare.add_argument(
+        "--correction", default="holm", choices=Names(("holm", "bh", "none")),
+        help="correct for the number of comparisons: holm (default; any false result), bh (share "
+        "of false results) or none",
+    )  # fmt: skip
+    compare.add_argument(
+        "--margin", type=float, metavar="M",
+        help="call cells equivalent if their difference surely is between -M and M",
+    )  # fmt: skip
     add_resamples(compare, 10_000)
     add_interval_method(compare)
 
@@ -144,7 +153,7 @@ def _compare(options: argparse.Namespace) -> int:
     collected = collect(options.results, options.experiment, only=options.only)
     family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
-        options.interval_method, options.paired_seeds,
+        options.interval_method, options.paired_seeds, options.correction, options.margin,
     )  # fmt: skip
     print(write([make_comparison_table(family)]))
     left_out = [f"left out: {name}: {why}" for name, why in family.left_out]

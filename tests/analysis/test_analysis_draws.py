@@ -14,7 +14,7 @@ import pytest
 from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import make_cell, save_simulated, simulate_draws, true_auroc
 
-from xlt.analysis.comparisons.compare import compare, difference_groups, write_rank_test_remarks
+from xlt.analysis.comparisons.compare import compare, difference_groups
 from xlt.analysis.curves.learning_curves import make_learning_curves
 from xlt.analysis.curves.table import make_curve_tables
 from xlt.analysis.page.build import build_content
@@ -27,6 +27,7 @@ from xlt.analysis.uncertainty.intervals import CellIntervals, t_interval
 from xlt.analysis.uncertainty.mean_variance import Components, components
 from xlt.analysis.uncertainty.resampling import resampled_mean
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
+from xlt.analysis.uncertainty.superiority import superiority_interval
 from xlt.analysis.uncertainty.trial_units import num_units, units_of
 from xlt.analysis.uncertainty.variance_components import variance_components
 
@@ -211,9 +212,7 @@ def test_runs_are_compared_draw_by_draw_and_seed_by_seed() -> None:
     again = compare(first, shuffled, MetricRuns("auroc"), 200)
     assert again.difference == pytest.approx(found.difference)
     assert again.interval.low == pytest.approx(found.interval.low)
-    assert write_rank_test_remarks([GRID])[0].startswith(
-        "With 3 against 3 draws a rank test cannot"
-    )
+    assert found.superiority_interval == superiority_interval(found.superiority, 3)  # not 9 runs
 
 
 # --- coverage -------------------------------------------------------------------------------

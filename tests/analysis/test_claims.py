@@ -150,6 +150,20 @@ def test_nothing_is_both_supported_and_contradicted(
         assert verdict(cells, part("greater", margin)) != "supported"
 
 
+@given(seeds, seeds, st.floats(-0.3, 0.3), st.sampled_from(["greater", "less", "equal"]))
+def test_p_is_below_alpha_where_the_interval_lies_inside_the_bound(
+    a: list[float], b: list[float], margin: float, direction: str
+) -> None:
+    margin = abs(margin) + 0.001 if direction == "equal" else margin
+    found = evaluate(one_claim(part(direction, margin)), Given(a=a, b=b))[0].parts[0]
+    assert found.interval and found.p_for is not None
+    low, high = found.interval
+    bounds = {"greater": (margin, np.inf), "less": (-np.inf, -margin), "equal": (-margin, margin)}
+    least, most = bounds[direction]
+    if min(abs(low - least), abs(high - most)) > 1e-9:
+        assert (found.p_for < 0.05) == (least < low and high < most)
+
+
 # --- level -----------------------------------------------------------------------------------
 
 

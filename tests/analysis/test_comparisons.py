@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 from simulated_scores import make_cell, simulate, true_auroc
 
-from xlt.analysis.comparisons.compare import (
-    LEVEL,
-    POWER,
-    Comparison,
-    compare,
-    detectable,
-    effect_size,
-    smallest_rank_p_value,
-)
+from xlt.analysis.comparisons.compare import LEVEL, Comparison, compare, effect_size
+from xlt.analysis.comparisons.sizes import POWER, detectable
 from xlt.analysis.trials.scores import CellScores
+from xlt.analysis.uncertainty.differences import RunsDifference
 from xlt.analysis.uncertainty.intervals import Interval, t_interval
 from xlt.analysis.uncertainty.mean_variance import Components
 from xlt.analysis.uncertainty.permutations import (
     _difference_by_effects,
     _weighted_difference,
+    num_permutations_needed,
     permutation_p_value,
 )
 from xlt.analysis.uncertainty.runs import MetricRuns
@@ -86,6 +82,8 @@ def test_the_smallest_p_value_counts_the_rows_as_they_are() -> None:
     bad, good = np.where(y_true == 1, 0.2, 0.8), np.where(y_true == 1, 0.8, 0.2)
     # (0 + 1) / (199 + 1), of two tails
     assert permutation_p_value("f1", y_true, bad[None], good[None], 199, 0) == pytest.approx(0.01)
+    assert num_permutations_needed(0.01) == 199
+    assert [num_permutations_needed(0.05 / n) for n in (1, 5, 30)] == [39, 199, 1199]
 
 
 @pytest.mark.parametrize("metric", ["auroc", "accuracy"])
@@ -108,14 +106,6 @@ def test_p_values_are_uniform_under_the_null(metric: str) -> None:
 # --- correction and sizes -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_seeds", [2, 3, 4, 5])
-def test_the_smallest_p_value_of_a_rank_test(num_seeds: int) -> None:
-    low, high = range(num_seeds), range(10, 10 + num_seeds)
-    expected = stats.mannwhitneyu(low, high, method="exact").pvalue
-    assert smallest_rank_p_value(num_seeds) == pytest.approx(expected)
-    assert (smallest_rank_p_value(num_seeds) > LEVEL) == (num_seeds < 4)
-
-
 def test_effect_size_in_pooled_deviations() -> None:
     first, second = np.array([0.5, 0.6, 0.7]), np.array([0.7, 0.9, 1.1])
     assert effect_size(first, second) == pytest.approx(0.3 / np.sqrt((0.1**2 + 0.2**2) / 2))
@@ -126,7 +116,7 @@ def test_effect_size_in_pooled_deviations() -> None:
 def test_a_detectable_difference_is_found_as_often_as_promised() -> None:
     # Known components, many degrees of freedom: the power of a normal test, 1.96 + 0.84 errors.
     parts = Components(0.01**2, 0.02**2, 0.0, 1e9, 1e9, 3, 512)
-    size = detectable(parts)
+    size = detectable(parts, LEVEL)
     error = np.sqrt(parts.unit + parts.item)
     assert size == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
     assert stats.norm.sf(1.959964 - size / error) == pytest.approx(POWER, abs=1e-4)
@@ -135,7 +125,7 @@ def test_a_detectable_difference_is_found_as_often_as_promised() -> None:
 def test_power_of_few_seeds_by_simulation() -> None:
     # 4 seeds alone: the true difference that a t test finds in 8 of 10 experiments.
     error = 0.02
-    size = detectable(Components(error**2 / 4, 0.0, 0.0, 3, 510, 4, 512))
+    size = detectable(Components(error**2 / 4, 0.0, 0.0, 3, 510, 4, 512), LEVEL)
     rng = np.random.default_rng(0)
     seen = size + error * rng.standard_normal((20_000, 4))
     found = stats.ttest_1samp(seen, 0, axis=1).pvalue <= LEVEL
@@ -260,41 +250,54 @@ def test_the_interval_of_a_difference_uses_the_same_rows() -> None:
     twin = make_cell(first.y_true, first.scores, "twin")
     found = compare(first, twin, MetricRuns("auroc"), 200)
     assert (found.interval.low, found.interval.high) == pytest.approx((0, 0), abs=1e-12)
-    assert found.p_value == 1
-    assert found.verdict == "unsettled"
+    assert found.these_runs_p_value == 1
+    assert (found.p_value, found.verdict) == (None, "not tested")
+    assert found.untested == "one seed gives no error; each cell needs 2 or more"
+
+
+def one_comparison(difference: float, error: float, **values: Any) -> Comparison:
+    """A comparison whose error is normal with a standard deviation, nearly."""
+    parts = Components(0.0, error**2, 0.0, 2, 1e9, 3, 10**9)
+    found = RunsDifference(difference, parts)
+    return Comparison(
+        first="a", second="b", runs=((0, 0), (0, 1)), num_items=9, means=(0.5, 0.5 + difference),
+        difference=difference, parts=parts, interval=Interval(*found.interval()), untested="",
+        these_runs_p_value=0.001, effect_size=None, superiority=1.0, superiority_interval=None,
+        these_runs_corrected_p_value=0.001,
+        **{"p_value": found.p_equal(), "corrected_p_value": found.p_equal(), **values},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("difference", "low", "p_value", "verdict"),
+    ("difference", "values", "verdict"),
     [
-        (0.1, 0.01, 0.05, "second higher"),
-        (-0.1, -0.19, 0.01, "first higher"),
-        (0.1, -0.01, 0.01, "these runs only"),
-        (0.1, 0.01, 0.051, "not after Holm"),
-        (0.1, -0.01, 0.9, "unsettled"),
+        (0.1, {}, "second higher"),
+        (-0.1, {}, "first higher"),
+        (0.1, {"margin": 0.05}, "second higher"),
+        (0.1, {"margin": 0.2}, "second higher, within 0.2"),
+        (0.1, {"corrected_p_value": 0.051, "alpha": 1e-30}, "not after correction"),
+        (0.1, {"corrected_p_value": 0.051, "alpha": 1e-30, "margin": 0.2}, "not after correction"),
+        (0.01, {}, "unsettled"),
+        (0.01, {"margin": 0.04}, "equivalent within 0.04"),
+        (0.01, {"margin": 0.0295}, "unsettled"),  # the interval ends at 0.01 + 1.96 * 0.01
+        (-0.01, {"margin": 0.0297}, "equivalent within 0.0297"),
+        (0.01, {"p_value": None, "corrected_p_value": None, "margin": 0.9}, "not tested"),
     ],
 )
-def test_a_verdict_needs_test_and_interval(
-    difference: float, low: float, p_value: float, verdict: str
+def test_a_verdict_is_that_of_the_corrected_p_and_the_family_interval(
+    difference: float, values: dict[str, Any], verdict: str
 ) -> None:
-    interval = Interval(low, 2 * difference - low)
-    found = Comparison(
-        "a",
-        "b",
-        ((0, 0),),
-        9,
-        (0.5, 0.6),
-        difference,
-        interval,
-        0.001,
-        p_value,
-        None,
-        1.0,
-        0.1,
-        1,
-        1,
-    )
-    assert found.verdict == verdict
+    assert one_comparison(difference, 0.01, **values).verdict == verdict
+
+
+def test_an_interval_ends_at_0_where_only_the_sign_is_decided() -> None:
+    # Holm's later steps decide what Bonferroni's interval leaves open: p of 0.01 in 10 tests.
+    up = one_comparison(0.026, 0.01, corrected_p_value=0.04, alpha=0.005)
+    assert (up.family_interval.low, up.verdict) == (0, "second higher")
+    assert up.family_interval.high == pytest.approx(0.026 + stats.norm.isf(0.0025) * 0.01)
+    down = one_comparison(-0.026, 0.01, corrected_p_value=0.04, alpha=0.005)
+    assert (down.family_interval.high, down.verdict) == (0, "first higher")
+    assert down.family_interval.low == pytest.approx(-up.family_interval.high)
 
 
 @pytest.mark.parametrize("digits", [1, 6])

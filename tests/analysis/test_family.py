@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.comparisons.table import CSV_COLUMNS, make_comparison_table
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import collect
-from xlt.analysis.uncertainty.multiplicity import holm
+from xlt.analysis.uncertainty.multiplicity import benjamini_hochberg, holm
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.trainables.metrics.registry import RESAMPLED_METRICS
@@ -52,7 +53,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def names(location: str, **options: Any) -> list[str]:
-    family = compare_cells(collect(location), num_resamples=100, **options)
+    family = compare_cells(collect(location), num_resamples=200, **options)
     return [f"{c.first}:{c.second}" for c in family.comparisons]
 
 
@@ -78,14 +79,41 @@ def test_pairs_that_were_asked_for_are_compared_in_their_order(location: str) ->
     assert names(location, pairs=asked) == asked
 
 
-def test_the_family_is_corrected_together(location: str) -> None:
-    family = compare_cells(collect(location), num_resamples=200)
-    p_values = [c.p_value for c in family.comparisons]
-    assert [c.holm_p_value for c in family.comparisons] == holm(p_values)
-    gained = {c.second: c for c in family.comparisons if c.first == "elyza/ja0"}["elyza/ja104"]
-    assert gained.difference > 0.1
-    assert gained.holm_p_value == pytest.approx(5 * gained.p_value)
-    assert gained.holm_p_value <= 0.05
+@pytest.mark.parametrize(
+    ("name", "correct", "share"),
+    [
+        ("holm", holm, lambda rejected: 1 / 3),
+        ("bh", benjamini_hochberg, lambda rejected: max(rejected, 1) / 3),
+        ("none", list, lambda rejected: 1),
+    ],
+)
+def test_the_family_is_corrected_together(
+    location: str, name: str, correct: Any, share: Callable[[int], float]
+) -> None:
+    """elyza/ja16 has one seed, so two of the five comparisons have no p over seeds."""
+    found = compare_cells(collect(location), num_resamples=200, correction=name)
+    tested = [c for c in found.comparisons if c.p_value is not None]
+    assert (found.num_tested, len(tested)) == (3, 3)
+    assert [c.corrected_p_value for c in tested] == correct([c.p_value for c in tested])
+    these_runs = [c.these_runs_p_value for c in found.comparisons]
+    assert [c.these_runs_corrected_p_value for c in found.comparisons] == correct(these_runs)
+    settled = sum(c.is_settled for c in tested)
+    assert settled > 0
+    for comparison in found.comparisons:
+        assert comparison.alpha == pytest.approx(0.05 * share(settled))
+        assert (comparison.verdict == "not tested") == (comparison.p_value is None)
+    for comparison in tested:
+        ends = comparison.family_interval
+        excluded = ends.low >= 0 or ends.high <= 0
+        assert excluded == comparison.is_settled == ("higher" in comparison.verdict)
+
+
+def test_too_few_resamples_for_the_family_are_refused(location: str) -> None:
+    collected = collect(location)
+    with pytest.raises(InputError, match=r"198 resamples are too few.*5 comparisons; give 199 or"):
+        compare_cells(collected, num_resamples=198)
+    compare_cells(collected, num_resamples=199)
+    compare_cells(collected, num_resamples=100, correction="none")
 
 
 def test_means_are_those_of_the_report(location: str) -> None:
@@ -93,7 +121,7 @@ def test_means_are_those_of_the_report(location: str) -> None:
     rows = collected.table.to_pylist()
     for metric in RESAMPLED_METRICS:
         (found,) = compare_cells(
-            collected, metric, pairs=["mbert/ja0:mbert/ja16"], num_resamples=100
+            collected, metric, pairs=["mbert/ja0:mbert/ja16"], num_resamples=200
         ).comparisons
         for mean, pattern in zip(found.means, ("ja0", "ja16"), strict=True):
             values = [
@@ -105,16 +133,16 @@ def test_means_are_those_of_the_report(location: str) -> None:
 def test_footnotes_say_what_is_missing(location: str) -> None:
     family = compare_cells(
         collect(location), pairs=["elyza/ja0:elyza/ja16", "mbert/ja0:mbert/ja104"],
-        num_resamples=100,
+        num_resamples=200,
     )  # fmt: skip
     shown = write_tables([make_comparison_table(family)])
     assert "† elyza/ja16: seed 1 failed" in shown
     assert "Left out: mbert/ja0:mbert/ja104: not tested on the same rows (0 in both)" in shown
     assert "Warning: two rows are alike." in shown
-    assert "With 1 against 1 runs a rank test cannot reach 0.05" in shown
+    assert "Not tested: elyza/ja0:elyza/ja16: one seed gives no error; each cell needs" in shown
     assert "with one seed its variance is unknown" in shown
     assert "Left out: bert/ja0: no ja rows" in write_tables(
-        [make_comparison_table(compare_cells(collect(location), num_resamples=100))]
+        [make_comparison_table(compare_cells(collect(location), num_resamples=200))]
     )
 
 
@@ -124,6 +152,9 @@ def test_wrong_names_are_refused_with_the_known_ones(location: str) -> None:
         ({"metric": "macro_f1"}, r"unknown metric of two classes 'macro_f1'"),
         ({"by": "models"}, r"unknown family 'models'. Did you mean 'model'\? Known: model, pat"),
         ({"method": "tt"}, r"unknown interval 'tt'.*Known: t"),
+        ({"correction": "holms"}, r"unknown correction 'holms'. Did you mean 'holm'\? Known: bh"),
+        ({"margin": 0.0}, r"margin 0: give a difference between 0 and 1, e\.g\. 0\.02"),
+        ({"margin": float("nan")}, r"margin nan: give a difference between 0 and 1"),
         ({"pairs": ["elyza/ja0:elyza/ja1"]}, r"unknown cell 'elyza/ja1'. Did you mean"),
         ({"pairs": ["elyza/ja0"]}, r"pair 'elyza/ja0' is not two different cells"),
         ({"pairs": ["elyza/ja0:elyza/ja0"]}, r"not two different cells"),
@@ -131,7 +162,7 @@ def test_wrong_names_are_refused_with_the_known_ones(location: str) -> None:
     ]  # fmt: skip
     for options, message in cases:
         with pytest.raises(InputError, match=message):
-            compare_cells(collected, num_resamples=100, **options)
+            compare_cells(collected, num_resamples=200, **options)
 
 
 def test_names_with_colons_and_slashes_are_found(tmp_path: Path) -> None:
@@ -151,11 +182,11 @@ def test_names_with_colons_and_slashes_are_found(tmp_path: Path) -> None:
 def test_compare_prints_text_markdown_and_rows(
     location: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["compare", location, "--resamples", "100", "--metric", "f1"]
+    arguments = ["compare", location, "--resamples", "200", "--metric", "f1"]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert text.startswith("F1 score of the positive class (ESG)")
-    assert "5 comparisons" in text
+    assert "a family of 5 comparisons, 3 of them tested, corrected together (Holm)." in text
     assert main([*arguments, "--format", "md"]) == 0
     assert "| first:second | means |" in capsys.readouterr().out
     assert main([*arguments, "--format", "csv"]) == 0

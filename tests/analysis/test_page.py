@@ -159,7 +159,8 @@ def test_comparisons_are_those_of_the_command(
         csv_text, latex = data_of(html)["files"][f"{metric}-by-{by}"]
         assert csv_text == capsys.readouterr().out.removesuffix("\n")
         assert rf"\label{{tab:{metric}-by-{by}}}" in latex and "first:second" in latex
-        assert f" of {num} comparisons, by test and interval" in html
+        assert f": a family of {num} comparisons" in html
+    assert "This page has 4 such families, each corrected alone." in html
 
 
 def test_variance_components_are_those_of_the_report(results: str, html: str) -> None:
