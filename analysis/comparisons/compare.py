@@ -84,9 +84,10 @@ class Comparison:
         """Interval of the difference at level 1 - ``alpha``, which excludes 0 if it is settled.
 
         A correction may settle a difference whose interval includes 0. Then the interval ends at 0,
-        which does not belong to it.
+        which does not belong to it. Ends outside [-1, 1] are truncated.
         """
         low, high = RunsDifference(self.difference, self.parts).interval(self.alpha)
+        low, high = max(low, -1.0), min(high, 1.0)
         if not self.is_settled:
             return Interval(low, high)
         return (

@@ -66,7 +66,7 @@ class Family:
         corrected = f"corrected together ({self.correction.label})"
         if self.correction.label == "uncorrected":
             corrected = "not corrected for their number"
-        return f"{self.pairs}: a family of {num} comparisons{tested}, {corrected}"
+        return f"{self.pairs}: a family of {num} comparison{'s' * (num != 1)}{tested}, {corrected}"
 
 
 def compare_cells(

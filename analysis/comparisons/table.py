@@ -78,12 +78,18 @@ def _texts(c: Comparison) -> tuple[str, ...]:
         f"{c.difference:+.3f}",
         format_interval(c.interval.low, c.interval.high),
         _family_interval(c),
-        *("-" if p is None else f"{p:.4f}" for p in p_values),
+        *map(_p_text, p_values),
         f"{c.superiority:.2f} {_superiority_interval(c)}".rstrip(),
-        f"{c.detectable:.3f}",
+        f"{c.detectable:.3f}" if c.detectable <= 1 else ">1",
         *counts,
         c.verdict,
     )
+
+
+def _p_text(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return f"{p:.4f}" if p >= 0.0001 else "<0.0001"
 
 
 def _family_interval(c: Comparison) -> str:

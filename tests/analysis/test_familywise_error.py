@@ -118,29 +118,32 @@ def test_intervals_of_a_family_contain_all_true_differences_together() -> None:
 @pytest.mark.parametrize(("num_comparisons", "num"), [(10, 400), (30, 200)])
 def test_familywise_error_at_length(num_comparisons: int, num: int, auroc_std: float) -> None:
     """Also: the share of families in which the test on these runs would call a cell higher."""
-    rng = np.random.default_rng(2)
+    rng, num_here = np.random.default_rng(2), 60
     exchanges = num_permutations_needed(LEVEL / num_comparisons)
-    wrong = {"verdict": 0, "on these runs": 0, "on these runs and interval": 0}
-    for _ in range(num):
+    wrong, on_these_runs, with_interval = 0, 0, 0
+    for number in range(num):
         found = corrected(
-            simulate_family(rng, num_comparisons, auroc_std, num_permutations=exchanges)
-        )
+            simulate_family(
+                rng, num_comparisons, auroc_std,
+                num_permutations=exchanges if number < num_here else 0,
+            )
+        )  # fmt: skip
         here = [c for c in found if c.these_runs_corrected_p_value <= LEVEL]
-        wrong["verdict"] += any(c.is_settled for c in found)
-        wrong["on these runs"] += bool(here)
-        wrong["on these runs and interval"] += any(not c.interval.holds(0) for c in here)
-    shares = {name: count / num for name, count in wrong.items()}
+        wrong += any(c.is_settled for c in found)
+        on_these_runs += bool(here)
+        with_interval += any(not c.interval.holds(0) for c in here)
+    shares = wrong / num, on_these_runs / num_here, with_interval / num_here
     print(num_comparisons, auroc_std, shares)
-    assert shares["verdict"] <= upper_bound(LEVEL, num)
+    assert shares[0] <= upper_bound(LEVEL, num)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("num_seeds", [3, 5, 10])
 def test_power_in_families_at_length(num_seeds: int) -> None:
-    """One comparison whose true difference is a multiple of its standard error."""
+    """One comparison whose true difference is a multiple of its standard error, at AUROC 0.71."""
     rng = np.random.default_rng(3)
-    seed_std = seed_std_of(0.029)
+    base, seed_std = 0.8, seed_std_of(0.029)
 
     def differences(gain: float, num: int) -> list[tuple[float, float]]:
         """(difference, p) of simulated pairs of cells."""
@@ -148,8 +151,8 @@ def test_power_in_families_at_length(num_seeds: int) -> None:
         for _ in range(num):
             rows, metric_runs = rng.standard_normal(NUM_ITEMS), MetricRuns("auroc")
             cells = [
-                simulate(rng, num_seeds, NUM_ITEMS, SEPARATION + added, seed_std, rows, name)
-                for name, added in (("a", 0.0), ("b", gain))
+                simulate(rng, num_seeds, NUM_ITEMS, separation, seed_std, rows, name)
+                for name, separation in (("a", base), ("b", base + gain))
             ]
             found = runs_difference(difference_groups(*cells, metric_runs)[0])
             simulated.append((found.estimate, found.p_equal()))
@@ -157,8 +160,8 @@ def test_power_in_families_at_length(num_seeds: int) -> None:
 
     error = float(np.std([estimate for estimate, _ in differences(0.0, 400)]))
     for multiple in (2, 3, 4, 6):
-        higher = separation_of(true_auroc(SEPARATION, 0.0) + multiple * error)
-        p_values = np.array([p for _, p in differences(higher - SEPARATION, 300)])
+        gain = separation_of(true_auroc(base, 0.0) + multiple * error) - base
+        p_values = np.array([p for _, p in differences(gain, 300)])
         power = {size: float((p_values <= LEVEL / size).mean()) for size in (1, 10, 30)}
         print(num_seeds, round(error, 4), multiple, power)
         assert power[1] >= power[10] >= power[30]
