@@ -88,11 +88,9 @@ class Comparison:
         """
         low, high = RunsDifference(self.difference, self.parts).interval(self.alpha)
         low, high = max(low, -1.0), min(high, 1.0)
-        if not self.is_settled:
-            return Interval(low, high)
-        return (
-            Interval(max(low, 0.0), high) if self.difference > 0 else Interval(low, min(high, 0.0))
-        )
+        if self.is_settled:
+            low, high = (max(low, 0.0), high) if self.difference > 0 else (low, min(high, 0.0))
+        return Interval(low, high)
 
     @property
     def is_equivalent(self) -> bool:
