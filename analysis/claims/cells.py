@@ -125,7 +125,7 @@ class ResultCells:
         if cell is None or metric not in RESAMPLED_METRICS:
             return welch(ours, published)
         runs = self._runs_of(metric).of(cell)
-        return difference_to_published(runs, published, paper.NUM_TEST_ROWS)
+        return difference_to_published(runs, len(cell.ids), published, paper.NUM_TEST_ROWS)
 
     def without_rows(self, metric: str, first: str, second: str) -> str:
         """Why a difference of two cells is not over test rows; empty if it is."""

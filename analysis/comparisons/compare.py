@@ -131,7 +131,7 @@ class Comparison:
     @property
     def items_needed(self) -> int | None:
         """Number of test rows that would detect it with these runs."""
-        return sizes.items_needed(self.parts, self.alpha, abs(self.difference))
+        return sizes.items_needed(self.parts, self.alpha, abs(self.difference), self.num_items)
 
 
 def compare(

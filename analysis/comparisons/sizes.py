@@ -44,12 +44,19 @@ def units_needed(parts: Components, alpha: float, size: float) -> int | None:
     return _needed(parts, alpha, size, parts.num_units, of_units=True)
 
 
-def items_needed(parts: Components, alpha: float, size: float) -> int | None:
+def items_needed(parts: Components, alpha: float, size: float, num_items: int) -> int | None:
     """Smallest number of test rows with which a difference is detectable.
 
-    Args and return value are those of :func:`units_needed`.
+    Args:
+        parts: Variance components of a difference.
+        alpha: Level of the test.
+        size: Size of the true difference, not negative.
+        num_items: Number of test rows behind the components; stories have several rows.
+
+    Returns:
+        The number; None if :data:`MAX_RATIO` times as many do not suffice.
     """
-    return _needed(parts, alpha, size, parts.num_items, of_units=False)
+    return _needed(parts, alpha, size, num_items, of_units=False)
 
 
 def _needed(parts: Components, alpha: float, size: float, count: int, of_units: bool) -> int | None:

@@ -11,7 +11,9 @@ from xlt.analysis.uncertainty.welch import Sample
 from xlt.data.core.errors import InputError
 
 
-def difference_to_published(runs: Runs, published: Sample, num_items: int) -> RunsDifference:
+def difference_to_published(
+    runs: Runs, num_items: int, published: Sample, num_published_items: int
+) -> RunsDifference:
     """Subtract a published mean over runs on other test rows from the mean over these runs.
 
     The published std gives the variance from runs, and these runs give that from test rows, because
@@ -20,8 +22,9 @@ def difference_to_published(runs: Runs, published: Sample, num_items: int) -> Ru
 
     Args:
         runs: Runs of a cell.
+        num_items: Number of their test rows.
         published: Mean and std over the published runs.
-        num_items: Number of published test rows.
+        num_published_items: Number of published test rows.
 
     Raises:
         InputError: See :func:`runs_difference`.
@@ -35,6 +38,6 @@ def difference_to_published(runs: Runs, published: Sample, num_items: int) -> Ru
         parts,
         unit=parts.unit + theirs,
         unit_freedom=(ours + theirs) ** 2 / per_freedom if per_freedom > 0 else parts.unit_freedom,
-        item=parts.item * (1 + parts.num_items / num_items),
+        item=parts.item * (1 + num_items / num_published_items),
     )
     return with_known_error(mean([runs]) - published.mean, both)

@@ -18,7 +18,7 @@ RUNS = ((0, 0), (0, 1), (0, 2))
 def test_without_variance_of_rows_it_is_welchs() -> None:
     ours, theirs = np.array([0.81, 0.84, 0.9]), np.array([0.7, 0.72, 0.79])
     published = Sample(float(theirs.mean()), float(theirs.std(ddof=1)), 3)
-    found = difference_to_published(Runs(ours, np.zeros((3, 512)), RUNS), published, 512)
+    found = difference_to_published(Runs(ours, np.zeros((3, 512)), RUNS), 512, published, 512)
     known = stats.ttest_ind(ours, theirs, equal_var=False)
     assert found.estimate == pytest.approx(ours.mean() - theirs.mean())
     assert found.p_equal() == pytest.approx(known.pvalue)
@@ -29,17 +29,17 @@ def test_rows_of_both_count() -> None:
     # Rows alone: each moves all runs alike, so that their variance is the sum of squares.
     influence = np.tile(np.full(400, 0.001), (3, 1))
     ours = Runs(np.full(3, 0.8), influence, RUNS)
-    found = difference_to_published(ours, Sample(0.7, 0.0, 3), 100)
+    found = difference_to_published(ours, 400, Sample(0.7, 0.0, 3), 100)
     error = np.sqrt(400 * 0.001**2 * (1 + 400 / 100))
     assert found.p_equal() == pytest.approx(2 * stats.t.sf(0.1 / error, 398), rel=1e-6)
 
 
 def test_one_run_gives_no_error() -> None:
-    still = np.zeros((1, 9))
+    ours = Runs(np.array([0.5]), np.zeros((1, 9)), RUNS[:1])
     with pytest.raises(InputError, match="one published run gives no error"):
-        difference_to_published(Runs(np.array([0.5]), still, RUNS[:1]), Sample(0.7, None, 1), 512)
+        difference_to_published(ours, 9, Sample(0.7, None, 1), 512)
     with pytest.raises(InputError, match="one seed gives no error"):
-        difference_to_published(Runs(np.array([0.5]), still, RUNS[:1]), Sample(0.7, 0.1, 3), 512)
+        difference_to_published(ours, 9, Sample(0.7, 0.1, 3), 512)
 
 
 def rejected(seed_std: float, num_items: int, num: int) -> tuple[float, float]:
@@ -58,7 +58,7 @@ def rejected(seed_std: float, num_items: int, num: int) -> tuple[float, float]:
             Sample(float(lab.values.mean()), float(lab.values.std(ddof=1)), 3)
             for lab in (ours, theirs)
         ]
-        with_rows = difference_to_published(ours, samples[1], num_items)
+        with_rows = difference_to_published(ours, num_items, samples[1], num_items)
         found.append([test.p_equal() < 0.05 for test in (with_rows, welch(*samples))])
     by_rows, by_seeds = np.mean(found, axis=0)
     return float(by_rows), float(by_seeds)
