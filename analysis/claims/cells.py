@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from xlt.analysis.claims.published_difference import difference_to_published
 from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, aggregate
@@ -15,7 +16,6 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
-from xlt.analysis.uncertainty.published_difference import difference_to_published
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.analysis.uncertainty.trial_units import (
     has_several_draws,

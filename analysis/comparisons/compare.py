@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.comparisons import sizes
+from xlt.analysis.comparisons.superiority import superiority, superiority_interval
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.differences import RunsDifference, with_known_error
@@ -17,7 +18,6 @@ from xlt.analysis.uncertainty.mean_variance import Components, components, mean
 from xlt.analysis.uncertainty.permutations import permutation_p_value
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, draw_seed
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
-from xlt.analysis.uncertainty.superiority import superiority, superiority_interval
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError
 

@@ -15,6 +15,7 @@ from result_folders import make_plan, make_results, save_done, save_failed
 from simulated_scores import make_cell, save_simulated, simulate_draws, true_auroc
 
 from xlt.analysis.comparisons.compare import compare, difference_groups
+from xlt.analysis.comparisons.superiority import superiority_interval
 from xlt.analysis.curves.learning_curves import make_learning_curves
 from xlt.analysis.curves.table import make_curve_tables
 from xlt.analysis.page.build import build_content
@@ -27,7 +28,6 @@ from xlt.analysis.uncertainty.intervals import CellIntervals, t_interval
 from xlt.analysis.uncertainty.mean_variance import Components, components
 from xlt.analysis.uncertainty.resampling import resampled_mean
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
-from xlt.analysis.uncertainty.superiority import superiority_interval
 from xlt.analysis.uncertainty.trial_units import num_units, units_of
 from xlt.analysis.uncertainty.variance_components import variance_components
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from simulated_scores import simulate
 
-from xlt.analysis.uncertainty.published_difference import difference_to_published
+from xlt.analysis.claims.published_difference import difference_to_published
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.welch import Sample, welch
 from xlt.data.core.errors import InputError

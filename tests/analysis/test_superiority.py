@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from xlt.analysis.uncertainty.superiority import superiority, superiority_interval
+from xlt.analysis.comparisons.superiority import superiority, superiority_interval
 
 
 def test_the_share_is_that_of_mann_and_whitney() -> None:
