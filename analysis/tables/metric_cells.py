@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.predictions import TestRows, read_test_rows
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.results.plan import PlannedCell
+from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -40,6 +43,21 @@ class MetricCells:
     def name(self) -> str:
         """Name of a table of these cells."""
         return "-".join(filter(None, (self.metric, self.target_lang)))
+
+    @cached_property
+    def test_rows(self) -> TestRows | None:
+        """Test rows of a done trial; None without a usable one, or with more than two classes.
+
+        All patterns of a target language have the same test rows.
+        """
+        keys = {cell.key for cell in self.cells if cell.mean is not None}
+        done = (row for row in self.collected.rows if row.is_done and row.cell in keys)
+        if len(self.collected.plan.classes) != 2 or not (first := next(done, None)):
+            return None
+        try:
+            return read_test_rows(Results(self.collected.uri), first.trial_id)
+        except InputError:
+            return None  # the predictions are damaged, and tables of metrics do not need them
 
     @property
     def num_seeds(self) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from xlt.analysis.metrics.operating_points import Rule
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.alarms import make_alarm_table
+from xlt.analysis.tables.bounds import write_bounds
 from xlt.analysis.tables.cells import format_cell, format_mean, write_footnotes
 from xlt.analysis.tables.formats import find_format
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
@@ -99,9 +100,10 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
             if c.mean is not None and (why := metric_cells.without_interval.get(c.key))
         ),
         *_wide_spread(metric_cells),
+        *write_bounds(metric_cells),
         *write_share_note(metric_cells),
         *(paper.write_remarks(metric, models) if published else []),
-        *_chosen_rates(collected.plan),
+        *(_tuning(collected.plan) if collected.metrics else []),
         *(f"Warning: {warning}." for warning in collected.warnings),
     ]
     return Table(
@@ -147,14 +149,21 @@ def _components_table(metric_cells: MetricCells) -> Table:
     )
 
 
-def _chosen_rates(plan: Plan) -> list[str]:
-    """Sentences on how learning rates were chosen, one for all cells with the same explanation."""
+def _tuning(plan: Plan) -> list[str]:
+    """How learning rates were chosen and what it cost: a sentence for cells with the same reason.
+
+    The budget of tuning belongs to a result (Dodge et al. 2019, EMNLP, "Show Your Work").
+    """
     cells: dict[str, list[str]] = {}
     for cell in plan.cells:
         if cell.chosen:
             name = f"{first_line(cell.base_model)} x {first_line(cell.pattern)}"
             cells.setdefault(first_line(cell.chosen), []).append(name)
-    return [f"{', '.join(names)}: {explanation}." for explanation, names in cells.items()]
+    budgets = [f"{', '.join(names)}: {explanation}." for explanation, names in cells.items()]
+    if any(cell.trials and not cell.chosen for cell in plan.cells):
+        others = "of the other cells " * bool(cells)
+        budgets.append(f"Learning rates {others}as given; this experiment searched none of them.")
+    return budgets
 
 
 def _published(metric: str, model: str, pattern: str) -> str:

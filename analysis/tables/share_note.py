@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
-from xlt.analysis.trials.predictions import read_test_rows
 from xlt.analysis.trials.weigh import OF_TASK, percent, weigh
-from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.prevalence import WITHIN_CLASSES, resampled_at
-from xlt.trainables.results.result import Results
 
 
 def write_share_note(metric_cells: MetricCells) -> list[str]:
@@ -23,16 +20,10 @@ def write_share_note(metric_cells: MetricCells) -> list[str]:
     """
     collected, metric = metric_cells.collected, metric_cells.metric
     depends = metric not in WITHIN_CLASSES and metric in resampled_at(None)
-    if not depends or collected.prevalence is not None or len(collected.plan.classes) != 2:
+    rows = metric_cells.test_rows
+    if not depends or collected.prevalence is not None or rows is None:
         return []
-    keys = {cell.key for cell in metric_cells.cells if cell.mean is not None}
-    done = next((row for row in collected.rows if row.is_done and row.cell in keys), None)
-    try:
-        labels = read_test_rows(Results(collected.uri), done.trial_id).y_true if done else None
-    except InputError:
-        labels = None  # the predictions are damaged, and tables of metrics do not need them
-    if labels is None:
-        return []
+    labels = rows.y_true
     drawn = f"{int(labels.sum())} of {len(labels)} test rows are positive by design"
     share = collected.plan.prevalence
     if share is None:

@@ -17,8 +17,9 @@ class Components:
     """Variance components of a mean over runs, or of a difference of two means.
 
     The model has crossed random effects of units and test rows (Searle, Casella & McCulloch 1992,
-    Variance Components, chapter 4; for retrieval experiments with few systems: Bodoff & Li 2007,
-    SIGIR). Units are seeds, or draws of training rows if there are several; then the effect of
+    Variance Components, chapter 4; for readers and cases in diagnostic studies: Obuchowski &
+    Rockette 1995, Communications in Statistics - Simulation and Computation 24:285, and Hillis 2007,
+    Statistics in Medicine 26:596; for retrieval experiments: Bodoff & Li 2007, SIGIR). Units are seeds, or draws of training rows if there are several; then the effect of
     seeds is a component of its own (trial_units.py).
 
     Attributes:

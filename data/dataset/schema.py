@@ -66,10 +66,13 @@ class Dataset:
     Attributes:
         table: num_rows x the columns of :data:`HEADLINE_SCHEMA`.
         classes: Class names; the label of a row is the index of its class.
+        wrong_labels: Ids of rows of two classes whose label is known to be wrong; empty if nothing
+            is known about wrong labels. They change nothing but the ceiling that reports print.
     """
 
     table: pa.Table
     classes: tuple[str, ...] = BINARY
+    wrong_labels: frozenset[str] = frozenset()
 
     @classmethod
     def from_table(

@@ -8,6 +8,7 @@ rows cannot teach most Japanese concepts; only pre-training can.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Literal
 
@@ -49,33 +50,35 @@ def read(options: Options, progress: Progress) -> Reading:
     seed = options.seed
     book = load_phrasebook()
     rows = [
-        (text, lang, label)
+        (text, lang, label, is_wrong)
         for lang, num in (("en", options.num_source), ("ja", options.num_target))
-        for text, label in _draw_labelled(book, lang, num, options.label_noise, seed)
+        for text, label, is_wrong in _draw_labelled(book, lang, num, options.label_noise, seed)
     ]
     rng = random.Random(derive_seed(seed, "synthetic", "order"))
     rng.shuffle(rows)
+    ids = [f"synthetic-{number:05d}" for number in range(len(rows))]
     num_days = (LAST_DAY - FIRST_DAY).days + 1
     dataset = Dataset.from_table(
         pa.table(
             {
-                "id": [f"synthetic-{number:05d}" for number in range(len(rows))],
-                "text": [text for text, _, _ in rows],
-                "lang": [lang for _, lang, _ in rows],
-                "label": [label for _, _, label in rows],
+                "id": ids,
+                "text": [text for text, *_ in rows],
+                "lang": [lang for _, lang, *_ in rows],
+                "label": [label for _, _, label, _ in rows],
                 "published": [FIRST_DAY + timedelta(rng.randrange(num_days)) for _ in rows],
                 "source": ["synthetic"] * len(rows),
             }
         ),
         "synthetic",
     )
-    return Reading(dataset)
+    wrong = frozenset(row_id for row_id, row in zip(ids, rows, strict=True) if row[3])
+    return Reading(replace(dataset, wrong_labels=wrong))
 
 
 def _draw_labelled(
     book: Phrasebook, lang: str, num: int, label_noise: float, seed: int
-) -> list[tuple[str, int]]:
-    """Draw different texts of one language, with labels."""
+) -> list[tuple[str, int, bool]]:
+    """Draw different texts of one language, with labels, and whether they are wrong."""
     rng = random.Random(derive_seed(seed, "synthetic", lang))
     seen: set[str] = set()
     rows = []
@@ -91,5 +94,6 @@ def _draw_labelled(
                 texts.append(text)
         # The same number of labels is flipped in both classes, so that labels stay balanced.
         num_wrong = round(label_noise * (num // 2))
-        rows += [(text, int(positive != (i < num_wrong))) for i, text in enumerate(texts)]
+        wrong = [i < num_wrong for i in range(share)]
+        rows += [(t, int(positive != w), w) for t, w in zip(texts, wrong, strict=True)]
     return rows

@@ -106,6 +106,7 @@ class Grid:
         Args:
             data_warnings: Warnings about the data, see :mod:`xlt.sweep.planning.gate`.
         """
+        tested = {row_id for draw in self.draws for row_id in draw.test}
         return Plan(
             experiment=self.experiment.name,
             title=self.experiment.title,
@@ -115,6 +116,7 @@ class Grid:
             data_fingerprint=self.dataset.fingerprint,
             data_warnings=data_warnings,
             same_story=group_by_story(self.dataset, (draw.test for draw in self.draws)),
+            wrong_labels=tuple(sorted(self.dataset.wrong_labels & tested)),
             cells=tuple(
                 PlannedCell(
                     base_model=cell.model.name,

@@ -48,6 +48,14 @@ def test_the_plan_knows_test_rows_of_one_story() -> None:
     assert told.plan().same_story == ((test[3], test[40]),)
 
 
+def test_the_plan_knows_test_rows_with_wrong_labels() -> None:
+    grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
+    wrong = grid.plan().wrong_labels
+    assert len(wrong) == 31 and set(wrong) <= set(grid.draws[0].test)
+    clean = replace(grid, dataset=replace(grid.dataset, wrong_labels=frozenset()))
+    assert "wrong_labels" not in clean.plan().model_dump(mode="json")
+
+
 def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:
     grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
     draws = [

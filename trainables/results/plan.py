@@ -72,6 +72,8 @@ class Plan(Settings):
         default=(), exclude_if=lambda groups: not groups
     )
     """Ids of the test rows of each story that has several."""
+    wrong_labels: tuple[str, ...] = pydantic.Field(default=(), exclude_if=lambda ids: not ids)
+    """Ids of the test rows whose label is known to be wrong."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
     """All base models x all patterns."""
 
