@@ -18,9 +18,10 @@ class Components:
 
     The model has crossed random effects of units and test rows (Searle, Casella & McCulloch 1992,
     Variance Components, chapter 4; for readers and cases in diagnostic studies: Obuchowski &
-    Rockette 1995, Communications in Statistics - Simulation and Computation 24:285, and Hillis 2007,
-    Statistics in Medicine 26:596; for retrieval experiments: Bodoff & Li 2007, SIGIR). Units are seeds, or draws of training rows if there are several; then the effect of
-    seeds is a component of its own (trial_units.py).
+    Rockette 1995, Communications in Statistics - Simulation and Computation 24:285, and Hillis
+    2007, Statistics in Medicine 26:596; for retrieval experiments: Bodoff & Li 2007, SIGIR). Units
+    are seeds, or draws of training rows if there are several; then the effect of seeds is a
+    component of its own (trial_units.py).
 
     Attributes:
         unit: Variance from units; halves with twice the units. Zero for a single unit, for which
