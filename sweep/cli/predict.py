@@ -29,6 +29,7 @@ def add_predict_command(commands: Any) -> None:
         "predict results news.csv --model elyza --pattern ja104 --seed 0 --out tags.csv",
         "predict results/trials/ID texts/ --columns text=headline --out tags/ --backend ray",
         "predict results - --trial ID --threshold median --out tags.jsonl < headlines.txt",
+        "predict results new.csv --trial ID --threshold alarms=20 --prevalence 0.02 --out a.csv",
     )  # fmt: skip
     predict.add_argument(
         "trial", metavar="TRIAL", help="RESULTS/trials/ID, or RESULTS; a folder or a URI"
@@ -68,7 +69,12 @@ def add_predict_command(commands: Any) -> None:
     write = predict.add_argument_group("the tags")
     write.add_argument(
         "--threshold", metavar="T",
-        help="score from which a text is positive: 0.5 (default), a number, median, or prior=P",
+        help="score from which a text is positive: 0.5 (default), a number, median, prior=P, or a "
+        "rule on the trial's test rows: precision=P, or alarms=N in 1,000 texts",
+    )  # fmt: skip
+    write.add_argument(
+        "--prevalence", type=float, metavar="P",
+        help="share of positive texts, for a rule (default: the task's)",
     )  # fmt: skip
     write.add_argument(
         "--class-scores", action="store_true", help="write a column with the score of each class"
@@ -94,7 +100,7 @@ def _predict(options: argparse.Namespace) -> int:
         "format": options.format,
         "quoting": not options.no_quoting,
     }
-    names = ("threshold", "batch_size", "chunk_rows")
+    names = ("threshold", "prevalence", "batch_size", "chunk_rows")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if not source["columns"]:
         del source["columns"]
@@ -176,6 +182,8 @@ def _summary(prediction: Any, out: str, trial: Any) -> str:
     lines = [f"{tagged:,} of {counts.num_rows:,} rows tagged by {name}: {labels}"]
     if trial.chosen:
         lines.append(f"Model: {trial.chosen}")
+    if prediction.about_threshold:
+        lines.append(f"Threshold: {prediction.about_threshold}")
     if counts.rejected:
         reasons = ", ".join(f"{number:,} {why}" for why, number in counts.rejected.items())
         lines.append(f"Rejected: {reasons}; see {out.rstrip('/')}.rejected.csv")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import pyarrow as pa
 import pydantic
 
+from xlt.analysis.metrics.operating_points import parse_rule
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
 from xlt.data.core.settings import Settings
@@ -17,7 +18,7 @@ from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, find_output_format, write_output
 from xlt.sweep.predict.parts import Output, PartStore, hash_chunks
-from xlt.sweep.predict.threshold import Threshold, parse_threshold
+from xlt.sweep.predict.threshold import Threshold, choose_on_test_rows, parse_threshold
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial
 
 REQUEST_FORMAT = 1
@@ -29,7 +30,11 @@ class Predict(Settings):
     """Settings of tagging."""
 
     threshold: str | None = None
-    """Threshold for two classes, see :func:`parse_threshold`; None: 0.5."""
+    """Threshold for two classes, see :func:`parse_threshold` and :func:`parse_rule`; None: 0.5."""
+    prevalence: float | None = pydantic.Field(
+        default=None, gt=0, lt=1, strict=True, exclude_if=lambda share: share is None
+    )
+    """Share of class 1 among the texts, for a rule; None: that of the trial's task."""
     class_scores: bool = False
     """Whether to write a column with the probability of each class."""
     batch_size: int = pydantic.Field(default=64, gt=0)
@@ -93,12 +98,14 @@ class Predicted:
         counts: Numbers of tagged and rejected rows.
         num_new: Rows that this call tagged or rejected; an earlier call did the others.
         seconds: Time for these rows, including loading.
+        about_threshold: Sentence on a threshold that was chosen by a rule; else empty.
     """
 
     trial_id: str
     counts: Counts
     num_new: int
     seconds: float
+    about_threshold: str = ""
 
 
 def predict(
@@ -140,7 +147,7 @@ def predict(
     finished = find_trial(trial) if isinstance(trial, str) else trial
     texts = Unlabelled(path=source) if isinstance(source, str) else source
     ending = find_output_format(out)
-    threshold = _threshold(settings, finished)
+    threshold, about = _threshold(settings, finished)
     _refuse_taken_names(texts, settings, finished)
     folder, _, name = Output(out.rstrip("/")).uri.rpartition("/")
     output = Output(folder)
@@ -150,7 +157,7 @@ def predict(
     job = Job(finished, texts, settings, parts.digests.copy())
     if record is not None:
         _refuse_other_input(record, texts, settings, output.path(name))
-        return Predicted(finished.trial_id, Counts(**record["counts"]), 0, 0.0)
+        return Predicted(finished.trial_id, Counts(**record["counts"]), 0, 0.0, about)
 
     start = time.monotonic()
     num_chunks = num_rows = num_new = 0
@@ -171,7 +178,7 @@ def predict(
         settings.class_scores,
     )  # fmt: skip
     parts.finish({"input_sha256": digest, "counts": counts.as_json()})
-    return Predicted(finished.trial_id, counts, num_new, time.monotonic() - start)
+    return Predicted(finished.trial_id, counts, num_new, time.monotonic() - start, about)
 
 
 def predict_inline(address: str | None, job: Job) -> Iterator[Tagged]:
@@ -194,13 +201,19 @@ def _backend(name: str) -> PredictBackend:
     return cast(PredictBackend, load_entry(BACKENDS, name))
 
 
-def _threshold(settings: Predict, trial: FinishedTrial) -> Threshold:
+def _threshold(settings: Predict, trial: FinishedTrial) -> tuple[Threshold, str]:
+    """The threshold, and a sentence on it if a rule chose it."""
     if settings.threshold is not None and len(trial.classes) != 2:
         raise InputError(
             f"the trial has {len(trial.classes)} classes, and the label is the most probable one; "
             "omit --threshold"
         )
-    return parse_threshold("0.5" if settings.threshold is None else settings.threshold)
+    text = "0.5" if settings.threshold is None else settings.threshold
+    if rule := parse_rule(text):
+        return choose_on_test_rows(rule, trial, settings.prevalence)
+    if settings.prevalence is not None:
+        raise InputError(f"--prevalence is for a rule such as precision=0.5, not for {text}")
+    return parse_threshold(text), ""
 
 
 def _refuse_taken_names(source: Unlabelled, settings: Predict, trial: FinishedTrial) -> None:

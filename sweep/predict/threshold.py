@@ -1,16 +1,26 @@
-"""Thresholds of `xlt predict`: a number, or a fit that needs no labels."""
+"""Thresholds of `xlt predict`: a number, a fit without labels, or a rule on the test rows."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold
 from xlt.analysis.metrics.thresholds import FITS, prior_threshold
+from xlt.analysis.trials.predictions import read_test_rows
+from xlt.analysis.trials.weigh import percent
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Scores
+from xlt.trainables.metrics.prevalence import highest_rate, values_from_rates
+from xlt.trainables.results.find_trial import FinishedTrial
+from xlt.trainables.results.result import Results
 
-EXAMPLES = "a number between 0 and 1, `median`, or `prior=0.3`: the share of class 1"
+EXAMPLES = (
+    "a number between 0 and 1, `median`, `prior=0.3` (the share of class 1), `precision=0.5` or "
+    "`alarms=20` (in 1,000 texts)"
+)
 
 
 @dataclass(frozen=True)
@@ -58,3 +68,48 @@ def parse_threshold(text: str) -> Threshold:
     if not equals and 0 <= value <= 1:
         return Threshold(value=value)
     raise InputError(f"threshold {text!r} is not valid; give {EXAMPLES}")
+
+
+def choose_on_test_rows(
+    rule: Rule, trial: FinishedTrial, prevalence: float | None
+) -> tuple[Threshold, str]:
+    """Choose the threshold that meets a rule on the trial's test rows at a prevalence.
+
+    Args:
+        rule: The rule.
+        trial: Trial of two classes.
+        prevalence: Share of class 1 among the new texts; None: that of the trial's task.
+
+    Returns:
+        The threshold, and a sentence on what it does to the test rows.
+
+    Raises:
+        InputError: The prevalence is unknown, the test rows cannot be used, or no threshold meets
+            the rule.
+    """
+    share = trial.prevalence if prevalence is None else prevalence
+    if share is None:
+        raise InputError(
+            f"threshold {str(rule)!r} depends on the share of class 1 among the texts; give it "
+            "with --prevalence, e.g. 0.02"
+        )
+    test = read_test_rows(Results(trial.uri), trial.trial_id)
+    if len(np.unique(test.y_true)) < 2:
+        raise InputError("the trial's test rows are of one class; give a number as threshold")
+    value = choose_threshold(rule, test.y_true, test.y_score, share)
+    if not math.isfinite(value):
+        raise InputError(
+            f"no threshold meets {rule} at {percent(share)} on the trial's test rows; ask for less"
+        )
+    decided = test.y_score >= value
+    of_class = [int(np.sum(test.y_true == label)) for label in (0, 1)]
+    false, hits = (int(np.sum(decided & (test.y_true == label))) for label in (0, 1))
+    rates = values_from_rates(share, hits / of_class[1], false / of_class[0])
+    bound = (1 - share) * highest_rate(false, of_class[0])
+    about = (
+        f"{rule} at {percent(share)}: {hits} of {of_class[1]} positive and {false} of "
+        f"{of_class[0]} other test rows of the trial reach it. So {PER * rates['alarms']:.0f} of "
+        f"{PER:,} texts would, {rates['precision']:.0%} of them rightly; up to {PER * bound:.0f} "
+        "false ones are possible (95 %)"
+    )
+    return Threshold(value=value), about

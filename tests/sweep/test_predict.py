@@ -278,12 +278,35 @@ def test_thresholds(threshold: str, share: float, kept: str, texts: str, tmp_pat
     assert made.counts.labels["news"] == sum(row["label"] == "news" for row in rows)
 
 
+def test_a_rule_chooses_the_threshold_on_the_test_rows(
+    kept: str, texts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = find_trial(kept, model="llama")
+    known = Results(kept).read_table(trial.trial_id, "predictions")
+    y_true, score = known["y_true"].to_numpy(), known["y_score"].to_numpy()
+    weights = np.where(y_true == 1, 0.3 / (y_true == 1).sum(), 0.7 / (y_true == 0).sum())
+    options = ["--threshold", "alarms=250", "--prevalence", "0.3"]
+    assert xlt(kept, texts, tmp_path / "a.csv", *options) == 0
+    shown = capsys.readouterr().out
+    threshold = float(shown.split("at threshold ")[1].split(":")[0])
+    assert 1000 * weights[score >= threshold].sum() <= 250
+    one_more = score[score < threshold].max()
+    assert 1000 * weights[score >= one_more].sum() > 250
+    assert "Threshold: alarms=250 at 30 %: " in shown and " test rows of the trial reach it" in shown
+    assert xlt(kept, texts, tmp_path / "a.csv", *options) == 0
+    assert "All rows were tagged before" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (["--threshold", "1.5"], "threshold '1.5' is not valid; give a number between 0 and 1"),
         (["--threshold", "prior=1"], "threshold 'prior=1' is not valid"),
         (["--threshold", "nan"], "threshold 'nan' is not valid"),
+        (["--threshold", "precision=2"], "'precision=2' is not valid; give precision=0.5, or"),
+        (["--threshold", "alarms=20"], "give it with --prevalence, e.g. 0.02"),
+        (["--prevalence", "0.02"], "--prevalence is for a rule such as precision=0.5, not for 0.5"),
+        (["--prevalence", "2", "--threshold", "alarms=9"], "prevalence: should be less than 1"),
         (["--threshold", "platt"], "'platt' is fitted on labelled rows, and new texts have no"),
         (["--columns", "text=headline"], "unknown column 'headline'"),
         (["--columns", "txt=text"], "unknown key 'txt'. Did you mean 'text'?"),

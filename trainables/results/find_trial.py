@@ -41,6 +41,7 @@ class FinishedTrial:
         chosen: Why the model of this trial was kept and not those of other seeds; empty if the
             experiment did not choose.
         moved: Whether the base model was moved after the training.
+        prevalence: Share of class 1 among the texts that its task is about; None: not known.
     """
 
     uri: str
@@ -50,6 +51,7 @@ class FinishedTrial:
     classes: tuple[str, ...]
     chosen: str = ""
     moved: bool = False
+    prevalence: float | None = None
 
     @property
     def trial_id(self) -> str:
@@ -106,12 +108,14 @@ def find_trial(
         raise InputError(error.problems, results.trial_path(full_id)) from error
     record: Any = state.record
     spec = TrialSpec.parse(record["spec"])
+    plan = _plan_of(plans, full_id)
     done = FinishedTrial(
         uri=results.uri,
         spec=spec,
         signature=record["signature"],
         files=files,
-        classes=_classes(plans, results, full_id),
+        classes=plan.class_names if plan else _default_classes(results, full_id),
+        prevalence=plan.prevalence if plan else None,
         chosen=HOW_CHOSEN if record.get("execution", {}).get("keep_models") == "best" else "",
     )
     return _with_base(done, base_path)
@@ -202,15 +206,17 @@ def _known(kind: str, value: object, known: Iterable[object], uri: str) -> None:
         raise InputError(unknown(kind, str(value), names), uri)
 
 
-def _classes(plans: Iterable[Plan], results: Results, trial_id: str) -> tuple[str, ...]:
-    """Names of the classes: from the plan that has the trial, else default names."""
+def _plan_of(plans: Iterable[Plan], trial_id: str) -> Plan | None:
+    """The first plan that has the trial."""
 
     def trials(plan: Plan) -> Iterable[PlannedTrial]:
         return (trial for cell in plan.cells for trial in (*cell.trials, *cell.replaced))
 
-    for plan in plans:
-        if any(trial.trial_id == trial_id for trial in trials(plan)):
-            return plan.class_names
+    return next((p for p in plans if any(t.trial_id == trial_id for t in trials(p))), None)
+
+
+def _default_classes(results: Results, trial_id: str) -> tuple[str, ...]:
+    """Names of the classes of a trial without a plan."""
     scores = results.read_table(trial_id, "predictions", ["y_score"])["y_score"]
     return tuple(map(str, range(len(scores[0])))) if pa.types.is_list(scores.type) else BINARY
 
