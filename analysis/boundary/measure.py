@@ -1,4 +1,4 @@
-"""Measures each cell and judges whether it ranks badly or only has a bad threshold."""
+"""Measures each cell and judges whether it ranks worse than its reference or needs a threshold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from xlt.analysis.boundary.train_threshold import (
     f1_at_train_threshold,
     out_of_fold,
 )
-from xlt.analysis.boundary.verdict import BEST_POSSIBLE, JUDGED_BY, CellPair, Gap, judge
-from xlt.analysis.comparisons.compare import find_common_runs
+from xlt.analysis.boundary.verdict import MARGIN, Verdict, judge, threshold_gain
+from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.metrics.measures import (
     MEASURES,
     RESAMPLED_MEASURES,
@@ -51,15 +51,18 @@ class CellBoundary:
     Attributes:
         measures: Name -> table entry with mean and std over runs, and a 95 % interval for those in
             :data:`WITH_INTERVAL` and ``score_shift.SHIFTS``.
-        gap: Gap in F1 and the verdict; None for a cell without value, or with ``without``.
+        verdict: Answers and verdict; None for a cell whose predictions cannot be used together.
+        reference: Pattern that the ranking is compared with, maybe the cell's own; empty for a cell
+            without value.
         prior: Share of class 1 among the test rows, mean over runs; None for a cell without value.
-        without: Why a cell with a value has no verdict; else empty.
+        without: Why a cell with a value has no verdict or no comparison of its ranking; else empty.
         folds: Held-out scores on which the threshold of training rows was chosen; None if it was
             chosen on in-sample scores, or if there is none.
     """
 
     measures: Mapping[str, TableCell]
-    gap: Gap | None
+    verdict: Verdict | None
+    reference: str
     prior: float | None
     without: str = ""
     folds: FoldScores | None = None
@@ -72,19 +75,20 @@ def boundary(
     prior: float | None = None,
     num_labelled: Iterable[int] = (),
     method: str = "t",
+    margin: float = MARGIN,
 ) -> list[CellBoundary]:
     """Measure and judge all cells of an experiment.
 
     Args:
         collected: The experiment.
         reference: Pattern with which cells of the same base model are compared; None selects the
-            pattern with the most target rows in the same target language. A cell that is its own
-            reference, or whose reference has no value, is compared with F1 = 1.
+            pattern with the most target rows in the same target language.
         prior: Share of rows for the measure ``f1_prior``, F1 at the threshold that this share of
             the test rows reaches; None leaves the measure out.
         num_labelled: Numbers N of labelled test rows for the measures ``f1_<fit>_<N>``, F1 with a
             threshold chosen on N test rows, for each fit in ``thresholds.FITS``.
         method: Name in ``INTERVALS``.
+        margin: Loss in AUROC or macro F1 below which a loss counts as small.
 
     Returns:
         The cells in the order of the plan. A trial that cannot be used is left out, and the table
@@ -98,6 +102,8 @@ def boundary(
     if reference is not None and reference not in plan.patterns:
         raise InputError(unknown("pattern", reference, plan.patterns), "reference")
     check_method(method)
+    if not 0 < margin < 1:
+        raise InputError(f"margin {margin:g} is not a loss between 0 and 1, e.g. {MARGIN:g}")
     predictions, unfit = _predictions(collected)
     measures = {**MEASURES, **request_measures(prior, sorted(set(num_labelled)))}
     measured = _measure(collected, predictions, measures)
@@ -106,8 +112,7 @@ def boundary(
     measured[TRAIN_ROWS] = f1_at_train_threshold(collected, predictions, trained, folds)
     measured |= {name: {} for name in SHIFTS}
     metric_runs = {
-        name: MetricRuns(name, RESAMPLED_MEASURES)
-        for name in (*JUDGED_BY, *WITH_INTERVAL, *CLASS_MEDIANS)
+        name: MetricRuns(name, RESAMPLED_MEASURES) for name in (*WITH_INTERVAL, *CLASS_MEDIANS)
     }
     scores = load_scores(collected)
     by_cell: dict[CellKey, dict[str, TableCell]] = {}
@@ -145,58 +150,60 @@ def boundary(
             target_rows[key] = max(row.num_target_rows or 0 for row in usable)
             positives = [np.mean(predictions[row.trial_id].y_true) for row in usable]
             priors[key] = float(np.mean(positives))
+    auroc = MetricRuns("auroc")
     judged = []
     for planned in plan.cells:
         key = planned.key
-        gap, without = None, ""
+        verdict, compared, without = None, "", ""
         if key in priors:
-            name = _reference(plan, planned, target_rows, reference)
+            compared = reference or _most_target_rows(plan, planned, target_rows)
             try:
-                gap = judge(_pair(scores, key, name, metric_runs, method), priors[key])
+                verdict, without = _judge(scores, key, compared, auroc, method, margin)
             except InputError as error:
                 without = str(error)
-        judged.append(CellBoundary(by_cell[key], gap, priors.get(key), without, folds.get(key)))
+        if verdict:
+            ends = max(verdict.auroc.low, 0.0), min(verdict.auroc.high, 1.0)
+            by_cell[key]["auroc"] = replace(by_cell[key]["auroc"], interval=ends)
+        judged.append(
+            CellBoundary(by_cell[key], verdict, compared, priors.get(key), without, folds.get(key))
+        )
     return judged
 
 
-def _reference(
-    plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKey, int], reference: str | None
-) -> str:
-    """Pattern that a cell is compared with; :data:`BEST_POSSIBLE` if that is its own or none."""
+def _most_target_rows(plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKey, int]) -> str:
+    """Pattern of the cell of the same base model and target language with the most target rows."""
     row = (cell.base_model, cell.target_lang)
     candidates = [
         c.key for c in plan.cells if (c.base_model, c.target_lang) == row and c.key in target_rows
     ]
-    if reference is None:
-        chosen = max(candidates, key=target_rows.__getitem__)
-    else:
-        chosen = CellKey(cell.base_model, reference)
-    return chosen.pattern if chosen in candidates and chosen != cell.key else BEST_POSSIBLE
+    return max(candidates, key=target_rows.__getitem__).pattern
 
 
-def _pair(
-    scores: ExperimentScores, key: CellKey, reference: str, metric_runs: Mapping[str, MetricRuns],
-    method: str,
-) -> CellPair:  # fmt: skip
-    """A cell and its reference, over the runs that both have.
+def _judge(
+    scores: ExperimentScores, key: CellKey, reference: str, auroc: MetricRuns, method: str,
+    margin: float,
+) -> tuple[Verdict, str]:  # fmt: skip
+    """Judge a cell; also return why its ranking cannot be compared, else an empty text.
 
     Raises:
-        InputError: One of them has no usable scores, or they have no run in common.
+        InputError: The cell has no usable scores.
     """
-    keys = [key, *([CellKey(key.base_model, reference)] if reference != BEST_POSSIBLE else [])]
-    for key in keys:
-        if key in scores.left_out:
-            raise InputError(f"{key.path}: {scores.left_out[key]}")
-    cells = [scores.cells[key] for key in keys]
-    runs = find_common_runs(cells[0], cells[-1])
-    chosen = [
-        {
-            name: metric_runs[name].of(cell).chosen([cell.runs.index(run) for run in runs])
-            for name in JUDGED_BY
-        }
-        for cell in cells
-    ]
-    return CellPair(chosen[0], chosen[1] if len(chosen) > 1 else None, reference, method)
+    if key in scores.left_out:
+        raise InputError(f"{key.path}: {scores.left_out[key]}")
+    cell, other = scores.cells[key], CellKey(key.base_model, reference)
+    gap, without = None, ""
+    if other != key:
+        try:
+            if other not in scores.cells:
+                raise InputError(scores.left_out.get(other, "no value"))
+            gap, _ = difference_groups(cell, scores.cells[other], auroc)
+        except InputError as error:
+            without = f"{other.path}: {error}"
+    verdict = judge(
+        auroc.of(cell), gap, threshold_gain(cell),
+        is_reference=other == key, margin=margin, method=method,
+    )  # fmt: skip
+    return verdict, without
 
 
 def _trained(

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from xlt.analysis.boundary.measure import WITH_INTERVAL, CellBoundary
 from xlt.analysis.boundary.score_shift import SHIFTS
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
-from xlt.analysis.boundary.verdict import BEST_POSSIBLE, Gap
+from xlt.analysis.boundary.verdict import MARGIN, NEAR_CHANCE, Loss
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.uncertainty.intervals import Interval
 from xlt.data.core.text import first_line
 
-COLUMNS: dict[str, str] = {
+THRESHOLDS: dict[str, str] = {
     "f1": "F1@0.5",
     "f1_median": "F1@median",
     "f1_prior": "F1@prior",
     TRAIN_ROWS: "F1@train rows",
-    "f1_oracle": "F1@oracle",
-    "auroc": "AUROC",
+    "f1_best": "F1@best",
     "average_precision": "AP",
     "ece": "ECE",
     "brier": "Brier",
 }
-"""Measure -> heading, in order; measures that were not computed are left out."""
+"""Measure -> heading of the second table, in order; measures without a value are left out."""
 SHIFT_COLUMNS: dict[str, str] = {
     "logit_median": "median logit",
     "logit_shift": "shift",
@@ -41,69 +38,87 @@ SHIFT_DEFINITIONS = (
     "Score shift between languages: how far the scores of target test rows lie above those of "
     "source training rows of the same class, in logits (log odds of class 1; 0 is the threshold "
     "0.5). Mean over runs [95 % interval over runs and test rows].",
-    "median logit: median over all test rows; with balanced classes it is 0 if the boundary is "
+    "median logit: median over all test rows; with balanced classes it is 0 if the threshold is "
     "right, and below 0 if too few rows are called positive. shift: median of target rows minus "
     "median of source rows, mean over both classes; of negatives, of positives: each class. Source "
     "rows are scored in sample. shift, d: shift divided by the standard deviation within language "
     "and class. -: no source rows with a score.",
 )
-
-DEFINITIONS = (
-    "F1 of class 1 at several thresholds. 0.5: as in the report. median: the median score of the "
-    "test texts, which needs no labels but assumes balanced classes. train rows: the best "
-    "threshold for the target training rows, scored out of fold by the trials of a search in the "
-    "cells named below the table, else in sample, where scores are too confident. oracle: the best "
-    "threshold for the labels of the test rows, an upper bound that cannot be used in practice.",
+ANSWERS = (
+    "AUROC lost: AUROC of the reference minus AUROC of the cell. The reference is the cell of the "
+    "same base model with the most target rows, or with the pattern of --reference.",
+    "threshold gains: what the best threshold gains over 0.5 in macro F1, the mean F1 of both "
+    "classes. It is chosen on four fifths of the test rows and scored on the last fifth, in turn.",
+    "[low, high]: 95 % interval over runs and test rows. above 0: the test rows show a gain, but "
+    "the runs differ too much to say how large it is on average.",
+)
+WORDS = (
+    "verdict: ranks worse, threshold is off, both: the loss is above 0 and not below {margin:g} "
+    "(--margin); the other question may be open. neither found: both losses are below {margin:g}. "
+    "chance: the interval of AUROC includes 0.5, and the cell ranks worse than the reference or "
+    f"the interval is below {NEAR_CHANCE:g}. undecided: none of these.",
+    "The probability that a cell without fault gets one of the first three verdicts is 0.05 at "
+    "most. Among many cells some get one by chance.",
+)
+THRESHOLD_DEFINITIONS = (
+    "F1 of class 1 at several thresholds, average precision (AP) and calibration. 0.5: as in the "
+    "report. median: the median score of the test texts, which needs no labels but assumes "
+    "balanced classes. train rows: the best threshold for the target training rows, scored out of "
+    "fold by the trials of a search in the cells named below the table, else in sample, where "
+    "scores are too confident. best: the threshold of the first table. Both best thresholds are "
+    "those with the largest macro F1.",
     f"ECE: expected calibration error over {NUM_BINS} bins of equal mass; Brier: mean squared "
     "difference between probability and label; 0 is best for both. [low, high]: 95 % interval "
     "over runs and test rows.",
-    "boundary share: shares of the gap in F1@0.5 to the reference that the median / the oracle "
-    "threshold closes, with 95 % intervals; -: no clear gap. The share of the oracle is an upper "
-    "bound.",
-    "verdict: on the gap to the reference (the cell of the same base model with the most target "
-    "rows, or the one chosen by --reference; F1 = 1 if that is the cell itself). A gap is clear if "
-    "its 95 % interval over runs and test rows excludes 0; a gap to 1 always is. undecided: the "
-    "intervals allow several verdicts. They are named below the table, with the gain of each "
-    "threshold (there: gain of the oracle at the reference, which needs no other threshold), and "
-    "ranking: the rest of the gap at the oracle.",
 )
 
 
 def make_boundary_tables(
-    collected: Collected, judged: Sequence[CellBoundary], prior: float | None = None
+    collected: Collected,
+    judged: Sequence[CellBoundary],
+    prior: float | None = None,
+    margin: float = MARGIN,
 ) -> list[Table]:
-    """The table of verdicts, that of score shifts and, if computed, that of few labelled rows.
+    """Tables of verdicts, of thresholds, of score shifts and, if computed, of few labelled rows.
 
     Args:
         collected: The experiment.
         judged: Cells of the experiment, see :func:`boundary`.
         prior: Share of rows for ``f1_prior``, as passed to :func:`boundary`.
+        margin: Loss below which a loss is small, as passed to :func:`boundary`.
     """
+    verdicts = Table(
+        "boundary",
+        (
+            f"Ranking and threshold, experiment {collected.plan.experiment}. F1 and AUROC: mean "
+            "(std) over seeds.",
+            *ANSWERS,
+            *(sentence.format(margin=margin) for sentence in WORDS),
+        ),
+        ("base model", "pattern", "F1@0.5", "AUROC", "AUROC lost", "threshold gains", "verdict"),
+        tuple((*_line(cell, ("f1", "auroc")), *_answers(cell)) for cell in judged),
+        (
+            *_references(judged),
+            *write_footnotes([cell.measures["f1"] for cell in judged]),
+            *_without(judged),
+            *(f"Warning: {warning}." for warning in collected.warnings),
+        ),
+        tuple(map(_record, judged)),
+    )
     computed = judged[0].measures
     asked = "" if prior is None else f"; prior: the score that a share {prior:g} reaches"
-    caption = (
-        f"Boundary against ranking, experiment {collected.plan.experiment}. "
-        f"Cells: mean (std) over seeds{asked}.",
-        *DEFINITIONS,
-    )
-    columns = {name: heading for name, heading in COLUMNS.items() if name in computed}
+    columns = {name: heading for name, heading in THRESHOLDS.items() if name in computed}
     if not any(cell.measures[TRAIN_ROWS].n for cell in judged):
         del columns[TRAIN_ROWS]
-    footnotes = (
-        *_verdicts(judged),
-        *write_footnotes([cell.measures["f1"] for cell in judged]),
-        *_without(judged),
-        *_floor(judged),
-        *_train_rows(judged),
-        *(f"Warning: {warning}." for warning in collected.warnings),
+    thresholds = Table(
+        "thresholds",
+        (*THRESHOLD_DEFINITIONS, f"Cells: mean (std) over seeds{asked}."),
+        _heading(columns),
+        tuple(_line(cell, columns) for cell in judged),
+        (*_floor(judged), *_train_rows(judged)),
     )
-    lines = tuple(
-        (*_line(cell, columns), share_text(cell.gap), cell.gap.kind if cell.gap else "")
-        for cell in judged
-    )
-    heading = (*_heading(columns), "boundary share, median / oracle", "verdict")
-    tables = [Table("boundary", caption, heading, lines, footnotes, tuple(map(_record, judged)))]
     shifts = tuple((*_names(cell), *_shifts(cell)) for cell in judged)
+    tables = [verdicts, thresholds]
     tables.append(Table("score-shifts", SHIFT_DEFINITIONS, _heading(SHIFT_COLUMNS), shifts))
     platt = [name for name in computed if name.startswith("f1_platt")]
     numbers = list(dict.fromkeys(int(name.rsplit("_", 1)[1]) for name in platt))
@@ -117,50 +132,38 @@ def make_boundary_tables(
                     "The N rows are test rows, because result folders hold no scores of other "
                     f"rows. They are drawn {NUM_DRAWS} times, each class in proportion. Cells: "
                     "mean (std) over seeds. temperature: logits scaled and cut at 0.5, which "
-                    "cannot move the boundary; platt: slope and intercept; threshold: best F1 "
-                    "on the N rows.",
+                    "cannot move the boundary; platt: slope and intercept; threshold: best macro "
+                    "F1 on the N rows.",
                 ),
-                _heading({"f1": COLUMNS["f1"]} | few),
-                tuple(_line(cell, {"f1": ""} | few) for cell in judged),
+                _heading({"f1": "F1@0.5"} | few),
+                tuple(_line(cell, ("f1", *few)) for cell in judged),
             )
         )
     return tables
 
 
-def verdict_text(gap: Gap) -> str:
-    """A verdict with its numbers, e.g. ``mostly ranking: 0.120 below ja104``."""
-    of = "1" if gap.reference == BEST_POSSIBLE else first_line(gap.reference)
-    size = f"{gap.gap:.3f} below {of}" if gap.gap >= 0 else f"{-gap.gap:.3f} above {of}"
-    if gap.interval:
-        size += f" [{gap.interval.low:+.3f}, {gap.interval.high:+.3f}]"
-    if gap.kind == "no clear gap":
-        return f"{gap.kind}: {size}"
-    kind = f"undecided ({'; '.join(gap.open)})" if len(gap.open) > 1 else gap.kind
-    own = "" if gap.reference == BEST_POSSIBLE else f" (there {gap.reference_oracle:+.3f})"
-    gains = f"median {gap.median:+.3f}, oracle {gap.oracle:+.3f}{own}, ranking {gap.ranking:.3f}"
-    return f"{kind}: {size}; {gains}"
+def _answers(cell: CellBoundary) -> tuple[str, str, str]:
+    """Both answers with their intervals, and the verdict; empty without a verdict."""
+    verdict = cell.verdict
+    if verdict is None:
+        return ("", "", "")
+    ranking = "-" if verdict.ranking is None else loss_text(verdict.ranking)
+    return ranking, loss_text(verdict.threshold), verdict.word
 
 
-def share_text(gap: Gap | None) -> str:
-    """Shares of the gap that the median and the oracle threshold close; ``-`` without a gap."""
-    if gap is None or gap.share_median is None or gap.share_oracle is None:
-        return "-"
-    shares = ((gap.share_median, gap.median_interval), (gap.share_oracle, gap.oracle_interval))
-    return " / ".join(f"{share:.0%}{_percent(interval)}" for share, interval in shares)
-
-
-def _percent(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    low = "no limit" if interval.low == -math.inf else f"{interval.low:.0%}"
-    return f" [{low}, {interval.high:.0%}]"
+def loss_text(loss: Loss) -> str:
+    """A loss with its interval, e.g. ``0.120 [0.031, 0.209]``, or ``0.120 [above 0, 0.247]``."""
+    low = f"{loss.interval.low:.3f}"
+    if loss.is_shown and loss.interval.low <= 0:
+        low = "above 0"
+    return f"{loss.value:.3f} [{low}, {loss.interval.high:.3f}]"
 
 
 def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
     return ("base model", "pattern", *columns.values())
 
 
-def _line(cell: CellBoundary, columns: Mapping[str, str]) -> tuple[str, ...]:
+def _line(cell: CellBoundary, columns: Iterable[str]) -> tuple[str, ...]:
     f1 = cell.measures["f1"]
     return (*_names(cell), *(_entry(cell.measures[name], f1) for name in columns))
 
@@ -188,15 +191,24 @@ def _entry(measure: TableCell, f1: TableCell) -> str:
     return "-" if f1.n and not measure.n else format_cell(measure, f1.num_planned)
 
 
-def _verdicts(judged: Sequence[CellBoundary]) -> list[str]:
-    """One sentence for each cell with a verdict."""
-    return [f"{_title(cell)}: {verdict_text(cell.gap)}." for cell in judged if cell.gap]
+def _references(judged: Sequence[CellBoundary]) -> list[str]:
+    """The reference of each base model, one sentence for all that have the same."""
+    models_of: dict[str, list[str]] = {}
+    for cell in judged:
+        if cell.verdict:
+            models = models_of.setdefault(first_line(cell.reference), [])
+            models.append(_names(cell)[0])
+    return [
+        f"Reference of {', '.join(dict.fromkeys(models))}: {pattern}."
+        for pattern, models in models_of.items()
+    ]
 
 
 def _without(judged: Sequence[CellBoundary]) -> list[str]:
-    """One sentence for each cell that has a value but no verdict."""
+    """One sentence for each cell that has a value but lacks a verdict or its comparison."""
     return [
-        f"No verdict for {_title(cell)}: {first_line(cell.without)}."
+        f"No {'comparison of ranking' if cell.verdict else 'verdict'} for {_title(cell)}: "
+        f"{first_line(cell.without)}."
         for cell in judged
         if cell.without
     ]
@@ -206,7 +218,7 @@ def _floor(judged: Sequence[CellBoundary]) -> list[str]:
     """F1 without any ranking, and a warning that the median threshold needs balanced classes."""
     priors = sorted({round(cell.prior, 6) for cell in judged if cell.prior is not None})
     values = ", ".join(f"{all_positive_f1(p):.3f} at {p:.1%} positive" for p in priors)
-    notes = [f"Calling every test row positive has F1 {values}; no oracle is below that."]
+    notes = [f"Calling every test row positive has F1 {values}."]
     if [p for p in priors if abs(p - 0.5) > 0.01]:
         notes.append("The test rows are not balanced: ignore F1@median and set --prior.")
     return notes if priors else []
@@ -234,36 +246,31 @@ def _scored(cell: CellBoundary) -> str:
 
 
 def _record(cell: CellBoundary) -> dict[str, object]:
-    f1, gap = cell.measures["f1"], cell.gap
+    f1, verdict = cell.measures["f1"], cell.verdict
     record: dict[str, object] = {
         "base_model": f1.base_model,
         "pattern": f1.pattern,
         "n": f1.n,
         "num_planned": f1.num_planned,
         "state": f1.state,
-        "kind": gap and gap.kind,
-        "reference": gap and gap.reference,
-        "gap": gap and gap.gap,
-        "gap_low": gap and gap.interval and gap.interval.low,
-        "gap_high": gap and gap.interval and gap.interval.high,
-        "gain_median": gap and gap.median,
-        "gain_oracle": gap and gap.oracle,
-        "gain_oracle_reference": gap and gap.reference_oracle,
-        "ranking": gap and gap.ranking,
-        "share_median": gap and gap.share_median,
-        "share_oracle": gap and gap.share_oracle,
-        "open": " | ".join(gap.open) if gap else None,
+        "verdict": verdict and verdict.word,
+        "reference": cell.reference or None,
         "train_rows": _scored(cell) or None,
     }
-    for name in ("median", "oracle"):
-        interval: Interval | None = getattr(gap, f"{name}_interval", None)
+    losses = {
+        "auroc_lost": verdict and verdict.ranking,
+        "threshold_gain": verdict and verdict.threshold,
+    }
+    for name, loss in losses.items():
         record |= {
-            f"share_{name}_low": interval and interval.low,
-            f"share_{name}_high": interval and interval.high,
+            name: loss and loss.value,
+            f"{name}_low": loss and loss.interval.low,
+            f"{name}_high": loss and loss.interval.high,
+            f"{name}_above_0": loss and loss.is_shown,
         }
     for name, value in cell.measures.items():
         record |= {f"{name}_mean": value.mean, f"{name}_std": value.std}
-        if name in (*WITH_INTERVAL, *SHIFTS):
+        if name in (*WITH_INTERVAL, *SHIFTS, "auroc"):
             low, high = value.interval or (None, None)
             record |= {f"{name}_low": low, f"{name}_high": high}
     return record

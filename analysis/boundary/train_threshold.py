@@ -18,7 +18,7 @@ from xlt.trainables.results.search_plan import SearchedCell
 from xlt.trainables.spec.cell_key import CellKey
 
 TRAIN_ROWS = "f1_train_rows"
-"""Name of the measure: F1 at the threshold with the largest F1 on the target training rows.
+"""Name of the measure: F1 at the threshold with the largest macro F1 on the target training rows.
 
 The training rows are scored out of fold if a search held them out (:func:`out_of_fold`). Otherwise
 they are scored in sample, in the last training step on each row, and the threshold is fitted to
@@ -48,7 +48,7 @@ class FoldScores:
 
     @property
     def threshold(self) -> float:
-        """The threshold with the largest F1 on the scores of all seeds together."""
+        """The threshold with the largest macro F1 on the scores of all seeds together."""
         return float(best_threshold(list_cuts(self.y_true, self.y_score)))
 
 

@@ -1,4 +1,4 @@
-"""Closed-form influences of test rows on the measures that boundary is judged by.
+"""Closed-form influences of test rows on measures of scores and of decisions.
 
 A threshold or bin that is chosen from the rows jumps when single rows are left out. The jackknife
 does not estimate the variance of such a value (Efron 1982, The Jackknife, the Bootstrap and Other
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import NUM_BINS, assign_bins
-from xlt.analysis.metrics.thresholds import best_threshold, list_cuts, logit
+from xlt.analysis.metrics.thresholds import logit
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
 Derivative = Callable[[Labels, Scores], Values]
@@ -50,39 +50,27 @@ def within_classes(derivative: Derivative, y_true: Labels, scores: Scores) -> Va
     return derivatives
 
 
-def _f1(y_true: Labels, decided: NDArray[np.bool_], counted: Values, hits: Values) -> Values:
-    """Derivative of F1 from what one more row adds to the decided rows and to the hits."""
-    both = np.count_nonzero(decided, axis=1) + np.count_nonzero(y_true)
-    value = 2 * np.count_nonzero(decided[:, y_true == 1], axis=1) / np.maximum(both, 1)
-    moved: Values = (2 * hits - value[:, None] * (counted + y_true)) / np.maximum(both, 1)[:, None]
+def macro_f1_derivative(y_true: Labels, decided: NDArray[np.bool_]) -> Values:
+    """Derivative of the mean F1 of both classes, with decisions that stay as they are.
+
+    A threshold that is chosen as the best one may move: near its best a value hardly changes
+    (envelope theorem).
+
+    Args:
+        y_true: num_rows, 0 or 1.
+        decided: num_runs x num_rows, whether rows are decided positive.
+    """
+    positive = y_true == 1
+    return (_f1_derivative(positive, decided) + _f1_derivative(~positive, ~decided)) / 2
+
+
+def _f1_derivative(own: NDArray[np.bool_], decided: NDArray[np.bool_]) -> Values:
+    """Derivative of the F1 of a class from its own rows and the rows that are decided to be so."""
+    both = np.maximum(np.count_nonzero(decided, axis=1) + np.count_nonzero(own), 1)[:, None]
+    hits = decided & own
+    value = 2 * np.count_nonzero(hits, axis=1)[:, None] / both
+    moved: Values = (2.0 * hits - value * (decided.astype(np.float64) + own)) / both
     return moved
-
-
-def f1_at_derivative(threshold: float | Values, y_true: Labels, scores: Scores) -> Values:
-    """Derivative of F1 at a fixed threshold: one, or num_runs x 1."""
-    decided = scores >= threshold
-    return _f1(y_true, decided, decided.astype(np.float64), (decided & (y_true == 1)) * 1.0)
-
-
-def f1_oracle_derivative(y_true: Labels, scores: Scores) -> Values:
-    """Derivative of the largest F1.
-
-    At the maximum a small move of the threshold changes nothing (envelope theorem).
-    """
-    return f1_at_derivative(best_threshold(list_cuts(y_true, scores))[:, None], y_true, scores)
-
-
-def f1_median_derivative(y_true: Labels, scores: Scores) -> Values:
-    """Derivative of F1 at the median score, where half of all rows are decided positive.
-
-    A row that is added above the median pushes half a row below it. The pushed row is one near the
-    median, so it is positive with the share that positives have there.
-    """
-    middle = _at_median(y_true, scores)
-    decided = scores >= middle.median
-    positive = (middle.near * y_true[middle.order]).sum(axis=1, keepdims=True)
-    half = np.full(scores.shape, 0.5)
-    return _f1(y_true, decided, half, decided * y_true + positive * (0.5 - decided))
 
 
 def logit_median_derivative(y_true: Labels, scores: Scores) -> Values:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import BrierParts, brier_parts
 from xlt.analysis.metrics.influences import (
@@ -14,9 +15,6 @@ from xlt.analysis.metrics.influences import (
     brier_derivative,
     class_logit_median_derivative,
     ece_derivative,
-    f1_at_derivative,
-    f1_median_derivative,
-    f1_oracle_derivative,
     logit_median_derivative,
     within_classes,
 )
@@ -26,7 +24,9 @@ from xlt.analysis.metrics.thresholds import (
     all_positive_f1,
     average_precision,
     best_threshold,
+    decide_out_of_fold,
     f1_at,
+    f1_of,
     f1_with_labelled_rows,
     list_cuts,
     logit,
@@ -36,14 +36,11 @@ from xlt.analysis.metrics.weighted_measures import (
     weighted_brier,
     weighted_class_logit_median,
     weighted_ece,
-    weighted_f1_median,
-    weighted_f1_oracle,
     weighted_logit_median,
 )
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values
 from xlt.trainables.metrics.auroc import weighted_auroc
 from xlt.trainables.metrics.resampled import Resampled, Weighted, weight_type
-from xlt.trainables.metrics.weighted import weighted_f1
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,9 @@ class Scored:
         return list_cuts(self.y_true, self.y_score)
 
     @cached_property
-    def oracle(self) -> Values:
-        """(...,) best thresholds for these labels."""
-        return best_threshold(self.cuts)
+    def decided(self) -> NDArray[np.bool_]:
+        """(..., num_rows) decisions at the best threshold for other rows."""
+        return decide_out_of_fold(self.y_true, self.y_score)
 
     @cached_property
     def brier(self) -> BrierParts:
@@ -137,21 +134,9 @@ def _logit_median(label: int) -> Measure:
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure(
-            "f1",
-            lambda rows: rows.f1(THRESHOLD),
-            _resampled(weighted_f1, partial(f1_at_derivative, THRESHOLD)),
-        ),
-        Measure(
-            "f1_median",
-            lambda rows: rows.f1(rows.median),
-            _resampled(weighted_f1_median, f1_median_derivative),
-        ),
-        Measure(
-            "f1_oracle",
-            lambda rows: rows.f1(rows.oracle),
-            _resampled(weighted_f1_oracle, f1_oracle_derivative),
-        ),
+        Measure("f1", lambda rows: rows.f1(THRESHOLD)),
+        Measure("f1_median", lambda rows: rows.f1(rows.median)),
+        Measure("f1_best", lambda rows: f1_of(rows.y_true, rows.decided)),
         Measure("auroc", lambda rows: rows.auroc()),
         Measure("average_precision", lambda rows: average_precision(rows.cuts)),
         Measure(
@@ -169,7 +154,7 @@ MEASURES: dict[str, Measure] = {
         Measure("brier_uncertainty", lambda rows: rows.constant(rows.brier.uncertainty)),
         Measure("brier_within_bins", lambda rows: rows.brier.within_bins),
         Measure("threshold_median", lambda rows: rows.median),
-        Measure("threshold_oracle", lambda rows: rows.oracle),
+        Measure("threshold_best", lambda rows: best_threshold(rows.cuts)),
         Measure(
             "logit_median",
             lambda rows: np.asarray(np.median(logit(rows.ascending), axis=-1)),
@@ -187,7 +172,7 @@ MEASURES: dict[str, Measure] = {
 RESAMPLED_MEASURES: dict[str, Resampled] = {
     measure.name: measure.resampled for measure in MEASURES.values() if measure.resampled
 }
-"""Measures that intervals and verdicts can be computed for."""
+"""Measures that intervals can be computed for."""
 
 
 def request_measures(prior: float | None, num_labelled: Sequence[int]) -> dict[str, Measure]:

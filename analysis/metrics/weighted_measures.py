@@ -1,4 +1,4 @@
-"""Measures that boundary is judged by, under many weightings of the test rows at once.
+"""Measures of scores under many weightings of the test rows at once.
 
 Thresholds and bins are chosen again under each weighting, because they would be chosen from the
 rows of a new test set, too. For one weighting the values equal those of ``thresholds`` and
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import logit
-from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights, f1_from_counts, ratio
+from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights, ratio
 from xlt.trainables.metrics.resampled import BLOCK
 
 Counts = NDArray[np.float64]
@@ -51,35 +51,6 @@ def _quantile(score: Scores, below: Counts, probability: float) -> Values:
     part = place - low
     step = second - first
     result: Values = np.where(part < 0.5, first + step * part, second - step * (1 - part))
-    return result
-
-
-def _f1_from(first: NDArray[np.intp], positives: Counts, below: Counts) -> Values:
-    """F1 when all rows from number ``first`` on are decided positive."""
-    column = np.arange(below.shape[1])
-    hits = positives[-1] - positives[first, column]
-    decided = below[-1] - below[first, column]
-    return f1_from_counts(hits, decided, positives[-1])
-
-
-def weighted_f1_median(y_true: Labels, scores: Scores, weights: Weights) -> Values:
-    """F1 at the median score."""
-    result = np.empty((len(scores), weights.shape[1]))
-    for run, block, score, label, weight in _ascending(y_true, scores, weights):
-        below = _from_below(weight)
-        first = np.searchsorted(score, _quantile(score, below, 0.5), side="left")
-        result[run, block] = _f1_from(first, _from_below(weight * label[:, None]), below)
-    return result
-
-
-def weighted_f1_oracle(y_true: Labels, scores: Scores, weights: Weights) -> Values:
-    """The largest F1 over all thresholds; equal scores are never separated."""
-    result = np.empty((len(scores), weights.shape[1]))
-    for run, block, score, label, weight in _ascending(y_true, scores, weights):
-        cuts = np.flatnonzero(np.diff(score, prepend=-np.inf) > 0)
-        below, positives = _from_below(weight), _from_below(weight * label[:, None])
-        hits, decided = (sums[-1] - sums[cuts] for sums in (positives, below))
-        result[run, block] = f1_from_counts(hits, decided, positives[-1]).max(axis=0)
     return result
 
 

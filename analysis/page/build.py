@@ -223,7 +223,7 @@ def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
         (
             kind,
             VERDICTS[kind],
-            [_name(cell) for cell in judged if cell.gap and cell.gap.kind == kind],
+            [_name(cell) for cell in judged if cell.verdict and cell.verdict.word == kind],
         )
         for kind in VERDICTS
     ]

@@ -67,14 +67,15 @@ class PageTable:
 
 
 VERDICTS = {
-    "mostly boundary": "warn",
-    "boundary, if labels are at hand": "warn",
-    "any cut, not ranking": "bad",
-    "mostly ranking": "bad",
-    "no clear gap": "none",
+    "both": "bad",
+    "ranks worse": "bad",
+    "chance": "bad",
+    "threshold is off": "warn",
+    "undecided": "warn",
+    "neither found": "good",
+    "reference": "none",
     "supported": "good",
     "contradicted": "bad",
-    "undecided": "warn",
     "not evaluated": "none",
     "second higher": "good",
     "first higher": "good",
@@ -85,8 +86,8 @@ VERDICTS = {
 """Verdict of a cell, a claim or a comparison -> style. The page shows the words, too, because not
 everybody sees colours."""
 BOUNDARY_SUMMARY = (
-    "Why F1 at threshold 0.5 is below the reference, the cell of the same base model with the most "
-    "target rows: the threshold is wrong (boundary), or the rows are ranked badly (ranking)."
+    "Two questions about each cell: does it rank rows worse than its reference, the cell of the "
+    "same base model with the most target rows? And would another threshold than 0.5 be better?"
 )
 PUBLISHED_BELOW_MINIATURES = (
     "paper: published values of the models that the miniatures stand in for, on the paper's data; "
@@ -140,31 +141,25 @@ def show_boundary(collected: Collected) -> tuple[list[CellBoundary], PageTable]:
         InputError: No cell has a value, or see :func:`boundary`.
     """
     judged = boundary(collected)
-    if not any(cell.gap for cell in judged):
+    if not any(cell.verdict for cell in judged):
         raise InputError("no cell has a value yet")
-    table, shifts = make_boundary_tables(collected, judged)[:2]
+    table, *others = make_boundary_tables(collected, judged)
     table = replace(
         table,
-        caption=(*table.caption, *shifts.caption),
-        heading=_verdict_first(table.heading, shifts.heading),
-        lines=tuple(map(_verdict_first, table.lines, shifts.lines)),
+        caption=(*table.caption, *(text for other in others for text in other.caption)),
+        heading=_wide(table.heading, *(other.heading for other in others)),
+        lines=tuple(
+            _wide(*lines) for lines in zip(table.lines, *(o.lines for o in others), strict=True)
+        ),
+        footnotes=(*table.footnotes, *(text for other in others for text in other.footnotes)),
     )
-    shown = show_table(table, "Boundary or ranking?", sentence=BOUNDARY_SUMMARY)
-    return judged, replace(shown, rows=tuple(map(_open_verdicts, shown.rows, judged)))
+    return judged, show_table(table, "Ranking or threshold?", sentence=BOUNDARY_SUMMARY)
 
 
-def _open_verdicts(row: tuple[Entry, ...], cell: CellBoundary) -> tuple[Entry, ...]:
-    """Add the verdicts that are still possible below an undecided verdict."""
-    if cell.gap is None or len(cell.gap.open) < 2:
-        return row
-    *names, verdict = row[:3]
-    return (*names, replace(verdict, small=tuple(cell.gap.open)), *row[3:])
-
-
-def _verdict_first(line: tuple[str, ...], shifts: tuple[str, ...]) -> tuple[str, ...]:
-    """Move verdict and share, which readers look for, to the front; add the score shifts behind."""
-    *columns, share, verdict = line
-    return (*columns[:2], verdict, share, *shifts[2:], *columns[2:])
+def _wide(line: tuple[str, ...], *others: tuple[str, ...]) -> tuple[str, ...]:
+    """Join lines of a cell; the verdict, which readers look for, stands behind the names."""
+    *names, _, auroc, lost, gain, verdict = line  # the first of the others has F1@0.5, too
+    return (*names, verdict, lost, gain, auroc, *(text for other in others for text in other[2:]))
 
 
 def show_claims(collected: Collected) -> PageTable:

@@ -87,7 +87,8 @@ def add_analysis_commands(commands: Any) -> None:
 
     boundary = add(
         "boundary", _boundary,
-        "Distinguish cells that rank texts badly from cells whose decision threshold is wrong.",
+        "Tell for each cell whether it ranks texts worse than its reference, and what a better "
+        "decision threshold would gain.",
         "boundary results",
         "boundary results --reference ja104 --prior 0.5 --labelled 16",
     )  # fmt: skip
@@ -103,6 +104,10 @@ def add_analysis_commands(commands: Any) -> None:
     boundary.add_argument(
         "--labelled", action="append", type=int, default=[], metavar="N",
         help="add F1 with a threshold chosen on N labelled test rows; repeatable",
+    )  # fmt: skip
+    boundary.add_argument(
+        "--margin", type=float, default=0.03, metavar="M",
+        help="loss in AUROC or macro F1 below which a loss is small (default: 0.03)",
     )  # fmt: skip
     add_interval_method(boundary)
 
@@ -189,8 +194,10 @@ def _boundary(options: argparse.Namespace) -> int:
         prior=options.prior,
         num_labelled=options.labelled,
         method=options.interval_method,
+        margin=options.margin,
     )
-    print(write_tables(make_boundary_tables(collected, cells, options.prior), options.format))
+    tables = make_boundary_tables(collected, cells, options.prior, options.margin)
+    print(write_tables(tables, options.format))
     _warn(options.format, collected.warnings)
     return OK
 

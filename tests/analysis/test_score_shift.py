@@ -117,7 +117,7 @@ def test_tables_show_the_shift(tmp_path: Path) -> None:
     moved, unknown = (cell.measures["logit_shift"] for cell in judged)
     assert moved.mean == pytest.approx(-2, abs=0.2) and unknown.n == 0
     assert moved.interval and moved.interval[0] < -2 < moved.interval[1] < -1.5
-    main, table = make_boundary_tables(collected, judged)
+    main, _, table = make_boundary_tables(collected, judged)
     assert table.heading[2:] == (
         "median logit", "shift", "shift, d", "of negatives", "of positives"
     )  # fmt: skip

@@ -14,13 +14,14 @@ from sklearn.metrics import f1_score
 
 from xlt.analysis.metrics.thresholds import (
     FITS,
-    all_positive_f1,
     best_threshold,
+    decide_out_of_fold,
     f1_at,
     f1_with_labelled_rows,
     fit_platt,
     fit_temperature,
     list_cuts,
+    macro_f1_of,
     prior_threshold,
 )
 from xlt.data.core.errors import InputError
@@ -45,13 +46,47 @@ def shifted(shift: float, num_rows: int = 512, seed: int = 0) -> tuple[np.ndarra
 
 
 @given(rows)
-def test_the_oracle_is_the_best_of_all_thresholds(found: list[tuple[int, float]]) -> None:
+def test_the_best_of_all_thresholds_has_the_largest_macro_f1(
+    found: list[tuple[int, float]],
+) -> None:
     y_true, y_score = arrays(found)
-    every = [f1_score(y_true, y_score >= t, zero_division=0.0) for t in np.unique(y_score)]
-    oracle = f1_at(y_true, y_score, best_threshold(list_cuts(y_true, y_score)))
-    assert oracle == pytest.approx(max(every), abs=1e-12)
-    assert oracle >= f1_at(y_true, y_score, prior_threshold(y_score)) - 1e-12
-    assert oracle >= all_positive_f1(float(y_true.mean())) - 1e-12
+
+    def macro(threshold: float) -> float:
+        decided = y_score >= threshold
+        return float(f1_score(y_true, decided, average="macro", zero_division=0.0))
+
+    best = float(best_threshold(list_cuts(y_true, y_score)))
+    assert macro(best) == pytest.approx(max(map(macro, np.unique(y_score))), abs=1e-12)
+    assert macro_f1_of(y_true, y_score >= best) == pytest.approx(macro(best), abs=1e-12)
+
+
+@given(rows, st.integers(2, 6))
+def test_no_row_has_a_say_in_its_own_decision(
+    found: list[tuple[int, float]], num_folds: int
+) -> None:
+    """The decision of a row is the same with the other label and score in its place."""
+    y_true, y_score = arrays(found)
+    decided = decide_out_of_fold(y_true, y_score, num_folds)
+    assert decided.shape == y_score.shape
+    assert (
+        decide_out_of_fold(y_true, np.stack([y_score, 1 - y_score]), num_folds)[0] == decided
+    ).all()
+    fold = np.empty(len(y_true), int)
+    for label in (0, 1):
+        turns = np.arange(np.sum(y_true == label)) + label * (num_folds // 2)
+        fold[y_true == label] = turns % num_folds
+    for number in range(num_folds):
+        others = fold != number
+        cut = best_threshold(list_cuts(y_true[others], y_score[others]))
+        assert (decided[~others] == (y_score[~others] >= cut)).all()
+
+
+def test_calling_all_positive_is_no_better_threshold_for_bad_ranking() -> None:
+    """F1 of class 1 alone would prefer it: 0.667 instead of 0.5."""
+    rng = np.random.default_rng(0)
+    y_true, y_score = np.tile([0, 1], 2000).astype(np.int8), rng.random(4000)
+    share = float(np.mean(decide_out_of_fold(y_true, y_score)))
+    assert 0.2 < share < 0.8
 
 
 @given(st.integers(2, 200), st.data())
@@ -81,7 +116,7 @@ def test_thresholds_lie_between_scores() -> None:
 
 
 @pytest.mark.parametrize("stretch", [0.3, 5.0])
-def test_f1_at_the_oracle_and_the_median_only_knows_the_ranking(stretch: float) -> None:
+def test_f1_at_the_best_and_the_median_threshold_only_knows_the_ranking(stretch: float) -> None:
     y_true, y_score = shifted(1.0)
     other = expit(stretch * np.log(y_score / (1 - y_score)) - 3)
     for rule in (lambda y, s: best_threshold(list_cuts(y, s)), lambda _, s: prior_threshold(s)):

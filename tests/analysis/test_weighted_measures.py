@@ -1,4 +1,4 @@
-"""Measures of boundary under weightings: those of the rows drawn, one weighting at a time."""
+"""Measures of scores under weightings: those of the rows drawn, one weighting at a time."""
 
 from __future__ import annotations
 

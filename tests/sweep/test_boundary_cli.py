@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,12 @@ def results(tmp_path: Path) -> str:
 
 
 def test_boundary_prints_a_verdict_a_cell(results: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["boundary", results, "--labelled", "16", "--prior", "0.4"]) == OK
+    assert (
+        main(["boundary", results, "--labelled", "16", "--prior", "0.4", "--margin", "0.02"]) == OK
+    )
     out = capsys.readouterr().out
-    assert "mostly boundary: 0." in out
+    assert re.search(r"^elyza +ja0 .* threshold is off$", out, re.MULTILINE)
+    assert "both losses are below 0.02." in out
     assert "F1@prior" in out
     assert "F1 with a threshold chosen on N labelled test rows, scored on the others." in out
 
@@ -65,6 +69,7 @@ def test_claims_of_the_paper_and_of_a_file(
             "unknown format 'tex'. Did you mean 'text'? Known: csv, latex, md, text",
         ),
         (["boundary", "--prior", "2"], "prior 2.0 is not a share"),
+        (["boundary", "--margin", "0"], "margin 0 is not a loss between 0 and 1, e.g. 0.03"),
         (["boundary", "--labelled", "511"], "511 labelled rows of 512"),
         (["boundary", "--reference", "ja9"], "unknown pattern 'ja9'"),
         (["boundary", "--experiment", "other"], "unknown experiment 'other'"),
