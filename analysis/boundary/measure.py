@@ -26,7 +26,8 @@ from xlt.analysis.metrics.measures import (
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_train_scores
-from xlt.analysis.trials.scores import ExperimentScores, load_scores
+from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
+from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError, unknown
@@ -186,24 +187,31 @@ def _judge(
     """Judge a cell; also return why its ranking cannot be compared, else an empty text.
 
     Raises:
-        InputError: The cell has no usable scores.
+        InputError: The cell has no usable scores, or only some of its runs trained.
     """
-    if key in scores.left_out:
-        raise InputError(f"{key.path}: {scores.left_out[key]}")
-    cell, other = scores.cells[key], CellKey(key.base_model, reference)
+    cell, other = _usable(scores, key, auroc), CellKey(key.base_model, reference)
     gap, without = None, ""
     if other != key:
         try:
-            if other not in scores.cells:
-                raise InputError(scores.left_out.get(other, "no value"))
-            gap, _ = difference_groups(cell, scores.cells[other], auroc)
+            gap, _ = difference_groups(cell, _usable(scores, other, auroc), auroc)
         except InputError as error:
-            without = f"{other.path}: {error}"
+            without = str(error)
     verdict = judge(
         auroc.of(cell), gap, threshold_gain(cell),
         is_reference=other == key, margin=margin, method=method,
     )  # fmt: skip
     return verdict, without
+
+
+def _usable(scores: ExperimentScores, key: CellKey, auroc: MetricRuns) -> CellScores:
+    """Scores of a cell whose mean AUROC has an interval; InputError if there is none."""
+    why = scores.left_out.get(key, "")
+    cell = scores.cells.get(key)
+    if cell:
+        why = describe_collapse(cell, auroc.metric, auroc.of(cell).values)
+    if cell is None or why:
+        raise InputError(f"{key.path}: {why}")
+    return cell
 
 
 def _trained(

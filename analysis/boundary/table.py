@@ -154,7 +154,7 @@ def _answers(cell: CellBoundary) -> tuple[str, str, str]:
 def loss_text(loss: Loss) -> str:
     """A loss with its interval, e.g. ``0.120 [0.031, 0.209]``, or ``0.120 [above 0, 0.247]``."""
     low = f"{loss.interval.low:.3f}"
-    if loss.is_shown and loss.interval.low <= 0:
+    if loss.is_shown and float(low) <= 0:
         low = "above 0"
     return f"{loss.value:.3f} [{low}, {loss.interval.high:.3f}]"
 

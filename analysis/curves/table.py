@@ -20,7 +20,7 @@ GAIN_NOTES = (
     "curves, linear in log2(rows + 1) between measured points; on a level stretch, the rows "
     "nearest to the cell's own. gain: these rows minus the cell's own.",
     "more than, less than: outside of the measured range of the other curve; nothing is "
-    "extrapolated.",
+    "extrapolated. no limit: the end of the interval lies outside, too.",
 )
 
 
@@ -83,7 +83,8 @@ def format_rows(rows: float, than: LearningCurve, own_rows: int | None = None) -
     if math.isinf(rows):
         side, end = ("more than ", than.points[-1]) if rows > 0 else ("less than ", than.points[0])
         rows = end.num_target_rows
-    return side + (f"{round(rows)}" if own_rows is None else f"{round(rows - own_rows):+d}")
+    number = round(rows if own_rows is None else rows - own_rows)
+    return side + (f"{number}" if own_rows is None or number == 0 else f"{number:+d}")
 
 
 def _gain_table(
@@ -114,8 +115,8 @@ def _gain_table(
             curve.target_lang,
             str(point.num_target_rows),
             f"{point.cell.mean:.3f}",
-            _with_interval(gain),
-            _with_interval(gain, point.num_target_rows),
+            format_gain(gain),
+            format_gain(gain, point.num_target_rows),
         )
         for curve, point, gain in gains
     )
@@ -123,12 +124,16 @@ def _gain_table(
     return Table("gains", caption, heading, lines, footnotes)
 
 
-def _with_interval(gain: LabelGain, own_rows: int | None = None) -> str:
+def format_gain(gain: LabelGain, own_rows: int | None = None) -> str:
     """Text of the rows of the other curve, or of the gain over own rows, with the interval."""
     text = format_rows(gain.rows, gain.than, own_rows)
     if gain.interval is None:
         return text
     low, high = (format_rows(end, gain.than, own_rows) for end in gain.interval)
+    if gain.interval[0] == -math.inf:
+        low = "no lower limit"
+    if gain.interval[1] == math.inf:
+        high = "no upper limit"
     return f"{text} [{low}, {high}]"
 
 

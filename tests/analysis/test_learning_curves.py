@@ -16,12 +16,13 @@ from simulated_scores import save_simulated, simulate, true_auroc
 
 from xlt.analysis.curves.learning_curves import (
     CurvePoint,
+    LabelGain,
     LearningCurve,
     compare_curves,
     make_learning_curves,
 )
 from xlt.analysis.curves.monotone import Array, rows_to_reach
-from xlt.analysis.curves.table import format_rows, make_curve_tables
+from xlt.analysis.curves.table import format_gain, format_rows, make_curve_tables
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
@@ -50,11 +51,25 @@ def test_rows_are_told_with_their_side() -> None:
     than = make_curve("b", [4, 256], [0.5, 0.9])
     assert format_rows(88.4, than) == "88"
     assert format_rows(88.4, than, 16) == "+72"
-    assert format_rows(16, than, 16) == "+0"
+    assert format_rows(16, than, 16) == "0"
     assert format_rows(np.inf, than) == "more than 256"
     assert format_rows(np.inf, than, 16) == "more than +240"
     assert format_rows(-np.inf, than) == "less than 4"
     assert format_rows(-np.inf, than, 16) == "less than -12"
+
+
+def test_ends_outside_of_the_measured_range_are_no_limits() -> None:
+    than = make_curve("b", [4, 256], [0.5, 0.9])
+    inside = LabelGain(than, 88.0, (51.0, 178.0))
+    assert (format_gain(inside), format_gain(inside, 16)) == ("88 [51, 178]", "+72 [+35, +162]")
+    above = LabelGain(than, np.inf, (198.0, np.inf))
+    assert format_gain(above, 256) == "more than 0 [-58, no upper limit]"
+    assert (
+        format_gain(LabelGain(than, 35.0, (-np.inf, np.inf)))
+        == "35 [no lower limit, no upper limit]"
+    )
+    everywhere = LabelGain(than, np.inf, (np.inf, np.inf))
+    assert format_gain(everywhere) == "more than 256 [more than 256, no upper limit]"
 
 
 # --- intervals ------------------------------------------------------------------------------
