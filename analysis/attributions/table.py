@@ -11,12 +11,15 @@ from xlt.analysis.attributions.collect import FLAT, CellAttributions, Experiment
 from xlt.analysis.attributions.evidence import (
     ENOUGH,
     NUM_RESAMPLES,
-    PERSISTENCE,
-    Overlap,
     Ranking,
-    compare_rankings,
     mask_stability,
     rank,
+)
+from xlt.analysis.attributions.overlaps import (
+    MARGIN,
+    PERSISTENCE,
+    Overlap,
+    compare_rankings,
     rank_biased_overlap,
 )
 from xlt.analysis.tables.paper import (
@@ -250,9 +253,9 @@ def _overlaps(
             f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "
             "lists; Jaccard: Jaccard index of the same lists. Both are 1 for equal lists.",
             "between runs: mean RBO of two runs of one pattern; between patterns: mean RBO of a "
-            "run of each; both on resampled texts. excess: between runs minus between patterns, "
-            "with a 95 % interval over texts. If it is above 0, patterns differ more than by "
-            "chance of training. The result is about these runs only.",
+            "run of each. excess: between runs minus between patterns, with a 95 % interval over "
+            "runs and texts. changed: it is above 0, so patterns differ more than by chance of "
+            f"training. hardly changed: it is below {MARGIN:g}.",
         ),
         ("patterns", "RBO", "Jaccard", "between runs", "between patterns", "excess", "verdict"),
         tuple(lines),

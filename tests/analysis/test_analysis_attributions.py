@@ -15,13 +15,8 @@ from hypothesis import strategies as st
 from result_folders import make_plan, make_results, save_done
 
 from xlt.analysis.attributions.collect import TARGETS, load_attributions
-from xlt.analysis.attributions.evidence import (
-    compare_rankings,
-    jaccard,
-    mask_stability,
-    rank,
-    rank_biased_overlap,
-)
+from xlt.analysis.attributions.evidence import mask_stability, rank
+from xlt.analysis.attributions.overlaps import compare_rankings, jaccard, rank_biased_overlap
 from xlt.analysis.attributions.table import make_attribution_tables
 from xlt.analysis.attributions.units import UNITS
 from xlt.analysis.tables.paper import MODELS, PATTERNS, TABLE_5, TABLE_5_MODEL
@@ -136,14 +131,20 @@ def noisy(rng: np.random.Generator, means: Sequence[float], noise: float) -> lis
 
 
 @pytest.mark.parametrize(
-    ("other", "verdict"),
-    [(list(range(20)), "hardly changed"), (list(range(20))[::-1], "changed: patterns differ more")],
+    ("other", "noise", "verdict"),
+    [
+        (list(range(20)), 0.02, "hardly changed: the excess is below 0.1"),
+        (list(range(20)), 0.3, "not settled: the excess may be 0, or 0.1 and more"),
+        (list(range(20))[::-1], 0.3, "changed: patterns differ more"),
+    ],
 )
-def test_verdict_on_two_patterns(other: list[int], verdict: str, tmp_path: Path) -> None:
+def test_verdict_on_two_patterns(
+    other: list[int], noise: float, verdict: str, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(1)
     cells = {
-        "ja0": [noisy(rng, [n / 20 for n in range(20)], 0.3) for _ in range(3)],
-        "ja16": [noisy(rng, [n / 20 for n in other], 0.3) for _ in range(3)],
+        "ja0": [noisy(rng, [n / 20 for n in range(20)], noise) for _ in range(3)],
+        "ja16": [noisy(rng, [n / 20 for n in other], noise) for _ in range(3)],
     }
     read = load_attributions(collect(explained(tmp_path, cells)))
     first, second = read.cells.values()
