@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 
 from xlt.analysis.metrics.influences import macro_f1_derivative, within_classes
-from xlt.analysis.metrics.thresholds import decide_out_of_fold, macro_f1_of
+from xlt.analysis.metrics.thresholds import decide_at_best_threshold, macro_f1_of
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.intervals import CONFIDENCE, INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import mean, sum_of_means
-from xlt.analysis.uncertainty.runs import Runs
+from xlt.analysis.uncertainty.runs import Runs, sum_by_story
 from xlt.analysis.uncertainty.trial_units import num_units
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values
 
@@ -74,16 +74,19 @@ class Verdict:
 def threshold_gain(cell: CellScores) -> Runs:
     """Macro F1 at the best threshold minus macro F1 at 0.5, for each run of a cell.
 
-    The threshold of a row is the best one for the rows of other folds (:func:`decide_out_of_fold`),
+    The threshold of a row is the best one for other rows (:func:`decide_at_best_threshold`),
     so it gains nothing on average where 0.5 is right.
     """
-    better, at_half = decide_out_of_fold(cell.y_true, cell.scores), cell.scores >= THRESHOLD
+    better, at_half = decide_at_best_threshold(cell.y_true, cell.scores), cell.scores >= THRESHOLD
     values = macro_f1_of(cell.y_true, better) - macro_f1_of(cell.y_true, at_half)
 
     def derivative(y_true: Labels, scores: Scores) -> Values:
         return macro_f1_derivative(y_true, better) - macro_f1_derivative(y_true, at_half)
 
-    return Runs(values, within_classes(derivative, cell.y_true, cell.scores), cell.runs)
+    influence = within_classes(derivative, cell.y_true, cell.scores)
+    if cell.stories is not None:
+        influence = sum_by_story(influence, cell.stories)
+    return Runs(values, influence, cell.runs)
 
 
 def judge(

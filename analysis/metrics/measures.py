@@ -24,7 +24,7 @@ from xlt.analysis.metrics.thresholds import (
     all_positive_f1,
     average_precision,
     best_threshold,
-    decide_out_of_fold,
+    decide_at_best_threshold,
     f1_at,
     f1_of,
     f1_with_labelled_rows,
@@ -73,7 +73,7 @@ class Scored:
     @cached_property
     def decided(self) -> NDArray[np.bool_]:
         """(..., num_rows) decisions at the best threshold for other rows."""
-        return decide_out_of_fold(self.y_true, self.y_score)
+        return decide_at_best_threshold(self.y_true, self.y_score)
 
     @cached_property
     def brier(self) -> BrierParts:

@@ -153,7 +153,7 @@ def best_threshold(cuts: Cuts) -> Values:
     return np.asarray(np.where(middle > below, middle, here)[..., 0])
 
 
-def decide_out_of_fold(
+def decide_at_best_threshold(
     y_true: Labels, y_score: Scores, num_folds: int = NUM_FOLDS
 ) -> NDArray[np.bool_]:
     """Decide each row at the best threshold for the rows of the other folds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from xlt.analysis.boundary.table import loss_text, make_boundary_tables
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import Loss, Verdict, Word, judge, threshold_gain
 from xlt.analysis.metrics.measures import MEASURES
-from xlt.analysis.metrics.thresholds import decide_out_of_fold, f1_at
+from xlt.analysis.metrics.thresholds import decide_at_best_threshold, f1_at
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.analysis.uncertainty.intervals import Interval, t_interval
@@ -282,7 +283,7 @@ def test_influences_of_the_gain_are_its_derivative() -> None:
     y_true, many = np.repeat([0, 1], 20), 10_000
     scores = np.random.default_rng(1).uniform(0.05, 0.45, (1, 40)) + 0.3 * y_true
     cell = make_cell(y_true, scores)
-    decisions = decide_out_of_fold(cell.y_true, scores)[0], scores[0] >= 0.5
+    decisions = decide_at_best_threshold(cell.y_true, scores)[0], scores[0] >= 0.5
 
     def gain(weights: Any) -> float:
         better, plain = (
@@ -297,6 +298,16 @@ def test_influences_of_the_gain_are_its_derivative() -> None:
         moved[y_true == label] -= moved[y_true == label].mean()
     assert threshold_gain(cell).influence[0] == pytest.approx(moved, abs=1e-4)
     assert np.abs(moved).max() > 0.001
+
+
+def test_rows_of_one_story_count_once() -> None:
+    """Every row twice, in one story: the variance is that of the single rows."""
+    _, cell = simulate_pair(np.random.default_rng(0), FAULTS["shift"], 2, 200)
+    order = np.repeat(np.arange(200), 2)
+    twice = make_cell(cell.y_true[order], cell.scores[:, order])
+    as_rows = (threshold_gain(twice).influence ** 2).sum(axis=1)
+    as_stories = (threshold_gain(replace(twice, stories=order)).influence ** 2).sum(axis=1)
+    assert as_stories == pytest.approx(2 * as_rows, rel=0.1)  # copies may be in different folds
 
 
 # --- simulation -----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 from xlt.analysis.metrics.thresholds import (
     FITS,
     best_threshold,
-    decide_out_of_fold,
+    decide_at_best_threshold,
     f1_at,
     f1_with_labelled_rows,
     fit_platt,
@@ -66,10 +66,10 @@ def test_no_row_has_a_say_in_its_own_decision(
 ) -> None:
     """The decision of a row is the same with the other label and score in its place."""
     y_true, y_score = arrays(found)
-    decided = decide_out_of_fold(y_true, y_score, num_folds)
+    decided = decide_at_best_threshold(y_true, y_score, num_folds)
     assert decided.shape == y_score.shape
     assert (
-        decide_out_of_fold(y_true, np.stack([y_score, 1 - y_score]), num_folds)[0] == decided
+        decide_at_best_threshold(y_true, np.stack([y_score, 1 - y_score]), num_folds)[0] == decided
     ).all()
     fold = np.empty(len(y_true), int)
     for label in (0, 1):
@@ -85,7 +85,7 @@ def test_calling_all_positive_is_no_better_threshold_for_bad_ranking() -> None:
     """F1 of class 1 alone would prefer it: 0.667 instead of 0.5."""
     rng = np.random.default_rng(0)
     y_true, y_score = np.tile([0, 1], 2000).astype(np.int8), rng.random(4000)
-    share = float(np.mean(decide_out_of_fold(y_true, y_score)))
+    share = float(np.mean(decide_at_best_threshold(y_true, y_score)))
     assert 0.2 < share < 0.8
 
 
