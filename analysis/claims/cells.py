@@ -9,21 +9,22 @@ from typing import Protocol
 import numpy as np
 
 from xlt.analysis.claims.published_difference import difference_to_published
-from xlt.analysis.comparisons.compare import difference_groups
+from xlt.analysis.claims.schema import signed_cells
+from xlt.analysis.comparisons.compare import signed_groups
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
-from xlt.analysis.uncertainty.runs import MetricRuns
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import (
     has_several_draws,
     mean_variances,
     num_units,
     units_of,
 )
-from xlt.analysis.uncertainty.welch import Sample, welch
+from xlt.analysis.uncertainty.welch import Sample, welch, welch_sum
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import RESAMPLED_METRICS
@@ -35,12 +36,12 @@ class Cells(Protocol):
     """A source of cells that can be compared."""
 
     def difference(self, metric: str, first: str, second: str) -> Difference:
-        """First minus second cell.
+        """First minus second.
 
         Args:
             metric: Name of a metric.
-            first: First cell as base model/pattern.
-            second: Second cell.
+            first: Cell as base model/pattern, or a difference of two, see :func:`signed_cells`.
+            second: Cell or difference that is subtracted.
 
         Raises:
             InputError: A cell has no value, or the error of the difference is unknown.
@@ -105,9 +106,8 @@ class ResultCells:
         samples = _samples(self.sample, metric, first, second)
         try:
             if self.without_rows(metric, first, second):
-                return welch(*samples)
-            plus, minus = (self.scores.cells[self._key(name)] for name in (first, second))
-            return runs_difference(difference_groups(minus, plus, self._runs_of(metric))[0])
+                return welch_sum(samples)
+            return runs_difference(self._groups(metric, first, second))
         except InputError as error:
             raise InputError(f"{first} - {second}: {error}") from error
 
@@ -131,15 +131,20 @@ class ResultCells:
         """Why a difference of two cells is not over test rows; empty if it is."""
         if metric not in RESAMPLED_METRICS:
             return f"{metric} is no metric of two classes"
-        for name in (first, second):
+        for _, name in signed_cells(first, second):
             if why := self.scores.left_out.get(self._key(name)):
                 return f"{name}: {why}"
-        plus, minus = (self.scores.cells[self._key(name)] for name in (first, second))
         try:
-            difference_groups(minus, plus, self._runs_of(metric))
+            self._groups(metric, first, second)
         except InputError as error:
             return f"{first} - {second}: {error}"
         return ""
+
+    def _groups(self, metric: str, first: str, second: str) -> list[Runs]:
+        """Independent groups of runs that add up to the difference."""
+        terms = signed_cells(first, second)
+        cells = [(sign, self.scores.cells[self._key(name)]) for sign, name in terms]
+        return signed_groups(cells, self._runs_of(metric))[0]
 
     def _key(self, name: str) -> CellKey:
         named = CellKey.parse(name)
@@ -185,19 +190,19 @@ class PublishedCells:
 
     def difference(self, metric: str, first: str, second: str) -> Difference:
         """See :class:`Cells`; Welch's t, because only means and stds are published."""
-        return welch(*_samples(self.sample, metric, first, second))
+        return welch_sum(_samples(self.sample, metric, first, second))
 
 
 def _samples(
     sample: Callable[[str, str], Sample], metric: str, first: str, second: str
-) -> tuple[Sample, Sample]:
-    """Samples of both cells; one error lists all that is missing."""
+) -> list[tuple[int, Sample]]:
+    """Signs and samples of all cells; one error lists all that is missing."""
     samples, missing = [], []
-    for name in (first, second):
+    for sign, name in signed_cells(first, second):
         try:
-            samples.append(sample(metric, name))
+            samples.append((sign, sample(metric, name)))
         except InputError as error:
             missing.append(f"{name}: {error}".rstrip("."))
     if missing:
         raise InputError("; ".join(dict.fromkeys(missing)))
-    return samples[0], samples[1]
+    return samples

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xlt.analysis.claims.cells import PublishedCells, ResultCells
 from xlt.analysis.claims.evaluate import ClaimResult, PartResult, evaluate
-from xlt.analysis.claims.schema import ClaimPart, Claims
+from xlt.analysis.claims.schema import Claims
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import INCOMPLETE, format_cell, format_mean
 from xlt.analysis.tables.table import PART, Table
@@ -139,7 +139,7 @@ def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
 
 def _incomplete(claims: Claims, cells: ResultCells) -> Iterable[str]:
     """Cells whose value is over fewer seeds than planned."""
-    asked = [(p.metric, name) for c in claims.claims for p in c.parts for name in _cells(p)]
+    asked = [(p.metric, name) for c in claims.claims for p in c.parts for name in p.cells]
     for metric, name in dict.fromkeys(asked):
         try:
             cell = cells.cell(metric, name)
@@ -154,7 +154,7 @@ def _stand_ins(claims: Claims, cells: ResultCells) -> Iterable[str]:
     tested = {}
     for claim in claims.claims:
         for part in claim.parts:
-            for name in _cells(part):
+            for name in part.cells:
                 model = CellKey.parse(name).base_model
                 try:
                     tested[model] = cells.base_model(model)
@@ -180,10 +180,6 @@ def _about_published(claims: Claims, ours: Sequence[ClaimResult]) -> Iterable[st
         "assuming ddof = 1, which the paper does not state. With ddof = 0 these verdicts change: "
         f"{', '.join(changed) or 'none'}."
     )
-
-
-def _cells(part: ClaimPart) -> tuple[str, str]:
-    return part.first, part.second
 
 
 # --- differences to the paper ---------------------------------------------------------------

@@ -14,11 +14,22 @@ from xlt.trainables.spec.cell_key import CellKey
 
 PAPER = "paper"
 """Name of the shipped file with the paper's claims."""
+MINUS = " - "
+"""Separates the two cells of a difference in a file of claims."""
 Direction = Literal["greater", "less", "equal"]
 
 
+def signed_cells(first: str, second: str) -> list[tuple[int, str]]:
+    """Signs and names of the cells in first minus second; a side may be a difference ``a - b``."""
+    sides = (first.split(MINUS), (1, -1)), (second.split(MINUS), (-1, 1))
+    return [term for names, signs in sides for term in zip(signs, names, strict=False)]
+
+
 class ClaimPart(Settings):
-    """One comparison of two cells: first minus second is greater, less, or about equal."""
+    """One comparison of two cells: first minus second is greater, less, or about equal.
+
+    Either side may also be a difference of two cells, e.g. ``elyza/ja16 - opencalm/ja16``.
+    """
 
     metric: str
     """Name of a metric, e.g. f1."""
@@ -35,7 +46,10 @@ class ClaimPart(Settings):
     @pydantic.field_validator("first", "second")
     @classmethod
     def _names_a_cell(cls, value: str) -> str:
-        return CellKey.parse(value).path
+        names = value.split(MINUS)
+        if len(names) > 2:
+            raise ValueError(f"{value!r} has {len(names)} cells; one, or a difference of two")
+        return MINUS.join(CellKey.parse(name).path for name in names)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:
@@ -43,9 +57,15 @@ class ClaimPart(Settings):
             raise ValueError(
                 "equal needs a margin above 0, the largest difference that does not matter"
             )
-        if self.first == self.second:
-            raise ValueError(f"{self.first} is compared with itself")
+        names = self.cells
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is compared with itself")
         return self
+
+    @property
+    def cells(self) -> list[str]:
+        """Names of all cells that it compares."""
+        return [name for _, name in signed_cells(self.first, self.second)]
 
     @property
     def text(self) -> str:
@@ -55,7 +75,8 @@ class ClaimPart(Settings):
             "less": f"< {0 - self.margin:g}",
             "equal": f"within {self.margin:g}",
         }[self.direction]
-        return f"{self.metric} {self.first} - {self.second} {bound}"
+        sides = (f"({side})" if MINUS in side else side for side in (self.first, self.second))
+        return f"{self.metric} {MINUS.join(sides)} {bound}"
 
 
 class Claim(Settings):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,30 +223,54 @@ def difference_groups(
     Raises:
         InputError: See :func:`compare`.
     """
-    runs = find_common_runs(first, second)
-    minus, plus = (
-        metric_runs.of(cell).chosen([cell.runs.index(run) for run in runs])
-        for cell in (first, second)
-    )
-    paired = paired_seeds or has_several_draws(runs)
-    return ([plus + -minus] if paired else [plus, -minus]), runs
+    return signed_groups([(1, second), (-1, first)], metric_runs, paired_seeds)
 
 
-def find_common_runs(first: CellScores, second: CellScores) -> tuple[Run, ...]:
-    """Find the runs that both cells have, on the same test rows.
+def signed_groups(
+    terms: Sequence[tuple[int, CellScores]], metric_runs: MetricRuns, paired_seeds: bool = False
+) -> tuple[list[Runs], tuple[Run, ...]]:
+    """Form independent groups of runs whose means add up to a signed sum of cells.
+
+    Args:
+        terms: Sign and cell, e.g. four terms for a difference of two differences.
+        metric_runs: Values and influences of the metric.
+        paired_seeds: See :func:`compare`.
+
+    Returns:
+        The groups, and the runs that all cells have.
 
     Raises:
         InputError: See :func:`compare`.
     """
-    runs = tuple(run for run in first.runs if run in second.runs)
+    runs = find_common_runs(*(cell for _, cell in reversed(terms)))
+    groups = [
+        metric_runs.of(cell).chosen([cell.runs.index(run) for run in runs]) * sign
+        for sign, cell in terms
+    ]
+    paired = paired_seeds or has_several_draws(runs)
+    return ([reduce(operator.add, groups)] if paired else groups), runs
+
+
+def find_common_runs(first: CellScores, *others: CellScores) -> tuple[Run, ...]:
+    """Find the runs that all cells have, on the same test rows.
+
+    Raises:
+        InputError: See :func:`compare`.
+    """
+    runs = tuple(run for run in first.runs if all(run in cell.runs for cell in others))
     if not runs:
         raise InputError("no seed in common")
+    for other in others:
+        _check_same_rows(first, other)
+    return runs
+
+
+def _check_same_rows(first: CellScores, second: CellScores) -> None:
     if first.ids != second.ids:
         common = len(set(first.ids) & set(second.ids))
         raise InputError(f"not tested on the same rows ({common} in both)")
     if not np.array_equal(first.y_true, second.y_true):
         raise InputError("different labels for a test row")
-    return runs
 
 
 def effect_size(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:

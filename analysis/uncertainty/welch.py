@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlt.analysis.uncertainty.differences import Difference
@@ -51,32 +52,36 @@ class WelchDifference(Difference):
 
 
 def welch(first: Sample, second: Sample) -> WelchDifference:
-    """Compare independent samples with unequal variances by Welch's t.
+    """Subtract the mean of the second sample from that of the first, see :func:`welch_sum`."""
+    return welch_sum([(1, first), (-1, second)])
+
+
+def welch_sum(terms: Sequence[tuple[int, Sample]]) -> WelchDifference:
+    """Add signed means of independent samples with unequal variances, and test by Welch's t.
 
     Welch 1947 (Biometrika 34:28) with degrees of freedom by Satterthwaite 1946 (Biometrics Bulletin
     2:110). p is that of ``scipy.stats.ttest_ind_from_stats(equal_var=False)``, which returns
     neither an interval nor degrees of freedom and only tests for a difference of 0.
 
     Args:
-        first: First sample.
-        second: Second sample, which is subtracted.
+        terms: Sign, 1 or -1, and sample; two for a difference, four for one of differences.
 
     Raises:
-        InputError: The error is unknown, because a sample has fewer than two values or neither
-            sample varies.
+        InputError: The error is unknown, because a sample has fewer than two values or no sample
+            varies.
     """
-    if first.std is None or second.std is None or min(first.n, second.n) < 2:
-        counts = f"{first.n} and {second.n}"
+    samples = [sample for _, sample in terms]
+    if any(sample.std is None or sample.n < 2 for sample in samples):
+        counts = " and ".join(str(sample.n) for sample in samples)
         raise InputError(f"{counts} seeds with a value; each cell needs 2 or more")
-    variances = first.std**2 / first.n, second.std**2 / second.n
+    variances = [(sample.std or 0.0) ** 2 / sample.n for sample in samples]
     total = sum(variances)
     # The std of equal numbers may not be exactly 0, because their mean is rounded.
-    if math.sqrt(total) <= 1e-12 * max(1.0, abs(first.mean), abs(second.mean)):
+    if math.sqrt(total) <= 1e-12 * max(1.0, *(abs(sample.mean) for sample in samples)):
         raise InputError("no spread between the seeds of either cell, so no error is known")
     # Use shares, because squares of tiny variances would underflow to 0.
-    a, b = (variance / total for variance in variances)
-    df = 1 / (a**2 / (first.n - 1) + b**2 / (second.n - 1))
-    return WelchDifference(first.mean - second.mean, math.sqrt(total), df)
+    df = 1 / sum((v / total) ** 2 / (s.n - 1) for v, s in zip(variances, samples, strict=True))
+    return WelchDifference(sum(sign * s.mean for sign, s in terms), math.sqrt(total), df)
 
 
 def p_text(p: float) -> str:

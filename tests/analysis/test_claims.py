@@ -251,7 +251,12 @@ def test_three_published_runs_decide_no_claim_after_correction() -> None:
     ).pvalue
     assert first.p_for == pytest.approx(known)
     assert {r.verdict for r in found.values()} == {"undecided", "not evaluated"}
-    assert {name for name, r in found.items() if r.alone == "supported"} == {"1a", "3b", "RQ2"}
+    assert {name for name, r in found.items() if r.alone == "supported"} == {
+        "1a",
+        "3b",
+        "4b",
+        "RQ2",
+    }
 
 
 def test_a_std_with_ddof_0_is_widened() -> None:
