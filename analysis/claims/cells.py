@@ -49,9 +49,15 @@ class Cells(Protocol):
 
 
 class ResultCells:
-    """The cells of an experiment. A miniature stands in for its model if that is not there."""
+    """The cells of an experiment. A miniature stands in for its model if that is not there.
+
+    Args:
+        collected: The trials, not at a prevalence.
+    """
 
     def __init__(self, collected: Collected) -> None:
+        if collected.prevalence is not None:
+            raise InputError("claims are about test rows as drawn, not about another prevalence")
         self.collected = collected
         self.scores = load_scores(collected)
         self._metric_runs: dict[str, MetricRuns] = {}

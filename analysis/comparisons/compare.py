@@ -182,6 +182,7 @@ def compare(
         num_permutations,
         draw_seed("permutations", *names),
         stories=first.stories,
+        prevalence=metric_runs.prevalence,
     )
     share = superiority(minus, plus)
     return Comparison(

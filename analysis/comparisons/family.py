@@ -83,7 +83,7 @@ def compare_cells(
     """Compare pairs of cells and correct their p-values for the number of pairs.
 
     Args:
-        collected: The trials.
+        collected: The trials, as they are or at a prevalence.
         metric: Name of a metric of two classes.
         by: Name in :data:`FAMILIES`.
         pairs: Pairs of cells, ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
@@ -105,7 +105,7 @@ def compare_cells(
     corrected_by = find_correction(correction)
     if margin is not None and not 0 < margin < 1:
         raise InputError(f"margin {margin:g}: give a difference between 0 and 1, e.g. 0.02")
-    metric_runs = MetricRuns(metric)
+    metric_runs = MetricRuns(metric, prevalence=collected.prevalence)
     scores = load_scores(collected)
     left_out: list[tuple[str, str]] = []
     if pairs:

@@ -9,6 +9,7 @@ from xlt.analysis.comparisons.family import Family
 from xlt.analysis.comparisons.sizes import MAX_RATIO, POWER
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table
+from xlt.analysis.trials.weigh import describe_weights
 from xlt.analysis.uncertainty.intervals import Interval, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.text import first_line
@@ -34,6 +35,7 @@ def make_comparison_table(family: Family) -> Table:
         name=f"{family.metric}-comparisons",
         caption=(
             f"{defined[0].upper()}{defined[1:]}.",
+            *describe_weights(family.collected.prevalence),
             f"Experiment {plan.experiment}{title}.",
             f"Second minus first of {family.describe()}.",
         ),

@@ -130,7 +130,7 @@ def make_learning_curves(
     """Arrange the cells of an experiment as curves, and compare the curves with one of them.
 
     Args:
-        collected: The trials.
+        collected: The trials, as they are or at a prevalence.
         metric: Name of a metric.
         than: Name of the curve that the others are compared with, within each target language;
             None: no gains.
@@ -146,7 +146,7 @@ def make_learning_curves(
         raise InputError(unknown("metric", metric, known), f"results {collected.uri}")
     scores = load_scores(collected)
     check_resamples(num_resamples)
-    intervals = CellIntervals(scores, method)
+    intervals = CellIntervals(scores, method, collected.prevalence)
     by_cell, without = intervals.of(metric)
     several = len(collected.plan.draws) > 1
     components = intervals.components(metric) if several and scores.cells else {}
@@ -164,7 +164,8 @@ def make_learning_curves(
         )
     gains: dict[CellKey, LabelGain] = {}
     if than is not None:
-        resampler = RowResampler(metric, num_resamples) if scores.cells else None
+        prevalence = collected.prevalence
+        resampler = RowResampler(metric, num_resamples, prevalence) if scores.cells else None
         gains = compare_curves(curves, than, scores, without, resampler)
     return LearningCurves(
         collected, metric, curves, gains, tuple(cells), left_out, without, intervals, num_resamples

@@ -9,6 +9,7 @@ from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningC
 from xlt.analysis.tables.cells import format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.trial_names import describe_runs
+from xlt.analysis.trials.weigh import describe_weights
 from xlt.analysis.uncertainty.intervals import describe_units
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
@@ -41,6 +42,7 @@ def make_curve_tables(curves: LearningCurves) -> list[Table]:
     title = f": {first_line(plan.title)}" if plan.title else ""
     caption = (
         f"Learning curves, {defined}.",
+        *describe_weights(curves.collected.prevalence),
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
         f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",

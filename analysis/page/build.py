@@ -24,6 +24,7 @@ from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.page.tables import (
     VERDICTS,
     PageTable,
+    show_alarms,
     show_boundary,
     show_claims,
     show_scores,
@@ -82,7 +83,7 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
     collected = _without_secrets(collected)  # footnotes and downloads quote errors
     plan = collected.plan
     metrics = reported_metrics(len(plan.classes))
-    intervals = CellIntervals(load_scores(collected), method)
+    intervals = CellIntervals(load_scores(collected), method, collected.prevalence)
     states = Counter(row.state for row in collected.rows)
     langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
     metric_parts = [
@@ -95,6 +96,8 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
     boundary = (judged[1] if judged else None, why_not_judged)
     claims = _part(partial(show_claims, collected))
     scores = [(cells and show_scores(cells), why) for cells, why in metric_parts]
+    if collected.prevalence is not None:
+        scores += [_part(partial(show_alarms, collected, intervals, lang)) for lang in langs]
     spread = [_part(partial(show_variance, intervals, metric)) for metric in paper.TABLES]
     comparisons = [
         (metric, by, _part(partial(show_comparisons, collected, intervals.scores, by, metric)))

@@ -11,12 +11,15 @@ from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
 from xlt.analysis.claims.report import make_claims_tables
 from xlt.analysis.tables import paper
+from xlt.analysis.tables.alarms import make_alarm_table
 from xlt.analysis.tables.cells import TableCell, format_interval, format_mean, mark_cell
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.tables.metric_cells import MetricCells
 from xlt.analysis.tables.report import make_metric_table
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.weigh import percent
+from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label
@@ -101,12 +104,13 @@ def show_scores(metric_cells: MetricCells) -> PageTable:
     Published values are shown if a base model corresponds to one of the paper's.
     """
     metric, models = metric_cells.metric, metric_cells.collected.plan.base_models
-    with_paper = any(map(paper.find_counterpart, models))
+    as_drawn = metric_cells.collected.prevalence is None
+    with_paper = as_drawn and any(map(paper.find_counterpart, models))
     table = make_metric_table(metric_cells, published=with_paper)
     rows: dict[str, list[Entry]] = {}
     for cell in metric_cells.cells:
         row = rows.setdefault(cell.base_model, [Entry(first_line(cell.base_model))])
-        row.append(_cell(cell, metric))
+        row.append(_cell(cell, metric, with_paper))
     lang = f" ({metric_cells.target_lang})" if metric_cells.target_lang else ""
     number = f"{table.number}: " if table.number else ""
     return PageTable(
@@ -118,10 +122,10 @@ def show_scores(metric_cells: MetricCells) -> PageTable:
     )
 
 
-def _cell(cell: TableCell, metric: str) -> Entry:
+def _cell(cell: TableCell, metric: str, with_paper: bool) -> Entry:
     if cell.state == "impossible":
         return Entry("–", -1.0)
-    value = paper.find_published(metric, cell.key)
+    value = paper.find_published(metric, cell.key) if with_paper else None
     below = [f"paper {format_mean(value.mean, value.std)}"] if value else []
     if cell.state == "undefined":
         return Entry(f"n/a{mark_cell(cell)}", -1.0, tuple(below), "none")
@@ -132,6 +136,19 @@ def _cell(cell: TableCell, metric: str) -> Entry:
     count = f" {cell.n}/{cell.num_planned}" if cell.state == "partial" else ""
     text = f"{format_mean(cell.mean, cell.std)}{count}{mark_cell(cell)}"
     return Entry(text, cell.mean, tuple(below))
+
+
+def show_alarms(
+    collected: Collected, intervals: CellIntervals, target_lang: str | None
+) -> PageTable:
+    """Table of precision, recall and numbers of alarms at the prevalence of the trials."""
+    table = make_alarm_table(
+        collected, intervals.scores, target_lang=target_lang, method=intervals.method
+    )
+    lang = f" ({target_lang})" if target_lang else ""
+    return show_table(
+        table, f"Alarms at a prevalence of {percent(collected.prevalence or 0)}{lang}"
+    )
 
 
 def show_boundary(collected: Collected) -> tuple[list[CellBoundary], PageTable]:

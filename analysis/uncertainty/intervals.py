@@ -14,7 +14,6 @@ from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import has_several_draws, num_units
 from xlt.analysis.uncertainty.variance_components import VarianceComponents, variance_components
 from xlt.data.core.errors import InputError, unknown
-from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.spec.cell_key import CellKey
 
 CONFIDENCE = 0.95
@@ -124,7 +123,7 @@ class CellIntervals:
 
     def _runs_of(self, metric: str) -> MetricRuns:
         if metric not in self._metric_runs:
-            self._metric_runs[metric] = MetricRuns(metric, resampled_at(self.prevalence))
+            self._metric_runs[metric] = MetricRuns(metric, prevalence=self.prevalence)
         return self._metric_runs[metric]
 
     def describe(self) -> str:

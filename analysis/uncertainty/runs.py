@@ -16,7 +16,8 @@ from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.arrays import Values
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS, undefined
+from xlt.trainables.metrics.prevalence import resampled_at
+from xlt.trainables.metrics.registry import undefined
 from xlt.trainables.metrics.resampled import Resampled, weight_type
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -85,16 +86,23 @@ class MetricRuns:
 
     Args:
         metric: Name in ``known``.
-        known: Functions of each metric or measure, by name.
+        known: Functions of each metric or measure, by name; None: those of metrics.
+        prevalence: Share of class 1 at which a metric is computed; None: that of the test rows.
 
     Raises:
         InputError: The metric is not in ``known``.
     """
 
-    def __init__(self, metric: str, known: Mapping[str, Resampled] = RESAMPLED_METRICS) -> None:
+    def __init__(
+        self,
+        metric: str,
+        known: Mapping[str, Resampled] | None = None,
+        prevalence: float | None = None,
+    ) -> None:
+        known = resampled_at(prevalence) if known is None else known
         if metric not in known:
             raise InputError(unknown("metric of two classes", metric, known))
-        self.metric = metric
+        self.metric, self.prevalence = metric, prevalence
         self._resampled = known[metric]
         self._runs: dict[CellKey, Runs] = {}
 

@@ -16,6 +16,7 @@ from xlt.sweep.cli.arguments import (
     add_interval_method,
     add_metric,
     add_only,
+    add_prevalence,
     add_resamples,
     add_results,
 )
@@ -67,6 +68,7 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     add_resamples(compare, 10_000)
     add_interval_method(compare)
+    add_prevalence(compare)
 
     curves = add(
         "curves", _curves,
@@ -84,6 +86,7 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     add_resamples(curves, 10_000)
     add_interval_method(curves)
+    add_prevalence(curves)
 
     boundary = add(
         "boundary", _boundary,
@@ -155,7 +158,9 @@ def _compare(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     write = find_format(options.format)
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = collect(
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence
+    )
     family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds, options.correction, options.margin,
@@ -172,7 +177,9 @@ def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = collect(
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence
+    )
     curves = make_learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )

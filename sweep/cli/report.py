@@ -92,8 +92,6 @@ def _report(options: argparse.Namespace) -> int:
     if options.format in FILES and not options.out:
         example = f"--out report.{options.format}"
         raise InputError(f"{options.format} is a file: give --out FILE, e.g. {example}")
-    if options.prevalence is not None and options.format == "html":
-        raise InputError("--prevalence is for tables; the page shows test rows as drawn")
     if options.watch is not None:
         return _watch(options)
     collected = _collect(options)

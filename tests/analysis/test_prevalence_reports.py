@@ -13,11 +13,15 @@ from scipy import stats
 from simulated_scores import make_cell, predictions, save_simulated
 from sklearn import metrics as sk
 
+from xlt.analysis.comparisons.family import compare_cells
+from xlt.analysis.curves.learning_curves import make_learning_curves
+from xlt.analysis.page import render_page
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import ExperimentScores, load_scores
 from xlt.analysis.uncertainty import few_alarms
 from xlt.analysis.uncertainty.intervals import CellIntervals
+from xlt.analysis.uncertainty.permutations import permutation_p_value
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
@@ -206,3 +210,72 @@ def test_more_classes_have_no_prevalence(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan(classes=("a", "b", "c")))
     with pytest.raises(InputError, match="the share of one class of two; this experiment has 3"):
         collect(results, prevalence=PREVALENCE)
+
+
+def test_cells_are_compared_at_the_prevalence(tmp_path: Path) -> None:
+    collected = collect(make_weighed_results(tmp_path / "r"), prevalence=PREVALENCE)
+    (found,) = compare_cells(collected, "f1", num_resamples=400).comparisons
+    means = [np.mean([row.metrics["f1"] for row in own]) for own in collected.by_cell.values()]
+    assert found.means == pytest.approx(means)
+    drawn = collect(collected.uri)
+    (as_drawn,) = compare_cells(drawn, "f1", num_resamples=400).comparisons
+    assert abs(as_drawn.difference) > abs(found.difference)
+    (at_half,) = compare_cells(
+        collect(drawn.uri, prevalence=0.5), "f1", num_resamples=400
+    ).comparisons
+    assert at_half.difference == pytest.approx(as_drawn.difference)
+    assert at_half.interval.low == pytest.approx(as_drawn.interval.low)
+    assert at_half.these_runs_p_value == as_drawn.these_runs_p_value
+
+
+def test_permutations_keep_the_prevalence() -> None:
+    # All 2 ** 4 exchanges of the rows that differ, weighed by hand with scikit-learn.
+    y_true = np.array([1, 1, 0, 0, 0, 1], np.int8)
+    first = np.array([[0.9, 0.1, 0.9, 0.2, 0.9, 0.8]])
+    second = np.array([[0.2, 0.9, 0.9, 0.7, 0.1, 0.8]])
+    weights = np.where(y_true == 1, PREVALENCE / 3, (1 - PREVALENCE) / 3)
+    differ = np.flatnonzero((first[0] >= 0.5) != (second[0] >= 0.5))
+
+    def difference(exchanged: np.ndarray) -> float:
+        a, b = np.where(exchanged, second, first)[0], np.where(exchanged, first, second)[0]
+        scores = [sk.f1_score(y_true, x >= 0.5, sample_weight=weights) for x in (a, b)]
+        return round(scores[1] - scores[0], 12)
+
+    values = []
+    for number in range(2 ** len(differ)):
+        exchanged = np.zeros(6, bool)
+        exchanged[differ] = [number >> k & 1 for k in range(len(differ))]
+        values.append(difference(exchanged))
+    observed = difference(np.zeros(6, bool))
+    tails = [np.mean(np.array(values) >= observed), np.mean(np.array(values) <= observed)]
+    p_value = permutation_p_value("f1", y_true, first, second, 100, 0, prevalence=PREVALENCE)
+    assert p_value == pytest.approx(min(1.0, 2 * min(tails)))
+
+
+def test_curves_are_at_the_prevalence(tmp_path: Path) -> None:
+    collected = collect(make_weighed_results(tmp_path / "r"), prevalence=PREVALENCE)
+    curves = make_learning_curves(collected, "f1", num_resamples=100)
+    means = [np.mean([row.metrics["f1"] for row in own]) for own in collected.by_cell.values()]
+    assert curves.curves[0].means == pytest.approx(means)
+    for point in curves.curves[0].points:
+        low, high = point.cell.interval
+        assert low <= point.cell.mean <= high
+
+
+def test_the_page_shows_alarms_and_no_claims(tmp_path: Path) -> None:
+    results = make_weighed_results(tmp_path / "r")
+    page = render_page(collect(results, prevalence=PREVALENCE))
+    assert "Alarms at a prevalence of 2 %" in page
+    assert "Not shown: claims are about test rows as drawn" in page
+    assert ">paper " not in page  # the published values are of rows drawn 1:1
+    assert "Alarms at a prevalence" not in render_page(collect(results))
+
+
+@pytest.mark.parametrize("command", [["compare", "--metric", "f1"], ["curves", "--metric", "f1"]])
+def test_commands_say_the_prevalence(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = make_weighed_results(tmp_path / "r").uri
+    name, *options = command
+    assert main([name, uri, *options, "--prevalence", "0.02", "--resamples", "500"]) == OK
+    assert "At a prevalence of 2 %: test rows are weighted" in capsys.readouterr().out
