@@ -2,8 +2,8 @@
 
     python benchmarks/step_time.py
 
-The last column is the share of the measured speeds that training reached. CPU_UTILISATION in
-sweep/check/time.py is chosen from it.
+The last column is the share of the measured speeds that training reached. CPU_UTILISATION and
+CALL_FACTOR in sweep/check/time.py are chosen from it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 from dry_run_specs import HEADS, ROWS, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
 
+from xlt.sweep.check.time import CALL_FACTOR
 from xlt.trainables.estimates.dry_run import dry_run
 from xlt.trainables.estimates.flops import count_training_flops
 from xlt.trainables.estimates.throughput import measure_throughput
@@ -48,11 +49,11 @@ def step_share(architecture: str, size: str, method: str) -> float:
     seconds(1)
     measured = seconds(NUM_STEPS)
     computing = count_training_flops(run.matrices, [LENGTH] * ROWS) / speed.flops
-    starting = run.num_calls * speed.call_seconds
+    starting = CALL_FACTOR * run.num_calls * speed.call_seconds
     share = (computing + starting) / measured
     print(
         f"{architecture:9} {size:7} {method:5} measured {1e3 * measured:7.1f} ms, "
-        f"operations {1e3 * computing:7.1f}, kernels {1e3 * starting:6.1f}, share {share:.2f}"
+        f"computing {1e3 * computing:7.1f}, starting {1e3 * starting:6.1f}, share {share:.2f}"
     )
     return share
 

@@ -28,8 +28,12 @@ CHARACTER_SECONDS = 2e-5
 many as for English and Japanese sentences on a CPU core of 2023."""
 LARGE = 10**9
 """Number of parameters from which a base model without a GPU is worth a warning."""
-PRETRAINING_CALLS = 2000
-"""Assumed kernel calls of a step of a miniature's pre-training; miniatures have two layers."""
+CALL_FACTOR = 3
+"""Seconds to start an operation of a model for each second of an operation that is measured: the
+measured ones follow one another without the Python code of modules and optimiser between them.
+benchmarks/step_time.py compares both."""
+PRETRAINING_CALLS = 700
+"""Assumed operations of a step of a miniature's pre-training; miniatures have two layers."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _guess_from_texts(preflight: Preflight, group: TrialGroup) -> _Guess:
 
 
 def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | None:
-    """Guess from operations and kernel calls, and the speed of both on this machine."""
+    """Guess from the operations, their number and their floating-point operations."""
     spec = group.first
     if preflight.files(spec) is None:
         return None
@@ -136,7 +140,7 @@ def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | 
     speed, call_seconds, source = _find_speed(preflight, spec, tokens, width)
     if not speed:
         return None
-    computing, starting = flops / speed / processes, calls * call_seconds
+    computing, starting = flops / speed / processes, CALL_FACTOR * calls * call_seconds
     if preflight.device(spec) == "cuda":  # kernels are started while others compute
         return _Guess(max(computing / GPU_UTILISATION, starting), source, flops)
     return _Guess((computing + starting) / CPU_UTILISATION, source, flops)
@@ -214,8 +218,8 @@ def _guess_pretraining(preflight: Preflight) -> list[tuple[str, _Guess]]:
         lengths = [recipe.max_tokens] * recipe.batch_size
         flops = steps * count_training_flops(matrices, lengths)
         throughput = measure_throughput("cpu", tokens=sum(lengths), width=width)
-        seconds = flops / throughput.flops + steps * PRETRAINING_CALLS * throughput.call_seconds
-        seconds /= CPU_UTILISATION
+        starting = CALL_FACTOR * steps * PRETRAINING_CALLS * throughput.call_seconds
+        seconds = (flops / throughput.flops + starting) / CPU_UTILISATION
         guess = _Guess(seconds, "speed measured here", flops)
         guesses.append((f"pre-training {group.first.base_model}", guess))
     return guesses

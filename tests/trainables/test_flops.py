@@ -8,6 +8,7 @@ import pytest
 import torch
 from dry_run_specs import HEADS, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from xlt.trainables.estimates.dry_run import dry_run
@@ -76,6 +77,33 @@ def test_frozen_matrices_need_no_gradient_of_their_own() -> None:
     trained = Matrices(num_frozen=0, num_trained=100, num_layers=0, attention_width=0)
     assert count_training_flops(frozen, [7]) == 4 * 100 * 7
     assert count_training_flops(trained, [7]) == 6 * 100 * 7
+
+
+class CountedCalls(TorchDispatchMode):
+    """Count the operations that torch runs on real tensors."""
+
+    num_calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.num_calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bert"])
+def test_calls_are_those_of_a_real_step(architecture: str, method: str) -> None:
+    config, spec = make_measured_config(architecture, "tiny"), make_spec(method)
+    base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS[architecture])
+    model: Any = METHODS[method](base, spec).train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, fused=True)
+    with CountedCalls() as counted:
+        logits = model(**batch()).logits
+        torch.nn.functional.cross_entropy(logits, torch.zeros(ROWS, dtype=torch.long)).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+    run = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH)
+    assert run.num_calls == pytest.approx(counted.num_calls, rel=0.1)
 
 
 def test_speed_is_measured() -> None:

@@ -23,7 +23,7 @@ class Allocations(TorchDispatchMode):
     Attributes:
         bytes: Bytes of the live storages.
         peak: Maximum of ``bytes`` since :meth:`reset`.
-        num_calls: Number of operations since :meth:`reset`.
+        num_calls: Number of operations since :meth:`reset`; questions for a device do not count.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,8 @@ class Allocations(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None
     ) -> Any:
+        if func is torch.ops.prim.device.default:  # two thirds of all calls
+            return args[0].fake_device
         output = func(*args, **(kwargs or {}))
         self.num_calls += 1
         tree_map_only(torch.Tensor, self._count, output)

@@ -50,7 +50,7 @@ class DryRun:
         num_trained: Number of parameters that the method changes; every embedding row counts.
         matrices: Matrices that every token is multiplied by.
         memory: Peak memory of one process.
-        num_calls: Number of kernels that one micro-batch starts, forward and backward.
+        num_calls: Number of operations that one micro-batch starts, forward and backward.
     """
 
     num_parameters: int

@@ -1,4 +1,4 @@
-"""Measure in a second how fast this machine multiplies matrices and starts kernels."""
+"""Measure in a moment how fast this machine multiplies matrices and starts operations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-SECONDS = 0.5
+SECONDS = 0.1
 """Approximate seconds of each of the two measurements."""
 CHAIN = 100
 """Number of small operations in a row, forward and backward."""

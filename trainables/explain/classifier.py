@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
 
 from xlt.trainables.explain.prefixes import can_read_prefixes, compute_logits_by_prefix
 from xlt.trainables.explain.target import Target, Values
 from xlt.trainables.loading.batching import collate_for
+from xlt.trainables.methods.lora import is_adapted
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import autocast, compute_probabilities, predict
 from xlt.trainables.training.watchdog import heartbeat
@@ -78,7 +78,7 @@ def merge_adapters(model: Any) -> Any:
     base's bf16, or to the 4 bits of a quantised base.
     """
     in_fp32 = model.device.type == "cpu" and not getattr(model, "is_quantized", False)
-    if not isinstance(model, PeftModel) or not in_fp32:
+    if not is_adapted(model) or not in_fp32:
         return model
     merged = copy.deepcopy(model).merge_and_unload()
     merged.config.sep_token_id = model.config.sep_token_id

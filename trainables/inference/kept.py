@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft import set_peft_model_state_dict
 from safetensors.torch import load
 
 from xlt.trainables.loading.base import Base, load_base
@@ -36,6 +35,8 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
     base = load_base(spec, device, choose_base_dtype(spec, device), num_labels)
     model = METHODS[spec.method](base, spec)
     if spec.method == "lora":
+        from peft import set_peft_model_state_dict
+
         set_peft_model_state_dict(model, tensors)
     else:
         model.load_state_dict(tensors)

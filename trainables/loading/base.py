@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +39,8 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 # Every trial needs a new head, so warnings about it and progress bars would only hide the log.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
+# bitsandbytes warns about a kernel that it would use if the package `kernels` were installed.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 @dataclass

@@ -6,9 +6,8 @@ import copy
 import itertools
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -16,6 +15,9 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.activations import recompute_activations
 from xlt.trainables.spec.trial_spec import Lora, TrialSpec
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 
 def build(base: Base, spec: TrialSpec) -> Any:
@@ -30,6 +32,8 @@ def build(base: Base, spec: TrialSpec) -> Any:
         InputError: ``target_modules`` names no module of this architecture, or the architecture
             does not support a setting of ``resources`` or dropout of adapters.
     """
+    from peft import get_peft_model  # imports bitsandbytes and torch's compiler
+
     settings = spec.lora or Lora()
     tensors = itertools.chain(base.model.parameters(), base.model.buffers())
     shell = copy.deepcopy(base.model, {id(tensor): tensor for tensor in tensors})
@@ -50,6 +54,11 @@ def build(base: Base, spec: TrialSpec) -> Any:
     return model
 
 
+def is_adapted(model: Any) -> bool:
+    """Return whether a classifier has adapters; it does not import peft."""
+    return hasattr(model, "merge_and_unload")
+
+
 def _describe_refusal(model_type: str, error: ValueError) -> str:
     """Message for an architecture whose modules peft cannot adapt."""
     if "ParamWrapper" in str(error):  # peft's adapter of experts that share one tensor
@@ -65,6 +74,8 @@ def _describe_refusal(model_type: str, error: ValueError) -> str:
 
 
 def _make_config(model: Any, head: Sequence[str], settings: Lora) -> LoraConfig:
+    from peft import LoraConfig, TaskType
+
     is_conv1d = {
         name: isinstance(module, Conv1D)
         for name, module in model.named_modules()

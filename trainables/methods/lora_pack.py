@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import LoraLayer
-from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -218,6 +216,9 @@ class _SharedHead(nn.Module):
 
 def _find_shared_class(module: nn.Module) -> type[_SharedLora | _SharedHead] | None:
     """Return the class that replaces a module for all members; None keeps the base's own module."""
+    from peft.tuners.lora.layer import LoraLayer  # imports bitsandbytes and torch's compiler
+    from peft.utils.other import ModulesToSaveWrapper
+
     if isinstance(module, LoraLayer):
         return _SharedLora
     return _SharedHead if isinstance(module, ModulesToSaveWrapper) else None

@@ -96,7 +96,8 @@ def derive_pad_token(
     names = [_content(special.get(f"{key}_token")) for key in ("pad", "bos", "unk", "eos")]
     last = names[3] if config.get("add_eos_token") is True else None
     if tokenizer:
-        vocabulary = tokenizer.get_vocab()
+        ids = {name: tokenizer.token_to_id(name) for name in (*names, usual) if name}
+        vocabulary = {name: number for name, number in ids.items() if number is not None}
         last = next(iter(tokenizer.encode(PROBE).tokens[-1:]), None)
     elif (words := folder / "vocab.txt").is_file():
         pieces = words.read_text("utf-8").split("\n")
