@@ -92,7 +92,7 @@ class Preflight:
     backend: str = "ray"
     asks_hub: bool = True
     _files: dict[str, ModelFiles | InputError | None] = field(default_factory=dict)
-    _runs: dict[tuple[str, int], DryRun] = field(default_factory=dict)
+    _runs: dict[str, DryRun] = field(default_factory=dict)
     _texts: dict[tuple[str, int], TextTokens | None] = field(default_factory=dict)
 
     @cached_property
@@ -170,14 +170,19 @@ class Preflight:
     def dry_run(self, spec: TrialSpec, rows: int) -> DryRun:
         """Estimate what a micro-batch of ``rows`` rows costs in one process; imports torch.
 
+        Trials that differ in their rows, seed or learning rate alone share one estimate.
+
         Raises:
             InputError: The files cannot be reached, or no classifier can be made of them.
         """
         from xlt.trainables.estimates.dry_run import dry_run
         from xlt.trainables.loading.config import load_config
 
-        cheap = spec.model_copy(update={"seed": 0, "draw_index": 0, "learning_rate": None})
-        key = cheap.model_dump_json(exclude={"pattern"}) + self.device(spec), rows
+        training = spec.training
+        key = repr((
+            spec.base_identity, spec.method, spec.lora, spec.resources, training.batch_size,
+            training.max_length, training.precision, self.device(spec), rows,
+        ))  # fmt: skip
         if key not in self._runs:
             self._runs[key] = dry_run(
                 spec,
@@ -200,11 +205,12 @@ class Preflight:
         return texts.lengths if texts else [spec.training.max_length]
 
     def _count_trained_tokens(self, spec: TrialSpec) -> int | None:
-        """Count the tokens whose embeddings one process on a CPU trains; None means all."""
-        texts = self._read_texts(spec)
-        if texts is None or self.device(spec) == "cuda" or spec.resources.workers > 1:
-            return None
-        return texts.num_training_tokens
+        """Count the tokens whose embeddings are trained, if not all are."""
+        from xlt.trainables.methods.used_rows import can_train_used_rows
+
+        texts, resources = self._read_texts(spec), spec.resources
+        allowed = can_train_used_rows(self.device(spec), resources.workers, resources.is_sharded)
+        return texts.num_training_tokens if texts and allowed else None
 
     def _read_texts(self, spec: TrialSpec) -> TextTokens | None:
         key = spec.base_identity, spec.training.max_length

@@ -37,6 +37,36 @@ def test_a_good_experiment(
     assert not (tmp_path / "r").exists()  # nothing is written
 
 
+def test_files_are_read_and_steps_are_counted_once_for_each_base_model(
+    small: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xlt.trainables.estimates import dry_run
+    from xlt.trainables.models import weights_folder
+
+    calls: dict[str, list[object]] = {"read_tokenizer": [], "dry_run": []}
+    for module, name in ((weights_folder, "read_tokenizer"), (dry_run, "dry_run")):
+        original = getattr(module, name)
+
+        def counted(first: object, *rest: object, name: str = name, original: Callable[..., object]
+                    = original, **options: object) -> object:  # fmt: skip
+            calls[name].append(first)
+            return original(first, *rest, **options)
+
+        monkeypatch.setattr(module, name, counted)
+    check_sweep(with_settings(small, seeds=[0, 1, 2]), backend="inline")
+    assert len(calls["read_tokenizer"]) == len({*calls["read_tokenizer"]}) == len(small.models)
+    assert len(calls["dry_run"]) == len(small.models)
+
+
+def test_a_check_of_full_fine_tuning_loads_neither_peft_nor_bitsandbytes(
+    small: Experiment, experiment_file: Path
+) -> None:
+    folder = next(model.path for model in small.models if model.name == "bert")
+    models = f"models=[{{name: bert, path: {folder}}}]"
+    arguments = ["check", str(experiment_file), "--set", models, "--backend", "inline"]
+    assert modules_after(arguments, ("torch", "peft", "bitsandbytes", "ray")) == ["torch"]
+
+
 def test_done_trials_are_counted_and_timed(
     experiment_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,9 +222,10 @@ def test_only_used_embedding_rows_count_on_a_cpu(small: Experiment) -> None:
     """The texts have fewer tokens than half of the vocabulary of BERT's tokenizer."""
     looked_at = preflight(small)
     spec = next(spec for spec in looked_at.grid.specs if spec.base_model == "bert")
-    several = spec.model_copy(update={"resources": Resources(workers=2)})
-    alone, together = (looked_at.dry_run(s, 8).memory for s in (spec, several))
-    assert alone.optimizer < together.optimizer
+    groups = [Resources(workers=2), Resources(workers=3), Resources(workers=2, sharding="fsdp")]
+    specs = [spec, *(spec.model_copy(update={"resources": group}) for group in groups)]
+    alone, *together = (looked_at.dry_run(s, 8).memory.optimizer for s in specs)
+    assert together[0] == alone < together[1] == together[2]
 
 
 def test_a_gpu_that_is_too_small(large: Experiment) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from dry_run_specs import make_spec as make_step_spec
+from gloo_group import run_together
 from safetensors.torch import load
 from tiny_checkpoints import make_classifier, make_config
 from torch import nn
@@ -22,7 +25,7 @@ from xlt.trainables.methods.used_rows import UsedRows, restore_all_rows, train_u
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.loop import predict
@@ -240,6 +243,34 @@ def test_a_trial_gives_the_same_files_and_leaves_the_base_unchanged(
         assert_same_result(result, plain)
     weights = load(first.model["model.safetensors"])
     assert weights["bert.embeddings.word_embeddings.weight"].shape[0] == VOCABULARY
+
+
+def train_together(rank: int, folder: str, text: str) -> None:
+    """One worker: a trial that trains the used rows, and the same trial with all rows."""
+    spec = TrialSpec.parse(json.loads(text))
+    dataset = Dataset.from_table(pq.read_table(f"{folder}/rows.parquet"))
+    used = run_trial(spec, dataset, keep_models="all")
+    calls: list[Any] = []
+    run_trial_module.train_used_rows = lambda *arguments: calls.append(arguments)
+    plain = run_trial(spec, dataset, keep_models="all")
+    assert_same_result(used, plain)
+    if rank == 0:
+        assert (len(calls) > 0) == (spec.resources.sharding == "ddp")
+        assert "bert.embeddings.word_embeddings.weight" in load(used.model["model.safetensors"])
+        Path(folder, "compared").touch()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_processes_give_the_same_files(
+    sharding: str, make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    _, spec = run_bert(make_spec, tiny_dataset, tmp_path)
+    pq.write_table(tiny_dataset.table, tmp_path / "rows.parquet")
+    resources = Resources(workers=2, sharding=sharding)
+    spec = spec.model_copy(update={"resources": resources})
+    run_together(train_together, (str(tmp_path), spec.model_dump_json()), resources.workers)
+    assert (tmp_path / "compared").exists()
 
 
 class _KilledError(BaseException):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import shutil
 from collections.abc import Callable
@@ -14,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from gloo_group import run_together
 from safetensors.torch import load
-from torch import distributed, multiprocessing
 
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.result import Results
@@ -88,12 +87,8 @@ def kept_up_to(step: int, spec: TrialSpec, dataset: Dataset, kept: Checkpoints) 
     raise AssertionError("it was to be killed")
 
 
-def work(rank: int, folder: str, specs: list[str], port: int) -> None:
+def work(rank: int, folder: str, specs: list[str]) -> None:
     """One worker: every case, then every case again from a checkpoint."""
-    faulthandler.enable()
-    torch.set_num_threads(1)
-    store = distributed.TCPStore("127.0.0.1", port)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=NUM_WORKERS)
     dataset = Dataset.from_table(pq.read_table(f"{folder}/rows.parquet"))
     for number, text in enumerate(specs):  # how models are shared is not part of a trial's id
         results = Results(f"{folder}/results-{number}")
@@ -120,8 +115,6 @@ def work(rank: int, folder: str, specs: list[str], port: int) -> None:
                 for file, content in result.model.items():
                     (place / file).write_bytes(content)
                 (place / "execution.json").write_text(json.dumps(result.execution))
-    distributed.barrier()  # none hangs up while another one still writes
-    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +125,7 @@ def together(make_case: MakeCase, tiny_dataset: Dataset, tmp_path_factory: Any) 
     for number in range(len(CASES)):
         Results(str(folder / f"results-{number}")).prepare()
     specs = [make_case(case).model_dump_json() for case in CASES]
-    # They meet at this process: it outlives them, and its port is surely free.
-    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    # A server's children end at once; an interpreter that ends beside gloo's threads may abort.
-    multiprocessing.start_processes(
-        work, (str(folder), specs, store.port), nprocs=NUM_WORKERS, start_method="forkserver"
-    )
+    run_together(work, (str(folder), specs), NUM_WORKERS)
     return folder
 
 

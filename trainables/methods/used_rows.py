@@ -10,6 +10,8 @@ result is the same to the last bit:
 - On a CPU torch sums the squares of a gradient in order, element i in lane i modulo the width of a
   vector. Leaving out whole rows of zeros keeps the lane of every other element
   (:data:`NUM_LANES`), so the norm for clipping is the same.
+- Two processes that share a batch (ddp) add two gradients, in either order to the same sum. The sum
+  of more depends on the order, which gloo chooses by the position of a number.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ NUM_LANES = 16
 """Numbers in the widest vector of a CPU (AVX-512, fp32); the width of a row must be a multiple."""
 MAX_SHARE = 0.5
 """Share of the rows above which all rows are trained, because little would be saved."""
+MAX_PROCESSES = 2
+"""Number of processes whose gradients have one sum."""
 CACHED = 1 << 16
 """Numbers that are decayed together for all steps, so that they stay in the CPU's cache."""
 
@@ -75,15 +79,27 @@ class UsedRows(nn.Module):
         return nn.Embedding(num_rows, width, padding_idx=self._padding, _weight=table)
 
 
+def can_train_used_rows(device: str, num_processes: int, is_sharded: bool) -> bool:
+    """Return whether training only the used rows gives the bytes of training all rows.
+
+    Args:
+        device: Type of device that trains. On a GPU the order in which a gradient is summed depends
+            on the number of rows.
+        num_processes: Number of processes that train the trial together.
+        is_sharded: Whether each holds only a share of the weights. The embeddings are then cut into
+            shares by their rows.
+    """
+    return device == "cpu" and num_processes <= MAX_PROCESSES and not is_sharded
+
+
 def train_used_rows(model: Any, base_model: Any, token_ids: Sequence[Sequence[int]]) -> None:
     """Leave out the embedding rows that no text needs, if the model allows it and it saves much.
 
-    The model must be trained on a CPU by one process. A GPU, and a group of processes, sum
-    gradients in an order that depends on the number of rows.
+    Training must be one that :func:`can_train_used_rows` allows. Each process of a group calls
+    this.
 
     Args:
-        model: Classifier to train, on a CPU. It cannot read other tokens until
-            :func:`restore_all_rows`.
+        model: Classifier to train. It cannot read other tokens until :func:`restore_all_rows`.
         base_model: Base model that the classifier is a copy of; it is not changed.
         token_ids: Token ids of each training row; batches also have the pad token.
     """

@@ -85,7 +85,8 @@ class Workers:
         if self.size == 1:
             return model
         if sharding == "ddp":
-            return DistributedDataParallel(model)
+            # Buffers are constants, such as the places of embedding rows.
+            return DistributedDataParallel(model, broadcast_buffers=False)
         for stack in [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]:
             for layer in stack:
                 fully_shard(layer)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import torch
-from peft import PeftModel
 
 from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.schema import Dataset
@@ -18,8 +17,13 @@ from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import count_truncated, encode
+from xlt.trainables.methods.lora import is_adapted
 from xlt.trainables.methods.registry import METHODS
-from xlt.trainables.methods.used_rows import restore_all_rows, train_used_rows
+from xlt.trainables.methods.used_rows import (
+    can_train_used_rows,
+    restore_all_rows,
+    train_used_rows,
+)
 from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.class_weights import compute_class_weights
@@ -149,7 +153,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = METHODS[spec.method](base, spec)
-    if device.type == "cpu" and workers.size == 1:
+    if can_train_used_rows(device.type, workers.size, is_sharded):
         train_used_rows(model, base.model, train_ids)
     clock.lap("build")
     # Each worker draws dropout for its own rows.
@@ -244,7 +248,7 @@ def make_model_files(model: Any, workers: Workers) -> dict[str, bytes]:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         # Without this option peft asks the hub whether embeddings were resized.
-        options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
+        options = {"save_embedding_layers": False} if is_adapted(model) else {}
         model.save_pretrained(folder, state_dict=weights, **options)
         files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
         kept = {p.name: p.read_bytes() for p in files}
