@@ -9,10 +9,11 @@ from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome, gib
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, find_local_folder
-from xlt.trainables.models.hub import list_hub_files
+from xlt.trainables.models.hub import ModelFiles, list_hub_files
 from xlt.trainables.models.miniatures import find_miniature
 from xlt.trainables.models.weights_folder import Checkpoint, read_checkpoint
 
+TOKENIZER_REMEDY = "give the tokenizer that belongs to the model"
 COLUMNS = ("base model", "from", "architecture", "# parameters", "# download GiB", "remark")
 
 
@@ -22,9 +23,10 @@ def check(preflight: Preflight) -> CheckOutcome:
     rows = []
     to_download: dict[str, int] = {}
     for name, group in {group.first.base_model: group for group in preflight.groups}.items():
-        row, errors = _check_model(preflight, group, to_download)
+        row, errors, doubts = _check_model(preflight, group, to_download)
         rows.append((name, *row))
         problems += [Finding(name, "error", text) for text in errors]
+        problems += [Finding(name, "warning", text, TOKENIZER_REMEDY) for text in doubts]
     num_bytes = sum(to_download.values())
     for node in preflight.nodes:
         if num_bytes > node.hub_cache_free:
@@ -42,24 +44,24 @@ def check(preflight: Preflight) -> CheckOutcome:
 
 def _check_model(
     preflight: Preflight, group: TrialGroup, to_download: dict[str, int]
-) -> tuple[tuple[str, ...], list[str]]:
-    """Return the row after the name and the errors; add to ``to_download`` by name."""
+) -> tuple[tuple[str, ...], list[str], tuple[str, ...]]:
+    """Return the row after the name, errors and doubts; add to ``to_download`` by name."""
     spec = group.first
     if not spec.has_base_model:
-        return ("-", "-", "-", "0", "needs no base model"), []
+        return ("-", "-", "-", "0", "needs no base model"), [], ()
     try:
         files = preflight.files(spec)
-        checkpoint = read_checkpoint(files.folder) if files else None
+        checkpoint = _find_checkpoint(preflight, spec.base_model, files)
     except InputError as error:
-        return ("-", "-", "-", "-", "not usable"), error.problems
+        return ("-", "-", "-", "-", "not usable"), error.problems, ()
     if files is None and spec.base_identity.startswith(MINIATURE):
         recipe = find_miniature(spec.base_identity.split(":")[1])
         corpus = preflight.grid.experiment.pretraining
         steps = round(recipe.num_steps * corpus.step_factor)
         remark = f"not cached: {steps:,} steps of pre-training first"
-        return ("miniature", recipe.architecture, "-", "0", remark), []
+        return ("miniature", recipe.architecture, "-", "0", remark), [], ()
     if files is None or checkpoint is None:
-        return ("hub", "-", "-", "-", "not asked"), []
+        return ("hub", "-", "-", "-", "not asked"), [], ()
     unfit = _find_unfit_settings(preflight, spec.base_model, checkpoint)
     if files.to_download:
         to_download[spec.base_model] = files.to_download
@@ -72,9 +74,20 @@ def _check_model(
         except UncountedError as error:
             remark = error.problems[0]
         except InputError as error:
-            return (files.where, "-", "-", "-", "cannot be loaded"), [*unfit, *error.problems]
+            row = (files.where, "-", "-", "-", "cannot be loaded")
+            return row, [*unfit, *error.problems], checkpoint.doubts
     cells = (files.where, checkpoint.model_type, parameters, gib(files.to_download), remark)
-    return cells, unfit
+    return cells, unfit, checkpoint.doubts
+
+
+def _find_checkpoint(
+    preflight: Preflight, name: str, files: ModelFiles | None
+) -> Checkpoint | None:
+    """Facts from a base model's files, which the grid has read if they were on this machine."""
+    resolved = next(c.resolved for c in preflight.grid.cells if c.model.name == name)
+    if resolved.checkpoint:
+        return resolved.checkpoint
+    return read_checkpoint(files.folder) if files else None
 
 
 def _find_unfit_settings(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:

@@ -91,6 +91,19 @@ def test_a_download_that_does_not_fit(hub: Hub, small: Experiment) -> None:
     assert told(one("models", enough)) == ""
 
 
+def test_a_tokenizer_of_another_model_is_a_warning(
+    small: Experiment, tiny_base: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_base("bert"), tmp_path / "mixed"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"bos_token_id": 99}))
+    mixed = {"name": "mixed", "path": str(folder), "method": "full", "learning_rate": 0.01}
+    outcome = one("models", preflight(with_settings(small, models=[mixed]), asks_hub=False))
+    assert told(outcome) == ""
+    assert "mixed: its tokenizer begins texts with '[CLS]'" in told(outcome, "warning")
+    assert "give the tokenizer that belongs to the model" in told(outcome, "warning")
+
+
 def test_a_folder_without_safetensors_stops_a_run(
     experiment_file: Path, tiny_base: Callable[[str], Path], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -120,6 +120,11 @@ BAD: dict[str, tuple[Edit, str]] = {
         "plamo brings its own code (auto_map in config.json), which is never run "
         "(trust_remote_code is off)",
     ),
+    "quantised": (
+        lambda f: edit_json(f / "config.json", quantization_config={"quant_method": "gptq"}),
+        "its weights are quantised (gptq, quantization_config in config.json); give the model that "
+        "it was made from",
+    ),
     "pickle": (pickle_only, "holds its weights as pickle only (pytorch_model.bin); safetensors are "
                "needed"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "holds no weights; safetensors"),
@@ -306,6 +311,23 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(
         "that belongs to it"
     )
     assert str(loaded.value) == f"base model 'tiny-llama': {planned.value}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubt"),
+    [
+        ({"bos_token_id": None}, ""),
+        ({"vocab_size": 250_002}, "tokens, but the model has embeddings of 250,002"),
+        ({"bos_token_id": 99}, "begins texts with '[CLS]' (id 2), but config.json says id 99"),
+    ],
+)
+def test_signs_that_a_tokenizer_is_of_another_model(
+    changes: dict[str, Any], doubt: str, tiny_base: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_base("bert"), tmp_path / "base"))
+    edit_json(folder / "config.json", **changes)
+    doubts = read_checkpoint(folder).doubts
+    assert doubt in "".join(doubts) and len(doubts) == bool(doubt)
 
 
 def test_a_text_with_a_token_beyond_the_embeddings_is_refused(

@@ -18,6 +18,7 @@ RENAMED = {
     r"^module\.": "",  # saved from DistributedDataParallel
     r"^model\.language_model\.": "model.",  # the text model of a multimodal model
     r"^language_model\.model\.": "model.",  # the same, saved by transformers 4
+    r"^transformer\.(?=(layers|embed_tokens|norm)\.)": "model.",  # LlamaForQuestionAnswering
 }
 """Patterns of weight names -> names in the classifier, for ``key_mapping`` of transformers."""
 

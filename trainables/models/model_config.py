@@ -29,8 +29,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         because texts are classified by its text model alone.
 
     Raises:
-        InputError: The folder holds no model, an adapter, an encoder-decoder, or a model with its
-            own code, or config.json cannot be read.
+        InputError: The folder holds no model, an adapter, an encoder-decoder, a model with
+            quantised weights or with its own code, or config.json cannot be read.
     """
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if (folder / name).is_file():
@@ -58,6 +58,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{config['model_type']} brings its own code (auto_map in {CONFIG}), which "
             "is never run (trust_remote_code is off); give a model that transformers knows"
+        )
+    if quantization := config.get("quantization_config"):
+        raise InputError(
+            f"its weights are quantised ({quantization.get('quant_method', 'method not named')}, "
+            f"quantization_config in {CONFIG}); give the model that it was made from, which "
+            "`lora.quantize_base: nf4` quantises while it is loaded"
         )
     nested = config.get("text_config")
     if isinstance(nested, dict) and "model_type" in nested:

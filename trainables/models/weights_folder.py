@@ -18,6 +18,7 @@ from xlt.trainables.models.architectures import (
 from xlt.trainables.models.damaged_files import list_damaged_files
 from xlt.trainables.models.model_config import ADAPTER_CONFIG, CONFIG, MODULES, read_config
 from xlt.trainables.models.pad_token import derive_pad_token
+from xlt.trainables.models.tokenizer_doubts import list_doubts
 from xlt.trainables.models.tokenizer_files import (
     SPECIAL_TOKENS,
     TOKENIZER,
@@ -48,6 +49,7 @@ class Checkpoint:
             peft selects them when the model is loaded.
         pad_token: Token that will pad batches; None if only the loaded tokenizer shows it.
         max_positions: Largest number of tokens of a text; None: no limit.
+        doubts: Signs that the tokenizer is not that of the model, see :func:`list_doubts`.
     """
 
     model_type: str
@@ -55,6 +57,7 @@ class Checkpoint:
     linear: tuple[str, ...] | None
     pad_token: str | None
     max_positions: int | None
+    doubts: tuple[str, ...] = ()
 
     def problems(self, target_modules: str | Sequence[str], max_length: int) -> list[str]:
         """List the settings of a trial that do not fit this checkpoint.
@@ -107,6 +110,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         linear=listed.linear if listed else None,
         pad_token=derive_pad_token(folder, tokenizer, rows, listed.pad_token if listed else None),
         max_positions=read_max_positions(config),
+        doubts=tuple(list_doubts(tokenizer, config)) if tokenizer else (),
     )
 
 
