@@ -8,15 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
+from xlt.data.tables.csv_rows import SEPARATORS, parse_csv
 from xlt.data.tables.encodings import NUM_LOOKED_AT, refuse_utf16
 from xlt.data.tables.files import File
 from xlt.data.tables.formats import (
     BOM,
-    SEPARATORS,
     CheckHeader,
     Record,
     decode_record,
-    parse_csv,
     parse_jsonl,
     parse_parquet,
 )

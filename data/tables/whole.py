@@ -11,17 +11,16 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
+from xlt.data.tables.csv_rows import SEPARATORS, parse_csv
 from xlt.data.tables.encodings import refuse_other_encodings
 from xlt.data.tables.files import File
 from xlt.data.tables.formats import (
     BOM,
-    SEPARATORS,
     CheckHeader,
     NotJson,
     NotUtf8,
     Record,
     WrongCells,
-    parse_csv,
     parse_jsonl,
     parse_parquet,
 )

@@ -137,6 +137,11 @@ def test_lines_of_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.jsonl", b"\n", "is empty"),
         ("a.csv", "text\nwind".encode("utf-16"), "is UTF-16"),
         ("a.csv", b"te\xffxt\nwind\n", "the header is not UTF-8"),
+        (
+            "a.csv",
+            b"text,id\nwind,1\n\xff,2,\n",
+            "row 3 has 3 cells instead of 2, and bytes that are",
+        ),
         ("a.csv", b"text;id\nwind;1\n", "save it with commas"),
         ("a.csv", b"text,text\nwind,sun\n", "occur more than once"),
         ("a.csv.gz", b"no gzip", "cannot be read"),
