@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from xlt.analysis.comparisons.family import FAMILIES, compare_cells, list_pairs
 from xlt.analysis.comparisons.table import make_comparison_table
@@ -12,7 +15,7 @@ from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores
 from xlt.analysis.uncertainty.intervals import CellIntervals
-from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
+from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS, VarianceComponents
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label
@@ -79,10 +82,6 @@ def show_variance(intervals: CellIntervals, metric: str) -> PageTable:
     known = [
         part for part in PARTS if any(own.std(part) is not None for own in components.values())
     ]
-    variances = {
-        part: sum((own.std(part) or 0.0) ** 2 for own in components.values()) for part in known
-    }
-    total = sum(variances.values())
     table = Table(
         name=f"spread-{metric}",
         caption=(f"Variance components of {metric_label(metric)}.", EXPLAINED),
@@ -100,7 +99,27 @@ def show_variance(intervals: CellIntervals, metric: str) -> PageTable:
             for key, own in components.items()
         ),
     )
-    shares = [f"{PARTS[part]} {variances[part] / total:.0%}" for part in known] if total else []
-    summary = f"Shares of the variance of a run's {metric_label(metric)}, over all cells: "
-    sentence = f"{summary}{', '.join(shares)}." if shares else ""
+    sentence = _describe_shares(list(components.values()), known, metric_label(metric))
     return show_table(table, f"Variance components of {metric_label(metric)}", sentence=sentence)
+
+
+def _describe_shares(
+    components: Sequence[VarianceComponents], parts: Sequence[str], label: str
+) -> str:
+    """Each source's share of a cell's variance: median over cells, smallest and largest.
+
+    One cell with unequal seeds would dominate shares of the variances of all cells together.
+    """
+    variances = np.array([[(own.std(part) or 0.0) ** 2 for part in parts] for own in components])
+    variances = variances[variances.sum(axis=1) > 0]
+    if not len(variances):
+        return ""
+    shares = variances / variances.sum(axis=1, keepdims=True)
+    texts = [
+        f"{PARTS[part]} {np.median(own):.0%} ({own.min():.0%} to {own.max():.0%})"
+        for part, own in zip(parts, shares.T, strict=True)
+    ]
+    return (
+        f"Shares of the variance of a run's {label}, median over {len(shares)} cells (smallest to "
+        f"largest): {', '.join(texts)}."
+    )
