@@ -64,7 +64,8 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     compare.add_argument(
         "--margin", type=float, metavar="M",
-        help="call cells equivalent if their difference surely is between -M and M",
+        help="call cells equivalent if the family interval of their difference lies between -M "
+        "and M",
     )  # fmt: skip
     add_resamples(compare, 10_000)
     add_interval_method(compare)

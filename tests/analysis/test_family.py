@@ -203,6 +203,23 @@ def test_compare_prints_text_markdown_and_rows(
     assert "warning: two rows are alike" in err
 
 
+def test_options_of_compare_reach_the_table(
+    location: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", location, "--resamples", "200", "--correction", "bh"]
+    assert main([*arguments, "--margin", "0.9"]) == 0
+    text = capsys.readouterr().out
+    assert "corrected together (BH)." in text and "BH p" in text
+    assert "Within 0.9: the family interval lies between -0.9 and 0.9." in text
+    assert main([*arguments, "--margin", "0.9", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {(row["correction"], row["margin"]) for row in rows} == {("BH", "0.9")}
+    for row in rows:
+        inside = float(row["family_low"]) > -0.9 and float(row["family_high"]) < 0.9
+        assert (row["p_value"] == "") == (row["verdict"] == "not tested")
+        assert row["p_value"] == "" or ("within 0.9" in row["verdict"]) == inside
+
+
 def test_report_shows_intervals_when_asked(
     location: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +240,9 @@ def test_bad_input_of_compare_is_one_sentence(
         (["--metric", "rouge"], "unknown metric of two classes 'rouge'"),
         (["--format", "html"], "unknown format 'html'"),
         (["--resamples", "5"], "5 resamples are too few"),
+        (["--resamples", "150"], "150 resamples are too few to correct the p-values of 5"),
+        (["--correction", "fdr"], "unknown correction 'fdr'. Known: bh, holm, none."),
+        (["--margin", "2"], "margin 2: give a difference between 0 and 1"),
     ):
         assert main(["compare", location, *arguments]) == 2
         err = capsys.readouterr().err
