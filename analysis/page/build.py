@@ -30,6 +30,7 @@ from xlt.analysis.page.tables import (
     show_scores,
     write_trials,
 )
+from xlt.analysis.summary.sentences import summarise
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
@@ -132,6 +133,7 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "states": [(state, states[state]) for state in SIGNS if states[state]],
         "num_done": states["done"],
         "num_trials": len(collected.rows),
+        "summary": _part(partial(summarise, collected, intervals)),
         "verdicts": _counts(judged[0]) if judged else [],
         "boundary": boundary,
         "claims": claims,

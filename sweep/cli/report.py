@@ -22,6 +22,7 @@ from xlt.sweep.cli.exit_status import OK
 if TYPE_CHECKING:
     from xlt.analysis.metrics.operating_points import Rule
     from xlt.analysis.trials.collect import Collected
+    from xlt.analysis.uncertainty.intervals import CellIntervals
 
 WATCH_SECONDS = 10
 """Default time between two looks at the results."""
@@ -143,13 +144,27 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
 
         scores = load_scores(collected)
         intervals = CellIntervals(scores, options.interval_method, collected.prevalence)
-    return render_tables(
+    tables = render_tables(
         collected,
         options.format,
         published=options.published,
         intervals=intervals,
         rule=_rule(options.threshold),
-    ).encode()
+    )
+    if intervals and options.format in ("text", "md"):
+        tables += f"\n\n{_summarise(collected, intervals)}"
+    return tables.encode()
+
+
+def _summarise(collected: Collected, intervals: CellIntervals) -> str:
+    """The three answers below the tables, or why there are none."""
+    from xlt.analysis.summary.sentences import summarise
+
+    try:
+        parts = summarise(collected, intervals).parts
+    except InputError as error:
+        return f"No summary: {error}."
+    return "\n\n".join(f"{heading}: {answer}" for heading, answer in parts)
 
 
 def _rule(text: str | None) -> Rule | None:

@@ -50,8 +50,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     return render_page(collect(make_hostile_results(tmp_path_factory.mktemp("hostile") / "r")))
 
 
-def test_verdicts_stand_before_tables_and_plots(html: str) -> None:
-    ids = ["summary", "boundary", "claims", "scores-1", "scores-2", "spread-1", "spread-2"]
+def test_answers_and_tables_stand_before_verdicts_and_plots(html: str) -> None:
+    ids = ["summary", "scores-1", "scores-2", "seeds", "boundary", "claims"]
+    ids += ["spread-1", "spread-2"]
     ids += [f"comparisons-{metric}-{by}" for metric in ("auroc", "f1") for by in FAMILIES]
     ids += ["plots", "rows", "trials"]
     places = [html.index(f'<section id="{name}"') for name in ids]

@@ -1,0 +1,1 @@
+"""Three sentences that say what a sweep found, and what it cannot say."""

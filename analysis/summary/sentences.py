@@ -1,0 +1,198 @@
+"""summarise: what carried over, what target rows changed, and what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from xlt.analysis.comparisons.compare import Comparison
+from xlt.analysis.comparisons.family import compare_cells
+from xlt.analysis.metrics.thresholds import all_positive_f1
+from xlt.analysis.tables.cells import TableCell
+from xlt.analysis.tables.metric_cells import collect_metric_cells
+from xlt.analysis.trials.collect import Collected
+from xlt.analysis.uncertainty.intervals import CellIntervals
+from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_few, first_line
+from xlt.trainables.metrics.registry import metric_label
+from xlt.trainables.spec.cell_key import CellKey
+
+CHANCE = 0.5
+"""AUROC of scores that do not depend on the class."""
+COMPARED = ("auroc", "f1")
+"""Metrics that target rows may raise: ranking, and decisions at a threshold of 0.5."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Three answers of one or more sentences.
+
+    Attributes:
+        carried_over: Which base models do the task without labelled target rows.
+        bought: Which base models target rows improve, and by how much.
+        unknown: Conditions of the numbers, and the questions that they leave open.
+    """
+
+    carried_over: str
+    bought: str
+    unknown: str
+
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """Three pairs of a heading and its answer."""
+        return (
+            ("What carried over", self.carried_over),
+            ("What target rows changed", self.bought),
+            ("What is not known", self.unknown),
+        )
+
+
+def summarise(collected: Collected, intervals: CellIntervals) -> Summary:
+    """Summarise an experiment of two classes.
+
+    Args:
+        collected: The trials.
+        intervals: Intervals of the means, with the predictions of the cells.
+
+    Raises:
+        InputError: No cell has usable predictions.
+    """
+    scores = intervals.scores
+    if not scores.cells:
+        reasons = "; ".join(dict.fromkeys(scores.left_out.values()))
+        raise InputError(f"no cell has usable predictions: {reasons}")
+    rows = {
+        key: next(row.num_target_rows or 0 for row in collected.by_cell[key] if row.is_done)
+        for key in scores.cells
+    }
+    pairs = _pair_with_fewest(collected, rows)
+    compared = {metric: _compare(collected, metric, pairs) for metric in COMPARED}
+    return Summary(
+        _say_what_carried_over(collected, intervals, rows),
+        _say_what_rows_bought(compared, pairs, rows),
+        _say_what_is_unknown(collected, intervals, compared),
+    )
+
+
+def _pair_with_fewest(
+    collected: Collected, rows: Mapping[CellKey, int]
+) -> dict[str, tuple[CellKey, CellKey]]:
+    """Pair the cell of each base model with the fewest target rows with its other cells."""
+    curves: dict[tuple[str, str], list[CellKey]] = {}
+    for cell in collected.plan.cells:
+        if cell.key in rows:
+            curves.setdefault((cell.base_model, cell.target_lang), []).append(cell.key)
+    pairs = {}
+    for keys in curves.values():
+        fewest = min(keys, key=lambda key: rows[key])
+        for key in keys:
+            if rows[key] > rows[fewest]:
+                pairs[f"{fewest.path}:{key.path}"] = fewest, key
+    return pairs
+
+
+def _compare(collected: Collected, metric: str, pairs: Iterable[str]) -> dict[str, Comparison]:
+    """Compare pairs of cells as one family; a pair without common runs or test rows is left out."""
+    if not (named := list(pairs)):
+        return {}
+    try:
+        family = compare_cells(collected, metric, pairs=named)
+    except InputError:
+        return {}
+    return {f"{own.first}:{own.second}": own for own in family.comparisons}
+
+
+def _say_what_carried_over(
+    collected: Collected, intervals: CellIntervals, rows: Mapping[CellKey, int]
+) -> str:
+    zero_shot = [key for key, num_rows in rows.items() if not num_rows]
+    if not zero_shot:
+        return "No cell was trained without labelled target rows, so transfer was not measured."
+    floors = {"auroc": CHANCE, "f1": all_positive_f1(_share(collected, intervals))}
+    above: dict[str, list[TableCell]] = {}
+    for metric, floor in floors.items():
+        cells = collect_metric_cells(collected, metric, intervals=intervals).cells
+        above[metric] = [
+            cell
+            for cell in cells
+            if cell.key in zero_shot and cell.interval and cell.interval[0] > floor
+        ]
+    named = _in_brackets(f"{_model(cell.key)} {cell.mean:.3f}" for cell in above["auroc"])
+    return (
+        f"Without labelled target rows, {len(above['auroc'])} of {len(zero_shot)} cells rank the "
+        f"test rows better than chance{named}, and the F1 of {len(above['f1'])} is above "
+        f"{floors['f1']:.3f}, the F1 of calling every row positive. Both are judged by the "
+        "interval of the mean."
+    )
+
+
+def _say_what_rows_bought(
+    compared: Mapping[str, Mapping[str, Comparison]],
+    pairs: Mapping[str, tuple[CellKey, CellKey]],
+    rows: Mapping[CellKey, int],
+) -> str:
+    if not any(compared.values()):
+        return "No base model has comparable cells with different numbers of target rows."
+    sentences = []
+    for num_rows in sorted({rows[more] for _, more in pairs.values()}):
+        parts = []
+        for metric, comparisons in compared.items():
+            own = {
+                pairs[name][1]: comparison
+                for name, comparison in comparisons.items()
+                if rows[pairs[name][1]] == num_rows
+            }
+            raised = {key: c for key, c in own.items() if c.is_settled and c.difference > 0}
+            named = _in_brackets(f"{_model(key)} {c.difference:+.3f}" for key, c in raised.items())
+            parts.append(f"the {metric_label(metric)} of {len(raised)} of {len(own)}{named}")
+        sentences.append(f"{num_rows} target rows raise {' and '.join(parts)}.")
+    fewest = sorted({rows[first] for first, _ in pairs.values()})
+    size = max(map(len, compared.values()))
+    return (
+        f"{' '.join(sentences)} Each base model is compared with its cell that has the fewest "
+        f"target rows ({', '.join(map(str, fewest))}), and p is corrected for {size} comparisons."
+    )
+
+
+def _say_what_is_unknown(
+    collected: Collected,
+    intervals: CellIntervals,
+    compared: Mapping[str, Mapping[str, Comparison]],
+) -> str:
+    comparisons = [own for by_pair in compared.values() for own in by_pair.values()]
+    num_open = sum(not own.is_settled for own in comparisons)
+    missing = sum(not row.is_done for row in collected.rows)
+    untrained = sorted(
+        {_model(row.cell) for row in collected.rows if row.training not in (None, "trained")}
+    )
+    share = _share(collected, intervals)
+    clauses = [
+        f"{num_open} of these {len(comparisons)} differences are not settled, which does not prove "
+        "that they are 0"
+        if num_open
+        else "",
+        "one draw of training rows was used, so other rows may give other results"
+        if len(collected.plan.draws) == 1
+        else "",
+        f"F1 is of rows of which {100 * share:.3g} % are positive; other shares give other values "
+        "(--prevalence)",
+        f"{missing} of {len(collected.rows)} trials have no result" if missing else "",
+        f"some trials did not train ({first_few(untrained)})" if untrained else "",
+    ]
+    text = "; ".join(filter(None, clauses))
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _share(collected: Collected, intervals: CellIntervals) -> float:
+    """Share of class 1 that metrics are of: the prevalence, else that of the test rows."""
+    if collected.prevalence is not None:
+        return collected.prevalence
+    return float(next(iter(intervals.scores.cells.values())).y_true.mean())
+
+
+def _model(key: CellKey) -> str:
+    return first_line(key.base_model)
+
+
+def _in_brackets(phrases: Iterable[str]) -> str:
+    return f" ({text})" if (text := ", ".join(phrases)) else ""
