@@ -18,6 +18,7 @@ from xlt.analysis.boundary.verdict import MARGIN, Verdict, judge, threshold_gain
 from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.metrics.measures import (
     MEASURES,
+    OF_ROWS_AS_DRAWN,
     RESAMPLED_MEASURES,
     Measure,
     Scored,
@@ -27,6 +28,7 @@ from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_train_scores
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
+from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
@@ -36,6 +38,8 @@ from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
+SHARE_TOLERANCE = 0.01
+"""Difference of a prior from the share of the test rows that counts as rounding."""
 MAX_NAMED = 3
 """Maximal number of trials that an error names."""
 
@@ -55,7 +59,8 @@ class CellBoundary:
         verdict: Answers and verdict; None for a cell whose predictions cannot be used together.
         reference: Pattern that the ranking is compared with, maybe the cell's own; empty for a cell
             without value.
-        prior: Share of class 1 among the test rows, mean over runs; None for a cell without value.
+        prior: Share of class 1 among the test rows, mean over runs, or the prevalence; None for a
+            cell without value.
         without: Why a cell with a value has no verdict or no comparison of its ranking; else empty.
         folds: Held-out scores on which the threshold of training rows was chosen; None if it was
             chosen on in-sample scores, or if there is none.
@@ -81,11 +86,14 @@ def boundary(
     """Measure and judge all cells of an experiment.
 
     Args:
-        collected: The experiment.
+        collected: The experiment, as it is or at a prevalence. F1, average precision and the gain
+            of a threshold are at that prevalence; measures that need the rows as drawn are left
+            out (``OF_ROWS_AS_DRAWN``, thresholds of training or labelled rows).
         reference: Pattern with which cells of the same base model are compared; None selects the
             pattern with the most target rows in the same target language.
         prior: Share of rows for the measure ``f1_prior``, F1 at the threshold that this share of
-            the test rows reaches; None leaves the measure out.
+            the test rows reaches; it must be the share of class 1 among the test rows. None leaves
+            the measure out.
         num_labelled: Numbers N of labelled test rows for the measures ``f1_<fit>_<N>``, F1 with a
             threshold chosen on N test rows, for each fit in ``thresholds.FITS``.
         method: Name in ``INTERVALS``.
@@ -105,15 +113,29 @@ def boundary(
     check_method(method)
     if not 0 < margin < 1:
         raise InputError(f"margin {margin:g} is not a loss between 0 and 1, e.g. {MARGIN:g}")
+    prevalence, num_labelled = collected.prevalence, sorted(set(num_labelled))
+    if prevalence is not None and (prior is not None or num_labelled):
+        raise InputError(
+            "prior and labelled are about test rows as drawn; leave out one side, or choose a "
+            "threshold for the prevalence with `xlt report --prevalence P --threshold RULE`"
+        )
     predictions, unfit = _predictions(collected)
-    measures = {**MEASURES, **request_measures(prior, sorted(set(num_labelled)))}
+    measures = {**MEASURES, **request_measures(prior, num_labelled)}
+    if prior is not None and 0 < prior < 1:  # other numbers are refused with the measure
+        _refuse_other_share(prior, predictions)
+    if prevalence is not None:
+        measures = {name: m for name, m in measures.items() if name not in OF_ROWS_AS_DRAWN}
     measured = _measure(collected, predictions, measures)
-    folds = out_of_fold(collected)
+    folds = out_of_fold(collected) if prevalence is None else {}
     trained = _trained(collected, predictions)
-    measured[TRAIN_ROWS] = f1_at_train_threshold(collected, predictions, trained, folds)
+    measured[TRAIN_ROWS] = {}
+    if prevalence is None:
+        measured[TRAIN_ROWS] = f1_at_train_threshold(collected, predictions, trained, folds)
     measured |= {name: {} for name in SHIFTS}
     metric_runs = {
-        name: MetricRuns(name, RESAMPLED_MEASURES) for name in (*WITH_INTERVAL, *CLASS_MEDIANS)
+        name: MetricRuns(name, RESAMPLED_MEASURES)
+        for name in (*WITH_INTERVAL, *CLASS_MEDIANS)
+        if name in measures
     }
     scores = load_scores(collected)
     by_cell: dict[CellKey, dict[str, TableCell]] = {}
@@ -131,7 +153,7 @@ def boundary(
                 name: runs.of(cell, np.array([measured[name][i] for i in done]))
                 for name, runs in metric_runs.items()
             }
-            ranged = {name: runs_of[name] for name in WITH_INTERVAL}
+            ranged = {name: runs_of[name] for name in WITH_INTERVAL if name in runs_of}
             low, high = (runs_of[name] for name in CLASS_MEDIANS)
             sources = [_source(collected, trained, trial_id) for trial_id in done]
             shifts = score_shift(cell, (low, high), sources)
@@ -150,7 +172,7 @@ def boundary(
         if usable:
             target_rows[key] = max(row.num_target_rows or 0 for row in usable)
             positives = [np.mean(predictions[row.trial_id].y_true) for row in usable]
-            priors[key] = float(np.mean(positives))
+            priors[key] = prevalence or float(np.mean(positives))
     auroc = MetricRuns("auroc")
     judged = []
     for planned in plan.cells:
@@ -159,7 +181,7 @@ def boundary(
         if key in priors:
             compared = reference or _most_target_rows(plan, planned, target_rows)
             try:
-                verdict, without = _judge(scores, key, compared, auroc, method, margin)
+                verdict, without = _judge(scores, key, compared, auroc, method, margin, prevalence)
             except InputError as error:
                 without = str(error)
         if verdict:
@@ -182,7 +204,7 @@ def _most_target_rows(plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKe
 
 def _judge(
     scores: ExperimentScores, key: CellKey, reference: str, auroc: MetricRuns, method: str,
-    margin: float,
+    margin: float, prevalence: float | None,
 ) -> tuple[Verdict, str]:  # fmt: skip
     """Judge a cell; also return why its ranking cannot be compared, else an empty text.
 
@@ -197,7 +219,7 @@ def _judge(
         except InputError as error:
             without = str(error)
     verdict = judge(
-        auroc.of(cell), gap, threshold_gain(cell),
+        auroc.of(cell), gap, threshold_gain(cell, prevalence),
         is_reference=other == key, margin=margin, method=method,
     )  # fmt: skip
     return verdict, without
@@ -258,6 +280,22 @@ def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, s
     return usable, unfit
 
 
+def _refuse_other_share(prior: float, predictions: Mapping[str, TestRows]) -> None:
+    """Refuse a prior that is not the share of class 1 among the test rows.
+
+    The threshold of another prior would call a wrong share of these rows positive, and say nothing
+    of texts with that share, whose scores mix the classes differently.
+    """
+    shares = sorted({float(np.mean(rows.y_true)) for rows in predictions.values()})
+    if wrong := [share for share in shares if abs(share - prior) > SHARE_TOLERANCE]:
+        raise InputError(
+            f"{prior:g} is not the share of positives among the test rows, "
+            f"{', '.join(map(percent, wrong))}; give that, or --prevalence {prior:g} for texts of "
+            "which such a share is positive",
+            "prior",
+        )
+
+
 def _measure(
     collected: Collected, predictions: Mapping[str, TestRows], measures: Mapping[str, Measure]
 ) -> dict[str, dict[str, float]]:
@@ -269,7 +307,7 @@ def _measure(
     measured: dict[str, dict[str, float]] = {name: {} for name in measures}
     for trial_ids in alike.values():
         scores = np.stack([predictions[trial_id].y_score for trial_id in trial_ids])
-        scored = Scored(predictions[trial_ids[0]].y_true, scores)
+        scored = Scored(predictions[trial_ids[0]].y_true, scores, collected.prevalence)
         for name, measure in measures.items():
             measured[name] |= zip(trial_ids, measure.compute(scored).tolist(), strict=True)
     return measured

@@ -13,6 +13,7 @@ from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.weigh import describe_weights
 from xlt.data.core.text import first_line
 
 THRESHOLDS: dict[str, str] = {
@@ -92,6 +93,7 @@ def make_boundary_tables(
         (
             f"Ranking and threshold, experiment {collected.plan.experiment}. F1 and AUROC: mean "
             "(std) over seeds.",
+            *describe_weights(collected.prevalence),
             *ANSWERS,
             *(sentence.format(margin=margin) for sentence in WORDS),
         ),
@@ -112,7 +114,11 @@ def make_boundary_tables(
         del columns[TRAIN_ROWS]
     thresholds = Table(
         "thresholds",
-        (*THRESHOLD_DEFINITIONS, f"Cells: mean (std) over seeds{asked}."),
+        (
+            *THRESHOLD_DEFINITIONS,
+            *describe_weights(collected.prevalence),
+            f"Cells: mean (std) over seeds{asked}.",
+        ),
         _heading(columns),
         tuple(_line(cell, columns) for cell in judged),
         (*_floor(judged), *_train_rows(judged)),
@@ -219,7 +225,8 @@ def _floor(judged: Sequence[CellBoundary]) -> list[str]:
     priors = sorted({round(cell.prior, 6) for cell in judged if cell.prior is not None})
     values = ", ".join(f"{all_positive_f1(p):.3f} at {p:.1%} positive" for p in priors)
     notes = [f"Calling every test row positive has F1 {values}."]
-    if [p for p in priors if abs(p - 0.5) > 0.01]:
+    with_median = any("f1_median" in cell.measures for cell in judged)
+    if with_median and [p for p in priors if abs(p - 0.5) > 0.01]:
         notes.append("The test rows are not balanced: ignore F1@median and set --prior.")
     return notes if priors else []
 

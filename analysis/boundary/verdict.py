@@ -71,17 +71,26 @@ class Verdict:
     threshold: Loss
 
 
-def threshold_gain(cell: CellScores) -> Runs:
+def threshold_gain(cell: CellScores, prevalence: float | None = None) -> Runs:
     """Macro F1 at the best threshold minus macro F1 at 0.5, for each run of a cell.
 
     The threshold of a row is the best one for other rows (:func:`decide_at_best_threshold`),
     so it gains nothing on average where 0.5 is right.
+
+    Args:
+        cell: The cell.
+        prevalence: Share of class 1; None: that of the test rows.
     """
-    better, at_half = decide_at_best_threshold(cell.y_true, cell.scores), cell.scores >= THRESHOLD
-    values = macro_f1_of(cell.y_true, better) - macro_f1_of(cell.y_true, at_half)
+    better = decide_at_best_threshold(cell.y_true, cell.scores, prevalence=prevalence)
+    at_half = cell.scores >= THRESHOLD
+    after, before = (macro_f1_of(cell.y_true, decided, prevalence) for decided in (better, at_half))
+    values = after - before
 
     def derivative(y_true: Labels, scores: Scores) -> Values:
-        return macro_f1_derivative(y_true, better) - macro_f1_derivative(y_true, at_half)
+        after, before = (
+            macro_f1_derivative(y_true, decided, prevalence) for decided in (better, at_half)
+        )
+        return after - before
 
     influence = within_classes(derivative, cell.y_true, cell.scores)
     if cell.stories is not None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import NUM_BINS, assign_bins
-from xlt.analysis.metrics.thresholds import logit
+from xlt.analysis.metrics.thresholds import logit, weigh_negatives
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
 Derivative = Callable[[Labels, Scores], Values]
@@ -50,7 +50,9 @@ def within_classes(derivative: Derivative, y_true: Labels, scores: Scores) -> Va
     return derivatives
 
 
-def macro_f1_derivative(y_true: Labels, decided: NDArray[np.bool_]) -> Values:
+def macro_f1_derivative(
+    y_true: Labels, decided: NDArray[np.bool_], prevalence: float | None = None
+) -> Values:
     """Derivative of the mean F1 of both classes, with decisions that stay as they are.
 
     A threshold that is chosen as the best one may move: near its best a value hardly changes
@@ -59,17 +61,22 @@ def macro_f1_derivative(y_true: Labels, decided: NDArray[np.bool_]) -> Values:
     Args:
         y_true: num_rows, 0 or 1.
         decided: num_runs x num_rows, whether rows are decided positive.
+        prevalence: Share of class 1; None: that of the rows.
     """
     positive = y_true == 1
-    return (_f1_derivative(positive, decided) + _f1_derivative(~positive, ~decided)) / 2
+    weights = np.where(positive, 1.0, weigh_negatives(y_true, prevalence))
+    both = (positive, decided), (~positive, ~decided)
+    first, second = (_f1_derivative(own, called, weights) for own, called in both)
+    return (first + second) / 2
 
 
-def _f1_derivative(own: NDArray[np.bool_], decided: NDArray[np.bool_]) -> Values:
+def _f1_derivative(own: NDArray[np.bool_], decided: NDArray[np.bool_], weights: Values) -> Values:
     """Derivative of the F1 of a class from its own rows and the rows that are decided to be so."""
-    both = np.maximum(np.count_nonzero(decided, axis=1) + np.count_nonzero(own), 1)[:, None]
-    hits = decided & own
-    value = 2 * np.count_nonzero(hits, axis=1)[:, None] / both
-    moved: Values = (2.0 * hits - value * (decided.astype(np.float64) + own)) / both
+    counted = weights * (decided.astype(np.float64) + own)
+    both = counted.sum(axis=1, keepdims=True)
+    hits = weights * (decided & own)
+    value = ratio(2 * hits.sum(axis=1, keepdims=True), both)
+    moved: Values = ratio(2 * hits - value * counted, np.broadcast_to(both, hits.shape))
     return moved
 
 

@@ -31,6 +31,7 @@ from xlt.analysis.metrics.thresholds import (
     list_cuts,
     logit,
     prior_threshold,
+    weigh_negatives,
 )
 from xlt.analysis.metrics.weighted_measures import (
     weighted_brier,
@@ -50,10 +51,18 @@ class Scored:
     Attributes:
         y_true: (num_rows,) 0 or 1.
         y_score: (..., num_rows) probability of class 1, for one run or for many.
+        prevalence: Share of class 1 at which F1 and average precision are computed; None: that of
+            the rows.
     """
 
     y_true: Labels
     y_score: Scores
+    prevalence: float | None = None
+
+    @cached_property
+    def negative(self) -> float:
+        """Weight of a row of class 0."""
+        return weigh_negatives(self.y_true, self.prevalence)
 
     @cached_property
     def ascending(self) -> Scores:
@@ -73,7 +82,7 @@ class Scored:
     @cached_property
     def decided(self) -> NDArray[np.bool_]:
         """(..., num_rows) decisions at the best threshold for other rows."""
-        return decide_at_best_threshold(self.y_true, self.y_score)
+        return decide_at_best_threshold(self.y_true, self.y_score, prevalence=self.prevalence)
 
     @cached_property
     def brier(self) -> BrierParts:
@@ -82,7 +91,7 @@ class Scored:
 
     def f1(self, threshold: float | Values) -> Values:
         """(...,) F1 at a threshold."""
-        return f1_at(self.y_true, self.y_score, threshold)
+        return f1_at(self.y_true, self.y_score, threshold, self.prevalence)
 
     def auroc(self) -> Values:
         """(...,) areas under the ROC curve."""
@@ -136,9 +145,9 @@ MEASURES: dict[str, Measure] = {
     for measure in (
         Measure("f1", lambda rows: rows.f1(THRESHOLD)),
         Measure("f1_median", lambda rows: rows.f1(rows.median)),
-        Measure("f1_best", lambda rows: f1_of(rows.y_true, rows.decided)),
+        Measure("f1_best", lambda rows: f1_of(rows.y_true, rows.decided, 1, rows.prevalence)),
         Measure("auroc", lambda rows: rows.auroc()),
-        Measure("average_precision", lambda rows: average_precision(rows.cuts)),
+        Measure("average_precision", lambda rows: average_precision(rows.cuts, rows.negative)),
         Measure(
             "ece",
             lambda rows: rows.brier.calibration_error,
@@ -154,7 +163,7 @@ MEASURES: dict[str, Measure] = {
         Measure("brier_uncertainty", lambda rows: rows.constant(rows.brier.uncertainty)),
         Measure("brier_within_bins", lambda rows: rows.brier.within_bins),
         Measure("threshold_median", lambda rows: rows.median),
-        Measure("threshold_best", lambda rows: best_threshold(rows.cuts)),
+        Measure("threshold_best", lambda rows: best_threshold(rows.cuts, rows.negative)),
         Measure(
             "logit_median",
             lambda rows: np.asarray(np.median(logit(rows.ascending), axis=-1)),
@@ -164,11 +173,18 @@ MEASURES: dict[str, Measure] = {
         _logit_median(1),
         Measure(
             "f1_all_positive",
-            lambda rows: rows.constant(all_positive_f1(float(np.mean(rows.y_true)))),
+            lambda rows: rows.constant(
+                all_positive_f1(rows.prevalence or float(np.mean(rows.y_true)))
+            ),
         ),
     )
 }
 """Name -> measure; adding a measure is one entry."""
+OF_ROWS_AS_DRAWN = (
+    "f1_median", "threshold_median", "ece", "brier", "brier_reliability", "brier_resolution",
+    "brier_uncertainty", "brier_within_bins",
+)  # fmt: skip
+"""Measures that have no value at a prevalence."""
 RESAMPLED_MEASURES: dict[str, Resampled] = {
     measure.name: measure.resampled for measure in MEASURES.values() if measure.resampled
 }

@@ -51,21 +51,46 @@ def list_cuts(y_true: Labels, y_score: Scores) -> Cuts:
     return Cuts(descending, np.arange(1, len(y_true) + 1), hits, ends)
 
 
-def f1_at(y_true: Labels, y_score: Scores, threshold: float | Scores) -> Values:
+def weigh_negatives(y_true: Labels, prevalence: float | None) -> float:
+    """Weight of a row of class 0, if one of class 1 has weight 1, at a share of class 1.
+
+    Args:
+        y_true: (num_rows,) 0 or 1, both of them.
+        prevalence: Share of class 1; None: that of the rows, with weight 1.
+    """
+    if prevalence is None:
+        return 1.0
+    num_positive = np.count_nonzero(y_true == 1)
+    return (1 - prevalence) / prevalence * num_positive / (len(y_true) - num_positive)
+
+
+def f1_at(
+    y_true: Labels,
+    y_score: Scores,
+    threshold: float | Scores,
+    prevalence: float | None = None,
+) -> Values:
     """F1 of class 1 if rows at or above the threshold are decided positive.
 
     Args:
         y_true: (num_rows,) 0 or 1.
         y_score: (..., num_rows) scores of any range.
         threshold: A number, or (...,) one for each run.
+        prevalence: Share of class 1; None: that of the rows.
 
     Returns:
         (...,) fractions of 1.
     """
-    return f1_of(y_true, y_score >= np.asarray(threshold)[..., None])
+    decided = y_score >= np.asarray(threshold)[..., None]
+    return f1_of(y_true, decided, prevalence=prevalence)
 
 
-def f1_of(y_true: Labels, decided: NDArray[np.bool_], label: int = 1) -> Values:
+def f1_of(
+    y_true: Labels,
+    decided: NDArray[np.bool_],
+    label: int = 1,
+    prevalence: float | None = None,
+) -> Values:
     """F1 of a class from decisions; 0 if no row is of this class or decided to be.
 
     The value equals that of ``sklearn.metrics.f1_score``, whose checks of the input take a
@@ -75,19 +100,26 @@ def f1_of(y_true: Labels, decided: NDArray[np.bool_], label: int = 1) -> Values:
         y_true: (num_rows,) 0 or 1.
         decided: (..., num_rows) whether a row is decided positive.
         label: The class, 0 or 1.
+        prevalence: Share of class 1; None: that of the rows.
 
     Returns:
         (...,) fractions of 1.
     """
     own, called = y_true == label, decided == bool(label)
-    hits = np.count_nonzero(called & own, axis=-1)
-    counts = hits, np.count_nonzero(called, axis=-1), np.count_nonzero(own)
+    negative = weigh_negatives(y_true, prevalence)
+    weights = (1.0, negative) if label else (negative, 1.0)
+    hits = weights[0] * np.count_nonzero(called & own, axis=-1)
+    others = weights[1] * np.count_nonzero(called & ~own, axis=-1)
+    counts = hits, hits + others, weights[0] * np.count_nonzero(own)
     return f1_from_counts(*(np.asarray(count, np.float64) for count in counts))
 
 
-def macro_f1_of(y_true: Labels, decided: NDArray[np.bool_]) -> Values:
+def macro_f1_of(
+    y_true: Labels, decided: NDArray[np.bool_], prevalence: float | None = None
+) -> Values:
     """(...,) mean F1 of both classes from (..., num_rows) decisions."""
-    return (f1_of(y_true, decided) + f1_of(y_true, decided, 0)) / 2
+    both = (f1_of(y_true, decided, label, prevalence) for label in (1, 0))
+    return next(both) / 2 + next(both) / 2
 
 
 def all_positive_f1(prior: float) -> float:
@@ -117,16 +149,18 @@ def prior_threshold(y_score: Scores, prior: float = 0.5) -> Values:
     return np.asarray(np.quantile(y_score, 1 - prior, axis=-1))
 
 
-def average_precision(cuts: Cuts) -> Values:
+def average_precision(cuts: Cuts, negative: float = 1.0) -> Values:
     """(...,) average precision: the sum over cuts of the gain in recall times the precision.
 
     It equals ``sklearn.metrics.average_precision_score``; at least one row must be of class 1.
+    ``negative`` is the weight of a row of class 0.
     """
     gains = np.where(cuts.ends, cuts.hits - cuts.last(cuts.hits), 0)
-    return np.asarray((gains * (cuts.hits / cuts.counted)).sum(axis=-1) / cuts.hits[..., -1])
+    decided = cuts.hits + negative * (cuts.counted - cuts.hits)
+    return np.asarray((gains * (cuts.hits / decided)).sum(axis=-1) / cuts.hits[..., -1])
 
 
-def best_threshold(cuts: Cuts) -> Values:
+def best_threshold(cuts: Cuts, negative: float = 1.0) -> Values:
     """Choose the threshold with the largest macro F1 on these labelled rows; the lowest of equals.
 
     Macro F1 is the mean of the F1 of both classes. The F1 of class 1 alone would prefer a low
@@ -135,15 +169,19 @@ def best_threshold(cuts: Cuts) -> Values:
 
     The threshold is the middle between two scores, so that it is useful for other rows, too.
 
+    Args:
+        cuts: Decisions at every threshold.
+        negative: Weight of a row of class 0, see :func:`weigh_negatives`.
+
     Returns:
         (...,) one threshold for each run.
     """
     hits, num_rows = cuts.hits.astype(np.float64), len(cuts.counted)
-    positive = hits[..., -1:]
-    negative, left = num_rows - positive, num_rows - cuts.counted
-    right_below = negative - (cuts.counted - hits)
-    f1 = f1_from_counts(hits, cuts.counted, positive)
-    f1 = f1 + f1_from_counts(right_below, left, negative)
+    positive, false = hits[..., -1:], negative * (cuts.counted - hits)
+    right_below = negative * (num_rows - positive) - false
+    f1 = f1_from_counts(hits, hits + false, positive)
+    left = right_below + positive - hits
+    f1 = f1 + f1_from_counts(right_below, left, negative * (num_rows - positive))
     f1 = np.where(cuts.ends, f1, -1.0)
     lowest = num_rows - 1
     best = lowest - np.argmax(f1[..., ::-1], axis=-1)[..., None]
@@ -154,7 +192,10 @@ def best_threshold(cuts: Cuts) -> Values:
 
 
 def decide_at_best_threshold(
-    y_true: Labels, y_score: Scores, num_folds: int = NUM_FOLDS
+    y_true: Labels,
+    y_score: Scores,
+    num_folds: int = NUM_FOLDS,
+    prevalence: float | None = None,
 ) -> NDArray[np.bool_]:
     """Decide each row at the best threshold for the rows of the other folds.
 
@@ -166,6 +207,7 @@ def decide_at_best_threshold(
         y_true: (num_rows,) 0 or 1, both of them.
         y_score: (..., num_rows) scores of any range.
         num_folds: Number of folds, 2 or more.
+        prevalence: Share of class 1; None: that of the rows.
 
     Returns:
         (..., num_rows) whether a row is decided positive.
@@ -177,7 +219,8 @@ def decide_at_best_threshold(
     decided = np.zeros(y_score.shape, np.bool_)
     for number in range(num_folds):
         held_out, others = fold == number, fold != number
-        threshold = best_threshold(list_cuts(y_true[others], y_score[..., others]))
+        negative = weigh_negatives(y_true[others], prevalence)
+        threshold = best_threshold(list_cuts(y_true[others], y_score[..., others]), negative)
         decided[..., held_out] = y_score[..., held_out] >= threshold[..., None]
     return decided
 

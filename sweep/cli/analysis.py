@@ -103,7 +103,8 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     boundary.add_argument(
         "--prior", type=float, metavar="P",
-        help="add F1 at the threshold above which a share P of the texts lies",
+        help="add F1 at the threshold above which a share P of the test rows lies, which must be "
+        "the share of positives among them",
     )  # fmt: skip
     boundary.add_argument(
         "--labelled", action="append", type=int, default=[], metavar="N",
@@ -114,6 +115,7 @@ def add_analysis_commands(commands: Any) -> None:
         help="loss in AUROC or macro F1 below which a loss is small (default: 0.03)",
     )  # fmt: skip
     add_interval_method(boundary)
+    add_prevalence(boundary)
 
     claims = add(
         "claims", _claims, "Test claims about cells; by default the paper's.",
@@ -195,7 +197,9 @@ def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = collect(
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence
+    )
     cells = boundary(
         collected,
         reference=options.reference,

@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> str:
 
 def test_boundary_prints_a_verdict_a_cell(results: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        main(["boundary", results, "--labelled", "16", "--prior", "0.4", "--margin", "0.02"]) == OK
+        main(["boundary", results, "--labelled", "16", "--prior", "0.5", "--margin", "0.02"]) == OK
     )
     out = capsys.readouterr().out
     assert re.search(r"^elyza +ja0 .* threshold is off$", out, re.MULTILINE)
