@@ -214,7 +214,14 @@ def _chosen(collected: Collected, seeds: Collection[int], notes: list[str]) -> l
             where,
         )
     notes += [f"{_name(row, plan)} is {row.state}" for row in selected if not row.is_done]
-    return done
+    translated = {cell.key for cell in plan.cells if cell.translate == "test"}
+    notes += [
+        f"{_name(row, plan)} is left out: it reads translations of the test rows, which LIT does "
+        "not show"
+        for row in done
+        if row.cell in translated
+    ]
+    return [row for row in done if row.cell not in translated]
 
 
 def _name(trial: TrialRow, plan: Plan) -> str:

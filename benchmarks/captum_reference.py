@@ -32,7 +32,7 @@ def main(results: str, trial_id: str) -> None:
     spec = location.read_spec(trial_id)
     rows = load_dataset(parse_source({"source": "synthetic"})).table.slice(0, 20)
     base, model = load_kept_model(spec, location, 2)
-    ids = encode(base, rows, spec.data_fingerprint, 128)
+    ids = encode(base, rows, 128)
     unknown, special = find_replacement_id(base.tokenizer, "auto"), find_special_ids(base.tokenizer)
     target = make_target(model, spec)
     ours = explain_texts(

@@ -98,7 +98,7 @@ def main() -> None:
 
     unknown = find_replacement_id(base.tokenizer, "auto")
     special = find_special_ids(base.tokenizer)
-    encoded = encode(base, dataset.table.slice(0, 400), spec.data_fingerprint, 128)
+    encoded = encode(base, dataset.table.slice(0, 400), 128)
     inner = [t for ids in encoded for t in ids if t not in special]
     for length in options.length:
         # Texts of any length from the tokens of headlines.

@@ -103,7 +103,7 @@ def measure(spec: TrialSpec, dataset: Dataset) -> Record:
     rows = dataset.rows(list(drawn.train))
     labels = rows["label"].to_numpy()
     base = load_base(spec, torch.device("cpu"), torch.float32, len(dataset.classes))
-    token_ids = encode(base, rows, spec.data_fingerprint, spec.training.max_length)
+    token_ids = encode(base, rows, spec.training.max_length)
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = METHODS[spec.method](base, spec)

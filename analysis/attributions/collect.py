@@ -147,10 +147,11 @@ def load_attributions(
         if not by_run:
             left_out[key] = gaps[0] if gaps else "no trials planned"
             continue
+        split = splits[cell.target_lang]
+        if cell.translate == "test":  # the texts are translations into the source language
+            split = UNITS[unit](next(iter(by_run.values())).table["lang"][0].as_py())
         try:
-            cells[key] = _cell(
-                key, by_run, tuple(gaps), splits[cell.target_lang], target, min_count
-            )
+            cells[key] = _cell(key, by_run, tuple(gaps), split, target, min_count)
         except InputError as error:
             left_out[key] = str(error)
     if not cells:

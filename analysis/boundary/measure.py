@@ -90,7 +90,8 @@ def boundary(
             of a threshold are at that prevalence; measures that need the rows as drawn are left
             out (``OF_ROWS_AS_DRAWN``, thresholds of training or labelled rows).
         reference: Pattern with which cells of the same base model are compared; None selects the
-            pattern with the most target rows in the same target language.
+            pattern with the most target rows in the same target language, if possible one without
+            translations.
         prior: Share of rows for the measure ``f1_prior``, F1 at the threshold that this share of
             the test rows reaches; it must be the share of class 1 among the test rows. None leaves
             the measure out.
@@ -196,10 +197,12 @@ def boundary(
 def _most_target_rows(plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKey, int]) -> str:
     """Pattern of the cell of the same base model and target language with the most target rows."""
     row = (cell.base_model, cell.target_lang)
-    candidates = [
-        c.key for c in plan.cells if (c.base_model, c.target_lang) == row and c.key in target_rows
-    ]
-    return max(candidates, key=target_rows.__getitem__).pattern
+    candidates = {
+        c.key: (target_rows[c.key], c.translate is None)
+        for c in plan.cells
+        if (c.base_model, c.target_lang) == row and c.key in target_rows
+    }
+    return max(candidates, key=candidates.__getitem__).pattern
 
 
 def _judge(

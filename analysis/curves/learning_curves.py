@@ -21,8 +21,13 @@ from xlt.analysis.uncertainty.resampling import (
 )
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.dataset.patterns import SUFFIXES, Translate
 from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.spec.cell_key import CellKey
+
+_SUFFIX_OF: dict[Translate | None, str] = {
+    translate: f"+{suffix}" for suffix, translate in SUFFIXES.items()
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class LearningCurve:
     """Cells of a base model that differ only in the number of target rows.
 
     Attributes:
-        name: Name of the base model, with ``/num_source_rows`` if it has several curves in a
-            language.
+        name: Name of the base model, with the suffix of its patterns such as ``+tt`` if they read
+            translations, and with ``/num_source_rows`` if this gives several curves in a language.
         base_model: Name of the base model.
         target_lang: Language of target and test rows.
         num_source_rows: Number of training rows in the source language; 0 for a monolingual base
@@ -176,9 +181,9 @@ def _curves(
     collected: Collected,
     cells: Sequence[TableCell],
 ) -> tuple[tuple[LearningCurve, ...], dict[CellKey, str]]:
-    """Group cells by base model, target language and source rows, which done trials record."""
-    languages = {c.key: c.target_lang for c in collected.plan.cells}
-    by_curve: dict[tuple[str, str, int], dict[int, CurvePoint]] = {}
+    """Group cells by base model, target language, translated rows and source rows."""
+    planned = {c.key: c for c in collected.plan.cells}
+    by_curve: dict[tuple[str, str, str, int], dict[int, CurvePoint]] = {}
     left_out: dict[CellKey, str] = {}
     for cell in cells:
         if cell.mean is None:
@@ -186,23 +191,25 @@ def _curves(
         key = cell.key
         done = next(row for row in collected.by_cell[key] if row.is_done)
         num_rows = done.num_target_rows or 0
-        place = cell.base_model, languages[key], (done.num_train_rows or 0) - num_rows
+        name = cell.base_model + _SUFFIX_OF.get(planned[key].translate, "")
+        num_source_rows = (done.num_train_rows or 0) - num_rows
+        place = name, cell.base_model, planned[key].target_lang, num_source_rows
         points = by_curve.setdefault(place, {})
         if num_rows in points:
             other = points[num_rows].cell.pattern
-            left_out[key] = f"{other} has {num_rows} target and {place[2]} source rows, too"
+            left_out[key] = f"{other} has {num_rows} target and {num_source_rows} source rows, too"
         else:
             points[num_rows] = CurvePoint(num_rows, cell)
-    names = [(model, lang) for model, lang, _ in by_curve]
+    names = [(name, lang) for name, _, lang, _ in by_curve]
     curves = tuple(
         LearningCurve(
-            name=model if names.count((model, lang)) == 1 else f"{model}/{num_source_rows}",
+            name=name if names.count((name, lang)) == 1 else f"{name}/{num_source_rows}",
             base_model=model,
             target_lang=lang,
             num_source_rows=num_source_rows,
             points=tuple(points[num_rows] for num_rows in sorted(points)),
         )
-        for (model, lang, num_source_rows), points in by_curve.items()
+        for (name, model, lang, num_source_rows), points in by_curve.items()
     )
     return curves, left_out
 

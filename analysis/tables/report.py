@@ -193,5 +193,6 @@ def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
         f"Cells: mean (std), {count}; over {describe_runs(plan)}, of each trial's score on "
         f"its test rows; std with ddof=1{together}.",
         f"Made with {', '.join(filter(None, made_with)) or 'nothing yet'}.",
+        *map(first_line, plan.translations),
         *([metric_cells.interval_note] if metric_cells.interval_note else []),
     )

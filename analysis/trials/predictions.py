@@ -170,16 +170,18 @@ def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Label
 
     Returns:
         Language -> num_rows labels, 0 or 1, and num_rows probabilities of class 1. A probability is
-        that of the last training step on the row. Languages without scored rows of both classes
-        are left out.
+        that of the last training step on the row. Left out are rows that were read in translation,
+        and languages without scored rows of both classes.
 
     Raises:
         InputError: The file cannot be read.
     """
     columns = ("lang", "label", "y_score")
-    table = _read(location, trial_id, "train_rows", columns, None)
+    table = _read(location, trial_id, "train_rows", (*columns, "translated"), None)
     if not set(columns) <= set(table.column_names):
         return {}
+    if "translated" in table.column_names:
+        table = table.filter(pc.invert(table["translated"]))
     table = table.select(columns).drop_null()
     if not pa.types.is_floating(table.schema.field("y_score").type):
         return {}

@@ -18,6 +18,7 @@ CHECKS: dict[str, str] = {
     "cues": "xlt.data.audit.cues",
     "dates": "xlt.data.audit.dates",
     "balance": "xlt.data.audit.balance",
+    "translations": "xlt.data.audit.translations",
 }
 """Name -> module with ``check(dataset, used_rows) -> list[Finding]``, imported when used."""
 

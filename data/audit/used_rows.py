@@ -8,6 +8,7 @@ from functools import cached_property
 
 from xlt.data.dataset.draws import Draw
 from xlt.data.dataset.patterns import Window
+from xlt.data.dataset.translations import Direction
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class UsedRows:
         draws: The draw of each cell, without repetitions; empty: the used rows are not known.
         train_window: Publication dates of training rows; None: any.
         test_window: Publication dates of test rows; None: any.
+        read: Directions whose translations the cells read.
     """
 
     draws: tuple[Draw, ...] = ()
     train_window: Window | None = None
     test_window: Window | None = None
+    read: tuple[Direction, ...] = ()
 
     @cached_property
     def trained(self) -> dict[str, int]:
@@ -37,6 +40,10 @@ class UsedRows:
     def uses(self, row_id: str) -> bool:
         """Whether a cell trains or tests on the row; always true if the draws are not known."""
         return not self.draws or row_id in self.trained or row_id in self.tested
+
+    def list_read(self, known: Iterable[Direction]) -> list[Direction]:
+        """List the directions that the cells read; all ``known`` if the draws are not known."""
+        return [direction for direction in known if not self.draws or direction in self.read]
 
     def crosses(self, ids: Iterable[str], others: Iterable[str]) -> bool:
         """Whether one cell trains on a row of one side and tests on a row of the other side.

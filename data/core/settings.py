@@ -186,7 +186,9 @@ def _fields_at(model: type[pydantic.BaseModel], loc: KeyPath) -> list[str]:
         annotations = [o.model_fields[part].annotation for o in options if part in o.model_fields]
         nested = [leaf for a in annotations for leaf in _leaves(a) if _is_model(leaf)]
         options = nested or options
-    return list(dict.fromkeys(name for option in options for name in option.model_fields))
+    return list(
+        dict.fromkeys(f.alias or n for option in options for n, f in option.model_fields.items())
+    )
 
 
 def _tags(model: type[pydantic.BaseModel]) -> set[Any]:

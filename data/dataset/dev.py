@@ -27,6 +27,8 @@ from xlt.data.dataset.draws import (
 )
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.dataset.schema import Dataset, Row
+from xlt.data.dataset.translated_rows import find_keys, untranslated
+from xlt.data.dataset.translations import Direction
 
 
 class SourceDev(Settings):
@@ -123,12 +125,18 @@ def draw_dev(
         drawn = _fold(target, sampling.draw_seed, dev)
         held_out = {row.id for row in drawn}
         target = [row for row in target if row.id not in held_out]
+    problems += untranslated(dataset, source_lang, pattern, (source, target, drawn))
     if problems:
         raise InputError(problems)
     return Draw(*(tuple(row.id for row in rows) for rows in (source, target, drawn)))
 
 
-def without_test(dataset: Dataset, test_ids: Iterable[str], source_lang: str) -> Dataset:
+def without_test(
+    dataset: Dataset,
+    test_ids: Iterable[str],
+    source_lang: str,
+    read: Iterable[Direction] = (),
+) -> Dataset:
     """Remove test rows, so that a search cannot see them.
 
     Rows that share a text or a story with a test row are removed too, and source rows with the
@@ -138,17 +146,23 @@ def without_test(dataset: Dataset, test_ids: Iterable[str], source_lang: str) ->
         dataset: All labelled rows.
         test_ids: Ids of the test rows.
         source_lang: Language of the source rows.
+        read: Directions whose translations count as texts.
     """
     rows = {row.id: row for in_lang in dataset.by_lang.values() for row in in_lang}
     test = [rows[row_id] for row_id in test_ids]
-    keys, stories = {row.key for row in test}, {row.story for row in test} - {None}
-    removed = {i for i, row in rows.items() if row.key in keys or row.story in stories}
+    list_keys = find_keys(dataset, read)
+    keys, stories = {key for row in test for key in list_keys(row)}, {row.story for row in test}
+    stories -= {None}
+    removed = {
+        i for i, row in rows.items() if not keys.isdisjoint(list_keys(row)) or row.story in stories
+    }
     sources = dataset.by_lang.get(source_lang, ())
     removed_targets = removed - {row.id for row in sources}
     target_keys = {rows[row_id].key for row_id in removed_targets}
     removed |= {row.id for row in sources if row.key in target_keys}  # a draw never takes them
     kept = [row_id for row_id in dataset.index if row_id not in removed]
-    return Dataset(dataset.rows(kept), dataset.classes)
+    translations = dataset.translations.only(kept)
+    return Dataset(dataset.rows(kept), dataset.classes, translations=translations)
 
 
 def _fold(target: list[Row], seed: int, dev: TargetFold) -> list[Row]:

@@ -11,6 +11,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.patterns import Balance, Pattern, Sampling, Window
 from xlt.data.dataset.schema import Dataset, Row
+from xlt.data.dataset.translated_rows import find_keys, untranslated
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ def draw(
     test row is trained on. A source row whose text also occurs in the target language is never
     drawn, because ja0 would not be zero-shot.
 
+    A pattern with translations draws the same rows as without, except for rows that the
+    translations show to be translations of test rows: the next rows take their places.
+
     Args:
         dataset: All labelled rows.
         source_lang: Language of the source rows.
@@ -58,7 +62,8 @@ def draw(
         draw_index: Number of the draw of training rows; test rows are the same in all draws.
 
     Raises:
-        InputError: A language is missing, or a class has too few rows; all problems together.
+        InputError: A language is missing, a class has too few rows, or a drawn row has no
+            translation that the pattern needs; all problems together.
     """
     target_lang = pattern.target_lang
     problems = language_problems(dataset, source_lang, pattern)
@@ -78,8 +83,10 @@ def draw(
     source, target, train_problems = draw_train(
         dataset, source_lang, pattern, sampling, draw_index, test
     )
-    if problems or train_problems:
-        raise InputError([*problems, *train_problems])
+    problems += train_problems
+    problems += untranslated(dataset, source_lang, pattern, (source, target, test))
+    if problems:
+        raise InputError(problems)
     return Draw(*(tuple(row.id for row in rows) for rows in (source, target, test)))
 
 
@@ -97,8 +104,16 @@ def draw_train(
     targets = dataset.by_lang[target_lang]
     sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
     stories = {row.story for row in test if row.story is not None}
+    direction = pattern.direction(source_lang)
+    # Translations in both directions show that two rows have the same content.
+    list_keys = find_keys(dataset, [direction, direction and direction.reversed])
+    tested = {key for row in test for key in list_keys(row)}
     targets_left, sources_left = (
-        [row for row in in_window(rows, window) if row.story not in stories]
+        [
+            row
+            for row in in_window(rows, window)
+            if row.story not in stories and tested.isdisjoint(list_keys(row))
+        ]
         for rows in (targets, sources)
     )
     num_target, num_source = (

@@ -10,9 +10,23 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.translations import Direction
+
+Translate = Literal["train", "train+source", "test"]
+"""Rows of a cell that are read in translation.
+
+``train``: the source rows, in the target language, as in XTREME's translate-train (Hu et al. 2020,
+arXiv 2003.11080, section 4). ``train+source``: the source rows twice, in the target language and as
+they are. ``test``: all target rows, in the source language (translate-test).
+"""
+SUFFIXES: dict[str, Translate] = {"tt": "train", "tts": "train+source", "te": "test"}
+"""Suffix of a pattern's name -> translated rows: ja0+tt."""
 
 # A subtag ends in a letter, so that the digits after it are the count: zh-Hant16.
-PATTERN_NAME = re.compile(r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)")
+PATTERN_NAME = re.compile(
+    r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)"
+    rf"(?:\+(?P<suffix>{'|'.join(SUFFIXES)}))?"
+)
 
 
 class Window(Settings):
@@ -45,6 +59,8 @@ class Pattern(Settings):
     """Training rows in the target language."""
     source_rows: int = pydantic.Field(default=1024, ge=0)
     """Training rows in the source language."""
+    translate: Translate | None = added_later(None)
+    """Rows that are read in translation; None: none."""
 
     @pydantic.model_validator(mode="after")
     def _some_rows(self) -> Self:
@@ -61,7 +77,38 @@ class Pattern(Settings):
                 f"{self.target_rows} {self.target_lang} rows; correct one of them, or take a name "
                 "that is not a language and a count"
             )
+        named = SUFFIXES.get(match["suffix"]) if match else self.translate
+        # A monolingual base model trains on the translations alone.
+        is_restricted = (named, self.translate) == ("train+source", "train")
+        if named != self.translate and not is_restricted:
+            raise ValueError(
+                f"{self.name}: the name says translate: {named or 'null'}, the fields say "
+                f"{self.translate or 'null'}; correct one of them, or take another name"
+            )
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_translate(self) -> Self:
+        if self.translate in ("train", "train+source") and not self.source_rows:
+            raise ValueError(f"{self.name}: has no source rows to translate; set source_rows")
+        return self
+
+    @property
+    def num_train_rows(self) -> int:
+        """Number of training rows; source rows that are read in both languages count twice."""
+        times = 2 if self.translate == "train+source" else 1
+        return times * self.source_rows + self.target_rows
+
+    def direction(self, source_lang: str) -> Direction | None:
+        """The languages of the translated rows and of their translations; None: no translations.
+
+        Args:
+            source_lang: Language of the source rows.
+        """
+        if self.translate is None:
+            return None
+        langs = (source_lang, self.target_lang)
+        return Direction(*(langs if self.translate != "test" else langs[::-1]))
 
 
 class Balance(Settings):
@@ -126,15 +173,17 @@ class Sampling(Settings):
 def parse_pattern_name(name: str) -> Pattern:
     """Parse a name of the paper: ``ja16`` is 1024 source rows and 16 Japanese rows.
 
+    A suffix of :data:`SUFFIXES` says which rows are read in translation, e.g. ``ja16+tt``.
+
     Raises:
         InputError: The name is not a language code followed by a count.
     """
     match = PATTERN_NAME.fullmatch(name)
     if not match:
         raise InputError(
-            f"pattern {name!r} is not a language code and a count such as ja16; "
+            f"pattern {name!r} is not a language code and a count such as ja16, which "
+            f"{', '.join(f'+{suffix}' for suffix in SUFFIXES)} may follow for translated rows; "
             "write {" + name + ": {target_lang: .., target_rows: .., source_rows: ..}} instead"
         )
-    return Pattern.parse(
-        {"name": name, "target_lang": match["lang"], "target_rows": int(match["rows"])}
-    )
+    values = {"name": name, "target_lang": match["lang"], "target_rows": int(match["rows"])}
+    return Pattern.parse(values | {"translate": SUFFIXES.get(match["suffix"])})

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from dataclasses import field as defined_as
 from datetime import date
 from functools import cached_property
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
+from xlt.data.dataset.translations import Direction, Translations, no_translations
 
 HEADLINE_SCHEMA = pa.schema(
     [
@@ -68,11 +70,13 @@ class Dataset:
         classes: Class names; the label of a row is the index of its class.
         wrong_labels: Ids of rows of two classes whose label is known to be wrong; empty if nothing
             is known about wrong labels. They change nothing but the ceiling that reports print.
+        translations: Translations of rows; they do not enter the fingerprint.
     """
 
     table: pa.Table
     classes: tuple[str, ...] = BINARY
     wrong_labels: frozenset[str] = frozenset()
+    translations: Translations = defined_as(default_factory=no_translations)
 
     @classmethod
     def from_table(
@@ -147,22 +151,32 @@ class Dataset:
         names = ("lang", "id", "text", "text_pair", "label", "published", "story")
         columns = (self.table[name].to_pylist() for name in names)
         for lang, row_id, text, pair, label, published, story in zip(*columns, strict=True):
-            key = text_key(text) if pair is None else f"{text_key(text)}\n{text_key(pair)}"
-            rows.setdefault(lang, []).append(Row(row_id, key, label, published, story))
+            row = Row(row_id, text_key(text, pair), label, published, story)
+            rows.setdefault(lang, []).append(row)
         return {lang: tuple(rows[lang]) for lang in sorted(rows)}
+
+    @cached_property
+    def translated_keys(self) -> dict[Direction, dict[str, str]]:
+        """Direction -> id -> :func:`text_key` of the translation; cached as :attr:`by_lang`."""
+        return {
+            direction: {i: text_key(t.text, t.text_pair) for i, t in by_id.items()}
+            for direction, by_id in self.translations.by_direction.items()
+        }
 
     def rows(self, ids: Sequence[str]) -> pa.Table:
         """Select rows by their ids, in the order of ``ids`` (len(ids) x all columns)."""
         return self.table.take(pa.array([self.index[row_id] for row_id in ids], pa.int64()))
 
 
-def text_key(text: str) -> str:
+def text_key(text: str, pair: str | None = None) -> str:
     """Normalise a text for comparison, so that case, white space and width do not count.
 
     The steps are Unicode NFKC (which turns full-width Latin letters and half-width kana into usual
-    ones), case folding, and single spaces without any at the ends.
+    ones), case folding, and single spaces without any at the ends. The second text of a pair
+    follows on a line of its own.
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    key = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return key if pair is None else f"{key}\n{text_key(pair)}"
 
 
 def _row_problems(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, Self
 
@@ -151,7 +152,8 @@ def correct_labels(dataset: Dataset, settings: Corrections) -> tuple[Dataset, Co
         changes=tuple(Change(*key, num) for key, num in sorted(changes.items())),
         agreement=_agreement(votes),
     )
-    return Dataset.from_table(table, settings.path, classes=dataset.classes), report
+    corrected = Dataset.from_table(table, settings.path, classes=dataset.classes)
+    return replace(corrected, translations=dataset.translations), report
 
 
 def _read(dataset: Dataset, settings: Corrections) -> tuple[list[Vote], int, list[str]]:

@@ -12,6 +12,8 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.schema import BINARY
 from xlt.data.sources.corrections import Corrections
+from xlt.data.sources.translations.files import TranslationFiles
+from xlt.data.sources.translations.model import Translate
 from xlt.data.tables.cells import cell_text
 
 MAX_CLASSES = int(np.iinfo(np.int8).max) + 1
@@ -25,6 +27,15 @@ class SourceOptions(Settings):
     """Name in SOURCES."""
     corrections: Corrections | None = None
     """File with corrected labels, which replace the delivered ones."""
+    translations: TranslationFiles | None = None
+    """Files with translations of rows."""
+    translate: tuple[Translate, ...] = ()
+    """Translations that `xlt data prepare` makes, for rows that have none; one block or a list."""
+
+    @pydantic.field_validator("translate", mode="before")
+    @classmethod
+    def _one_or_several(cls, values: Any) -> Any:
+        return [values] if isinstance(values, dict) else values
 
 
 class LabelOptions(SourceOptions):

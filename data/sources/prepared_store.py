@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,13 +12,24 @@ import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files, to_json, to_parquet
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Translations, count_origins
 from xlt.data.sources.reading import Reading
 
 DATA_FORMAT = 1
 """Version of the folder's format; other versions are refused."""
 MANIFEST, ROWS, REJECTS = "manifest.json", "data.parquet", "rejects.parquet"
+TRANSLATIONS = "translations.parquet"
+
+
+class PreparedTranslations(Settings):
+    """The translations of a prepared data set."""
+
+    sha256: str
+    """SHA-256 (hex) of the file of translations."""
+    origins: dict[str, dict[str, int]]
+    """Direction, e.g. ``en -> ja`` -> column, file or model -> number of translations."""
 
 
 class Manifest(Settings):
@@ -45,10 +57,14 @@ class Manifest(Settings):
     """Language -> class -> number of rows."""
     corrections: dict[str, Any] | None = None
     """Changes by corrected labels."""
+    translations: PreparedTranslations | None = added_later(None)
+    """Translations of rows; None: there are none."""
 
 
 class PreparedData(Files):
-    """The folder of a prepared data set: rows, rejects, and the manifest, which is written last.
+    """The folder of a prepared data set: rows, rejects, translations and the manifest.
+
+    The manifest is written last. There is no file of translations if there are none.
 
     Args:
         uri: A local path or a pyarrow.fs URI.
@@ -69,6 +85,8 @@ class PreparedData(Files):
         dataset = reading.dataset
         rows = to_parquet(dataset.table)
         corrections = reading.corrections
+        translations = dataset.translations
+        translated = to_parquet(translations.table) if len(translations.table) else None
         manifest = Manifest(
             format=DATA_FORMAT,
             fingerprint=dataset.fingerprint,
@@ -81,12 +99,23 @@ class PreparedData(Files):
             num_rejected=len(reading.rejects),
             counts=class_counts(dataset),
             corrections=corrections.as_dict() if corrections else None,
+            translations=None
+            if translated is None
+            else PreparedTranslations(
+                sha256=hashlib.sha256(translated).hexdigest(),
+                origins={
+                    str(direction): count_origins(by_id)
+                    for direction, by_id in translations.by_direction.items()
+                },
+            ),
         )
         try:
             self.refuse_foreign()
             self.make_folder()
             self.write(ROWS, rows)
             self.write(REJECTS, to_parquet(reading.rejects))
+            if translated is not None:
+                self.write(TRANSLATIONS, translated)
             self.write(MANIFEST, to_json(manifest.model_dump(mode="json")))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
@@ -107,7 +136,7 @@ class PreparedData(Files):
             raise InputError(
                 f"{self.kind} {self.uri!r} cannot be used: {error}; give another folder"
             ) from error
-        if names - {MANIFEST, ROWS, REJECTS} or (names and MANIFEST not in names):
+        if names - {MANIFEST, ROWS, REJECTS, TRANSLATIONS} or (names and MANIFEST not in names):
             raise InputError(
                 f"{self.kind} {self.uri!r}: the folder holds other files ({min(names)!r}); "
                 "give an empty folder or an earlier prepared data set"
@@ -144,15 +173,23 @@ class PreparedData(Files):
             InputError: The data set is missing or damaged.
         """
         manifest = self.manifest()
-        where = self.path(ROWS)
+        rows = self._read_table(ROWS, manifest.sha256)
+        dataset = Dataset.from_table(rows, self.path(ROWS), classes=manifest.classes)
+        if manifest.translations is None:
+            return dataset
+        table = self._read_table(TRANSLATIONS, manifest.translations.sha256)
+        return replace(dataset, translations=Translations(table.cast(TRANSLATION_SCHEMA)))
+
+    def _read_table(self, name: str, sha256: str) -> pa.Table:
+        """Read and verify a file of the folder."""
+        where = self.path(name)
         try:
-            content = self.read(ROWS)
+            content = self.read(name)
         except OSError as error:
             raise InputError(f"cannot be read: {error}; prepare it again", where) from error
-        if hashlib.sha256(content).hexdigest() != manifest.sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise InputError("was changed after it was written; prepare it again", where)
-        table = pq.read_table(io.BytesIO(content))
-        return Dataset.from_table(table, where, classes=manifest.classes)
+        return pq.read_table(io.BytesIO(content))
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

@@ -11,6 +11,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.corrections import correct_labels
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Progress, Reading
+from xlt.data.sources.translations.files import read_translations
 
 SOURCES: dict[str, str] = {
     "hub": "xlt.data.sources.hub.source",
@@ -46,7 +47,7 @@ def read_source(
     progress: Progress = lambda num_bytes, num_bytes_in_all: None,
     **how: Any,
 ) -> Reading:
-    """Read or generate the rows of a source, and apply its corrections.
+    """Read or generate the rows of a source, and apply its corrections and translations.
 
     Args:
         options: Options of the source, from :func:`parse_source`.
@@ -54,13 +55,16 @@ def read_source(
         **how: Further arguments of the source's ``read``, e.g. a reader on a cluster.
 
     Raises:
-        InputError: The rows cannot be read, or the corrections do not match them.
+        InputError: The rows cannot be read, or corrections or translations do not match them.
     """
     reading: Reading = load_entry(SOURCES, options.source).read(options, progress, **how)
-    if options.corrections is None:
-        return reading
-    dataset, report = correct_labels(reading.dataset, options.corrections)
-    return replace(reading, dataset=dataset, corrections=report)
+    if options.corrections:
+        dataset, report = correct_labels(reading.dataset, options.corrections)
+        reading = replace(reading, dataset=dataset, corrections=report)
+    if options.translations:
+        dataset = read_translations(reading.dataset, options.translations)
+        reading = replace(reading, dataset=dataset)
+    return reading
 
 
 def load_dataset(options: SourceOptions) -> Dataset:

@@ -19,6 +19,7 @@ from xlt.data.core.text import first_few
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
+from xlt.data.sources.translations.add import Given, add_translations
 from xlt.data.tables.cells import cell_day, cell_text
 from xlt.data.tables.whole import Records
 
@@ -26,6 +27,9 @@ NESTED = (list, dict, bytes)
 """Types of cells that are refused."""
 MAX_LABELS_SHOWN = 20
 """Most label values that an error lists."""
+TRANSLATED = "translations."
+"""Beginning of the names of columns with translations: ``translations.ja``, and for the second
+texts of pairs ``translations.ja.text_pair``."""
 TO_BE_MADE = ""
 """Placeholder of an id that is made later. No id in a file is empty text; empty cells are None."""
 
@@ -37,7 +41,10 @@ class Rows:
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in HEADLINE_SCHEMA.names}
     )
-    """Column of :data:`HEADLINE_SCHEMA` -> num_rows values; labels are still text."""
+    """Column of :data:`HEADLINE_SCHEMA` or of ``translated`` -> num_rows values; labels are still
+    text."""
+    translated: Mapping[str, str] = field(default_factory=dict)
+    """Name that begins with :data:`TRANSLATED` -> column of the files."""
     row_names: list[str] = field(default_factory=list)
     """File and row number of each row, for errors."""
     date_format: str | None = None
@@ -46,6 +53,9 @@ class Rows:
     """Time zone of dates; see :func:`cell_day`."""
     problems: list[str] = field(default_factory=list)
     """Problems that the checks of the data set do not find."""
+
+    def __post_init__(self) -> None:
+        self.columns |= {name: [] for name in self.translated}
 
     def add(
         self,
@@ -59,8 +69,8 @@ class Rows:
 
         Args:
             records: Columns of the file.
-            names: Column of :data:`HEADLINE_SCHEMA` -> column of the file.
-            optional: Columns of the schema that the file may lack.
+            names: Column of :attr:`columns` -> column of the file.
+            optional: Columns of :attr:`columns` that the file may lack.
             given: Column of the schema -> num_rows values that replace empty cells.
             name: Name of the file in errors, before ``row``.
 
@@ -90,7 +100,7 @@ class Rows:
             if role == "published":
                 into += self._days(cells, row_names)
                 continue
-            is_text = role in ("text", "text_pair")
+            is_text = role in ("text", "text_pair", *self.translated)
             texts = [cell_text(cell, strip=not is_text) for cell in cells]
             if given and role in given:
                 texts = [t or other for t, other in zip(texts, given[role], strict=True)]
@@ -167,6 +177,7 @@ def to_reading(
         )
     if not unread:
         problems += _absent_labels(label_counts, options)
+    translated = {name: columns.pop(name) for name in rows.translated}
     try:
         table = pa.table(columns, schema=HEADLINE_SCHEMA)
         dataset = Dataset.from_table(table, where, row_names.__getitem__, classes)
@@ -174,12 +185,44 @@ def to_reading(
         raise InputError([*problems, *error.problems], where) from error
     if problems:
         raise InputError(problems, where)
+    dataset = _add_translated(dataset, translated, rows.translated, row_names, where)
     check_leaks = options.leak_check and len(classes) == 2  # traits are judged for two classes
     leaks = find_leaks(dataset, label_counts) if check_leaks else []
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     rule = "label that is no class" if options.classes else "label in neither list"
     return Reading(dataset, {rule: len(dropped)} if dropped else {})
+
+
+def _add_translated(
+    dataset: Dataset,
+    cells: Mapping[str, Sequence[str | None]],
+    names: Mapping[str, str],
+    row_names: Sequence[str],
+    where: str,
+) -> Dataset:
+    """Add the translations in columns of the files; empty cells are none.
+
+    Args:
+        dataset: The checked rows.
+        cells: Name that begins with :data:`TRANSLATED` -> num_rows cells.
+        names: The same name -> column of the files.
+        row_names: File and row number of each row, for errors.
+        where: Name of the source in errors.
+    """
+    ids = dataset.table["id"].to_pylist()
+    for name, texts in cells.items():
+        lang, _, is_second = name.removeprefix(TRANSLATED).partition(".")
+        if is_second:
+            continue
+        pairs = cells.get(f"{name}.text_pair", [None] * len(ids))
+        given = [
+            Given(row_id, lang, text, pair, f"column {names[name]}", row_name)
+            for row_id, text, pair, row_name in zip(ids, texts, pairs, row_names, strict=True)
+            if text is not None and text.strip()
+        ]
+        dataset = add_translations(dataset, given, f"{where}, column {names[name]}")
+    return dataset
 
 
 def _absent_labels(label_counts: Counter[str], options: LabelOptions) -> list[str]:

@@ -14,6 +14,7 @@ from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.draws import count_test_rows, in_window
 from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.translations import count_origins
 from xlt.data.sources.prepared_store import Manifest, class_counts
 
 QUANTILES = (0.0, 0.5, 0.95, 1.0)
@@ -47,6 +48,7 @@ def describe_dataset(
     parts = [f"{len(dataset.table):,} rows, fingerprint {dataset.fingerprint[:12]}"]
     if manifest:
         parts.append(describe_manifest(manifest))
+    parts += ["\n".join(lines)] if (lines := _translation_lines(dataset)) else []
     parts += [
         _table("rows", ["language", *dataset.classes], _class_rows(dataset)),
         _table("rows by month", ["month", *_combinations(dataset)], _month_rows(dataset)),
@@ -101,6 +103,15 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
             )
         sentences.append(f"{lang}: {counts} different texts: {rows_of_source}, {rows_of_target}")
     return sentences
+
+
+def _translation_lines(dataset: Dataset) -> list[str]:
+    """Count the translations of each direction and origin."""
+    return [
+        f"{number:,} translations {direction} by {origin}"
+        for direction, by_id in dataset.translations.by_direction.items()
+        for origin, number in count_origins(by_id).items()
+    ]
 
 
 def _class_rows(dataset: Dataset) -> list[list[str]]:

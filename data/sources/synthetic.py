@@ -2,7 +2,8 @@
 
 It replaces a licensed news archive, and works offline. A headline is positive if its concept
 belongs to an ESG topic. Each concept is rare (about one headline in 450), so that a few Japanese
-rows cannot teach most Japanese concepts; only pre-training can.
+rows cannot teach most Japanese concepts; only pre-training can. Each headline has its exact
+translation into the other language.
 """
 
 from __future__ import annotations
@@ -10,19 +11,32 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pydantic
 
 from xlt.data.core.seeds import derive_seed
-from xlt.data.corpora.phrases import Phrasebook, is_reserved, load_phrasebook
+from xlt.data.corpora.phrases import Phrasebook, Sentence, is_reserved, load_phrasebook
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Translations
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Progress, Reading
 
 FIRST_DAY = date(2021, 4, 1)
 LAST_DAY = date(2022, 10, 31)
+OTHER = {"en": "ja", "ja": "en"}
+"""Language -> language of its translations."""
+
+
+class Headline(NamedTuple):
+    """A headline with its label, whether it is wrong, and its translation."""
+
+    text: str
+    lang: str
+    label: int
+    is_wrong: bool
+    translation: str
 
 
 class Options(SourceOptions):
@@ -45,40 +59,50 @@ def read(options: Options, progress: Progress) -> Reading:
 
     Returns:
         num_source + num_target headlines with unique texts, in random order; id and date are
-        independent of language and label.
+        independent of language and label. Every headline has a translation.
     """
     seed = options.seed
     book = load_phrasebook()
     rows = [
-        (text, lang, label, is_wrong)
+        headline
         for lang, num in (("en", options.num_source), ("ja", options.num_target))
-        for text, label, is_wrong in _draw_labelled(book, lang, num, options.label_noise, seed)
+        for headline in _draw_labelled(book, lang, num, options.label_noise, seed)
     ]
     rng = random.Random(derive_seed(seed, "synthetic", "order"))
     rng.shuffle(rows)
     ids = [f"synthetic-{number:05d}" for number in range(len(rows))]
     num_days = (LAST_DAY - FIRST_DAY).days + 1
+    langs = [row.lang for row in rows]
     dataset = Dataset.from_table(
         pa.table(
             {
                 "id": ids,
-                "text": [text for text, *_ in rows],
-                "lang": [lang for _, lang, *_ in rows],
-                "label": [label for _, _, label, _ in rows],
+                "text": [row.text for row in rows],
+                "lang": langs,
+                "label": [row.label for row in rows],
                 "published": [FIRST_DAY + timedelta(rng.randrange(num_days)) for _ in rows],
                 "source": ["synthetic"] * len(rows),
             }
         ),
         "synthetic",
     )
-    wrong = frozenset(row_id for row_id, row in zip(ids, rows, strict=True) if row[3])
-    return Reading(replace(dataset, wrong_labels=wrong))
+    columns = {
+        "id": ids,
+        "source_lang": langs,
+        "lang": [OTHER[lang] for lang in langs],
+        "text": [row.translation for row in rows],
+        "text_pair": [None] * len(rows),
+        "origin": ["synthetic"] * len(rows),
+    }
+    translations = Translations(pa.table(columns, schema=TRANSLATION_SCHEMA))
+    wrong = frozenset(row_id for row_id, row in zip(ids, rows, strict=True) if row.is_wrong)
+    return Reading(replace(dataset, wrong_labels=wrong, translations=translations))
 
 
 def _draw_labelled(
     book: Phrasebook, lang: str, num: int, label_noise: float, seed: int
-) -> list[tuple[str, int, bool]]:
-    """Draw different texts of one language, with labels, and whether they are wrong."""
+) -> list[Headline]:
+    """Draw different texts of one language, with labels and translations."""
     rng = random.Random(derive_seed(seed, "synthetic", lang))
     seen: set[str] = set()
     rows = []
@@ -86,14 +110,18 @@ def _draw_labelled(
         topics = sorted(
             topic for topic in book.topics if (topic in book.positive_topics) == positive
         )
-        texts: list[str] = []
-        while len(texts) < share:
-            text = book.draw(rng, rng.choice(topics)).text(lang)
+        drawn: list[Sentence] = []
+        while len(drawn) < share:
+            sentence = book.draw(rng, rng.choice(topics))
+            text = sentence.text(lang)
             if is_reserved(text) and text not in seen:
                 seen.add(text)
-                texts.append(text)
+                drawn.append(sentence)
         # The same number of labels is flipped in both classes, so that labels stay balanced.
         num_wrong = round(label_noise * (num // 2))
-        wrong = [i < num_wrong for i in range(share)]
-        rows += [(t, int(positive != w), w) for t, w in zip(texts, wrong, strict=True)]
+        for number, sentence in enumerate(drawn):
+            is_wrong = number < num_wrong
+            translation = sentence.text(OTHER[lang])
+            label = int(positive != is_wrong)
+            rows.append(Headline(sentence.text(lang), lang, label, is_wrong, translation))
     return rows

@@ -9,14 +9,23 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pydantic
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Progress, Reading
-from xlt.data.sources.rows import Rows, to_reading
+from xlt.data.sources.rows import TRANSLATED, Rows, to_reading
 from xlt.data.tables.columns import shared_columns
 from xlt.data.tables.files import File, Format, find_files
 from xlt.data.tables.whole import read_records
+
+
+class PairColumns(Settings):
+    """Names of the columns with the translations of both texts of a pair."""
+
+    text: str
+    """Translation of the first text."""
+    text_pair: str
+    """Translation of the second text."""
 
 
 class TableColumns(Settings):
@@ -38,6 +47,26 @@ class TableColumns(Settings):
     """Stories: rows with the same value are never split between train and test."""
     source: str | None = "source"
     """Origins of the rows; without such a column, or with null: ``table``."""
+    translations: dict[str, str | PairColumns] = pydantic.Field(default_factory=dict)
+    """Language -> column with translations into it, for pairs {text, text_pair}. Empty cells, and
+    those of rows in this language, are no translations."""
+
+    def names(self, lang: str | None) -> dict[str, str]:
+        """Map the columns of the schema to those of the files.
+
+        Args:
+            lang: Language of every row; None: a column has it.
+
+        Returns:
+            Setting below ``columns``, e.g. ``text`` or ``translations.ja`` -> column of the files.
+        """
+        names = self.model_dump(exclude={"translations", *(["lang"] if lang else [])})
+        for into, column in self.translations.items():
+            pair = column if isinstance(column, PairColumns) else None
+            names[f"{TRANSLATED}{into}"] = pair.text if pair else column
+            if pair:
+                names[f"{TRANSLATED}{into}.text_pair"] = pair.text_pair
+        return {role: column for role, column in names.items() if column is not None}
 
 
 class Options(LabelOptions):
@@ -83,8 +112,7 @@ class Options(LabelOptions):
 
     @pydantic.model_validator(mode="after")
     def _consistent_columns(self) -> Self:
-        names = self.columns.model_dump(exclude={"lang"} if self.lang else set())
-        problems = shared_columns(names)
+        problems = shared_columns(self.columns.names(self.lang))
         if self.lang and "lang" in self.columns.model_fields_set:
             problems.append("lang and columns.lang are both given; remove one")
         if problems:
@@ -107,16 +135,17 @@ def read(options: Options, progress: Progress) -> Reading:
     paths = (options.path,) if isinstance(options.path, str) else options.path
     where = ", ".join(paths)
     zone = ZoneInfo(options.timezone) if options.timezone else None
-    rows = Rows(date_format=options.date_format, zone=zone)
+    names = options.columns.names(options.lang)
+    translated = {role: name for role, name in names.items() if role.startswith(TRANSLATED)}
+    rows = Rows(date_format=options.date_format, zone=zone, translated=translated)
     files, unread = list[File](), list[str]()
     for path in paths:
         try:
             files += find_files(path, options.format)
         except InputError as error:
             unread += error.problems if len(paths) == 1 else [str(error)]
-    columns = options.columns.model_dump(exclude={"lang"} if options.lang else set())
-    names = {role: column for role, column in columns.items() if column is not None}
     optional = {"id", "published", "source"} - options.columns.model_fields_set
+    header: dict[str, None] = {}
     for file in files:
         name = f"{file.name} " if len(files) > 1 else ""  # the error names a single file anyway
         try:
@@ -124,9 +153,15 @@ def read(options: Options, progress: Progress) -> Reading:
             given = {"source": ["table"] * len(records.rows)}
             if options.lang:
                 given["lang"] = [options.lang] * len(records.rows)
-            rows.add(records, names, optional, given, name)
+            rows.add(records, names, {*optional, *translated}, given, name)
+            header |= dict.fromkeys(records.header)
         except InputError as error:
             unread += [name + problem for problem in error.problems]
+    unread += [
+        unknown("column", column, header) + f" Name the right one in columns.{role}."
+        for role, column in translated.items()
+        if header and column not in header
+    ]
     if unread and not rows.row_names:
         raise InputError(unread, where)
     return to_reading(rows, options, where, unread)

@@ -10,11 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pyarrow as pa
+
 from xlt.data.core.errors import InputError
 from xlt.sweep.check.machines import read_nodes
 from xlt.sweep.driver.session import Session
 from xlt.sweep.machines.nodes import Node
 from xlt.sweep.planning.grid import Grid
+from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, list_folder_files, list_hub_files
 from xlt.trainables.models.miniatures import find_miniature_folder
@@ -232,7 +235,12 @@ class Preflight:
         except InputError:  # raised for missing files
             return None
         ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
-        rows = self.grid.dataset.rows(sorted(ids))
+        dataset = self.grid.dataset
+        tables = [dataset.rows(sorted(ids))]
+        for direction in list_directions(self.grid.experiment):
+            translated = dataset.translations.find(direction).keys() & ids
+            tables.append(dataset.translations.read(dataset.rows(sorted(translated)), direction))
+        rows = pa.concat_tables(tables)
         paired = rows["text_pair"].null_count == 0
         encoded, _ = tokenize(
             Base(tokenizer, model=None, head_modules=()),

@@ -119,7 +119,7 @@ def _guess_from_texts(preflight: Preflight, group: TrialGroup) -> _Guess:
     drawn = {row_id for draw in preflight.grid.draws for row_id in draw.train}
     texts = preflight.grid.dataset.rows(sorted(drawn))["text"].to_pylist()
     length = _mean([len(text) for text in texts])
-    rows = _mean([s.pattern.source_rows + s.pattern.target_rows for s in group.pending])
+    rows = _mean([s.pattern.num_train_rows for s in group.pending])
     return _Guess(CHARACTER_SECONDS * length * rows, "length of texts")
 
 
@@ -160,7 +160,7 @@ def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> i
 
 def _count_embedded(spec: TrialSpec) -> int:
     """Number of texts that a baseline embeds; later trials of a process find some in memory."""
-    return spec.pattern.source_rows + spec.pattern.target_rows + spec.sampling.test_rows
+    return spec.pattern.num_train_rows + spec.sampling.test_rows
 
 
 def _find_speed(

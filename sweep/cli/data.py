@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from xlt.sweep.cli.exit_status import FINDINGS, OK
 if TYPE_CHECKING:
     from xlt.data.dataset.patterns import Sampling
     from xlt.data.dataset.schema import Dataset
+    from xlt.data.sources.options import SourceOptions
     from xlt.data.sources.prepared_store import Manifest
 
 _WHAT = "a prepared data set (folder or URI), a source's .yaml, or an experiment (.yaml or name)"
@@ -27,6 +29,7 @@ def add_data_commands(commands: Any) -> None:
         "Read a source, keep its rows, and print how many rows each rule left out.",
         "data prepare source.yaml --out prepared",
         "data prepare mrn.yaml --out s3://bucket/mrn --address HOST:6379",
+        "data prepare source.yaml --out prepared --for my.yaml",
     )  # fmt: skip
     prepare.add_argument("source", metavar="SOURCE", help="a .yaml file with a source block")
     prepare.add_argument(
@@ -35,6 +38,10 @@ def add_data_commands(commands: Any) -> None:
     prepare.add_argument(
         "--address", metavar="RAY", help="read the files of an archive on this Ray cluster"
     )
+    prepare.add_argument(
+        "--for", dest="experiment", metavar="EXPERIMENT",
+        help="translate only the rows that this experiment (.yaml or name) draws",
+    )  # fmt: skip
     show = add_command(
         group, "show", _show,
         "Print counts, lengths and samples, and the patterns that the rows suffice for.",
@@ -60,8 +67,11 @@ def _prepare(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.settings_file import read_settings
 
     values = read_settings(options.source, options.settings)
-    if values.get("source") == "prepared":
-        raise InputError("is prepared already; name the source that it came from", options.source)
+    if values.get("source") == "prepared" and "translate" not in values:
+        raise InputError(
+            "is prepared already; name the source that it came from, or set translate",
+            options.source,
+        )
     source = parse_source(values, options.source)
     place = PreparedData(options.out)
     place.refuse_foreign()  # before hours of reading
@@ -72,8 +82,12 @@ def _prepare(options: argparse.Namespace) -> int:
         from xlt.sweep.on_ray.archive import make_archive_reader
 
         reader["read_files"] = make_archive_reader(options.address)
-    with _Bar() as bar:
+    with _Bar("reading", counts_bytes=True) as bar:
         reading = read_source(source, bar, **reader)
+    if source.translate:
+        reading = replace(reading, dataset=_translate(reading.dataset, source, options.experiment))
+    elif options.experiment:
+        raise InputError("--for: the source has no translate block; add one, or leave --for out")
     manifest = place.save(reading, source.as_given())
     print(describe_manifest(manifest))
     if reading.corrections:
@@ -81,6 +95,20 @@ def _prepare(options: argparse.Namespace) -> int:
     print(f"Prepared {place.uri}, fingerprint {manifest.fingerprint[:12]}")
     print(f"In an experiment: data: {{source: prepared, path: {place.uri}}}")
     return OK
+
+
+def _translate(dataset: Dataset, source: SourceOptions, experiment: str | None) -> Dataset:
+    """Make the translations of a source, and print how many there are."""
+    from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.planning.translations import list_translated_rows
+    from xlt.trainables.translation.step import translate_rows
+
+    ids = list_translated_rows(load_experiment(experiment), dataset) if experiment else None
+    for settings in source.translate:
+        with _Bar(f"translating {settings.direction}", counts_bytes=False) as bar:
+            dataset, report = translate_rows(dataset, settings, ids, bar)
+        print(report.describe())
+    return dataset
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -154,16 +182,18 @@ def _token_lengths(name: str) -> Callable[[Sequence[str]], list[int]]:
 
 
 class _Bar:
-    """Progress bar over bytes, shown for sources that report them."""
+    """Progress bar over bytes or texts, shown when a step reports them."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str, counts_bytes: bool) -> None:
         from rich import progress
         from rich.console import Console
 
+        counts: list[progress.ProgressColumn] = [progress.MofNCompleteColumn()]
+        if counts_bytes:
+            counts = [progress.DownloadColumn(), progress.TransferSpeedColumn()]
         self._bar = progress.Progress(
-            progress.TextColumn("reading"), progress.BarColumn(), progress.DownloadColumn(),
-            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
+            progress.TextColumn(title), progress.BarColumn(), *counts,
+            progress.TimeRemainingColumn(), console=Console(stderr=True),
         )  # fmt: skip
         self._task: Any = None
 
@@ -173,9 +203,9 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def __call__(self, num_bytes: int, num_bytes_in_all: int) -> None:
-        """Show the progress that a source reports."""
+    def __call__(self, num_done: int, num_in_all: int) -> None:
+        """Show the progress that a step reports."""
         if self._task is None:
             self._bar.start()
-            self._task = self._bar.add_task("", total=num_bytes_in_all)
-        self._bar.update(self._task, completed=num_bytes, total=num_bytes_in_all)
+            self._task = self._bar.add_task("", total=num_in_all)
+        self._bar.update(self._task, completed=num_done, total=num_in_all)

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.arguments import (
@@ -16,6 +16,9 @@ from xlt.sweep.cli.arguments import (
     add_command,
 )
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK
+
+if TYPE_CHECKING:
+    from xlt.trainables.spec.trial_spec import TrialSpec
 
 SECONDS = 10.0
 """Time between two lines of progress where there is no terminal."""
@@ -114,6 +117,8 @@ def _predict(options: argparse.Namespace) -> int:
         seed=options.seed,
         base_path=options.base_path,
     )
+    if note := _describe_language(trial.spec):
+        print(note, file=sys.stderr)
     try:
         with _ProgressLine() as progress:
             prediction = predict(
@@ -130,6 +135,17 @@ def _predict(options: argparse.Namespace) -> int:
         return INTERRUPTED
     print(_summary(prediction, options.out, trial))
     return OK
+
+
+def _describe_language(spec: TrialSpec) -> str:
+    """Say that the texts must be translated first; empty if the model reads the target language."""
+    if spec.pattern.translate != "test":
+        return ""
+    source, target = spec.source_lang, spec.pattern.target_lang
+    return (
+        f"{spec.pattern.name} was trained and tested on {source} texts: translate {target} texts "
+        f"into {source} before you tag them, because `xlt predict` reads texts as they are."
+    )
 
 
 def _pairs(text: str, option: str, *, bare: bool = False) -> list[tuple[str, str]]:

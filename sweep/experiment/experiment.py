@@ -162,7 +162,13 @@ class Experiment(Settings):
     @pydantic.field_validator("data", mode="before")
     @classmethod
     def _parse_data(cls, values: Any) -> Any:
-        return parse_source(values) if isinstance(values, dict) else values
+        options = parse_source(values) if isinstance(values, dict) else values
+        if options.translate:
+            raise InputError(
+                "translate is a step of `xlt data prepare`; move the block into a file of its own, "
+                "prepare it, and give {source: prepared, path: FOLDER} here"
+            )
+        return options
 
     @pydantic.field_validator("pretraining", mode="before")
     @classmethod

@@ -15,11 +15,13 @@ import ray
 from xlt.data.core.files import new_folder
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.translations import Translations
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-_DATASETS: dict[str, Dataset] = {}
-"""Data set of this process by fingerprint, so that it is not fetched and indexed for each trial."""
+_DATASETS: dict[tuple[str, ...], Dataset] = {}
+"""Data set of this process by the fingerprints of its rows and translations, so that it is not
+fetched and indexed for each trial."""
 
 CHUNK = 256
 """Number of specs that are sent together. A process reads one chunk for its trial, instead of ten
@@ -74,22 +76,28 @@ def share(specs: Iterable[TrialSpec], dataset: Dataset) -> dict[str, Any]:
     identities = {s.base_identity for s in specs if s.base_identity.startswith("miniature:")}
     folders = {i: find_miniature_folder(i) for i in identities}
     return {
-        "dataset": [ray.put(dataset.table), dataset.fingerprint, dataset.classes],
+        "dataset": [
+            ray.put(dataset.table),
+            ray.put(dataset.translations.table),
+            dataset.classes,
+            (dataset.fingerprint, *dataset.translations.fingerprints.values()),
+        ],
         "bases": {i: [ray.put(pack(f))] for i, f in folders.items() if f.is_dir()},
     }
 
 
 def receive(spec: TrialSpec, shared: dict[str, Any]) -> Dataset:
     """Return the data set of a trial, after writing its miniature into the cache of this node."""
-    table_ref, fingerprint, classes = shared["dataset"]
-    if fingerprint not in _DATASETS:
+    *tables, classes, key = shared["dataset"]
+    if key not in _DATASETS:
+        table, translations = ray.get(tables)
         _DATASETS.clear()
-        _DATASETS[fingerprint] = Dataset(ray.get(table_ref), classes)
+        _DATASETS[key] = Dataset(table, classes, translations=Translations(translations))
     if spec.base_identity in shared["bases"]:
         folder = find_miniature_folder(spec.base_identity)
         if not folder.is_dir():  # another node pre-trained it
             unpack(ray.get(shared["bases"][spec.base_identity][0]), folder)
-    return _DATASETS[fingerprint]
+    return _DATASETS[key]
 
 
 @ray.remote(num_cpus=1)

@@ -17,6 +17,7 @@ from xlt.data.core.files import Files, to_json
 from xlt.data.core.finding import Finding
 from xlt.data.core.user_cache import cache_dir
 from xlt.sweep.planning.grid import Grid
+from xlt.sweep.planning.translations import list_directions
 
 DEPENDENCIES = ("lingua-language-detector", "scikit-learn", "numpy")
 """Packages whose versions can change the findings; the code of the checks itself is hashed."""
@@ -34,7 +35,8 @@ def check_data(grid: Grid) -> tuple[Finding, ...]:
         stored = cache.read_json(name)["findings"]
         return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in stored)
     sampling = grid.experiment.sampling
-    used_rows = UsedRows(grid.draws, sampling.train_window, sampling.test_window)
+    read = list_directions(grid.experiment)
+    used_rows = UsedRows(grid.draws, sampling.train_window, sampling.test_window, read)
     findings = audit(grid.dataset, used_rows)
     cache.make_folder()
     cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
@@ -81,6 +83,10 @@ def _hash_inputs(grid: Grid) -> str:
     parts = {
         "data": grid.dataset.fingerprint,
         "draws": [asdict(draw) for draw in grid.draws],
+        "translations": [
+            grid.dataset.translations.fingerprint(direction)
+            for direction in list_directions(grid.experiment)
+        ],
         "sampling": sampling.model_dump(mode="json"),
         "checks": {name: _hash_source(module) for name, module in CHECKS.items()},
         "finding": _hash_source(Finding.__module__),

@@ -14,6 +14,7 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.planning.prepare import Prepared, restrict_pattern
 from xlt.sweep.planning.resolved_models import ResolvedModel
+from xlt.sweep.planning.translations import describe_translations
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.cell_key import CellKey
@@ -117,11 +118,13 @@ class Grid:
             data_warnings=data_warnings,
             same_story=group_by_story(self.dataset, (draw.test for draw in self.draws)),
             wrong_labels=tuple(sorted(self.dataset.wrong_labels & tested)),
+            translations=describe_translations(self.experiment, self.dataset),
             cells=tuple(
                 PlannedCell(
                     base_model=cell.model.name,
                     pattern=cell.pattern.name,
                     target_lang=cell.pattern.target_lang,
+                    translate=cell.pattern.translate,
                     trials=_plan_trials(cell.specs),
                     skipped=cell.skipped,
                     note=cell.note,
@@ -144,7 +147,7 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         InputError: Learning rates that were chosen for other data or weights, settings that do not
             fit a base model, or no cell that can exist; all problems of one kind together.
     """
-    experiment, fingerprint = prepared.experiment, prepared.dataset.fingerprint
+    experiment, dataset = prepared.experiment, prepared.dataset
     if experiment.task.prevalence is not None and len(prepared.dataset.classes) != 2:
         raise InputError(
             f"is the share of one class of two, and the data have "
@@ -154,7 +157,7 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
     cells = [
-        _run_again(_make_cell(experiment, model, pattern, fingerprint), rescued)
+        _run_again(_make_cell(experiment, model, pattern, dataset), rescued)
         for model in prepared.models
         for pattern in experiment.patterns
     ]
@@ -188,19 +191,20 @@ def _refuse_other_rates(rates: ChosenRates, prepared: Prepared) -> None:
 
 
 def _make_cell(
-    experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, fingerprint: str
+    experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, dataset: Dataset
 ) -> Cell:
     """Make a cell with the settings of the experiment, a search and overrides, in this order."""
     model, method = resolved.model, resolved.method
+    source_lang = experiment.task.source_lang
     key = CellKey(model.name, pattern.name)
     applying = tuple(o for o in experiment.overrides if o.match.covers(key) and o.changes(method))
-    trained = restrict_pattern(model, pattern, experiment.task.source_lang)
+    trained = restrict_pattern(model, pattern, source_lang)
     if trained is None:
         knows_no = "was not pre-trained on" if model.has_base_model else "does not train on"
-        reason = (
-            f"{model.name} {knows_no} {experiment.task.source_lang} and "
-            f"{pattern.name} has no {pattern.target_lang} rows to train on"
-        )
+        has_no = f"has no {pattern.target_lang} rows to train on"
+        if pattern.translate:
+            has_no = f"reads {source_lang} texts only"
+        reason = f"{model.name} {knows_no} {source_lang} and {pattern.name} {has_no}"
         return Cell(resolved, pattern, (), reason, applying)
     learning_rate, training, lora = resolved.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
@@ -223,7 +227,7 @@ def _make_cell(
             base_path=resolved.path,
             revision=resolved.revision,
             method=method,
-            source_lang=experiment.task.source_lang,
+            source_lang=source_lang,
             pattern=trained,
             sampling=experiment.sampling,
             training=training,
@@ -234,7 +238,8 @@ def _make_cell(
             pad_token=model.pad_token,
             draw_index=draw_index,
             seed=seed,
-            data_fingerprint=fingerprint,
+            data_fingerprint=dataset.fingerprint,
+            translations=dataset.translations.fingerprint(trained.direction(source_lang)),
             resources=model.choose_resources(experiment.resources),
         )
         for draw_index, seed in experiment.draws_and_seeds

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset, text_key
+from xlt.data.dataset.translations import Direction
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.resolved_models import ResolvedModel, resolve_models
+from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.models.base_models import BaseModel
 
 
@@ -59,7 +62,8 @@ def prepare(experiment: Experiment) -> Prepared:
     """
     dataset = load_dataset(experiment.data)
     draws = _draw_all(experiment, dataset)
-    held_out = _collect_texts(dataset, {row_id for draw in draws for row_id in draw.test})
+    test_ids = {row_id for draw in draws for row_id in draw.test}
+    held_out = _collect_texts(dataset, test_ids, list_directions(experiment))
     models = resolve_models(experiment, dataset, held_out)
     return Prepared(experiment, dataset, draws, held_out, tuple(models))
 
@@ -67,13 +71,17 @@ def prepare(experiment: Experiment) -> Prepared:
 def restrict_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
     """Restrict a pattern to the rows on which a base model trains.
 
-    A monolingual base model trains on target rows only (paper, table 2).
+    A monolingual base model trains on target rows only (paper, table 2), and on source rows that
+    are translated into the target language.
 
     Returns:
         The pattern with the rows that count, or None where no training row is left.
     """
     if model.knows(source_lang):
         return pattern
+    if pattern.translate:
+        is_read = pattern.translate != "test"  # else all rows are in the source language
+        return pattern.model_copy(update={"translate": "train"}) if is_read else None
     return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
 
 
@@ -98,8 +106,12 @@ def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     return tuple(draws)
 
 
-def _collect_texts(dataset: Dataset, ids: set[str]) -> frozenset[str]:
-    """Collect the texts of rows, as :func:`text_key` makes them."""
+def _collect_texts(dataset: Dataset, ids: set[str], read: Iterable[Direction]) -> frozenset[str]:
+    """Collect the texts of rows and their translations, as :func:`text_key` makes them."""
     rows = dataset.rows(sorted(ids))
     texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
+    for direction in read:
+        by_id = dataset.translations.find(direction)
+        translated = [by_id[row_id] for row_id in ids & by_id.keys()]
+        texts += [t for text in translated for t in (text.text, text.text_pair) if t is not None]
     return frozenset(map(text_key, texts))

@@ -17,6 +17,7 @@ from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Cell, Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.negatives import describe_test_rows
+from xlt.sweep.planning.translations import describe_translated_rows, describe_translations
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
@@ -131,13 +132,15 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     if not cell.specs:
         return [*names, "-", "-", "-", "-", cell.skipped]
     spec = cell.specs[0]
-    rows = f"{spec.pattern.source_rows}+{spec.pattern.target_rows}"
+    pattern = spec.pattern
+    rows = f"{pattern.num_train_rows - pattern.target_rows}+{pattern.target_rows}"
     done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
-    remarks = [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
+    remarks = [describe_translated_rows(pattern, spec.source_lang, spec.sampling.test_rows)]
+    remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
     rate = "-" if spec.learning_rate is None else f"{spec.learning_rate:g}"
-    return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(remarks)]
+    return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(filter(None, remarks))]
 
 
 def _describe_base_models(grid: Grid) -> list[str]:
@@ -191,7 +194,9 @@ def _describe_findings(grid: Grid) -> str:
 
 
 def _list_notes(grid: Grid) -> list[str]:
-    notes = []
+    notes = [
+        f"Translations: {line}" for line in describe_translations(grid.experiment, grid.dataset)
+    ]
     if grid.experiment.learning_rate == "auto":
         notes.append("learning_rate: auto: the rates above are searched first, see `xlt search`")
     unresolved = ", ".join(sorted({s.base_model for s in grid.specs if s.revision == UNRESOLVED}))

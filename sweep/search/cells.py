@@ -12,6 +12,7 @@ from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
 from xlt.sweep.planning.grid import Cell, Grid
+from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchPlan
 from xlt.trainables.spec.selection import Selection
@@ -85,7 +86,9 @@ class SearchCell:
 def select_search_rows(grid: Grid) -> Dataset:
     """Select the rows that a search may use: all but the test rows of all cells."""
     test_ids = {row_id for draw in grid.draws for row_id in draw.test}
-    return without_test(grid.dataset, test_ids, grid.experiment.task.source_lang)
+    directions = list_directions(grid.experiment)
+    read = [*directions, *(direction.reversed for direction in directions)]
+    return without_test(grid.dataset, test_ids, grid.experiment.task.source_lang, read)
 
 
 def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:
@@ -114,12 +117,12 @@ def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> lis
             "every selected cell is a baseline, which has no learning rate; select other cells",
             "search",
         )
-    cells = [_make_search_cell(cell, settings, dataset.fingerprint) for cell in selected]
+    cells = [_make_search_cell(cell, settings, dataset) for cell in selected]
     _refuse_undrawable(dataset, cells)
     return cells
 
 
-def _make_search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchCell:
+def _make_search_cell(cell: Cell, settings: Search, dataset: Dataset) -> SearchCell:
     first = cell.specs[0]
     if first.method == "full":
         settings = settings.model_copy(update={"lora": {}})
@@ -128,9 +131,13 @@ def _make_search_cell(cell: Cell, settings: Search, fingerprint: str) -> SearchC
             update={"dev": "target"}
         )  # a monolingual base model has no source rows
     replicates = tuple(settings.replicates(first.pattern))
+    direction = first.pattern.direction(first.source_lang)
+    read = {
+        "data_fingerprint": dataset.fingerprint,
+        "translations": dataset.translations.fingerprint(direction),
+    }
     templates = tuple(
-        first.model_copy(update={"seed": seed, "dev": dev, "data_fingerprint": fingerprint})
-        for dev, seed in replicates
+        first.model_copy(update={"seed": seed, "dev": dev, **read}) for dev, seed in replicates
     )
     return SearchCell(cell, settings, replicates, templates)
 

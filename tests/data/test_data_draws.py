@@ -191,7 +191,7 @@ def test_names_say_language_and_count(lang: str, rows: int) -> None:
     "name", ["ja", "16", "japanese16", "JA16", "ja-16", "ja 16", "ja016", "ja16x", "ja１６", ""]
 )
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match="is not a language code and a count such as ja16; write"):
+    with pytest.raises(InputError, match="is not a language code and a count such as ja16, which"):
         parse_pattern_name(name)
 
 

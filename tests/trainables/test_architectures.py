@@ -55,7 +55,7 @@ def spec(folder: Path, make_spec: MakeSpec) -> TrialSpec:
 
 def token_ids(base: Base, dataset: Dataset) -> list[list[int]]:
     """Texts of different lengths, the longest thrice as long as the shortest."""
-    encoded = encode(base, dataset.table.slice(0, 8), dataset.fingerprint, MAX_LENGTH)
+    encoded = encode(base, dataset.table.slice(0, 8), MAX_LENGTH)
     inner = [ids[1:-1] for ids in encoded]
     return [ids[:1] + middle * (1 + n % 3) + ids[-1:] for n, (ids, middle) in
             enumerate(zip(encoded, inner, strict=True))]  # fmt: skip
@@ -192,7 +192,7 @@ def test_what_was_trained_is_restored_by_transformers_and_peft(
         model.config.pad_token_id = base.tokenizer.pad_token_id
         model = peft.PeftModel.from_pretrained(model, tmp_path)
     rows = tiny_dataset.rows(result.predictions["id"].to_pylist())
-    ids = encode(base, rows, tiny_dataset.fingerprint, MAX_LENGTH)
+    ids = encode(base, rows, MAX_LENGTH)
     scores = []
     with torch.inference_mode():
         for row in ids:

@@ -102,7 +102,7 @@ def test_a_score_does_not_depend_on_the_padding_side(
     architecture: str, make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
     base, spec = loaded(make_spec, architecture)
-    token_ids = encode(base, tiny_dataset.table.slice(0, 9), tiny_dataset.fingerprint, 128)
+    token_ids = encode(base, tiny_dataset.table.slice(0, 9), 128)
     expected = loop.predict(base.model, token_ids, spec)
     right = collate(token_ids, base.tokenizer.pad_token_id, CPU)
     width = right["input_ids"].shape[1]
@@ -135,7 +135,7 @@ def test_bert_reads_the_pad_token_where_a_text_spells_it(
 ) -> None:
     base, _ = loaded(make_spec, "bert")
     rows = tiny_dataset.table.slice(0, 1).set_column(1, "text", [["a [PAD] title"]])
-    (ids,) = encode(replace(base, encodings={}), rows, "x", 128)
+    (ids,) = encode(replace(base, encodings={}), rows, 128)
     assert base.tokenizer.pad_token_id in ids
 
 
@@ -186,14 +186,14 @@ def test_a_text_that_ends_with_the_pad_token_is_refused(
     base, _ = loaded(make_spec, "llama")
     rows = tiny_dataset.table.slice(0, 2).set_column(1, "text", [["carbon", text]])
     with pytest.raises(InputError, match=r"1 texts .* token '<s>' .* first ids \['en1'\]"):
-        encode(replace(base, encodings={}), rows, "x", 128)
+        encode(replace(base, encodings={}), rows, 128)
 
 
 def test_a_text_without_tokens_is_refused(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
     base, _ = loaded(make_spec, "llama")
     rows = tiny_dataset.table.slice(0, 1).set_column(1, "text", [[""]])
     with pytest.raises(InputError, match="1 texts have no tokens"):
-        encode(replace(base, encodings={}), rows, "x", 128)
+        encode(replace(base, encodings={}), rows, 128)
 
 
 def test_texts_are_tokenised_once(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
@@ -209,12 +209,12 @@ def test_texts_are_tokenised_once(make_spec: MakeSpec, tiny_dataset: Dataset) ->
 
     counted = replace(base, tokenizer=Counting(), encodings={})
     table = tiny_dataset.table
-    first = encode(counted, table.slice(0, 10), "fingerprint", 128)
-    again = encode(counted, table.slice(5, 10), "fingerprint", 128)
+    first = encode(counted, table.slice(0, 10), 128)
+    again = encode(counted, table.slice(5, 10), 128)
     assert calls == [10, 5]
     assert again[:5] == first[5:]
-    short = encode(counted, table.slice(0, 10), "fingerprint", 3)
-    encode(counted, table.slice(0, 10), "another", 128)
-    assert calls == [10, 5, 10, 10, 10]  # those that are too long, all of them, once more
+    short = encode(counted, table.slice(0, 10), 3)
+    encode(counted, table.slice(0, 10), 128)
+    assert calls == [10, 5, 10, 10]  # those that are too long are cut in a second call
     assert max(map(len, short)) == 3
     assert all(ids[-1] == base.tokenizer.sep_token_id for ids in short)

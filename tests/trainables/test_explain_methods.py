@@ -149,7 +149,7 @@ def trained(request: Any, make_spec: MakeSpec, tiny_dataset: Dataset) -> Any:
     """Spec, base, classifier with a head that is not zero, ids of some texts of one length."""
     spec = make_spec(request.param)
     base, model = make_trained(spec)
-    ids = encode(base, tiny_dataset.table.slice(0, 40), spec.data_fingerprint, 128)
+    ids = encode(base, tiny_dataset.table.slice(0, 40), 128)
     length = max(set(map(len, ids)), key=[len(i) for i in ids].count)
     return spec, base, model, [i for i in ids if len(i) == length]
 

@@ -109,7 +109,7 @@ def test_a_trial_in_micro_batches_has_the_loss_curve_of_whole_batches(
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        token_ids = encode(base, tiny_dataset.table, tiny_dataset.fingerprint, 64)
+        token_ids = encode(base, tiny_dataset.table, 64)
         labels = tiny_dataset.table["label"].to_pylist()
         fitted = fit_classifier(model, token_ids, labels, spec, lambda *_: None)
         assert fitted.micro_batch_size == micro_batch_size

@@ -62,6 +62,8 @@ ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
     ("lora", "use_dora"): True,
     ("lora", "quantize_base"): "nf4",
     ("pad_token",): "<pad>",
+    ("pattern", "translate"): "train",
+    ("translations",): "t" * 64,
 }
 BASELINE_SETTINGS: dict[str, dict[str, Any]] = {  # settings of baselines, also added later
     "embed": {"prefix": "query: "},
@@ -134,7 +136,7 @@ def test_every_field_is_among_the_values_above() -> None:
 
 
 def with_later(*paths: tuple[str, ...]) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(json.dumps(VALUES))
+    values: dict[str, Any] = json.loads(json.dumps(FREE))
     for path in paths:
         inner = values
         for key in path[:-1]:
@@ -146,7 +148,7 @@ def with_later(*paths: tuple[str, ...]) -> dict[str, Any]:
 @pytest.mark.parametrize("path", list(ADDED_LATER), ids=".".join)
 def test_a_field_added_later_changes_the_id_only_where_it_is_set(path: tuple[str, ...]) -> None:
     spec = TrialSpec.parse(with_later(path))
-    assert spec.trial_id != trial_id(VALUES)
+    assert spec.trial_id != trial_id(FREE)
     assert TrialSpec.parse(json.loads(spec.model_dump_json())) == spec
     assert set(leaves(TrialSpec.parse(VALUES).model_dump(mode="json"))) == set(leaves(VALUES))
 

@@ -76,7 +76,7 @@ def test_the_second_text_is_read(architecture: str, make_spec: MakeSpec) -> None
 def test_pairs_are_encoded_as_the_tokenizer_does(make_spec: MakeSpec) -> None:
     rows = pairs().table.slice(0, 7)
     base = load_base(make_spec("bert"), CPU, torch.float32)
-    ids = encode(base, rows, "pairs", 12)
+    ids = encode(base, rows, 12)
     config = base.model.config
     ours = collate(ids, config.pad_token_id, CPU, config.sep_token_id)
     expected: list[Any] = []

@@ -175,9 +175,9 @@ def test_a_trial_runs_on_it(
 def test_long_texts_are_cut_and_keep_their_ends(name: str, load: Callable[[str], Base]) -> None:
     base = load(name)
     rows = rows_of(["carbon 炭素 " * 30, "carbon"], ["board " * 3, "carbon"])
-    encoded = encode(base, rows, f"cut-{name}", 24)
+    encoded = encode(base, rows, 24)
     assert [len(ids) == 24 for ids in encoded] == [True, False]
-    assert count_truncated(base, rows, f"cut-{name}", 24) == 1
+    assert count_truncated(base, rows, 24) == 1
     whole = base.tokenizer("carbon 炭素 " * 30, "board " * 3, verbose=False)["input_ids"]
     assert encoded[0][0] == whole[0] and encoded[0][-1] == whole[-1]
 
@@ -189,7 +189,7 @@ def test_sentencepiece_ids_are_those_of_sentencepiece(
         model_file=str(make_folder("llama2") / "tokenizer.model")
     )
     texts = [*tiny_dataset.table["text"].to_pylist(), *RARE, "two  spaces", "3.5 %"]
-    encoded = encode(load("llama2"), rows_of(texts), "golden", 100)
+    encoded = encode(load("llama2"), rows_of(texts), 100)
     assert encoded == [[1, *reference.encode(text)] for text in texts]
     pieces = load("llama2").tokenizer.convert_ids_to_tokens(encoded[texts.index("carbon 🌍")])
     assert pieces[-4:] == ["<0xF0>", "<0x9F>", "<0x8C>", "<0x8D>"]
@@ -197,7 +197,7 @@ def test_sentencepiece_ids_are_those_of_sentencepiece(
 
 def test_an_extended_vocabulary_has_embeddings_of_its_own(load: Callable[[str], Base]) -> None:
     base = load("elyza")
-    (ids,) = encode(base, rows_of(["廃棄物"]), "extended", 100)
+    (ids,) = encode(base, rows_of(["廃棄物"]), 100)
     first = base.tokenizer.vocab_size
     assert ids[-1] == first == base.vocabulary - 2
 
@@ -206,12 +206,12 @@ def test_an_extended_vocabulary_has_embeddings_of_its_own(load: Callable[[str], 
 def test_bytes_are_restored(text: str, load: Callable[[str], Base]) -> None:
     for name in ("llama2", "elyza", "opencalm"):
         base = load(name)
-        (ids,) = encode(base, rows_of([text]), text, 100)
+        (ids,) = encode(base, rows_of([text]), 100)
         assert base.tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
 def test_case_is_kept(load: Callable[[str], Base]) -> None:
-    upper, lower, unseen = encode(load("mbert"), rows_of(["Carbon", "carbon", "CARBON"]), "x", 9)
+    upper, lower, unseen = encode(load("mbert"), rows_of(["Carbon", "carbon", "CARBON"]), 9)
     unknown = load("mbert").tokenizer.unk_token_id
     assert upper != lower
     assert unknown not in upper + lower
@@ -221,7 +221,7 @@ def test_case_is_kept(load: Callable[[str], Base]) -> None:
 def test_words_are_those_of_mecab(load: Callable[[str], Base], tiny_dataset: Dataset) -> None:
     base = load("bert-ja")
     text = "炭素 廃棄物 取締役の気候"
-    (ids,) = encode(base, rows_of([text]), "mecab", 100)
+    (ids,) = encode(base, rows_of([text]), 100)
     pieces = base.tokenizer.convert_ids_to_tokens(ids)
     joined = " ".join(pieces[1:-1]).replace(" ##", "").replace("[UNK]", "の").split()
     assert joined == [word.surface for word in fugashi.Tagger()(text)]

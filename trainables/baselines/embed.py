@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xlt.trainables.baselines.logistic import FitFeatures
 from xlt.trainables.loading.base import Base
-from xlt.trainables.loading.tokenize import count_truncated, encode
+from xlt.trainables.loading.tokenize import count_truncated, encode, list_texts
 from xlt.trainables.spec.methods import Embed
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import autocast, collate_rows, uses_bf16
@@ -45,15 +45,15 @@ def embed_rows(base: Base, rows: pa.Table, spec: TrialSpec) -> NDArray[np.float6
         num_rows x hidden_size.
     """
     model, prefixed = base.model, add_prefix(rows, spec)
-    token_ids = encode(base, prefixed, name_texts(spec), spec.training.max_length)
-    key = (name_texts(spec), spec.training.max_length, uses_bf16(spec, model.device))
+    token_ids = encode(base, prefixed, spec.training.max_length)
+    key = (spec.training.max_length, uses_bf16(spec, model.device))
     cached = base.embeddings.setdefault(key, {})
-    row_ids: list[str] = rows["id"].to_pylist()
-    for row_id, ids in zip(row_ids, token_ids, strict=True):
-        if row_id not in cached:
-            cached[row_id] = _embed(base, ids, spec)
+    texts = list_texts(prefixed)
+    for text, ids in zip(texts, token_ids, strict=True):
+        if text not in cached:
+            cached[text] = _embed(base, ids, spec)
             heartbeat()
-    return np.stack([cached[row_id] for row_id in row_ids]).astype(np.float64)
+    return np.stack([cached[text] for text in texts]).astype(np.float64)
 
 
 def _embed(base: Base, token_ids: Sequence[int], spec: TrialSpec) -> NDArray[np.float32]:
@@ -62,12 +62,6 @@ def _embed(base: Base, token_ids: Sequence[int], spec: TrialSpec) -> NDArray[np.
         hidden = model.base_model(**collate_rows(model, [list(token_ids)], [0])).last_hidden_state
     mean: NDArray[np.float32] = hidden[0].float().mean(dim=0).cpu().numpy()
     return mean
-
-
-def name_texts(spec: TrialSpec) -> str:
-    """Name of the data set with the prefix of the trial, under which tokens are cached."""
-    prefix = spec.embed.prefix if spec.embed else Embed().prefix
-    return f"{spec.data_fingerprint} {prefix}" if prefix else spec.data_fingerprint
 
 
 def add_prefix(rows: pa.Table, spec: TrialSpec) -> pa.Table:
@@ -79,4 +73,4 @@ def add_prefix(rows: pa.Table, spec: TrialSpec) -> pa.Table:
 
 def count_cut_texts(base: Base, rows: pa.Table, spec: TrialSpec) -> int:
     """Count the rows whose texts were cut; call :func:`embed_rows` for them first."""
-    return count_truncated(base, rows, name_texts(spec), spec.training.max_length)
+    return count_truncated(base, add_prefix(rows, spec), spec.training.max_length)

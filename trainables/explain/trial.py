@@ -51,7 +51,7 @@ def explain_trial(
             raise InputError("the trial has more than two classes; explanations need two")
         rows = test.slice(0, settings.rows)
         replacement = find_replacement_id(base.tokenizer, resolved["replacement"])
-        ids = encode(base, rows, spec.data_fingerprint, spec.training.max_length)
+        ids = encode(base, rows, spec.training.max_length)
         target = make_target(model, spec)
         table = explain_rows(target, base, spec, rows, ids, settings, replacement)
     except (InputError, RuntimeError) as error:  # RuntimeError: from torch, e.g. out of memory

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.target import Values
 from xlt.trainables.explain.trial import explain_trial
@@ -16,6 +15,7 @@ from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.trial.rows import draw_rows
 
 SCORE_TOLERANCE = 0.05
 """Maximum difference between a kept model's scores and those of the trial.
@@ -39,11 +39,8 @@ def explain_kept(
         The attributions, as :func:`explain_trial`.
     """
     try:
-        if dataset.fingerprint != spec.data_fingerprint:
-            raise InputError("the data set is not the one that the trial was trained on")
+        _, test = draw_rows(dataset, spec)
         base, model = load_kept_model(spec, results, len(dataset.classes))
-        drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
-        test = dataset.rows(list(drawn.test))
         attributions = explain_trial(model, base, spec, test, settings)
         if attributions.table is not None:
             scores = attributions.table["p_original"].to_numpy()

@@ -17,7 +17,6 @@ from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-from transformers.utils import logging as transformers_logging
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.loading.allocator import keep_freed_memory
@@ -36,11 +35,11 @@ from xlt.trainables.models.verified_files import verify_files
 from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-# Every trial needs a new head, so warnings about it and progress bars would only hide the log.
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
 # bitsandbytes warns about a kernel that it would use if the package `kernels` were installed.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+Texts = tuple[str, str | None]
+"""The text of a row, and the second text of a pair."""
 
 
 @dataclass
@@ -53,18 +52,18 @@ class Base:
         head_modules: Names of the modules that the checkpoint lacks (the head). Every trial
             initialises them from its own seed.
         max_positions: Maximum number of tokens in a text; None means no limit.
-        encodings: Cache of token ids: (data fingerprint, max_length) -> row id -> ids.
-        truncated: Ids of the rows that were cut, under the same keys.
-        embeddings: Cache of mean-pooled embeddings by texts and settings: row id -> hidden_size.
+        encodings: Cache of token ids: max_length -> texts of a row -> ids.
+        truncated: Texts of the rows that were cut, by max_length.
+        embeddings: Cache of mean-pooled embeddings: settings -> texts of a row -> hidden_size.
     """
 
     tokenizer: Any
     model: Any
     head_modules: tuple[str, ...]
     max_positions: int | None = None
-    encodings: dict[tuple[str, int], dict[str, list[int]]] = field(default_factory=dict)
-    truncated: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    embeddings: dict[tuple[object, ...], dict[str, NDArray[np.float32]]] = field(
+    encodings: dict[int, dict[Texts, list[int]]] = field(default_factory=dict)
+    truncated: dict[int, set[Texts]] = field(default_factory=dict)
+    embeddings: dict[tuple[object, ...], dict[Texts, NDArray[np.float32]]] = field(
         default_factory=dict
     )
 

@@ -1,4 +1,4 @@
-"""Turn texts into token ids, once per tokenizer and data set in a process."""
+"""Turn texts into token ids, once per tokenizer and text in a process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
-from xlt.trainables.loading.base import Base
+from xlt.trainables.loading.base import Base, Texts
 from xlt.trainables.models.weights_folder import describe_too_long
 
 
-def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> list[list[int]]:
+def encode(base: Base, rows: pa.Table, max_length: int) -> list[list[int]]:
     """Return the token ids of rows, special tokens included, cut to ``max_length``.
 
     In a pair the longer text is cut first, which is the tokenizer's own rule.
@@ -19,7 +19,6 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
     Args:
         base: Base model with the tokenizer; its ``encodings`` and ``truncated`` are the cache.
         rows: num_rows x at least (id, text, text_pair).
-        fingerprint: Fingerprint of the data set that the row ids belong to.
         max_length: Maximum number of tokens.
 
     Returns:
@@ -31,26 +30,29 @@ def encode(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> lis
     """
     if base.max_positions and max_length > base.max_positions:
         raise InputError(describe_too_long(max_length, base.max_positions))
-    key = (fingerprint, max_length)
-    cached = base.encodings.setdefault(key, {})
-    ids = rows["id"].to_pylist()
-    new = [number for number, row_id in enumerate(ids) if row_id not in cached]
+    cached = base.encodings.setdefault(max_length, {})
+    texts = list_texts(rows)
+    new = [number for number, text in enumerate(texts) if text not in cached]
     if new:
         fresh = rows.take(new)
-        names = fresh["id"].to_pylist()
         paired = fresh["text_pair"].null_count == 0
         pairs = fresh["text_pair"].to_pylist() if paired else None
         encoded, long = tokenize(base, fresh["text"].to_pylist(), pairs, max_length)
-        refuse_unreadable(base, names, encoded)
-        cached.update(zip(names, encoded, strict=True))
-        base.truncated.setdefault(key, set()).update(names[number] for number in long)
-    return [cached[row_id] for row_id in ids]
+        refuse_unreadable(base, fresh["id"].to_pylist(), encoded)
+        cached.update(zip((texts[number] for number in new), encoded, strict=True))
+        base.truncated.setdefault(max_length, set()).update(texts[new[number]] for number in long)
+    return [cached[text] for text in texts]
 
 
-def count_truncated(base: Base, rows: pa.Table, fingerprint: str, max_length: int) -> int:
+def count_truncated(base: Base, rows: pa.Table, max_length: int) -> int:
     """Count the rows that :func:`encode` cut; call it for these rows first."""
-    cut = base.truncated.get((fingerprint, max_length), set())
-    return sum(row_id in cut for row_id in rows["id"].to_pylist())
+    cut = base.truncated.get(max_length, set())
+    return sum(text in cut for text in list_texts(rows))
+
+
+def list_texts(rows: pa.Table) -> list[Texts]:
+    """List the texts of rows, which identify a row in caches: an id may have translations."""
+    return list(zip(rows["text"].to_pylist(), rows["text_pair"].to_pylist(), strict=True))
 
 
 def tokenize(

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.models.damaged_files import list_damaged_files
+
+# Every trial needs a new head, so warnings about it and progress bars would only hide the log.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 
 
 def load_tokenizer(path: str | Path, revision: str | None = None) -> Any:

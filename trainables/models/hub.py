@@ -14,7 +14,7 @@ from xlt.trainables.models.weights_folder import METADATA, PICKLED, check_files,
 
 UNRESOLVED = "unresolved"
 """Commit of a hub model if neither the hub nor the local cache knows it."""
-LOADED = ("*.json", "*.safetensors", "*.model", "*.txt")
+LOADED = ("*.json", "*.safetensors", "*.model", "*.spm", "*.txt")
 """Patterns of the files that loading needs; pickled weights and code are never downloaded."""
 IN_FOLDERS = ("*/*",)
 """Pattern of files in folders of a repository: other formats of the same weights."""

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 """File that holds a complete fast tokenizer."""
-SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model")
-"""Files from which a fast tokenizer is converted if a checkpoint has no tokenizer.json."""
+SENTENCEPIECE = (
+    "tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm",
+)  # fmt: skip
+"""Files that sentencepiece reads if a checkpoint has no tokenizer.json; the last is Marian's."""
 VOCABULARIES = ("vocab.txt", "vocab.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"

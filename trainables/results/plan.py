@@ -6,6 +6,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.patterns import Translate
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.selection import parse_selection
@@ -31,6 +32,8 @@ class PlannedCell(Settings):
     """Name in tables."""
     target_lang: str = ""
     """Language of the test rows; empty in plans of early versions."""
+    translate: Translate | None = added_later(None)
+    """Rows that are read in translation; None: none."""
     trials: tuple[PlannedTrial, ...] = ()
     """One trial for each draw and seed, in this order; none for an impossible cell."""
     skipped: str = ""
@@ -74,6 +77,8 @@ class Plan(Settings):
     """Ids of the test rows of each story that has several."""
     wrong_labels: tuple[str, ...] = pydantic.Field(default=(), exclude_if=lambda ids: not ids)
     """Ids of the test rows whose label is known to be wrong."""
+    translations: tuple[str, ...] = added_later(())
+    """Sentence for each kind of translation that patterns read: what is read, and its origin."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
     """All base models x all patterns."""
 

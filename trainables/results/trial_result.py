@@ -36,7 +36,8 @@ class TrialResult:
             of class 1, or with more than two classes a list of one probability each.
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm); empty for a baseline.
         train_rows: num_train_rows x (id, lang, label, y_score), in drawing order; y_score is the
-            probability at the last step that trained on the row.
+            probability at the last step that trained on the row. A trial that reads translations
+            has one more column ``translated``.
         model: File name -> content of the configuration and safetensors; empty if the policy drops
             them.
         attributions: Explanations of test rows, if they were requested. They are not part of the

@@ -197,6 +197,8 @@ class TrialSpec(Settings):
     """Dev rows of a search: the trial is scored on them and has no test rows. None: no search."""
     data_fingerprint: str
     """SHA-256 of the data set's rows."""
+    translations: str | None = added_later(None)
+    """SHA-256 of the translations that the pattern reads, with their origins; None: none."""
     resources: Resources = Resources()
     """Hardware; not part of the identity."""
 
@@ -240,7 +242,7 @@ class TrialSpec(Settings):
         """Number of optimiser steps of the whole trial; 0 for a baseline."""
         if self.is_baseline:
             return 0
-        num_rows = self.pattern.source_rows + self.pattern.target_rows
+        num_rows = self.pattern.num_train_rows
         if isinstance(self.dev, TargetFold):
             num_rows -= self.dev.num_rows(self.pattern.target_rows)
         return math.ceil(num_rows / self.training.batch_size) * self.training.num_train_epochs

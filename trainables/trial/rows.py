@@ -10,20 +10,33 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.dev import draw_dev
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.translated_rows import read_translated
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
     """Draw training and test rows, or dev rows instead of test rows for the choice of settings.
 
+    Rows are read in translation where the pattern says so; see :func:`read_translated`.
+
     Raises:
         InputError: The data set is not that of the spec, or it has too few rows.
     """
-    if dataset.fingerprint != spec.data_fingerprint:
+    direction = spec.pattern.direction(spec.source_lang)
+    translations = dataset.translations.fingerprint(direction)
+    if (dataset.fingerprint, translations) != (spec.data_fingerprint, spec.translations):
         raise InputError("the data set is not the one that the trial was planned for")
     arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
     drawn = draw_dev(*arguments, spec.dev) if spec.dev else draw(*arguments)
-    return dataset.rows(list(drawn.train)), dataset.rows(list(drawn.test))
+    train, test = dataset.rows(drawn.train), dataset.rows(drawn.test)
+    if direction is None:
+        return train, test
+    read, tested = (read_translated(dataset, rows, direction) for rows in (train, test))
+    if spec.pattern.translate == "train+source":
+        originals = dataset.rows(drawn.source)
+        marks = pa.array([False] * len(originals))
+        read = pa.concat_tables([originals.append_column("translated", marks), read])
+    return read, tested
 
 
 def make_predictions(spec: TrialSpec, test: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:
@@ -40,8 +53,13 @@ def make_predictions(spec: TrialSpec, test: pa.Table, y_score: NDArray[np.float6
 
 
 def make_train_rows(train: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:
-    """Make the table ``train_rows`` of a :class:`TrialResult`."""
-    columns = train.select(["id", "lang", "label"])
+    """Make the table ``train_rows`` of a :class:`TrialResult`.
+
+    With translations it has one more column ``translated``: whether the row was read in
+    translation, in the language ``lang``.
+    """
+    marked = [name for name in train.column_names if name == "translated"]
+    columns = train.select(["id", "lang", "label", *marked])
     return columns.append_column("y_score", _make_score_column(y_score))
 
 

@@ -145,8 +145,8 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     clock.lap("load")
 
     max_length = spec.training.max_length
-    train_ids = encode(base, train, spec.data_fingerprint, max_length)
-    test_ids = encode(base, test, spec.data_fingerprint, max_length)
+    train_ids = encode(base, train, max_length)
+    test_ids = encode(base, test, max_length)
     clock.lap("encode")
 
     # Seed here and not earlier: loading draws random numbers too, and a warm process skips it.
@@ -186,9 +186,7 @@ def finish_trial(
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
     rows, max_length = (trial.train, trial.test), spec.training.max_length
-    num_truncated = [
-        count_truncated(base, table, spec.data_fingerprint, max_length) for table in rows
-    ]
+    num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(
         spec=spec,
         metrics=score(trial.test["label"].to_numpy(), y_score),

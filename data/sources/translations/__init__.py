@@ -1,0 +1,1 @@
+"""Translations of rows: from columns and files, and those that a model makes."""

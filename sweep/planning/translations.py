@@ -1,0 +1,67 @@
+"""Translations that the patterns of an experiment read: which rows, and where they came from."""
+
+from __future__ import annotations
+
+from xlt.data.core.text import first_few
+from xlt.data.dataset.draws import draw
+from xlt.data.dataset.patterns import Pattern, Translate
+from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.translations import Direction, count_origins
+from xlt.sweep.experiment.experiment import Experiment
+
+READ: dict[Translate, str] = {
+    "train": "trained on translations of the source rows",
+    "train+source": "trained on the source rows and on their translations",
+    "test": "trained on the source rows, tested on translations of the test rows",
+}
+"""Translated rows of a pattern -> what its cells train and test on."""
+
+
+def list_directions(experiment: Experiment) -> tuple[Direction, ...]:
+    """List the directions whose translations patterns read."""
+    source_lang = experiment.task.source_lang
+    read = {pattern.direction(source_lang): None for pattern in experiment.patterns}
+    return tuple(filter(None, read))
+
+
+def describe_translations(experiment: Experiment, dataset: Dataset) -> tuple[str, ...]:
+    """Write a sentence for each kind of translation that patterns read, with its origin."""
+    source_lang = experiment.task.source_lang
+    names: dict[tuple[Translate, Direction], list[str]] = {}
+    for pattern in experiment.patterns:
+        direction = pattern.direction(source_lang)
+        if pattern.translate and direction:
+            names.setdefault((pattern.translate, direction), []).append(pattern.name)
+    return tuple(
+        f"{', '.join(listed)}: {READ[translate]} ({direction} by "
+        f"{first_few(count_origins(dataset.translations.find(direction)))})."
+        for (translate, direction), listed in names.items()
+    )
+
+
+def describe_translated_rows(pattern: Pattern, source_lang: str, num_test_rows: int) -> str:
+    """Count the rows that a trial reads in translation; empty without translations."""
+    direction = pattern.direction(source_lang)
+    if direction is None:
+        return ""
+    if pattern.translate != "test":
+        return f"{pattern.source_rows:,} rows translated {direction}"
+    train = f"{pattern.target_rows:,} training and " * bool(pattern.target_rows)
+    return f"{train}{num_test_rows:,} test rows translated {direction}"
+
+
+def list_translated_rows(experiment: Experiment, dataset: Dataset) -> set[str]:
+    """List the ids of rows that an experiment reads in translation, without their translations.
+
+    Raises:
+        InputError: The data set has too few rows.
+    """
+    source_lang, ids = experiment.task.source_lang, set[str]()
+    for pattern in experiment.patterns:
+        plain = pattern.model_copy(update={"translate": None})
+        for index in (
+            {index for index, _ in experiment.draws_and_seeds} if pattern.translate else ()
+        ):
+            drawn = draw(dataset, source_lang, plain, experiment.sampling, index)
+            ids |= {*drawn.source} if pattern.translate != "test" else {*drawn.target, *drawn.test}
+    return ids

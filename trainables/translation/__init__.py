@@ -1,0 +1,1 @@
+"""Translations of rows by sequence-to-sequence models."""
