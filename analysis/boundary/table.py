@@ -13,6 +13,7 @@ from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.trials.weigh import describe_weights
 from xlt.data.core.text import first_line
 
@@ -92,7 +93,7 @@ def make_boundary_tables(
         "boundary",
         (
             f"Ranking and threshold, experiment {collected.plan.experiment}. F1 and AUROC: mean "
-            "(std) over seeds.",
+            f"(std) over {describe_runs(collected.plan)}.",
             *describe_weights(collected.prevalence),
             *ANSWERS,
             *(sentence.format(margin=margin) for sentence in WORDS),

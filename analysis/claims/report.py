@@ -11,6 +11,7 @@ from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import INCOMPLETE, format_cell, format_mean
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.uncertainty.differences import Difference
+from xlt.analysis.uncertainty.intervals import ONE_DRAW
 from xlt.analysis.uncertainty.welch import p_text
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
@@ -35,6 +36,7 @@ def make_claims_tables(
         results[PUBLISHED] = evaluate(claims, PublishedCells())
     level, within = f"{1 - claims.alpha:.0%}", f"{1 - 2 * claims.alpha:.0%}"
     collected = cells.collected
+    one_draw = f" All {ONE_DRAW}." * (len(collected.plan.draws) == 1)
     caption = (
         f"{first_line(claims.title)}, experiment {collected.plan.experiment}.",
         "A claim is supported if every line below it is significant, and contradicted if one is "
@@ -42,7 +44,7 @@ def make_claims_tables(
         "claims of a column). Its p belongs to the verdict; if undecided, to being supported.",
         f"Lines: difference of means over seeds [{level} interval; {within} where the line says "
         f"within, for two one-sided tests] and p, not corrected. p is below {claims.alpha:g} if "
-        f"the whole interval lies where the line says. {_methods(results)}",
+        f"the whole interval lies where the line says. {_methods(results)}{one_draw}",
     )
     lines: list[tuple[str, ...]] = []
     for number, claim in enumerate(claims.claims):

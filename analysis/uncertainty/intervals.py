@@ -17,6 +17,8 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.spec.cell_key import CellKey
 
 CONFIDENCE = 0.95
+ONE_DRAW = "on one draw of training rows: other draws may lie outside"
+"""Clause of captions about results on one draw."""
 FEW_UNITS = 10
 """Number of seeds or draws below which captions warn. The standard deviation over S normal values
 has a relative error of about 1 / sqrt(2 (S - 1)): a quarter for S = 10, a half for S = 3."""
@@ -161,5 +163,5 @@ def describe_units(runs: Iterable[Sequence[Run]]) -> str:
     if 1 in counts["seeds"]:
         clauses += "; with one seed its variance is unknown and the interval is of test rows alone"
     if not all(map(has_several_draws, runs)):
-        clauses += "; on one draw of training rows: other draws may lie outside"
+        clauses += f"; {ONE_DRAW}"
     return clauses

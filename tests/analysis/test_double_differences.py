@@ -17,6 +17,7 @@ from xlt.analysis.claims.schema import ClaimPart, signed_cells
 from xlt.analysis.comparisons.compare import signed_groups
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.uncertainty.differences import runs_difference
+from xlt.analysis.uncertainty.intervals import ONE_DRAW
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.analysis.uncertainty.welch import Sample, welch, welch_sum
 from xlt.data.core.errors import InputError
@@ -117,3 +118,4 @@ def test_results_and_tables_have_them(tmp_path: Path) -> None:
     assert evaluate(claims, cells)[0].verdict == "undecided"
     (table,) = make_claims_tables(claims, cells)
     assert any(part().text in line[0] for line in table.lines)
+    assert table.caption[-1].endswith(f"All {ONE_DRAW}.")
