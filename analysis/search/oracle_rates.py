@@ -112,7 +112,7 @@ def _identity_without_rate(spec: TrialSpec) -> str:
 def make_oracle_table(
     oracles: Sequence[OracleRate], experiment: str, metric: str = "auroc"
 ) -> Table:
-    """Make a table with a line for each cell.
+    """Make a table with a line for each cell that ran at several learning rates.
 
     Args:
         oracles: See :func:`find_oracle_rates`.
@@ -120,6 +120,8 @@ def make_oracle_table(
         metric: Name of the metric of their scores.
     """
     name = metric_label(metric)
+    several = [oracle for oracle in oracles if len(oracle.scores) > 1]
+    num_single = len(oracles) - len(several)
     caption = (
         f"Learning rates of experiment {first_line(experiment)} beside those that are best ON THE "
         f"TEST ROWS ({name}).",
@@ -132,12 +134,13 @@ def make_oracle_table(
             f"{oracle.run_rate:g}", f"{oracle.scores[oracle.run_rate]:.3f}",
             f"{oracle.best_rate:g}", f"{oracle.scores[oracle.best_rate]:.3f}", f"{oracle.lost:.3f}",
         )
-        for oracle in oracles
+        for oracle in several
     )  # fmt: skip
     footnotes = (
         "Never choose a rate by this table or report its scores: the best of several means over "
         "the same test rows is too high even for another sample of them.",
         "rates: number of rates with which all runs of the cell are done in this location.",
+        *[f"Left out: {num_single} cells, which ran at one rate."] * bool(num_single),
     )
     records = tuple(
         {

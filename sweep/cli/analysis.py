@@ -243,6 +243,11 @@ def _oracle(options: argparse.Namespace) -> int:
     rates = find_oracle_rates(collected, options.metric)
     if not rates:
         raise InputError("no cell has all of its trials done at one learning rate; run them first")
+    if all(len(rate.scores) == 1 for rate in rates):
+        raise InputError(
+            "every cell ran at one learning rate; run a copy of the experiment with another name "
+            "and other rates (overrides) in the same results location first"
+        )
     table = make_oracle_table(rates, collected.plan.experiment, options.metric)
     print(write_tables([table], options.format))
     _warn(options.format, collected.warnings)

@@ -42,6 +42,7 @@ def add_report_commands(commands: Any) -> None:
         commands, "report", _report, "Print the tables of an experiment, or write them to a file.",
         "report results",
         "report results --format latex --intervals --out tables.tex",
+        "report results --metrics precision recall",
         "report results --prevalence 0.02 --threshold precision=0.5",
         "report results --format html --out report.html --watch",
     )  # fmt: skip
@@ -59,6 +60,10 @@ def add_report_commands(commands: Any) -> None:
     report.add_argument(
         "--watch", nargs="?", type=int, const=WATCH_SECONDS, metavar="SECONDS",
         help=f"write the html page again whenever a trial ends (default: {WATCH_SECONDS})",
+    )  # fmt: skip
+    report.add_argument(
+        "--metrics", nargs="+", metavar="NAME",
+        help="metrics of the tables, e.g. precision recall (default: f1 auroc)",
     )  # fmt: skip
     report.add_argument(
         "--published", action="store_true",
@@ -93,6 +98,8 @@ def _report(options: argparse.Namespace) -> int:
     if options.format in FILES and not options.out:
         example = f"--out report.{options.format}"
         raise InputError(f"{options.format} is a file: give --out FILE, e.g. {example}")
+    if options.metrics and options.format in FILES:
+        raise InputError(f"--metrics is for tables; {options.format} has its own")
     if options.watch is not None:
         return _watch(options)
     collected = _collect(options)
@@ -148,6 +155,7 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
         collected,
         options.format,
         published=options.published,
+        metrics=options.metrics,
         intervals=intervals,
         rule=_rule(options.threshold),
     )

@@ -39,6 +39,7 @@ def test_the_best_of_the_means_over_all_runs_is_told_beside_the_one_that_was_run
     text = capsys.readouterr().out
     assert "best ON THE TEST ROWS" in text and "Never choose a rate by this table" in text
     assert text.count("0.140") == 1
+    assert "ja0 " not in text and "Left out: 1 cells, which ran at one rate." in text
 
 
 def test_other_seeds_other_versions_and_half_a_cell_do_not_count(results: Results) -> None:
@@ -63,3 +64,5 @@ def test_unknown_metrics_and_unfinished_cells_are_refused(
     empty = make_results(tmp_path / "empty", make_plan())
     assert main(["oracle", empty.uri]) == 2
     assert "no cell has all of its trials done" in capsys.readouterr().err
+    assert main(["oracle", results.uri, "--only", "pattern=ja0"]) == 2
+    assert "every cell ran at one learning rate" in capsys.readouterr().err

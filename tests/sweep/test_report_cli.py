@@ -86,6 +86,8 @@ def test_ctrl_c_leaves_a_page_that_does_not_wait(
     ("options", "told"),
     [
         (["--format", "parquet"], "give --out FILE, e.g. --out report.parquet"),
+        (["--format", "html", "--out", "x.html", "--metrics", "f1"], "--metrics is for tables"),
+        (["--metrics", "preci"], "Did you mean 'precision'?"),
         (["--watch"], "--watch is for --format html, not text"),
         (["--format", "html", "--out", "x.html", "--watch", "0"], "give 1 or more"),
     ],
@@ -96,3 +98,13 @@ def test_bad_options_are_one_sentence(
     results = make_results(tmp_path / "r", make_plan())
     assert main(["report", results.uri, *options]) == BAD_INPUT
     assert told in capsys.readouterr().err
+
+
+def test_other_metrics_than_f1_and_auroc_have_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = make_results(tmp_path / "r", make_plan(seeds=[0]))
+    save_done(results, "elyza", "ja16", 0, {"f1": 0.25, "precision": 0.625})
+    assert main(["report", results.uri, "--metrics", "precision"]) == OK
+    shown = capsys.readouterr().out
+    assert "0.625 (n/a)" in shown and "0.250" not in shown
