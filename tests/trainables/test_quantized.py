@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import peft
 import pytest
 import torch
 import transformers
+from repository import ROOT
 from torch import nn
 
 from xlt.data.core.errors import InputError
@@ -135,3 +138,12 @@ def test_explanations_do_not_round_adapters_to_four_bits(make_spec: MakeSpec) ->
     assert merge_adapters(model) is model
     plain = make_spec("llama")
     assert merge_adapters(METHODS["lora"](load_base(plain, CPU, torch.float32), plain)) is not model
+
+
+def test_a_process_prints_nothing_about_kernels_of_bitsandbytes() -> None:
+    program = "import xlt.trainables.trial.run_pack, sys; print(*sys.modules); import peft"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"peft", "bitsandbytes"} & {*done.stdout.split()}
+    assert "bitsandbytes" not in done.stderr and "kernels" not in done.stderr
