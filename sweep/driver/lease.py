@@ -8,6 +8,7 @@ but they would compute everything twice.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import platform
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pydantic
 from rich.console import Console
 
 from xlt.data.core.errors import InputError
@@ -38,6 +40,8 @@ SETTLE_SECONDS = 2.0
 """Delay between writing the lease and re-reading it to detect a competing writer."""
 
 
+_log = logging.getLogger(__name__)
+
 _HELD: list[_Lease] = []
 """Leases of this process."""
 
@@ -51,13 +55,13 @@ class Holder(Settings):
     """Name of the machine, for messages."""
     machine: str
     """Key of the namespace of process ids, see :func:`identify_machine`."""
-    pid: int
+    pid: int = pydantic.Field(gt=0, lt=2**31)
     """Process id."""
     started: str
     """Start of the process in clock ticks of the system, because process ids are reused."""
-    since: datetime
+    since: pydantic.AwareDatetime
     """Time when the process claimed the experiment."""
-    renewed: datetime
+    renewed: pydantic.AwareDatetime
     """Time of the last renewal, by the clock of its machine."""
 
     def __str__(self) -> str:
@@ -268,8 +272,7 @@ class _Lease:
     def _keep(self) -> None:
         """Renew the lease until it is released or another driver takes it over."""
         while not self._ended.wait(BEAT_SECONDS):
-            # After a storage error, retry at the next beat.
-            with suppress(OSError, InputError):
+            try:
                 holder = self._read()
                 if holder is not None and not self._is_mine(holder):
                     self.taken_by = holder
@@ -278,6 +281,8 @@ class _Lease:
                     return
                 self._mine = self._mine.model_copy(update={"renewed": datetime.now(UTC)})
                 self._location.write(self._name, self._content())
+            except Exception as error:  # without this thread nobody would renew the lease
+                _log.warning("the lease of %s is not renewed: %s; trying again", self.place, error)
 
     def _content(self) -> bytes:
         return to_json(self._mine.model_dump(mode="json"))

@@ -165,11 +165,13 @@ def _replaced(location: Results) -> None:
     assert location.read_json(LEASE)["lease_id"] == "other"
 
 
+@pytest.mark.parametrize("error", [OSError("no answer"), RuntimeError("unexpected")])
 def test_the_lease_survives_a_storage_outage(
-    location: Results, fast: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    error: Exception, location: Results, fast: None, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     def fail(*_: Any) -> None:
-        raise OSError("storage does not answer")
+        raise error
 
     with hold_lease(location, "tiny", QUIET):
         first = location.read_json(LEASE)["renewed"]
@@ -177,6 +179,21 @@ def test_the_lease_survives_a_storage_outage(
             patch.setattr(Results, "write", fail)
             time.sleep(0.3)
         wait_for(lambda: location.read_json(LEASE)["renewed"] != first)
+    assert f"is not renewed: {error}; trying again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "field", [{"pid": 0}, {"pid": -1}, {"pid": 2**40}, {"renewed": "2026-05-01T10:00:00"}]
+)
+def test_a_lease_that_no_driver_writes_is_an_error(
+    field: dict[str, Any], location: Results, fast: None
+) -> None:
+    write_lease(location, **field)
+    with (
+        pytest.raises(InputError, match=r"remove the file if no driver of"),
+        hold_lease(location, "tiny", QUIET),
+    ):
+        pass
 
 
 def test_a_dead_process_holds_no_lease_even_if_its_pid_is_reused(
