@@ -106,15 +106,52 @@ def test_a_failure_is_kept_until_the_trial_succeeds(results: Results) -> None:
     assert not results.exists("trials", ID, "error.json")
 
 
-def test_what_a_cut_off_try_left_goes_and_an_earlier_failure_stays(local: Results) -> None:
+def test_temporary_files_of_a_killed_attempt_go_and_an_earlier_failure_stays(
+    local: Results,
+) -> None:
     local.save_failure(SPEC, "lost", "Traceback")
     folder = folder_of(local)
     (folder / "model").mkdir()
     (folder / ".trial.json.0e4b.partial").touch()
-    (folder / "model" / "model.safetensors").touch()
+    (folder / "model" / ".model.safetensors.0e4b.partial").touch()
     local.remove_leftovers(ID)
     assert [p.name for p in folder.rglob("*") if p.is_file()] == ["error.json"]
     assert local.state(ID).state == "failed"
+
+
+def test_a_trial_that_ends_while_leftovers_are_removed_is_kept(local: Results) -> None:
+    """Its process was taken for dead, and wrote the record a moment later."""
+    local.save(RESULT)
+    local.remove_leftovers(ID)
+    assert local.state(ID).state == "done"
+
+
+@pytest.mark.parametrize("place", ["", "model", "predictions.parquet"])
+def test_a_link_is_damage_and_what_it_points_to_stays(
+    place: str, local: Results, tmp_path: Path
+) -> None:
+    """The link is that of a trial's folder, of a folder in it, or of a file."""
+    local.save(RESULT)
+    link = folder_of(local) / place
+    target = link.rename(tmp_path / "theirs")
+    link.symlink_to(target)
+    theirs = contents(target)
+    state = local.state(ID)
+    assert (state.state, state.detail) == ("corrupt", f"{link} is a symbolic link")
+    local.remove_leftovers(ID)
+    local.save_failure(SPEC, "lost", "Traceback")  # the link may come while the trial runs
+    assert [path.is_symlink() for path in local_set_aside(local, place)] == [True]
+    local.save(RESULT)
+    assert local.state(ID).state == "done" and not link.is_symlink()
+    assert contents(target) == theirs
+
+
+def local_set_aside(results: Results, name: str) -> list[Path]:
+    return [folder / name for folder in Path(results.path("set-aside")).iterdir()]
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in (path, *path.rglob("*")) if p.is_file()}
 
 
 def test_the_record_is_written_last(local: Results, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.files import to_json, to_parquet
+from xlt.data.core.files import remove_partial, to_json, to_parquet
 from xlt.trainables.results.experiment_files import ExperimentFiles
 from xlt.trainables.results.layout import (
     CHECKPOINTS,
@@ -79,7 +82,9 @@ class Results(ExperimentFiles):
             table_name("train_rows"): to_parquet(result.train_rows),
             **{model_name(name): content for name, content in result.model.items()},
         }
-        self.make_folder(folder, *([MODEL] if result.model else []))
+        self._make_trial_folder(trial_id)
+        if result.model:
+            self.make_folder(folder, MODEL)
         for name, content in files.items():
             self.write(trial_file(trial_id, name), content)
         record = build_done_record(result, files)
@@ -90,9 +95,15 @@ class Results(ExperimentFiles):
 
     def save_failure(self, spec: TrialSpec, error: str, traceback: str) -> None:
         """Record why a trial failed; the next run tries the trial again."""
-        self.make_folder(trial_folder(spec.trial_id))
+        self._make_trial_folder(spec.trial_id)
         record = build_failure_record(spec, error, traceback)
         self.write(trial_file(spec.trial_id, FAILURE), to_json(record))
+
+    def _make_trial_folder(self, trial_id: str) -> None:
+        """Create a trial's folder; one with links is set aside, so that no other file changes."""
+        if self._find_link(trial_id):
+            self.set_aside(trial_id)
+        self.make_folder(trial_folder(trial_id))
 
     def state(self, trial_id: str) -> TrialState:
         """Read and verify the folder of a trial.
@@ -120,6 +131,8 @@ class Results(ExperimentFiles):
         """State of a folder whose files have these sizes; None if they are not listed yet."""
         folder = trial_folder(trial_id)
         try:
+            if link := self._find_link(trial_id):
+                return TrialState("corrupt", f"{link} is a symbolic link")
             sizes = self.sizes(folder) if sizes is None else sizes
             if RECORD in sizes:
                 record = self.read_json(folder, RECORD)
@@ -137,6 +150,21 @@ class Results(ExperimentFiles):
         if sizes:
             return TrialState("corrupt", f"half-written: {sorted(sizes)} without {RECORD}")
         return TrialState("absent")
+
+    def _find_link(self, trial_id: str) -> str:
+        """Path of a symbolic link in a trial's folder, or of the folder if it is one, else empty.
+
+        A file that a link points to belongs to somebody else.
+        """
+        if not isinstance(self.fs, pafs.LocalFileSystem):
+            return ""
+        folder = self.trial_path(trial_id)
+        inside = (
+            os.path.join(top, name)
+            for top, folders, files in os.walk(folder)
+            for name in (*folders, *files)
+        )
+        return next(filter(os.path.islink, chain([folder], inside)), "")
 
     def _unreadable(self, folder: str, error: OSError) -> InputError:
         problem = f"{self.path(folder)} cannot be read: {error}"
@@ -191,20 +219,29 @@ class Results(ExperimentFiles):
         return content
 
     def set_aside(self, trial_id: str) -> str:
-        """Move the files of a damaged trial folder to ``set-aside/``; return their new folder."""
+        """Move a damaged trial folder to ``set-aside/``; return its new name.
+
+        Links move as links; the files that they point to stay where they are.
+        """
         folder = trial_folder(trial_id)
         new_folder = f"{SET_ASIDE}/{trial_id}-{uuid.uuid4().hex[:8]}"
+        if not self.is_object_store:
+            self.make_folder(SET_ASIDE)
+            self.fs.move(self.path(folder), self.path(new_folder))
+            return new_folder
         for name in self.sizes(folder):
-            self.make_folder(new_folder, *name.split("/")[:-1])
             self.fs.move(self.path(folder, name), self.path(new_folder, name))
         self.fs.delete_dir(self.path(folder))
         return new_folder
 
     def remove_leftovers(self, trial_id: str) -> None:
-        """Remove the files of an interrupted attempt; the record of an earlier failure stays."""
-        folder = trial_folder(trial_id)
-        for name in self.sizes(folder).keys() - {FAILURE}:
-            self.fs.delete_file(self.path(folder, name))
+        """Remove the temporary files of a killed attempt.
+
+        Complete files stay until the next attempt replaces them, because a process that was taken
+        for dead may still finish the folder.
+        """
+        if isinstance(self.fs, pafs.LocalFileSystem) and not self._find_link(trial_id):
+            remove_partial(Path(self.trial_path(trial_id)))
 
     # --- checkpoints of unfinished trials -------------------------------------------------------
 
