@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from xlt.data.core.errors import InputError
 from xlt.sweep.cli.arguments import (
     add_address,
     add_backend,
     add_command,
     add_experiment,
+    add_metric,
     add_only,
     add_wait,
 )
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK, SOME_FAILED
+
+if TYPE_CHECKING:
+    from xlt.sweep.experiment.experiment import Experiment
 
 
 def add_run_commands(commands: Any) -> None:
@@ -22,7 +27,24 @@ def add_run_commands(commands: Any) -> None:
     plan = add_command(
         commands, "plan", _plan, "Print the grid and what is done already; launch nothing.",
         "plan quickstart", "plan my.yaml --only model=llama2,pattern=ja16",
+        "plan my.yaml --to-find 0.03 --earlier results",
+        "plan my.yaml --to-find 0.03 --std 0.02 0.01",
     )  # fmt: skip
+    plan.add_argument(
+        "--to-find", type=float, metavar="D",
+        help="also print how many seeds or test rows find a true difference D of two cells",
+    )  # fmt: skip
+    known = plan.add_mutually_exclusive_group()
+    known.add_argument(
+        "--earlier", metavar="RESULTS",
+        help="results with which --to-find estimates variances (default: those of the experiment)",
+    )  # fmt: skip
+    known.add_argument(
+        "--std", type=float, nargs=2, metavar=("SEEDS", "ROWS"),
+        help="standard deviations for --to-find: of a cell's score over seeds, and of the "
+        "difference of two cells over test rows",
+    )  # fmt: skip
+    add_metric(plan)
     run = add_command(
         commands, "run", _run, "Run every trial that is not done yet, then print the tables.",
         "run quickstart",
@@ -49,8 +71,29 @@ def _plan(options: argparse.Namespace) -> int:
     selection = experiment.select(options.only)
     location = Results(options.results or experiment.storage.results)
     grid = expand(prepare(experiment), read_rescued(experiment, location))
+    found = "" if options.to_find is None else _sizes(experiment, location.uri, options)
     print(describe_plan(grid, location, selection))
+    if found:
+        print(f"\n{found}")
     return OK
+
+
+def _sizes(experiment: Experiment, uri: str, options: argparse.Namespace) -> str:
+    from xlt.analysis.trials.collect import collect
+    from xlt.sweep.planning.to_find import describe_sizes, earlier_variances, state_variances
+
+    left_out: list[str] = []
+    if options.std:
+        known = state_variances(experiment, options.std)
+    else:
+        try:
+            collected = collect(options.earlier or uri)
+        except InputError as error:
+            why = f"{error}; --to-find needs earlier results (--earlier) or --std SEEDS ROWS"
+            raise InputError(why) from error
+        known, left_out = earlier_variances(experiment, collected, options.metric)
+    text = describe_sizes(experiment, options.to_find, options.metric, known)
+    return "\n".join([text, *(f"Left out: {why}" for why in left_out)])
 
 
 def _run(options: argparse.Namespace) -> int:
