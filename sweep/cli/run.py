@@ -71,10 +71,10 @@ def _plan(options: argparse.Namespace) -> int:
     selection = experiment.select(options.only)
     location = Results(options.results or experiment.storage.results)
     grid = expand(prepare(experiment), read_rescued(experiment, location))
-    found = "" if options.to_find is None else _sizes(experiment, location.uri, options)
+    text = "" if options.to_find is None else _sizes(experiment, location.uri, options)
     print(describe_plan(grid, location, selection))
-    if found:
-        print(f"\n{found}")
+    if text:
+        print(f"\n{text}")
     return OK
 
 

@@ -29,12 +29,14 @@ class Variances:
     Attributes:
         name: Pair of cells, or how the variances are known.
         parts: Variance components of the difference for the numbers of seeds and rows of the plan.
+        num_rows: Number of test rows of the plan.
         freedom: Degrees of freedom of the estimated variance of seeds; None: it is stated.
     """
 
     name: str
     parts: Components
-    freedom: float | None
+    num_rows: int
+    freedom: float | None = None
 
 
 def state_variances(experiment: Experiment, stds: Sequence[float]) -> list[Variances]:
@@ -58,7 +60,7 @@ def state_variances(experiment: Experiment, stds: Sequence[float]) -> list[Varia
         unit_freedom=2.0 * (num_units - 1), item_freedom=max(num_rows - 2.0, 1.0),
         num_units=num_units, num_items=num_rows,
     )  # fmt: skip
-    return [Variances("as stated", parts, None)]
+    return [Variances("as stated", parts, num_rows)]
 
 
 def earlier_variances(
@@ -91,7 +93,7 @@ def earlier_variances(
             left_out.append(f"{name}: {error}")
             continue
         planned = _as_planned(parts, num_units, num_rows / len(pair[0].ids))
-        known.append(Variances(name, planned, parts.unit_freedom))
+        known.append(Variances(name, planned, num_rows, parts.unit_freedom))
     if not known:
         raise InputError(
             ["no two cells have variances; give --std SEEDS ROWS", *left_out],
@@ -123,8 +125,8 @@ def numbers_needed(known: Variances, size: float) -> tuple[Numbers, Numbers]:
             factor = known.freedom / float(stats.chi2.ppf(tail, known.freedom))
             likely.append(replace(parts, unit=parts.unit * factor, both=parts.both * factor))
     return (
-        tuple(sizes.units_needed(one, LEVEL, size) for one in likely),
-        tuple(sizes.items_needed(one, LEVEL, size, parts.num_items) for one in likely),
+        tuple(sizes.units_needed(guess, LEVEL, size) for guess in likely),
+        tuple(sizes.items_needed(guess, LEVEL, size, known.num_rows) for guess in likely),
     )
 
 
@@ -151,13 +153,13 @@ def describe_sizes(
         table.add_column(heading)
     table.add_column("rows needed")
     medians = []
-    for one in known:
-        units, rows = numbers_needed(one, size)
+    for pair in known:
+        units, rows = numbers_needed(pair, size)
         medians.append(math.inf if units[0] is None else units[0])
-        of_units = (num_units * (one.parts.unit + one.parts.both) / 2) ** 0.5
-        finds = sizes.detectable(one.parts, LEVEL)
+        of_units = (num_units * (pair.parts.unit + pair.parts.both) / 2) ** 0.5
+        finds = sizes.detectable(pair.parts, LEVEL)
         table.add_row(
-            one.name, f"{of_units:.3f}", f"{one.parts.item**0.5:.3f}",
+            pair.name, f"{of_units:.3f}", f"{pair.parts.item**0.5:.3f}",
             f"{finds:.3f}" if finds <= 1 else ">1", _text(units), _text(rows),
         )  # fmt: skip
     middle = statistics.median_low(medians)

@@ -96,11 +96,10 @@ def test_one_seed_of_a_pattern_settles_nothing() -> None:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("run_std", [0.05, 0.15])
-@pytest.mark.parametrize("num_runs", [3, 8])
+@pytest.mark.parametrize(("num_runs", "run_std"), [(3, 0.05), (8, 0.05), (3, 0.15)])
 def test_size_and_power_at_length(num_runs: int, run_std: float) -> None:
     """60 experiments: a share of 0.05 is seen as 0.13 or less in 99 %."""
-    for number in (0, 1, 3, 5):
+    for number in (0, 1, 3):
         found = simulate(number, num_runs, 60, run_std)
         between, excess = (
             np.mean([getattr(o, name) if name == "between_runs" else o.excess[0] for o in found])

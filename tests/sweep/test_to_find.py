@@ -58,7 +58,9 @@ def test_intervals_of_needed_seeds_hold_the_truth() -> None:
     for _ in range(200):
         runs = [Runs(0.02 * rng.standard_normal(3), np.zeros((3, 512)), seeds) for _ in range(2)]
         parts = components(runs)
-        number, low, high = numbers_needed(Variances("a:b", parts, parts.unit_freedom), 0.03)[0]
+        number, low, high = numbers_needed(Variances("a:b", parts, 512, parts.unit_freedom), 0.03)[
+            0
+        ]
         held += (low or 10**6) <= truth <= (high or 10**6)
         found.append(number or 10**6)
     # Point estimates alone go far astray; a coverage of 0.95 is seen as 0.91 or more in 99 %.
