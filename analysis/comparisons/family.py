@@ -11,6 +11,7 @@ from operator import attrgetter
 from xlt.analysis.comparisons.compare import LEVEL, Comparison, compare
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
+from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import check_method
 from xlt.analysis.uncertainty.multiplicity import Correction, find_correction
 from xlt.analysis.uncertainty.permutations import num_permutations_needed
@@ -39,7 +40,7 @@ class Family:
         correction: Correction for the number of comparisons.
         margin: Largest difference that does not matter; None: not given.
         comparisons: Comparisons in the order of the plan, or of the given pairs.
-        gaps: A phrase for each cell that lacks runs.
+        gaps: A phrase for each cell that lacks runs, or of which only some runs collapsed.
         left_out: (pair or cell, reason why it is not compared).
     """
 
@@ -142,9 +143,14 @@ def compare_cells(
         correction=corrected_by,
         margin=margin,
         comparisons=correct_together(comparisons, corrected_by, margin),
-        gaps=tuple(dict.fromkeys(f"{c.key.path}: {', '.join(c.gaps)}" for c in used if c.gaps)),
+        gaps=tuple(dict.fromkeys(gap for c in used for gap in _gaps(c, metric_runs))),
         left_out=tuple(left_out),
     )
+
+
+def _gaps(cell: CellScores, metric_runs: MetricRuns) -> list[str]:
+    collapse = describe_collapse(cell, metric_runs.metric, metric_runs.of(cell).values)
+    return [f"{cell.key.path}: {why}" for why in (", ".join(cell.gaps), collapse) if why]
 
 
 def _check_permutations(num_resamples: int, num_tests: int, correction: Correction) -> None:

@@ -11,6 +11,9 @@ from result_folders import TRAINED, make_plan, make_results, save_done
 from scipy import special, stats
 from simulated_scores import ITEM_STD, RUN_STD, make_cell, predictions
 
+from xlt.analysis.comparisons.family import compare_cells
+from xlt.analysis.comparisons.table import make_comparison_table
+from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores, load_scores
@@ -126,4 +129,6 @@ def test_tables_show_the_scores_instead_of_an_interval(tmp_path: Path) -> None:
     text = render_tables(collected, intervals=CellIntervals(load_scores(collected)))
     assert text.count("No interval for mbert x ja0: seed 1 collapsed, the others did not") == 2
     assert "No interval for elyza" not in text
+    told = write_tables([make_comparison_table(compare_cells(collected, "f1", by="model"))])
+    assert told.count("† mbert/ja0: seed 1 collapsed, the others did not") == 1
     assert text.count("elyza x ja0: runs differ by a standard deviation above 0.1") == 1
