@@ -52,7 +52,7 @@ class TrialRow:
         trial_id: Folder below ``trials/``.
         state: State of the result folder.
         detail: Why the trial failed or is corrupt; else empty.
-        method: full, lora, or a baseline: embed or ngram.
+        method: full, lora, or a baseline: embed, ngram or prompt.
         learning_rate: Peak learning rate; None also for a baseline.
         num_train_rows: Training rows in source and target language.
         num_target_rows: Training rows in the target language.

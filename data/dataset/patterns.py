@@ -63,12 +63,6 @@ class Pattern(Settings):
     """Rows that are read in translation; None: none."""
 
     @pydantic.model_validator(mode="after")
-    def _some_rows(self) -> Self:
-        if not self.source_rows + self.target_rows:
-            raise ValueError(f"{self.name}: has no training rows; set source_rows or target_rows")
-        return self
-
-    @pydantic.model_validator(mode="after")
     def _as_named(self) -> Self:
         match = PATTERN_NAME.fullmatch(self.name)
         if match and (match["lang"], int(match["rows"])) != (self.target_lang, self.target_rows):
@@ -109,6 +103,11 @@ class Pattern(Settings):
             return None
         langs = (source_lang, self.target_lang)
         return Direction(*(langs if self.translate != "test" else langs[::-1]))
+
+    def refuse_no_rows(self) -> None:
+        """Raise ValueError if there are no training rows; only prompts need none."""
+        if not self.source_rows + self.target_rows:
+            raise ValueError(f"{self.name}: has no training rows; set source_rows or target_rows")
 
 
 class Balance(Settings):

@@ -159,6 +159,13 @@ class Experiment(Settings):
             raise InputError(f"{', '.join(map(str, double))} given more than once")
         return values
 
+    @pydantic.field_validator("patterns")
+    @classmethod
+    def _some_rows(cls, patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+        for pattern in patterns:
+            pattern.refuse_no_rows()
+        return patterns
+
     @pydantic.field_validator("data", mode="before")
     @classmethod
     def _parse_data(cls, values: Any) -> Any:

@@ -78,9 +78,9 @@ def find_needs(specs: Iterable[TrialSpec]) -> dict[str, str]:
             package = f"'xlt-sweep[{extra}]'" if extra else module.replace("_", "-")
             reason = f"which the tokenizer of {spec.base_model!r} needs"
             needs[module] = f"{reason}; run pip install {package} on every node"
-    if any(spec.lora and spec.lora.quantize_base for spec in specs):
+    if any(spec.quantize_base for spec in specs):
         needs["bitsandbytes"] = (
-            "which lora.quantize_base needs; run pip install 'xlt-sweep[quantized]' on every node"
+            "which quantize_base needs; run pip install 'xlt-sweep[quantized]' on every node"
         )
     return needs
 

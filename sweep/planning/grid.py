@@ -23,6 +23,8 @@ from xlt.trainables.spec.methods import BASELINES, keep_used_training
 from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
 
+ZERO_SHOT = "zero-shot prompts: every seed gives the same scores, so their std is 0"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -63,7 +65,13 @@ class Cell:
         """Footnote for tables: why the settings differ from those of other cells."""
         reasons = [override.why for override in self.overrides if override.why]
         reasons += [f"run again: {self.rescued.why}"] if self.rescued else []
+        reasons += [ZERO_SHOT] if self.is_zero_shot else []
         return "; ".join(reasons)
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether trials are prompts without training rows, so that nothing is random in them."""
+        return any(spec.prompt and not spec.pattern.target_rows for spec in self.specs)
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         for model in prepared.models
         for pattern in experiment.patterns
     ]
-    _refuse_unfit(cells)
+    _refuse_unfit(cells, prepared.dataset)
     for cell in cells:
         for spec in cell.specs[:1]:
             check_class_weights(spec.training.class_weights, prepared.dataset.classes)
@@ -200,11 +208,7 @@ def _make_cell(
     applying = tuple(o for o in experiment.overrides if o.match.covers(key) and o.changes(method))
     trained = restrict_pattern(model, pattern, source_lang)
     if trained is None:
-        knows_no = "was not pre-trained on" if model.has_base_model else "does not train on"
-        has_no = f"has no {pattern.target_lang} rows to train on"
-        if pattern.translate:
-            has_no = f"reads {source_lang} texts only"
-        reason = f"{model.name} {knows_no} {source_lang} and {pattern.name} {has_no}"
+        reason = _explain_absence(model, pattern, source_lang)
         return Cell(resolved, pattern, (), reason, applying)
     learning_rate, training, lora = resolved.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
@@ -235,6 +239,7 @@ def _make_cell(
             lora=lora if method == "lora" else None,
             embed=model.embed if method == "embed" else None,
             ngram=model.ngram if method == "ngram" else None,
+            prompt=model.prompt.restrict(pattern.target_lang) if method == "prompt" else None,
             pad_token=model.pad_token,
             draw_index=draw_index,
             seed=seed,
@@ -247,10 +252,32 @@ def _make_cell(
     return Cell(resolved, pattern, specs, "", applying, chosen)
 
 
-def _refuse_unfit(cells: Sequence[Cell]) -> None:
-    """Refuse settings that do not fit the base model of their cell."""
+def _explain_absence(model: BaseModel, pattern: Pattern, source_lang: str) -> str:
+    """Explain why a cell cannot exist."""
+    if model.method == "prompt" and pattern.translate:
+        return f"{model.name} reads no translations and {pattern.name} has some"
+    if model.method == "prompt":
+        return (
+            f"{pattern.name} has {pattern.target_rows} {pattern.target_lang} rows, more than "
+            f"prompt.max_shots {model.prompt.max_shots} of {model.name}"
+        )
+    knows_no = "was not pre-trained on" if model.has_base_model else "does not train on"
+    has_no = f"has no {pattern.target_lang} rows to train on"
+    if pattern.translate:
+        has_no = f"reads {source_lang} texts only"
+    return f"{model.name} {knows_no} {source_lang} and {pattern.name} {has_no}"
+
+
+def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
+    """Refuse settings that do not fit the base model or the data of their cell."""
     problems: dict[str, None] = {}
+    paired = dataset.table["text_pair"].null_count == 0
     for cell in cells:
+        for spec in cell.specs[:1]:
+            if spec.prompt:
+                lang = spec.pattern.target_lang
+                for problem in spec.prompt.problems(lang, dataset.classes, paired=paired):
+                    problems[f"base model {cell.model.name!r}: {problem}"] = None
         checkpoint = cell.resolved.checkpoint
         if not checkpoint or not cell.specs:
             continue

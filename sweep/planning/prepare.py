@@ -72,11 +72,17 @@ def restrict_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pa
     """Restrict a pattern to the rows on which a base model trains.
 
     A monolingual base model trains on target rows only (paper, table 2), and on source rows that
-    are translated into the target language.
+    are translated into the target language. Only target rows stand in prompts, which may have none.
 
     Returns:
-        The pattern with the rows that count, or None where no training row is left.
+        The pattern with the rows that count, or None where no training row is left, or where a
+        prompt has no place for the rows.
     """
+    if model.method == "prompt":
+        max_shots = model.prompt.max_shots
+        if pattern.translate or (max_shots is not None and pattern.target_rows > max_shots):
+            return None
+        return pattern.model_copy(update={"source_rows": 0})
     if model.knows(source_lang):
         return pattern
     if pattern.translate:

@@ -8,7 +8,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.corpora.registry import corpus_identity
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.trainables.models.architectures import ModelKind
+from xlt.trainables.models.architectures import ModelKind, describe_encoder
 from xlt.trainables.models.base_models import (
     LEARNING_RATE_OF,
     METHOD_OF,
@@ -112,6 +112,8 @@ def _complete(
             f"({checkpoint.model_type}) is that of a {checkpoint.kind}; drop `kind`"
         )
     kind = model.kind or (checkpoint.kind if checkpoint else None)
+    if model.method == "prompt" and kind == "encoder":
+        raise InputError(describe_encoder(checkpoint.model_type if checkpoint else model.name))
     method = model.method or (METHOD_OF[kind] if kind else None)
     if method is None:
         named = checkpoint.model_type if checkpoint else model.path

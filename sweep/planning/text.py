@@ -14,7 +14,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.gate import check_data
-from xlt.sweep.planning.grid import Cell, Grid
+from xlt.sweep.planning.grid import ZERO_SHOT, Cell, Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.negatives import describe_test_rows
 from xlt.sweep.planning.translations import describe_translated_rows, describe_translations
@@ -139,6 +139,7 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
+    remarks += [ZERO_SHOT] if cell.is_zero_shot else []
     rate = "-" if spec.learning_rate is None else f"{spec.learning_rate:g}"
     return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(filter(None, remarks))]
 

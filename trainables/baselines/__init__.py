@@ -1,1 +1,1 @@
-"""Baselines: logistic regression on features that do not change during training."""
+"""Baselines: logistic regression on features that do not change, and prompts."""

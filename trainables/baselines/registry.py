@@ -1,6 +1,7 @@
 """FEATURES: the features of each baseline, by its name in ``trainables.spec.methods.BASELINES``.
 
-Baselines differ in their features. Logistic regression is the same for all (logistic.py).
+These baselines differ in their features. Logistic regression is the same for all (logistic.py).
+The baseline ``prompt`` fits nothing and has no features (prompt_scores.py).
 """
 
 from __future__ import annotations

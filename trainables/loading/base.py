@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+from transformers import BitsAndBytesConfig
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.batch_effects import choose_padding_side
 from xlt.trainables.loading.config import RENAMED, load_config
 from xlt.trainables.loading.head import find_head_modules, init_head, is_fine_tuned
+from xlt.trainables.loading.kinds import get_auto_class, refuse_incomplete, refuse_other_types
+from xlt.trainables.loading.reading_ahead import refuse_reading_ahead
 from xlt.trainables.loading.tokenizer import load_tokenizer
 from xlt.trainables.models.architectures import ARCHITECTURES, read_max_positions
 from xlt.trainables.models.base_models import MINIATURE
@@ -47,8 +48,9 @@ class Base:
     """A loaded base model.
 
     Attributes:
-        tokenizer: Tokenizer with a pad token that no text ends with.
-        model: Classifier with the weights as loaded. Trials use it and leave it unchanged.
+        tokenizer: Tokenizer; for a classifier, with a pad token that no text ends with.
+        model: Classifier, or language model for prompts, with the weights as loaded. Trials use it
+            and leave it unchanged.
         head_modules: Names of the modules that the checkpoint lacks (the head). Every trial
             initialises them from its own seed.
         max_positions: Maximum number of tokens in a text; None means no limit.
@@ -110,10 +112,8 @@ def load_base(
     Raises:
         InputError: The model or its tokenizer cannot be read.
     """
-    quantized = spec.lora.quantize_base if spec.lora else None
-    key = tuple(
-        map(str, (spec.base_identity, spec.pad_token, num_labels, device, dtype, quantized))
-    )
+    parts = spec.base_identity, spec.pad_token, num_labels, device, dtype, spec.quantize_base
+    key = tuple(map(str, (*parts, get_auto_class(spec.method))))
     if key not in _LOADED:
         _LOADED.clear()  # frees the previous base model before this one is loaded
         try:
@@ -130,19 +130,16 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     facts = read_config(folder)
     check_files(folder)
     verify_files(folder, spec.base_identity)
-    if facts["model_type"] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        raise InputError(
-            f"transformers has no sequence classifier for model type {facts['model_type']!r}; "
-            f"give a model of another type, such as {', '.join(sorted(ARCHITECTURES))}"
-        )
+    auto_class = get_auto_class(spec.method)
+    refuse_other_types(facts, spec.method)
     config = load_config(folder)
     config.num_labels = num_labels
     options: dict[str, Any] = {"dtype": dtype}
-    if spec.lora and spec.lora.quantize_base:
-        options |= _make_4_bit_options(config, device, dtype)
+    if spec.quantize_base:
+        options |= _make_4_bit_options(auto_class, config, device, dtype)
     tokenizer = load_tokenizer(folder)
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = auto_class.from_pretrained(
             folder,
             config=config,
             key_mapping=RENAMED,
@@ -155,20 +152,28 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
     _refuse_without_embeddings(model)
-    _keep_new_names(model)
-    is_tuned = is_fine_tuned(facts.get("architectures") or ())
-    head = find_head_modules(model, info["missing_keys"], info["mismatched_keys"], is_tuned)
-    set_pad_token(tokenizer, model, spec.pad_token)
+    lacking = info["missing_keys"], info["mismatched_keys"]
+    head: tuple[str, ...] = ()
+    if spec.prompt:
+        refuse_incomplete(*lacking)
+    else:
+        _keep_new_names(model)
+        head = find_head_modules(model, *lacking, is_fine_tuned(facts.get("architectures") or ()))
+        set_pad_token(tokenizer, model, spec.pad_token)
     has_token_types = getattr(model.config, "type_vocab_size", 0) > 1
     with suppress(StrictDataclassError):  # some configs allow no None; collate_for ignores theirs
         model.config.sep_token_id = tokenizer.sep_token_id if has_token_types else None
-    model.config.use_cache = False  # cached keys and values serve text generation only
+    model.config.use_cache = False  # only prompts and explanations ask for keys and values
     if "quantization_config" not in options:
         model.to(device)
     model.eval().requires_grad_(False)
     base = Base(tokenizer, model, head, read_max_positions(facts))
     _refuse_wrong_tokenizer(base)
-    if facts["model_type"] not in ARCHITECTURES:
+    if facts["model_type"] in ARCHITECTURES:
+        return base
+    if spec.prompt:
+        refuse_reading_ahead(model)
+    else:
         init_head(model, head, seed=0)
         if choose_padding_side(model, tokenizer, base.max_positions) == "right":
             del model.config.padding_side  # the default, which config.json need not repeat
@@ -194,19 +199,21 @@ def _keep_new_names(model: Any) -> None:
     ]
 
 
-def _make_4_bit_options(config: Any, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def _make_4_bit_options(
+    auto_class: Any, config: Any, device: torch.device, dtype: torch.dtype
+) -> dict[str, Any]:
     """Make options of ``from_pretrained`` for NF4 weights with quantised constants, as in QLoRA.
 
     Source: Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 4. The head is not quantised,
-    because it is trained.
+    because it is trained, or gives the scores.
     """
     if find_spec("bitsandbytes") is None:
         raise InputError(
-            "lora.quantize_base needs bitsandbytes, which is not installed; "
+            "quantize_base needs bitsandbytes, which is not installed; "
             "pip install 'xlt-sweep[quantized]' on every machine that runs trials"
         )
     with torch.device("meta"):
-        skeleton = AutoModelForSequenceClassification.from_config(config)
+        skeleton = auto_class.from_config(config)
     backbone = skeleton.base_model_prefix
     head = [name for name, _ in skeleton.named_children() if name != backbone]
     quantization = BitsAndBytesConfig(

@@ -45,8 +45,7 @@ def choose_padding_side(model: Any, tokenizer: Any, max_positions: int | None) -
     rows = tokenizer([*SHORT_TEXTS, LONG_TEXT], verbose=False)["input_ids"]
     longest = min(MAX_TOKENS, max_positions or MAX_TOKENS)
     rows = [ids[: longest // 2] for ids in rows[:-1]] + [rows[-1][:longest]]
-    low = model.dtype != torch.float32 or getattr(model, "is_quantized", False)
-    tolerance = LOW_TOLERANCE if low else TOLERANCE
+    tolerance = get_tolerance(model)
     differences = {}
     for side in ("right", "left"):
         model.config.padding_side = side
@@ -62,6 +61,21 @@ def choose_padding_side(model: Any, tokenizer: Any, max_positions: int | None) -
     )
 
 
+def get_tolerance(model: Any) -> float:
+    """Return the largest difference that rounding explains, relative to the largest logit."""
+    low = model.dtype != torch.float32 or getattr(model, "is_quantized", False)
+    return LOW_TOLERANCE if low else TOLERANCE
+
+
+def describe_fault(model: Any, error: Exception) -> str:
+    """Message for a model whose code fails on a batch with one of :data:`FAULTS`."""
+    first_line = str(error).partition("\n")[0]
+    return (
+        f"transformers cannot compute a batch of {model.config.model_type!r}: {first_line}; "
+        "give a base model of another architecture"
+    )
+
+
 def _measure_difference(model: Any, rows: list[list[int]]) -> float:
     """Largest difference between logits of a text alone and in a batch, over the largest logit."""
     short, long = rows[:-1], rows[-1]
@@ -72,11 +86,7 @@ def _measure_difference(model: Any, rows: list[list[int]]) -> float:
     except torch.OutOfMemoryError:
         raise
     except FAULTS as error:
-        first_line = str(error).partition("\n")[0]
-        raise InputError(
-            f"transformers cannot compute a batch of {model.config.model_type!r}: {first_line}; "
-            "give a base model of another architecture"
-        ) from error
+        raise InputError(describe_fault(model, error)) from error
     changes = [(beside - alone).abs().max(), (padded - alone[:-1]).abs().max()]
     return float(max(changes) / alone.abs().max())
 

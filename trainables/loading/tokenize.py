@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.loading.base import Base, Texts
@@ -114,17 +116,25 @@ def refuse_unreadable(base: Base, names: Sequence[str], encoded: Sequence[list[i
         InputError: A text has a token without an embedding, has no token, or ends with the pad
             token: a decoder's classifier reads the last token that is not the pad token.
     """
-    rows = list(zip(names, encoded, strict=True))
-    unknown = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
-    if unknown:
-        raise InputError(
-            f"{len(unknown)} texts have tokens beyond the {base.vocabulary:,} embeddings of the "
-            f"model, first ids {unknown[:3]}; give the tokenizer that belongs to the model"
-        )
+    refuse_unknown_tokens(base, names, encoded)
+    rows = zip(names, encoded, strict=True)
     unreadable = [name for name, tokens in rows if not is_readable(base, tokens)]
     if unreadable:
         raise InputError(
             f"{len(unreadable)} texts have no tokens or end with the token "
             f"{base.tokenizer.pad_token!r} that pads batches, first ids {unreadable[:3]}; "
             "remove these texts, or the token from their end, or give another `pad_token`"
+        )
+
+
+def refuse_unknown_tokens(
+    base: Base, names: Sequence[str], encoded: Sequence[Sequence[int] | NDArray[np.int64]]
+) -> None:
+    """Raise InputError for texts with a token that has no embedding; arguments as above."""
+    rows = zip(names, encoded, strict=True)
+    unknown = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} texts have tokens beyond the {base.vocabulary:,} embeddings of the "
+            f"model, first ids {unknown[:3]}; give the tokenizer that belongs to the model"
         )

@@ -116,6 +116,14 @@ def derive_kind(config: Mapping[str, Any]) -> ModelKind | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
+def describe_encoder(model_type: str) -> str:
+    """Message for an encoder that is to be prompted."""
+    return (
+        f"{model_type} is an encoder, which predicts no next token; method prompt needs a decoder "
+        "with its output layer, such as Llama"
+    )
+
+
 def read_max_positions(config: Mapping[str, Any]) -> int | None:
     """Largest number of tokens of a text; None if config.json sets no limit."""
     listed = ARCHITECTURES.get(str(config.get("model_type")))

@@ -14,6 +14,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.trainables.models.architectures import ModelKind
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
+from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.trial_spec import Lora, Resources
 
 MINIATURE = "miniature:"
@@ -51,6 +52,8 @@ class BaseModel(Settings):
     """Settings of embeddings, for ``method: embed``."""
     ngram: Ngram = Ngram()
     """Settings of n-grams, for ``method: ngram``."""
+    prompt: Prompt = Prompt()
+    """Settings of prompts, for ``method: prompt``."""
     pad_token: str | None = None
     """Token that pads batches; None: the tokenizer's own, or a special token that ends no text."""
     resources: Resources = Resources()

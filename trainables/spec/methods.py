@@ -8,12 +8,17 @@ import pydantic
 
 from xlt.data.core.settings import Settings
 
-Method = Literal["full", "lora", "embed", "ngram"]
+Method = Literal["full", "lora", "embed", "ngram", "prompt"]
 """How a trial learns: full fine-tuning, low-rank adapters, or one of :data:`BASELINES`."""
 
-BASELINES: dict[str, tuple[str, ...]] = {"embed": ("max_length", "precision"), "ngram": ()}
+BASELINES: dict[str, tuple[str, ...]] = {
+    "embed": ("max_length", "precision"),
+    "ngram": (),
+    "prompt": ("max_length", "precision"),
+}
 """Method -> settings of ``training`` that it uses. A baseline fits logistic regression to features
-that do not change, so it has neither epochs nor a learning rate, and keeps no model."""
+that do not change, or prompts a language model, so it has neither epochs nor a learning rate, and
+keeps no model."""
 
 WITHOUT_BASE_MODEL = frozenset({"ngram"})
 """Methods that read texts alone, without a checkpoint and without a GPU."""

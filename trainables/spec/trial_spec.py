@@ -15,6 +15,7 @@ from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
+from xlt.trainables.spec.prompt import Prompt
 
 RESULT_FORMAT = 2
 """Version of the trial folders. A new version changes all trial ids; older folders are refused."""
@@ -84,10 +85,11 @@ class Lora(Settings):
     2305.14314); None: no quantisation."""
 
 
-METHOD_SETTINGS: dict[str, type[Lora | Embed | Ngram]] = {
+METHOD_SETTINGS: dict[str, type[Lora | Embed | Ngram | Prompt]] = {
     "lora": Lora,
     "embed": Embed,
     "ngram": Ngram,
+    "prompt": Prompt,
 }
 """Method -> type of its own settings, in the field of its name."""
 
@@ -174,7 +176,8 @@ class TrialSpec(Settings):
     source_lang: str
     """Language of the source rows."""
     pattern: Pattern
-    """Numbers of training rows as used: source_rows is 0 for a monolingual base model."""
+    """Numbers of training rows as used: source_rows is 0 for a monolingual base model and for
+    prompts, whose training rows are those in the context."""
     sampling: Sampling
     """Rules for drawing rows."""
     training: Training
@@ -187,6 +190,8 @@ class TrialSpec(Settings):
     """Settings of embeddings; only with ``method: embed``."""
     ngram: Ngram | None = added_later(None)
     """Settings of n-grams; only with ``method: ngram``."""
+    prompt: Prompt | None = added_later(None)
+    """Settings of prompts in the target language; only with ``method: prompt``."""
     pad_token: str | None = added_later(None)
     """Token that pads batches; None: the tokenizer's own or a derived one."""
     draw_index: int = 0
@@ -220,17 +225,27 @@ class TrialSpec(Settings):
         if self.is_baseline != (self.learning_rate is None):
             needs = "has no" if self.is_baseline else "needs a"
             raise ValueError(f"method {self.method} {needs} learning_rate")
+        if self.prompt and self.pattern.source_rows:
+            raise ValueError("method prompt has no place for source rows; set source_rows to 0")
+        if not self.prompt:
+            self.pattern.refuse_no_rows()
         return self
 
     @property
     def is_baseline(self) -> bool:
-        """Whether logistic regression is fitted to features, instead of training by steps."""
+        """Whether nothing is trained by steps."""
         return self.method in BASELINES
 
     @property
     def has_base_model(self) -> bool:
         """Whether the trial loads a checkpoint."""
         return self.method not in WITHOUT_BASE_MODEL
+
+    @property
+    def quantize_base(self) -> str | None:
+        """Quantisation of the frozen base model; None: no quantisation."""
+        settings = self.lora or self.prompt
+        return settings.quantize_base if settings else None
 
     @property
     def cell(self) -> CellKey:

@@ -64,4 +64,6 @@ def make_train_rows(train: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:
 
 
 def _make_score_column(y_score: NDArray[np.float64]) -> pa.Array:
-    return pa.array(y_score if y_score.ndim == 1 else list(y_score))
+    if y_score.ndim == 1:
+        return pa.array(y_score)
+    return pa.array(list(y_score), pa.list_(pa.float64()))
