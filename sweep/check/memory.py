@@ -65,10 +65,11 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
     """Return the row of a group and its problems."""
     spec = group.first
     device, available = preflight.device(spec), _find_available(preflight, spec)
-    rows, memory = group.rows, estimate_memory(preflight, spec, group.rows)
+    rows = preflight.rows(group)
+    memory = estimate_memory(preflight, spec, rows)
     problems = []
     needed = _add_overhead(preflight, spec, memory)
-    if available and needed > available and device == "cuda":
+    if available and needed > available and device == "cuda" and not spec.is_baseline:
         fitting = _halve_rows(preflight, group, available)
         if fitting:
             message = (

@@ -8,6 +8,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome, gib
 from xlt.sweep.check.preflight import Preflight, TrialGroup
+from xlt.trainables.models.architectures import describe_encoder
 from xlt.trainables.models.base_models import MINIATURE, BaseModel, find_local_folder
 from xlt.trainables.models.hub import ModelFiles, list_hub_files
 from xlt.trainables.models.miniatures import find_miniature
@@ -66,11 +67,11 @@ def _check_model(
     if files.to_download:
         to_download[spec.base_model] = files.to_download
     parameters, remark = "-", ""
-    if preflight.asks_hub:
+    if preflight.asks_hub and not (spec.prompt and unfit):
         from xlt.trainables.estimates.dry_run import UncountedError  # torch
 
         try:
-            parameters = f"{preflight.dry_run(spec, group.rows).num_parameters:,}"
+            parameters = f"{preflight.dry_run(spec, preflight.rows(group)).num_parameters:,}"
         except UncountedError as error:
             remark = error.problems[0]
         except InputError as error:
@@ -93,10 +94,35 @@ def _find_checkpoint(
 def _find_unfit_settings(preflight: Preflight, name: str, checkpoint: Checkpoint) -> list[str]:
     """Settings that do not fit a base model; the grid could not check models of the hub."""
     problems: dict[str, None] = {}
-    for spec in (group.first for group in preflight.groups if group.first.base_model == name):
+    groups = [group for group in preflight.groups if group.first.base_model == name]
+    for spec in (group.first for group in groups):
         targets = spec.lora.target_modules if spec.lora else ()
         problems |= dict.fromkeys(checkpoint.problems(targets, spec.training.max_length))
+        if spec.prompt and checkpoint.kind == "encoder":
+            problems[describe_encoder(checkpoint.model_type)] = None
+    if not problems and preflight.asks_hub:
+        for group in groups:
+            problems |= dict.fromkeys(_find_prompt_problems(preflight, group, checkpoint))
     return list(problems)
+
+
+def _find_prompt_problems(
+    preflight: Preflight, group: TrialGroup, checkpoint: Checkpoint
+) -> list[str]:
+    """Prompts that cannot be made or are too long, in any draw of training rows."""
+    if not group.first.prompt:
+        return []
+    from xlt.trainables.baselines.prompt_tokens import describe_misfit
+
+    problems = []
+    for spec in {spec.draw_index: spec for spec in group.specs}.values():
+        try:
+            prompts = preflight.prompts(spec)
+        except InputError as error:
+            problems += error.problems
+        else:
+            problems.append(describe_misfit(prompts, checkpoint.max_positions) if prompts else "")
+    return list(filter(None, problems))
 
 
 def find_hub_problems(models: Iterable[BaseModel]) -> list[str]:

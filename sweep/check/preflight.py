@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, list_folder_files, list_hub_files
 from xlt.trainables.models.miniatures import find_miniature_folder
+from xlt.trainables.models.model_config import read_config
 from xlt.trainables.models.tokenizer_files import list_tokenizer_problems
 from xlt.trainables.models.verified_files import verify_files
 from xlt.trainables.models.weights_folder import check_files
@@ -29,6 +30,7 @@ from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
+    from xlt.trainables.baselines.prompt_tokens import Prompts
     from xlt.trainables.estimates.dry_run import DryRun
 
 
@@ -96,6 +98,7 @@ class Preflight:
     asks_hub: bool = True
     _files: dict[str, ModelFiles | InputError | None] = field(default_factory=dict)
     _runs: dict[str, DryRun] = field(default_factory=dict)
+    _prompts: dict[str, Prompts | None] = field(default_factory=dict)
     _texts: dict[tuple[str, int], TextTokens | None] = field(default_factory=dict)
 
     @cached_property
@@ -104,7 +107,8 @@ class Preflight:
         members: dict[str, list[TrialSpec]] = defaultdict(list)
         for spec in (s for s in self.grid.specs if s.trial_id in self.states):
             parts = spec.base_model, spec.method, spec.training, spec.lora, spec.resources
-            members[repr(parts)].append(spec)
+            prompted = spec.prompt and (spec.prompt, spec.pattern)  # a pattern has its own shots
+            members[repr((*parts, prompted))].append(spec)
         names = [specs[0].base_model for specs in members.values()]
         groups = []
         for specs in members.values():
@@ -181,10 +185,13 @@ class Preflight:
         from xlt.trainables.estimates.dry_run import dry_run
         from xlt.trainables.loading.config import load_config
 
-        training = spec.training
+        training, length = spec.training, max(self.lengths(spec))
+        prompts = self.prompts(spec)
+        num_before = len(prompts.beginning) if prompts else 0
         key = repr((
             spec.base_identity, spec.method, spec.lora, spec.resources, training.batch_size,
             training.max_length, training.precision, self.device(spec), rows,
+            spec.prompt and (spec.quantize_base, num_before, length),
         ))  # fmt: skip
         if key not in self._runs:
             self._runs[key] = dry_run(
@@ -192,18 +199,64 @@ class Preflight:
                 load_config(self._folder(spec)),
                 device=self.device(spec),
                 rows=rows,
-                length=max(self.lengths(spec)),
+                length=length,
                 num_labels=len(self.grid.dataset.classes),
                 num_tokens=self._count_trained_tokens(spec),
+                num_before=num_before,
             )
         return self._runs[key]
+
+    def rows(self, group: TrialGroup) -> int:
+        """Rows of a batch of one process; the largest batch of prompts."""
+        prompts = self.prompts(group.first)
+        if prompts is None:
+            return group.rows
+        from xlt.trainables.baselines.prompt_scores import list_batches
+
+        return max(map(len, list_batches(prompts)))
+
+    def prompts(self, spec: TrialSpec) -> Prompts | None:
+        """Make the prompts of a trial; seeds change only the order of the rows in them.
+
+        Returns:
+            None for other methods, and if the tokenizer is not on this machine.
+
+        Raises:
+            InputError: The prompts cannot be made.
+        """
+        if not spec.prompt:
+            return None
+        key = spec.model_copy(update={"seed": 0}).model_dump_json()
+        if key not in self._prompts:
+            self._prompts[key] = self._make_prompts(spec)
+        return self._prompts[key]
+
+    def _make_prompts(self, spec: TrialSpec) -> Prompts | None:
+        from xlt.trainables.baselines.prompt_scores import shares_beginning
+        from xlt.trainables.baselines.prompt_tokens import encode_prompts
+        from xlt.trainables.trial.rows import draw_rows
+
+        tokenizer = self._load_tokenizer(spec)
+        if tokenizer is None:
+            return None
+        dataset, model_type = self.grid.dataset, read_config(self._folder(spec))["model_type"]
+        return encode_prompts(
+            tokenizer,
+            spec,
+            dataset.classes,
+            *draw_rows(dataset, spec),
+            shares_beginning=shares_beginning(model_type),
+        )
 
     def lengths(self, spec: TrialSpec) -> list[int]:
         """Count the tokens of each row that the grid draws, after truncation.
 
         Returns:
-            One number a row; ``max_length`` alone if the tokenizer is not on this machine.
+            One number a row; ``max_length`` alone if the tokenizer is not on this machine. For
+            prompts, the tokens after their common beginning.
         """
+        if prompts := self.prompts(spec):
+            return [len(rest) for rest in prompts.rests]
         texts = self._read_texts(spec)
         return texts.lengths if texts else [spec.training.max_length]
 
@@ -221,9 +274,8 @@ class Preflight:
             self._texts[key] = self._tokenise(spec)
         return self._texts[key]
 
-    def _tokenise(self, spec: TrialSpec) -> TextTokens | None:
-        from xlt.trainables.loading.base import Base
-        from xlt.trainables.loading.tokenize import tokenize
+    def _load_tokenizer(self, spec: TrialSpec) -> Any:
+        """Load the tokenizer of a trial; None if it is not on this machine."""
         from xlt.trainables.loading.tokenizer import load_tokenizer
 
         folder = self._folder(spec)
@@ -231,8 +283,16 @@ class Preflight:
         if list_tokenizer_problems(str(folder), names, folder):  # large files are not downloaded
             return None
         try:
-            tokenizer = load_tokenizer(folder)
+            return load_tokenizer(folder)
         except InputError:  # raised for missing files
+            return None
+
+    def _tokenise(self, spec: TrialSpec) -> TextTokens | None:
+        from xlt.trainables.loading.base import Base
+        from xlt.trainables.loading.tokenize import tokenize
+
+        tokenizer = self._load_tokenizer(spec)
+        if tokenizer is None:
             return None
         ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
         dataset = self.grid.dataset

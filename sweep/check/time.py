@@ -69,9 +69,26 @@ def check(preflight: Preflight) -> CheckOutcome:
         "each token costs 6 operations for a trained parameter and 4 for a frozen one; CPUs are "
         f"assumed to reach {CPU_UTILISATION:g} of their measured speed, GPUs {GPU_UTILISATION:g}",
     ]
+    notes += _describe_prompts(preflight)
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")
     return CheckOutcome("Time", COLUMNS, tuple(rows), tuple(problems), tuple(notes))
+
+
+def _describe_prompts(preflight: Preflight) -> list[str]:
+    """State the cost of prompts in tokens."""
+    notes = []
+    for group in preflight.groups:
+        try:
+            prompts = preflight.prompts(group.first)
+        except InputError:  # the check of models reports it
+            continue
+        if prompts:
+            notes.append(
+                f"{group.label}: {prompts.num_computed:,} tokens a trial, "
+                f"{prompts.num_tokens:,} without the shared beginning of prompts"
+            )
+    return notes
 
 
 def _make_row(label: str, num: str, guess: _Guess, slots: str, own: float) -> tuple[str, ...]:
@@ -128,14 +145,15 @@ def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | 
     spec = group.first
     if preflight.files(spec) is None:
         return None
-    run = preflight.dry_run(spec, group.rows)
+    rows = preflight.rows(group)
+    run = preflight.dry_run(spec, rows)
     flops = _mean([_count_flops(preflight, s, run.matrices) for s in group.pending])
     processes = spec.resources.workers
-    micro_batches = -(-spec.training.batch_size // (group.rows * processes))
+    micro_batches = -(-spec.training.batch_size // (rows * processes))
     calls = run.num_calls * micro_batches * _mean([s.num_steps for s in group.pending])
     if spec.is_baseline:
-        calls = run.num_calls * _mean([_count_embedded(s) for s in group.pending])
-    tokens = group.rows * round(_mean(preflight.lengths(spec)))
+        calls = run.num_calls * _mean([_count_passes(preflight, s) for s in group.pending])
+    tokens = rows * round(_mean(preflight.lengths(spec)))
     width = run.matrices.attention_width
     speed, call_seconds, source = _find_speed(preflight, spec, tokens, width)
     if not speed:
@@ -148,6 +166,10 @@ def _guess_from_operations(preflight: Preflight, group: TrialGroup) -> _Guess | 
 
 def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> int:
     """Operations of training and prediction of a trial; every text has the mean length."""
+    if prompts := preflight.prompts(spec):
+        num_before, rests = len(prompts.beginning), preflight.lengths(spec)
+        before = count_prediction_flops(matrices, [num_before])
+        return before + count_prediction_flops(matrices, rests, num_before)
     length = round(_mean(preflight.lengths(spec)))
     if spec.is_baseline:
         return count_prediction_flops(matrices, [length] * _count_embedded(spec))
@@ -158,8 +180,17 @@ def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> i
     return spec.num_steps * trained + tested
 
 
+def _count_passes(preflight: Preflight, spec: TrialSpec) -> int:
+    """Number of passes of a baseline through its base model."""
+    if prompts := preflight.prompts(spec):
+        from xlt.trainables.baselines.prompt_scores import list_batches
+
+        return len(list_batches(prompts)) + bool(len(prompts.beginning))
+    return _count_embedded(spec)
+
+
 def _count_embedded(spec: TrialSpec) -> int:
-    """Number of texts that a baseline embeds; later trials of a process find some in memory."""
+    """Number of texts that a baseline reads; later trials of a process find some in memory."""
     return spec.pattern.num_train_rows + spec.sampling.test_rows
 
 
@@ -186,7 +217,7 @@ def _check_gpu(preflight: Preflight, group: TrialGroup, guess: _Guess, own: floa
     """Warn about a large base model where there is no GPU."""
     if preflight.device(group.first) == "cuda" or not guess.flops or not group.pending:
         return []
-    if preflight.dry_run(group.first, group.rows).num_parameters < LARGE:
+    if preflight.dry_run(group.first, preflight.rows(group)).num_parameters < LARGE:
         return []
     message = (
         f"no GPU: a trial takes about {duration(guess.seconds)}, all {len(group.pending)} "

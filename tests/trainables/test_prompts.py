@@ -11,16 +11,20 @@ import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
-from tiny_checkpoints import UNLISTED, make_config, save_checkpoint, save_unlisted_checkpoint
+from tiny_checkpoints import save_checkpoint, save_unlisted_checkpoint
 from tiny_tasks import pairs, three_classes
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.draws import draw
+from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.baselines import prompt_scores
 from xlt.trainables.baselines.prompt_scores import calibrate
-from xlt.trainables.baselines.prompt_texts import CONTENT_FREE
+from xlt.trainables.baselines.prompt_texts import CONTENT_FREE, Writer, _find_lead, cut_texts
+from xlt.trainables.baselines.prompt_tokens import encode_prompts
 from xlt.trainables.loading import base as loading
+from xlt.trainables.loading.base import load_base
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
@@ -69,8 +73,6 @@ def drawn_rows(dataset: Dataset, spec: TrialSpec) -> tuple[list[Any], list[Any]]
 
 def shot_order(result: TrialResult) -> list[int]:
     """The order in which a trial shows its training rows."""
-    from xlt.data.core.seeds import derive_seed
-
     rng = np.random.default_rng(derive_seed(result.spec.seed, "shots"))
     return [int(n) for n in rng.permutation(result.spec.pattern.target_rows)]
 
@@ -108,9 +110,7 @@ def test_scores_equal_plain_forward_passes(
     result = run_trial(spec, tiny_dataset)
     train, test = drawn_rows(tiny_dataset, spec)
     words = ["goal", "waste"]
-    head = "".join(
-        f"{fill(train[n])}{words[train[n]['label']]}\n\n" for n in shot_order(result)
-    )
+    head = "".join(f"{fill(train[n])}{words[train[n]['label']]}\n\n" for n in shot_order(result))
     prompts = [head + fill(row) for row in test + train]
     expected = plain_probabilities(tiny_base(architecture), prompts, words)[:, 1]
     np.testing.assert_allclose(read_scores(result), expected[:20], rtol=0, atol=1e-6)
@@ -147,14 +147,8 @@ def test_three_classes_have_a_probability_each(
     np.testing.assert_allclose(read_scores(result), expected, rtol=0, atol=1e-6)
     labels = [row["label"] for row in test]
     assert result.metrics["accuracy"] == np.mean(expected.argmax(1) == labels)
-    few_shot = run_trial(spec.model_copy(update={"pattern": few_rows(6)}), dataset)
+    few_shot = run_trial(spec.model_copy(update={"pattern": Pattern.parse(few(6))}), dataset)
     assert result.train_rows.schema == few_shot.train_rows.schema
-
-
-def few_rows(rows: int) -> Any:
-    from xlt.data.dataset.patterns import Pattern
-
-    return Pattern.parse(few(rows))
 
 
 def test_the_second_text_of_a_pair_has_its_place(
@@ -171,9 +165,7 @@ def test_the_second_text_of_a_pair_has_its_place(
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
 
 
-def test_braces_in_a_text_are_text(tiny_base: Callable[[str], Path]) -> None:
-    from xlt.trainables.baselines.prompt_texts import Writer
-
+def test_braces_in_a_text_are_text() -> None:
     writer = Writer("{{x}} {text}?", ("a", "b"), "", ((("{text_pair}", None), 1),))
     assert writer.write(("{text}", None)) == "{x} {text_pair}?b\n\n{x} {text}?"
 
@@ -240,10 +232,8 @@ def test_rows_and_words_are_turns_of_a_chat(
 
 
 def test_a_space_before_an_answer_is_that_of_the_chat_template(
-    chat_base: Path, tiny_dataset: Dataset
+    chat_base: Path,
 ) -> None:
-    from xlt.trainables.baselines.prompt_texts import _find_lead
-
     tokenizer = transformers.AutoTokenizer.from_pretrained(chat_base)
     assert _find_lead(tokenizer) == ""
     tokenizer.chat_template = (  # Llama-2's, without its system turn
@@ -254,10 +244,8 @@ def test_a_space_before_an_answer_is_that_of_the_chat_template(
 
 
 def test_a_chat_template_may_not_write_the_date_of_today(
-    chat_base: Path, tiny_dataset: Dataset
+    chat_base: Path,
 ) -> None:
-    from xlt.trainables.baselines.prompt_texts import Writer
-
     tokenizer = transformers.AutoTokenizer.from_pretrained(chat_base)
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }}"
     writer = Writer("{text}?", ("a", "b"), "", (), tokenizer)
@@ -289,9 +277,145 @@ def test_neither_batch_nor_shared_beginning_changes_a_score(
     np.testing.assert_allclose(read_scores(whole), scores, rtol=0, atol=2e-5)
     assert whole.execution["tokens"]["computed"] == tokens["without_sharing"]
     assert np.ptp(scores) > 1e-3
-    _, test = drawn_rows(tiny_dataset, spec)
-    train, _ = drawn_rows(tiny_dataset, spec)
+    train, test = drawn_rows(tiny_dataset, spec)
     words = ["goal", "waste"]
     head = "".join(f"{fill(train[n])}{words[train[n]['label']]}\n\n" for n in shot_order(whole))
     plain = plain_probabilities(tmp_path, [head + fill(row) for row in test], words)[:, 1]
     np.testing.assert_allclose(scores, plain, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("architecture", "shares"), [("gemma3", True), ("qwen3_5", False)])
+def test_only_the_text_model_of_a_multimodal_checkpoint_is_prompted(
+    architecture: str, shares: bool, tmp_path: Path, tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    save_unlisted_checkpoint(architecture, tiny_dataset.table["text"].to_pylist(), tmp_path)
+    spec = make_prompt(shots=2, base_path=str(tmp_path), base_identity=f"x:{architecture}")
+    result = run_trial(spec, tiny_dataset)
+    tokens = result.execution["tokens"]
+    assert (tokens["computed"] < tokens["without_sharing"]) == shares  # qwen3_5 is not listed
+    base = load_base(spec, torch.device("cpu"), torch.float32)
+    prompts = encode_prompts(
+        base.tokenizer,
+        spec,
+        tiny_dataset.classes,
+        *(tiny_dataset.rows([r["id"] for r in rows]) for rows in drawn_rows(tiny_dataset, spec)),
+    )
+    for number in (0, 7, 19):
+        ids = np.concatenate([prompts.beginning, prompts.rests[number]])
+        with torch.inference_mode():
+            logits = base.model(torch.from_numpy(ids)[None]).logits[0, -1].double()
+        expected = logits[prompts.label_ids[number]].softmax(-1)[1]
+        assert read_scores(result)[number] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_model_that_reads_ahead_is_refused(
+    tmp_path: Path, tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    save_unlisted_checkpoint("xlnet", tiny_dataset.table["text"].to_pylist(), tmp_path)
+    with pytest.raises(InputError, match="xlnet reads ahead: later tokens change the logits of"):
+        run_trial(make_prompt(base_path=str(tmp_path), base_identity="x:xlnet"), tiny_dataset)
+
+
+def test_an_encoder_is_refused(tiny_dataset: Dataset, make_prompt: MakeSpec) -> None:
+    with pytest.raises(InputError, match="bert is an encoder, which predicts no next token"):
+        run_trial(make_prompt("bert"), tiny_dataset)
+
+
+def test_a_checkpoint_without_output_layer_is_refused(
+    tiny_base: Callable[[str], Path], tmp_path: Path, tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    auto = transformers.AutoModelForSequenceClassification
+    auto.from_pretrained(tiny_base("llama")).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tiny_base("llama")).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"lacks 1 weights of a language model, e\.g\. lm_head"):
+        run_trial(make_prompt(base_path=str(tmp_path), base_identity="x:score"), tiny_dataset)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"label_words": {"ja": {"negative": "carbon", "positive": "carbonate"}}},
+            "the label words 'carbon' and 'carbonate' share their first token 'Ġcarbon'",
+        ),
+        (
+            {"label_words": {"ja": {"negative": "waste", "positive": "zzz"}}},
+            "'waste', 'zzz' do not begin after the same tokens of a prompt, because some join",
+        ),
+        ({"chat": "on"}, "prompt.chat is on, but the tokenizer has no chat template; give"),
+        ({"max_shots": 9, "templates": {"ja": "word " * 99 + "{text}:"}}, "set prompt.max_shots"),
+    ],
+    ids=["shared", "joined", "chat", "long"],
+)
+def test_prompts_that_cannot_be_made_are_refused(
+    settings: dict[str, Any], sentence: str, tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    with pytest.raises(InputError) as caught:
+        run_trial(make_prompt(prompt=settings), tiny_dataset)
+    assert len(caught.value.problems) == 1
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith("base model 'tiny-llama': ")
+
+
+def test_a_zero_shot_prompt_that_is_too_long_names_the_template(
+    tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    settings = {"templates": {"ja": "word " * 99 + "{text}:"}}
+    with pytest.raises(InputError, match=r"the model has 128 positions; shorten the template"):
+        run_trial(make_prompt(shots=0, prompt=settings), tiny_dataset)
+
+
+def test_texts_are_cut_and_the_template_is_not(
+    tiny_base: Callable[[str], Path], tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    spec = make_prompt(training={"max_length": 3})
+    assert run_trial(spec, tiny_dataset).execution["truncated_texts"] == {"train": 4, "test": 20}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_base("llama"))
+    texts = [("carbon board", None), ("炭素と株式", None)]
+    cut, is_cut = cut_texts(tokenizer, texts, 2)
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text, _ in texts]
+    assert is_cut == [len(row) > 2 for row in ids]
+    assert texts[1][0].startswith(cut[1][0])  # a character of several tokens is whole
+    assert 2 <= len(tokenizer(cut[1][0], add_special_tokens=False)["input_ids"]) <= 4
+
+
+def test_the_longer_text_of_a_pair_is_cut(tiny_base: Callable[[str], Path]) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_base("llama"))
+    ((text, pair),), (is_cut,) = cut_texts(tokenizer, [("carbon", " waste" * 9)], 5)
+    assert (text, is_cut) == ("carbon", True)
+    assert pair is not None
+    assert " waste" * 9 != pair == " waste" * pair.count("waste") != ""
+
+
+def test_the_seed_orders_the_shots_and_nothing_else(
+    tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    few_shot = [run_trial(make_prompt(seed=seed), tiny_dataset) for seed in (0, 1)]
+    assert not np.array_equal(*map(read_scores, few_shot))
+    assert few_shot[0].train_rows["id"].equals(few_shot[1].train_rows["id"])
+    zero_shot = [run_trial(make_prompt(shots=0, seed=seed), tiny_dataset) for seed in (0, 1)]
+    np.testing.assert_array_equal(*map(read_scores, zero_shot))
+
+
+def test_a_trial_gives_equal_bytes_whatever_ran_before(
+    tiny_dataset: Dataset, make_spec: MakeSpec, make_prompt: MakeSpec
+) -> None:
+    spec = make_prompt()
+    loading._LOADED.clear()
+    first = run_trial(spec, tiny_dataset, keep_models="all", explain=Explain(rows=2))
+    run_trial(make_spec("llama"), tiny_dataset)  # a classifier on the same checkpoint
+    again = run_trial(spec, tiny_dataset)
+    for table in ("predictions", "train_rows", "history"):
+        assert getattr(again, table).equals(getattr(first, table))
+    assert (again.metrics, again.signature) == (first.metrics, first.signature)
+    assert again.execution == first.execution
+    assert (first.model, first.history.num_rows, first.convergence) == ({}, 0, {})
+    assert first.attributions is not None
+    assert "method prompt has no classifier" in first.attributions.error
+
+
+def test_bf16_is_honoured(tiny_dataset: Dataset, make_prompt: MakeSpec) -> None:
+    whole = run_trial(make_prompt(), tiny_dataset)
+    half = run_trial(make_prompt(training={"precision": "bf16"}), tiny_dataset)
+    assert half.signature["precision"] == "bf16"
+    assert 0 < np.abs(read_scores(half) - read_scores(whole)).max() < 0.05

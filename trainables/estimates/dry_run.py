@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlt.data.core.errors import InputError
+from xlt.trainables.baselines.prompt_scores import compute_beginning, compute_last_logits
 from xlt.trainables.estimates.allocations import Allocations, Moved, move_to_cpu
 from xlt.trainables.estimates.flops import Matrices
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
+from xlt.trainables.loading.kinds import get_auto_class
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.methods.used_rows import UsedRows, train_used_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -80,6 +81,7 @@ def dry_run(
     length: int,
     num_labels: int = 2,
     num_tokens: int | None = None,
+    num_before: int = 0,
 ) -> DryRun:
     """Train one optimiser step and predict one batch, without content; a baseline only predicts.
 
@@ -97,15 +99,16 @@ def dry_run(
         num_labels: Number of classes of the head.
         num_tokens: Number of different tokens in the training rows, if only their embeddings are
             trained (:mod:`xlt.trainables.methods.used_rows`); None if all are.
+        num_before: Number of tokens with which all prompts begin; ``length`` counts the others.
 
     Raises:
-        InputError: The architecture has no sequence classifier, or the method cannot be applied to
-            it.
+        InputError: The architecture has no class for the method, or the method cannot be applied
+            to it.
         UncountedError: The model's code reads the content of tensors, or has an operation that only
             a GPU supports.
     """
     try:
-        return _dry_run(spec, config, device, rows, length, num_labels, num_tokens)
+        return _dry_run(spec, config, device, rows, length, num_labels, num_tokens, num_before)
     except (RuntimeError, AttributeError) as error:
         first_line = str(error).partition("\n")[0]
         raise UncountedError(
@@ -121,6 +124,7 @@ def _dry_run(
     length: int,
     num_labels: int,
     num_tokens: int | None,
+    num_before: int,
 ) -> DryRun:
     cpu = torch.device("cpu")
     config = _prepare_config(config, device, num_labels)
@@ -129,7 +133,7 @@ def _dry_run(
     training = spec.training.model_copy(update={"precision": precision})
     spec = spec.model_copy(update={"training": training})
     with torch.device("meta"):
-        base = _build_base(config, choose_base_dtype(spec, cpu), spec.base_model)
+        base = _build_base(config, choose_base_dtype(spec, cpu), spec)
         model = base.model if spec.is_baseline else METHODS[spec.method](base, spec)
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if num_tokens is not None:
@@ -141,7 +145,8 @@ def _dry_run(
         moved: Moved = {}
         move_to_cpu(base.model, moved)
         base_bytes = live.bytes
-        move_to_cpu(model, moved)
+        if model is not base.model:  # tensors that are moved twice count twice
+            move_to_cpu(model, moved)
         built_bytes = live.bytes
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer_bytes, train_bytes, num_calls = 0, built_bytes, 0
@@ -151,7 +156,11 @@ def _dry_run(
         live.reset()
         model.eval()
         with torch.no_grad(), autocast(spec, cpu):
-            model(**_make_batch(config, rows if spec.is_baseline else EVAL_BATCH_SIZE, length))
+            if spec.prompt:
+                num_calls = _predict_prompts(model, rows, length, num_before, live)
+            else:
+                rows = rows if spec.is_baseline else EVAL_BATCH_SIZE
+                model(**_make_batch(config, rows, length))
         num_calls = num_calls or live.num_calls
     gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
     return DryRun(
@@ -168,6 +177,15 @@ def _dry_run(
         ),
         num_calls=num_calls,
     )
+
+
+def _predict_prompts(model: Any, rows: int, length: int, num_before: int, live: Allocations) -> int:
+    """Compute the common beginning and a batch of prompts, and return the calls of the batch."""
+    beginning = compute_beginning(model, torch.ones(1, num_before, dtype=torch.long))
+    before = live.num_calls
+    ids = torch.ones(rows, length, dtype=torch.long)
+    compute_last_logits(model, ids, torch.zeros(rows, dtype=torch.long), beginning)
+    return live.num_calls - before
 
 
 def _count_restored_bytes(model: Any, base_model: Any) -> int:
@@ -229,11 +247,12 @@ def _prepare_config(config: Any, device: str, num_labels: int) -> Any:
     return config
 
 
-def _build_base(config: Any, dtype: torch.dtype, name: str) -> Base:
+def _build_base(config: Any, dtype: torch.dtype, spec: TrialSpec) -> Base:
     try:
-        model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+        model = get_auto_class(spec.method).from_config(config, dtype=dtype)
     except ValueError as error:
-        raise InputError(f"base model {name!r}: no sequence classifier: {error}") from error
+        missing = "language model" if spec.prompt else "sequence classifier"
+        raise InputError(f"base model {spec.base_model!r}: no {missing}: {error}") from error
     model.requires_grad_(False)
     heads = tuple(
         child
@@ -273,7 +292,7 @@ def _count_matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices
 
 def _count_bytes_saved(spec: TrialSpec, model: Any) -> int:
     """Count the bytes that 4-bit weights save; bitsandbytes itself needs real weights to run."""
-    if not (spec.lora and spec.lora.quantize_base):
+    if not spec.quantize_base:
         return 0
     weights: list[Any] = [m.weight for m in model.base_model.modules() if _is_matrix(m)]
     return sum(round(w.numel() * (w.element_size() - NF4_BYTES)) for w in weights)

@@ -30,12 +30,14 @@ class Matrices:
     attention_width: int
 
 
-def count_prediction_flops(matrices: Matrices, lengths: Iterable[int]) -> int:
+def count_prediction_flops(matrices: Matrices, lengths: Iterable[int], num_before: int = 0) -> int:
     """Count the operations of a forward pass over texts.
 
     Args:
         matrices: Matrices of the classifier.
         lengths: Number of tokens of each text, padding included.
+        num_before: Number of tokens before each text whose keys and values are known. They are
+            attended to, and not computed.
 
     Returns:
         ``2 N`` per token, and ``4 * layers * width * length^2`` per text for the scores and
@@ -44,7 +46,8 @@ def count_prediction_flops(matrices: Matrices, lengths: Iterable[int]) -> int:
     """
     token_counts = list(lengths)
     matrix = 2 * (matrices.num_frozen + matrices.num_trained) * sum(token_counts)
-    return matrix + _count_attention(matrices, token_counts)
+    before = 4 * matrices.num_layers * matrices.attention_width * num_before * sum(token_counts)
+    return matrix + _count_attention(matrices, token_counts) + before
 
 
 def count_training_flops(
