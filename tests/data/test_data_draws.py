@@ -200,8 +200,6 @@ def test_impossible_settings_are_refused() -> None:
         "ja15: target_rows and test_rows must be even: rows are drawn 1:1"
     )
     for values, sentence in (
-        ({"name": "x", "target_lang": "ja", "target_rows": 0, "source_rows": 0},
-         "x: has no training rows; set source_rows or target_rows"),
         ({"name": "ja32", "target_lang": "ja", "target_rows": 16},
          "ja32: the name says 32 ja rows, the fields say 16 ja rows; "
          "correct one of them, or take a name that is not a language and a count"),

@@ -27,3 +27,12 @@ def make_spec(method: str, precision: str = "fp32", **resources: Any) -> TrialSp
             "resources": resources,
         }
     )
+
+
+def make_prompt_spec() -> TrialSpec:
+    words = {"negative": "no", "positive": "yes"}
+    prompt = {"templates": {"ja": "{text}: "}, "label_words": {"ja": words}}
+    values = make_spec("lora").model_dump(mode="json", exclude={"lora", "learning_rate", "method"})
+    values["pattern"]["source_rows"] = 0
+    values |= {"method": "prompt", "learning_rate": None, "prompt": prompt}
+    return TrialSpec.parse(values)

@@ -48,6 +48,10 @@ def test_paper_settings() -> None:
         (GOOD.replace("mbert", "mbrt"), "Did you mean 'mbert'?"),
         (GOOD.replace("ja16", "japanese"), "such as ja16"),
         (GOOD.replace("[0]", "[0, 0]"), "seeds: 0 given more than once"),
+        (
+            GOOD.replace("ja16", "{ja0: {source_rows: 0}}"),
+            "ja0: has no training rows; set",
+        ),
         (GOOD.replace("[0]", "[]"), "seeds"),
         (GOOD + "training: {weight_decay: 5e-4}\n", "write it as 0.0005"),
         (GOOD + "task: {prevalence: 2}\n", "task.prevalence: should be less than 1 (got 2)"),

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from dry_run_specs import HEADS, LENGTH, ROWS, make_spec
+from dry_run_specs import HEADS, LENGTH, ROWS, make_prompt_spec, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
 from torch.profiler import ProfilerActivity, profile
 
 from xlt.data.core.errors import InputError
+from xlt.trainables.baselines.prompt_scores import compute_beginning, compute_last_logits
 from xlt.trainables.estimates.dry_run import (
     DryRun,
     UncountedError,
@@ -246,3 +247,23 @@ def test_what_cannot_be_counted_says_so(tmp_path: Any) -> None:
     )  # fmt: skip
     with pytest.raises(UncountedError, match="cannot be counted"):
         dry_run(make_spec("full"), experts, device="cpu", rows=2, length=8)
+
+
+@pytest.mark.parametrize("num_before", [0, 96])
+def test_memory_of_prompts_is_what_the_allocator_measures(num_before: int) -> None:
+    spec, config = make_prompt_spec(), make_measured_config("llama", "middle")
+    torch.set_num_threads(1)
+
+    def prompt() -> object:
+        model = transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+        ids, places = torch.full((ROWS, LENGTH), 5), torch.full((ROWS,), LENGTH - 1)
+        with torch.inference_mode():
+            beginning = compute_beginning(model, torch.full((1, num_before), 5))
+            compute_last_logits(model, ids, places, beginning)
+        return model
+
+    memory = dry_run(
+        spec, config, device="cpu", rows=ROWS, length=LENGTH, num_before=num_before
+    ).memory
+    assert (memory.trained, memory.gradients, memory.optimizer) == (0, 0, 0)
+    assert memory.peak == pytest.approx(allocated_peak(prompt), rel=TOLERANCE)

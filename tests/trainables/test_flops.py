@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from dry_run_specs import HEADS, make_spec
+import transformers
+from dry_run_specs import HEADS, make_prompt_spec, make_spec
 from tiny_checkpoints import make_classifier, make_measured_config
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from xlt.trainables.baselines.prompt_scores import compute_beginning, compute_last_logits
 from xlt.trainables.estimates.dry_run import dry_run
 from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
 from xlt.trainables.estimates.throughput import measure_throughput
@@ -110,3 +112,24 @@ def test_speed_is_measured() -> None:
     speed = measure_throughput("cpu", tokens=256, width=128)
     assert 1e8 < speed.flops < 1e14
     assert 1e-7 < speed.call_seconds < 1e-2
+
+
+@pytest.mark.parametrize("num_before", [0, 40])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
+def test_operations_of_prompts_are_those_that_torch_counts(
+    architecture: str, num_before: int
+) -> None:
+    config = make_measured_config(
+        architecture, "middle", num_hidden_layers=LAYERS, attn_implementation="eager"
+    )
+    spec = make_prompt_spec()
+    counts = dry_run(spec, config, device="cpu", rows=ROWS, length=LENGTH, num_before=num_before)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    places = torch.full((ROWS,), LENGTH - 1)
+    with FlopCounterMode(display=False) as predicting, torch.no_grad():
+        beginning = compute_beginning(model, torch.full((1, num_before), 5))
+        compute_last_logits(model, torch.full((ROWS, LENGTH), 5), places, beginning)
+    counted = count_prediction_flops(counts.matrices, [num_before])
+    counted += count_prediction_flops(counts.matrices, [LENGTH] * ROWS, num_before)
+    # What is left: the output layer, which reads one token of a row.
+    assert counted == pytest.approx(predicting.get_total_flops(), rel=0.02)

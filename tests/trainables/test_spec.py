@@ -68,7 +68,17 @@ ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
 BASELINE_SETTINGS: dict[str, dict[str, Any]] = {  # settings of baselines, also added later
     "embed": {"prefix": "query: "},
     "ngram": {"min_n": 2, "max_n": 3},
+    "prompt": {
+        "templates": {"ja": "{text}: "},
+        "label_words": {"ja": {"negative": "no", "positive": "yes"}},
+        "instructions": {"ja": "Answer."},
+        "max_shots": 16,
+        "calibration": "contextual",
+        "chat": "off",
+        "quantize_base": "nf4",
+    },
 }
+NO_ROWS = {"name": "none", "target_lang": "ja", "target_rows": 0, "source_rows": 0}
 OTHER = {  # for values that cannot be changed by a rule
     "method": "full",
     "lr_schedule": "constant",
@@ -198,6 +208,8 @@ BASELINE: dict[str, Any] = VALUES | {"lora": None, "learning_rate": None, "dev":
 @pytest.mark.parametrize("method", BASELINE_SETTINGS)
 def test_settings_of_a_baseline_change_its_id(method: str) -> None:
     values = BASELINE | {"method": method}
+    if method == "prompt":
+        values["pattern"] = VALUES["pattern"] | {"source_rows": 0}
     settings = BASELINE_SETTINGS[method]
     ids = {trial_id(values | {method: {k: v}}) for k, v in settings.items()} | {trial_id(values)}
     assert len(ids) == 1 + len(settings)
@@ -216,6 +228,11 @@ def test_settings_of_a_baseline_change_its_id(method: str) -> None:
         ({"method": "ngram", "lora": {}}, "lora settings are given but the method is ngram"),
         ({"method": "ngram", "embed": {}}, "embed settings are given but the method is ngram"),
         ({"method": "ngram", "ngram": {"min_n": 5}}, "min_n 5 is more than max_n 4"),
+        ({"method": "prompt"}, "method prompt has no place for source rows; set source_rows to 0"),
+        (
+            {"method": "ngram", "pattern": NO_ROWS},
+            "none: has no training rows; set source_rows or target_rows",
+        ),
     ],
 )
 def test_settings_that_contradict_a_method_are_refused(values: Any, problem: str) -> None:
