@@ -271,6 +271,7 @@ def test_neither_batch_nor_shared_beginning_changes_a_score(
     assert tokens["computed"] < 0.7 * tokens["without_sharing"]
     scores = read_scores(together)
     monkeypatch.setattr(prompt_scores, "BATCH_TOKENS", 1)
+    loading._LOADED.clear()  # and its scores
     np.testing.assert_allclose(read_scores(run_trial(spec, tiny_dataset)), scores, atol=2e-5)
     monkeypatch.setattr("xlt.trainables.trial.run_baseline.shares_beginning", lambda name: False)
     whole = run_trial(spec, tiny_dataset)
@@ -395,6 +396,22 @@ def test_the_seed_orders_the_shots_and_nothing_else(
     assert few_shot[0].train_rows["id"].equals(few_shot[1].train_rows["id"])
     zero_shot = [run_trial(make_prompt(shots=0, seed=seed), tiny_dataset) for seed in (0, 1)]
     np.testing.assert_array_equal(*map(read_scores, zero_shot))
+
+
+def test_a_process_computes_equal_prompts_once(
+    tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    loading._LOADED.clear()
+    first = run_trial(make_prompt(shots=0), tiny_dataset)
+    (base,) = loading._LOADED.values()
+    base.model.forward = None  # a second pass would raise
+    try:
+        again = run_trial(make_prompt(shots=0, seed=1), tiny_dataset)
+        with pytest.raises(TypeError):
+            run_trial(make_prompt(shots=2), tiny_dataset)
+    finally:
+        loading._LOADED.clear()
+    np.testing.assert_array_equal(read_scores(again), read_scores(first))
 
 
 def test_a_trial_gives_equal_bytes_whatever_ran_before(

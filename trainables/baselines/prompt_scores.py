@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from xlt.trainables.baselines.prompt_tokens import Prompts
+from xlt.trainables.loading.base import Base
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.loop import DivergedError, autocast
+from xlt.trainables.training.loop import DivergedError, autocast, uses_bf16
 from xlt.trainables.training.watchdog import heartbeat
 
 BATCH_TOKENS = 1 << 12
@@ -35,12 +36,12 @@ def shares_beginning(model_type: str) -> bool:
     return model_type in ARCHITECTURES
 
 
-def compute_probabilities(model: Any, prompts: Prompts, spec: TrialSpec) -> NDArray[np.float64]:
+def compute_probabilities(base: Base, prompts: Prompts, spec: TrialSpec) -> NDArray[np.float64]:
     """Compute the probabilities of the label words after each prompt.
 
     Args:
-        model: Language model in eval mode.
-        prompts: Prompts; training rows and test rows first.
+        base: Base model; its ``label_logits`` are the cache.
+        prompts: Prompts.
         spec: Trial with precision and calibration.
 
     Returns:
@@ -49,8 +50,12 @@ def compute_probabilities(model: Any, prompts: Prompts, spec: TrialSpec) -> NDAr
     Raises:
         DivergedError: A probability is not a number.
     """
-    logits = compute_label_logits(model, prompts, spec)
-    probabilities: NDArray[np.float64] = torch.from_numpy(logits).softmax(-1).numpy()
+    key = prompts.digest, uses_bf16(spec, base.model.device)
+    if key not in base.label_logits:
+        base.label_logits[key] = compute_label_logits(base.model, prompts, spec)
+    probabilities: NDArray[np.float64] = (
+        torch.from_numpy(base.label_logits[key]).softmax(-1).numpy()
+    )
     if not np.isfinite(probabilities).all():
         raise DivergedError(
             "probabilities of label words are not numbers; set training.precision=fp32, or give "

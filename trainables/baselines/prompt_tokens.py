@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,14 @@ class Prompts:
     def longest(self) -> int:
         """Number of tokens of the longest prompt."""
         return len(self.beginning) + max(map(len, self.rests))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all ids; zero-shot trials of all seeds have the same."""
+        digest = hashlib.sha256(self.label_ids.tobytes())
+        for ids in (self.beginning, *self.rests):
+            digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
+        return digest.hexdigest()
 
     def describe(self, tokenizer: Any) -> dict[str, Any]:
         """Describe the prompts and their cost, for the record of a trial."""

@@ -57,6 +57,8 @@ class Base:
         encodings: Cache of token ids: max_length -> texts of a row -> ids.
         truncated: Texts of the rows that were cut, by max_length.
         embeddings: Cache of mean-pooled embeddings: settings -> texts of a row -> hidden_size.
+        label_logits: Cache of label words' logits by prompts and precision: num_prompts x
+            num_classes.
     """
 
     tokenizer: Any
@@ -68,6 +70,7 @@ class Base:
     embeddings: dict[tuple[object, ...], dict[Texts, NDArray[np.float32]]] = field(
         default_factory=dict
     )
+    label_logits: dict[tuple[object, ...], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def vocabulary(self) -> int:

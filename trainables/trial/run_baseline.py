@@ -133,7 +133,7 @@ def _prompt(
     names = ["the common beginning", *test["id"].to_pylist(), *train["id"].to_pylist()]
     refuse_unknown_tokens(base, names, [prompts.beginning, *prompts.rests][: len(names)])
     clock.lap("encode")
-    probabilities = compute_probabilities(base.model, prompts, spec)
+    probabilities = compute_probabilities(base, prompts, spec)
     scores = probabilities[:, 1] if len(dataset.classes) == 2 else probabilities
     clock.lap("predict")
     return _Scored(scores[: len(test)], scores[len(test) :], prompts.describe(base.tokenizer))
