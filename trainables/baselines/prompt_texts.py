@@ -120,7 +120,7 @@ def cut_texts(
 ) -> tuple[list[Texts], list[bool]]:
     """Cut each row at the end of the character in which its token ``max_length`` lies.
 
-    Of a pair the longer text is cut, which is the tokenizer's own rule.
+    In a pair the longer text is cut, which is the tokenizer's own rule.
 
     Returns:
         num_rows texts, and whether each was cut.

@@ -189,7 +189,7 @@ def _refuse_places(words: Sequence[str], places: Sequence[int | None]) -> None:
 
 
 def _refuse_shared(tokenizer: Any, words: Sequence[str], first: Ids) -> None:
-    """Refuse label words with the same first token, which cannot be told apart by it."""
+    """Refuse label words with the same first token, which are scored by it."""
     for token in first.tolist():
         same = [word for word, other in zip(words, first.tolist(), strict=True) if other == token]
         if len(same) > 1:

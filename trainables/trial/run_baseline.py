@@ -35,11 +35,11 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of a baseline: probabilities as in :class:`TrialResult`.
+    """Scores of a baseline, in the form of :class:`TrialResult`.
 
     Attributes:
-        test: Those of the test rows.
-        train: Those of the training rows.
+        test: Probabilities of the test rows.
+        train: Probabilities of the training rows.
         execution: How they were computed.
     """
 
