@@ -12,11 +12,10 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
+from xlt.trainables.loading.base import Texts
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-Texts = tuple[str, str | None]
-"""The text of a row, and the second text of a pair or None."""
 SEPARATOR = "\n\n"
 """Text after the instruction and after each labelled row, as in lm-evaluation-harness."""
 CONTENT_FREE = ("N/A", "[MASK]", "")
@@ -102,11 +101,6 @@ def make_writer(
         chat=chat,
         lead=_find_lead(chat) if chat else "",
     )
-
-
-def list_texts(rows: pa.Table) -> list[Texts]:
-    """List the texts of rows; num_rows x at least (text, text_pair)."""
-    return list(zip(rows["text"].to_pylist(), rows["text_pair"].to_pylist(), strict=True))
 
 
 def list_content_free(rows: pa.Table) -> list[Texts]:

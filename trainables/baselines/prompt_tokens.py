@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.baselines.prompt_texts import (
-    Texts,
     Writer,
     cut_texts,
     list_content_free,
-    list_texts,
     make_writer,
 )
+from xlt.trainables.loading.base import Texts
+from xlt.trainables.loading.tokenize import list_texts
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 Ids = NDArray[np.int64]
