@@ -39,8 +39,9 @@ class Draw:
 
 
 def draw(
-    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int = 0
-) -> Draw:
+    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int = 0,
+    *, refuse_untranslated: bool = True,
+) -> Draw:  # fmt: skip
     """Draw the rows of a cell.
 
     Rows are ranked by a hash of seed and id, so that the draw depends neither on the order of the
@@ -60,6 +61,7 @@ def draw(
         pattern: Counts and target language.
         sampling: Windows, number of test rows and seed.
         draw_index: Number of the draw of training rows; test rows are the same in all draws.
+        refuse_untranslated: Whether each row that the pattern reads in translation must have one.
 
     Raises:
         InputError: A language is missing, a class has too few rows, or a drawn row has no
@@ -84,7 +86,8 @@ def draw(
         dataset, source_lang, pattern, sampling, draw_index, test
     )
     problems += train_problems
-    problems += untranslated(dataset, source_lang, pattern, (source, target, test))
+    if refuse_untranslated:
+        problems += untranslated(dataset, source_lang, pattern, (source, target, test))
     if problems:
         raise InputError(problems)
     return Draw(*(tuple(row.id for row in rows) for rows in (source, target, test)))

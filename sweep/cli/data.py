@@ -103,12 +103,16 @@ def _translate(dataset: Dataset, source: SourceOptions, experiment: str | None) 
     from xlt.sweep.planning.translations import list_translated_rows
     from xlt.trainables.translation.step import translate_rows
 
-    ids = list_translated_rows(load_experiment(experiment), dataset) if experiment else None
-    for settings in source.translate:
-        with _Bar(f"translating {settings.direction}", counts_bytes=False) as bar:
-            dataset, report = translate_rows(dataset, settings, ids, bar)
-        print(report.describe())
-    return dataset
+    asked = load_experiment(experiment) if experiment else None
+    while True:
+        ids = list_translated_rows(asked, dataset) if asked else None
+        for settings in source.translate:
+            with _Bar(f"translating {settings.direction}", counts_bytes=False) as bar:
+                dataset, report = translate_rows(dataset, settings, ids, bar)
+            print(report.describe())
+        # Rows that turn out to be translations of test rows are replaced by others.
+        if asked is None or ids is None or list_translated_rows(asked, dataset) <= ids:
+            return dataset
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -51,17 +51,20 @@ def describe_translated_rows(pattern: Pattern, source_lang: str, num_test_rows: 
 
 
 def list_translated_rows(experiment: Experiment, dataset: Dataset) -> set[str]:
-    """List the ids of rows that an experiment reads in translation, without their translations.
+    """List the ids of rows that an experiment reads in translation, translated or not.
+
+    New translations can show that a row is a translation of a test row. The row that takes its
+    place is then listed, too.
 
     Raises:
         InputError: The data set has too few rows.
     """
     source_lang, ids = experiment.task.source_lang, set[str]()
-    for pattern in experiment.patterns:
-        plain = pattern.model_copy(update={"translate": None})
-        for index in (
-            {index for index, _ in experiment.draws_and_seeds} if pattern.translate else ()
-        ):
-            drawn = draw(dataset, source_lang, plain, experiment.sampling, index)
+    for pattern in (pattern for pattern in experiment.patterns if pattern.translate):
+        for index in {index for index, _ in experiment.draws_and_seeds}:
+            drawn = draw(
+                dataset, source_lang, pattern, experiment.sampling, index,
+                refuse_untranslated=False,
+            )  # fmt: skip
             ids |= {*drawn.source} if pattern.translate != "test" else {*drawn.target, *drawn.test}
     return ids

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from xlt.analysis.lit_export import lit_export
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
+from xlt.data.sources.translations.add import Given, add_translations
 from xlt.sweep.cli.main import main
 from xlt.sweep.cli.predict import _describe_language
 from xlt.sweep.experiment.experiment import load_experiment
@@ -319,6 +321,36 @@ def test_on_ray_the_bytes_are_the_same(
             assert ran.results.read_table(trial_id, name).equals(
                 outcome.results.read_table(trial_id, name)
             )
+
+
+def test_rows_that_replace_leaks_are_translated_too(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A translator whose first translation is a test text."""
+    values = yaml.safe_load(file.read_text())
+    drawn = expand_file(file).draws[0]
+    tested = DATASET.rows(drawn.test[:1])["text"][0].as_py()
+    leak, done = drawn.source[3], list[set[str]]()
+
+    def translate_rows(dataset: Dataset, settings: Any, ids: set[str], progress: Any) -> Any:
+        new = sorted(ids - dataset.translations.find(settings.direction).keys())
+        done.append({*new})
+        given = [Given(i, "ja", tested if i == leak else f"text {i}", None, "t", i) for i in new]
+        return add_translations(dataset, given, "test"), SimpleNamespace(describe=lambda: "")
+
+    monkeypatch.setattr("xlt.trainables.translation.step.translate_rows", translate_rows)
+    block = {"model": "any", "from": "en", "to": "ja"}
+    data = {**values["data"], "columns": {}, "translate": block}
+    values["patterns"] = [{name: {"source_rows": 24}} for name in ("ja0", "ja0+tt")]
+    for name, content in (("source.yaml", data), ("asked.yaml", values)):
+        (tmp_path / name).write_text(yaml.safe_dump(content, sort_keys=False))
+    out = str(tmp_path / "prepared")
+    command = ["data", "prepare", str(tmp_path / "source.yaml"), "--out", out]
+    assert main([*command, "--for", str(tmp_path / "asked.yaml")]) == 0
+    assert [len(ids) for ids in done] == [24, 1] and done[0] == {*drawn.source}
+    grid = expand_file(tmp_path / "asked.yaml", f"data={{source: prepared, path: {out}}}")
+    (other,) = ({*draw.source} for draw in grid.draws if {*draw.source} != {*drawn.source})
+    assert other == ({*drawn.source} - {leak}) | done[1]
 
 
 def test_prepare_translates_and_the_experiment_runs(
