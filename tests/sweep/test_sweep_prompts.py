@@ -280,3 +280,15 @@ def test_known_names_can_be_prompted() -> None:
     settings = ["models=[{name: elyza, method: prompt}, {name: llama2, method: prompt}]"]
     experiment = load_experiment("paper", [*settings, "overrides=[]"])
     assert [model.method for model in experiment.models] == ["prompt", "prompt"]
+
+
+def test_patterns_with_translations_have_no_prompts(make_values: Any) -> None:
+    values = make_values()
+    patterns = [{name: {"source_rows": 24}} for name in ("ja0", "ja0+tt", "ja2+te")]
+    values["models"], values["patterns"] = values["models"][1:], patterns
+    skipped = {cell.pattern.name: cell.skipped for cell in expand_values(values).cells}
+    assert skipped == {
+        "ja0": "",
+        "ja0+tt": "prompted reads no translations and ja0+tt has some",
+        "ja2+te": "prompted reads no translations and ja2+te has some",
+    }

@@ -147,3 +147,25 @@ def test_a_process_prints_nothing_about_kernels_of_bitsandbytes() -> None:
     )
     assert not {"peft", "bitsandbytes"} & {*done.stdout.split()}
     assert "bitsandbytes" not in done.stderr and "kernels" not in done.stderr
+
+
+def test_prompts_read_a_base_in_4_bits(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
+    words = {"negative": "goal", "positive": "waste"}
+    prompt = {"templates": {"ja": "{text}\nlabel: "}, "label_words": {"ja": words}}
+    pattern = {"name": "ja2", "target_lang": "ja", "target_rows": 2, "source_rows": 0}
+    whole, small = (
+        make_spec(
+            method="prompt", learning_rate=None, pattern=pattern,
+            prompt=prompt | {"quantize_base": quantization},
+        )
+        for quantization in (None, "nf4")
+    )  # fmt: skip
+    base = load_base(small, CPU, torch.float32)
+    kinds = {name: type(module).__name__ for name, module in base.model.named_modules()}
+    assert kinds["lm_head"] == "Linear"
+    assert kinds["model.layers.0.mlp.up_proj"] == "Linear4bit"
+    scores = [
+        np.array(run_trial(spec, tiny_dataset).predictions["y_score"].to_pylist())
+        for spec in (whole, small)
+    ]
+    assert 0 < np.abs(scores[0] - scores[1]).max() < 0.05
