@@ -70,8 +70,9 @@ def _write_baselines(metric_cells: MetricCells, cells: list[TableCell]) -> list[
         others = [c for c in cells if c.pattern == baseline.pattern and c not in baselines]
         reached = [c for c in others if (c.mean or 0.0) <= (baseline.mean or 0.0)]
         low.setdefault(baseline.base_model, []).extend(reached)
+    none = ": every other cell has a higher mean, untested"
     return [
-        f"Baseline {first_line(name)}{_no_higher(reached) or ': every other cell is higher'}."
+        f"Baseline {first_line(name)}{_no_higher(reached) or none}."
         for name, reached in low.items()
     ]
 
@@ -79,4 +80,4 @@ def _write_baselines(metric_cells: MetricCells, cells: list[TableCell]) -> list[
 def _no_higher(cells: list[TableCell]) -> str:
     """A clause that names cells; empty for none."""
     names = (f"{first_line(cell.base_model)} x {first_line(cell.pattern)}" for cell in cells)
-    return f"; no higher: {', '.join(names)}" if cells else ""
+    return f"; mean no higher: {', '.join(names)}" if cells else ""
