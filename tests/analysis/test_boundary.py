@@ -342,12 +342,15 @@ def faults_named(verdicts: list[Verdict]) -> Counter[str]:
 @pytest.mark.parametrize("name", ["nothing lost", *FOUND])
 def test_simulated_faults_are_found(name: str) -> None:
     """20 experiments: a verdict with a power of 0.95 is found 15 times or more in 99.9 %."""
-    verdicts = simulate(FAULTS[name], 5, 20, 256)
+    fault = FAULTS[name]
+    verdicts = simulate(fault, 5, 20, 256)
     counts = Counter(verdict.word for verdict in verdicts)
     if name in FOUND:
         assert counts[FOUND[name]] >= 15, counts
     else:
         assert sum(faults_named(verdicts).values()) <= 3, counts
+    if fault.shift == 0:  # 0.5 is right
+        assert sum(verdict.threshold.is_shown for verdict in verdicts) <= 2
 
 
 @pytest.mark.chaos
