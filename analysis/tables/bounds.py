@@ -69,7 +69,8 @@ def _write_baselines(metric_cells: MetricCells, cells: list[TableCell]) -> list[
     for baseline in baselines:
         others = [c for c in cells if c.pattern == baseline.pattern and c not in baselines]
         reached = [c for c in others if (c.mean or 0.0) <= (baseline.mean or 0.0)]
-        low.setdefault(baseline.base_model, []).extend(reached)
+        if others:
+            low.setdefault(baseline.base_model, []).extend(reached)
     none = ": every other cell has a higher mean, untested"
     return [
         f"Baseline {first_line(name)}{_no_higher(reached) or none}."

@@ -254,13 +254,17 @@ def test_tables_have_the_footnote_of_zero_shot(
     assert len({json.dumps(row.metrics) for row in rows}) == 1
 
 
-def test_prompts_alone_on_zero_shot_need_no_training_rows(make_values: Any, tmp_path: Path) -> None:
+def test_prompts_alone_on_zero_shot_need_no_training_rows(
+    make_values: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = make_values()
     values["models"], values["patterns"] = values["models"][1:], values["patterns"][:1]
     values["seeds"] = [0]
     outcome = run_sweep(Experiment.parse(values), str(tmp_path), backend="inline")
     assert len(outcome.ledger.done) == 1
     assert outcome.grid.draws[0].train == ()
+    assert main(["report", outcome.results.root]) == 0
+    assert "every other cell" not in capsys.readouterr().out  # there is none
 
 
 def test_an_override_of_the_text_length_changes_prompts(make_values: Any) -> None:
