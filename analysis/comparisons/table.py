@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from xlt.analysis.comparisons.compare import LEVEL, Comparison
 from xlt.analysis.comparisons.family import Family
-from xlt.analysis.comparisons.sizes import MAX_RATIO, POWER
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.weigh import describe_weights
@@ -30,7 +29,6 @@ def make_comparison_table(family: Family) -> Table:
     plan = family.collected.plan
     defined = define_metric(family.metric, first_line(plan.positive), [])
     title = f": {first_line(plan.title)}" if plan.title else ""
-    units = "draws" if any(map(_by_draw, family.comparisons)) else "seeds"
     return Table(
         name=f"{family.metric}-comparisons",
         caption=(
@@ -41,8 +39,7 @@ def make_comparison_table(family: Family) -> Table:
         ),
         heading=(
             "first:second", "means", "difference", "95 % interval", "family interval", "p",
-            f"{family.correction.label} p", "on these runs", "P(2nd higher)", "MDE", units,
-            "rows", "verdict",
+            f"{family.correction.label} p", "on these runs", "P(2nd higher)", "verdict",
         ),
         lines=tuple((first_line(f"{c.first}:{c.second}"), *_texts(c)) for c in family.comparisons),
         footnotes=(*_explain(family), *_remarks(family)),
@@ -73,7 +70,6 @@ def _by_draw(c: Comparison) -> bool:
 
 def _texts(c: Comparison) -> tuple[str, ...]:
     """Texts of a line, in the order of the heading."""
-    counts = ("-" if count is None else str(count) for count in (c.units_needed, c.items_needed))
     p_values = (c.p_value, c.corrected_p_value, c.these_runs_corrected_p_value)
     return (
         f"{c.means[0]:.3f} {c.means[1]:.3f}",
@@ -82,8 +78,6 @@ def _texts(c: Comparison) -> tuple[str, ...]:
         _family_interval(c),
         *map(_p_text, p_values),
         f"{c.superiority:.2f} {_superiority_interval(c)}".rstrip(),
-        f"{c.detectable:.3f}" if c.detectable <= 1 else ">1",
-        *counts,
         c.verdict,
     )
 
@@ -138,13 +132,11 @@ def _explain(family: Family) -> list[str]:
         f"for other {units}. No verdict depends on it.",
         "P(2nd higher): share of pairs of runs in which the second scores higher [95 % interval "
         "for new runs on these test rows, from the order of the runs alone].",
-        f"MDE: smallest true difference detected with probability {POWER} at the level of the "
-        f"family. {units}: {units} per cell{', with as many seeds each,' * draws} that would "
-        "detect a true difference of the observed size, on these test rows; rows: test rows that "
-        f"would, with these {units}; -: more than {MAX_RATIO} times as many, or unknown.",
         f"Verdict: first or second higher: {correction.label} p <= {LEVEL}. {correction.limits}"
         f"{equivalent} Not after correction: only p is <= {LEVEL}. Unsettled: neither, which does "
         "not prove that the cells are equal.",
+        f"Numbers of {units} and test rows that would find a true difference D, with intervals: "
+        "xlt plan EXPERIMENT --to-find D --earlier RESULTS.",
     ]
 
 

@@ -37,7 +37,7 @@ def add_analysis_commands(commands: Any) -> None:
     compare = add(
         "compare", _compare,
         "Compare cells: differences, confidence intervals, tests corrected for their number, and "
-        "how many seeds would settle an open one.",
+        "verdicts.",
         "compare results",
         "compare results --metric f1 --by model --only pattern=ja0",
         "compare results --pairs mini-llama2/ja0:mini-llama2/ja104 --margin 0.02",

@@ -187,8 +187,10 @@ def test_compare_prints_text_markdown_and_rows(
     text = capsys.readouterr().out
     assert text.startswith("F1 score of the positive class (ESG)")
     assert "a family of 5 comparisons, 3 of them tested, corrected together (Holm)." in text
+    assert "xlt plan EXPERIMENT --to-find D --earlier RESULTS" in text
     assert main([*arguments, "--format", "md"]) == 0
-    assert "| first:second | means |" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "| first:second | means |" in shown and "| P(2nd higher) | verdict |" in shown
     assert main([*arguments, "--format", "csv"]) == 0
     out, err = capsys.readouterr()
     rows = list(csv.DictReader(io.StringIO(out)))
