@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,8 +81,17 @@ def test_the_lease_exists_while_the_block_runs_and_not_after(location: Results, 
     assert list(location.sizes("experiments")) == []
 
 
-def test_one_of_many_simultaneous_drivers_gets_the_lease(location: Results, fast: None) -> None:
-    start, end, messages = threading.Barrier(6), threading.Event(), []
+def test_one_of_many_simultaneous_drivers_gets_the_lease(
+    location: Results, fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, end, messages, written = threading.Barrier(6), threading.Event(), [], []
+
+    def settle(_: float) -> None:
+        """Wait until each driver wrote the lease or was refused, however busy the machine is."""
+        written.append(threading.current_thread())
+        wait_for(lambda: len(written) + len(messages) >= 6)
+
+    monkeypatch.setattr(lease, "time", SimpleNamespace(sleep=settle))
 
     def drive() -> None:
         start.wait()
@@ -106,7 +116,7 @@ def test_one_of_many_simultaneous_drivers_gets_the_lease(location: Results, fast
 
 
 def test_a_living_holder_on_another_machine_keeps_the_lease_if_clocks_differ(
-    location: Results, fast: None
+    location: Results, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_lease(location)
     with (
@@ -114,23 +124,16 @@ def test_a_living_holder_on_another_machine_keeps_the_lease_if_clocks_differ(
         hold_lease(location, "tiny", QUIET),
     ):
         pass
-    ended = threading.Event()
+    hour_behind = 5_000
+    write_lease(location, hour_behind)
 
-    def live() -> None:
-        beats = 0
-        while not ended.wait(0.02):
-            beats += 1
-            write_lease(location, 5_000 - beats)  # its clock is more than an hour behind
+    def renew(_: float) -> None:
+        """Renew the lease of the other driver, by its own clock, while this one waits."""
+        write_lease(location, hour_behind - 1)
 
-    thread = threading.Thread(target=live)
-    thread.start()
-    time.sleep(0.1)
-    try:
-        with pytest.raises(InputError, match="on node7"), hold_lease(location, "tiny", QUIET):
-            pass
-    finally:
-        ended.set()
-        thread.join()
+    monkeypatch.setattr(lease, "time", SimpleNamespace(sleep=renew))
+    with pytest.raises(InputError, match="on node7"), hold_lease(location, "tiny", QUIET):
+        pass
 
 
 @pytest.mark.parametrize("seconds", [500.0, -500.0])
@@ -159,8 +162,9 @@ def _replaced(location: Results) -> None:
         pytest.raises(InputError, match=r"was taken over by pid 4711 on node7 .* has stopped"),
         hold_lease(location, "tiny", QUIET),
     ):
-        write_lease(location)
-        time.sleep(60)
+        for _ in range(60):  # a renewal that was under way replaces the first of them
+            write_lease(location)
+            time.sleep(1)
     assert time.monotonic() - began < 30
     assert location.read_json(LEASE)["lease_id"] == "other"
 
@@ -177,9 +181,8 @@ def test_the_lease_survives_a_storage_outage(
         first = location.read_json(LEASE)["renewed"]
         with monkeypatch.context() as patch:
             patch.setattr(Results, "write", fail)
-            time.sleep(0.3)
+            wait_for(lambda: f"is not renewed: {error}; trying again" in caplog.text)
         wait_for(lambda: location.read_json(LEASE)["renewed"] != first)
-    assert f"is not renewed: {error}; trying again" in caplog.text
 
 
 @pytest.mark.parametrize(
