@@ -9,13 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.metrics.thresholds import list_cuts
+from xlt.analysis.metrics.thresholds import NUM_FOLDS, decide_out_of_fold, list_cuts
 from xlt.data.core.errors import InputError
-from xlt.data.core.seeds import derive_seed
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
-NUM_FOLDS = 10
-"""Folds of labelled rows: a row is decided with the threshold of the rows in the other folds."""
 PER = 1000
 """Number of texts that numbers of alarms refer to."""
 
@@ -102,11 +99,10 @@ def choose_threshold(rule: Rule, y_true: Labels, y_score: Scores, prevalence: fl
     return float(middle if middle > below else here)
 
 
-def decide_out_of_fold(rule: Rule, prevalence: float, y_true: Labels, scores: Scores) -> Scores:
+def decide_by_rule(rule: Rule, prevalence: float, y_true: Labels, scores: Scores) -> Scores:
     """Decide each row with a threshold that was chosen on rows of other folds.
 
-    On the rows that it is chosen on, a threshold has the wanted precision by selection. Folds have
-    the class proportions of all rows, and cells with the same labels get the same folds.
+    On the rows that it is chosen on, a threshold has the wanted precision by selection.
 
     Args:
         rule: The rule.
@@ -120,19 +116,14 @@ def decide_out_of_fold(rule: Rule, prevalence: float, y_true: Labels, scores: Sc
     Raises:
         InputError: A class has too few rows for the folds.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     rarest = int(min(np.sum(y_true == label) for label in (0, 1)))
     if rarest < NUM_FOLDS:
         raise InputError(
             f"{rarest} test rows of a class are too few to choose a threshold on; it takes "
             f"{NUM_FOLDS} or more"
         )
-    seed = derive_seed(0, "folds of labelled test rows") % 2**32
-    folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
-    decided = np.zeros(scores.shape)
-    for others, fold in folds.split(np.zeros(len(y_true)), y_true):
-        for run, score in enumerate(scores):
-            threshold = choose_threshold(rule, y_true[others], score[others], prevalence)
-            decided[run, fold] = score[fold] >= threshold
-    return decided
+
+    def choose(y_true: Labels, scores: Scores) -> Values:
+        return np.array([choose_threshold(rule, y_true, score, prevalence) for score in scores])
+
+    return decide_out_of_fold(y_true, scores, choose).astype(np.float64)

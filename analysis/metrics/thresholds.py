@@ -191,23 +191,23 @@ def best_threshold(cuts: Cuts, negative: float = 1.0) -> Values:
     return np.asarray(np.where(middle > below, middle, here)[..., 0])
 
 
-def decide_at_best_threshold(
+def decide_out_of_fold(
     y_true: Labels,
     y_score: Scores,
+    choose: Callable[[Labels, Scores], Values],
     num_folds: int = NUM_FOLDS,
-    prevalence: float | None = None,
 ) -> NDArray[np.bool_]:
-    """Decide each row at the best threshold for the rows of the other folds.
+    """Decide each row at a threshold that was chosen on the rows of the other folds.
 
     So no row has a say in its own decision, and the scores of these decisions are not too good, as
-    those at the best threshold for the same rows are. The rows of each class take turns among the
+    those at a threshold chosen on the same rows are. The rows of each class take turns among the
     folds (stratified cross-validation without a random draw).
 
     Args:
         y_true: (num_rows,) 0 or 1, both of them.
         y_score: (..., num_rows) scores of any range.
+        choose: Function of labels and scores of some rows; it returns (...,) thresholds.
         num_folds: Number of folds, 2 or more.
-        prevalence: Share of class 1; None: that of the rows.
 
     Returns:
         (..., num_rows) whether a row is decided positive.
@@ -219,10 +219,31 @@ def decide_at_best_threshold(
     decided = np.zeros(y_score.shape, np.bool_)
     for number in range(num_folds):
         held_out, others = fold == number, fold != number
-        negative = weigh_negatives(y_true[others], prevalence)
-        threshold = best_threshold(list_cuts(y_true[others], y_score[..., others]), negative)
+        threshold = choose(y_true[others], y_score[..., others])
         decided[..., held_out] = y_score[..., held_out] >= threshold[..., None]
     return decided
+
+
+def decide_at_best_threshold(
+    y_true: Labels, y_score: Scores, prevalence: float | None = None
+) -> NDArray[np.bool_]:
+    """Decide each row at the best threshold for the rows of other folds.
+
+    See :func:`best_threshold` and :func:`decide_out_of_fold`.
+
+    Args:
+        y_true: (num_rows,) 0 or 1, both of them.
+        y_score: (..., num_rows) scores of any range.
+        prevalence: Share of class 1; None: that of the rows.
+
+    Returns:
+        (..., num_rows) whether a row is decided positive.
+    """
+
+    def choose(y_true: Labels, y_score: Scores) -> Values:
+        return best_threshold(list_cuts(y_true, y_score), weigh_negatives(y_true, prevalence))
+
+    return decide_out_of_fold(y_true, y_score, choose)
 
 
 # --- few labelled rows ----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold, decide_out_of_fold
+from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold, decide_by_rule
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.tables.records import make_record
@@ -70,7 +70,7 @@ def make_alarm_table(
     if prevalence is None:
         raise InputError("precision and alarms depend on the prevalence; give --prevalence")
     if rule:
-        decide = partial(decide_out_of_fold, rule, prevalence)
+        decide = partial(decide_by_rule, rule, prevalence)
         collected = weigh(collected, prevalence, decide)
         decided = {
             key: replace(cell, scores=decide(cell.y_true, cell.scores))

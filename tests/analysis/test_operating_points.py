@@ -10,12 +10,12 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from xlt.analysis.metrics.operating_points import (
-    NUM_FOLDS,
     Rule,
     choose_threshold,
-    decide_out_of_fold,
+    decide_by_rule,
     parse_rule,
 )
+from xlt.analysis.metrics.thresholds import NUM_FOLDS
 from xlt.data.core.errors import InputError
 
 PREVALENCE = 0.02
@@ -64,7 +64,7 @@ def test_rows_are_decided_by_the_threshold_of_other_rows() -> None:
     for seed in range(60):
         y_true, score = draw(seed, 100, distance=0.0)
         weights = weights_of(y_true)
-        decided = decide_out_of_fold(Rule("precision", 0.05), PREVALENCE, y_true, score[None])[0]
+        decided = decide_by_rule(Rule("precision", 0.05), PREVALENCE, y_true, score[None])[0]
         found.append((weights * decided * y_true).sum() / max((weights * decided).sum(), 1e-9))
         threshold = choose_threshold(Rule("precision", 0.05), y_true, score, PREVALENCE)
         own = score >= threshold
@@ -76,8 +76,8 @@ def test_rows_are_decided_by_the_threshold_of_other_rows() -> None:
 
 def test_folds_need_rows_of_each_class() -> None:
     y_true = np.array([1] * (NUM_FOLDS - 1) + [0] * 50, np.int8)
-    with pytest.raises(InputError, match="9 test rows of a class are too few to choose a thresh"):
-        decide_out_of_fold(Rule("alarms", 20), PREVALENCE, y_true, np.ones((1, 59)) / 2)
+    with pytest.raises(InputError, match="4 test rows of a class are too few to choose a thresh"):
+        decide_by_rule(Rule("alarms", 20), PREVALENCE, y_true, np.ones((1, 54)) / 2)
 
 
 def test_rules_are_parsed() -> None:

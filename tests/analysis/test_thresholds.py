@@ -16,6 +16,7 @@ from xlt.analysis.metrics.thresholds import (
     FITS,
     best_threshold,
     decide_at_best_threshold,
+    decide_out_of_fold,
     f1_at,
     f1_with_labelled_rows,
     fit_platt,
@@ -66,18 +67,21 @@ def test_no_row_has_a_say_in_its_own_decision(
 ) -> None:
     """The decision of a row is the same with the other label and score in its place."""
     y_true, y_score = arrays(found)
-    decided = decide_at_best_threshold(y_true, y_score, num_folds)
+
+    def choose(y_true: np.ndarray, y_score: np.ndarray) -> np.ndarray:
+        return best_threshold(list_cuts(y_true, y_score))
+
+    decided = decide_out_of_fold(y_true, y_score, choose, num_folds)
     assert decided.shape == y_score.shape
-    assert (
-        decide_at_best_threshold(y_true, np.stack([y_score, 1 - y_score]), num_folds)[0] == decided
-    ).all()
+    both = np.stack([y_score, 1 - y_score])
+    assert (decide_out_of_fold(y_true, both, choose, num_folds)[0] == decided).all()
     fold = np.empty(len(y_true), int)
     for label in (0, 1):
         turns = np.arange(np.sum(y_true == label)) + label * (num_folds // 2)
         fold[y_true == label] = turns % num_folds
     for number in range(num_folds):
         others = fold != number
-        cut = best_threshold(list_cuts(y_true[others], y_score[others]))
+        cut = choose(y_true[others], y_score[others])
         assert (decided[~others] == (y_score[~others] >= cut)).all()
 
 
