@@ -16,6 +16,7 @@ from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_row import TrialRow
+from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.differences import Difference, runs_difference
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.analysis.uncertainty.trial_units import (
@@ -123,13 +124,16 @@ class ResultCells:
         It is Welch's t over seeds if the test rows of the cell cannot be used.
 
         Raises:
-            InputError: The paper or the cell has no value, or the error is unknown.
+            InputError: The paper or the cell has no value, the error is unknown, or only some runs
+                of the cell collapsed, so that its mean has no interval.
         """
         published = PublishedCells().sample(metric, name)
         ours = self.sample(metric, name)
         cell = self.scores.cells.get(self._key(name))
         if cell is None or metric not in RESAMPLED_METRICS:
             return welch(ours, published)
+        if collapse := self.collapse(metric, name):
+            raise InputError(collapse)
         runs = self._runs_of(metric).of(cell)
         return difference_to_published(runs, len(cell.ids), published, paper.NUM_TEST_ROWS)
 
@@ -145,6 +149,17 @@ class ResultCells:
         except InputError as error:
             return f"{first} - {second}: {error}"
         return ""
+
+    def collapse(self, metric: str, name: str) -> str:
+        """The runs of a cell that collapsed if others did not; empty if the cell has no such runs.
+
+        Raises:
+            InputError: The cell is not in the experiment.
+        """
+        cell = self.scores.cells.get(self._key(name))
+        if cell is None or metric not in RESAMPLED_METRICS:
+            return ""
+        return describe_collapse(cell, metric, self._runs_of(metric).of(cell).values)
 
     def _groups(self, metric: str, first: str, second: str) -> list[Runs]:
         """Independent groups of runs that add up to the difference."""

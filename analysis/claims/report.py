@@ -140,15 +140,17 @@ def _alone(results: Mapping[str, Sequence[ClaimResult]]) -> Iterable[str]:
 
 
 def _incomplete(claims: Claims, cells: ResultCells) -> Iterable[str]:
-    """Cells whose value is over fewer seeds than planned."""
+    """Cells whose value is over fewer seeds than planned, or of which only some runs collapsed."""
     asked = [(p.metric, name) for c in claims.claims for p in c.parts for name in p.cells]
     for metric, name in dict.fromkeys(asked):
         try:
-            cell = cells.cell(metric, name)
+            cell, collapse = cells.cell(metric, name), cells.collapse(metric, name)
         except InputError:  # reported as not evaluated
             continue
         if cell.state == "partial":
             yield f"{INCOMPLETE} {metric} of {name}: over {cell.n} of {cell.num_planned} seeds."
+        if collapse:
+            yield f"{INCOMPLETE} {metric} of {name}: {collapse}."
 
 
 def _stand_ins(claims: Claims, cells: ResultCells) -> Iterable[str]:

@@ -11,6 +11,8 @@ from result_folders import TRAINED, make_plan, make_results, save_done
 from scipy import special, stats
 from simulated_scores import ITEM_STD, RUN_STD, make_cell, predictions
 
+from xlt.analysis.claims import ResultCells, parse_claims
+from xlt.analysis.claims.report import make_claims_tables
 from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.comparisons.table import make_comparison_table
 from xlt.analysis.tables.formats import write_tables
@@ -20,6 +22,7 @@ from xlt.analysis.trials.scores import CellScores, load_scores
 from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import CellIntervals, t_interval
 from xlt.analysis.uncertainty.runs import MetricRuns
+from xlt.data.core.errors import InputError
 
 Y_TRUE = np.repeat([0, 1], 100)
 
@@ -131,4 +134,13 @@ def test_tables_show_the_scores_instead_of_an_interval(tmp_path: Path) -> None:
     assert "No interval for elyza" not in text
     told = write_tables([make_comparison_table(compare_cells(collected, "f1", by="model"))])
     assert told.count("† mbert/ja0: seed 1 collapsed, the others did not") == 1
+    part = {"metric": "f1", "first": "elyza/ja0", "second": "mbert/ja0", "direction": "greater"}
+    claim = {"id": "x", "says": "so", "parts": [part]}
+    claims, cells = parse_claims({"title": "T", "claims": [claim]}), ResultCells(collected)
+    told = write_tables(make_claims_tables(claims, cells))
+    assert told.count("† f1 of mbert/ja0: seed 1 collapsed, the others did not") == 1
+    assert "† f1 of elyza/ja0" not in told
+    with pytest.raises(InputError, match=r"^seed 1 collapsed, the others did not"):
+        cells.difference_to_published("f1", "mbert/ja0")
+    assert cells.difference_to_published("f1", "elyza/ja0").interval()
     assert text.count("elyza x ja0: runs differ by a standard deviation above 0.1") == 1
