@@ -15,16 +15,8 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import rank_key
 from xlt.data.core.settings import Settings
-from xlt.data.dataset.draws import (
-    Draw,
-    balanced,
-    draw_in_turn,
-    draw_train,
-    in_window,
-    language_problems,
-    odd_counts,
-    shortage,
-)
+from xlt.data.dataset.class_counts import balanced, odd_counts, shortage
+from xlt.data.dataset.draws import Draw, draw_in_turn, draw_train, in_window, language_problems
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.dataset.schema import Dataset, Row
 from xlt.data.dataset.translated_rows import find_keys, untranslated

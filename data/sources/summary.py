@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from xlt.data.core.seeds import rank_key
-from xlt.data.dataset.draws import count_test_rows, in_window
+from xlt.data.dataset.class_counts import count_test_rows
+from xlt.data.dataset.draws import in_window
 from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import count_origins
