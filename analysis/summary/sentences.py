@@ -41,9 +41,9 @@ class Summary:
     def parts(self) -> tuple[tuple[str, str], ...]:
         """Three pairs of a heading and its answer."""
         return (
-            ("What carried over", self.carried_over),
-            ("What target rows changed", self.bought),
-            ("What is not known", self.unknown),
+            ("Carried over", self.carried_over),
+            ("Changed by target rows", self.bought),
+            ("Not known", self.unknown),
         )
 
 

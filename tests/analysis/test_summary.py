@@ -65,7 +65,7 @@ def test_page_and_report_show_the_same_answers(
         assert f"<dt>{heading}</dt><dd>{answer}</dd>" in html
         assert f"{heading}: {answer}" in shown
     assert main(["report", location, "--intervals", "--format", "csv"]) == 0
-    assert "What carried over" not in capsys.readouterr().out  # a program reads it
+    assert "Carried over" not in capsys.readouterr().out  # a program reads it
 
 
 def test_an_experiment_without_zero_shot_cells_measures_no_transfer(tmp_path: Path) -> None:

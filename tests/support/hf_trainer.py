@@ -46,7 +46,7 @@ def build_without_dropout(spec: TrialSpec) -> Any:
 def training_rows(spec: TrialSpec, dataset: Dataset) -> tuple[list[list[int]], list[int]]:
     drawn = draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
     rows = dataset.rows(list(drawn.train))
-    return encode(load(spec), rows, dataset.fingerprint, 128), rows["label"].to_pylist()
+    return encode(load(spec), rows, 128), rows["label"].to_pylist()
 
 
 class ReferenceTrainer(transformers.Trainer):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repository import ROOT
 
 from xlt.data.core.errors import InputError
 from xlt.data.sources.registry import parse_source
@@ -28,6 +29,13 @@ def test_shipped_experiments_load_and_round_trip(name: str) -> None:
     experiment = load_experiment(name, files)
     assert experiment.name == name
     assert Experiment.from_yaml(experiment.to_yaml(), "again") == experiment
+
+
+def test_the_study_of_the_docs_is_a_valid_experiment() -> None:
+    study = load_experiment(ROOT / "docs" / "real.yaml")
+    methods = {model.name: model.method for model in study.models}
+    assert methods["smollm2-prompt"] == "prompt" and methods["ngram"] == "ngram"
+    assert [pattern.source_rows for pattern in study.patterns] == [512] * 3
 
 
 def test_paper_settings() -> None:
