@@ -9,7 +9,8 @@ from xlt.analysis.boundary.score_shift import SHIFTS
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import MARGIN, NEAR_CHANCE, Loss
 from xlt.analysis.metrics.calibration import NUM_BINS
-from xlt.analysis.metrics.thresholds import FITS, NUM_DRAWS, all_positive_f1
+from xlt.analysis.metrics.labelled_rows import FITS, NUM_DRAWS
+from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected

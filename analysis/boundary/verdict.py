@@ -15,12 +15,10 @@ from xlt.analysis.uncertainty.intervals import CONFIDENCE, INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import mean, sum_of_means
 from xlt.analysis.uncertainty.runs import Runs, sum_by_story
 from xlt.analysis.uncertainty.trial_units import num_units
-from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values
+from xlt.trainables.metrics.arrays import CHANCE, THRESHOLD, Labels, Scores, Values
 
 MARGIN = 0.03
 """Loss in AUROC or macro F1 below which a loss is called small."""
-CHANCE = 0.5
-"""AUROC of scores that do not depend on the class."""
 NEAR_CHANCE = 0.6
 """AUROC below which a cell without a reference counts as one that ranks by chance."""
 

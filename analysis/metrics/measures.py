@@ -18,8 +18,8 @@ from xlt.analysis.metrics.influences import (
     logit_median_derivative,
     within_classes,
 )
+from xlt.analysis.metrics.labelled_rows import FITS, f1_with_labelled_rows
 from xlt.analysis.metrics.thresholds import (
-    FITS,
     Cuts,
     all_positive_f1,
     average_precision,
@@ -27,7 +27,6 @@ from xlt.analysis.metrics.thresholds import (
     decide_at_best_threshold,
     f1_at,
     f1_of,
-    f1_with_labelled_rows,
     list_cuts,
     logit,
     prior_threshold,

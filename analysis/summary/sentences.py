@@ -11,14 +11,14 @@ from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few, first_line
+from xlt.trainables.metrics.arrays import CHANCE
 from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.spec.cell_key import CellKey
 
-CHANCE = 0.5
-"""AUROC of scores that do not depend on the class."""
 COMPARED = ("auroc", "f1")
 """Metrics that target rows may raise: ranking, and decisions at a threshold of 0.5."""
 
@@ -174,7 +174,7 @@ def _say_what_is_unknown(
         "one draw of training rows was used, so other rows may give other results"
         if len(collected.plan.draws) == 1
         else "",
-        f"F1 is of rows of which {100 * share:.3g} % are positive; other shares give other values "
+        f"F1 is of rows of which {percent(share)} are positive; other shares give other values "
         "(--prevalence)",
         f"{missing} of {len(collected.rows)} trials have no result" if missing else "",
         f"some trials did not train ({first_few(untrained)})" if untrained else "",

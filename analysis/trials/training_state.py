@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from xlt.trainables.metrics.arrays import CHANCE
+
 TrainingState = Literal["trained", "stuck", "diverged"]
 CellTraining = Literal["trained", "stuck", "diverged", "unstable"]
 
@@ -18,7 +20,7 @@ MIN_AUROC = 0.62
 The AUROC alone is no evidence: an untrained head ranks texts by any property in which the classes
 differ, and so does a network whose outputs are nearly equal for all rows (docs/benchmarks.md)."""
 NUM_NOISE = 3.0
-"""Standard deviations by which the AUROC must also exceed 0.5; a high hurdle for few rows."""
+"""Standard deviations by which the AUROC must also exceed chance; a high hurdle for few rows."""
 MIN_SCORE_STD = 0.01
 """Standard deviation below which all scores count as equal."""
 MAX_LOSS = 1.5
@@ -44,7 +46,7 @@ def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str
         return "trained", ""
     loss, entropy = convergence["final_loss"], convergence["label_entropy"]
     auroc, std = convergence["train_auroc"], convergence["score_std"]
-    ranks = auroc >= max(MIN_AUROC, 0.5 + NUM_NOISE * convergence["auroc_noise"])
+    ranks = auroc >= max(MIN_AUROC, CHANCE + NUM_NOISE * convergence["auroc_noise"])
     evidence = (
         f"training loss {loss:.3f} in the last epoch, {entropy:.3f} by the labels' frequencies "
         f"alone; training AUROC {auroc:.2f}"

@@ -12,15 +12,17 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from xlt.analysis.metrics.thresholds import (
+from xlt.analysis.metrics.labelled_rows import (
     FITS,
+    f1_with_labelled_rows,
+    fit_platt,
+    fit_temperature,
+)
+from xlt.analysis.metrics.thresholds import (
     best_threshold,
     decide_at_best_threshold,
     decide_out_of_fold,
     f1_at,
-    f1_with_labelled_rows,
-    fit_platt,
-    fit_temperature,
     list_cuts,
     macro_f1_of,
     prior_threshold,

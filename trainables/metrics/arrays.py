@@ -1,4 +1,4 @@
-"""Array types and the decision threshold that metrics of trials and of analyses share."""
+"""Array types, the decision threshold and the AUROC of chance, for trials and analyses."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Values = NDArray[np.float64]
 THRESHOLD = 0.5
 """A row counts as positive at or above this probability: the class of the larger logit (paper,
 section 3.3), and the positive one where both are equal."""
+CHANCE = 0.5
+"""AUROC of scores that do not depend on the class."""
 
 
 def ratio(above: Values, below: Values) -> Values:
