@@ -1,4 +1,4 @@
-"""What a conclusion on one draw of training rows is worth, simulated; captions that say so."""
+"""Conclusions from one draw of training rows are often wrong, and captions name the one draw."""
 
 from __future__ import annotations
 

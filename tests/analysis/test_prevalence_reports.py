@@ -90,7 +90,9 @@ def test_the_table_of_alarms_counts_them(tmp_path: Path) -> None:
     for key, cell in cells.items():
         decided = cell.scores >= 0.5
         rates = [decided[:, cell.y_true == label].mean(axis=1) for label in (0, 1)]
-        by_run = [values_from_rates(PREVALENCE, hit, false) for false, hit in zip(*rates)]  # noqa: B905
+        by_run = [
+            values_from_rates(PREVALENCE, hit, false) for false, hit in zip(*rates, strict=True)
+        ]
         for name in ("precision", "recall", "alarms", "false_alarms", "f1"):
             mean = np.mean([values[name] for values in by_run])
             row = found[key.pattern, name]

@@ -50,7 +50,7 @@ def test_tune_gives_its_workers_no_credentials() -> None:
     """Ray writes the runtime environment of a worker into a log that everybody may read."""
     from ray.tune.execution.class_cache import _ActorClassCache
 
-    import xlt.sweep.on_ray.tune  # noqa: F401
+    import xlt.sweep.on_ray.tune  # noqa: F401  replaces what Tune passes on
 
     class Trainable:
         pass

@@ -53,7 +53,7 @@ def test_operations_are_those_that_torch_counts(
     lengths = [LENGTH] * ROWS
     with FlopCounterMode(display=False) as predicting, torch.no_grad():
         model.eval()(**batch())
-    # What is left: the head, and BERT's pooler.
+    # The difference is the head and BERT's pooler.
     assert count_prediction_flops(matrices, lengths) == pytest.approx(
         predicting.get_total_flops(), rel=0.01
     )
@@ -131,5 +131,5 @@ def test_operations_of_prompts_are_those_that_torch_counts(
         compute_last_logits(model, torch.full((ROWS, LENGTH), 5), places, beginning)
     counted = count_prediction_flops(counts.matrices, [num_before])
     counted += count_prediction_flops(counts.matrices, [LENGTH] * ROWS, num_before)
-    # What is left: the output layer, which reads one token of a row.
+    # The difference is the output layer, which reads one token of a row.
     assert counted == pytest.approx(predicting.get_total_flops(), rel=0.02)

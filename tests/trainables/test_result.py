@@ -120,7 +120,7 @@ def test_temporary_files_of_a_killed_attempt_go_and_an_earlier_failure_stays(
 
 
 def test_a_trial_that_ends_while_leftovers_are_removed_is_kept(local: Results) -> None:
-    """Its process was taken for dead, and wrote the record a moment later."""
+    """A process that was taken for dead writes the record a moment later."""
     local.save(RESULT)
     local.remove_leftovers(ID)
     assert local.state(ID).state == "done"
