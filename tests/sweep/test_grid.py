@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from grids import load_grid
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import draw
@@ -18,7 +19,7 @@ from xlt.sweep.planning.prepare import prepare
 
 
 def test_quickstart_is_the_papers_grid() -> None:
-    grid = expand(prepare(load_experiment("quickstart")))
+    grid = load_grid("quickstart")
     assert len(grid.specs) == len({spec.trial_id for spec in grid.specs}) == 39
     skipped = {c.key: c.skipped for c in grid.cells if not c.specs}
     assert sorted(skipped) == [("mini-bert-ja", "ja0"), ("mini-opencalm", "ja0")]
@@ -28,7 +29,7 @@ def test_quickstart_is_the_papers_grid() -> None:
 
 
 def test_overrides_reach_their_cell_only() -> None:
-    grid = expand(prepare(load_experiment("paper", ["seeds=[0]"])))
+    grid = load_grid("paper", "seeds=[0]")
     rates = {s.cell: s.learning_rate for s in grid.specs}
     assert rates["opencalm", "ja16"] == 7e-3
     assert rates["opencalm", "ja104"] == rates["elyza", "ja16"] == 5e-4
@@ -37,7 +38,7 @@ def test_overrides_reach_their_cell_only() -> None:
 
 
 def test_the_plan_knows_test_rows_of_one_story() -> None:
-    grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
+    grid = load_grid("quickstart", "seeds=[0]")
     assert grid.plan().same_story == ()
     test, train = grid.draws[0].test, grid.draws[0].train
     stories = dict.fromkeys((test[3], test[40], train[0]), "a")
@@ -49,7 +50,7 @@ def test_the_plan_knows_test_rows_of_one_story() -> None:
 
 
 def test_the_plan_knows_test_rows_with_wrong_labels() -> None:
-    grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
+    grid = load_grid("quickstart", "seeds=[0]")
     wrong = grid.plan().wrong_labels
     assert len(wrong) == 31 and set(wrong) <= set(grid.draws[0].test)
     clean = replace(grid, dataset=replace(grid.dataset, wrong_labels=frozenset()))
@@ -57,7 +58,7 @@ def test_the_plan_knows_test_rows_with_wrong_labels() -> None:
 
 
 def test_test_rows_are_held_out_and_the_same_for_every_cell() -> None:
-    grid = expand(prepare(load_experiment("quickstart", ["seeds=[0]"])))
+    grid = load_grid("quickstart", "seeds=[0]")
     draws = [
         draw(grid.dataset, s.source_lang, s.pattern, s.sampling, s.draw_index) for s in grid.specs
     ]
@@ -78,7 +79,7 @@ def test_impossible_counts_are_told_together() -> None:
 
 def test_a_grid_without_cells_is_refused() -> None:
     with pytest.raises(InputError, match="no cell of the grid can exist"):
-        expand(prepare(load_experiment("quickstart", ["models=[mini-bert-ja]", "patterns=[ja0]"])))
+        load_grid("quickstart", "models=[mini-bert-ja]", "patterns=[ja0]")
 
 
 def rates(grid: Grid, **changes: Any) -> ChosenRates:
@@ -124,8 +125,7 @@ def test_a_rate_set_by_hand_is_not_told_as_chosen() -> None:
 
 def test_a_prevalence_changes_no_trial() -> None:
     plain, asked = (
-        expand(prepare(load_experiment("quickstart", settings)))
-        for settings in ([], ["task.prevalence=0.02"])
+        load_grid("quickstart", *settings) for settings in ([], ["task.prevalence=0.02"])
     )
     assert [spec.trial_id for spec in asked.specs] == [spec.trial_id for spec in plain.specs]
     assert "prevalence" not in plain.plan().model_dump_json()

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from grids import load_grid
 from hub_folders import SIB_COUNTS, write_whole_sib200
 
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.planning.grid import expand
-from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.models.architectures import ARCHITECTURES
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -45,7 +44,7 @@ def test_sib200_has_enough_rows_for_every_pattern(settings: list[str]) -> None:
     positive = load_experiment("laptop").data.as_given()["positive"]
     assert sum(SIB_COUNTS.values()) == 1004
     assert sum(SIB_COUNTS[topic] for topic in positive) == 445
-    grid = expand(prepare(load_experiment("laptop", settings)))
+    grid = load_grid("laptop", *settings)
     cells = {(spec.base_model, spec.pattern.name) for spec in grid.specs}
     assert len(cells) == 8  # the Japanese model has no ja0
     rows = {(spec.pattern.target_rows, spec.pattern.source_rows) for spec in grid.specs}

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from counted_reads import Counted
+from grids import load_grid
 from rich.console import Console
 
 from xlt.analysis.search.table import make_search_tables
@@ -98,12 +99,12 @@ def test_the_rates_are_those_of_the_trials_and_the_table(
 ) -> None:
     (tmp_path / "rates.yaml").write_text(outcome.chosen.to_yaml())
     include = f"learning_rates={tmp_path / 'rates.yaml'}"
-    grid = expand(prepare(load_experiment(searched_file, [include])))
+    grid = load_grid(searched_file, include)
     for cell in grid.cells:
         rate = outcome.chosen.find(cell.key)
         assert {s.learning_rate for s in cell.specs} == ({rate.learning_rate} if rate else set())
     by_hand = "overrides=[{match: {model: bert}, learning_rate: 0.5}]"
-    again = expand(prepare(load_experiment(searched_file, [include, by_hand])))
+    again = load_grid(searched_file, include, by_hand)
     assert {s.learning_rate for s in again.specs if s.base_model == "bert"} == {0.5}
     arguments = [str(searched_file), "--set", include, "--results", str(tmp_path / "r")]
     assert main(["plan", *arguments]) == 0
@@ -133,7 +134,7 @@ def poisoned_file(searched_file: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("poisoned")
     values = yaml.safe_load(searched_file.read_text())
     table = pq.read_table(values["data"]["path"])
-    grid = expand(prepare(load_experiment(searched_file)))
+    grid = load_grid(searched_file)
     test_ids = {row_id for draw in grid.draws for row_id in draw.test}
     rows = [
         {**row, "text": f"poison {row['id']}"} if row["id"] in test_ids else row
@@ -150,7 +151,7 @@ def poisoned_file(searched_file: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def planned(file: Path) -> tuple[set[str], set[str], Dataset]:
     """Trials that a search would run first, ids of test rows, and the rows that it sees."""
-    grid = expand(prepare(load_experiment(file)))
+    grid = load_grid(file)
     rows = select_search_rows(grid)
     cells = make_search_cells(grid, rows, EVERY_CELL)
     trials = {spec.trial_id for cell in cells for spec in cell.templates}
@@ -240,7 +241,7 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     from xlt.sweep.search.config_trial import FAILED_RANK
     from xlt.sweep.search.on_tune import CellSearch, Listener, _Suggestions
 
-    grid = expand(prepare(load_experiment(searched_file)))
+    grid = load_grid(searched_file)
     (cell, *_) = make_search_cells(grid, select_search_rows(grid), grid.experiment.select(ONE))
     reports: list[ConfigReport | None] = []
     searcher = make_searcher(cell.settings, (0.1,), 0.1, cell.name)

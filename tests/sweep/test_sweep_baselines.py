@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from grids import load_grid
 from result_folders import trial_files
 
 from xlt.analysis.search.oracle_rates import find_oracle_rates
@@ -19,8 +20,6 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.cluster.settings import list_requests
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.explain import explain_trials
-from xlt.sweep.planning.grid import Grid, expand
-from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.sweep.search.cells import make_search_cells, select_search_rows
 from xlt.trainables.results.find_trial import find_trial
@@ -41,16 +40,6 @@ def file(experiment_file: Path, tiny_base: Callable[[str], Path], tmp_path_facto
     path: Path = tmp_path_factory.mktemp("baselines") / "baselines.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
-
-
-@pytest.fixture(scope="module")
-def outcome(file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
-    results = str(tmp_path_factory.mktemp("results") / "inline")
-    return run_sweep(load_experiment(file), results, backend="inline")
-
-
-def expand_file(file: Path, *settings: str) -> Grid:
-    return expand(prepare(load_experiment(file, settings)))
 
 
 def change_models(file: Path, *models: dict[str, Any], **others: Any) -> Experiment:
@@ -87,13 +76,13 @@ def test_the_plan_shows_no_learning_rate(
 
 
 def test_settings_of_the_training_that_a_baseline_does_not_use_change_no_id(file: Path) -> None:
-    few = expand_file(file)
-    many = expand_file(file, "training.num_train_epochs=3", "training.max_length=64")
+    few = load_grid(file)
+    many = load_grid(file, "training.num_train_epochs=3", "training.max_length=64")
     changed = {
         a.base_model for a, b in zip(few.specs, many.specs, strict=True) if a.trial_id != b.trial_id
     }
     assert changed == {"bert", "bert-embed"}
-    epochs = expand_file(file, "training.num_train_epochs=3")
+    epochs = load_grid(file, "training.num_train_epochs=3")
     assert {
         a.base_model
         for a, b in zip(few.specs, epochs.specs, strict=True)
@@ -102,7 +91,7 @@ def test_settings_of_the_training_that_a_baseline_does_not_use_change_no_id(file
 
 
 def test_a_baseline_is_one_process_and_ngrams_need_no_gpu(file: Path) -> None:
-    grid = expand_file(file, "resources={workers: 2, gpus: 1, cpus: 2, accelerator_type: H100}")
+    grid = load_grid(file, "resources={workers: 2, gpus: 1, cpus: 2, accelerator_type: H100}")
     resources = {s.base_model: s.resources for s in grid.specs}
     assert (resources["bert"].workers, resources["bert"].gpus) == (2, 1)
     assert (resources["bert-embed"].workers, resources["bert-embed"].gpus) == (1, 1)
@@ -114,11 +103,11 @@ def test_a_baseline_is_one_process_and_ngrams_need_no_gpu(file: Path) -> None:
 
 def test_overrides_of_learning_rates_leave_baselines_alone(file: Path) -> None:
     rate = "overrides=[{match: {pattern: ja8}, learning_rate: 0.1, why: better}]"
-    cells = {cell.key: cell for cell in expand_file(file, rate).cells}
+    cells = {cell.key: cell for cell in load_grid(file, rate).cells}
     assert cells[CellKey("bert", "ja8")].note == "better"
     assert cells[CellKey("ngram", "ja8")].note == cells[CellKey("bert-embed", "ja8")].note == ""
     long = "overrides=[{match: {pattern: ja8}, training: {max_length: 32}, why: short}]"
-    cells = {cell.key: cell for cell in expand_file(file, long).cells}
+    cells = {cell.key: cell for cell in load_grid(file, long).cells}
     assert cells[CellKey("bert-embed", "ja8")].specs[0].training.max_length == 32
     assert cells[CellKey("bert-embed", "ja8")].note == "short"
     assert cells[CellKey("ngram", "ja8")].note == ""
@@ -155,7 +144,7 @@ def test_an_override_that_changes_nothing_of_a_baseline_is_refused(file: Path) -
 
 
 def test_the_search_of_learning_rates_leaves_baselines_out(file: Path) -> None:
-    grid = expand_file(file, "search.dev_rows=8")
+    grid = load_grid(file, "search.dev_rows=8")
     rows = select_search_rows(grid)
     cells = make_search_cells(grid, rows, EVERY_CELL)
     assert {cell.cell.model.name for cell in cells} == {"bert"}

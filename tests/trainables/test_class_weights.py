@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from grids import load_grid
 from hf_trainer import build_without_dropout, train_both, training_rows
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -95,7 +96,7 @@ def test_weights_reach_trials_alone_and_in_a_pack(
 
 def test_class_weights_change_the_id_and_their_absence_does_not() -> None:
     plain, weighted = (
-        expand(prepare(load_experiment("quickstart", ["seeds=[0]", *settings]))).specs[0]
+        load_grid("quickstart", "seeds=[0]", *settings).specs[0]
         for settings in ([], ["training.class_weights={positive: 5}"])
     )
     assert "class_weights" not in plain.identity()["training"]
