@@ -70,6 +70,19 @@ def make_spec(tiny_base: Callable[[str], Path], tiny_dataset: Dataset) -> Any:
 
 
 @pytest.fixture(scope="session")
+def make_prompt(make_spec: Callable[..., TrialSpec]) -> Any:
+    """A function: architecture, number of shots, settings of prompts, **changes -> TrialSpec."""
+    from tiny_prompts import PROMPT, few  # imports torch
+
+    def make(architecture: str = "llama", shots: int = 4, **changes: Any) -> TrialSpec:
+        settings = PROMPT | changes.pop("prompt", {})
+        fields = {"method": "prompt", "learning_rate": None, "pattern": few(shots)}
+        return make_spec(architecture, **fields, prompt=settings, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def experiment_file(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_base: Callable[[str], Path],

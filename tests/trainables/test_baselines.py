@@ -158,7 +158,7 @@ def test_embed_equals_masked_means_of_the_plain_model(
 @pytest.mark.parametrize("method", FEATURES)
 class TestBaseline:
     def test_is_known_to_specs(self, method: str) -> None:
-        assert set(FEATURES) == set(BASELINES) - {"prompt"}  # tests/trainables/test_prompts.py
+        assert set(FEATURES) == set(BASELINES) - {"prompt"}  # test_prompt_scores.py
 
     def test_gives_equal_bytes_whatever_ran_before(
         self, method: str, tiny_dataset: Dataset, make_spec: MakeSpec, make_baseline: MakeSpec

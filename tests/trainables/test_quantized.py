@@ -149,17 +149,11 @@ def test_a_process_prints_nothing_about_kernels_of_bitsandbytes() -> None:
     assert "bitsandbytes" not in done.stderr and "kernels" not in done.stderr
 
 
-def test_prompts_read_a_base_in_4_bits(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
-    words = {"negative": "goal", "positive": "waste"}
-    prompt = {"templates": {"ja": "{text}\nlabel: "}, "label_words": {"ja": words}}
-    pattern = {"name": "ja2", "target_lang": "ja", "target_rows": 2, "source_rows": 0}
+def test_prompts_read_a_base_in_4_bits(make_prompt: MakeSpec, tiny_dataset: Dataset) -> None:
     whole, small = (
-        make_spec(
-            method="prompt", learning_rate=None, pattern=pattern,
-            prompt=prompt | {"quantize_base": quantization},
-        )
+        make_prompt(shots=2, prompt={"quantize_base": quantization})
         for quantization in (None, "nf4")
-    )  # fmt: skip
+    )
     base = load_base(small, CPU, torch.float32)
     kinds = {name: type(module).__name__ for name, module in base.model.named_modules()}
     assert kinds["lm_head"] == "Linear"
