@@ -51,10 +51,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Preempted:
-    """The trial saved a checkpoint and stopped, because its machine is being taken away.
+    """The trial stopped, because its machine is being taken away.
 
     Attributes:
-        step: Number of finished steps, from where it resumes.
+        step: Number of finished steps, from where it resumes with its checkpoint; 0 for a baseline,
+            which starts again.
     """
 
     step: int

@@ -103,9 +103,11 @@ class Progress:
         self._say(f"  {_label(spec)}: its process died; the trial will restart")
 
     def preempted(self, spec: TrialSpec, step: int) -> None:
-        """Show that a trial saved a checkpoint and stopped, because its machine is taken away."""
+        """Show that a trial stopped at a step, because its machine is taken away."""
         self._wait_again(spec)
-        self._say(f"  {_label(spec)}: preempted at step {step}; a checkpoint was saved")
+        # A baseline takes no steps and has no checkpoint.
+        how = f"at step {step}; a checkpoint was saved" if step else "and will start again"
+        self._say(f"  {_label(spec)}: preempted {how}")
 
     # --- display ----------------------------------------------------------------------------
 

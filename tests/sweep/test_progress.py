@@ -70,6 +70,17 @@ def test_a_terminal_shows_the_grid_with_failures_above_it(now: list[float]) -> N
     assert "· ✓" in rows["mbert"]
 
 
+def test_only_a_trial_with_steps_has_saved_a_checkpoint() -> None:
+    out = console(terminal=False)
+    with Progress(SPECS, [], out) as progress:
+        progress.preempted(SPECS[0], 5)
+        progress.preempted(SPECS[1], 0)
+    assert text(out).splitlines() == [
+        "  elyza ja16 seed 0: preempted at step 5; a checkpoint was saved",
+        "  elyza ja16 seed 1: preempted and will start again",
+    ]
+
+
 def test_time_left_is_unknown_before_the_first_step() -> None:
     out = console(terminal=True)
     with Progress(SPECS, [], out) as progress:

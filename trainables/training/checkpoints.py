@@ -53,10 +53,10 @@ class LoopState:
 
 
 class PreemptedError(Exception):
-    """A trial that ended early because its process must exit; its checkpoint was written.
+    """A trial that ended early because its process must exit; it resumes from its checkpoint.
 
     Args:
-        step: Last step of the checkpoint.
+        step: Last step of the checkpoint; 0: a baseline, which has no checkpoint and starts again.
     """
 
     def __init__(self, step: int) -> None:

@@ -29,10 +29,15 @@ from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.class_weights import compute_class_weights
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
-from xlt.trainables.training.checkpoints import Checkpoints, gather_trained_weights
+from xlt.trainables.training.checkpoints import (
+    Checkpoints,
+    PreemptedError,
+    gather_trained_weights,
+)
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import Report, choose_base_dtype, predict
+from xlt.trainables.training.watchdog import call_at_heartbeats
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.clock import Clock
 from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows
@@ -72,10 +77,17 @@ def run_trial(
     Raises:
         InputError: The data set is wrong, it has too few rows, or the base model cannot be loaded.
         DivergedError: The loss or a score became nan or infinite.
-        PreemptedError: The process must exit; the trial can resume from its checkpoint.
+        PreemptedError: The process must exit; the trial can resume from its checkpoint. A baseline
+            has none and starts again.
     """
     if spec.is_baseline:
-        return run_baseline(spec, dataset, explain)
+
+        def stop_if_preempted() -> None:
+            if checkpoints and checkpoints.preempted():
+                raise PreemptedError(0)
+
+        with call_at_heartbeats(stop_if_preempted):
+            return run_baseline(spec, dataset, explain)
     trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(
         trial.model, trial.train_ids, trial.labels, spec, report, checkpoints, trial.class_weights
