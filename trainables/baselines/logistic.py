@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from xlt.data.core.seeds import derive_seed
+from xlt.trainables.metrics.arrays import select_scores
 from xlt.trainables.training.watchdog import heartbeat
 
 Featurize = Callable[[pa.Table], Any]
@@ -51,8 +52,7 @@ class Logistic:
 
     def predict(self, rows: pa.Table) -> NDArray[np.float64]:
         """Predict num_rows probabilities of class 1; num_rows x num_classes for more classes."""
-        probabilities: NDArray[np.float64] = self.classifier.predict_proba(self.featurize(rows))
-        return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+        return select_scores(self.classifier.predict_proba(self.featurize(rows)))
 
 
 def fit_logistic(fit_features: FitFeatures, train: pa.Table, seed: int) -> Logistic:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
 from xlt.trainables.loading.base import Texts
-from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 SEPARATOR = "\n\n"
@@ -84,7 +83,8 @@ def make_writer(
     Raises:
         InputError: A chat template is required and the tokenizer has none.
     """
-    settings, lang = spec.prompt or Prompt(), spec.pattern.target_lang
+    assert spec.prompt is not None  # the method is prompt
+    settings, lang = spec.prompt, spec.pattern.target_lang
     if settings.chat == "on" and not tokenizer.chat_template:
         raise InputError(
             "prompt.chat is on, but the tokenizer has no chat template; give a checkpoint that was "
@@ -119,15 +119,12 @@ def cut_texts(
     Returns:
         num_rows texts, and whether each was cut.
     """
-    second = [pair for _, pair in texts if pair is not None] or None
-    firsts = [text for text, _ in texts]
-    lengths = map(len, _call(tokenizer, firsts, second)["input_ids"])
+    lengths = map(len, _call(tokenizer, texts)["input_ids"])
     is_long = [length > max_length for length in lengths]
     kept = list(texts)
     for number, (text, pair) in enumerate(texts):
         if is_long[number]:
-            second = None if pair is None else [pair]
-            encoded = _call(tokenizer, [text], second, max_length).encodings[0]
+            encoded = _call(tokenizer, [texts[number]], max_length).encodings[0]
             ends = [0, 0]
             for part, (_, end) in zip(encoded.sequence_ids, encoded.offsets, strict=True):
                 ends[part] = end
@@ -135,12 +132,11 @@ def cut_texts(
     return kept, is_long
 
 
-def _call(
-    tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int | None = None
-) -> Any:
+def _call(tokenizer: Any, texts: Sequence[Texts], max_length: int | None = None) -> Any:
+    """Tokenise rows, which all have a second text or none, without special tokens."""
     return tokenizer(
-        texts,
-        pairs,
+        [text for text, _ in texts],
+        [pair for _, pair in texts if pair is not None] or None,
         add_special_tokens=False,
         truncation=max_length is not None,
         max_length=max_length,

@@ -130,7 +130,10 @@ def refuse_unreadable(base: Base, names: Sequence[str], encoded: Sequence[list[i
 def refuse_unknown_tokens(
     base: Base, names: Sequence[str], encoded: Sequence[Sequence[int] | NDArray[np.int64]]
 ) -> None:
-    """Raise InputError for texts with a token that has no embedding; arguments as above."""
+    """Raise InputError for texts with a token that has no embedding.
+
+    The arguments are those of :func:`refuse_unreadable`.
+    """
     rows = zip(names, encoded, strict=True)
     unknown = [name for name, tokens in rows if max(tokens, default=0) >= base.vocabulary]
     if unknown:

@@ -21,6 +21,18 @@ CHANCE = 0.5
 """AUROC of scores that do not depend on the class."""
 
 
+def select_scores(probabilities: Values) -> Values:
+    """Return the scores of rows as results hold them.
+
+    Args:
+        probabilities: num_rows x num_classes.
+
+    Returns:
+        num_rows probabilities of class 1 if there are two classes, else all.
+    """
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
 def ratio(above: Values, below: Values) -> Values:
     """Divide; 0 where the denominator is 0, like ``zero_division=0.0`` of scikit-learn."""
     result: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)

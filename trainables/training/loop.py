@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from xlt.trainables.loading.batching import collate_for
+from xlt.trainables.metrics.arrays import select_scores
 from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, LoopState
 from xlt.trainables.training.watchdog import heartbeat
@@ -233,8 +234,7 @@ def compute_probabilities(logits: torch.Tensor, spec: TrialSpec) -> NDArray[np.f
 
 def softmax(logits: torch.Tensor) -> NDArray[np.float64]:
     """Return probabilities: num_rows of class 1 for two classes, else num_rows x num_classes."""
-    scores: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
-    return scores[:, 1] if scores.shape[1] == 2 else scores
+    return select_scores(logits.double().softmax(-1).cpu().numpy())
 
 
 def collate_rows(

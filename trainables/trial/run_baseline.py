@@ -16,10 +16,12 @@ from xlt.data.dataset.schema import Dataset
 from xlt.trainables.baselines.embed import count_cut_texts
 from xlt.trainables.baselines.logistic import Logistic, fit_logistic
 from xlt.trainables.baselines.prompt_scores import compute_probabilities, shares_beginning
+from xlt.trainables.baselines.prompt_texts import CONTENT_FREE
 from xlt.trainables.baselines.prompt_tokens import describe_misfit, encode_prompts
 from xlt.trainables.baselines.registry import FEATURES
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.tokenize import refuse_unknown_tokens
+from xlt.trainables.metrics.arrays import select_scores
 from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.trial_result import TrialResult
@@ -131,10 +133,10 @@ def _prompt(
     except InputError as error:
         raise InputError(error.problems, f"base model {spec.base_model!r}") from error
     names = ["the common beginning", *test["id"].to_pylist(), *train["id"].to_pylist()]
-    refuse_unknown_tokens(base, names, [prompts.beginning, *prompts.rests][: len(names)])
+    encoded = [prompts.beginning, *prompts.rests]
+    refuse_unknown_tokens(base, [*names, *CONTENT_FREE][: len(encoded)], encoded)
     clock.lap("encode")
-    probabilities = compute_probabilities(base, prompts, spec)
-    scores = probabilities[:, 1] if len(dataset.classes) == 2 else probabilities
+    scores = select_scores(compute_probabilities(base, prompts, spec))
     clock.lap("predict")
     return _Scored(scores[: len(test)], scores[len(test) :], prompts.describe(base.tokenizer))
 
