@@ -257,6 +257,19 @@ def test_what_a_model_does_not_know_is_refused(
     Translator(ask(t5, prefix=""))
 
 
+def test_a_translator_that_was_damaged_is_refused(
+    folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders("nllb"), tmp_path / "damaged")
+    translator = Translator(ask(folder))
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match=r"translate, model .*damaged.*: cannot be loaded: files"):
+        next(translator.translate(["wind"]))
+
+
 def test_a_marian_model_of_several_languages_needs_a_prefix(
     folders: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from xlt.data.sources.translations.model import Translate
 from xlt.trainables.loading.tokenizer import load_tokenizer
 from xlt.trainables.models.base_models import BaseModel, identify
 from xlt.trainables.models.hub import UNRESOLVED, find_loadable_folder, resolve_revision
+from xlt.trainables.models.verified_files import verify_files
 from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.translation.codes import check_prefix, find_codes, find_forced_token
 
@@ -67,18 +68,19 @@ class Translator:
         self._precision = settings.precision
         if self._precision == "auto":
             self._precision = "bf16" if self._device.type == "cuda" else "fp32"
-        identity = identify(model.model_copy(update={"revision": revision}))
+        self._identity = identify(model.model_copy(update={"revision": revision}))
         details: dict[str, object] = dict(zip(("from", "to"), self._codes or (), strict=False))
         if self._prefix:
             details["prefix"] = self._prefix
         details |= {"num_beams": settings.num_beams, "max_length": settings.max_length}
         details["precision"] = self._precision
-        self.origin = f"{identity} {json.dumps(details, ensure_ascii=False)}"
+        self.origin = f"{self._identity} {json.dumps(details, ensure_ascii=False)}"
 
     @cached_property
     def _model(self) -> Any:
         """The model, loaded when a text is not in the cache."""
         try:
+            verify_files(self._folder, self._identity)
             model = transformers.AutoModelForSeq2SeqLM.from_pretrained(
                 self._folder,
                 dtype=torch.bfloat16 if self._precision == "bf16" else torch.float32,
