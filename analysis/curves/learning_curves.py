@@ -21,11 +21,11 @@ from xlt.analysis.uncertainty.resampling import (
 )
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.dataset.patterns import SUFFIXES, Translate
+from xlt.data.dataset.patterns import SUFFIXES, TranslatedRows
 from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.spec.cell_key import CellKey
 
-_SUFFIX_OF: dict[Translate | None, str] = {
+_SUFFIX_OF: dict[TranslatedRows | None, str] = {
     translate: f"+{suffix}" for suffix, translate in SUFFIXES.items()
 }
 

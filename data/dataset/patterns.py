@@ -12,14 +12,14 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.translations import Direction
 
-Translate = Literal["train", "train+source", "test"]
+TranslatedRows = Literal["train", "train+source", "test"]
 """Rows of a cell that are read in translation.
 
 ``train``: the source rows, in the target language, as in XTREME's translate-train (Hu et al. 2020,
 arXiv 2003.11080, section 4). ``train+source``: the source rows twice, in the target language and as
 they are. ``test``: all target rows, in the source language (translate-test).
 """
-SUFFIXES: dict[str, Translate] = {"tt": "train", "tts": "train+source", "te": "test"}
+SUFFIXES: dict[str, TranslatedRows] = {"tt": "train", "tts": "train+source", "te": "test"}
 """Suffix of a pattern's name -> translated rows: ja0+tt."""
 
 # A subtag ends in a letter, so that the digits after it are the count: zh-Hant16.
@@ -59,7 +59,7 @@ class Pattern(Settings):
     """Training rows in the target language."""
     source_rows: int = pydantic.Field(default=1024, ge=0)
     """Training rows in the source language."""
-    translate: Translate | None = added_later(None)
+    translate: TranslatedRows | None = added_later(None)
     """Rows that are read in translation; None: none."""
 
     @pydantic.model_validator(mode="after")

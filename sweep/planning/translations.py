@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from xlt.data.core.text import first_few
 from xlt.data.dataset.draws import draw
-from xlt.data.dataset.patterns import Pattern, Translate
+from xlt.data.dataset.patterns import Pattern, TranslatedRows
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import Direction, count_origins
 from xlt.sweep.experiment.experiment import Experiment
 
-READ: dict[Translate, str] = {
+READ: dict[TranslatedRows, str] = {
     "train": "trained on translations of the source rows",
     "train+source": "trained on the source rows and on their translations",
     "test": "trained on the source rows, tested on translations of the test rows",
@@ -27,7 +27,7 @@ def list_directions(experiment: Experiment) -> tuple[Direction, ...]:
 def describe_translations(experiment: Experiment, dataset: Dataset) -> tuple[str, ...]:
     """Write a sentence for each kind of translation that patterns read, with its origin."""
     source_lang = experiment.task.source_lang
-    names: dict[tuple[Translate, Direction], list[str]] = {}
+    names: dict[tuple[TranslatedRows, Direction], list[str]] = {}
     for pattern in experiment.patterns:
         direction = pattern.direction(source_lang)
         if pattern.translate and direction:

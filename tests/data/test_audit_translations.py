@@ -18,6 +18,7 @@ from xlt.data.sources.registry import load_dataset, parse_source
 EN_JA = Direction("en", "ja")
 CORRECT = load_dataset(parse_source({"source": "synthetic", "num_source": 300, "num_target": 300}))
 ENGLISH = [row.id for row in CORRECT.by_lang["en"]]
+TEXTS = dict(zip(CORRECT.table["id"].to_pylist(), CORRECT.table["text"].to_pylist(), strict=True))
 
 
 def change(texts: dict[str, str]) -> Dataset:
@@ -48,11 +49,8 @@ def test_exact_translations_have_no_warning() -> None:
     ],
 )
 def test_planted_faults_are_warnings(kind: str, expected: str) -> None:
-    texts = dict(
-        zip(CORRECT.table["id"].to_pylist(), CORRECT.table["text"].to_pylist(), strict=True)
-    )
     faults = {
-        "copied": lambda number, row_id: texts[row_id].upper(),
+        "copied": lambda number, row_id: TEXTS[row_id].upper(),
         "repeated": lambda number, row_id: "同じ翻訳が繰り返されています。",
         "german": lambda number, row_id: (
             f"Die Regierung der Stadt will Strom sparen, Teil {number}"
@@ -68,10 +66,7 @@ def test_planted_faults_are_warnings(kind: str, expected: str) -> None:
 
 
 def test_only_translations_that_cells_read_are_judged() -> None:
-    texts = dict(
-        zip(CORRECT.table["id"].to_pylist(), CORRECT.table["text"].to_pylist(), strict=True)
-    )
-    copied = change({i: texts[i] for i in ENGLISH[:20]})
+    copied = change({i: TEXTS[i] for i in ENGLISH[:20]})
     test = tuple(row.id for row in CORRECT.by_lang["ja"][:10])
     plain = UsedRows((Draw(tuple(ENGLISH[:30]), (), test),))
     assert check(copied, plain) == []
@@ -83,11 +78,8 @@ def test_only_translations_that_cells_read_are_judged() -> None:
 
 def test_a_translation_that_nearly_equals_a_test_text_is_a_warning() -> None:
     japanese = CORRECT.by_lang["ja"]
-    texts = dict(
-        zip(CORRECT.table["id"].to_pylist(), CORRECT.table["text"].to_pylist(), strict=True)
-    )
-    longest = max((row.id for row in japanese), key=lambda row_id: len(texts[row_id]))
-    near = change({ENGLISH[0]: texts[longest] + "。"})
+    longest = max((row.id for row in japanese), key=lambda row_id: len(TEXTS[row_id]))
+    near = change({ENGLISH[0]: TEXTS[longest] + "。"})
     drawn = Draw(tuple(ENGLISH[:10]), (), (longest,))
     (warned,) = check(near, UsedRows((drawn,), read=(EN_JA,)))
     assert (warned.severity, warned.count) == ("warning", 1)

@@ -6,7 +6,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
-from xlt.data.dataset.patterns import Translate
+from xlt.data.dataset.patterns import TranslatedRows
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.selection import parse_selection
@@ -32,7 +32,7 @@ class PlannedCell(Settings):
     """Name in tables."""
     target_lang: str = ""
     """Language of the test rows; empty in plans of early versions."""
-    translate: Translate | None = added_later(None)
+    translate: TranslatedRows | None = added_later(None)
     """Rows that are read in translation; None: none."""
     trials: tuple[PlannedTrial, ...] = ()
     """One trial for each draw and seed, in this order; none for an impossible cell."""
