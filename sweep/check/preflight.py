@@ -8,21 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.check.machines import read_nodes
 from xlt.sweep.driver.session import Session
 from xlt.sweep.machines.nodes import Node
 from xlt.sweep.planning.grid import Grid
-from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.hub import UNRESOLVED, ModelFiles, list_folder_files, list_hub_files
 from xlt.trainables.models.miniatures import find_miniature_folder
-from xlt.trainables.models.model_config import read_config
-from xlt.trainables.models.tokenizer_files import list_tokenizer_problems
 from xlt.trainables.models.verified_files import verify_files
 from xlt.trainables.models.weights_folder import check_files
 from xlt.trainables.results.result import Results
@@ -30,6 +25,7 @@ from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
+    from xlt.sweep.check.tokens import TextTokens
     from xlt.trainables.baselines.prompt_tokens import Prompts
     from xlt.trainables.estimates.dry_run import DryRun
 
@@ -62,19 +58,6 @@ class TrialGroup:
         return min(
             resources.micro_batch_size or batch_size, math.ceil(batch_size / resources.workers)
         )
-
-
-@dataclass(frozen=True)
-class TextTokens:
-    """Tokens of the rows that the grid draws.
-
-    Attributes:
-        lengths: Number of tokens of each row, after truncation.
-        num_training_tokens: Number of different tokens in all training rows.
-    """
-
-    lengths: list[int]
-    num_training_tokens: int
 
 
 @dataclass
@@ -226,27 +209,12 @@ class Preflight:
         """
         if not spec.prompt:
             return None
+        from xlt.sweep.check.tokens import make_prompts
+
         key = spec.model_copy(update={"seed": 0}).model_dump_json()
         if key not in self._prompts:
-            self._prompts[key] = self._make_prompts(spec)
+            self._prompts[key] = make_prompts(self.grid, self._folder(spec), spec)
         return self._prompts[key]
-
-    def _make_prompts(self, spec: TrialSpec) -> Prompts | None:
-        from xlt.trainables.baselines.prompt_scores import shares_beginning
-        from xlt.trainables.baselines.prompt_tokens import encode_prompts
-        from xlt.trainables.trial.rows import draw_rows
-
-        tokenizer = self._load_tokenizer(spec)
-        if tokenizer is None:
-            return None
-        dataset, model_type = self.grid.dataset, read_config(self._folder(spec))["model_type"]
-        return encode_prompts(
-            tokenizer,
-            spec,
-            dataset.classes,
-            *draw_rows(dataset, spec),
-            shares_beginning=shares_beginning(model_type),
-        )
 
     def lengths(self, spec: TrialSpec) -> list[int]:
         """Count the tokens of each row that the grid draws, after truncation.
@@ -269,53 +237,13 @@ class Preflight:
         return texts.num_training_tokens if texts and allowed else None
 
     def _read_texts(self, spec: TrialSpec) -> TextTokens | None:
-        key = spec.base_identity, spec.training.max_length
+        from xlt.sweep.check.tokens import count_tokens
+
+        max_length = spec.training.max_length
+        key = spec.base_identity, max_length
         if key not in self._texts:
-            self._texts[key] = self._tokenise(spec)
+            self._texts[key] = count_tokens(self.grid, self._folder(spec), max_length)
         return self._texts[key]
-
-    def _load_tokenizer(self, spec: TrialSpec) -> Any:
-        """Load the tokenizer of a trial; None if it is not on this machine."""
-        from xlt.trainables.loading.tokenizer import load_tokenizer
-
-        folder = self._folder(spec)
-        names = {file.name for file in folder.iterdir()}
-        if list_tokenizer_problems(str(folder), names, folder):  # large files are not downloaded
-            return None
-        try:
-            return load_tokenizer(folder)
-        except InputError:  # raised for missing files
-            return None
-
-    def _tokenise(self, spec: TrialSpec) -> TextTokens | None:
-        from xlt.trainables.loading.base import Base
-        from xlt.trainables.loading.tokenize import tokenize
-
-        tokenizer = self._load_tokenizer(spec)
-        if tokenizer is None:
-            return None
-        ids = {row_id for draw in self.grid.draws for row_id in (*draw.train, *draw.test)}
-        dataset = self.grid.dataset
-        tables = [dataset.rows(sorted(ids))]
-        for direction in list_directions(self.grid.experiment):
-            translated = dataset.translations.find(direction).keys() & ids
-            tables.append(dataset.translations.read(dataset.rows(sorted(translated)), direction))
-        rows = pa.concat_tables(tables)
-        paired = rows["text_pair"].null_count == 0
-        encoded, _ = tokenize(
-            Base(tokenizer, model=None, head_modules=()),
-            rows["text"].to_pylist(),
-            rows["text_pair"].to_pylist() if paired else None,
-            spec.training.max_length,
-        )
-        trained = {row_id for draw in self.grid.draws for row_id in draw.train}
-        used = {
-            token
-            for row_id, tokens in zip(rows["id"].to_pylist(), encoded, strict=True)
-            if row_id in trained
-            for token in tokens
-        }
-        return TextTokens([len(tokens) for tokens in encoded], len(used))
 
 
 def make_preflight(
