@@ -14,21 +14,23 @@ from xlt.analysis.boundary.train_threshold import (
     f1_at_train_threshold,
     out_of_fold,
 )
+from xlt.analysis.boundary.trial_measures import (
+    measure_trials,
+    read_predictions,
+    refuse_other_share,
+)
 from xlt.analysis.boundary.verdict import MARGIN, Verdict, judge, threshold_gain
 from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.metrics.measures import (
     MEASURES,
     OF_ROWS_AS_DRAWN,
     RESAMPLED_MEASURES,
-    Measure,
-    Scored,
     request_measures,
 )
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.predictions import TestRows, read_train_scores
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
-from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
@@ -37,11 +39,6 @@ from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
-
-SHARE_TOLERANCE = 0.01
-"""Difference of a prior from the share of the test rows that counts as rounding."""
-MAX_NAMED = 3
-"""Maximal number of trials that an error names."""
 
 NOT_NEGATIVE = ("ece", "brier")
 WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
@@ -120,13 +117,13 @@ def boundary(
             "prior and labelled are about test rows as drawn; leave out one side, or choose a "
             "threshold for the prevalence with `xlt report --prevalence P --threshold RULE`"
         )
-    predictions, unfit = _predictions(collected)
+    predictions, unfit = read_predictions(collected)
     measures = {**MEASURES, **request_measures(prior, num_labelled)}
     if prior is not None and 0 < prior < 1:  # other numbers are refused with the measure
-        _refuse_other_share(prior, predictions)
+        refuse_other_share(prior, predictions)
     if prevalence is not None:
         measures = {name: m for name, m in measures.items() if name not in OF_ROWS_AS_DRAWN}
-    measured = _measure(collected, predictions, measures)
+    measured = measure_trials(collected, predictions, measures)
     folds = out_of_fold(collected) if prevalence is None else {}
     trained = _trained(collected, predictions)
     measured[TRAIN_ROWS] = {}
@@ -254,63 +251,3 @@ def _source(
     """Logits of the source training rows of a trial; None if they have no scores."""
     rows = trained[trial_id].get(collected.records[trial_id]["spec"]["source_lang"])
     return source_logits(*rows) if rows else None
-
-
-def _predictions(collected: Collected) -> tuple[dict[str, TestRows], dict[str, str]]:
-    """Test rows of the done trials by trial id, and why those of other done trials are unusable."""
-    num_classes = len(collected.plan.classes)
-    if num_classes != 2:
-        raise InputError(
-            f"has {num_classes} classes; thresholds and calibration need two",
-            f"experiment {collected.plan.experiment}",
-        )
-    usable: dict[str, TestRows] = {}
-    unfit: dict[str, str] = {}
-    for trial_id in (row.trial_id for row in collected.rows if row.is_done):
-        try:
-            rows = collected.predictions.of(trial_id)
-            if rows.y_true.min() == rows.y_true.max():
-                raise InputError("predictions without test rows of both classes")
-            usable[trial_id] = rows
-        except InputError as error:
-            unfit[trial_id] = str(error)
-    if unfit and not usable:
-        why = [f"{trial_id}: {reason}" for trial_id, reason in unfit.items()]
-        more = [f"and {len(why) - MAX_NAMED} more trials"] if len(why) > MAX_NAMED else []
-        raise InputError(
-            ["no trial can be judged", *why[:MAX_NAMED], *more], f"results {collected.uri}"
-        )
-    return usable, unfit
-
-
-def _refuse_other_share(prior: float, predictions: Mapping[str, TestRows]) -> None:
-    """Refuse a prior that is not the share of class 1 among the test rows.
-
-    The threshold of another prior would call a wrong share of these rows positive, and say nothing
-    of texts with that share, whose scores mix the classes differently.
-    """
-    shares = sorted({float(np.mean(rows.y_true)) for rows in predictions.values()})
-    if wrong := [share for share in shares if abs(share - prior) > SHARE_TOLERANCE]:
-        raise InputError(
-            f"{prior:g} is not the share of positives among the test rows, "
-            f"{', '.join(map(percent, wrong))}; give that, or --prevalence {prior:g} for texts of "
-            "which such a share is positive",
-            "prior",
-        )
-
-
-def _measure(
-    collected: Collected, predictions: Mapping[str, TestRows], measures: Mapping[str, Measure]
-) -> dict[str, dict[str, float]]:
-    """Measure -> trial id -> value. Trials of a cell with the same labels are measured together."""
-    alike: dict[tuple[CellKey, bytes], list[str]] = {}
-    for row in (row for row in collected.rows if row.trial_id in predictions):
-        labels = predictions[row.trial_id].y_true.tobytes()
-        alike.setdefault((row.cell, labels), []).append(row.trial_id)
-    measured: dict[str, dict[str, float]] = {name: {} for name in measures}
-    for trial_ids in alike.values():
-        scores = np.stack([predictions[trial_id].y_score for trial_id in trial_ids])
-        scored = Scored(predictions[trial_ids[0]].y_true, scores, collected.prevalence)
-        for name, measure in measures.items():
-            measured[name] |= zip(trial_ids, measure.compute(scored).tolist(), strict=True)
-    return measured

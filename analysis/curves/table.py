@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from xlt.analysis.curves.learning_curves import CurvePoint, LabelGain, LearningCurve, LearningCurves
+from xlt.analysis.curves.curve import CurvePoint, LearningCurve
+from xlt.analysis.curves.gains import LabelGain
+from xlt.analysis.curves.learning_curves import LearningCurves
 from xlt.analysis.tables.cells import format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.trial_names import describe_runs

@@ -35,9 +35,9 @@ def permutation_p_value(
 
     Under the null hypothesis the two cells' scores of a row are exchangeable. All runs of a row are
     exchanged together, so a row counts once for any number of runs; likewise all rows of a story.
-    For metrics that use only the
-    order of scores, the ranks of scores within each run are exchanged, because scores of two models
-    may have different scales (Venkatraman & Begg 1996, Biometrika 83:835).
+    For metrics that use only the order of scores, the ranks of scores within each run are
+    exchanged, because scores of two models may have different scales (Venkatraman & Begg 1996,
+    Biometrika 83:835).
 
     If there are at most ``num_permutations`` exchanges, all are evaluated. Otherwise p is
     (b + 1) / (m + 1) for m random exchanges (Phipson & Smyth 2010, Statistical Applications in
@@ -94,8 +94,8 @@ to differences of means over runs. scipy passes two more arguments."""
 def _by_story(difference: Statistic, stories: NDArray[np.intp]) -> Statistic:
     """Exchange all rows of a story together; ``stories`` has the position of each row's story."""
 
-    def of_stories(chosen: NDArray[np.float64], _: object, axis: int) -> NDArray[np.float64]:
-        return difference(chosen[..., stories], _, axis)
+    def of_stories(chosen: NDArray[np.float64], other: object, axis: int) -> NDArray[np.float64]:
+        return difference(chosen[..., stories], other, axis)
 
     return of_stories
 

@@ -22,7 +22,7 @@ def best_dev_score(
 
     Args:
         num_rows: Target rows.
-        num_folds: Number of folds of the target rows; each seed splits them anew.
+        num_folds: Number of folds of the target rows; each seed splits them again.
         decline: Loss of separation with each step from the best rate; 0: all are equally good.
         seed_std: Standard deviation of the separation over runs of a config.
         num_searches: Number of searches.

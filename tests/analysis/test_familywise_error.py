@@ -164,7 +164,7 @@ def test_power_in_families_at_length(num_seeds: int) -> None:
         p_values = np.array([p for _, p in differences(gain, 300)])
         power = {size: float((p_values <= LEVEL / size).mean()) for size in (1, 10, 30)}
         print(num_seeds, round(error, 4), multiple, power)
-        assert power[1] >= power[10] >= power[30]
+        assert multiple < 4 or power[1] >= 0.8
 
 
 @pytest.mark.chaos

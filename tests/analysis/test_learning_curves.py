@@ -14,13 +14,9 @@ import yaml
 from result_folders import make_plan, make_results, make_spec, save_done
 from simulated_scores import save_simulated, simulate, true_auroc
 
-from xlt.analysis.curves.learning_curves import (
-    CurvePoint,
-    LabelGain,
-    LearningCurve,
-    compare_curves,
-    make_learning_curves,
-)
+from xlt.analysis.curves.curve import CurvePoint, LearningCurve
+from xlt.analysis.curves.gains import LabelGain, compare_curves
+from xlt.analysis.curves.learning_curves import make_learning_curves
 from xlt.analysis.curves.monotone import Array, rows_to_reach
 from xlt.analysis.curves.table import format_gain, format_rows, make_curve_tables
 from xlt.analysis.tables.cells import TableCell

@@ -101,10 +101,8 @@ def test_size_and_power_at_length(num_runs: int, run_std: float) -> None:
     """60 experiments: a share of 0.05 is seen as 0.13 or less in 99 %."""
     for number in (0, 1, 3):
         found = simulate(number, num_runs, 60, run_std)
-        between, excess = (
-            np.mean([getattr(o, name) if name == "between_runs" else o.excess[0] for o in found])
-            for name in ("between_runs", "excess")
-        )
+        between = np.mean([overlap.between_runs for overlap in found])
+        excess = np.mean([overlap.excess[0] for overlap in found])
         words = count(found)
         print(num_runs, run_std, number, f"RBO {between:.2f}, excess {excess:.2f}", words)
         if number == 0:
