@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from xlt.analysis.page.details import arrange_trials
 from xlt.analysis.page.rows import RowPool
@@ -20,6 +24,10 @@ from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import ZERO_SHOT, Grid, expand
 from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.run import RunOutcome, run_sweep
+from xlt.trainables.baselines import prompt_scores
+from xlt.trainables.baselines.prompt_scores import list_batches
+from xlt.trainables.baselines.prompt_tokens import Prompts
+from xlt.trainables.loading import base as loading
 from xlt.trainables.spec.cell_key import CellKey
 
 PROMPT: dict[str, Any] = {
@@ -296,3 +304,22 @@ def test_patterns_with_translations_have_no_prompts(make_values: Any) -> None:
         "ja0+tt": "prompted reads no translations and ja0+tt has some",
         "ja2+te": "prompted reads no translations and ja2+te has some",
     }
+
+
+def test_sigterm_stops_a_prompted_trial(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive_sigterm(prompts: Prompts) -> list[list[int]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return list_batches(prompts)
+
+    monkeypatch.setattr(loading, "_LOADED", {})  # and the scores of earlier trials
+    monkeypatch.setattr(prompt_scores, "list_batches", receive_sigterm)
+    console = Console(file=io.StringIO(), width=200)
+    only, results = "model=prompted,pattern=ja2", str(tmp_path)
+    stopped = run_sweep(experiment, results, backend="inline", only=only, console=console)
+    assert stopped.interrupted and not stopped.ledger.done and not stopped.ledger.failed
+    assert "prompted ja2 seed 0: preempted and will start again" in console.file.getvalue()
+    monkeypatch.undo()
+    finished = run_sweep(experiment, results, backend="inline", only=only)
+    assert len(finished.ledger.done) == 2
