@@ -156,6 +156,26 @@ def test_a_zero_shot_prompt_that_is_too_long_names_the_template(
         run_trial(make_prompt(shots=0, prompt=settings), tiny_dataset)
 
 
+@pytest.mark.parametrize(
+    ("token", "named"),
+    [("waste", "the label words"), ("news", "the common beginning"), ("[MASK]", "[MASK]")],
+)
+def test_tokens_without_an_embedding_are_refused(
+    token: str, named: str, chat_base: Path, tiny_dataset: Dataset, make_prompt: MakeSpec
+) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(chat_base)
+    tokenizer.add_tokens([token])
+    tokenizer.save_pretrained(chat_base)
+    template = "news: {text}\nlabel:\n"
+    settings = {"calibration": "contextual", "chat": "off", "templates": {"ja": template}}
+    spec = make_prompt(base_path=str(chat_base), base_identity=f"x:{token}", prompt=settings)
+    with pytest.raises(InputError) as caught:
+        run_trial(spec, tiny_dataset)
+    assert "texts have tokens beyond the" in str(caught.value)
+    assert str(caught.value).startswith("base model 'tiny-llama': ")
+    assert f"{named!r}" in str(caught.value)
+
+
 def test_texts_are_cut_and_the_template_is_not(
     tiny_base: Callable[[str], Path], tiny_dataset: Dataset, make_prompt: MakeSpec
 ) -> None:

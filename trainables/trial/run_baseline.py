@@ -130,11 +130,12 @@ def _prompt(
         )
         if misfit := describe_misfit(prompts, base.max_positions):
             raise InputError(misfit)
+        encoded = [prompts.label_ids.ravel(), prompts.beginning, *prompts.rests]
+        ids = [*test["id"].to_pylist(), *train["id"].to_pylist()]
+        names = ["the label words", "the common beginning", *ids, *CONTENT_FREE]
+        refuse_unknown_tokens(base, names[: len(encoded)], encoded)
     except InputError as error:
         raise InputError(error.problems, f"base model {spec.base_model!r}") from error
-    names = ["the common beginning", *test["id"].to_pylist(), *train["id"].to_pylist()]
-    encoded = [prompts.beginning, *prompts.rests]
-    refuse_unknown_tokens(base, [*names, *CONTENT_FREE][: len(encoded)], encoded)
     clock.lap("encode")
     scores = select_scores(compute_probabilities(base, prompts, spec))
     clock.lap("predict")
