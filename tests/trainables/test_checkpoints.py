@@ -148,7 +148,7 @@ def flip(content: bytes, number: int) -> bytes:
 
 
 def test_any_flipped_bit_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In header, metadata, weights, moments and random states."""
+    """The bits are those of header, metadata, weights, moments and random states."""
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 2)).sum().backward()
