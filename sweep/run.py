@@ -27,8 +27,9 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.planning.cell import Cell
 from xlt.sweep.planning.gate import check_data, list_data_warnings, refuse_errors
-from xlt.sweep.planning.grid import Cell, Grid, expand
+from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.launch_order import sort_for_launch
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.packs import choose_pack_size

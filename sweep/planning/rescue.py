@@ -10,7 +10,7 @@ from xlt.analysis.trials.training_state import TrainingState, training_state
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.settings_file import parse_settings
-from xlt.sweep.planning.grid import Cell
+from xlt.sweep.planning.cell import Cell
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
 

@@ -13,8 +13,9 @@ from rich.text import Text
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.planning.cell import ZERO_SHOT, Cell
 from xlt.sweep.planning.gate import check_data
-from xlt.sweep.planning.grid import ZERO_SHOT, Cell, Grid
+from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.negatives import describe_test_rows
 from xlt.sweep.planning.translations import describe_translated_rows, describe_translations

@@ -11,7 +11,8 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
-from xlt.sweep.planning.grid import Cell, Grid
+from xlt.sweep.planning.cell import Cell
+from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchPlan

@@ -130,3 +130,10 @@ def test_a_prevalence_changes_no_trial() -> None:
     assert [spec.trial_id for spec in asked.specs] == [spec.trial_id for spec in plain.specs]
     assert "prevalence" not in plain.plan().model_dump_json()
     assert asked.plan().prevalence == 0.02
+
+
+def test_a_prevalence_is_for_two_classes() -> None:
+    prepared = prepare(load_experiment("quickstart", ["task.prevalence=0.02"]))
+    three = replace(prepared, dataset=replace(prepared.dataset, classes=("a", "b", "c")))
+    with pytest.raises(InputError, match=r"task\.prevalence: is the share of one class of two"):
+        expand(three)

@@ -21,7 +21,8 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.check.registry import check_sweep
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
-from xlt.sweep.planning.grid import ZERO_SHOT, Grid, expand
+from xlt.sweep.planning.cell import ZERO_SHOT
+from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import prepare
 from xlt.sweep.run import RunOutcome, run_sweep
 from xlt.trainables.baselines import prompt_scores

@@ -1,0 +1,154 @@
+"""A cell of the grid: its settings, its trials, or the reason why it cannot exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from xlt.data.dataset.patterns import Pattern
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
+from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.overrides import Override
+from xlt.sweep.planning.prepare import restrict_pattern
+from xlt.sweep.planning.resolved_models import ResolvedModel
+from xlt.trainables.models.base_models import BaseModel
+from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.methods import BASELINES, keep_used_training
+from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
+
+ZERO_SHOT = "zero-shot prompts: every seed gives the same scores, so their std is 0"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A base model on a pattern, with all of its trials.
+
+    Attributes:
+        resolved: The base model.
+        pattern: The pattern, as the experiment names it.
+        specs: One trial for each draw and seed; empty if the cell cannot exist.
+        skipped: The reason why the cell cannot exist; else empty.
+        overrides: The overrides of the cell, in the order of the experiment.
+        chosen: The learning rate that a search chose; None if it was not searched.
+        rescued: The learning rate with which a stuck cell runs again; else None.
+        replaced: The stuck trials of a cell that runs again.
+    """
+
+    resolved: ResolvedModel
+    pattern: Pattern
+    specs: tuple[TrialSpec, ...]
+    skipped: str
+    overrides: tuple[Override, ...]
+    chosen: ChosenRate | None = None
+    rescued: ChosenRate | None = None
+    replaced: tuple[TrialSpec, ...] = ()
+
+    @property
+    def model(self) -> BaseModel:
+        """The base model as the experiment names it."""
+        return self.resolved.model
+
+    @property
+    def key(self) -> CellKey:
+        """Names of base model and pattern."""
+        return CellKey(self.model.name, self.pattern.name)
+
+    @property
+    def note(self) -> str:
+        """Footnote for tables: why the settings differ from those of other cells."""
+        reasons = [override.why for override in self.overrides if override.why]
+        reasons += [f"run again: {self.rescued.why}"] if self.rescued else []
+        reasons += [ZERO_SHOT] if self.is_zero_shot else []
+        return "; ".join(reasons)
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether trials are prompts without training rows, so that nothing is random in them."""
+        return any(spec.prompt and not spec.pattern.target_rows for spec in self.specs)
+
+
+def make_cell(
+    experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, dataset: Dataset
+) -> Cell:
+    """Make a cell with the settings of the experiment, a search and overrides, in this order."""
+    model, method = resolved.model, resolved.method
+    source_lang = experiment.task.source_lang
+    key = CellKey(model.name, pattern.name)
+    applying = tuple(o for o in experiment.overrides if o.match.covers(key) and o.changes(method))
+    trained = restrict_pattern(model, pattern, source_lang)
+    if trained is None:
+        reason = _explain_absence(model, pattern, source_lang)
+        return Cell(resolved, pattern, (), reason, applying)
+    learning_rate, training, lora = resolved.learning_rate, experiment.training, model.lora
+    rates = experiment.learning_rates
+    chosen = rates.find(key) if rates else None
+    if any(override.learning_rate for override in applying):  # set by hand
+        chosen = None
+    if chosen:
+        learning_rate = chosen.learning_rate
+        training = Training.parse(training.model_dump() | chosen.training)
+        lora = Lora.parse(lora.model_dump() | chosen.lora)
+    for override in applying:
+        learning_rate = override.learning_rate or learning_rate
+        training = Training.parse(training.model_dump() | override.training)
+        lora = Lora.parse(lora.model_dump() | override.lora)
+    training = Training.parse(keep_used_training(method, training.model_dump()))
+    specs = tuple(
+        TrialSpec(
+            base_model=model.name,
+            base_identity=resolved.identity,
+            base_path=resolved.path,
+            revision=resolved.revision,
+            method=method,
+            source_lang=source_lang,
+            pattern=trained,
+            sampling=experiment.sampling,
+            training=training,
+            learning_rate=None if method in BASELINES else learning_rate,
+            lora=lora if method == "lora" else None,
+            embed=model.embed if method == "embed" else None,
+            ngram=model.ngram if method == "ngram" else None,
+            prompt=model.prompt.restrict(pattern.target_lang) if method == "prompt" else None,
+            pad_token=model.pad_token,
+            draw_index=draw_index,
+            seed=seed,
+            data_fingerprint=dataset.fingerprint,
+            translations=dataset.translations.fingerprint(trained.direction(source_lang)),
+            resources=model.choose_resources(experiment.resources),
+        )
+        for draw_index, seed in experiment.draws_and_seeds
+    )
+    return Cell(resolved, pattern, specs, "", applying, chosen)
+
+
+def run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
+    """Give a cell that was stuck the learning rate that was searched for it.
+
+    The rate applies only to the data, weights and learning rate with which the cell was stuck,
+    because with others it may train.
+    """
+    rate = rescued.find(cell.key) if rescued else None
+    if rescued is None or rate is None or not cell.specs:
+        return cell
+    first = cell.specs[0]
+    current = first.data_fingerprint, first.base_identity, first.learning_rate
+    if current != (rescued.data_fingerprint, rate.base_identity, rate.instead_of):
+        return cell
+    specs = tuple(s.tuned(rate.learning_rate, rate.training, rate.lora) for s in cell.specs)
+    return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)
+
+
+def _explain_absence(model: BaseModel, pattern: Pattern, source_lang: str) -> str:
+    """Explain why a cell cannot exist."""
+    if model.method == "prompt" and pattern.translate:
+        return f"{model.name} reads no translations and {pattern.name} has some"
+    if model.method == "prompt":
+        return (
+            f"{pattern.name} has {pattern.target_rows} {pattern.target_lang} rows, more than "
+            f"prompt.max_shots {model.prompt.max_shots} of {model.name}"
+        )
+    knows_no = "was not pre-trained on" if model.has_base_model else "does not train on"
+    has_no = f"has no {pattern.target_lang} rows to train on"
+    if pattern.translate:
+        has_no = f"reads {source_lang} texts only"
+    return f"{model.name} {knows_no} {source_lang} and {pattern.name} {has_no}"
