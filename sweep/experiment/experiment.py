@@ -16,7 +16,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.corpora.corpus import CorpusOptions
 from xlt.data.corpora.registry import parse_corpus
-from xlt.data.dataset.patterns import Pattern, Sampling, parse_pattern_name
+from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.chosen_rates import ChosenRates
@@ -24,7 +24,8 @@ from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
-from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, derive_name, find_base_model
+from xlt.sweep.experiment.short_forms import parse_each, parse_model, parse_pattern
+from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.selection import Selection, parse_selection
@@ -131,12 +132,12 @@ class Experiment(Settings):
     @pydantic.field_validator("models", mode="before")
     @classmethod
     def _parse_models(cls, values: Any) -> Any:
-        return _parse_each(values, _parse_model)
+        return parse_each(values, parse_model)
 
     @pydantic.field_validator("patterns", mode="before")
     @classmethod
     def _parse_patterns(cls, values: Any) -> Any:
-        return _parse_each(values, _parse_pattern)
+        return parse_each(values, parse_pattern)
 
     @pydantic.field_validator("packing", mode="before")
     @classmethod
@@ -284,54 +285,3 @@ def _read(source: str) -> tuple[str, str]:
     except InputError as error:
         names = ", ".join(read_shipped())
         raise InputError(f"{error.problems[0]}; shipped experiments: {names}", source) from error
-
-
-def _parse_each(values: Any, parse: Any) -> Any:
-    """Parse every item of a list, and raise the problems of all items together."""
-    if not isinstance(values, (list, tuple)):
-        return values
-    items, problems = [], []
-    for number, value in enumerate(values):
-        try:
-            items.append(parse(value))
-        except InputError as error:
-            problems += [f"item {number + 1}: {problem}" for problem in error.problems]
-    if problems:
-        raise InputError(problems)
-    return items
-
-
-def _parse_model(value: Any) -> BaseModel:
-    if isinstance(value, BaseModel):
-        return value
-    if isinstance(value, str):
-        if value not in BASE_MODELS and ("/" in value or Path(value).expanduser().is_dir()):
-            return BaseModel(name=derive_name(value), path=value)
-        return find_base_model(value)
-    if not isinstance(value, dict):
-        raise InputError(
-            f"{value!r} is neither a known name, a hub id, a folder, nor {{name, path}}"
-        )
-    known = BASE_MODELS.get(str(value.get("name")))
-    not_for_method = {"learning_rate"} if value.get("method") in BASELINES else set()
-    if "path" not in value:
-        return BaseModel.parse((known.model_dump(exclude=not_for_method) if known else {}) | value)
-    # Revision and kind belong to the path of the known model.
-    excluded = {"revision", "kind"} | not_for_method
-    kept = known.model_dump(exclude=excluded) if known else {}
-    return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value)
-
-
-def _parse_pattern(value: Any) -> Pattern:
-    if isinstance(value, Pattern):
-        return value
-    if isinstance(value, str):
-        return parse_pattern_name(value)
-    if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict):
-        ((name, fields),) = value.items()
-        try:
-            implied = parse_pattern_name(str(name)).model_dump()
-        except InputError:
-            implied = {}  # a free name: the fields must be complete
-        return Pattern.parse(implied | {"name": str(name)} | fields)
-    raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")
