@@ -146,15 +146,15 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
     problems: dict[str, None] = {}
     paired = dataset.table["text_pair"].null_count == 0
     for cell in (cell for cell in cells if cell.specs):
-        spec, checkpoint, found = cell.specs[0], cell.resolved.checkpoint, list[str]()
+        spec, checkpoint, misfits = cell.specs[0], cell.resolved.checkpoint, list[str]()
         check_class_weights(spec.training.class_weights, dataset.classes)
         if spec.prompt:
             lang = spec.pattern.target_lang
-            found += spec.prompt.problems(lang, dataset.classes, paired=paired)
+            misfits += spec.prompt.problems(lang, dataset.classes, paired=paired)
         if checkpoint:
             targets = spec.lora.target_modules if spec.lora else ()
-            found += checkpoint.problems(targets, spec.training.max_length)
-        problems |= {f"base model {cell.model.name!r}: {problem}": None for problem in found}
+            misfits += checkpoint.problems(targets, spec.training.max_length)
+        problems |= {f"base model {cell.model.name!r}: {problem}": None for problem in misfits}
     if problems:
         raise InputError(problems)
 
