@@ -25,6 +25,8 @@ FAMILIES: dict[str, str] = {
     "model": "every two base models on the same pattern",
 }
 """Value of ``--by`` -> pairs of cells that are compared."""
+COMPARED = ("auroc", "f1")
+"""Metrics by which pages and summaries compare cells: ranking, and decisions at 0.5."""
 
 
 @dataclass(frozen=True)

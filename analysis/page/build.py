@@ -14,8 +14,8 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from xlt.analysis.boundary.measure import CellBoundary
-from xlt.analysis.comparisons.family import FAMILIES
-from xlt.analysis.page.certainty import COMPARED, show_comparisons, show_variance
+from xlt.analysis.comparisons.family import COMPARED, FAMILIES
+from xlt.analysis.page.certainty import show_comparisons, show_variance
 from xlt.analysis.page.details import arrange_trials
 from xlt.analysis.page.explained import collect_explained_texts, find_explained, show_explanations
 from xlt.analysis.page.plots import plot_cells

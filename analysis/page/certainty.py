@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xlt.analysis.comparisons.family import FAMILIES, compare_cells, list_pairs
+from xlt.analysis.comparisons.family import COMPARED, FAMILIES, compare_cells, list_pairs
 from xlt.analysis.comparisons.table import make_comparison_table
 from xlt.analysis.page.tables import PageTable, show_table
 from xlt.analysis.tables.table import Table
@@ -22,8 +22,6 @@ from xlt.trainables.metrics.registry import metric_label
 
 MAX_PAIRS = 200
 """Maximum number of comparisons for each metric on a page; each takes 0.1 s."""
-COMPARED = ("auroc", "f1")
-"""Metrics by which cells are compared; the page shows the first one until readers choose."""
 
 
 def show_comparisons(

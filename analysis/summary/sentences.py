@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xlt.analysis.comparisons.compare import Comparison
-from xlt.analysis.comparisons.family import compare_cells
+from xlt.analysis.comparisons.family import COMPARED, compare_cells
+from xlt.analysis.curves.curve import group_by_curve
 from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import collect_metric_cells
@@ -18,9 +20,6 @@ from xlt.data.core.text import first_few, first_line
 from xlt.trainables.metrics.arrays import CHANCE
 from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.spec.cell_key import CellKey
-
-COMPARED = ("auroc", "f1")
-"""Metrics that target rows may raise: ranking, and decisions at a threshold of 0.5."""
 
 
 @dataclass(frozen=True)
@@ -65,59 +64,59 @@ def summarise(collected: Collected, intervals: CellIntervals) -> Summary:
         key: next(row.num_target_rows or 0 for row in collected.by_cell[key] if row.is_done)
         for key in scores.cells
     }
-    pairs = _pair_with_fewest(collected, rows)
-    compared = {metric: _compare(collected, metric, pairs) for metric in COMPARED}
+    cells = {
+        metric: collect_metric_cells(collected, metric, intervals=intervals).cells
+        for metric in COMPARED
+    }
+    pairs = _pair_with_fewest(collected, [c for c in cells["auroc"] if c.key in rows])
+    compared: dict[str, dict[str, Comparison]] = {}
+    why_not = "no base model has cells that differ only in the number of target rows"
+    if pairs:
+        try:
+            compared = {metric: _compare(collected, metric, pairs) for metric in COMPARED}
+        except InputError as error:
+            why_not = first_few(error.problems)
+    bought = _say_what_rows_bought(compared, pairs, rows)
     return Summary(
-        _say_what_carried_over(collected, intervals, rows),
-        _say_what_rows_bought(compared, pairs, rows),
+        _say_what_carried_over(cells, _share(collected, intervals), rows),
+        bought or f"Target rows were not compared: {why_not}.",
         _say_what_is_unknown(collected, intervals, compared),
     )
 
 
 def _pair_with_fewest(
-    collected: Collected, rows: Mapping[CellKey, int]
+    collected: Collected, cells: Sequence[TableCell]
 ) -> dict[str, tuple[CellKey, CellKey]]:
-    """Pair the cell of each base model with the fewest target rows with its other cells."""
-    curves: dict[tuple[str, str], list[CellKey]] = {}
-    for cell in collected.plan.cells:
-        if cell.key in rows:
-            curves.setdefault((cell.base_model, cell.target_lang), []).append(cell.key)
-    pairs = {}
-    for keys in curves.values():
-        fewest = min(keys, key=lambda key: rows[key])
-        for key in keys:
-            if rows[key] > rows[fewest]:
-                pairs[f"{fewest.path}:{key.path}"] = fewest, key
+    """Pair the cell of each learning curve that has the fewest target rows with its other cells."""
+    pairs: dict[str, tuple[CellKey, CellKey]] = {}
+    for curve in group_by_curve(collected, cells)[0]:
+        fewest, *others = (point.cell.key for point in curve.points)
+        pairs |= {f"{fewest.path}:{key.path}": (fewest, key) for key in others}
     return pairs
 
 
 def _compare(collected: Collected, metric: str, pairs: Iterable[str]) -> dict[str, Comparison]:
     """Compare pairs of cells as one family; a pair without common runs or test rows is left out."""
-    if not (named := list(pairs)):
-        return {}
-    try:
-        family = compare_cells(collected, metric, pairs=named)
-    except InputError:
-        return {}
+    family = compare_cells(collected, metric, pairs=list(pairs))
     return {f"{own.first}:{own.second}": own for own in family.comparisons}
 
 
 def _say_what_carried_over(
-    collected: Collected, intervals: CellIntervals, rows: Mapping[CellKey, int]
+    cells: Mapping[str, Sequence[TableCell]], share: float, rows: Mapping[CellKey, int]
 ) -> str:
     zero_shot = [key for key, num_rows in rows.items() if not num_rows]
     if not zero_shot:
         return "No cell was trained without labelled target rows, so transfer was not measured."
-    floors = {"auroc": CHANCE, "f1": all_positive_f1(_share(collected, intervals))}
-    above: dict[str, list[TableCell]] = {}
-    for metric, floor in floors.items():
-        cells = collect_metric_cells(collected, metric, intervals=intervals).cells
-        above[metric] = [
-            cell
-            for cell in cells
+    floors = {"auroc": CHANCE, "f1": all_positive_f1(share)}
+    above = {
+        metric: {
+            cell.key: f"{cell.mean:.3f}"
+            for cell in cells[metric]
             if cell.key in zero_shot and cell.interval and cell.interval[0] > floor
-        ]
-    named = _in_brackets(f"{_model(cell.key)} {cell.mean:.3f}" for cell in above["auroc"])
+        }
+        for metric, floor in floors.items()
+    }
+    named = _in_brackets(above["auroc"])
     return (
         f"Without labelled target rows, {len(above['auroc'])} of {len(zero_shot)} cells rank the "
         f"test rows better than chance{named}, and the F1 of {len(above['f1'])} is above "
@@ -131,26 +130,33 @@ def _say_what_rows_bought(
     pairs: Mapping[str, tuple[CellKey, CellKey]],
     rows: Mapping[CellKey, int],
 ) -> str:
-    if not any(compared.values()):
-        return "No base model has comparable cells with different numbers of target rows."
+    """Sentences on settled differences; empty if nothing was compared."""
+    if not compared:
+        return ""
     sentences = []
     for num_rows in sorted({rows[more] for _, more in pairs.values()}):
-        parts = []
+        raised, lowered = [], []
         for metric, comparisons in compared.items():
             own = {
-                pairs[name][1]: comparison
-                for name, comparison in comparisons.items()
-                if rows[pairs[name][1]] == num_rows
+                key: comparisons[name]
+                for name, (_, key) in pairs.items()
+                if name in comparisons and rows[key] == num_rows
             }
-            raised = {key: c for key, c in own.items() if c.is_settled and c.difference > 0}
-            named = _in_brackets(f"{_model(key)} {c.difference:+.3f}" for key, c in raised.items())
-            parts.append(f"the {metric_label(metric)} of {len(raised)} of {len(own)}{named}")
-        sentences.append(f"{num_rows} target rows raise {' and '.join(parts)}.")
+            settled = {key: f"{c.difference:+.3f}" for key, c in own.items() if c.is_settled}
+            up = {key: text for key, text in settled.items() if own[key].difference > 0}
+            down = {key: text for key, text in settled.items() if key not in up}
+            label = metric_label(metric)
+            raised.append(f"the {label} of {len(up)} of {len(own)}{_in_brackets(up)}")
+            if down:
+                lowered.append(f"the {label} of {len(down)}{_in_brackets(down)}")
+        worse = f", and lower {' and '.join(lowered)}" if lowered else ""
+        sentences.append(f"{num_rows} target rows raise {' and '.join(raised)}{worse}.")
     fewest = sorted({rows[first] for first, _ in pairs.values()})
     size = max(map(len, compared.values()))
     return (
-        f"{' '.join(sentences)} Each base model is compared with its cell that has the fewest "
-        f"target rows ({', '.join(map(str, fewest))}), and p is corrected for {size} comparisons."
+        f"{' '.join(sentences)} Each cell is compared with the one of its learning curve that has "
+        f"the fewest target rows ({', '.join(map(str, fewest))}), and p is corrected for {size} "
+        "comparisons."
     )
 
 
@@ -163,7 +169,11 @@ def _say_what_is_unknown(
     num_open = sum(not own.is_settled for own in comparisons)
     missing = sum(not row.is_done for row in collected.rows)
     untrained = sorted(
-        {_model(row.cell) for row in collected.rows if row.training not in (None, "trained")}
+        {
+            first_line(row.cell.base_model)
+            for row in collected.rows
+            if row.training not in (None, "trained")
+        }
     )
     share = _share(collected, intervals)
     clauses = [
@@ -190,9 +200,11 @@ def _share(collected: Collected, intervals: CellIntervals) -> float:
     return float(next(iter(intervals.scores.cells.values())).y_true.mean())
 
 
-def _model(key: CellKey) -> str:
-    return first_line(key.base_model)
-
-
-def _in_brackets(phrases: Iterable[str]) -> str:
-    return f" ({text})" if (text := ", ".join(phrases)) else ""
+def _in_brackets(texts: Mapping[CellKey, str]) -> str:
+    """Names of cells with a text each: the base model, and the pattern if a model has several."""
+    counts = Counter(key.base_model for key in texts)
+    named = ", ".join(
+        f"{first_line(key.base_model if counts[key.base_model] == 1 else key.path)} {text}"
+        for key, text in texts.items()
+    )
+    return f" ({named})" if named else ""

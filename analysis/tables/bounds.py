@@ -71,7 +71,7 @@ def _write_baselines(metric_cells: MetricCells, cells: list[TableCell]) -> list[
         reached = [c for c in others if (c.mean or 0.0) <= (baseline.mean or 0.0)]
         if others:
             low.setdefault(baseline.base_model, []).extend(reached)
-    none = ": every other cell has a higher mean, untested"
+    none = ": every other cell of its patterns has a higher mean, untested"
     return [
         f"Baseline {first_line(name)}{_no_higher(reached) or none}."
         for name, reached in low.items()

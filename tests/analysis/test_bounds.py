@@ -72,7 +72,7 @@ def test_the_ceiling_is_the_score_of_the_right_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("baseline", "told"),
-    [("elyza", "Baseline elyza: every other cell has a higher mean, untested."),
+    [("elyza", "Baseline elyza: every other cell of its patterns has a higher mean, untested."),
      ("mbert", "Baseline mbert; mean no higher: elyza x ja16.")],
 )  # fmt: skip
 def test_cells_are_compared_with_baselines(baseline: str, told: str, tmp_path: Path) -> None:

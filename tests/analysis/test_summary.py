@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from simulated_scores import save_simulated, simulate
 
 from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.page import render_page
-from xlt.analysis.summary.sentences import summarise
+from xlt.analysis.summary import sentences
+from xlt.analysis.summary.sentences import Summary, summarise
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
@@ -53,6 +55,58 @@ def test_answers_are_those_of_the_simulated_truth(location: str) -> None:
     assert "one draw of training rows" in summary.unknown
 
 
+def test_answers_are_at_the_prevalence_of_the_trials(location: str) -> None:
+    collected = collect(location, prevalence=0.02)
+    summary = summarise(collected, CellIntervals(load_scores(collected), prevalence=0.02))
+    pairs = [f"{model}/ja0:{model}/ja104" for model in ("elyza", "mbert")]
+    at, as_drawn = (
+        compare_cells(collect(location, prevalence=p), "f1", pairs=pairs).comparisons[1].difference
+        for p in (0.02, None)
+    )
+    assert at < as_drawn - 0.03
+    assert f"F1 of 1 of 2 (mbert {at:+.3f})" in summary.bought
+    assert f"the F1 of 1 is above {2 * 0.02 / 1.02:.3f}" in summary.carried_over
+    assert "F1 is of rows of which 2 % are positive" in summary.unknown
+
+
+def summary_of(folder: Path, **separations: float) -> Summary:
+    """Summarise cells of one base model: pattern -> separation, with _ for +."""
+    names = {pattern.replace("_", "+"): value for pattern, value in separations.items()}
+    results = make_results(folder, make_plan(("bert",), tuple(names), seeds=[0, 1, 2]))
+    rng = np.random.default_rng(9)
+    rows = rng.standard_normal(400)
+    for pattern, separation in names.items():
+        cell = simulate(rng, 3, 400, separation, 0.05, rows)
+        save_simulated(results, "bert", pattern, cell, cell.ids)
+    collected = collect(results.uri)
+    return summarise(collected, CellIntervals(load_scores(collected)))
+
+
+def test_what_translations_raise_is_not_said_of_target_rows(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path / "r", ja0=0.5, ja16=0.5, ja0_tt=3.0, ja16_tt=3.0)
+    assert "16 target rows raise the AUROC of 0 of 2 and the F1 of 0 of 2." in summary.bought
+    assert "chance (bert/ja0 0.6" in summary.carried_over
+    assert ", bert/ja0+tt 0.9" in summary.carried_over
+
+
+def test_losses_are_said(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path / "r", ja0=3.0, ja16=0.5)
+    assert "AUROC of 0 of 1 and the F1 of 0 of 1, and lower the AUROC of 1 (" in summary.bought
+    assert summary.bought.count("(bert -0.") == 2
+
+
+def test_the_reason_is_given_if_cells_cannot_be_compared(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "compare_cells", partial(compare_cells, num_resamples=99))
+    collected = collect(location)
+    summary = summarise(collected, CellIntervals(load_scores(collected)))
+    assert summary.bought == (
+        "Target rows were not compared: 99 resamples are too few; give 100 or more."
+    )
+    assert "settled" not in summary.unknown
+
+
 def test_page_and_report_show_the_same_answers(
     location: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,7 +130,7 @@ def test_an_experiment_without_zero_shot_cells_measures_no_transfer(tmp_path: Pa
     collected = collect(results.uri)
     summary = summarise(collected, CellIntervals(load_scores(collected)))
     assert "transfer was not measured" in summary.carried_over
-    assert "No base model has comparable cells" in summary.bought
+    assert "no base model has cells that differ only in the number of target" in summary.bought
 
 
 def test_without_predictions_there_is_no_summary(tmp_path: Path) -> None:

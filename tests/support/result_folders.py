@@ -101,6 +101,7 @@ def make_plan(
                     base_model=model,
                     pattern=pattern,
                     target_lang=make_spec(model, pattern, 0).pattern.target_lang,
+                    translate=make_spec(model, pattern, 0).pattern.translate,
                     trials=trials,
                     skipped=reason,
                     note=notes.get(CellKey(model, pattern), ""),
