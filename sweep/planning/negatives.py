@@ -7,6 +7,7 @@ from collections import Counter
 
 from xlt.analysis.trials.weigh import percent
 from xlt.data.core.text import first_line
+from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.metrics.prevalence import highest_rate
 
@@ -26,33 +27,32 @@ def count_negatives_for(rate: float, error: float) -> int:
 
 def describe_test_rows(grid: Grid) -> list[str]:
     """Describe the classes of the test rows of each target language, for two classes."""
-    classes, lines = grid.dataset.classes, {}
-    if len(classes) != 2:
+    if len(grid.dataset.classes) != 2:
         return []
+    counts: dict[str, tuple[int, int]] = {}
     for ids in dict.fromkeys(draw.test for draw in grid.draws):
         rows = grid.dataset.rows(list(ids))
-        counts = Counter(rows["label"].to_pylist())
-        lines[rows["lang"][0].as_py()] = counts[1], counts[0]
-    name = first_line(grid.experiment.task.positive)
-    sentences = []
-    for lang, (positives, negatives) in lines.items():
-        bound = highest_rate(0, negatives)
-        error = QUANTILE * math.sqrt(EXAMPLE_RATE * (1 - EXAMPLE_RATE) / negatives)
-        needed = count_negatives_for(EXAMPLE_RATE, EXAMPLE_ERROR)
-        share = grid.experiment.task.prevalence
-        alarms = ""
-        if share is not None:
-            alarms = f", {1000 * (1 - share) * bound:.0f} in 1,000 texts at {percent(share)} {name}"
-        more = ""
-        if negatives < needed:
-            more = (
-                f", and to +/-{percent(EXAMPLE_ERROR)} with {needed:,} (`test_rows: "
-                f"{positives + needed}, test_balance: {{positive: {positives}, negative: {needed}}}"
-                "` in `sampling`)"
-            )
-        sentences.append(
-            f"Test rows ({lang}): {positives:,} {name}, {negatives:,} others. Without a false "
-            f"alarm a rate up to {percent(bound)} is possible (95 %){alarms}; a rate of "
-            f"{percent(EXAMPLE_RATE)} is known to +/-{percent(error)}{more}"
+        labels = Counter(rows["label"].to_pylist())
+        counts[rows["lang"][0].as_py()] = labels[1], labels[0]
+    return [_describe_language(lang, *numbers, grid.experiment) for lang, numbers in counts.items()]
+
+
+def _describe_language(lang: str, positives: int, negatives: int, experiment: Experiment) -> str:
+    name, share = first_line(experiment.task.positive), experiment.task.prevalence
+    bound = highest_rate(0, negatives)
+    error = QUANTILE * math.sqrt(EXAMPLE_RATE * (1 - EXAMPLE_RATE) / negatives)
+    needed = count_negatives_for(EXAMPLE_RATE, EXAMPLE_ERROR)
+    alarms = more = ""
+    if share is not None:
+        alarms = f", {1000 * (1 - share) * bound:.0f} in 1,000 texts at {percent(share)} {name}"
+    if negatives < needed:
+        more = (
+            f", and to +/-{percent(EXAMPLE_ERROR)} with {needed:,} (`test_rows: "
+            f"{positives + needed}, test_balance: {{positive: {positives}, negative: {needed}}}"
+            "` in `sampling`)"
         )
-    return sentences
+    return (
+        f"Test rows ({lang}): {positives:,} {name}, {negatives:,} others. Without a false "
+        f"alarm a rate up to {percent(bound)} is possible (95 %){alarms}; a rate of "
+        f"{percent(EXAMPLE_RATE)} is known to +/-{percent(error)}{more}"
+    )
