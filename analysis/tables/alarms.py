@@ -154,11 +154,13 @@ def _few(seen: Mapping[CellKey, FalseAlarms], prevalence: float) -> list[str]:
         if counted.are_few:
             name = " x ".join(map(first_line, key))
             names.setdefault(counted.num_negatives, []).append(name)
-    return [
-        f"Fewer than {FEW} false alarms: {', '.join(cells)}. With {number} rows of the other class "
-        f"even a false-alarm rate of 0 has a 95 % upper bound of {percent(rate)}, which is "
-        f"{PER * (1 - prevalence) * rate:.1f} false alarms per {PER:,} texts; "
-        "sampling.test_balance tests on more of them."
-        for number, cells in names.items()
-        if (rate := highest_rate(0, number))
-    ]
+    sentences = []
+    for number, cells in names.items():
+        rate = highest_rate(0, number)
+        sentences.append(
+            f"Fewer than {FEW} false alarms: {', '.join(cells)}. With {number} rows of the other "
+            f"class even a false-alarm rate of 0 has a 95 % upper bound of {percent(rate)}, which "
+            f"is {PER * (1 - prevalence) * rate:.1f} false alarms per {PER:,} texts; "
+            "sampling.test_balance tests on more of them."
+        )
+    return sentences

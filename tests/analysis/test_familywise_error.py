@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from scipy import optimize
-from simulated_scores import simulate, true_auroc
+from simulated_scores import simulate, true_auroc, upper_bound
 
 from xlt.analysis.comparisons import compare as comparisons
 from xlt.analysis.comparisons.compare import LEVEL, Comparison, compare, difference_groups
@@ -78,11 +78,6 @@ def simulate_family(
 
 def corrected(family: list[tuple[Comparison, float]], name: str = "holm") -> list[Comparison]:
     return list(correct_together([c for c, _ in family], CORRECTIONS[name], None))
-
-
-def upper_bound(level: float, num: int) -> float:
-    """Share of ``num`` cases that a rate of ``level`` exceeds with a probability of 0.005."""
-    return level + 2.58 * (level * (1 - level) / num) ** 0.5
 
 
 def test_equal_recipes_are_seldom_called_different() -> None:

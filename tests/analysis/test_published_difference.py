@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from simulated_scores import simulate
+from simulated_scores import simulate, upper_bound
 
 from xlt.analysis.claims.published_difference import difference_to_published
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
@@ -67,7 +67,7 @@ def rejected(seed_std: float, num_items: int, num: int) -> tuple[float, float]:
 def test_labs_with_the_same_recipe_seldom_differ() -> None:
     # 300 pairs: a level of 0.05 is seen as 0.082 or less in 99.5 % of cases.
     by_rows, by_seeds = rejected(0.05, 128, 300)
-    assert by_rows <= 0.05 + 2.58 * (0.05 * 0.95 / 300) ** 0.5 < by_seeds
+    assert by_rows <= upper_bound(0.05, 300) < by_seeds
 
 
 @pytest.mark.chaos
@@ -75,4 +75,4 @@ def test_labs_with_the_same_recipe_seldom_differ() -> None:
 def test_labs_at_length(auroc_std: float) -> None:
     shares = rejected(auroc_std / 0.161, 512, 2000)  # 0.161: slope of AUROC at this separation
     print(auroc_std, shares)
-    assert shares[0] <= 0.05 + 2.58 * (0.05 * 0.95 / 2000) ** 0.5
+    assert shares[0] <= upper_bound(0.05, 2000)

@@ -67,7 +67,7 @@ def test_the_best_of_all_thresholds_has_the_largest_macro_f1(
 def test_no_row_has_a_say_in_its_own_decision(
     found: list[tuple[int, float]], num_folds: int
 ) -> None:
-    """The decision of a row is the same with the other label and score in its place."""
+    """Each fold is decided at the threshold for the rows of the other folds."""
     y_true, y_score = arrays(found)
 
     def choose(y_true: np.ndarray, y_score: np.ndarray) -> np.ndarray:

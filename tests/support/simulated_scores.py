@@ -98,6 +98,11 @@ def true_accuracy(separation: float, seed_std: float) -> float:
     return float((below + stats.norm.cdf(separation / 2 / np.sqrt(1 + seed_std**2))) / 2)
 
 
+def upper_bound(level: float, num: int) -> float:
+    """Share of ``num`` cases that a rate of ``level`` exceeds with a probability of 0.005."""
+    return level + 2.58 * (level * (1 - level) / num) ** 0.5
+
+
 def predictions(ids: Sequence[str], y_true: Sequence[int], y_score: Sequence[Any]) -> pa.Table:
     """A predictions.parquet."""
     return pa.table(
