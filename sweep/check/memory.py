@@ -107,7 +107,7 @@ def _find_available(preflight: Preflight, spec: TrialSpec) -> int:
 
 
 def _add_overhead(preflight: Preflight, spec: TrialSpec, memory: Memory) -> int:
-    """Bytes of a process, on a GPU or in main memory: its tensors and what is beside them."""
+    """Count the bytes of a process, on a GPU or in main memory: its tensors and all else."""
     if preflight.device(spec) == "cuda":
         return memory.peak + GPU_CONTEXT
     files = preflight.files(spec)

@@ -84,7 +84,7 @@ def _check_model(
 def _find_checkpoint(
     preflight: Preflight, name: str, files: ModelFiles | None
 ) -> Checkpoint | None:
-    """Facts from a base model's files, which the grid has read if they were on this machine."""
+    """Return the facts of a base model's files; the grid has read those on this machine."""
     resolved = next(c.resolved for c in preflight.grid.cells if c.model.name == name)
     if resolved.checkpoint:
         return resolved.checkpoint
@@ -109,7 +109,7 @@ def _find_unfit_settings(preflight: Preflight, name: str, checkpoint: Checkpoint
 def _find_prompt_problems(
     preflight: Preflight, group: TrialGroup, checkpoint: Checkpoint
 ) -> list[str]:
-    """Prompts that cannot be made or are too long, in any draw of training rows."""
+    """List prompts that cannot be made or are too long, in any draw of training rows."""
     if not group.first.prompt:
         return []
     from xlt.trainables.baselines.prompt_tokens import describe_misfit

@@ -181,7 +181,7 @@ def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> i
 
 
 def _count_passes(preflight: Preflight, spec: TrialSpec) -> int:
-    """Number of passes of a baseline through its base model."""
+    """Count the passes of a baseline through its base model."""
     if prompts := preflight.prompts(spec):
         from xlt.trainables.baselines.prompt_scores import list_batches
 
@@ -190,7 +190,7 @@ def _count_passes(preflight: Preflight, spec: TrialSpec) -> int:
 
 
 def _count_embedded(spec: TrialSpec) -> int:
-    """Number of texts that a baseline reads; later trials of a process find some in memory."""
+    """Count the texts that a baseline reads; later trials of a process find some in memory."""
     return spec.pattern.num_train_rows + spec.sampling.test_rows
 
 

@@ -165,7 +165,7 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
 
 
 def _summarise(collected: Collected, intervals: CellIntervals) -> str:
-    """The three answers below the tables, or why there are none."""
+    """Write the three answers below the tables, or why there are none."""
     from xlt.analysis.summary.sentences import summarise
 
     try:

@@ -40,7 +40,7 @@ class Variances:
 
 
 def state_variances(experiment: Experiment, stds: Sequence[float]) -> list[Variances]:
-    """Variances from stated standard deviations.
+    """Make variances of stated standard deviations.
 
     Args:
         experiment: The planned experiment.
@@ -66,7 +66,7 @@ def state_variances(experiment: Experiment, stds: Sequence[float]) -> list[Varia
 def earlier_variances(
     experiment: Experiment, collected: Collected, metric: str
 ) -> tuple[list[Variances], list[str]]:
-    """Variances of the differences of every two patterns of a base model in earlier results.
+    """Estimate the variances of differences of every two patterns of a base model.
 
     Args:
         experiment: The planned experiment.
@@ -108,7 +108,7 @@ None is more than ``sizes.MAX_RATIO`` times as many as planned."""
 
 
 def numbers_needed(known: Variances, size: float) -> tuple[Numbers, Numbers]:
-    """Numbers of seeds or draws, and of test rows, with which a difference is found.
+    """Compute the numbers of seeds or draws, and of test rows, that find a difference.
 
     The interval is that of the variance of seeds (chi-squared), because few seeds leave it poorly
     known; that of test rows is taken as known.
@@ -180,7 +180,7 @@ def describe_sizes(
 
 
 def _num_units(experiment: Experiment) -> int:
-    """Number of draws of training rows, or of seeds if there is one draw; 2 or more."""
+    """Count the draws of training rows, or the seeds if there is one draw; 2 or more."""
     draws, seeds = (set(column) for column in zip(*experiment.draws_and_seeds, strict=True))
     num_units = len(draws) if len(draws) > 1 else len(seeds)
     if num_units < 2:
@@ -189,7 +189,7 @@ def _num_units(experiment: Experiment) -> int:
 
 
 def _as_planned(parts: Components, num_units: int, rows_ratio: float) -> Components:
-    """Variance components with other numbers of units and rows."""
+    """Scale variance components to other numbers of units and rows."""
     ratio = num_units / parts.num_units
     return replace(
         parts,
@@ -204,6 +204,6 @@ def _as_planned(parts: Components, num_units: int, rows_ratio: float) -> Compone
 
 
 def _text(numbers: Numbers) -> str:
-    """A number with the ends of its interval, e.g. ``9 [4, 61]``."""
+    """Write a number with the ends of its interval, e.g. ``9 [4, 61]``."""
     number, *ends = ("-" if n is None else str(n) for n in numbers)
     return f"{number} [{', '.join(ends)}]" if ends else number

@@ -202,7 +202,7 @@ def _backend(name: str) -> PredictBackend:
 
 
 def _threshold(settings: Predict, trial: FinishedTrial) -> tuple[Threshold, str]:
-    """The threshold, and a sentence on it if a rule chose it."""
+    """Choose the threshold, with a sentence on it if a rule chose it."""
     if settings.threshold is not None and len(trial.classes) != 2:
         raise InputError(
             f"the trial has {len(trial.classes)} classes, and the label is the most probable one; "

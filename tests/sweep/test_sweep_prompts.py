@@ -243,13 +243,13 @@ def test_a_prompt_that_is_too_long_fails_its_trial_with_one_sentence(
 def test_every_command_on_results_shows_prompts(
     command: list[str], outcome: RunOutcome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command[0], outcome.results.root, *command[1:]]) in (0, 1)
+    assert main([command[0], outcome.results.root, *command[1:]]) == 0
     assert "prompted" in capsys.readouterr().out
 
 
 def test_the_page_shows_prompts(outcome: RunOutcome, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    assert main(["report", outcome.results.root, "--format", "html", "--out", str(page)]) in (0, 1)
+    assert main(["report", outcome.results.root, "--format", "html", "--out", str(page)]) == 0
     arranged = arrange_trials(collect(outcome.results), RowPool({}))
     assert any(text.startswith("prompt.calibration\t") for text in arranged["texts"])
 

@@ -87,8 +87,6 @@ def test_earlier_results_give_the_variances_of_the_plan(tmp_path: Path) -> None:
     assert after.freedom == before.freedom
     (number, low, high), _ = numbers_needed(before, 0.1)
     assert number and low and low <= number and (high is None or high >= number)
-    factor = stats.chi2.ppf([0.975, 0.025], before.freedom)
-    assert factor[0] > factor[1]
 
 
 def test_the_command_plans_before_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
