@@ -18,6 +18,7 @@ from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json
+from xlt.data.core.json_text import read_json_file
 from xlt.data.core.text import first_line
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.plan import Plan
@@ -184,7 +185,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not is_export(folder):
         raise InputError(f"{folder} holds no {MANIFEST}; give an empty folder or an earlier export")
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        manifest: dict[str, Any] = read_json_file(folder / MANIFEST)
         same_version = manifest["format"] == EXPORT_FORMAT
         files = [part["file"] for kind in ("datasets", "models") for part in manifest[kind]]
     except (ValueError, KeyError, TypeError) as error:

@@ -22,6 +22,7 @@ from xlt.sweep.backends.registry import (
 from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable
 from xlt.sweep.check.preflight import Preflight, make_preflight
 from xlt.sweep.check.registry import refuse_problems
+from xlt.sweep.driver.console import say
 from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
@@ -146,10 +147,8 @@ def _rescue(prepared: Prepared, session: Session, stuck: list[Stuck]) -> ChosenR
     from xlt.sweep.search.run import search_held
 
     for entry in stuck:
-        session.console.print(
-            f"{entry.cell.key} did not train: {entry}; searching a learning rate on dev rows",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        line = f"{entry.cell.key} did not train: {entry}; searching a learning rate on dev rows"
+        say(session.console, line)
     cells = Selection(cells=frozenset(entry.cell.key for entry in stuck))
     experiment, location = prepared.experiment, session.location
     beside = prepared.renamed(f"{experiment.name}-stuck")
@@ -173,7 +172,8 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     ledger = read_ledger(location, _trial_ids(selected))
     for trial_id, why in ledger.corrupt.items():
         place = location.set_aside(trial_id)
-        session.console.print(f"{trial_id} is damaged ({why}); set aside in {place}, runs again")
+        line = f"{trial_id} is damaged ({why}); set aside in {place}, runs again"
+        say(session.console, line)
     for trial_id in ledger.failed:
         location.remove_leftovers(trial_id)
     pending = [spec for spec in specs if spec.trial_id in set(ledger.pending)]

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlt.analysis.figures.style import OKABE_ITO, FigureInput
+from xlt.analysis.figures.style import OKABE_ITO, FigureInput, write_name
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +29,8 @@ def draw_heat_map(axes: Axes, shown: FigureInput) -> Axes:
         text = "–" if np.isnan(mean) else f"{mean:.3f}"
         dark = not np.isnan(mean) and mean < middle
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(patterns)), list(map(first_line, patterns)))
-    axes.set_yticks(range(len(models)), list(map(first_line, models)))
+    axes.set_xticks(range(len(patterns)), list(map(write_name, patterns)))
+    axes.set_yticks(range(len(models)), list(map(write_name, models)))
     axes.figure.colorbar(image, ax=axes, label=f"{shown.metric_name}, mean over runs")
     return axes
 
@@ -86,7 +85,7 @@ def _seeds(axes: Axes, shown: FigureInput, cells: list[TableCell]) -> None:
         axes.plot(mean, [row], "|", color=colour, markersize=14, markeredgewidth=2.5)
         if cell.interval:
             axes.hlines(row, *cell.interval, color=colour, linewidth=1.5, alpha=0.7)
-    names = [f"{first_line(c.base_model)} × {first_line(c.pattern)}" for c in cells]
+    names = [f"{write_name(c.base_model)} × {write_name(c.pattern)}" for c in cells]
     axes.set_yticks(range(len(cells)), names)
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.3)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlt.analysis.figures.style import OKABE_ITO, FigureInput
+from xlt.analysis.figures.style import OKABE_ITO, FigureInput, write_name
 from xlt.analysis.metrics.plot_points import (
     NUM_SCORE_BINS,
     CellCurves,
@@ -16,7 +16,6 @@ from xlt.analysis.metrics.plot_points import (
 )
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.methods import BASELINES
@@ -32,7 +31,7 @@ def draw_score_distributions(axes: Axes, shown: FigureInput) -> Axes:
     """Draw the score distribution of each class, over all runs, and the threshold 0.5."""
     curves = _curves(shown)
     edges = np.linspace(0, 1, NUM_SCORE_BINS + 1)
-    positive = first_line(shown.collected.plan.positive)
+    positive = write_name(shown.collected.plan.positive)
     for shares, colour, name in (
         (curves.negatives, OKABE_ITO[0], "negative"),
         (curves.positives, OKABE_ITO[1], positive),

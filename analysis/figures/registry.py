@@ -16,13 +16,12 @@ from xlt.analysis.figures.curves import (
     draw_score_distributions,
     draw_training,
 )
-from xlt.analysis.figures.style import FigureInput, use_style
+from xlt.analysis.figures.style import FigureInput, use_style, write_name
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label, reported_metrics
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IMAGE_FORMATS = ("png", "pdf", "svg")
+MAX_NAME = 40
+"""Characters of a name in the name of a file, which file systems limit to 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,14 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
     for name in chosen:
         kind = FIGURES[name]
         if kind.of == "metric":
+            title = write_name(plan.experiment)
             for of_metric in shown:
-                yield _draw(kind, of_metric, f"{name}-{of_metric.metric}", plan.experiment)
+                yield _draw(kind, of_metric, f"{name}-{of_metric.metric}", title)
         else:
             for key in keys:
                 of_cell = FigureInput(**{**vars(shown[0]), "key": key})
                 file = f"{name}-{_file_name(key.base_model)}-{_file_name(key.pattern)}"
-                title = f"{first_line(key.base_model)} × {first_line(key.pattern)}"
+                title = f"{write_name(key.base_model)} × {write_name(key.pattern)}"
                 yield _draw(kind, of_cell, file, title)
 
 
@@ -162,11 +164,10 @@ def _draw(kind: FigureKind, shown: FigureInput, name: str, title: str) -> DrawnF
         kind.draw(axes, shown)
     except InputError as error:
         return DrawnFigure(name, None, str(error))
-    # A dollar sign in a name must not start mathematics.
-    axes.set_title(first_line(title), loc="left", fontsize=10, parse_math=False)
+    axes.set_title(title, loc="left", fontsize=10)
     return DrawnFigure(name, figure)
 
 
 def _file_name(name: str) -> str:
     """Replace the characters of a name that file systems or shells treat specially."""
-    return re.sub(r"[^\w.+-]+", "_", name).strip(".") or "_"
+    return re.sub(r"[^\w.+-]+", "_", name).strip(".")[:MAX_NAME] or "_"

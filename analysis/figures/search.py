@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlt.analysis.figures.style import OKABE_ITO, use_style
+from xlt.analysis.figures.style import OKABE_ITO, use_style, write_name
 from xlt.analysis.search.choose import Choice
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import metric_label
 from xlt.trainables.results.search_plan import SearchPlan
 
@@ -48,8 +47,8 @@ def draw_dev_scores(axes: Axes, choice: Choice, metric: str) -> Axes:
         axes.axvline(rate, color=OKABE_ITO[1], lw=1, ls="--")
         axes.plot([rate], [score], "D", color=OKABE_ITO[1], ms=6)
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="learning rate", ylabel=f"dev {metric}")
-    title = f"{first_line(choice.cell.base_model)} × {first_line(choice.cell.pattern)}"
-    axes.set_title(title, loc="left", fontsize=9, parse_math=False)
+    title = f"{write_name(choice.cell.base_model)} × {write_name(choice.cell.pattern)}"
+    axes.set_title(title, loc="left", fontsize=9)
     return axes
 
 

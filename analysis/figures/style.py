@@ -8,6 +8,7 @@ from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores
 from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 from xlt.trainables.spec.cell_key import CellKey
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -35,6 +36,11 @@ class FigureInput:
     cells: tuple[TableCell, ...]
     scores: ExperimentScores
     key: CellKey
+
+
+def write_name(name: str) -> str:
+    """Write a name as matplotlib shows it on one line; a dollar sign begins no formula."""
+    return first_line(name).replace("$", r"\$")
 
 
 def use_style() -> None:

@@ -39,7 +39,7 @@ from xlt.analysis.trials.status import SIGNS
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, plain
 from xlt.trainables.metrics.registry import metric_label, reported_metrics
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
@@ -169,8 +169,9 @@ def fill_template(shown: dict[str, Any], watched: Watched | None = None) -> str:
     folder = resources.files("xlt.analysis.page")
     style, script = ((folder / name).read_text("utf-8") for name in ("style.css", "page.js"))
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: plain(value) if type(value) is str else value,  # else: markup
+    )  # fmt: skip
     template = environment.from_string((folder / "template.html.jinja").read_text("utf-8"))
     return template.render(
         **shown,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
 from xlt.analysis.tables.table import PART, Table
+from xlt.data.core.csv_text import csv_rows
 from xlt.data.core.errors import InputError, unknown
 
 
@@ -50,10 +49,10 @@ def to_markdown(table: Table) -> str:
         "|" + "---|" * len(table.heading),
         *(_pipes([text.strip() for text in line]) for line in table.lines),
     ]
-    first, *others = (sentence.translate(_MARKDOWN) for sentence in table.sentences)
+    first, *others = map(_markdown, table.sentences)
     parts = [" ".join([f"**{first}**", *others]), "\n".join(rows)]
     # A line that starts with "-" would become a list item.
-    notes = [note.translate(_MARKDOWN) for note in table.footnotes]
+    notes = list(map(_markdown, table.footnotes))
     parts += [f"\\{note}" if note.startswith("-") else note for note in notes]
     return "\n\n".join(parts)
 
@@ -87,11 +86,9 @@ def to_latex(table: Table) -> str:
 def to_csv(tables: Sequence[Table]) -> str:
     """The records of all tables under one heading, without captions and footnotes."""
     records = [record for table in tables for record in table.records]
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return sink.getvalue().removesuffix("\n")
+    heading = tuple(records[0]) if records else ()
+    rows = (tuple(record[name] for name in heading) for record in records)
+    return csv_rows([heading, *rows]).removesuffix("\n")
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
@@ -102,7 +99,9 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 }
 """Name -> function of tables; the texts do not end with a line break."""
 
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_|~"} | {"<": "&lt;", ">": "&gt;"})
+_MARKDOWN = str.maketrans(
+    {c: f"\\{c}" for c in "\\`*_|~$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+)
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -120,8 +119,13 @@ def _width(text: str) -> int:
     )
 
 
+def _markdown(text: str) -> str:
+    """Escape a text; brackets without an address behind them, as of intervals, are no link."""
+    return text.translate(_MARKDOWN).replace("](", "]\\(")
+
+
 def _pipes(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.translate(_MARKDOWN) for text in texts) + " |"
+    return "| " + " | ".join(map(_markdown, texts)) + " |"
 
 
 def _ampersands(texts: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xlt.data.core.text import plain_line
+
 PART = "  "
 """Start of a line's first text if the line belongs to the line above it."""
 
@@ -12,6 +14,8 @@ PART = "  "
 @dataclass(frozen=True)
 class Table:
     """A table that is ready to be written in any of :data:`xlt.analysis.tables.formats.FORMATS`.
+
+    Names and errors in its texts may hold anything; each text becomes a plain line.
 
     Attributes:
         name: Label in LaTeX, and name of downloads on the page.
@@ -32,6 +36,18 @@ class Table:
     footnotes: tuple[str, ...] = ()
     records: tuple[Mapping[str, object], ...] = ()
     number: str = ""
+
+    def __post_init__(self) -> None:
+        """Make a plain line of every text, so that no writer has to."""
+        for name in ("caption", "heading", "footnotes"):
+            object.__setattr__(self, name, tuple(map(plain_line, getattr(self, name))))
+        lines = tuple(tuple(map(plain_line, line)) for line in self.lines)
+        object.__setattr__(self, "lines", lines)
+        records = tuple(
+            {k: plain_line(v) if isinstance(v, str) else v for k, v in record.items()}
+            for record in self.records
+        )
+        object.__setattr__(self, "records", records)
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from xlt.data.core.text import shorten
+
 
 class InputError(ValueError):
     """Bad input. One error holds all problems, so that the user can fix them together.
@@ -46,7 +48,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     Returns:
         A sentence with all allowed names, and with the nearest one if it is similar.
     """
-    names = sorted(known)
+    names, name = sorted(known), shorten(name)
     folded = {known_name.casefold(): known_name for known_name in names}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" Did you mean {folded[near[0]]!r}?" if near else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +22,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.json_text import MAX_JSON_BYTES, parse_json
 from xlt.data.core.locations import locate
 
 NUM_AT_ONCE = 16
@@ -95,10 +98,17 @@ class Files:
             if info.type == pafs.FileType.File
         }
 
-    def read(self, *parts: str) -> bytes:
-        """Read a file."""
-        with self.fs.open_input_stream(self.path(*parts)) as stream:
-            return bytes(stream.read())
+    def read(self, *parts: str, most: int | None = None) -> bytes:
+        """Read a file, or its first ``most`` bytes.
+
+        Raises:
+            OSError: The file cannot be read, or is a pipe or device, which may have no end.
+        """
+        path = self.path(*parts)
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            refuse_special(Path(path))
+        with self.fs.open_input_stream(path) as stream:
+            return bytes(stream.read(most))
 
     def map_items(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Call a function that reads files with each item, in parallel for remote files.
@@ -115,10 +125,11 @@ class Files:
         """Read a JSON object.
 
         Raises:
-            InputError: The file is not a JSON object.
+            InputError: The file is no JSON object, or is beyond the limits of
+                :mod:`xlt.data.core.json_text`.
         """
         try:
-            value = json.loads(self.read(*parts))
+            value = parse_json(self.read(*parts, most=MAX_JSON_BYTES + 1))
         except ValueError as error:
             raise InputError(f"{self.path(*parts)} is not JSON: {error}") from error
         if not isinstance(value, dict):
@@ -156,6 +167,13 @@ class Files:
                         self._send(target, content)
                 else:
                     self._send(target, b"")
+
+
+def refuse_special(file: Path) -> None:
+    """Raise OSError for a pipe, socket or device: reading it may wait forever or never end."""
+    mode = file.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder has an error of its own
+        raise OSError(errno.EINVAL, "a pipe, socket or device, not a file", str(file))
 
 
 @contextmanager

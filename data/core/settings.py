@@ -12,8 +12,13 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.locations import refuse_secrets
+from xlt.data.core.text import shorten
 
 KeyPath = tuple[str | int, ...]
+MAX_INT = 10**18
+"""Largest integer, which 64 bits hold, as they do in tables."""
+MAX_PROBLEMS = 20
+"""Problems that an error lists; a file of another kind has thousands."""
 
 
 class Settings(pydantic.BaseModel):
@@ -35,7 +40,11 @@ class Settings(pydantic.BaseModel):
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
-            raise InputError(_sentences(cls, error.errors(), values), where) from error
+            items = error.errors(include_url=False)
+            problems = _sentences(cls, items[:MAX_PROBLEMS], values)
+            if len(items) > MAX_PROBLEMS:
+                problems.append(f"and {len(items) - MAX_PROBLEMS:,} more")
+            raise InputError(problems, where) from error
 
     def as_given(self) -> dict[str, Any]:
         """The settings as plain values, without those that were left at their defaults."""
@@ -58,7 +67,11 @@ class Settings(pydantic.BaseModel):
                 if isinstance(item, bool):
                     raise ValueError(f"{item!r} is true or false, not a number")
                 if isinstance(item, str):
-                    raise ValueError(f"{item!r} is text, not a number{_as_number(item)}")
+                    raise ValueError(f"{shorten(item)!r} is text, not a number{_as_number(item)}")
+                if isinstance(item, int) and abs(item) > MAX_INT:
+                    raise ValueError(f"an integer of more than {len(str(MAX_INT)) - 1} digits")
+                if isinstance(item, float) and not math.isfinite(item):
+                    raise ValueError(f"should be a finite number (got {item})")
         return value
 
 
@@ -169,7 +182,7 @@ def _phrase(model: type[pydantic.BaseModel], item: Any, place: KeyPath) -> list[
         return ["is empty; give at least one"]
     if kind in ("model_type", "dict_type"):
         message = "should be a mapping of keys to values"
-    shown = "" if isinstance(value, (dict, list, tuple)) else f" (got {value!r})"
+    shown = "" if isinstance(value, (dict, list, tuple)) else f" (got {shorten(repr(value))})"
     if isinstance(value, bool) and kind == "string_type":
         shown += "; put it in quotes, because YAML reads yes, no, on and off as true and false"
     return [message.replace("Input should", "should", 1) + shown]

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_BREAK = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+_CONTROL = re.compile(
+    "[\x00-\x08\v\f\x0e-\x1f\x7f-\x9f]|\r(?!\n)"  # C0 without tab and line break, DEL, C1
+    "|[\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # line ends, bidi, surrogates
+)
+
+
+def plain(text: str) -> str:
+    r"""Give a text with an escape, such as ``\x1b``, for each character that controls a terminal.
+
+    These are control characters, characters that reverse the direction of the text after them
+    (Unicode bidi embeddings, overrides and isolates), and halves of surrogate pairs.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def plain_line(text: str) -> str:
+    """Give a :func:`plain` text on one line, with a space for tabs and line breaks."""
+    return plain(_BREAK.sub(" ", text))
 
 
 def first_line(text: str) -> str:
@@ -11,6 +32,15 @@ def first_line(text: str) -> str:
     if first.isprintable():  # nearly always
         return first
     return "".join(c if c.isprintable() else " " for c in first)
+
+
+MAX_SHOWN = 200
+"""Characters of a value that an error shows."""
+
+
+def shorten(text: str) -> str:
+    """Cut a text that is too long for a message."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 NUM_NAMED = 3

@@ -173,5 +173,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         table.add_row(*row)
     out = io.StringIO()
-    Console(file=out, width=1000, highlight=False, no_color=True).print(table)
+    Console(file=out, width=1000, highlight=False, no_color=True, markup=False, emoji=False).print(
+        table
+    )
     return "\n".join([title, *(f"  {line.rstrip()}" for line in out.getvalue().splitlines())])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.json_text import parse_json
 
 BATCH = 4096
 """Rows that are converted to Python objects at once."""
@@ -141,12 +141,9 @@ def _json_object(line: str) -> dict[str, Any]:
     """Parse a line of jsonl.
 
     Raises:
-        ValueError: The line is not JSON, not an object, or holds half of a surrogate pair, which
-            is no character.
+        ValueError: The line is not an object, or :func:`parse_json` refuses it.
     """
-    value = json.loads(line)
-    if "\\ud" in line.lower():
-        json.dumps(value, ensure_ascii=False).encode()
+    value = parse_json(line)
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value

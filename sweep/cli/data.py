@@ -190,14 +190,15 @@ class _Bar:
 
     def __init__(self, title: str, counts_bytes: bool) -> None:
         from rich import progress
-        from rich.console import Console
+
+        from xlt.sweep.driver.console import make_console
 
         counts: list[progress.ProgressColumn] = [progress.MofNCompleteColumn()]
         if counts_bytes:
             counts = [progress.DownloadColumn(), progress.TransferSpeedColumn()]
         self._bar = progress.Progress(
             progress.TextColumn(title), progress.BarColumn(), *counts,
-            progress.TimeRemainingColumn(), console=Console(stderr=True),
+            progress.TimeRemainingColumn(), console=make_console(),
         )  # fmt: skip
         self._task: Any = None
 

@@ -20,6 +20,7 @@ from xlt.sweep.cli.predict import add_predict_command
 from xlt.sweep.cli.report import add_report_commands
 from xlt.sweep.cli.run import add_run_commands
 from xlt.sweep.cli.search import add_search_command
+from xlt.sweep.driver.plain_output import plain_output
 
 SHELLS = ("bash", "zsh", "tcsh")
 """Shells that shtab writes completion scripts for."""
@@ -31,6 +32,11 @@ STATUSES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    with plain_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
     command: Callable[[Any], int] = options.command
     try:

@@ -163,9 +163,9 @@ class _ProgressLine:
     """Show rows and rows a second: one line that changes on a terminal, else a line at times."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from xlt.sweep.driver.console import make_console
 
-        self._console = Console(stderr=True)
+        self._console = make_console()
         self._status = self._console.status("starting") if self._console.is_terminal else None
         self._start = self._last = time.monotonic()
 

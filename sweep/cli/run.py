@@ -97,8 +97,6 @@ def _sizes(experiment: Experiment, uri: str, options: argparse.Namespace) -> str
 
 
 def _run(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from xlt.analysis.tables.report import render_tables
     from xlt.analysis.trials.collect import collect
     from xlt.data.core.text import first_line
@@ -113,7 +111,6 @@ def _run(options: argparse.Namespace) -> int:
         address=options.address,
         only=options.only,
         wait=options.wait,
-        console=Console(stderr=True),
     )
     print(render_tables(collect(outcome.results, experiment.name)))
     ledger = outcome.ledger

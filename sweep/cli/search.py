@@ -45,8 +45,6 @@ def add_search_command(commands: Any) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from xlt.analysis.search.table import make_search_tables
     from xlt.analysis.tables.formats import find_format
     from xlt.sweep.experiment.experiment import load_experiment
@@ -56,7 +54,7 @@ def _search(options: argparse.Namespace) -> int:
     experiment = load_experiment(options.experiment, options.settings)
     outcome = search_rates(
         experiment, options.results, address=options.address, only=options.only,
-        wait=options.wait, console=Console(stderr=True),
+        wait=options.wait,
     )  # fmt: skip
     print(write(make_search_tables(outcome.plan, outcome.choices, options.all)))
     if options.figure:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+from xlt.sweep.driver.console import make_console
 from xlt.sweep.driver.lease import release_all
 
 POLL_SECONDS = 3.0
@@ -74,8 +75,7 @@ def answers(address: str) -> bool | None:
 
 def _end(why: str) -> None:
     """Print the reason and end the process, whose threads would wait for Ray forever."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h\n")  # show the cursor, which a live grid hides
+    make_console().show_cursor()  # a live grid hides it
     sys.stderr.write(
         f"xlt: {why}; finished trials are kept; start Ray again and run the same command to "
         "resume\n"

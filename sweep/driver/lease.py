@@ -28,6 +28,7 @@ from rich.console import Console
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json
 from xlt.data.core.settings import Settings
+from xlt.sweep.driver.console import say
 from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.trainables.results.result import Results
 
@@ -206,7 +207,7 @@ class _Lease:
                     "it with Ctrl-C, or use another name (--set name=...) or another --results"
                 )
             if announced != holder.lease_id:
-                _say(console, f"{self.place} is driven by {holder}; waiting until it ends")
+                say(console, f"{self.place} is driven by {holder}; waiting until it ends")
                 announced = holder.lease_id
             time.sleep(BEAT_SECONDS)
         self.was_claimed = True
@@ -243,7 +244,7 @@ class _Lease:
         if silence <= MISSED_BEATS * BEAT_SECONDS:
             return False
         # Clocks of machines differ, so wait for a renewal before the holder counts as dead.
-        _say(console, f"{self.place} is driven by {holder}; its lease is old, checking for renewal")
+        say(console, f"{self.place} is driven by {holder}; its lease is old, checking for renewal")
         time.sleep(2 * BEAT_SECONDS)
         return self._read() in (None, holder)
 
@@ -286,7 +287,3 @@ class _Lease:
 
     def _content(self) -> bytes:
         return to_json(self._mine.model_dump(mode="json"))
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

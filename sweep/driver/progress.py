@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from xlt.data.core.text import first_line
+from xlt.sweep.driver.console import say
+from xlt.sweep.driver.plain_output import plain_output
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 MARKS = {"pending": ("·", "dim"), "done": ("✓", "green"), "failed": ("✗", "bold red")}
@@ -41,6 +44,7 @@ class Progress:
         self._steps = {i: s.num_steps for i, s in self.specs.items() if self.states[i] == "pending"}
         self._num_steps, self._steps_done = sum(self._steps.values()), 0.0
         self._ended: set[str] = set()
+        self._plain = ExitStack()
         self._live = (
             Live(console=console, get_renderable=self._grid, refresh_per_second=4)
             if console.is_terminal
@@ -51,6 +55,7 @@ class Progress:
         """Start drawing."""
         if self._live:
             self._live.start()
+            self._plain.enter_context(plain_output())  # the Live has replaced the streams
         return self
 
     def __exit__(
@@ -61,6 +66,7 @@ class Progress:
     ) -> None:
         """Draw the final state and stop."""
         if self._live:
+            self._plain.close()
             self._live.stop()
 
     # --- events from a backend --------------------------------------------------------------
@@ -137,9 +143,9 @@ class Progress:
 
     def _say(self, line: str) -> None:
         if not self._live:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(self.console, line)
         elif "FAILED" in line:
-            self._live.console.print(line, highlight=False, markup=False, style="red")
+            say(self._live.console, line, style="red")
 
     def _time_left(self) -> str:
         """Estimate the remaining time from the mean time of a step until now."""
@@ -153,13 +159,13 @@ class Progress:
         table = Table()
         table.add_column("base model")
         for pattern in patterns:
-            table.add_column(pattern, min_width=16)
+            table.add_column(Text(pattern), min_width=16)
         cells: dict[str, dict[str, Text]] = {}
         for trial_id, spec in self.specs.items():
             row = cells.setdefault(spec.base_model, {p: Text("") for p in patterns})
             row[spec.pattern.name].append_text(self._mark(trial_id)).append(" ")
         for model, row in cells.items():
-            table.add_row(model, *(row[p] if row[p].plain else Text("-") for p in patterns))
+            table.add_row(Text(model), *(row[p] if row[p].plain else Text("-") for p in patterns))
         return Group(Text(title, "italic"), table)  # a table cuts its own title to its width
 
     def _mark(self, trial_id: str) -> Text:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from xlt.sweep.driver.console import make_console
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.selection import Selection
@@ -63,5 +64,5 @@ def open_session(
         selection=experiment.select(only),
         backend=backend,
         address=address,
-        console=console or Console(stderr=True),
+        console=console or make_console(),
     )

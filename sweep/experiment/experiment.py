@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -154,8 +155,8 @@ class Experiment(Settings):
     def _no_doubles(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if isinstance(values, str):
             return values
-        names = [getattr(value, "name", value) for value in values]
-        double = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(getattr(value, "name", value) for value in values)
+        double = sorted(name for name, count in counts.items() if count > 1)
         if double:
             raise InputError(f"{', '.join(map(str, double))} given more than once")
         return values

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from xlt.data.core.errors import InputError
+from xlt.data.core.files import refuse_special
+from xlt.sweep.experiment.yaml_text import parse_yaml
+
+MAX_BYTES = 1 << 20
+"""Size of the largest settings file; the largest that is shipped has 4 KB."""
 
 
 def read_settings(path: str, settings: Iterable[str] = ()) -> dict[str, Any]:
@@ -20,32 +23,20 @@ def read_text(path: str) -> str:
     """Read the text of a file.
 
     Raises:
-        InputError: The file cannot be read, or is not UTF-8.
+        InputError: The file cannot be read, is larger than :data:`MAX_BYTES`, or is not UTF-8.
     """
+    file = Path(path).expanduser()
     try:
-        return Path(path).expanduser().read_text("utf-8")
+        refuse_special(file)
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"is larger than {MAX_BYTES >> 20} MiB, so it holds no settings", path)
+        return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8 at byte {error.start}; save it as UTF-8", path) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path) from error
-
-
-class _SafeLoader(yaml.SafeLoader):
-    """A yaml.SafeLoader that refuses a key given twice; the original keeps the last one."""
-
-
-def _read_mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    double = [key for number, key in enumerate(keys) if key in keys[:number]]
-    if double:
-        raise yaml.MarkedYAMLError(
-            problem=f"key {double[0]!r} is given twice; remove one", problem_mark=node.start_mark
-        )
-    loader.flatten_mapping(node)  # merge keys, <<
-    return dict(loader.construct_mapping(node, deep=True))
-
-
-_SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _read_mapping)
 
 
 def parse_settings(text: str, where: str, settings: Iterable[str] = ()) -> dict[str, Any]:
@@ -62,13 +53,9 @@ def parse_settings(text: str, where: str, settings: Iterable[str] = ()) -> dict[
             ``key=value``.
     """
     try:
-        values = yaml.load(text, _SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        row = f"row {mark.line + 1}: " if mark else ""
-        raise InputError(f"{row}{error.problem or error.context}", where) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"is not YAML: {error}", where) from error
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(str(error), where) from error
     if not isinstance(values, dict):
         raise InputError("is empty or not a mapping; see docs/experiments.md", where)
     for setting in settings:
@@ -82,8 +69,8 @@ def _set(values: dict[str, Any], setting: str) -> None:
     if not equals or not key:
         raise InputError(f"--set {setting!r} is not key=value, e.g. training.num_train_epochs=2")
     try:
-        value = yaml.load(text, _SafeLoader) if text else ""
-    except yaml.YAMLError as error:
+        value = parse_yaml(text) if text else ""
+    except ValueError as error:
         raise InputError(f"--set {setting!r}: the value is not YAML: {error}") from error
     *parents, last = key.split(".")
     place: Any = values

@@ -124,7 +124,9 @@ def format_table(table: Table) -> str:
     """Format a table as lines of text."""
     out = io.StringIO()
     # Wide enough for every row: each stays on one line, so that grep finds it.
-    Console(file=out, width=240, highlight=False, no_color=True, markup=False).print(table)
+    Console(file=out, width=240, highlight=False, no_color=True, markup=False, emoji=False).print(
+        table
+    )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 

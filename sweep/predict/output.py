@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from xlt.data.core.csv_text import csv_rows
 from xlt.data.core.errors import InputError, unknown
 from xlt.sweep.predict.chunks import KEPT
 from xlt.sweep.predict.parts import Output
@@ -126,7 +125,7 @@ def _write_rejected(output: Output, name: str, tables: Iterable[pa.Table], count
         stream.write(b"file,row,id,reason\n")
         for table in tables:
             rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
-            stream.write(_csv_rows(row for row in rows if row[-1]))
+            stream.write(csv_rows(row for row in rows if row[-1]).encode())
 
 
 def _output_table(
@@ -165,19 +164,13 @@ def _output_table(
 # --- formats ------------------------------------------------------------------------------
 
 
-def _csv_rows(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
 def _write_csv(output: Output, name: str, tables: Iterable[pa.Table]) -> None:
     with output.writing(name) as stream:
         for number, table in enumerate(tables):
             if number == 0:
-                stream.write(_csv_rows([table.column_names]))
+                stream.write(csv_rows([table.column_names]).encode())
             columns = [column.to_pylist() for column in table.columns]
-            stream.write(_csv_rows(zip(*columns, strict=True)))
+            stream.write(csv_rows(zip(*columns, strict=True)).encode())
 
 
 def _write_jsonl(output: Output, name: str, tables: Iterable[pa.Table]) -> None:

@@ -16,6 +16,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed, Unwritable
 from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
 from xlt.sweep.backends.worker import refuse_unwritable
+from xlt.sweep.driver.console import say
 from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
@@ -216,7 +217,7 @@ class _Search:
         self._update_cell(name, configs=(*others, config))
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, line)
 
     def _update_cell(self, name: str, **changes: Any) -> None:
         def update(cell: SearchedCell) -> SearchedCell:

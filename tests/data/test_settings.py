@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import MAX_INT, Settings
 
 
 class Inner(Settings):
@@ -121,7 +121,7 @@ def test_settings_are_frozen() -> None:
         Outer().num = 2
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers()))
+@given(st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers(-MAX_INT, MAX_INT)))
 def test_numbers_come_back(rate: float, seeds: list[int]) -> None:
     settings = Outer.parse({"rate": rate, "seeds": seeds})
     assert Outer.parse(settings.model_dump(mode="json")) == settings

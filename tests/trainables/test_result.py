@@ -277,7 +277,7 @@ def test_an_unreadable_location_says_nothing_about_its_trials(
     """A network fault must not have every finished trial set aside and run again."""
     local.save(RESULT)
 
-    def unreachable(*_: Any) -> bytes:
+    def unreachable(*_: Any, **__: Any) -> bytes:
         raise OSError("connection timed out")
 
     monkeypatch.setattr(Results, "read", unreachable)

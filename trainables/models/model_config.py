@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.json_text import read_json_file
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.models.damaged_files import describe_damage
 
@@ -45,7 +45,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if damage := describe_damage(file):
         raise InputError(damage)
     try:
-        config = json.loads(file.read_text("utf-8"))
+        config = read_json_file(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{str(file)!r} is not JSON: {error}; copy it again") from error
     if not isinstance(config, dict) or "model_type" not in config:
@@ -74,7 +74,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def _find_model_below(folder: Path) -> str:
     """Remedy for a folder without config.json: the folder below it that holds the model."""
     try:
-        modules = json.loads((folder / MODULES).read_text("utf-8"))
+        modules = read_json_file(folder / MODULES)
         (name,) = (m["path"] for m in modules if str(m["type"]).endswith(".Transformer"))
         where = f"{MODULES} says that its transformer lies in the folder {name!r}"
     except (OSError, ValueError, LookupError, TypeError):
@@ -91,7 +91,7 @@ def _find_model_below(folder: Path) -> str:
 def _adapted(folder: Path) -> str:
     """Part of a message that names an adapter's base model; empty if the adapter does not."""
     try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
+        config = read_json_file(folder / ADAPTER_CONFIG)
         base_model = config["base_model_name_or_path"]
     except (OSError, ValueError, LookupError, TypeError):
         return ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from xlt.data.core.json_text import read_json_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -109,7 +110,7 @@ def describe_too_many_tokens(size: int, rows: int) -> str:
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; empty if the file is missing or is no JSON object."""
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = read_json_file(file)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.json_text import MAX_JSON_BYTES, parse_json, read_json_file
 from xlt.trainables.models.architectures import (
     ARCHITECTURES,
     ModelKind,
@@ -175,7 +175,7 @@ def _shards(folder: Path) -> list[str]:
     if (folder / WEIGHTS).is_file():
         return [WEIGHTS]
     try:
-        names = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()
+        names = read_json_file(folder / INDEX)["weight_map"].values()
         return sorted({str(name) for name in names})
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"{INDEX} cannot be read; copy it again") from error
@@ -189,7 +189,7 @@ def _expected_size(file: Path) -> int:
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, file.stat().st_size)))
+            header = parse_json(stream.read(min(length, MAX_JSON_BYTES + 1)))
         ends = [item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"]
         return 8 + length + max(ends, default=0)
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from xlt.data.core.json_text import parse_json
 from xlt.data.core.user_cache import cache_dir
 
 
@@ -49,7 +50,7 @@ class TranslationCache:
             return translations
         for line in self.file.read_bytes().split(b"\n"):
             try:
-                source, *rest = json.loads(line)
+                source, *rest = parse_json(line)
                 translations[source] = Made(*rest)
             except (ValueError, TypeError):  # damaged, empty, or the first line
                 continue
