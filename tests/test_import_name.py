@@ -14,33 +14,45 @@ from repository import ROOT
 OWN_FILES = (
     "analysis.py", "data.py", "data/__init__.py", "trainables.py", "sweep/__init__.py", "xlt.yaml",
 )  # fmt: skip
+HIDING_FILES = ("statistics.py", "random.py", "platformdirs.py", "pyarrow.py")
+SCRIPT = str(Path(sys.executable).parent / "xlt")
 ONE_TRIAL = [
     "run", "quickstart", "--set", "models=[mini-mbert]", "--set", "patterns=[ja0]",
     "--set", "seeds=[0]", "--results", "results",
 ]  # fmt: skip
+THREE_TRIALS = [*ONE_TRIAL, "--set", "seeds=[0,1,2]"]
 
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Path:
     """Make a folder with files of common names, each of which raises when it is imported."""
-    for name in OWN_FILES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(f"raise RuntimeError('{name} of the user was imported')\n")
+    write(tmp_path, *OWN_FILES)
     return tmp_path
 
 
-def start(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"raise RuntimeError('{name} of the user was imported')\n")
+
+
+def start(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *words],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        cwd=folder, env=environment | variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_rays_workers_import_xlt_beside_files_of_the_same_names(crowded: Path) -> None:
-    done = start(crowded, "-m", "xlt", *ONE_TRIAL, "--backend", "ray")
+@pytest.mark.parametrize("command", [("-m", "xlt"), (SCRIPT,)])
+def test_rays_workers_import_xlt_beside_files_of_the_same_names(
+    command: tuple[str, ...], crowded: Path
+) -> None:
+    """Neither do files hide modules of Python or installed packages."""
+    write(crowded, *HIDING_FILES)
+    done = start(crowded, *command, *ONE_TRIAL, "--backend", "ray")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mini-mbert" in done.stdout
     assert "of the user" not in done.stdout + done.stderr
@@ -52,6 +64,7 @@ def test_workers_of_a_running_cluster_import_xlt_beside_files_of_the_same_names(
     crowded: Path, ray_address: str
 ) -> None:
     """A sweep, predictions and explanations on the same cluster, then both without Ray."""
+    write(crowded, *HIDING_FILES)
     (crowded / "texts.csv").write_text("id,text\na,profits rose\nb,it rained\n")
     address = ["--address", ray_address]
     trial = ["--model", "mini-mbert", "--pattern", "ja0", "--seed", "0"]
@@ -73,26 +86,41 @@ def test_workers_of_a_running_cluster_import_xlt_beside_files_of_the_same_names(
     assert (crowded / "ray.csv").read_text() == (crowded / "inline.csv").read_text()
 
 
+ONLY_IN_WORKERS = """
+import os, sys
+if any("default_worker" in word for word in sys.orig_argv):
+    {statement}
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules[__name__]
+import statistics
+"""
+"""A module that replaces statistics, which torch imports, and does harm in Ray's workers alone."""
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("hidden", "message"),
+    ("statement", "message"),
     [
-        ("platformdirs", "cannot import xlt: RuntimeError: this is another one (in {file})"),
-        ("pyarrow", "; pyarrow.py in {folder} hides an installed package"),
+        (
+            "raise RuntimeError('another one')",
+            "it cannot import the code of trials: RuntimeError: another one "
+            "(in {folder}/statistics.py, line 4)",
+        ),
+        ("os._exit(3)", "it was killed by SIGKILL or crashed on "),
     ],
 )
-def test_a_file_that_hides_a_package_is_named_before_a_trial_starts(
-    hidden: str, message: str, tmp_path: Path
+def test_workers_that_cannot_import_end_the_run_with_one_sentence(
+    statement: str, message: str, tmp_path: Path
 ) -> None:
-    """Ray's workers import from the folder of the command; the console script does not."""
-    file = tmp_path / f"{hidden}.py"
-    file.write_text("raise RuntimeError('this is another one')\n")
-    script = str(Path(sys.executable).parent / "xlt")
-    done = start(tmp_path, script, *ONE_TRIAL, "--backend", "ray")
+    (tmp_path / "statistics.py").write_text(ONLY_IN_WORKERS.format(statement=statement))
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = start(tmp_path, SCRIPT, *THREE_TRIALS, "--backend", "ray", **environment)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert message.format(file=file, folder=tmp_path) in done.stderr
-    assert "memory" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("xlt: worker processes die before they start a trial; the last one: it ")
+    assert message.format(folder=tmp_path) in last
+    assert "memory" not in done.stderr and "Traceback" not in done.stderr
     assert not list((tmp_path / "results").glob("trials/*/error.json"))
 
 

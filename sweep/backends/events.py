@@ -1,6 +1,7 @@
 """Events that a worker process sends to the driver about a trial.
 
-A trial sends any number of :class:`Step`, then exactly one of the others.
+A trial sends any number of :class:`Step`, then exactly one of :data:`Ended`. On Ray its process
+sends :class:`Ready` before.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The process of the trial has imported the code of trials, and starts the trial."""
 
 
 @dataclass(frozen=True)
@@ -73,4 +79,4 @@ class Unwritable:
 
 
 Ended: TypeAlias = Finished | Failed | Preempted | Unwritable
-Event: TypeAlias = Step | Ended
+Event: TypeAlias = Ready | Step | Ended

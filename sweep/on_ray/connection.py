@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.driver.head_watch import HeadWatch
@@ -18,6 +19,18 @@ from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 _VERSIONS = re.compile(
     r"Version mismatch.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL
 )
+
+
+class _InstalledCode(JobConfig):  # type: ignore[misc]
+    """A job whose workers import installed packages, and nothing from folders of the driver.
+
+    Ray puts the driver's working folder and the folder of its script first on the path of workers,
+    where a user's ``statistics.py`` would hide the module of that name. It leaves them out only for
+    a job with a working folder of its own, which would cost each worker a second.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 class RayConnection:
@@ -39,16 +52,18 @@ class RayConnection:
         if self._is_owner:
             # Without "local" Ray would connect to the cluster that was last started here.
             chosen = address or os.environ.get("RAY_ADDRESS") or "local"
+            is_client = chosen.startswith("ray://")  # a process of the cluster is the driver
             try:
                 ray.init(
                     address=chosen,
+                    job_config=None if is_client else _InstalledCode(),
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise InputError(describe_connection_error(chosen, str(error))) from error
-            if not chosen.startswith("ray://"):  # Ray's client watches its connection itself
+            if not is_client:  # Ray's client watches its connection itself
                 self._watch = _watch()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from xlt.data.core.text import first_line
 from xlt.sweep.backends.worker import describe
+from xlt.sweep.on_ray.worker_log import WorkerLog, read_worker_log
 
 _OUT_OF_MEMORY = re.compile(
     r"Memory on the node \(IP: (?P<node>[^,]+),.*?\) was (?P<used>\S+) used / (?P<limit>\S+) limit",
@@ -21,6 +22,7 @@ _PROCESS = re.compile(r"pid: (?P<pid>\d+)")
 _ADDRESS = re.compile(r"\bip: (?P<node>\S+)|Node IP: (?P<lost>[^,\s]+)")
 _NODE_LOST = ("node has died", "node it was running on is dead")
 _NO_EXIT_CODE = "connection error code 2"
+_TAKEN_AWAY = (*_NODE_LOST, "is unavailable", "SIGTERM")
 
 
 def read_death(trial: Any) -> BaseException | str:
@@ -54,21 +56,33 @@ def describe_task_error(error: RayError) -> str:
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception):
         return first_line(describe(cause))
-    return f"its worker process died: {find_death_cause(str(error))}"
+    return f"its worker process died: {find_death_cause(str(error), read_worker_log(str(error)))}"
+
+
+def was_taken_away(text: str) -> bool:
+    """Whether a process did not end by itself: Ray ended it, or it lost its node or connection."""
+    return bool(_OUT_OF_MEMORY.search(text)) or any(phrase in text for phrase in _TAKEN_AWAY)
 
 
 def find_death_cause(
-    text: str, silent_minutes: float = 0.0, stall_minutes: float | None = None
+    text: str,
+    log: WorkerLog | None = None,
+    silent_minutes: float = 0.0,
+    stall_minutes: float | None = None,
+    *,
+    is_made: bool = True,
 ) -> str:
     """Name the cause of a death as a clause with the worker process as its subject.
 
     Ray reports neither the signal nor the exit code of a process that was killed, so the clause
-    names SIGKILL and a crash together in that case.
+    names SIGKILL and a crash together in that case, and what the process wrote last.
 
     Args:
         text: Ray's error.
+        log: The log of the process.
         silent_minutes: Time since the last report of the trial.
         stall_minutes: The limit of the watchdog; None: no watchdog.
+        is_made: Whether the process had started a trial, which may take much memory.
     """
     address = _ADDRESS.search(text)
     node = (address["node"] or address["lost"]) if address else "its node"
@@ -85,17 +99,34 @@ def find_death_cause(
     if "SIGTERM" in text:
         return f"it received SIGTERM on {node}"
     if match := _EXIT_CODE.search(text):
-        return f"it exited with code {match[1]} on {node}; the log of the worker has the reason"
+        return f"it exited with code {match[1]} on {node}; {_quote(log)}"
     if _NO_EXIT_CODE in text:
         if stall_minutes is not None and silent_minutes >= stall_minutes:
             return (
                 f"it made no progress for {stall_minutes:g} minutes (resources.stall_minutes), so "
-                "the watchdog killed it; the log of the worker shows where it stopped"
+                f"the watchdog killed it; {_name(log)} shows where it stopped"
             )
-        process = _PROCESS.search(text)
-        return (
-            f"it was killed by SIGKILL or crashed on {node}; if the kernel log there (dmesg) names "
-            f"process {process['pid'] if process else 'of the worker'}, its machine was out of "
-            "memory"
-        )
+        if log and log.has_crashed:
+            return f"it crashed on {node}; {_quote(log)}"
+        killed = f"it was killed by SIGKILL or crashed on {node}"
+        if is_made:
+            process = _PROCESS.search(text)
+            killed += (
+                "; if the kernel log there (dmesg) names process "
+                f"{process['pid'] if process else 'of the worker'}, its machine was out of memory"
+            )
+        return f"{killed}; {_quote(log)}" if log else killed
+    if "error raised in its creation task" in text:
+        return f"it could not start: {text.strip().splitlines()[-1]}"
     return f"Ray says: {' '.join(text.split())[:300]}" if text else "Ray gives no reason"
+
+
+def _name(log: WorkerLog | None) -> str:
+    return f"its log {log.path}" if log else "the log of the worker"
+
+
+def _quote(log: WorkerLog | None) -> str:
+    """Repeat the last words of a process."""
+    if log is None:
+        return "the log of the worker has the reason"
+    return f"{_name(log)} ends: {log.ending}" if log.ending else f"{_name(log)} says nothing"

@@ -7,7 +7,6 @@ other numbers. So a function that needs no code of ours looks at each node first
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -103,7 +102,7 @@ def _differences_of_node(
 ) -> Iterable[str]:
     """Yield the sentences about a node; ``{nodes}`` stands for its address."""
     if isinstance(there, RayError):
-        reason = _escape(str(there).strip().splitlines()[0] + _hiding())
+        reason = _escape(str(there).strip().splitlines()[0])
         yield f"workers on {{nodes}} give no answer: {reason}"
         return
     if _minor(there["python"]) != _minor(here["python"]):
@@ -140,14 +139,6 @@ def _minor(version: str) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def _hiding() -> str:
-    """Name files of this folder that hide an installed package: workers import from it first."""
-    installed = dict(packages_distributions())
-    installed.pop("xlt", None)  # in a checkout
-    names = sorted(p.name for p in Path.cwd().iterdir() if p.name.removesuffix(".py") in installed)
-    return f"; {', '.join(names)} in {Path.cwd()} hides an installed package" if names else ""
 
 
 def _make_look() -> Callable[[str, Sequence[str], Sequence[str]], Answer]:

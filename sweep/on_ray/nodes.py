@@ -68,30 +68,32 @@ def ask_nodes(
         Ray's record of each node, and the value of the function or the RayError. Nodes that died
         in the meantime are left out, because trials would not run there either.
     """
-    references = [(node, _ask(node, function, arguments)) for node in _living()]
+    references = [(node, ask_node(node, function, *arguments)) for node in list_living()]
     deadline = time.monotonic() + ANSWER_SECONDS
     for node, reference in references:
         while True:
             try:
                 answer = ray.get(reference, timeout=max(0.0, deadline - time.monotonic()))
             except ray.exceptions.RayError as error:
-                if node["NodeID"] not in {other["NodeID"] for other in _living()}:
+                if node["NodeID"] not in {other["NodeID"] for other in list_living()}:
                     break
                 # Nodes learn later than the head that a node joined or left.
                 is_unknown = isinstance(error, ray.exceptions.TaskUnschedulableError)
                 if is_unknown and time.monotonic() < deadline:
                     time.sleep(AGAIN_SECONDS)
-                    reference = _ask(node, function, arguments)
+                    reference = ask_node(node, function, *arguments)
                     continue
                 answer = error
             yield node, answer
             break
 
 
-def _living() -> list[dict[str, Any]]:
+def list_living() -> list[dict[str, Any]]:
+    """Return Ray's record of each living node."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _ask(node: dict[str, Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def ask_node(node: dict[str, Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on a node; returns the reference of its value."""
     strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     return ray.remote(num_cpus=0)(function).options(scheduling_strategy=strategy).remote(*arguments)

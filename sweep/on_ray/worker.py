@@ -6,6 +6,7 @@ for its next trials.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,26 @@ thousand specs, which would take 3.6 ms."""
 
 _SPECS: dict[Any, list[TrialSpec]] = {}
 """The chunk of this process's last trial, by its reference."""
+
+
+class ImportFailedError(Exception):
+    """This process cannot import the code of trials, so no trial can run in it."""
+
+
+def import_code() -> None:
+    """Import the code of trials, torch included; called in a worker process.
+
+    Raises:
+        ImportFailedError: The import failed, or wanted to end the process; the text names the file.
+    """
+    try:
+        import xlt.trainables.trial.run_pack  # noqa: F401
+    except BaseException as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"in {frame.filename}, line {frame.lineno}"
+        raise ImportFailedError(
+            f"it cannot import the code of trials: {type(error).__name__}: {error} ({place})"
+        ) from error
 
 
 def share_specs(specs: Sequence[TrialSpec]) -> list[list[Any]]:

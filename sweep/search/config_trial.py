@@ -14,7 +14,7 @@ from xlt.analysis.trials.training_state import training_state
 from xlt.data.core.retry import retry
 from xlt.sweep.backends.events import Ended, Failed, Finished, Unwritable
 from xlt.sweep.backends.worker import ArtifactPolicy, Report, run_and_save_pack
-from xlt.sweep.on_ray.worker import receive
+from xlt.sweep.on_ray.worker import import_code, receive
 from xlt.sweep.search.config_report import ConfigReport, wrap
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -31,6 +31,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
         config: Number of the ``cell``, and the ``config`` to try on it.
         shared: Values that all configs share, see :func:`search_on_tune`.
     """
+    import_code()
     templates, kinds = shared["cells"][config["cell"]]
     specs = [template.tuned(**config["config"]) for template in templates]
     results, num_stuck, size = Results(shared["results"]), 0, shared["pack_size"]

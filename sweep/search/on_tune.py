@@ -23,8 +23,10 @@ from xlt.sweep.backends.events import Failed
 from xlt.sweep.backends.worker import refuse_unwritable
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import group_by_resources
+from xlt.sweep.on_ray.deaths import read_death
 from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
-from xlt.sweep.on_ray.worker import share
+from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.on_ray.worker import ImportFailedError, share
 from xlt.sweep.planning.packs import Packing, choose_pack_size
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.config_report import ConfigReport, unwrap
@@ -96,8 +98,8 @@ def search_on_tune(
         Whether all suggested configs were tried to their ends.
 
     Raises:
-        InputError: No machine of the cluster can hold a trial, or the results location accepts no
-            more files.
+        InputError: No machine of the cluster can hold a trial, no worker can import the code of
+            trials, or the results location accepts no more files.
     """
     _refuse_groups(cells)
     for launch in group_by_resources([cell.templates[0] for cell in cells]):
@@ -109,7 +111,7 @@ def search_on_tune(
             "metric": metric,
             "pack_size": choose_pack_size(packing, has_gpus="GPU" in launch.bundle),
         }
-        searcher = _Suggestions(launched, listener)
+        searcher, reports = _Suggestions(launched, listener), _Reports(budget)
         tune_all(
             try_config,
             shared,
@@ -122,9 +124,10 @@ def search_on_tune(
                 num_samples=-1,
                 reuse_actors=True,
             ),
-            callback=_Reports(budget),
-            stop=StopAll(lambda: budget.is_over),
+            callback=reports,
+            stop=StopAll(reports.must_stop),
         )
+        reports.unmade.refuse()
         refuse_unwritable(results, budget.unwritable)
         if not searcher.is_over:
             return False
@@ -234,10 +237,10 @@ class _CellAsha(FIFOScheduler):
 
 
 class _Reports(tune.Callback):
-    """Adds reports to the budget."""
+    """Adds reports to the budget, and counts workers that cannot import the code of trials."""
 
     def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+        self._budget, self.unmade = budget, UnmadeCount()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing: Tune pickles its callbacks, but a search is never restored from them."""
@@ -246,4 +249,14 @@ class _Reports(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        self.unmade.reset()
         self._budget.add(unwrap(result))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = read_death(trial)
+        if isinstance(error, ImportFailedError):
+            self.unmade.add(error)
+
+    def must_stop(self) -> bool:
+        """Return whether Tune must end all trials now."""
+        return self._budget.is_over or bool(self.unmade.problem)

@@ -8,12 +8,17 @@ import pytest
 from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
+from xlt.data.core.errors import InputError
 from xlt.sweep.on_ray.deaths import (
     describe_deaths,
     describe_task_error,
     find_death_cause,
     read_death,
+    was_taken_away,
 )
+from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.on_ray.worker import ImportFailedError
+from xlt.sweep.on_ray.worker_log import WorkerLog, find_ending, read_worker_log
 
 DIED = """The actor died unexpectedly before finishing this task.
 	class_name: ImplicitFunc
@@ -80,9 +85,94 @@ UNAVAILABLE = (
     ],
 )
 def test_the_cause_is_the_one_that_ray_saw(text: str, minutes: float, cause: str) -> None:
-    assert find_death_cause(text, minutes, 30.0) == cause
+    assert find_death_cause(text, None, minutes, 30.0) == cause
     if "memory" not in cause:
         assert "memory" not in describe_deaths(3, cause)
+
+
+SEGFAULT = """:job_id:01000000
+:actor_name:_trainable
+*** SIGSEGV received at time=1795969142 on cpu 1 ***
+PC: @     0x7fc0fe6a3f16  (unknown)  (unknown)
+[2026-11-29 16:19:02,747 E 4832 4832] logging.cc:474: *** SIGSEGV received ***
+Fatal Python error: Segmentation fault
+
+Stack (most recent call first):
+  File "/env/lib/python3.11/threading.py", line 331 in wait
+
+Extension modules: msgpack._cmsgpack, psutil._psutil_linux
+"""
+RAISED = """:job_id:01000000
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site.py", line 1, in <module>
+    import missing
+ModuleNotFoundError: No module named 'missing'
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        (SEGFAULT, "Fatal Python error: Segmentation fault"),
+        (RAISED, "ModuleNotFoundError: No module named 'missing'"),
+        (":job_id:01000000\n:actor_name:_trainable\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_ending_of_a_log_is_its_error(content: str, ending: str) -> None:
+    assert find_ending(content) == ending
+
+
+@pytest.mark.parametrize(
+    ("text", "ending", "cause"),
+    [
+        (EXITED, "no disk", "it exited with code 3 on 10.0.0.2; its log w.err ends: no disk"),
+        (EXITED, "", "it exited with code 3 on 10.0.0.2; its log w.err says nothing"),
+        (
+            KILLED,
+            "Fatal Python error: Bus error",
+            "it crashed on 10.0.0.2; its log w.err ends: Fatal Python error: Bus error",
+        ),
+        (
+            KILLED,
+            "a warning",
+            "it was killed by SIGKILL or crashed on 10.0.0.2; its log w.err ends: a warning",
+        ),
+    ],
+)
+def test_a_cause_before_the_first_trial_repeats_the_log_and_guesses_no_lack_of_memory(
+    text: str, ending: str, cause: str
+) -> None:
+    assert find_death_cause(text, WorkerLog("w.err", ending), is_made=False) == cause
+
+
+def test_three_workers_that_die_unready_one_after_the_other_end_a_run() -> None:
+    count = UnmadeCount()
+    for _ in range(2):
+        count.add("")
+        count.add("")
+        count.reset()
+        count.refuse()
+    for _ in range(3):
+        count.add(ImportFailedError("it cannot import the code of trials: no"))
+    with pytest.raises(InputError, match="before they start a trial; the last one: it cannot"):
+        count.refuse()
+
+
+@pytest.mark.parametrize(
+    ("text", "was_taken"),
+    [
+        (KILLED, False),
+        (EXITED, False),
+        (TERMINATED, True),
+        (OUT_OF_MEMORY, True),
+        (NODE_LOST, True),
+    ],
+)
+def test_a_process_that_others_ended_says_nothing_about_its_environment(
+    text: str, was_taken: bool
+) -> None:
+    assert was_taken_away(text) == was_taken
 
 
 def test_a_task_error_is_described_in_one_line() -> None:
@@ -111,3 +201,23 @@ def test_an_error_of_our_code_is_read_as_it_was_raised(tmp_path: Path) -> None:
     Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
     cause = read_death(trial)
     assert isinstance(cause, ValueError) and str(cause) == "no such column"
+
+
+@pytest.mark.ray
+def test_the_log_of_a_crashed_worker_is_read_on_its_node(ray_address: str) -> None:
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Crashing:
+        def crash(self) -> None:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(RayActorError) as caught:
+        ray.get(Crashing.remote().crash.remote())
+    log = read_worker_log(str(caught.value))
+    assert log and log.has_crashed and Path(log.path).read_text()
+    assert log.ending == "Fatal Python error: Segmentation fault"
+    assert read_worker_log("an error without a process") is None

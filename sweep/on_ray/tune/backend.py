@@ -20,7 +20,7 @@ from ray import tune
 from xlt.data.core.errors import InputError
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.events import Preempted, Step
+from xlt.sweep.backends.events import Preempted, Ready, Step
 from xlt.sweep.backends.worker import (
     ArtifactPolicy,
     Report,
@@ -38,6 +38,7 @@ from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
     fetch_specs,
     guess_next_spec,
+    import_code,
     pretrain_and_pack,
     receive,
     share,
@@ -158,6 +159,7 @@ class TuneBackend:
                 stop=StopAll(watcher.must_stop),
             )
         refuse_unwritable(results, watcher.unwritable)
+        watcher.unmade.refuse()
         return watcher.is_over
 
     def close(self) -> None:
@@ -221,6 +223,8 @@ def tune_all(
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Run a pack of trials; Tune calls this function in a worker process."""
+    import_code()
+    tune.report(wrap(config["members"][0], Ready()))
     specs = fetch_specs(config["members"], shared["specs"])
     numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
     results, policy = Results(shared["results"]), shared["policy"]
@@ -247,9 +251,11 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
 def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Run a trial of several processes; Tune calls this function in the watching process."""
+    import_code()
     from xlt.sweep.on_ray.tune.worker_group import run_in_group
 
     (number,) = config["members"]
+    tune.report(wrap(number, Ready()))
     (spec,) = fetch_specs([number], shared["specs"])
     if event := run_in_group(spec, shared | {"member": number}):
         tune.report(wrap(number, event))

@@ -11,13 +11,20 @@ from typing import Any
 from ray import tune
 
 from xlt.data.core.retry import retry
-from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwritable
+from xlt.sweep.backends.events import Failed, Finished, Preempted, Ready, Step, Unwritable
 from xlt.sweep.backends.worker import record_failure
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause, read_death
+from xlt.sweep.on_ray.deaths import (
+    describe_deaths,
+    find_death_cause,
+    read_death,
+    was_taken_away,
+)
 from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import unwrap
+from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.on_ray.worker_log import read_worker_log
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -31,6 +38,7 @@ class Watcher(tune.Callback):
 
     This class counts deaths itself, because Tune's ``max_failures`` counts the death of a warm
     process once for each outstanding call: a single kill can use up three failures of a trial.
+    Deaths before :class:`Ready` do not count for the trial, which has no part in them.
 
     Args:
         packs: Trials of each Tune trial, in launch order.
@@ -41,6 +49,7 @@ class Watcher(tune.Callback):
         queue: The searcher from which Tune gets trials.
         unwritable: The event of a trial whose result could not be written; None as long as
             results can be written.
+        unmade: Count of processes that died before they were ready.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class Watcher(tune.Callback):
         self._results, self._progress = results, progress
         self._ended: set[int] = set()
         self._preempted: dict[str, set[int]] = defaultdict(set)
+        self._ready: set[str] = set()
         self._deaths: Counter[int] = Counter()
         self._last_report: dict[str, float] = {}
         self._stop_time: float | None = None
@@ -57,6 +67,7 @@ class Watcher(tune.Callback):
         numbers = count()
         self.queue = TrialQueue([next(numbers) for _ in pack] for pack in packs)
         self.unwritable: Unwritable | None = None
+        self.unmade = UnmadeCount()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its callbacks, but a terminal cannot be pickled."""
@@ -70,12 +81,12 @@ class Watcher(tune.Callback):
     def must_stop(self) -> bool:
         """Return whether Tune must end all trials now.
 
-        That is the case if results cannot be written, or if the time for checkpoints after
-        :meth:`stop` is over.
+        That is the case if results cannot be written or workers cannot be made, or if the time for
+        checkpoints after :meth:`stop` is over.
         """
         stopped = self._stop_time
         is_late = stopped is not None and time.monotonic() - stopped > CHECKPOINT_SECONDS
-        return self.unwritable is not None or is_late
+        return self.unwritable is not None or bool(self.unmade.problem) or is_late
 
     def stop(self) -> None:
         """Start no more trials, and let running trials save a checkpoint and stop.
@@ -106,6 +117,9 @@ class Watcher(tune.Callback):
         member, event = unwrap(result)
         spec = self._specs[member]
         match event:
+            case Ready():
+                self._ready.add(trial.trial_id)
+                self.unmade.reset()
             case Step(step, num_steps, loss):
                 self._progress.stepped(spec, step, num_steps, loss)
             case Preempted(step):
@@ -127,6 +141,7 @@ class Watcher(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Requeue the preempted trials of a pack whose process ended normally."""
+        self._ready.discard(trial.trial_id)
         self.queue.requeue(sorted(self._preempted.pop(trial.trial_id, ())), first=True)
         # Tune keeps running means of all reported numbers. For ten thousand trials they take more
         # than a hundred megabytes, and nobody reads them.
@@ -138,7 +153,12 @@ class Watcher(tune.Callback):
         preempted = self._preempted.pop(trial.trial_id, set())
         self.queue.requeue(sorted(preempted), first=True)
         members = [m for m in trial.config["members"] if m not in self._ended | preempted]
-        again = [member for member in members if self._may_retry(member, trial)]
+        error = read_death(trial)
+        is_made = trial.trial_id in self._ready or was_taken_away(str(error))
+        self._ready.discard(trial.trial_id)
+        if not is_made:
+            self.unmade.add(error)
+        again = [m for m in members if self._may_retry(m, trial, error, is_made=is_made)]
         # Most deaths have a cause outside the trial. The last attempt runs alone, so that no other
         # trial of the pack can kill it, and after all waiting trials, when more memory is free.
         last = [m for m in again if self._deaths[m] == self._specs[m].resources.retries]
@@ -146,7 +166,9 @@ class Watcher(tune.Callback):
         for member in last:
             self.queue.requeue([member], first=False)
 
-    def _may_retry(self, member: int, trial: Any) -> bool:
+    def _may_retry(
+        self, member: int, trial: Any, error: BaseException | str, *, is_made: bool
+    ) -> bool:
         """Return whether to retry a trial whose process died; if not, record how it ended."""
         spec = self._specs[member]
         state = retry(lambda: self._results.state(spec.trial_id))
@@ -154,20 +176,19 @@ class Watcher(tune.Callback):
             self._end(member, Finished(state.record["metrics"], {}))
             return False
         retry(lambda: self._results.remove_leftovers(spec.trial_id))
-        self._deaths[member] += 1
-        deaths = self._deaths[member]
-        if deaths <= spec.resources.retries:
+        self._deaths[member] += is_made
+        if self._deaths[member] <= spec.resources.retries:
             self._progress.died(spec)
             return True
-        self._end(member, record_failure(spec, self._results, self._error(spec, trial)))
+        self._end(member, record_failure(spec, self._results, self._error(spec, trial, error)))
         return False
 
-    def _error(self, spec: TrialSpec, trial: Any) -> BaseException:
+    def _error(self, spec: TrialSpec, trial: Any, error: BaseException | str) -> BaseException:
         """Make the error of a trial whose process died."""
-        error = read_death(trial)
         if isinstance(error, BaseException):
             return error
         now = time.monotonic()
         silent_minutes = (now - self._last_report.get(trial.trial_id, now)) / 60
-        cause = find_death_cause(error, silent_minutes, spec.resources.stall_minutes)
+        log = read_worker_log(error)
+        cause = find_death_cause(error, log, silent_minutes, spec.resources.stall_minutes)
         return RuntimeError(describe_deaths(spec.resources.retries + 1, cause))
