@@ -27,12 +27,12 @@ _FATAL = "Fatal Python error"
 
 @dataclass(frozen=True)
 class WorkerLog:
-    """What a worker wrote before it died.
+    """The log of a worker that died.
 
     Attributes:
         path: The file, on the worker's node.
-        ending: Its last line, or Python's line about the signal that ended it; empty if the
-            worker wrote nothing.
+        ending: The last line, or Python's line about the signal that ended the worker; empty if
+            it wrote nothing.
     """
 
     path: str

@@ -122,17 +122,46 @@ def test_a_trial_whose_process_always_dies_fails_in_the_end(
     values = yaml.safe_load(experiment_file.read_text())
     values |= {"models": values["models"][:1], "patterns": values["patterns"][:1], "seeds": [0]}
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(values))
+    killed_at = 0
     with driver(tmp_path / "one.yaml", tmp_path / "r") as process:
         while process.poll() is None:
-            for worker in workers(process):
-                worker.kill()
-            time.sleep(0.05)
+            if (saved_at := last_checkpoint(tmp_path / "r")) > killed_at:
+                killed_at = saved_at
+                for worker in workers(process):
+                    worker.kill()
+            time.sleep(0.02)
         _, errors = process.communicate()
     assert process.returncode == 1, errors
     assert errors.count("its process died; the trial will restart") == 2
     assert "FAILED llama-ja0-s0-" in errors
     assert "its worker process died 3 times; the last time: it was killed by SIGKILL" in errors
     assert "Traceback" not in errors
+
+
+def last_checkpoint(root: Path) -> int:
+    """Time at which a trial saved its last checkpoint, in nanoseconds; 0 without one."""
+    times = [0]
+    for file in root.glob("checkpoints/**/*"):
+        with suppress(FileNotFoundError):  # replaced meanwhile
+            times.append(file.stat().st_mtime_ns)
+    return max(times)
+
+
+def test_workers_that_die_before_their_trials_start_end_the_run(
+    experiment_file: Path, tmp_path: Path
+) -> None:
+    with driver(experiment_file, tmp_path / "r") as process:
+        while process.poll() is None:
+            for worker in workers(process):
+                worker.kill()
+            time.sleep(0.02)
+        _, errors = process.communicate()
+    assert process.returncode == 2, errors
+    last = errors.splitlines()[-1]
+    assert last.startswith("xlt: worker processes die before they start a trial; the last one: it ")
+    assert "was killed by SIGKILL or crashed on" in last and "memory" not in last
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "r").glob("trials/*/error.json"))
 
 
 @pytest.mark.chaos
