@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     options = parser.parse_args()
     shared = [
+        "draws=[0]",
         *options.settings,
         f"search.num_configs={options.rates}",
         f"search.seeds={[1000 + n for n in range(options.seeds)]}",

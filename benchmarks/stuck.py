@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
     seeds = f"seeds={options.seeds}"
-    grid = expand(prepare(load_experiment("quickstart", [*options.settings, seeds])))
+    grid = expand(prepare(load_experiment("quickstart", ["draws=[0]", *options.settings, seeds])))
     specs = [
         spec.tuned(float(f"{rate:.3g}"), {}, {})
         for rate in np.geomspace(1e-6, 1.0, options.rates)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.attributions.units import UNITS, Split
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.predictions import number_stories
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
@@ -52,6 +53,7 @@ class CellAttributions:
         tokens: num_tokens tokens that occur in at least ``min_count`` texts.
         num_texts_with: Number of texts in which each token occurs, num_tokens.
         y_true: num_texts labels, 0 or 1.
+        stories: num_texts numbers of the story that each text belongs to; None: each has its own.
         counts: num_texts x num_tokens numbers of occurrences.
         raw: num_runs x num_texts x num_tokens sums of contributions over occurrences.
         normalised: ``raw`` divided by the sum of absolute contributions of the text, as in LIT.
@@ -71,6 +73,7 @@ class CellAttributions:
     tokens: tuple[str, ...]
     num_texts_with: NDArray[np.int64]
     y_true: NDArray[np.int8]
+    stories: NDArray[np.intp] | None
     counts: Values
     raw: Values
     normalised: Values
@@ -151,7 +154,7 @@ def load_attributions(
         if cell.translate == "test":  # the texts are translations into the source language
             split = UNITS[unit](next(iter(by_run.values())).table["lang"][0].as_py())
         try:
-            cells[key] = _cell(key, by_run, tuple(gaps), split, target, min_count)
+            cells[key] = _cell(key, by_run, tuple(gaps), split, target, min_count, plan.same_story)
         except InputError as error:
             left_out[key] = str(error)
     if not cells:
@@ -167,6 +170,7 @@ def _cell(
     split: Split,
     target: str,
     min_count: int,
+    same_story: Sequence[Sequence[str]],
 ) -> CellAttributions:
     """Add up the contributions in a cell."""
     first = next(iter(by_run.values()))
@@ -231,6 +235,7 @@ def _cell(
         tokens=tokens,
         num_texts_with=np.array([texts_with[name] for name in tokens]),
         y_true=first.table["y_true"].to_numpy().astype(np.int8),
+        stories=number_stories(ids, same_story),
         counts=counts,
         raw=np.stack(raw),
         normalised=np.stack(normalised),

@@ -56,7 +56,8 @@ def rank(cell: CellAttributions, sums: Values, top: int) -> Ranking:
     """
     per_run = cell.means(sums)
     top = min(top, per_run.shape[1])
-    weights = item_weights(cell.y_true, NUM_RESAMPLES, derive_seed(0, "texts")).astype(np.float64)
+    seed = derive_seed(0, "texts")
+    weights = item_weights(cell.y_true, NUM_RESAMPLES, seed, cell.stories).astype(np.float64)
     occurrences = cell.counts.T @ weights
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = np.stack([of_run.T @ weights for of_run in sums]) / occurrences

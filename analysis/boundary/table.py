@@ -119,7 +119,7 @@ def make_boundary_tables(
         (
             *THRESHOLD_DEFINITIONS,
             *describe_weights(collected.prevalence),
-            f"Cells: mean (std) over seeds{asked}.",
+            f"Cells: mean (std) over runs{asked}.",
         ),
         _heading(columns),
         tuple(_line(cell, columns) for cell in judged),
@@ -139,7 +139,7 @@ def make_boundary_tables(
                     "F1 with a threshold chosen on N labelled test rows, scored on the others.",
                     "The N rows are test rows, because result folders hold no scores of other "
                     f"rows. They are drawn {NUM_DRAWS} times, each class in proportion. Cells: "
-                    "mean (std) over seeds. temperature: logits scaled and cut at 0.5, which "
+                    "mean (std) over runs. temperature: logits scaled and cut at 0.5, which "
                     "cannot move the boundary; platt: slope and intercept; threshold: best macro "
                     "F1 on the N rows.",
                 ),

@@ -79,7 +79,7 @@ def threshold_gain(cell: CellScores, prevalence: float | None = None) -> Runs:
         cell: The cell.
         prevalence: Share of class 1; None: that of the test rows.
     """
-    better = decide_at_best_threshold(cell.y_true, cell.scores, prevalence=prevalence)
+    better = decide_at_best_threshold(cell.y_true, cell.scores, prevalence, cell.stories)
     at_half = cell.scores >= THRESHOLD
     after, before = (macro_f1_of(cell.y_true, decided, prevalence) for decided in (better, at_half))
     values = after - before

@@ -218,14 +218,18 @@ def _differences(cells: ResultCells) -> Table:
     remarks = dict.fromkeys(
         r for m in paper.TABLES for r in paper.write_remarks(m, plan.base_models)
     )
+    draws = (
+        "The paper names no draws of training rows; if its runs are on one, no interval covers it"
+        if len(plan.draws) > 1
+        else "Both are on one draw of training rows, which no interval covers"
+    )
     caption = (
         f"Differences to the published values, experiment {plan.experiment}.",
-        "ours and published: mean (std) over seeds; difference [95% interval] of each cell over "
-        "seeds and test rows of both, not corrected for the number of cells. Published test rows "
+        "ours and published: mean (std) over runs; difference [95% interval] of each cell over "
+        "runs and test rows of both, not corrected for the number of cells. Published test rows "
         "are assumed to vary as ours do. Where ours are not there, the interval is Welch's over "
-        "seeds alone, and too short. Both are on one draw of training rows, which no interval "
-        "covers. Data and, for miniatures, models differ, so a difference does not mean that a "
-        "reproduction failed.",
+        f"runs alone, and too short. {draws}. Data and, for miniatures, models differ, so a "
+        "difference does not mean that a reproduction failed.",
     )
     heading = ("metric", "base model", "pattern", OURS, PUBLISHED, "difference")
     return Table("differences", caption, heading, tuple(lines), tuple(remarks), tuple(records))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.metrics.thresholds import NUM_FOLDS, decide_out_of_fold, list_cuts
+from xlt.analysis.metrics.thresholds import NUM_FOLDS, Stories, decide_out_of_fold, list_cuts
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, ratio
 
@@ -99,7 +99,9 @@ def choose_threshold(rule: Rule, y_true: Labels, y_score: Scores, prevalence: fl
     return float(middle if middle > below else here)
 
 
-def decide_by_rule(rule: Rule, prevalence: float, y_true: Labels, scores: Scores) -> Scores:
+def decide_by_rule(
+    rule: Rule, prevalence: float, y_true: Labels, scores: Scores, stories: Stories = None
+) -> Scores:
     """Decide each row with a threshold that was chosen on rows of other folds.
 
     On the rows that it is chosen on, a threshold has the wanted precision by selection.
@@ -109,6 +111,7 @@ def decide_by_rule(rule: Rule, prevalence: float, y_true: Labels, scores: Scores
         prevalence: Share of class 1.
         y_true: num_rows, 0 or 1.
         scores: num_runs x num_rows probabilities of class 1.
+        stories: num_rows numbers of stories; None: each row is a story.
 
     Returns:
         num_runs x num_rows scores: 1 for rows that are decided positive, 0 for others.
@@ -126,4 +129,4 @@ def decide_by_rule(rule: Rule, prevalence: float, y_true: Labels, scores: Scores
     def choose(y_true: Labels, scores: Scores) -> Values:
         return np.array([choose_threshold(rule, y_true, score, prevalence) for score in scores])
 
-    return decide_out_of_fold(y_true, scores, choose).astype(np.float64)
+    return decide_out_of_fold(y_true, scores, choose, stories).astype(np.float64)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, f1_from_counts
 
+Stories = NDArray[np.intp] | None
+"""Numbers of the stories that rows belong to; None: each row is a story."""
 NUM_FOLDS = 5
 """Number of folds of labelled test rows; a threshold is chosen on all but one of them."""
 
@@ -192,27 +194,33 @@ def decide_out_of_fold(
     y_true: Labels,
     y_score: Scores,
     choose: Callable[[Labels, Scores], Values],
+    stories: Stories = None,
     num_folds: int = NUM_FOLDS,
 ) -> NDArray[np.bool_]:
     """Decide each row at a threshold that was chosen on the rows of the other folds.
 
     So no row has a say in its own decision, and the scores of these decisions are not too good, as
     those at a threshold chosen on the same rows are. The rows of each class take turns among the
-    folds (stratified cross-validation without a random draw).
+    folds (stratified cross-validation without a random draw). Rows of one story are in one fold,
+    because a row's story would otherwise have a say in its decision.
 
     Args:
         y_true: (num_rows,) 0 or 1, both of them.
         y_score: (..., num_rows) scores of any range.
         choose: Function of labels and scores of some rows; it returns (...,) thresholds.
+        stories: (num_rows,) numbers of stories; None: each row is a story.
         num_folds: Number of folds, 2 or more.
 
     Returns:
         (..., num_rows) whether a row is decided positive.
     """
-    fold = np.empty(len(y_true), np.intp)
+    rows = np.arange(len(y_true)) if stories is None else stories
+    _, first, story = np.unique(rows, return_index=True, return_inverse=True)
+    fold_of_story = np.empty(len(first), np.intp)
     for label in (0, 1):
-        rows = np.flatnonzero(y_true == label)
-        fold[rows] = (np.arange(len(rows)) + label * (num_folds // 2)) % num_folds
+        own = np.flatnonzero(y_true[first] == label)
+        fold_of_story[own] = (np.arange(len(own)) + label * (num_folds // 2)) % num_folds
+    fold = fold_of_story[story]
     decided = np.zeros(y_score.shape, np.bool_)
     for number in range(num_folds):
         held_out, others = fold == number, fold != number
@@ -222,7 +230,7 @@ def decide_out_of_fold(
 
 
 def decide_at_best_threshold(
-    y_true: Labels, y_score: Scores, prevalence: float | None = None
+    y_true: Labels, y_score: Scores, prevalence: float | None = None, stories: Stories = None
 ) -> NDArray[np.bool_]:
     """Decide each row at the best threshold for the rows of other folds.
 
@@ -232,6 +240,7 @@ def decide_at_best_threshold(
         y_true: (num_rows,) 0 or 1, both of them.
         y_score: (..., num_rows) scores of any range.
         prevalence: Share of class 1; None: that of the rows.
+        stories: (num_rows,) numbers of stories; None: each row is a story.
 
     Returns:
         (..., num_rows) whether a row is decided positive.
@@ -240,7 +249,7 @@ def decide_at_best_threshold(
     def choose(y_true: Labels, y_score: Scores) -> Values:
         return best_threshold(list_cuts(y_true, y_score), weigh_negatives(y_true, prevalence))
 
-    return decide_out_of_fold(y_true, y_score, choose)
+    return decide_out_of_fold(y_true, y_score, choose, stories)
 
 
 def logit(y_score: Scores) -> Scores:

@@ -73,7 +73,7 @@ def make_alarm_table(
         decide = partial(decide_by_rule, rule, prevalence)
         collected = weigh(collected, prevalence, decide)
         decided = {
-            key: replace(cell, scores=decide(cell.y_true, cell.scores))
+            key: replace(cell, scores=decide(cell.y_true, cell.scores, cell.stories))
             for key, cell in scores.cells.items()
         }
         thresholds = {key: _threshold(rule, c, prevalence) for key, c in scores.cells.items()}

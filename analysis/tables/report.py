@@ -17,7 +17,7 @@ from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.trial_names import describe_runs
-from xlt.analysis.trials.weigh import describe_weights
+from xlt.analysis.trials.weigh import describe_weights, percent
 from xlt.analysis.uncertainty.collapse import WIDE_COVERAGE, WIDE_SPREAD
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
@@ -128,7 +128,8 @@ def _wide_spread(metric_cells: MetricCells) -> list[str]:
     ]
     return [
         f"{', '.join(wide)}: runs differ by a standard deviation above {WIDE_SPREAD}; such "
-        f"intervals hold the truth in about {WIDE_COVERAGE:.0%} of simulated cases, not in 95 %."
+        f"intervals hold the truth in about {percent(WIDE_COVERAGE)} of simulated cases, not in "
+        "95 %."
     ] * bool(wide)
 
 

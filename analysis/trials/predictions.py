@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
@@ -39,6 +40,23 @@ class TestRows:
     ids: tuple[str, ...]
     y_true: Labels
     y_score: Scores
+
+
+def number_stories(
+    ids: Sequence[str], same_story: Sequence[Sequence[str]]
+) -> NDArray[np.intp] | None:
+    """Number the stories that rows belong to.
+
+    Args:
+        ids: num_rows ids.
+        same_story: Groups of ids of one story, as a plan names them.
+
+    Returns:
+        num_rows numbers from 0; None if no story has several rows.
+    """
+    first = {row_id: group[0] for group in same_story for row_id in group}
+    _, stories = np.unique([first.get(row_id, row_id) for row_id in ids], return_inverse=True)
+    return stories if stories.max() + 1 < len(ids) else None
 
 
 class Predictions:

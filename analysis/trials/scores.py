@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows
+from xlt.analysis.trials.predictions import TestRows, number_stories
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
@@ -103,16 +103,9 @@ def load_scores(collected: Collected) -> ExperimentScores:
         scores = np.stack([rows.y_score for rows in test_rows])
         runs = tuple(row.run for _, row in done)
         untrained = frozenset(row.run for _, row in done if row.training != "trained")
-        stories = _stories(ids, collected.plan.same_story)
+        stories = number_stories(ids, collected.plan.same_story)
         cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained, stories)
     return ExperimentScores(cells, left_out)
-
-
-def _stories(ids: tuple[str, ...], same_story: Sequence[Sequence[str]]) -> NDArray[np.intp] | None:
-    """Number of the story of each row; None if no story has several of them."""
-    first = {row_id: group[0] for group in same_story for row_id in group}
-    _, stories = np.unique([first.get(row_id, row_id) for row_id in ids], return_inverse=True)
-    return stories if stories.max() + 1 < len(ids) else None
 
 
 def _read(collected: Collected, trial_id: str, run: str) -> TestRows:

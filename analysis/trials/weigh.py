@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from xlt.analysis.trials.predictions import number_stories
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Labels, Scores
@@ -20,9 +22,9 @@ OF_TASK = "task"
 """Prevalence that the experiment's task names."""
 
 
-Decide = Callable[[Labels, Scores], Scores]
-"""Function of num_rows labels and num_runs x num_rows scores; it returns scores of 1 for rows that
-are decided positive and of 0 for others."""
+Decide = Callable[[Labels, Scores, NDArray[np.intp] | None], Scores]
+"""Function of num_rows labels, num_runs x num_rows scores and the numbers of the rows' stories; it
+returns scores of 1 for rows that are decided positive and of 0 for others."""
 
 
 def weigh(collected: Collected, prevalence: float | str, decide: Decide | None = None) -> Collected:
@@ -92,7 +94,9 @@ def _weighed(
     try:
         test = collected.predictions.of(row.trial_id)
         scores = test.y_score[None]
-        scores = decide(test.y_true, scores) if decide else scores
+        if decide:
+            stories = number_stories(test.ids, collected.plan.same_story)
+            scores = decide(test.y_true, scores, stories)
         once = np.ones((len(test.y_true), 1))
         metrics: Mapping[str, float] = {
             name: float(own.weighted(test.y_true, scores, once)[0, 0])

@@ -13,6 +13,8 @@ from result_folders import make_plan, make_results
 from scipy import special, stats
 from simulated_scores import RUN_STD, make_cell, save_simulated, true_auroc
 
+from xlt.analysis.attributions.collect import CellAttributions
+from xlt.analysis.attributions.evidence import rank
 from xlt.analysis.comparisons.compare import compare
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
@@ -133,6 +135,26 @@ def test_all_rows_of_a_story_are_exchanged_together() -> None:
     values = np.array([difference(way) for way in all_ways])
     tails = (values >= values[0]).mean(), (values <= values[0]).mean()
     assert found == pytest.approx(min(1.0, 2 * min(tails)))
+
+
+def test_rankings_of_tokens_draw_stories_together() -> None:
+    """All texts of a story have one token, so a token's mean varies as much as few stories do."""
+    rng = np.random.default_rng(6)
+    num_texts, num_tokens = 96, 4
+    stories = np.arange(num_texts) // 8
+    of_story = rng.standard_normal((num_texts // 8, num_tokens))[stories]
+    counts = np.ones((num_texts, num_tokens))
+    raw = of_story[None].repeat(2, axis=0)
+    cell = CellAttributions(
+        "m", "p", ((0, 0), (0, 1)), (), {}, "", tuple("abcd"), counts.sum(axis=0).astype(np.int64),
+        (stories % 2).astype(np.int8), stories, counts, raw, raw, np.zeros((2, num_tokens)), 0, 0.0,
+        (0.0, 0.0, 0.0, 0.0),
+    )  # fmt: skip
+    widths = [
+        float(np.mean(ranking.high - ranking.low))
+        for ranking in (rank(own, raw, 2) for own in (cell, replace(cell, stories=None)))
+    ]
+    assert widths[0] / widths[1] == pytest.approx(8**0.5, rel=0.1)
 
 
 def test_comparisons_know_stories() -> None:

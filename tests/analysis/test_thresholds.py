@@ -73,10 +73,10 @@ def test_no_row_has_a_say_in_its_own_decision(
     def choose(y_true: np.ndarray, y_score: np.ndarray) -> np.ndarray:
         return best_threshold(list_cuts(y_true, y_score))
 
-    decided = decide_out_of_fold(y_true, y_score, choose, num_folds)
+    decided = decide_out_of_fold(y_true, y_score, choose, num_folds=num_folds)
     assert decided.shape == y_score.shape
     both = np.stack([y_score, 1 - y_score])
-    assert (decide_out_of_fold(y_true, both, choose, num_folds)[0] == decided).all()
+    assert (decide_out_of_fold(y_true, both, choose, num_folds=num_folds)[0] == decided).all()
     fold = np.empty(len(y_true), int)
     for label in (0, 1):
         turns = np.arange(np.sum(y_true == label)) + label * (num_folds // 2)
@@ -85,6 +85,26 @@ def test_no_row_has_a_say_in_its_own_decision(
         others = fold != number
         cut = choose(y_true[others], y_score[others])
         assert (decided[~others] == (y_score[~others] >= cut)).all()
+
+
+def test_no_row_of_a_story_has_a_say_in_a_decision_on_the_story() -> None:
+    # Scores name the rows. Half of the stories have rows of both classes.
+    num_rows = 60
+    stories = np.random.default_rng(0).permutation(np.repeat(np.arange(20), 3))
+    y_true = np.where(stories % 2, stories % 4 == 1, np.arange(num_rows) % 2).astype(np.int8)
+    used: list[set[int]] = []
+
+    def choose(_: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        used.append({int(row) for row in rows})
+        return np.asarray(0.0)
+
+    decide_out_of_fold(y_true, np.arange(num_rows).astype(float), choose, stories, num_folds=5)
+    held_out = [set(range(num_rows)) - rows for rows in used]
+    assert sorted(row for rows in held_out for row in rows) == list(range(num_rows))
+    for rows in held_out:
+        assert {int(stories[row]) for row in rows}.isdisjoint(
+            int(story) for row, story in enumerate(stories) if row not in rows
+        )
 
 
 def test_calling_all_positive_is_no_better_threshold_for_bad_ranking() -> None:

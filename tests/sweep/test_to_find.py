@@ -43,8 +43,10 @@ def test_seeds_alone_need_as_many_as_a_t_test() -> None:
 def test_rows_that_hide_the_difference_leave_no_number() -> None:
     (known,) = state_variances(load_experiment("quickstart", []), (0.01, 0.02))
     assert numbers_needed(known, 0.03)[0] == (None,)
-    text = describe_sizes(load_experiment("quickstart", []), 0.03, "auroc", [known])
-    assert "as stated" in text and "with 3 seeds and 512 test rows" in text
+    for draws, planned in (("per_seed", "3 draws"), ("[0]", "3 seeds")):
+        experiment = load_experiment("quickstart", [f"draws={draws}"])
+        text = describe_sizes(experiment, 0.03, "auroc", [known])
+        assert "as stated" in text and f"with {planned} and 512 test rows" in text
 
 
 def test_intervals_of_needed_seeds_hold_the_truth() -> None:
