@@ -32,14 +32,17 @@ PREVALENCE = 0.02
 NUM_OF_CLASS = 60
 
 
-def make_weighed_results(folder: Path, **fields: object) -> Results:
-    """Two patterns of a model, three seeds each, on 120 balanced test rows."""
+def make_weighed_results(folder: Path, shift: float = -1.5, **fields: object) -> Results:
+    """Two patterns of a model, three seeds each, on 120 balanced test rows.
+
+    Negatives lie around the shift; about 4 of 60 raise an alarm at -1.5, 18 at -0.5.
+    """
     results = make_results(folder, make_plan(["elyza"], ["ja0", "ja16"], **fields))
     rng = np.random.default_rng(0)
     y_true = np.repeat([0, 1], NUM_OF_CLASS)
     ids = [f"{number:03d}" for number in range(len(y_true))]
     for pattern, distance in (("ja0", 1.0), ("ja16", 2.5)):
-        logits = rng.standard_normal((3, len(y_true))) + distance * y_true - 1.5
+        logits = rng.standard_normal((3, len(y_true))) + distance * y_true + shift
         cell = make_cell(y_true, stats.norm.cdf(logits), "elyza", pattern)
         save_simulated(results, "elyza", pattern, cell, ids)
     return results
@@ -103,6 +106,18 @@ def test_the_table_of_alarms_counts_them(tmp_path: Path) -> None:
         assert f"{seen:.1f} of {NUM_OF_CLASS}" in text
     assert "Fewer than 10 false alarms: elyza x ja0" in text
     assert "a false-alarm rate of 0 has a 95 % upper bound of 4.87 %" in text
+
+
+def test_few_false_alarms_settle_no_difference_at_a_prevalence(tmp_path: Path) -> None:
+    collected = collect(make_weighed_results(tmp_path / "r"), prevalence=PREVALENCE)
+    with pytest.raises(
+        InputError, match=r"elyza/ja0 has \d\.\d false alarms on 60 test rows, mean"
+    ):
+        compare_cells(collected, "f1", num_resamples=1000)
+    for metric in ("auroc", "recall"):  # do not depend on false alarms
+        assert len(compare_cells(collected, metric, num_resamples=1000).comparisons) == 1
+    as_drawn = compare_cells(collect(collected.uri), "f1", num_resamples=1000)
+    assert len(as_drawn.comparisons) == 1
 
 
 def test_the_note_below_table_3(tmp_path: Path) -> None:
@@ -229,7 +244,7 @@ def test_more_classes_have_no_prevalence(tmp_path: Path) -> None:
 
 
 def test_cells_are_compared_at_the_prevalence(tmp_path: Path) -> None:
-    collected = collect(make_weighed_results(tmp_path / "r"), prevalence=PREVALENCE)
+    collected = collect(make_weighed_results(tmp_path / "r", -0.5), prevalence=PREVALENCE)
     (found,) = compare_cells(collected, "f1", num_resamples=400).comparisons
     means = [np.mean([row.metrics["f1"] for row in own]) for own in collected.by_cell.values()]
     assert found.means == pytest.approx(means)
@@ -291,7 +306,7 @@ def test_the_page_shows_alarms_and_no_claims(tmp_path: Path) -> None:
 def test_commands_say_the_prevalence(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uri = make_weighed_results(tmp_path / "r").uri
+    uri = make_weighed_results(tmp_path / "r", -0.5).uri
     name, *options = command
     assert main([name, uri, *options, "--prevalence", "0.02", "--resamples", "500"]) == OK
     assert "At a prevalence of 2 %: test rows are weighted" in capsys.readouterr().out
