@@ -19,6 +19,7 @@ from xlt.analysis.uncertainty.intervals import Interval, t_interval
 from xlt.analysis.uncertainty.mean_variance import Components
 from xlt.analysis.uncertainty.permutations import (
     _difference_by_effects,
+    _exchanges,
     _weighted_difference,
     num_permutations_needed,
     permutation_p_value,
@@ -65,6 +66,34 @@ def test_rows_that_both_decide_alike_are_not_exchanged() -> None:
     almost = first.copy()
     almost[0, 0] = 1 - almost[0, 0]  # a single row differs: two exchanges, d and -d
     assert permutation_p_value("accuracy", y_true, first, almost, 1000, 0) == 1.0
+
+
+@pytest.mark.parametrize("metric", RESAMPLED_METRICS)
+def test_random_exchanges_have_the_p_value_of_scipy(metric: str) -> None:
+    """The same exchanges, scored one by one with a trial's own metric, and judged as by scipy."""
+    rng, num_rows, num = np.random.default_rng(5), 24, 300
+    y_true = np.tile([0, 1], num_rows // 2).astype(np.int8)
+    first, second = rng.random((2, num_rows)), rng.random((2, num_rows)) + 0.2 * y_true
+    found = permutation_p_value(metric, y_true, first, second, num, 0)
+    given = (first, second)
+    if METRICS[metric].from_ranks:
+        given = tuple(stats.rankdata(scores, axis=1) / num_rows for scores in given)
+        differ = np.flatnonzero((given[0] != given[1]).any(axis=0))
+    else:
+        differ = np.flatnonzero(((first >= 0.5) != (second >= 0.5)).any(axis=0))
+    exchanges = iter(np.concatenate([[np.zeros(len(differ))], *_exchanges(len(differ), num, 0)]))
+
+    def difference(*_: object) -> float:
+        swap = np.zeros(num_rows, bool)
+        swap[differ] = next(exchanges)
+        a, b = np.where(swap, given[1], given[0]), np.where(swap, given[0], given[1])
+        means = [np.mean([METRICS[metric].compute(y_true, score) for score in x]) for x in (a, b)]
+        return round(float(means[1] - means[0]), 12)
+
+    expected = stats.permutation_test(
+        (given[0][0], given[1][0]), difference, permutation_type="samples", n_resamples=num
+    )
+    assert found == pytest.approx(expected.pvalue, abs=1e-12)
 
 
 def test_random_exchanges_agree_with_all_of_them() -> None:
@@ -308,8 +337,8 @@ def test_auroc_of_exchanged_rows_is_that_of_weights(digits: int) -> None:
     first, second = np.round(rng.random((2, 3, 8)), digits)
     second[:, 2] = first[:, 2]
     differ = np.array([0, 1, 3, 4, 5, 6, 7])
-    chosen = np.array(list(itertools.product([0.0, 1.0], repeat=7)))
+    chosen = np.array(list(itertools.product([0, 1], repeat=7)), np.uint8)
     rows = y_true, first, second, differ
-    fast = _difference_by_effects(auroc_exchange_effects, *rows)(chosen, None, axis=-1)
-    weighted = _weighted_difference(weighted_auroc, *rows)(chosen, None, axis=-1)
+    fast = _difference_by_effects(auroc_exchange_effects, *rows)(chosen)
+    weighted = _weighted_difference(weighted_auroc, *rows)(chosen)
     assert fast == pytest.approx(weighted, abs=1e-12)
