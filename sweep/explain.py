@@ -11,8 +11,11 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.registry import load_dataset
+from xlt.sweep.backends.events import Unwritable
+from xlt.sweep.backends.worker import refuse_unwritable, write_or_refuse
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
+from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.methods import BASELINES
@@ -83,7 +86,8 @@ def explain_trials(
 
     Raises:
         InputError: There is no such location, experiment, cell or backend, no trial of these cells
-            is done, or the data have changed since the experiment ran.
+            is done, or the data have changed since the experiment ran. Or the location accepts no
+            more files; what was explained is kept.
     """
     explain = Explain.parse(dict(settings or {}))
     if backend not in BACKENDS:
@@ -103,10 +107,13 @@ def explain_trials(
             ended.append(spec.trial_id)
             trial = f"[{len(ended)}/{len(pending)}] {spec.trial_id}"
             if explained.table is None:
+                _refuse_lost(location)
                 failed[spec.trial_id] = explained.error
                 say(f"{trial}: FAILED: {explained.error}")
             else:
-                save_attributions(location, spec.trial_id, explained)
+                write_or_refuse(
+                    location, lambda: save_attributions(location, spec.trial_id, explained)
+                )
                 seconds = explained.details["seconds"]
                 say(f"{trial}: {len(explained.table)} texts in {seconds:.1f} s")
 
@@ -130,6 +137,14 @@ def explain_inline(
 
     for spec in specs:
         on_explained(spec, explain_kept(spec, dataset, results, settings))
+
+
+def _refuse_lost(location: Results) -> None:
+    """End the command if a trial failed because its location was lost: all others would fail."""
+    try:
+        location.require()
+    except LostLocationError as error:
+        refuse_unwritable(location, Unwritable(str(error)))
 
 
 def _backend(name: str) -> ExplainBackend:

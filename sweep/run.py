@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
 
-import pyarrow as pa
 from rich.console import Console
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.retry import retry
-from xlt.sweep.backends.events import Unwritable
 from xlt.sweep.backends.registry import (
     Backend,
     find_backend,
@@ -19,7 +15,7 @@ from xlt.sweep.backends.registry import (
     refuse_unknown_backend,
     refuse_unresolved,
 )
-from xlt.sweep.backends.worker import ArtifactPolicy, refuse_unwritable
+from xlt.sweep.backends.worker import ArtifactPolicy, write_or_refuse
 from xlt.sweep.check.preflight import Preflight, make_preflight
 from xlt.sweep.check.registry import refuse_problems
 from xlt.sweep.driver.console import say
@@ -36,12 +32,11 @@ from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.packs import choose_pack_size
 from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.planning.rescue import Stuck, find_stuck_cells, read_rescued, save_rescued
+from xlt.trainables.results.adopt import adopt_results
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, save_texts
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
-
-Written = TypeVar("Written")
 
 
 @dataclass(frozen=True)
@@ -71,6 +66,7 @@ def run_sweep(
     address: str | None = None,
     only: str = "",
     wait: bool = False,
+    adopt: bool = False,
     console: Console | None = None,
 ) -> RunOutcome:
     """Run every trial of an experiment that is not done yet.
@@ -84,6 +80,7 @@ def run_sweep(
         address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
         only: Cells to run, such as ``model=llama2,pattern=ja16``; empty for all.
         wait: Whether to wait while another process runs or searches the same experiment.
+        adopt: Whether a folder without a marker may be the location if it holds finished trials.
         console: Where progress is shown; None: standard error.
 
     Returns:
@@ -98,6 +95,8 @@ def run_sweep(
     session = open_session(
         experiment, results, backend=backend, address=address, only=only, console=console
     )
+    if adopt:
+        adopt_results(session.location)
     session.location.prepare()
     with hold_lease(session.location, experiment.name, session.console, wait=wait):
         return _run(prepare(experiment), session)
@@ -155,7 +154,9 @@ def _rescue(prepared: Prepared, session: Session, stuck: list[Stuck]) -> ChosenR
     outcome = search_held(beside, replace(session, selection=cells))
     if outcome.interrupted:
         return None
-    return _write(location, lambda: save_rescued(experiment, location, stuck, outcome.chosen))
+    return write_or_refuse(
+        location, lambda: save_rescued(experiment, location, stuck, outcome.chosen)
+    )
 
 
 def _run_grid(grid: Grid, session: Session) -> RunOutcome:
@@ -166,16 +167,16 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     findings = check_data(grid)
     refuse_errors(grid, findings)
     plan = grid.plan(list_data_warnings(findings))
-    _write(location, lambda: location.save_experiment(plan, experiment.to_yaml()))
-    _write(location, lambda: _save_texts(location, grid))
+    write_or_refuse(location, lambda: location.save_experiment(plan, experiment.to_yaml()))
+    write_or_refuse(location, lambda: _save_texts(location, grid))
     specs = [spec for cell in selected for spec in cell.specs]
     ledger = read_ledger(location, _trial_ids(selected))
     for trial_id, why in ledger.corrupt.items():
-        place = location.set_aside(trial_id)
+        place = write_or_refuse(location, partial(location.set_aside, trial_id))
         line = f"{trial_id} is damaged ({why}); set aside in {place}, runs again"
         say(session.console, line)
     for trial_id in ledger.failed:
-        location.remove_leftovers(trial_id)
+        write_or_refuse(location, partial(location.remove_leftovers, trial_id))
     pending = [spec for spec in specs if spec.trial_id in set(ledger.pending)]
     if not pending:
         return RunOutcome(grid, location, ledger, 0)
@@ -198,23 +199,12 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
         finally:
             if runner is not None:
                 runner.close()
-    ledger = retry(lambda: read_ledger(location, _trial_ids(selected)))
+    # A location that was lost would show no trial as done.
+    write_or_refuse(location, location.require)
+    ledger = write_or_refuse(location, lambda: read_ledger(location, _trial_ids(selected)))
     # Tune returns normally on Ctrl-C; then some trials are neither done nor failed.
     unfinished = any(state.state in ("absent", "corrupt") for state in ledger.states.values())
     return RunOutcome(grid, location, ledger, len(pending), interrupted or unfinished)
-
-
-def _write(location: Results, function: Callable[[], Written]) -> Written:
-    """Call a function that writes; retry it while the storage fails.
-
-    Raises:
-        InputError: The location still accepts no files after the retries.
-    """
-    try:
-        return retry(function)
-    except (pa.ArrowException, OSError) as error:
-        refuse_unwritable(location, Unwritable(str(error)))
-        raise
 
 
 def _base_bytes(preflight: Preflight, spec: TrialSpec) -> float:

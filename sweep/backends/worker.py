@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Ended, Failed, Finished, Preempted, Step, Unwritable
 from xlt.trainables.results.attributions import save_attributions
 from xlt.trainables.results.best_model import drop_worse_models
+from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
@@ -34,6 +35,7 @@ REPORT_SECONDS = 1.0
 
 Report = Callable[[Step], None]
 """Receiver of the progress of a trial."""
+Written = TypeVar("Written")
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def _write(
 
     if isinstance(result, PreemptedError):
         return Preempted(result.step)
+    if isinstance(result, LostLocationError):  # the checkpoint could not be read
+        return Unwritable(str(result))
     ended: Finished | Failed | Unwritable
     if isinstance(result, Exception):
         ended = record_failure(spec, results, result)
@@ -201,12 +205,26 @@ def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> F
     return Failed(text)
 
 
+def write_or_refuse(results: Results, function: Callable[[], Written]) -> Written:
+    """Call a function that writes results in the driver; retry it while the storage fails.
+
+    Raises:
+        InputError: The location still accepts no files after the retries.
+    """
+    try:
+        return retry(function)
+    except (pa.ArrowException, OSError) as error:
+        refuse_unwritable(results, Unwritable(str(error)))
+        raise
+
+
 def refuse_unwritable(results: Results, unwritable: Unwritable | None) -> None:
     """Raise InputError if the results location accepts no more files."""
     if unwritable:
         raise InputError(
             f"results location {results.uri!r} cannot be written any more: {unwritable.error}; "
-            "finished trials are kept; free space or restore write access, then start again"
+            "finished trials are kept; free space, restore write access, or move or mount the "
+            "location back, then start again"
         )
 
 

@@ -118,6 +118,14 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_adopt(parser: argparse.ArgumentParser) -> None:
+    """Add whether a folder that lost its marker may be the results location."""
+    parser.add_argument(
+        "--adopt", action="store_true",
+        help="use a folder of results that lost its xlt-results.json, if its trials verify",
+    )  # fmt: skip
+
+
 def add_format(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the format of the output; the first name is the default."""
     parser.add_argument(

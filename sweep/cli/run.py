@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.arguments import (
     add_address,
+    add_adopt,
     add_backend,
     add_command,
     add_experiment,
@@ -57,6 +58,7 @@ def add_run_commands(commands: Any) -> None:
     add_address(run)
     add_backend(run)
     add_wait(run)
+    add_adopt(run)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -111,6 +113,7 @@ def _run(options: argparse.Namespace) -> int:
         address=options.address,
         only=options.only,
         wait=options.wait,
+        adopt=options.adopt,
     )
     print(render_tables(collect(outcome.results, experiment.name)))
     ledger = outcome.ledger

@@ -10,6 +10,7 @@ from typing import Any
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.arguments import (
     add_address,
+    add_adopt,
     add_command,
     add_experiment,
     add_format,
@@ -32,6 +33,7 @@ def add_search_command(commands: Any) -> None:
     add_only(parser)
     add_address(parser)
     add_wait(parser)
+    add_adopt(parser)
     add_format(parser, "text", "md", "latex", "csv")
     parser.add_argument("--all", action="store_true", help="print every configuration tried")
     parser.add_argument(
@@ -54,7 +56,7 @@ def _search(options: argparse.Namespace) -> int:
     experiment = load_experiment(options.experiment, options.settings)
     outcome = search_rates(
         experiment, options.results, address=options.address, only=options.only,
-        wait=options.wait,
+        wait=options.wait, adopt=options.adopt,
     )  # fmt: skip
     print(write(make_search_tables(outcome.plan, outcome.choices, options.all)))
     if options.figure:

@@ -35,6 +35,7 @@ from xlt.sweep.search.cells import (
 )
 from xlt.sweep.search.config_report import ConfigReport
 from xlt.sweep.search.searchers import Config, make_searcher
+from xlt.trainables.results.adopt import adopt_results
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell, SearchedConfig, SearchPlan
 
@@ -70,6 +71,7 @@ def search_rates(
     address: str | None = None,
     only: str = "",
     wait: bool = False,
+    adopt: bool = False,
     console: Console | None = None,
 ) -> SearchOutcome:
     """Try learning rates on the dev rows of every cell, and choose one for each cell.
@@ -83,12 +85,15 @@ def search_rates(
         address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
         only: Cells to search, such as ``model=llama2,pattern=ja16``; empty for all.
         wait: Whether to wait while another process runs or searches the same experiment.
+        adopt: Whether a folder without a marker may be the location if it holds finished trials.
         console: Where progress is shown; None: standard error.
 
     Raises:
         InputError: The reasons of :func:`run_sweep`, or dev rows that cannot be held out.
     """
     session = open_session(experiment, results, address=address, only=only, console=console)
+    if adopt:
+        adopt_results(session.location)
     session.location.prepare()
     with hold_lease(session.location, experiment.name, session.console, wait=wait):
         return search_held(prepare(experiment), session)

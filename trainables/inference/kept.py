@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from safetensors.torch import load
 
+from xlt.data.core.errors import InputError
+from xlt.data.core.retry import retry
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.results.find_trial import list_kept_weights
+from xlt.trainables.results.location import LostLocationError, inside_root
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import choose_base_dtype
@@ -27,9 +30,13 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
         The base model and the classifier, ready to predict.
 
     Raises:
-        InputError: The trial is not done, it kept no weights, or they are damaged.
+        InputError: The trial is not done, it kept no weights, they are damaged, or the location was
+            lost and did not return.
     """
-    tensors = _read_weights(spec, results)
+    try:
+        tensors = retry(lambda: _read_weights(results, spec))
+    except LostLocationError as error:
+        raise InputError(f"its kept model cannot be read: {error}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(spec.resources.cpus)
     base = load_base(spec, device, choose_base_dtype(spec, device), num_labels)
@@ -43,7 +50,8 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
     return base, model.eval()
 
 
-def _read_weights(spec: TrialSpec, results: Results) -> dict[str, torch.Tensor]:
+@inside_root
+def _read_weights(results: Results, spec: TrialSpec) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for name, sha256 in list_kept_weights(results.state(spec.trial_id)).items():
         tensors |= load(results.read_weights(spec.trial_id, name, sha256))

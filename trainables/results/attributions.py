@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json, to_parquet
 from xlt.trainables.results.layout import attribution_names, trial_file
-from xlt.trainables.results.location import ResultsRoot
+from xlt.trainables.results.location import ResultsRoot, inside_root
 from xlt.trainables.spec.explain import METHOD_SETTINGS
 
 ATTRIBUTIONS_FORMAT = 1
@@ -71,6 +71,7 @@ class Attributions:
     error: str = ""
 
 
+@inside_root
 def save_attributions(results: ResultsRoot, trial_id: str, attributions: Attributions) -> None:
     """Write the table, then the record, into the folder of a done trial."""
     table, record = attribution_names(attributions.settings["method"])

@@ -17,7 +17,7 @@ from xlt.trainables.results.layout import (
     rescued_file,
     search_file,
 )
-from xlt.trainables.results.location import ResultsRoot
+from xlt.trainables.results.location import ResultsRoot, inside_root
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.results.search_plan import SearchPlan
 
@@ -31,6 +31,7 @@ class ExperimentFiles(ResultsRoot):
         names = [info.base_name for info in self.fs.get_file_info(selector)]
         return sorted(n.removesuffix(PLAN_SUFFIX) for n in names if n.endswith(PLAN_SUFFIX))
 
+    @inside_root
     def save_experiment(self, plan: Plan, as_run: str) -> None:
         """Write an experiment's plan and its YAML text as it is run."""
         self.make_experiments_folder()
@@ -59,6 +60,7 @@ class ExperimentFiles(ResultsRoot):
             raise InputError(unknown("experiment", experiment, self.experiments()), self.uri)
         return Plan.parse(self.read_json(file), self.path(file))
 
+    @inside_root
     def save_search(self, plan: SearchPlan) -> None:
         """Write the plan of a learning-rate search; it replaces that of an earlier search."""
         self.make_folder(SEARCHES)
@@ -75,6 +77,7 @@ class ExperimentFiles(ResultsRoot):
             return None
         return SearchPlan.parse(self.read_json(file), self.path(file))
 
+    @inside_root
     def save_rescued(self, experiment: str, rates: str) -> None:
         """Write the YAML text of the learning rates for cells that did not train."""
         self.write(rescued_file(experiment), rates.encode())
@@ -88,6 +91,7 @@ class ExperimentFiles(ResultsRoot):
         file = rescued_file(experiment)
         return self._read_text(file) if self.exists(file) else None
 
+    @inside_root
     def make_experiments_folder(self) -> None:
         """Create the folder of plans and leases, if it is missing."""
         self.make_folder(EXPERIMENTS)

@@ -30,6 +30,8 @@ SEARCHES = "searches"
 CHECKPOINTS = "checkpoints"
 TRIALS = "trials"
 SET_ASIDE = "set-aside"
+FOLDERS = (EXPERIMENTS, SEARCHES, CHECKPOINTS, TRIALS, SET_ASIDE)
+"""Every folder directly inside a results location."""
 
 RECORD = "trial.json"
 FAILURE = "error.json"

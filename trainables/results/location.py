@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import uuid
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files, to_json
-from xlt.trainables.results.layout import MARKER
+from xlt.trainables.results.layout import FOLDERS, MARKER, TRIALS
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
+
+Arguments = ParamSpec("Arguments")
+Root = TypeVar("Root", bound="ResultsRoot")
+Value = TypeVar("Value")
+
+
+class LostLocationError(OSError):
+    """A root that was a results location when the command began, and is none at the moment.
+
+    It may return, so :func:`xlt.data.core.retry.retry` waits for it.
+    """
+
+
+def inside_root(
+    function: Callable[Concatenate[Root, Arguments], Value],
+) -> Callable[Concatenate[Root, Arguments], Value]:
+    """Let a function change files only while the root is a results location.
+
+    A folder that was moved or unmounted leaves nothing, or the folder below its mount point. A
+    file that is written there is lost for the results, and an unfinished checkpoint seems absent.
+
+    Args:
+        function: A function of a :class:`ResultsRoot` and other arguments.
+
+    Returns:
+        A function that raises LostLocationError before it changes anything, and for a file or
+        folder that is missing because the root was lost meanwhile.
+    """
+
+    @functools.wraps(function)
+    def guarded(root: Root, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+        root.require()
+        try:
+            return function(root, *args, **kwargs)
+        except FileNotFoundError:
+            root.require()
+            raise
+
+    return guarded
 
 
 class ResultsRoot(Files):
@@ -28,8 +71,8 @@ class ResultsRoot(Files):
         try:
             self.check()
             if not self.exists(MARKER):
-                self.make_folder()
-                self.write(MARKER, to_json({"format": RESULT_FORMAT, "kind": "xlt-sweep results"}))
+                super().make_folder()
+                self.write_marker()
             probe = f".probe-{uuid.uuid4().hex}"
             self.write(probe, b"x")
             self.fs.delete_file(self.path(probe))
@@ -39,12 +82,30 @@ class ResultsRoot(Files):
                 "free space, fix the permissions or give another --results"
             ) from error
 
+    def write_marker(self) -> None:
+        """Mark the root as a results location."""
+        self.write(MARKER, to_json({"format": RESULT_FORMAT, "kind": "xlt-sweep results"}))
+
+    def make_folder(self, *parts: str) -> None:
+        """Create a folder inside the root, which must exist; do nothing in an object store."""
+        if self.is_object_store:
+            return
+        names = "/".join(parts).split("/")
+        for depth in range(len(names)):
+            self.fs.create_dir(self.path(*names[: depth + 1]), recursive=False)
+
     def check(self) -> None:
-        """Refuse a root that holds other files or has another format version.
+        """Refuse a root that holds other files, has another format version, or links in it.
 
         Raises:
             InputError: See above, or the root is a file.
         """
+        if link := self.find_link():
+            raise InputError(
+                f"{link} in results location {self.uri!r} is a symbolic link, and no file outside "
+                "of a results location is changed; move the folder to the place of the link, or "
+                "give the location that it is a part of as --results"
+            )
         if self.exists(MARKER):
             version = self.read_json(MARKER).get("format")
             if version != RESULT_FORMAT:
@@ -56,10 +117,40 @@ class ResultsRoot(Files):
         info = self.fs.get_file_info(self.root)
         if info.type == pafs.FileType.File:
             raise InputError(f"results location {self.uri!r} is a file; give a folder")
-        # Hidden files (an interrupted write, .DS_Store) and the lost+found of a new disk are not
-        # results of anybody.
-        if {*self.names()} - {"lost+found"}:
+        if names := self.list_content():
             raise InputError(
                 f"results location {self.uri!r} holds other files and no {MARKER}; "
                 "give an empty folder or an earlier results folder"
+                + ("; `xlt run ... --adopt` verifies its trials and uses it" * (TRIALS in names))
             )
+
+    def list_content(self) -> set[str]:
+        """Names of files and folders in the root that somebody made.
+
+        Hidden files (an interrupted write, .DS_Store) and the lost+found of a new disk are left
+        out.
+        """
+        return {*self.names()} - {"lost+found"}
+
+    def require(self) -> None:
+        """Check that the root is still a results location, with one request.
+
+        Raises:
+            LostLocationError: The root is gone, is another folder, or has links in it.
+        """
+        if link := self.find_link():
+            raise LostLocationError(f"{self.path(link)} is a symbolic link now")
+        if not self.exists(MARKER):
+            info = self.fs.get_file_info(self.root)
+            is_gone = info.type == pafs.FileType.NotFound
+            what = "is gone" if is_gone else f"is another folder now, without {MARKER}"
+            raise LostLocationError(f"{self.root} {what} (was it moved, deleted or unmounted?)")
+
+    def find_link(self) -> str:
+        """Name of a folder directly inside the root that is a symbolic link, or empty.
+
+        The root itself may be a link. Files that a link inside points to belong to somebody else.
+        """
+        if not isinstance(self.fs, pafs.LocalFileSystem):
+            return ""
+        return next((name for name in FOLDERS if os.path.islink(self.path(name))), "")

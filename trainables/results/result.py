@@ -35,6 +35,7 @@ from xlt.trainables.results.layout import (
     trial_file,
     trial_folder,
 )
+from xlt.trainables.results.location import inside_root
 from xlt.trainables.results.trial_result import (
     TrialResult,
     TrialState,
@@ -72,6 +73,7 @@ class Results(ExperimentFiles):
         """Path of the record of a done trial, in the form of its file system."""
         return self.path(trial_file(trial_id, RECORD))
 
+    @inside_root
     def save(self, result: TrialResult) -> dict[str, Any]:
         """Write a trial's folder, the record last; return the record."""
         trial_id = result.spec.trial_id
@@ -93,6 +95,7 @@ class Results(ExperimentFiles):
             self.fs.delete_file(self.path(folder, FAILURE))
         return record
 
+    @inside_root
     def save_failure(self, spec: TrialSpec, error: str, traceback: str) -> None:
         """Record why a trial failed; the next run tries the trial again."""
         self._make_trial_folder(spec.trial_id)
@@ -218,6 +221,7 @@ class Results(ExperimentFiles):
             raise InputError(f"{name} was changed after it was written; train the trial again")
         return content
 
+    @inside_root
     def set_aside(self, trial_id: str) -> str:
         """Move a damaged trial folder to ``set-aside/``; return its new name.
 
@@ -234,6 +238,7 @@ class Results(ExperimentFiles):
         self.fs.delete_dir(self.path(folder))
         return new_folder
 
+    @inside_root
     def remove_leftovers(self, trial_id: str) -> None:
         """Remove the temporary files of a killed attempt.
 
@@ -245,16 +250,19 @@ class Results(ExperimentFiles):
 
     # --- checkpoints of unfinished trials -------------------------------------------------------
 
+    @inside_root
     def save_checkpoint(self, trial_id: str, content: bytes) -> None:
         """Write the state of a running trial; it replaces the previous one."""
         self.make_folder(CHECKPOINTS)
         self.write(checkpoint_file(trial_id), content)
 
+    @inside_root
     def read_checkpoint(self, trial_id: str) -> bytes | None:
         """Read the last state of a trial; None if there is none."""
         file = checkpoint_file(trial_id)
         return self.read(file) if self.exists(file) else None
 
+    @inside_root
     def remove_checkpoint(self, trial_id: str) -> None:
         """Remove the state of a trial, if there is one."""
         file = checkpoint_file(trial_id)
