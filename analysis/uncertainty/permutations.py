@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values
+from xlt.trainables.metrics.auroc import count_wins
 from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.metrics.registry import needs_every_class
 from xlt.trainables.metrics.resampled import ExchangeEffects, Weighted, weight_type
@@ -155,8 +156,6 @@ def _difference_by_effects(
 def _exchangeable(metric: str, scores: Scores) -> Scores:
     """The part of the scores that the metric uses: ranks in (0, 1], or decisions."""
     if needs_every_class(metric):  # it uses the order of scores only
-        from scipy import stats
-
-        ranks: Scores = stats.rankdata(scores, axis=1) / scores.shape[1]
-        return ranks
+        ranks = np.stack([count_wins(score, score) + 0.5 for score in scores])
+        return np.asarray(ranks / scores.shape[1])
     return (scores >= THRESHOLD).astype(np.float64)

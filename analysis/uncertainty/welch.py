@@ -40,15 +40,15 @@ class WelchDifference(Difference):
 
     def quantile(self, probability: float) -> float:
         """Quantile of the error, see :meth:`Difference.quantile`."""
-        from scipy import stats
+        from scipy import special
 
-        return float(stats.t.isf(1 - probability, self.df)) * self.se
+        return float(special.stdtrit(self.df, probability)) * self.se
 
     def tail(self, distance: float) -> float:
         """Tail probability of the error, see :meth:`Difference.tail`."""
-        from scipy import stats
+        from scipy import special
 
-        return float(stats.t.sf(distance / self.se, self.df))
+        return float(special.stdtr(self.df, -distance / self.se))
 
 
 def welch(first: Sample, second: Sample) -> WelchDifference:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import random
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,6 @@ NEUTRAL_SHARE = 0.6
 """Share of sentences whose frame fits every topic, so that the label depends on the concept."""
 
 _FOLDER = Path(__file__).parent
-_SLOT = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,8 @@ class Sentence:
             filler_langs: Slot -> language, for code-mixed text.
         """
         langs = filler_langs or {}
-
-        def fill(match: re.Match[str]) -> str:
-            slot = match.group(1)
-            return self.fillers[slot].text(langs.get(slot, lang))
-
-        text = _SLOT.sub(fill, self.frame.text(lang))
+        texts = {slot: own.text(langs.get(slot, lang)) for slot, own in self.fillers.items()}
+        text = self.frame.text(lang).format(**texts)
         return text[0].upper() + text[1:]
 
 

@@ -110,18 +110,18 @@ def _draw_labelled(
         topics = sorted(
             topic for topic in book.topics if (topic in book.positive_topics) == positive
         )
-        drawn: list[Sentence] = []
+        drawn: list[tuple[Sentence, str]] = []
         while len(drawn) < share:
             sentence = book.draw(rng, rng.choice(topics))
             text = sentence.text(lang)
             if is_reserved(text) and text not in seen:
                 seen.add(text)
-                drawn.append(sentence)
+                drawn.append((sentence, text))
         # The same number of labels is flipped in both classes, so that labels stay balanced.
         num_wrong = round(label_noise * (num // 2))
-        for number, sentence in enumerate(drawn):
+        for number, (sentence, text) in enumerate(drawn):
             is_wrong = number < num_wrong
             translation = sentence.text(OTHER[lang])
             label = int(positive != is_wrong)
-            rows.append(Headline(sentence.text(lang), lang, label, is_wrong, translation))
+            rows.append(Headline(text, lang, label, is_wrong, translation))
     return rows

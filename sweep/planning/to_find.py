@@ -117,12 +117,12 @@ def numbers_needed(known: Variances, size: float) -> tuple[Numbers, Numbers]:
         known: Variances of the difference.
         size: The true difference.
     """
-    from scipy import stats
+    from scipy import special
 
     parts, likely = known.parts, [known.parts]
     if known.freedom is not None:
         for tail in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2):
-            factor = known.freedom / float(stats.chi2.ppf(tail, known.freedom))
+            factor = known.freedom / (2 * float(special.gammaincinv(known.freedom / 2, tail)))
             likely.append(replace(parts, unit=parts.unit * factor, both=parts.both * factor))
     return (
         tuple(sizes.units_needed(guess, LEVEL, size) for guess in likely),
