@@ -116,12 +116,12 @@ def _say_what_carried_over(
         }
         for metric, floor in floors.items()
     }
-    named = _in_brackets(above["auroc"])
+    named = {metric: _in_brackets(means) for metric, means in above.items()}
     return (
         f"Without labelled target rows, {len(above['auroc'])} of {len(zero_shot)} cells rank the "
-        f"test rows better than chance{named}, and the F1 of {len(above['f1'])} is above "
-        f"{floors['f1']:.3f}, the F1 of calling every row positive. Both are judged by the "
-        "interval of the mean."
+        f"test rows better than chance{named['auroc']}, and the F1 of {len(above['f1'])}"
+        f"{named['f1']} is above {floors['f1']:.3f}, the F1 of calling every row positive. Both "
+        "are judged by the interval of the mean."
     )
 
 

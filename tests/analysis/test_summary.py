@@ -65,7 +65,8 @@ def test_answers_are_at_the_prevalence_of_the_trials(location: str) -> None:
     )
     assert at < as_drawn - 0.03
     assert f"F1 of 1 of 2 (mbert {at:+.3f})" in summary.bought
-    assert f"the F1 of 1 is above {2 * 0.02 / 1.02:.3f}" in summary.carried_over
+    assert f") is above {2 * 0.02 / 1.02:.3f}" in summary.carried_over
+    assert "and the F1 of 1 (elyza 0." in summary.carried_over
     assert "F1 is of rows of which 2 % are positive" in summary.unknown
 
 
