@@ -10,6 +10,7 @@ from rich.console import Console
 from xlt.data.core.errors import InputError
 from xlt.sweep.backends.registry import (
     Backend,
+    choose_backend,
     find_backend,
     pretrain_missing,
     refuse_unknown_backend,
@@ -62,7 +63,7 @@ def run_sweep(
     experiment: Experiment,
     results: str | None = None,
     *,
-    backend: str = "ray",
+    backend: str | None = None,
     address: str | None = None,
     only: str = "",
     wait: bool = False,
@@ -76,7 +77,8 @@ def run_sweep(
     Args:
         experiment: The experiment.
         results: Results location, a folder or URI; None: the location in the experiment.
-        backend: ``ray``, or ``inline`` to run one trial after the other in this process.
+        backend: ``ray``, or ``inline`` to run one trial after the other in this process; None:
+            :func:`choose_backend`.
         address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
         only: Cells to run, such as ``model=llama2,pattern=ja16``; empty for all.
         wait: Whether to wait while another process runs or searches the same experiment.
@@ -91,7 +93,8 @@ def run_sweep(
             another process runs the experiment; nothing was started. Or the location accepts no
             more files during the run; finished trials are kept.
     """
-    refuse_unknown_backend(backend)
+    if backend:
+        refuse_unknown_backend(backend)
     session = open_session(
         experiment, results, backend=backend, address=address, only=only, console=console
     )
@@ -181,6 +184,8 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     if not pending:
         return RunOutcome(grid, location, ledger, 0)
     refuse_unresolved(pending)
+    backend = session.backend or choose_backend(session.address, pending)
+    session = replace(session, backend=backend)
     preflight = make_preflight(grid, session, ledger.states, asks_hub=False)
     refuse_problems(preflight)
     size = choose_pack_size(experiment.packing, has_gpus=preflight.has_gpus)
@@ -189,7 +194,7 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     runner: Backend | None = None
     with Progress(specs, ledger.done, session.console) as progress:
         try:
-            runner = find_backend(session.backend)(session.address, pending)
+            runner = find_backend(backend)(session.address, pending)
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
             order = sort_for_launch(pending, lambda spec: _base_bytes(preflight, spec))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias, cast
 
 from xlt.data.core.errors import InputError, unknown
@@ -63,6 +64,21 @@ def refuse_unknown_backend(name: str) -> None:
     """Raise InputError if there is no backend of this name."""
     if name not in BACKENDS:
         raise InputError(unknown("backend", name, BACKENDS))
+
+
+def choose_backend(address: str | None, pending: Sequence[TrialSpec]) -> str:
+    """Choose ``inline`` for a single trial of one process on this machine, else ``ray``.
+
+    Ray takes longer to start than a small trial to run, and one trial has nothing to wait for.
+
+    Args:
+        address: Address of a running Ray cluster; None: RAY_ADDRESS, else this machine.
+        pending: The trials to run.
+    """
+    is_here = not (address or os.environ.get("RAY_ADDRESS"))
+    wanted = pending[0].resources
+    is_alone = len(pending) == 1 and wanted.workers == 1 and not wanted.others
+    return "inline" if is_here and is_alone else "ray"
 
 
 def find_backend(name: str) -> MakeBackend:

@@ -255,4 +255,4 @@ def make_preflight(
         InputError: There is no cluster at the address, or its nodes do not answer.
     """
     nodes = read_nodes(session.trial_address)
-    return Preflight(grid, session.location, nodes, states, session.backend, asks_hub)
+    return Preflight(grid, session.location, nodes, states, session.backend or "ray", asks_hub)

@@ -93,13 +93,12 @@ def add_only(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_backend(parser: argparse.ArgumentParser, default: str | None = "ray") -> None:
-    """Add where trials run."""
-    chosen = f"default: {default}" if default else "default: ray with --address, else inline"
+def add_backend(parser: argparse.ArgumentParser, chosen: str = "") -> None:
+    """Add where trials run; ``chosen`` says how a command chooses if the default is not ray."""
     parser.add_argument(
-        "--backend", default=default, type=lambda name: OLD_BACKENDS.get(name, name),
-        choices=Names(("ray", "inline")),
-        help=f"run on a Ray cluster, or inline in this process ({chosen})",
+        "--backend", default=None if chosen else "ray", choices=Names(("ray", "inline")),
+        type=lambda name: OLD_BACKENDS.get(name, name),
+        help=f"run on a Ray cluster, or inline in this process (default: {chosen or 'ray'})",
     )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def add_predict_command(commands: Any) -> None:
     run.add_argument(
         "--chunk-rows", type=int, metavar="N", help="rows between two saves (default: 2048)"
     )
-    add_backend(predict, default=None)
+    add_backend(predict, "ray with --address, else inline")
     add_address(predict)
 
 

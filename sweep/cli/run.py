@@ -56,7 +56,7 @@ def add_run_commands(commands: Any) -> None:
         add_experiment(parser)
         add_only(parser)
     add_address(run)
-    add_backend(run)
+    add_backend(run, "inline for a single trial on this machine, else ray")
     add_wait(run)
     add_adopt(run)
 

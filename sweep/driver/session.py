@@ -19,28 +19,29 @@ class Session:
     Attributes:
         location: The results location.
         selection: The cells to run, search or check.
-        backend: A name in ``xlt.sweep.backends.registry.BACKENDS``.
+        backend: A name in ``xlt.sweep.backends.registry.BACKENDS``; None: chosen when the trials
+            to run are known.
         address: Address of a running Ray cluster; None: RAY_ADDRESS, else a local cluster.
         console: The terminal or file for progress.
     """
 
     location: Results
     selection: Selection
-    backend: str
+    backend: str | None
     address: str | None
     console: Console
 
     @property
     def trial_address(self) -> str | None:
         """The address with which machines for trials are found; None for the inline backend."""
-        return self.address if self.backend == "ray" else None
+        return None if self.backend == "inline" else self.address
 
 
 def open_session(
     experiment: Experiment,
     results: str | None = None,
     *,
-    backend: str = "ray",
+    backend: str | None = None,
     address: str | None = None,
     only: str = "",
     console: Console | None = None,
@@ -50,7 +51,7 @@ def open_session(
     Args:
         experiment: The experiment, which names cells and a default results location.
         results: Results location; None: the location in the experiment.
-        backend: Name of the backend.
+        backend: Name of the backend; None: chosen when the trials to run are known.
         address: Address of a running Ray cluster.
         only: Cells, such as ``model=llama2,pattern=ja16``; empty for all.
         console: Where progress is shown; None: standard error.

@@ -12,11 +12,12 @@ from mrn_archives import ESG, JAPANESE, archive, make
 from result_folders import make_spec, trial_files
 
 from xlt.data.core.errors import InputError
+from xlt.sweep.backends.registry import BACKENDS, choose_backend
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.worker import CHUNK, guess_next_spec, share_specs
 from xlt.sweep.run import RunOutcome, run_sweep
-from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,36 @@ def test_every_trial_is_done_and_none_runs_twice(
     assert "10 done of 10 trials" in capsys.readouterr().out
     assert main(["report", inline.results.root, "--format", "csv"]) == 0
     assert "gpt_neox,ja8,auroc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("num", "address", "resources", "chosen"),
+    [
+        (1, None, Resources(), "inline"),
+        (2, None, Resources(), "ray"),
+        (1, "10.0.0.1:6379", Resources(), "ray"),
+        (1, None, Resources(workers=2), "ray"),
+        (1, None, Resources(accelerator_type="H100"), "ray"),
+    ],
+)
+def test_a_single_trial_on_this_machine_needs_no_ray(
+    num: int, address: str | None, resources: Resources, chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    spec = make_spec("bert", "ja0", 0).model_copy(update={"resources": resources})
+    assert choose_backend(address, [spec] * num) == chosen
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert choose_backend(address, [spec] * num) == "ray"
+
+
+def test_the_command_runs_a_single_trial_without_ray(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKENDS, "ray", "no.such.module:Backend")
+    arguments = ["run", str(experiment_file), "--results", str(tmp_path), "--set", "seeds=[0]"]
+    assert main([*arguments, "--only", "model=bert,pattern=ja8"]) == 0
+    with pytest.raises(ModuleNotFoundError, match="no"):  # the other trials
+        main(arguments)
 
 
 def test_a_damaged_folder_is_set_aside_and_run_again(
