@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
 from xlt.analysis.metrics.plot_points import Points, block_means, read_history
 from xlt.analysis.page.plots import MIN_POINTS, round_number, share_budget, to_list
@@ -126,11 +126,9 @@ def _rounded(values: Sequence[float | None], digits: int) -> list[float | None]:
 
 def _used(values: Any) -> Any:
     """Leave out the settings of ``training`` that a baseline does not use."""
-    if isinstance(values, Mapping) and values.get("method") in BASELINES:
-        return {
-            **values, "training": keep_used_training(values["method"], dict(values["training"])),
-        }  # fmt: skip
-    return values
+    if not isinstance(values, Mapping) or not isinstance(training := values.get("training"), dict):
+        return values
+    return {**values, "training": keep_used_training(str(values.get("method")), training)}
 
 
 class _Settings:
@@ -138,7 +136,7 @@ class _Settings:
 
     def __init__(self, texts: Pool, lists: Pool) -> None:
         self._texts, self._lists = texts, lists
-        self._known: dict[bytes, int] = {}
+        self._known: dict[str, int] = {}
 
     def place(self, values: Any) -> int | None:
         """Index of the list of a part of trial.json; None if the part is no mapping."""
@@ -146,7 +144,7 @@ class _Settings:
             return None
         # Trials of a cell have equal settings, so few of them are ever flattened.
         shown = {key: value for key, value in values.items() if key not in LOCAL}
-        key = orjson.dumps(shown)
+        key = json.dumps(shown)
         if key not in self._known:
             texts = (self._texts.place(remove_secrets(text)) for text in _flat(shown))
             self._known[key] = self._lists.place(tuple(texts))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from xlt.analysis.trials.training_state import training_state
+from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 from xlt.trainables.results.trial_result import TrialState
@@ -218,7 +220,13 @@ def compute_dev_loss(results: Results, trial_id: str) -> float:
     """Cross-entropy of a trial on its dev rows, in nats."""
     from sklearn.metrics import log_loss
 
-    rows: Any = results.read_table(trial_id, "predictions")
-    y_score = np.array(rows["y_score"].to_pylist())
-    num_classes = 2 if y_score.ndim == 1 else y_score.shape[1]
-    return float(log_loss(rows["y_true"].to_numpy(), y_score, labels=range(num_classes)))
+    try:
+        rows: Any = results.read_table(trial_id, "predictions", ["y_true", "y_score"])
+        y_score = np.array(rows["y_score"].to_pylist(), np.float64)
+        num_classes = 2 if y_score.ndim == 1 else y_score.shape[1]
+        return float(log_loss(rows["y_true"].to_numpy(), y_score, labels=range(num_classes)))
+    except (LookupError, ValueError, TypeError, pa.ArrowException) as error:
+        raise InputError(
+            f"the dev rows of trial {trial_id} cannot be used: {error}; remove its folder and "
+            "search again"
+        ) from error

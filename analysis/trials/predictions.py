@@ -239,5 +239,5 @@ def _read(
     """Read the columns that the table has."""
     try:
         return location.read_table(trial_id, name, columns, sha256)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{name} cannot be read: {first_line(str(error))}") from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.trials.trial_row import RowState
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, plain_line
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -33,7 +33,8 @@ def status(collected: Collected) -> str:
     width = max(*map(len, signs.values()), *map(len, plan.patterns))
     lines.append("  ".join(["base model".ljust(first), *(p.ljust(width) for p in plan.patterns)]))
     for model in plan.base_models:
-        shown = [(signs[CellKey(model, pattern)] or "-").ljust(width) for pattern in plan.patterns]
+        keys = (CellKey(model, pattern) for pattern in plan.patterns)
+        shown = [(signs.get(key) or "-").ljust(width) for key in keys]
         lines.append("  ".join([model.ljust(first), *shown]))
     legend = ", ".join(f"{sign} {state}" for state, sign in SIGNS.items())
     draws = f", one group per draw {plan.draws}" if has_draws(plan.draws) else ""
@@ -42,7 +43,7 @@ def status(collected: Collected) -> str:
         if row.state in ("failed", "corrupt"):
             lines.append(f"{row.state} {row.trial_id}: {first_line(row.detail)}")
     lines += [f"warning: {warning}" for warning in collected.warnings]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(plain_line(line).rstrip() for line in lines)
 
 
 def _signs(cell: PlannedCell, states: Mapping[str, RowState]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import replace
 from typing import Any
 
@@ -173,15 +172,21 @@ class PreparedData(Files):
             InputError: The data set is missing or damaged.
         """
         manifest = self.manifest()
-        rows = self._read_table(ROWS, manifest.sha256)
+        rows = self._read_table(ROWS, manifest.sha256, manifest.num_kept)
         dataset = Dataset.from_table(rows, self.path(ROWS), classes=manifest.classes)
         if manifest.translations is None:
             return dataset
-        table = self._read_table(TRANSLATIONS, manifest.translations.sha256)
-        return replace(dataset, translations=Translations(table.cast(TRANSLATION_SCHEMA)))
+        translations = manifest.translations
+        num_rows = sum(sum(by_origin.values()) for by_origin in translations.origins.values())
+        table = self._read_table(TRANSLATIONS, translations.sha256, num_rows)
+        try:
+            return replace(dataset, translations=Translations(table.cast(TRANSLATION_SCHEMA)))
+        except (pa.ArrowException, ValueError) as error:
+            where = self.path(TRANSLATIONS)
+            raise InputError(f"cannot be used: {error}; prepare it again", where) from error
 
-    def _read_table(self, name: str, sha256: str) -> pa.Table:
-        """Read and verify a file of the folder."""
+    def _read_table(self, name: str, sha256: str, num_rows: int) -> pa.Table:
+        """Read and verify a file of the folder, after its footer has the rows of the manifest."""
         where = self.path(name)
         try:
             content = self.read(name)
@@ -189,7 +194,14 @@ class PreparedData(Files):
             raise InputError(f"cannot be read: {error}; prepare it again", where) from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise InputError("was changed after it was written; prepare it again", where)
-        return pq.read_table(io.BytesIO(content))
+        try:
+            file = pq.ParquetFile(pa.BufferReader(content))
+            if file.metadata.num_rows != num_rows:
+                problem = f"has {file.metadata.num_rows:,} rows, but {MANIFEST} says {num_rows:,}"
+                raise InputError(f"{problem}; prepare it again", where)
+            return file.read()
+        except pa.ArrowException as error:
+            raise InputError(f"cannot be read: {error}; prepare it again", where) from error
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

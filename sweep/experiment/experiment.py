@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
@@ -27,6 +26,7 @@ from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
 from xlt.sweep.experiment.short_forms import parse_each, parse_model, parse_pattern
 from xlt.trainables.models.base_models import BaseModel
+from xlt.trainables.results.layout import EXPERIMENT_NAME
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.selection import Selection, parse_selection
@@ -34,7 +34,6 @@ from xlt.trainables.spec.trial_spec import Resources, Training
 
 DEFAULT_DATA = {"source": "synthetic"}
 DEFAULT_PRETRAINING = {"corpus": "phrasebook"}
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Task(Settings):
@@ -124,9 +123,10 @@ class Experiment(Settings):
     @pydantic.field_validator("name")
     @classmethod
     def _file_name(cls, name: str) -> str:
-        if not NAME.fullmatch(name):
+        if not EXPERIMENT_NAME.fullmatch(name):
             raise ValueError(
-                "is used in file names: letters, digits, dots, dashes and underscores only"
+                "is used in file names: letters, digits, dots, dashes and underscores only, 100 of "
+                "them at most"
             )
         return name
 

@@ -65,9 +65,14 @@ def refuse_changed_scores(
         InputError: A score differs by more than :data:`SCORE_TOLERANCE`.
     """
     stored = results.read_table(spec.trial_id, "predictions")
-    expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
-    written = np.array([expected[name] for name in names])
-    difference = float(np.abs(scores - written).max())
+    try:
+        expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
+        written = np.array([expected[name] for name in names], np.float64)
+        difference = float(np.abs(scores - written).max())
+    except (LookupError, ValueError, TypeError) as error:
+        raise InputError(
+            "the trial's predictions lack test rows or scores; run it again"
+        ) from error
     if difference > SCORE_TOLERANCE:
         raise InputError(
             f"the kept model's scores differ from the trial's by up to {difference:.3f}: it is "

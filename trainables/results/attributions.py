@@ -8,18 +8,18 @@ written last.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json, to_parquet
 from xlt.trainables.results.layout import attribution_names, trial_file
 from xlt.trainables.results.location import ResultsRoot, inside_root
+from xlt.trainables.results.tables import read_parquet
 from xlt.trainables.spec.explain import METHOD_SETTINGS
 
 ATTRIBUTIONS_FORMAT = 1
@@ -139,9 +139,23 @@ def read_attributions(results: ResultsRoot, trial_id: str, method: str) -> Attri
         content = results.read(trial_file(trial_id, attribution_names(method)[0]))
         if hashlib.sha256(content).hexdigest() != record.get("sha256"):
             raise InputError(f"{what} were changed after they were written; {remedy} again")
-        table = pq.read_table(io.BytesIO(content))
-    except (OSError, pa.ArrowInvalid) as error:
+        table = read_parquet(content)
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{what} cannot be read: {error}; {remedy} again") from error
-    if table.schema.names != COLUMNS.names:
+    if table.schema.names != COLUMNS.names or not _is_whole(table):
         raise InputError(f"{what} have other columns; {remedy} again")
     return Attributions(record["settings"], table, record)
+
+
+def _is_whole(table: pa.Table) -> bool:
+    """Whether columns have the right types, and the lists of a text as many values as tokens."""
+    try:
+        table = table.cast(COLUMNS)
+    except (pa.ArrowException, ValueError):
+        return False
+    lists = [column for column in table.columns if pa.types.is_list(column.type)]
+    num_tokens = pc.list_value_length(lists[0])
+    return all(
+        column.null_count == 0 and pc.list_value_length(column).equals(num_tokens)
+        for column in lists
+    )

@@ -217,7 +217,10 @@ def _plan_of(plans: Iterable[Plan], trial_id: str) -> Plan | None:
 
 def _default_classes(results: Results, trial_id: str) -> tuple[str, ...]:
     """Names of the classes of a trial without a plan."""
-    scores = results.read_table(trial_id, "predictions", ["y_score"])["y_score"]
+    table = results.read_table(trial_id, "predictions", ["y_score"])
+    if not table.num_rows or not table.column_names:
+        raise InputError(f"the predictions of trial {trial_id} hold no scores; run it again")
+    scores = table["y_score"]
     return tuple(map(str, range(len(scores[0])))) if pa.types.is_list(scores.type) else BINARY
 
 

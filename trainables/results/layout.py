@@ -22,6 +22,7 @@ No module outside this folder contains these names; others ask :class:`Results`.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 MARKER = "xlt-results.json"
@@ -38,6 +39,11 @@ FAILURE = "error.json"
 MODEL = "model"
 WEIGHTS_SUFFIX = ".safetensors"
 PLAN_SUFFIX = ".plan.json"
+
+EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Names of experiments, which are parts of file names."""
+TRIAL_ID = re.compile(r"(?!\.+$)[^/\\\0]{1,255}")
+"""Trial ids, each the name of a folder: it cannot lead to another one."""
 
 TrialTable = Literal["predictions", "history", "train_rows"]
 """Tables that each done trial has; see :class:`TrialResult` for their columns."""

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
+from xlt.data.core.text import shorten
 from xlt.data.dataset.patterns import TranslatedRows
 from xlt.data.dataset.schema import BINARY
+from xlt.trainables.results.layout import EXPERIMENT_NAME, TRIAL_ID
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.selection import parse_selection
+
+
+def _is_folder(trial_id: str) -> str:
+    if not TRIAL_ID.fullmatch(trial_id):
+        raise ValueError(f"{shorten(trial_id)!r} is no name of a folder")
+    return trial_id
+
+
+TrialId = Annotated[str, pydantic.AfterValidator(_is_folder)]
 
 
 class PlannedTrial(Settings):
     """One seed of a cell."""
 
-    trial_id: str
+    trial_id: TrialId
     """Name of the trial's folder."""
     seed: int
     """The trial's seed."""
@@ -81,6 +94,13 @@ class Plan(Settings):
     """Sentence for each kind of translation that patterns read: what is read, and its origin."""
     cells: tuple[PlannedCell, ...] = pydantic.Field(min_length=1)
     """All base models x all patterns."""
+
+    @pydantic.field_validator("experiment")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not EXPERIMENT_NAME.fullmatch(name):
+            raise ValueError(f"{shorten(name)!r} is no name of an experiment")
+        return name
 
     @property
     def class_names(self) -> tuple[str, ...]:

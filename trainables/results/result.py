@@ -16,7 +16,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import remove_partial, to_json, to_parquet
@@ -36,6 +35,7 @@ from xlt.trainables.results.layout import (
     trial_folder,
 )
 from xlt.trainables.results.location import inside_root
+from xlt.trainables.results.tables import read_parquet, refuse_other_types
 from xlt.trainables.results.trial_result import (
     TrialResult,
     TrialState,
@@ -195,15 +195,19 @@ class Results(ExperimentFiles):
             sha256: SHA-256 of the verified file. None accepts any content.
 
         Raises:
-            InputError: The file has another SHA-256.
-            OSError, pa.ArrowInvalid: The file cannot be read.
+            InputError: The file has another SHA-256, too many values or columns of other types.
+            OSError, pa.ArrowException: The file cannot be read.
         """
         name = table_name(table)
         content = self.read(trial_file(trial_id, name))
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise InputError(f"{name} was changed while it was read; start again")
-        # Threads would slow down the reading of such small files.
-        return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
+        try:
+            rows = read_parquet(content, columns)
+            refuse_other_types(rows)
+        except InputError as error:
+            raise InputError(f"{name} {error}") from error
+        return rows
 
     def read_weights(self, trial_id: str, name: str, sha256: str) -> bytes:
         """Read a weights file of a done trial.

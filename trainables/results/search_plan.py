@@ -7,6 +7,7 @@ from typing import Any
 import pydantic
 
 from xlt.data.core.settings import Settings
+from xlt.trainables.results.plan import TrialId
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -19,7 +20,7 @@ class SearchedConfig(Settings):
     """Settings of ``training`` that were tried with it."""
     lora: dict[str, Any] = pydantic.Field(default={})
     """Settings of ``lora`` that were tried with it."""
-    trial_ids: tuple[str, ...]
+    trial_ids: tuple[TrialId, ...]
     """One trial for each replicate, in the order of :attr:`SearchedCell.replicates`."""
     num_tried: int = 0
     """Number of replicates on which this search tried it; another search may have tried more."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.layout import texts_file
 from xlt.trainables.results.result import Results
+from xlt.trainables.results.tables import read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -71,7 +71,7 @@ def read_texts(location: Results, experiment: str) -> Mapping[str, dict[str, Any
     if not location.exists(file):
         return {}
     try:
-        table = pq.read_table(pa.BufferReader(location.read(file))).cast(SCHEMA)
+        table = read_parquet(location.read(file)).cast(SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"{location.path(file)} cannot be read; `xlt run` writes it again"
