@@ -1,20 +1,24 @@
 """Measure how well trials of the paper's dimensions use a GPU, next to the HF Trainer with peft.
 
-    python benchmarks/gpu.py                     # one GPU: 7B decoders with LoRA, all of mBERT
+    python benchmarks/gpu.py                     # one GPU: 7B decoders with LoRA, encoders whole
     python benchmarks/gpu.py --small             # small dimensions, also on a CPU, as a test
+    python benchmarks/gpu.py --explain 64        # also explain 64 test texts by LIME
 
 This needs torch, transformers, peft and accelerate, but not Ray. Weights are random and created on
 the device from the configs of the models; predictions have no meaning, but the cost is real.
 Lengths are drawn instead of tokenising texts: ``--mean-tokens`` per headline, with a standard
-deviation of a third of that. Operations are counted without padding.
+deviation of a third of that, of 10,000 tokens. Operations are counted without padding. Encoders are
+also trained with only the embedding rows that occur, which a GPU's trials do not do.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from xlt.trainables.estimates.dry_run import dry_run
 from xlt.trainables.estimates.flops import count_training_flops
 from xlt.trainables.estimates.throughput import measure_throughput
+from xlt.trainables.explain.classifier import make_target
+from xlt.trainables.explain.explain_texts import explain_texts
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.used_rows import restore_all_rows, train_used_rows
+from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import choose_base_dtype, predict
@@ -65,6 +73,19 @@ FAMILIES: dict[str, tuple[Any, dict[str, int], str, tuple[str, ...]]] = {
     ),
     # google-bert/bert-base-multilingual-cased
     "bert": (transformers.BertConfig, {"vocab_size": 119_547}, "full", ("classifier",)),
+    # intfloat/multilingual-e5-small (its config.json)
+    "e5": (
+        transformers.BertConfig,
+        {
+            "vocab_size": 250_037,
+            "hidden_size": 384,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+        },
+        "full",
+        ("classifier",),
+    ),
 }
 """Name -> class and sizes of a base model's config, method and head."""
 SMALL = {
@@ -74,8 +95,13 @@ SMALL = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
+NUM_TOKENS = 10_000
+"""Number of different tokens in the texts."""
 TRAIN_ROWS, TEST_ROWS = 1024 + 104, 512
 """Numbers of rows of ja104 (paper, section 3.2)."""
+
+
+WAYS = ("ours", "trainer")
 
 
 def main() -> None:
@@ -88,11 +114,12 @@ def main() -> None:
     peak = measure_throughput(device.type, tokens=128 if options.small else 8192, width=width).flops
     print(f"one large matrix product: {peak / 1e12:.2f} TFLOP/s\n")
     print(
-        "| family | way | load s | build s | train s | predict s | save s | examples/s | tokens/s "
-        "| of the matrix peak | peak memory GiB |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "| family | way | load s | build s | train s | predict s | explain s | save s | examples/s "
+        "| tokens/s | of the matrix peak | peak memory GiB |\n" + "|---" * 12 + "|"
     )
     for family in options.families:
-        for way in ("ours", "trainer"):
+        ways = ("ours", "used rows", "trainer") if FAMILIES[family][2] == "full" else WAYS
+        for way in ways:
             print(_row(family, way, _measure(family, way, options, device), peak), flush=True)
 
 
@@ -103,6 +130,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--mean-tokens", type=float, default=25)
+    parser.add_argument("--explain", type=int, default=0, help="number of test texts to explain")
     parser.add_argument("--load", action="store_true", help="write the weights and time reading")
     return parser.parse_args()
 
@@ -118,7 +146,7 @@ def _measure(
     rng = np.random.default_rng(0)
     lengths = rng.normal(options.mean_tokens, options.mean_tokens / 3, TRAIN_ROWS + TEST_ROWS)
     ids = [
-        rng.integers(5, config.vocab_size, int(length)).tolist()
+        rng.integers(5, min(config.vocab_size, NUM_TOKENS), int(length)).tolist()
         for length in np.clip(lengths, 5, 4 * options.mean_tokens)
     ]
     train, test, labels = ids[:TRAIN_ROWS], ids[TRAIN_ROWS:], [0, 1] * (TRAIN_ROWS // 2)
@@ -133,7 +161,11 @@ def _measure(
     run = dry_run(
         spec, config, device=device.type, rows=options.batch_size, length=max(_lengths(train))
     )
-    run_way = _ours if way == "ours" else _trainer
+    run_way = {
+        "ours": partial(_ours, num_explained=options.explain),
+        "used rows": partial(_ours, only_used=True),
+        "trainer": _trainer,
+    }[way]
     run_way(base, spec, train[:num_warm], labels[:num_warm], test[:64], {})
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -153,16 +185,28 @@ def _lengths(token_ids: list[list[int]]) -> list[int]:
 
 
 def _ours(
-    base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float]
-) -> None:
+    base: Base, spec: TrialSpec, train: Any, labels: Any, test: Any, seconds: dict[str, float],
+    only_used: bool = False, num_explained: int = 0,
+) -> None:  # fmt: skip
     """Run the stages of run_trial on a loaded base model and encoded texts."""
     clock = _Clock(seconds)
     model = METHODS[spec.method](base, spec)
+    if only_used:
+        train_used_rows(model, base.model, train)
     clock.lap("build")
-    fit_classifier(model, train, labels, spec, lambda *_: None)
+    fitted = fit_classifier(model, train, labels, spec, lambda *_: None)
+    if only_used:
+        rates = fitted.history["learning_rate"].to_pylist()
+        restore_all_rows(model, rates, spec.training.weight_decay)
     clock.lap("train")
     predict(model, test, spec)
     clock.lap("predict")
+    if num_explained:
+        texts = [np.array(ids) for ids in test[:num_explained]]
+        settings = Explain.parse({"method": "lime"})
+        scores = make_target(model, spec).predict
+        explain_texts(scores, texts, hidden_as=1, never_hidden=(), settings=settings)
+        clock.lap("explain")
     make_model_files(model, Workers())
     clock.lap("save")
 
@@ -207,6 +251,7 @@ def _trainer(
             model=model, args=arguments, data_collator=collate,
             train_dataset=list(zip(train, labels, strict=True)),
         )  # fmt: skip
+        trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
         clock.lap("train")
         trainer.predict([(ids, 0) for ids in test])
@@ -260,7 +305,8 @@ def _spec(family: str, method: str, options: argparse.Namespace) -> TrialSpec:
 
 def _row(family: str, way: str, measured: dict[str, float], peak: float) -> str:
     stages = " | ".join(
-        f"{measured[name]:.2f}" for name in ("load", "build", "train", "predict", "save")
+        f"{measured.get(name, math.nan):.2f}"
+        for name in ("load", "build", "train", "predict", "explain", "save")
     )
     return (
         f"| {family} | {way} | {stages} | {measured['examples']:.1f} | {measured['tokens']:.0f} | "
