@@ -53,7 +53,7 @@ PARTS = (
     Part(
         "Tests on a GPU",
         0.2,
-        ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/trainables/test_gpu.py"),
+        ("-m", "pytest", "-q", "-m", "gpu", "tests/trainables/test_gpu.py"),
     ),
     Part(
         "Trials of each family beside the HF Trainer",
