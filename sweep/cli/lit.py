@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,15 +97,15 @@ def _export(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from xlt.analysis.lit_export import is_export
+    from xlt.sweep.driver.scratch import scratch_folder
     from xlt.sweep.lit.environment import check, find_default_folder
     from xlt.sweep.lit.server import serve
 
     environment = options.env or find_default_folder()
     check(environment)  # before the export, which may take longer
-    temporary = tempfile.TemporaryDirectory(prefix="xlt-lit-")
     answer = None
-    with temporary:
-        folder = Path(temporary.name)
+    with ExitStack() as temporary:
+        folder = temporary.enter_context(scratch_folder("lit"))
         if is_export(Path(options.results)):
             folder = Path(options.results)
             chosen = (options.experiment, options.only, options.seeds, options.method)
@@ -126,7 +126,7 @@ def _serve(options: argparse.Namespace) -> int:
 
                 answer = LiveTrials(collected, export).answer
         with serve(folder, environment, options.host, options.port, answer) as server:
-            temporary.cleanup()  # LIT has read it, and licensed texts must not stay on the disk
+            temporary.close()  # LIT has read it, and licensed texts must not stay on the disk
             print(f"LIT is at {server.url}\nCtrl-C stops it.", flush=True)
             try:
                 server.wait()

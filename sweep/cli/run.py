@@ -1,4 +1,4 @@
-"""xlt plan and xlt run: print the grid, and run what is not done."""
+"""xlt plan, run and clean: print the grid, run what is not done, remove what is left over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_run_commands(commands: Any) -> None:
-    """Add ``plan`` and ``run`` to the parser."""
+    """Add ``plan``, ``run`` and ``clean`` to the parser."""
     plan = add_command(
         commands, "plan", _plan, "Print the grid and what is done already; launch nothing.",
         "plan quickstart", "plan my.yaml --only model=llama2,pattern=ja16",
@@ -59,6 +59,15 @@ def add_run_commands(commands: Any) -> None:
     add_backend(run, "inline for a single trial on this machine, else ray")
     add_wait(run)
     add_adopt(run)
+    clean = add_command(
+        commands, "clean", _clean,
+        "List files of a results location that no command reads again, with their sizes; --yes "
+        "removes them.",
+        "clean results",
+        "clean s3://bucket/results --yes",
+    )  # fmt: skip
+    clean.add_argument("results", metavar="RESULTS", help="results location: a folder or a URI")
+    clean.add_argument("--yes", action="store_true", help="remove the listed files")
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -135,4 +144,31 @@ def _run(options: argparse.Namespace) -> int:
     if ledger.failed:
         print(f"{len(ledger.failed)} of {num_trials} trials failed; {again}", file=sys.stderr)
         return SOME_FAILED
+    return OK
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from xlt.sweep.driver.console import make_console
+    from xlt.sweep.driver.lease import hold_lease
+    from xlt.sweep.driver.leftovers import list_leftovers, remove_leftover
+    from xlt.trainables.results.result import Results
+
+    results = Results(options.results)
+    try:
+        results.check()
+        results.require()
+        for experiment in results.leased() if options.yes else ():
+            with hold_lease(results, experiment, make_console()):
+                pass  # no driver of it lives
+        leftovers = list_leftovers(results)
+        for leftover in leftovers:
+            print(f"{leftover.size / 1e6:10,.1f} MB  {leftover.why}: {leftover.path}", flush=True)
+            if options.yes:
+                remove_leftover(results, leftover)
+    except OSError as error:
+        raise InputError(f"cannot be cleaned: {error}", f"results {results.uri}") from error
+    total = f"{len(leftovers)} leftovers, {sum(item.size for item in leftovers) / 1e6:,.1f} MB"
+    print(f"{total}, removed" if options.yes else total)
+    if leftovers and not options.yes:
+        print(f"Remove them: xlt clean {options.results} --yes", file=sys.stderr)
     return OK

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +17,7 @@ import xlt
 from xlt.data.core.errors import InputError
 from xlt.data.core.locations import refuse_secrets
 from xlt.sweep.cluster.job_client import connect, send
+from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.experiment.experiment import Experiment
 
 FILE = "experiment.yaml"
@@ -58,11 +58,11 @@ def submit_job(
     refuse_local(experiment, results)
     client = connect(address)
     job_id = f"xlt-{experiment.name}-{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory(prefix="xlt-submit-") as folder:
-        (Path(folder) / FILE).write_text(experiment.to_yaml(), "utf-8")
-        runtime_env: dict[str, Any] = {"working_dir": folder, "env_vars": STOPPED_BY}
+    with scratch_folder("submit") as folder:
+        (folder / FILE).write_text(experiment.to_yaml(), "utf-8")
+        runtime_env: dict[str, Any] = {"working_dir": str(folder), "env_vars": STOPPED_BY}
         if not installed:
-            _name_version(Path(folder))
+            _name_version(folder)
             # Exclude compiled files only: a pattern such as data/ would also exclude code.
             runtime_env |= {
                 "py_modules": [str(Path(xlt.__file__).parent)],

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ from ray.job_config import JobConfig
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.driver.head_watch import HeadWatch
+from xlt.sweep.driver.scratch import claim, remove_abandoned
 from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
@@ -63,6 +65,8 @@ class RayConnection:
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise InputError(describe_connection_error(chosen, str(error))) from error
+            if chosen == "local":
+                _claim_session()
             if not is_client:  # Ray's client watches its connection itself
                 self._watch = _watch()
 
@@ -88,6 +92,13 @@ def describe_connection_error(address: str, error: str) -> str:
         f"no Ray cluster at {address}: {error}; start one, fix --address, or use --backend inline, "
         "which needs no cluster"
     )
+
+
+def _claim_session() -> None:
+    """Mark the folder of the cluster that this process started; remove those of killed ones."""
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    claim(session)
+    remove_abandoned(session.parent, "session_*")
 
 
 def _watch() -> HeadWatch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from ray.data.block import BlockMetadata
 
 from xlt.data.core.errors import InputError
 from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
+from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.machines.capacity import count_processes
 from xlt.sweep.on_ray.connection import (
     RayConnection,
@@ -55,8 +55,8 @@ def predict_on_ray(address: str | None, job: Job) -> Iterator[Tagged]:
     Raises:
         InputError: The cluster cannot be reached or cannot hold a trial, or a process failed.
     """
-    with tempfile.TemporaryDirectory(prefix="xlt-predict-") as folder:
-        job = replace(job, source=_readable(job.source, Path(folder)))
+    with scratch_folder("predict") as folder:
+        job = replace(job, source=_readable(job.source, folder))
         connection = RayConnection(address)
         try:
             refuse_different_nodes([job.trial.spec])

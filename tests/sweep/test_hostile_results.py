@@ -17,12 +17,12 @@ from page_results import make_page_results
 from result_folders import save_failed
 from rich.console import Console
 
+from xlt.data.core import parquet
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
 from xlt.sweep.driver.lease import hold_lease
-from xlt.trainables.results import tables
 from xlt.trainables.results.attributions import read_record
 from xlt.trainables.results.find_trial import find_trial
 from xlt.trainables.results.result import Results
@@ -199,7 +199,7 @@ def test_hostile_predictions_are_a_sentence_below_the_table(
     name: str, results: Results, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tables, "MOST_VALUES", 5_000)
+    monkeypatch.setattr(parquet, "MOST_VALUES", 5_000)
     make, problem = TABLES[name]
     forge(results, "predictions", make())
     page = str(tmp_path / "a.html")
@@ -240,7 +240,7 @@ def test_the_limit_is_read_from_the_footer(
 ) -> None:
     forge(results, "predictions", many(2_000))
     assert results.read_table(first(results), "predictions").num_rows == 2_000
-    monkeypatch.setattr(tables, "MOST_VALUES", 9_999)
+    monkeypatch.setattr(parquet, "MOST_VALUES", 9_999)
     monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", lambda *_, **__: pytest.fail("read"))
     with pytest.raises(InputError, match=r"predictions\.parquet has 10,000 values in 2,000 rows"):
         results.read_table(first(results), "predictions")

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json, to_parquet
+from xlt.data.core.parquet import read_parquet
 from xlt.trainables.results.layout import attribution_names, trial_file
 from xlt.trainables.results.location import ResultsRoot, inside_root
-from xlt.trainables.results.tables import read_parquet
 from xlt.trainables.spec.explain import METHOD_SETTINGS
 
 ATTRIBUTIONS_FORMAT = 1

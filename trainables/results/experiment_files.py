@@ -100,6 +100,13 @@ class ExperimentFiles(ResultsRoot):
         """Path of an experiment's lease, relative to the root."""
         return lease_file(experiment)
 
+    def leased(self) -> list[str]:
+        """Names of the experiments that have a lease, sorted."""
+        suffix = lease_file("").rpartition("/")[2]
+        selector = pafs.FileSelector(self.path(EXPERIMENTS), allow_not_found=True)
+        names = [info.base_name for info in self.fs.get_file_info(selector)]
+        return sorted(n.removesuffix(suffix) for n in names if n.endswith(suffix))
+
     def lease_draft(self, lease_id: str) -> str:
         """Path of a lease that is complete but not yet taken, relative to the root."""
         return lease_draft(lease_id)

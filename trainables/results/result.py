@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import remove_partial, to_json, to_parquet
+from xlt.data.core.parquet import read_parquet
 from xlt.trainables.results.experiment_files import ExperimentFiles
 from xlt.trainables.results.layout import (
     CHECKPOINTS,
@@ -35,12 +36,12 @@ from xlt.trainables.results.layout import (
     trial_folder,
 )
 from xlt.trainables.results.location import inside_root
-from xlt.trainables.results.tables import read_parquet, refuse_other_types
 from xlt.trainables.results.trial_result import (
     TrialResult,
     TrialState,
     build_done_record,
     build_failure_record,
+    refuse_other_types,
     verify_record,
 )
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -272,3 +273,7 @@ class Results(ExperimentFiles):
         file = checkpoint_file(trial_id)
         if self.exists(file):
             self.fs.delete_file(self.path(file))
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            whole = Path(self.path(file))
+            for partial_file in whole.parent.glob(f".{whole.name}.*.partial"):  # of killed writers
+                partial_file.unlink(missing_ok=True)

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
+from xlt.data.core.parquet import read_parquet
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.results.layout import texts_file
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.tables import read_parquet
 
 SCHEMA = pa.schema(
     [

@@ -182,3 +182,42 @@ def is_finite(value: Any) -> bool:
     """Whether a JSON value is a number that a float64 holds; NaN compares false."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and abs(value) <= sys.float_info.max
+
+
+def refuse_other_types(table: pa.Table) -> None:
+    """Refuse a table of a trial that has a column of another type than this project writes.
+
+    Raises:
+        InputError: The columns, with their types.
+    """
+    wrong = [
+        f"{field.name} ({field.type})"
+        for field in table.schema
+        if field.name in _KINDS
+        and not pa.types.is_null(field.type)
+        and not _KINDS[field.name](field.type)
+    ]
+    if wrong:
+        raise InputError(f"has columns of other types: {', '.join(wrong)}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_score(kind: pa.DataType) -> bool:
+    return _is_number(kind) or bool(pa.types.is_list(kind) and _is_number(kind.value_type))
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    **dict.fromkeys(("id", "lang", "split"), _is_text),
+    **dict.fromkeys(("y_true", "label", "step"), pa.types.is_integer),
+    **dict.fromkeys(("epoch", "learning_rate", "loss", "grad_norm"), _is_number),
+    "translated": pa.types.is_boolean,
+    "y_score": _is_score,
+}
+"""Column of a trial's tables -> whether a type is right for it."""

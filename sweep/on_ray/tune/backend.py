@@ -9,7 +9,6 @@ because they need whole machines.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,6 +28,7 @@ from xlt.sweep.backends.worker import (
     run_and_save_pack,
 )
 from xlt.sweep.driver.progress import Progress
+from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_bundle
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
@@ -211,12 +211,12 @@ def tune_all(
         callback: Receiver of Tune's events.
         stop: Decides when trials must end.
     """
-    with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
+    with scratch_folder("tune") as scratch:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, shared=shared), resources),
             tune_config=tune_config,
             run_config=tune.RunConfig(
-                name="trials", storage_path=scratch, callbacks=[callback], stop=stop, verbose=0
+                name="trials", storage_path=str(scratch), callbacks=[callback], stop=stop, verbose=0
             ),
         ).fit()
 

@@ -6,7 +6,6 @@ and each worker calls :func:`run_and_save`.
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 import ray
@@ -18,6 +17,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from xlt.data.core.errors import InputError
 from xlt.sweep.backends.events import Event, Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure, run_and_save
+from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.on_ray.connection import make_bundle
 from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause
 from xlt.sweep.on_ray.preemption import make_preemption_check
@@ -70,7 +70,7 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable
 def _train(spec: TrialSpec, shared: dict[str, Any]) -> None:
     """Run one group to its end; a callback forwards the reports of the first worker to Tune."""
     bundle = make_bundle(spec.resources)
-    with tempfile.TemporaryDirectory(prefix="xlt-train-") as scratch:
+    with scratch_folder("train") as scratch:
         TorchTrainer(
             _worker,
             train_loop_config={"spec": spec, "shared": shared},
@@ -82,7 +82,7 @@ def _train(spec: TrialSpec, shared: dict[str, Any]) -> None:
             ),
             run_config=RunConfig(
                 name="group",
-                storage_path=scratch,  # stays empty: checkpoints lie beside the results
+                storage_path=str(scratch),  # stays empty: checkpoints lie beside the results
                 failure_config=FailureConfig(controller_failure_limit=START_FAILURES),
                 callbacks=[TuneReportCallback()],
             ),
