@@ -1,26 +1,34 @@
 """Measure the audit of a data set: seconds and peak memory of each check on many headlines.
 
-    python benchmarks/audit.py [--rows 1000000] [--usual]
+    python benchmarks/audit.py [--rows 1000000] [--usual] [--plan]
 
 Half of the headlines are English and half Japanese. They are drawn from the phrasebook and made
 unique by a name and a number; one row in a hundred is a near duplicate. Each check runs in a
 process forked from the one that holds the rows, so that its peak is its own. With --usual the
 candidates of near duplicates are also searched in the usual way, by datasketch with as many hashes
-and bands. Prints Markdown.
+and bands. With --plan, `xlt plan` of an experiment on a Parquet file with these rows is measured
+instead, with an empty cache of findings. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
+import os
 import random
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xlt.data.audit.near_duplicates import NUM_BANDS, NUM_HASHES, NUM_HASHES_A_BAND, signatures
 from xlt.data.audit.registry import CHECKS, audit
@@ -44,8 +52,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--usual", action="store_true")
+    parser.add_argument("--plan", action="store_true")
     options = parser.parse_args()
     dataset = generate(options.rows)
+    if options.plan:
+        measure_plan(dataset)
+        return
     start = time.perf_counter()
     patterns = [parse_pattern_name(name) for name in ("ja0", "ja16", "ja104")]
     used_rows = UsedRows(tuple(draw(dataset, "en", p, Sampling()) for p in patterns))
@@ -67,6 +79,35 @@ def main() -> None:
         print("\n| candidates of near duplicates | seconds |\n|---|---|")
         for name, elapsed in seconds.items():
             print(f"| {name} | {elapsed:.1f} |")
+
+
+def measure_plan(dataset: Dataset) -> None:
+    """Print CPU seconds and peak MB of `xlt plan`."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, file = Path(folder) / "rows.parquet", Path(folder) / "large.yaml"
+        pq.write_table(dataset.table, rows)
+        data = {"source": "table", "path": str(rows), "positive": [1], "negative": [0]}
+        values = {
+            "name": "large",
+            "task": {"positive": "ESG", "source_lang": "en"},
+            "data": data,
+            "models": ["mini-mbert", "mini-bert-ja"],
+            "patterns": ["ja0", "ja16", "ja104"],
+            "seeds": [0, 1, 2],
+            "storage": {"results": f"{folder}/results"},
+        }
+        file.write_text(json.dumps(values))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "xlt", "plan", str(file)],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "XLT_CACHE": f"{folder}/cache"},
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit("xlt plan failed")
+    print("| command | rows | CPU s | peak MB |\n|---|---|---|---|")
+    seconds, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    print(f"| `xlt plan` | {len(dataset.table):,} | {seconds:.1f} | {memory:.0f} |")
 
 
 def generate(num_rows: int) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xlt.data.audit.sample_rows import sample_rows
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
-from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.schema import Dataset
 
 WARNING_AUROC = 0.75
@@ -26,8 +25,6 @@ ERROR_AUROC = 0.98
 in a different way."""
 MIN_ROWS = 50
 """Fewest rows of a class that is judged; with fewer rows the AUROC varies by more than 0.06."""
-MAX_ROWS = 20_000
-"""Most rows of a language that are used, the first in a seeded order."""
 NUM_BINS = 20
 """Bins of equal size for numbers. Each bin is a feature, so that any relation can be learnt."""
 NUM_FOLDS = 5
@@ -42,22 +39,16 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     An AUROC of :data:`WARNING_AUROC` or more is a warning, of :data:`ERROR_AUROC` or more an
     error.
     """
-    table = dataset.table.select(["id", "text", "lang", "label", "published", "source"])
-    columns = table.to_pydict()
-    by_lang: dict[str, list[int]] = {}
-    for row, lang in enumerate(columns["lang"]):
-        by_lang.setdefault(lang, []).append(row)
     findings = []
-    for lang, rows in sorted(by_lang.items()):
-        ids = columns["id"]
-        rows = heapq.nsmallest(MAX_ROWS, rows, key=lambda row: rank_key(0, "cues", ids[row]))
-        counts = Counter(columns["label"][row] for row in rows)
+    for lang in dataset.by_lang:
+        first = sample_rows(dataset, lang)
+        counts = Counter(row.label for row in first)
         judged = {label for label, count in counts.items() if count >= MIN_ROWS}
-        rows = [row for row in rows if columns["label"][row] in judged]
+        rows = [row for row in first if row.label in judged]
         if len(judged) < 2:
             continue
-        cues = features({name: [values[row] for row in rows] for name, values in columns.items()})
-        y_true = np.array([columns["label"][row] for row in rows])
+        cues = features(dataset.rows([row.id for row in rows]).to_pydict())
+        y_true = np.array([row.label for row in rows])
         together = [list(chain(*parts)) for parts in zip(*cues.values(), strict=True)]
         score = auroc(together, y_true)
         if score < WARNING_AUROC:

@@ -8,7 +8,7 @@ from xlt.data.audit.example_rows import example_rows
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
 from xlt.data.dataset.patterns import Window
-from xlt.data.dataset.schema import Dataset, Row
+from xlt.data.dataset.schema import Dataset
 
 UNDATED_SHARE = 0.1
 """Share of a language's rows without a date above which the rows are a warning."""
@@ -34,12 +34,15 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
                 "error",
                 f"the training window {train} overlaps the test window {test}",
                 "end one window before the other starts",
-                count=sum(_holds(both, row) for rows in dataset.by_lang.values() for row in rows),
+                count=sum(
+                    both.holds(row.published) for rows in dataset.by_lang.values() for row in rows
+                ),
             )
         )
     for name, window in windows:
         held = {
-            lang: sum(_holds(window, r) for r in rows) for lang, rows in dataset.by_lang.items()
+            lang: sum(window.holds(r.published) for r in rows)
+            for lang, rows in dataset.by_lang.items()
         }
         empty = [lang for lang, num in held.items() if not num]
         if empty:
@@ -66,7 +69,10 @@ def _strays(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
         row
         for rows in (dataset.by_lang.values() if used_rows.draws else ())
         for row in rows
-        if any(w and row.id in getattr(used_rows, role) and not _holds(w, row) for role, w in roles)
+        if any(
+            w and row.id in getattr(used_rows, role) and not w.holds(row.published)
+            for role, w in roles
+        )
     ]
     if not stray:
         return []
@@ -99,10 +105,6 @@ def _undated(dataset: Dataset) -> list[Finding]:
                 )
             )
     return findings
-
-
-def _holds(window: Window, row: Row) -> bool:
-    return row.published is not None and window.start <= row.published <= window.end
 
 
 def _span(dataset: Dataset, langs: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from xlt.data.audit.example_rows import example_rows
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
@@ -89,10 +91,13 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
 
 def _groups(dataset: Dataset) -> list[Group]:
     """Group rows of equal text, in the order of the first repetition."""
+    num_rows = Counter(row.key for rows in dataset.by_lang.values() for row in rows)
     first: dict[str, tuple[str, Row]] = {}
     groups: dict[str, Group] = {}
     for lang, rows in dataset.by_lang.items():
         for row in rows:
+            if num_rows[row.key] == 1:
+                continue
             known = first.get(row.key)
             if known is None:
                 first[row.key] = (lang, row)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from xlt.data.audit.example_rows import example_rows
+from xlt.data.audit.sample_rows import sample_rows
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset
@@ -45,15 +46,15 @@ _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]")
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
-    """Detect the language of every row, and report rows that hardly have their claimed language.
+    """Detect the language of rows, and report rows that hardly have their claimed language.
 
     They are a warning if they are more than :data:`NUM_ALLOWED`, and more than :data:`MAX_SHARE`
     of a language's rows or of its used rows. Fewer are an info, because no detector is always
-    right. An info names the languages that the detector does not know.
+    right. Of a language with very many rows a sample (:func:`sample_rows`) and the used rows are
+    judged. An info names the languages that the detector does not know.
     """
     known = _languages()
     findings = []
-    columns = dataset.table.select(["id", "text", "lang"])
     for lang, rows in dataset.by_lang.items():
         if _base(lang) not in known:
             findings.append(
@@ -65,23 +66,34 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
                     count=len(rows),
                 )
             )
-    odd = misread(columns.to_pydict(), set(dataset.by_lang))
-    for lang, read in odd.items():
-        num_rows = len(dataset.by_lang[lang])
+    samples = {lang: {row.id for row in sample_rows(dataset, lang)} for lang in dataset.by_lang}
+    judged = [
+        row.id
+        for lang, rows in dataset.by_lang.items()
+        for row in rows
+        if row.id in samples[lang] or (used_rows.draws and used_rows.uses(row.id))
+    ]
+    columns = dataset.rows(judged).select(["id", "text", "lang"]).to_pydict()
+    for lang, read in misread(columns, set(dataset.by_lang)).items():
+        num_rows, sample = len(dataset.by_lang[lang]), samples[lang]
+        seen = [row_id for row_id in read if row_id in sample]
         used = [row_id for row_id in read if used_rows.uses(row_id)]
         num_used = sum(used_rows.uses(row.id) for row in dataset.by_lang[lang])
         many = any(
             num > max(NUM_ALLOWED, MAX_SHARE * out_of)
-            for num, out_of in ((len(read), num_rows), (len(used), num_used))
+            for num, out_of in ((len(seen), len(sample)), (len(used), num_used))
         )
         others = ", ".join(f"{num} {other}" for other, num in Counter(read.values()).most_common(3))
+        what = f"{len(seen)} of {len(sample)} {lang} rows"
         drawn = f", {len(used)} of them among the {num_used} drawn" if used_rows.draws else ""
+        if len(sample) < num_rows:
+            what += f", a sample of {num_rows},"
+            drawn = f", and {len(used)} of the {num_used} drawn" if used_rows.draws else ""
         findings.append(
             Finding(
                 "language",
                 "warning" if many else "info",
-                f"{len(read)} of {num_rows} {lang} rows seem to be in another language "
-                f"({others}){drawn}",
+                f"{what} seem to be in another language ({others}){drawn}",
                 "correct the language of these rows, or remove them",
                 count=len(read),
                 examples=example_rows(dataset, used or read),

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import chain, compress
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from xlt.data.audit.sample_rows import sample_rows
 from xlt.data.dataset.schema import Dataset, text_key
 
 LEAK_SHARE = 0.95
@@ -15,6 +21,8 @@ A leaked label reaches 1. The best trait below reaches 0.81 on the built-in head
 (obituaries) on 20 tasks "one topic or the rest" of Wikinews sentences."""
 MIN_ROWS = 50
 """Fewest different texts of each class in a language that is judged; fewer look alike by chance."""
+MAX_TEXTS = 50_000
+"""Most texts of a language that are compared, a sample of all."""
 NUM_CHARACTERS = (1, 2, 3, 4)
 """Lengths of beginnings and ends that are compared, for languages without spaces."""
 
@@ -41,21 +49,24 @@ def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
     Returns:
         A sentence for each language that has such a trait.
     """
-    traits = dict(TRAITS)
     spelled = sorted({text_key(value) for value in label_values} - {""})
-    if spelled:
-        traits["contains of the label values"] = _contains(spelled)
-    columns = (dataset.table[name].to_pylist() for name in ("lang", "text", "label"))
-    by_lang: dict[str, dict[tuple[str, int], str]] = {}
-    for lang, text, label in zip(*columns, strict=True):
-        # Equal texts count once, because repeated headlines would confirm each other.
-        by_lang.setdefault(lang, {}).setdefault((text_key(text), label), text)
     problems = []
-    for lang, rows in sorted(by_lang.items()):
-        texts, labels = list(rows.values()), [label for _, label in rows]
-        if min(sum(labels), len(labels) - sum(labels)) < MIN_ROWS:
+    for lang in dataset.by_lang:
+        rows = sample_rows(dataset, lang, MAX_TEXTS)
+        # The key of a pair is that of its first text, then that of the second one.
+        keys = [row.key.partition("\n")[0] for row in rows]
+        # Equal texts count once, because repeated headlines would confirm each other.
+        different = {(key, row.label): row.id for key, row in zip(keys, rows, strict=True)}
+        labels = np.array([label for _, label in different])
+        if min(labels.sum(), len(labels) - labels.sum()) < MIN_ROWS:
             continue
-        share, what = best_trait(texts, labels, traits)
+        texts = dataset.rows([*different.values()])["text"].to_pylist()
+        more: dict[str, list[Hashable]] = {}
+        if spelled:
+            more["contains of the label values"] = [
+                tuple(value for value in spelled if value in key) for key, _ in different
+            ]
+        share, what = best_trait(texts, labels, more)
         if share >= LEAK_SHARE:
             problems.append(
                 f"the {lang} texts contain their label: {what} alone predicts it with a balanced "
@@ -66,67 +77,77 @@ def find_leaks(dataset: Dataset, label_values: Iterable[str] = ()) -> list[str]:
 
 
 def best_trait(
-    texts: Sequence[str], labels: Sequence[int], traits: dict[str, Trait] | None = None
+    texts: Sequence[str], labels: ArrayLike, more: Mapping[str, Sequence[Hashable]] | None = None
 ) -> tuple[float, str]:
     """Find the trait that separates the classes best.
 
     Args:
         texts: Texts of one language.
         labels: 0 or 1 for each text; both occur.
-        traits: Name -> function that extracts the trait of a text; None: :data:`TRAITS`.
+        more: Name -> num_texts values of a trait besides those in :data:`TRAITS`.
 
     Returns:
         Balanced accuracy (0.5 to 1), and the trait in words, with the value that is most typical
         of class 1.
     """
     judged = []
-    for name, trait in (TRAITS if traits is None else traits).items():
-        values = [trait(text) for text in texts]
-        share, value = _share(values, labels)
-        example = "" if value is None or value == () else f" (for example {_spell(value)})"
+    labels = np.asarray(labels)
+    values_of = {name: map(trait, texts) for name, trait in TRAITS.items()} | dict(more or {})
+    for name, values in values_of.items():
+        share, value = _share([*values], labels)
+        example = "" if value == () else f" (for example {_spell(value)})"
         judged.append((share, f"what it {name}{example}"))
-    for kind, units in (("word", str.split), ("character", list)):
+    for kind, units in (("word", str.split), ("character", iter)):
         share, unit = _best_unit(texts, labels, units)
         judged.append((share, f"whether it contains the {kind} {unit!r}"))
     return max(judged, key=lambda pair: pair[0])
 
 
-def _share(values: Sequence[Hashable], labels: Sequence[int]) -> tuple[float, Hashable]:
+def _share(values: Sequence[Hashable], labels: NDArray[np.int64]) -> tuple[float, Hashable]:
     """Compute the balanced accuracy of a trait, and its value that is most typical of class 1.
 
     A row gets the label of the *other* rows with its value, because unique values would otherwise
     look like perfect predictors. All values that no other row has stand for the same class.
+
+    Args:
+        values: num_rows values of the trait.
+        labels: num_rows labels, 0 or 1; both occur.
     """
-    counts = Counter(zip(values, labels, strict=True))
-    total = Counter(labels)
-    best = 0.0
-    for class_of_rare in (0, 1):
-        right = 0.0
-        for (value, label), num in counts.items():
-            other = counts[value, 1 - label] / total[1 - label]
-            own = (num - 1) / max(total[label] - 1, 1)
-            if own > other or (own == other == 0 and label == class_of_rare):
-                right += num / total[label] / 2
-        best = max(best, right)
+    codes, different = _encode(values)
+    counts = np.stack([np.bincount(codes[labels == y], minlength=len(different)) for y in (0, 1)])
+    total = counts.sum(axis=1, keepdims=True)
+    own, other = (counts - 1) / np.maximum(total - 1, 1), (counts / total)[::-1]
+    is_rare = (own == 0) & (other == 0)
+    right = np.where(own > other, counts, 0).sum(axis=1)
+    rare = np.where(is_rare, counts, 0).sum(axis=1)
+    best = max((right + rare * of_rare) @ (1 / total[:, 0] / 2) for of_rare in np.eye(2))
+    surplus = counts[1] / total[1] - counts[0] / total[0]
+    (most,) = np.nonzero(surplus == surplus.max())
+    return float(best), max((different[number] for number in most.tolist()), key=repr)
 
-    def surplus(value: Hashable) -> float:
-        return counts[value, 1] / total[1] - counts[value, 0] / total[0]
 
-    return best, max(set(values), key=lambda value: (surplus(value), repr(value)))
+def _encode(values: Sequence[Hashable]) -> tuple[NDArray[np.int64], Sequence[Hashable]]:
+    """Number the different values: the number of each value, and the values."""
+    if isinstance(values[0], str):
+        encoded = pa.array(values, pa.string()).dictionary_encode()
+        return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), [*numbers]
 
 
 def _best_unit(
-    texts: Sequence[str], labels: Sequence[int], units: Callable[[str], Iterable[str]]
+    texts: Sequence[str], labels: NDArray[np.int64], units: Callable[[str], Iterable[str]]
 ) -> tuple[float, str]:
     """Find the word or character that separates the classes best, and its balanced accuracy."""
-    counts: dict[int, Counter[str]] = {0: Counter(), 1: Counter()}
-    for text, label in zip(texts, labels, strict=True):
-        counts[label].update(set(units(text)))
-    total = Counter(labels)
-    gaps = [
+    counts, total = list[Counter[str]](), list[int]()
+    for label in (0, 1):
+        chosen = [*compress(texts, labels == label)]
+        counts.append(Counter(chain.from_iterable({*units(text)} for text in chosen)))
+        total.append(len(chosen))
+    gaps = (
         (abs(counts[1][unit] / total[1] - counts[0][unit] / total[0]), unit)
-        for unit in counts[0] | counts[1]
-    ]
+        for unit in counts[0].keys() | counts[1].keys()
+    )
     gap, unit = max(gaps, default=(0.0, ""))
     return (1 + gap) / 2, unit
 
@@ -143,14 +164,6 @@ def _first(pattern: re.Pattern[str]) -> Trait:
     return trait
 
 
-def _contains(values: Sequence[str]) -> Trait:
-    def trait(text: str) -> Hashable:
-        key = text_key(text)
-        return tuple(value for value in values if value in key)
-
-    return trait
-
-
 def _beginning(num: int) -> Trait:
     return lambda text: text[:num]
 
@@ -160,8 +173,8 @@ def _end(num: int) -> Trait:
 
 
 TRAITS: dict[str, Trait] = {
-    "starts with": lambda text: text.split()[0],
-    "ends with": lambda text: text.split()[-1],
+    "starts with": lambda text: text.split(maxsplit=1)[0],
+    "ends with": lambda text: text.rsplit(maxsplit=1)[-1],
     **{f"has as its first {num} characters": _beginning(num) for num in NUM_CHARACTERS},
     **{f"has as its last {num} characters": _end(num) for num in NUM_CHARACTERS},
     "has in a bracketed tag": _first(_TAG),

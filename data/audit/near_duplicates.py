@@ -8,10 +8,10 @@ objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
 
 from xlt.data.audit.example_rows import example_rows
 from xlt.data.audit.used_rows import UsedRows
@@ -35,10 +35,10 @@ neighbour for 137 texts, and this search for 135 of them."""
 
 NUM_HASHES = NUM_BANDS * NUM_HASHES_A_BAND
 _CHUNK_ROWS = 4096
-_CHUNK_PAIRS = 1 << 18
+_CHUNK_PAIRS = 1 << 16
 _BITS = 21  # bits of a code point, so that each trigram is a different 64-bit integer
 
-Array64 = npt.NDArray[np.uint64]
+Array64 = NDArray[np.uint64]
 
 
 def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
@@ -48,15 +48,11 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     it is an error if both rows are versions of one story, which no draw of xlt separates. Other
     pairs are an info; their count is a lower bound if very many texts are similar.
     """
-    by_key: dict[str, list[Row]] = {}
-    for rows in dataset.by_lang.values():
-        for row in rows:
-            by_key.setdefault(row.key, []).append(row)
-    keys, groups = list(by_key), list(by_key.values())
-    del by_key
+    groups = _Groups(dataset)
+    keys = groups.keys
     buckets, codes = signatures(keys)
     findings: list[Finding] = []
-    crossing = _crossing(keys, groups, buckets, used_rows)
+    crossing = _crossing(groups, buckets, used_rows)
     for same_story in (True, False):
         pairs = [
             (i, j)
@@ -104,13 +100,42 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     return findings
 
 
+class _Groups:
+    """Rows of equal text, kept as arrays, because a million lists would take much memory.
+
+    Attributes:
+        keys: The num_texts different text keys.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._rows = [row for rows in dataset.by_lang.values() for row in rows]
+        numbers: dict[str, int] = {}
+        each = (numbers.setdefault(row.key, len(numbers)) for row in self._rows)
+        self.numbers = np.fromiter(each, np.int64, len(self._rows))
+        """The number of each row's text."""
+        self.keys = list(numbers)
+        self._order = np.argsort(self.numbers, kind="stable")
+        sizes = np.bincount(self.numbers, minlength=len(self.keys))
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+
+    def __getitem__(self, text: int) -> list[Row]:
+        """List the rows of a text."""
+        start, stop = self._starts[text : text + 2]
+        return [self._rows[row] for row in self._order[start:stop].tolist()]
+
+    def texts_of(self, ids: Container[str]) -> list[int]:
+        """List the texts of rows, each once."""
+        pairs = zip(self._rows, self.numbers.tolist(), strict=True)
+        return list(dict.fromkeys(text for row, text in pairs if row.id in ids))
+
+
 def jaccard(left: str, right: str) -> float:
     """Compute the Jaccard similarity of the trigrams of two texts with a space at both ends."""
     a, b = ({text[n : n + 3] for n in range(len(text) - 2)} for text in (f" {left} ", f" {right} "))
     return len(a & b) / len(a | b)
 
 
-def signatures(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.uint8]]:
+def signatures(keys: Sequence[str]) -> tuple[Array64, NDArray[np.uint8]]:
     """Compute the MinHash signatures of texts.
 
     Args:
@@ -146,7 +171,7 @@ def signatures(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.uint8]]:
     return buckets, codes
 
 
-def _trigrams(keys: Sequence[str]) -> tuple[Array64, npt.NDArray[np.int64]]:
+def _trigrams(keys: Sequence[str]) -> tuple[Array64, NDArray[np.int64]]:
     """Join the trigrams of all texts, and give the position of each text's first one."""
     text = "".join(f" {key} " for key in keys)
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
@@ -167,11 +192,35 @@ def _mix(values: Array64) -> Array64:
     return values ^ values >> np.uint64(31)
 
 
+def jaccards(keys: Sequence[str], pairs: ArrayLike) -> NDArray[np.float64]:
+    """Compute :func:`jaccard` of many pairs of texts at once.
+
+    Args:
+        keys: Texts of at least one character.
+        pairs: num_pairs x 2 numbers of texts.
+    """
+    from scipy.sparse import csr_matrix
+
+    used, places = np.unique(np.asarray(pairs), return_inverse=True)
+    grams, starts = _trigrams([keys[number] for number in used.tolist()])
+    shape = (len(used), np.iinfo(np.int64).max)
+    ends = np.concatenate([starts, [len(grams)]])
+    sets = csr_matrix((np.ones(len(grams), np.int8), grams.astype(np.int64), ends), shape)
+    sets.sum_duplicates()
+    sets.data[:] = 1
+    left, right = places.reshape(-1, 2).T
+    sizes = np.diff(sets.indptr)
+    both = np.diff(sets[left].multiply(sets[right]).indptr)
+    jaccards: NDArray[np.float64] = both / (sizes[left] + sizes[right] - both)
+    return jaccards
+
+
 def _similar(
-    keys: Sequence[str], buckets: Array64, codes: npt.NDArray[np.uint8]
+    keys: Sequence[str], buckets: Array64, codes: NDArray[np.uint8]
 ) -> Iterator[tuple[int, int]]:
     """Find pairs of nearly equal texts, one or more for nearly every text with a neighbour."""
     marked = np.zeros(len(keys), bool)
+    unequal = np.full(1, -1)  # numbers of pairs that were compared, sorted
     for bucket in buckets:
         order = np.argsort(bucket, kind="stable")
         ordered = bucket[order]
@@ -181,33 +230,38 @@ def _similar(
             # Skip pairs of texts that both have a neighbour already.
             new = ~(marked[left] & marked[right])
             left, right = left[new], right[new]
+            rejected = [unequal]
             for start in range(0, len(left), _CHUNK_PAIRS):
                 a, b = left[start : start + _CHUNK_PAIRS], right[start : start + _CHUNK_PAIRS]
-                near = np.mean(codes[a] == codes[b], axis=1) >= MIN_ESTIMATE
-                for i, j in zip(a[near].tolist(), b[near].tolist(), strict=True):
-                    if marked[i] and marked[j]:
-                        continue
-                    if jaccard(keys[i], keys[j]) >= MIN_JACCARD:
+                num_equal = (codes[a] == codes[b]).sum(axis=1, dtype=np.uint8)
+                pairs = a * len(keys) + b
+                is_near = num_equal >= MIN_ESTIMATE * NUM_HASHES
+                is_near[is_near] = ~_contains(unequal, pairs[is_near])
+                a, b, pairs = a[is_near], b[is_near], pairs[is_near]
+                equal = jaccards(keys, np.stack([a, b], axis=1)) >= MIN_JACCARD
+                rejected.append(pairs[~equal])
+                for i, j in zip(a[equal].tolist(), b[equal].tolist(), strict=True):
+                    if not (marked[i] and marked[j]):
                         marked[i] = marked[j] = True
                         yield i, j
+            unequal = np.sort(np.concatenate(rejected))
 
 
-def _crossing(
-    keys: Sequence[str], groups: Sequence[Sequence[Row]], buckets: Array64, used_rows: UsedRows
-) -> list[tuple[int, int]]:
+def _contains(values: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the ``others`` that are among sorted values, the lowest of which is none of them."""
+    found: NDArray[np.bool_] = values[np.searchsorted(values, others, side="right") - 1] == others
+    return found
+
+
+def _crossing(groups: _Groups, buckets: Array64, used_rows: UsedRows) -> list[tuple[int, int]]:
     """Find all pairs of nearly equal texts that one cell splits between train and test."""
-    roles: dict[str, list[int]] = {"trained": [], "tested": []}
-    for number, rows in enumerate(groups if used_rows.draws else ()):
-        if any(row.id in used_rows.trained for row in rows):
-            roles["trained"].append(number)
-        if any(row.id in used_rows.tested for row in rows):
-            roles["tested"].append(number)
+    trained, tested = (groups.texts_of(ids) for ids in (used_rows.trained, used_rows.tested))
     candidates: set[tuple[int, int]] = set()
     for bucket in buckets:
         held: dict[int, list[int]] = {}
-        for number in roles["trained"]:
+        for number in trained:
             held.setdefault(int(bucket[number]), []).append(number)
-        for number in roles["tested"]:
+        for number in tested:
             for other in held.get(int(bucket[number]), ()):
                 if other != number:
                     candidates.add((other, number))
@@ -215,7 +269,7 @@ def _crossing(
         (i, j)
         for i, j in sorted(candidates)
         if used_rows.crosses((row.id for row in groups[i]), (row.id for row in groups[j]))
-        and jaccard(keys[i], keys[j]) >= MIN_JACCARD
+        and jaccard(groups.keys[i], groups.keys[j]) >= MIN_JACCARD
     ]
 
 

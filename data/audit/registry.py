@@ -8,6 +8,7 @@ from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.finding import Finding
 from xlt.data.core.load_entry import load_entry
+from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.schema import Dataset
 
 CHECKS: dict[str, str] = {
@@ -47,5 +48,6 @@ def audit(
     findings: list[Finding] = []
     for name in CHECKS:
         if name in wanted:
+            enter_stage(f"checking the data ({name})")
             findings += load_entry(CHECKS, name).check(dataset, used_rows or UsedRows())
     return tuple(findings)

@@ -15,6 +15,9 @@ MAX_CHARACTERS = 1000
 models read 128 tokens, about 500 characters of English. 16 of 13,537 lead sentences of Wikinews are
 longer than the limit."""
 
+PART = 50_000
+"""Rows that are checked at once."""
+
 _VISIBLE = r"[^\p{Z}\p{C}\s]"
 _MARKUP = (
     r"(?:https?|ftp)://[^\s\p{Lo}]+|www\.[^\s\p{Lo}]+"  # stops at Japanese text glued to it
@@ -46,7 +49,7 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     columns = [dataset.table["text"]]
     if dataset.table["text_pair"].null_count < len(dataset.table):
         columns.append(dataset.table["text_pair"])
-    flagged = [_faults(column.combine_chunks()) for column in columns]
+    flagged = [_find_faults(column.combine_chunks()) for column in columns]
     findings = []
     for number, (what, remedy) in enumerate(faults.items()):
         flags = flagged[0][number] if len(flagged) == 1 else pc.or_(*(f[number] for f in flagged))
@@ -70,6 +73,12 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
             )
         )
     return findings
+
+
+def _find_faults(texts: pa.Array) -> list[pa.Array]:
+    """Mark the rows with each problem, a part of the rows at a time to save memory."""
+    parts = [_faults(texts.slice(start, PART)) for start in range(0, len(texts), PART)]
+    return [pa.concat_arrays(flags) for flags in zip(*parts, strict=True)]
 
 
 def _faults(texts: pa.Array) -> list[pa.Array]:

@@ -102,17 +102,15 @@ def draw_dev(
         raise InputError(problems)
     source, target, problems = draw_train(dataset, source_lang, pattern, sampling, draw_index, ())
     if isinstance(dev, SourceDev):
-        sources = dataset.by_lang[source_lang]
-        barred = [row.key for row in (*dataset.by_lang[pattern.target_lang], *source)]
+        sources, window = dataset.by_lang[source_lang], sampling.train_window
+        barred = dataset.keys_by_lang[pattern.target_lang] | {row.key for row in source}
         counts = balanced(dev.rows, len(classes))
-        drawn = draw_in_turn(
-            in_window(sources, sampling.train_window), counts,
-            sampling.draw_seed, f"dev-{source_lang}", barred,
-        )  # fmt: skip
+        ranked = dataset.ranked(source_lang, sampling.draw_seed, f"dev-{source_lang}")
+        left = (row for row in in_window(ranked, window) if row.key not in barred)
+        drawn = draw_in_turn(left, counts)
         problems += shortage(
-            f"{pattern.name} dev", drawn, counts, classes, sources, source_lang,
-            sampling.train_window,
-        )  # fmt: skip
+            f"{pattern.name} dev", drawn, counts, classes, sources, source_lang, window
+        )
     else:
         drawn = _fold(target, sampling.draw_seed, dev)
         held_out = {row.id for row in drawn}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.class_counts import balanced, count_test_rows, odd_counts, shortage
 from xlt.data.dataset.patterns import Pattern, Sampling, Window
 from xlt.data.dataset.schema import Dataset, Row
@@ -74,14 +73,13 @@ def draw(
     problems += odd_counts(dataset, pattern, **even)
     if problems:
         raise InputError(problems)
-    targets = dataset.by_lang[target_lang]
-    candidates = in_window(targets, sampling.test_window)
-    counts = count_test_rows(sampling, candidates, dataset.classes)
-    test = draw_in_turn(candidates, counts, sampling.draw_seed, f"test-{target_lang}", ())
+    targets, window = dataset.by_lang[target_lang], sampling.test_window
+    counts = count_test_rows(sampling, in_window(targets, window), dataset.classes)
+    ranked = dataset.ranked(target_lang, sampling.draw_seed, f"test-{target_lang}")
+    test = draw_in_turn(in_window(ranked, window), counts)
     problems = shortage(
-        f"{pattern.name} test", test, counts, dataset.classes, targets, target_lang,
-        sampling.test_window,
-    )  # fmt: skip
+        f"{pattern.name} test", test, counts, dataset.classes, targets, target_lang, window
+    )
     source, target, train_problems = draw_train(
         dataset, source_lang, pattern, sampling, draw_index, test
     )
@@ -111,25 +109,21 @@ def draw_train(
     # Translations in both directions show that two rows have the same content.
     list_keys = find_keys(dataset, [direction, direction and direction.reversed])
     tested = {key for row in test for key in list_keys(row)}
-    targets_left, sources_left = (
-        [
-            row
-            for row in in_window(rows, window)
-            if row.story not in stories and tested.isdisjoint(list_keys(row))
-        ]
-        for rows in (targets, sources)
-    )
+
+    def ranked(lang: str) -> Iterator[Row]:
+        rows = dataset.ranked(lang, sampling.draw_seed, f"{purpose}-{lang}")
+        for row in in_window(rows, window):
+            if row.story not in stories and tested.isdisjoint(list_keys(row)):
+                yield row
+
     num_target, num_source = (
         balanced(num_rows, len(classes)) for num_rows in (pattern.target_rows, pattern.source_rows)
     )
-    target = draw_in_turn(
-        targets_left, num_target, sampling.draw_seed, f"{purpose}-{target_lang}",
-        (row.key for row in test),
-    )  # fmt: skip
+    target = draw_in_turn(ranked(target_lang), num_target)
+    target_keys = dataset.keys_by_lang[target_lang]
     source = draw_in_turn(
-        sources_left, num_source, sampling.draw_seed, f"{purpose}-{source_lang}",
-        (row.key for row in targets),
-    )  # fmt: skip
+        (row for row in ranked(source_lang) if row.key not in target_keys), num_source
+    )
     num_test = Counter(row.label for row in test)
     problems = [
         *shortage(
@@ -176,41 +170,38 @@ def language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> l
     ]
 
 
-def in_window(rows: Iterable[Row], window: Window | None) -> list[Row]:
+def in_window(rows: Iterable[Row], window: Window | None) -> Iterable[Row]:
     """Select the rows that were published in a window; without a window, all rows."""
-    return [
-        row
-        for row in rows
-        if window is None or (row.published and window.start <= row.published <= window.end)
-    ]
+    return rows if window is None else (row for row in rows if window.holds(row.published))
 
 
-def draw_in_turn(
-    rows: list[Row], counts: Sequence[int], seed: int, purpose: str, excluded: Iterable[str]
-) -> list[Row]:
-    """Draw the next row of each class by rank, in turn from the last class to the first.
+def draw_in_turn(ranked: Iterable[Row], counts: Sequence[int]) -> list[Row]:
+    """Draw the next row of each class, in turn from the last class to the first.
 
     Args:
-        rows: The candidates.
+        ranked: The candidates by rank; only those are read that are needed.
         counts: Number of rows to draw of each class.
-        seed: Root seed of the ranks.
-        purpose: Purpose of the ranks, see :func:`rank_key`.
-        excluded: Text keys that are not drawn.
 
     Returns:
-        As many rows of each class, or fewer of a class that has too few.
+        As many rows of each class with different text keys, or fewer of a class that has too few.
     """
-    if not any(counts):
-        return []
-    ranked = sorted((rank_key(seed, purpose, row.id), row) for row in rows)
     labels = range(len(counts) - 1, -1, -1)
-    queues = {label: iter([row for _, row in ranked if row.label == label]) for label in labels}
-    taken, drawn = set(excluded), []
+    queues = {label: deque[Row]() for label in labels}
+    unread, taken, drawn = iter(ranked), set[str](), list[Row]()
+
+    def next_row(label: int) -> Row | None:
+        while True:
+            while queues[label]:
+                row = queues[label].popleft()
+                if row.key not in taken:
+                    return row
+            if (more := next(unread, None)) is None:
+                return None
+            queues[more.label].append(more)
+
     for turn in range(max(counts)):
         for label in labels:
-            if turn >= counts[label]:
-                continue
-            row = next((row for row in queues[label] if row.key not in taken), None)
+            row = next_row(label) if turn < counts[label] else None
             if row is not None:
                 taken.add(row.key)
                 drawn.append(row)

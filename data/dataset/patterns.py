@@ -47,6 +47,10 @@ class Window(Settings):
         """The form in messages."""
         return f"{self.start}..{self.end}"
 
+    def holds(self, day: datetime.date | None) -> bool:
+        """Whether a day is in the span; no day is in none."""
+        return day is not None and self.start <= day <= self.end
+
 
 class Pattern(Settings):
     """The number of labelled rows in each language that a cell trains on (paper, table 2)."""

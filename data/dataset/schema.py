@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as defined_as
 from datetime import date
 from functools import cached_property
-from typing import NamedTuple
+from json.encoder import encode_basestring_ascii
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.seeds import rank_key
 from xlt.data.core.text import first_few
 from xlt.data.dataset.translations import Direction, Translations, no_translations
 
@@ -134,9 +136,9 @@ class Dataset:
             if name not in LATER_COLUMNS or ordered[name].null_count < len(ordered)
         ]
         for batch in ordered.select(names).to_batches(max_chunksize=BATCH):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                # Not repr, which escapes other characters in another version of Python.
-                digest.update(json.dumps(row, default=date.isoformat).encode() + b"\n")
+            # Not repr, which escapes other characters in another version of Python.
+            cells = zip(*map(_as_json, batch.columns), strict=True)
+            digest.update("".join(f"[{', '.join(row)}]\n" for row in cells).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -147,13 +149,30 @@ class Dataset:
     @cached_property
     def by_lang(self) -> dict[str, tuple[Row, ...]]:
         """Language -> its rows in table order; cached, because every trial draws from them."""
-        rows: dict[str, list[Row]] = {}
-        names = ("lang", "id", "text", "text_pair", "label", "published", "story")
-        columns = (self.table[name].to_pylist() for name in names)
-        for lang, row_id, text, pair, label, published, story in zip(*columns, strict=True):
-            row = Row(row_id, text_key(text, pair), label, published, story)
-            rows.setdefault(lang, []).append(row)
-        return {lang: tuple(rows[lang]) for lang in sorted(rows)}
+        texts, pairs = (self.table[name].to_pylist() for name in ("text", "text_pair"))
+        others = (_shared_values(self.table[name]) for name in ("label", "published", "story"))
+        rows = map(Row, self.index, map(text_key, texts, pairs), *others)
+        by_lang: dict[str, list[Row]] = {}
+        for lang, row in zip(_shared_values(self.table["lang"]), rows, strict=True):
+            by_lang.setdefault(lang, []).append(row)
+        return {lang: tuple(by_lang[lang]) for lang in sorted(by_lang)}
+
+    @cached_property
+    def keys_by_lang(self) -> dict[str, frozenset[str]]:
+        """Language -> the keys of its rows."""
+        return {lang: frozenset(row.key for row in rows) for lang, rows in self.by_lang.items()}
+
+    @cached_property
+    def _ranked(self) -> dict[tuple[str, int, str], tuple[Row, ...]]:
+        return {}
+
+    def ranked(self, lang: str, seed: int, purpose: str) -> tuple[Row, ...]:
+        """Sort the rows of a language by :func:`rank_key`; cached, because all patterns draw so."""
+        key = (lang, seed, purpose)
+        if key not in self._ranked:
+            rows = sorted(self.by_lang[lang], key=lambda row: rank_key(seed, purpose, row.id))
+            self._ranked[key] = tuple(rows)
+        return self._ranked[key]
 
     @cached_property
     def translated_keys(self) -> dict[Direction, dict[str, str]]:
@@ -177,6 +196,21 @@ def text_key(text: str, pair: str | None = None) -> str:
     """
     key = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return key if pair is None else f"{key}\n{text_key(pair)}"
+
+
+def _shared_values(column: pa.ChunkedArray) -> Iterator[Any]:
+    """Convert cells to Python values; equal cells are one object, which takes less memory."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = [*encoded.dictionary.to_pylist(), None]
+    return map(values.__getitem__, encoded.indices.fill_null(-1).to_pylist())
+
+
+def _as_json(column: pa.Array) -> list[str]:
+    """Write cells in the form of :func:`json.dumps`; dates are text."""
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.string())
+    write = encode_basestring_ascii if pa.types.is_string(column.type) else str
+    return ["null" if value is None else write(value) for value in column.to_pylist()]
 
 
 def _row_problems(

@@ -7,6 +7,7 @@ from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
+from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.corrections import correct_labels
 from xlt.data.sources.options import SourceOptions
@@ -69,4 +70,5 @@ def read_source(
 
 def load_dataset(options: SourceOptions) -> Dataset:
     """Read the data set of a source: the kept rows of :func:`read_source`."""
+    enter_stage("reading the data")
     return read_source(options).dataset

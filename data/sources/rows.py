@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xlt.data.audit.leaks import find_leaks
 from xlt.data.core.errors import InputError, unknown
@@ -20,7 +22,7 @@ from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
 from xlt.data.sources.translations.add import Given, add_translations
-from xlt.data.tables.cells import cell_day, cell_text
+from xlt.data.tables.cells import cell_day, cell_texts
 from xlt.data.tables.whole import Records
 
 NESTED = (list, dict, bytes)
@@ -38,24 +40,35 @@ TO_BE_MADE = ""
 class Rows:
     """The rows of all files so far, and their problems."""
 
-    columns: dict[str, list[Any]] = field(
-        default_factory=lambda: {name: [] for name in HEADLINE_SCHEMA.names}
-    )
-    """Column of :data:`HEADLINE_SCHEMA` or of ``translated`` -> num_rows values; labels are still
-    text."""
     translated: Mapping[str, str] = field(default_factory=dict)
     """Name that begins with :data:`TRANSLATED` -> column of the files."""
-    row_names: list[str] = field(default_factory=list)
-    """File and row number of each row, for errors."""
     date_format: str | None = None
     """Format of dates; see :func:`cell_day`."""
     zone: ZoneInfo | None = None
     """Time zone of dates; see :func:`cell_day`."""
+    tables: list[pa.Table] = field(default_factory=list)
+    """The rows of each file: columns of :data:`HEADLINE_SCHEMA` and of ``translated``; labels are
+    still text."""
+    row_names: list[tuple[str, Sequence[int]]] = field(default_factory=list)
+    """Name and row numbers of each file, for errors."""
     problems: list[str] = field(default_factory=list)
     """Problems that the checks of the data set do not find."""
 
-    def __post_init__(self) -> None:
-        self.columns |= {name: [] for name in self.translated}
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and types of :attr:`tables`."""
+        label = HEADLINE_SCHEMA.get_field_index("label")
+        schema = HEADLINE_SCHEMA.set(label, pa.field("label", pa.string()))
+        fields = [field.with_nullable(True) for field in schema]
+        return pa.schema([*fields, *(pa.field(name, pa.string()) for name in self.translated)])
+
+    def name(self, number: int) -> str:
+        """Name a row, counted over all files, for an error."""
+        for name, rows in self.row_names:
+            if number < len(rows):
+                return f"{name}row {rows[number]}"
+            number -= len(rows)
+        raise IndexError(number)
 
     def add(
         self,
@@ -92,32 +105,39 @@ class Rows:
         if problems:
             raise InputError(problems)
         num_rows = len(records.rows)
-        row_names = [f"{name}row {row}" for row in records.rows]
-        self.row_names += row_names
-        for role, into in self.columns.items():
+        self.row_names.append((name, records.rows))
+        columns = []
+        for role, kind in zip(self.schema.names, self.schema.types, strict=True):
             column = names.get(role, "")
             cells: list[Any] = records.columns.get(column, [None] * num_rows)
             if role == "published":
-                into += self._days(cells, row_names)
+                columns.append(pa.array(self._days(cells, name, records.rows), kind))
                 continue
             is_text = role in ("text", "text_pair", *self.translated)
-            texts = [cell_text(cell, strip=not is_text) for cell in cells]
+            texts = cell_texts(cells, strip=not is_text)
             if given and role in given:
                 texts = [t or other for t, other in zip(texts, given[role], strict=True)]
             elif role == "id" and column not in records.columns:
                 texts = [TO_BE_MADE] * num_rows
-            into += texts
+            columns.append(pa.array(texts, kind))
+        self.tables.append(pa.table(columns, self.schema))
 
-    def _days(self, cells: list[Any], row_names: list[str]) -> list[date | None]:
+    def _days(self, cells: list[Any], name: str, rows: Sequence[int]) -> list[date | None]:
         """Read the dates of cells, and record the cells that are not dates."""
         days: list[date | None] = []
         bad = []
-        for cell, row_name in zip(cells, row_names, strict=True):
+        known: dict[str, date | None] = {}  # many rows have one date
+        for cell, row in zip(cells, rows, strict=True):
             try:
-                days.append(cell_day(cell, self.date_format, self.zone))
+                if not isinstance(cell, str):
+                    days.append(cell_day(cell, self.date_format, self.zone))
+                    continue
+                if cell not in known:
+                    known[cell] = cell_day(cell, self.date_format, self.zone)
+                days.append(known[cell])
             except (ValueError, OverflowError):
                 days.append(None)
-                bad.append(f"{row_name} ({cell!r})")
+                bad.append(f"{name}row {row} ({cell!r})")
         if bad:
             expected = self.date_format or "2022-08-31 or 2022-08-31T09:30:00+09:00"
             self.problems.append(
@@ -150,24 +170,24 @@ def to_reading(
     Raises:
         InputError: All problems of files and rows together, or texts that contain their label.
     """
-    label_counts = Counter(value for value in rows.columns["label"] if value is not None)
+    table = pa.concat_tables(rows.tables) if rows.tables else rows.schema.empty_table()
+    counted = pc.value_counts(table["label"].drop_null()).to_pylist()
+    label_counts = Counter({count["values"]: count["counts"] for count in counted})
     problems = [*unread, *rows.problems]
     try:
         classes = options.class_names(label_counts, declared) if label_counts else BINARY
     except InputError as error:
         raise InputError([*problems, *error.problems], where) from error
     numbers = {value: options.class_number(value, classes) for value in label_counts}
-    values = rows.columns["label"]
-    odd = [row for row, value in enumerate(values) if value and numbers[value] is None]
-    dropped = {*odd} if options.drop_other_labels else set()
-    kept = [row for row in range(len(values)) if row not in dropped]
-    row_names = [rows.row_names[row] for row in kept]
-    columns = {name: [cells[row] for row in kept] for name, cells in rows.columns.items()}
-    # A row with an unknown label gets 0 for now, so that its other problems are found too.
-    columns["label"] = [value and (numbers[value] or 0) for value in columns["label"]]
-    _make_ids(columns, [values[row] for row in kept] if options.classes else columns["label"])
-    if odd and not dropped:
-        unknown_labels = [f"{rows.row_names[row]} ({values[row]!r})" for row in odd]
+    strange = [value for value, number in numbers.items() if number is None]
+    is_odd = pc.is_in(table["label"], pa.array(strange, pa.string()))
+    odd = np.nonzero(is_odd.to_numpy())[0].tolist()
+    kept: Sequence[int] = range(len(table))
+    if odd and options.drop_other_labels:
+        kept = np.nonzero(~is_odd.to_numpy())[0].tolist()
+        table = table.take(pa.array(kept, pa.int64()))
+    elif odd:
+        unknown_labels = [f"{rows.name(row)} ({table['label'][row].as_py()!r})" for row in odd]
         listed = (repr(value) for values in options.named.values() for value in values)
         lists = "classes" if options.classes else "positive or negative"
         problems.append(
@@ -177,51 +197,62 @@ def to_reading(
         )
     if not unread:
         problems += _absent_labels(label_counts, options)
-    translated = {name: columns.pop(name) for name in rows.translated}
+    # A row with an unknown label gets 0 for now, so that its other problems are found too.
+    codes = pc.index_in(table["label"], pa.array([*numbers], pa.string()))
+    labels = pa.array([number or 0 for number in numbers.values()], pa.int8()).take(codes)
+    columns = {name: table[name] for name in HEADLINE_SCHEMA.names} | {"label": labels}
+    columns["id"] = _make_ids(columns, table["label"] if options.classes else labels)
+
+    def name_row(row: int) -> str:
+        return rows.name(kept[row])
+
     try:
-        table = pa.table(columns, schema=HEADLINE_SCHEMA)
-        dataset = Dataset.from_table(table, where, row_names.__getitem__, classes)
+        checked = pa.table(columns, HEADLINE_SCHEMA)
+        dataset = Dataset.from_table(checked, where, name_row, classes)
     except InputError as error:
         raise InputError([*problems, *error.problems], where) from error
     if problems:
         raise InputError(problems, where)
-    dataset = _add_translated(dataset, translated, rows.translated, row_names, where)
+    dataset = _add_translated(dataset, table, rows.translated, name_row, where)
     check_leaks = options.leak_check and len(classes) == 2  # traits are judged for two classes
     leaks = find_leaks(dataset, label_counts) if check_leaks else []
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     rule = "label that is no class" if options.classes else "label in neither list"
-    return Reading(dataset, {rule: len(dropped)} if dropped else {})
+    num_dropped = len(is_odd) - len(kept)
+    return Reading(dataset, {rule: num_dropped} if num_dropped else {})
 
 
 def _add_translated(
     dataset: Dataset,
-    cells: Mapping[str, Sequence[str | None]],
+    table: pa.Table,
     names: Mapping[str, str],
-    row_names: Sequence[str],
+    name_row: Callable[[int], str],
     where: str,
 ) -> Dataset:
     """Add the translations in columns of the files; empty cells are none.
 
     Args:
         dataset: The checked rows.
-        cells: Name that begins with :data:`TRANSLATED` -> num_rows cells.
-        names: The same name -> column of the files.
-        row_names: File and row number of each row, for errors.
+        table: num_rows rows with the columns in ``names``.
+        names: Name that begins with :data:`TRANSLATED` -> column of the files.
+        name_row: Function from a row's index to its name in errors.
         where: Name of the source in errors.
     """
-    ids = dataset.table["id"].to_pylist()
-    for name, texts in cells.items():
+    ids = dataset.table["id"].to_pylist() if names else []
+    for name, column in names.items():
         lang, _, is_second = name.removeprefix(TRANSLATED).partition(".")
         if is_second:
             continue
-        pairs = cells.get(f"{name}.text_pair", [None] * len(ids))
+        second = f"{name}.text_pair"
+        texts = table[name].to_pylist()
+        pairs = table[second].to_pylist() if second in names else [None] * len(ids)
         given = [
-            Given(row_id, lang, text, pair, f"column {names[name]}", row_name)
-            for row_id, text, pair, row_name in zip(ids, texts, pairs, row_names, strict=True)
+            Given(ids[row], lang, text, pairs[row], f"column {column}", name_row(row))
+            for row, text in enumerate(texts)
             if text is not None and text.strip()
         ]
-        dataset = add_translations(dataset, given, f"{where}, column {names[name]}")
+        dataset = add_translations(dataset, given, f"{where}, column {column}")
     return dataset
 
 
@@ -239,16 +270,26 @@ def _absent_labels(label_counts: Counter[str], options: LabelOptions) -> list[st
     ]
 
 
-def _make_ids(columns: dict[str, list[Any]], labels: Sequence[int | str | None]) -> None:
-    """Fill in missing ids: hashes of a row's cells, with a number for repeated rows."""
+def _make_ids(columns: Mapping[str, Any], labels: Any) -> Any:
+    """Fill in missing ids: hashes of a row's cells, with a number for repeated rows.
+
+    Args:
+        columns: Column of :data:`HEADLINE_SCHEMA` -> num_rows cells.
+        labels: num_rows labels, which are hashed too.
+    """
+    missing = pc.equal(columns["id"], TO_BE_MADE)
+    if not pc.any(missing).as_py():
+        return columns["id"]
     num_made: Counter[str] = Counter()
-    names = ("id", "text", "lang", "published", "source", "text_pair")
-    cells = zip(*(columns[name] for name in names), labels, strict=True)
-    for row, (row_id, text, lang, day, source, pair, label) in enumerate(cells):
-        if row_id == TO_BE_MADE:
+    names = ("text", "lang", "published", "source", "text_pair")
+    cells = zip(*(columns[name].to_pylist() for name in names), labels.to_pylist(), strict=True)
+    ids = columns["id"].to_pylist()
+    for row, (text, lang, day, source, pair, label) in enumerate(cells):
+        if ids[row] == TO_BE_MADE:
             parts = [text, lang, label, day, source] + ([] if pair is None else [pair])
             digest = hashlib.sha256(json.dumps(parts, default=date.isoformat).encode()).hexdigest()
             made_id = digest[:16]
             num_made[made_id] += 1
             number = num_made[made_id]
-            columns["id"][row] = made_id if number == 1 else f"{made_id}-{number}"
+            ids[row] = made_id if number == 1 else f"{made_id}-{number}"
+    return pa.array(ids, pa.string())

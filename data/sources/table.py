@@ -144,17 +144,11 @@ def read(options: Options, progress: Progress) -> Reading:
             files += find_files(path, options.format)
         except InputError as error:
             unread += error.problems if len(paths) == 1 else [str(error)]
-    optional = {"id", "published", "source"} - options.columns.model_fields_set
     header: dict[str, None] = {}
     for file in files:
         name = f"{file.name} " if len(files) > 1 else ""  # the error names a single file anyway
         try:
-            records = read_records(file, list(names.values()), options.quoting)
-            given = {"source": ["table"] * len(records.rows)}
-            if options.lang:
-                given["lang"] = [options.lang] * len(records.rows)
-            rows.add(records, names, {*optional, *translated}, given, name)
-            header |= dict.fromkeys(records.header)
+            header |= dict.fromkeys(_add_file(rows, file, options, name))
         except InputError as error:
             unread += [name + problem for problem in error.problems]
     unread += [
@@ -165,3 +159,15 @@ def read(options: Options, progress: Progress) -> Reading:
     if unread and not rows.row_names:
         raise InputError(unread, where)
     return to_reading(rows, options, where, unread)
+
+
+def _add_file(rows: Rows, file: File, options: Options, name: str) -> list[str]:
+    """Add the rows of a file; ``name`` is its name in errors. Returns all of its columns."""
+    names = options.columns.names(options.lang)
+    optional = {"id", "published", "source"} - options.columns.model_fields_set
+    records = read_records(file, list(names.values()), options.quoting)
+    given = {"source": ["table"] * len(records.rows)}
+    if options.lang:
+        given["lang"] = [options.lang] * len(records.rows)
+    rows.add(records, names, {*optional, *rows.translated}, given, name)
+    return records.header

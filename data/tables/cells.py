@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -36,6 +37,14 @@ def cell_text(value: Any, strip: bool = True) -> str | None:
         value = int(value)
     text = str(value)
     return (text.strip() if strip else text) or None
+
+
+def cell_texts(values: Sequence[Any], strip: bool = True) -> list[str | None]:
+    """Convert the cells of a column as :func:`cell_text` does."""
+    if {*map(type, values)} <= {str, type(None)}:  # nearly always
+        texts = [value.strip() if value else None for value in values] if strip else values
+        return [text or None for text in texts]
+    return [cell_text(value, strip) for value in values]
 
 
 def cell_day(

@@ -6,18 +6,22 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from itertools import compress
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from xlt.data.core.errors import InputError
 from xlt.data.tables.formats import (
     BATCH,
+    Batch,
     CheckHeader,
     Record,
     WrongCells,
-    decode_record,
+    decode_batch,
     refuse_repeated_columns,
 )
 
@@ -36,7 +40,7 @@ def parse_csv(
     quoting: bool,
     check_header: CheckHeader,
     block: int,
-) -> Iterator[Record]:
+) -> Iterator[Batch]:
     """Parse csv or tsv; empty lines are left out and keep their numbers.
 
     Args:
@@ -74,16 +78,39 @@ def parse_csv(
     batches = _read_batches(reader)
     slices = (b.slice(i, BATCH) for b in batches for i in range(0, b.num_rows, BATCH))
     for batch in slices:  # a whole block of Python objects would take ten times its memory
-        columns = [column.to_pylist() for column in batch.columns]
-        for cells in zip(*columns, strict=True):
-            while row in wrong:
-                yield Record(row, {}, wrong.pop(row))
-                row += 1
-            if any(cells):  # else the line is empty
-                named = {n: c for n, c in zip(header, cells, strict=True) if n in wanted}
-                yield decode_record(row, named)
+        rows, bad = _number_rows(row, len(batch), wrong)
+        row = rows[-1] + 1
+        is_filled = _is_filled(batch)
+        columns = {
+            name: column.filter(is_filled).to_pylist()
+            for name, column in zip(header, batch.columns, strict=True)
+            if name in wanted
+        }
+        yield decode_batch([*compress(rows, is_filled.to_pylist())], columns, bad)
+    last = [Record(number, {}, wrong[number]) for number in sorted(wrong)]
+    yield Batch([], {name: [] for name in header if name in wanted}, last)
+
+
+def _number_rows(
+    first: int, count: int, wrong: dict[int, WrongCells]
+) -> tuple[Sequence[int], list[Record]]:
+    """Number readable rows; unreadable ones among them are removed from ``wrong`` and returned."""
+    if not wrong:
+        return range(first, first + count), []
+    rows, bad, row = list[int](), list[Record](), first
+    for _ in range(count):
+        while row in wrong:
+            bad.append(Record(row, {}, wrong.pop(row)))
             row += 1
-    yield from (Record(number, {}, wrong[number]) for number in sorted(wrong))
+        rows.append(row)
+        row += 1
+    return rows, bad
+
+
+def _is_filled(batch: pa.RecordBatch) -> pa.Array:
+    """Mark the rows with any text; the others are empty lines."""
+    filled = (pc.greater(pc.binary_length(column), 0) for column in batch.columns)
+    return reduce(pc.or_, filled)
 
 
 def _open_csv(stream: Any, separator: str, quoting: bool, skip: Any, block: int) -> Any:

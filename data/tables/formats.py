@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from heapq import merge
+from itertools import chain, islice, repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -83,6 +85,26 @@ class Record(NamedTuple):
     """The reason why the row cannot be read; None for a readable row."""
 
 
+class Batch(NamedTuple):
+    """Rows of a file that follow each other, readable and not."""
+
+    rows: Sequence[int]
+    """Numbers of the readable rows, as in :class:`Record`."""
+    columns: dict[str, list[Any]]
+    """Column -> cells of the readable rows, for the wanted columns that the file has."""
+    bad: Sequence[Record]
+    """The unreadable rows."""
+
+    def records(self) -> Iterator[Record]:
+        """List all rows in order."""
+        cells = zip(*self.columns.values(), strict=True) if self.columns else repeat(())
+        good = (
+            Record(row, dict(zip(self.columns, values, strict=True)))
+            for row, values in zip(self.rows, cells, strict=False)
+        )
+        return merge(good, self.bad, key=attrgetter("row"))
+
+
 def refuse_repeated_columns(header: list[str], wanted: Sequence[str]) -> None:
     """Refuse a wanted column that the file has more than once."""
     repeated = [name for name in wanted if header.count(name) > 1]
@@ -95,7 +117,7 @@ def parse_jsonl(
     wanted: Sequence[str],
     check_header: CheckHeader,
     num_objects: int | None,
-) -> Iterator[Record]:
+) -> Iterator[Batch]:
     """Parse one object on each line; empty lines are left out and keep their numbers.
 
     The standard library parses, because pyarrow's reader turns text that looks like a time into
@@ -117,8 +139,12 @@ def parse_jsonl(
         check_header(header)
     elif not first:
         raise InputError("is empty")
-    for row, cells, problem in chain(first, objects):
-        yield Record(row, {name: cells[name] for name in wanted if name in cells}, problem)
+    records = chain(first, objects)
+    while batch := list(islice(records, BATCH)):
+        good = [record for record in batch if record.problem is None]
+        columns = {name: [record.cells.get(name) for record in good] for name in wanted}
+        bad = [record for record in batch if record.problem is not None]
+        yield Batch([record.row for record in good], columns, bad)
 
 
 def _json_objects(stream: Iterable[bytes]) -> Iterator[Record]:
@@ -149,9 +175,7 @@ def _json_object(line: str) -> dict[str, Any]:
     return value
 
 
-def parse_parquet(
-    source: Any, wanted: Sequence[str], check_header: CheckHeader
-) -> Iterator[Record]:
+def parse_parquet(source: Any, wanted: Sequence[str], check_header: CheckHeader) -> Iterator[Batch]:
     """Parse Parquet.
 
     Args:
@@ -170,19 +194,51 @@ def parse_parquet(
     present = [name for name in wanted if name in header]
     row = 1
     for batch in table.iter_batches(BATCH, columns=present):
-        columns = [_python_cells(column) for column in batch.columns]
-        for cells in zip(*columns, strict=True):
-            yield decode_record(row, dict(zip(present, cells, strict=True)))
-            row += 1
+        cells = map(_python_cells, batch.columns)
+        yield decode_batch(range(row, row + len(batch)), dict(zip(present, cells, strict=True)))
+        row += len(batch)
 
 
 def _python_cells(column: pa.Array) -> list[Any]:
-    """Convert cells to Python; texts to bytes, because pyarrow does not check their UTF-8."""
+    """Convert cells to Python; texts to bytes if they are not UTF-8, which Parquet allows."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = column.cast(pa.large_binary())
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            column = column.cast(pa.large_binary())
     elif pa.types.is_timestamp(column.type):  # Python has no nanoseconds
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     return list(column.to_pylist())
+
+
+def decode_batch(
+    rows: Sequence[int], columns: dict[str, list[Any]], bad: Sequence[Record] = ()
+) -> Batch:
+    """Make a batch, and decode its texts; rows that are not UTF-8 are unreadable.
+
+    Args:
+        rows: num_rows row numbers.
+        columns: Column -> num_rows cells; bytes are decoded.
+        bad: Other unreadable rows.
+    """
+    try:
+        return Batch(rows, {name: _decode(cells) for name, cells in columns.items()}, bad)
+    except UnicodeDecodeError:
+        each = zip(rows, zip(*columns.values(), strict=True), strict=True)
+        records = [
+            decode_record(row, dict(zip(columns, cells, strict=True))) for row, cells in each
+        ]
+    good = [record for record in records if record.problem is None]
+    decoded = {name: [record.cells[name] for record in good] for name in columns}
+    bad = sorted(
+        [*bad, *(record for record in records if record.problem is not None)],
+        key=attrgetter("row"),
+    )
+    return Batch([record.row for record in good], decoded, bad)
+
+
+def _decode(cells: list[Any]) -> list[Any]:
+    return [cell.decode() if isinstance(cell, bytes) else cell for cell in cells]
 
 
 def decode_record(row: int, cells: dict[str, Any]) -> Record:

@@ -13,6 +13,7 @@ from xlt.data.tables.encodings import NUM_LOOKED_AT, refuse_utf16
 from xlt.data.tables.files import File
 from xlt.data.tables.formats import (
     BOM,
+    Batch,
     CheckHeader,
     Record,
     decode_record,
@@ -43,6 +44,13 @@ def stream_records(
         InputError: The file cannot be opened, unpacked or parsed at all, is empty, or
             ``check_header`` refuses its header.
     """
+    for batch in _stream_batches(file, wanted, quoting, check_header):
+        yield from batch.records()
+
+
+def _stream_batches(
+    file: File, wanted: Sequence[str], quoting: bool, check_header: CheckHeader
+) -> Iterator[Batch]:
     try:
         if file.format == "parquet" and not file.packed:
             with file.fs.open_input_file(file.path) as source:

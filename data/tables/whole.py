@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from xlt.data.tables.encodings import refuse_other_encodings
 from xlt.data.tables.files import File
 from xlt.data.tables.formats import (
     BOM,
+    Batch,
     CheckHeader,
     NotJson,
     NotUtf8,
@@ -66,15 +68,13 @@ def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
         if not content.removeprefix(BOM).strip():
             raise InputError("is empty")
     columns: dict[str, list[Any]] = {name: [] for name in wanted}
-    rows, header, bad = [], list[str](), list[Record]()
+    rows, header, bad = array("q"), list[str](), list[Record]()
     try:
-        for record in _parse(file, content, wanted, quoting, header.extend):
-            if record.problem is not None:
-                bad.append(record)
-                continue
-            rows.append(record.row)
-            for name, values in columns.items():
-                values.append(record.cells.get(name))
+        for batch in _parse(file, content, wanted, quoting, header.extend):
+            bad += batch.bad
+            rows.extend(batch.rows)
+            for name, cells in batch.columns.items():
+                columns[name] += cells
     except (OSError, pa.ArrowException) as error:
         is_parquet = file.format == "parquet"
         problem = "is not a readable Parquet file" if is_parquet else "cannot be read"
@@ -85,7 +85,7 @@ def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
 
 def _parse(
     file: File, content: bytes, wanted: Sequence[str], quoting: bool, check_header: CheckHeader
-) -> Iterator[Record]:
+) -> Iterator[Batch]:
     if file.format == "parquet":
         return parse_parquet(pa.BufferReader(content), wanted, check_header)
     if file.format == "jsonl":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.stages import show_stages
 from xlt.sweep.cli.arguments import add_command, add_group, add_set
 from xlt.sweep.cli.exit_status import FINDINGS, OK
 
@@ -136,9 +137,11 @@ def _audit(options: argparse.Namespace) -> int:
 
     if _is_experiment(options.what, options.settings):
         experiment = load_experiment(options.what, options.settings)
-        findings = check_data(expand(prepare(experiment)))
+        with show_stages():
+            findings = check_data(expand(prepare(experiment)))
     else:
-        findings = audit(_load(options.what, options.settings)[0])
+        with show_stages():
+            findings = audit(_load(options.what, options.settings)[0])
     print(describe_findings(findings))
     return FINDINGS if any(f.severity == "error" for f in findings) else OK
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.stages import show_stages
 from xlt.sweep.cli.arguments import (
     add_address,
     add_adopt,
@@ -81,9 +82,11 @@ def _plan(options: argparse.Namespace) -> int:
     experiment = load_experiment(options.experiment, options.settings)
     selection = experiment.select(options.only)
     location = Results(options.results or experiment.storage.results)
-    grid = expand(prepare(experiment), read_rescued(experiment, location))
-    text = "" if options.to_find is None else _sizes(experiment, location.uri, options)
-    print(describe_plan(grid, location, selection))
+    with show_stages():
+        grid = expand(prepare(experiment), read_rescued(experiment, location))
+        text = "" if options.to_find is None else _sizes(experiment, location.uri, options)
+        plan = describe_plan(grid, location, selection)
+    print(plan)
     if text:
         print(f"\n{text}")
     return OK

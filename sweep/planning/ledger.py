@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from xlt.data.core.stages import enter_stage
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
 
@@ -49,4 +50,5 @@ def read_ledger(results: Results, trial_ids: Iterable[str]) -> Ledger:
     The cache of verified folders (trainables/results/verified.py) is not used; it would not notice
     a disk that changes bytes.
     """
+    enter_stage("verifying the results of trials")
     return Ledger(results.states(trial_ids))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset, text_key
@@ -61,9 +62,11 @@ def prepare(experiment: Experiment) -> Prepared:
             models that cannot be used; all problems of one kind together.
     """
     dataset = load_dataset(experiment.data)
+    enter_stage("drawing rows")
     draws = _draw_all(experiment, dataset)
     test_ids = {row_id for draw in draws for row_id in draw.test}
     held_out = _collect_texts(dataset, test_ids, list_directions(experiment))
+    enter_stage("looking up base models")
     models = resolve_models(experiment, dataset, held_out)
     return Prepared(experiment, dataset, draws, held_out, tuple(models))
 

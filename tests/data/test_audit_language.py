@@ -7,6 +7,7 @@ import random
 import pytest
 from audit_rows import built_in, cell, make
 
+from xlt.data.audit import sample_rows
 from xlt.data.audit.language import MAX_SHARE, NUM_ALLOWED, check
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
@@ -97,4 +98,19 @@ def test_a_share_of_the_drawn_rows_is_a_warning() -> None:
     (finding,) = check(dataset, UsedRows((cell(ids, "400"),)))
     assert finding.severity == "warning"
     assert finding.message.endswith("(3 en), 3 of them among the 51 drawn")
+    assert finding.examples[0].startswith("0: 'Government")
+
+
+def test_of_very_many_rows_a_sample_and_the_drawn_ones_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = [{"text": f"{EN}, part {n}", "lang": "ja"} for n in range(200)]
+    right = [{"text": f"{JA}、第{n}報", "lang": "ja"} for n in range(200)]
+    dataset = make(*wrong, *right)
+    sample = sample_rows.sample_rows
+    monkeypatch.setattr("xlt.data.audit.language.sample_rows", lambda d, lang: sample(d, lang, 100))
+    (finding,) = check(dataset, UsedRows((cell("0 1 200", "399"),)))
+    assert finding.severity == "warning" and 35 <= finding.count <= 67
+    assert " of 100 ja rows, a sample of 400, seem to be in another language (" in finding.message
+    assert finding.message.endswith(" en), and 2 of the 4 drawn")
     assert finding.examples[0].startswith("0: 'Government")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xlt.data.audit import leaks
 from xlt.data.audit.leaks import MIN_ROWS, best_trait, find_leaks
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
@@ -105,8 +106,17 @@ def test_noisy_leaks_are_found_up_to_the_threshold() -> None:
             for n, (text, y) in enumerate(honest(400))
         ]
         assert bool(find_leaks(to_dataset(rows))) == is_leak
-        share, _ = best_trait([text for text, _ in rows], [y for _, y in rows])
+        share, what = best_trait([text for text, _ in rows], [y for _, y in rows])
         assert share == pytest.approx(1 - num_wrong / 400)
+        assert what == "what it starts with (for example 'yes')"
+
+
+def test_of_very_many_texts_a_sample_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"{'yes' if y else 'no'} {text}", y) for text, y in honest(400)]
+    monkeypatch.setattr(leaks, "MAX_TEXTS", 300)
+    assert len(find_leaks(to_dataset(rows))) == 1
+    monkeypatch.setattr(leaks, "MAX_TEXTS", MIN_ROWS)  # too few of each class to judge
+    assert find_leaks(to_dataset(rows)) == []
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])

@@ -12,7 +12,14 @@ from audit_rows import cell, make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt.data.audit.near_duplicates import MIN_JACCARD, NUM_HASHES, check, jaccard, signatures
+from xlt.data.audit.near_duplicates import (
+    MIN_JACCARD,
+    NUM_HASHES,
+    check,
+    jaccard,
+    jaccards,
+    signatures,
+)
 from xlt.data.audit.registry import audit
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.dataset.schema import text_key
@@ -38,6 +45,12 @@ def changed(text: str, num_changes: int, seed: int) -> str:
 def test_jaccard_is_that_of_the_sets(left: str, right: str) -> None:
     a, b = trigrams(left), trigrams(right)
     assert jaccard(left, right) == len(a & b) / len(a | b)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_jaccards_of_many_pairs_are_those_of_each(texts: list[str]) -> None:
+    pairs = list(itertools.product(range(len(texts)), repeat=2))
+    assert jaccards(texts, pairs).tolist() == [jaccard(texts[i], texts[j]) for i, j in pairs]
 
 
 def test_signatures_estimate_jaccard_and_do_not_change() -> None:

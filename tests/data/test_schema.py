@@ -45,6 +45,17 @@ def test_fingerprint_is_the_sha256_of_the_rows_in_id_order() -> None:
     assert dataset(ROWS).fingerprint == expected
 
 
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+    st.none() | st.dates(),
+)
+def test_fingerprint_is_that_of_json_for_any_text(text: str, day: datetime.date | None) -> None:
+    line = json.dumps(["a", text, "en", 1, day and day.isoformat(), text])
+    expected = hashlib.sha256(f"{line}\n".encode()).hexdigest()
+    row = {**ROW, "text": text, "published": day, "source": text}
+    assert dataset([row]).fingerprint == expected
+
+
 @given(st.permutations(range(12)))
 def test_fingerprint_does_not_depend_on_row_order(order: list[int]) -> None:
     rows = [{**ROW, "id": f"id{n}"} for n in range(12)]
