@@ -236,7 +236,7 @@ def _similar(
                 num_equal = (codes[a] == codes[b]).sum(axis=1, dtype=np.uint8)
                 pairs = a * len(keys) + b
                 is_near = num_equal >= MIN_ESTIMATE * NUM_HASHES
-                is_near[is_near] = ~_contains(unequal, pairs[is_near])
+                is_near[is_near] = ~_are_among(unequal, pairs[is_near])
                 a, b, pairs = a[is_near], b[is_near], pairs[is_near]
                 equal = jaccards(keys, np.stack([a, b], axis=1)) >= MIN_JACCARD
                 rejected.append(pairs[~equal])
@@ -247,10 +247,11 @@ def _similar(
             unequal = np.sort(np.concatenate(rejected))
 
 
-def _contains(values: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the ``others`` that are among sorted values, the lowest of which is none of them."""
-    found: NDArray[np.bool_] = values[np.searchsorted(values, others, side="right") - 1] == others
-    return found
+def _are_among(values: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the numbers that are among sorted values, the lowest of which is below them all."""
+    nearest = values[np.searchsorted(values, numbers, side="right") - 1]
+    is_among: NDArray[np.bool_] = nearest == numbers
+    return is_among
 
 
 def _crossing(groups: _Groups, buckets: Array64, used_rows: UsedRows) -> list[tuple[int, int]]:
