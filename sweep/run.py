@@ -253,9 +253,13 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     that an experiment can grow. So may the prevalence, which only reports use.
     """
     experiment = grid.experiment
-    if experiment.name not in location.experiments():
+    try:
+        text, path = location.read_experiment(experiment.name)
+    except FileNotFoundError:
         return
-    stored = Experiment.from_yaml(*location.read_experiment(experiment.name))
+    except OSError as error:
+        raise InputError(f"the experiment as it was run cannot be read: {error}") from error
+    stored = Experiment.from_yaml(text, path)
     differences = []
     for block in ("task", "sampling", "training"):
         before, now = (

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.attributions import Attributions
-from xlt.trainables.results.layout import RECORD, TrialTable, is_model, table_name
+from xlt.trainables.results.layout import RECORD, TrialTable, is_weights, table_name
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT, TrialSpec
 
 NOT_APPLICABLE = "none"
@@ -165,8 +165,9 @@ def verify_record(
     for name, expected in record["files"].items():
         if sizes.get(name) != expected["size"]:
             raise InputError(f"{name} has {sizes.get(name)} bytes, expected {expected['size']}")
-        # Only the size of weights is checked: they are large, and no table is computed from them.
-        if is_model(name):
+        # Only the size of weights is checked here: they are large, no table is computed from them,
+        # and whoever loads them compares their hash.
+        if is_weights(name):
             continue
         if hashlib.sha256(read(name)).hexdigest() != expected["sha256"]:
             raise InputError(f"{name} was changed after it was written")
