@@ -253,13 +253,10 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     that an experiment can grow. So may the prevalence, which only reports use.
     """
     experiment = grid.experiment
-    try:
-        text, path = location.read_experiment(experiment.name)
-    except FileNotFoundError:
+    found = location.read_experiment(experiment.name)
+    if found is None:
         return
-    except OSError as error:
-        raise InputError(f"the experiment as it was run cannot be read: {error}") from error
-    stored = Experiment.from_yaml(text, path)
+    stored = Experiment.from_yaml(*found)
     differences = []
     for block in ("task", "sampling", "training"):
         before, now = (

@@ -38,16 +38,22 @@ class ExperimentFiles(ResultsRoot):
         self.write(experiment_file(plan.experiment), as_run.encode())
         self.write(plan_file(plan.experiment), to_json(plan.model_dump(mode="json")))
 
-    def read_experiment(self, experiment: str) -> tuple[str, str]:
+    def read_experiment(self, experiment: str) -> tuple[str, str] | None:
         """Read an experiment as it was run.
 
         Returns:
-            Its YAML text and the path of that file.
+            Its YAML text and the path of that file; None if there is no such file.
 
         Raises:
-            OSError: No such file, or it cannot be read.
+            InputError: The file cannot be read.
         """
-        return self._read_text(experiment_file(experiment))
+        try:
+            return self._read_text(experiment_file(experiment))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            path = self.path(experiment_file(experiment))
+            raise InputError(f"{path} cannot be read: {error}") from error
 
     def read_plan(self, experiment: str) -> Plan:
         """Read the plan of an experiment.
