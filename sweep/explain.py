@@ -172,13 +172,13 @@ def _done_trials(collected: Collected, say: Callable[[str], None]) -> list[str]:
 def _dataset(location: Results, collected: Collected) -> Dataset:
     """Read the data of the experiment from their source, and check that they are unchanged."""
     name = collected.plan.experiment
-    found = location.read_experiment(name)
-    if found is None:
+    as_run = location.read_experiment(name)
+    if as_run is None:
         raise InputError(
             f"experiments/{name}.yaml is missing, which names the data; `xlt run` writes it again",
             location.uri,
         )
-    text, path = found
+    text, path = as_run
     experiment = Experiment.from_yaml(text, path)
     dataset = load_dataset(experiment.data)
     if dataset.fingerprint != collected.plan.data_fingerprint:

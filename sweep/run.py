@@ -253,10 +253,10 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     that an experiment can grow. So may the prevalence, which only reports use.
     """
     experiment = grid.experiment
-    found = location.read_experiment(experiment.name)
-    if found is None:
+    as_run = location.read_experiment(experiment.name)
+    if as_run is None:
         return
-    stored = Experiment.from_yaml(*found)
+    stored = Experiment.from_yaml(*as_run)
     differences = []
     for block in ("task", "sampling", "training"):
         before, now = (
