@@ -13,6 +13,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.backends.events import Unwritable
 from xlt.sweep.backends.worker import refuse_unwritable, write_or_refuse
+from xlt.sweep.driver.silence import SilenceWatch
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
 from xlt.trainables.results.location import LostLocationError
@@ -103,7 +104,12 @@ def explain_trials(
         specs = [location.read_spec(trial) for trial in pending]
         ended: list[str] = []
 
+        silence = SilenceWatch(
+            "no trial was explained", lambda: f"{len(ended)} of {len(pending)} ended", say
+        )
+
         def on_explained(spec: TrialSpec, explained: Attributions) -> None:
+            silence.heard()
             ended.append(spec.trial_id)
             trial = f"[{len(ended)}/{len(pending)}] {spec.trial_id}"
             if explained.table is None:
@@ -120,7 +126,8 @@ def explain_trials(
         say(f"explaining {len(pending)} trials by {explain.method}")
         # Sorted by base model, because a process keeps the last base model loaded.
         specs.sort(key=lambda spec: (spec.base_identity, spec.method))
-        _backend(backend)(address, specs, dataset, location, explain, on_explained)
+        with silence:
+            _backend(backend)(address, specs, dataset, location, explain, on_explained)
     return Explained(len(pending) - len(failed), len(done) - len(pending), failed)
 
 

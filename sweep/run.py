@@ -25,6 +25,7 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.machines.ray_folder import find_ray_logs
 from xlt.sweep.planning.cell import Cell
 from xlt.sweep.planning.gate import check_data, list_data_warnings, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
@@ -192,7 +193,8 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
 
     interrupted = False
     runner: Backend | None = None
-    with Progress(specs, ledger.done, session.console) as progress:
+    logs = find_ray_logs() if session.backend == "ray" else ""
+    with Progress(specs, ledger.done, session.console, logs) as progress:
         try:
             runner = find_backend(backend)(session.address, pending)
             pretrain_missing(grid, pending, runner, progress)

@@ -1,4 +1,4 @@
-"""Check that the disk of the results location has space for all results."""
+"""Check that disks have space for all results, and for the files of a Ray that starts here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xlt.sweep.check.outcome import CheckOutcome, gib
 from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.nodes import count_free_bytes
+from xlt.sweep.machines.ray_folder import find_ray_shortage
 
 TRIAL_BYTES = 64 * 1024
 """Assumed size of a trial's files without weights; a trial of `quickstart`, with 512 test rows, has
@@ -39,10 +40,13 @@ def check(preflight: Preflight) -> CheckOutcome:
     note = f"{uri}: about {gib(needed)} GiB to write (keep_models: {keep})"
     if unknown:
         note += f", without the weights of {', '.join(unknown)}"
-    if not isinstance(preflight.location.fs, pafs.LocalFileSystem):
-        return CheckOutcome("Results", notes=(f"{note}; free space of a store is not known",))
-    free = count_free_bytes(preflight.location.root)
     problems = []
+    if preflight.starts_ray and (shortage := find_ray_shortage()):
+        problems.append(Finding("Ray", "error", shortage))
+    if not isinstance(preflight.location.fs, pafs.LocalFileSystem):
+        note += "; free space of a store is not known"
+        return CheckOutcome("Results", problems=tuple(problems), notes=(note,))
+    free = count_free_bytes(preflight.location.root)
     if needed > free:
         message = f"{gib(needed)} GiB are to be written, {gib(free)} GiB are free"
         less = f", or keep less: storage.keep_models={LESS[keep]}" if keep in LESS else ""

@@ -18,11 +18,16 @@ def read_nodes(address: str | None) -> tuple[Node, ...]:
     Raises:
         InputError: There is no cluster at the address, or its nodes do not answer.
     """
-    if address or os.environ.get("RAY_ADDRESS") or _is_connected():
+    if uses_running_cluster(address):
         from xlt.sweep.on_ray.nodes import list_nodes  # ray
 
         return list_nodes(address)
     return (read_node(),)
+
+
+def uses_running_cluster(address: str | None) -> bool:
+    """Whether a command with this address uses a cluster that runs already, or starts Ray here."""
+    return bool(address or os.environ.get("RAY_ADDRESS")) or _is_connected()
 
 
 def _is_connected() -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.check.machines import read_nodes
+from xlt.sweep.check.machines import read_nodes, uses_running_cluster
 from xlt.sweep.driver.session import Session
 from xlt.sweep.machines.nodes import Node
 from xlt.sweep.planning.grid import Grid
@@ -71,6 +71,7 @@ class Preflight:
         states: Trial id -> state of its result folder, for each trial to check.
         backend: A name in ``xlt.sweep.backends.registry.BACKENDS``.
         asks_hub: Whether checks may ask the hub and import torch.
+        starts_ray: Whether the run starts a Ray on this machine.
     """
 
     grid: Grid
@@ -79,6 +80,7 @@ class Preflight:
     states: Mapping[str, TrialState]
     backend: str = "ray"
     asks_hub: bool = True
+    starts_ray: bool = False
     _files: dict[str, ModelFiles | InputError | None] = field(default_factory=dict)
     _runs: dict[str, DryRun] = field(default_factory=dict)
     _prompts: dict[str, Prompts | None] = field(default_factory=dict)
@@ -255,4 +257,6 @@ def make_preflight(
         InputError: There is no cluster at the address, or its nodes do not answer.
     """
     nodes = read_nodes(session.trial_address)
-    return Preflight(grid, session.location, nodes, states, session.backend or "ray", asks_hub)
+    backend = session.backend or "ray"
+    starts_ray = backend == "ray" and not uses_running_cluster(session.address)
+    return Preflight(grid, session.location, nodes, states, backend, asks_hub, starts_ray)

@@ -1,9 +1,10 @@
-"""End the driver with a clear message when the head of its cluster is lost.
+"""End the driver with a clear message when Ray's head, or Ray on this machine, is lost.
 
-Ray waits a minute for a head that does not answer, and some seconds for its process on the driver's
-own machine (raylet). Then it kills the driver with the exit status for failed trials, and its
-message does not mention the results. No call to Ray returns any more, not even at the end of a
-sweep, so this module ends the process first.
+Ray waits a minute for a head that does not answer. When its process on the driver's own machine
+(raylet) ends, Ray ends the driver within a tenth of a second to some seconds, with the exit status
+for failed trials. Its messages do not mention the results, and for a process that is frozen there
+is none. No call to Ray returns any more, not even at the end of a sweep, so this module ends the
+process first.
 """
 
 from __future__ import annotations
@@ -18,68 +19,97 @@ from xlt.sweep.driver.console import make_console
 from xlt.sweep.driver.lease import release_all
 
 POLL_SECONDS = 3.0
-"""Time between two checks, and the longest wait for an answer."""
+"""Time between two questions, and the longest wait for an answer."""
 LOST_SECONDS = 40.0
-"""Time without an answer after which the head counts as lost. Ray's own limit is 60 s
-(``gcs_rpc_server_reconnect_timeout_s``); Ray reconnects to a head that returns earlier."""
+"""Time without an answer after which a process of Ray counts as lost. Ray's own limit for the head
+is 60 s (``gcs_rpc_server_reconnect_timeout_s``); Ray reconnects to a head that returns earlier."""
 EXIT_STATUS = 2
 """Status for errors that the user can fix."""
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""First bytes of an HTTP/2 client (RFC 9113, 3.4), with empty settings. A gRPC server answers with
+its own settings, before it asks for a token."""
 
 
 class HeadWatch:
-    """A thread that checks whether Ray accepts connections, on the head and on this machine.
+    """Threads that ask Ray's processes whether they work, on the head and on this machine.
 
     Args:
         head: ``host:port`` of the head's service (GCS).
-        raylet: ``host:port`` of Ray's process on this machine. It is never replaced, so the driver
-            ends at once when it is lost.
+        raylet: ``host:port`` of Ray's process on this machine.
+        raylet_socket: Unix socket of the same process. It is never replaced, so the driver ends at
+            once when it closes this connection, before Ray ends the driver.
     """
 
-    def __init__(self, head: str, raylet: str) -> None:
-        self._head, self._raylet = head, raylet
+    def __init__(self, head: str, raylet: str, raylet_socket: str) -> None:
+        self._asked = {f"the Ray head at {head}": head, "Ray on this machine": raylet}
+        self._raylet = socket.socket(socket.AF_UNIX)
+        self._raylet.connect(raylet_socket)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="head watch", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=watch, name="head watch", daemon=True)
+            for watch in (self._watch_connection, self._watch_answers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Stop checking; called before this process disconnects from the cluster or stops it."""
+        """Stop watching; called before this process disconnects from the cluster or stops it."""
         self._stopped.set()
-        self._thread.join()
+        self._raylet.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._raylet.close()
 
-    def _watch(self) -> None:
-        num_missed, last_answer = 0, time.monotonic()
+    def _watch_connection(self) -> None:
+        self._raylet.recv(1)
+        if not self._stopped.is_set():
+            _end("Ray has stopped on this machine")
+
+    def _watch_answers(self) -> None:
+        num_missed = dict.fromkeys(self._asked, 0)
+        last_answer = dict.fromkeys(self._asked, time.monotonic())
         while not self._stopped.wait(POLL_SECONDS):
-            if answers(self._raylet) is False:
-                _end("Ray has stopped on this machine")
-            if answers(self._head):
-                num_missed, last_answer = 0, time.monotonic()
-                continue
-            num_missed += 1
-            silence = time.monotonic() - last_answer
-            # Require several checks: after this machine was suspended, one check says little.
-            if num_missed > 2 and silence >= LOST_SECONDS:
-                _end(f"the Ray head at {self._head} gave no answer for {silence:.0f} s")
+            for name, address in self._asked.items():
+                if answers(address):
+                    num_missed[name], last_answer[name] = 0, time.monotonic()
+                    continue
+                num_missed[name] += 1
+                silence = time.monotonic() - last_answer[name]
+                # Require several checks: after this machine was suspended, one check says little.
+                if num_missed[name] > 2 and silence >= LOST_SECONDS:
+                    _end(f"{name} gave no answer for {silence:.0f} s")
 
 
-def answers(address: str) -> bool | None:
-    """Return whether ``host:port`` accepts connections; None if nothing answers."""
+def answers(address: str) -> bool:
+    """Return whether the gRPC server at ``host:port`` answers.
+
+    The system accepts connections for a process that is frozen, so only an answer counts. A server
+    that expects TLS closes the connection, which is an answer.
+    """
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), POLL_SECONDS):
-            return True
-    except ConnectionRefusedError:
-        return False
+        connection = socket.create_connection((host.strip("[]"), int(port)), POLL_SECONDS)
     except OSError:
-        return None
+        return False
+    with connection:
+        try:
+            connection.sendall(HELLO)
+            connection.recv(1)
+        except ConnectionError:
+            return True
+        except OSError:
+            return False
+        return True
 
 
 def _end(why: str) -> None:
     """Print the reason and end the process, whose threads would wait for Ray forever."""
-    make_console().show_cursor()  # a live grid hides it
     sys.stderr.write(
         f"xlt: {why}; finished trials are kept; start Ray again and run the same command to "
         "resume\n"
     )
     sys.stderr.flush()
+    if sys.stderr.isatty():
+        make_console().show_cursor()  # a live grid hides it
     release_all()
     os._exit(EXIT_STATUS)

@@ -116,9 +116,9 @@ def hold_lease(
 
 
 def release_all() -> None:
-    """Release all leases of this process, before it ends without leaving its blocks."""
+    """Release all leases of this process, which ends at once without leaving its blocks."""
     for lease in _HELD:
-        lease.release()
+        lease.remove_file()
 
 
 @contextmanager
@@ -218,6 +218,10 @@ class _Lease:
         self._ended.set()
         if self.was_claimed:
             self._thread.join()
+        self.remove_file()
+
+    def remove_file(self) -> None:
+        """Remove the file if this driver still holds the lease."""
         with suppress(OSError, InputError):  # a file that stays soon counts as dead
             if self._is_mine(self._read()):
                 self._location.fs.delete_file(self._location.path(self._name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,6 +17,7 @@ from rich.text import Text
 from xlt.data.core.text import first_line
 from xlt.sweep.driver.console import say
 from xlt.sweep.driver.plain_output import plain_output
+from xlt.sweep.driver.silence import SilenceWatch
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 MARKS = {"pending": ("·", "dim"), "done": ("✓", "green"), "failed": ("✗", "bold red")}
@@ -29,9 +31,12 @@ class Progress:
         specs: Every trial of the experiment, cell by cell.
         done: Ids of trials that are finished already.
         console: Output; a live grid if it is a terminal, else one line per event.
+        logs: Where a reader finds out why nothing happens; empty if there is no such place.
     """
 
-    def __init__(self, specs: Iterable[TrialSpec], done: Iterable[str], console: Console) -> None:
+    def __init__(
+        self, specs: Iterable[TrialSpec], done: Iterable[str], console: Console, logs: str = ""
+    ) -> None:
         self.specs = {spec.trial_id: spec for spec in specs}
         self.states = dict.fromkeys(self.specs, "pending") | dict.fromkeys(done, "done")
         self.console = console
@@ -44,7 +49,11 @@ class Progress:
         self._steps = {i: s.num_steps for i, s in self.specs.items() if self.states[i] == "pending"}
         self._num_steps, self._steps_done = sum(self._steps.values()), 0.0
         self._ended: set[str] = set()
-        self._plain = ExitStack()
+        self._logs = logs
+        self._blocks = ExitStack()
+        self._silence = SilenceWatch(
+            "no trial has made a step", self._describe, lambda line: say(console, line)
+        )
         self._live = (
             Live(console=console, get_renderable=self._grid, refresh_per_second=4)
             if console.is_terminal
@@ -55,7 +64,8 @@ class Progress:
         """Start drawing."""
         if self._live:
             self._live.start()
-            self._plain.enter_context(plain_output())  # the Live has replaced the streams
+            self._blocks.enter_context(plain_output())  # the Live has replaced the streams
+        self._blocks.enter_context(self._silence)
         return self
 
     def __exit__(
@@ -65,8 +75,8 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         """Draw the final state and stop."""
+        self._blocks.close()
         if self._live:
-            self._plain.close()
             self._live.stop()
 
     # --- events from a backend --------------------------------------------------------------
@@ -75,10 +85,12 @@ class Progress:
         """Show that a new stage began, for example the pre-training of miniatures."""
         self._stage = text
         self._start = time.monotonic()
+        self._silence.heard()
         self._say(text)
 
     def pretrained(self, name: str) -> None:
         """Show that a miniature is pre-trained."""
+        self._silence.heard()
         self._say(f"  {name} pre-trained after {clock(time.monotonic() - self._start)}")
 
     def started(self, spec: TrialSpec) -> None:
@@ -89,6 +101,7 @@ class Progress:
 
     def stepped(self, spec: TrialSpec, step: int, num_steps: int, loss: float) -> None:
         """Show the step that a trial has reached."""
+        self._silence.heard()
         self._losses[spec.trial_id] = loss
         self._set(spec, "running", step / num_steps)
 
@@ -121,7 +134,14 @@ class Progress:
         self._set(spec, "pending", 0.0)
         self._losses.pop(spec.trial_id, None)
 
+    def _describe(self) -> str:
+        """Say where the trials stand, when nothing happens."""
+        states = Counter(self.states.values())
+        counts = f"{states['running']} run, {states['pending']} wait for a worker process"
+        return f"{self._stage}; {counts}" + (f"; see {self._logs}" if self._logs else "")
+
     def _say_ended(self, spec: TrialSpec, text: str) -> None:
+        self._silence.heard()
         seconds = time.monotonic() - self._starts.get(spec.trial_id, self._start)
         counts = f"[{self._counts()}]"
         self._say(f"{counts} {_label(spec)}: {text} ({seconds:.1f} s; {self._time_left()} left)")

@@ -16,6 +16,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.driver.head_watch import HeadWatch
 from xlt.sweep.driver.scratch import claim, remove_abandoned
 from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
+from xlt.sweep.machines.ray_folder import find_ray_shortage
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 _VERSIONS = re.compile(
@@ -55,6 +56,8 @@ class RayConnection:
             # Without "local" Ray would connect to the cluster that was last started here.
             chosen = address or os.environ.get("RAY_ADDRESS") or "local"
             is_client = chosen.startswith("ray://")  # a process of the cluster is the driver
+            if chosen == "local" and (shortage := find_ray_shortage()):
+                raise InputError(f"Ray does not start on this machine: {shortage}")
             try:
                 ray.init(
                     address=chosen,
@@ -106,7 +109,7 @@ def _watch() -> HeadWatch:
     context = ray.get_runtime_context()
     (node,) = (node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-    return HeadWatch(context.gcs_address, raylet)
+    return HeadWatch(context.gcs_address, raylet, node["ObjectStoreSocketName"])
 
 
 @dataclass(frozen=True)

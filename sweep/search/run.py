@@ -20,9 +20,11 @@ from xlt.sweep.driver.console import say
 from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.session import Session, open_session
+from xlt.sweep.driver.silence import SilenceWatch
 from xlt.sweep.experiment.chosen_rates import ChosenRates, collect_chosen_rates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.search import LearningRates, Rates
+from xlt.sweep.machines.ray_folder import find_ray_logs
 from xlt.sweep.planning.gate import check_data, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import Prepared, prepare
@@ -133,6 +135,11 @@ class _Search:
         self._location, self._console = session.location, session.console
         self._address = session.address
         self._num_ended = 0
+        self._silence = SilenceWatch(
+            "no learning rate has started or ended",
+            lambda: f"{self._num_ended} ended; see {find_ray_logs()}",
+            self._say,
+        )
 
     def run(self, grid: Grid, dataset: Dataset) -> None:
         """Search, then search once more beyond the end of each range whose end was best."""
@@ -141,14 +148,18 @@ class _Search:
         self._update()
         refuse_unwritable(self._location, self._budget.unwritable)
         specs = [cell.templates[0] for cell in self._cells.values()]
-        runner = TuneBackend(self._address, specs)
+        runner: TuneBackend | None = None
         try:
-            with Progress(specs, (), self._console) as progress:
+            with Progress(specs, (), self._console, find_ray_logs()) as progress:
+                runner = TuneBackend(self._address, specs)
                 pretrain_missing(grid, specs, runner, progress)
-            is_complete = self._search({n: cell.rates for n, cell in self._cells.items()}, dataset)
-            is_complete = is_complete and self._search(self._widen(), dataset)
+            with self._silence:
+                rates = {name: cell.rates for name, cell in self._cells.items()}
+                is_complete = self._search(rates, dataset)
+                is_complete = is_complete and self._search(self._widen(), dataset)
         finally:
-            runner.close()
+            if runner:
+                runner.close()
         self._update(is_finished=True, why_stopped="" if is_complete else self._budget.why)
         refuse_unwritable(self._location, self._budget.unwritable)
 
@@ -194,9 +205,11 @@ class _Search:
         return ranges
 
     def _on_start(self, name: str, config: Config, trial_ids: tuple[str, ...]) -> None:
+        self._silence.heard()
         self._set_config(name, SearchedConfig(**config, trial_ids=trial_ids))
 
     def _on_end(self, name: str, config: Config, report: ConfigReport | None) -> None:
+        self._silence.heard()
         self._num_ended += 1
         num, num_planned = report.replicates if report else 0, len(self._cells[name].replicates)
         failure = report and report.failure

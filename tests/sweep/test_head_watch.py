@@ -1,20 +1,26 @@
-"""The driver ends with one sentence if its Ray head stays silent, and continues if it returns."""
+"""The driver ends with one sentence if Ray is lost or frozen, and continues if it returns."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+from ctrl_c import started_xlt
 from result_folders import make_results
 
 from xlt.sweep.driver import head_watch
-from xlt.sweep.driver.head_watch import HeadWatch, answers
+from xlt.sweep.driver.head_watch import HELLO, HeadWatch, answers
 
 DRIVER = """
 import io, sys, time
@@ -23,51 +29,107 @@ from xlt.sweep.driver import head_watch
 from xlt.sweep.driver.lease import hold_lease
 from xlt.trainables.results.result import Results
 
-head_watch.POLL_SECONDS, head_watch.LOST_SECONDS = 0.05, 0.3
+head_watch.POLL_SECONDS, head_watch.LOST_SECONDS = 0.1, 1.0
 with hold_lease(Results(sys.argv[1]), "tiny", Console(file=io.StringIO())):
-    head_watch.HeadWatch(sys.argv[2], sys.argv[3])
+    head_watch.HeadWatch(*sys.argv[2:])
     print("drives", flush=True)
     time.sleep(60)
 """
 
 
-def listen(port: int = 0) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))
+class Server:
+    """A process of Ray, as the watch sees it: it answers the first bytes of a client."""
+
+    def __init__(self, port: int = 0) -> None:
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.port = self._listening.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self.is_frozen = False
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                with connection:
+                    if self.is_frozen:
+                        time.sleep(1.0)
+                    elif connection.recv(100) == HELLO:
+                        connection.sendall(b"settings")
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+@dataclass(frozen=True)
+class FakeRay:
+    """Ray's processes, and the connection to the one on this machine."""
+
+    head: Server
+    raylet: Server
+    socket_path: str
+    listening: socket.socket
+
+    @property
+    def arguments(self) -> tuple[str, str, str]:
+        return self.head.address, self.raylet.address, self.socket_path
 
 
 @pytest.fixture
-def head() -> Iterator[socket.socket]:
-    with closing(listen()) as opened:
-        yield opened
+def ray_processes(tmp_path: Path) -> Iterator[FakeRay]:
+    path = str(tmp_path / "raylet")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        head, raylet = Server(), Server()
+        yield FakeRay(head, raylet, path, listening)
+        for server in (head, raylet):
+            with suppress(OSError):
+                server.close()
 
 
-@pytest.fixture
-def raylet() -> Iterator[socket.socket]:
-    with closing(listen()) as opened:
-        yield opened
-
-
-def address(head: socket.socket) -> str:
-    return f"127.0.0.1:{head.getsockname()[1]}"
-
-
-@pytest.mark.parametrize("lost", ["head", "raylet"])
-def test_a_driver_that_lost_ray_ends_with_one_sentence_and_releases_its_lease(
-    lost: str, head: socket.socket, raylet: socket.socket, tmp_path: Path
-) -> None:
-    results = make_results(tmp_path / "r")
+@contextmanager
+def driving(uri: str, ray_processes: FakeRay) -> Iterator[subprocess.Popen[str]]:
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, results.uri, address(head), address(raylet)],
+        [sys.executable, "-c", DRIVER, uri, *ray_processes.arguments],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert driver.stdout and driver.stdout.readline() == "drives\n"
-    time.sleep(0.5)
-    assert driver.poll() is None and results.sizes("experiments")
-    reason = f"the Ray head at {address(head)} gave no answer for "
-    if lost == "raylet":
-        reason = "Ray has stopped on this machine; "
-    (head if lost == "head" else raylet).close()
-    _, errors = driver.communicate(timeout=20)
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.communicate()
+
+
+@pytest.mark.parametrize("lost", ["head", "frozen head", "raylet", "frozen raylet"])
+def test_a_driver_that_lost_ray_ends_with_one_sentence_and_releases_its_lease(
+    lost: str, ray_processes: FakeRay, tmp_path: Path
+) -> None:
+    results = make_results(tmp_path / "r")
+    head = ray_processes.head
+    with (
+        driving(results.uri, ray_processes) as driver,
+        ray_processes.listening.accept()[0] as connection,
+    ):
+        time.sleep(0.5)
+        assert driver.poll() is None and results.sizes("experiments")
+        match lost:
+            case "head":
+                head.close()
+            case "frozen head":
+                head.is_frozen = True
+            case "raylet":
+                connection.close()
+            case "frozen raylet":
+                ray_processes.raylet.is_frozen = True
+        _, errors = driver.communicate(timeout=20)
+    reason = {
+        "head": f"the Ray head at {head.address} gave no answer for ",
+        "raylet": "Ray has stopped on this machine; ",
+        "frozen raylet": "Ray on this machine gave no answer for ",
+    }[lost.replace("frozen head", "head")]
     assert driver.returncode == 2
     assert errors.startswith(f"xlt: {reason}")
     assert errors.count("\n") == 1 and "run the same command to resume" in errors
@@ -75,21 +137,60 @@ def test_a_driver_that_lost_ray_ends_with_one_sentence_and_releases_its_lease(
 
 
 def test_a_head_that_returns_in_time_or_a_stopped_watch_ends_nothing(
-    head: socket.socket, raylet: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ray_processes: FakeRay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
     monkeypatch.setattr(head_watch, "_end", ended.append)
     monkeypatch.setattr(head_watch, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(head_watch, "LOST_SECONDS", 0.8)
-    watch = HeadWatch(address(head), address(raylet))
-    place, port = address(head), head.getsockname()[1]
+    watch = HeadWatch(*ray_processes.arguments)
+    head = ray_processes.head
     head.close()
-    assert answers(place) is False
+    assert not answers(head.address)
     time.sleep(0.3)
-    with closing(listen(port)):
-        assert answers(place)
-        time.sleep(1.0)
-        assert ended == []
-        watch.stop()
+    again = Server(head.port)
+    assert answers(head.address)
     time.sleep(1.0)
     assert ended == []
+    watch.stop()
+    again.close()
+    time.sleep(1.0)
+    assert ended == []
+
+
+def wait_for_trials(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Wait until processes for trials run; return all processes of the driver's Ray."""
+    deadline = time.monotonic() + 400
+    while True:
+        assert driver.poll() is None and time.monotonic() < deadline
+        processes = psutil.Process(driver.pid).children(recursive=True)
+        if any(process.name().startswith("ray::Impl") for process in processes):
+            return processes
+        time.sleep(0.1)
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("name", "number", "reason"),
+    [
+        ("gcs_server", signal.SIGSTOP, "xlt: the Ray head at "),
+        ("raylet", signal.SIGSTOP, "xlt: Ray on this machine gave no answer for "),
+        ("raylet", signal.SIGKILL, "xlt: Ray has stopped on this machine; "),
+    ],
+)
+def test_a_run_whose_ray_is_killed_or_frozen_ends_with_one_sentence(
+    name: str, number: signal.Signals, reason: str, experiment_file: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "r"
+    long = ("--set", "training.num_train_epochs=200")
+    with started_xlt("run", str(experiment_file), "--results", str(root), *long) as driver:
+        processes = wait_for_trials(driver)
+        (lost,) = (process for process in processes if process.name() == name)
+        os.kill(lost.pid, number)
+        _, errors = driver.communicate(timeout=200)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    assert driver.returncode == 2, errors
+    assert errors.splitlines()[-1].startswith(reason) and "Traceback" not in errors

@@ -115,7 +115,7 @@ def test_a_lost_head_ends_the_driver_and_the_same_command_finishes(
         nodes[0].kill()
         _, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 2, errors
-        assert "xlt: the head of the Ray cluster at " in errors.splitlines()[-1]
+        assert "xlt: the Ray head at " in errors.splitlines()[-1]
         assert "Traceback" not in errors
         before = finished(root)
         assert 0 < len(before) < NUM_TRIALS

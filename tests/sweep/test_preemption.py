@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 from ctrl_c import started_xlt
@@ -155,3 +156,23 @@ def test_a_trial_that_hangs_is_killed_and_restarted(
     assert marker.exists()
     assert len(outcome.ledger.done) == len(outcome.grid.specs)
     assert "its process died; the trial will restart" in text_of(console)
+
+
+def test_a_trial_whose_process_stays_stopped_is_killed_and_restarted(
+    experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    root = tmp_path / "r"
+    arguments = ["run", str(experiment_file), "--results", str(root)]
+    settings = [*LONG, "resources={stall_minutes: 0.2}"]
+    arguments += [word for setting in settings for word in ("--set", setting)]
+    with started_xlt(*arguments) as process:
+        while not any(root.glob("trials/*/trial.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        worker = next(child for child in children if child.cmdline()[0].startswith("ray::Impl"))
+        worker.suspend()
+        _, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors
+    assert "its process died; the trial will restart" in errors
+    assert trial_files(Results(str(root))) == undisturbed

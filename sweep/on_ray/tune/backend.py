@@ -8,7 +8,9 @@ because they need whole machines.
 
 from __future__ import annotations
 
+import errno
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -30,6 +32,7 @@ from xlt.sweep.backends.worker import (
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.driver.sigterm import handle_sigterm
+from xlt.sweep.machines.ray_folder import find_ray_folder
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_bundle
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.preemption import end_process, make_preemption_check, withdraw_preemption
@@ -210,15 +213,31 @@ def tune_all(
         tune_config: Searcher, scheduler and limits of the Tuner.
         callback: Receiver of Tune's events.
         stop: Decides when trials must end.
+
+    Raises:
+        InputError: The disk of Ray's own files on this machine is full.
     """
-    with scratch_folder("tune") as scratch:
-        tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable, shared=shared), resources),
-            tune_config=tune_config,
-            run_config=tune.RunConfig(
-                name="trials", storage_path=str(scratch), callbacks=[callback], stop=stop, verbose=0
-            ),
-        ).fit()
+    try:
+        with scratch_folder("tune") as scratch:
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(trainable, shared=shared), resources),
+                tune_config=tune_config,
+                run_config=tune.RunConfig(
+                    name="trials",
+                    storage_path=str(scratch),
+                    callbacks=[callback],
+                    stop=stop,
+                    verbose=0,
+                ),
+            ).fit()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"Ray Tune cannot write its own files: {error}; finished trials are kept; free space "
+            f"in {find_ray_folder()} and {tempfile.gettempdir()}, or set RAY_TMPDIR and TMPDIR to "
+            "folders on another disk, then start again"
+        ) from error
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
