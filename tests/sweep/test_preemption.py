@@ -163,7 +163,7 @@ def test_a_trial_whose_process_stays_stopped_is_killed_and_restarted(
 ) -> None:
     root = tmp_path / "r"
     arguments = ["run", str(experiment_file), "--results", str(root)]
-    settings = [*LONG, "resources={stall_minutes: 0.2}"]
+    settings = [*LONG, "resources={stall_minutes: 1}"]
     arguments += [word for setting in settings for word in ("--set", setting)]
     with started_xlt(*arguments) as process:
         while not any(root.glob("trials/*/trial.json")):
