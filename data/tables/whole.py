@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
@@ -26,7 +27,10 @@ from xlt.data.tables.formats import (
     parse_jsonl,
     parse_parquet,
 )
+from xlt.data.tables.memory import CELL_BYTES, refuse_too_large
 
+PART_BYTES = 1 << 24
+"""Bytes of a packed file that are unpacked at once."""
 MAX_BLOCK = 1 << 30
 """Bytes of csv that are parsed at once; in a smaller file a row may be of any length."""
 
@@ -59,8 +63,7 @@ def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
             bad rows; all of them are in the error.
     """
     try:
-        with file.open() as stream:
-            content = stream.read()
+        content = _read_content(file)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot be read: {error}") from error
     if file.format != "parquet":
@@ -83,10 +86,29 @@ def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
     return Records({name: columns[name] for name in wanted if name in header}, rows, header)
 
 
+def _read_content(file: File) -> bytes:
+    """Read all bytes of a file, unpacked, if the machine has the memory."""
+    refuse_too_large(file.fs.get_file_info(file.path).size or 0, "the bytes of the file")
+    with file.open() as stream:
+        if not file.packed:
+            return bytes(stream.read())
+        parts: list[bytes] = []
+        num_bytes = 0
+        while part := stream.read(PART_BYTES):
+            parts.append(part)
+            num_bytes += len(part)
+            refuse_too_large(2 * num_bytes, "the unpacked bytes of the file")  # parts, and joined
+    return b"".join(parts)
+
+
 def _parse(
     file: File, content: bytes, wanted: Sequence[str], quoting: bool, check_header: CheckHeader
 ) -> Iterator[Batch]:
     if file.format == "parquet":
+        footer = pq.ParquetFile(pa.BufferReader(content))
+        num_columns = len({*wanted} & {*footer.schema_arrow.names})
+        num_rows = footer.metadata.num_rows
+        refuse_too_large(num_rows * num_columns * CELL_BYTES, f"{num_rows:,} rows")
         return parse_parquet(pa.BufferReader(content), wanted, check_header)
     if file.format == "jsonl":
         return parse_jsonl(io.BytesIO(content), wanted, check_header, None)

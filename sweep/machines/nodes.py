@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from xlt.data.tables.memory import read_memory
 from xlt.sweep.machines.capacity import Capacity
 from xlt.trainables.spec.trial_spec import ACCELERATOR
 
@@ -75,7 +76,7 @@ def read_node() -> Node:
         num_gpus=len(gpus),
         others={ACCELERATOR + gpu.accelerator_type: 1.0 for gpu in gpus},
         gpus=gpus,
-        memory=_read_memory(),
+        memory=read_memory(),
         hub_cache=HF_HUB_CACHE,
         hub_cache_free=count_free_bytes(HF_HUB_CACHE),
         torch=version("torch"),
@@ -118,13 +119,3 @@ def parse_gpus(text: str, visible: list[str] | None) -> tuple[Gpu, ...]:
             major, _, minor = capability.partition(".")
             gpus.append(Gpu(name, int(memory) * MIB, (int(major), int(minor))))
     return tuple(gpus)
-
-
-def _read_memory() -> int:
-    """Bytes of main memory, or the limit of the container (control groups, version 2)."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return installed
-    return min(installed, int(limit)) if limit.isdigit() else installed

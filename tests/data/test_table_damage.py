@@ -21,6 +21,7 @@ from table_rows import (
 )
 
 from xlt.data.core.errors import InputError
+from xlt.data.tables import memory
 from xlt.data.tables.encodings import refuse_other_encodings
 
 
@@ -146,6 +147,8 @@ def test_problems_of_several_files_name_the_file(tmp_path: Path) -> None:
         ('{"text": "a"', "row 3 (Expecting ',' delimiter: line 1 column 13 (char 12))"),
         ("[1]", "row 3 (not an object)"),
         (r'{"text": "\ud800"}', "row 3 ('utf-8' codec can't encode character"),
+        ('{"text": ' + "[" * 5000, "row 3 (lists or objects are nested deeper than 100 levels)"),
+        ('{"text": ' + "9" * 5000 + "}", "row 3 (Exceeds the limit (4300 digits)"),
     ],
 )
 def test_bad_jsonl_is_reported(line: str, problem: str, tmp_path: Path) -> None:
@@ -175,6 +178,35 @@ def test_broken_files_are_reported(tmp_path: Path) -> None:
     assert errors(tmp_path, "c.parquet", (tmp_path / "c.parquet").read_bytes()) == [
         "column 'text' is not UTF-8: row 2 at byte 1 of the cell; write it again"
     ]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.csv.gz", "a.jsonl.gz"])
+def test_a_file_that_memory_does_not_hold_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file may hold much: equal rows, or gzip of equal bytes."""
+    monkeypatch.setattr(memory, "read_memory", lambda: 3_000_000)
+    rows = 10_000
+    if name.endswith("parquet"):
+        table = pa.table({c: ["x"] * rows for c in ("id", "text", "lang", "label")})
+        pq.write_table(table, tmp_path / name)
+        content, what = (tmp_path / name).read_bytes(), "10,000 rows need 0.0 GB of memory or more"
+    else:
+        content, what = b"x" * 4_000_000, "the bytes of the file need"
+    if name.endswith("gz"):
+        content, what = gzip.compress(content), "the unpacked bytes of the file need"
+    (problem,) = errors(tmp_path, name, content)
+    assert problem.startswith(what) and problem.endswith("leave out rows, or use a larger machine")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.jsonl.gz"])
+def test_pipes_and_devices_are_no_files(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"zero-{name}").symlink_to("/dev/zero")
+    for path in (name, f"zero-{name}"):
+        with pytest.raises(InputError, match="there is no such file"):
+            load(tmp_path / path)
 
 
 @pytest.mark.parametrize(
