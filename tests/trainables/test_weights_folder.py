@@ -15,6 +15,8 @@ import transformers
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
+from xlt.trainables.loading.config import load_config
+from xlt.trainables.loading.tokenizer import load_tokenizer
 from xlt.trainables.models.architectures import derive_kind, read_max_positions
 from xlt.trainables.models.tokenizer_files import list_needed_packages
 from xlt.trainables.models.weights_folder import check_files, read_checkpoint
@@ -108,6 +110,25 @@ BAD: dict[str, tuple[Edit, str]] = {
     "no model type": (
         lambda f: (f / "config.json").write_text("{}"),
         "names no model_type",
+    ),
+    "deep config": (
+        lambda f: (f / "config.json").write_text('{"a":' * 990 + "1" + "}" * 990),
+        "config.json' is not JSON: lists or objects are nested deeper than 100 levels",
+    ),
+    "other types": (
+        lambda f: edit_json(f / "config.json", quantization_config=["x"]),
+        "\"['x']\" is no dict; copy the file again",
+    ),
+    "huge vocabulary": (lambda f: edit_json(f / "config.json", vocab_size=10**400), " is no int; "),
+    "deep header": (
+        lambda f: (f / "model.safetensors").write_bytes(
+            (10**5).to_bytes(8, "little") + b"[" * 10**5
+        ),
+        "model.safetensors is incomplete or no safetensors file; copy it again",
+    ),
+    "huge header": (
+        lambda f: (f / "model.safetensors").write_bytes((2**62).to_bytes(8, "little") + b"{}"),
+        "model.safetensors has 10 bytes, its header says 4,611,",
     ),
     "adapter": (make_adapter, "holds an adapter (adapter_config.json), not a base model; it was "
                 "trained on 'org/base'; give the base model, or merge"),
@@ -209,6 +230,23 @@ def test_a_bad_checkpoint_is_one_error_before_and_while_loading(
         run_trial(spec, tiny_dataset)
     assert told in str(planned.value)
     assert str(loaded.value) == f"base model 'tiny-llama': {planned.value}"
+
+
+@pytest.mark.parametrize("content", ["[]", "1", "[" * 9999, '{"tokenizer_class": {}}'])
+def test_a_hostile_tokenizer_config_is_one_error(content: str, folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text(content)
+    read_checkpoint(folder)
+    with pytest.raises(InputError, match=r"the tokenizer of .* cannot be loaded"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("values", [{"dtype": ""}, {"dtype": []}, {"hidden_size": "x"}])
+def test_a_value_that_transformers_cannot_read_is_one_error(
+    values: dict[str, Any], folder: Path
+) -> None:
+    edit_json(folder / "config.json", **values)
+    with pytest.raises(InputError, match="cannot read the config of 'llama'"):
+        load_config(folder)
 
 
 def test_all_that_a_checkpoint_lacks_is_told_together(folder: Path) -> None:

@@ -152,7 +152,9 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError
+    ) as error:  # fmt: skip
         raise InputError(f"cannot be loaded from {str(folder)!r}: {error}") from error
     _refuse_without_embeddings(model)
     lacking = info["missing_keys"], info["mismatched_keys"]

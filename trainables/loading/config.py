@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.models.model_config import read_config
@@ -33,7 +32,7 @@ def load_config(folder: Path) -> Any:
     model_type = read_config(folder)["model_type"]
     try:
         config = transformers.AutoConfig.from_pretrained(folder)
-    except (ValueError, KeyError, StrictDataclassError) as error:
+    except Exception as error:  # a value of another type makes transformers raise any error
         raise InputError(
             f"transformers {transformers.__version__} cannot read the config of {model_type!r}: "
             f"{error}"

@@ -32,7 +32,7 @@ def load_tokenizer(path: str | Path, revision: str | None = None) -> Any:
         raise InputError(damaged)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, LookupError, TypeError, ImportError, RuntimeError) as error:
+    except Exception as error:  # damaged files make transformers raise any error
         raise InputError(f"the tokenizer of {str(path)!r} cannot be loaded: {error}") from error
     if tokenizer.is_fast:
         tokenizer.backend_tokenizer.no_padding()

@@ -8,6 +8,7 @@ from typing import Any
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.json_text import read_json_file
+from xlt.data.core.text import shorten
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.models.damaged_files import describe_damage
 
@@ -16,6 +17,11 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MODULES = "modules.json"
 """File of a sentence-transformers folder that lists its modules and their folders."""
+_TYPES: dict[str, type] = {
+    "model_type": str, "architectures": list, "quantization_config": dict, "text_config": dict,
+    "vocab_size": int, "pad_token_id": int,
+}  # fmt: skip
+"""Key of config.json -> type of its value, for the keys that are read before a model is loaded."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -50,6 +56,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{str(file)!r} is not JSON: {error}; copy it again") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{str(file)!r} names no model_type; copy it again")
+    _refuse_other_types(file, config)
     if config.get("is_encoder_decoder") is True:
         raise InputError(
             f"{config['model_type']} is an encoder-decoder; give an encoder or a decoder"
@@ -67,8 +74,19 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     nested = config.get("text_config")
     if isinstance(nested, dict) and "model_type" in nested:
+        _refuse_other_types(file, nested)
         return {**config, **nested, "architectures": config.get("architectures")}
     return config
+
+
+def _refuse_other_types(file: Path, config: dict[str, Any]) -> None:
+    """Raise InputError if a value that is read before loading has another type, or 64 bits."""
+    for name, kind in _TYPES.items():
+        value = config.get(name)
+        is_right = isinstance(value, kind) and not isinstance(value, bool)
+        if value is not None and not (is_right and (kind is not int or abs(value) < 2**63)):
+            shown = f"{shorten(str(value))!r} is no {kind.__name__}"
+            raise InputError(f"{name} in {str(file)!r}: {shown}; copy the file again")
 
 
 def _find_model_below(folder: Path) -> str:

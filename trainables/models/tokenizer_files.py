@@ -67,8 +67,9 @@ def list_needed_packages(names: Collection[str], folder: Path) -> list[str]:
     config = read_json(folder / TOKENIZER_CONFIG)
     words = WORD_TOKENIZERS.get(str(config.get("word_tokenizer_type")))
     if words == "fugashi":
-        options = config.get("mecab_kwargs") or {}
-        return [words, *filter(None, [options.get("mecab_dic", "unidic_lite")])]
+        options = config.get("mecab_kwargs")
+        named = options if isinstance(options, dict) else {}
+        return [words, *filter(None, [str(named.get("mecab_dic", "unidic_lite") or "")])]
     if words:
         return [words]
     if TOKENIZER not in names and any(name in names for name in SENTENCEPIECE):

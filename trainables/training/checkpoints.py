@@ -207,11 +207,12 @@ class Checkpoints:
         try:
             metadata, tensors = _read_metadata(content), load(content)
             is_whole = metadata.pop("sha256") == _hash_state(metadata, tensors)
+            versions = json.loads(metadata["versions"])
         except Exception:  # parsers raise any error on damaged bytes
-            is_whole = False
+            is_whole, versions = False, {}
         if not is_whole:
             self.not_resumed = "the checkpoint is damaged, or was written without a hash"
-        elif json.loads(metadata["versions"]) != self.versions:
+        elif versions != self.versions:
             self.not_resumed = "the checkpoint was written by other versions of packages"
         elif not _fits(tensors, model, loop_state):
             self.not_resumed = "the checkpoint has another form, e.g. of another kind of device"
