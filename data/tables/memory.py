@@ -27,7 +27,7 @@ def refuse_too_large(num_bytes: int, what: str) -> None:
 
     Args:
         num_bytes: Bytes that it needs at least.
-        what: What needs them, in the plural, e.g. ``40,000,000 rows``.
+        what: The things that need them, in the plural, e.g. ``40,000,000 rows``.
     """
     memory = read_memory()
     if num_bytes > memory:
