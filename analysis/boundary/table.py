@@ -16,7 +16,7 @@ from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.trials.weigh import describe_weights
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, name_numbers
 
 THRESHOLDS: dict[str, str] = {
     "f1": "F1@0.5",
@@ -240,7 +240,7 @@ def _train_rows(judged: Sequence[CellBoundary]) -> list[str]:
         if cell.measures[TRAIN_ROWS].n:
             how = _scored(cell)
             if cell.folds:
-                seeds = ", ".join(map(str, cell.folds.seeds))
+                seeds = name_numbers(cell.folds.seeds)
                 how += f", by {cell.folds.num_folds} folds and seeds {seeds} of the search"
                 how += f" at learning rate {cell.folds.learning_rate:g}"
             cells_of.setdefault(how, []).append(_title(cell))

@@ -39,7 +39,7 @@ from xlt.analysis.trials.status import SIGNS
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line, plain
+from xlt.data.core.text import first_line, name_numbers, plain
 from xlt.trainables.metrics.registry import metric_label, reported_metrics
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
@@ -209,8 +209,8 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
     facts = {
         "classes": f"{', '.join(map(first_line, plan.classes))}; positive: "
         f"{first_line(plan.positive)}",
-        "draws of training rows": ", ".join(map(str, plan.draws)) * has_draws(plan.draws),
-        "seeds": ", ".join(map(str, plan.seeds)),
+        "draws of training rows": name_numbers(plan.draws) * has_draws(plan.draws),
+        "seeds": name_numbers(plan.seeds),
         "data": data[:12],
         **versions,
     }

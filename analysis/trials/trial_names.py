@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from xlt.data.core.text import name_numbers
 from xlt.trainables.results.plan import Plan
 
 Run = tuple[int, int]
@@ -23,7 +24,7 @@ def name_runs(runs: Iterable[Run], with_draw: bool) -> str:
         by_draw.setdefault(draw_index, []).append(seed)
     names = []
     for draw_index, seeds in by_draw.items():
-        named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        named = f"seed{'s' if len(seeds) > 1 else ''} {name_numbers(seeds)}"
         names.append(f"draw {draw_index} {named}" if with_draw else named)
     return " and ".join(names)
 
@@ -38,7 +39,7 @@ def describe_runs(plan: Plan) -> str:
 
     For example, ``the seeds 0, 1, 2 on one draw of training rows``.
     """
-    seeds = f"the seeds {', '.join(map(str, plan.seeds))}"
+    seeds = f"the seeds {name_numbers(plan.seeds)}"
     if len(plan.draws) == 1:
         number = f" (draw {plan.draws[0]})" * has_draws(plan.draws)
         return f"{seeds} on one draw of training rows{number}"
@@ -47,5 +48,5 @@ def describe_runs(plan: Plan) -> str:
         return f"{seeds}, each on its own draw of training rows"
     return (
         f"{len(plan.draws)} draws x {len(plan.seeds)} seeds (draws of training rows "
-        f"{', '.join(map(str, plan.draws))}; seeds {', '.join(map(str, plan.seeds))})"
+        f"{name_numbers(plan.draws)}; seeds {name_numbers(plan.seeds)})"
     )

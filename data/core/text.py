@@ -43,6 +43,27 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
+MIN_RANGE = 6
+"""Numbers one after the other that are written as a range."""
+MAX_PARTS = 12
+"""Numbers and ranges that are written out."""
+
+
+def name_numbers(numbers: Iterable[int]) -> str:
+    """Write numbers: ``0, 1, 2``, or ``0 to 101``; after many parts only how many follow."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
+        else:
+            ranges.append([number])
+    parts: list[str] = []
+    for members in ranges:
+        is_long = len(members) >= MIN_RANGE
+        parts += [f"{members[0]} to {members[-1]}"] if is_long else map(str, members)
+    return first_few(parts, MAX_PARTS)
+
+
 NUM_NAMED = 3
 """Rows that an error names for each kind of problem."""
 

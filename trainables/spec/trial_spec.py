@@ -116,7 +116,7 @@ class Resources(Settings):
     """Whether to recompute activations instead of storing them: less memory, a third more time."""
     accelerator_type: str | None = None
     """Required type of GPU by Ray's name, e.g. H100 or A100-80G; None: any."""
-    custom_resources: dict[str, float] = pydantic.Field(default_factory=dict)
+    custom_resources: dict[str, pydantic.FiniteFloat] = pydantic.Field(default_factory=dict)
     """Amounts of the nodes' custom resources (``ray start --resources``) that each process
     reserves."""
     retries: int = pydantic.Field(default=2, ge=0)
