@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import io
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
 import pyarrow as pa
 
+from xlt.data.core.errors import InputError
 from xlt.data.core.files import replacing
 
 CACHE_FORMAT = 1
@@ -20,6 +22,8 @@ SETTLED_SECONDS = 2.0
 """Shortest age of a folder whose content is cached. After a younger change, a second change within
 one tick of the clock would not change the time stamp. Two seconds is the longest tick (FAT; object
 stores have one second). Git's index has the same rule."""
+SET_CACHE = "set XLT_CACHE to a folder that you can write"
+"""Remedy for a cache folder that cannot be used."""
 _DIGEST = 32
 
 
@@ -78,6 +82,31 @@ class CacheFile:
 
 
 def cache_dir() -> Path:
-    """Give the cache folder for miniatures and verified results; ``XLT_CACHE`` overrides it."""
-    override = os.environ.get("XLT_CACHE")
-    return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("xlt-sweep"))
+    """Give the cache folder for miniatures and verified results; ``XLT_CACHE`` overrides it.
+
+    Raises:
+        InputError: This user has no home folder.
+    """
+    if override := os.environ.get("XLT_CACHE"):
+        return Path(override).absolute()
+    try:
+        return Path(platformdirs.user_cache_dir("xlt-sweep"))
+    except RuntimeError as error:  # no HOME, and no entry in /etc/passwd
+        raise InputError(f"this user has no home folder; {SET_CACHE}") from error
+
+
+def prepare_cache_dir() -> None:
+    """Make the cache folder before something that must be kept there is computed.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    folder = cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cache folder {str(folder)!r} cannot be written: {error.strerror}; {SET_CACHE}"
+        ) from error

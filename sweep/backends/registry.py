@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, cast
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
+from xlt.data.core.user_cache import prepare_cache_dir
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.corpora.registry import load_corpus
 from xlt.data.dataset.schema import Dataset
@@ -98,6 +99,7 @@ def pretrain_missing(
         if spec.base_model in miniatures and not find_miniature_folder(spec.base_identity).is_dir()
     }
     if missing:
+        prepare_cache_dir()
         progress.stage(f"pre-training {len(missing)} miniatures: {', '.join(missing)}")
         corpus = load_corpus(experiment.pretraining, grid.dataset, grid.held_out)
         runner.pretrain(missing, corpus, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,15 +41,32 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
     command: Callable[[Any], int] = options.command
     try:
-        return command(options)
+        status = command(options)
+        if sys.stdout:  # None if the caller closed it
+            sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"xlt: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the output, e.g. head, has ended
-        sys.stderr.close()
+        _discard_output()
         return OK
+    except OSError as error:  # no access, a full disk, a broken network ...
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"xlt: {place}{error.strerror or error}", file=sys.stderr)
+        _discard_output()
+        return BAD_INPUT
+
+
+def _discard_output() -> None:
+    """Discard the output that cannot be written, because Python would try it again at its end."""
+    if sys.stdout:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser() -> argparse.ArgumentParser:

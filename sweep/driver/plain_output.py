@@ -28,12 +28,26 @@ class PlainStream:
     def write(self, text: str) -> int:
         """Write a text; a character that the stream cannot encode is shown as an escape, too."""
         shown = plain(text)
-        try:
-            self.rich_proxied_file.write(shown)
-        except UnicodeEncodeError as error:
-            known = shown.encode(error.encoding, "backslashreplace").decode(error.encoding)
-            self.rich_proxied_file.write(known)
+        with self._naming_itself():
+            try:
+                self.rich_proxied_file.write(shown)
+            except UnicodeEncodeError as error:
+                known = shown.encode(error.encoding, "backslashreplace").decode(error.encoding)
+                self.rich_proxied_file.write(known)
         return len(text)
+
+    def flush(self) -> None:
+        """Write what the stream has buffered."""
+        with self._naming_itself():
+            self.rich_proxied_file.flush()
+
+    @contextmanager
+    def _naming_itself(self) -> Iterator[None]:
+        """Name the stream in its errors, e.g. for a full disk."""
+        try:
+            yield
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, self.rich_proxied_file.name) from error
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write texts one after the other."""
@@ -49,7 +63,8 @@ class PlainStream:
 def plain_output() -> Iterator[None]:
     """Write standard output and standard error through a :class:`PlainStream` in the block."""
     before = sys.stdout, sys.stderr
-    streams: Any = map(PlainStream, before)
+    # A stream that the caller closed is None, and print() writes nothing to it.
+    streams: Any = [stream and PlainStream(stream) for stream in before]
     sys.stdout, sys.stderr = streams
     try:
         yield

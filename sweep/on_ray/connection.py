@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 from ray.job_config import JobConfig
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.driver.head_watch import HeadWatch
+from xlt.sweep.driver.head_watch import HeadWatch, answers
 from xlt.sweep.driver.scratch import claim, remove_abandoned
 from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
 from xlt.sweep.machines.ray_folder import find_ray_shortage
@@ -22,6 +23,9 @@ from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 _VERSIONS = re.compile(
     r"Version mismatch.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL
 )
+CLIENT = "ray://"
+CLIENT_PORT = 10001
+"""Port of Ray's client server, unless its address gives another."""
 
 
 class _InstalledCode(JobConfig):  # type: ignore[misc]
@@ -55,10 +59,11 @@ class RayConnection:
         if self._is_owner:
             # Without "local" Ray would connect to the cluster that was last started here.
             chosen = address or os.environ.get("RAY_ADDRESS") or "local"
-            is_client = chosen.startswith("ray://")  # a process of the cluster is the driver
+            is_client = chosen.startswith(CLIENT)  # a process of the cluster is the driver
             if chosen == "local" and (shortage := find_ray_shortage()):
                 raise InputError(f"Ray does not start on this machine: {shortage}")
             try:
+                _refuse_silence(chosen)
                 ray.init(
                     address=chosen,
                     job_config=None if is_client else _InstalledCode(),
@@ -66,7 +71,7 @@ class RayConnection:
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(describe_connection_error(chosen, str(error))) from error
             if chosen == "local":
                 _claim_session()
@@ -90,10 +95,13 @@ def describe_connection_error(address: str, error: str) -> str:
             "or use `xlt submit`, which starts the sweep inside the cluster"
         )
     if address == "local":
-        return f"Ray does not start on this machine: {error}; --backend inline needs no Ray"
+        return (
+            f"Ray does not start on this machine: {error}; set RAY_TMPDIR to a folder with a short "
+            "path and write access, or use --backend inline, which needs no Ray"
+        )
     return (
-        f"no Ray cluster at {address}: {error}; start one, fix --address, or use --backend inline, "
-        "which needs no cluster"
+        f"no Ray cluster at {address}: {error}; start one, fix --address or RAY_ADDRESS, or use "
+        "--backend inline, which needs no cluster"
     )
 
 
@@ -102,6 +110,17 @@ def _claim_session() -> None:
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     claim(session)
     remove_abandoned(session.parent, "session_*")
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise ConnectionError if no process listens at an address; Ray would ask for two minutes."""
+    if address.startswith(CLIENT):
+        place = address.removeprefix(CLIENT)
+        place = place if ":" in place else f"{place}:{CLIENT_PORT}"
+    else:
+        place = canonicalize_bootstrap_address(address)
+    if place and not answers(place):
+        raise ConnectionError("no process accepts connections there")
 
 
 def _watch() -> HeadWatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -38,8 +39,9 @@ def check_data(grid: Grid) -> tuple[Finding, ...]:
     read = list_directions(grid.experiment)
     used_rows = UsedRows(grid.draws, sampling.train_window, sampling.test_window, read)
     findings = audit(grid.dataset, used_rows)
-    cache.make_folder()
-    cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
+    with suppress(OSError):  # without a cache the next command takes longer
+        cache.make_folder()
+        cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
     return findings
 
 
