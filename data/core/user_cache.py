@@ -22,8 +22,6 @@ SETTLED_SECONDS = 2.0
 """Shortest age of a folder whose content is cached. After a younger change, a second change within
 one tick of the clock would not change the time stamp. Two seconds is the longest tick (FAT; object
 stores have one second). Git's index has the same rule."""
-SET_CACHE = "set XLT_CACHE to a folder that you can write"
-"""Remedy for a cache folder that cannot be used."""
 _DIGEST = 32
 
 
@@ -82,17 +80,9 @@ class CacheFile:
 
 
 def cache_dir() -> Path:
-    """Give the cache folder for miniatures and verified results; ``XLT_CACHE`` overrides it.
-
-    Raises:
-        InputError: This user has no home folder.
-    """
-    if override := os.environ.get("XLT_CACHE"):
-        return Path(override).absolute()
-    try:
-        return Path(platformdirs.user_cache_dir("xlt-sweep"))
-    except RuntimeError as error:  # no HOME, and no entry in /etc/passwd
-        raise InputError(f"this user has no home folder; {SET_CACHE}") from error
+    """Give the cache folder for miniatures and verified results; ``XLT_CACHE`` overrides it."""
+    override = os.environ.get("XLT_CACHE")
+    return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("xlt-sweep"))
 
 
 def prepare_cache_dir() -> None:
@@ -108,5 +98,6 @@ def prepare_cache_dir() -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"cache folder {str(folder)!r} cannot be written: {error.strerror}; {SET_CACHE}"
+            f"cache folder {str(folder)!r} cannot be written: {error.strerror}; set XLT_CACHE to a "
+            "folder that you can write"
         ) from error

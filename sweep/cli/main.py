@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
@@ -33,14 +34,29 @@ STATUSES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    if arguments is None:
+        _use_utf8()
     with plain_output():
         return _run(arguments)
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode if this locale cannot name a Japanese file.
+
+    Python does so itself in the C locale, unless PYTHONUTF8=0. Ray's workers read the variable.
+    """
+    try:
+        "語".encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
     command: Callable[[Any], int] = options.command
     try:
+        _refuse_homeless()
         status = command(options)
         if sys.stdout:  # None if the caller closed it
             sys.stdout.flush()
@@ -58,6 +74,20 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"xlt: {place}{error.strerror or error}", file=sys.stderr)
         _discard_output()
         return BAD_INPUT
+
+
+def _refuse_homeless() -> None:
+    """Refuse a user without a home folder, such as a number that is no user of a container.
+
+    Packages that look for their caches would end with an error of their own.
+
+    Raises:
+        InputError: Neither HOME nor the machine's list of users names a folder.
+    """
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise InputError("this user has no home folder; set HOME to one") from error
 
 
 def _discard_output() -> None:

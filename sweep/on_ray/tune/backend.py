@@ -34,6 +34,7 @@ from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.sweep.machines.ray_folder import find_ray_folder
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_bundle
+from xlt.sweep.on_ray.deaths import describe_task_error
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
 from xlt.sweep.on_ray.preemption import end_process, make_preemption_check, withdraw_preemption
 from xlt.sweep.on_ray.tune.reports import wrap
@@ -95,8 +96,14 @@ class TuneBackend:
         running = list(names)
         while running:
             (ready,), running = ray.wait(running, num_returns=1)
-            unpack(ray.get(ready), find_miniature_folder(missing[names[ready]]))
-            progress.pretrained(names[ready])
+            name = names[ready]
+            try:
+                files = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                why = describe_task_error(error)
+                raise InputError(f"miniature {name} cannot be pre-trained: {why}") from error
+            unpack(files, find_miniature_folder(missing[name]))
+            progress.pretrained(name)
 
     def run(
         self,
