@@ -123,7 +123,7 @@ def test_a_trial_whose_process_always_dies_fails_in_the_end(
     values |= {"models": values["models"][:1], "patterns": values["patterns"][:1], "seeds": [0]}
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(values))
     killed_at = 0
-    with driver(tmp_path / "one.yaml", tmp_path / "r") as process:
+    with driver(tmp_path / "one.yaml", tmp_path / "r", "--backend", "ray") as process:
         while process.poll() is None:
             if (saved_at := last_checkpoint(tmp_path / "r")) > killed_at:
                 killed_at = saved_at
