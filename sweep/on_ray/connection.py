@@ -113,14 +113,14 @@ def _claim_session() -> None:
 
 
 def _refuse_silence(address: str) -> None:
-    """Raise ConnectionError if no process listens at an address; Ray would ask for two minutes."""
+    """Raise ConnectionError if nothing answers at an address; Ray would ask for two minutes."""
     if address.startswith(CLIENT):
         place = address.removeprefix(CLIENT)
         place = place if ":" in place else f"{place}:{CLIENT_PORT}"
     else:
         place = canonicalize_bootstrap_address(address)
     if place and not answers(place):
-        raise ConnectionError("no process accepts connections there")
+        raise ConnectionError("nothing answers there")
 
 
 def _watch() -> HeadWatch:

@@ -113,8 +113,8 @@ def test_commands_that_read_work_without_utf8_home_or_temporary_folder(
             (),
             "closed/.cache/xlt-sweep' cannot be written: Permission denied; set XLT_CACHE to a ",
         ),
-        (RAY, {"RAY_ADDRESS": DEAD}, (), f"no Ray cluster at {DEAD}: no process accepts "),
-        ((*RAY, "--address", DEAD), {}, (), f"no Ray cluster at {DEAD}: no process accepts "),
+        (RAY, {"RAY_ADDRESS": DEAD}, (), f"no Ray cluster at {DEAD}: nothing answers "),
+        ((*RAY, "--address", DEAD), {}, (), f"no Ray cluster at {DEAD}: nothing answers "),
         (RAY, {"RAY_TMPDIR": "{place}/" + "x" * 90}, (), "cannot exceed 107 bytes: "),
         (RAY, {"RAY_TMPDIR": "{place}/closed/tmp"}, (), "set RAY_TMPDIR to a folder with a short "),
         pytest.param(
