@@ -17,9 +17,9 @@ from page_results import make_page_results
 from result_folders import save_failed
 from rich.console import Console
 
-from xlt.data.core import parquet
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
+from xlt.data.tables import parquet
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
 from xlt.sweep.driver.lease import hold_lease

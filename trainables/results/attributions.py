@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json, to_parquet
-from xlt.data.core.parquet import read_parquet
+from xlt.data.tables.parquet import read_parquet
 from xlt.trainables.results.layout import attribution_names, trial_file
 from xlt.trainables.results.location import ResultsRoot, inside_root
 from xlt.trainables.spec.explain import METHOD_SETTINGS

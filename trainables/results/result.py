@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import remove_partial, to_json, to_parquet
-from xlt.data.core.parquet import read_parquet
+from xlt.data.tables.parquet import read_parquet
 from xlt.trainables.results.experiment_files import ExperimentFiles
 from xlt.trainables.results.layout import (
     CHECKPOINTS,

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
-from xlt.data.core.parquet import read_parquet
 from xlt.data.dataset.schema import Dataset
+from xlt.data.tables.parquet import read_parquet
 from xlt.trainables.results.layout import texts_file
 from xlt.trainables.results.result import Results
 
