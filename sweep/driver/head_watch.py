@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from xlt.sweep.driver.console import make_console
 from xlt.sweep.driver.lease import release_all
@@ -29,6 +31,10 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """First bytes of an HTTP/2 client (RFC 9113, 3.4), with empty settings. A gRPC server answers with
 its own settings, before it asks for a token."""
 
+LAST_WORDS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
+"""Program that prints its argument when its input ends without a byte."""
+RESUME = "finished trials are kept; start Ray again and run the same command to resume\n"
+
 
 class HeadWatch:
     """Threads that ask Ray's processes whether they work, on the head and on this machine.
@@ -37,13 +43,26 @@ class HeadWatch:
         head: ``host:port`` of the head's service (GCS).
         raylet: ``host:port`` of Ray's process on this machine.
         raylet_socket: Unix socket of the same process. It is never replaced, so the driver ends at
-            once when it closes this connection, before Ray ends the driver.
+            once when it closes this connection. Ray may be faster on a busy machine; then a small
+            process, whose input ends with the driver, prints the sentence.
     """
 
     def __init__(self, head: str, raylet: str, raylet_socket: str) -> None:
         self._asked = {f"the Ray head at {head}": head, "Ray on this machine": raylet}
         self._raylet = socket.socket(socket.AF_UNIX)
         self._raylet.connect(raylet_socket)
+        self._last_words = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                LAST_WORDS,
+                f"xlt: Ray ended this command; {RESUME}",
+            ],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=watch, name="head watch", daemon=True)
@@ -59,11 +78,12 @@ class HeadWatch:
         for thread in self._threads:
             thread.join()
         self._raylet.close()
+        self._last_words.communicate(b".")
 
     def _watch_connection(self) -> None:
         self._raylet.recv(1)
         if not self._stopped.is_set():
-            _end("Ray has stopped on this machine")
+            self._end("Ray has stopped on this machine")
 
     def _watch_answers(self) -> None:
         num_missed = dict.fromkeys(self._asked, 0)
@@ -77,7 +97,13 @@ class HeadWatch:
                 silence = time.monotonic() - last_answer[name]
                 # Require several checks: after this machine was suspended, one check says little.
                 if num_missed[name] > 2 and silence >= LOST_SECONDS:
-                    _end(f"{name} gave no answer for {silence:.0f} s")
+                    self._end(f"{name} gave no answer for {silence:.0f} s")
+
+    def _end(self, why: str) -> None:
+        assert self._last_words.stdin
+        with suppress(OSError):  # that process may have been killed
+            os.write(self._last_words.stdin.fileno(), b".")
+        _end(why)
 
 
 def answers(address: str) -> bool:
@@ -104,10 +130,7 @@ def answers(address: str) -> bool:
 
 def _end(why: str) -> None:
     """Print the reason and end the process, whose threads would wait for Ray forever."""
-    sys.stderr.write(
-        f"xlt: {why}; finished trials are kept; start Ray again and run the same command to "
-        "resume\n"
-    )
+    sys.stderr.write(f"xlt: {why}; {RESUME}")
     sys.stderr.flush()
     if sys.stderr.isatty():
         make_console().show_cursor()  # a live grid hides it

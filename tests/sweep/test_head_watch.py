@@ -136,6 +136,15 @@ def test_a_driver_that_lost_ray_ends_with_one_sentence_and_releases_its_lease(
     assert results.sizes("experiments") == {}
 
 
+def test_the_sentence_is_printed_if_ray_is_faster(ray_processes: FakeRay, tmp_path: Path) -> None:
+    results = make_results(tmp_path / "r")
+    with driving(results.uri, ray_processes) as driver:
+        driver.kill()
+        _, errors = driver.communicate(timeout=20)
+    assert errors.startswith("xlt: Ray ended this command; finished trials are kept; ")
+    assert errors.count("\n") == 1
+
+
 def test_a_head_that_returns_in_time_or_a_stopped_watch_ends_nothing(
     ray_processes: FakeRay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,13 +166,17 @@ def test_a_trial_whose_process_stays_stopped_is_killed_and_restarted(
     settings = [*LONG, "resources={stall_minutes: 1}"]
     arguments += [word for setting in settings for word in ("--set", setting)]
     with started_xlt(*arguments) as process:
-        while not any(root.glob("trials/*/trial.json")):
+        while not (workers := list_busy_workers(process.pid)):
             assert process.poll() is None
             time.sleep(0.05)
-        children = psutil.Process(process.pid).children(recursive=True)
-        worker = next(child for child in children if child.cmdline()[0].startswith("ray::Impl"))
-        worker.suspend()
+        workers[0].suspend()
         _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     assert "its process died; the trial will restart" in errors
     assert trial_files(Results(str(root))) == undisturbed
+
+
+def list_busy_workers(driver: int) -> list[psutil.Process]:
+    """List the processes that run trials: each has started the process that watches it."""
+    processes = psutil.Process(driver).children(recursive=True)
+    return [p for p in processes if p.name().startswith("ray::Impl") and p.children()]
