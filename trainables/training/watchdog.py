@@ -82,7 +82,7 @@ class _Watchdog:
 
     def send(self, limit: float) -> None:
         """Send a heartbeat with the seconds until the next one; 0: no limit."""
-        self._process = self._process or _start()
+        self._process = self._process or _start(limit)
         assert self._process.stdin
         self.last_sent = time.monotonic()
         # The pipe is full while the watching process is suspended, and broken if it was killed.
@@ -90,11 +90,11 @@ class _Watchdog:
             os.write(self._process.stdin.fileno(), struct.pack("d", limit))
 
 
-def _start() -> subprocess.Popen[bytes]:
-    """Start the watching process."""
+def _start(limit: float) -> subprocess.Popen[bytes]:
+    """Start the watching process, which waits ``limit`` seconds for the next heartbeat."""
     faulthandler.register(signal.SIGUSR2)
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", watching_process.__file__, str(os.getpid())],
+        [sys.executable, "-I", "-S", watching_process.__file__, str(os.getpid()), str(limit)],
         stdin=subprocess.PIPE,
         start_new_session=True,  # a signal that stops the group of this process must not stop it
     )

@@ -1,7 +1,8 @@
 """The process that watches another one for heartbeats, and kills it if they stop.
 
-:mod:`xlt.trainables.training.watchdog` starts this file with the id of the watched process, and
-sends heartbeats to its standard input. It imports only what starts within milliseconds.
+:mod:`xlt.trainables.training.watchdog` starts this file with the id of the watched process and
+the limit of its first heartbeat, and sends further ones to its standard input. It imports only what
+starts within milliseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ DUMP_SECONDS = 1.0
 """Time for the watched process to print its stacks."""
 
 
-def watch(pid: int, pipe: int) -> None:
+def watch(pid: int, pipe: int, limit: float) -> None:
     """Watch a process until it ends, or kill it.
 
     A machine, container or job that is suspended, and a process that waits for a core, make no
@@ -29,8 +30,9 @@ def watch(pid: int, pipe: int) -> None:
         pid: The watched process, which is the parent of this one.
         pipe: Descriptor from which heartbeats are read: each is the allowed seconds until the next
             one as a double, 0 for no limit.
+        limit: Allowed seconds until the first one.
     """
-    limit = ran = stopped = 0.0
+    ran = stopped = 0.0
     while os.getppid() == pid:
         tick = min(TICK_SECONDS, limit / 10) or TICK_SECONDS
         if select.select([pipe], [], [], tick)[0]:
@@ -69,4 +71,4 @@ def kill(pid: int, why: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]), sys.stdin.fileno())
+    watch(int(sys.argv[1]), sys.stdin.fileno(), float(sys.argv[2]))
