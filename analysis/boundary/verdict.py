@@ -115,7 +115,8 @@ def judge(
 
     - "chance": the interval of AUROC includes 0.5, and the cell ranks worse than the reference or
       the interval is below :data:`NEAR_CHANCE`. No threshold helps such a cell.
-    - "both", "ranks worse", "threshold is off": see above; the other question may be open.
+    - "both", "ranks worse", "threshold is off": see above; the other question may be open. These and
+      the next word are only said of a cell whose interval of AUROC is above 0.5.
     - "neither found": both losses are small.
     - "reference": the cell is the reference, and nothing above is true of it.
     - "undecided": none of these, or a cell has a single run, which does not show how runs differ.
@@ -145,8 +146,8 @@ def _choose(
 ) -> Word:
     worse = ranking is not None and ranking.is_fault(margin)
     off = threshold.is_fault(margin)
-    if auroc.low <= CHANCE and (worse or auroc.high < NEAR_CHANCE):
-        return "chance"
+    if auroc.low <= CHANCE:  # not shown to rank: no threshold is worth a verdict
+        return "chance" if worse or auroc.high < NEAR_CHANCE else otherwise
     if worse or off:
         return "both" if worse and off else "ranks worse" if worse else "threshold is off"
     small = ranking is not None and ranking.is_small(margin) and threshold.is_small(margin)

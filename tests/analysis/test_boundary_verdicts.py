@@ -41,6 +41,8 @@ def still(mean: float, half: float = 0.001) -> Runs:
         (still(0.5), still(0.3), still(0.1), "chance"),
         (still(0.6, 0.15), still(0.2), still(0.1), "chance"),
         (still(0.5, 0.3), still(0.1, 0.3), still(0.0), "undecided"),  # maybe no worse
+        (still(0.6, 0.15), still(0.1, 0.3), still(0.1), "undecided"),  # maybe no ranking at all
+        (still(0.6, 0.15), None, still(0.1), "reference"),
         (still(0.52, 0.03), still(0.0, 0.3), still(0.0), "chance"),
         (still(0.8), None, still(0.1), "threshold is off"),
         (still(0.8), None, still(0.0), "reference"),
