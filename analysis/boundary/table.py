@@ -59,8 +59,8 @@ WORDS = (
     "verdict: ranks worse, threshold is off, both: the loss is above 0 and not below {margin:g} "
     "(--margin); the other question may be open. neither found: both losses are below {margin:g}. "
     "chance: the interval of AUROC includes 0.5, and the cell ranks worse than the reference or "
-    f"the interval is below {NEAR_CHANCE:g}; a cell that is not shown to be above 0.5 gets no other "
-    "word. undecided: none of these.",
+    f"the interval is below {NEAR_CHANCE:g}; a cell that is not shown to be above 0.5 gets no "
+    "other word. undecided: none of these.",
     "The probability that a cell without fault gets one of the first three verdicts is 0.05 at "
     "most. Among many cells some get one by chance.",
 )

@@ -115,8 +115,8 @@ def judge(
 
     - "chance": the interval of AUROC includes 0.5, and the cell ranks worse than the reference or
       the interval is below :data:`NEAR_CHANCE`. No threshold helps such a cell.
-    - "both", "ranks worse", "threshold is off": see above; the other question may be open. These and
-      the next word are only said of a cell whose interval of AUROC is above 0.5.
+    - "both", "ranks worse", "threshold is off": see above; the other question may be open. These
+      and the next word are only said of a cell whose interval of AUROC is above 0.5.
     - "neither found": both losses are small.
     - "reference": the cell is the reference, and nothing above is true of it.
     - "undecided": none of these, or a cell has a single run, which does not show how runs differ.
