@@ -88,7 +88,7 @@ class Report:
 
     Attributes:
         tried: Cases by kind of file.
-        refused: Cases in which a command said that something is wrong.
+        refused: Cases that a command refused (exit status 2), and checkpoints left aside.
         fell: Cases that fell, with the way to repeat them.
     """
 
@@ -106,7 +106,7 @@ class Report:
     def write(self) -> str:
         """Write a table in Markdown, and the cases that fell."""
         fell = Counter(kind for kind, _ in self.fell)
-        lines = ["| file | tried | said that it is wrong | fell |", "|---|---|---|---|"]
+        lines = ["| file | tried | refused | fell |", "|---|---|---|---|"]
         lines += [
             f"| {kind} | {self.tried[kind]} | {self.refused[kind]} | {fell[kind]} |"
             for kind in sorted(self.tried)
