@@ -45,6 +45,7 @@ from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import prepare
+from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -96,7 +97,8 @@ def main() -> None:
     ours = [sys.executable, "-m", "xlt", "run", "paper", "--backend", "inline"]
     ours += [f"--results={results}", f"--set=seeds={options.seeds}", f"--only={options.only}"]
     seconds = timed([*ours, *(f"--set={setting}" for setting in settings)])
-    own = {s.trial_id: read_seconds(results / "trials" / s.trial_id) for s in specs}
+    location = Results(str(results))
+    own = {s.trial_id: read_seconds(location, s.trial_id) for s in specs}
     print("| cell | ours, s a trial | usual |\n|---|---|---|")
     usual: dict[CellKey, float] = {}
     for spec in specs:
@@ -126,9 +128,10 @@ def cells_of(grid: Grid, options: argparse.Namespace) -> set[CellKey]:
     return {cell.key for cell in grid.selected(grid.experiment.select(options.only))}
 
 
-def read_seconds(folder: Path) -> float:
+def read_seconds(location: Results, trial_id: str) -> float:
     """Return the seconds of all stages of a trial of ours."""
-    return sum(json.loads((folder / "trial.json").read_text())["timings"].values())
+    record = location.state(trial_id).record or {}
+    return float(sum(record["timings"].values()))
 
 
 def extrapolate(grid: Grid, measured: list[tuple[TrialSpec, float]]) -> float:

@@ -16,6 +16,7 @@ from xlt.sweep.backends.worker import refuse_unwritable, write_or_refuse
 from xlt.sweep.driver.silence import SilenceWatch
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions
+from xlt.trainables.results.layout import experiment_file
 from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
@@ -182,8 +183,8 @@ def _dataset(location: Results, collected: Collected) -> Dataset:
     as_run = location.read_experiment(name)
     if as_run is None:
         raise InputError(
-            f"experiments/{name}.yaml is missing, which names the data; `xlt run` writes it again",
-            location.uri,
+            "the experiment as it was run, which names the data, is missing; `xlt run` writes it",
+            location.path(experiment_file(name)),
         )
     text, path = as_run
     experiment = Experiment.from_yaml(text, path)

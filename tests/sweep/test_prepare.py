@@ -29,9 +29,9 @@ def test_the_counter_sees_a_second_read(counted: Counted) -> None:
     experiment = load_experiment("quickstart", ["patterns=[ja16]", "models=[mini-mbert]"])
     prepare(experiment)
     prepare(experiment)
-    assert (counted.reads.total(), counted.draws.total()) == (2, 2)
+    assert (counted.reads.total(), counted.draws.total()) == (2, 6)
     with pytest.raises(AssertionError):
-        counted.expect_once(num_draws=1)
+        counted.expect_once(num_draws=3)
 
 
 def test_a_run_reads_its_data_once(counted: Counted, experiment_file: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_an_outage_costs_no_finished_trial_unless_it_lasts(
         assert outcome == Failed("lost") and 60 <= clock.now < 120
         assert results.state(make_spec("elyza", "ja16", 0).trial_id).state == "failed"
     else:
-        assert isinstance(outcome, Unwritable) and "INTERNAL_FAILURE" in outcome.error
+        assert isinstance(outcome, Unwritable) and "HTTP status 500" in outcome.error
         assert clock.now == patience.PATIENCE_SECONDS
 
 
