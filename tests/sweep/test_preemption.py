@@ -173,7 +173,12 @@ def test_a_trial_whose_process_stays_stopped_is_killed_and_restarted(
         _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     assert "its process died; the trial will restart" in errors
-    assert trial_files(Results(str(root))) == undisturbed
+    # Records hold the resources, which differ here.
+    files, expected = (
+        {name: content for name, content in own.items() if not name.endswith("trial.json")}
+        for own in (trial_files(Results(str(root))), undisturbed)
+    )
+    assert files == expected
 
 
 def list_busy_workers(driver: int) -> list[psutil.Process]:

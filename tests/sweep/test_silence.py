@@ -117,6 +117,7 @@ def test_a_ray_whose_disk_is_full_is_not_silent(
         capture_output=True, text=True, check=False, timeout=400,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert "xlt: no trial has made a step for 0 minutes: " in done.stderr
-    assert f"{small_disk}/ray/session_latest/logs" in done.stderr
-    assert "xlt: " in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    # Ray may fail at once or hang until the line on slow progress; the last line names the disk.
+    last = done.stderr.splitlines()[-1]
+    assert "xlt: " in last and str(small_disk) in last, done.stderr
+    assert "Traceback" not in done.stderr
