@@ -136,13 +136,13 @@ def test_texts_are_shown_where_they_were_kept(tmp_path: Path) -> None:
     html = render_page(collect(uri))
     assert {len(row) for row in data_of(html)["rows"]} == {2}
     location = Results(uri)
-    ids = data_of(html)["rows"][0][0], "not shown"
+    ids = data_of(html)["rows"][0][0], "row-without-a-place"
     keep_texts(location, ids, f"{HOSTILE}\n" + 500 * "x")
     html = render_page(collect(uri))
     shown = data_of(html)["rows"][0]
     assert shown[2].startswith(f"{HOSTILE} xx") and len(shown[2]) == 401 and shown[2][-1] == "…"
     assert shown[3:] == ["second", "ja", "2022-08-01"]
-    assert "not shown" not in json.dumps(data_of(html)) and HOSTILE not in html
+    assert "row-without-a-place" not in json.dumps(data_of(html)) and HOSTILE not in html
     Path(location.path("experiments/test.texts.parquet")).write_bytes(b"PAR1")
     html = render_page(collect(uri))
     assert "test.texts.parquet cannot be read" in html
