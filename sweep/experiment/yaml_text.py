@@ -24,7 +24,7 @@ def parse_yaml(text: str) -> Any:
             :data:`MAX_VALUES`; with the row if it is known.
     """
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         row = f"row {mark.line + 1}: " if mark else ""
@@ -33,7 +33,7 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"is not YAML: {error}") from error
 
 
-class _Loader(yaml.SafeLoader):
+class _SafeLoader(yaml.SafeLoader):
     """A yaml.SafeLoader with limits; it refuses a key given twice, of which YAML keeps the last."""
 
     def __init__(self, text: str) -> None:
@@ -83,7 +83,7 @@ def _problem(problem: str, place: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
-def _read_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _read_mapping(loader: _SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen = set()
     for key_node in (key for key, _ in node.value if key.tag != _MERGE):
         key = loader.construct_object(key_node, deep=True)
@@ -95,4 +95,4 @@ def _read_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return dict(loader.construct_mapping(node, deep=True))
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _read_mapping)
+_SafeLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _read_mapping)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def import_code() -> None:
         ImportFailedError: The import failed, or wanted to end the process; the text names the file.
     """
     try:
-        import xlt.trainables.trial.run_pack  # noqa: F401
+        import_module("xlt.trainables.trial.run_pack")
     except BaseException as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"in {frame.filename}, line {frame.lineno}"

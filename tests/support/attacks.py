@@ -84,7 +84,7 @@ def damage(file: Path, kind: str, others: Sequence[Path], rng: random.Random) ->
 
 @dataclass
 class Report:
-    """What was tried and what fell, by the kind of file.
+    """Numbers of cases that were tried and that fell, by the kind of file.
 
     Attributes:
         tried: Cases by kind of file.
@@ -168,10 +168,14 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def same_numbers(csv_text: str, expected: str) -> bool:
-    """Whether each mean of a report in csv over as many runs as before is the one before."""
+    """Whether each mean of a report in csv over as many runs as before is the one before.
+
+    A report without any such mean is not the same.
+    """
     with suppress(ValueError, IndexError, KeyError):
         found, before = parse_means(csv_text), parse_means(expected)
-        return all(before[key] == value for key, value in found.items() if key in before)
+        same = [before[key] == value for key, value in found.items() if key in before]
+        return bool(same) and all(same)
     return False
 
 

@@ -33,3 +33,20 @@ def environment() -> dict[str, str]:
 def hear_ctrl_c() -> None:
     """Shells start what runs in the background with Ctrl-C ignored, and children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def started_python(
+    program: str, first_line: str, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that has printed its first line; killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == f"{first_line}\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

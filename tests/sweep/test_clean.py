@@ -1,4 +1,4 @@
-"""xlt clean lists what no command reads again, and removes that alone, if it is told to."""
+"""`xlt clean` lists files that no command reads again, and removes only these, with --yes."""
 
 from __future__ import annotations
 

@@ -6,17 +6,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-from ctrl_c import started_xlt
+from ctrl_c import started_python, started_xlt
 from result_folders import make_results
 
 from xlt.sweep.driver import head_watch
@@ -89,18 +88,8 @@ def ray_processes(tmp_path: Path) -> Iterator[FakeRay]:
                 server.close()
 
 
-@contextmanager
-def driving(uri: str, ray_processes: FakeRay) -> Iterator[subprocess.Popen[str]]:
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, uri, *ray_processes.arguments],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert driver.stdout and driver.stdout.readline() == "drives\n"
-    try:
-        yield driver
-    finally:
-        driver.kill()
-        driver.communicate()
+def driving(uri: str, ray_processes: FakeRay) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started_python(DRIVER, "drives", uri, *ray_processes.arguments)
 
 
 @pytest.mark.parametrize("lost", ["head", "frozen head", "raylet", "frozen raylet"])

@@ -121,9 +121,9 @@ def test_an_error_of_a_command_is_plain(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_logs_of_a_command_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
     with plain_output():
-        logging.lastResort.handle(  # type: ignore[union-attr]
-            logging.LogRecord("x", logging.WARNING, "", 0, "bad \x1b[2J", (), None)
-        )
+        assert logging.lastResort
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "bad \x1b[2J", (), None)
+        logging.lastResort.handle(record)
         print("a\tb\nc \udc80")
     captured = capsys.readouterr()
     assert captured.err == "bad \\x1b[2J\n" and captured.out == "a\tb\nc \\udc80\n"

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -192,15 +193,22 @@ def unmount(root: Path) -> None:
     subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
+@contextmanager
+def run_without_mount(file: Path, root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run whose results location is unmounted after two trials."""
+    with started_xlt(*command(file, root)) as process:
+        wait_for(lambda: len(finished(root)) > 1, process)
+        unmount(root)
+        yield process
+
+
 @pytest.mark.ray
 @pytest.mark.cluster
 @needs_mount
 def test_a_mount_that_returns_in_time_costs_no_trial(
     mounted: Path, experiment_file: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    with started_xlt(*command(experiment_file, mounted)) as process:
-        wait_for(lambda: len(finished(mounted)) > 1, process)
-        unmount(mounted)
+    with run_without_mount(experiment_file, mounted) as process:
         time.sleep(15)
         assert process.poll() is None and not list(mounted.iterdir())
         mount(mounted)
@@ -217,9 +225,7 @@ def test_a_mount_that_does_not_return_ends_the_run_with_one_sentence(
     mounted: Path, experiment_file: Path, undisturbed: dict[str, bytes]
 ) -> None:
     """The workers wait three minutes."""
-    with started_xlt(*command(experiment_file, mounted)) as process:
-        wait_for(lambda: len(finished(mounted)) > 1, process)
-        unmount(mounted)
+    with run_without_mount(experiment_file, mounted) as process:
         _, errors = process.communicate(timeout=400)
     assert process.returncode == 2, errors
     assert f"{mounted} is another folder now" in errors.splitlines()[-1]

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import psutil
 import pytest
+from ctrl_c import started_python
 
 IMPORTS = """
 import threading, time
@@ -27,19 +27,9 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@contextmanager
-def started(body: str) -> Iterator[subprocess.Popen[str]]:
+def started(body: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """A process that waits in a watched block."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", IMPORTS + textwrap.dedent(body)],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout and process.stdout.readline() == "waits\n"
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    return started_python(IMPORTS + textwrap.dedent(body), "waits")
 
 
 @pytest.mark.parametrize(
