@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from gloo_group import run_together
+from gloo_group import CrashedError, run_together, run_together_again
 from safetensors.torch import load
 
 from xlt.data.dataset.schema import Dataset
@@ -121,12 +123,34 @@ def work(rank: int, folder: str, specs: list[str]) -> None:
 def together(make_case: MakeCase, tiny_dataset: Dataset, tmp_path_factory: Any) -> Path:
     """Folder of each case's results; one group of processes serves all cases."""
     folder: Path = tmp_path_factory.mktemp("together")
-    pq.write_table(tiny_dataset.table, folder / "rows.parquet")
-    for number in range(len(CASES)):
-        Results(str(folder / f"results-{number}")).prepare()
     specs = [make_case(case).model_dump_json() for case in CASES]
-    run_together(work, (str(folder), specs), NUM_WORKERS)
+
+    def run() -> None:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        pq.write_table(tiny_dataset.table, folder / "rows.parquet")
+        for number in range(len(CASES)):
+            Results(str(folder / f"results-{number}")).prepare()
+        run_together(work, (str(folder), specs), NUM_WORKERS)
+
+    run_together_again(run)
     return folder
+
+
+def crash_once(rank: int, folder: str) -> None:
+    mark = Path(folder, "crashed")
+    if rank == 0 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_crash_of_native_code_is_told_with_its_stack(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"(?s)SIGSEGV.*in crash_once"):
+        run_together_again(lambda: run_together(crash_once, (str(tmp_path),), NUM_WORKERS))
+    mark = tmp_path / "crashed"
+    mark.unlink()
+    with pytest.raises(CrashedError, match="SIGSEGV"):
+        run_together(crash_once, (str(tmp_path),), NUM_WORKERS)
 
 
 def tables(folder: Path) -> dict[str, pa.Table]:
