@@ -14,8 +14,8 @@ from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
-from xlt.analysis.trials.weigh import describe_weights
 from xlt.data.core.text import first_line, name_numbers
 
 THRESHOLDS: dict[str, str] = {
@@ -96,7 +96,7 @@ def make_boundary_tables(
         (
             f"Ranking and threshold, experiment {collected.plan.experiment}. F1 and AUROC: mean "
             f"(std) over {describe_runs(collected.plan)}.",
-            *describe_weights(collected.prevalence),
+            *describe_test_rows(collected),
             *ANSWERS,
             *(sentence.format(margin=margin) for sentence in WORDS),
         ),
@@ -119,7 +119,7 @@ def make_boundary_tables(
         "thresholds",
         (
             *THRESHOLD_DEFINITIONS,
-            *describe_weights(collected.prevalence),
+            *describe_test_rows(collected),
             f"Cells: mean (std) over runs{asked}.",
         ),
         _heading(columns),

@@ -8,7 +8,7 @@ from xlt.analysis.comparisons.compare import LEVEL, Comparison
 from xlt.analysis.comparisons.family import Family
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table
-from xlt.analysis.trials.weigh import describe_weights
+from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.uncertainty.intervals import Interval, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.text import first_line
@@ -33,7 +33,7 @@ def make_comparison_table(family: Family) -> Table:
         name=f"{family.metric}-comparisons",
         caption=(
             f"{defined[0].upper()}{defined[1:]}.",
-            *describe_weights(family.collected.prevalence),
+            *describe_test_rows(family.collected),
             f"Experiment {plan.experiment}{title}.",
             f"Second minus first of {family.describe()}.",
         ),

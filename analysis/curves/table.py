@@ -10,8 +10,8 @@ from xlt.analysis.curves.gains import LabelGain
 from xlt.analysis.curves.learning_curves import LearningCurves
 from xlt.analysis.tables.cells import format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
+from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
-from xlt.analysis.trials.weigh import describe_weights
 from xlt.analysis.uncertainty.intervals import describe_units
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
@@ -44,7 +44,7 @@ def make_curve_tables(curves: LearningCurves) -> list[Table]:
     title = f": {first_line(plan.title)}" if plan.title else ""
     caption = (
         f"Learning curves, {defined}.",
-        *describe_weights(curves.collected.prevalence),
+        *describe_test_rows(curves.collected),
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
         f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",

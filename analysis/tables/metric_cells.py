@@ -42,7 +42,8 @@ class MetricCells:
     @property
     def name(self) -> str:
         """Name of a table of these cells."""
-        return "-".join(filter(None, (self.metric, self.target_lang)))
+        lang = self.target_lang or self.collected.test_lang
+        return "-".join(filter(None, (self.metric, lang)))
 
     @cached_property
     def test_rows(self) -> TestRows | None:
@@ -55,7 +56,8 @@ class MetricCells:
         if len(self.collected.plan.classes) != 2 or not (first := next(done, None)):
             return None
         try:
-            return read_test_rows(Results(self.collected.uri), first.trial_id)
+            lang = self.collected.predictions.langs.get(first.trial_id, "")
+            return read_test_rows(Results(self.collected.uri), first.trial_id, lang=lang)
         except InputError:
             return None  # the predictions are damaged, and tables of metrics do not need them
 

@@ -16,8 +16,9 @@ from xlt.analysis.tables.share_note import write_share_note
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.trials.test_lang import by_test_lang, describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
-from xlt.analysis.trials.weigh import describe_weights, percent
+from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.collapse import WIDE_COVERAGE, WIDE_SPREAD
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
@@ -39,7 +40,7 @@ def render_tables(
     """Write Tables 3 and 4 of the paper, or those of other metrics.
 
     With more than two classes the default metrics are others (:func:`reported_metrics`). Each
-    target language has its own tables. With intervals and several draws of training rows a second
+    test language has its own tables. With intervals and several draws of training rows a second
     table shows the components of the variance of the scores. At a prevalence a last table shows
     precision, recall and numbers of alarms. Warnings stand below each table; CSV has no place for
     them, so print ``collected.warnings``.
@@ -59,21 +60,29 @@ def render_tables(
     if published and collected.prevalence is not None:
         raise InputError("the paper's values are of test rows drawn 1:1; leave out one of the two")
     write = find_format(format)
-    plan = collected.plan
-    chosen = metrics or reported_metrics(len(plan.classes))
-    langs: list[str] | list[None] = plan.target_langs if len(plan.target_langs) > 1 else [None]
+    chosen = metrics or reported_metrics(len(collected.plan.classes))
     tables: list[Table] = []
-    for lang in langs:
-        for metric in chosen:
-            cells = collect_metric_cells(collected, metric, lang, intervals)
-            tables.append(make_metric_table(cells, published))
-            if any(cell.components for cell in cells.cells):
-                tables.append(_components_table(cells))
-        if rule or collected.prevalence is not None:
-            scores = intervals.scores if intervals else load_scores(collected)
-            method = intervals.method if intervals else "t"
-            tables.append(make_alarm_table(collected, scores, rule, lang, method))
+    for tested in by_test_lang(collected):
+        own = intervals and CellIntervals(
+            load_scores(tested), intervals.method, intervals.prevalence
+        )
+        for lang in list_table_langs(tested):
+            for metric in chosen:
+                cells = collect_metric_cells(tested, metric, lang, own)
+                tables.append(make_metric_table(cells, published))
+                if any(cell.components for cell in cells.cells):
+                    tables.append(_components_table(cells))
+            if rule or collected.prevalence is not None:
+                scores = own.scores if own else load_scores(tested)
+                method = own.method if own else "t"
+                tables.append(make_alarm_table(tested, scores, rule, lang, method))
     return write(tables)
+
+
+def list_table_langs(collected: Collected) -> list[str] | list[None]:
+    """List the target languages that have tables of their own; None: one table for all cells."""
+    langs = collected.plan.target_langs
+    return [None] if collected.test_lang or len(langs) == 1 else langs
 
 
 def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Table:
@@ -189,7 +198,7 @@ def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
     made_with = [f"data {data[:12]}" if data else "", *versions]
     return (
         f"{defined[0].upper()}{defined[1:]}.{lang}",
-        *describe_weights(collected.prevalence),
+        *describe_test_rows(collected),
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std), {count}; over {describe_runs(plan)}, of each trial's score on "
         f"its test rows; std with ddof=1{together}.",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from xlt.analysis.trials.predictions import Predictions
+from xlt.analysis.trials.predictions import Predictions, TestedIn
 from xlt.analysis.trials.signatures import Signed, compare
+from xlt.analysis.trials.test_lang import tested_in
 from xlt.analysis.trials.training_state import training_state
 from xlt.analysis.trials.trial_row import COLUMNS, TrialRow
 from xlt.analysis.trials.weigh import weigh
@@ -38,8 +39,11 @@ class Collected:
         warnings: Sentences about allowed differences between trials, about the data and about
             texts that were cut.
         records: Trial id -> content of trial.json or error.json, if the trial has one.
+        read: Predictions of the done trials in all test languages; each file is read once.
         prevalence: Share of class 1 at which the metrics of rows are computed (weigh.py); None:
             that of the test rows as drawn.
+        test_lang: Language in which the metrics of all rows are computed (test_lang.py); None:
+            each cell's target language.
     """
 
     uri: str
@@ -48,8 +52,10 @@ class Collected:
     metrics: tuple[str, ...]
     signature: Mapping[str, str]
     warnings: tuple[str, ...]
+    read: Predictions
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prevalence: float | None = None
+    test_lang: str | None = None
 
     @cached_property
     def table(self) -> pa.Table:
@@ -68,10 +74,15 @@ class Collected:
         return frame
 
     @cached_property
-    def predictions(self) -> Predictions:
-        """Predictions of the done trials; each file is read once."""
-        done = {trial_id: r for trial_id, r in self.records.items() if "files" in r}
-        return Predictions(Results(self.uri), self.plan.experiment, done)
+    def predictions(self) -> TestedIn:
+        """Predictions of the done trials in the language of their metrics."""
+        langs = {
+            trial.trial_id: self.test_lang or cell.target_lang
+            for cell in self.plan.cells
+            if len(cell.test_langs) > 1
+            for trial in cell.trials
+        }
+        return TestedIn(self.read, langs)
 
     @cached_property
     def by_cell(self) -> Mapping[CellKey, Sequence[TrialRow]]:
@@ -110,6 +121,7 @@ def collect(
     only: str = "",
     allow_mixed: bool = False,
     prevalence: float | str | None = None,
+    test_lang: str | None = None,
 ) -> Collected:
     """Read the result folders of an experiment.
 
@@ -121,6 +133,8 @@ def collect(
             at single trials, never to average them.
         prevalence: Share of class 1 at which metrics are computed, see :func:`weigh`; None: that
             of the test rows as drawn.
+        test_lang: Language in which trials were tested, see :func:`tested_in`; None: the target
+            language of each cell.
 
     Returns:
         The experiment, with one row for each planned trial in the order of the plan.
@@ -129,7 +143,7 @@ def collect(
         InputError: The location cannot be read, has another format version, holds no such
             experiment, or holds several and no name is given; the plan is damaged; or signatures
             of done trials differ (signatures.py). The error lists each difference and its trials.
-            Or :func:`weigh` refuses the prevalence.
+            Or :func:`weigh` refuses the prevalence, or :func:`tested_in` the language.
     """
     location = Results(results) if isinstance(results, str) else results
     try:
@@ -156,7 +170,11 @@ def collect(
     metrics = tuple(dict.fromkeys(name for trial in done for name in trial.record["metrics"]))
     rows = tuple(_row(plan.experiment, trial) for trial in trials)
     records = {t.planned.trial_id: t.folder.record for t in trials if t.folder.record}
-    collected = Collected(location.uri, plan, rows, metrics, signature, sentences, records)
+    finished = {trial.planned.trial_id: trial.record for trial in done}
+    read = Predictions(location, plan.experiment, finished)
+    collected = Collected(location.uri, plan, rows, metrics, signature, sentences, read, records)
+    if test_lang is not None:
+        collected = tested_in(collected, test_lang)
     return collected if prevalence is None else weigh(collected, prevalence)
 
 
@@ -237,7 +255,9 @@ def _row(experiment: str, trial: _Trial) -> TrialRow:
         learning_rate=spec["learning_rate"],
         num_train_rows=_count_train_rows(pattern),
         num_target_rows=pattern["target_rows"],
-        num_test_rows=spec["sampling"]["test_rows"],
+        num_test_rows=trial.record.get("test_rows_by_lang", {}).get(
+            trial.cell.target_lang, spec["sampling"]["test_rows"]
+        ),
         device=str(trial.record["signature"].get("device")),
         fit_seconds=float(fit) if is_finite(fit) else None,
         training=training,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
 from xlt.data.core.user_cache import CacheFile
 from xlt.trainables.metrics.arrays import Labels, Scores
@@ -42,6 +42,22 @@ class TestRows:
     y_score: Scores
 
 
+class TestedIn(NamedTuple):
+    """Predictions of trials, each in one test language.
+
+    Attributes:
+        predictions: Predictions in all languages.
+        langs: Trial id -> language, for trials that were tested in several.
+    """
+
+    predictions: Predictions
+    langs: Mapping[str, str]
+
+    def of(self, trial_id: str) -> TestRows:
+        """The test rows of a trial in its language; errors as :meth:`Predictions.of`."""
+        return self.predictions.of(trial_id, self.langs.get(trial_id, ""))
+
+
 def number_stories(
     ids: Sequence[str], same_story: Sequence[Sequence[str]]
 ) -> NDArray[np.intp] | None:
@@ -60,7 +76,7 @@ def number_stories(
 
 
 class Predictions:
-    """Predictions of the done trials of an experiment; each file is read once.
+    """Predictions of the done trials of an experiment, by test language; each file is read once.
 
     Predictions of many trials are also kept in the user's cache, by the SHA-256 of each file,
     because thousands of small files take long to open.
@@ -80,54 +96,79 @@ class Predictions:
             trial_id: find_table_sha256(record, "predictions")
             for trial_id, record in records.items()
         }
+        self._langs = {
+            trial_id: tuple(record.get("metrics_by_lang") or ("",))
+            for trial_id, record in records.items()
+        }
         self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    def of(self, trial_id: str) -> TestRows:
+    def of(self, trial_id: str, lang: str = "") -> TestRows:
         """The test rows of a trial.
 
+        Args:
+            trial_id: Trial.
+            lang: Test language; needed for a trial that was tested in several.
+
         Raises:
-            InputError: The trial is not done, or :func:`read_test_rows` refuses its file.
+            InputError: The trial is not done, or was not tested in this language, or
+                :func:`read_test_rows` refuses its file.
         """
-        rows = self._rows.get(trial_id, "the trial is not done")
-        if isinstance(rows, str):
-            raise InputError(rows)
-        return rows
+        by_lang = self._rows.get(trial_id, "the trial is not done")
+        if isinstance(by_lang, str):
+            raise InputError(by_lang)
+        if lang not in by_lang:
+            raise InputError(unknown("test language", lang, by_lang))
+        return by_lang[lang]
 
     @cached_property
-    def _rows(self) -> dict[str, TestRows | str]:
-        """Trial id -> test rows, or the reason why they cannot be used."""
+    def _rows(self) -> dict[str, dict[str, TestRows] | str]:
+        """Trial id -> test rows by language, or the reason why they cannot be used."""
         many = len(self._digests) >= FEWEST_TRIALS
         cache = CacheFile(self._about, "predictions", RESULT_FORMAT) if many else None
-        rows: dict[str, TestRows | str] = {}
-        if cache:
-            known = {i: cache.values[d] for i, d in self._digests.items() if d in cache.values}
-            rows = {i: self._unpacked(value, cache.values) for i, value in known.items()}
+        rows: dict[str, dict[str, TestRows] | str] = {}
+        for trial_id, langs in self._langs.items() if cache else ():
+            keys = {lang: self._key(trial_id, lang) for lang in langs}
+            if cache and all(key in cache.values for key in keys.values()):
+                rows[trial_id] = {
+                    lang: self._unpacked(cache.values[key], cache.values)
+                    for lang, key in keys.items()
+                }
         missing = [trial_id for trial_id in self._digests if trial_id not in rows]
         rows |= zip(missing, self._location.map_items(self._read, missing), strict=True)
         if cache and missing:
             cache.keep(self._packed(rows))
         return rows
 
-    def _read(self, trial_id: str) -> TestRows | str:
+    def _key(self, trial_id: str, lang: str) -> str:
+        """Key in the user's cache: SHA-256 of the file, and the language of several."""
+        return f"{self._digests[trial_id]} {lang}".strip()
+
+    def _read(self, trial_id: str) -> dict[str, TestRows] | str:
+        langs = self._langs[trial_id]
         try:
-            rows = read_test_rows(self._location, trial_id, self._digests[trial_id])
+            by_lang = read_rows_by_lang(
+                self._location, trial_id, self._digests[trial_id], langs=langs
+            )
         except InputError as error:
             return str(error)
-        return TestRows(self._shared(rows.ids), rows.y_true, rows.y_score)
+        return {
+            lang: TestRows(self._shared(rows.ids), rows.y_true, rows.y_score)
+            for lang, rows in by_lang.items()
+        }
 
     def _shared(self, ids: tuple[str, ...]) -> tuple[str, ...]:
         """One object for equal ids; separate ids of ten thousand trials would take 400 MB."""
         return self._ids.setdefault(ids, ids)
 
-    def _packed(self, rows_of: Mapping[str, TestRows | str]) -> dict[str, bytes]:
-        """SHA-256 of each file -> key of its ids, labels and scores; key of ids -> ids."""
+    def _packed(self, rows_of: Mapping[str, dict[str, TestRows] | str]) -> dict[str, bytes]:
+        """Key of each trial and language -> key of ids, labels and scores; key of ids -> ids."""
         texts = {ids: orjson.dumps(ids) for ids in self._ids}
         keys = {ids: hashlib.sha256(text).hexdigest() for ids, text in texts.items()}
         packed = {f"ids {keys[ids]}": text for ids, text in texts.items()}
-        for trial_id, rows in rows_of.items():
-            if isinstance(rows, TestRows):
+        for trial_id, by_lang in rows_of.items():
+            for lang, rows in by_lang.items() if isinstance(by_lang, dict) else ():
                 parts = keys[rows.ids].encode(), rows.y_true.tobytes(), rows.y_score.tobytes()
-                packed[self._digests[trial_id]] = b"".join(parts)
+                packed[self._key(trial_id, lang)] = b"".join(parts)
         return packed
 
     def _unpacked(self, value: bytes, values: Mapping[str, bytes]) -> TestRows:
@@ -148,7 +189,7 @@ class Predictions:
 
 
 def read_test_rows(
-    location: Results, trial_id: str, sha256: str | None = None, split: str = "test"
+    location: Results, trial_id: str, sha256: str | None = None, split: str = "test", lang: str = ""
 ) -> TestRows:
     """Read and check the predictions of a done trial.
 
@@ -157,13 +198,37 @@ def read_test_rows(
         trial_id: Trial.
         sha256: SHA-256 of the verified file; None accepts any file.
         split: Split of the rows: ``test``, or ``dev`` for a trial of a search.
+        lang: Language of the rows; empty: any.
+
+    Raises:
+        InputError: :func:`read_rows_by_lang` refuses the file.
+    """
+    return read_rows_by_lang(location, trial_id, sha256, split, (lang,))[lang]
+
+
+def read_rows_by_lang(
+    location: Results, trial_id: str, sha256: str | None = None, split: str = "test",
+    langs: Sequence[str] = ("",),
+) -> dict[str, TestRows]:  # fmt: skip
+    """Read and check the predictions of a done trial, language by language.
+
+    Args:
+        location: Results location.
+        trial_id: Trial.
+        sha256: SHA-256 of the verified file; None accepts any file.
+        split: Split of the rows: ``test``, or ``dev`` for a trial of a search.
+        langs: Languages of the rows; an empty name takes rows of any language.
+
+    Returns:
+        Language -> its rows.
 
     Raises:
         InputError: The file cannot be read, is another file, lacks a column or has no such rows; or
             it has empty entries, an id twice, labels other than 0 and 1, scores of more than two
             classes, or scores that are no probabilities.
     """
-    table = read_columns(location, trial_id, "predictions", COLUMNS, sha256)
+    columns = COLUMNS if tuple(langs) == ("",) else (*COLUMNS, "lang")
+    table = read_columns(location, trial_id, "predictions", columns, sha256)
     table = table.filter(pc.equal(table["split"], split)).sort_by("id")
     if table.num_rows == 0:
         raise InputError(f"predictions without {split} rows")
@@ -180,7 +245,17 @@ def read_test_rows(
     if y_score.dtype.kind != "f" or (bad := int((~((y_score >= 0) & (y_score <= 1))).sum())):
         count = f"{bad} of {len(ids)}" if y_score.dtype.kind == "f" else "all"
         raise InputError(f"predictions with {count} scores that are no probabilities")
-    return TestRows(ids, y_true.astype(np.int8), y_score.astype(np.float64))
+    y_true, y_score = y_true.astype(np.int8), y_score.astype(np.float64)
+    if tuple(langs) == ("",):
+        return {"": TestRows(ids, y_true, y_score)}
+    by_lang = {}
+    for lang in langs:
+        (places,) = np.nonzero(pc.equal(table["lang"], lang).to_numpy())
+        if not len(places):
+            raise InputError(f"predictions without {split} rows in {lang}")
+        own = tuple(ids[place] for place in places.tolist())
+        by_lang[lang] = TestRows(own, y_true[places], y_score[places])
+    return by_lang
 
 
 def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Labels, Scores]]:

@@ -70,6 +70,26 @@ def count_test_rows(
     return counts
 
 
+def count_available_test_rows(
+    sampling: Sampling, candidates: Iterable[Row], classes: Sequence[str]
+) -> tuple[int, ...]:
+    """Count test rows as :func:`count_test_rows`, but not more than a language has.
+
+    Balanced rows are as many of each class as the rarest class has. Numbers that
+    ``sampling.test_balance`` gives stay as they are.
+    """
+    rows = list(candidates)
+    by_label = Counter({row.key: row.label for row in rows}.values())
+    most = {
+        "1:1": len(classes) * min(by_label[label] for label in range(len(classes))),
+        "natural": by_label.total(),
+    }
+    if isinstance(sampling.test_balance, Balance):
+        return count_test_rows(sampling, rows, classes)
+    fewer = max(len(classes), min(sampling.test_rows, most[sampling.test_balance]))
+    return count_test_rows(sampling.model_copy(update={"test_rows": fewer}), rows, classes)
+
+
 def shortage(
     what: str, drawn: list[Row], counts: Sequence[int], classes: Sequence[str],
     rows: Iterable[Row], lang: str, window: Window | None, num_test: Mapping[int, int] = {},

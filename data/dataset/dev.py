@@ -16,7 +16,14 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import rank_key
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.class_counts import balanced, odd_counts, shortage
-from xlt.data.dataset.draws import Draw, draw_in_turn, draw_train, in_window, language_problems
+from xlt.data.dataset.draws import (
+    Draw,
+    draw_in_turn,
+    draw_train,
+    has_foreign_text,
+    in_window,
+    language_problems,
+)
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.dataset.schema import Dataset, Row
 from xlt.data.dataset.translated_rows import find_keys, untranslated
@@ -103,10 +110,15 @@ def draw_dev(
     source, target, problems = draw_train(dataset, source_lang, pattern, sampling, draw_index, ())
     if isinstance(dev, SourceDev):
         sources, window = dataset.by_lang[source_lang], sampling.train_window
-        barred = dataset.keys_by_lang[pattern.target_lang] | {row.key for row in source}
+        trained = {row.key for row in source}
+        is_foreign = has_foreign_text(dataset, source_lang, pattern, sampling)
         counts = balanced(dev.rows, len(classes))
         ranked = dataset.ranked(source_lang, sampling.draw_seed, f"dev-{source_lang}")
-        left = (row for row in in_window(ranked, window) if row.key not in barred)
+        left = (
+            row
+            for row in in_window(ranked, window)
+            if row.key not in trained and not is_foreign(row)
+        )
         drawn = draw_in_turn(left, counts)
         problems += shortage(
             f"{pattern.name} dev", drawn, counts, classes, sources, source_lang, window

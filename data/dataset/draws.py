@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.dataset.class_counts import balanced, count_test_rows, odd_counts, shortage
+from xlt.data.dataset.class_counts import (
+    balanced,
+    count_available_test_rows,
+    count_test_rows,
+    odd_counts,
+    shortage,
+)
 from xlt.data.dataset.patterns import Pattern, Sampling, Window
 from xlt.data.dataset.schema import Dataset, Row
 from xlt.data.dataset.translated_rows import find_keys, untranslated
+from xlt.data.dataset.translations import Direction
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Draw:
     Attributes:
         source: Training rows in the source language.
         target: Training rows in the target language.
-        test: Test rows.
+        test: Test rows, language by language.
     """
 
     source: tuple[str, ...]
@@ -48,8 +55,12 @@ def draw(
     ja16 is the first 16 rows of ja104. Test rows are drawn first and depend on ``draw_seed`` only.
 
     Texts are equal if their :func:`text_key` is. No text is drawn twice, and no text or story of a
-    test row is trained on. A source row whose text also occurs in the target language is never
-    drawn, because ja0 would not be zero-shot.
+    test row is trained on. A source row whose text also occurs in the target language, or in
+    another test language, is never drawn, because ja0 would not be zero-shot.
+
+    With several test languages, test rows of a later language are first those of stories of which
+    an earlier language has test rows. So languages are compared on the same stories, and fewer
+    stories are lost for training.
 
     A pattern with translations draws the same rows as without, except for rows that the
     translations show to be translations of test rows: the next rows take their places.
@@ -66,20 +77,18 @@ def draw(
         InputError: A language is missing, a class has too few rows, or a drawn row has no
             translation that the pattern needs; all problems together.
     """
-    target_lang = pattern.target_lang
     problems = language_problems(dataset, source_lang, pattern)
+    problems += [
+        f"sampling.test_langs: {unknown('language', lang, dataset.by_lang)}"
+        for lang in sampling.test_langs or ()
+        if lang not in dataset.by_lang
+    ]
     even = {"source_rows": pattern.source_rows, "target_rows": pattern.target_rows}
     even |= {"test_rows": sampling.test_rows} if sampling.test_balance == "1:1" else {}
     problems += odd_counts(dataset, pattern, **even)
     if problems:
         raise InputError(problems)
-    targets, window = dataset.by_lang[target_lang], sampling.test_window
-    counts = count_test_rows(sampling, in_window(targets, window), dataset.classes)
-    ranked = dataset.ranked(target_lang, sampling.draw_seed, f"test-{target_lang}")
-    test = draw_in_turn(in_window(ranked, window), counts)
-    problems = shortage(
-        f"{pattern.name} test", test, counts, dataset.classes, targets, target_lang, window
-    )
+    test, problems = _draw_test(dataset, pattern, sampling)
     source, target, train_problems = draw_train(
         dataset, source_lang, pattern, sampling, draw_index, test
     )
@@ -89,6 +98,30 @@ def draw(
     if problems:
         raise InputError(problems)
     return Draw(*(tuple(row.id for row in rows) for rows in (source, target, test)))
+
+
+def _draw_test(
+    dataset: Dataset, pattern: Pattern, sampling: Sampling
+) -> tuple[list[Row], list[str]]:
+    """Draw the test rows of each test language; see :func:`draw`.
+
+    Returns:
+        Test rows, language by language, and a sentence for each class with too few rows.
+    """
+    window, classes = sampling.test_window, dataset.classes
+    test, stories, problems = list[Row](), set[str](), list[str]()
+    for lang in sampling.list_test_langs(pattern):
+        rows = dataset.by_lang[lang]
+        count = count_test_rows if sampling.test_langs is None else count_available_test_rows
+        counts = count(sampling, in_window(rows, window), classes)
+        ranked = in_window(dataset.ranked(lang, sampling.draw_seed, f"test-{lang}"), window)
+        if stories:
+            ranked = sorted(ranked, key=lambda row: row.story not in stories)
+        drawn = draw_in_turn(ranked, counts)
+        stories |= {row.story for row in drawn if row.story is not None}
+        test += drawn
+        problems += shortage(f"{pattern.name} test", drawn, counts, classes, rows, lang, window)
+    return test, problems
 
 
 def draw_train(
@@ -105,9 +138,8 @@ def draw_train(
     targets = dataset.by_lang[target_lang]
     sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
     stories = {row.story for row in test if row.story is not None}
-    direction = pattern.direction(source_lang)
-    # Translations in both directions show that two rows have the same content.
-    list_keys = find_keys(dataset, [direction, direction and direction.reversed])
+    read = list_shared_directions(source_lang, [pattern.direction(source_lang)], sampling)
+    list_keys = find_keys(dataset, read)
     tested = {key for row in test for key in list_keys(row)}
 
     def ranked(lang: str) -> Iterator[Row]:
@@ -120,11 +152,12 @@ def draw_train(
         balanced(num_rows, len(classes)) for num_rows in (pattern.target_rows, pattern.source_rows)
     )
     target = draw_in_turn(ranked(target_lang), num_target)
-    target_keys = dataset.keys_by_lang[target_lang]
-    source = draw_in_turn(
-        (row for row in ranked(source_lang) if row.key not in target_keys), num_source
-    )
-    num_test = Counter(row.label for row in test)
+    is_foreign = has_foreign_text(dataset, source_lang, pattern, sampling)
+    source = draw_in_turn((row for row in ranked(source_lang) if not is_foreign(row)), num_source)
+    num_test: Counter[int] = Counter()
+    if len(target) < pattern.target_rows:
+        ids = {row.id for row in test}
+        num_test.update(row.label for row in targets if row.id in ids)
     problems = [
         *shortage(
             pattern.name, target, num_target, classes, targets, target_lang, window, num_test
@@ -132,6 +165,33 @@ def draw_train(
         *shortage(pattern.name, source, num_source, classes, sources, source_lang, window),
     ]
     return source, target, problems
+
+
+def list_shared_directions(
+    source_lang: str, read: Iterable[Direction | None], sampling: Sampling
+) -> list[Direction]:
+    """List the directions whose translations show that two rows have the same content.
+
+    Args:
+        source_lang: Language of the source rows.
+        read: Directions whose translations patterns read; None is skipped.
+        sampling: The test languages; translations between them and the source language count.
+    """
+    tested = (Direction(source_lang, lang) for lang in sampling.test_langs or ())
+    directions = dict.fromkeys(filter(None, (*read, *tested)))
+    return [either for direction in directions for either in (direction, direction.reversed)]
+
+
+def has_foreign_text(
+    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling
+) -> Callable[[Row], bool]:
+    """Give the function that says whether a source row's text occurs in a language of the test.
+
+    The languages are the target language and the test languages, without the source language.
+    """
+    langs = {pattern.target_lang, *sampling.list_test_langs(pattern)} - {source_lang}
+    keys = [dataset.keys_by_lang[lang] for lang in sorted(langs & dataset.keys_by_lang.keys())]
+    return lambda row: any(row.key in in_lang for in_lang in keys)
 
 
 def group_by_story(dataset: Dataset, tests: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -127,7 +127,13 @@ class Sampling(Settings):
     """Settings of the draws, the same for all cells of an experiment."""
 
     test_rows: int = pydantic.Field(default=512, gt=0)
-    """Test rows in the target language, the same for every pattern, model and seed."""
+    """Test rows in each test language, the same for every pattern, model and seed."""
+    test_langs: Literal["all"] | Annotated[tuple[str, ...], pydantic.Field(min_length=1)] | None = (
+        added_later(None)
+    )
+    """Languages in which every trial is tested (BCP-47), and then the target languages of all
+    patterns. all: every language in which each class has rows. A language with fewer rows than
+    ``test_rows`` is tested on those that it has. None: a trial is tested in its target language."""
     test_balance: Literal["1:1", "natural"] | Balance = added_later("1:1")
     """Classes of the test rows: equally many rows of each (1:1), the shares that the data have
     (natural), or a number for each of two classes. Training rows are always balanced. More rows of
@@ -159,6 +165,24 @@ class Sampling(Settings):
                 f"{total}, or remove it"
             )
         return values | {"test_rows": total}
+
+    @pydantic.field_validator("test_langs")
+    @classmethod
+    def _different(cls, langs: Any) -> Any:
+        if isinstance(langs, tuple) and len(set(langs)) < len(langs):
+            double = sorted({lang for lang in langs if langs.count(lang) > 1})
+            raise ValueError(f"{', '.join(double)} given more than once")
+        return langs
+
+    def list_test_langs(self, pattern: Pattern) -> tuple[str, ...]:
+        """List the languages whose test rows are kept from the training rows of a pattern.
+
+        ``all`` must have been replaced by the languages (:func:`resolve_test_langs`).
+        """
+        if self.test_langs is None:
+            return (pattern.target_lang,)
+        assert self.test_langs != "all"
+        return self.test_langs
 
     @pydantic.field_validator("test_balance", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.outcome import CheckOutcome
-from xlt.sweep.planning.text import format_table
+from xlt.sweep.plan_text.text import format_table
 
 
 def describe_check(outcome: CheckOutcome) -> str:

@@ -19,6 +19,7 @@ from xlt.sweep.cli.arguments import (
     add_prevalence,
     add_resamples,
     add_results,
+    add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK
 
@@ -70,6 +71,7 @@ def add_analysis_commands(commands: Any) -> None:
     add_resamples(compare, 10_000)
     add_interval_method(compare)
     add_prevalence(compare)
+    add_test_lang(compare)
 
     curves = add(
         "curves", _curves,
@@ -88,6 +90,7 @@ def add_analysis_commands(commands: Any) -> None:
     add_resamples(curves, 10_000)
     add_interval_method(curves)
     add_prevalence(curves)
+    add_test_lang(curves)
 
     boundary = add(
         "boundary", _boundary,
@@ -116,6 +119,7 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     add_interval_method(boundary)
     add_prevalence(boundary)
+    add_test_lang(boundary)
 
     claims = add(
         "claims", _claims, "Test claims about cells; by default the paper's.",
@@ -123,6 +127,7 @@ def add_analysis_commands(commands: Any) -> None:
         "claims results --claims my-claims.yaml --format md",
     )  # fmt: skip
     add_only(claims)
+    add_test_lang(claims)
     claims.add_argument("--claims", metavar="FILE", help="a .yaml file (default: the paper's)")
     claims.add_argument(
         "--published", action="store_true",
@@ -144,6 +149,7 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     add_results(figures)
     add_only(figures)
+    add_test_lang(figures)
     figures.add_argument(
         "--out", required=True, metavar="FOLDER", help="folder of the files, made if missing"
     )
@@ -162,8 +168,9 @@ def _compare(options: argparse.Namespace) -> int:
 
     write = find_format(options.format)
     collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence
-    )
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
+        test_lang=options.test_lang,
+    )  # fmt: skip
     family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds, options.correction, options.margin,
@@ -181,8 +188,9 @@ def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence
-    )
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
+        test_lang=options.test_lang,
+    )  # fmt: skip
     curves = make_learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
@@ -198,8 +206,9 @@ def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
 
     collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence
-    )
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
+        test_lang=options.test_lang,
+    )  # fmt: skip
     cells = boundary(
         collected,
         reference=options.reference,
@@ -227,7 +236,7 @@ def _claims(options: argparse.Namespace) -> int:
         claims = parse_claims(read_settings(options.claims), options.claims)
     else:
         raise InputError("is no .yaml file; docs/claims.md describes its content", options.claims)
-    collected = collect(options.results, options.experiment)
+    collected = collect(options.results, options.experiment, test_lang=options.test_lang)
     tables = make_claims_tables(claims, ResultCells(collected), published=options.published)
     print(write_tables(tables, options.format))
     _warn(options.format, collected.warnings)
@@ -258,7 +267,9 @@ def _figures(options: argparse.Namespace) -> int:
     from xlt.analysis.figures import save_figures
     from xlt.analysis.trials.collect import collect
 
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = collect(
+        options.results, options.experiment, only=options.only, test_lang=options.test_lang
+    )
     drawn = save_figures(collected, Path(options.out), options.format, options.kinds)
     for figure in drawn:
         if figure.why:

@@ -164,3 +164,12 @@ def add_prevalence(parser: argparse.ArgumentParser) -> None:
         help="weight the test rows so that a share P of them is positive, e.g. 0.02; task: the "
         "share that the experiment names",
     )  # fmt: skip
+
+
+def add_test_lang(parser: argparse.ArgumentParser) -> None:
+    """Add the test language of the trials."""
+    parser.add_argument(
+        "--test-lang", metavar="LANG",
+        help="use the test rows of this language, one of sampling.test_langs (default: each "
+        "trial's target language)",
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from xlt.sweep.cli.arguments import (
     add_only,
     add_prevalence,
     add_results,
+    add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK
 
@@ -75,6 +76,7 @@ def add_report_commands(commands: Any) -> None:
     )  # fmt: skip
     add_interval_method(report)
     add_prevalence(report)
+    add_test_lang(report)
     report.add_argument(
         "--threshold", metavar="RULE",
         help="with --prevalence, count alarms at the threshold of this rule: precision=0.5, or "
@@ -118,8 +120,9 @@ def _collect(options: argparse.Namespace) -> Collected:
     from xlt.analysis.trials.collect import collect
 
     return collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence
-    )
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
+        test_lang=options.test_lang,
+    )  # fmt: skip
 
 
 def write_file(path: str, content: bytes) -> None:

@@ -73,10 +73,10 @@ def add_run_commands(commands: Any) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.experiment import load_experiment
+    from xlt.sweep.plan_text.text import describe_plan
     from xlt.sweep.planning.grid import expand
     from xlt.sweep.planning.prepare import prepare
     from xlt.sweep.planning.rescue import read_rescued
-    from xlt.sweep.planning.text import describe_plan
     from xlt.trainables.results.result import Results
 
     experiment = load_experiment(options.experiment, options.settings)
@@ -94,7 +94,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _sizes(experiment: Experiment, uri: str, options: argparse.Namespace) -> str:
     from xlt.analysis.trials.collect import collect
-    from xlt.sweep.planning.to_find import describe_sizes, earlier_variances, state_variances
+    from xlt.sweep.plan_text.to_find import describe_sizes, earlier_variances, state_variances
 
     left_out: list[str] = []
     if options.std:

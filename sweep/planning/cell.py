@@ -32,6 +32,8 @@ class Cell:
         chosen: The learning rate that a search chose; None if it was not searched.
         rescued: The learning rate with which a stuck cell runs again; else None.
         replaced: The stuck trials of a cell that runs again.
+        serves: All patterns that train on the same rows; the trials are tested in the target
+            language of each.
     """
 
     resolved: ResolvedModel
@@ -42,6 +44,7 @@ class Cell:
     chosen: ChosenRate | None = None
     rescued: ChosenRate | None = None
     replaced: tuple[TrialSpec, ...] = ()
+    serves: tuple[Pattern, ...] = ()
 
     @property
     def model(self) -> BaseModel:
@@ -52,6 +55,12 @@ class Cell:
     def key(self) -> CellKey:
         """Names of base model and pattern."""
         return CellKey(self.model.name, self.pattern.name)
+
+    @property
+    def test_langs(self) -> tuple[str, ...]:
+        """Languages in which the trials are tested; empty if that is the target language alone."""
+        spec = self.specs[0] if self.specs else None
+        return spec.test_langs if spec and spec.sampling.test_langs else ()
 
     @property
     def note(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import Draw, group_by_story
@@ -12,6 +12,7 @@ from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.cell import Cell, make_cell, run_again
 from xlt.sweep.planning.prepare import Prepared
+from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.planning.translations import describe_translations
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.class_weights import check_class_weights
@@ -43,6 +44,11 @@ class Grid:
         """Every trial, cell by cell."""
         return [spec for cell in self.cells for spec in cell.specs]
 
+    @property
+    def test_ids(self) -> set[str]:
+        """Ids of the test rows of all cells."""
+        return {row_id for draw in self.draws for row_id in draw.test}
+
     def selected(self, selection: Selection) -> list[Cell]:
         """List the selected cells that can exist.
 
@@ -60,7 +66,6 @@ class Grid:
         Args:
             data_warnings: Warnings about the data, see :mod:`xlt.sweep.planning.gate`.
         """
-        tested = {row_id for draw in self.draws for row_id in draw.test}
         return Plan(
             experiment=self.experiment.name,
             title=self.experiment.title,
@@ -70,7 +75,7 @@ class Grid:
             data_fingerprint=self.dataset.fingerprint,
             data_warnings=data_warnings,
             same_story=group_by_story(self.dataset, (draw.test for draw in self.draws)),
-            wrong_labels=tuple(sorted(self.dataset.wrong_labels & tested)),
+            wrong_labels=tuple(sorted(self.dataset.wrong_labels & self.test_ids)),
             translations=describe_translations(self.experiment, self.dataset),
             cells=tuple(
                 PlannedCell(
@@ -78,6 +83,8 @@ class Grid:
                     pattern=cell.pattern.name,
                     target_lang=cell.pattern.target_lang,
                     translate=cell.pattern.translate,
+                    test_langs=cell.test_langs,
+                    names={p.target_lang: p.name for p in cell.serves if p != cell.pattern},
                     trials=_plan_trials(cell.specs),
                     skipped=cell.skipped,
                     note=cell.note,
@@ -111,9 +118,9 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
     cells = [
-        run_again(make_cell(experiment, model, pattern, dataset), rescued)
+        replace(run_again(make_cell(experiment, model, pattern, dataset), rescued), serves=serves)
         for model in prepared.models
-        for pattern in experiment.patterns
+        for pattern, serves in share_training(experiment, model.model).items()
     ]
     _refuse_unfit(cells, dataset)
     if not any(cell.specs for cell in cells):

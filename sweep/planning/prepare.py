@@ -15,6 +15,7 @@ from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.resolved_models import ResolvedModel, resolve_models
+from xlt.sweep.planning.test_langs import resolve_test_langs, share_training
 from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.models.base_models import BaseModel
 
@@ -24,7 +25,7 @@ class Prepared:
     """An experiment with its data, draws and base models, all read once.
 
     Attributes:
-        experiment: The settings.
+        experiment: The settings, with the names of the test languages.
         dataset: The rows that trials draw from.
         draws: All different sets of rows that cells use.
         held_out: Texts of all test rows, as :func:`text_key` makes them; nothing may be trained on
@@ -62,6 +63,7 @@ def prepare(experiment: Experiment) -> Prepared:
             models that cannot be used; all problems of one kind together.
     """
     dataset = load_dataset(experiment.data)
+    experiment = resolve_test_langs(experiment, dataset)
     enter_stage("drawing rows")
     draws = _draw_all(experiment, dataset)
     test_ids = {row_id for draw in draws for row_id in draw.test}
@@ -100,7 +102,7 @@ def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     patterns = {
         restrict_pattern(model, pattern, source_lang): None
         for model in experiment.models
-        for pattern in experiment.patterns
+        for pattern in share_training(experiment, model)
     }
     draws: dict[Draw, None] = {}
     problems: dict[str, None] = {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
+from xlt.data.dataset.draws import list_shared_directions
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
 from xlt.sweep.planning.cell import Cell
@@ -86,10 +87,10 @@ class SearchCell:
 
 def select_search_rows(grid: Grid) -> Dataset:
     """Select the rows that a search may use: all but the test rows of all cells."""
-    test_ids = {row_id for draw in grid.draws for row_id in draw.test}
+    source_lang = grid.experiment.task.source_lang
     directions = list_directions(grid.experiment)
-    read = [*directions, *(direction.reversed for direction in directions)]
-    return without_test(grid.dataset, test_ids, grid.experiment.task.source_lang, read)
+    read = list_shared_directions(source_lang, directions, grid.experiment.sampling)
+    return without_test(grid.dataset, grid.test_ids, source_lang, read)
 
 
 def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:

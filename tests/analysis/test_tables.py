@@ -22,9 +22,11 @@ from xlt.analysis.tables.records import CSV_COLUMNS
 from xlt.analysis.tables.report import make_metric_table, render_tables
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected, collect
+from xlt.analysis.trials.predictions import Predictions
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.registry import reported_metrics
+from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
 METRICS = ("f1", "auroc")
@@ -56,7 +58,8 @@ def in_memory(
         for key, scores in cells.items()
         for seed, score in enumerate(scores)
     ]
-    return Collected("memory", plan, rows, ("f1",), {}, warnings)
+    none = Predictions(Results("memory"), "test", {})
+    return Collected("memory", plan, rows, ("f1",), {}, warnings, none)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grids import load_grid
 from scipy import stats
 
-from xlt.sweep.planning.negatives import count_negatives_for, describe_test_rows
+from xlt.sweep.plan_text.negatives import count_negatives_for, describe_test_rows
 
 
 def test_so_many_negatives_give_an_interval_of_the_wanted_width() -> None:

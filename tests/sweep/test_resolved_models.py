@@ -16,9 +16,9 @@ from hub_server import COMMIT, Hub
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import prepare
-from xlt.sweep.planning.text import describe_plan
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
 

@@ -16,7 +16,7 @@ from xlt.analysis.uncertainty.runs import Runs
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
-from xlt.sweep.planning.to_find import (
+from xlt.sweep.plan_text.to_find import (
     Variances,
     describe_sizes,
     earlier_variances,

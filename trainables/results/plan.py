@@ -47,6 +47,10 @@ class PlannedCell(Settings):
     """Language of the test rows; empty in plans of early versions."""
     translate: TranslatedRows | None = added_later(None)
     """Rows that are read in translation; None: none."""
+    test_langs: tuple[str, ...] = added_later(())
+    """Languages in which its trials are tested; empty: ``target_lang``."""
+    names: dict[str, str] = added_later({})
+    """Target language -> name of another pattern that trains on the same rows, e.g. de0."""
     trials: tuple[PlannedTrial, ...] = ()
     """One trial for each draw and seed, in this order; none for an impossible cell."""
     skipped: str = ""
@@ -62,6 +66,12 @@ class PlannedCell(Settings):
     def key(self) -> CellKey:
         """The cell's name."""
         return CellKey(self.base_model, self.pattern)
+
+    def tested_in(self, lang: str) -> PlannedCell | None:
+        """The cell under its name in a test language; None if it is not tested there."""
+        if lang not in (self.test_langs or (self.target_lang,)):
+            return None
+        return self.model_copy(update={"pattern": self.names.get(lang, self.pattern)})
 
 
 class Plan(Settings):
@@ -115,8 +125,16 @@ class Plan(Settings):
         Raises:
             InputError: Unknown names, or no cell is selected.
         """
-        selection = parse_selection(only, self.base_models, self.patterns)
-        cells = tuple(cell for cell in self.cells if selection.has(cell.key))
+        patterns = [name for cell in self.cells for name in (cell.pattern, *cell.names.values())]
+        selection = parse_selection(only, self.base_models, patterns)
+        cells = tuple(
+            cell
+            for cell in self.cells
+            if any(
+                selection.has(CellKey(cell.base_model, name))
+                for name in (cell.pattern, *cell.names.values())
+            )
+        )
         if not cells:
             raise InputError(f"{only!r} selects no cell of {self.experiment}", "--only")
         return self.model_copy(update={"cells": cells})
@@ -135,6 +153,11 @@ class Plan(Settings):
     def target_langs(self) -> list[str]:
         """Target languages, in order."""
         return list(dict.fromkeys(cell.target_lang for cell in self.cells))
+
+    @property
+    def test_langs(self) -> list[str]:
+        """Languages in which every trial is tested, in order; none: each in its target language."""
+        return list(dict.fromkeys(lang for cell in self.cells for lang in cell.test_langs))
 
     @property
     def seeds(self) -> list[int]:

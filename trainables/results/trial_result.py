@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,7 +29,7 @@ class TrialResult:
 
     Attributes:
         spec: The trial.
-        metrics: Metric name -> value on the test rows, from 0 to 1.
+        metrics: Metric name -> value on the test rows of the target language, from 0 to 1.
         signature: Everything that the numbers depend on: versions, data, device, threads.
         timings: Seconds of each stage.
         convergence: Evidence that the trial trained, see :func:`convergence`; empty for a baseline.
@@ -43,6 +44,7 @@ class TrialResult:
         attributions: Explanations of test rows, if they were requested. They are not part of the
             record; see :func:`save_attributions`.
         execution: Facts of the computation: workers, micro-batches, peak memory, resumed steps.
+        metrics_by_lang: Test language -> its metrics, with several test languages; else empty.
     """
 
     spec: TrialSpec
@@ -56,6 +58,7 @@ class TrialResult:
     model: dict[str, bytes]
     attributions: Attributions | None = None
     execution: dict[str, Any] = field(default_factory=dict)
+    metrics_by_lang: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,16 @@ def build_done_record(result: TrialResult, files: Mapping[str, bytes]) -> dict[s
         result: The trial.
         files: File name, relative to its folder -> content.
     """
+    by_lang = {}
+    if result.metrics_by_lang:
+        langs = Counter(result.predictions["lang"].to_pylist())
+        by_lang = {"metrics_by_lang": result.metrics_by_lang, "test_rows_by_lang": dict(langs)}
     record = {
         "format": RESULT_FORMAT,
         "trial_id": result.spec.trial_id,
         "spec": result.spec.model_dump(mode="json"),
         "metrics": result.metrics,
+        **by_lang,
         "signature": result.signature,
         "timings": result.timings,
         "execution": result.execution,
@@ -157,8 +165,9 @@ def verify_record(
         raise InputError(f"the spec in {RECORD} is that of trial {spec.trial_id}")
     if not record["metrics"]:
         raise InputError(f"{RECORD} has no metrics")
-    if bad := {k: v for k, v in record["metrics"].items() if not is_finite(v)}:
-        raise InputError(f"metrics in {RECORD} that are not finite numbers: {bad}")
+    for metrics in (record["metrics"], *record.get("metrics_by_lang", {}).values()):
+        if bad := {k: v for k, v in metrics.items() if not is_finite(v)}:
+            raise InputError(f"metrics in {RECORD} that are not finite numbers: {bad}")
     signature = record["signature"]
     if not isinstance(signature, dict) or not isinstance(signature.get("versions"), dict):
         raise InputError(f"{RECORD} has no signature")

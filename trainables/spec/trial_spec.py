@@ -253,6 +253,16 @@ class TrialSpec(Settings):
         return CellKey(self.base_model, self.pattern.name)
 
     @property
+    def test_langs(self) -> tuple[str, ...]:
+        """Languages in which the trial is tested.
+
+        Prompts, and test rows that are read in translation, are tested in the target language.
+        """
+        if self.prompt or self.pattern.translate == "test":
+            return (self.pattern.target_lang,)
+        return self.sampling.list_test_langs(self.pattern)
+
+    @property
     def num_steps(self) -> int:
         """Number of optimiser steps of the whole trial; 0 for a baseline."""
         if self.is_baseline:

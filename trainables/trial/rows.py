@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
@@ -11,6 +12,7 @@ from xlt.data.dataset.dev import draw_dev
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translated_rows import read_translated
+from xlt.trainables.metrics.registry import score
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
@@ -29,6 +31,8 @@ def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
     arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
     drawn = draw_dev(*arguments, spec.dev) if spec.dev else draw(*arguments)
     train, test = dataset.rows(drawn.train), dataset.rows(drawn.test)
+    if spec.sampling.test_langs and not spec.dev:
+        test = test.filter(pc.is_in(test["lang"], pa.array(spec.test_langs)))
     if direction is None:
         return train, test
     read, tested = (read_translated(dataset, rows, direction) for rows in (train, test))
@@ -50,6 +54,29 @@ def make_predictions(spec: TrialSpec, test: pa.Table, y_score: NDArray[np.float6
             "y_score": _make_score_column(y_score),
         }
     )
+
+
+def score_languages(
+    spec: TrialSpec, test: pa.Table, y_score: NDArray[np.float64]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Compute the metrics on the test rows of each language.
+
+    Args:
+        spec: The trial.
+        test: num_rows test or dev rows.
+        y_score: num_rows probabilities of class 1, or num_rows x num_classes.
+
+    Returns:
+        ``metrics`` and ``metrics_by_lang`` of a :class:`TrialResult`.
+    """
+    labels = test["label"].to_numpy()
+    if spec.dev or len(spec.test_langs) == 1:
+        return score(labels, y_score), {}
+    langs = np.asarray(test["lang"].to_pylist())
+    by_lang = {
+        lang: score(labels[langs == lang], y_score[langs == lang]) for lang in spec.test_langs
+    }
+    return by_lang[spec.pattern.target_lang], by_lang
 
 
 def make_train_rows(train: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:

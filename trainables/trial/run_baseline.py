@@ -22,14 +22,13 @@ from xlt.trainables.baselines.registry import FEATURES
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.tokenize import refuse_unknown_tokens
 from xlt.trainables.metrics.arrays import select_scores
-from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import NO_HISTORY, choose_base_dtype
 from xlt.trainables.trial.clock import Clock
-from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows
+from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows, score_languages
 from xlt.trainables.trial.signature import make_signature
 
 Scores = NDArray[np.float64]
@@ -77,9 +76,11 @@ def run_baseline(spec: TrialSpec, dataset: Dataset, explain: Explain | None) -> 
     else:
         scored = _fit(spec, base, train, test, clock)
     reason = f"method {spec.method} has no classifier that reads tokens, so it cannot be explained"
+    metrics, by_lang = score_languages(spec, test, scored.test)
     return TrialResult(
         spec=spec,
-        metrics=score(test["label"].to_numpy(), scored.test),
+        metrics=metrics,
+        metrics_by_lang=by_lang,
         signature=make_signature(spec, base, device),
         timings=clock.seconds,
         execution={"num_workers": 1, "keep_models": "none"}

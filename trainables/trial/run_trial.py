@@ -24,7 +24,6 @@ from xlt.trainables.methods.used_rows import (
     restore_all_rows,
     train_used_rows,
 )
-from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.class_weights import compute_class_weights
 from xlt.trainables.spec.explain import Explain
@@ -40,7 +39,7 @@ from xlt.trainables.training.loop import Report, choose_base_dtype, predict
 from xlt.trainables.training.watchdog import call_at_heartbeats
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.clock import Clock
-from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows
+from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows, score_languages
 from xlt.trainables.trial.run_baseline import run_baseline
 from xlt.trainables.trial.signature import make_signature
 
@@ -194,6 +193,7 @@ def finish_trial(
     spec, base, model, workers = trial.spec, trial.base, trial.model, trial.workers
     y_score = predict(model, trial.test_ids, spec, workers=workers)
     trial.clock.lap("predict")
+    metrics, by_lang = score_languages(spec, trial.test, y_score)
     kept = make_model_files(model, workers) if _keeps_model(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
@@ -201,7 +201,8 @@ def finish_trial(
     num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(
         spec=spec,
-        metrics=score(trial.test["label"].to_numpy(), y_score),
+        metrics=metrics,
+        metrics_by_lang=by_lang,
         signature=make_signature(spec, base, trial.device),
         timings=trial.clock.seconds,
         execution=_describe_execution(fitted, workers, trial.device, checkpoints)

@@ -19,7 +19,7 @@ from xlt.analysis.uncertainty.mean_variance import Components, components
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.planning.text import format_table
+from xlt.sweep.plan_text.text import format_table
 
 
 @dataclass(frozen=True)

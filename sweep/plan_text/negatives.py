@@ -29,12 +29,17 @@ def describe_test_rows(grid: Grid) -> list[str]:
     """Describe the classes of the test rows of each target language, for two classes."""
     if len(grid.dataset.classes) != 2:
         return []
-    counts: dict[str, tuple[int, int]] = {}
+    targets = dict.fromkeys(pattern.target_lang for pattern in grid.experiment.patterns)
+    counts = {lang: Counter[int]() for lang in targets}
     for ids in dict.fromkeys(draw.test for draw in grid.draws):
-        rows = grid.dataset.rows(list(ids))
-        labels = Counter(rows["label"].to_pylist())
-        counts[rows["lang"][0].as_py()] = labels[1], labels[0]
-    return [_describe_language(lang, *numbers, grid.experiment) for lang, numbers in counts.items()]
+        rows = grid.dataset.rows(list(ids)).select(["lang", "label"]).to_pylist()
+        for lang in {row["lang"] for row in rows} & counts.keys():
+            counts[lang] = Counter(row["label"] for row in rows if row["lang"] == lang)
+    return [
+        _describe_language(lang, labels[1], labels[0], grid.experiment)
+        for lang, labels in counts.items()
+        if labels
+    ]
 
 
 def _describe_language(lang: str, positives: int, negatives: int, experiment: Experiment) -> str:

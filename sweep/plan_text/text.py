@@ -13,11 +13,12 @@ from rich.text import Text
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.plan_text.negatives import describe_test_rows
 from xlt.sweep.planning.cell import ZERO_SHOT, Cell
 from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
-from xlt.sweep.planning.negatives import describe_test_rows
+from xlt.sweep.planning.test_langs import describe_test_langs
 from xlt.sweep.planning.translations import describe_translated_rows, describe_translations
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
@@ -67,6 +68,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
             *_describe_one_draw(grid),
+            *describe_test_langs(experiment, grid.dataset, grid.test_ids),
             *describe_test_rows(grid),
             f"Data {grid.dataset.fingerprint[:12]} from {experiment.data.as_given()}",
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
@@ -138,7 +140,8 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     pattern = spec.pattern
     rows = f"{pattern.num_train_rows - pattern.target_rows}+{pattern.target_rows}"
     done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
-    remarks = [describe_translated_rows(pattern, spec.source_lang, spec.sampling.test_rows)]
+    remarks = [f"is {' and '.join(p.name for p in cell.serves)}"] if len(cell.serves) > 1 else []
+    remarks += [describe_translated_rows(pattern, spec.source_lang, spec.sampling.test_rows)]
     remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []

@@ -1,0 +1,1 @@
+"""The text of `xlt plan`: a grid in words and numbers."""

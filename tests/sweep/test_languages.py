@@ -1,0 +1,148 @@
+"""Test languages of an experiment: what is trained once, how it is planned, run and reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from draw_rows import make_rows
+from grids import load_grid
+from sklearn.metrics import f1_score, roc_auc_score
+
+from xlt.analysis.trials.collect import collect
+from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.trials.test_lang import by_test_lang
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.schema import HEADLINE_SCHEMA
+from xlt.sweep.cli.main import main
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.plan_text.text import describe_plan
+from xlt.sweep.planning.test_langs import share_training
+from xlt.trainables.results.result import Results
+
+LANGS = ("ja", "en", "de")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment on three languages, whose n-grams the label follows."""
+    folder = tmp_path_factory.mktemp("langs")
+    rows = make_rows(200, LANGS)
+    for row in rows:
+        noise = int(row["id"][3:]) % 7 == 0
+        row["text"] += " risk" if (row["label"] == 1) != noise else " sport"
+    pq.write_table(pa.Table.from_pylist(rows, schema=HEADLINE_SCHEMA), folder / "rows.parquet")
+    values: dict[str, Any] = {
+        "name": "langs",
+        "data": {
+            "source": "table",
+            "path": str(folder / "rows.parquet"),
+            "positive": [1],
+            "leak_check": False,
+        },
+        "models": [{"name": "grams", "method": "ngram"}],
+        "patterns": [{name: {"source_rows": 40}} for name in ("ja0", "de0", "ja8", "de8")],
+        "seeds": [0, 1],
+        "draws": "per_seed",
+        "accept_findings": ["cues", "language", "near_duplicates", "duplicates"],
+        "sampling": {"test_rows": 40, "test_langs": ["ja", "en"]},
+    }
+    path = folder / "langs.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(file: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("results") / "r")
+    assert main(["run", str(file), "--results", folder, "--backend", "inline"]) == 0
+    return folder
+
+
+def test_patterns_without_target_rows_are_one_training(file: Path) -> None:
+    grid = load_grid(file)
+    assert grid.experiment.sampling.test_langs == ("ja", "en", "de")  # a target language joins
+    assert [cell.pattern.name for cell in grid.cells] == ["ja0", "ja8", "de8"]
+    assert len(grid.specs) == 6
+    text = describe_plan(grid, Results("nowhere"))
+    assert "Tested in 3 languages (ja, en, de) on 120 rows" in text and "is ja0 and de0" in text
+    apart = load_grid(file, "sampling.test_langs=null")
+    assert len(apart.specs) == 8
+    assert "sampling.test_langs=[ja,de]` trains them once" in describe_plan(
+        apart, Results("nowhere")
+    )
+    override = "overrides=[{match: {pattern: de0}, learning_rate: 0.1}]"
+    experiment = load_experiment(file, [override, "models=[{name: m, path: any/model}]"])
+    patterns = share_training(experiment, experiment.models[0])
+    assert [p.name for p in patterns] == ["ja0", "de0", "ja8", "de8"]  # de0 has its own rate
+
+
+def test_all_names_the_languages_with_every_class(file: Path) -> None:
+    assert load_grid(file, "sampling.test_langs=all").experiment.sampling.test_langs == (
+        "ja", "de", "en",
+    )  # fmt: skip
+
+
+def test_each_language_has_the_metrics_of_its_rows(results: str) -> None:
+    for folder in Path(results, "trials").iterdir():
+        record = json.loads((folder / "trial.json").read_text())
+        rows = pq.read_table(folder / "predictions.parquet").to_pylist()
+        assert list(record["metrics_by_lang"]) == [*LANGS[:2], "de"]
+        assert (
+            record["metrics"] == record["metrics_by_lang"][record["spec"]["pattern"]["target_lang"]]
+        )
+        for lang, metrics in record["metrics_by_lang"].items():
+            own = [row for row in rows if row["lang"] == lang]
+            truth, scores = ([row[name] for row in own] for name in ("y_true", "y_score"))
+            assert len(own) == record["test_rows_by_lang"][lang] == 40
+            assert metrics["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+            decided = [score >= 0.5 for score in scores]
+            assert metrics["f1"] == pytest.approx(f1_score(truth, decided), abs=1e-12)
+
+
+def test_views_of_a_language(results: str) -> None:
+    collected = collect(results)
+    assert [*map(str, collected.plan.patterns)] == ["ja0", "ja8", "de8"]
+    views = {str(view.test_lang): view for view in by_test_lang(collected)}
+    assert list(views) == ["ja", "en", "de"]
+    assert views["de"].plan.patterns == ["de0", "ja8", "de8"]  # ja0 under its German name
+    for lang, view in views.items():
+        scores = load_scores(view)
+        assert not scores.left_out
+        for row in view.rows:
+            cell = scores.cells[row.cell]
+            assert all(row_id.startswith(f"{lang}-") for row_id in cell.ids)
+            number = cell.runs.index(row.run)
+            expected = roc_auc_score(cell.y_true, cell.scores[number])
+            assert row.metrics["auroc"] == pytest.approx(expected, abs=1e-12)
+    own = {row.trial_id: row.metrics for row in collected.rows}
+    assert all(own[r.trial_id] == r.metrics for r in views["ja"].rows if r.cell.pattern == "ja0")
+    with pytest.raises(InputError, match=r"--test-lang: unknown test language 'fr'.*de, en, ja"):
+        collect(results, test_lang="fr")
+    assert collect(results, only="pattern=de0", test_lang="de").plan.patterns == ["de0"]
+
+
+def test_reports_of_each_language(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", results, "--intervals", "--test-lang", "de"]) == 0
+    text = capsys.readouterr().out
+    assert "Tested in de." in text and "base model  de0" in text and "ja0" not in text
+    assert main(["compare", results, "--test-lang", "en", "--resamples", "1000"]) == 0
+    assert "Tested in en." in capsys.readouterr().out
+    for command in ("boundary", "curves"):
+        assert main([command, results, "--test-lang", "en"]) == 0
+        assert "Tested in en." in capsys.readouterr().out
+    assert main(["status", results]) == 0
+
+
+def test_prompts_and_translated_tests_are_tested_in_their_language(
+    make_spec: Any, make_prompt: Any
+) -> None:
+    spec = make_spec("llama", sampling={"test_rows": 8, "test_langs": ["ja", "en"]})
+    assert spec.test_langs == ("ja", "en")
+    pattern = spec.pattern.model_copy(update={"name": "any", "translate": "test"})
+    assert spec.model_copy(update={"pattern": pattern}).test_langs == ("ja",)
