@@ -16,6 +16,7 @@ from xlt.data.audit.example_rows import example_rows
 from xlt.data.audit.sample_rows import sample_rows
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
+from xlt.data.dataset.languages import parse_language
 from xlt.data.dataset.schema import Dataset
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, di
     considered = {known[base] for base in (*map(_base, langs), *COMMON) if base in known}
     builder = LanguageDetectorBuilder.from_languages(*considered)
     accurate, quick = builder.build(), builder.with_low_accuracy_mode().build()
-    codes = {language: language.iso_code_639_1.name.lower() for language in considered}
+    codes = {language: code for code, language in known.items()}
     detected: dict[str, dict[str, str]] = {}
     for start in range(0, len(columns["text"]), _CHUNK_ROWS):
         ids, texts, claims = (
@@ -144,11 +145,10 @@ def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, di
 
 
 def _languages() -> dict[str, Language]:
-    """List the languages of the detector: ISO 639-1 or 639-3 code -> language."""
+    """List the languages of the detector: code of our rows -> language."""
     from lingua import Language
 
-    languages = {language.iso_code_639_3.name.lower(): language for language in Language.all()}
-    return languages | {lang.iso_code_639_1.name.lower(): lang for lang in languages.values()}
+    return {parse_language(lang.iso_code_639_3.name.lower()): lang for lang in Language.all()}
 
 
 def _base(lang: str) -> str:

@@ -11,6 +11,7 @@ import pydantic
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.seeds import derive_seed
 from xlt.data.corpora.corpus import MIXED, CorpusOptions
+from xlt.data.dataset.languages import parse_language
 from xlt.data.dataset.schema import Dataset, text_key
 from xlt.data.tables.files import find_files
 from xlt.data.tables.whole import read_records
@@ -27,7 +28,7 @@ class Options(CorpusOptions):
     path: str
     """File in csv, tsv, jsonl or parquet, plain or .gz; local path or pyarrow.fs URI."""
     languages: tuple[str, str] = ("en", "ja")
-    """The two languages (BCP-47); also the names of their columns."""
+    """The two languages; also the names of their columns."""
     mixed_share: float = pydantic.Field(default=0.6, ge=0, le=1)
     """Share of the pairs that become a document with both sentences; each other pair becomes a
     document with one of its sentences, chosen at random."""
@@ -62,7 +63,7 @@ def documents(
     """
     settings = cast(Options, options)
     rng = random.Random(derive_seed(settings.seed, "parallel"))
-    langs = settings.languages
+    langs = tuple(map(parse_language, settings.languages))
     rows: list[tuple[str, str]] = []
     for pair in _pairs(settings):
         if any(text_key(text) in held_out for text in pair):

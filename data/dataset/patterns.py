@@ -10,6 +10,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.languages import parse_language
 from xlt.data.dataset.translations import Direction
 
 TranslatedRows = Literal["train", "train+source", "test"]
@@ -27,6 +28,8 @@ PATTERN_NAME = re.compile(
     r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)"
     rf"(?:\+(?P<suffix>{'|'.join(SUFFIXES)}))?"
 )
+SPELLED = re.compile(r"(?P<lang>\S(?:.*[^0-9+\s])?)(?P<rest>(?:0|[1-9][0-9]*)(?:\+[a-z]+)?)")
+"""A name with any spelling of the language: jpn_Jpan16, Japanese16+tt."""
 
 
 class Window(Settings):
@@ -197,14 +200,24 @@ class Sampling(Settings):
         return self
 
 
+def spell_pattern_name(name: str) -> str:
+    """Give a pattern's name the code of its language: ja16 for jpn_Jpan16; keep other names."""
+    match = SPELLED.fullmatch(name)
+    try:
+        return parse_language(match["lang"]) + match["rest"] if match else name
+    except InputError:
+        return name
+
+
 def parse_pattern_name(name: str) -> Pattern:
     """Parse a name of the paper: ``ja16`` is 1024 source rows and 16 Japanese rows.
 
     A suffix of :data:`SUFFIXES` says which rows are read in translation, e.g. ``ja16+tt``.
 
     Raises:
-        InputError: The name is not a language code followed by a count.
+        InputError: The name is not a language followed by a count.
     """
+    name = spell_pattern_name(name)
     match = PATTERN_NAME.fullmatch(name)
     if not match:
         raise InputError(
@@ -212,5 +225,9 @@ def parse_pattern_name(name: str) -> Pattern:
             f"{', '.join(f'+{suffix}' for suffix in SUFFIXES)} may follow for translated rows; "
             "write {" + name + ": {target_lang: .., target_rows: .., source_rows: ..}} instead"
         )
-    values = {"name": name, "target_lang": match["lang"], "target_rows": int(match["rows"])}
+    values = {
+        "name": name,
+        "target_lang": parse_language(match["lang"]),
+        "target_rows": int(match["rows"]),
+    }
     return Pattern.parse(values | {"translate": SUFFIXES.get(match["suffix"])})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import rank_key
 from xlt.data.core.text import first_few
+from xlt.data.dataset.languages import parse_language, parse_languages
 from xlt.data.dataset.translations import Direction, Translations, no_translations
 
 HEADLINE_SCHEMA = pa.schema(
@@ -41,8 +41,8 @@ LATER_COLUMNS = ("text_pair", "story")
 sets keep their fingerprints."""
 BINARY = ("negative", "positive")
 """Class names of a binary task, in the order of their labels."""
-LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-"""Form of a BCP-47 code: ja, zh-Hant, es-419."""
+MAX_STRANGE = 10
+"""Unknown languages that an error lists."""
 BATCH = 10_000
 """Rows that are Python objects at the same time; they take ten times the memory of the table."""
 
@@ -93,6 +93,7 @@ class Dataset:
         Args:
             table: A table with the columns of :data:`HEADLINE_SCHEMA` in any order, of types that
                 can be cast safely. Nullable columns may be absent; other columns are dropped.
+                Languages may have any spelling that :func:`parse_language` knows.
             where: Name of the table in errors.
             row_name: Function from a row's index to its name in errors; None: its id, or its number
                 if it has no id.
@@ -100,7 +101,7 @@ class Dataset:
 
         Raises:
             InputError: The table has no rows, missing columns, nulls, empty texts or ids, repeated
-                ids, languages that are not BCP-47 codes, labels without a class, or pairs with one
+                ids, unknown languages, labels without a class, or pairs with one
                 text. The error has every kind of problem with its first rows.
         """
         absent = [field for field in HEADLINE_SCHEMA if field.name not in table.column_names]
@@ -112,7 +113,8 @@ class Dataset:
         columns, problems = [], []
         for field in HEADLINE_SCHEMA:
             try:
-                columns.append(table[field.name].cast(field.type))
+                column = table[field.name].cast(field.type)
+                columns.append(parse_languages(column) if field.name == "lang" else column)
             except pa.ArrowException as error:
                 problems.append(f"column {field.name!r} is not {field.type}: {error}")
         if problems:
@@ -242,12 +244,16 @@ def _row_problems(
         (bad,) = np.nonzero(is_bad)
         if len(bad):
             problems.append(f"{len(bad)} rows {kind}: {first_few(map(name, bad.tolist()))}")
+    strange = list[str]()
     for row in np.nonzero(_is_first(table["lang"]))[0].tolist():
         lang = table["lang"][row].as_py()
-        if lang and not LANG.fullmatch(lang):
-            problems.append(
-                f"language {lang!r} is not a BCP-47 code such as en or zh-Hant: {name(row)}"
-            )
+        try:
+            parse_language(lang or "und")
+        except InputError as error:
+            strange.append(f"{error}: {name(row)}")
+            if len(strange) == MAX_STRANGE:  # perhaps another column
+                break
+    problems += strange
     labels = pc.unique(table["label"]).to_pylist()
     wrong = set(labels) - {*range(len(classes)), None}
     if wrong:

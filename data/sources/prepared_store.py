@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import Files, to_json, to_parquet
 from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.languages import parse_languages
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Translations, count_origins
 from xlt.data.sources.reading import Reading
@@ -180,7 +181,7 @@ class PreparedData(Files):
         num_rows = sum(sum(by_origin.values()) for by_origin in translations.origins.values())
         table = self._read_table(TRANSLATIONS, translations.sha256, num_rows)
         try:
-            return replace(dataset, translations=Translations(table.cast(TRANSLATION_SCHEMA)))
+            return replace(dataset, translations=Translations(_spell_languages(table)))
         except (pa.ArrowException, ValueError) as error:
             where = self.path(TRANSLATIONS)
             raise InputError(f"cannot be used: {error}; prepare it again", where) from error
@@ -202,6 +203,16 @@ class PreparedData(Files):
             return file.read()
         except pa.ArrowException as error:
             raise InputError(f"cannot be read: {error}; prepare it again", where) from error
+
+
+def _spell_languages(table: pa.Table) -> pa.Table:
+    """Give a table of translations the codes that the rows have, whichever version wrote it."""
+    table = table.cast(TRANSLATION_SCHEMA)
+    for name in ("source_lang", "lang"):
+        place = table.schema.get_field_index(name)
+        column = parse_languages(table[name])
+        table = table.set_column(place, table.schema.field(place), column)
+    return table
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

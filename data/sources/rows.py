@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from xlt.data.audit.leaks import find_leaks
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_few
+from xlt.data.dataset.languages import parse_languages
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
@@ -200,7 +201,8 @@ def to_reading(
     # A row with an unknown label gets 0 for now, so that its other problems are found too.
     codes = pc.index_in(table["label"], pa.array([*numbers], pa.string()))
     labels = pa.array([number or 0 for number in numbers.values()], pa.int8()).take(codes)
-    columns = {name: table[name] for name in HEADLINE_SCHEMA.names} | {"label": labels}
+    columns = {name: table[name] for name in HEADLINE_SCHEMA.names}
+    columns |= {"label": labels, "lang": parse_languages(table["lang"])}
     columns["id"] = _make_ids(columns, table["label"] if options.classes else labels)
 
     def name_row(row: int) -> str:

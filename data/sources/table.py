@@ -11,6 +11,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
+from xlt.data.dataset.languages import ByLanguage, Language
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Progress, Reading
 from xlt.data.sources.rows import TRANSLATED, Rows, to_reading
@@ -38,7 +39,7 @@ class TableColumns(Settings):
     text_pair: str | None = None
     """The second text, for tasks on pairs."""
     lang: str = "lang"
-    """BCP-47 code; not read if the option ``lang`` is set."""
+    """Language: a code or an English name; not read if the option ``lang`` is set."""
     label: str = "label"
     """Label values, compared as text with ``positive``, ``negative`` and ``classes``."""
     published: str | None = "published"
@@ -47,7 +48,7 @@ class TableColumns(Settings):
     """Stories: rows with the same value are never split between train and test."""
     source: str | None = "source"
     """Origins of the rows; without such a column, or with null: ``table``."""
-    translations: dict[str, str | PairColumns] = pydantic.Field(default_factory=dict)
+    translations: ByLanguage[str | PairColumns] = pydantic.Field(default_factory=dict)
     """Language -> column with translations into it, for pairs {text, text_pair}. Empty cells, and
     those of rows in this language, are no translations."""
 
@@ -80,7 +81,7 @@ class Options(LabelOptions):
     """Format of the files; null: their suffix (.csv .tsv .jsonl .parquet, with or without .gz)."""
     columns: TableColumns = TableColumns()
     """Names of the columns."""
-    lang: str | None = None
+    lang: Language | None = None
     """Language of every row, for files without such a column."""
     quoting: bool = True
     """Whether double quotes enclose cells of csv and tsv; false: they are usual characters."""

@@ -16,6 +16,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.corpora.corpus import CorpusOptions
 from xlt.data.corpora.registry import parse_corpus
+from xlt.data.dataset.languages import Language
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.registry import parse_source
@@ -41,8 +42,8 @@ class Task(Settings):
 
     positive: str = "positive"
     """Name of class 1 in tables."""
-    source_lang: str = "en"
-    """Language of the source rows (BCP-47); patterns name the target languages."""
+    source_lang: Language = "en"
+    """Language of the source rows; patterns name the target languages."""
     prevalence: float | None = pydantic.Field(default=None, gt=0, lt=1, strict=True)
     """Share of class 1 among the texts that the model is for, e.g. 0.02; it changes no trial.
     Reports say below Table 3 what the scores would be at it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
+from xlt.data.dataset.patterns import spell_pattern_name
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.methods import BASELINES, Method, keep_used_training
 from xlt.trainables.spec.trial_spec import Lora, Training
@@ -18,7 +19,7 @@ class Match(Settings):
 
     model: str | None = None
     """Name of a base model of the experiment."""
-    pattern: str | None = None
+    pattern: Annotated[str, pydantic.AfterValidator(spell_pattern_name)] | None = None
     """Name of a pattern of the experiment."""
 
     def covers(self, cell: CellKey) -> bool:

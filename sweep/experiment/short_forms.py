@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.languages import parse_language
 from xlt.data.dataset.patterns import Pattern, parse_pattern_name
 from xlt.trainables.models.base_models import BASE_MODELS, BaseModel, derive_name, find_base_model
 from xlt.trainables.spec.methods import BASELINES
@@ -41,11 +42,12 @@ def parse_model(value: Any) -> BaseModel:
     known = BASE_MODELS.get(str(value.get("name")))
     not_for_method = {"learning_rate"} if value.get("method") in BASELINES else set()
     if "path" not in value:
-        return BaseModel.parse((known.model_dump(exclude=not_for_method) if known else {}) | value)
+        known_values = known.model_dump(exclude=not_for_method) if known else {}
+        return BaseModel.parse(known_values | value).with_codes()
     # Revision and kind belong to the path of the known model.
     excluded = {"revision", "kind"} | not_for_method
     kept = known.model_dump(exclude=excluded) if known else {}
-    return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value)
+    return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value).with_codes()
 
 
 def parse_pattern(value: Any) -> Pattern:
@@ -56,9 +58,11 @@ def parse_pattern(value: Any) -> Pattern:
         return parse_pattern_name(value)
     if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict):
         ((name, fields),) = value.items()
+        if "target_lang" in fields:
+            fields = fields | {"target_lang": parse_language(str(fields["target_lang"]))}
         try:
             implied = parse_pattern_name(str(name)).model_dump()
         except InputError:
-            implied = {}  # a free name: the fields must be complete
-        return Pattern.parse(implied | {"name": str(name)} | fields)
+            implied = {"name": str(name)}  # a free name: the fields must be complete
+        return Pattern.parse(implied | fields)
     raise InputError(f"{value!r} is neither a name such as ja16 nor {{name: {{target_rows: ..}}}}")

@@ -178,7 +178,7 @@ def test_languages_that_are_not_there_are_reported() -> None:
 
 
 @given(
-    st.sampled_from(["ja", "en", "zh-Hant", "sr-Latn-RS", "yue"]),
+    st.sampled_from(["ja", "en", "zh-Hant", "sr-Latn", "yue"]),
     st.integers(0, 10**6).map(lambda n: 2 * n),
 )
 def test_names_say_language_and_count(lang: str, rows: int) -> None:
@@ -188,7 +188,7 @@ def test_names_say_language_and_count(lang: str, rows: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ja", "16", "japanese16", "JA16", "ja-16", "ja 16", "ja016", "ja16x", "ja１６", ""]
+    "name", ["ja", "16", "japan16", "ja-16", "ja 16", "ja016", "ja16x", "ja１６", ""]
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not a language code and a count such as ja16, which"):

@@ -188,7 +188,7 @@ def test_a_missing_package_is_reported(sib200: Path, monkeypatch: pytest.MonkeyP
     [
         ({"preset": ["xnli"]}, "unknown preset \"['xnli']\". Did you mean 'xnli'?"),
         ({"preset": "sib20"}, "unknown preset 'sib20'. Did you mean 'sib200'?"),
-        ({"preset": "pawsx", "languages": ["jap"]}, "unknown language 'jap'. Did you mean 'ja'?"),
+        ({"preset": "pawsx", "languages": ["jav"]}, "unknown language 'jv'. Known: de, en,"),
         ({"configs": {"en": "en"}, "classes": "all"}, "dataset: is required"),
         ({"dataset": "a/b", "classes": "all"}, "configs: is required"),
         ({"dataset": "a/b", "classes": "all", "configs": {"en": {"config": "en", "lang": "x"}}},

@@ -94,6 +94,11 @@ def test_multifin(tmp_path: Path) -> None:
         ("all_languages_highlevel/validation/0", "validation English 1", "en", 0),
         ("all_languages_highlevel/validation/1", "validation English 2", "en", 1),
     ]
+    named = {"ja": {"config": "all_languages_highlevel", "lang": "jpn_Jpan"}}
+    assert cells(read(tmp_path / "multifin", preset="multifin", configs=named), "text", "lang") == [
+        ("train Japanese 1", "ja"),
+        ("train Japanese 2", "ja"),
+    ]
     assert errors(tmp_path / "multifin", preset="multifin", languages=["en", "da"]) == [
         "all_languages_highlevel: unknown language 'Danish'. Did you mean 'English'? "
         "Known: English, Japanese, Polish. It is configs.da.lang."

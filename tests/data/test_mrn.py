@@ -167,13 +167,13 @@ def test_a_file_of_other_days_is_not_read(tmp_path: Path) -> None:
 
 def test_codes_and_languages_that_no_item_has_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(archive(make("g1"), make("g2", **JAPANESE)))
-    values = {"positive": ["ESGENV"], "exclude": ["n2:lja"], "languages": ["en", "jp"]}
+    values = {"positive": ["ESGENV"], "exclude": ["n2:lja"], "languages": ["en", "de"]}
     assert errors(tmp_path / "a.txt", **values) == [
         "positive: no item has it; unknown subject code 'ESGENV'. Did you mean 'N2:ESGENV'? "
         "Known: N2:ESGENV, N2:LEN, N2:LJA.",
         "exclude: no item has it; unknown subject code 'n2:lja'. Did you mean 'N2:LJA'? "
         "Known: N2:ESGENV, N2:LEN, N2:LJA.",
-        "languages: unknown language 'jp'. Known: en, ja.",
+        "languages: unknown language 'de'. Known: en, ja.",
     ]
     assert load(tmp_path / "a.txt", positive=["R:0000.T"]).dataset.table["label"][0].as_py() == 1
     assert "Did you mean 'R:0000.T'?" in errors(tmp_path / "a.txt", positive=["R:0000"])[0]
@@ -192,8 +192,8 @@ def test_a_language_without_rows_is_reported(tmp_path: Path) -> None:
     ("values", "problem"),
     [
         (
-            {"languages": ["Japanese"]},
-            "languages: 'Japanese' is not a language code such as en or ja",
+            {"languages": ["Japanes"]},
+            "languages: language 'Japanes' is not a BCP-47 code such as en or zh-Hant, and not",
         ),
         ({"drop_headlines": ["("]}, "drop_headlines: '(' is not a regular expression: "),
         ({"drop_headlines": [".*"]}, "drop_headlines: '.*' matches every headline; remove it"),

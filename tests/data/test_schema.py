@@ -130,8 +130,9 @@ def test_rows_come_in_the_order_asked_for() -> None:
         ({"id": ""}, "1 rows without id; give every row one: row 3"),
         ({"lang": None}, "1 rows without language; fill or remove them: id 'c'"),
         (
-            {"lang": "English"},
-            "language 'English' is not a BCP-47 code such as en or zh-Hant: id 'c'",
+            {"lang": "Englsh"},
+            "language 'Englsh' is not a BCP-47 code such as en or zh-Hant, and not the English "
+            "name of one language; perhaps English (en): id 'c'",
         ),
         ({"label": None}, "1 rows without label; fill or remove them: id 'c'"),
         ({"label": 2}, "labels ['2'] are not 0 or 1"),

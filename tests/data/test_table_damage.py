@@ -40,8 +40,9 @@ from xlt.data.tables.encodings import refuse_other_encodings
         (HEAD + "1,a,en,esg\n,b,,\n", ["1 rows without id; give every row one: row 3",
                                        "1 rows without language; fill or remove them: row 3",
                                        "1 rows without label; fill or remove them: row 3"]),
-        (HEAD + "1,a,english,esg\n",
-         ["language 'english' is not a BCP-47 code such as en or zh-Hant: row 2"]),
+        (HEAD + "1,a,xx,esg\n",
+         ["language 'xx' is not a BCP-47 code such as en or zh-Hant, and not the English name of "
+          "one language: row 2"]),
         (HEAD + "1,a,en,esg\n2,b, with comma,en,x\n3,c\n",
          ["2 rows do not have 4 columns as the header: row 3 (5), row 4 (2); enclose cells that "
           'hold separators or line breaks in double quotes ("), and set quoting: false if the '
@@ -115,7 +116,7 @@ def test_a_stray_byte_is_not_another_encoding(tmp_path: Path) -> None:
 
 
 def test_problems_of_a_file_are_reported_together(tmp_path: Path) -> None:
-    content = "text,lang,label,published\n,en,esg,31.8.2022\nb,Japanese,odd,\n"
+    content = "text,lang,label,published\n,en,esg,31.8.2022\nb,xx,odd,\n"
     assert errors(tmp_path, "a.csv", content, negative=["z"]) == [
         "1 rows have a date that is not written as 2022-08-31 or 2022-08-31T09:30:00+09:00: row 2 "
         "('31.8.2022'); correct them, set date_format to their format, or set "
@@ -124,7 +125,8 @@ def test_problems_of_a_file_are_reported_together(tmp_path: Path) -> None:
         "add to positive or negative, or set drop_other_labels: true",
         "no row has the negative label: unknown label 'z'. Known: esg, odd.",
         "1 rows with empty text; fill or remove them: row 2",
-        "language 'Japanese' is not a BCP-47 code such as en or zh-Hant: row 3",
+        "language 'xx' is not a BCP-47 code such as en or zh-Hant, and not the English name of one "
+        "language: row 3",
     ]
 
 

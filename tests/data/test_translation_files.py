@@ -98,7 +98,8 @@ def test_files_hold_translations(tmp_path: Path, ending: str) -> None:
          "translates nothing: no row of the data set has such an id and another language; check "
          "ids and languages"),
         ("id,lang,text\n1,日本語,a\n", {},
-         "language '日本語' is not a BCP-47 code such as en or zh-Hant: row 2"),
+         "language '日本語' is not a BCP-47 code such as en or zh-Hant, and not the English name "
+         "of one language: row 2"),
         ("id,text\n1,a\n", {}, "unknown column 'lang'. Known: id, text. Name it in columns.lang."),
         ("id,text\n,a\n", {"lang": "ja"},
          "1 rows without id or language: row 2; fill or remove them"),

@@ -144,3 +144,56 @@ def test_data_are_written_as_they_were_given(block: str, written: dict[str, obje
     assert experiment.data == parse_source({"source": "synthetic"})
     assert yaml.safe_load(experiment.to_yaml()).get("data") == written
     assert Experiment.from_yaml(experiment.to_yaml(), "again").to_yaml() == experiment.to_yaml()
+
+
+SPELLED = """
+name: spelled
+task: {source_lang: eng_Latn}
+models:
+  - {name: mini-bert-ja, languages: [Japanese, jpn]}
+  - {name: asked, path: a/b, method: prompt, prompt: {templates: {jpn_Jpan: "{text} is"}}}
+patterns: [jpn_Jpan16, {few: {target_lang: Chinese (Traditional), target_rows: 2, source_rows: 2}}]
+overrides: [{match: {pattern: Japanese16}, training: {num_train_epochs: 2}}]
+seeds: [0]
+"""
+
+
+def test_languages_may_have_any_spelling() -> None:
+    experiment = Experiment.from_yaml(SPELLED, "x")
+    known, asked = experiment.models
+    assert experiment.task.source_lang == "en"
+    assert known.languages == ("ja",) and known.knows("ja") and not known.knows("en")
+    assert list(asked.prompt.templates) == ["ja"]
+    patterns = [(pattern.name, pattern.target_lang) for pattern in experiment.patterns]
+    assert patterns == [("ja16", "ja"), ("few", "zh-Hant")]
+    assert experiment.overrides[0].match.pattern == "ja16"
+    assert experiment.select("pattern=jpn16").patterns == {"ja16"}
+    assert Experiment.from_yaml(experiment.to_yaml(), "x") == experiment
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "task: {source_lang: Serbo-Croatian}",
+            "task.source_lang: language 'Serbo-Croatian' may be",
+        ),
+        ("patterns: [xx16]", "patterns: item 1: language 'xx' is not a BCP-47 code"),
+        ("patterns: [{few: {target_lang: xx, target_rows: 2}}]", "patterns: item 1: language 'xx'"),
+        ("patterns: [ja16, jpn16]", "patterns: ja16 given more than once"),
+        (
+            "models: [{name: mini-mbert, languages: [xx]}]",
+            "models: item 1: languages: language 'xx'",
+        ),
+        (
+            "models: [{name: a, path: b/c, method: prompt, prompt: {templates: {ja: '{text} is', "
+            "jpn: '{text} is'}}}]",
+            "models: item 1: prompt.templates: 'jpn' is ja, which another key is, too; remove one",
+        ),
+    ],
+)
+def test_unknown_languages_are_told_with_their_place(line: str, told: str) -> None:
+    settings = {"name": "x", "models": ["mini-mbert"], "patterns": ["ja16"], "seeds": [0]}
+    with pytest.raises(InputError) as error:
+        Experiment.parse(settings | yaml.safe_load(line))
+    assert told in str(error.value)

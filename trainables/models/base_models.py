@@ -12,6 +12,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
+from xlt.data.dataset.languages import parse_all
 from xlt.trainables.models.architectures import ModelKind
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
 from xlt.trainables.spec.prompt import Prompt
@@ -96,6 +97,23 @@ class BaseModel(Settings):
         if not self.has_base_model:
             resources = resources.model_copy(update={"gpus": 0.0, "accelerator_type": None})
         return resources
+
+    def with_codes(self) -> Self:
+        """Copy the settings with the code of each language (:func:`parse_all`).
+
+        This is no part of the validation, because the list of base models is made in every command
+        and the names of languages take longer to read than that.
+
+        Raises:
+            InputError: A language is unknown, or a mapping has one twice.
+        """
+        if self.languages is None and self.prompt == Prompt():
+            return self
+        try:
+            langs = self.languages and parse_all(self.languages)
+        except InputError as error:
+            raise InputError(f"languages: {problem}" for problem in error.problems) from error
+        return self.model_copy(update={"languages": langs, "prompt": self.prompt.with_codes()})
 
     def knows(self, lang: str) -> bool:
         """Whether the model was pre-trained on a language."""

@@ -10,9 +10,12 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.languages import parse_keys
 
 PLACEHOLDERS = ("text", "text_pair")
 """Names that a template may have in braces: the text, and the second text of a pair."""
+BY_LANGUAGE = ("templates", "label_words", "instructions")
+"""Settings whose keys are languages."""
 
 
 class Prompt(Settings):
@@ -76,12 +79,28 @@ class Prompt(Settings):
             raise InputError(problems)
         return label_words
 
+    def with_codes(self) -> Self:
+        """Copy the settings with the code of each language (:func:`parse_language`).
+
+        Raises:
+            InputError: A key is no language, or two keys are one language.
+        """
+        by_lang, problems = dict[str, Any](), list[str]()
+        for name in BY_LANGUAGE:
+            try:
+                by_lang[name] = parse_keys(getattr(self, name))
+            except InputError as error:
+                problems += [f"prompt.{name}: {problem}" for problem in error.problems]
+        if problems:
+            raise InputError(problems)
+        return self.model_copy(update=by_lang)
+
     def restrict(self, lang: str) -> Self:
         """Keep one language, so that texts of others change no trial id."""
         return self.model_copy(
             update={
                 name: {key: value for key, value in getattr(self, name).items() if key == lang}
-                for name in ("templates", "label_words", "instructions")
+                for name in BY_LANGUAGE
             }
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.dataset.patterns import spell_pattern_name
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -51,6 +52,7 @@ def parse_selection(text: str, models: Iterable[str], patterns: Iterable[str]) -
     problems = []
     for part in filter(None, text.split(",")):
         key, equals, name = part.partition("=")
+        name = spell_pattern_name(name) if key == "pattern" else name
         if key not in known or not equals:
             problems.append(f"{part!r} is neither model=NAME nor pattern=NAME")
         elif name not in known[key]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
-from xlt.data.sources.hub.presets import PRESETS
+from xlt.data.dataset.languages import parse_language
 from xlt.data.sources.translations.model import Translate
 
-FLORES: dict[str, str] = PRESETS["sib200"]["configs"]
-"""Language -> its code in FLORES-200, which NLLB's tokenizer and SIB-200 use."""
 NEED_PREFIX = frozenset({"t5", "mt5", "umt5"})
 """Model types whose task is a part of the text."""
 
@@ -34,13 +31,16 @@ def find_codes(tokenizer: Any, settings: Translate) -> tuple[str, str] | None:
             raise InputError("its tokenizer has no codes of languages; remove codes, set prefix")
         return None
     known = _list_codes(tokenizer)
+    read = {code: _read_code(code) for code in known}
     codes, problems = [], []
     for lang in settings.direction:
         given, base = settings.codes.get(lang), lang.partition("-")[0]
-        wanted = [given] if given else [lang, FLORES.get(lang), base, FLORES.get(base)]
-        matching = [code for code in wanted if code in known]
-        if not given:  # mBART's codes have a country: ja_XX, de_DE
-            matching += [code for code in known if re.fullmatch(rf"{base}_[A-Z]{{2}}", code)]
+        matching = [given] if given in known else []
+        if not given:
+            matching = [code for code in known if read[code] == lang]
+            # mBART has a country in each code: ar_AR, bn_IN.
+            of_base = [code for code in known if read[code].partition("-")[0] == base]
+            matching += of_base if len(of_base) == 1 else []
         if matching:
             codes.append(matching[0])
             continue
@@ -80,6 +80,14 @@ def find_forced_token(tokenizer: Any, code: str) -> int:
     if hasattr(tokenizer, "get_lang_id"):  # M2M100, whose token of ja is __ja__
         return int(tokenizer.get_lang_id(code))
     return int(tokenizer.convert_tokens_to_ids(code))
+
+
+def _read_code(code: str) -> str:
+    """Give the language of a code of a tokenizer; the code itself if it is none, such as <pad>."""
+    try:
+        return parse_language(code)
+    except InputError:
+        return code
 
 
 def _list_codes(tokenizer: Any) -> list[str]:

@@ -11,6 +11,7 @@ import pydantic
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.core.text import first_few
+from xlt.data.dataset.languages import ByLanguage, Languages, same_language
 from xlt.data.sources.hub.presets import PRESETS
 from xlt.data.sources.hub.store import open_store
 from xlt.data.sources.options import LabelOptions
@@ -48,7 +49,7 @@ class Config(Settings):
     split: str | tuple[str, ...] | None = None
     """One split or several; null: the option ``split``."""
     lang: str | None = None
-    """Value of ``columns.lang`` in the rows of this language; null: all rows."""
+    """Language of the rows in ``columns.lang``, in any spelling; null: all rows."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -67,9 +68,9 @@ class Options(LabelOptions):
     """Id on the hub, or a local folder; only data files are read, and scripts are never run."""
     revision: str | None = None
     """Branch, tag or commit on the hub; not for folders."""
-    configs: dict[str, Config] = pydantic.Field(min_length=1)
-    """Language (BCP-47) -> its config, or the name of its config."""
-    languages: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
+    configs: ByLanguage[Config] = pydantic.Field(min_length=1)
+    """Language -> its config, or the name of its config."""
+    languages: Languages | None = pydantic.Field(default=None, min_length=1)
     """Languages of ``configs`` that are read; null: all."""
     split: str | tuple[str, ...] | None = None
     """One split or several; null: all. The ``source`` of a row is its split."""
@@ -165,8 +166,13 @@ def read(options: Options, progress: Progress) -> Reading:
                 except InputError as error:
                     for problem in error.problems:
                         unread.setdefault(problem, []).append(name)
-            if config.lang is not None and present_langs and config.lang not in present_langs:
-                problem = unknown("language", config.lang, present_langs)
+            wanted = config.lang
+            if (
+                wanted
+                and present_langs
+                and not any(same_language(wanted, p) for p in present_langs)
+            ):
+                problem = unknown("language", wanted, present_langs)
                 unread.setdefault(f"{problem} It is configs.{lang}.lang.", []).append(config.config)
     problems = [
         f"{first_few(dict.fromkeys(names))}: {problem}" for problem, names in unread.items()
@@ -228,7 +234,8 @@ def _kept(records: Records, lang: str | None, options: Options) -> tuple[Records
             sentence = unknown("column", columns.lang, records.header)
             raise InputError(f"{sentence} Name the right one in columns.lang.")
         langs = records.columns[columns.lang]
-        kept = [row for row in kept if cell_text(langs[row]) == lang]
+        same = {text for text in _langs(records, options) if same_language(text, lang)}
+        kept = [row for row in kept if cell_text(langs[row]) in same]
     num_rows = len(kept)
     if options.drop_empty:
         for name in (columns.text, columns.text_pair):

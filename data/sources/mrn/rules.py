@@ -9,7 +9,7 @@ from typing import Literal, Self
 import pydantic
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.schema import LANG
+from xlt.data.dataset.languages import Languages
 from xlt.data.sources.mrn.items import NewsItem
 from xlt.data.sources.options import SourceOptions
 
@@ -60,8 +60,8 @@ class Options(SourceOptions):
     exclude: tuple[str, ...] = ()
     """Subject codes whose items are dropped, because their topic is close to the positive one;
     class 0 would be the wrong class for them."""
-    languages: tuple[str, ...] = pydantic.Field(default=("en", "ja"), min_length=1)
-    """Language codes of the archive; items in other languages are dropped."""
+    languages: Languages = pydantic.Field(default=("en", "ja"), min_length=1)
+    """Languages; items in other languages are dropped."""
     start: date | None = None
     """First day (UTC) of kept versions, by their time of creation."""
     end: date | None = None
@@ -77,11 +77,7 @@ class Options(SourceOptions):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = [
-            f"languages: {lang!r} is not a language code such as en or ja"
-            for lang in self.languages
-            if not LANG.fullmatch(lang)
-        ]
+        problems = []
         for pattern in self.drop_headlines:
             try:
                 if re.match(pattern, ""):

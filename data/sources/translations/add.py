@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
-from xlt.data.dataset.schema import LANG, Dataset
+from xlt.data.dataset.languages import parse_language
+from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Translations
 
 
@@ -43,7 +44,7 @@ def add_translations(dataset: Dataset, given: Iterable[Given], where: str) -> Da
         where: Name of the column or file in errors.
 
     Raises:
-        InputError: No row of the data set is translated, a language is not a BCP-47 code, a row is
+        InputError: No row of the data set is translated, a language is unknown, a row is
             translated twice into a language, or one text of a pair is missing.
     """
     langs, pairs = (dataset.table[name].to_pylist() for name in ("lang", "text_pair"))
@@ -54,9 +55,12 @@ def add_translations(dataset: Dataset, given: Iterable[Given], where: str) -> Da
     }
     added: list[tuple[str | None, ...]] = []
     double, incomplete, wrong = list[str](), list[str](), dict[str, str]()
-    for row_id, lang, text, pair, origin, row_name in given:
-        if not LANG.fullmatch(lang):
-            wrong.setdefault(lang, row_name)
+    for row_id, spelled, text, pair, origin, row_name in given:
+        try:
+            lang = parse_language(spelled)
+        except InputError as error:
+            wrong.setdefault(str(error), row_name)
+            continue
         row = dataset.index.get(row_id)
         if row is None or langs[row] == lang:
             continue
@@ -66,10 +70,7 @@ def add_translations(dataset: Dataset, given: Iterable[Given], where: str) -> Da
             incomplete.append(f"{row_id!r} ({row_name})")
         taken.add((row_id, lang))
         added.append((row_id, langs[row], lang, text, pair, origin))
-    problems = [
-        f"language {lang!r} is not a BCP-47 code such as en or zh-Hant: {row_name}"
-        for lang, row_name in wrong.items()
-    ]
+    problems = [f"{problem}: {row_name}" for problem, row_name in wrong.items()]
     if double:
         problems.append(
             f"{len(double)} rows are translated twice: {first_few(double)}; keep one translation"

@@ -11,6 +11,7 @@ import pydantic
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.core.text import first_few
+from xlt.data.dataset.languages import Language
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.translations.add import Given, add_translations
 from xlt.data.tables.cells import cell_text
@@ -25,7 +26,7 @@ class FileColumns(Settings):
     id: str = "id"
     """Ids of rows of the data set."""
     lang: str = "lang"
-    """BCP-47 code of the translation; not read if the option ``lang`` is set."""
+    """Language of the translation; not read if the option ``lang`` is set."""
     text: str = "text"
     """The translation; rows with an empty one are left out."""
     text_pair: str | None = None
@@ -41,7 +42,7 @@ class TranslationFiles(Settings):
     """Format of the files; null: the suffix of each file decides."""
     columns: FileColumns = FileColumns()
     """Names of the columns."""
-    lang: str | None = None
+    lang: Language | None = None
     """Language of every translation, for files without such a column."""
     quoting: bool = True
     """Whether double quotes enclose cells of csv and tsv."""

@@ -7,6 +7,7 @@ from typing import Literal, Self
 import pydantic
 
 from xlt.data.core.settings import Settings
+from xlt.data.dataset.languages import ByLanguage, Language
 from xlt.data.dataset.translations import Direction
 
 
@@ -19,11 +20,11 @@ class Translate(Settings):
     """Hub id or local folder, e.g. of an NLLB, M2M100, mBART, Marian or T5 model."""
     revision: str | None = None
     """Commit, branch or tag on the hub; null: the newest commit."""
-    source_lang: str = pydantic.Field(alias="from")
+    source_lang: Language = pydantic.Field(alias="from")
     """Language of the rows that are translated, as in their column ``lang``."""
-    target_lang: str = pydantic.Field(alias="to")
+    target_lang: Language = pydantic.Field(alias="to")
     """Language of the translations."""
-    codes: dict[str, str] = pydantic.Field(default_factory=dict)
+    codes: ByLanguage[str] = pydantic.Field(default_factory=dict)
     """Language -> the model's own code, e.g. ``{ja: jpn_Jpan}``; needed only where the model's
     codes do not show it."""
     prefix: str | None = None
