@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from xlt.analysis.uncertainty.resampling import item_weights
 from xlt.trainables.metrics.arrays import THRESHOLD, Scores
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.registry import resampled_metrics
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         seconds, values = {}, {}
         for metric in ("f1", "auroc"):
             start = time.perf_counter()
-            values[metric] = RESAMPLED_METRICS[metric].weighted(y_true, scores, weights)
+            values[metric] = resampled_metrics(2)[metric].weighted(y_true, scores, weights)
             seconds[metric] = time.perf_counter() - start
         num = min(options.loop, options.resamples)
         rows = [np.repeat(np.arange(len(y_true)), c.astype(int)) for c in weights.T[:num]]

@@ -28,7 +28,7 @@ from xlt.analysis.uncertainty.trial_units import (
 from xlt.analysis.uncertainty.welch import Sample, welch, welch_sum
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.registry import resampled_metrics
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -61,6 +61,7 @@ class ResultCells:
             raise InputError("claims are about test rows as drawn, not about another prevalence")
         self.collected = collected
         self.scores = load_scores(collected)
+        self._resampled = resampled_metrics(self.scores.num_classes)
         self._metric_runs: dict[str, MetricRuns] = {}
 
     def base_model(self, name: str) -> str:
@@ -130,7 +131,7 @@ class ResultCells:
         published = PublishedCells().sample(metric, name)
         ours = self.sample(metric, name)
         cell = self.scores.cells.get(self._key(name))
-        if cell is None or metric not in RESAMPLED_METRICS:
+        if cell is None or metric not in self._resampled:
             return welch(ours, published)
         if collapse := self.collapse(metric, name):
             raise InputError(collapse)
@@ -139,8 +140,8 @@ class ResultCells:
 
     def without_rows(self, metric: str, first: str, second: str) -> str:
         """Why a difference of two cells is not over test rows; empty if it is."""
-        if metric not in RESAMPLED_METRICS:
-            return f"{metric} is no metric of two classes"
+        if metric not in self._resampled:
+            return f"{metric} is a metric of another number of classes"
         for _, name in signed_cells(first, second):
             if why := self.scores.left_out.get(self._key(name)):
                 return f"{name}: {why}"
@@ -157,7 +158,7 @@ class ResultCells:
             InputError: The cell is not in the experiment.
         """
         cell = self.scores.cells.get(self._key(name))
-        if cell is None or metric not in RESAMPLED_METRICS:
+        if cell is None or metric not in self._resampled:
             return ""
         return describe_collapse(cell, metric, self._runs_of(metric).of(cell).values)
 
@@ -182,7 +183,9 @@ class ResultCells:
         return planned[0], self.collected.by_cell[key]
 
     def _runs_of(self, metric: str) -> MetricRuns:
-        return self._metric_runs.setdefault(metric, MetricRuns(metric))
+        if metric not in self._metric_runs:
+            self._metric_runs[metric] = MetricRuns(metric, self._resampled)
+        return self._metric_runs[metric]
 
 
 class PublishedCells:

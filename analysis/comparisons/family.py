@@ -19,6 +19,7 @@ from xlt.analysis.uncertainty.permutations import num_permutations_needed
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, check_resamples
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError, unknown
+from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.spec.cell_key import CellKey
 
 FAMILIES: dict[str, str] = {
@@ -26,8 +27,6 @@ FAMILIES: dict[str, str] = {
     "model": "every two base models on the same pattern",
 }
 """Value of ``--by`` -> pairs of cells that are compared."""
-COMPARED = ("auroc", "f1")
-"""Metrics by which pages and summaries compare cells: ranking, and decisions at 0.5."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Family:
 
 def compare_cells(
     collected: Collected,
-    metric: str = "auroc",
+    metric: str | None = None,
     by: str = "pattern",
     pairs: Sequence[str] = (),
     num_resamples: int = NUM_RESAMPLES,
@@ -88,7 +87,7 @@ def compare_cells(
 
     Args:
         collected: The trials, as they are or at a prevalence.
-        metric: Name of a metric of two classes.
+        metric: Name of a metric; None: the one that selects models, AUROC or its macro average.
         by: Name in :data:`FAMILIES`.
         pairs: Pairs of cells, ``base_model/pattern:base_model/pattern`` each, instead of ``by``.
         num_resamples: Maximum number of permutations of test rows.
@@ -109,7 +108,9 @@ def compare_cells(
     corrected_by = find_correction(correction)
     if margin is not None and not 0 < margin < 1:
         raise InputError(f"margin {margin:g}: give a difference between 0 and 1, e.g. 0.02")
-    metric_runs = MetricRuns(metric, prevalence=collected.prevalence)
+    num_classes = len(collected.plan.classes)
+    metric = metric or selection_metric(num_classes)
+    metric_runs = MetricRuns(metric, None, collected.prevalence, num_classes)
     scores = load_scores(collected)
     left_out: list[tuple[str, str]] = []
     if pairs:

@@ -27,7 +27,8 @@ CSV_COLUMNS = (
 def make_comparison_table(family: Family) -> Table:
     """Make a table with a line for each comparison and footnotes that explain the columns."""
     plan = family.collected.plan
-    defined = define_metric(family.metric, first_line(plan.positive), [])
+    classes = list(map(first_line, plan.classes))
+    defined = define_metric(family.metric, first_line(plan.positive), classes)
     title = f": {first_line(plan.title)}" if plan.title else ""
     return Table(
         name=f"{family.metric}-comparisons",

@@ -14,6 +14,7 @@ from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, RowResampler, check_resamples
 from xlt.data.core.errors import InputError
+from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -46,7 +47,7 @@ class LearningCurves:
 
 def make_learning_curves(
     collected: Collected,
-    metric: str = "auroc",
+    metric: str | None = None,
     than: str | None = None,
     num_resamples: int = NUM_RESAMPLES,
     method: str = "t",
@@ -55,7 +56,7 @@ def make_learning_curves(
 
     Args:
         collected: The trials, as they are or at a prevalence.
-        metric: Name of a metric.
+        metric: Name of a metric; None: the one that selects models, AUROC or its macro average.
         than: Name of the curve that the others are compared with, within each target language;
             None: no gains.
         num_resamples: Number of resamples of test rows and runs, for gains.
@@ -66,6 +67,7 @@ def make_learning_curves(
             the only one in its languages.
     """
     check_resamples(num_resamples)
+    metric = metric or selection_metric(len(collected.plan.classes))
     scores = load_scores(collected)
     intervals = CellIntervals(scores, method, collected.prevalence)
     metric_cells = collect_metric_cells(collected, metric, intervals=intervals)
@@ -80,7 +82,11 @@ def make_learning_curves(
     gains: dict[CellKey, LabelGain] = {}
     if than is not None:
         prevalence = collected.prevalence
-        resampler = RowResampler(metric, num_resamples, prevalence) if scores.cells else None
+        resampler = (
+            RowResampler(metric, num_resamples, prevalence, scores.num_classes)
+            if scores.cells
+            else None
+        )
         gains = compare_curves(curves, than, scores, without, resampler)
     return LearningCurves(
         collected, metric, curves, gains, tuple(cells), left_out, without, intervals, num_resamples

@@ -62,8 +62,10 @@ def make_cell_curves(cell: CellScores, max_runs: int | None = None) -> CellCurve
         max_runs: Number of runs, the first ones, that get ROC and precision-recall; None: all.
 
     Raises:
-        InputError: All test rows are of one class.
+        InputError: All test rows are of one class, or there are more than two classes.
     """
+    if cell.scores.ndim == 3:
+        raise InputError("score distributions, reliability, ROC and precision are of two classes")
     if len(set(cell.y_true.tolist())) < 2:
         raise InputError("all test rows are of one class, so no curve is defined")
     runs = []

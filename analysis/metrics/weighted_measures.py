@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import logit
-from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights, ratio
-from xlt.trainables.metrics.resampled import BLOCK
+from xlt.trainables.metrics.arrays import BLOCK, Labels, Scores, Values, Weights, ratio
 
 Counts = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from xlt.analysis.boundary.measure import CellBoundary
-from xlt.analysis.comparisons.family import COMPARED, FAMILIES
+from xlt.analysis.comparisons.family import FAMILIES
 from xlt.analysis.page.certainty import show_comparisons, show_variance
 from xlt.analysis.page.details import arrange_trials
 from xlt.analysis.page.explained import collect_explained_texts, find_explained, show_explanations
@@ -31,7 +31,6 @@ from xlt.analysis.page.tables import (
     write_trials,
 )
 from xlt.analysis.summary.sentences import summarise
-from xlt.analysis.tables import paper
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
@@ -40,7 +39,7 @@ from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line, name_numbers, plain
-from xlt.trainables.metrics.registry import metric_label, reported_metrics
+from xlt.trainables.metrics.registry import compared_metrics, metric_label, reported_metrics
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts
 
@@ -99,10 +98,11 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
     scores = [(cells and show_scores(cells), why) for cells, why in metric_parts]
     if collected.prevalence is not None:
         scores += [_part(partial(show_alarms, collected, intervals, lang)) for lang in langs]
-    spread = [_part(partial(show_variance, intervals, metric)) for metric in paper.TABLES]
+    spread = [_part(partial(show_variance, intervals, metric)) for metric in metrics]
+    compared = compared_metrics(len(plan.classes))
     comparisons = [
         (metric, by, _part(partial(show_comparisons, collected, intervals.scores, by, metric)))
-        for metric in COMPARED
+        for metric in compared
         for by in FAMILIES
     ]
     texts, why_no_texts = _part(
@@ -138,7 +138,7 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "boundary": boundary,
         "claims": claims,
         "spread": spread,
-        "compared": {metric: metric_label(metric) for metric in COMPARED},
+        "compared": {metric: metric_label(metric) for metric in compared},
         "comparisons": comparisons,
         "tables": scores,
         "explained": explained_parts if explained or why_not_explained else [],
@@ -206,9 +206,9 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
     plan = collected.plan
     versions = {k: v for k, v in collected.signature.items() if k != "data_fingerprint"}
     data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
+    positive = f"; positive: {first_line(plan.positive)}" * (len(plan.classes) == 2)
     facts = {
-        "classes": f"{', '.join(map(first_line, plan.classes))}; positive: "
-        f"{first_line(plan.positive)}",
+        "classes": f"{', '.join(map(first_line, plan.classes))}{positive}",
         "draws of training rows": name_numbers(plan.draws) * has_draws(plan.draws),
         "seeds": name_numbers(plan.seeds),
         "data": data[:12],

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xlt.analysis.comparisons.family import COMPARED, FAMILIES, compare_cells, list_pairs
+from xlt.analysis.comparisons.family import FAMILIES, compare_cells, list_pairs
 from xlt.analysis.comparisons.table import make_comparison_table
 from xlt.analysis.page.tables import PageTable, show_table
 from xlt.analysis.tables.table import Table
@@ -18,7 +18,7 @@ from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS, VarianceComponents
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import metric_label
+from xlt.trainables.metrics.registry import compared_metrics, metric_label
 
 MAX_PAIRS = 200
 """Maximum number of comparisons for each metric on a page; each takes 0.1 s."""
@@ -33,7 +33,7 @@ def show_comparisons(
         collected: The trials.
         scores: Predictions of the cells.
         by: Name in ``FAMILIES``.
-        metric: Name in ``RESAMPLED_METRICS``.
+        metric: Name of a metric.
 
     Raises:
         InputError: There are more than :data:`MAX_PAIRS` pairs, or see ``compare_cells``.
@@ -47,6 +47,7 @@ def show_comparisons(
         )
     family = compare_cells(collected, metric, by)
     verdicts = Counter(c.verdict for c in family.comparisons)
+    num_families = len(compared_metrics(scores.num_classes)) * len(FAMILIES)
     settled = sum(c.is_settled for c in family.comparisons)
     others = [f"{n} {verdict}" for verdict, n in verdicts.items() if "higher" not in verdict]
     shown = show_table(
@@ -54,7 +55,7 @@ def show_comparisons(
         f"{metric_label(metric)}, {FAMILIES[by]}",
         sentence=f"{metric_label(metric)} of {family.describe()}. One cell is higher in {settled}; "
         f"{', '.join(others) or 'none is undecided'}. This page has "
-        f"{len(COMPARED) * len(FAMILIES)} such families, each corrected alone.",
+        f"{num_families} such families, each corrected alone.",
     )
     # Readers look for the verdict, the last column, so the page moves it next to the names.
     return replace(
@@ -69,7 +70,7 @@ def show_variance(intervals: CellIntervals, metric: str) -> PageTable:
 
     Args:
         intervals: Intervals of the cells, which know their components.
-        metric: Name in ``RESAMPLED_METRICS``.
+        metric: Name of a metric.
 
     Raises:
         InputError: No cell has usable predictions.

@@ -10,7 +10,7 @@ import numpy as np
 
 from xlt.analysis.metrics.plot_points import Points, block_means, read_history
 from xlt.analysis.page.plots import MIN_POINTS, round_number, share_budget, to_list
-from xlt.analysis.page.rows import RowPool
+from xlt.analysis.page.rows import RowPool, shown_probabilities
 from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
@@ -176,11 +176,12 @@ def _error(detail: str) -> str:
 
 
 def _worst(collected: Collected, trial_id: str, num_rows: int, rows: RowPool) -> list[Any]:
-    """Rows with the largest errors, as [row, probability of class 1, row, probability ...]."""
+    """Rows with the largest errors: [row, its :func:`shown_probabilities`, row ...]."""
     predicted = collected.predictions.of(trial_id)
-    worst = np.argsort(-np.abs(predicted.y_true - predicted.y_score), kind="stable")[:num_rows]
+    shown, distance = shown_probabilities(predicted.y_true, predicted.y_score[None])
+    worst = np.argsort(-distance[0], kind="stable")[:num_rows]
     listed: list[Any] = []
     for k in worst:
         place = rows.place(predicted.ids[k], int(predicted.y_true[k]))
-        listed += [place, round_number(predicted.y_score[k], 3)]
+        listed += [place, round_number(shown[0, k], 3)]
     return listed

@@ -258,13 +258,18 @@ function rowTable(label, heading, rows) {
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, make("table", {}, [make("thead", {}, head), make("tbody", {}, body)]));
 }
 
+// Rows show the probability of the positive class, or with more than two classes that of their own.
+const ofTwo = () => DATA.classes.length === 2;
+const shownClass = () => (ofTwo() ? DATA.positive : "the right class");
+const errorOf = (label, score) => (ofTwo() ? Math.abs(label - score) : 1 - score);
+
 function showHard(cell) {
   $("hard-cell").textContent = cell ? name(cell) : "no cell";
   if (!cell?.hard) return absent($("hard"), cell?.why || "no run is done");
   if (!cell.hard.length) return absent($("hard"), "no run gets a row wrong");
   const num = cell.curves?.num_runs ?? cell.values[$("metric").value]?.runs.length ?? "all";
   const rows = cell.hard.map(([place, wrong, mean]) => [place, `${wrong} of ${num}`, mean.toFixed(3)]);
-  $("hard").replaceChildren(rowTable("Rows that most runs get wrong", ["runs wrong", `mean probability of ${DATA.positive}`], rows));
+  $("hard").replaceChildren(rowTable("Rows that most runs get wrong", ["runs wrong", `mean probability of ${shownClass()}`], rows));
 }
 
 function startPlots() {
@@ -407,9 +412,9 @@ function worst(flat) {
   const rows = [];
   for (let k = 0; k < flat.length; k += 2) {
     const label = DATA.rows[flat[k]][1];
-    rows.push([flat[k], flat[k + 1].toFixed(3), Math.abs(label - flat[k + 1]).toFixed(3)]);
+    rows.push([flat[k], flat[k + 1].toFixed(3), errorOf(label, flat[k + 1]).toFixed(3)]);
   }
-  return rowTable("Test rows with the largest error", [`probability of ${DATA.positive}`, "error"], rows);
+  return rowTable("Test rows with the largest error", [`probability of ${shownClass()}`, "error"], rows);
 }
 
 function open(k) {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.metrics.plot_points import CellCurves, make_cell_curves, thin
-from xlt.analysis.page.rows import RowPool
+from xlt.analysis.page.rows import RowPool, shown_probabilities
 from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
@@ -20,7 +20,7 @@ from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.arrays import THRESHOLD
+from xlt.trainables.metrics.arrays import decide
 from xlt.trainables.spec.cell_key import CellKey
 
 CURVE_POINTS, CURVE_BUDGET, MIN_POINTS = 80, 40_000, 12
@@ -92,13 +92,13 @@ def _values(cell: TableCell, rows: Sequence[TrialRow], metric: str) -> dict[str,
 
 
 def _hard(cell: CellScores, pool: RowPool) -> list[list[Any]]:
-    """List [row, number of wrong runs, mean probability of class 1], most wrong runs first.
+    """List [row, number of wrong runs, mean of :func:`shown_probabilities`], most wrong first.
 
-    Rows with equal numbers are sorted by the distance of their mean probability from the label.
+    Rows with equal numbers are sorted by the distance of their mean probability from right.
     """
-    wrong = ((cell.scores >= THRESHOLD) != (cell.y_true == 1)).sum(axis=0)
-    mean = cell.scores.mean(axis=0)
-    order = np.lexsort((-np.abs(cell.y_true - mean), -wrong))[:NUM_HARD]
+    wrong = (decide(cell.scores) != cell.y_true).sum(axis=0)
+    shown, distance = shown_probabilities(cell.y_true, cell.scores.mean(axis=0, keepdims=True))
+    mean, order = shown[0], np.lexsort((-distance[0], -wrong))[:NUM_HARD]
     return [
         [pool.place(cell.ids[k], int(cell.y_true[k])), int(wrong[k]), round_number(mean[k], 3)]
         for k in order

@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from xlt.data.core.text import first_line
+from xlt.trainables.metrics.arrays import Labels, Scores, Values
 
 MAX_TEXT = 400
 """Maximum number of characters of a text, enough for a headline and a paragraph."""
+
+
+def shown_probabilities(y_true: Labels, scores: Scores) -> tuple[Values, Values]:
+    """Choose the probability that stands for a row's scores, and its distance from right.
+
+    Args:
+        y_true: num_rows class numbers.
+        scores: num_runs x num_rows, with more than two classes x num_classes.
+
+    Returns:
+        Two arrays of num_runs x num_rows: probabilities of class 1, or with more than two classes
+        of the row's own class; and distances, which are 0 for a row that is certainly right.
+    """
+    if scores.ndim == 2:
+        return scores, np.abs(y_true - scores)
+    own = np.take_along_axis(scores, y_true[None, :, None].astype(np.intp), axis=2)[:, :, 0]
+    return own, 1 - own
 
 
 class RowPool:

@@ -6,19 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from xlt.analysis.comparisons.compare import Comparison
-from xlt.analysis.comparisons.family import COMPARED, compare_cells
+from xlt.analysis.comparisons.family import compare_cells
 from xlt.analysis.curves.curve import group_by_curve
 from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few, first_line
 from xlt.trainables.metrics.arrays import CHANCE
-from xlt.trainables.metrics.registry import metric_label
+from xlt.trainables.metrics.registry import compared_metrics, metric_label
 from xlt.trainables.spec.cell_key import CellKey
 
 
@@ -47,7 +50,7 @@ class Summary:
 
 
 def summarise(collected: Collected, intervals: CellIntervals) -> Summary:
-    """Summarise an experiment of two classes.
+    """Summarise an experiment.
 
     Args:
         collected: The trials.
@@ -64,21 +67,22 @@ def summarise(collected: Collected, intervals: CellIntervals) -> Summary:
         key: next(row.num_target_rows or 0 for row in collected.by_cell[key] if row.is_done)
         for key in scores.cells
     }
+    metrics = compared_metrics(len(collected.plan.classes))
     cells = {
         metric: collect_metric_cells(collected, metric, intervals=intervals).cells
-        for metric in COMPARED
+        for metric in metrics
     }
-    pairs = _pair_with_fewest(collected, [c for c in cells["auroc"] if c.key in rows])
+    pairs = _pair_with_fewest(collected, [c for c in cells[metrics[0]] if c.key in rows])
     compared: dict[str, dict[str, Comparison]] = {}
     why_not = "no base model has cells that differ only in the number of target rows"
     if pairs:
         try:
-            compared = {metric: _compare(collected, metric, pairs) for metric in COMPARED}
+            compared = {metric: _compare(collected, metric, pairs) for metric in metrics}
         except InputError as error:
             why_not = first_few(error.problems)
     bought = _say_what_rows_bought(compared, pairs, rows)
     return Summary(
-        _say_what_carried_over(cells, _share(collected, intervals), rows),
+        _say_what_carried_over(cells, _floor(collected, intervals), rows),
         bought or f"Target rows were not compared: {why_not}.",
         _say_what_is_unknown(collected, intervals, compared),
     )
@@ -102,26 +106,27 @@ def _compare(collected: Collected, metric: str, pairs: Iterable[str]) -> dict[st
 
 
 def _say_what_carried_over(
-    cells: Mapping[str, Sequence[TableCell]], share: float, rows: Mapping[CellKey, int]
+    cells: Mapping[str, Sequence[TableCell]], floor: tuple[float, str], rows: Mapping[CellKey, int]
 ) -> str:
     zero_shot = [key for key, num_rows in rows.items() if not num_rows]
     if not zero_shot:
         return "No cell was trained without labelled target rows, so transfer was not measured."
-    floors = {"auroc": CHANCE, "f1": all_positive_f1(share)}
+    (of_ranks, of_decisions), (constant, answer) = cells, floor
+    floors = {of_ranks: CHANCE, of_decisions: constant}
     above = {
         metric: {
             cell.key: f"{cell.mean:.3f}"
             for cell in cells[metric]
-            if cell.key in zero_shot and cell.interval and cell.interval[0] > floor
+            if cell.key in zero_shot and cell.interval and cell.interval[0] > least
         }
-        for metric, floor in floors.items()
+        for metric, least in floors.items()
     }
     named = {metric: _in_brackets(means) for metric, means in above.items()}
     return (
-        f"Without labelled target rows, {len(above['auroc'])} of {len(zero_shot)} cells rank the "
-        f"test rows better than chance{named['auroc']}, and the F1 of {len(above['f1'])}"
-        f"{named['f1']} is above {floors['f1']:.3f}, the F1 of calling every row positive. Both "
-        "are judged by the interval of the mean."
+        f"Without labelled target rows, {len(above[of_ranks])} of {len(zero_shot)} cells rank the "
+        f"test rows better than chance{named[of_ranks]}, and the {metric_label(of_decisions)} of "
+        f"{len(above[of_decisions])}{named[of_decisions]} is above {constant:.3f}, the "
+        f"{metric_label(of_decisions)} of {answer}. Both are judged by the interval of the mean."
     )
 
 
@@ -175,7 +180,13 @@ def _say_what_is_unknown(
             if row.training not in (None, "trained")
         }
     )
-    share = _share(collected, intervals)
+    if intervals.scores.num_classes == 2:
+        shares = (
+            f"F1 is of rows of which {percent(_share(collected, intervals))} are positive; other "
+            "shares give other values (--prevalence)"
+        )
+    else:
+        shares = "F1 depends on the shares of the classes, so texts with others give other values"
     clauses = [
         f"{num_open} of these {len(comparisons)} differences are not settled, which does not prove "
         "that they are 0"
@@ -184,8 +195,7 @@ def _say_what_is_unknown(
         "one draw of training rows was used, so other rows may give other results"
         if len(collected.plan.draws) == 1
         else "",
-        f"F1 is of rows of which {percent(share)} are positive; other shares give other values "
-        "(--prevalence)",
+        shares,
         f"{missing} of {len(collected.rows)} trials have no result" if missing else "",
         f"some trials did not train ({first_few(untrained)})" if untrained else "",
     ]
@@ -193,11 +203,25 @@ def _say_what_is_unknown(
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _floor(collected: Collected, intervals: CellIntervals) -> tuple[float, str]:
+    """F1 of the best constant answer on the test rows, and this answer."""
+    if intervals.scores.num_classes == 2:
+        return all_positive_f1(_share(collected, intervals)), "calling every row positive"
+    num_classes = intervals.scores.num_classes
+    counts = np.bincount(_first(intervals).y_true, minlength=num_classes)
+    share = float(counts.max() / counts.sum())
+    return all_positive_f1(share) / num_classes, "always calling the most frequent class"
+
+
+def _first(intervals: CellIntervals) -> CellScores:
+    return next(iter(intervals.scores.cells.values()))
+
+
 def _share(collected: Collected, intervals: CellIntervals) -> float:
     """Share of class 1 that metrics are of: the prevalence, else that of the test rows."""
     if collected.prevalence is not None:
         return collected.prevalence
-    return float(next(iter(intervals.scores.cells.values())).y_true.mean())
+    return float(_first(intervals).y_true.mean())
 
 
 def _in_brackets(texts: Mapping[CellKey, str]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import MetricCells
 from xlt.analysis.trials.predictions import TestRows
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.arrays import Scores, Values
+from xlt.trainables.metrics.arrays import Scores, Values, count_classes
 from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.metrics.registry import METRICS, undefined
 from xlt.trainables.metrics.resampled import weight_type
@@ -18,35 +21,37 @@ from xlt.trainables.spec.methods import BASELINES
 def write_bounds(metric_cells: MetricCells) -> list[str]:
     """Write the floor, the baselines and the ceiling of a table, and the cells that reach no more.
 
-    The floor is the best constant answer on these test rows: F1 of calling every row positive, or
-    an AUROC of 0.5. The ceiling is the score of the right answers where the plan knows which labels
-    are wrong.
+    The floor is the best constant answer on these test rows: F1 of calling every row positive or of
+    one class, or an AUROC of 0.5. The ceiling is the score of the right answers where the plan
+    knows which labels are wrong.
 
     Args:
         metric_cells: Cells of a metric.
 
     Returns:
-        One sentence for each; none if no trial has usable predictions, for metrics that are not
-        resampled, and with more than two classes.
+        One sentence for each; none if no trial has usable predictions, and for metrics that are not
+        resampled.
     """
     metric, rows = metric_cells.metric, metric_cells.test_rows
-    known = metric in resampled_at(metric_cells.collected.prevalence)
-    if rows is None or not known or undefined(metric, rows.y_true):
+    plan, prevalence = metric_cells.collected.plan, metric_cells.collected.prevalence
+    num_classes = len(plan.classes)
+    known = metric in resampled_at(prevalence, num_classes)
+    if rows is None or not known or undefined(metric, rows.y_true, num_classes):
         return []
-    constant = np.repeat([[0.0], [1.0]], len(rows.ids), axis=1)
-    negative, positive = _values(metric_cells, rows, constant)
-    floor = max(negative, positive)
-    answer = "calling every row positive" if positive >= negative else "calling every row negative"
+    floors = _values(metric_cells, rows, _as_scores(np.arange(num_classes)[:, None], rows))
+    best = num_classes - 1 - int(floors[::-1].argmax())  # positive, if both are equal
+    floor, names = floors[best], ("negative", "positive")
+    answer = f"calling every row {(names if num_classes == 2 else plan.classes)[best]}"
     if METRICS[metric].from_ranks:
         answer = "the same score for every row"
     with_value = [cell for cell in metric_cells.cells if cell.mean is not None]
     low = [cell for cell in with_value if (cell.mean or 0.0) <= floor]
     sentences = [f"Floor: {answer} has {metric} {floor:.3f}{_no_higher(low)}."]
     sentences += _write_baselines(metric_cells, with_value)
-    wrong = np.isin(rows.ids, metric_cells.collected.plan.wrong_labels)
+    wrong = np.isin(rows.ids, plan.wrong_labels)  # known of two classes only
     if wrong.any():
-        right = np.where(wrong, 1 - rows.y_true, rows.y_true).astype(np.float64)
-        (ceiling,) = _values(metric_cells, rows, right[None])
+        right = np.where(wrong, 1 - rows.y_true, rows.y_true)
+        (ceiling,) = _values(metric_cells, rows, _as_scores(right[None], rows))
         sentences.append(
             f"Ceiling: {wrong.sum()} of {len(rows.ids)} test labels are known to be wrong; the "
             f"right answers have {metric} {ceiling:.3f}."
@@ -54,9 +59,18 @@ def write_bounds(metric_cells: MetricCells) -> list[str]:
     return sentences
 
 
+def _as_scores(answers: NDArray[Any], rows: TestRows) -> Scores:
+    """Scores of 1 for answers, which are num_runs x num_rows or x 1 class numbers, else of 0."""
+    answers = np.broadcast_to(answers, (len(answers), len(rows.ids)))
+    if rows.y_score.ndim == 1:
+        return answers.astype(np.float64)
+    return np.asarray(np.eye(rows.y_score.shape[1])[answers])
+
+
 def _values(metric_cells: MetricCells, rows: TestRows, scores: Scores) -> Values:
-    """The metric of each run of scores (num_runs x num_rows) on the test rows."""
-    resampled = resampled_at(metric_cells.collected.prevalence)[metric_cells.metric]
+    """The metric of each run of scores on the test rows."""
+    known = resampled_at(metric_cells.collected.prevalence, count_classes(scores))
+    resampled = known[metric_cells.metric]
     once_each = np.ones((len(rows.ids), 1), weight_type(len(rows.ids)))
     return resampled.weighted(rows.y_true, scores, once_each)[:, 0]
 

@@ -47,17 +47,18 @@ class MetricCells:
 
     @cached_property
     def test_rows(self) -> TestRows | None:
-        """Test rows of a done trial; None without a usable one, or with more than two classes.
+        """Test rows of a done trial; None without a usable one.
 
         All patterns of a target language have the same test rows.
         """
         keys = {cell.key for cell in self.cells if cell.mean is not None}
         done = (row for row in self.collected.rows if row.is_done and row.cell in keys)
-        if len(self.collected.plan.classes) != 2 or not (first := next(done, None)):
+        if not (first := next(done, None)):
             return None
+        location, num_classes = Results(self.collected.uri), len(self.collected.plan.classes)
         try:
             lang = self.collected.predictions.langs.get(first.trial_id, "")
-            return read_test_rows(Results(self.collected.uri), first.trial_id, lang=lang)
+            return read_test_rows(location, first.trial_id, lang=lang, num_classes=num_classes)
         except InputError:
             return None  # the predictions are damaged, and tables of metrics do not need them
 

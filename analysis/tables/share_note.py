@@ -20,8 +20,9 @@ def write_share_note(metric_cells: MetricCells) -> list[str]:
     """
     collected, metric = metric_cells.collected, metric_cells.metric
     depends = metric not in WITHIN_CLASSES and metric in resampled_at(None)
+    of_two = len(collected.plan.classes) == 2
     rows = metric_cells.test_rows
-    if not depends or collected.prevalence is not None or rows is None:
+    if not (of_two and depends) or collected.prevalence is not None or rows is None:
         return []
     labels = rows.y_true
     drawn = f"{int(labels.sum())} of {len(labels)} test rows are positive by design"

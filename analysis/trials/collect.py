@@ -171,7 +171,7 @@ def collect(
     rows = tuple(_row(plan.experiment, trial) for trial in trials)
     records = {t.planned.trial_id: t.folder.record for t in trials if t.folder.record}
     finished = {trial.planned.trial_id: trial.record for trial in done}
-    read = Predictions(location, plan.experiment, finished)
+    read = Predictions(location, plan.experiment, finished, len(plan.classes))
     collected = Collected(location.uri, plan, rows, metrics, signature, sentences, read, records)
     if test_lang is not None:
         collected = tested_in(collected, test_lang)

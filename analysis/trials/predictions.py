@@ -1,8 +1,9 @@
-"""Predictions of trials on test and training rows, checked, for tasks with two classes."""
+"""Predictions of trials on test and training rows, checked."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ from xlt.trainables.results.verified import FEWEST_TRIALS
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
 COLUMNS = ("id", "split", "y_true", "y_score")
+SUM_TOLERANCE = 1e-4
+"""Deviation from 1 of the sum of a row's probabilities that counts as rounding."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class TestRows:
 
     Attributes:
         ids: num_rows ids, sorted.
-        y_true: num_rows labels, 0 or 1.
-        y_score: num_rows probabilities of class 1.
+        y_true: num_rows class numbers.
+        y_score: num_rows probabilities of class 1, or with more than two classes num_rows x
+            num_classes probabilities.
     """
 
     ids: tuple[str, ...]
@@ -85,12 +89,17 @@ class Predictions:
         location: Results location.
         experiment: Name of the experiment.
         records: Trial id -> content of trial.json of done trials.
+        num_classes: Number of classes of the experiment.
     """
 
     def __init__(
-        self, location: Results, experiment: str, records: Mapping[str, Mapping[str, Any]]
+        self,
+        location: Results,
+        experiment: str,
+        records: Mapping[str, Mapping[str, Any]],
+        num_classes: int = 2,
     ) -> None:
-        self._location = location
+        self._location, self._num_classes = location, num_classes
         self._about = f"{location.uri}\n{experiment}"
         self._digests = {
             trial_id: find_table_sha256(record, "predictions")
@@ -147,7 +156,11 @@ class Predictions:
         langs = self._langs[trial_id]
         try:
             by_lang = read_rows_by_lang(
-                self._location, trial_id, self._digests[trial_id], langs=langs
+                self._location,
+                trial_id,
+                self._digests[trial_id],
+                langs=langs,
+                num_classes=self._num_classes,
             )
         except InputError as error:
             return str(error)
@@ -173,13 +186,14 @@ class Predictions:
 
     def _unpacked(self, value: bytes, values: Mapping[str, bytes]) -> TestRows:
         key, numbers = f"ids {value[:64].decode()}", value[64:]
-        num_rows = len(numbers) // (1 + 8)
+        shape = () if self._num_classes == 2 else (self._num_classes,)
+        num_rows = len(numbers) // (1 + 8 * math.prod(shape))
         if key not in self._texts:
             self._texts[key] = self._shared(tuple(orjson.loads(values[key])))
         return TestRows(
             self._texts[key],
             np.frombuffer(numbers, np.int8, num_rows),
-            np.frombuffer(numbers[num_rows:], np.float64, num_rows),
+            np.frombuffer(numbers[num_rows:], np.float64).reshape(num_rows, *shape),
         )
 
     @cached_property
@@ -189,8 +203,9 @@ class Predictions:
 
 
 def read_test_rows(
-    location: Results, trial_id: str, sha256: str | None = None, split: str = "test", lang: str = ""
-) -> TestRows:
+    location: Results, trial_id: str, sha256: str | None = None, split: str = "test",
+    lang: str = "", num_classes: int = 2,
+) -> TestRows:  # fmt: skip
     """Read and check the predictions of a done trial.
 
     Args:
@@ -199,16 +214,17 @@ def read_test_rows(
         sha256: SHA-256 of the verified file; None accepts any file.
         split: Split of the rows: ``test``, or ``dev`` for a trial of a search.
         lang: Language of the rows; empty: any.
+        num_classes: Number of classes of the trial.
 
     Raises:
         InputError: :func:`read_rows_by_lang` refuses the file.
     """
-    return read_rows_by_lang(location, trial_id, sha256, split, (lang,))[lang]
+    return read_rows_by_lang(location, trial_id, sha256, split, (lang,), num_classes)[lang]
 
 
 def read_rows_by_lang(
     location: Results, trial_id: str, sha256: str | None = None, split: str = "test",
-    langs: Sequence[str] = ("",),
+    langs: Sequence[str] = ("",), num_classes: int = 2,
 ) -> dict[str, TestRows]:  # fmt: skip
     """Read and check the predictions of a done trial, language by language.
 
@@ -218,13 +234,14 @@ def read_rows_by_lang(
         sha256: SHA-256 of the verified file; None accepts any file.
         split: Split of the rows: ``test``, or ``dev`` for a trial of a search.
         langs: Languages of the rows; an empty name takes rows of any language.
+        num_classes: Number of classes of the trial.
 
     Returns:
         Language -> its rows.
 
     Raises:
         InputError: The file cannot be read, is another file, lacks a column or has no such rows; or
-            it has empty entries, an id twice, labels other than 0 and 1, scores of more than two
+            it has empty entries, an id twice, labels that are no class, scores of another number of
             classes, or scores that are no probabilities.
     """
     columns = COLUMNS if tuple(langs) == ("",) else (*COLUMNS, "lang")
@@ -232,17 +249,19 @@ def read_rows_by_lang(
     table = table.filter(pc.equal(table["split"], split)).sort_by("id")
     if table.num_rows == 0:
         raise InputError(f"predictions without {split} rows")
-    if pa.types.is_nested(table.schema.field("y_score").type):
-        raise InputError("predictions of more than two classes; this looks at two")
     if any(table[name].null_count for name in COLUMNS):
         raise InputError("predictions with empty entries")
     ids = tuple(table["id"].to_pylist())
     if len(set(ids)) < len(ids):
         raise InputError("predictions with an id twice")
-    y_true, y_score = (table[name].to_numpy() for name in ("y_true", "y_score"))
-    if not np.isin(y_true, (0, 1)).all():
-        raise InputError("predictions with a y_true other than 0 and 1")
-    if y_score.dtype.kind != "f" or (bad := int((~((y_score >= 0) & (y_score <= 1))).sum())):
+    y_true, y_score = table["y_true"].to_numpy(), _scores(table["y_score"], num_classes)
+    if not np.isin(y_true, range(num_classes)).all():
+        known = "0 and 1" if num_classes == 2 else f"0 to {num_classes - 1}"
+        raise InputError(f"predictions with a y_true other than {known}")
+    right = (y_score >= 0) & (y_score <= 1) if y_score.dtype.kind == "f" else np.zeros(len(ids))
+    if right.ndim == 2:
+        right = right.all(axis=1) & (np.abs(y_score.sum(axis=1) - 1) <= SUM_TOLERANCE)
+    if bad := len(ids) - int(right.sum()):
         count = f"{bad} of {len(ids)}" if y_score.dtype.kind == "f" else "all"
         raise InputError(f"predictions with {count} scores that are no probabilities")
     y_true, y_score = y_true.astype(np.int8), y_score.astype(np.float64)
@@ -256,6 +275,24 @@ def read_rows_by_lang(
         own = tuple(ids[place] for place in places.tolist())
         by_lang[lang] = TestRows(own, y_true[places], y_score[places])
     return by_lang
+
+
+def _scores(column: pa.ChunkedArray, num_classes: int) -> NDArray[Any]:
+    """Scores as an array: num_rows, or with more than two classes num_rows x num_classes."""
+    several = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if several == (num_classes == 2):
+        form = "a list of probabilities" if several else "one probability"
+        raise InputError(f"predictions with {form} a row; the experiment has {num_classes} classes")
+    if not several:
+        return np.asarray(column.to_numpy())
+    lengths = np.unique(pc.list_value_length(column)).tolist()
+    if lengths != [num_classes]:
+        counts = " or ".join(map(str, lengths))
+        raise InputError(f"predictions of {counts} classes; the experiment has {num_classes}")
+    values = pc.list_flatten(column)
+    if values.null_count:
+        raise InputError("predictions with empty entries")
+    return np.asarray(values.to_numpy()).reshape(-1, num_classes)
 
 
 def read_train_scores(location: Results, trial_id: str) -> dict[str, tuple[Labels, Scores]]:

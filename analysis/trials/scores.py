@@ -1,4 +1,4 @@
-"""Predictions of an experiment as arrays: num_runs x num_items for each cell."""
+"""Predictions of an experiment as arrays: num_runs x num_items (x num_classes) for each cell."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class CellScores:
         runs: num_runs pairs of draw and seed, in the order of the plan.
         gaps: One phrase for each planned run without predictions, e.g. ``seed 1 missing``.
         ids: num_items ids of test rows, sorted; equal for cells with the same test rows.
-        y_true: num_items labels, 0 or 1.
-        scores: num_runs x num_items probabilities of class 1.
+        y_true: num_items class numbers.
+        scores: num_runs x num_items probabilities of class 1, or with more than two classes
+            num_runs x num_items x num_classes probabilities.
         untrained: Runs that did not train (training_state.py).
         stories: num_items numbers of the story that each row belongs to; None: each row has its
             own.
@@ -63,17 +64,19 @@ class ExperimentScores:
     Attributes:
         cells: Cells with usable predictions, in the order of the plan.
         left_out: The reason for each of the other cells.
+        num_classes: Number of classes.
     """
 
     cells: Mapping[CellKey, CellScores]
     left_out: Mapping[CellKey, str]
+    num_classes: int = 2
 
 
 def load_scores(collected: Collected) -> ExperimentScores:
     """Read the predictions of all done trials.
 
-    A cell is left out, with the reason, if none of its runs is done, if the task has more than two
-    classes, if :func:`read_test_rows` refuses a file, or if runs were tested on different rows.
+    A cell is left out, with the reason, if none of its runs is done, if :func:`read_test_rows`
+    refuses a file, or if runs were tested on different rows.
 
     Args:
         collected: The experiment.
@@ -91,8 +94,6 @@ def load_scores(collected: Collected) -> ExperimentScores:
         gaps = tuple(f"{name} {row.state}" for name, row in named if not row.is_done)
         done = [(name, row) for name, row in named if row.is_done]
         try:
-            if len(collected.plan.classes) > 2:
-                raise InputError("more than two classes; intervals and comparisons are of two")
             if not done:
                 raise InputError(", ".join(gaps))
             test_rows = [_read(collected, row.trial_id, name) for name, row in done]
@@ -105,7 +106,7 @@ def load_scores(collected: Collected) -> ExperimentScores:
         untrained = frozenset(row.run for _, row in done if row.training != "trained")
         stories = number_stories(ids, collected.plan.same_story)
         cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained, stories)
-    return ExperimentScores(cells, left_out)
+    return ExperimentScores(cells, left_out, len(collected.plan.classes))
 
 
 def _read(collected: Collected, trial_id: str, run: str) -> TestRows:

@@ -12,12 +12,14 @@ import numpy as np
 
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import has_draws, name_runs
-from xlt.trainables.metrics.arrays import THRESHOLD, Values
+from xlt.trainables.metrics.arrays import Values, count_classes, decide
 from xlt.trainables.metrics.registry import needs_every_class
 
 MIN_DECIDED = 0.02
-"""Minimal number of test rows that a run calls positive, as a share of the positive rows; likewise
-for negative. A run below it counts as collapsed in metrics of decisions."""
+"""Minimal number of test rows that a run does not call of a class, as a share of those that are not
+of it: of two classes, those called positive as a share of the positive ones, likewise for negative.
+A run below it calls nearly all rows of one class, and counts as collapsed in metrics of
+decisions."""
 WIDE_SPREAD, WIDE_COVERAGE = 0.1, 0.8
 """Standard deviation over runs of a metric of decisions above which intervals are too short, and
 the share of simulated intervals that hold the truth then (docs/benchmarks.md)."""
@@ -27,18 +29,19 @@ def describe_collapse(cell: CellScores, metric: str, values: Values) -> str:
     """Say which runs collapsed and what all scored; empty if all or none did.
 
     A run collapsed if it did not train (:mod:`xlt.analysis.trials.training_state`) or, for metrics
-    of decisions, if it calls fewer than :data:`MIN_DECIDED` of the rows of one class so.
+    of decisions, if it calls nearly all rows of one class (:data:`MIN_DECIDED`).
 
     Args:
         cell: The cell.
-        metric: Name of a metric of two classes.
+        metric: Name of a metric.
         values: num_runs values of the metric.
     """
     collapsed = np.array([run in cell.untrained for run in cell.runs])
     if not needs_every_class(metric):
-        positive = (cell.scores >= THRESHOLD).sum(axis=1)
-        for label, decided in ((1, positive), (0, len(cell.ids) - positive)):
-            collapsed |= decided < MIN_DECIDED * np.count_nonzero(cell.y_true == label)
+        decided = decide(cell.scores)
+        for label in range(count_classes(cell.scores)):
+            others = (decided != label).sum(axis=1)
+            collapsed |= others < MIN_DECIDED * np.count_nonzero(cell.y_true != label)
     if collapsed.all() or not collapsed.any():
         return ""
     with_draw = has_draws([draw_index for draw_index, _ in cell.runs])

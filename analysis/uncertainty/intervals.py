@@ -85,7 +85,7 @@ class CellIntervals:
         ends: dict[CellKey, tuple[float, float]] = {}
         without = dict(self.scores.left_out)
         check_method(self.method)
-        if not self.scores.cells:  # e.g. more than two classes, whose metrics are not resampled
+        if not self.scores.cells:
             return ends, without
         from threadpoolctl import threadpool_limits
 
@@ -125,7 +125,8 @@ class CellIntervals:
 
     def _runs_of(self, metric: str) -> MetricRuns:
         if metric not in self._metric_runs:
-            self._metric_runs[metric] = MetricRuns(metric, prevalence=self.prevalence)
+            num_classes = self.scores.num_classes
+            self._metric_runs[metric] = MetricRuns(metric, None, self.prevalence, num_classes)
         return self._metric_runs[metric]
 
     def describe(self) -> str:

@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores, Values
+from xlt.trainables.metrics.arrays import (
+    Labels,
+    Scores,
+    Values,
+    Weights,
+    count_classes,
+    decide,
+)
 from xlt.trainables.metrics.auroc import count_wins
 from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.metrics.registry import needs_every_class
 from xlt.trainables.metrics.resampled import ExchangeEffects, Weighted, weight_type
+from xlt.trainables.metrics.weighted import FromCounts, count_decisions
 
 BATCH = 250
 """Number of exchanges at a time. In float32 the weights of 1,000 rows take 1 MB, so they stay in a
@@ -50,24 +58,28 @@ def permutation_p_value(
     scipy.stats.permutation_test.
 
     Args:
-        metric: Name in ``resampled_at(prevalence)``.
-        y_true: num_items labels, 0 or 1.
-        first: num_runs x num_items scores of the first cell.
-        second: num_runs x num_items scores of the second cell, with runs in the same order.
+        metric: Name in ``resampled_at(prevalence, num_classes)``.
+        y_true: num_items class numbers.
+        first: Scores of the first cell, num_runs x num_items, with more than two classes x
+            num_classes.
+        second: Scores of the second cell, with runs in the same order.
         num_permutations: Maximal number of exchanges.
         seed: Seed of random exchanges.
         prevalence: Share of class 1 at which the metric is computed; None: that of the test rows.
         stories: num_items numbers of stories, from 0; None: each row is a story.
     """
     first, second = _exchangeable(metric, first), _exchangeable(metric, second)
-    differ = np.flatnonzero((first != second).any(axis=0))
+    differs = (first != second).any(axis=0)
+    differ = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
     units = differ if stories is None else np.unique(stories[differ])
     if len(units) < 2:  # a single exchange negates the difference
         return 1.0
-    resampled = resampled_at(prevalence)[metric]
+    resampled = resampled_at(prevalence, count_classes(first))[metric]
     rows = y_true, first, second, differ
     if resampled.exchange_effects:
         difference = _difference_by_effects(resampled.exchange_effects, *rows)
+    elif resampled.from_counts:
+        difference = _difference_by_counts(resampled.from_counts, *rows)
     else:
         difference = _weighted_difference(resampled.weighted, *rows)
     column = np.arange(len(units)) if stories is None else np.searchsorted(units, stories[differ])
@@ -147,15 +159,41 @@ def _difference_by_effects(
     effects = effects[differ]
 
     def difference(chosen: NDArray[np.uint8]) -> Values:
-        differences: Values = (effects.sum() - 2 * (chosen.astype(np.float64) @ effects)) / divisor
+        differences = (effects.sum() - 2 * (chosen.astype(np.float64) @ effects)) / divisor
+        rounded: Values = differences.round(DIGITS)
+        return rounded
+
+    return difference
+
+
+def _difference_by_counts(
+    from_counts: FromCounts,
+    y_true: Labels,
+    first: Scores,
+    second: Scores,
+    differ: NDArray[np.intp],
+) -> Statistic:
+    """Statistic of a metric of counts, which exchanged rows move from one cell to the other."""
+    once_each = np.ones((len(y_true), 1))
+    before = [count_decisions(y_true, scores, once_each) for scores in (first, second)]
+    labels, own, other = y_true[differ], first[:, differ], second[:, differ]
+
+    def difference(chosen: NDArray[np.uint8]) -> Values:
+        weights: Weights = chosen.T.astype(weight_type(len(y_true)))
+        lost, won = (count_decisions(labels, scores, weights) for scores in (own, other))
+        hits, decided = won.hits - lost.hits, won.decided - lost.decided
+        counts = before[0].moved(hits, decided), before[1].moved(-hits, -decided)
+        means = [from_counts(of_cell).mean(axis=0) for of_cell in counts]
+        differences: Values = (means[1] - means[0]).round(DIGITS)
         return differences
 
     return difference
 
 
 def _exchangeable(metric: str, scores: Scores) -> Scores:
-    """The part of the scores that the metric uses: ranks in (0, 1], or decisions."""
+    """The part of the scores that the metric uses: ranks in (0, 1], or decisions of 1 and 0."""
     if needs_every_class(metric):  # it uses the order of scores only
-        ranks = np.stack([count_wins(score, score) + 0.5 for score in scores])
+        ranks = np.apply_along_axis(lambda own: count_wins(own, own) + 0.5, 1, scores)
         return np.asarray(ranks / scores.shape[1])
-    return (scores >= THRESHOLD).astype(np.float64)
+    decided = decide(scores)
+    return decided.astype(np.float64) if scores.ndim == 2 else np.eye(scores.shape[2])[decided]

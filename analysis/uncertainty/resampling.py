@@ -10,6 +10,7 @@ class, because an experiment fixes the number of test rows of each class
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.trial_units import units_of
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
-from xlt.trainables.metrics.arrays import Labels, Values, Weights
+from xlt.trainables.metrics.arrays import Values, Weights
 from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.metrics.resampled import weight_type
 
@@ -40,12 +41,15 @@ def check_resamples(num_resamples: int) -> None:
 
 
 def item_weights(
-    y_true: Labels, num_resamples: int, seed: int, stories: NDArray[np.intp] | None = None
+    y_true: NDArray[np.integer[Any]],
+    num_resamples: int,
+    seed: int,
+    stories: NDArray[np.intp] | None = None,
 ) -> Weights:
     """Resample the test rows within each class: how often each row is drawn.
 
     Rows of one story are drawn together: stories of one class within their class, and those with
-    rows of both classes among themselves.
+    rows of the same several classes among themselves. So no class is without rows in a resample.
 
     Args:
         y_true: num_items labels.
@@ -58,8 +62,8 @@ def item_weights(
         its size.
     """
     if stories is not None:
-        has_class = [np.bincount(stories, y_true == label) > 0 for label in (0, 1)]
-        kinds = (has_class[0] + 2 * has_class[1]).astype(np.int8)
+        has_class = [np.bincount(stories, y_true == label) > 0 for label in np.unique(y_true)]
+        _, kinds = np.unique(has_class[::-1], axis=1, return_inverse=True)
         return item_weights(kinds, num_resamples, seed)[stories]
     rng = np.random.default_rng(seed)
     weights = np.empty((len(y_true), num_resamples), weight_type(len(y_true)))
@@ -78,19 +82,24 @@ class RowResampler:
     """Scores runs on resampled test rows; cells with the same rows get the same resamples.
 
     Args:
-        metric: Name in ``resampled_at(prevalence)``.
+        metric: Name in ``resampled_at(prevalence, num_classes)``.
         num_resamples: Number of resamples.
         prevalence: Share of class 1 at which the metric is computed; None: that of the test rows.
+        num_classes: Number of classes.
 
     Raises:
         InputError: There are too few resamples for a 95 % interval.
     """
 
     def __init__(
-        self, metric: str, num_resamples: int = NUM_RESAMPLES, prevalence: float | None = None
+        self,
+        metric: str,
+        num_resamples: int = NUM_RESAMPLES,
+        prevalence: float | None = None,
+        num_classes: int = 2,
     ) -> None:
         check_resamples(num_resamples)
-        self._weighted = resampled_at(prevalence)[metric].weighted
+        self._weighted = resampled_at(prevalence, num_classes)[metric].weighted
         self._num_resamples = num_resamples
         self._weights: tuple[CellScores, Weights] | None = None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.data.core.errors import InputError, unknown
-from xlt.trainables.metrics.arrays import Values
+from xlt.trainables.metrics.arrays import Values, count_classes
 from xlt.trainables.metrics.prevalence import resampled_at
 from xlt.trainables.metrics.registry import undefined
 from xlt.trainables.metrics.resampled import Resampled, weight_type
@@ -81,6 +81,14 @@ def sum_by_story(influence: Values, stories: NDArray[np.intp]) -> Values:
     return scaled
 
 
+def find_resampled(metric: str, known: Mapping[str, Resampled], num_classes: int) -> Resampled:
+    """Look up the functions of a metric; InputError for a name that is not known."""
+    if metric not in known:
+        classes = "two classes" if num_classes == 2 else f"{num_classes} classes"
+        raise InputError(unknown(f"metric of {classes}", metric, known))
+    return known[metric]
+
+
 class MetricRuns:
     """Computes a metric for the runs of each cell once and keeps the result.
 
@@ -88,6 +96,7 @@ class MetricRuns:
         metric: Name in ``known``.
         known: Functions of each metric or measure, by name; None: those of metrics.
         prevalence: Share of class 1 at which a metric is computed; None: that of the test rows.
+        num_classes: Number of classes.
 
     Raises:
         InputError: The metric is not in ``known``.
@@ -98,12 +107,12 @@ class MetricRuns:
         metric: str,
         known: Mapping[str, Resampled] | None = None,
         prevalence: float | None = None,
+        num_classes: int = 2,
     ) -> None:
-        known = resampled_at(prevalence) if known is None else known
-        if metric not in known:
-            raise InputError(unknown("metric of two classes", metric, known))
+        if known is None:
+            known = resampled_at(prevalence, num_classes)
         self.metric, self.prevalence = metric, prevalence
-        self._resampled = known[metric]
+        self._resampled = find_resampled(metric, known, num_classes)
         self._runs: dict[CellKey, Runs] = {}
 
     def of(self, cell: CellScores, values: Values | None = None) -> Runs:
@@ -117,7 +126,7 @@ class MetricRuns:
             InputError: The metric has no value on the test rows of the cell.
         """
         if cell.key not in self._runs:
-            if reason := undefined(self.metric, cell.y_true):
+            if reason := undefined(self.metric, cell.y_true, count_classes(cell.scores)):
                 raise InputError(reason)
             if values is None:
                 once_each = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))

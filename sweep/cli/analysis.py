@@ -247,9 +247,11 @@ def _oracle(options: argparse.Namespace) -> int:
     from xlt.analysis.search.oracle_rates import find_oracle_rates, make_oracle_table
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
+    from xlt.trainables.metrics.registry import selection_metric
 
     collected = collect(options.results, options.experiment, only=options.only)
-    rates = find_oracle_rates(collected, options.metric)
+    metric = options.metric or selection_metric(len(collected.plan.classes))
+    rates = find_oracle_rates(collected, metric)
     if not rates:
         raise InputError("no cell has all of its trials done at one learning rate; run them first")
     if all(len(rate.scores) == 1 for rate in rates):
@@ -257,7 +259,7 @@ def _oracle(options: argparse.Namespace) -> int:
             "every cell ran at one learning rate; run a copy of the experiment with another name "
             "and other rates (overrides) in the same results location first"
         )
-    table = make_oracle_table(rates, collected.plan.experiment, options.metric)
+    table = make_oracle_table(rates, collected.plan.experiment, metric)
     print(write_tables([table], options.format))
     _warn(options.format, collected.warnings)
     return OK

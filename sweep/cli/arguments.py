@@ -136,8 +136,9 @@ def add_format(parser: argparse.ArgumentParser, *names: str) -> None:
 def add_metric(parser: argparse.ArgumentParser) -> None:
     """Add the metric that is compared."""
     parser.add_argument(
-        "--metric", default="auroc", metavar="NAME",
-        help="metric: auroc (default), f1, accuracy ...",
+        "--metric", metavar="NAME",
+        help="metric: auroc (default), f1, accuracy ...; with more than two classes auroc_ovr "
+        "(default), macro_f1, accuracy",
     )  # fmt: skip
 
 

@@ -77,6 +77,7 @@ def _plan(options: argparse.Namespace) -> int:
     from xlt.sweep.planning.grid import expand
     from xlt.sweep.planning.prepare import prepare
     from xlt.sweep.planning.rescue import read_rescued
+    from xlt.trainables.metrics.registry import selection_metric
     from xlt.trainables.results.result import Results
 
     experiment = load_experiment(options.experiment, options.settings)
@@ -84,6 +85,7 @@ def _plan(options: argparse.Namespace) -> int:
     location = Results(options.results or experiment.storage.results)
     with show_stages():
         grid = expand(prepare(experiment), read_rescued(experiment, location))
+        options.metric = options.metric or selection_metric(len(grid.dataset.classes))
         text = "" if options.to_find is None else _sizes(experiment, location.uri, options)
         plan = describe_plan(grid, location, selection)
     print(plan)

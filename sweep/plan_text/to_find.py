@@ -71,7 +71,7 @@ def earlier_variances(
     Args:
         experiment: The planned experiment.
         collected: Earlier results.
-        metric: Name of a metric of two classes.
+        metric: Name of a metric.
 
     Returns:
         Variances of each pair, and why other pairs have none.
@@ -79,7 +79,10 @@ def earlier_variances(
     Raises:
         InputError: No pair has two common runs, or the metric is unknown.
     """
-    scores, metric_runs = load_scores(collected), MetricRuns(metric)
+    scores, metric_runs = (
+        load_scores(collected),
+        MetricRuns(metric, num_classes=len(collected.plan.classes)),
+    )
     num_units, num_rows = _num_units(experiment), experiment.sampling.test_rows
     known, left_out = [], []
     for first, second in list_pairs(scores, next(iter(FAMILIES))):

@@ -232,7 +232,7 @@ def test_more_than_two_classes_are_refused(tmp_path: Path) -> None:
         ({"y_true": [0] * 512}, "without test rows of both classes"),
         ({"y_score": [1.5] * 512}, "512 of 512 scores that are no probabilities"),
         ({"y_score": [float("nan")] * 512}, "512 of 512 scores that are no probabilities"),
-        ({"y_score": [[0.5, 0.5]] * 512}, "of more than two classes"),
+        ({"y_score": [[0.5, 0.5]] * 512}, "with a list of probabilities a row"),
         ({"split": ["train"] * 512}, "predictions without test rows"),
     ],
 )

@@ -27,7 +27,7 @@ from xlt.analysis.uncertainty.permutations import (
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.auroc import auroc_exchange_effects, weighted_auroc
-from xlt.trainables.metrics.registry import METRICS, RESAMPLED_METRICS
+from xlt.trainables.metrics.registry import METRICS, resampled_metrics
 
 
 def enumerated(metric: str, y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def enumerated(metric: str, y_true: np.ndarray, first: np.ndarray, second: np.nd
     return min(1.0, 2 * min(tails))
 
 
-@pytest.mark.parametrize("metric", RESAMPLED_METRICS)
+@pytest.mark.parametrize("metric", resampled_metrics(2))
 def test_few_rows_are_enumerated(metric: str) -> None:
     rng = np.random.default_rng(3)
     y_true = np.array([0, 0, 0, 1, 1, 1], np.int8)
@@ -68,7 +68,7 @@ def test_rows_that_both_decide_alike_are_not_exchanged() -> None:
     assert permutation_p_value("accuracy", y_true, first, almost, 1000, 0) == 1.0
 
 
-@pytest.mark.parametrize("metric", RESAMPLED_METRICS)
+@pytest.mark.parametrize("metric", resampled_metrics(2))
 def test_random_exchanges_have_the_p_value_of_scipy(metric: str) -> None:
     """The same exchanges, scored one by one with a trial's own metric, and judged as by scipy."""
     rng, num_rows, num = np.random.default_rng(5), 24, 300

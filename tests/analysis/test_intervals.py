@@ -12,7 +12,9 @@ from scipy import stats
 from simulated_scores import (
     make_cell,
     predictions,
+    save_simulated,
     simulate,
+    simulate_classes,
     true_accuracy,
     true_auroc,
 )
@@ -24,6 +26,7 @@ from xlt.analysis.uncertainty.intervals import CellIntervals, t_interval
 from xlt.analysis.uncertainty.mean_variance import components
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError
+from xlt.trainables.metrics.registry import METRICS
 
 SEEDS = ((0, 0), (0, 1), (0, 2))
 
@@ -171,17 +174,31 @@ def test_tables_show_intervals_and_why_a_cell_has_none(tmp_path: Path) -> None:
     assert "interval" not in render_tables(collected)
 
 
-def test_more_than_two_classes_have_tables_without_intervals(tmp_path: Path) -> None:
-    plan = make_plan(seeds=[0, 1], classes=("a", "b", "c"))
+def test_more_than_two_classes_have_intervals(tmp_path: Path) -> None:
+    plan = make_plan(["elyza", "mbert"], seeds=[0, 1], classes=tuple("abcdefg"))
     results = make_results(tmp_path / "r", plan)
-    table = predictions(["x", "y"], [0, 2], [[0.6, 0.2, 0.2], [0.1, 0.1, 0.8]])
-    for seed in (0, 1):
-        scores = {"macro_f1": 0.5, "auroc_ovr": 0.75}
-        save_done(results, "elyza", "ja16", seed, scores, predictions=table)
+    cell = simulate_classes(np.random.default_rng(0), 2, 70, 7, 1.5, 0.1)
+    save_simulated(results, "elyza", "ja16", cell, cell.ids)
+    some = replace(cell, y_true=np.minimum(cell.y_true, 5))
+    for run, table_of in ((0, some.y_true.tolist()), (1, some.y_true.tolist())):
+        rows = predictions(cell.ids, table_of, cell.scores[run].tolist())
+        save_done(results, "mbert", "ja16", run, {"macro_f1": 0.5}, predictions=rows)
     collected = collect(results)
-    shown = render_tables(collected, intervals=CellIntervals(load_scores(collected)))
-    assert shown.count("No interval for elyza x ja16: more than two classes") == 2
-    assert "0.750 (0.000)" in shown
+    intervals = CellIntervals(load_scores(collected))
+    for metric, known in (("macro_f1", 2), ("auroc_ovr", 1), ("accuracy", 2)):
+        found, without = intervals.of(metric)
+        assert len(found) == known and len(without) == 2 - known
+        low, high = found["elyza", "ja16"]
+        assert low < np.mean([METRICS[metric].compute(cell.y_true, s) for s in cell.scores]) < high
+    assert without == {}
+    assert intervals.of("auroc_ovr")[1] == {
+        ("mbert", "ja16"): "auroc_ovr needs rows of every class, no test row is of class 6"
+    }
+    shown = render_tables(collected, intervals=intervals)
+    assert "Floor: calling every row g has macro_f1 0.036" in shown  # 2 * 10 / 80 over 7 classes
+    assert "Floor: the same score for every row has auroc_ovr 0.500" in shown
+    with pytest.raises(InputError, match="unknown metric of 7 classes 'f1'"):
+        intervals.of("f1")
 
 
 def test_an_unknown_method_is_refused() -> None:

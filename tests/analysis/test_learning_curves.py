@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from result_folders import make_plan, make_results, make_spec, save_done
-from simulated_scores import save_simulated, simulate, true_auroc
+from simulated_scores import save_simulated, simulate, simulate_classes, true_auroc
 
 from xlt.analysis.curves.curve import CurvePoint, LearningCurve
 from xlt.analysis.curves.gains import LabelGain, compare_curves
@@ -263,17 +263,22 @@ def test_source_rows_make_curves_of_their_own(tmp_path: Path) -> None:
         make_learning_curves(collect(results), than="elyza")
 
 
-def test_more_than_two_classes_have_curves_without_intervals(tmp_path: Path) -> None:
-    plan = make_plan(["a", "b"], ["ja0", "ja16"], [0], classes=("x", "y", "z"))
+def test_more_than_two_classes_have_curves_with_intervals(tmp_path: Path) -> None:
+    plan = make_plan(["a", "b"], ["ja0", "ja16"], [0, 1], classes=("x", "y", "z"))
     results = make_results(tmp_path / "r", plan)
-    for model, pattern, value in (
-        ("a", "ja0", 0.5), ("a", "ja16", 0.7), ("b", "ja0", 0.3), ("b", "ja16", 0.5),
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((90, 3))
+    for model, pattern, gain in (
+        ("a", "ja0", 2.0), ("a", "ja16", 3.0), ("b", "ja0", 0.5), ("b", "ja16", 2.0),
     ):  # fmt: skip
-        save_done(results, model, pattern, 0, {"macro_f1": value})
-    made = make_learning_curves(collect(results), "macro_f1", "b")
-    assert made.gains["a", "ja0"].rows == 16
-    assert made.gains["a", "ja16"].rows == np.inf
-    assert "more than two classes" in made.gains["a", "ja0"].without
+        cell = simulate_classes(rng, 2, 90, 3, gain, 0.05, rows)
+        save_simulated(results, model, pattern, cell, cell.ids)
+    for metric in ("macro_f1", None):
+        made = make_learning_curves(collect(results), metric, "b", num_resamples=200)
+        assert made.metric == (metric or "auroc_ovr")
+        low, high = made.gains["a", "ja0"].interval
+        assert low <= made.gains["a", "ja0"].rows <= high and made.gains["a", "ja16"].rows == np.inf
+        assert made.without == {} and all(cell.interval for cell in made.cells)
 
 
 def test_the_shipped_experiment_at_tiny_size(

@@ -17,7 +17,7 @@ import pytest
 from page_data import data_of
 from page_results import HOSTILE, SECRET, keep_texts, make_hostile_results, make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
-from simulated_scores import predictions, simulate
+from simulated_scores import predictions, save_simulated, simulate, simulate_classes
 
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.comparisons.family import FAMILIES
@@ -292,13 +292,30 @@ def test_one_class_leaves_a_sentence(tmp_path: Path) -> None:
 
 
 def test_more_than_two_classes(tmp_path: Path) -> None:
-    location = make_results(tmp_path / "r", make_plan(["other"], classes=("a", "b", "c")))
-    for seed in range(3):
-        save_done(location, "other", "ja16", seed, {"macro_f1": 0.5, "auroc_ovr": 0.6})
+    plan = make_plan(["other"], ["ja0", "ja16"], classes=tuple("abcdefg"))
+    location = make_results(tmp_path / "r", plan)
+    rng = np.random.default_rng(0)
+    cells = {p: simulate_classes(rng, 3, 140, 7, d, 0.1) for p, d in (("ja0", 0.5), ("ja16", 3.0))}
+    for pattern, cell in cells.items():
+        save_simulated(location, "other", pattern, cell, cell.ids)
     html = render_page(collect(location))
-    assert "Macro F1" in html and "0.500 (0.000)" in html
+    assert "Macro F1" in html and "Carried over" in html
     assert "no base model of this experiment is one of the paper" in html
-    assert "more than two classes" in html
+    assert "the Macro F1 of 1 (other 0.2" in html and "always calling the most frequent" in html
+    assert "16 target rows raise" in html and "the Macro F1 of 1 of 1 (other +0." in html
+    assert "another class has the largest probability" in html and "positive:" not in html
+    data = data_of(html)
+    assert "are of two classes" in data["cells"][0]["why"] and data["cells"][0]["curves"] is None
+    assert list(data["metrics"]) == ["macro_f1", "auroc_ovr"]
+    assert all(data["cells"][0]["values"][metric]["interval"] for metric in data["metrics"])
+    scores, y_true = cells["ja0"].scores, cells["ja0"].y_true
+    wrong = (scores.argmax(axis=2) != y_true).sum(axis=0)
+    place, num_wrong, mean = data["cells"][0]["hard"][0]
+    row = int(data["rows"][place][0])
+    assert (num_wrong, data["rows"][place][1]) == (wrong.max(), y_true[row])
+    assert mean == pytest.approx(scores[:, row, y_true[row]].mean(), abs=5e-4)
+    worst = data["trials"]["worst"][0]
+    assert worst[1] == pytest.approx(scores[0, np.arange(140), y_true].min(), abs=5e-4)
 
 
 def test_from_the_command_line(

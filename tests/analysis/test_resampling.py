@@ -15,7 +15,7 @@ from xlt.analysis.uncertainty.resampling import RowResampler, item_weights, resa
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.auroc import auroc_without_each, weighted_auroc
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.registry import resampled_metrics
 from xlt.trainables.metrics.resampled import jackknife, weighted_leave_one_out
 
 
@@ -59,7 +59,7 @@ def test_influences_on_auroc_give_delongs_variance() -> None:
     wins = score[y_true == 1][:, None] - score[y_true == 0]
     placed = (wins > 0) + (wins == 0) / 2
     delong = placed.mean(1).var(ddof=1) / 13 + placed.mean(0).var(ddof=1) / 22
-    moved = RESAMPLED_METRICS["auroc"].influences(y_true, score[None])
+    moved = resampled_metrics(2)["auroc"].influences(y_true, score[None])
     assert (moved**2).sum() == pytest.approx(delong, rel=1e-10)
     assert moved[0, 0] * (placed.mean(1)[0] - placed.mean()) > 0  # a row that wins raises it
 
@@ -86,7 +86,7 @@ def test_the_jackknife_fails_for_a_median() -> None:
 
 
 def test_the_only_row_of_a_class_has_no_influence() -> None:
-    moved = RESAMPLED_METRICS["auroc"].influences(
+    moved = resampled_metrics(2)["auroc"].influences(
         np.array([0, 0, 1], np.int8), np.array([[0.2, 0.6, 0.5]])
     )
     assert moved[0, 2] == 0

@@ -72,7 +72,7 @@ def test_missing_and_failed_seeds_are_named(tmp_path: Path) -> None:
         (predictions(IDS, LABELS, [0.5, None, 0.5, 0.5]),
          "seed 1: predictions with empty entries"),
         (predictions(IDS, LABELS, [[0.2, 0.3, 0.5]] * 4),
-         "seed 1: predictions of more than two classes; this looks at two"),
+         "seed 1: predictions with a list of probabilities a row; the experiment has 2 classes"),
         (pa.table({"id": ["a"]}), "seed 1: predictions without split, y_true, y_score"),
         (GOOD.slice(0, 0), "seed 1: predictions without test rows"),
     ],

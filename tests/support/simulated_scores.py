@@ -56,6 +56,30 @@ def simulate(
     return make_cell(y_true, special.expit(logits - separation / 2), name)
 
 
+def simulate_classes(
+    rng: np.random.Generator,
+    num_seeds: int,
+    num_items: int,
+    num_classes: int,
+    separation: float,
+    seed_std: float,
+    rows: NDArray[np.float64] | None = None,
+    name: str = "a",
+) -> CellScores:
+    """Logits of several classes, with the random effects of :func:`simulate` on each of them.
+
+    Classes have the same number of rows. The logit of a row's own class lies ``separation`` higher,
+    by a normal deviation with ``seed_std`` more in each seed; ``rows`` are num_items x num_classes
+    effects of rows shared with another cell.
+    """
+    y_true = np.arange(num_items) % num_classes
+    shared = rng.standard_normal((num_items, num_classes)) if rows is None else rows
+    distance = separation + seed_std * rng.standard_normal((num_seeds, 1, 1))
+    own = rng.standard_normal((num_seeds, num_items, num_classes))
+    logits = distance * np.eye(num_classes)[y_true] + ITEM_STD * shared + RUN_STD * own
+    return make_cell(y_true, special.softmax(logits, axis=2), name)
+
+
 def simulate_draws(
     rng: np.random.Generator,
     runs: Sequence[Run],
@@ -96,6 +120,16 @@ def true_accuracy(separation: float, seed_std: float) -> float:
     """Share of negatives below the middle and of positives above it, as :func:`true_auroc`."""
     below = stats.norm.cdf(separation / 2)
     return float((below + stats.norm.cdf(separation / 2 / np.sqrt(1 + seed_std**2))) / 2)
+
+
+def true_accuracy_of_classes(num_classes: int, separation: float, seed_std: float) -> float:
+    """Mean over all seeds and rows of :func:`simulate_classes`: own logit above all others.
+
+    The macro F1 of many rows is the same number, because all classes are alike.
+    """
+    points, weights = np.polynomial.hermite_e.hermegauss(80)
+    own = separation + np.sqrt(1 + seed_std**2) * points
+    return float((weights * stats.norm.cdf(own) ** (num_classes - 1)).sum() / weights.sum())
 
 
 def upper_bound(level: float, num: int) -> float:

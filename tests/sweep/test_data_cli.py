@@ -22,6 +22,8 @@ from tiny_data import make_dataset
 from tokenizers import Tokenizer
 
 from xlt.analysis.trials.collect import collect
+from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.sweep.cli.main import main
 from xlt.sweep.planning import gate
 
@@ -214,6 +216,25 @@ def test_more_classes_pairs_and_languages_run_through_the_whole_grid(
     assert collected.metrics == ("macro_f1", "auroc_ovr", "accuracy")
     assert main(["report", "results", "--format", "csv"]) == 0
     assert "bert,de9,macro_f1,0." in capsys.readouterr().out
+    scores = load_scores(collected)
+    assert scores.left_out == {} and scores.num_classes == 3
+    for key, cell in scores.cells.items():
+        runs = [row.metrics for row in collected.by_cell[key]]
+        for metric in collected.metrics:
+            values = MetricRuns(metric, num_classes=3).of(cell).values
+            assert values == pytest.approx([run[metric] for run in runs], abs=1e-12)
+    assert main(["report", "results", "--intervals"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("[low, high]: 95 % interval") == 4 and "No interval" not in shown
+    assert "Carried over: No cell was trained without" in shown
+    assert main(["report", "results", "--format", "html", "--out", "page.html"]) == 0
+    pair = "bert/ja9:bert/de9"  # tested on different rows
+    assert main(["compare", "results", "--pairs", pair]) == 2
+    assert "not tested on the same rows" in capsys.readouterr().err
+    assert main(["curves", "results"]) == 0
+    assert "one-vs-rest AUROC" in capsys.readouterr().out
+    assert main(["boundary", "results"]) == 2
+    assert "has 3 classes" in capsys.readouterr().err
 
 
 def test_a_plan_needs_no_package_of_an_optional_group() -> None:

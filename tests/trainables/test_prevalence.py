@@ -18,7 +18,7 @@ from xlt.trainables.metrics.prevalence import (
     values_from_rates,
     weigh_rows,
 )
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.registry import resampled_metrics
 
 SHARES = (0.02, 0.3, 0.5, 0.9)
 
@@ -68,18 +68,18 @@ def test_every_weighting_keeps_the_prevalence(prevalence: float) -> None:
         assert weighed[y_true == 1].sum(axis=0) == pytest.approx(prevalence)
 
 
-@pytest.mark.parametrize("name", RESAMPLED_METRICS)
+@pytest.mark.parametrize("name", resampled_metrics(2))
 def test_at_the_share_of_the_rows_nothing_changes(name: str) -> None:
     y_true, scores = draw_rows(3)
     once, share = np.ones((len(y_true), 1)), float(y_true.mean())
-    as_drawn, weighed = RESAMPLED_METRICS[name], resampled_at(share)[name]
+    as_drawn, weighed = resampled_metrics(2)[name], resampled_at(share)[name]
     assert weighed.weighted(y_true, scores, once) == pytest.approx(
         as_drawn.weighted(y_true, scores, once), abs=1e-12
     )
 
 
 def test_auroc_does_not_change() -> None:
-    assert resampled_at(0.02)["auroc"] is RESAMPLED_METRICS["auroc"]
+    assert resampled_at(0.02)["auroc"] is resampled_metrics(2)["auroc"]
 
 
 @pytest.mark.parametrize("name", ["f1", "precision", "false_alarms", "average_precision"])

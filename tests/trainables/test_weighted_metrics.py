@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from xlt.analysis.uncertainty.resampling import item_weights
 from xlt.trainables.metrics.auroc import auroc_exchange_effects, count_wins
-from xlt.trainables.metrics.registry import METRICS, RESAMPLED_METRICS, metrics_of, undefined
+from xlt.trainables.metrics.registry import METRICS, metrics_of, resampled_metrics, undefined
 from xlt.trainables.metrics.resampled import MAX_FLOAT32_ROWS, weight_type
 
 
@@ -22,10 +22,10 @@ def repeated(metric: str, y_true: np.ndarray, score: np.ndarray, counts: np.ndar
 
 
 def test_every_metric_of_two_classes_can_be_resampled() -> None:
-    assert list(RESAMPLED_METRICS) == [metric.name for metric in metrics_of(2)]
+    assert list(resampled_metrics(2)) == [metric.name for metric in metrics_of(2)]
 
 
-@pytest.mark.parametrize("metric", RESAMPLED_METRICS)
+@pytest.mark.parametrize("metric", resampled_metrics(2))
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_equal_to_scikit_learn_on_the_same_resamples(metric: str, data: st.DataObject) -> None:
@@ -38,12 +38,12 @@ def test_equal_to_scikit_learn_on_the_same_resamples(metric: str, data: st.DataO
     y_true = rng.permutation(y_true)
     scores = rng.random((2, num_items)) if grid is None else rng.choice(grid, (2, num_items))
     weights = item_weights(y_true, 5, data.draw(st.integers(0, 99)))
-    found = RESAMPLED_METRICS[metric].weighted(y_true, scores, weights)
+    found = resampled_metrics(2)[metric].weighted(y_true, scores, weights)
     expected = [[repeated(metric, y_true, s, w) for w in weights.T] for s in scores]
     assert found == pytest.approx(np.array(expected), abs=1e-12)
 
 
-@pytest.mark.parametrize("metric", RESAMPLED_METRICS)
+@pytest.mark.parametrize("metric", resampled_metrics(2))
 @pytest.mark.parametrize("num_items", [512, MAX_FLOAT32_ROWS, 6000])
 def test_sums_of_weights_stay_exact(metric: str, num_items: int) -> None:
     rng = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def test_sums_of_weights_stay_exact(metric: str, num_items: int) -> None:
     weights = item_weights(y_true, 3, 0)
     assert weights.dtype == weight_type(num_items)
     assert weight_type(6000) is np.float64
-    found = RESAMPLED_METRICS[metric].weighted(y_true, scores, weights)[0]
+    found = resampled_metrics(2)[metric].weighted(y_true, scores, weights)[0]
     expected = [repeated(metric, y_true, scores[0], counts) for counts in weights.T]
     assert found == pytest.approx(expected, abs=1e-13)
 
@@ -62,7 +62,7 @@ def test_more_weightings_than_a_block_holds() -> None:
     y_true, score = rng.integers(2, size=40).astype(np.int8), rng.random(40)
     weights = item_weights(y_true, 600, 1)
     for metric in ("auroc", "average_precision"):
-        found = RESAMPLED_METRICS[metric].weighted(y_true, score[None], weights)[0]
+        found = resampled_metrics(2)[metric].weighted(y_true, score[None], weights)[0]
         some = [0, 255, 256, 511, 512, 599]
         expected = [repeated(metric, y_true, score, weights[:, r]) for r in some]
         assert found[some] == pytest.approx(expected, abs=1e-12)
@@ -72,7 +72,7 @@ def test_zero_where_nothing_is_decided_positive() -> None:
     y_true, scores = np.array([0, 1], np.int8), np.array([[0.1, 0.2]])
     weights = np.ones((2, 1), np.float32)
     for metric in ("f1", "precision", "recall"):
-        assert RESAMPLED_METRICS[metric].weighted(y_true, scores, weights).tolist() == [[0.0]]
+        assert resampled_metrics(2)[metric].weighted(y_true, scores, weights).tolist() == [[0.0]]
     assert sk.f1_score([0, 1], [0, 0], zero_division=0.0) == 0.0
 
 

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 Labels = NDArray[np.int8]
 """num_rows class numbers; 0 or 1 for two classes."""
 Scores = NDArray[np.float64]
-"""num_rows probabilities of class 1; in analyses num_runs x num_rows."""
+"""num_rows probabilities of class 1; in analyses num_runs x num_rows. With more than two classes
+one more axis, the last, has the probabilities of all classes."""
 Weights = NDArray[np.floating[Any]]
 """num_rows x num_weightings, whole numbers >= 0; float32 or float64."""
 Values = NDArray[np.float64]
+BLOCK = 256
+"""Weightings at a time: a block of 512 rows in float32 is 512 KiB and stays in a core's cache."""
 THRESHOLD = 0.5
 """A row counts as positive at or above this probability: the class of the larger logit (paper,
 section 3.3), and the positive one where both are equal."""
@@ -31,6 +34,23 @@ def select_scores(probabilities: Values) -> Values:
         num_rows probabilities of class 1 if there are two classes, else all.
     """
     return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
+def count_classes(scores: Scores) -> int:
+    """Number of classes of num_runs x num_rows scores, or num_runs x num_rows x num_classes."""
+    return scores.shape[2] if scores.ndim == 3 else 2
+
+
+def decide(scores: Scores) -> NDArray[np.intp]:
+    """Class numbers that scores decide: at the threshold, or of the largest probability.
+
+    Args:
+        scores: Scores of :data:`Scores`; the first of equal probabilities of classes is decided.
+
+    Returns:
+        num_runs x num_rows.
+    """
+    return np.asarray(scores.argmax(axis=2) if scores.ndim == 3 else scores >= THRESHOLD, np.intp)
 
 
 def ratio(above: Values, below: Values) -> Values:

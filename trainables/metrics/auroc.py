@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights
-from xlt.trainables.metrics.resampled import BLOCK
+from xlt.trainables.metrics.arrays import BLOCK, Labels, Scores, Values, Weights
 
 
 def weighted_auroc(y_true: Labels, scores: Scores, weights: Weights) -> Values:

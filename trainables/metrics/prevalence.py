@@ -16,18 +16,21 @@ import numpy as np
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights, ratio
-from xlt.trainables.metrics.registry import RESAMPLED_METRICS
+from xlt.trainables.metrics.registry import resampled_metrics
 from xlt.trainables.metrics.resampled import (
     Resampled,
     Weighted,
     jackknife,
     weighted_leave_one_out,
 )
-from xlt.trainables.metrics.weighted import weighted_alarms, weighted_false_alarms
+from xlt.trainables.metrics.weighted import alarms, false_alarms, weighted_decisions
 
 WITHIN_CLASSES = ("auroc", "recall")
 """Metrics whose value is the same at every prevalence."""
-ALARMS: dict[str, Weighted] = {"alarms": weighted_alarms, "false_alarms": weighted_false_alarms}
+ALARMS: dict[str, Weighted] = {
+    "alarms": partial(weighted_decisions, alarms),
+    "false_alarms": partial(weighted_decisions, false_alarms),
+}
 """Shares of all rows that are decided positive, and decided positive wrongly. Results of trials do
 not have them, because they say nothing without a prevalence."""
 
@@ -80,22 +83,24 @@ def _weighted_at(
 
 
 @cache
-def resampled_at(prevalence: float | None) -> Mapping[str, Resampled]:
+def resampled_at(prevalence: float | None, num_classes: int = 2) -> Mapping[str, Resampled]:
     """Functions of each metric for intervals and tests, at a prevalence.
 
     Args:
         prevalence: Share of class 1; None: that of the test rows as drawn.
+        num_classes: Number of classes; two with a prevalence.
 
     Returns:
         Name -> functions; with a prevalence also those of :data:`ALARMS`.
     """
     if prevalence is None:
-        return RESAMPLED_METRICS
+        return resampled_metrics(num_classes)
+    drawn = resampled_metrics(2)
     by_name: dict[str, Resampled] = {}
-    weighted_functions = {name: own.weighted for name, own in RESAMPLED_METRICS.items()} | ALARMS
+    weighted_functions = {name: own.weighted for name, own in drawn.items()} | ALARMS
     for name, weighted in weighted_functions.items():
         if name in WITHIN_CLASSES:
-            by_name[name] = RESAMPLED_METRICS[name]
+            by_name[name] = drawn[name]
             continue
         own = at_prevalence(weighted, prevalence)
         leave_one_out = partial(weighted_leave_one_out, own)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores
 from xlt.trainables.metrics.auroc import auroc_exchange_effects, auroc_without_each, weighted_auroc
+from xlt.trainables.metrics.one_vs_rest import (
+    mean_exchange_effects,
+    mean_leave_one_out,
+    mean_weighted,
+)
 from xlt.trainables.metrics.resampled import (
     Resampled,
     Weighted,
@@ -17,11 +22,14 @@ from xlt.trainables.metrics.resampled import (
     weighted_leave_one_out,
 )
 from xlt.trainables.metrics.weighted import (
-    weighted_accuracy,
+    FromCounts,
+    accuracy,
+    f1,
+    macro_f1,
+    precision,
+    recall,
     weighted_average_precision,
-    weighted_f1,
-    weighted_precision,
-    weighted_recall,
+    weighted_decisions,
 )
 
 Compute = Callable[[Labels, Scores], float]
@@ -44,7 +52,7 @@ class Metric:
             class has no row. Other metrics use decisions and always have a value.
         is_reported: Whether reports show it unless other metrics are asked for.
         selects: Whether learning rates and models to keep are selected by it.
-        resampled: Functions of two classes for intervals and tests; None: there are none.
+        resampled: Functions for intervals and tests; None: there are none.
     """
 
     name: str
@@ -102,9 +110,13 @@ def _auroc_ovr(y_true: Labels, y_score: Scores) -> float:
     )
 
 
-def _by_weights(weighted: Weighted) -> Resampled:
+def _by_weights(weighted: Weighted, from_counts: FromCounts | None = None) -> Resampled:
     leave_one_out = partial(weighted_leave_one_out, weighted)
-    return Resampled(weighted, partial(jackknife, leave_one_out))
+    return Resampled(weighted, partial(jackknife, leave_one_out), from_counts=from_counts)
+
+
+def _by_counts(from_counts: FromCounts) -> Resampled:
+    return _by_weights(partial(weighted_decisions, from_counts), from_counts)
 
 
 _AT_THRESHOLD = f"rows at probability >= {THRESHOLD} count as positive"
@@ -117,7 +129,7 @@ METRICS: dict[str, Metric] = {
             definition=f"F1 score of the positive class ({{positive}}); {_AT_THRESHOLD}",
             compute=_sklearn_of_decisions("f1_score"),
             is_reported=True,
-            resampled=_by_weights(weighted_f1),
+            resampled=_by_counts(f1),
         ),
         Metric(
             name="macro_f1",
@@ -128,6 +140,7 @@ METRICS: dict[str, Metric] = {
             two_classes=False,
             more_classes=True,
             is_reported=True,
+            resampled=_by_counts(macro_f1),
         ),
         Metric(
             name="auroc",
@@ -144,7 +157,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             name="auroc_ovr",
-            label="AUROC, one against the rest",
+            label="One-vs-rest AUROC",
             definition="macro one-vs-rest AUROC, the mean over the classes {classes}",
             compute=_auroc_ovr,
             two_classes=False,
@@ -152,6 +165,11 @@ METRICS: dict[str, Metric] = {
             from_ranks=True,
             is_reported=True,
             selects=True,
+            resampled=Resampled(
+                partial(mean_weighted, weighted_auroc),
+                partial(jackknife, partial(mean_leave_one_out, auroc_without_each)),
+                partial(mean_exchange_effects, auroc_exchange_effects),
+            ),
         ),
         Metric(
             name="accuracy",
@@ -159,21 +177,21 @@ METRICS: dict[str, Metric] = {
             definition=f"accuracy; {_AT_THRESHOLD} ({{positive}})",
             compute=_accuracy,
             more_classes=True,
-            resampled=_by_weights(weighted_accuracy),
+            resampled=_by_counts(accuracy),
         ),
         Metric(
             name="precision",
             label="Precision",
             definition=f"precision of the positive class ({{positive}}); {_AT_THRESHOLD}",
             compute=_sklearn_of_decisions("precision_score"),
-            resampled=_by_weights(weighted_precision),
+            resampled=_by_counts(precision),
         ),
         Metric(
             name="recall",
             label="Recall",
             definition=f"recall of the positive class ({{positive}}); {_AT_THRESHOLD}",
             compute=_sklearn_of_decisions("recall_score"),
-            resampled=_by_weights(weighted_recall),
+            resampled=_by_counts(recall),
         ),
         Metric(
             name="average_precision",
@@ -188,15 +206,21 @@ METRICS: dict[str, Metric] = {
 """Name -> metric. With more than two classes the class of the largest probability is decided, the
 first of equal ones; macro is the mean over classes, one-vs-rest each class against all others."""
 
-RESAMPLED_METRICS: dict[str, Resampled] = {
-    metric.name: metric.resampled for metric in METRICS.values() if metric.resampled
-}
-"""Metrics of two classes that intervals and tests can be computed for."""
-
 
 def metrics_of(num_classes: int) -> list[Metric]:
     """The metrics that are defined for a number of classes, in the order of results."""
     return [m for m in METRICS.values() if (m.two_classes if num_classes == 2 else m.more_classes)]
+
+
+@cache
+def resampled_metrics(num_classes: int) -> Mapping[str, Resampled]:
+    """Functions of the metrics that intervals and tests can be computed for, by name."""
+    return {m.name: m.resampled for m in metrics_of(num_classes) if m.resampled}
+
+
+def compared_metrics(num_classes: int) -> list[str]:
+    """Metrics by which pages and summaries compare cells: of ranking first, then of decisions."""
+    return sorted(reported_metrics(num_classes), key=lambda name: not METRICS[name].from_ranks)
 
 
 def reported_metrics(num_classes: int) -> list[str]:
@@ -233,12 +257,15 @@ def needs_every_class(name: str) -> bool:
     return name in METRICS and METRICS[name].from_ranks
 
 
-def undefined(name: str, y_true: Labels) -> str:
-    """Reason why a metric of two classes has no value on these labels; empty if it has one."""
+def undefined(name: str, y_true: Labels, num_classes: int = 2) -> str:
+    """Reason why a metric has no value on these labels; empty if it has one."""
     present = np.unique(y_true)
-    if needs_every_class(name) and len(present) < 2:
+    if not needs_every_class(name) or len(present) == num_classes:
+        return ""
+    if num_classes == 2:
         return f"{name} needs both classes, all test rows are of class {present[0]}"
-    return ""
+    absent = ", ".join(map(str, np.setdiff1d(range(num_classes), present)))
+    return f"{name} needs rows of every class, no test row is of class {absent}"
 
 
 def metric_label(name: str) -> str:

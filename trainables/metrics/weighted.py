@@ -1,72 +1,124 @@
-"""Metrics of two classes under many weightings of the test rows at once.
+"""Metrics under many weightings of the test rows at once.
 
-Each function is a :data:`~xlt.trainables.metrics.resampled.Weighted`. Scikit-learn computes one
-weighting at a time; the values are equal (tests/trainables/test_weighted_metrics.py).
+Metrics of decisions are functions of :class:`Counts`, because counts are sums over rows: rows that
+are exchanged between two cells move them by fixed numbers. Scikit-learn computes one weighting at a
+time; the values are equal (tests/trainables/test_weighted_metrics.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.trainables.metrics.arrays import (
-    THRESHOLD,
+    BLOCK,
     Labels,
     Scores,
     Values,
     Weights,
+    decide,
     f1_from_counts,
     ratio,
 )
-from xlt.trainables.metrics.resampled import BLOCK
 
 
-def _counts(
-    y_true: Labels, scores: Scores, weights: Weights
-) -> tuple[Values, Values, Values, Values]:
-    """True positives and rows decided positive (num_runs x num_weightings); positives and rows."""
-    positive = y_true == 1
-    decided = (scores >= THRESHOLD).astype(weights.dtype)
-    hits = decided[:, positive] @ weights[positive]
-    sums = (hits, decided @ weights, weights[positive].sum(0), weights.sum(0))
-    a, b, c, d = (array.astype(np.float64) for array in sums)
-    return a, b, c, d
+class Counts(NamedTuple):
+    """Sums of the weights of rows; with more than two classes the first axis has the classes.
+
+    Attributes:
+        hits: Rows of class 1, or of each class, that are decided so; num_runs x num_weightings.
+        decided: Rows decided so; num_runs x num_weightings.
+        positives: Rows of class 1, or of each class; num_weightings, or with an axis of 1 run.
+        rows: All rows, num_weightings.
+    """
+
+    hits: Values
+    decided: Values
+    positives: Values
+    rows: Values
+
+    def moved(self, hits: Values, decided: Values) -> Counts:
+        """The counts after other rows are decided so."""
+        return self._replace(hits=self.hits + hits, decided=self.decided + decided)
 
 
-def weighted_f1(y_true: Labels, scores: Scores, weights: Weights) -> Values:
-    """F1 of class 1; 0 where no row is positive or decided positive."""
-    hits, decided, positives, _ = _counts(y_true, scores, weights)
-    return f1_from_counts(hits, decided, positives)
+FromCounts = Callable[[Counts], Values]
+"""Function of counts; returns num_runs x num_weightings values."""
 
 
-def weighted_precision(y_true: Labels, scores: Scores, weights: Weights) -> Values:
-    """Share of class 1 among the rows decided positive; 0 without such rows."""
-    hits, decided, _, _ = _counts(y_true, scores, weights)
-    return ratio(hits, decided)
+def count_decisions(y_true: Labels, scores: Scores, weights: Weights) -> Counts:
+    """Count decisions for class 1 at the threshold, or for the class of the largest probability.
+
+    Args:
+        y_true: num_rows class numbers.
+        scores: num_runs x num_rows, or num_runs x num_rows x num_classes; the first of equal
+            probabilities is decided.
+        weights: num_rows x num_weightings.
+    """
+    decided = decide(scores)
+    if scores.ndim == 2:
+        return _count(y_true == 1, decided == 1, weights)
+    of_classes = [
+        _count(y_true == label, decided == label, weights) for label in range(scores.shape[2])
+    ]
+    hits, called, positives, rows = zip(*of_classes, strict=True)
+    return Counts(np.stack(hits), np.stack(called), np.stack(positives)[:, None], rows[0])
 
 
-def weighted_recall(y_true: Labels, scores: Scores, weights: Weights) -> Values:
-    """Share of rows decided positive among class 1; 0 without such rows."""
-    hits, _, positives, _ = _counts(y_true, scores, weights)
-    return ratio(hits, np.broadcast_to(positives, hits.shape))
+def _count(own: NDArray[np.bool_], decided: NDArray[np.bool_], weights: Weights) -> Counts:
+    called = decided.astype(weights.dtype)
+    hits = called[:, own] @ weights[own]
+    sums = (hits, called @ weights, weights[own].sum(0), weights.sum(0))
+    return Counts(*(array.astype(np.float64) for array in sums))
 
 
-def weighted_accuracy(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def weighted_decisions(
+    from_counts: FromCounts, y_true: Labels, scores: Scores, weights: Weights
+) -> Values:
+    """A metric of decisions as a :data:`~xlt.trainables.metrics.resampled.Weighted`."""
+    return from_counts(count_decisions(y_true, scores, weights))
+
+
+def f1(counts: Counts) -> Values:
+    """F1 of class 1, or of each class; 0 where no row is of the class or decided so."""
+    return f1_from_counts(counts.hits, counts.decided, counts.positives)
+
+
+def macro_f1(counts: Counts) -> Values:
+    """Mean over the classes of their F1."""
+    values: Values = f1(counts).mean(axis=0)
+    return values
+
+
+def precision(counts: Counts) -> Values:
+    """Share of class 1, or of each class, among the rows decided so; 0 without such rows."""
+    return ratio(counts.hits, counts.decided)
+
+
+def recall(counts: Counts) -> Values:
+    """Share of rows decided so among class 1, or among each class; 0 without such rows."""
+    return ratio(counts.hits, np.broadcast_to(counts.positives, counts.hits.shape))
+
+
+def accuracy(counts: Counts) -> Values:
     """Share of rows whose class is decided correctly."""
-    hits, decided, positives, rows = _counts(y_true, scores, weights)
-    correct = rows - positives - decided + 2 * hits
+    hits, decided, positives, rows = counts
+    correct = hits.sum(axis=0) if hits.ndim == 3 else rows - positives - decided + 2 * hits
     return ratio(correct, np.broadcast_to(rows, correct.shape))
 
 
-def weighted_alarms(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def alarms(counts: Counts) -> Values:
     """Share of all rows that are decided positive."""
-    _, decided, _, rows = _counts(y_true, scores, weights)
-    return ratio(decided, np.broadcast_to(rows, decided.shape))
+    return ratio(counts.decided, np.broadcast_to(counts.rows, counts.decided.shape))
 
 
-def weighted_false_alarms(y_true: Labels, scores: Scores, weights: Weights) -> Values:
+def false_alarms(counts: Counts) -> Values:
     """Share of all rows that are of class 0 and decided positive."""
-    hits, decided, _, rows = _counts(y_true, scores, weights)
-    return ratio(decided - hits, np.broadcast_to(rows, decided.shape))
+    false = counts.decided - counts.hits
+    return ratio(false, np.broadcast_to(counts.rows, false.shape))
 
 
 def weighted_average_precision(y_true: Labels, scores: Scores, weights: Weights) -> Values:
