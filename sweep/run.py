@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +28,7 @@ from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.machines.ray_folder import find_ray_logs
 from xlt.sweep.planning.cell import Cell
+from xlt.sweep.planning.extensions import find_extensions
 from xlt.sweep.planning.gate import check_data, list_data_warnings, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.launch_order import sort_for_launch
@@ -170,11 +172,12 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     _refuse_other_settings(location, grid)
     findings = check_data(grid)
     refuse_errors(grid, findings)
-    plan = grid.plan(list_data_warnings(findings))
-    write_or_refuse(location, lambda: location.save_experiment(plan, experiment.to_yaml()))
-    write_or_refuse(location, lambda: _save_texts(location, grid))
     specs = [spec for cell in selected for spec in cell.specs]
     ledger = read_ledger(location, _trial_ids(selected))
+    extensions = find_extensions(grid, location)
+    plan = grid.plan(list_data_warnings(findings), extensions)
+    write_or_refuse(location, lambda: location.save_experiment(plan, experiment.to_yaml()))
+    write_or_refuse(location, lambda: _save_texts(location, grid))
     for trial_id, why in ledger.corrupt.items():
         place = write_or_refuse(location, partial(location.set_aside, trial_id))
         line = f"{trial_id} is damaged ({why}); set aside in {place}, runs again"
@@ -200,7 +203,8 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
             order = sort_for_launch(pending, lambda spec: _base_bytes(preflight, spec))
-            runner.run(order, grid.dataset, location, _artifact_policy(grid), progress, size)
+            policy = _artifact_policy(grid, extensions)
+            runner.run(order, grid.dataset, location, policy, progress, size)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -224,7 +228,7 @@ def _trial_ids(cells: list[Cell]) -> list[str]:
     return [spec.trial_id for cell in cells for spec in cell.specs]
 
 
-def _artifact_policy(grid: Grid) -> ArtifactPolicy:
+def _artifact_policy(grid: Grid, extensions: Mapping[str, str]) -> ArtifactPolicy:
     """Files that trials write besides their results, as the experiment says."""
     storage = grid.experiment.storage
     cells = [tuple(spec.trial_id for spec in cell.specs) for cell in grid.cells]
@@ -235,6 +239,7 @@ def _artifact_policy(grid: Grid) -> ArtifactPolicy:
         cells={trial_id: cell for cell in cells for trial_id in cell},
         explain=grid.experiment.explain,
         checkpoint_minutes=storage.checkpoint_minutes,
+        extensions=extensions,
     )
 
 
@@ -251,8 +256,8 @@ def _save_texts(location: Results, grid: Grid) -> None:
 def _refuse_other_settings(location: Results, grid: Grid) -> None:
     """Refuse an experiment if one of the same name with other settings lies in the location.
 
-    Base models, patterns, seeds, overrides, resources and storage may change between runs, so
-    that an experiment can grow. So may the prevalence, which only reports use.
+    Base models, patterns, seeds, overrides, resources, storage and test languages may change
+    between runs, so that an experiment can grow. So may the prevalence, which only reports use.
     """
     experiment = grid.experiment
     as_run = location.read_experiment(experiment.name)
@@ -260,10 +265,9 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
         return
     stored = Experiment.from_yaml(*as_run)
     differences = []
+    free = {"prevalence", "test_langs"}
     for block in ("task", "sampling", "training"):
-        before, now = (
-            getattr(e, block).model_dump(exclude={"prevalence"}) for e in (stored, experiment)
-        )
+        before, now = (getattr(e, block).model_dump(exclude=free) for e in (stored, experiment))
         differences += [
             f"{block}.{key}: {before.get(key)!r} there, {value!r} here"
             for key, value in now.items()

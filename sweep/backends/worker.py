@@ -47,12 +47,14 @@ class ArtifactPolicy:
         cells: For ``models="best"``: trial id -> ids of all trials of its cell.
         explain: Settings for explaining the test rows after training; None disables it.
         checkpoint_minutes: Least time between two checkpoints; None disables them.
+        extensions: Trial id -> finished trial whose kept model predicts for it.
     """
 
     models: Literal["none", "adapters", "all", "best"] = "none"
     cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     explain: Explain | None = None
     checkpoint_minutes: float | None = None
+    extensions: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_and_save(
@@ -85,6 +87,8 @@ def run_and_save(
     from xlt.trainables.trial.run_trial import run_trial
 
     workers = Workers.current()
+    if spec.trial_id in policy.extensions:
+        return _extend(spec, dataset, results, policy) if workers.is_first else None
     result: TrialResult | Exception
     try:
         result = run_trial(
@@ -133,6 +137,11 @@ def run_and_save_pack(
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)
+    for spec in (spec for spec in specs if spec.trial_id in policy.extensions):
+        yield spec, _extend(spec, dataset, results, policy)
+    specs = [spec for spec in specs if spec.trial_id not in policy.extensions]
+    if not specs:
+        return
     all_checkpoints = {s.trial_id: _checkpoints(s, results, policy, preempted) for s in specs}
     pairs = run_pack(
         specs,
@@ -144,6 +153,19 @@ def run_and_save_pack(
     )
     for spec, result in pairs:
         yield spec, _write(spec, result, results, policy)
+
+
+def _extend(spec: TrialSpec, dataset: Dataset, results: Results, policy: ArtifactPolicy) -> Ended:
+    """Test the kept model of a finished trial in more languages, and write the new folder."""
+    from xlt.trainables.inference.extend import extend_trial
+
+    result: TrialResult | Exception
+    earlier_id = policy.extensions[spec.trial_id]
+    try:
+        result = extend_trial(spec, dataset, results, earlier_id, policy.models)
+    except Exception as error:
+        result = error
+    return _write(spec, result, results, policy)
 
 
 def _checkpoints(

@@ -34,7 +34,7 @@ def check(preflight: Preflight) -> CheckOutcome:
         weights = _estimate_weights(preflight, group)
         if weights is None:
             unknown.append(group.label)
-        rows = preflight.grid.experiment.sampling.test_rows * ROW_BYTES
+        rows = group.first.max_test_rows * ROW_BYTES
         needed += len(group.pending) * (TRIAL_BYTES + rows) + (weights or 0)
     uri = preflight.location.uri
     note = f"{uri}: about {gib(needed)} GiB to write (keep_models: {keep})"

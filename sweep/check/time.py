@@ -176,7 +176,7 @@ def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> i
     checkpointing = spec.resources.gradient_checkpointing
     step = [length] * spec.training.batch_size
     trained = count_training_flops(matrices, step, gradient_checkpointing=checkpointing)
-    tested = count_prediction_flops(matrices, [length] * spec.sampling.test_rows)
+    tested = count_prediction_flops(matrices, [length] * spec.max_test_rows)
     return spec.num_steps * trained + tested
 
 
@@ -191,7 +191,7 @@ def _count_passes(preflight: Preflight, spec: TrialSpec) -> int:
 
 def _count_embedded(spec: TrialSpec) -> int:
     """Count the texts that a baseline reads; later trials of a process find some in memory."""
-    return spec.pattern.num_train_rows + spec.sampling.test_rows
+    return spec.pattern.num_train_rows + spec.max_test_rows
 
 
 def _find_speed(

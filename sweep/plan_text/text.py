@@ -15,6 +15,7 @@ from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.plan_text.negatives import describe_test_rows
 from xlt.sweep.planning.cell import ZERO_SHOT, Cell
+from xlt.sweep.planning.extensions import find_extensions
 from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
@@ -46,6 +47,7 @@ def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CE
         _describe_experiment(grid, location, ledger),
         *_describe_selection(grid, ledger, selection),
     ]
+    parts += [*_describe_extensions(grid, location)] if not trouble else []
     parts += [_describe_cells(grid, ledger), *_describe_base_models(grid)]
     parts += [*_list_notes(grid), _describe_findings(grid)]
     return "\n".join(parts) + trouble
@@ -83,6 +85,20 @@ def _describe_selection(grid: Grid, ledger: Ledger, selection: Selection) -> lis
     ids = {spec.trial_id for cell in cells for spec in cell.specs}
     num_left = len(ids & {*ledger.pending})
     return [f"Selected: {len(ids)} trials of {len(cells)} cells, {num_left} to run"]
+
+
+def _describe_extensions(grid: Grid, location: Results) -> list[str]:
+    """Say which trials are done in other test languages."""
+    try:
+        extensions = find_extensions(grid, location)
+    except InputError as error:
+        return [f"`xlt run` would refuse: {problem}" for problem in error.problems]
+    if not extensions:
+        return []
+    return [
+        f"{len(extensions)} trials train nothing: their models are kept, and only predict in the "
+        "new test languages"
+    ]
 
 
 def _describe_trials(experiment: Experiment) -> str:

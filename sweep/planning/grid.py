@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
@@ -60,11 +60,12 @@ class Grid:
             raise InputError("no cell that can exist is selected; see `xlt plan`", "--only")
         return cells
 
-    def plan(self, data_warnings: tuple[str, ...] = ()) -> Plan:
+    def plan(self, data_warnings: tuple[str, ...] = (), extensions: Mapping[str, str] = {}) -> Plan:
         """Make the plan that is written beside the results, so that tables know the whole grid.
 
         Args:
             data_warnings: Warnings about the data, see :mod:`xlt.sweep.planning.gate`.
+            extensions: Trial id -> finished trial that it extends, from :func:`find_extensions`.
         """
         return Plan(
             experiment=self.experiment.name,
@@ -85,11 +86,11 @@ class Grid:
                     translate=cell.pattern.translate,
                     test_langs=cell.test_langs,
                     names={p.target_lang: p.name for p in cell.serves if p != cell.pattern},
-                    trials=_plan_trials(cell.specs),
+                    trials=_plan_trials(cell.specs, extensions),
                     skipped=cell.skipped,
                     note=cell.note,
                     chosen=str(cell.chosen or ""),
-                    replaced=_plan_trials(cell.replaced),
+                    replaced=_plan_trials(cell.replaced, {}),
                 )
                 for cell in self.cells
             ),
@@ -166,8 +167,15 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
         raise InputError(problems)
 
 
-def _plan_trials(specs: Sequence[TrialSpec]) -> tuple[PlannedTrial, ...]:
+def _plan_trials(
+    specs: Sequence[TrialSpec], extensions: Mapping[str, str]
+) -> tuple[PlannedTrial, ...]:
     return tuple(
-        PlannedTrial(trial_id=spec.trial_id, seed=spec.seed, draw_index=spec.draw_index)
+        PlannedTrial(
+            trial_id=spec.trial_id,
+            seed=spec.seed,
+            draw_index=spec.draw_index,
+            extends=extensions.get(spec.trial_id, ""),
+        )
         for spec in specs
     )

@@ -40,6 +40,17 @@ def make_dataset(num_rows: int = 60, seed: int = 0) -> Dataset:
     return Dataset.from_table(pa.Table.from_pylist(rows, schema=HEADLINE_SCHEMA))
 
 
+def with_german(dataset: Dataset) -> Dataset:
+    """The rows, and the Japanese ones once more as if they were German."""
+    rows = dataset.table.to_pylist()
+    german = [
+        row | {"id": f"de{row['id'][2:]}", "lang": "de", "text": f"{row['text']} de"}
+        for row in rows
+        if row["lang"] == "ja"
+    ]
+    return Dataset.from_table(pa.Table.from_pylist(rows + german, schema=HEADLINE_SCHEMA))
+
+
 def save_tiny_base(architecture: str, texts: list[str], folder: Path) -> None:
     from tiny_checkpoints import make_config, make_pretrained, save_tokenizer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import yaml
 from draw_rows import make_rows
 from grids import load_grid
 from sklearn.metrics import f1_score, roc_auc_score
+from tiny_data import with_german
 
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.test_lang import by_test_lang
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.schema import HEADLINE_SCHEMA
+from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.plan_text.text import describe_plan
@@ -146,3 +148,55 @@ def test_prompts_and_translated_tests_are_tested_in_their_language(
     assert spec.test_langs == ("ja", "en")
     pattern = spec.pattern.model_copy(update={"name": "any", "translate": "test"})
     assert spec.model_copy(update={"pattern": pattern}).test_langs == ("ja",)
+
+
+@pytest.fixture
+def tiny(experiment_file: Path, tiny_dataset: Dataset, tmp_path: Path) -> list[str]:
+    """Words of a run of one encoder on two seeds, with German rows in the data."""
+    values = yaml.safe_load(experiment_file.read_text())
+    values["data"]["path"] = str(tmp_path / "rows.parquet")
+    values |= {"patterns": [{"ja8": {"source_rows": 24}}], "storage": {"keep_models": "all"}}
+    pq.write_table(with_german(tiny_dataset).table, tmp_path / "rows.parquet")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    words = ["run", str(tmp_path / "tiny.yaml"), "--results", str(tmp_path / "r")]
+    return [*words, "--backend", "inline", "--only", "model=bert"]
+
+
+MORE = ("--set", "sampling.test_langs=[ja, de]")
+
+
+def test_a_new_test_language_trains_nothing_again(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(str(tmp_path / "r"))
+    assert main(tiny) == 0
+    before = results.trial_ids()
+    assert main(["plan", *tiny[1:4], *MORE]) == 0
+    assert "2 trials train nothing: their models are kept" in capsys.readouterr().out
+    assert main([*tiny, *MORE]) == 0
+    new = set(results.trial_ids()) - {*before}
+    records = [results.state(trial_id).record or {} for trial_id in new]
+    assert {record["execution"]["extends"] for record in records} == {*before}
+    assert main([*tiny, *MORE]) == 0  # nothing is left to do
+    assert set(results.trial_ids()) == new | {*before}
+    assert collect(results, test_lang="de", only="model=bert").plan.patterns == ["ja8"]
+    # An interrupted run goes on with the finished trials, although the plan has the new ones.
+    shutil.rmtree(results.trial_path(min(new)))
+    assert main([*tiny, *MORE]) == 0
+    again = results.state(min(new)).record or {}
+    assert again["execution"]["extends"] in before
+
+
+def test_done_trials_without_models_are_not_trained_again_unasked(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny += ["--set", "storage.keep_models=none"]
+    assert main(tiny) == 0
+    assert main([*tiny, *MORE]) == 2
+    assert "2 done trials kept no model (storage.keep_models)" in capsys.readouterr().err
+    assert main(["plan", *tiny[1:4], *MORE]) == 0
+    assert "`xlt run` would refuse: " in capsys.readouterr().out
+    assert main([*tiny, *MORE, "--set", "name=both"]) == 0  # asked for: another experiment
+    english = ("--set", "sampling.test_langs=[ja, en]")
+    assert main([*tiny, *english]) == 2
+    assert "would train on other rows" in capsys.readouterr().err

@@ -34,6 +34,8 @@ class PlannedTrial(Settings):
     """The trial's seed."""
     draw_index: int = 0
     """Number of the draw of training rows."""
+    extends: str = added_later("")
+    """Id of the finished trial whose kept model predicts in more test languages; empty: none."""
 
 
 class PlannedCell(Settings):

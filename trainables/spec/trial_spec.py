@@ -263,6 +263,11 @@ class TrialSpec(Settings):
         return self.sampling.list_test_langs(self.pattern)
 
     @property
+    def max_test_rows(self) -> int:
+        """Largest number of test rows in all languages; a language may have fewer."""
+        return len(self.test_langs) * self.sampling.test_rows
+
+    @property
     def num_steps(self) -> int:
         """Number of optimiser steps of the whole trial; 0 for a baseline."""
         if self.is_baseline:

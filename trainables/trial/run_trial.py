@@ -194,7 +194,7 @@ def finish_trial(
     y_score = predict(model, trial.test_ids, spec, workers=workers)
     trial.clock.lap("predict")
     metrics, by_lang = score_languages(spec, trial.test, y_score)
-    kept = make_model_files(model, workers) if _keeps_model(keep_models, spec.method) else {}
+    kept = make_model_files(model, workers) if keeps_model(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
     attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
     rows, max_length = (trial.train, trial.test), spec.training.max_length
@@ -244,7 +244,8 @@ def _describe_execution(
     }
 
 
-def _keeps_model(keep_models: KeepModels, method: str) -> bool:
+def keeps_model(keep_models: KeepModels, method: str) -> bool:
+    """Whether a trial of a method keeps its weights."""
     return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
 
 
