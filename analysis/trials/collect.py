@@ -16,6 +16,7 @@ from xlt.analysis.trials.training_state import training_state
 from xlt.analysis.trials.trial_row import COLUMNS, TrialRow
 from xlt.analysis.trials.weigh import weigh
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.languages import parse_language
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState, is_finite
@@ -174,7 +175,7 @@ def collect(
     read = Predictions(location, plan.experiment, finished, len(plan.classes))
     collected = Collected(location.uri, plan, rows, metrics, signature, sentences, read, records)
     if test_lang is not None:
-        collected = tested_in(collected, test_lang)
+        collected = tested_in(collected, parse_language(test_lang))
     return collected if prevalence is None else weigh(collected, prevalence)
 
 

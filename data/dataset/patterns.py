@@ -10,7 +10,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
-from xlt.data.dataset.languages import parse_language
+from xlt.data.dataset.languages import Language, parse_language
 from xlt.data.dataset.translations import Direction
 
 TranslatedRows = Literal["train", "train+source", "test"]
@@ -131,9 +131,9 @@ class Sampling(Settings):
 
     test_rows: int = pydantic.Field(default=512, gt=0)
     """Test rows in each test language, the same for every pattern, model and seed."""
-    test_langs: Literal["all"] | Annotated[tuple[str, ...], pydantic.Field(min_length=1)] | None = (
-        added_later(None)
-    )
+    test_langs: (
+        Literal["all"] | Annotated[tuple[Language, ...], pydantic.Field(min_length=1)] | None
+    ) = added_later(None)
     """Languages in which every trial is tested (BCP-47), and then the target languages of all
     patterns. all: every language in which each class has rows. A language with fewer rows than
     ``test_rows`` is tested on those that it has. None: a trial is tested in its target language."""

@@ -14,6 +14,7 @@ from xlt.sweep.cli.arguments import (
     add_address,
     add_backend,
     add_command,
+    add_test_lang,
 )
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 
@@ -87,6 +88,7 @@ def add_predict_command(commands: Any) -> None:
     run.add_argument(
         "--chunk-rows", type=int, metavar="N", help="rows between two saves (default: 2048)"
     )
+    add_test_lang(predict)
     add_backend(predict, "ray with --address, else inline")
     add_address(predict)
 
@@ -103,7 +105,7 @@ def _predict(options: argparse.Namespace) -> int:
         "format": options.format,
         "quoting": not options.no_quoting,
     }
-    names = ("threshold", "prevalence", "batch_size", "chunk_rows")
+    names = ("threshold", "prevalence", "test_lang", "batch_size", "chunk_rows")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if not source["columns"]:
         del source["columns"]

@@ -13,7 +13,8 @@ import pydantic
 from xlt.analysis.metrics.operating_points import parse_rule
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.load_entry import load_entry
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.languages import Language
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, find_output_format, write_output
@@ -35,6 +36,8 @@ class Predict(Settings):
         default=None, gt=0, lt=1, strict=True, exclude_if=lambda share: share is None
     )
     """Share of class 1 among the texts, for a rule; None: that of the trial's task."""
+    test_lang: Language | None = added_later(None)
+    """Language of the test rows on which a rule chooses; None: the trial's target language."""
     class_scores: bool = False
     """Whether to write a column with the probability of each class."""
     batch_size: int = pydantic.Field(default=64, gt=0)
@@ -210,9 +213,10 @@ def _threshold(settings: Predict, trial: FinishedTrial) -> tuple[Threshold, str]
         )
     text = "0.5" if settings.threshold is None else settings.threshold
     if rule := parse_rule(text):
-        return choose_on_test_rows(rule, trial, settings.prevalence)
-    if settings.prevalence is not None:
-        raise InputError(f"--prevalence is for a rule such as precision=0.5, not for {text}")
+        return choose_on_test_rows(rule, trial, settings.prevalence, settings.test_lang)
+    for option, value in (("prevalence", settings.prevalence), ("test-lang", settings.test_lang)):
+        if value is not None:
+            raise InputError(f"--{option} is for a rule such as precision=0.5, not for {text}")
     return parse_threshold(text), ""
 
 

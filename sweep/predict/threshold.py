@@ -12,7 +12,7 @@ from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold
 from xlt.analysis.metrics.thresholds import prior_threshold
 from xlt.analysis.trials.predictions import read_test_rows
 from xlt.analysis.trials.weigh import percent
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.arrays import Scores
 from xlt.trainables.metrics.prevalence import highest_rate, values_from_rates
 from xlt.trainables.results.find_trial import FinishedTrial
@@ -72,7 +72,7 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def choose_on_test_rows(
-    rule: Rule, trial: FinishedTrial, prevalence: float | None
+    rule: Rule, trial: FinishedTrial, prevalence: float | None, test_lang: str | None = None
 ) -> tuple[Threshold, str]:
     """Choose the threshold that meets a rule on the trial's test rows at a prevalence.
 
@@ -80,6 +80,7 @@ def choose_on_test_rows(
         rule: The rule.
         trial: Trial of two classes.
         prevalence: Share of class 1 among the new texts; None: that of the trial's task.
+        test_lang: Language of the test rows; None: the trial's target language.
 
     Returns:
         The threshold, and a sentence on what it does to the test rows.
@@ -94,7 +95,12 @@ def choose_on_test_rows(
             f"threshold {str(rule)!r} depends on the share of class 1 among the texts; give it "
             "with --prevalence, e.g. 0.02"
         )
-    test = read_test_rows(Results(trial.uri), trial.trial_id)
+    spec = trial.spec
+    lang = test_lang or spec.pattern.target_lang
+    if lang not in spec.test_langs:
+        raise InputError(unknown("test language", lang, spec.test_langs), "--test-lang")
+    in_one = len(spec.test_langs) == 1  # and may be read in translation, under another language
+    test = read_test_rows(Results(trial.uri), trial.trial_id, lang="" if in_one else lang)
     if len(np.unique(test.y_true)) < 2:
         raise InputError("the trial's test rows are of one class; give a number as threshold")
     value = choose_threshold(rule, test.y_true, test.y_score, share)

@@ -16,6 +16,7 @@ from grids import load_grid
 from sklearn.metrics import f1_score, roc_auc_score
 from tiny_data import with_german
 
+from xlt.analysis.metrics.operating_points import choose_threshold, parse_rule
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.test_lang import by_test_lang
@@ -25,7 +26,10 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.test_langs import share_training
+from xlt.sweep.predict.threshold import choose_on_test_rows
+from xlt.trainables.results.find_trial import FinishedTrial
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 LANGS = ("ja", "en", "de")
 
@@ -126,7 +130,7 @@ def test_views_of_a_language(results: str) -> None:
     assert all(own[r.trial_id] == r.metrics for r in views["ja"].rows if r.cell.pattern == "ja0")
     with pytest.raises(InputError, match=r"--test-lang: unknown test language 'fr'.*de, en, ja"):
         collect(results, test_lang="fr")
-    assert collect(results, only="pattern=de0", test_lang="de").plan.patterns == ["de0"]
+    assert collect(results, only="pattern=de0", test_lang="German").plan.patterns == ["de0"]
 
 
 def test_reports_of_each_language(results: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +143,22 @@ def test_reports_of_each_language(results: str, capsys: pytest.CaptureFixture[st
         assert main([command, results, "--test-lang", "en"]) == 0
         assert "Tested in en." in capsys.readouterr().out
     assert main(["status", results]) == 0
+
+
+def test_a_rule_chooses_on_the_test_rows_of_a_language(results: str) -> None:
+    collected = collect(results)
+    row = next(row for row in collected.rows if row.cell.pattern == "ja8")
+    record = collected.records[row.trial_id]
+    spec = TrialSpec.parse(record["spec"])
+    trial = FinishedTrial(results, spec, record["signature"], {}, ("negative", "positive"))
+    rule = parse_rule("precision=0.5")
+    assert rule
+    for lang in (None, "ja", "en", "de"):
+        threshold, _ = choose_on_test_rows(rule, trial, 0.2, lang)
+        test = collected.read.of(row.trial_id, lang or "ja")
+        assert threshold.value == choose_threshold(rule, test.y_true, test.y_score, 0.2)
+    with pytest.raises(InputError, match="--test-lang: unknown test language 'fr'"):
+        choose_on_test_rows(rule, trial, 0.2, "fr")
 
 
 def test_prompts_and_translated_tests_are_tested_in_their_language(
