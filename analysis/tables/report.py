@@ -28,6 +28,9 @@ from xlt.trainables.metrics.registry import define_metric, needs_every_class, re
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.spec.cell_key import CellKey
 
+MOST_LANGS = 4
+"""Number of test languages that all have tables of their own; of more, only target languages."""
+
 
 def render_tables(
     collected: Collected,
@@ -40,10 +43,10 @@ def render_tables(
     """Write Tables 3 and 4 of the paper, or those of other metrics.
 
     With more than two classes the default metrics are others (:func:`reported_metrics`). Each
-    test language has its own tables. With intervals and several draws of training rows a second
-    table shows the components of the variance of the scores. At a prevalence a last table shows
-    precision, recall and numbers of alarms. Warnings stand below each table; CSV has no place for
-    them, so print ``collected.warnings``.
+    target language has its own tables, and so has each of :data:`MOST_LANGS` test languages. With
+    intervals and several draws of training rows a second table shows the components of the variance
+    of the scores. At a prevalence a last table shows precision, recall and numbers of alarms.
+    Warnings stand below each table; CSV has no place for them, so print ``collected.warnings``.
 
     Args:
         collected: The trials, as they are or at a prevalence.
@@ -62,10 +65,10 @@ def render_tables(
     write = find_format(format)
     chosen = metrics or reported_metrics(len(collected.plan.classes))
     tables: list[Table] = []
-    for tested in by_test_lang(collected):
-        own = intervals and CellIntervals(
-            load_scores(tested), intervals.method, intervals.prevalence
-        )
+    for tested in _list_views(collected):
+        own = intervals
+        if own and tested is not collected:
+            own = CellIntervals(load_scores(tested), own.method, own.prevalence)
         for lang in list_table_langs(tested):
             for metric in chosen:
                 cells = collect_metric_cells(tested, metric, lang, own)
@@ -77,6 +80,16 @@ def render_tables(
                 method = own.method if own else "t"
                 tables.append(make_alarm_table(tested, scores, rule, lang, method))
     return write(tables)
+
+
+def _list_views(collected: Collected) -> list[Collected]:
+    """List the trials by test language; of many languages, those that patterns name."""
+    views = by_test_lang(collected)
+    if len(views) <= MOST_LANGS:
+        return views
+    targets = {cell.target_lang for cell in collected.plan.cells}
+    targets |= {lang for cell in collected.plan.cells for lang in cell.names}
+    return [view for view in views if view.test_lang in targets]
 
 
 def list_table_langs(collected: Collected) -> list[str] | list[None]:
@@ -115,13 +128,14 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
         *(_tuning(collected.plan) if collected.metrics else []),
         *(f"Warning: {warning}." for warning in collected.warnings),
     ]
+    tested = {"test_lang": collected.test_lang} if collected.test_lang else {}
     return Table(
         name=metric_cells.name,
         caption=_caption(metric_cells),
         heading=("base model", *map(first_line, metric_cells.patterns)),
         lines=tuple(lines),
         footnotes=tuple(footnotes),
-        records=tuple(make_record(metric, cell, published) for cell in cells),
+        records=tuple(make_record(metric, cell, published) | tested for cell in cells),
         number=paper.TABLES.get(metric, ""),
     )
 

@@ -137,6 +137,21 @@ def test_reports_of_each_language(results: str, capsys: pytest.CaptureFixture[st
     assert main(["report", results, "--intervals", "--test-lang", "de"]) == 0
     text = capsys.readouterr().out
     assert "Tested in de." in text and "base model  de0" in text and "ja0" not in text
+    assert main(["report", results, "--format", "csv"]) == 0
+    lines = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][-1] == "test_lang"
+    cells = {(line[1], line[2], line[-1]) for line in lines[1:]}
+    patterns = {
+        "ja": ("ja0", "ja8", "de8"),
+        "en": ("ja0", "ja8", "de8"),
+        "de": ("de0", "ja8", "de8"),
+    }
+    assert cells == {
+        (name, metric, lang)
+        for lang, names in patterns.items()
+        for name in names
+        for metric in ("f1", "auroc")
+    }
     assert main(["compare", results, "--test-lang", "en", "--resamples", "1000"]) == 0
     assert "Tested in en." in capsys.readouterr().out
     for command in ("boundary", "curves"):
