@@ -72,7 +72,8 @@ def train(scratch: Path, num_langs: int) -> None:
     save_encoder(scratch / "encoder")
     values: dict[str, Any] = {
         "name": "languages",
-        "data": {"source": "table", "path": str(scratch / "rows.parquet"), "positive": [1], "leak_check": False},
+        "data": {"source": "table", "path": str(scratch / "rows.parquet"), "positive": [1],
+                 "leak_check": False},
         "models": [{"name": "encoder", "path": str(scratch / "encoder")}],
         "patterns": [{f"{lang}0": {"source_rows": 512}} for lang in langs],
         "seeds": [0],
