@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows
+from xlt.analysis.trials.scored_rows import TestRows
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.attributions.units import UNITS, Split
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import number_stories
+from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line

@@ -29,7 +29,7 @@ from xlt.analysis.metrics.measures import (
 )
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows, read_train_scores
+from xlt.analysis.trials.scored_rows import TestRows, read_train_scores
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
 from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method

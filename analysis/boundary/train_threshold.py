@@ -11,7 +11,7 @@ import numpy as np
 
 from xlt.analysis.metrics.thresholds import best_threshold, f1_at, list_cuts
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows, read_test_rows
+from xlt.analysis.trials.scored_rows import TestRows, read_test_rows
 from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import SearchedCell

@@ -8,7 +8,7 @@ import numpy as np
 
 from xlt.analysis.metrics.measures import Measure, Scored
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows
+from xlt.analysis.trials.scored_rows import TestRows
 from xlt.analysis.trials.weigh import percent
 from xlt.data.core.errors import InputError
 from xlt.trainables.spec.cell_key import CellKey

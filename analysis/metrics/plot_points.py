@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import ReliabilityCurve, reliability_curve
 from xlt.analysis.metrics.thresholds import Cuts, list_cuts
-from xlt.analysis.trials.predictions import read_columns
+from xlt.analysis.trials.scored_rows import read_columns
 from xlt.analysis.trials.scores import CellScores
 from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import MetricCells
-from xlt.analysis.trials.predictions import TestRows
+from xlt.analysis.trials.scored_rows import TestRows
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import Scores, Values, count_classes
 from xlt.trainables.metrics.prevalence import resampled_at

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows, read_test_rows
+from xlt.analysis.trials.scored_rows import TestRows, read_test_rows
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.registry import METRICS

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import TestRows, number_stories
+from xlt.analysis.trials.scored_rows import TestRows, number_stories
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line

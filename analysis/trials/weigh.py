@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.trials.predictions import number_stories
+from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Labels, Scores

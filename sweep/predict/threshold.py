@@ -10,7 +10,7 @@ import numpy as np
 from xlt.analysis.metrics.labelled_rows import FITS
 from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold
 from xlt.analysis.metrics.thresholds import prior_threshold
-from xlt.analysis.trials.predictions import read_test_rows
+from xlt.analysis.trials.scored_rows import read_test_rows
 from xlt.analysis.trials.weigh import percent
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.arrays import Scores

@@ -109,7 +109,7 @@ def test_numbers_are_those_of_the_report(results: str, html: str) -> None:
 
 def test_worst_rows_are_those_with_the_largest_error(results: str, html: str) -> None:
     collected = collect(results)
-    from xlt.analysis.trials.predictions import read_test_rows
+    from xlt.analysis.trials.scored_rows import read_test_rows
 
     trial_id = collected.plan.trial_ids[0]
     rows = read_test_rows(Results(results), trial_id)
