@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlt.analysis.figures.cells import draw_heat_map, draw_paper_comparison, draw_seeds
+from xlt.analysis.figures.confusion import draw_confusion
 from xlt.analysis.figures.curves import (
     draw_precision_recall,
     draw_reliability,
@@ -40,20 +41,29 @@ class FigureKind:
     Attributes:
         draw: Function that draws into Axes and returns them; InputError if nothing can be drawn.
         of: ``metric`` or ``cell``: what each figure of this kind is drawn for.
+        two_classes: Whether it is drawn of two classes.
+        more_classes: Whether it is drawn of more than two.
     """
 
     draw: Callable[[Axes, FigureInput], Axes]
     of: str
+    two_classes: bool = True
+    more_classes: bool = True
+
+    def suits(self, num_classes: int) -> bool:
+        """Whether it is drawn of so many classes."""
+        return self.two_classes if num_classes == 2 else self.more_classes
 
 
 FIGURES: dict[str, FigureKind] = {
     "heat-map": FigureKind(draw_heat_map, "metric"),
     "seeds": FigureKind(draw_seeds, "metric"),
     "paper": FigureKind(draw_paper_comparison, "metric"),
-    "scores": FigureKind(draw_score_distributions, "cell"),
-    "reliability": FigureKind(draw_reliability, "cell"),
-    "roc": FigureKind(draw_roc, "cell"),
-    "precision-recall": FigureKind(draw_precision_recall, "cell"),
+    "scores": FigureKind(draw_score_distributions, "cell", more_classes=False),
+    "reliability": FigureKind(draw_reliability, "cell", more_classes=False),
+    "roc": FigureKind(draw_roc, "cell", more_classes=False),
+    "precision-recall": FigureKind(draw_precision_recall, "cell", more_classes=False),
+    "confusion": FigureKind(draw_confusion, "cell", two_classes=False),
     "training": FigureKind(draw_training, "cell"),
 }
 """Names that ``--kinds`` takes."""
@@ -79,16 +89,17 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
 
     Args:
         collected: The trials.
-        only: Names in :data:`FIGURES`; empty: all.
+        only: Names in :data:`FIGURES`; empty: all that suit the number of classes.
 
     Raises:
         InputError: An unknown name, or matplotlib is not installed.
     """
-    chosen = list(dict.fromkeys(only)) or list(FIGURES)
+    plan = collected.plan
+    suiting = [name for name, kind in FIGURES.items() if kind.suits(len(plan.classes))]
+    chosen = list(dict.fromkeys(only)) or suiting
     if strange := [unknown("figure", name, FIGURES) for name in chosen if name not in FIGURES]:
         raise InputError(strange)
     use_style()
-    plan = collected.plan
     known = reported_metrics(len(plan.classes))
     metrics = [metric for metric in known if metric in collected.metrics]
     if not metrics:

@@ -27,6 +27,7 @@ from xlt.analysis.page.tables import (
     show_alarms,
     show_boundary,
     show_claims,
+    show_classes,
     show_scores,
     write_trials,
 )
@@ -98,6 +99,8 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
     scores = [(cells and show_scores(cells), why) for cells, why in metric_parts]
     if collected.prevalence is not None:
         scores += [_part(partial(show_alarms, collected, intervals, lang)) for lang in langs]
+    if len(plan.classes) > 2:
+        scores.append(_part(partial(show_classes, collected, intervals.scores)))
     spread = [_part(partial(show_variance, intervals, metric)) for metric in metrics]
     compared = compared_metrics(len(plan.classes))
     comparisons = [

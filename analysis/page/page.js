@@ -128,6 +128,11 @@ const small = (place, label) => canvas(place, 480, 300, label);
 const name = (cell) => `${cell.model} × ${cell.pattern}`;
 const colour = (k) => `c${k % NUM_COLOURS}`;
 
+// Rows show the probability of the positive class, or with more than two classes that of their own.
+const ofTwo = () => DATA.classes.length === 2;
+const shownClass = () => (ofTwo() ? DATA.positive : "the right class");
+const errorOf = (label, score) => (ofTwo() ? Math.abs(label - score) : 1 - score);
+
 function plotSeeds(metric) {
   const place = $("plot-seeds");
   const cells = DATA.cells.filter((cell) => cell.values[metric]?.mean != null);
@@ -205,6 +210,34 @@ function plotHeat(metric) {
   }
 }
 
+// Rows are right classes, columns decided ones; colours are shares of a row.
+function plotConfusion(cell) {
+  const place = $("plot-confusion");
+  const matrix = cell?.confusion;
+  if (!matrix) return absent(place, cell?.why || "no run is done");
+  const [names, num] = [DATA.classes, matrix.length];
+  const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  const left = Math.min(260, Math.max(90, Math.max(...names.map((text) => text.length)) * 7.5 + 16));
+  const width = Math.max(1040, left + num * 34);
+  const [w, h, top] = [(width - left - 4) / num, 30, 46];
+  const svg = canvas(place, width, top + h * num + 4, `Confusion matrix of ${name(cell)}: right classes by decided classes`);
+  svg.append(draw("text", { x: left + (width - left) / 2, y: 14, "text-anchor": "middle" }, "called"));
+  names.forEach((text, k) => svg.append(
+    draw("text", { x: left + w * (k + 0.5), y: 36, "text-anchor": "middle" }, cut(text, Math.max(2, Math.floor(w / 7.5)))),
+    draw("text", { class: "strong", x: left - 12, y: top + h * (k + 0.5) + 4, "text-anchor": "end" }, cut(text, 32)),
+  ));
+  matrix.forEach((counts, right) => {
+    const total = counts.reduce((a, b) => a + b, 0);
+    counts.forEach((count, decided) => {
+      const share = count / (total || 1);
+      const tip = `${names[right]}, called ${names[decided]}\n${count} of ${total} (${(100 * share).toFixed(1)} %)`;
+      const box = draw("rect", { x: left + w * decided + 1, y: top + h * right + 1, width: w - 2, height: h - 2, rx: 4, class: "heat", "data-tip": tip });
+      box.style.fill = `rgba(var(${right === decided ? "--heat" : "--against"}), ${(0.04 + 0.5 * share).toFixed(3)})`;
+      svg.append(box, draw("text", { class: "strong", x: left + w * (decided + 0.5), y: top + h * (right + 0.5) + 4, "text-anchor": "middle", "pointer-events": "none" }, String(count)));
+    });
+  });
+}
+
 function plotCurves(cell) {
   const places = ["scores", "reliability", "roc", "pr"].map((id) => $(`plot-${id}`));
   if (!cell?.curves) return places.forEach((place) => absent(place, cell?.why || "no run is done"));
@@ -258,11 +291,6 @@ function rowTable(label, heading, rows) {
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, make("table", {}, [make("thead", {}, head), make("tbody", {}, body)]));
 }
 
-// Rows show the probability of the positive class, or with more than two classes that of their own.
-const ofTwo = () => DATA.classes.length === 2;
-const shownClass = () => (ofTwo() ? DATA.positive : "the right class");
-const errorOf = (label, score) => (ofTwo() ? Math.abs(label - score) : 1 - score);
-
 function showHard(cell) {
   $("hard-cell").textContent = cell ? name(cell) : "no cell";
   if (!cell?.hard) return absent($("hard"), cell?.why || "no run is done");
@@ -276,9 +304,9 @@ function startPlots() {
   const [metrics, cells] = [$("metric"), $("cell")];
   for (const [key, text] of Object.entries(DATA.metrics)) metrics.append(make("option", { value: key }, text));
   DATA.cells.forEach((cell, k) => cells.append(make("option", { value: k }, name(cell))));
-  cells.value = String(Math.max(DATA.cells.findIndex((cell) => cell.curves), 0));
+  cells.value = String(Math.max(DATA.cells.findIndex((cell) => cell.curves || cell.confusion), 0));
   const plotMetric = () => { plotSeeds(metrics.value); plotHeat(metrics.value); };
-  const plotCell = () => { const cell = DATA.cells[Number(cells.value)]; plotCurves(cell); showHard(cell); };
+  const plotCell = () => { const cell = DATA.cells[Number(cells.value)]; (ofTwo() ? plotCurves : plotConfusion)(cell); showHard(cell); };
   metrics.addEventListener("change", plotMetric);
   cells.addEventListener("change", plotCell);
   plotMetric();

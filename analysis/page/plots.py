@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xlt.analysis.metrics.class_scores import score_classes
 from xlt.analysis.metrics.plot_points import CellCurves, make_cell_curves, thin
 from xlt.analysis.page.rows import RowPool, shown_probabilities
 from xlt.analysis.page.secrets import remove_secrets
@@ -37,7 +38,8 @@ def plot_cells(
 ) -> list[dict[str, Any]]:
     """Collect values, intervals, curves and hardest test rows of every planned cell.
 
-    For a cell without curves ``why`` has the reason.
+    With more than two classes a cell has a confusion matrix instead of curves. For a cell without
+    either ``why`` has the reason.
 
     Args:
         collected: The trials.
@@ -55,7 +57,7 @@ def plot_cells(
                 values.setdefault(cell.key, {})[of_metric.metric] = value
     num_drawn = sum(min(len(cell.runs), MAX_CURVES) for cell in scores.cells.values())
     num_points = share_budget(CURVE_BUDGET, 4 * num_drawn, CURVE_POINTS, MIN_POINTS)
-    plotted = []
+    plotted: list[dict[str, Any]] = []
     for planned in collected.plan.cells:
         key = planned.key
         shown: dict[str, Any] = {
@@ -63,15 +65,19 @@ def plot_cells(
             "pattern": first_line(key.pattern),
         }
         shown |= {"values": values.get(key, {}), "why": "", "curves": None, "hard": None}
+        plotted.append(shown)
+        shown |= {"confusion": None} if scores.num_classes > 2 else {}
         try:
             if key not in scores.cells:
                 raise InputError(scores.left_out.get(key, "no run is done"))
             shown["hard"] = _hard(scores.cells[key], pool)
+            if scores.num_classes > 2:
+                shown["confusion"] = score_classes(scores.cells[key]).matrix.tolist()
+                continue
             shown["curves"] = _curves(make_cell_curves(scores.cells[key], MAX_CURVES), num_points)
             shown["curves"]["num_runs"] = len(scores.cells[key].runs)
         except InputError as error:
             shown["why"] = remove_secrets(first_line(str(error)))
-        plotted.append(shown)
     return plotted
 
 

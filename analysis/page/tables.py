@@ -13,11 +13,13 @@ from xlt.analysis.claims.report import make_claims_tables
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.alarms import make_alarm_table
 from xlt.analysis.tables.cells import TableCell, format_interval, format_mean, mark_cell
+from xlt.analysis.tables.classes import make_class_table
 from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.tables.metric_cells import MetricCells
 from xlt.analysis.tables.report import make_metric_table
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.scores import ExperimentScores
 from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
@@ -149,6 +151,11 @@ def show_alarms(
     return show_table(
         table, f"Alarms at a prevalence of {percent(collected.prevalence or 0)}{lang}"
     )
+
+
+def show_classes(collected: Collected, scores: ExperimentScores) -> PageTable:
+    """Table of the scores of each class with the confusion matrix of each cell."""
+    return show_table(make_class_table(collected, scores), "Scores of each class")
 
 
 def show_boundary(collected: Collected) -> tuple[list[CellBoundary], PageTable]:

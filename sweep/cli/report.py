@@ -44,6 +44,7 @@ def add_report_commands(commands: Any) -> None:
         "report results",
         "report results --format latex --intervals --out tables.tex",
         "report results --metrics precision recall",
+        "report results --confusion",
         "report results --prevalence 0.02 --threshold precision=0.5",
         "report results --format html --out report.html --watch",
     )  # fmt: skip
@@ -74,6 +75,11 @@ def add_report_commands(commands: Any) -> None:
         "--intervals", action="store_true",
         help="show 95 %% confidence intervals over seeds and test rows; html always does",
     )  # fmt: skip
+    report.add_argument(
+        "--confusion", action="store_true",
+        help="print precision, recall and F1 of each class, and the classes that its rows are "
+        "called, instead of the tables of metrics; html shows them with more than two classes",
+    )  # fmt: skip
     add_interval_method(report)
     add_prevalence(report)
     add_test_lang(report)
@@ -102,6 +108,8 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError(f"{options.format} is a file: give --out FILE, e.g. {example}")
     if options.metrics and options.format in FILES:
         raise InputError(f"--metrics is for tables; {options.format} has its own")
+    if options.confusion and options.format in FILES:
+        raise InputError(f"--confusion is for tables; {options.format} has its own")
     if options.watch is not None:
         return _watch(options)
     collected = _collect(options)
@@ -145,6 +153,13 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
         from xlt.data.core.files import to_parquet
 
         return to_parquet(collected.table)
+    if options.confusion:
+        from xlt.analysis.tables.classes import make_class_table
+        from xlt.analysis.tables.formats import write_tables
+        from xlt.analysis.trials.scores import load_scores
+
+        table = make_class_table(collected, load_scores(collected))
+        return write_tables([table], options.format).encode()
     from xlt.analysis.tables.report import render_tables
 
     intervals = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from chromium import needs_chromium
 from explained_results import Text, explained
 from page_results import HOSTILE, keep_texts, make_hostile_results, make_page_results
+from result_folders import make_plan, make_results
+from simulated_scores import save_simulated, simulate_classes
 
 from xlt.analysis.page import render_page
 from xlt.analysis.page.build import Watched, build_content, fill_template
@@ -32,6 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "page.html").write_text(render_page(collected), "utf-8")
     explained_page = collect(make_explained(made / "e"))
     (made / "explained.html").write_text(render_page(explained_page), "utf-8")
+    classes = make_results(made / "c", make_plan(seeds=[0, 1], classes=("arts", "sport", "waste")))
+    cell = simulate_classes(np.random.default_rng(0), 2, 60, 3, 1.0, 0.1)
+    save_simulated(classes, "elyza", "ja16", cell, cell.ids)
+    (made / "classes.html").write_text(render_page(collect(classes)), "utf-8")
     hostile = collect(make_hostile_results(made / "h"))
     (made / "hostile.html").write_text(render_page(hostile), "utf-8")
     (made / "large.html").write_text(fill_template(_large(build_content(collected))), "utf-8")
@@ -117,13 +124,28 @@ def opened(browser: Any, folder: Path) -> Iterator[Any]:
 def test_it_opens_and_draws_every_plot(opened: Any) -> None:
     tab = opened().page
     plots = tab.locator("#plots svg")
-    assert plots.count() == 6
+    assert plots.count() == 5
     for cell in ("1", "3"):
         tab.select_option("#cell", cell)
     tab.select_option("#metric", "auroc")
     assert "AUROC" in (plots.first.get_attribute("aria-label") or "")
     tab.locator("#plot-seeds circle").first.hover()
     assert "seed" in tab.locator("#tip").inner_text()
+
+
+def test_more_than_two_classes_have_a_matrix(opened: Any) -> None:
+    tab = opened("classes.html").page
+    assert tab.locator("#plots svg").count() == 2
+    boxes = tab.locator("#plot-confusion rect")
+    assert boxes.count() == 9
+    total = sum(
+        int(text) for text in tab.locator("#plot-confusion .strong").all_text_contents()[3:]
+    )
+    assert total == 2 * 60
+    boxes.nth(4).hover()
+    assert re.search(r"sport, called sport\n\d+ of 40", tab.locator("#tip").inner_text())
+    tab.locator(".open").first.click()
+    assert "probability of the right class" in tab.locator("#details-body").inner_text()
 
 
 def test_something_wrong_is_noticed(browser: Any, folder: Path, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
     assert "16 target rows raise" in html and "the Macro F1 of 1 of 1 (other +0." in html
     assert "another class has the largest probability" in html and "positive:" not in html
     data = data_of(html)
-    assert "are of two classes" in data["cells"][0]["why"] and data["cells"][0]["curves"] is None
+    assert data["cells"][0]["curves"] is None and len(data["cells"][0]["confusion"]) == 7
     assert list(data["metrics"]) == ["macro_f1", "auroc_ovr"]
     assert all(data["cells"][0]["values"][metric]["interval"] for metric in data["metrics"])
     scores, y_true = cells["ja0"].scores, cells["ja0"].y_true
