@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,19 @@ SIB_COUNTS = {
 """Topic -> number of sentences in each language (SIB-200, Adelani et al. 2024; 1,004 in all)."""
 
 
-def write_whole_sib200(folder: Path) -> Path:
-    """Write English and Japanese rows of each topic, as many as SIB-200 has, in its three splits.
+SIB_WORDS = {"eng_Latn": "alpha beta gamma", "jpn_Jpan": "いろ はに ほへ"}
+"""Config -> words that say nothing."""
+
+
+def write_whole_sib200(folder: Path, words_of: Mapping[str, str] = SIB_WORDS) -> Path:
+    """Write rows of each topic, as many as SIB-200 has, in its three splits.
 
     The sentences are invented: a word of the topic among words that say nothing.
     """
     features = Features(index_id=Value("int64"), category=Value("string"), text=Value("string"))
     topics = [topic for topic, count in SIB_COUNTS.items() for _ in range(count)]
     random.Random(0).shuffle(topics)
-    for config, words in (("eng_Latn", "alpha beta gamma"), ("jpn_Jpan", "いろ はに ほへ")):
+    for config, words in words_of.items():
         rng = random.Random(config)
         start = 0
         for split, num_rows in (("train", 701), ("validation", 99), ("test", 204)):
@@ -105,5 +110,30 @@ def write_whole_sib200(folder: Path) -> Path:
                 ],
             )
     splits = ["train", "validation", "test"]
-    write_card(folder, {config: splits for config in ("eng_Latn", "jpn_Jpan")})
+    write_card(folder, dict.fromkeys(words_of, splits))
+    return folder
+
+
+MULTIFIN_COUNTS = {
+    "Business & Management": 81, "Finance": 34, "Government & Controls": 27, "Industry": 31,
+    "Tax & Accounting": 35, "Technology": 22,
+}  # fmt: skip
+"""Topic -> number of invented Japanese headlines: 230, as many as MultiFin has in Japanese."""
+
+
+def write_multifin(folder: Path) -> Path:
+    """Write headlines in MultiFin's form: one config, languages by their English names."""
+    features = Features({name: Value("string") for name in ("id", "text", "label", "lang")})
+    rows = [
+        (f"{label} {lang} {number}", label, lang)
+        for lang, times in (("English", 8), ("Japanese", 1), ("Polish", 2))
+        for label, count in MULTIFIN_COUNTS.items()
+        for number in range(times * count)
+    ]
+    texts, labels, langs = (list(column) for column in zip(*rows, strict=True))
+    write(
+        folder / "all_languages_highlevel" / "train-0.parquet", features,
+        id=[str(number) for number in range(len(rows))], text=texts, label=labels, lang=langs,
+    )  # fmt: skip
+    write_card(folder, {"all_languages_highlevel": ["train"]})
     return folder
