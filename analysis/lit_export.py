@@ -47,9 +47,10 @@ class LitExport:
         manifest: ``classes``, ``datasets`` (name, file, language), ``models`` (name, file, data set
             and, if the trial is or can be explained, method and settings) and ``notes``.
         files: Rows of each file, by name. Rows of a data set have ``id``, ``text``, ``language``
-            and ``label``. Rows of a trial have ``id``, ``probabilities`` of both classes,
-            ``tokens`` and their ``salience`` (raw contributions to the probability of class 1);
-            the last two are empty for rows that were not explained.
+            and ``label``. Rows of a trial have ``id``, ``probabilities`` of all classes,
+            ``tokens`` and their ``salience`` (raw contributions to the probability of class 1),
+            which are empty for rows that were not explained; with more than two classes also
+            ``explained``, the number of the class that the contributions are for.
     """
 
     manifest: Mapping[str, Any]
@@ -63,7 +64,7 @@ def lit_export(
     method: str = "lime",
     otherwise: Explain | None = None,
 ) -> LitExport:
-    """Build an export of done trials of a task with two classes; each is a model in LIT.
+    """Build an export of done trials; each is a model in LIT.
 
     Texts are read from the files beside the plan or, if there are none, from the attributions. Rows
     without a text are left out.
@@ -104,6 +105,7 @@ def lit_export(
             continue
         table = attributions.table
         columns = ["id", "text", "pieces", "coefficients"]
+        columns += ["explained"] if table and "explained" in table.schema.names else []
         rows = table.select(columns).to_pylist() if table is not None else []
         explained[trial.trial_id] = {row["id"]: row for row in rows}
         settings[trial.trial_id] = attributions.settings
@@ -272,7 +274,8 @@ def _predicted(
             row = explained.get(name, {"pieces": [], "coefficients": []})
             yield {
                 "id": name,
-                "probabilities": [1 - score, score],
+                "probabilities": score if isinstance(score, list) else [1 - score, score],
                 "tokens": row["pieces"],
                 "salience": row["coefficients"],
+                **({"explained": row["explained"]} if "explained" in row else {}),
             }

@@ -102,6 +102,7 @@ def explain_trials(
     failed: dict[str, str] = {}
     if pending:
         dataset = _dataset(location, collected)
+        explain.check_class(dataset.classes)
         specs = [location.read_spec(trial) for trial in pending]
         ended: list[str] = []
 

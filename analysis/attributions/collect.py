@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ TARGETS: dict[str, Callable[[Values], Values]] = {
 
 With two classes, a contribution to one class is the negative contribution to the other.
 ``predicted`` is the target of LIT; the sign of a token then depends on the prediction for the
-text."""
+text. With more than two classes a target is a class, and contributions are those of the texts that
+were explained for it."""
 
 FLAT = 0.05
 """Sum of absolute contributions below which a text is flat: no token changes its probability.
@@ -52,14 +54,18 @@ class CellAttributions:
         hidden_as: Replacement of hidden tokens; empty if they were deleted.
         tokens: num_tokens tokens that occur in at least ``min_count`` texts.
         num_texts_with: Number of texts in which each token occurs, num_tokens.
-        y_true: num_texts labels, 0 or 1.
+        y_true: num_texts labels.
         stories: num_texts numbers of the story that each text belongs to; None: each has its own.
-        counts: num_texts x num_tokens numbers of occurrences.
+        counts: num_runs x num_texts x num_tokens numbers of occurrences; with two classes 1 x
+            num_texts x num_tokens, because every run explains every text for the same class.
         raw: num_runs x num_texts x num_tokens sums of contributions over occurrences.
         normalised: ``raw`` divided by the sum of absolute contributions of the text, as in LIT.
         variances: num_runs x num_tokens variances of the sums of ``raw`` over texts that come from
             the random masks.
-        num_flat: Number of flat explanations (:data:`FLAT`) among num_runs x num_texts.
+        explained_class: Class whose probability is explained, for more than two classes; else
+            empty.
+        num_explained: Number of explanations: num_runs x num_texts, or those for the class.
+        num_flat: Number of flat explanations (:data:`FLAT`).
         r2: Median R^2 of the explanations; nan for a method without R^2.
         faithfulness: Mean comprehensiveness and sufficiency, then both for random rankings.
     """
@@ -78,13 +84,15 @@ class CellAttributions:
     raw: Values
     normalised: Values
     variances: Values
+    explained_class: str
+    num_explained: int
     num_flat: int
     r2: float
     faithfulness: tuple[float, float, float, float]
 
     def means(self, sums: Values) -> Values:
         """Mean over occurrences of ``raw`` or ``normalised``, num_runs x num_tokens."""
-        means: Values = sums.sum(axis=1) / self.counts.sum(axis=0)
+        means: Values = sums.sum(axis=1) / self.counts.sum(axis=1)
         return means
 
 
@@ -101,6 +109,33 @@ class ExperimentAttributions:
     left_out: Mapping[CellKey, str]
 
 
+def load_each_target(
+    collected: Collected, *, method: str = "lime", unit: str = "subword", min_count: int = 5
+) -> tuple[dict[str, ExperimentAttributions], dict[str, str]]:
+    """Read the attributions of each target that has tables by default; arguments as below.
+
+    Returns:
+        Target -> attributions: of positive, or of each class that texts were explained for. And
+        class -> reason why it has none, for more than two classes.
+
+    Raises:
+        InputError: No target has attributions; the reasons of the first.
+    """
+    classes = collected.plan.class_names
+    about: dict[str, Any] = {"method": method, "unit": unit, "min_count": min_count}
+    if len(classes) == 2:
+        return {"positive": load_attributions(collected, **about)}, {}
+    read, failed = dict[str, ExperimentAttributions](), dict[str, InputError]()
+    for name in classes:
+        try:
+            read[name] = load_attributions(collected, target=name, **about)
+        except InputError as error:
+            failed[name] = error
+    if not read:
+        raise failed[classes[0]]
+    return read, {name: error.problems[-1] for name, error in failed.items()}
+
+
 def load_attributions(
     collected: Collected,
     *,
@@ -115,17 +150,19 @@ def load_attributions(
         collected: The experiment.
         method: Method of the explanations, a name in ``EXPLAINERS``.
         unit: Name in :data:`UNITS`.
-        target: Name in :data:`TARGETS`.
+        target: Name in :data:`TARGETS`, or with more than two classes a class.
         min_count: Minimal number of texts with a token, because a mean over a few texts is mostly
             chance.
 
     Raises:
         InputError: A name is unknown, or there are no attributions; the error gives the reasons.
     """
-    plan = collected.plan
-    for kind, name, known in (("unit", unit, UNITS), ("target", target, TARGETS)):
+    plan, classes = collected.plan, collected.plan.class_names
+    targets = TARGETS if len(classes) == 2 else classes
+    for kind, name, known in (("unit", unit, UNITS), ("target", target, targets)):
         if name not in known:
             raise InputError(unknown(kind, name, known))
+    label = None if len(classes) == 2 else classes.index(target)
     splits = {lang: UNITS[unit](lang) for lang in plan.target_langs}
     location = Results(collected.uri)
     with_draw = has_draws(plan.draws)
@@ -144,7 +181,10 @@ def load_attributions(
             try:
                 if not done[trial.trial_id]:
                     raise InputError("the trial is not done")
-                by_run[run] = read_attributions(location, trial.trial_id, method)
+                attributions = read_attributions(location, trial.trial_id, method)
+                if (label is None) == _has_classes(attributions.table):
+                    raise InputError("explained for another number of classes; explain it again")
+                by_run[run] = attributions
             except InputError as error:
                 gaps.append(f"{run_name(run, with_draw)}: {first_line(str(error))}")
         if not by_run:
@@ -154,7 +194,9 @@ def load_attributions(
         if cell.translate == "test":  # the texts are translations into the source language
             split = UNITS[unit](next(iter(by_run.values())).table["lang"][0].as_py())
         try:
-            cells[key] = _cell(key, by_run, tuple(gaps), split, target, min_count, plan.same_story)
+            cells[key] = _cell(
+                key, by_run, tuple(gaps), split, target, label, min_count, plan.same_story
+            )
         except InputError as error:
             left_out[key] = str(error)
     if not cells:
@@ -169,10 +211,11 @@ def _cell(
     gaps: tuple[str, ...],
     split: Split,
     target: str,
+    label: int | None,
     min_count: int,
     same_story: Sequence[Sequence[str]],
 ) -> CellAttributions:
-    """Add up the contributions in a cell."""
+    """Add up the contributions in a cell, with a ``label`` those to the probability of a class."""
     first = next(iter(by_run.values()))
     ids = first.table["id"].to_pylist()
     for run, other in by_run.items():
@@ -185,13 +228,15 @@ def _cell(
             raise InputError(f"{run_name(run, run[0] > 0)} was tested on other rows than the first")
     rows = first.table.select(["text", "pieces", "starts", "ends"]).to_pylist()
     units = [split(row["text"], row["pieces"], row["starts"], row["ends"]) for row in rows]
-    texts_with: dict[str, int] = {}
-    for named in units:
-        for name in set(named):
-            texts_with[name] = texts_with.get(name, 0) + 1
-    tokens = tuple(sorted(name for name, num in texts_with.items() if num >= min_count))
+    # With two classes each text is explained in every run for the same class.
+    explained = [np.ones(len(ids), bool)]
+    if label is not None:
+        explained = [_explained(run.table) == label for run in by_run.values()]
+    texts_with = _count_texts(units, explained)
+    tokens = tuple(sorted(name for name, num in texts_with.items() if num >= max(min_count, 1)))
     if not tokens:
-        raise InputError(f"no token is in {min_count} texts or more; lower --min-count")
+        of_class = "" if label is None else f" of every run that were explained for {target}"
+        raise InputError(f"no token is in {min_count} texts or more{of_class}; lower --min-count")
     place = {name: number for number, name in enumerate(tokens)}
     # For each piece of each text: number of the text, and column of the token or -1 if it is rare.
     text_of = np.repeat(np.arange(len(units)), [len(named) for named in units])
@@ -204,26 +249,27 @@ def _cell(
         sums = np.bincount(flat_index, weights=values[counted], minlength=shape[0] * shape[1])
         return sums.astype(np.float64).reshape(shape)
 
-    raw, normalised, variances, r2, num_flat = [], [], [], [], 0
-    for explained in by_run.values():
-        scores = explained.table["p_original"].to_numpy()
-        signs = TARGETS[target](scores)[text_of]
-        pieces = _flat(explained.table, "coefficients") * signs
-        totals = explained.table["total"].to_numpy()
-        num_flat += int((totals < FLAT).sum())
-        raw.append(added(pieces))
-        normalised.append(added(pieces / np.where(totals > 0, totals, 1)[text_of]))
-        variances.append(added(_flat(explained.table, "standard_errors") ** 2).sum(axis=0))
-        r2.append(explained.table["r2"].to_numpy(zero_copy_only=False).astype(np.float64))
-    # All pieces of a word are one occurrence.
-    starts_unit = np.array([new for named in units for new in _begins(named)])
-    counts = added(starts_unit.astype(np.float64))
     names = ("comprehensiveness", "sufficiency")
     columns = [*names, *(f"random_{name}" for name in names)]
-    faith = [
-        float(np.mean([run.table[name].to_numpy().mean() for run in by_run.values()]))
-        for name in columns
-    ]
+    raw, normalised, variances, r2, faithful = [], [], [], [], []
+    num_explained = num_flat = 0
+    for run, own in zip(by_run.values(), cycle(explained), strict=False):
+        scores = run.table["p_original"].to_numpy()
+        signs = TARGETS[target](scores) if label is None else own.astype(np.float64)
+        pieces = _flat(run.table, "coefficients") * signs[text_of]
+        totals = run.table["total"].to_numpy()
+        num_explained += int(own.sum())
+        num_flat += int((totals[own] < FLAT).sum())
+        raw.append(added(pieces))
+        normalised.append(added(pieces / np.where(totals > 0, totals, 1)[text_of]))
+        squares = _flat(run.table, "standard_errors") ** 2
+        variances.append(added(squares * own[text_of]).sum(axis=0))
+        r2.append(run.table["r2"].to_numpy(zero_copy_only=False).astype(np.float64)[own])
+        faithful.append([run.table[name].to_numpy()[own].mean() for name in columns])
+    # All pieces of a word are one occurrence.
+    starts_unit = np.array([new for named in units for new in _begins(named)])
+    counts = np.stack([added(starts_unit * own[text_of]) for own in explained])
+    faith = np.mean(faithful, axis=0).tolist()
     known_r2 = np.concatenate(r2)
     known_r2 = known_r2[~np.isnan(known_r2)]
     return CellAttributions(
@@ -240,10 +286,36 @@ def _cell(
         raw=np.stack(raw),
         normalised=np.stack(normalised),
         variances=np.stack(variances),
+        explained_class="" if label is None else target,
+        num_explained=num_explained,
         num_flat=num_flat,
         r2=float(np.median(known_r2)) if len(known_r2) else float("nan"),
         faithfulness=(faith[0], faith[1], faith[2], faith[3]),
     )
+
+
+def _has_classes(table: Any) -> bool:
+    """Whether attributions are of more than two classes."""
+    return "explained" in table.schema.names
+
+
+def _explained(table: Any) -> NDArray[np.int8]:
+    """The classes that texts were explained for; num_texts."""
+    return np.asarray(table["explained"].to_numpy())
+
+
+def _count_texts(
+    units: Sequence[Sequence[str]], explained: Sequence[NDArray[np.bool_]]
+) -> dict[str, int]:
+    """Count the texts with each unit, in the run with the fewest of those that are explained."""
+    fewest: dict[str, int] = {}
+    for number, own in enumerate(explained):
+        counts: dict[str, int] = {}
+        for named in (units[n] for n in np.flatnonzero(own).tolist()):
+            for name in set(named):
+                counts[name] = counts.get(name, 0) + 1
+        fewest = counts if number == 0 else {k: min(v, counts.get(k, 0)) for k, v in fewest.items()}
+    return fewest
 
 
 def _flat(table: Any, name: str) -> Values:

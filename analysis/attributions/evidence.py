@@ -58,7 +58,7 @@ def rank(cell: CellAttributions, sums: Values, top: int) -> Ranking:
     top = min(top, per_run.shape[1])
     seed = derive_seed(0, "texts")
     weights = item_weights(cell.y_true, NUM_RESAMPLES, seed, cell.stories).astype(np.float64)
-    occurrences = cell.counts.T @ weights
+    occurrences = np.stack([of_run.T @ weights for of_run in cell.counts])
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = np.stack([of_run.T @ weights for of_run in sums]) / occurrences
     drawn = run_counts(cell.runs, NUM_RESAMPLES, np.random.default_rng(derive_seed(0, "runs")))
@@ -109,7 +109,8 @@ def mask_stability(cell: CellAttributions, top: int) -> Stability | None:
     if num_samples is None:
         return None
     means = cell.means(cell.raw).mean(axis=0)
-    errors = np.sqrt(cell.variances.sum(axis=0)) / (len(cell.runs) * cell.counts.sum(axis=0))
+    of_runs = cell.variances / cell.counts.sum(axis=1) ** 2
+    errors = np.sqrt(of_runs.sum(axis=0)) / len(cell.runs)
     noise = np.random.default_rng(derive_seed(0, "masks")).standard_normal(
         (2, NUM_DRAWS, len(means))
     )

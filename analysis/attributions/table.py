@@ -35,6 +35,8 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
 
 KINDS = ("raw", "normalised")
+EXPLAINED_FOR = {"predicted": "its predicted class", "true": "its true class"}
+"""Setting ``class`` of explanations -> the class that a text is explained for, in captions."""
 
 
 def make_attribution_tables(
@@ -83,6 +85,17 @@ def make_attribution_tables(
     return tables
 
 
+def _head(model: str, cells: Mapping[str, CellAttributions]) -> str:
+    """Begin a caption: the base model, and the class if there are more than two."""
+    explained = next(iter(cells.values())).explained_class
+    return f"{model}, class {first_line(explained)}" if explained else model
+
+
+def _name(kind: str, model: str, cells: Mapping[str, CellAttributions]) -> str:
+    """Name a table by its base model, and by the class if there are more than two."""
+    return "-".join(filter(None, (kind, model, next(iter(cells.values())).explained_class)))
+
+
 def _tokens(
     model: str,
     cells: Mapping[str, CellAttributions],
@@ -111,10 +124,17 @@ def _tokens(
         if value is not None and name != "method"
     )
     hidden = cell.hidden_as or "nothing"
+    over = f"{len(cell.y_true)} test texts and {len(cell.runs)} runs"
+    if cell.explained_class:
+        counts = ", ".join(f"{c.num_explained} in {p}" for p, c in cells.items())
+        over = (
+            f"the {len(cell.y_true)} test texts and {len(cell.runs)} runs in which this class is "
+            f"explained ({counts}); a text is explained for "
+            + EXPLAINED_FOR.get(cell.settings.get("class", "predicted"), "this class in all runs")
+        )
     caption = (
-        f"Table 5. {model}: tokens with the highest mean contribution by "
-        f"{cell.settings['method']}, over {len(cell.y_true)} test texts and {len(cell.runs)} "
-        "runs.",
+        f"Table 5. {_head(model, cells)}: tokens with the highest mean contribution by "
+        f"{cell.settings['method']}, over {over}.",
         f"Settings: {settings}; hidden tokens become {hidden}. Tokens in fewer than {min_count} "
         "texts are left out.",
         "raw: contributions as computed. normalised: contributions of each text divided by the sum "
@@ -131,7 +151,9 @@ def _tokens(
             ),
             *notes,
         ]
-    return Table(f"tokens-{model}", caption, ("rank", *columns), tuple(lines), tuple(notes))
+    return Table(
+        _name("tokens", model, cells), caption, ("rank", *columns), tuple(lines), tuple(notes)
+    )
 
 
 def _values(
@@ -157,6 +179,7 @@ def _values(
             record: dict[str, object] = {
                 "base_model": model,
                 "pattern": pattern,
+                **({"class": cell.explained_class} if cell.explained_class else {}),
                 "rank": place + 1,
                 "token": cell.tokens[token],
                 "num_texts": int(cell.num_texts_with[token]),
@@ -171,10 +194,10 @@ def _values(
                 }
             records.append(record)
     return Table(
-        f"contributions-{model}",
+        _name("contributions", model, cells),
         (
-            f"{model}: top tokens by raw contribution, with mean and 95 % interval over runs and "
-            f"texts ({NUM_RESAMPLES} resamples).",
+            f"{_head(model, cells)}: top tokens by raw contribution, with mean and 95 % interval "
+            f"over runs and texts ({NUM_RESAMPLES} resamples).",
             "texts: number of texts with the token. runs: number of runs that have the token in "
             "their own list.",
         ),
@@ -193,7 +216,6 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
     """Checks of the explanations: flat texts, R^2, number of masks, and faithfulness."""
     lines = []
     for pattern, cell in cells.items():
-        total = len(cell.runs) * len(cell.y_true)
         stable = mask_stability(cell, top)
         if stable is None:
             masks = "-"
@@ -206,7 +228,7 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
         lines.append(
             (
                 pattern,
-                f"{cell.num_flat}/{total}",
+                f"{cell.num_flat}/{cell.num_explained}",
                 "-" if np.isnan(cell.r2) else f"{cell.r2:.2f}",
                 masks,
                 f"{comprehensive:+.3f} ({random_c:+.3f})",
@@ -214,9 +236,9 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
             )
         )
     return Table(
-        f"checks-{model}",
+        _name("checks", model, cells),
         (
-            f"{model}: checks of the explanations.",
+            f"{_head(model, cells)}: checks of the explanations.",
             f"flat: explanations whose absolute contributions sum to less than {FLAT}, so that "
             "their normalised contributions are meaningless. R2: median share of the variance over "
             "masks that the explanation accounts for.",
@@ -247,9 +269,10 @@ def _overlaps(
         ]
         footnotes = [f"RBO of the paper's columns: {', '.join(published)}."] if published else []
     return Table(
-        f"patterns-{model}",
+        _name("patterns", model, cells),
         (
-            f"{model}: do a few target rows change the top tokens? Hardly, says the paper (4.3).",
+            f"{_head(model, cells)}: do a few target rows change the top tokens? Hardly, says the "
+            "paper (4.3).",
             f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "
             "lists; Jaccard: Jaccard index of the same lists. Both are 1 for equal lists.",
             "between runs: mean RBO of two runs of one pattern; between patterns: mean RBO of a "

@@ -362,7 +362,8 @@ function startColoured() {
     const strongest = values.map((v, n) => [v, n]).sort(([a], [b]) => Math.abs(b) - Math.abs(a)).slice(0, 3);
     const spans = pieces(place);
     const contributions = strongest.map(([v, n]) => `${piece(place, spans[n])} ${signed(v)}`).join(", ");
-    const verdict = `${DATA.classes[label] ?? label}; probability of ${DATA.positive} ${cell.scores[k].toFixed(3)}; wrong in ${cell.wrong[k]} of ${cell.runs} runs`;
+    const explained = cell.classes ? DATA.classes[cell.classes[k]] : DATA.positive;
+    const verdict = `${DATA.classes[label] ?? label}; probability of ${explained} ${cell.scores[k].toFixed(3)}; wrong in ${cell.wrong[k]} of ${cell.runs} runs`;
     return make("li", {}, [body, make("small", {}, `${verdict}. ${contributions}`)]);
   }
 
@@ -392,7 +393,9 @@ function startColoured() {
         num += 1;
       });
     });
-    const far = (k) => Math.abs(cell.scores[k] - texts[cell.texts[k]][2]);
+    const label = (k) => texts[cell.texts[k]][2];
+    const right = (k) => Number(cell.classes ? cell.classes[k] === label(k) : label(k));
+    const far = (k) => Math.abs(cell.scores[k] - right(k));
     const orders = { wrong: (k) => -cell.wrong[k] - far(k), high: (k) => -cell.scores[k], low: (k) => cell.scores[k] };
     const key = wanted ? (k) => -Math.abs(added.get(k)) : orders[first.value];
     chosen = [...added.keys()].sort((a, b) => key(a) - key(b));

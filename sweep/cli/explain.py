@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from xlt.data.core.text import plain_line
 from xlt.sweep.cli.arguments import (
     Names,
     add_address,
@@ -40,6 +41,11 @@ def add_explain_commands(commands: Any) -> None:
         ),
     ):  # fmt: skip
         explain.add_argument(flag, choices=Names(names), help=text)
+    explain.add_argument(
+        "--class", dest="explained_class", metavar="NAME",
+        help="class whose probability is explained, for more than two classes: a class, predicted "
+        "(default: the most probable one of each text) or true (its label)",
+    )  # fmt: skip
     for flag, text in (
         ("--num-samples", "number of masks of lime (default: the preset's)"),
         ("--rows", "explain the first N test rows only"),
@@ -64,8 +70,10 @@ def add_explain_commands(commands: Any) -> None:
         help="rank subwords or words (default: subword)",
     )  # fmt: skip
     tables.add_argument(
-        "--target", default="positive", choices=Names(("positive", "negative", "predicted")),
-        help="class that contributions count towards (default: positive)",
+        "--target", metavar="CLASS",
+        help="class that contributions count towards: positive (default), negative or predicted; "
+        "with more than two classes a class, whose texts are those that were explained for it "
+        "(default: tables of each class)",
     )  # fmt: skip
     tables.add_argument(
         "--top", type=int, default=10, metavar="K", help="number of tokens a column (default: 10)"
@@ -88,6 +96,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed")
     values = {name: getattr(options, name) for name in names}
+    values["class"] = options.explained_class
     outcome = explain_trials(
         options.results,
         options.experiment,
@@ -105,7 +114,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _explanations(options: argparse.Namespace) -> int:
-    from xlt.analysis.attributions.collect import load_attributions
+    from xlt.analysis.attributions.collect import load_attributions, load_each_target
     from xlt.analysis.attributions.table import make_attribution_tables
     from xlt.analysis.tables.formats import write_tables
     from xlt.analysis.trials.collect import collect
@@ -113,13 +122,24 @@ def _explanations(options: argparse.Namespace) -> int:
 
     Explain.parse({"method": options.method})
     collected = collect(options.results, options.experiment, only=options.only)
-    read = load_attributions(
-        collected,
-        method=options.method,
-        unit=options.unit,
-        target=options.target,
-        min_count=options.min_count,
-    )
-    tables = make_attribution_tables(collected, read, top=options.top, min_count=options.min_count)
+    about: dict[str, Any] = {
+        "method": options.method,
+        "unit": options.unit,
+        "min_count": options.min_count,
+    }
+    if options.target:
+        reads = [load_attributions(collected, target=options.target, **about)]
+    else:
+        by_target, left_out = load_each_target(collected, **about)
+        reads = list(by_target.values())
+        for name, why in left_out.items():
+            print(f"class {plain_line(name)} has no table: {plain_line(why)}", file=sys.stderr)
+    tables = [
+        table
+        for read in reads
+        for table in make_attribution_tables(
+            collected, read, top=options.top, min_count=options.min_count
+        )
+    ]
     print(write_tables(tables, options.format))
     return OK

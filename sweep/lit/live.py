@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from xlt.analysis.lit_export import LitExport
 from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
+from xlt.trainables.explain.target import Values
 from xlt.trainables.inference.live import LiveTrial
 from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.result import Results
@@ -48,6 +51,7 @@ class LiveTrials:
         self._location = Results(collected.uri)
         texts = read_texts(self._location, collected.plan.experiment)
         self._pairs = any(row["text_pair"] is not None for row in texts.values())
+        self._classes: list[str] = export.manifest["classes"]
         self._specs: dict[str, TrialSpec] = {}
         self._settings: dict[str, Explain] = {}
         self._checked: dict[str, list[tuple[str, str]]] = {}
@@ -93,7 +97,7 @@ class LiveTrials:
         """Classifier of a trial, loaded if necessary; the latest one is last in ``_loaded``."""
         trial = self._loaded.pop(trial_id, None)
         if trial is None:
-            trial = LiveTrial(self._specs[trial_id], self._location, self._pairs)
+            trial = LiveTrial(self._specs[trial_id], self._location, self._pairs, self._classes)
             names, texts = zip(*self._checked[trial_id], strict=True)
             trial.refuse_changed_scores(names, texts)
         self._loaded[trial_id] = trial
@@ -105,12 +109,19 @@ class LiveTrials:
         return sum(trial.num_bytes for trial in self._loaded.values())
 
 
+def _of_classes(scores: Values) -> Answer:
+    """Answer with the probabilities of all classes of each text."""
+    if scores.ndim == 1:
+        scores = np.stack([1 - scores, scores], axis=1)
+    return {"probabilities": scores.tolist()}
+
+
 def _score(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
-    return {"probabilities": trial.score_texts(question["texts"]).tolist()}
+    return _of_classes(trial.score_texts(question["texts"]))
 
 
 def _score_token_ids(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
-    return {"probabilities": trial.score_token_ids(question["token_ids"]).tolist()}
+    return _of_classes(trial.score_token_ids(question["token_ids"]))
 
 
 def _subwords(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
@@ -118,8 +129,7 @@ def _subwords(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) 
 
 
 def _explain(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
-    tokens, salience = trial.explain(question["text"], settings)
-    return {"tokens": tokens, "salience": salience}
+    return asdict(trial.explain(question["text"], settings, question.get("label")))
 
 
 QUESTIONS: dict[str, Callable[[LiveTrial, Mapping[str, Any], Explain], Answer]] = {

@@ -64,6 +64,8 @@ def prepare(experiment: Experiment) -> Prepared:
     """
     dataset = load_dataset(experiment.data)
     experiment = resolve_test_langs(experiment, dataset)
+    if experiment.explain:
+        experiment.explain.check_class(dataset.classes)
     enter_stage("drawing rows")
     draws = _draw_all(experiment, dataset)
     test_ids = {row_id for draw in draws for row_id in draw.test}

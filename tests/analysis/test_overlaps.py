@@ -42,8 +42,8 @@ def simulate_cell(
     return CellAttributions(
         "m", "p", tuple((0, seed) for seed in range(num_runs)), (), {}, "",
         tuple(f"w{token:02}" for token in range(NUM_TOKENS)), counts.sum(axis=0).astype(np.int64),
-        (np.arange(NUM_TEXTS) % 2).astype(np.int8), None, counts, raw, raw,
-        np.zeros((num_runs, NUM_TOKENS)), 0, 0.0, (0.0, 0.0, 0.0, 0.0),
+        (np.arange(NUM_TEXTS) % 2).astype(np.int8), None, counts[None], raw, raw,
+        np.zeros((num_runs, NUM_TOKENS)), "", NUM_TEXTS * num_runs, 0, 0.0, (0.0, 0.0, 0.0, 0.0),
     )  # fmt: skip
 
 

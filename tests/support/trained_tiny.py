@@ -11,9 +11,9 @@ from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
-def make_trained(spec: TrialSpec) -> tuple[Base, Any]:
+def make_trained(spec: TrialSpec, num_classes: int = 2) -> tuple[Base, Any]:
     """Base model and classifier; what training would move was moved at random."""
-    base = load_base(spec, torch.device("cpu"), torch.float32)
+    base = load_base(spec, torch.device("cpu"), torch.float32, num_classes)
     torch.manual_seed(1)
     model = METHODS[spec.method](base, spec)
     with torch.no_grad():

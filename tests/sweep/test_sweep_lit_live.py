@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def test_test_rows_get_what_the_trial_said_of_them(
     scores = ask(trials, ask="score", trial_id=trial, texts=texts)["probabilities"]
     rows = kept.predictions.of(trial)
     expected = dict(zip(rows.ids, rows.y_score.tolist(), strict=True))
-    assert scores == pytest.approx([expected[row["id"]] for row in stored], abs=1e-6)
+    assert [p for _, p in scores] == pytest.approx(
+        [expected[row["id"]] for row in stored], abs=1e-6
+    )
+    assert [sum(pair) for pair in scores] == pytest.approx([1] * len(stored))
     made = ask(trials, ask="subwords", trial_id=trial, text=texts[0])
     own = [made["token_ids"][number] for number in made["positions"]]
     assert (own, made["pieces"]) == (stored[0]["token_ids"], stored[0]["pieces"])
@@ -71,7 +75,7 @@ def test_test_rows_get_what_the_trial_said_of_them(
     for number in made["positions"]:
         hidden[number] = made["hidden_as"]
     asked = {"ask": "score_token_ids", "trial_id": trial, "token_ids": [made["token_ids"], hidden]}
-    assert ask(trials, **asked)["probabilities"] == pytest.approx(
+    assert [p for _, p in ask(trials, **asked)["probabilities"]] == pytest.approx(
         [stored[0]["p_original"], stored[0]["p_masked"]], abs=1e-6
     )
 
@@ -82,8 +86,9 @@ def test_edited_texts_are_explained_as_the_trial_was(kept: Collected, trials: Li
     spec = TrialSpec.parse(kept.records[trial]["spec"])
     alone = LiveTrial(spec, Results(kept.uri), pairs=False)
     expected = alone.explain("3 炭素 得点 12", Explain(num_samples=30))
-    assert (made["tokens"], made["salience"]) == expected
-    assert expected[1] != alone.explain("3 炭素 得点 12", Explain(num_samples=40))[1]
+    assert made == asdict(expected)
+    other = alone.explain("3 炭素 得点 12", Explain(num_samples=40))
+    assert expected.salience != other.salience
 
 
 def test_trials_without_attributions_are_explained_on_request(kept: Collected) -> None:
@@ -93,7 +98,7 @@ def test_trials_without_attributions_are_explained_on_request(kept: Collected) -
     trial = ids_of(kept)["llama"]
     made = ask(LiveTrials(kept, export), ask="explain", trial_id=trial, text="3 炭素 得点 12")
     alone = LiveTrial(TrialSpec.parse(kept.records[trial]["spec"]), Results(kept.uri), False)
-    assert (made["tokens"], made["salience"]) == alone.explain("3 炭素 得点 12", otherwise)
+    assert made == asdict(alone.explain("3 炭素 得点 12", otherwise))
 
 
 def test_texts_without_tokens_are_told(kept: Collected, trials: LiveTrials) -> None:
@@ -108,7 +113,7 @@ def test_pairs_are_two_lines(kept: Collected, trials: LiveTrials) -> None:
     found = alone.split_text("3 炭素\n得点 12")
     separator = alone._base.tokenizer.sep_token_id
     assert found.token_ids.count(separator) == 2 and "得点" in "".join(found.pieces)
-    assert alone.explain("3 炭素\n得点 12", Explain(num_samples=30))[0] == found.pieces
+    assert alone.explain("3 炭素\n得点 12", Explain(num_samples=30)).tokens == found.pieces
     with pytest.raises(InputError, match="must be two texts, on a line each, but 1 lines"):
         alone.split_text("3 炭素")
 

@@ -118,7 +118,7 @@ def test_comprehensiveness_and_sufficiency_by_hand() -> None:
         settings=Explain(method="occlusion"),
     )  # fmt: skip
     (measured,) = measure_explanations(
-        Target(predict_linear), [text], explanations, hidden_as=HIDDEN, never_hidden={START}
+        [Target(predict_linear)], [text], explanations, hidden_as=HIDDEN, never_hidden={START}
     )
     p = [1 / (1 + np.exp(-(logit - 1))) for logit in (3.0, 1.0, -0.5, -1.0, 2.0, 3.5, 4.0)]
     whole = p[0]

@@ -163,22 +163,15 @@ class TestErrorsAreTold:
         file.write_bytes(content)
         assert "was changed after it was written" in attributions.error
 
-    def test_of_more_than_two_classes(self, make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
-        values = tiny_dataset.table.set_column(
-            tiny_dataset.table.schema.get_field_index("label"),
-            "label",
-            [[n % 3 for n in range(len(tiny_dataset.table))]],
-        ).cast(tiny_dataset.table.schema)
-        three = Dataset.from_table(values, classes=("a", "b", "c"))
-        spec = make_spec(
-            "llama", data_fingerprint=three.fingerprint, sampling={"test_rows": 21},
-            pattern={"name": "x", "target_lang": "ja", "target_rows": 9, "source_rows": 24},
-        )  # fmt: skip
-        result = run_trial(spec, three, explain=LIME)
+    def test_of_a_class_where_there_are_two(
+        self, make_spec: MakeSpec, tiny_dataset: Dataset
+    ) -> None:
+        settings = Explain.parse({"class": "positive"})
+        result = run_trial(make_spec("llama"), tiny_dataset, explain=settings)
         assert result.attributions is not None
-        assert (
-            result.attributions.error
-            == "the trial has more than two classes; explanations need two"
+        assert result.attributions.error == (
+            "class: with two classes a token adds to one what it takes from the other, so "
+            "positive is explained; remove class, and set --target of `xlt explanations`"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from xlt.trainables.explain.prefixes import can_read_prefixes, compute_logits_by_prefix
-from xlt.trainables.explain.target import Target, Values
+from xlt.trainables.explain.target import ClassTargets, Target, Values
 from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.methods.lora import is_adapted
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -23,12 +24,15 @@ DEVICE_FORWARD_TOKENS = 1 << 15
 """Tokens per batch on a GPU: 32 texts of 1,024 tokens."""
 
 
-def make_target(model: Any, spec: TrialSpec) -> Target:
+def make_target(model: Any, spec: TrialSpec) -> Target | ClassTargets:
     """Make the scores and gradients that explainers need from a trained classifier.
 
     Args:
         model: Trained classifier; it is not changed.
         spec: Trial of the classifier.
+
+    Returns:
+        For two classes the target of class 1; else a target for each class.
     """
     merged = merge_adapters(model)
     on_cpu = model.device.type == "cpu"
@@ -43,16 +47,26 @@ def make_target(model: Any, spec: TrialSpec) -> Target:
         return predict(merged, rows, spec, batch_size)
 
     def integrate(
-        rows: NDArray[np.int64], baselines: NDArray[np.int64], points: Values, weights: Values
+        label: int,
+        rows: NDArray[np.int64],
+        baselines: NDArray[np.int64],
+        points: Values,
+        weights: Values,
     ) -> Values:
         step = max(1, num_tokens // (rows.shape[1] * len(points)))
+        line = points, weights, label
         parts = [
-            _integrate(merged, spec, rows[i : i + step], baselines[i : i + step], points, weights)
+            _integrate(merged, spec, rows[i : i + step], baselines[i : i + step], *line)
             for i in range(0, len(rows), step)
         ]
         return np.concatenate(parts)
 
-    return Target(scores, integrate)
+    def of_class(label: int) -> Target:
+        return Target(lambda rows: scores(rows)[:, label], partial(integrate, label), True)
+
+    if merged.config.num_labels > 2:
+        return ClassTargets(scores, of_class)
+    return Target(scores, partial(integrate, 1))
 
 
 def _predict_by_prefix(
@@ -92,8 +106,11 @@ def _integrate(
     baselines: NDArray[np.int64],
     points: Values,
     weights: Values,
+    label: int,
 ) -> Values:
     """Compute integrated gradients of a few rows; arguments and result as ``Integrate``.
+
+    They are those of the probability of class ``label``.
 
     The line runs between token embeddings only. BERT's embeddings of positions and of the text of a
     pair are added to every point, as LayerIntegratedGradients of captum does for word embeddings.
@@ -116,7 +133,7 @@ def _integrate(
     try:
         with autocast(spec, device):
             logits = model(**batch).logits
-        probability = logits.float().softmax(-1)[:, 1].sum()
+        probability = logits.float().softmax(-1)[:, label].sum()
         (gradients,) = torch.autograd.grad(probability, line)
     finally:
         hook.remove()

@@ -28,7 +28,7 @@ def explain_texts(
     names: Sequence[str] | None = None,
     integrate: Integrate | None = None,
 ) -> list[Explanation]:
-    """Explain each text's probability of class 1.
+    """Explain each text's probability of class 1, or of the class that ``predict_fn`` gives.
 
     Args:
         predict_fn: Function from num_rows x length unpadded token ids to num_rows probabilities.
@@ -48,13 +48,40 @@ def explain_texts(
         InputError: A text has no token to explain, there are fewer samples than tokens, or the
             classifier gives every text and every masked text the same probability.
     """
+    return explain_targets(
+        [Target(predict_fn, integrate)] * len(token_ids),
+        token_ids,
+        hidden_as=hidden_as,
+        never_hidden=never_hidden,
+        settings=settings,
+        names=names,
+    )
+
+
+def explain_targets(
+    targets: Sequence[Target],
+    token_ids: Sequence[Sequence[int]],
+    *,
+    hidden_as: int | None,
+    never_hidden: Collection[int] = (),
+    settings: Explain | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Explanation]:
+    """Explain each text's score by a target of its own; see :func:`explain_texts`.
+
+    Args:
+        targets: num_texts targets; texts of one target are explained together.
+        token_ids: num_texts lists of ids, special tokens included.
+        hidden_as: Token id that replaces a hidden token; None deletes the token.
+        never_hidden: Ids of special tokens.
+        settings: Method and its numbers.
+        names: Unique names of the texts.
+    """
     resolved = (settings or Explain()).resolved()
-    names = [str(number) for number in range(len(token_ids))] if names is None else names
-    groups = group_texts(names, token_ids, frozenset(never_hidden), hidden_as)
-    _refuse_wrong_num_samples(resolved, groups)
-    target = Target(predict_fn, integrate)
+    groups = _group_by_target(targets, token_ids, never_hidden, hidden_as, names)
+    _refuse_wrong_num_samples(resolved, [group for _, _, group in groups])
     by_number: dict[int, Explanation] = {}
-    for numbers, group in groups:
+    for target, numbers, group in groups:
         group_explanations = EXPLAINERS[resolved["method"]](target, group, resolved)
         by_number.update(zip(numbers, group_explanations, strict=True))
     explanations = [by_number[number] for number in range(len(token_ids))]
@@ -63,7 +90,7 @@ def explain_texts(
 
 
 def measure_explanations(
-    target: Target,
+    targets: Sequence[Target],
     token_ids: Sequence[Sequence[int]],
     explanations: Sequence[Explanation],
     *,
@@ -74,9 +101,10 @@ def measure_explanations(
     """Measure how much a classifier uses the tokens that explanations rank first.
 
     Args:
-        target: Classifier.
+        targets: num_texts targets.
         token_ids: num_texts lists of ids.
-        explanations: One explanation per text, made by :func:`explain_texts` with these arguments.
+        explanations: One explanation per text, made by :func:`explain_targets` with these
+            arguments.
         hidden_as: Token id that replaces a hidden token; None deletes the token.
         never_hidden: Ids of special tokens, which are never hidden.
         names: Unique names of the texts; None means their numbers.
@@ -84,17 +112,40 @@ def measure_explanations(
     Returns:
         One measurement per text, in order.
     """
-    names = [str(number) for number in range(len(token_ids))] if names is None else names
     by_number: dict[int, Faithfulness] = {}
-    for numbers, group in group_texts(names, token_ids, frozenset(never_hidden), hidden_as):
+    for target, numbers, group in _group_by_target(
+        targets, token_ids, never_hidden, hidden_as, names
+    ):
         measured = measure_faithfulness(target, group, [explanations[n] for n in numbers])
         by_number.update(zip(numbers, measured, strict=True))
     return [by_number[number] for number in range(len(token_ids))]
 
 
-def _refuse_wrong_num_samples(
-    settings: Mapping[str, Any], groups: Sequence[tuple[list[int], Group]]
-) -> None:
+def _group_by_target(
+    targets: Sequence[Target],
+    token_ids: Sequence[Sequence[int]],
+    never_hidden: Collection[int],
+    hidden_as: int | None,
+    names: Sequence[str] | None,
+) -> list[tuple[Target, list[int], Group]]:
+    """Group texts of one target and equal length, with their numbers."""
+    names = [str(number) for number in range(len(token_ids))] if names is None else names
+    own: dict[int, list[int]] = {}
+    for number, target in enumerate(targets):
+        own.setdefault(id(target), []).append(number)
+    return [
+        (targets[members[0]], [members[n] for n in numbers], group)
+        for members in own.values()
+        for numbers, group in group_texts(
+            [names[n] for n in members],
+            [token_ids[n] for n in members],
+            frozenset(never_hidden),
+            hidden_as,
+        )
+    ]
+
+
+def _refuse_wrong_num_samples(settings: Mapping[str, Any], groups: Sequence[Group]) -> None:
     """Raise InputError for fewer samples than tokens, or for all 2^T masks of a long text.
 
     Fewer masks than tokens cannot distinguish the tokens, and the ridge penalty would hide that.
@@ -102,7 +153,7 @@ def _refuse_wrong_num_samples(
     num_samples = settings.get("num_samples")
     if num_samples is None or not groups:
         return
-    longest = max((group for _, group in groups), key=lambda group: group.positions.shape[1])
+    longest = max(groups, key=lambda group: group.positions.shape[1])
     num_tokens = longest.positions.shape[1]
     if num_samples <= num_tokens:
         raise InputError(

@@ -1,7 +1,8 @@
 """Faithfulness: does the classifier use the tokens that an explanation ranks first?
 
 The measures are comprehensiveness and sufficiency of DeYoung et al. 2020 (ACL, "ERASER", section
-4.3). Comprehensiveness is the drop of the predicted class's probability when the highest ranked
+4.3). Comprehensiveness is the drop of the predicted class's probability (with more than two
+classes: of the explained class's) when the highest ranked
 tokens are hidden (high is good). Sufficiency is the drop when all other tokens are hidden (low is
 good). Both are means over several numbers of tokens. A short text loses much whichever token is
 hidden, so both are also measured for tokens in random order.
@@ -52,7 +53,7 @@ def measure_faithfulness(
         target: Classifier.
         group: Texts with equally many tokens.
         explanations: One explanation per text; tokens are ranked by their contributions to the
-            predicted class.
+            predicted class, or to the explained one of many.
 
     Returns:
         One measurement per text.
@@ -60,7 +61,7 @@ def measure_faithfulness(
     num_tokens = group.positions.shape[1]
     sizes = [math.ceil(share * num_tokens) for share in SHARES]
     originals = np.array([e.p_original for e in explanations])
-    signs = np.where(originals >= 0.5, 1.0, -1.0)
+    signs = np.where((originals >= 0.5) | target.is_one_of_many, 1.0, -1.0)
     ranked = np.stack(
         [sign * e.coefficients for sign, e in zip(signs, explanations, strict=True)]
     ).argsort(axis=1, kind="stable")[:, ::-1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xlt.data.core.errors import InputError
 
 Predict = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Classifier: num_rows x length token ids -> num_rows probabilities of class 1.
+"""Classifier: num_rows x length token ids -> num_rows probabilities of class 1, or of one class.
 
 Special tokens are included, and nothing is padded.
 """
@@ -115,7 +115,7 @@ def predict_masked(
         replacement: Token id that replaces a hidden token; None deletes the token.
 
     Returns:
-        num_texts x num_masks probabilities of class 1.
+        num_texts x num_masks probabilities.
 
     Raises:
         InputError: Deleting leaves a text without any token.

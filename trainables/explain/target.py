@@ -14,7 +14,7 @@ from xlt.trainables.explain.masks import Predict, predict_masked
 Values = NDArray[np.float64]
 Integrate = Callable[[NDArray[np.int64], NDArray[np.int64], Values, Values], Values]
 """Function of (num_rows x length ids, baseline ids of the same shape, points in (0, 1), their
-weights) that returns num_rows x length integrated gradients of the probability of class 1."""
+weights) that returns num_rows x length integrated gradients of the score."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,26 @@ class Target:
         predict: Function that returns the scores of texts of one length.
         integrate: Function that returns integrated gradients between embeddings; None if the
             classifier has no gradients.
+        is_one_of_many: Whether the score is the probability of one of more than two classes, so
+            that a low one does not mean that another class was meant.
     """
 
     predict: Predict
     integrate: Integrate | None = None
+    is_one_of_many: bool = False
+
+
+@dataclass(frozen=True)
+class ClassTargets:
+    """Classifier of more than two classes.
+
+    Attributes:
+        predict: Function that returns num_rows x num_classes probabilities of texts of one length.
+        of_class: Function of the number of a class that returns the :class:`Target` for it.
+    """
+
+    predict: Callable[[NDArray[np.int64]], Values]
+    of_class: Callable[[int], Target]
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ class Group:
             kept: num_texts x num_masks x num_tokens, true for kept tokens.
 
         Returns:
-            num_texts x num_masks probabilities of class 1.
+            num_texts x num_masks scores.
         """
         return predict_masked(target.predict, self.token_ids, self.positions, kept, self.hidden_as)
 
@@ -67,7 +83,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Contribution of each token of a text to the probability of class 1.
+    """Contribution of each token of a text to its score: the probability of the explained class.
 
     Attributes:
         coefficients: num_tokens contributions.

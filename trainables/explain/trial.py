@@ -11,9 +11,10 @@ import pyarrow as pa
 import torch
 
 from xlt.data.core.errors import InputError
+from xlt.trainables.explain.classes import choose_labels, predict_texts
 from xlt.trainables.explain.classifier import make_target
-from xlt.trainables.explain.explain_texts import explain_texts, measure_explanations
-from xlt.trainables.explain.target import Target
+from xlt.trainables.explain.explain_texts import explain_targets, measure_explanations
+from xlt.trainables.explain.target import ClassTargets, Target
 from xlt.trainables.explain.tokens import (
     find_replacement_id,
     find_special_ids,
@@ -22,13 +23,18 @@ from xlt.trainables.explain.tokens import (
 )
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.tokenize import encode
-from xlt.trainables.results.attributions import COLUMNS, Attributions
+from xlt.trainables.results.attributions import COLUMNS, LATER_COLUMNS, Attributions
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def explain_trial(
-    model: Any, base: Base, spec: TrialSpec, test: pa.Table, settings: Explain
+    model: Any,
+    base: Base,
+    spec: TrialSpec,
+    test: pa.Table,
+    classes: Sequence[str],
+    settings: Explain,
 ) -> Attributions:
     """Explain the test rows of a trained classifier.
 
@@ -38,6 +44,7 @@ def explain_trial(
         spec: Trial of the classifier.
         test: num_test_rows x at least (id, text, text_pair, lang, label), in the order of their
             draw.
+        classes: Names of the classes.
         settings: Settings of the method, and the number of rows.
 
     Returns:
@@ -47,13 +54,12 @@ def explain_trial(
     start = time.perf_counter()
     resolved = settings.resolved()
     try:
-        if model.config.num_labels != 2:
-            raise InputError("the trial has more than two classes; explanations need two")
+        settings.check_class(classes)
         rows = test.slice(0, settings.rows)
         replacement = find_replacement_id(base.tokenizer, resolved["replacement"])
         ids = encode(base, rows, spec.training.max_length)
         target = make_target(model, spec)
-        table = explain_rows(target, base, spec, rows, ids, settings, replacement)
+        table = explain_rows(target, base, spec, rows, ids, classes, settings, replacement)
     except (InputError, RuntimeError) as error:  # RuntimeError: from torch, e.g. out of memory
         return Attributions(resolved, error=str(error))
     token = base.tokenizer.convert_ids_to_tokens(replacement) if replacement is not None else None
@@ -67,11 +73,12 @@ def explain_trial(
 
 
 def explain_rows(
-    target: Target,
+    target: Target | ClassTargets,
     base: Base,
     spec: TrialSpec,
     rows: pa.Table,
     ids: Sequence[Sequence[int]],
+    classes: Sequence[str],
     settings: Explain,
     replacement: int | None,
 ) -> pa.Table:
@@ -83,14 +90,15 @@ def explain_rows(
         spec: Trial of the classifier.
         rows: num_rows x at least (id, text, text_pair, lang, label).
         ids: Token ids of each row.
+        classes: Names of the classes.
         settings: Settings of the method.
         replacement: Token id that replaces a hidden token; None deletes the token.
 
     Returns:
-        num_rows x the columns of ``COLUMNS``.
+        num_rows x the columns of ``COLUMNS``, and those of ``LATER_COLUMNS`` that the trial has.
 
     Raises:
-        InputError: The same errors as :func:`explain_texts`.
+        InputError: The same errors as :func:`explain_targets`, or there is no such class.
     """
     max_length = spec.training.max_length
     texts = rows["text"].to_pylist()
@@ -98,13 +106,18 @@ def explain_rows(
     whole, places = locate_tokens(base.tokenizer, texts, pairs, max_length)
     special = find_special_ids(base.tokenizer)
     names = rows["id"].to_pylist()
-    explanations = explain_texts(
-        target.predict, ids, hidden_as=replacement, never_hidden=special, settings=settings,
-        names=names, integrate=target.integrate,
-    )  # fmt: skip
-    faithfulness = measure_explanations(
-        target, ids, explanations, hidden_as=replacement, never_hidden=special, names=names
-    )
+    extra: dict[str, list[Any]] = {}
+    if isinstance(target, ClassTargets):
+        probabilities = predict_texts(target.predict, ids)
+        labels = choose_labels(settings, classes, probabilities, rows["label"].to_pylist())
+        extra = {"explained": labels.tolist(), "predicted": probabilities.argmax(axis=1).tolist()}
+        of_class = {label: target.of_class(label) for label in set(extra["explained"])}
+        targets = [of_class[label] for label in extra["explained"]]
+    else:
+        targets = [target] * len(ids)
+    hiding: dict[str, Any] = {"hidden_as": replacement, "never_hidden": special, "names": names}
+    explanations = explain_targets(targets, ids, settings=settings, **hiding)
+    faithfulness = measure_explanations(targets, ids, explanations, **hiding)
     records = []
     for number, (explanation, measured) in enumerate(zip(explanations, faithfulness, strict=True)):
         tokens = [n for n, i in enumerate(ids[number]) if i not in special]
@@ -127,6 +140,8 @@ def explain_rows(
                 "p_masked": explanation.p_masked,
                 "total": float(np.abs(explanation.coefficients).sum()),
                 **vars(measured),
+                **{name: values[number] for name, values in extra.items()},
             }
         )
-    return pa.Table.from_pylist(records, schema=COLUMNS)
+    later = [field for field in LATER_COLUMNS if field.name in extra]
+    return pa.Table.from_pylist(records, schema=pa.schema([*COLUMNS, *later]))

@@ -41,25 +41,32 @@ def explain_kept(
     try:
         _, test = draw_rows(dataset, spec)
         base, model = load_kept_model(spec, results, len(dataset.classes))
-        attributions = explain_trial(model, base, spec, test, settings)
-        if attributions.table is not None:
-            scores = attributions.table["p_original"].to_numpy()
-            refuse_changed_scores(attributions.table["id"].to_pylist(), scores, results, spec)
+        attributions = explain_trial(model, base, spec, test, dataset.classes, settings)
+        table = attributions.table
+        if table is not None:
+            scores = table["p_original"].to_numpy()
+            labels = table["explained"].to_pylist() if "explained" in table.schema.names else None
+            refuse_changed_scores(table["id"].to_pylist(), scores, results, spec, labels)
     except InputError as error:
         return Attributions(settings.resolved(), error=str(error))
     return attributions
 
 
 def refuse_changed_scores(
-    names: Sequence[str], scores: Values, results: Results, spec: TrialSpec
+    names: Sequence[str],
+    scores: Values,
+    results: Results,
+    spec: TrialSpec,
+    labels: Sequence[int] | None = None,
 ) -> None:
     """Raise InputError if a model's scores of test rows differ from those that the trial wrote.
 
     Args:
         names: num_rows row ids.
-        scores: num_rows probabilities of class 1.
+        scores: num_rows probabilities of class 1, or num_rows x num_classes.
         results: Location of the trial's folder.
         spec: Spec of the trial.
+        labels: num_rows classes whose probabilities ``scores`` are; None: as above.
 
     Raises:
         InputError: A score differs by more than :data:`SCORE_TOLERANCE`.
@@ -68,6 +75,8 @@ def refuse_changed_scores(
     try:
         expected = dict(zip(stored["id"].to_pylist(), stored["y_score"].to_pylist(), strict=True))
         written = np.array([expected[name] for name in names], np.float64)
+        if labels is not None:
+            written = written[np.arange(len(names)), labels]
         difference = float(np.abs(scores - written).max())
     except (LookupError, ValueError, TypeError) as error:
         raise InputError(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.schema import BINARY
+from xlt.trainables.explain.classes import predict_texts
 from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.target import Values
 from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids, make_readable
@@ -19,8 +20,6 @@ from xlt.trainables.loading.tokenize import refuse_unreadable, tokenize
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
-
-NUM_CLASSES = 2
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,40 @@ class Subwords:
     hidden_as: int
 
 
+@dataclass(frozen=True)
+class LiveExplanation:
+    """Explanation of a text.
+
+    Attributes:
+        tokens: Readable form of each token.
+        salience: Contribution of each token to the probability of the explained class.
+        explained: Number of the explained class; 1 for two classes.
+    """
+
+    tokens: list[str]
+    salience: list[float]
+    explained: int
+
+
 class LiveTrial:
     """Trained classifier of a trial, loaded from its kept model.
 
     Args:
-        spec: Spec of a finished trial with two classes.
+        spec: Spec of a finished trial.
         results: Location of the trial's folder.
         pairs: Whether a text consists of two texts, on a line each.
+        classes: Names of the classes.
 
     Raises:
         InputError: The trial kept no model, or the weights or the base model cannot be read.
     """
 
-    def __init__(self, spec: TrialSpec, results: Results, pairs: bool) -> None:
+    def __init__(
+        self, spec: TrialSpec, results: Results, pairs: bool, classes: Sequence[str] = BINARY
+    ) -> None:
         self._spec, self._results, self._pairs = spec, results, pairs
-        self._base, model = load_kept_model(spec, results, NUM_CLASSES)
+        self._classes = tuple(classes)
+        self._base, model = load_kept_model(spec, results, len(classes))
         self._target = make_target(model, spec)
         self.num_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
 
@@ -68,17 +86,12 @@ class LiveTrial:
         refuse_changed_scores(names, self.score_texts(texts), self._results, self._spec)
 
     def score_texts(self, texts: Sequence[str]) -> Values:
-        """Predict texts; num_texts probabilities of class 1."""
+        """Predict texts; num_texts probabilities of class 1, or num_texts x num_classes."""
         return self.score_token_ids(self._encode(texts))
 
     def score_token_ids(self, token_ids: Sequence[Sequence[int]]) -> Values:
-        """Predict texts of token ids, special tokens included; num_texts probabilities."""
-        lengths = np.array([len(ids) for ids in token_ids])
-        scores = np.empty(len(token_ids))
-        for length in np.unique(lengths):
-            numbers = np.flatnonzero(lengths == length).tolist()
-            scores[numbers] = self._target.predict(np.array([token_ids[n] for n in numbers]))
-        return scores
+        """Predict texts of token ids, special tokens included; as :meth:`score_texts`."""
+        return predict_texts(self._target.predict, token_ids)
 
     def split_text(self, text: str) -> Subwords:
         """Split a text into the tokens that LIME hides.
@@ -94,12 +107,24 @@ class LiveTrial:
         assert replacement is not None  # auto never deletes tokens
         return Subwords(ids, positions, pieces, replacement)
 
-    def explain(self, text: str, settings: Explain) -> tuple[list[str], list[float]]:
-        """Explain a text: its tokens and their contributions to the probability of class 1.
+    def explain(self, text: str, settings: Explain, label: int | None = None) -> LiveExplanation:
+        """Explain a text.
+
+        Args:
+            text: The text.
+            settings: Settings of the method.
+            label: Class to explain, for more than two classes; None: that of the settings, and
+                the predicted one instead of the true one, which nobody knows.
 
         Raises:
             InputError: The same errors as :func:`explain_texts`.
         """
+        explained = settings.explained_class
+        if label is not None and len(self._classes) > 2:
+            explained = self._classes[label]
+        elif explained == "true" and explained not in self._classes:
+            explained = None
+        settings = settings.model_copy(update={"explained_class": explained})
         first, second = self._split_pairs([text])
         rows = pa.table(
             {
@@ -113,9 +138,11 @@ class LiveTrial:
         replacement = find_replacement_id(self._base.tokenizer, settings.resolved()["replacement"])
         ids = self._encode([text])
         explanation = explain_rows(
-            self._target, self._base, self._spec, rows, ids, settings, replacement
+            self._target, self._base, self._spec, rows, ids, self._classes, settings, replacement
         ).to_pylist()[0]
-        return explanation["pieces"], explanation["coefficients"]
+        return LiveExplanation(
+            explanation["pieces"], explanation["coefficients"], explanation.get("explained", 1)
+        )
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         first, second = self._split_pairs(texts)

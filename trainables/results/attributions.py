@@ -36,7 +36,9 @@ COLUMNS = pa.schema(
         pa.field("pieces", pa.list_(pa.string()), nullable=False),  # tokens as readable text
         pa.field("starts", pa.list_(pa.int32()), nullable=False),  # offsets in characters
         pa.field("ends", pa.list_(pa.int32()), nullable=False),
-        pa.field("coefficients", pa.list_(pa.float64()), nullable=False),  # raw, for class 1
+        pa.field(
+            "coefficients", pa.list_(pa.float64()), nullable=False
+        ),  # raw, for class 1, see explained
         pa.field("standard_errors", pa.list_(pa.float64()), nullable=False),  # over sampled masks
         # one value for each text
         pa.field("intercept", pa.float64(), nullable=False),
@@ -52,6 +54,15 @@ COLUMNS = pa.schema(
     ]
 )
 """Columns of the table, which has one row for each test text."""
+LATER_COLUMNS = pa.schema(
+    [
+        # with more than two classes: numbers of the class whose probability is explained, and of
+        # the most probable one; coefficients and p_original are of the explained class
+        pa.field("explained", pa.int8(), nullable=False),
+        pa.field("predicted", pa.int8(), nullable=False),
+    ]
+)
+"""Columns that only some trials have, after the others."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +153,19 @@ def read_attributions(results: ResultsRoot, trial_id: str, method: str) -> Attri
         table = read_parquet(content)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{what} cannot be read: {error}; {remedy} again") from error
-    if table.schema.names != COLUMNS.names or not _is_whole(table):
+    if not _is_whole(table):
         raise InputError(f"{what} have other columns; {remedy} again")
     return Attributions(record["settings"], table, record)
 
 
 def _is_whole(table: pa.Table) -> bool:
-    """Whether columns have the right types, and the lists of a text as many values as tokens."""
+    """Whether columns are the right ones, and the lists of a text have as many values as tokens."""
+    later = [field for field in LATER_COLUMNS if field.name in table.schema.names]
+    schema = pa.schema([*COLUMNS, *later])
+    if table.schema.names != schema.names:
+        return False
     try:
-        table = table.cast(COLUMNS)
+        table = table.cast(schema)
     except (pa.ArrowException, ValueError):
         return False
     lists = [column for column in table.columns if pa.types.is_list(column.type)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -53,8 +54,14 @@ METHOD_SETTINGS: dict[str, frozenset[str]] = {
 """Method -> settings that it uses in addition to ``replacement`` and ``rows``."""
 
 
+CLASS_OF_TEXT = ("predicted", "true")
+"""Names that stand for a class that each text has: the most probable one, or its label."""
+
+
 class Explain(Settings):
     """Settings of the explanations of a trial's test texts. They do not change the trial id."""
+
+    model_config = pydantic.ConfigDict(serialize_by_alias=True)
 
     method: str = "lime"
     """Name of an explainer: lime, ig (integrated gradients) or occlusion (leave-one-out)."""
@@ -62,6 +69,9 @@ class Explain(Settings):
     """Number of test rows to explain: the first ones, whose classes are balanced. None: all."""
     replacement: Replacement | None = None
     """Replacement of a hidden token. None: that of the preset, or auto."""
+    explained_class: str | None = pydantic.Field(default=None, alias="class")
+    """Class whose probability is explained, for more than two classes: its name, or a name in
+    :data:`CLASS_OF_TEXT`. None: predicted, as in LIME and LIT."""
     preset: str | None = None
     """lime: defaults of the settings that are not given here: lit (default), citrus or lime."""
     masks: Masks | None = None
@@ -95,7 +105,8 @@ class Explain(Settings):
     def _nothing_unused(self) -> Self:
         """Refuse a setting of another method, which would have no effect."""
         given = {name for name, value in self if value is not None}
-        unused = given - METHOD_SETTINGS[self.method] - {"method", "rows", "replacement"}
+        common = {"method", "rows", "replacement", "explained_class"}
+        unused = given - METHOD_SETTINGS[self.method] - common
         if unused:
             owners = [name for name, own in METHOD_SETTINGS.items() if unused & own]
             raise ValueError(
@@ -104,9 +115,22 @@ class Explain(Settings):
             )
         return self
 
+    def check_class(self, classes: Sequence[str]) -> None:
+        """Raise InputError if the explained class is none of a data set's classes."""
+        name = self.explained_class
+        if name is not None and len(classes) == 2:
+            raise InputError(
+                "class: with two classes a token adds to one what it takes from the other, so "
+                f"{classes[1]} is explained; remove class, and set --target of `xlt explanations`"
+            )
+        if name is not None and name not in (*classes, *CLASS_OF_TEXT):
+            raise InputError(f"class: {unknown('class', name, [*classes, *CLASS_OF_TEXT])}")
+
     def resolved(self) -> dict[str, Any]:
         """All settings that change the numbers, with the values of the preset filled in."""
         common: dict[str, Any] = {"method": self.method, "rows": self.rows}
+        if self.explained_class is not None:
+            common["class"] = self.explained_class
         if self.method == "ig":
             return common | {
                 "num_steps": self.num_steps or 16,

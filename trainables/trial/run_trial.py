@@ -105,6 +105,7 @@ class PreparedTrial:
         spec: Spec of the trial.
         train: Training rows.
         test: Rows that the trial is scored on.
+        classes: Names of the classes.
         base: Loaded base model.
         model: Classifier to train, which belongs to this trial.
         train_ids: Token ids of each training row.
@@ -118,6 +119,7 @@ class PreparedTrial:
     spec: TrialSpec
     train: pa.Table
     test: pa.Table
+    classes: tuple[str, ...]
     base: Base
     model: Any
     train_ids: list[list[int]]
@@ -174,7 +176,18 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
         spec.training.class_weights, train["label"].to_pylist(), dataset.classes
     )
     return PreparedTrial(
-        spec, train, test, base, model, train_ids, test_ids, workers, device, clock, weights
+        spec,
+        train,
+        test,
+        dataset.classes,
+        base,
+        model,
+        train_ids,
+        test_ids,
+        workers,
+        device,
+        clock,
+        weights,
     )
 
 
@@ -196,7 +209,11 @@ def finish_trial(
     metrics, by_lang = score_languages(spec, trial.test, y_score)
     kept = make_model_files(model, workers) if keeps_model(keep_models, spec.method) else {}
     explained = explain if workers.is_first else None
-    attributions = explain_trial(model, base, spec, trial.test, explained) if explained else None
+    attributions = (
+        explain_trial(model, base, spec, trial.test, trial.classes, explained)
+        if explained
+        else None
+    )
     rows, max_length = (trial.train, trial.test), spec.training.max_length
     num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(

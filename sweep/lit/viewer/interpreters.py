@@ -18,8 +18,6 @@ from .trials import Row, Trial
 class Contributions(components.Interpreter):
     """Contributions with which a trial was explained, for the class that is selected in the page.
 
-    With two classes, a token adds to the probability of one class what it takes from the other.
-
     Args:
         method: Method of the explanation.
     """
@@ -52,12 +50,9 @@ class Contributions(components.Interpreter):
         """Compute one TokenSalience for each row."""
         del dataset, model_outputs
         target = (config or {}).get("_salience_target") or {}
-        sign = -1 if target.get("index") == 0 else 1
-        contributions = [model.wrapped.contributions(row) for row in inputs]
-        return [
-            {self._method: dtypes.TokenSalience(row.tokens, [sign * x for x in row.salience])}
-            for row in contributions
-        ]
+        index = target.get("index")
+        label = index if index is not None and index >= 0 else None
+        return [{self._method: model.wrapped.contributions(row, label)} for row in inputs]
 
 
 class SubwordLime(lime_explainer.LIME):
@@ -143,9 +138,9 @@ class Numbers(lit_model.Model):
         return self._trial.output_spec()
 
     def predict(self, inputs: Iterable[Row], **unused: Any) -> Iterator[Row]:
-        """Predict the probabilities of both classes for masked copies of the text."""
+        """Predict the probabilities of all classes for masked copies of the text."""
         sentences = [row["text"].split() for row in inputs]
         rows = np.tile(self._token_ids, (len(sentences), 1))
         rows[:, self._positions] = np.array(sentences, dtype=np.int64)
         answer = self._trial.ask("score_token_ids", token_ids=rows.tolist())
-        return ({"probabilities": [1 - score, score]} for score in answer["probabilities"])
+        return ({"probabilities": scores} for scores in answer["probabilities"])

@@ -54,7 +54,7 @@ class Trial(lit_model.Model):
         about: Entry of the trial in the manifest.
         rows: Stored predictions of the trial.
         headlines: Data set with the test rows of the trial.
-        classes: Names of the classes 0 and 1.
+        classes: Names of the classes.
         classifiers: Connection to the classifiers; None: edited texts have no predictions.
     """
 
@@ -87,7 +87,7 @@ class Trial(lit_model.Model):
         return {**self._spec, "language": language}
 
     def output_spec(self) -> Row:
-        """Describe the output: probabilities of both classes."""
+        """Describe the output: probabilities of all classes."""
         return {
             "probabilities": lit_types.MulticlassPreds(
                 vocab=self._classes, null_idx=0, parent="label"
@@ -106,17 +106,33 @@ class Trial(lit_model.Model):
             if stored is not None:
                 yield {"probabilities": stored["probabilities"]}
             else:
-                (score,) = self.ask("score", texts=[row["text"]])["probabilities"]
-                yield {"probabilities": [1 - score, score]}
+                yield {"probabilities": self.ask("score", texts=[row["text"]])["probabilities"][0]}
 
-    def contributions(self, row: Row) -> dtypes.TokenSalience:
-        """Contributions of tokens to the probability of class 1, stored or computed now."""
+    def contributions(self, row: Row, label: int | None) -> dtypes.TokenSalience:
+        """Contributions of tokens to the probability of a class, stored or computed now.
+
+        With two classes, a token adds to the probability of one class what it takes from the other.
+        With more, the stored contributions are those to one class of each text.
+
+        Args:
+            row: Row of the data set.
+            label: Number of the class; None: the class that is explained.
+        """
         explanation = self._rows.get((row["id"], row["text"]))
-        if self.is_live and (explanation is None or not explanation["tokens"]):
-            explanation = self.ask("explain", text=row["text"])
+        is_binary = len(self._classes) == 2
+        explained = (explanation or {}).get("explained")
+        is_other = not is_binary and None not in (label, explained) and label != explained
+        if self.is_live and (explanation is None or not explanation["tokens"] or is_other):
+            explanation = self.ask("explain", text=row["text"], label=label)
+        elif is_other:
+            names = self._classes[label or 0], self._classes[explained or 0]
+            raise ValueError(OTHER_CLASS.format(*names))
         if explanation is None:
             raise ValueError(NOT_LIVE)
-        return dtypes.TokenSalience(explanation["tokens"], explanation["salience"])
+        sign = -1 if is_binary and label == 0 else 1
+        return dtypes.TokenSalience(
+            explanation["tokens"], [sign * x for x in explanation["salience"]]
+        )
 
     def ask(self, question: str, **about: Any) -> Row:
         """Ask the classifier a question, see ``xlt.sweep.lit.live.QUESTIONS``."""
@@ -125,6 +141,10 @@ class Trial(lit_model.Model):
         return self._classifiers.ask(ask=question, trial_id=self._about["trial_id"], **about)
 
 
+OTHER_CLASS = (
+    "the contributions to {} are not stored, those to {} are; select that class, or start `xlt lit "
+    "serve RESULTS --live`, which computes them"
+)
 NOT_LIVE = (
     "an edited text has no stored prediction; start `xlt lit serve RESULTS --live`, which uses the "
     "trained classifiers"
