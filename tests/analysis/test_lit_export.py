@@ -25,7 +25,13 @@ from xlt.analysis.lit_export import (
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
-from xlt.trainables.results.attributions import COLUMNS, Attributions, save_attributions
+from xlt.trainables.results.attributions import (
+    COLUMNS,
+    LATER_COLUMNS,
+    Attributions,
+    read_attributions,
+    save_attributions,
+)
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import SCHEMA
@@ -235,3 +241,32 @@ def test_each_line_is_a_row_for_any_text(
     write_export(LitExport(manifest, {"rows.jsonl": rows}), folder)
     with (folder / "rows.jsonl").open(encoding="utf-8") as lines:  # as the viewer reads them
         assert [json.loads(line) for line in lines] == rows
+
+
+def test_more_than_two_classes(tmp_path: Path) -> None:
+    """LIT gets all probabilities, and the class that the contributions are for."""
+    classes = ("waste", "sport", "markets")
+    results = make_results(tmp_path, make_plan(["elyza"], ["ja16"], [0], classes=classes))
+    scores = {"a": [0.25, 0.75, 0.0], "b": [0.5, 0.25, 0.25], "c": [0.0, 0.0, 1.0]}
+    rows = [
+        {"id": i, "split": "test", "y_true": LABELS[i], "y_score": score}
+        for i, score in scores.items()
+    ]
+    trial = save_done(
+        results, "elyza", "ja16", 0, {"macro_f1": 0.5}, predictions=pa.Table.from_pylist(rows)
+    )
+    save_texts(results, TEXTS)
+    save_explained(results, trial, ["a", "b"])
+    table = read_attributions(results, trial, "lime").table
+    for field in LATER_COLUMNS:
+        if field.name in ("explained", "predicted"):
+            table = table.append_column(field, pa.array([1, 2], field.type))
+    save_attributions(results, trial, Attributions({"method": "lime"}, table))
+    export = lit_export(collect(results))
+    assert export.manifest["classes"] == list(classes)
+    (file,) = (model["file"] for model in export.manifest["models"])
+    shown = export.files[file]
+    assert [row["probabilities"] for row in shown] == list(scores.values())
+    assert [row.get("explained") for row in shown] == [1, 2, None]
+    (headlines,) = (data["file"] for data in export.manifest["datasets"])
+    assert [row["label"] for row in export.files[headlines]] == ["sport", "waste", "sport"]
