@@ -35,6 +35,7 @@ from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.dataset.source_langs import list_source_langs
 from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.results.result import Results
@@ -192,12 +193,12 @@ def boundary(
 
 
 def _most_target_rows(plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKey, int]) -> str:
-    """Pattern of the cell of the same base model and target language with the most target rows."""
-    row = (cell.base_model, cell.target_lang)
+    """Pattern of the cell of the same base model and languages with the most target rows."""
+    row = (cell.base_model, cell.target_lang, cell.source_langs)
     candidates = {
         c.key: (target_rows[c.key], c.translate is None)
         for c in plan.cells
-        if (c.base_model, c.target_lang) == row and c.key in target_rows
+        if (c.base_model, c.target_lang, c.source_langs) == row and c.key in target_rows
     }
     return max(candidates, key=candidates.__getitem__).pattern
 
@@ -248,6 +249,10 @@ def _trained(
 def _source(
     collected: Collected, trained: Mapping[str, Mapping[str, tuple[Labels, Scores]]], trial_id: str
 ) -> SourceLogits | None:
-    """Logits of the source training rows of a trial; None if they have no scores."""
-    rows = trained[trial_id].get(collected.records[trial_id]["spec"]["source_lang"])
-    return source_logits(*rows) if rows else None
+    """Logits of the source training rows of a trial in all its source languages.
+
+    None if they have no scores.
+    """
+    langs = list_source_langs(collected.records[trial_id]["spec"]["source_lang"])
+    rows = [trained[trial_id][lang] for lang in langs if lang in trained[trial_id]]
+    return source_logits(*map(np.concatenate, zip(*rows, strict=True))) if rows else None

@@ -7,7 +7,7 @@ dev rows is part of the identity of every trial.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, Self
 
 import pydantic
@@ -15,23 +15,24 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import rank_key
 from xlt.data.core.settings import Settings
-from xlt.data.dataset.class_counts import balanced, odd_counts, shortage
+from xlt.data.dataset.class_counts import odd_counts
 from xlt.data.dataset.draws import (
     Draw,
-    draw_in_turn,
+    draw_source,
     draw_train,
     has_foreign_text,
     in_window,
-    language_problems,
 )
+from xlt.data.dataset.language_problems import language_problems
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.dataset.schema import Dataset, Row
+from xlt.data.dataset.source_langs import SourceLang, join_source_langs, list_source_langs
 from xlt.data.dataset.translated_rows import find_keys, untranslated
 from xlt.data.dataset.translations import Direction
 
 
 class SourceDev(Settings):
-    """Rows of the source language that no draw of the pattern trains on."""
+    """Rows of the source languages that no draw of the pattern trains on, evenly divided."""
 
     kind: Literal["source"] = "source"
     rows: int = pydantic.Field(gt=0)
@@ -72,14 +73,14 @@ Dev = SourceDev | TargetFold
 
 
 def draw_dev(
-    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int,
-    dev: Dev,
+    dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling,
+    draw_index: int, dev: Dev,
 ) -> Draw:  # fmt: skip
     """Draw training rows as :func:`draw` does, and dev rows in the place of test rows.
 
     Args:
         dataset: The labelled rows without test rows, from :func:`without_test`.
-        source_lang: Language of the source rows.
+        source_lang: Language of the source rows, or several.
         pattern: Counts and target language.
         sampling: Windows and seed.
         draw_index: Number of the draw of training rows.
@@ -94,10 +95,10 @@ def draw_dev(
     classes = dataset.classes
     problems = language_problems(dataset, source_lang, pattern)
     if not problems and isinstance(dev, SourceDev):
-        if source_lang not in dataset.by_lang or not pattern.source_rows:
+        if not pattern.source_rows:
             problems = [
-                f"{pattern.name}: trains on no {source_lang} rows, so none can be dev rows; set "
-                "source_rows or take target folds"
+                f"{pattern.name}: trains on no {join_source_langs(source_lang)} rows, so none can "
+                "be dev rows; set source_rows or take target folds"
             ]
         problems += odd_counts(dataset, pattern, dev_rows=dev.rows)
     if isinstance(dev, TargetFold) and pattern.target_rows < dev.num_folds * len(classes):
@@ -109,20 +110,20 @@ def draw_dev(
         raise InputError(problems)
     source, target, problems = draw_train(dataset, source_lang, pattern, sampling, draw_index, ())
     if isinstance(dev, SourceDev):
-        sources, window = dataset.by_lang[source_lang], sampling.train_window
+        window = sampling.train_window
         trained = {row.key for row in source}
         is_foreign = has_foreign_text(dataset, source_lang, pattern, sampling)
-        counts = balanced(dev.rows, len(classes))
-        ranked = dataset.ranked(source_lang, sampling.draw_seed, f"dev-{source_lang}")
-        left = (
-            row
-            for row in in_window(ranked, window)
-            if row.key not in trained and not is_foreign(row)
+
+        def left(lang: str) -> Iterator[Row]:
+            ranked = dataset.ranked(lang, sampling.draw_seed, f"dev-{lang}")
+            for row in in_window(ranked, window):
+                if row.key not in trained and not is_foreign(row):
+                    yield row
+
+        drawn, shortages = draw_source(
+            f"{pattern.name} dev", dataset, source_lang, dev.rows, window, left
         )
-        drawn = draw_in_turn(left, counts)
-        problems += shortage(
-            f"{pattern.name} dev", drawn, counts, classes, sources, source_lang, window
-        )
+        problems += shortages
     else:
         drawn = _fold(target, sampling.draw_seed, dev)
         held_out = {row.id for row in drawn}
@@ -136,7 +137,7 @@ def draw_dev(
 def without_test(
     dataset: Dataset,
     test_ids: Iterable[str],
-    source_lang: str,
+    source_lang: SourceLang,
     read: Iterable[Direction] = (),
 ) -> Dataset:
     """Remove test rows, so that a search cannot see them.
@@ -147,7 +148,7 @@ def without_test(
     Args:
         dataset: All labelled rows.
         test_ids: Ids of the test rows.
-        source_lang: Language of the source rows.
+        source_lang: Language of the source rows of all patterns, or several.
         read: Directions whose translations count as texts.
     """
     rows = {row.id: row for in_lang in dataset.by_lang.values() for row in in_lang}
@@ -158,10 +159,11 @@ def without_test(
     removed = {
         i for i, row in rows.items() if not keys.isdisjoint(list_keys(row)) or row.story in stories
     }
-    sources = dataset.by_lang.get(source_lang, ())
-    removed_targets = removed - {row.id for row in sources}
-    target_keys = {rows[row_id].key for row_id in removed_targets}
-    removed |= {row.id for row in sources if row.key in target_keys}  # a draw never takes them
+    in_langs = [dataset.by_lang.get(lang, ()) for lang in list_source_langs(source_lang)]
+    others = [removed - {row.id for row in sources} for sources in in_langs]
+    for sources, other in zip(in_langs, others, strict=True):
+        target_keys = {rows[row_id].key for row_id in other}
+        removed |= {row.id for row in sources if row.key in target_keys}  # a draw never takes them
     kept = [row_id for row_id in dataset.index if row_id not in removed]
     translations = dataset.translations.only(kept)
     return Dataset(dataset.rows(kept), dataset.classes, translations=translations)

@@ -14,8 +14,10 @@ from xlt.data.dataset.class_counts import (
     odd_counts,
     shortage,
 )
+from xlt.data.dataset.language_problems import language_problems
 from xlt.data.dataset.patterns import Pattern, Sampling, Window
 from xlt.data.dataset.schema import Dataset, Row
+from xlt.data.dataset.source_langs import SourceLang, divide_rows, list_source_langs
 from xlt.data.dataset.translated_rows import find_keys, untranslated
 from xlt.data.dataset.translations import Direction
 
@@ -29,7 +31,7 @@ class Draw:
     (``Sampling.test_balance``); the rows of the larger class that are left stand at the end.
 
     Attributes:
-        source: Training rows in the source language.
+        source: Training rows in the source language, or language by language in several.
         target: Training rows in the target language.
         test: Test rows, language by language.
     """
@@ -45,8 +47,8 @@ class Draw:
 
 
 def draw(
-    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int = 0,
-    *, refuse_untranslated: bool = True,
+    dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling,
+    draw_index: int = 0, *, refuse_untranslated: bool = True,
 ) -> Draw:  # fmt: skip
     """Draw the rows of a cell.
 
@@ -58,6 +60,9 @@ def draw(
     test row is trained on. A source row whose text also occurs in the target language, or in
     another test language, is never drawn, because ja0 would not be zero-shot.
 
+    Several source languages share the source rows evenly (:func:`divide_rows`), and each is
+    balanced. A text that occurs in two of them is drawn in the first one only.
+
     With several test languages, test rows of a later language are first those of stories of which
     an earlier language has test rows. So languages are compared on the same stories, and fewer
     stories are lost for training.
@@ -67,7 +72,7 @@ def draw(
 
     Args:
         dataset: All labelled rows.
-        source_lang: Language of the source rows.
+        source_lang: Language of the source rows, or several.
         pattern: Counts and target language.
         sampling: Windows, number of test rows and seed.
         draw_index: Number of the draw of training rows; test rows are the same in all draws.
@@ -125,8 +130,8 @@ def _draw_test(
 
 
 def draw_train(
-    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling, draw_index: int,
-    test: Sequence[Row],
+    dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling,
+    draw_index: int, test: Sequence[Row],
 ) -> tuple[list[Row], list[Row], list[str]]:  # fmt: skip
     """Draw training rows that share no text and no story with ``test``; see :func:`draw`.
 
@@ -136,9 +141,8 @@ def draw_train(
     target_lang, classes, window = pattern.target_lang, dataset.classes, sampling.train_window
     purpose = f"train-{draw_index}" if draw_index else "train"
     targets = dataset.by_lang[target_lang]
-    sources = dataset.by_lang[source_lang] if pattern.source_rows else ()
     stories = {row.story for row in test if row.story is not None}
-    read = list_shared_directions(source_lang, [pattern.direction(source_lang)], sampling)
+    read = list_shared_directions(source_lang, pattern.directions(source_lang), sampling)
     list_keys = find_keys(dataset, read)
     tested = {key for row in test for key in list_keys(row)}
 
@@ -148,48 +152,79 @@ def draw_train(
             if row.story not in stories and tested.isdisjoint(list_keys(row)):
                 yield row
 
-    num_target, num_source = (
-        balanced(num_rows, len(classes)) for num_rows in (pattern.target_rows, pattern.source_rows)
-    )
+    num_target = balanced(pattern.target_rows, len(classes))
     target = draw_in_turn(ranked(target_lang), num_target)
     is_foreign = has_foreign_text(dataset, source_lang, pattern, sampling)
-    source = draw_in_turn((row for row in ranked(source_lang) if not is_foreign(row)), num_source)
+    source, source_problems = draw_source(
+        pattern.name, dataset, source_lang, pattern.source_rows, window,
+        lambda lang: (row for row in ranked(lang) if not is_foreign(row)),
+    )  # fmt: skip
     num_test: Counter[int] = Counter()
     if len(target) < pattern.target_rows:
         ids = {row.id for row in test}
         num_test.update(row.label for row in targets if row.id in ids)
-    problems = [
-        *shortage(
-            pattern.name, target, num_target, classes, targets, target_lang, window, num_test
-        ),
-        *shortage(pattern.name, source, num_source, classes, sources, source_lang, window),
-    ]
-    return source, target, problems
+    problems = shortage(
+        pattern.name, target, num_target, classes, targets, target_lang, window, num_test
+    )
+    return source, target, problems + source_problems
+
+
+def draw_source(
+    what: str, dataset: Dataset, source_lang: SourceLang, num_rows: int, window: Window | None,
+    candidates: Callable[[str], Iterable[Row]],
+) -> tuple[list[Row], list[str]]:  # fmt: skip
+    """Draw rows of the source languages, language by language, evenly and each balanced.
+
+    Args:
+        what: The pattern, and ``dev``, for sentences.
+        dataset: All labelled rows.
+        source_lang: Language of the source rows, or several.
+        num_rows: Number of rows of all languages together.
+        window: Window of the rows, for sentences.
+        candidates: Function from a language to its rows by rank.
+
+    Returns:
+        The rows, no text twice, and a sentence for each class with too few rows.
+    """
+    drawn, problems, classes = list[Row](), list[str](), dataset.classes
+    langs = list_source_langs(source_lang) if num_rows else ()
+    shares = divide_rows(num_rows, len(langs), len(classes)) if langs else ()
+    for lang, share in zip(langs, shares, strict=True):
+        taken, counts = {row.key for row in drawn}, balanced(share, len(classes))
+        rows = draw_in_turn((row for row in candidates(lang) if row.key not in taken), counts)
+        problems += shortage(what, rows, counts, classes, dataset.by_lang[lang], lang, window)
+        drawn += rows
+    return drawn, problems
 
 
 def list_shared_directions(
-    source_lang: str, read: Iterable[Direction | None], sampling: Sampling
+    source_lang: SourceLang, read: Iterable[Direction], sampling: Sampling
 ) -> list[Direction]:
     """List the directions whose translations show that two rows have the same content.
 
     Args:
-        source_lang: Language of the source rows.
-        read: Directions whose translations patterns read; None is skipped.
-        sampling: The test languages; translations between them and the source language count.
+        source_lang: Language of the source rows, or several.
+        read: Directions whose translations patterns read.
+        sampling: The test languages; translations between them and a source language count.
     """
-    tested = (Direction(source_lang, lang) for lang in sampling.test_langs or ())
-    directions = dict.fromkeys(filter(None, (*read, *tested)))
+    tested = (
+        Direction(source, lang)
+        for source in list_source_langs(source_lang)
+        for lang in sampling.test_langs or ()
+    )
+    directions = dict.fromkeys((*read, *tested))
     return [either for direction in directions for either in (direction, direction.reversed)]
 
 
 def has_foreign_text(
-    dataset: Dataset, source_lang: str, pattern: Pattern, sampling: Sampling
+    dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling
 ) -> Callable[[Row], bool]:
     """Give the function that says whether a source row's text occurs in a language of the test.
 
-    The languages are the target language and the test languages, without the source language.
+    The languages are the target language and the test languages, without source languages.
     """
-    langs = {pattern.target_lang, *sampling.list_test_langs(pattern)} - {source_lang}
+    langs = {pattern.target_lang, *sampling.list_test_langs(pattern)}
+    langs -= {*list_source_langs(source_lang)}
     keys = [dataset.keys_by_lang[lang] for lang in sorted(langs & dataset.keys_by_lang.keys())]
     return lambda row: any(row.key in in_lang for in_lang in keys)
 
@@ -210,24 +245,6 @@ def group_by_story(dataset: Dataset, tests: Iterable[Sequence[str]]) -> tuple[tu
         if story is not None:
             groups.setdefault(story, []).append(row_id)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
-def language_problems(dataset: Dataset, source_lang: str, pattern: Pattern) -> list[str]:
-    """Write a sentence for each language that the pattern needs and the data set lacks."""
-    target_lang = pattern.target_lang
-    if pattern.source_rows and source_lang == target_lang:
-        return [
-            f"{pattern.name}: source and target language are both {target_lang!r}; "
-            "set source_rows: 0 and give the number of all rows as target_rows"
-        ]
-    langs = {target_lang: "target language", source_lang: "source language"}
-    if not pattern.source_rows:
-        langs = {target_lang: "target language"}
-    return [
-        f"{pattern.name}: " + unknown(kind, lang, dataset.by_lang)
-        for lang, kind in langs.items()
-        if lang not in dataset.by_lang
-    ]
 
 
 def in_window(rows: Iterable[Row], window: Window | None) -> Iterable[Row]:

@@ -11,6 +11,7 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.languages import Language, parse_language
+from xlt.data.dataset.source_langs import ParsedSourceLang, SourceLang, list_source_langs
 from xlt.data.dataset.translations import Direction
 
 TranslatedRows = Literal["train", "train+source", "test"]
@@ -25,6 +26,7 @@ SUFFIXES: dict[str, TranslatedRows] = {"tt": "train", "tts": "train+source", "te
 
 # A subtag ends in a letter, so that the digits after it are the count: zh-Hant16.
 PATTERN_NAME = re.compile(
+    r"(?:(?P<source>[a-z]{2,3}(?:-[A-Za-z0-9]+)*):)?"
     r"(?P<lang>[a-z]{2,3}(?:-[A-Za-z0-9]*[A-Za-z])*)(?P<rows>0|[1-9][0-9]*)"
     rf"(?:\+(?P<suffix>{'|'.join(SUFFIXES)}))?"
 )
@@ -68,6 +70,9 @@ class Pattern(Settings):
     """Training rows in the source language."""
     translate: TranslatedRows | None = added_later(None)
     """Rows that are read in translation; None: none."""
+    source_lang: ParsedSourceLang | None = added_later(None)
+    """Language of the source rows, or several among which they are divided evenly
+    (:func:`divide_rows`). None: that of the task; always in a trial, whose spec has it."""
 
     @pydantic.model_validator(mode="after")
     def _as_named(self) -> Self:
@@ -77,6 +82,11 @@ class Pattern(Settings):
                 f"{self.name}: the name says {match['rows']} {match['lang']} rows, the fields say "
                 f"{self.target_rows} {self.target_lang} rows; correct one of them, or take a name "
                 "that is not a language and a count"
+            )
+        if match and match["source"] and self.source_lang not in (None, match["source"]):
+            raise ValueError(
+                f"{self.name}: the name says source_lang: {match['source']}, the fields say "
+                f"{self.source_lang}; correct one of them, or take another name"
             )
         named = SUFFIXES.get(match["suffix"]) if match else self.translate
         # A monolingual base model trains on the translations alone.
@@ -92,6 +102,11 @@ class Pattern(Settings):
     def _something_to_translate(self) -> Self:
         if self.translate in ("train", "train+source") and not self.source_rows:
             raise ValueError(f"{self.name}: has no source rows to translate; set source_rows")
+        if self.translate == "test" and isinstance(self.source_lang, tuple):
+            raise ValueError(
+                f"{self.name}: test rows cannot be translated into {' and '.join(self.source_lang)}"
+                "; name one source_lang"
+            )
         return self
 
     @property
@@ -100,16 +115,16 @@ class Pattern(Settings):
         times = 2 if self.translate == "train+source" else 1
         return times * self.source_rows + self.target_rows
 
-    def direction(self, source_lang: str) -> Direction | None:
-        """The languages of the translated rows and of their translations; None: no translations.
+    def directions(self, source_lang: SourceLang) -> tuple[Direction, ...]:
+        """List the directions in which rows are translated, one for each source language.
 
         Args:
-            source_lang: Language of the source rows.
+            source_lang: Language of the source rows, or several.
         """
         if self.translate is None:
-            return None
-        langs = (source_lang, self.target_lang)
-        return Direction(*(langs if self.translate != "test" else langs[::-1]))
+            return ()
+        read = [Direction(lang, self.target_lang) for lang in list_source_langs(source_lang)]
+        return tuple(d if self.translate != "test" else d.reversed for d in read)
 
     def refuse_no_rows(self) -> None:
         """Raise ValueError if there are no training rows; only prompts need none."""
@@ -201,10 +216,12 @@ class Sampling(Settings):
 
 
 def spell_pattern_name(name: str) -> str:
-    """Give a pattern's name the code of its language: ja16 for jpn_Jpan16; keep other names."""
-    match = SPELLED.fullmatch(name)
+    """Give a pattern's name the codes of its languages: ja16 for jpn_Jpan16; keep other names."""
+    source, colon, target = name.rpartition(":")
+    match = SPELLED.fullmatch(target)
     try:
-        return parse_language(match["lang"]) + match["rest"] if match else name
+        source = parse_language(source) if colon else ""
+        return source + colon + parse_language(match["lang"]) + match["rest"] if match else name
     except InputError:
         return name
 
@@ -212,7 +229,8 @@ def spell_pattern_name(name: str) -> str:
 def parse_pattern_name(name: str) -> Pattern:
     """Parse a name of the paper: ``ja16`` is 1024 source rows and 16 Japanese rows.
 
-    A suffix of :data:`SUFFIXES` says which rows are read in translation, e.g. ``ja16+tt``.
+    A suffix of :data:`SUFFIXES` says which rows are read in translation, e.g. ``ja16+tt``. The
+    source language may stand in front: ``de:ja16``.
 
     Raises:
         InputError: The name is not a language followed by a count.
@@ -229,5 +247,6 @@ def parse_pattern_name(name: str) -> Pattern:
         "name": name,
         "target_lang": parse_language(match["lang"]),
         "target_rows": int(match["rows"]),
+        "source_lang": match["source"],
     }
     return Pattern.parse(values | {"translate": SUFFIXES.get(match["suffix"])})

@@ -71,20 +71,24 @@ class Translations:
         """Give the translations of a direction: id -> translation."""
         return self.by_direction.get(direction, {})
 
-    def fingerprint(self, direction: Direction | None) -> str | None:
-        """SHA-256 (hex) of a direction's translations and their origins, in order of ids.
+    def fingerprint(self, *directions: Direction) -> str | None:
+        """SHA-256 (hex) of the translations of directions and their origins, in order of ids.
 
         The fingerprint of the data set does not depend on translations, so that a trial that reads
         none keeps its id when translations are added.
 
         Returns:
-            None for no direction, and for one without translations.
+            The hash of one direction, or that of the hashes of several; None for no direction, and
+            for one without translations.
         """
-        return self.fingerprints.get(direction) if direction else None
+        digests = [self.fingerprints.get(direction) for direction in directions]
+        if len(digests) < 2:
+            return digests[0] if digests else None
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
     @cached_property
     def fingerprints(self) -> dict[Direction, str]:
-        """Direction -> :meth:`fingerprint`."""
+        """Direction -> its :meth:`fingerprint`."""
         digests = {}
         for direction, by_id in self.by_direction.items():
             digest = hashlib.sha256()

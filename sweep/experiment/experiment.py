@@ -16,8 +16,8 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.corpora.corpus import CorpusOptions
 from xlt.data.corpora.registry import parse_corpus
-from xlt.data.dataset.languages import Language
 from xlt.data.dataset.patterns import Pattern, Sampling
+from xlt.data.dataset.source_langs import ParsedSourceLang, SourceLang, list_source_langs
 from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.chosen_rates import ChosenRates
@@ -25,7 +25,12 @@ from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
-from xlt.sweep.experiment.short_forms import parse_each, parse_model, parse_pattern
+from xlt.sweep.experiment.short_forms import (
+    for_each_source_lang,
+    parse_each,
+    parse_model,
+    parse_pattern,
+)
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.layout import EXPERIMENT_NAME
 from xlt.trainables.spec.explain import Explain
@@ -42,8 +47,9 @@ class Task(Settings):
 
     positive: str = "positive"
     """Name of class 1 in tables."""
-    source_lang: Language = "en"
-    """Language of the source rows; patterns name the target languages."""
+    source_lang: ParsedSourceLang = "en"
+    """Language of the source rows; patterns name the target languages. With a list, every pattern
+    with source rows exists once for each language, named en:ja16 and de:ja16."""
     prevalence: float | None = pydantic.Field(default=None, gt=0, lt=1, strict=True)
     """Share of class 1 among the texts that the model is for, e.g. 0.02; it changes no trial.
     Reports say below Table 3 what the scores would be at it."""
@@ -141,6 +147,16 @@ class Experiment(Settings):
     def _parse_patterns(cls, values: Any) -> Any:
         return parse_each(values, parse_pattern)
 
+    @pydantic.field_validator("patterns")
+    @classmethod
+    def _for_each_source_lang(
+        cls, patterns: tuple[Pattern, ...], info: pydantic.ValidationInfo
+    ) -> tuple[Pattern, ...]:
+        source_lang = info.data["task"].source_lang if "task" in info.data else ""
+        if isinstance(source_lang, str):
+            return patterns
+        return tuple(p for given in patterns for p in for_each_source_lang(given, source_lang))
+
     @pydantic.field_validator("packing", mode="before")
     @classmethod
     def _yaml_off(cls, value: Any) -> Any:
@@ -227,6 +243,21 @@ class Experiment(Settings):
         if problems:
             raise InputError(problems)
         return self
+
+    def find_source_lang(self, pattern: Pattern) -> SourceLang:
+        """Find the source language of a pattern; a pattern without source rows has the first."""
+        return pattern.source_lang or list_source_langs(self.task.source_lang)[0]
+
+    @property
+    def names_source_langs(self) -> bool:
+        """Whether a pattern names its source language, so that cells may differ in it."""
+        return any(pattern.source_lang for pattern in self.patterns)
+
+    @property
+    def source_langs(self) -> tuple[str, ...]:
+        """The source languages of all patterns."""
+        each = (list_source_langs(self.find_source_lang(pattern)) for pattern in self.patterns)
+        return tuple(dict.fromkeys(lang for langs in each for lang in langs))
 
     @property
     def draws_and_seeds(self) -> list[tuple[int, int]]:

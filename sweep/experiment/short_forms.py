@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,19 @@ def parse_model(value: Any) -> BaseModel:
     excluded = {"revision", "kind"} | not_for_method
     kept = known.model_dump(exclude=excluded) if known else {}
     return BaseModel.parse({"name": derive_name(str(value["path"]))} | kept | value).with_codes()
+
+
+def for_each_source_lang(pattern: Pattern, langs: Sequence[str]) -> list[Pattern]:
+    """Copy a pattern for each source language, whose code then begins its name.
+
+    A pattern that names its own, or that reads no source rows and no translations, stays as it is.
+    """
+    if pattern.source_lang or not (pattern.source_rows or pattern.translate):
+        return [pattern]
+    return [
+        pattern.model_copy(update={"name": f"{lang}:{pattern.name}", "source_lang": lang})
+        for lang in langs
+    ]
 
 
 def parse_pattern(value: Any) -> Pattern:

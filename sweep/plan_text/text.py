@@ -20,6 +20,7 @@ from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.test_langs import describe_test_langs
+from xlt.sweep.planning.trained_rows import describe_source_langs, describe_source_rows
 from xlt.sweep.planning.translations import describe_translated_rows, describe_translations
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
@@ -70,6 +71,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
             *_describe_one_draw(grid),
+            *describe_source_langs(experiment),
             *describe_test_langs(experiment, grid.dataset, grid.test_ids),
             *describe_test_rows(grid),
             f"Data {grid.dataset.fingerprint[:12]} from {experiment.data.as_given()}",
@@ -157,6 +159,7 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     rows = f"{pattern.num_train_rows - pattern.target_rows}+{pattern.target_rows}"
     done = sum(s.trial_id in set(ledger.done) for s in cell.specs)
     remarks = [f"is {' and '.join(p.name for p in cell.serves)}"] if len(cell.serves) > 1 else []
+    remarks += [describe_source_rows(cell.model, pattern, spec.source_lang)]
     remarks += [describe_translated_rows(pattern, spec.source_lang, spec.sampling.test_rows)]
     remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []

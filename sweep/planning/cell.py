@@ -9,7 +9,6 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
-from xlt.sweep.planning.prepare import restrict_pattern
 from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.spec.cell_key import CellKey
@@ -77,17 +76,26 @@ class Cell:
 
 
 def make_cell(
-    experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, dataset: Dataset
-) -> Cell:
-    """Make a cell with the settings of the experiment, a search and overrides, in this order."""
+    experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, trained: Pattern | str,
+    dataset: Dataset,
+) -> Cell:  # fmt: skip
+    """Make a cell with the settings of the experiment, a search and overrides, in this order.
+
+    Args:
+        experiment: The experiment.
+        resolved: The base model.
+        pattern: The pattern, as the experiment names it.
+        trained: The pattern with the rows that count, or the reason why there is no cell
+            (:func:`restrict_patterns`).
+        dataset: The rows that trials draw from.
+    """
     model, method = resolved.model, resolved.method
-    source_lang = experiment.task.source_lang
     key = CellKey(model.name, pattern.name)
     applying = tuple(o for o in experiment.overrides if o.match.covers(key) and o.changes(method))
-    trained = restrict_pattern(model, pattern, source_lang)
-    if trained is None:
-        reason = _explain_absence(model, pattern, source_lang)
-        return Cell(resolved, pattern, (), reason, applying)
+    if isinstance(trained, str):
+        return Cell(resolved, pattern, (), trained, applying)
+    source_lang = experiment.find_source_lang(pattern)
+    translations = dataset.translations.fingerprint(*trained.directions(source_lang))
     learning_rate, training, lora = resolved.learning_rate, experiment.training, model.lora
     rates = experiment.learning_rates
     chosen = rates.find(key) if rates else None
@@ -110,7 +118,7 @@ def make_cell(
             revision=resolved.revision,
             method=method,
             source_lang=source_lang,
-            pattern=trained,
+            pattern=trained.model_copy(update={"source_lang": None}),
             sampling=experiment.sampling,
             training=training,
             learning_rate=None if method in BASELINES else learning_rate,
@@ -122,7 +130,7 @@ def make_cell(
             draw_index=draw_index,
             seed=seed,
             data_fingerprint=dataset.fingerprint,
-            translations=dataset.translations.fingerprint(trained.direction(source_lang)),
+            translations=translations,
             resources=model.choose_resources(experiment.resources),
         )
         for draw_index, seed in experiment.draws_and_seeds
@@ -145,19 +153,3 @@ def run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
         return cell
     specs = tuple(s.tuned(rate.learning_rate, rate.training, rate.lora) for s in cell.specs)
     return replace(cell, specs=specs, rescued=rate, replaced=cell.specs)
-
-
-def _explain_absence(model: BaseModel, pattern: Pattern, source_lang: str) -> str:
-    """Explain why a cell cannot exist."""
-    if model.method == "prompt" and pattern.translate:
-        return f"{model.name} reads no translations and {pattern.name} has some"
-    if model.method == "prompt":
-        return (
-            f"{pattern.name} has {pattern.target_rows} {pattern.target_lang} rows, more than "
-            f"prompt.max_shots {model.prompt.max_shots} of {model.name}"
-        )
-    knows_no = "was not pre-trained on" if model.has_base_model else "does not train on"
-    has_no = f"has no {pattern.target_lang} rows to train on"
-    if pattern.translate:
-        has_no = f"reads {source_lang} texts only"
-    return f"{model.name} {knows_no} {source_lang} and {pattern.name} {has_no}"

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.draws import Draw, group_by_story
+from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.source_langs import list_source_langs
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.cell import Cell, make_cell, run_again
 from xlt.sweep.planning.prepare import Prepared
 from xlt.sweep.planning.test_langs import share_training
+from xlt.sweep.planning.trained_rows import restrict_patterns
 from xlt.sweep.planning.translations import describe_translations
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.class_weights import check_class_weights
@@ -60,6 +63,12 @@ class Grid:
             raise InputError("no cell that can exist is selected; see `xlt plan`", "--only")
         return cells
 
+    def _name_source_langs(self, pattern: Pattern) -> tuple[str, ...]:
+        """Name the source languages of a pattern for the plan, if there is a choice."""
+        if not self.experiment.names_source_langs or not (pattern.source_rows or pattern.translate):
+            return ()
+        return list_source_langs(self.experiment.find_source_lang(pattern))
+
     def plan(self, data_warnings: tuple[str, ...] = (), extensions: Mapping[str, str] = {}) -> Plan:
         """Make the plan that is written beside the results, so that tables know the whole grid.
 
@@ -84,6 +93,7 @@ class Grid:
                     pattern=cell.pattern.name,
                     target_lang=cell.pattern.target_lang,
                     translate=cell.pattern.translate,
+                    source_langs=self._name_source_langs(cell.pattern),
                     test_langs=cell.test_langs,
                     names={p.target_lang: p.name for p in cell.serves if p != cell.pattern},
                     trials=_plan_trials(cell.specs, extensions),
@@ -118,11 +128,12 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         )
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
-    cells = [
-        replace(run_again(make_cell(experiment, model, pattern, dataset), rescued), serves=serves)
-        for model in prepared.models
-        for pattern, serves in share_training(experiment, model.model).items()
-    ]
+    cells = []
+    for model in prepared.models:
+        serves = share_training(experiment, model.model)
+        for pattern, trained in restrict_patterns(experiment, model.model).items():
+            cell = run_again(make_cell(experiment, model, pattern, trained, dataset), rescued)
+            cells.append(replace(cell, serves=serves[pattern]))
     _refuse_unfit(cells, dataset)
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.key}: {c.skipped}" for c in cells)

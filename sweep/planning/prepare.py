@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from xlt.data.core.errors import InputError
 from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.draws import Draw, draw
+from xlt.data.dataset.language_problems import refuse_same_language
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset, text_key
 from xlt.data.dataset.translations import Direction
@@ -15,9 +16,9 @@ from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.resolved_models import ResolvedModel, resolve_models
-from xlt.sweep.planning.test_langs import resolve_test_langs, share_training
+from xlt.sweep.planning.test_langs import resolve_test_langs
+from xlt.sweep.planning.trained_rows import restrict_patterns
 from xlt.sweep.planning.translations import list_directions
-from xlt.trainables.models.base_models import BaseModel
 
 
 @dataclass(frozen=True)
@@ -75,43 +76,23 @@ def prepare(experiment: Experiment) -> Prepared:
     return Prepared(experiment, dataset, draws, held_out, tuple(models))
 
 
-def restrict_pattern(model: BaseModel, pattern: Pattern, source_lang: str) -> Pattern | None:
-    """Restrict a pattern to the rows on which a base model trains.
-
-    A monolingual base model trains on target rows only (paper, table 2), and on source rows that
-    are translated into the target language. Only target rows stand in prompts, which may have none.
-
-    Returns:
-        The pattern with the rows that count, or None where no training row is left, or where a
-        prompt has no place for the rows.
-    """
-    if model.method == "prompt":
-        max_shots = model.prompt.max_shots
-        if pattern.translate or (max_shots is not None and pattern.target_rows > max_shots):
-            return None
-        return pattern.model_copy(update={"source_rows": 0})
-    if model.knows(source_lang):
-        return pattern
-    if pattern.translate:
-        is_read = pattern.translate != "test"  # else all rows are in the source language
-        return pattern.model_copy(update={"translate": "train"}) if is_read else None
-    return pattern.model_copy(update={"source_rows": 0}) if pattern.target_rows else None
-
-
 def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
     """Draw every different set of rows once."""
-    source_lang, sampling = experiment.task.source_lang, experiment.sampling
     patterns = {
-        restrict_pattern(model, pattern, source_lang): None
+        (trained, experiment.find_source_lang(trained)): None
         for model in experiment.models
-        for pattern in share_training(experiment, model)
+        for trained in restrict_patterns(experiment, model).values()
+        if isinstance(trained, Pattern)
     }
     draws: dict[Draw, None] = {}
     problems: dict[str, None] = {}
-    for pattern in filter(None, patterns):
+    for pattern, source_lang in patterns:
+        if pattern.source_rows and source_lang == pattern.target_lang and not pattern.source_lang:
+            problems[refuse_same_language(pattern)] = None
+            continue
         for index in sorted({index for index, _ in experiment.draws_and_seeds}):
             try:
-                draws[draw(dataset, source_lang, pattern, sampling, index)] = None
+                draws[draw(dataset, source_lang, pattern, experiment.sampling, index)] = None
             except InputError as error:
                 problems |= dict.fromkeys(error.problems)
     if problems:

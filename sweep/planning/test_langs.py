@@ -9,6 +9,7 @@ from xlt.data.core.text import first_few
 from xlt.data.dataset.draws import in_window
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.source_langs import SourceLang
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.models.base_models import BaseModel
 
@@ -41,7 +42,8 @@ def _with_every_class(experiment: Experiment, dataset: Dataset) -> Iterable[str]
 def share_training(experiment: Experiment, model: BaseModel) -> dict[Pattern, tuple[Pattern, ...]]:
     """Find the patterns of a base model that train on the same rows.
 
-    With test languages, ja0 and de0 are one training that is tested in both. Without, each bars
+    With test languages, ja0 and de0 are one training that is tested in both, if their source rows
+    are in the same language. Without, each bars
     source rows that occur in its own target language, so their rows may differ. Prompts are not
     shared, because nothing is trained and each is in its own language. A pattern that an override
     names stays apart.
@@ -51,13 +53,13 @@ def share_training(experiment: Experiment, model: BaseModel) -> dict[Pattern, tu
     """
     apart = {override.match.pattern for override in experiment.overrides}
     served: dict[Pattern, list[Pattern]] = {}
-    first: dict[int, Pattern] = {}
+    first: dict[tuple[SourceLang | None, int], Pattern] = {}
     for pattern in experiment.patterns:
         trained = pattern
         is_shared = experiment.sampling.test_langs is not None and model.method != "prompt"
         is_zero_shot = not pattern.target_rows and not pattern.translate
         if is_shared and is_zero_shot and pattern.name not in apart:
-            trained = first.setdefault(pattern.source_rows, pattern)
+            trained = first.setdefault((pattern.source_lang, pattern.source_rows), pattern)
         served.setdefault(trained, []).append(pattern)
     return {trained: tuple(patterns) for trained, patterns in served.items()}
 
@@ -84,10 +86,10 @@ def describe_test_langs(experiment: Experiment, dataset: Dataset, test: Iterable
 
 
 def _describe_repeated_training(experiment: Experiment) -> list[str]:
-    alike: dict[int, list[Pattern]] = {}
+    alike: dict[tuple[SourceLang | None, int], list[Pattern]] = {}
     for pattern in experiment.patterns:
         if not pattern.target_rows and not pattern.translate:
-            alike.setdefault(pattern.source_rows, []).append(pattern)
+            alike.setdefault((pattern.source_lang, pattern.source_rows), []).append(pattern)
     return [
         f"{', '.join(p.name for p in patterns)} train on source rows alone; "
         f"`--set sampling.test_langs=[{','.join(p.target_lang for p in patterns)}]` trains them "

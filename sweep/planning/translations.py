@@ -6,6 +6,7 @@ from xlt.data.core.text import first_few
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.patterns import Pattern, TranslatedRows
 from xlt.data.dataset.schema import Dataset
+from xlt.data.dataset.source_langs import SourceLang
 from xlt.data.dataset.translations import Direction, count_origins
 from xlt.sweep.experiment.experiment import Experiment
 
@@ -19,18 +20,16 @@ READ: dict[TranslatedRows, str] = {
 
 def list_directions(experiment: Experiment) -> tuple[Direction, ...]:
     """List the directions whose translations patterns read."""
-    source_lang = experiment.task.source_lang
-    read = {pattern.direction(source_lang): None for pattern in experiment.patterns}
-    return tuple(filter(None, read))
+    read = (p.directions(experiment.find_source_lang(p)) for p in experiment.patterns)
+    return tuple(dict.fromkeys(direction for listed in read for direction in listed))
 
 
 def describe_translations(experiment: Experiment, dataset: Dataset) -> tuple[str, ...]:
     """Write a sentence for each kind of translation that patterns read, with its origin."""
-    source_lang = experiment.task.source_lang
     names: dict[tuple[TranslatedRows, Direction], list[str]] = {}
     for pattern in experiment.patterns:
-        direction = pattern.direction(source_lang)
-        if pattern.translate and direction:
+        for direction in pattern.directions(experiment.find_source_lang(pattern)):
+            assert pattern.translate
             names.setdefault((pattern.translate, direction), []).append(pattern.name)
     return tuple(
         f"{', '.join(listed)}: {READ[translate]} ({direction} by "
@@ -39,10 +38,10 @@ def describe_translations(experiment: Experiment, dataset: Dataset) -> tuple[str
     )
 
 
-def describe_translated_rows(pattern: Pattern, source_lang: str, num_test_rows: int) -> str:
+def describe_translated_rows(pattern: Pattern, source_lang: SourceLang, num_test_rows: int) -> str:
     """Count the rows that a trial reads in translation; empty without translations."""
-    direction = pattern.direction(source_lang)
-    if direction is None:
+    direction = ", ".join(map(str, pattern.directions(source_lang)))
+    if not direction:
         return ""
     if pattern.translate != "test":
         return f"{pattern.source_rows:,} rows translated {direction}"
@@ -59,11 +58,11 @@ def list_translated_rows(experiment: Experiment, dataset: Dataset) -> set[str]:
     Raises:
         InputError: The data set has too few rows.
     """
-    source_lang, ids = experiment.task.source_lang, set[str]()
+    ids = set[str]()
     for pattern in (pattern for pattern in experiment.patterns if pattern.translate):
         for index in {index for index, _ in experiment.draws_and_seeds}:
             drawn = draw(
-                dataset, source_lang, pattern, experiment.sampling, index,
+                dataset, experiment.find_source_lang(pattern), pattern, experiment.sampling, index,
                 refuse_untranslated=False,
             )  # fmt: skip
             ids |= {*drawn.source} if pattern.translate != "test" else {*drawn.target, *drawn.test}

@@ -87,10 +87,10 @@ class SearchCell:
 
 def select_search_rows(grid: Grid) -> Dataset:
     """Select the rows that a search may use: all but the test rows of all cells."""
-    source_lang = grid.experiment.task.source_lang
-    directions = list_directions(grid.experiment)
-    read = list_shared_directions(source_lang, directions, grid.experiment.sampling)
-    return without_test(grid.dataset, grid.test_ids, source_lang, read)
+    experiment = grid.experiment
+    langs = experiment.source_langs
+    read = list_shared_directions(langs, list_directions(experiment), experiment.sampling)
+    return without_test(grid.dataset, grid.test_ids, langs, read)
 
 
 def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> list[SearchCell]:
@@ -133,10 +133,10 @@ def _make_search_cell(cell: Cell, settings: Search, dataset: Dataset) -> SearchC
             update={"dev": "target"}
         )  # a monolingual base model has no source rows
     replicates = tuple(settings.replicates(first.pattern))
-    direction = first.pattern.direction(first.source_lang)
+    directions = first.pattern.directions(first.source_lang)
     read = {
         "data_fingerprint": dataset.fingerprint,
-        "translations": dataset.translations.fingerprint(direction),
+        "translations": dataset.translations.fingerprint(*directions),
     }
     templates = tuple(
         first.model_copy(update={"seed": seed, "dev": dev, **read}) for dev, seed in replicates

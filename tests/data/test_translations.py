@@ -164,7 +164,7 @@ def test_the_fingerprint_is_that_of_a_direction_and_of_origins() -> None:
     assert BOTH.fingerprint == PLAIN.fingerprint
     one = BOTH.translations.fingerprint(EN_JA)
     assert one and one != BOTH.translations.fingerprint(JA_EN)
-    assert PLAIN.translations.fingerprint(EN_JA) is None is BOTH.translations.fingerprint(None)
+    assert PLAIN.translations.fingerprint(EN_JA) is None is BOTH.translations.fingerprint()
     other = translated({**ALL, "ja-001": "other"}).translations
     assert other.fingerprint(EN_JA) == one
     assert other.fingerprint(JA_EN) != BOTH.translations.fingerprint(JA_EN)

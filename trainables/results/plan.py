@@ -49,6 +49,9 @@ class PlannedCell(Settings):
     """Language of the test rows; empty in plans of early versions."""
     translate: TranslatedRows | None = added_later(None)
     """Rows that are read in translation; None: none."""
+    source_langs: tuple[str, ...] = added_later(())
+    """Languages of the source rows of its pattern; empty: those of all cells are in one language,
+    or the pattern has none."""
     test_langs: tuple[str, ...] = added_later(())
     """Languages in which its trials are tested; empty: ``target_lang``."""
     names: dict[str, str] = added_later({})
@@ -73,7 +76,9 @@ class PlannedCell(Settings):
         """The cell under its name in a test language; None if it is not tested there."""
         if lang not in (self.test_langs or (self.target_lang,)):
             return None
-        return self.model_copy(update={"pattern": self.names.get(lang, self.pattern)})
+        if lang not in self.names:
+            return self
+        return self.model_copy(update={"pattern": self.names[lang], "target_lang": lang})
 
 
 class Plan(Settings):

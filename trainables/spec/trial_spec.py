@@ -13,6 +13,7 @@ import pydantic
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
+from xlt.data.dataset.source_langs import SourceLang
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
 from xlt.trainables.spec.prompt import Prompt
@@ -173,8 +174,8 @@ class TrialSpec(Settings):
     """Pinned hub revision."""
     method: Method
     """Full fine-tuning, low-rank adapters on a frozen base, or a baseline."""
-    source_lang: str
-    """Language of the source rows."""
+    source_lang: SourceLang
+    """Language of the source rows, or several among which they are divided evenly."""
     pattern: Pattern
     """Numbers of training rows as used: source_rows is 0 for a monolingual base model and for
     prompts, whose training rows are those in the context."""

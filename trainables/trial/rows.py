@@ -24,8 +24,8 @@ def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
     Raises:
         InputError: The data set is not that of the spec, or it has too few rows.
     """
-    direction = spec.pattern.direction(spec.source_lang)
-    translations = dataset.translations.fingerprint(direction)
+    directions = spec.pattern.directions(spec.source_lang)
+    translations = dataset.translations.fingerprint(*directions)
     if (dataset.fingerprint, translations) != (spec.data_fingerprint, spec.translations):
         raise InputError("the data set is not the one that the trial was planned for")
     arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
@@ -33,9 +33,9 @@ def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
     train, test = dataset.rows(drawn.train), dataset.rows(drawn.test)
     if spec.sampling.test_langs and not spec.dev:
         test = test.filter(pc.is_in(test["lang"], pa.array(spec.test_langs)))
-    if direction is None:
+    if not directions:
         return train, test
-    read, tested = (read_translated(dataset, rows, direction) for rows in (train, test))
+    read, tested = (read_translated(dataset, rows, *directions) for rows in (train, test))
     if spec.pattern.translate == "train+source":
         originals = dataset.rows(drawn.source)
         marks = pa.array([False] * len(originals))
