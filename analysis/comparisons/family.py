@@ -12,7 +12,7 @@ from xlt.analysis.comparisons.compare import LEVEL, Comparison, compare
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
 from xlt.analysis.uncertainty.collapse import describe_collapse
-from xlt.analysis.uncertainty.few_alarms import FEW, count_false_alarms
+from xlt.analysis.uncertainty.few_alarms import check_false_alarms
 from xlt.analysis.uncertainty.intervals import check_method
 from xlt.analysis.uncertainty.multiplicity import Correction, find_correction
 from xlt.analysis.uncertainty.permutations import num_permutations_needed
@@ -129,7 +129,7 @@ def compare_cells(
         cells = scores.cells[first], scores.cells[second]
         try:
             for cell in cells:
-                _check_false_alarms(cell, metric, collected.prevalence)
+                check_false_alarms(cell, metric, collected.prevalence)
             comparisons.append(compare(*cells, metric_runs, num_resamples, method, paired_seeds))
         except InputError as error:
             left_out.append((f"{first.path}:{second.path}", str(error)))
@@ -157,23 +157,6 @@ def compare_cells(
 def _gaps(cell: CellScores, metric_runs: MetricRuns) -> list[str]:
     collapse = describe_collapse(cell, metric_runs.metric, metric_runs.of(cell).values)
     return [f"{cell.key.path}: {why}" for why in (", ".join(cell.gaps), collapse) if why]
-
-
-def _check_false_alarms(cell: CellScores, metric: str, prevalence: float | None) -> None:
-    """Raise InputError if a metric at a prevalence rests on few false alarms.
-
-    The variance of a difference comes from rows that are in the test, and few false alarms hide
-    that other test rows would have more.
-    """
-    if prevalence is None or metric == "recall":
-        return
-    seen = count_false_alarms(cell)
-    if seen.are_few and metric in seen.worst_values(prevalence, 0.95):
-        raise InputError(
-            f"{cell.key.path} has {seen.num_seen:.1f} false alarms on {seen.num_negatives} test "
-            f"rows, mean over runs; fewer than {FEW} settle no {metric} at a prevalence; "
-            "sampling.test_balance tests on more rows of the other class"
-        )
 
 
 def _check_permutations(num_resamples: int, num_tests: int, correction: Correction) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xlt.analysis.trials.weigh import describe_weights
+from xlt.analysis.trials.weigh import describe_weights, weigh
 from xlt.data.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def tested_in(collected: Collected, lang: str) -> Collected:
     if not cells:
         raise InputError(unknown("test language", lang, known), "--test-lang")
     plan = plan.model_copy(update={"cells": tuple(cells)})
-    return replace(collected, plan=plan, rows=tuple(rows), test_lang=lang)
+    tested = replace(collected, plan=plan, rows=tuple(rows), test_lang=lang)
+    return tested if collected.prevalence is None else weigh(tested, collected.prevalence)
 
 
 def describe_test_rows(collected: Collected) -> tuple[str, ...]:

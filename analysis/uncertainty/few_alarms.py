@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xlt.analysis.trials.scores import CellScores
+from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.metrics.prevalence import highest_rate, values_from_rates
 
@@ -51,3 +52,20 @@ def count_false_alarms(cell: CellScores) -> FalseAlarms:
         num_seen=float(negatives.sum(axis=1).mean()),
         num_negatives=negatives.shape[1],
     )
+
+
+def check_false_alarms(cell: CellScores, metric: str, prevalence: float | None) -> None:
+    """Raise InputError if a metric at a prevalence rests on few false alarms.
+
+    The variance of a difference comes from rows that are in the test, and few false alarms hide
+    that other test rows would have more.
+    """
+    if prevalence is None or metric == "recall":
+        return
+    seen = count_false_alarms(cell)
+    if seen.are_few and metric in seen.worst_values(prevalence, 0.95):
+        raise InputError(
+            f"{cell.key.path} has {seen.num_seen:.1f} false alarms on {seen.num_negatives} test "
+            f"rows, mean over runs; fewer than {FEW} settle no {metric} at a prevalence; "
+            "sampling.test_balance tests on more rows of the other class"
+        )

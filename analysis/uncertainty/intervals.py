@@ -89,7 +89,7 @@ class CellIntervals:
             return ends, without
         from threadpoolctl import threadpool_limits
 
-        metric_runs = self._runs_of(metric)
+        metric_runs = self.runs_of(metric)
         with threadpool_limits(1):  # for products this small, threads cost more than they save
             for key, cell in self.scores.cells.items():
                 try:
@@ -115,7 +115,7 @@ class CellIntervals:
 
     def components(self, metric: str) -> dict[CellKey, VarianceComponents]:
         """Sources of variance of each cell that has an interval."""
-        metric_runs, parts = self._runs_of(metric), {}
+        metric_runs, parts = self.runs_of(metric), {}
         for key, cell in self.scores.cells.items():
             try:
                 parts[key] = variance_components(metric_runs.of(cell))
@@ -123,7 +123,8 @@ class CellIntervals:
                 continue
         return parts
 
-    def _runs_of(self, metric: str) -> MetricRuns:
+    def runs_of(self, metric: str) -> MetricRuns:
+        """Values and influences of a metric; InputError for one without intervals."""
         if metric not in self._metric_runs:
             num_classes = self.scores.num_classes
             self._metric_runs[metric] = MetricRuns(metric, None, self.prevalence, num_classes)

@@ -113,10 +113,11 @@ class MetricRuns:
             known = resampled_at(prevalence, num_classes)
         self.metric, self.prevalence = metric, prevalence
         self._resampled = find_resampled(metric, known, num_classes)
+        self._by_row: dict[CellKey, Runs] = {}
         self._runs: dict[CellKey, Runs] = {}
 
     def of(self, cell: CellScores, values: Values | None = None) -> Runs:
-        """Values and influences of the runs of a cell.
+        """Values of the runs of a cell, and influences of its rows, or of its stories.
 
         Args:
             cell: Scores of the runs.
@@ -126,13 +127,20 @@ class MetricRuns:
             InputError: The metric has no value on the test rows of the cell.
         """
         if cell.key not in self._runs:
+            runs = self.by_row(cell, values)
+            if cell.stories is not None:
+                runs = Runs(runs.values, sum_by_story(runs.influence, cell.stories), runs.runs)
+            self._runs[cell.key] = runs
+        return self._runs[cell.key]
+
+    def by_row(self, cell: CellScores, values: Values | None = None) -> Runs:
+        """Values of the runs of a cell, and influences of single rows; see :meth:`of`."""
+        if cell.key not in self._by_row:
             if reason := undefined(self.metric, cell.y_true, count_classes(cell.scores)):
                 raise InputError(reason)
             if values is None:
                 once_each = np.ones((len(cell.y_true), 1), weight_type(len(cell.y_true)))
                 values = self._resampled.weighted(cell.y_true, cell.scores, once_each)[:, 0]
             influence = self._resampled.influences(cell.y_true, cell.scores)
-            if cell.stories is not None:
-                influence = sum_by_story(influence, cell.stories)
-            self._runs[cell.key] = Runs(values, influence, cell.runs)
-        return self._runs[cell.key]
+            self._by_row[cell.key] = Runs(values, influence, cell.runs)
+        return self._by_row[cell.key]

@@ -1,4 +1,4 @@
-"""xlt compare, curves, boundary, claims, oracle and figures: read results, print or draw them."""
+"""xlt compare, curves, transfer, boundary, claims, oracle, figures: results, printed or drawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xlt.sweep.cli.exit_status import OK
 
 
 def add_analysis_commands(commands: Any) -> None:
-    """Add ``compare``, ``curves``, ``boundary``, ``claims``, ``oracle`` and ``figures``."""
+    """Add the commands that read results, print tables or draw figures."""
 
     def add(
         name: str, command: Callable[[Any], int], text: str, *examples: str
@@ -91,6 +91,18 @@ def add_analysis_commands(commands: Any) -> None:
     add_interval_method(curves)
     add_prevalence(curves)
     add_test_lang(curves)
+
+    transfer = add(
+        "transfer", _transfer,
+        "Print what trials lose from their source language to each other test language, and what "
+        "holds over languages: means with intervals, and ranks of base models.",
+        "transfer results",
+        "transfer results --metric f1 --only pattern=ja0 --format csv",
+    )  # fmt: skip
+    add_metric(transfer)
+    add_only(transfer)
+    add_interval_method(transfer)
+    add_prevalence(transfer)
 
     boundary = add(
         "boundary", _boundary,
@@ -195,6 +207,22 @@ def _curves(options: argparse.Namespace) -> int:
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
     print(write_tables(make_curve_tables(curves), options.format))
+    _warn(options.format, collected.warnings)
+    return OK
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from xlt.analysis.languages.scores import collect_lang_scores
+    from xlt.analysis.languages.tables import make_transfer_tables
+    from xlt.analysis.tables.formats import find_format
+    from xlt.analysis.trials.collect import collect
+
+    write = find_format(options.format)
+    collected = collect(
+        options.results, options.experiment, only=options.only, prevalence=options.prevalence
+    )
+    scores = collect_lang_scores(collected, options.metric, options.interval_method)
+    print(write(make_transfer_tables(scores)))
     _warn(options.format, collected.warnings)
     return OK
 

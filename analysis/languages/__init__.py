@@ -1,0 +1,1 @@
+"""Statements over the test languages of trials: transfer gaps, means, and ranks of base models."""

@@ -1,0 +1,83 @@
+"""Records of the statements over languages, and the sentences that their tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from xlt.analysis.languages.gaps import Measured
+from xlt.analysis.languages.scores import LangScores
+from xlt.analysis.tables.cells import format_interval
+from xlt.analysis.trials.weigh import describe_weights
+from xlt.analysis.uncertainty.intervals import Interval
+from xlt.analysis.uncertainty.welch import p_text
+from xlt.data.core.text import first_line
+from xlt.trainables.metrics.registry import define_metric
+
+CSV_COLUMNS = (
+    "statement", "metric", "base_model", "pattern", "source_lang", "test_lang", "num_langs", "n",
+    "mean", "std", "low", "high", "sampled_low", "sampled_high", "difference", "difference_low",
+    "difference_high", "p_value", "corrected_p_value", "mean_rank", "critical_difference", "groups",
+    "note",
+)  # fmt: skip
+"""Keys of the records. Statements: score (of a cell in a test language, with its gap), cost (of
+target rows), mean (over languages), rank (of a base model), left out."""
+
+
+def make_record(statement: str, scores: LangScores, **values: object) -> dict[str, object]:
+    """Make a record; keys that are not given are None."""
+    known = {"statement": statement, "metric": scores.metric, **values}
+    return {name: known.get(name) for name in CSV_COLUMNS}
+
+
+def record_difference(tested: Measured | None) -> dict[str, object]:
+    """Values of a difference in a record."""
+    if tested is None:
+        return {}
+    low, high = ends(tested.interval)
+    return {
+        "difference": tested.difference, "difference_low": low, "difference_high": high,
+        "p_value": tested.p_value, "corrected_p_value": tested.corrected_p_value,
+    }  # fmt: skip
+
+
+def ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    """Ends of an interval; None without one."""
+    return (interval.low, interval.high) if interval else (None, None)
+
+
+def format_difference(tested: Measured | None) -> str:
+    """Format a difference, e.g. ``+0.103 [0.041, 0.165]``; ``-`` without one."""
+    if tested is None or tested.difference is None:
+        return "-"
+    ends = tested.interval
+    return f"{tested.difference:+.3f}" + (
+        f" {format_interval(ends.low, ends.high)}" if ends else ""
+    )
+
+
+def format_p(tested: Measured | None) -> str:
+    """Format the corrected p of a difference; ``-`` without one."""
+    known = tested.corrected_p_value if tested else None
+    return "-" if known is None else p_text(known)
+
+
+def describe_scores(scores: LangScores) -> tuple[str, ...]:
+    """Sentences for captions: the metric, the weights of test rows, the experiment."""
+    plan = scores.collected.plan
+    classes = list(map(first_line, plan.classes))
+    defined = define_metric(scores.metric, first_line(plan.positive), classes)
+    title = f": {first_line(plan.title)}" if plan.title else ""
+    return (
+        f"{defined[0].upper()}{defined[1:]}.",
+        *describe_weights(scores.collected.prevalence),
+        f"Experiment {plan.experiment}{title}.",
+    )
+
+
+def group_reasons(title: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Write a sentence for each reason, with all names to which it applies."""
+    names: dict[str, dict[str, None]] = {}
+    for name, why in reasons:
+        if why:
+            names.setdefault(first_line(why), {})[first_line(name)] = None
+    return [f"{title} {', '.join(own)}: {why}." for why, own in names.items()]
