@@ -96,8 +96,8 @@ def _why_no_source(cell: LangCell) -> str:
     if len(cell.by_lang) == 1:
         return f"it is tested in {', '.join(cell.by_lang)} alone"
     return (
-        f"it was not tested in {cell.source_lang}, its source language; add {cell.source_lang} to "
-        "sampling.test_langs and `xlt run` again"
+        f"it was not tested in {cell.source_lang}, its source language; name {cell.source_lang} in "
+        "sampling.test_langs, which trains again, because its test rows are taken from training"
     )
 
 

@@ -19,6 +19,7 @@ from xlt.analysis.uncertainty.few_alarms import check_false_alarms
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs, sum_by_story
 from xlt.data.core.errors import InputError
+from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -148,18 +149,21 @@ def add_up(terms: Sequence[tuple[float, InLang]]) -> Runs:
     return Runs(values, influence, runs[0].runs)
 
 
-def collect_lang_scores(collected: Collected, metric: str, method: str = "t") -> LangScores:
+def collect_lang_scores(
+    collected: Collected, metric: str | None = None, method: str = "t"
+) -> LangScores:
     """Score every cell in each of its test languages.
 
     Args:
         collected: The trials, as they are or at a prevalence, in no chosen test language.
-        metric: Name of a metric.
+        metric: Name of a metric; None: the one by which learning rates are selected.
         method: Method of the intervals.
 
     Raises:
         InputError: The trials were tested in one language, or the metric or the method is unknown.
     """
     check_method(method)
+    metric = metric or selection_metric(len(collected.plan.classes))
     langs = collected.plan.test_langs
     if len(langs) < 2:
         raise InputError(

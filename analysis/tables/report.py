@@ -28,6 +28,7 @@ from xlt.trainables.metrics.registry import define_metric, needs_every_class, re
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.spec.cell_key import CellKey
 
+GAPS = "Gaps between the test languages, means and ranks over them: `xlt transfer`."
 MOST_LANGS = 4
 """Number of test languages that all have tables of their own; of more, only target languages."""
 
@@ -125,6 +126,7 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
         *write_bounds(metric_cells),
         *write_share_note(metric_cells),
         *(paper.write_remarks(metric, models) if published else []),
+        *([GAPS] if len(collected.plan.test_langs) > 1 else []),
         *(_tuning(collected.plan) if collected.metrics else []),
         *(f"Warning: {warning}." for warning in collected.warnings),
     ]

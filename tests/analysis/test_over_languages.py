@@ -188,6 +188,24 @@ def test_equal_models_are_seldom_distinguished_where_seeds_do_not_matter() -> No
     assert settled / 300 <= upper_bound(0.05, 300)
 
 
+@pytest.mark.chaos
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("num_langs", [5, 12, 30])
+@pytest.mark.parametrize("stds", [(0.0, 0.2), (0.1, 0.2), (0.3, 0.2)])
+def test_false_ranks_of_equal_models_at_length(stds: tuple[float, float], num_langs: int) -> None:
+    """Four equal base models of 3 seeds: the test is about these runs, as its caption says."""
+    rng, num, settled = np.random.default_rng(9), 300, 0
+    separations = {f"l{n}": 1.5 for n in range(num_langs)}
+    for _ in range(num):
+        models = [
+            simulate_langs(rng, separations, 3, 128, stds[0], own_std=stds[1]) for _ in range(4)
+        ]
+        means = np.array([[own.cell.mean for own in make_in_langs(m).values()] for m in models])
+        settled += friedman_p(means.astype(float)) <= 0.05
+    print(stds, num_langs, settled / num)
+    assert stds[0] or settled / num <= upper_bound(0.05, num)
+
+
 # --- missing cells --------------------------------------------------------------------------
 
 

@@ -168,6 +168,22 @@ def test_coverage_of_gaps_at_length(gain: float, stds: tuple[float, float], shar
     assert gain or settled <= upper_bound(0.05, 500)
 
 
+def test_gaps_of_three_classes(tmp_path: Path) -> None:
+    plan = make_lang_plan(langs=("en", "de"), classes=("a", "b", "c"))
+    results = make_results(tmp_path / "r", plan)
+    rng, y_true = np.random.default_rng(5), np.arange(60) % 3
+    rows = {}
+    for lang, strength in (("en", 3.0), ("de", 0.0)):
+        logits = rng.standard_normal((3, 60, 3)) + strength * np.eye(3)[y_true]
+        shares = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+        rows[lang] = [f"{lang}-{n}" for n in range(60)], y_true, shares
+    save_langs(results, "a", "ja0", rows)
+    scores = collect_lang_scores(collect(results.uri))
+    (own,), _ = find_gaps(scores)
+    assert scores.metric == "auroc_ovr" and own.tested.interval
+    assert own.tested.interval.low > 0.2 and (own.tested.p_value or 1) < 0.01
+
+
 # --- cells without a gap --------------------------------------------------------------------
 
 
@@ -183,8 +199,8 @@ def test_a_cell_without_a_gap_has_the_reason(tmp_path: Path) -> None:
     assert not gaps
     assert left_out[0] == (
         "a/ja0",
-        "it was not tested in en, its source language; add en to sampling.test_langs and `xlt run` "
-        "again",
+        "it was not tested in en, its source language; name en in sampling.test_langs, which "
+        "trains again, because its test rows are taken from training",
     )
     assert left_out[3] == ("b/ja16", "no trial is done")
 

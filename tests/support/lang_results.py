@@ -55,7 +55,7 @@ def save_langs(
         spec = make_spec(model, pattern, seed)
         tables, metrics = [], {}
         for lang, (ids, y_true, scores) in by_lang.items():
-            table = predictions(ids, y_true.tolist(), scores[number])
+            table = predictions(ids, y_true.tolist(), scores[number].tolist())
             tables.append(table.set_column(1, "lang", pa.array([lang] * len(ids))))
             metrics[lang] = score(y_true, scores[number])
         rows = pa.table({"id": ["a"]})
