@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
-from xlt.analysis.trials.predictions import number_stories
+from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.scores import CellScores, load_scores
 from xlt.analysis.trials.test_lang import tested_in
 from xlt.analysis.uncertainty.few_alarms import check_false_alarms

@@ -16,7 +16,7 @@ from simulated_scores import make_cell, predictions
 
 from xlt.analysis.languages.scores import InLang
 from xlt.analysis.tables.cells import TableCell
-from xlt.analysis.trials.predictions import number_stories
+from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.scores import ExperimentScores
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.trainables.metrics.registry import score
