@@ -107,7 +107,7 @@ import statistics
             "it cannot import the code of trials: RuntimeError: another one "
             "(in {folder}/statistics.py, line 4)",
         ),
-        ("os._exit(3)", "it was killed by SIGKILL or crashed on "),
+        ("os._exit(3)", "it was killed by SIGKILL, crashed or called os._exit on "),
     ],
 )
 def test_workers_that_cannot_import_end_the_run_with_one_sentence(

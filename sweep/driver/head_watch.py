@@ -33,6 +33,7 @@ its own settings, before it asks for a token."""
 
 LAST_WORDS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
 """Program that prints its argument when its input ends without a byte."""
+RAY_STOPPED = "Ray has stopped on this machine"
 RESUME = "finished trials are kept; start Ray again and run the same command to resume\n"
 
 
@@ -44,7 +45,8 @@ class HeadWatch:
         raylet: ``host:port`` of Ray's process on this machine.
         raylet_socket: Unix socket of the same process. It is never replaced, so the driver ends at
             once when it closes this connection. Ray may be faster on a busy machine; then a small
-            process, whose input ends with the driver, prints the sentence.
+            process, whose input ends with the driver, prints a sentence. That process cannot know
+            who ended the driver.
     """
 
     def __init__(self, head: str, raylet: str, raylet_socket: str) -> None:
@@ -58,12 +60,12 @@ class HeadWatch:
                 "-S",
                 "-c",
                 LAST_WORDS,
-                f"xlt: Ray ended this command; {RESUME}",
+                f"xlt: {RAY_STOPPED}, or this command was killed; {RESUME}",
             ],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        self._stopped = threading.Event()
+        self._stopped, self._ending = threading.Event(), threading.Lock()
         self._threads = [
             threading.Thread(target=watch, name="head watch", daemon=True)
             for watch in (self._watch_connection, self._watch_answers)
@@ -72,7 +74,12 @@ class HeadWatch:
             thread.start()
 
     def stop(self) -> None:
-        """Stop watching; called before this process disconnects from the cluster or stops it."""
+        """Stop watching; called before this process disconnects from the cluster or stops it.
+
+        A call to Ray may raise an error before this process is ended, so the connection decides.
+        """
+        if self._is_closed():
+            self._end(RAY_STOPPED)
         self._stopped.set()
         self._raylet.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -83,7 +90,13 @@ class HeadWatch:
     def _watch_connection(self) -> None:
         self._raylet.recv(1)
         if not self._stopped.is_set():
-            self._end("Ray has stopped on this machine")
+            self._end(RAY_STOPPED)
+
+    def _is_closed(self) -> bool:
+        try:
+            return self._raylet.recv(1, socket.MSG_DONTWAIT) == b""
+        except OSError as error:
+            return not isinstance(error, BlockingIOError)
 
     def _watch_answers(self) -> None:
         num_missed = dict.fromkeys(self._asked, 0)
@@ -100,10 +113,18 @@ class HeadWatch:
                     self._end(f"{name} gave no answer for {silence:.0f} s")
 
     def _end(self, why: str) -> None:
+        """Print the reason and end the process, whose threads would wait for Ray forever."""
+        self._ending.acquire()  # for good: two threads may see the loss
+        sys.stderr.write(f"xlt: {why}; {RESUME}")
+        sys.stderr.flush()
         assert self._last_words.stdin
+        # Not before the sentence is printed: Ray may end this process between any two lines.
         with suppress(OSError):  # that process may have been killed
             os.write(self._last_words.stdin.fileno(), b".")
-        _end(why)
+        if sys.stderr.isatty():
+            make_console().show_cursor()  # a live grid hides it
+        release_all()
+        os._exit(EXIT_STATUS)
 
 
 def answers(address: str) -> bool:
@@ -126,13 +147,3 @@ def answers(address: str) -> bool:
         except OSError:
             return False
         return True
-
-
-def _end(why: str) -> None:
-    """Print the reason and end the process, whose threads would wait for Ray forever."""
-    sys.stderr.write(f"xlt: {why}; {RESUME}")
-    sys.stderr.flush()
-    if sys.stderr.isatty():
-        make_console().show_cursor()  # a live grid hides it
-    release_all()
-    os._exit(EXIT_STATUS)

@@ -45,10 +45,18 @@ def read_death(trial: Any) -> BaseException | str:
     return ""
 
 
-def describe_deaths(times: int, cause: str) -> str:
-    """Word the error of a trial that is not retried any more."""
+def explain_deaths(times: int, error: BaseException | str) -> BaseException:
+    """Make the error of a trial whose worker process died, and which is not retried any more.
+
+    Args:
+        times: Number of deaths.
+        error: The value of :func:`read_death` for the last one.
+    """
+    if isinstance(error, BaseException):
+        return error
     how_often = "once" if times == 1 else f"{times} times; the last time"
-    return f"its worker process died {how_often}: {cause}"
+    cause = find_death_cause(error, read_worker_log(error))
+    return RuntimeError(f"its worker process died {how_often}: {cause}")
 
 
 def describe_task_error(error: RayError) -> str:
@@ -64,24 +72,15 @@ def was_taken_away(text: str) -> bool:
     return bool(_OUT_OF_MEMORY.search(text)) or any(phrase in text for phrase in _TAKEN_AWAY)
 
 
-def find_death_cause(
-    text: str,
-    log: WorkerLog | None = None,
-    silent_minutes: float = 0.0,
-    stall_minutes: float | None = None,
-    *,
-    is_made: bool = True,
-) -> str:
+def find_death_cause(text: str, log: WorkerLog | None = None, *, is_made: bool = True) -> str:
     """Name the cause of a death as a clause with the worker process as its subject.
 
-    Ray reports neither the signal nor the exit code of a process that was killed, so the clause
-    names SIGKILL and a crash together in that case, and what the process wrote last.
+    Ray reports neither the signal nor the exit code of a process that ends without a message to
+    Ray, so the clause names all three ways in that case, and what the process wrote last.
 
     Args:
         text: Ray's error.
         log: The log of the process.
-        silent_minutes: Time since the last report of the trial.
-        stall_minutes: The limit of the watchdog; None: no watchdog.
         is_made: Whether the process had started a trial, which may take much memory.
     """
     address = _ADDRESS.search(text)
@@ -101,14 +100,11 @@ def find_death_cause(
     if match := _EXIT_CODE.search(text):
         return f"it exited with code {match[1]} on {node}; {_quote(log)}"
     if _NO_EXIT_CODE in text:
-        if stall_minutes is not None and silent_minutes >= stall_minutes:
-            return (
-                f"it made no progress for {stall_minutes:g} minutes (resources.stall_minutes), so "
-                f"the watchdog killed it; {_name(log)} shows where it stopped"
-            )
+        if log and log.stall:
+            return f"it {log.stall}, so the watchdog killed it; {_name(log)} shows where it stood"
         if log and log.has_crashed:
             return f"it crashed on {node}; {_quote(log)}"
-        killed = f"it was killed by SIGKILL or crashed on {node}"
+        killed = f"it was killed by SIGKILL, crashed or called os._exit on {node}"
         if is_made:
             process = _PROCESS.search(text)
             killed += (

@@ -13,8 +13,8 @@ from xlt.sweep.on_ray.nodes import ask_node, list_living
 
 ANSWER_SECONDS = 10.0
 """Time to wait for a log; a task of its node reads it, which may have to start a process."""
-NUM_BYTES = 20_000
-"""Bytes that are read from the end of a log."""
+NUM_BYTES = 100_000
+"""Bytes that are read from the end of a log; the stacks of all threads fit in."""
 MAX_LENGTH = 300
 """Characters of a log that an error repeats."""
 _PROCESS = re.compile(r"\bpid: (?P<pid>\d+)\s.*?\bip: (?P<node>\S+)", re.DOTALL)
@@ -23,6 +23,7 @@ _NOISE = re.compile(
     r":(job_id|actor_name|task_name):|\[\d{4}-\d\d-\d\d |\*\*\* |PC: |\s|Extension "
 )
 _FATAL = "Fatal Python error"
+_WATCHDOG = re.compile(r"xlt: process \d+ (?P<stall>.+) and is killed;")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class WorkerLog:
 
     Attributes:
         path: The file, on the worker's node.
-        ending: The last line, or Python's line about the signal that ended the worker; empty if
-            it wrote nothing.
+        ending: The last line, or the line of Python or of the watchdog about the signal that
+            ended the worker; empty if it wrote nothing.
     """
 
     path: str
@@ -42,6 +43,12 @@ class WorkerLog:
     def has_crashed(self) -> bool:
         """Whether the process received a signal of an error, such as SIGSEGV."""
         return self.ending.startswith(_FATAL)
+
+    @property
+    def stall(self) -> str:
+        """Why the watchdog killed the process, such as ``made no progress for 30 minutes``."""
+        line = _WATCHDOG.match(self.ending)
+        return line["stall"] if line else ""
 
 
 def read_worker_log(text: str) -> WorkerLog | None:
@@ -67,7 +74,7 @@ def read_worker_log(text: str) -> WorkerLog | None:
 def find_ending(content: str) -> str:
     """Find the line of a log that says most about a death, see :class:`WorkerLog`."""
     lines = [line for line in content.splitlines() if line and not _NOISE.match(line)]
-    fatal = [line for line in lines if line.startswith(_FATAL)]
+    fatal = [line for line in lines if line.startswith(_FATAL) or _WATCHDOG.match(line)]
     return (fatal or lines or [""])[-1][:MAX_LENGTH]
 
 

@@ -20,10 +20,10 @@ from ray.tune.search import Searcher as TuneSearcher
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed
-from xlt.sweep.backends.worker import refuse_unwritable
+from xlt.sweep.backends.worker import describe, refuse_unwritable
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import group_by_resources
-from xlt.sweep.on_ray.deaths import read_death
+from xlt.sweep.on_ray.deaths import explain_deaths, read_death
 from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
 from xlt.sweep.on_ray.tune.unmade import UnmadeCount
 from xlt.sweep.on_ray.worker import ImportFailedError, share
@@ -111,7 +111,8 @@ def search_on_tune(
             "metric": metric,
             "pack_size": choose_pack_size(packing, has_gpus="GPU" in launch.bundle),
         }
-        searcher, reports = _Suggestions(launched, listener), _Reports(budget)
+        searcher = _Suggestions(launched, listener)
+        reports = _Reports(budget, searcher)
         tune_all(
             try_config,
             shared,
@@ -178,19 +179,29 @@ class _Suggestions(TuneSearcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        if trial_id not in self._running:
+        if error or trial_id not in self._running:  # Tune writes the error after this call
             return
         cell, config = self._running.pop(trial_id)
-        report = unwrap(result) if result else None
-        if error:  # its worker process died; finished replicates are kept
-            num_deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
-            if num_deaths <= cell.templates[0].resources.retries:
-                cell.retries.append(config)
-                self._listener.ended(cell.name, config, None)
-                return
-            num_finished = report.replicates if report else 0
-            failure = Failed(f"its worker process died {num_deaths} times")
-            report = ConfigReport(num_finished, FAILED_RANK, failure=failure)
+        self._end(cell, config, unwrap(result) if result else None)
+
+    def on_death(self, trial_id: str, num_finished: int, error: BaseException | str) -> None:
+        """Retry a config whose worker process died; finished replicates are kept.
+
+        Args:
+            trial_id: The Tune trial.
+            num_finished: Number of replicates that it reported.
+            error: The value of :func:`read_death`.
+        """
+        cell, config = self._running.pop(trial_id)
+        num_deaths = cell.deaths[str(config)] = cell.deaths.get(str(config), 0) + 1
+        if num_deaths <= cell.templates[0].resources.retries:
+            cell.retries.append(config)
+            self._listener.ended(cell.name, config, None)
+            return
+        failure = Failed(describe(explain_deaths(num_deaths, error)))
+        self._end(cell, config, ConfigReport(num_finished, FAILED_RANK, failure=failure))
+
+    def _end(self, cell: CellSearch, config: Config, report: ConfigReport | None) -> None:
         is_ranked = report and not isinstance(report.failure, Failed)
         cell.searcher.tell(config, report.rank if report and is_ranked else math.nan)
         self._listener.ended(cell.name, config, report)
@@ -237,10 +248,10 @@ class _CellAsha(FIFOScheduler):
 
 
 class _Reports(tune.Callback):
-    """Adds reports to the budget, and counts workers that cannot import the code of trials."""
+    """Adds reports to the budget, passes deaths on, and counts workers that cannot import code."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget, self.unmade = budget, UnmadeCount()
+    def __init__(self, budget: Budget, suggestions: _Suggestions) -> None:
+        self._budget, self._suggestions, self.unmade = budget, suggestions, UnmadeCount()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing: Tune pickles its callbacks, but a search is never restored from them."""
@@ -256,6 +267,8 @@ class _Reports(tune.Callback):
         error = read_death(trial)
         if isinstance(error, ImportFailedError):
             self.unmade.add(error)
+        num_finished = trial.last_result.get("replicates", 0) if trial.last_result else 0
+        self._suggestions.on_death(trial.trial_id, num_finished, error)
 
     def must_stop(self) -> bool:
         """Return whether Tune must end all trials now."""

@@ -42,7 +42,7 @@ def started_python(
     """A Python program that has printed its first line; killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout and process.stdout.readline() == f"{first_line}\n"
     try:

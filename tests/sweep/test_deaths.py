@@ -10,8 +10,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.on_ray.deaths import (
-    describe_deaths,
     describe_task_error,
+    explain_deaths,
     find_death_cause,
     read_death,
     was_taken_away,
@@ -19,6 +19,7 @@ from xlt.sweep.on_ray.deaths import (
 from xlt.sweep.on_ray.tune.unmade import UnmadeCount
 from xlt.sweep.on_ray.worker import ImportFailedError
 from xlt.sweep.on_ray.worker_log import WorkerLog, find_ending, read_worker_log
+from xlt.trainables.training import watching_process
 
 DIED = """The actor died unexpectedly before finishing this task.
 	class_name: ImplicitFunc
@@ -51,43 +52,55 @@ UNAVAILABLE = (
 
 
 @pytest.mark.parametrize(
-    ("text", "minutes", "cause"),
+    ("text", "cause"),
     [
         (
             KILLED,
-            29,
-            "it was killed by SIGKILL or crashed on 10.0.0.2; if the kernel log there (dmesg) "
-            "names process 31076, its machine was out of memory",
-        ),
-        (
-            KILLED,
-            31,
-            "it made no progress for 30 minutes (resources.stall_minutes), so the watchdog killed "
-            "it; the log of the worker shows where it stopped",
+            "it was killed by SIGKILL, crashed or called os._exit on 10.0.0.2; if the kernel log "
+            "there (dmesg) names process 31076, its machine was out of memory",
         ),
         (
             EXITED,
-            31,
             "it exited with code 3 on 10.0.0.2; the log of the worker has the reason",
         ),
-        (TERMINATED, 0, "it received SIGTERM on 10.0.0.2"),
+        (TERMINATED, "it received SIGTERM on 10.0.0.2"),
         (
             OUT_OF_MEMORY,
-            0,
             "Ray killed it because node 10.0.0.2 was out of memory (22.9GB of 23.5GB used); run "
             "fewer trials at a time (resources.cpus, resources.gpus) or lower "
             "resources.micro_batch_size",
         ),
-        (NODE_LOST, 0, "10.0.0.2 was lost, or its Ray was stopped"),
-        (UNAVAILABLE, 0, "its connection broke, because the process or its whole node stopped"),
-        ("another\n  reason", 0, "Ray says: another reason"),
-        ("", 0, "Ray gives no reason"),
+        (NODE_LOST, "10.0.0.2 was lost, or its Ray was stopped"),
+        (UNAVAILABLE, "its connection broke, because the process or its whole node stopped"),
+        ("another\n  reason", "Ray says: another reason"),
+        ("", "Ray gives no reason"),
     ],
 )
-def test_the_cause_is_the_one_that_ray_saw(text: str, minutes: float, cause: str) -> None:
-    assert find_death_cause(text, None, minutes, 30.0) == cause
-    if "memory" not in cause:
-        assert "memory" not in describe_deaths(3, cause)
+def test_the_cause_is_the_one_that_ray_saw(text: str, cause: str) -> None:
+    assert find_death_cause(text) == cause
+
+
+@pytest.mark.parametrize("why", ["made no progress", "was stopped"])
+def test_a_process_that_the_watchdog_killed_says_so_in_its_log(
+    why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.kill", lambda pid, number: None)
+    monkeypatch.setattr(watching_process, "DUMP_SECONDS", 0.0)
+    watching_process.kill(31076, why, 1800.0)
+    line = capsys.readouterr().err
+    log = WorkerLog("w.err", find_ending(f"{line}Thread 0x1 (most recent call first):\nlast"))
+    assert find_death_cause(KILLED, log) == (
+        f"it {why} for 30 minutes (resources.stall_minutes), so the watchdog killed it; its log "
+        "w.err shows where it stood"
+    )
+
+
+def test_an_error_counts_the_deaths_and_repeats_what_our_code_raised() -> None:
+    once, twice = (str(explain_deaths(times, TERMINATED)) for times in (1, 2))
+    assert once == "its worker process died once: it received SIGTERM on 10.0.0.2"
+    assert twice.startswith("its worker process died 2 times; the last time: it received SIGTERM")
+    error = ImportFailedError("no torch")
+    assert explain_deaths(3, error) is error
 
 
 SEGFAULT = """:job_id:01000000
@@ -136,7 +149,8 @@ def test_the_ending_of_a_log_is_its_error(content: str, ending: str) -> None:
         (
             KILLED,
             "a warning",
-            "it was killed by SIGKILL or crashed on 10.0.0.2; its log w.err ends: a warning",
+            "it was killed by SIGKILL, crashed or called os._exit on 10.0.0.2; its log w.err "
+            "ends: a warning",
         ),
     ],
 )

@@ -215,7 +215,9 @@ def test_a_mount_that_returns_in_time_costs_no_trial(
         _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert "will restart" not in errors and "Traceback" not in errors
-    assert trial_files(Results(str(mounted))) == undisturbed
+    # A file that was being written when the mount went stays; `xlt clean` lists it.
+    files = trial_files(Results(str(mounted))).items()
+    assert {name: file for name, file in files if not name.endswith(".partial")} == undisturbed
 
 
 @pytest.mark.ray

@@ -251,10 +251,47 @@ def test_a_config_whose_process_is_killed_is_tried_again_and_in_the_end_told(
     for number in range(3):
         assert suggestions.suggest(f"t{number}")["config"]["learning_rate"] == 0.1
         assert not suggestions.is_over
-        suggestions.on_trial_complete(f"t{number}", error=True)
+        suggestions.on_trial_complete(f"t{number}", error=True)  # the error is not known yet
+        suggestions.on_death(f"t{number}", 1, "The process receives a SIGTERM. Node IP: 10.0.0.2")
     assert suggestions.is_over and suggestions.suggest("t3") == suggestions.FINISHED
-    failure = Failed("its worker process died 3 times")
-    assert reports == [None, None, ConfigReport(0, FAILED_RANK, failure=failure)]
+    failure = Failed(
+        "RuntimeError: its worker process died 3 times; the last time: it received SIGTERM on "
+        "10.0.0.2"
+    )
+    assert reports == [None, None, ConfigReport(1, FAILED_RANK, failure=failure)]
+
+
+def test_a_search_says_how_worker_processes_died(
+    searched_file: Path, tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xlt.sweep.search import on_tune
+
+    try_config = on_tune.try_config
+
+    def try_or_die(config: dict[str, Any], shared: dict[str, Any]) -> None:
+        import os
+        import signal
+
+        match config["config"]["learning_rate"]:
+            case 0.02:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            case 0.03:
+                os.kill(os.getpid(), signal.SIGKILL)
+        try_config(config, shared)
+
+    monkeypatch.setattr(on_tune, "try_config", try_or_die)
+    said = io.StringIO()
+    settings = ["search.learning_rate=[0.01, 0.02, 0.03]", "search.seeds=[5]"]
+    experiment = load_experiment(searched_file, settings)
+    console = Console(file=said, width=200)
+    found = search_rates(experiment, str(tmp_path / "r"), only=ONE, console=console)
+    (choice,) = found.choices
+    assert choice.best is not None and choice.best.config.learning_rate == 0.01
+    for rate, how in ((0.02, "it received SIGTERM"), (0.03, "it was killed by SIGKILL")):
+        (line,) = (s for s in said.getvalue().splitlines() if f"rate {rate}: failed: " in s)
+        assert f"its worker process died 3 times; the last time: {how}" in line
+    assert "/worker-" in line
 
 
 @pytest.mark.chaos

@@ -14,17 +14,11 @@ from xlt.data.core.retry import retry
 from xlt.sweep.backends.events import Failed, Finished, Preempted, Ready, Step, Unwritable
 from xlt.sweep.backends.worker import record_failure
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.on_ray.deaths import (
-    describe_deaths,
-    find_death_cause,
-    read_death,
-    was_taken_away,
-)
+from xlt.sweep.on_ray.deaths import explain_deaths, read_death, was_taken_away
 from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import unwrap
 from xlt.sweep.on_ray.tune.unmade import UnmadeCount
-from xlt.sweep.on_ray.worker_log import read_worker_log
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -61,7 +55,6 @@ class Watcher(tune.Callback):
         self._preempted: dict[str, set[int]] = defaultdict(set)
         self._ready: set[str] = set()
         self._deaths: Counter[int] = Counter()
-        self._last_report: dict[str, float] = {}
         self._stop_time: float | None = None
         self._is_preemption_requested = False
         numbers = count()
@@ -105,7 +98,6 @@ class Watcher(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show that the trials of a pack started or restarted."""
-        self._last_report[trial.trial_id] = time.monotonic()
         for member in trial.config["members"]:
             self._progress.started(self._specs[member])
 
@@ -113,7 +105,6 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Handle an event of a trial."""
-        self._last_report[trial.trial_id] = time.monotonic()
         member, event = unwrap(result)
         spec = self._specs[member]
         match event:
@@ -158,7 +149,7 @@ class Watcher(tune.Callback):
         self._ready.discard(trial.trial_id)
         if not is_made:
             self.unmade.add(error)
-        again = [m for m in members if self._may_retry(m, trial, error, is_made=is_made)]
+        again = [m for m in members if self._may_retry(m, error, is_made=is_made)]
         # Most deaths have a cause outside the trial. The last attempt runs alone, so that no other
         # trial of the pack can kill it, and after all waiting trials, when more memory is free.
         last = [m for m in again if self._deaths[m] == self._specs[m].resources.retries]
@@ -166,9 +157,7 @@ class Watcher(tune.Callback):
         for member in last:
             self.queue.requeue([member], first=False)
 
-    def _may_retry(
-        self, member: int, trial: Any, error: BaseException | str, *, is_made: bool
-    ) -> bool:
+    def _may_retry(self, member: int, error: BaseException | str, *, is_made: bool) -> bool:
         """Return whether to retry a trial whose process died; if not, record how it ended."""
         spec = self._specs[member]
         state = retry(lambda: self._results.state(spec.trial_id))
@@ -180,15 +169,6 @@ class Watcher(tune.Callback):
         if self._deaths[member] <= spec.resources.retries:
             self._progress.died(spec)
             return True
-        self._end(member, record_failure(spec, self._results, self._error(spec, trial, error)))
+        explained = explain_deaths(self._deaths[member], error)
+        self._end(member, record_failure(spec, self._results, explained))
         return False
-
-    def _error(self, spec: TrialSpec, trial: Any, error: BaseException | str) -> BaseException:
-        """Make the error of a trial whose process died."""
-        if isinstance(error, BaseException):
-            return error
-        now = time.monotonic()
-        silent_minutes = (now - self._last_report.get(trial.trial_id, now)) / 60
-        log = read_worker_log(error)
-        cause = find_death_cause(error, log, silent_minutes, spec.resources.stall_minutes)
-        return RuntimeError(describe_deaths(spec.resources.retries + 1, cause))

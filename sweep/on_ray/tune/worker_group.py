@@ -19,11 +19,10 @@ from xlt.sweep.backends.events import Event, Failed, Unwritable
 from xlt.sweep.backends.worker import record_failure, run_and_save
 from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.on_ray.connection import make_bundle
-from xlt.sweep.on_ray.deaths import describe_deaths, find_death_cause
+from xlt.sweep.on_ray.deaths import explain_deaths
 from xlt.sweep.on_ray.preemption import make_preemption_check
 from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.worker import receive
-from xlt.sweep.on_ray.worker_log import read_worker_log
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import kill_if_stalled
@@ -63,7 +62,7 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable
             cause = _cause(error)
             if failures > spec.resources.retries or isinstance(cause, InputError):
                 if isinstance(cause, (RayActorError, OutOfMemoryError)):
-                    cause = RuntimeError(describe_deaths(failures, _word(cause)))
+                    cause = explain_deaths(failures, str(cause))
                 return record_failure(spec, Results(shared["results"]), cause)
 
 
@@ -121,10 +120,6 @@ def _halved(spec: TrialSpec) -> TrialSpec | None:
 def _ran_out_of_memory(error: TrainingFailedError) -> bool:
     failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
     return any("OutOfMemoryError" in repr(failure) for failure in failures)
-
-
-def _word(death: BaseException) -> str:
-    return find_death_cause(str(death), read_worker_log(str(death)))
 
 
 def _cause(error: TrainingFailedError) -> BaseException:
