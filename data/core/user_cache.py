@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -85,19 +85,32 @@ def cache_dir() -> Path:
     return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("xlt-sweep"))
 
 
-def prepare_cache_dir() -> None:
+def prepare_cache_dir(num_bytes: int) -> None:
     """Make the cache folder before something that must be kept there is computed.
 
+    Args:
+        num_bytes: Space that it will need.
+
     Raises:
-        InputError: It cannot be written.
+        InputError: It cannot be written, or has less space.
     """
-    folder = cache_dir()
+    with writing_to_cache():
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_dir()) as probe:
+            probe.write(bytes(num_bytes))
+
+
+@contextlib.contextmanager
+def writing_to_cache() -> Iterator[None]:
+    """Name the cache folder in the error of a block that writes something which must be kept there.
+
+    Raises:
+        InputError: The block raised an OSError.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        yield
     except OSError as error:
         raise InputError(
-            f"cache folder {str(folder)!r} cannot be written: {error.strerror}; set XLT_CACHE to a "
-            "folder that you can write"
+            f"cache folder {str(cache_dir())!r} cannot be written: {error.strerror or error}; free "
+            "space, fix the permissions or set XLT_CACHE to another folder"
         ) from error

@@ -27,6 +27,10 @@ BACKENDS = {
 """Name -> class, imported on first use: a run without pending trials needs no torch or Ray."""
 
 
+MINIATURE_BYTES = 6 * 2**20
+"""Space for a miniature; the largest has 4.7 MB."""
+
+
 class Backend(Protocol):
     """Pre-trains miniatures and runs trials."""
 
@@ -99,7 +103,7 @@ def pretrain_missing(
         if spec.base_model in miniatures and not find_miniature_folder(spec.base_identity).is_dir()
     }
     if missing:
-        prepare_cache_dir()
+        prepare_cache_dir(len(missing) * MINIATURE_BYTES)
         progress.stage(f"pre-training {len(missing)} miniatures: {', '.join(missing)}")
         corpus = load_corpus(experiment.pretraining, grid.dataset, grid.held_out)
         runner.pretrain(missing, corpus, progress)

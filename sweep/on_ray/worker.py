@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from xlt.data.core.files import new_folder
+from xlt.data.core.user_cache import writing_to_cache
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import Translations
@@ -142,6 +143,6 @@ def unpack(files: dict[str, bytes], folder: Path) -> None:
     """Make a miniature's folder, whole or not at all."""
     if folder.is_dir():
         return
-    with new_folder(folder) as partial:
+    with writing_to_cache(), new_folder(folder) as partial:
         for name, content in files.items():
             (partial / name).write_bytes(content)

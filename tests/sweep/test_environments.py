@@ -111,7 +111,7 @@ def test_commands_that_read_work_without_utf8_home_or_temporary_folder(
             (*RUN, "inline"),
             {"HOME": "{place}/closed", "XLT_CACHE": None},
             (),
-            "closed/.cache/xlt-sweep' cannot be written: Permission denied; set XLT_CACHE to a ",
+            "closed/.cache/xlt-sweep' cannot be written: Permission denied; free space, fix ",
         ),
         (RAY, {"RAY_ADDRESS": DEAD}, (), f"no Ray cluster at {DEAD}: nothing answers "),
         ((*RAY, "--address", DEAD), {}, (), f"no Ray cluster at {DEAD}: nothing answers "),

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ctrl_c import environment
 from preflights import one, preflight, told
 from ray._common.utils import get_default_ray_temp_dir
 from result_folders import make_spec
 from rich.console import Console
+from small_disks import mounted_disk
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.driver import silence
@@ -93,14 +95,10 @@ def test_no_ray_starts_on_a_disk_without_space(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A file system of 200 kB, with a short path: Ray's sockets lie in it."""
-    folder = Path("/tmp") / f"xlt-{os.getpid()}"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+    with mounted_disk(Path("/tmp") / f"xlt-{os.getpid()}", "200k") as folder:
+        yield folder
 
 
 @pytest.mark.ray
@@ -112,12 +110,28 @@ def test_a_ray_whose_disk_is_full_is_not_silent(
     command = ["run", str(experiment_file), "--results", str(tmp_path / "r")]
     done = subprocess.run(
         [sys.executable, "-c", IMPATIENT, *command],
-        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-        | {"RAY_TMPDIR": str(small_disk)},
+        env=environment() | {"RAY_TMPDIR": str(small_disk)},
         capture_output=True, text=True, check=False, timeout=400,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     # Ray may fail at once or hang until the line on slow progress; the last line names the disk.
     last = done.stderr.splitlines()[-1]
     assert "xlt: " in last and str(small_disk) in last, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own needs root")
+def test_a_full_object_store_stops_no_trial(experiment_file: Path, tmp_path: Path) -> None:
+    """Ray keeps objects in its own folder then. Only these processes see the full /dev/shm."""
+    full = "mount -t tmpfs -o size=150m tmpfs /dev/shm; head --bytes=150M /dev/zero > /dev/shm/all"
+    command = ["run", str(experiment_file), "--results", str(tmp_path / "r"), "--backend", "ray"]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{full}; exec "$@"', "sh", sys.executable, "-m", "xlt",
+         *command],
+        env=environment() | {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(100_000_000)},
+        capture_output=True, text=True, check=False, timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from ctrl_c import started_xlt
 from result_folders import trial_files
 from rich.console import Console
 from s3_server import ENVIRONMENT, S3, serve_s3
+from small_disks import fill, mounted_disk
 
 from xlt.data.core import retry as patience
 from xlt.sweep.cli.main import main
@@ -50,11 +50,8 @@ def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with mounted_disk(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
 class Outage:
@@ -199,17 +196,6 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_resumes(
     assert main(command) == 0
     assert before.items() <= disk_trials(root).items()
     assert trial_files(Results(str(root))) == trial_files(undisturbed.results)
-
-
-def fill(folder: Path) -> None:
-    """Fill the disk to its last byte."""
-    with (folder / "filler").open("ab", buffering=0) as file:
-        for size in (4096, 1):
-            while True:
-                try:
-                    file.write(b"x" * size)
-                except OSError:
-                    break
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import transformers
+from small_disks import fill, mounted_disk
 
 from xlt.data.core.errors import InputError
 from xlt.data.corpora.corpus import Corpus
@@ -53,6 +55,22 @@ def test_a_folder_that_is_there_is_kept(corpus: Corpus, tmp_path: Path) -> None:
         pretrain("mini-bert-ja", corpus, folder, lambda step, num_steps, loss: None)
     files = {p.name: p.read_bytes() for p in first.iterdir()}
     assert files == {p.name: p.read_bytes() for p in again.iterdir()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root")
+@pytest.mark.parametrize("left", [0, 300_000])
+def test_a_full_disk_leaves_nothing_and_is_one_sentence(
+    left: int, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mounted_disk(tmp_path / "disk", "1m") as disk:
+        monkeypatch.setenv("XLT_CACHE", str(disk / "cache"))
+        folder = find_miniature_folder("miniature:mini-bert-ja:0")
+        folder.parent.mkdir(parents=True)
+        fill(disk)
+        os.truncate(disk / "filler", (disk / "filler").stat().st_size - left)
+        with pytest.raises(InputError, match=r"disk/cache' cannot be written: .*No space left"):
+            pretrain("mini-bert-ja", corpus, folder, lambda step, num_steps, loss: None)
+        assert list(folder.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("architecture", ["bert", "llama"])

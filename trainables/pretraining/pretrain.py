@@ -10,11 +10,13 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import new_folder
 from xlt.data.core.seeds import derive_seed
+from xlt.data.core.user_cache import writing_to_cache
 from xlt.data.corpora.corpus import MIXED, Corpus
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.batching import collate, draw_batches
@@ -43,7 +45,8 @@ def pretrain(name: str, corpus: Corpus, folder: Path, report: Report) -> None:
         report: Function that receives (step, num_steps, loss).
 
     Raises:
-        InputError: The corpus has no documents in the miniature's languages.
+        InputError: The corpus has no documents in the miniature's languages, or the folder cannot
+            be written.
     """
     recipe = find_miniature(name)
     keep_freed_memory()
@@ -218,7 +221,10 @@ def _make_masked_token_loss(
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write the checkpoint folder; it is complete as soon as it exists."""
-    with new_folder(folder) as partial:
-        model.save_pretrained(partial)
+    with writing_to_cache(), new_folder(folder) as partial:
+        try:
+            model.save_pretrained(partial)
+        except SafetensorError as error:  # a full disk
+            raise OSError(str(error)) from error
         tokenizer.save_pretrained(partial)
         write_sums(partial)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from xlt.data.core.json_text import parse_json
-from xlt.data.core.user_cache import cache_dir
+from xlt.data.core.user_cache import cache_dir, writing_to_cache
 
 
 class Made(NamedTuple):
@@ -60,17 +60,18 @@ class TranslationCache:
         """Append translations; they are on disk when this returns.
 
         Raises:
-            OSError: The file cannot be written.
+            InputError: The file cannot be written.
         """
         lines = [
             json.dumps([source, *values], ensure_ascii=False)
             for source, values in translations.items()
         ]
-        if not self.file.is_file():
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            lines.insert(0, json.dumps({"about": self._about}, ensure_ascii=False))
-        with self.file.open("ab") as stream:
-            # The line break at the start ends a damaged line, and one write keeps lines of two
-            # processes apart.
-            stream.write(b"\n" + "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n")
+        with writing_to_cache():
+            if not self.file.is_file():
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                lines.insert(0, json.dumps({"about": self._about}, ensure_ascii=False))
+            with self.file.open("ab") as stream:
+                # The line break at the start ends a damaged line, and one write keeps lines of two
+                # processes apart.
+                stream.write(b"\n" + "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n")
         self.translations.update(translations)
