@@ -144,6 +144,33 @@ class Files:
         with self.writing(path) as stream:
             stream.write(content)
 
+    def create(self, path: str, content: bytes) -> bool | None:
+        """Write a file that must not exist, so that one of several processes creates it.
+
+        Returns:
+            Whether this call created the file; None: it did nothing, because the storage cannot
+            exclude other processes.
+        """
+        if not isinstance(self.fs, pafs.LocalFileSystem):
+            return None
+        file = Path(self.path(path))
+        whole = _temporary_name(file)
+        try:
+            with open(whole, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(whole, file)
+            return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            return None  # a disk without hard links
+        finally:
+            whole.unlink(missing_ok=True)
+
     def _send(self, target: str, content: bytes | mmap.mmap) -> None:
         """Write a whole file in one call, because Ctrl-C does not interrupt a call."""
         with self.fs.open_output_stream(target) as stream:
@@ -182,7 +209,7 @@ def replacing(file: Path) -> Iterator[IO[bytes]]:
 
     After an error in the block the previous file, if any, is unchanged.
     """
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
+    partial = _temporary_name(file)
     try:
         with open(partial, "wb") as stream:
             yield stream
@@ -192,6 +219,10 @@ def replacing(file: Path) -> Iterator[IO[bytes]]:
         _sync_folder(file.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _temporary_name(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ but they would compute everything twice.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import platform
@@ -21,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pydantic
 from rich.console import Console
 
@@ -256,20 +254,10 @@ class _Lease:
         """Write the lease file in place of a dead holder's; return whether the lease is ours."""
         now = datetime.now(UTC)
         self._mine = self._mine.model_copy(update={"since": now, "renewed": now})
-        if holder is None and isinstance(self._location.fs, pafs.LocalFileSystem):
-            partial = self._location.lease_draft(self._mine.lease_id)
-            self._location.write(partial, self._content())
-            whole = self._location.path(partial)
-            try:
-                os.link(whole, self._location.path(self._name))
-                return True
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise  # these errors: a disk without hard links
-            finally:
-                self._location.fs.delete_file(whole)
+        if holder is None:
+            created = self._location.create(self._name, self._content())
+            if created is not None:
+                return created
         self._location.write(self._name, self._content())
         time.sleep(SETTLE_SECONDS)
         return self._is_mine(self._read())
@@ -278,6 +266,7 @@ class _Lease:
         """Renew the lease until it is released or another driver takes it over."""
         while not self._ended.wait(BEAT_SECONDS):
             try:
+                self._location.require()
                 holder = self._read()
                 if holder is not None and not self._is_mine(holder):
                     self.taken_by = holder

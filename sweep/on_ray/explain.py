@@ -40,7 +40,7 @@ def explain_on_ray(
         for launch in group_by_resources(specs):
             task = _explain.options(**make_task_options(launch.bundle))
             for spec in launch.specs:
-                running[task.remote(spec, shared, results.uri, settings)] = spec
+                running[task.remote(spec, shared, results, settings)] = spec
         pending = list(running)
         while pending:
             (ready,), pending = ray.wait(pending, num_returns=1)
@@ -56,9 +56,9 @@ def explain_on_ray(
 
 @ray.remote(max_retries=2)
 def _explain(
-    spec: TrialSpec, shared: dict[str, Any], results: str, settings: Explain
+    spec: TrialSpec, shared: dict[str, Any], results: Results, settings: Explain
 ) -> Attributions:
     """Explain a trial in a worker process."""
     from xlt.trainables.inference.explain_kept import explain_kept
 
-    return explain_kept(spec, receive(spec, shared), Results(results), settings)
+    return explain_kept(spec, receive(spec, shared), results, settings)

@@ -34,7 +34,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
     import_code()
     templates, kinds = shared["cells"][config["cell"]]
     specs = [template.tuned(**config["config"]) for template in templates]
-    results, num_stuck, size = Results(shared["results"]), 0, shared["pack_size"]
+    results, num_stuck, size = shared["results"], 0, shared["pack_size"]
     scores, losses = np.full((2, len(kinds)), np.nan)
     for number, spec in enumerate(specs):
         if number % size == 0:

@@ -107,7 +107,7 @@ def search_on_tune(
         shared = {
             **share(launch.specs, dataset),
             "cells": [(cell.templates, cell.dev_kinds) for cell in launched],
-            "results": results.uri,
+            "results": results,
             "metric": metric,
             "pack_size": choose_pack_size(packing, has_gpus="GPU" in launch.bundle),
         }

@@ -145,7 +145,7 @@ def watched(
 
     def ended(group: Group) -> Ended | None:
         monkeypatch.setattr(worker_group, "_train", group)
-        return worker_group.run_in_group(spec, {"results": results.uri})
+        return worker_group.run_in_group(spec, {"results": results})
 
     return ended
 

@@ -23,6 +23,7 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.run import run_sweep
 from xlt.trainables.inference import kept
+from xlt.trainables.results.layout import MARKER
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -144,6 +145,27 @@ def test_a_bucket_without_the_marker_gets_no_more_trials(
         assert results.sizes() == {}
 
 
+def test_a_bucket_with_the_results_of_another_sweep_gets_no_trial(
+    experiment_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr("xlt.sweep.driver.lease.SETTLE_SECONDS", 0.1)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    def replace(saved: Results) -> None:
+        saved.fs.delete_dir(saved.root)
+        time.sleep(1.1)  # a store keeps the second in which an object was written
+        Results(saved.uri).prepare()
+
+    with serve_s3() as s3:
+        results = Results(s3.bucket())
+        before_save(monkeypatch, 1, replace)
+        assert main(command(experiment_file, results.uri, *INLINE)) == 2
+        assert "is another results location now" in capsys.readouterr().err
+        assert list(results.sizes()) == [MARKER]
+
+
 def test_explanations_wait_for_their_location_and_end_with_one_sentence(
     experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -239,6 +261,31 @@ def test_a_mount_that_does_not_return_ends_the_run_with_one_sentence(
     assert main(command(experiment_file, mounted, *INLINE)) == 0
     assert before.items() <= finished(mounted).items()
     assert trial_files(Results(str(mounted))) == undisturbed
+
+
+@pytest.mark.ray
+@pytest.mark.cluster
+@needs_mount
+def test_another_location_in_the_place_gets_no_trial_and_costs_none(
+    experiment_file: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    root, theirs = tmp_path / "r", tmp_path / "theirs"
+    Results(str(theirs)).prepare()
+    Results(str(theirs)).make_experiments_folder()
+    with started_xlt(*command(experiment_file, root)) as process:
+        wait_for(lambda: len(finished(root)) > 1, process)
+        subprocess.run(["mount", "--bind", str(theirs), str(root)], check=True)
+        try:
+            time.sleep(15)  # the lease is renewed every ten seconds
+            assert process.poll() is None
+        finally:
+            unmount(root)
+        _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert "will restart" not in errors and "Traceback" not in errors
+    assert {path.name for path in theirs.rglob("*")} == {"experiments", MARKER}
+    files = trial_files(Results(str(root))).items()
+    assert {name: file for name, file in files if not name.endswith(".partial")} == undisturbed
 
 
 @pytest.mark.ray

@@ -90,7 +90,6 @@ def test_files_lie_where_they_always_did(tmp_path: Path) -> None:
     assert results.trial_path("ab") == f"{tmp_path}/trials/ab"
     assert results.record_path("ab") == f"{tmp_path}/trials/ab/trial.json"
     assert results.lease_file("x") == "experiments/x.lease.json"
-    assert results.lease_draft("0") == "experiments/.0.partial"
     assert [
         layout.experiment_file("x"), layout.plan_file("x"), layout.texts_file("x"),
         layout.rescued_file("x"), layout.search_file("x"), layout.checkpoint_file("ab"),

@@ -5,6 +5,9 @@ Folders that were copied without their marker can be adopted.
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ from xlt.trainables.results.attributions import Attributions, save_attributions
 from xlt.trainables.results.layout import FOLDERS, MARKER
 from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
 SPEC = make_spec("elyza", "ja16", 0)
 ID = SPEC.trial_id
@@ -83,6 +87,64 @@ def test_nothing_is_written_where_the_location_was(results: Results, change: str
     results.fs.delete_dir(results.root)
     move_back(results)
     CHANGES[change](results)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_written_to_another_location_in_the_place(change: str, tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", make_plan())
+    save_done(results, "elyza", "ja16", 0, METRICS)  # like every command, it looks at the marker
+    workers = pickle.loads(pickle.dumps(results))  # what a worker process gets
+    move(results)
+    save_done(make_results(results.uri), "llama2", "ja0", 1, METRICS)
+    before = all_paths(results)
+    for own in (results, workers):
+        with pytest.raises(LostLocationError, match="is another results location now") as caught:
+            CHANGES[change](own)
+        assert is_temporary(caught.value)
+    assert all_paths(results) == before
+    results.fs.delete_dir(results.root)
+    move_back(results)
+    CHANGES[change](results)
+
+
+def test_the_marker_is_read_once_and_again_only_if_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, marker = make_results(tmp_path / "results"), tmp_path / "results" / MARKER
+    read, num_read = Results.read, 0
+
+    def count(self: Results, *parts: str, most: int | None = None) -> bytes:
+        nonlocal num_read
+        num_read += 1
+        return read(self, *parts, most=most)
+
+    results.require()
+    monkeypatch.setattr(Results, "read", count)
+    for own in (results, pickle.loads(pickle.dumps(results))):
+        own.require()
+    assert num_read == 0
+    for _ in range(2):  # restored from a backup, or seen through another mount
+        os.utime(marker, (1, 1))
+        results.require()
+    assert num_read == 1
+    marker.write_text(json.dumps({"format": RESULT_FORMAT}))  # one of an earlier version
+    with pytest.raises(LostLocationError, match="with another id"):
+        results.require()
+    earlier = Results(results.uri)
+    for _ in range(2):
+        earlier.require()
+        os.utime(marker, (2, 2))
+    save_done(earlier, "elyza", "ja16", 0, METRICS)
+
+
+def test_of_several_processes_one_makes_the_marker(tmp_path: Path) -> None:
+    made = [Results(str(tmp_path / "results")) for _ in range(2)]
+    made[0].prepare()
+    content = made[0].read(MARKER)
+    made[1].write_marker()  # it had seen no marker
+    assert made[1].read(MARKER) == content
+    for results in made:
+        results.require()
 
 
 def test_a_write_waits_until_the_location_is_back(

@@ -11,7 +11,6 @@ from xlt.trainables.results.layout import (
     PLAN_SUFFIX,
     SEARCHES,
     experiment_file,
-    lease_draft,
     lease_file,
     plan_file,
     rescued_file,
@@ -112,10 +111,6 @@ class ExperimentFiles(ResultsRoot):
         selector = pafs.FileSelector(self.path(EXPERIMENTS), allow_not_found=True)
         names = [info.base_name for info in self.fs.get_file_info(selector)]
         return sorted(n.removesuffix(suffix) for n in names if n.endswith(suffix))
-
-    def lease_draft(self, lease_id: str) -> str:
-        """Path of a lease that is complete but not yet taken, relative to the root."""
-        return lease_draft(lease_id)
 
     def _read_text(self, file: str) -> tuple[str, str]:
         return self.read(file).decode(), self.path(file)

@@ -74,11 +74,6 @@ def lease_file(experiment: str) -> str:
     return f"{EXPERIMENTS}/{experiment}.lease.json"
 
 
-def lease_draft(lease_id: str) -> str:
-    """Lease that is complete, before it gets its final name."""
-    return f"{EXPERIMENTS}/.{lease_id}.partial"
-
-
 def search_file(experiment: str) -> str:
     """Plan of the last learning-rate search of an experiment."""
     return f"{SEARCHES}/{experiment}{PLAN_SUFFIX}"

@@ -6,7 +6,7 @@ import functools
 import os
 import uuid
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -57,9 +57,18 @@ def inside_root(
 
 
 class ResultsRoot(Files):
-    """Files below a root that is marked as a results location; each write is atomic."""
+    """Files below a root that is marked as a results location; each write is atomic.
+
+    A copy in another process, made by pickle, accepts the same location only.
+    """
 
     kind = "results location"
+    _seen: tuple[tuple[int, int | None], Any] | None = None
+    """Size and time of the marker, and the id in it, when they were first needed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the URI and what identifies the location; no credentials travel."""
+        return type(self), (self.uri,), {"_seen": self._seen}
 
     def prepare(self) -> None:
         """Create the root, or check that it is a results location and can be written.
@@ -83,8 +92,10 @@ class ResultsRoot(Files):
             ) from error
 
     def write_marker(self) -> None:
-        """Mark the root as a results location."""
-        self.write(MARKER, to_json({"format": RESULT_FORMAT, "kind": "xlt-sweep results"}))
+        """Mark the root as a results location, with an id that no other one has."""
+        fields = {"format": RESULT_FORMAT, "kind": "xlt-sweep results", "id": uuid.uuid4().hex}
+        if self.create(MARKER, to_json(fields)) is None:
+            self.write(MARKER, to_json(fields))
 
     def make_folder(self, *parts: str) -> None:
         """Create a folder inside the root, which must exist; do nothing in an object store."""
@@ -133,18 +144,32 @@ class ResultsRoot(Files):
         return {*self.names()} - {"lost+found"}
 
     def require(self) -> None:
-        """Check that the root is still a results location, with one request.
+        """Check that the root is still the same results location.
+
+        This is one request. The marker is read if its size or time is another one than before.
+        Markers of earlier versions have no id.
 
         Raises:
-            LostLocationError: The root is gone, is another folder, or has links in it.
+            LostLocationError: The root is gone, is another folder or location, or has links in it.
         """
         if link := self.find_link():
             raise LostLocationError(f"{self.path(link)} is a symbolic link now")
-        if not self.exists(MARKER):
+        marker = self.fs.get_file_info(self.path(MARKER))
+        if marker.type != pafs.FileType.File:
             info = self.fs.get_file_info(self.root)
             is_gone = info.type == pafs.FileType.NotFound
             what = "is gone" if is_gone else f"is another folder now, without {MARKER}"
             raise LostLocationError(f"{self.root} {what} (was it moved, deleted or unmounted?)")
+        stamp = marker.size, marker.mtime_ns
+        if self._seen and self._seen[0] == stamp:
+            return
+        location_id = self.read_json(MARKER).get("id")
+        if self._seen and self._seen[1] != location_id:
+            raise LostLocationError(
+                f"{self.root} is another results location now, with another id in {MARKER} (was "
+                "something mounted or moved there?)"
+            )
+        self._seen = stamp, location_id
 
     def find_link(self) -> str:
         """Name of a folder directly inside the root that is a symbolic link, or empty.

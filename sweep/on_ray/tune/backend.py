@@ -157,7 +157,7 @@ class TuneBackend:
         with handle_sigterm(watcher.stop):
             tune_all(
                 stage.trainable,
-                shared | {"results": results.uri, "policy": policy},
+                shared | {"results": results, "policy": policy},
                 stage.resources,
                 tune_config=tune.TuneConfig(
                     search_alg=watcher.queue,
@@ -253,7 +253,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     tune.report(wrap(config["members"][0], Ready()))
     specs = fetch_specs(config["members"], shared["specs"])
     numbers = dict(zip((spec.trial_id for spec in specs), config["members"], strict=True))
-    results, policy = Results(shared["results"]), shared["policy"]
+    results, policy = shared["results"], shared["policy"]
 
     def make_report(member: int) -> Report:
         def report(event: Step) -> None:

@@ -23,7 +23,6 @@ from xlt.sweep.on_ray.deaths import explain_deaths
 from xlt.sweep.on_ray.preemption import make_preemption_check
 from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.worker import receive
-from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.watchdog import kill_if_stalled
 
@@ -63,7 +62,7 @@ def run_in_group(spec: TrialSpec, shared: dict[str, Any]) -> Failed | Unwritable
             if failures > spec.resources.retries or isinstance(cause, InputError):
                 if isinstance(cause, (RayActorError, OutOfMemoryError)):
                     cause = explain_deaths(failures, str(cause))
-                return record_failure(spec, Results(shared["results"]), cause)
+                return record_failure(spec, shared["results"], cause)
 
 
 def _train(spec: TrialSpec, shared: dict[str, Any]) -> None:
@@ -101,7 +100,7 @@ def _worker(config: dict[str, Any]) -> None:
     def report(event: Event | None) -> None:
         ray.train.report(wrap(shared["member"], event))
 
-    results, policy = Results(shared["results"]), shared["policy"]
+    results, policy = shared["results"], shared["policy"]
     with kill_if_stalled(spec.resources.stall_minutes):
         dataset = receive(spec, shared)
         ended = run_and_save(spec, dataset, results, policy, report, make_preemption_check())
