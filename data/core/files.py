@@ -161,6 +161,7 @@ class Files:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.link(whole, file)
+            _sync_folder(file.parent)
             return True
         except FileExistsError:
             return False

@@ -115,13 +115,13 @@ class HeadWatch:
     def _end(self, why: str) -> None:
         """Print the reason and end the process, whose threads would wait for Ray forever."""
         self._ending.acquire()  # for good: two threads may see the loss
-        sys.stderr.write(f"xlt: {why}; {RESUME}")
-        sys.stderr.flush()
+        with suppress(OSError):  # nobody reads any more
+            print(f"xlt: {why}; {RESUME}", end="", file=sys.stderr, flush=True)
         assert self._last_words.stdin
         # Not before the sentence is printed: Ray may end this process between any two lines.
         with suppress(OSError):  # that process may have been killed
             os.write(self._last_words.stdin.fileno(), b".")
-        if sys.stderr.isatty():
+        if sys.stderr and sys.stderr.isatty():  # None if the caller closed it
             make_console().show_cursor()  # a live grid hides it
         release_all()
         os._exit(EXIT_STATUS)

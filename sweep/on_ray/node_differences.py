@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 
 import xlt
 from xlt.data.core.errors import InputError
+from xlt.sweep.machines.ray_folder import find_ray_logs
 from xlt.sweep.on_ray.nodes import ask_nodes
 from xlt.trainables.models.base_models import MINIATURE, BaseModel
 from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder
@@ -103,7 +104,8 @@ def _differences_of_node(
     """Yield the sentences about a node; ``{nodes}`` stands for its address."""
     if isinstance(there, RayError):
         reason = _escape(str(there).strip().splitlines()[0])
-        yield f"workers on {{nodes}} give no answer: {reason}"
+        where = _escape(find_ray_logs())
+        yield f"workers on {{nodes}} give no answer: {reason}; see raylet.out of {where}"
         return
     if _minor(there["python"]) != _minor(here["python"]):
         yield (

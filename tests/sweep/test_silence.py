@@ -135,3 +135,31 @@ def test_a_full_object_store_stops_no_trial(experiment_file: Path, tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+NO_WORKER = """
+import os, sys
+if any(argument.endswith("default_worker.py") for argument in sys.orig_argv):
+    os._exit(1)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_workers_that_cannot_start_python_end_the_run(
+    experiment_file: Path, tmp_path: Path
+) -> None:
+    """Ray itself would wait for them when the driver connects."""
+    (tmp_path / "sitecustomize.py").write_text(NO_WORKER)
+    places = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-m", "xlt", "run", str(experiment_file), "--backend", "ray",
+         "--results", str(tmp_path / "r")],
+        env=environment() | {"PYTHONPATH": os.pathsep.join(places)},
+        capture_output=True, text=True, check=False, timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    silent, last = done.stderr.splitlines()[-2:]
+    assert silent.startswith("xlt: no trial has made a step for 2 minutes: starting; ")
+    assert last.startswith("xlt: workers on ") and " give no answer: " in last
+    assert "see raylet.out of Ray's logs in " in last and "Traceback" not in done.stderr
