@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from xlt.data.audit.example_rows import example_rows
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
+from xlt.data.dataset.equal_texts import EqualTexts
 from xlt.data.dataset.schema import Dataset, Row
 
 Group = list[tuple[str, Row]]
@@ -21,7 +20,8 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
     two labels is a warning. A text that a language has twice is an info, because no text is drawn
     twice.
     """
-    groups = _groups(dataset)
+    texts = EqualTexts(dataset)
+    groups = [texts.with_lang(text) for text in texts.repeated()]
     rows_twice = {i for i, mask in used_rows.trained.items() if mask & used_rows.tested.get(i, 0)}
     crossing = [g for g in groups if used_rows.crosses(_ids(g), _ids(g))]
     grouped = {row_id for group in crossing for row_id in _ids(group)}
@@ -87,23 +87,6 @@ def check(dataset: Dataset, used_rows: UsedRows) -> list[Finding]:
             )
         )
     return findings
-
-
-def _groups(dataset: Dataset) -> list[Group]:
-    """Group rows of equal text, in the order of the first repetition."""
-    num_rows = Counter(row.key for rows in dataset.by_lang.values() for row in rows)
-    first: dict[str, tuple[str, Row]] = {}
-    groups: dict[str, Group] = {}
-    for lang, rows in dataset.by_lang.items():
-        for row in rows:
-            if num_rows[row.key] == 1:
-                continue
-            known = first.get(row.key)
-            if known is None:
-                first[row.key] = (lang, row)
-            else:
-                groups.setdefault(row.key, [known]).append((lang, row))
-    return list(groups.values())
 
 
 def _ids(group: Group) -> list[str]:

@@ -141,6 +141,7 @@ def misread(columns: dict[str, list[str]], langs: Iterable[str]) -> dict[str, di
             is_long = _num_letters(texts[n]) >= _num_needed(claimed, best)
             if best != claimed and confidence < MAX_CONFIDENCE and is_long:
                 detected.setdefault(claims[n], {})[ids[n]] = best
+    accurate.unload_language_models()  # type: ignore[no-untyped-call]  # 200 MB, shared by quick
     return {lang: detected[lang] for lang in sorted(detected)}
 
 

@@ -92,7 +92,7 @@ def _crossing(
     others = [row for row in dataset.by_lang.get(direction.target, ()) if used_rows.uses(row.id)]
     if not used_rows.draws or not others or not keys:
         return
-    buckets, _ = signatures([*keys.values(), *(row.key for row in others)])
+    buckets = signatures([*keys.values(), *(row.key for row in others)]).buckets
     for bucket in buckets.tolist():
         held = defaultdict(list)
         for place, row in zip(bucket[len(keys) :], others, strict=True):

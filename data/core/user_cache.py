@@ -47,6 +47,8 @@ class CacheFile:
         self.values = self._read()
 
     def _read(self) -> dict[str, bytes]:
+        if not self.file.is_file():  # a pipe would wait for ever
+            return {}
         try:
             content = memoryview(self.file.read_bytes())
             if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:

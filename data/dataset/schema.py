@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import rank_key
-from xlt.data.core.text import first_few
-from xlt.data.dataset.languages import parse_language, parse_languages
+from xlt.data.dataset.collector import paused_collector
+from xlt.data.dataset.languages import parse_languages
+from xlt.data.dataset.row_problems import row_problems
 from xlt.data.dataset.translations import Direction, Translations, no_translations
 
 HEADLINE_SCHEMA = pa.schema(
@@ -41,13 +41,8 @@ LATER_COLUMNS = ("text_pair", "story")
 sets keep their fingerprints."""
 BINARY = ("negative", "positive")
 """Class names of a binary task, in the order of their labels."""
-MAX_STRANGE = 10
-"""Unknown languages that an error lists."""
 BATCH = 10_000
 """Rows that are Python objects at the same time; they take ten times the memory of the table."""
-
-
-Mask = NDArray[np.bool_]
 
 
 class Row(NamedTuple):
@@ -120,7 +115,7 @@ class Dataset:
         if problems:
             raise InputError(problems, where)
         table = pa.table(columns, schema=HEADLINE_SCHEMA).combine_chunks()
-        problems = _row_problems(table, row_name, classes)
+        problems = row_problems(table, row_name, classes)
         if problems:
             raise InputError(problems, where)
         return cls(table, tuple(classes))
@@ -153,10 +148,12 @@ class Dataset:
         """Language -> its rows in table order; cached, because every trial draws from them."""
         texts, pairs = (self.table[name].to_pylist() for name in ("text", "text_pair"))
         others = (_shared_values(self.table[name]) for name in ("label", "published", "story"))
-        rows = map(Row, self.index, map(text_key, texts, pairs), *others)
+        keys = map(text_key, texts, pairs)
+        rows = map(Row, self.table["id"].to_pylist(), keys, *others)
         by_lang: dict[str, list[Row]] = {}
-        for lang, row in zip(_shared_values(self.table["lang"]), rows, strict=True):
-            by_lang.setdefault(lang, []).append(row)
+        with paused_collector():
+            for lang, row in zip(_shared_values(self.table["lang"]), rows, strict=True):
+                by_lang.setdefault(lang, []).append(row)
         return {lang: tuple(by_lang[lang]) for lang in sorted(by_lang)}
 
     @cached_property
@@ -185,8 +182,20 @@ class Dataset:
         }
 
     def rows(self, ids: Sequence[str]) -> pa.Table:
-        """Select rows by their ids, in the order of ``ids`` (len(ids) x all columns)."""
-        return self.table.take(pa.array([self.index[row_id] for row_id in ids], pa.int64()))
+        """Select rows by their ids, in the order of ``ids`` (len(ids) x all columns).
+
+        Raises:
+            KeyError: There is no row of an id.
+        """
+        wanted = pa.array(ids, pa.string()).dictionary_encode()
+        # Not the index, which takes 100 MB for a million rows.
+        codes = pc.index_in(self.table["id"], wanted.dictionary)
+        (places,) = np.nonzero(codes.is_valid().to_numpy())
+        rows = np.full(len(wanted.dictionary), -1)
+        rows[codes.take(places).to_numpy()] = places
+        if (rows < 0).any():
+            raise KeyError(wanted.dictionary[int(rows.argmin())].as_py())
+        return self.table.take(rows[wanted.indices.to_numpy()])
 
 
 def text_key(text: str, pair: str | None = None) -> str:
@@ -213,69 +222,3 @@ def _as_json(column: pa.Array) -> list[str]:
         column = column.cast(pa.string())
     write = encode_basestring_ascii if pa.types.is_string(column.type) else str
     return ["null" if value is None else write(value) for value in column.to_pylist()]
-
-
-def _row_problems(
-    table: pa.Table, row_name: Callable[[int], str] | None, classes: Sequence[str]
-) -> list[str]:
-    """Write a sentence for each kind of problem, with the first rows that have it."""
-    if not table.num_rows:
-        return ["has no rows; nothing can be drawn from it"]
-    ids = table["id"]
-    no_id, paired = _is_blank(ids, strip=False), table["text_pair"].null_count < len(table)
-    kinds = {
-        "without id; give every row one": no_id,
-        "with empty text; fill or remove them": _is_blank(table["text"]),
-        "without the second text of their pair; fill or remove them": (
-            paired & _is_blank(table["text_pair"])
-        ),
-        "without language; fill or remove them": _is_blank(table["lang"], strip=False),
-        "without label; fill or remove them": _numpy(table["label"].is_null()),
-        "without source; fill them": _numpy(table["source"].is_null()),
-        "with the id of an earlier row; ids must be unique": ~no_id & ~_is_first(ids),
-    }
-
-    def name(row: int) -> str:
-        row_id = ids[row].as_py()
-        return row_name(row) if row_name else f"id {row_id!r}" if row_id else f"row {row + 1}"
-
-    problems = []
-    for kind, is_bad in kinds.items():
-        (bad,) = np.nonzero(is_bad)
-        if len(bad):
-            problems.append(f"{len(bad)} rows {kind}: {first_few(map(name, bad.tolist()))}")
-    strange = list[str]()
-    for row in np.nonzero(_is_first(table["lang"]))[0].tolist():
-        lang = table["lang"][row].as_py()
-        try:
-            parse_language(lang or "und")
-        except InputError as error:
-            strange.append(f"{error}: {name(row)}")
-            if len(strange) == MAX_STRANGE:  # perhaps another column
-                break
-    problems += strange
-    labels = pc.unique(table["label"]).to_pylist()
-    wrong = set(labels) - {*range(len(classes)), None}
-    if wrong:
-        known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
-        problems.append(f"labels {sorted(map(str, wrong))} are not {known}")
-    return problems
-
-
-def _is_blank(column: pa.ChunkedArray, strip: bool = True) -> Mask:
-    """Mark texts that are null or empty; with ``strip``, white space counts as empty."""
-    texts = pc.utf8_trim_whitespace(column) if strip else column
-    return _numpy(pc.fill_null(pc.equal(pc.binary_length(texts), 0), True))
-
-
-def _is_first(column: pa.ChunkedArray) -> Mask:
-    """Mark rows whose value no earlier row has; null counts as a value."""
-    codes = column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
-    is_first = np.zeros(len(codes), bool)
-    is_first[np.unique(codes, return_index=True)[1]] = True
-    return is_first
-
-
-def _numpy(flags: pa.ChunkedArray) -> Mask:
-    mask: Mask = flags.to_numpy()
-    return mask

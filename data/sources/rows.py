@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 from xlt.data.audit.leaks import find_leaks
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_few
+from xlt.data.dataset.collector import paused_collector
 from xlt.data.dataset.languages import parse_languages
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
 from xlt.data.sources.translations.add import Given, add_translations
-from xlt.data.tables.cells import cell_day, cell_texts
+from xlt.data.tables.cells import Cells, cell_day, cell_texts
 from xlt.data.tables.whole import Records
 
 NESTED = (list, dict, bytes)
@@ -96,7 +97,9 @@ class Rows:
             for role, column in names.items()
             if column not in records.header and role not in optional
         ]
-        for column, values in records.columns.items():
+        for column, values in records.cells.items():
+            if not isinstance(values, list):
+                continue
             nested = [n for n, v in zip(records.rows, values, strict=True) if isinstance(v, NESTED)]
             if nested:
                 problems.append(
@@ -108,23 +111,27 @@ class Rows:
         num_rows = len(records.rows)
         self.row_names.append((name, records.rows))
         columns = []
-        for role, kind in zip(self.schema.names, self.schema.types, strict=True):
+        for role in self.schema.names:
             column = names.get(role, "")
-            cells: list[Any] = records.columns.get(column, [None] * num_rows)
+            cells = records.cells.get(column, pa.chunked_array([pa.nulls(num_rows, pa.string())]))
             if role == "published":
-                columns.append(pa.array(self._days(cells, name, records.rows), kind))
+                columns.append(self._days(cells, name, records.rows))
                 continue
             is_text = role in ("text", "text_pair", *self.translated)
             texts = cell_texts(cells, strip=not is_text)
             if given and role in given:
-                texts = [t or other for t, other in zip(texts, given[role], strict=True)]
-            elif role == "id" and column not in records.columns:
-                texts = [TO_BE_MADE] * num_rows
-            columns.append(pa.array(texts, kind))
+                texts = pc.coalesce(texts, pa.array(given[role], pa.string()))
+            elif role == "id" and column not in records.cells:
+                texts = pa.array([TO_BE_MADE] * num_rows, pa.string())
+            columns.append(texts)
         self.tables.append(pa.table(columns, self.schema))
 
-    def _days(self, cells: list[Any], name: str, rows: Sequence[int]) -> list[date | None]:
+    def _days(self, cells: Cells, name: str, rows: Sequence[int]) -> pa.Array | pa.ChunkedArray:
         """Read the dates of cells, and record the cells that are not dates."""
+        if not isinstance(cells, list):
+            if pa.types.is_date(cells.type):
+                return cells
+            cells = cells.to_pylist()
         days: list[date | None] = []
         bad = []
         known: dict[str, date | None] = {}  # many rows have one date
@@ -146,7 +153,7 @@ class Rows:
                 f"{first_few(bad)}; correct them, set date_format to their format, or set "
                 "columns.published: null"
             )
-        return days
+        return pa.array(days, pa.date32())
 
 
 def to_reading(
@@ -217,7 +224,8 @@ def to_reading(
         raise InputError(problems, where)
     dataset = _add_translated(dataset, table, rows.translated, name_row, where)
     check_leaks = options.leak_check and len(classes) == 2  # traits are judged for two classes
-    leaks = find_leaks(dataset, label_counts) if check_leaks else []
+    with paused_collector():
+        leaks = find_leaks(dataset, label_counts) if check_leaks else []
     if leaks:
         raise InputError([f"{leak}, or set leak_check: false" for leak in leaks], where)
     rule = "label that is no class" if options.classes else "label in neither list"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
@@ -19,6 +19,10 @@ DATE_FORMATS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
 )  # fmt: skip
 """Unambiguous date formats other than ISO 8601."""
+BEGIN, END = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+"""First and last day of Python's calendar, in days since 1970, as arrays count them."""
+Cells: TypeAlias = list[Any] | pa.ChunkedArray
+"""Cells of a column: Python values, or an array (:func:`is_plain`)."""
 TIME_OF_DAY = re.compile(r"[ T](?P<time>\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?)$")
 
 
@@ -39,12 +43,25 @@ def cell_text(value: Any, strip: bool = True) -> str | None:
     return (text.strip() if strip else text) or None
 
 
-def cell_texts(values: Sequence[Any], strip: bool = True) -> list[str | None]:
-    """Convert the cells of a column as :func:`cell_text` does."""
-    if {*map(type, values)} <= {str, type(None)}:  # nearly always
-        texts = [value.strip() if value else None for value in values] if strip else values
-        return [text or None for text in texts]
-    return [cell_text(value, strip) for value in values]
+def is_plain(column: pa.ChunkedArray) -> bool:
+    """Whether a column is read without Python values: text, integers, days of Python's calendar."""
+    if pa.types.is_date32(column.type):
+        days = column.cast(pa.int32())
+        is_day = pc.and_(pc.greater_equal(days, BEGIN), pc.less_equal(days, END))
+        return pc.all(is_day).as_py() is not False
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)
+    return any(is_kind(column.type) for is_kind in kinds)
+
+
+def cell_texts(cells: Cells, strip: bool = True) -> pa.ChunkedArray | pa.Array:
+    """Convert the cells of a column as :func:`cell_text` does, to an array of num_rows texts."""
+    if isinstance(cells, list):
+        is_text = {*map(type, cells)} <= {str, type(None)}  # nearly always
+        texts = pa.array(cells if is_text else [cell_text(c, strip) for c in cells], pa.string())
+    else:
+        texts = cells.cast(pa.string())
+    texts = pc.utf8_trim_whitespace(texts) if strip else texts  # as str.strip does
+    return pc.if_else(pc.equal(pc.binary_length(texts), 0), None, texts)
 
 
 def cell_day(

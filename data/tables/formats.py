@@ -194,12 +194,12 @@ def parse_parquet(source: Any, wanted: Sequence[str], check_header: CheckHeader)
     present = [name for name in wanted if name in header]
     row = 1
     for batch in table.iter_batches(BATCH, columns=present):
-        cells = map(_python_cells, batch.columns)
+        cells = map(python_cells, batch.columns)
         yield decode_batch(range(row, row + len(batch)), dict(zip(present, cells, strict=True)))
         row += len(batch)
 
 
-def _python_cells(column: pa.Array) -> list[Any]:
+def python_cells(column: pa.Array) -> list[Any]:
     """Convert cells to Python; texts to bytes if they are not UTF-8, which Parquet allows."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         try:
@@ -208,7 +208,10 @@ def _python_cells(column: pa.Array) -> list[Any]:
             column = column.cast(pa.large_binary())
     elif pa.types.is_timestamp(column.type):  # Python has no nanoseconds
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return list(column.to_pylist())
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError) as error:
+        raise InputError(f"has a value that Python cannot hold: {error}; correct it") from error
 
 
 def decode_batch(

@@ -6,6 +6,8 @@ import io
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
+from xlt.data.tables.cells import Cells, is_plain
 from xlt.data.tables.csv_rows import SEPARATORS, parse_csv
 from xlt.data.tables.encodings import refuse_other_encodings
 from xlt.data.tables.files import File
@@ -26,6 +29,8 @@ from xlt.data.tables.formats import (
     WrongCells,
     parse_jsonl,
     parse_parquet,
+    python_cells,
+    refuse_repeated_columns,
 )
 from xlt.data.tables.memory import CELL_BYTES, refuse_too_large
 
@@ -40,14 +45,22 @@ class Records:
     """Some columns of a file.
 
     Attributes:
-        columns: Name -> num_rows values: text, None, and what else jsonl and parquet can hold.
+        cells: Name -> num_rows values: text, None, and what else jsonl and parquet can hold.
         rows: num_rows row numbers, as in :class:`Record`.
         header: All columns of the file.
     """
 
-    columns: dict[str, list[Any]]
+    cells: dict[str, Cells]
     rows: Sequence[int]
     header: list[str]
+
+    @cached_property
+    def columns(self) -> dict[str, list[Any]]:
+        """Name -> num_rows Python values."""
+        return {
+            name: values if isinstance(values, list) else values.to_pylist()
+            for name, values in self.cells.items()
+        }
 
 
 def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
@@ -73,6 +86,8 @@ def read_records(file: File, wanted: Sequence[str], quoting: bool) -> Records:
     columns: dict[str, list[Any]] = {name: [] for name in wanted}
     rows, header, bad = array("q"), list[str](), list[Record]()
     try:
+        if file.format == "parquet" and (records := _read_parquet(content, wanted)):
+            return records
         for batch in _parse(file, content, wanted, quoting, header.extend):
             bad += batch.bad
             rows.extend(batch.rows)
@@ -101,14 +116,42 @@ def _read_content(file: File) -> bytes:
     return b"".join(parts)
 
 
+def _read_parquet(content: bytes, wanted: Sequence[str]) -> Records | None:
+    """Read the columns of Parquet as arrays, where Python values would be the same.
+
+    Returns:
+        The records; None if a column holds bytes or texts that are not UTF-8, whose rows are to be
+        named.
+
+    Raises:
+        InputError: The machine lacks the memory, or a column occurs more than once.
+    """
+    file = pq.ParquetFile(pa.BufferReader(content))
+    header, num_rows = file.schema_arrow.names, file.metadata.num_rows
+    present = [name for name in wanted if name in header]
+    refuse_too_large(num_rows * len({*present}) * CELL_BYTES, f"{num_rows:,} rows")
+    refuse_repeated_columns(header, wanted)
+    table = file.read(columns=present, use_threads=False)
+    cells: dict[str, Cells] = {}
+    for name in present:
+        column = table[name]
+        if is_plain(column):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                return None
+            cells[name] = column
+        elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            return None
+        else:
+            cells[name] = [*chain.from_iterable(map(python_cells, column.chunks))]
+    return Records(cells, range(1, num_rows + 1), header)
+
+
 def _parse(
     file: File, content: bytes, wanted: Sequence[str], quoting: bool, check_header: CheckHeader
 ) -> Iterator[Batch]:
     if file.format == "parquet":
-        footer = pq.ParquetFile(pa.BufferReader(content))
-        num_columns = len({*wanted} & {*footer.schema_arrow.names})
-        num_rows = footer.metadata.num_rows
-        refuse_too_large(num_rows * num_columns * CELL_BYTES, f"{num_rows:,} rows")
         return parse_parquet(pa.BufferReader(content), wanted, check_header)
     if file.format == "jsonl":
         return parse_jsonl(io.BytesIO(content), wanted, check_header, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,9 +13,8 @@ from pathlib import Path
 from xlt.data.audit.registry import CHECKS, audit
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError
-from xlt.data.core.files import Files, to_json
 from xlt.data.core.finding import Finding
-from xlt.data.core.user_cache import cache_dir
+from xlt.data.core.user_cache import CacheFile
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.translations import list_directions
 
@@ -30,18 +28,16 @@ def check_data(grid: Grid) -> tuple[Finding, ...]:
     Findings are cached by data, draws and versions, because a plan is often followed by a run on
     the same rows.
     """
-    cache = Files(str(cache_dir() / "audits"))
-    name = f"{_hash_inputs(grid)}.json"
-    if cache.exists(name):
-        stored = cache.read_json(name)["findings"]
-        return tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in stored)
+    cache = CacheFile(f"data {_hash_inputs(grid)}", "findings", 1)
+    if content := cache.values.get("findings"):
+        return tuple(
+            Finding(**{**f, "examples": tuple(f["examples"])}) for f in json.loads(content)
+        )
     sampling = grid.experiment.sampling
     read = list_directions(grid.experiment)
     used_rows = UsedRows(grid.draws, sampling.train_window, sampling.test_window, read)
     findings = audit(grid.dataset, used_rows)
-    with suppress(OSError):  # without a cache the next command takes longer
-        cache.make_folder()
-        cache.write(name, to_json({"findings": [asdict(finding) for finding in findings]}))
+    cache.keep({"findings": json.dumps([asdict(finding) for finding in findings]).encode()})
     return findings
 
 

@@ -12,6 +12,7 @@ from audit_rows import cell, make
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xlt.data.audit import near_duplicates
 from xlt.data.audit.near_duplicates import (
     MIN_JACCARD,
     NUM_HASHES,
@@ -55,15 +56,26 @@ def test_jaccards_of_many_pairs_are_those_of_each(texts: list[str]) -> None:
 
 def test_signatures_estimate_jaccard_and_do_not_change() -> None:
     texts = [changed(EN, n, n) for n in range(0, 30, 3)]
-    _, codes = signatures(texts)
+    codes = signatures(texts).codes
     for i, j in itertools.combinations(range(len(texts)), 2):
         estimate = np.mean(codes[i] == codes[j])
         exact = jaccard(texts[i], texts[j])
         assert abs(estimate - exact) < 4 * np.sqrt(0.25 / NUM_HASHES)
     # The same on every machine and in every version: a change would change what is found.
-    buckets, codes = signatures(["a", EN, JA])
+    buckets, codes, _, _ = signatures(["a", EN, JA])
     assert codes[:, :4].tolist() == [[94, 92, 3, 136], [49, 200, 99, 125], [250, 171, 4, 149]]
-    assert signatures([JA])[0].tolist() == buckets[:, 2:].tolist()
+    assert signatures([JA]).buckets.tolist() == buckets[:, 2:].tolist()
+
+
+@pytest.mark.parametrize("text", [EN, JA, "ab ab ab ab ab ab ab ab"])
+def test_no_bitmap_rejects_a_pair_that_is_near(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "MIN_ESTIMATE", 0)  # the bitmaps decide alone
+    texts = [changed(text, n % 8, n) for n in range(300)]
+    left, right = np.array([*itertools.combinations(range(len(texts)), 2)]).T
+    may_be = near_duplicates._may_be_near(signatures(texts), left, right)
+    is_near = jaccards(texts, np.stack([left, right], axis=1)) >= MIN_JACCARD
+    assert is_near.any() and not (is_near & ~may_be).any()
+    assert not may_be.all()
 
 
 @pytest.mark.parametrize("text", [EN, JA])

@@ -227,3 +227,11 @@ def test_by_lang_holds_every_row_once() -> None:
     assert list(by_lang) == ["en", "ja"]
     assert [row.key for row in by_lang["en"]] == ["wind", "wind farm"]
     assert [(row.id, row.label, row.published) for row in by_lang["ja"]] == [("b", 0, None)]
+
+
+def test_rows_are_selected_by_id_in_any_order() -> None:
+    data = dataset([{**ROW, "id": row_id} for row_id in "abcd"])
+    assert data.rows(["d", "a", "d"])["id"].to_pylist() == ["d", "a", "d"]
+    assert len(data.rows([])) == 0
+    with pytest.raises(KeyError, match="'x'"):
+        data.rows(["a", "x"])

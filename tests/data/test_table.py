@@ -79,6 +79,31 @@ def test_columns_can_have_any_names_and_types(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+DAY = datetime.date(2022, 8, 31)
+SPACES = "\u3000\x1c\x85 wind \u2003"
+
+
+@pytest.mark.parametrize(
+    ("column", "arrays"),
+    [
+        ("id", [[" 1", "2\u3000", "3"], pa.array([1, 2, 3], pa.uint8()), pa.array([1.0, 2, 3])]),
+        ("text", [[SPACES, "a", "7"], pa.array([SPACES, "a", "7"], pa.large_string())]),
+        ("label", [["1", "0 ", "0"], [1, 0, 0], [1.0, 0.0, 0.0]]),
+        ("published", [[DAY, None, DAY], pa.array([DAY, None, DAY], pa.date64())]),
+    ],
+)
+def test_arrays_and_python_values_give_the_same_rows(
+    column: str, arrays: list[Any], tmp_path: Path
+) -> None:
+    columns = {"id": ["1", "2", "3"], "text": ["x", "y", "z"], "label": ["1", "0", "0"]}
+    seen = []
+    for array in arrays:
+        pq.write_table(pa.table({**columns, column: array}), tmp_path / "a.parquet")
+        dataset = load(tmp_path / "a.parquet", lang="en", positive=[1], negative=[0])
+        seen.append(dataset.table[column].to_pylist())
+    assert all(values == seen[0] for values in seen)
+
+
 def test_labels_are_compared_as_text(tmp_path: Path) -> None:
     lines = '{"text": "Wind", "label": true}\n\n{"text": "Sun", "label": 1}\n'
     lines += '{"text": "Goal", "label": "x"}\n{"text": "Match", "label": 2.0}\n'

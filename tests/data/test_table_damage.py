@@ -182,6 +182,15 @@ def test_broken_files_are_reported(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us")])
+def test_a_day_after_the_calendar_is_refused(kind: pa.DataType, tmp_path: Path) -> None:
+    days = pa.array([19_000, 5_000_000], pa.int32()).cast(pa.date32()).cast(kind)
+    columns = {"text": ["a", "b"], "lang": ["en"] * 2, "label": ["esg", "x"], "published": days}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    (problem,) = errors(tmp_path, "a.parquet", (tmp_path / "a.parquet").read_bytes())
+    assert problem.startswith("has a value that Python cannot hold: ")
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.csv.gz", "a.jsonl.gz"])
 def test_a_file_that_memory_does_not_hold_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -148,14 +148,25 @@ def test_findings_are_remembered_by_data_and_draws(
 ) -> None:
     main(["data", "prepare", "source.yaml", "--out", "prepared"])
     file = experiment(folder, tiny_base("bert"))
-    audits = folder / "cache" / "audits"
+
+    def remembered() -> list[Path]:
+        return list((folder / "cache").rglob("*.findings"))
+
     assert main(["plan", file]) == 0
-    assert len(list(audits.iterdir())) == 1
+    (first,) = remembered()
     monkeypatch.setattr("xlt.sweep.planning.gate.audit", lambda *_: pytest.fail("audited again"))
     assert main(["plan", file, "--set", "training.num_train_epochs=2"]) == 0
     monkeypatch.setattr("xlt.sweep.planning.gate.audit", lambda *_: ())
     assert main(["plan", file, "--set", "sampling.draw_seed=1"]) == 0
-    assert len(list(audits.iterdir())) == 2
+    assert len(remembered()) == 2
+    monkeypatch.undo()
+    monkeypatch.setenv("XLT_CACHE", str(folder / "cache"))
+    monkeypatch.chdir(folder)
+    kept = first.read_bytes()
+    for damage in (b"", kept[:-1], b"{}"):
+        first.write_bytes(damage)
+        assert main(["plan", file]) == 0
+        assert first.read_bytes() == kept
 
 
 @pytest.mark.parametrize(

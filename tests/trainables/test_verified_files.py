@@ -77,6 +77,17 @@ def test_every_file_of_a_miniature_counts(name: str, miniature: Path) -> None:
         verify_files(miniature, MINIATURE)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_folder_in_a_miniature_is_damage(
+    make: Callable[[Path], None], miniature: Path
+) -> None:
+    """Reading a pipe would wait for ever."""
+    (miniature / "tokenizer_config.json").unlink()
+    make(miniature / "tokenizer_config.json")
+    with pytest.raises(InputError, match="is damaged"):
+        verify_files(miniature, MINIATURE)
+
+
 def test_hashes_of_a_miniature_are_those_of_sha256sum(miniature: Path) -> None:
     for line in (miniature / SUMS).read_text().splitlines():
         digest, name = line.split("  ")

@@ -61,7 +61,7 @@ def _verify_miniature(folder: Path) -> None:
 
 
 def _list_sums(folder: Path) -> bytes:
-    files = [file for file in folder.iterdir() if file.name != SUMS and file.name[0] != "."]
+    files = [f for f in folder.iterdir() if f.is_file() and f.name != SUMS and f.name[0] != "."]
     sums = hash_files(folder, files).items()
     return "".join(f"{content.hex()}  {name}\n" for name, content in sums).encode()
 
