@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.attributions.units import UNITS, Split
+from xlt.analysis.attributions.units import UNITS, Split, name_segments
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
@@ -52,6 +52,7 @@ class CellAttributions:
         gaps: One phrase for each planned run without attributions.
         settings: Settings of the explanations.
         hidden_as: Replacement of hidden tokens; empty if they were deleted.
+        is_pair: Whether texts are pairs, whose tokens are named by their text: ``1: 炭``.
         tokens: num_tokens tokens that occur in at least ``min_count`` texts.
         num_texts_with: Number of texts in which each token occurs, num_tokens.
         y_true: num_texts labels.
@@ -76,6 +77,7 @@ class CellAttributions:
     gaps: tuple[str, ...]
     settings: Mapping[str, Any]
     hidden_as: str
+    is_pair: bool
     tokens: tuple[str, ...]
     num_texts_with: NDArray[np.int64]
     y_true: NDArray[np.int8]
@@ -226,8 +228,13 @@ def _cell(
             )
         if other.table["id"].to_pylist() != ids:
             raise InputError(f"{run_name(run, run[0] > 0)} was tested on other rows than the first")
-    rows = first.table.select(["text", "pieces", "starts", "ends"]).to_pylist()
+    is_pair = "segments" in first.table.schema.names
+    columns = ["text", "pieces", "starts", "ends", *(["segments"] if is_pair else [])]
+    rows = first.table.select(columns).to_pylist()
     units = [split(row["text"], row["pieces"], row["starts"], row["ends"]) for row in rows]
+    if is_pair:
+        segments = (row["segments"] for row in rows)
+        units = [name_segments(*of_text) for of_text in zip(units, segments, strict=True)]
     # With two classes each text is explained in every run for the same class.
     explained = [np.ones(len(ids), bool)]
     if label is not None:
@@ -250,7 +257,7 @@ def _cell(
         return sums.astype(np.float64).reshape(shape)
 
     names = ("comprehensiveness", "sufficiency")
-    columns = [*names, *(f"random_{name}" for name in names)]
+    measured = [*names, *(f"random_{name}" for name in names)]
     raw, normalised, variances, r2, faithful = [], [], [], [], []
     num_explained = num_flat = 0
     for run, own in zip(by_run.values(), cycle(explained), strict=False):
@@ -265,7 +272,7 @@ def _cell(
         squares = _flat(run.table, "standard_errors") ** 2
         variances.append(added(squares * own[text_of]).sum(axis=0))
         r2.append(run.table["r2"].to_numpy(zero_copy_only=False).astype(np.float64)[own])
-        faithful.append([run.table[name].to_numpy()[own].mean() for name in columns])
+        faithful.append([run.table[name].to_numpy()[own].mean() for name in measured])
     # All pieces of a word are one occurrence.
     starts_unit = np.array([new for named in units for new in _begins(named)])
     counts = np.stack([added(starts_unit * own[text_of]) for own in explained])
@@ -278,6 +285,7 @@ def _cell(
         gaps=gaps,
         settings=first.settings,
         hidden_as=first.details.get("hidden_as") or "",
+        is_pair=is_pair,
         tokens=tokens,
         num_texts_with=np.array([texts_with[name] for name in tokens]),
         y_true=first.table["y_true"].to_numpy().astype(np.int8),

@@ -137,6 +137,11 @@ def _tokens(
         f"{cell.settings['method']}, over {over}.",
         f"Settings: {settings}; hidden tokens become {hidden}. Tokens in fewer than {min_count} "
         "texts are left out.",
+        *(
+            ["1: and 2: are tokens of the first and the second text of a pair."]
+            if cell.is_pair
+            else []
+        ),
         "raw: contributions as computed. normalised: contributions of each text divided by the sum "
         "of their absolute values, as in LIT.",
     )

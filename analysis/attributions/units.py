@@ -53,6 +53,20 @@ UNITS: dict[str, Callable[[str], Split]] = {"subword": _subwords, "word": _words
 """Name -> function of the language of the texts that returns a split."""
 
 
+def name_segments(units: Sequence[Unit], segments: Sequence[int]) -> list[Unit]:
+    """Name the text of a pair before each unit, ``1: 炭`` or ``2: 炭``.
+
+    Args:
+        units: The unit of each piece.
+        segments: The text of each piece, 0 or 1.
+    """
+    named: list[Unit] = []
+    for number, (unit, segment) in enumerate(zip(units, segments, strict=True)):
+        same = number > 0 and unit is units[number - 1]  # another piece of one occurrence
+        named.append(named[-1] if same else Unit(f"{segment + 1}: {unit}"))
+    return named
+
+
 def _joined(
     spans: Sequence[tuple[int, int]], inside: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:

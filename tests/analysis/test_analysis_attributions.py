@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from explained_results import LIME, Text, attributions, explained
 from hypothesis import given
@@ -18,12 +19,12 @@ from xlt.analysis.attributions.collect import TARGETS, load_attributions
 from xlt.analysis.attributions.evidence import mask_stability, rank
 from xlt.analysis.attributions.overlaps import compare_rankings, jaccard, rank_biased_overlap
 from xlt.analysis.attributions.table import make_attribution_tables
-from xlt.analysis.attributions.units import UNITS
+from xlt.analysis.attributions.units import UNITS, Unit, name_segments
 from xlt.analysis.tables.paper import MODELS, PATTERNS, TABLE_5, TABLE_5_MODEL
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
-from xlt.trainables.results.attributions import Attributions, save_attributions
+from xlt.trainables.results.attributions import LATER_COLUMNS, Attributions, save_attributions
 from xlt.trainables.spec.explain import Explain
 
 THREE: list[Text] = [
@@ -247,3 +248,29 @@ def test_tables_of_one_pattern_have_no_overlaps(tmp_path: Path) -> None:
     collected = collect(explained(tmp_path, {"ja0": [THREE * 3]}))
     read = load_attributions(collected)
     assert len(make_attribution_tables(collected, read)) == 3
+
+
+def test_tokens_of_a_pair_are_named_by_their_text(tmp_path: Path) -> None:
+    """The same token in the first and the second text has two means."""
+    results = make_results(tmp_path, make_plan(["elyza"], ["ja16"], [0]))
+    trial_id = save_done(results, "elyza", "ja16", 0, {"f1": 0.5})
+    texts: list[Text] = [
+        (["炭", "株", "炭"], [0.4, -0.1, 0.2], 0.9),
+        (["炭", "炭"], [0.2, 0.0], 0.3),
+    ]
+    field = LATER_COLUMNS.field("segments")
+    table = attributions(texts).append_column(field, pa.array([[0, 0, 1], [0, 1]], field.type))
+    save_attributions(results, trial_id, Attributions(LIME, table))
+    collected = collect(results)
+    read = load_attributions(collected, min_count=1)
+    cell = read.cells["elyza", "ja16"]
+    assert cell.tokens == ("1: 株", "1: 炭", "2: 炭")
+    assert cell.means(cell.raw)[0] == pytest.approx([-0.1, 0.3, 0.1])
+    (tokens, *_) = make_attribution_tables(collected, read, min_count=1)
+    assert "1: and 2: are tokens of the first and the second text of a pair." in tokens.caption
+
+
+def test_pieces_of_a_word_stay_one_occurrence_in_pairs() -> None:
+    first, second = Unit("carbon"), Unit("carbon")
+    named = name_segments([first, first, second], [0, 0, 1])
+    assert named == ["1: carbon", "1: carbon", "2: carbon"] and named[0] is named[1]

@@ -40,7 +40,7 @@ def simulate_cell(
     of_runs = run_std * rng.standard_normal((num_runs, 1, NUM_TOKENS))
     raw = counts * (means + of_runs + texts + 0.1 * rng.standard_normal(shape))
     return CellAttributions(
-        "m", "p", tuple((0, seed) for seed in range(num_runs)), (), {}, "",
+        "m", "p", tuple((0, seed) for seed in range(num_runs)), (), {}, "", False,
         tuple(f"w{token:02}" for token in range(NUM_TOKENS)), counts.sum(axis=0).astype(np.int64),
         (np.arange(NUM_TEXTS) % 2).astype(np.int8), None, counts[None], raw, raw,
         np.zeros((num_runs, NUM_TOKENS)), "", NUM_TEXTS * num_runs, 0, 0.0, (0.0, 0.0, 0.0, 0.0),

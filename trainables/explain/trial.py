@@ -106,11 +106,17 @@ def explain_rows(
     whole, places = locate_tokens(base.tokenizer, texts, pairs, max_length)
     special = find_special_ids(base.tokenizer)
     names = rows["id"].to_pylist()
+    explained = [[n for n, i in enumerate(text) if i not in special] for text in ids]
     extra: dict[str, list[Any]] = {}
+    if pairs is not None:
+        extra["segments"] = [
+            [int(places[number][n][0] > len(texts[number])) for n in tokens]
+            for number, tokens in enumerate(explained)
+        ]
     if isinstance(target, ClassTargets):
         probabilities = predict_texts(target.predict, ids)
         labels = choose_labels(settings, classes, probabilities, rows["label"].to_pylist())
-        extra = {"explained": labels.tolist(), "predicted": probabilities.argmax(axis=1).tolist()}
+        extra |= {"explained": labels.tolist(), "predicted": probabilities.argmax(axis=1).tolist()}
         of_class = {label: target.of_class(label) for label in set(extra["explained"])}
         targets = [of_class[label] for label in extra["explained"]]
     else:
@@ -120,16 +126,16 @@ def explain_rows(
     faithfulness = measure_explanations(targets, ids, explanations, **hiding)
     records = []
     for number, (explanation, measured) in enumerate(zip(explanations, faithfulness, strict=True)):
-        tokens = [n for n, i in enumerate(ids[number]) if i not in special]
-        explained = [ids[number][n] for n in tokens]
+        tokens = explained[number]
+        token_ids = [ids[number][n] for n in tokens]
         records.append(
             {
                 "id": names[number],
                 "lang": rows["lang"][number].as_py(),
                 "y_true": rows["label"][number].as_py(),
                 "text": whole[number],
-                "token_ids": explained,
-                "pieces": make_readable(base.tokenizer, explained),
+                "token_ids": token_ids,
+                "pieces": make_readable(base.tokenizer, token_ids),
                 "starts": [places[number][n][0] for n in tokens],
                 "ends": [places[number][n][1] for n in tokens],
                 "coefficients": explanation.coefficients,

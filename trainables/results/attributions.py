@@ -60,6 +60,8 @@ LATER_COLUMNS = pa.schema(
         # the most probable one; coefficients and p_original are of the explained class
         pa.field("explained", pa.int8(), nullable=False),
         pa.field("predicted", pa.int8(), nullable=False),
+        # for pairs of texts, a list of num_tokens: 0 for tokens of the first text, 1 of the second
+        pa.field("segments", pa.list_(pa.int8()), nullable=False),
     ]
 )
 """Columns that only some trials have, after the others."""
