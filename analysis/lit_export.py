@@ -36,6 +36,8 @@ MOST_TRIALS = 12
 """Maximal number of trials in an export. LIT shows columns and panels for each of them, so more
 cannot be compared by eye."""
 
+LATER = ("explained", "segments")
+"""Columns of attributions with more than two classes, and of pairs."""
 Row = dict[str, Any]
 
 
@@ -46,11 +48,13 @@ class LitExport:
     Attributes:
         manifest: ``classes``, ``datasets`` (name, file, language), ``models`` (name, file, data set
             and, if the trial is or can be explained, method and settings) and ``notes``.
-        files: Rows of each file, by name. Rows of a data set have ``id``, ``text``, ``language``
-            and ``label``. Rows of a trial have ``id``, ``probabilities`` of all classes,
-            ``tokens`` and their ``salience`` (raw contributions to the probability of class 1),
-            which are empty for rows that were not explained; with more than two classes also
-            ``explained``, the number of the class that the contributions are for.
+        files: Rows of each file, by name. Rows of a data set have ``id``, ``text``, for pairs
+            ``text_pair``, ``language`` and ``label``. Rows of a trial have ``id``,
+            ``probabilities`` of all classes, ``tokens`` and their ``salience`` (raw contributions
+            to the probability of class 1), which are empty for rows that were not explained; with
+            more than two classes also ``explained``, the number of the class that the
+            contributions are for, and for pairs ``segments``, 0 for tokens of the first text and 1
+            for those of the second.
     """
 
     manifest: Mapping[str, Any]
@@ -84,7 +88,8 @@ def lit_export(
     notes: list[str] = []
     chosen = _chosen(collected, seeds, notes)
     langs = {cell.key: cell.target_lang for cell in plan.cells}
-    texts = {name: _whole(row) for name, row in read_texts(location, plan.experiment).items()}
+    kept_texts = read_texts(location, plan.experiment)
+    texts = {name: (row["text"], row["text_pair"]) for name, row in kept_texts.items()}
     usable: list[tuple[TrialRow, TestRows]] = []
     explained: dict[str, dict[str, Row]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
@@ -104,13 +109,13 @@ def lit_export(
                 notes.append(f"{name} has only predictions: {first_line(str(error))}")
             continue
         table = attributions.table
-        columns = ["id", "text", "pieces", "coefficients"]
-        columns += ["explained"] if table and "explained" in table.schema.names else []
+        columns = ["id", "text", "pieces", "starts", "coefficients"]
+        columns += [name for name in LATER if table and name in table.schema.names]
         rows = table.select(columns).to_pylist() if table is not None else []
         explained[trial.trial_id] = {row["id"]: row for row in rows}
         settings[trial.trial_id] = attributions.settings
         for row in rows:
-            texts.setdefault(row["id"], row["text"])
+            texts.setdefault(row["id"], _split(row))
     if not usable:
         raise InputError(notes, f"experiment {plan.experiment}: nothing to show")
 
@@ -233,14 +238,18 @@ def _name(trial: TrialRow, plan: Plan) -> str:
     return name.replace(",", ";").replace(":", ";")
 
 
-def _whole(row: Mapping[str, Any]) -> str:
-    """Both texts of a pair on separate lines, as in attributions."""
-    return "\n".join(filter(None, (row["text"], row["text_pair"])))
+def _split(row: Row) -> tuple[str, str | None]:
+    """Split a text of attributions, where a pair has one text after the other, a line each."""
+    second = [s for s, n in zip(row["starts"], row.get("segments", ()), strict=False) if n == 1]
+    if not second:
+        return row["text"], None
+    end = row["text"].rindex("\n", 0, second[0] + 1)
+    return row["text"][:end], row["text"][end + 1 :]
 
 
 def _headlines(
     test_rows: TestRows,
-    texts: Mapping[str, str],
+    texts: Mapping[str, tuple[str, str | None]],
     lang: str,
     classes: Sequence[str],
     uri: str,
@@ -248,7 +257,7 @@ def _headlines(
 ) -> list[Row]:
     """The test rows that have a text, as rows of a data set."""
     rows = [
-        {"id": name, "text": texts[name], "language": lang, "label": classes[label]}
+        {"id": name, **_fields(*texts[name]), "language": lang, "label": classes[label]}
         for name, label in zip(test_rows.ids, test_rows.y_true.tolist(), strict=True)
         if name in texts
     ]
@@ -265,6 +274,10 @@ def _headlines(
     return rows
 
 
+def _fields(text: str, pair: str | None) -> Row:
+    return {"text": text} if pair is None else {"text": text, "text_pair": pair}
+
+
 def _predicted(
     test_rows: TestRows, shown: Collection[str], explained: Mapping[str, Row]
 ) -> Iterable[Row]:
@@ -277,5 +290,5 @@ def _predicted(
                 "probabilities": score if isinstance(score, list) else [1 - score, score],
                 "tokens": row["pieces"],
                 "salience": row["coefficients"],
-                **({"explained": row["explained"]} if "explained" in row else {}),
+                **{name: row[name] for name in LATER if name in row},
             }

@@ -239,6 +239,8 @@ def _cell(
     explained = [np.ones(len(ids), bool)]
     if label is not None:
         explained = [_explained(run.table) == label for run in by_run.values()]
+        if not any(own.any() for own in explained):
+            raise InputError(f"no text was explained for {target}")
     texts_with = _count_texts(units, explained)
     tokens = tuple(sorted(name for name, num in texts_with.items() if num >= max(min_count, 1)))
     if not tokens:

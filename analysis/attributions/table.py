@@ -127,9 +127,8 @@ def _tokens(
     over = f"{len(cell.y_true)} test texts and {len(cell.runs)} runs"
     if cell.explained_class:
         counts = ", ".join(f"{c.num_explained} in {p}" for p, c in cells.items())
-        over = (
-            f"the {len(cell.y_true)} test texts and {len(cell.runs)} runs in which this class is "
-            f"explained ({counts}); a text is explained for "
+        over += (
+            f", where a text is explained for this class ({counts}); each is explained for "
             + EXPLAINED_FOR.get(cell.settings.get("class", "predicted"), "this class in all runs")
         )
     caption = (

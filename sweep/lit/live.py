@@ -19,9 +19,9 @@ from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError
 from xlt.trainables.explain.target import Values
 from xlt.trainables.inference.live import LiveTrial
+from xlt.trainables.loading.base import Texts
 from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.texts import read_texts
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -49,12 +49,10 @@ class LiveTrials:
 
     def __init__(self, collected: Collected, export: LitExport) -> None:
         self._location = Results(collected.uri)
-        texts = read_texts(self._location, collected.plan.experiment)
-        self._pairs = any(row["text_pair"] is not None for row in texts.values())
         self._classes: list[str] = export.manifest["classes"]
         self._specs: dict[str, TrialSpec] = {}
         self._settings: dict[str, Explain] = {}
-        self._checked: dict[str, list[tuple[str, str]]] = {}
+        self._checked: dict[str, list[tuple[str, Texts]]] = {}
         self._loaded: dict[str, LiveTrial] = {}
         files = {entry["name"]: entry["file"] for entry in export.manifest["datasets"]}
         problems = []
@@ -67,7 +65,7 @@ class LiveTrials:
                 problems.append(f"{trial}: {error}")
             rows = export.files[files[model["dataset"]]][:NUM_CHECKED]
             self._specs[trial] = spec
-            self._checked[trial] = [(row["id"], row["text"]) for row in rows]
+            self._checked[trial] = [(row["id"], _texts(row)) for row in rows]
             given = {name: v for name, v in model["settings"].items() if name != "rows"}
             self._settings[trial] = Explain.parse(given)
         if problems:
@@ -79,7 +77,7 @@ class LiveTrials:
 
         Args:
             request: A JSON object with ``ask`` (a name in :data:`QUESTIONS`), ``trial_id``, and
-                the texts or tokens of the question.
+                the ``text`` (and ``text_pair``) or tokens of the question.
 
         Returns:
             A JSON object; after a failure it holds only ``error``.
@@ -97,7 +95,7 @@ class LiveTrials:
         """Classifier of a trial, loaded if necessary; the latest one is last in ``_loaded``."""
         trial = self._loaded.pop(trial_id, None)
         if trial is None:
-            trial = LiveTrial(self._specs[trial_id], self._location, self._pairs, self._classes)
+            trial = LiveTrial(self._specs[trial_id], self._location, self._classes)
             names, texts = zip(*self._checked[trial_id], strict=True)
             trial.refuse_changed_scores(names, texts)
         self._loaded[trial_id] = trial
@@ -109,6 +107,11 @@ class LiveTrials:
         return sum(trial.num_bytes for trial in self._loaded.values())
 
 
+def _texts(row: Mapping[str, Any]) -> Texts:
+    """The text of a row or question, and its second text or None."""
+    return row["text"], row.get("text_pair")
+
+
 def _of_classes(scores: Values) -> Answer:
     """Answer with the probabilities of all classes of each text."""
     if scores.ndim == 1:
@@ -117,7 +120,7 @@ def _of_classes(scores: Values) -> Answer:
 
 
 def _score(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
-    return _of_classes(trial.score_texts(question["texts"]))
+    return _of_classes(trial.score_texts([_texts(question)]))
 
 
 def _score_token_ids(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
@@ -125,11 +128,11 @@ def _score_token_ids(trial: LiveTrial, question: Mapping[str, Any], settings: Ex
 
 
 def _subwords(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
-    return asdict(trial.split_text(question["text"]))
+    return asdict(trial.split_text(_texts(question)))
 
 
 def _explain(trial: LiveTrial, question: Mapping[str, Any], settings: Explain) -> Answer:
-    return asdict(trial.explain(question["text"], settings, question.get("label")))
+    return asdict(trial.explain(_texts(question), settings, question.get("label")))
 
 
 QUESTIONS: dict[str, Callable[[LiveTrial, Mapping[str, Any], Explain], Answer]] = {

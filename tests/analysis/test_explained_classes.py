@@ -82,8 +82,8 @@ def test_tables_of_each_class(results: Results, capsys: pytest.CaptureFixture[st
     told = capsys.readouterr()
     assert "Table 5. elyza, class waste: tokens with the highest mean contribution" in told.out
     assert "elyza, class markets: checks of the explanations" in told.out
-    assert "is explained (5 in ja16); a text is explained for its predicted class" in told.out
-    assert "class sport has no table: " in told.err and "no token is in 1 texts" in told.err
+    assert "explained for this class (5 in ja16); each is explained for its predicted" in told.out
+    assert "class sport has no table: elyza x ja16: no text was explained for sport" in told.err
     assert main(["explanations", str(results.uri), "--target", "sport"]) == 2
     assert main(["explanations", str(results.uri), "--target", "positive"]) == 2
     assert "unknown target 'positive'. Known: markets, sport, waste." in capsys.readouterr().err

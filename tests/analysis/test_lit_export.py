@@ -134,13 +134,6 @@ def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path) -> None:
     assert export.manifest["notes"][-1] == "2 of 3 test rows (ja) have no text and are left out"
 
 
-def test_both_texts_of_a_pair(tmp_path: Path) -> None:
-    results = made(tmp_path)
-    save_texts(results, TEXTS, pair="続き")
-    rows = lit_export(collect(results)).files["headlines-ja.jsonl"]
-    assert rows[0]["text"] == "炭素の目標\n続き"
-
-
 def test_no_texts_at_all(tmp_path: Path) -> None:
     results = make_results(tmp_path, make_plan(seeds=(0,)))
     save_done(results, "elyza", "ja16", 0, METRICS, predictions=predictions())
@@ -270,3 +263,28 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
     assert [row.get("explained") for row in shown] == [1, 2, None]
     (headlines,) = (data["file"] for data in export.manifest["datasets"])
     assert [row["label"] for row in export.files[headlines]] == ["sport", "waste", "sport"]
+
+
+def test_pairs_have_two_fields(tmp_path: Path) -> None:
+    """Tokens say which text they belong to; texts of attributions are split again."""
+    results = make_results(tmp_path, make_plan(["elyza"], ["ja16"], [0]))
+    trial = save_done(results, "elyza", "ja16", 0, METRICS, predictions=predictions())
+    save_explained(results, trial)
+    table = read_attributions(results, trial, "lime").table
+    values = table.drop(["text", "starts"]).to_pydict()
+    values["text"] = ["炭素\nの\n目標"] * 3  # the first text has two lines
+    values["starts"] = [[0, 3, 5]] * 3
+    schema = pa.schema([*COLUMNS, LATER_COLUMNS.field("segments")])
+    values["segments"] = [[0, 0, 1]] * 3
+    paired = pa.Table.from_pydict(values, schema=schema)
+    save_attributions(results, trial, Attributions({"method": "lime"}, paired))
+    export = lit_export(collect(results))
+    assert export.files["headlines-ja.jsonl"][0] == {
+        "id": "a", "text": "炭素\nの", "text_pair": "目標", "language": "ja", "label": "positive",
+    }  # fmt: skip
+    (file,) = (model["file"] for model in export.manifest["models"])
+    assert export.files[file][0]["segments"] == [0, 0, 1]
+    save_texts(results, TEXTS, pair="株価")
+    export = lit_export(collect(results))
+    assert export.files["headlines-ja.jsonl"][0]["text_pair"] == "株価"
+    assert export.files["headlines-ja.jsonl"][0]["text"] == TEXTS["a"]

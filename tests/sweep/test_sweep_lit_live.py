@@ -61,7 +61,9 @@ def test_test_rows_get_what_the_trial_said_of_them(
     assert table is not None
     stored = table.to_pylist()
     texts = [row["text"] for row in stored]
-    scores = ask(trials, ask="score", trial_id=trial, texts=texts)["probabilities"]
+    scores = [
+        ask(trials, ask="score", trial_id=trial, text=text)["probabilities"][0] for text in texts
+    ]
     rows = kept.predictions.of(trial)
     expected = dict(zip(rows.ids, rows.y_score.tolist(), strict=True))
     assert [p for _, p in scores] == pytest.approx(
@@ -84,10 +86,10 @@ def test_edited_texts_are_explained_as_the_trial_was(kept: Collected, trials: Li
     trial = ids_of(kept)["bert"]
     made = ask(trials, ask="explain", trial_id=trial, text="3 炭素 得点 12")
     spec = TrialSpec.parse(kept.records[trial]["spec"])
-    alone = LiveTrial(spec, Results(kept.uri), pairs=False)
-    expected = alone.explain("3 炭素 得点 12", Explain(num_samples=30))
+    alone = LiveTrial(spec, Results(kept.uri))
+    expected = alone.explain(("3 炭素 得点 12", None), Explain(num_samples=30))
     assert made == asdict(expected)
-    other = alone.explain("3 炭素 得点 12", Explain(num_samples=40))
+    other = alone.explain(("3 炭素 得点 12", None), Explain(num_samples=40))
     assert expected.salience != other.salience
 
 
@@ -97,8 +99,8 @@ def test_trials_without_attributions_are_explained_on_request(kept: Collected) -
     assert export.manifest["notes"] == []
     trial = ids_of(kept)["llama"]
     made = ask(LiveTrials(kept, export), ask="explain", trial_id=trial, text="3 炭素 得点 12")
-    alone = LiveTrial(TrialSpec.parse(kept.records[trial]["spec"]), Results(kept.uri), False)
-    assert made == asdict(alone.explain("3 炭素 得点 12", otherwise))
+    alone = LiveTrial(TrialSpec.parse(kept.records[trial]["spec"]), Results(kept.uri))
+    assert made == asdict(alone.explain(("3 炭素 得点 12", None), otherwise))
 
 
 def test_texts_without_tokens_are_told(kept: Collected, trials: LiveTrials) -> None:
@@ -107,15 +109,17 @@ def test_texts_without_tokens_are_told(kept: Collected, trials: LiveTrials) -> N
         assert "have no tokens" in answer["error"]
 
 
-def test_pairs_are_two_lines(kept: Collected, trials: LiveTrials) -> None:
+def test_pairs_have_two_fields(kept: Collected, trials: LiveTrials) -> None:
     spec = TrialSpec.parse(kept.records[ids_of(kept)["bert"]]["spec"])
-    alone = LiveTrial(spec, Results(kept.uri), pairs=True)
-    found = alone.split_text("3 炭素\n得点 12")
+    alone = LiveTrial(spec, Results(kept.uri))
+    pair = ("3 炭素", "得点 12")
+    found = alone.split_text(pair)
     separator = alone._base.tokenizer.sep_token_id
     assert found.token_ids.count(separator) == 2 and "得点" in "".join(found.pieces)
-    assert alone.explain("3 炭素\n得点 12", Explain(num_samples=30)).tokens == found.pieces
-    with pytest.raises(InputError, match="must be two texts, on a line each, but 1 lines"):
-        alone.split_text("3 炭素")
+    assert (found.segments[0], found.segments[-1]) == (0, 1)
+    made = alone.explain(pair, Explain(num_samples=30))
+    assert (made.tokens, made.segments) == (found.pieces, found.segments)
+    assert alone.score_texts([pair]) != alone.score_texts([("3 炭素 得点 12", None)])
 
 
 def test_the_one_asked_longest_ago_makes_room(
@@ -123,7 +127,7 @@ def test_the_one_asked_longest_ago_makes_room(
 ) -> None:
     monkeypatch.setattr(live, "MOST_BYTES", 1)
     for trial in ids_of(kept).values():
-        assert ask(trials, ask="score", trial_id=trial, texts=["3"])["probabilities"]
+        assert ask(trials, ask="score", trial_id=trial, text="3")["probabilities"]
         assert list(trials._loaded) == [trial]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from lit_nlp.api import components, dtypes
+from lit_nlp.api import components
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -52,7 +52,15 @@ class Contributions(components.Interpreter):
         target = (config or {}).get("_salience_target") or {}
         index = target.get("index")
         label = index if index is not None and index >= 0 else None
-        return [{self._method: model.wrapped.contributions(row, label)} for row in inputs]
+        outputs = []
+        for row in inputs:
+            by_field = model.wrapped.contributions(row, label)
+            # A single text has the name of the method alone, as the column of the page says.
+            names = (
+                [self._method] if len(by_field) == 1 else [f"{self._method}: {n}" for n in by_field]
+            )
+            outputs.append(dict(zip(names, by_field.values(), strict=True)))
+        return outputs
 
 
 class SubwordLime(lime_explainer.LIME):
@@ -94,7 +102,7 @@ class SubwordLime(lime_explainer.LIME):
         del model_outputs
         outputs = []
         for row in inputs:
-            numbers = Numbers(model.wrapped, row["text"])
+            numbers = Numbers(model.wrapped, row)
             fixed = {
                 lime_explainer.MASK_KEY: numbers.hidden_as,
                 lime_explainer.TARGET_HEAD_KEY: None,
@@ -103,7 +111,8 @@ class SubwordLime(lime_explainer.LIME):
             (output,) = super().run(
                 [{"text": numbers.sentence}], numbers, dataset, config={**(config or {}), **fixed}
             )
-            outputs.append({"text": dtypes.TokenSalience(numbers.pieces, output["text"].salience)})
+            salience = list(output["text"].salience)
+            outputs.append(model.wrapped.separate(numbers.pieces, salience, numbers.segments))
         return outputs
 
 
@@ -112,22 +121,24 @@ class Numbers(lit_model.Model):
 
     Args:
         trial: Trial whose classifier predicts.
-        text: The text.
+        row: Row of the data set; both texts of a pair are one text here.
 
     Attributes:
         sentence: The text as numbers.
         hidden_as: Number of the token that replaces a hidden one.
         pieces: Sub-words of the text.
+        segments: Text that each sub-word belongs to, 0 or 1.
     """
 
-    def __init__(self, trial: Trial, text: str) -> None:
+    def __init__(self, trial: Trial, row: Row) -> None:
         self._trial = trial
-        subwords = trial.ask("subwords", text=text)
+        subwords = trial.ask("subwords", **trial.texts(row))
         self._token_ids = np.array(subwords["token_ids"])
         self._positions = subwords["positions"]
         self.sentence = " ".join(map(str, self._token_ids[self._positions]))
         self.hidden_as = str(subwords["hidden_as"])
         self.pieces: list[str] = subwords["pieces"]
+        self.segments: list[int] = subwords["segments"]
 
     def input_spec(self) -> Row:
         """Describe the input: a text of numbers."""

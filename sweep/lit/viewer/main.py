@@ -62,6 +62,8 @@ def make_app(manifest: Row, folder: Path, classifiers: Classifiers | None) -> Li
         }
         description = "\n".join([manifest["title"], *manifest["notes"]])
         rows = _rows(folder / entry["file"])
+        if "text_pair" in rows[0]:
+            spec["text_pair"] = lit_types.TextSegment()
         datasets[entry["name"]] = lit_dataset.Dataset(spec, rows, description)
     models = {
         entry["name"]: Trial(

@@ -15,6 +15,8 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 Row = dict[str, Any]
+TEXT_FIELDS = ("text", "text_pair")
+"""Fields of a data set that are texts; only pairs have the second."""
 
 
 class Classifiers:
@@ -70,8 +72,9 @@ class Trial(lit_model.Model):
         self._classes = classes
         self._classifiers = classifiers
         self._spec = headlines.spec()
-        texts = {row["id"]: row["text"] for row in headlines.examples}
-        self._rows = {(row["id"], texts[row["id"]]): row for row in rows}
+        self._fields = [name for name in TEXT_FIELDS if name in self._spec]
+        keys = {row["id"]: self._key(row) for row in headlines.examples}
+        self._rows = {keys[row["id"]]: row for row in rows}
         self.method = about.get("method")
 
     def description(self) -> str:
@@ -102,13 +105,43 @@ class Trial(lit_model.Model):
     def predict(self, inputs: Iterable[Row], **unused: Any) -> Iterator[Row]:
         """Look up predictions of test rows, and compute those of edited texts."""
         for row in inputs:
-            stored = self._rows.get((row["id"], row["text"]))
+            stored = self._rows.get(self._key(row))
             if stored is not None:
                 yield {"probabilities": stored["probabilities"]}
             else:
-                yield {"probabilities": self.ask("score", texts=[row["text"]])["probabilities"][0]}
+                answer = self.ask("score", **self.texts(row))
+                yield {"probabilities": answer["probabilities"][0]}
 
-    def contributions(self, row: Row, label: int | None) -> dtypes.TokenSalience:
+    def texts(self, row: Row) -> Row:
+        """The text of a row, and of a pair also the second one: name of the field -> text."""
+        return {name: row[name] for name in self._fields}
+
+    def _key(self, row: Row) -> tuple[str, ...]:
+        return row["id"], *self.texts(row).values()
+
+    def separate(
+        self, tokens: list[str], salience: list[float], segments: list[int]
+    ) -> dict[str, dtypes.TokenSalience]:
+        """Separate the contributions to tokens by the text that they belong to.
+
+        Args:
+            tokens: num_tokens tokens.
+            salience: num_tokens contributions.
+            segments: num_tokens texts: 0, or 1 for the second text of a pair.
+
+        Returns:
+            Name of the field -> its tokens and their contributions.
+        """
+        own = {
+            name: [n for n, segment in enumerate(segments) if segment == number]
+            for number, name in enumerate(self._fields)
+        }
+        return {
+            name: dtypes.TokenSalience([tokens[n] for n in places], [salience[n] for n in places])
+            for name, places in own.items()
+        }
+
+    def contributions(self, row: Row, label: int | None) -> dict[str, dtypes.TokenSalience]:
         """Contributions of tokens to the probability of a class, stored or computed now.
 
         With two classes, a token adds to the probability of one class what it takes from the other.
@@ -117,22 +150,24 @@ class Trial(lit_model.Model):
         Args:
             row: Row of the data set.
             label: Number of the class; None: the class that is explained.
+
+        Returns:
+            Name of the field -> its tokens and their contributions.
         """
-        explanation = self._rows.get((row["id"], row["text"]))
+        explanation = self._rows.get(self._key(row))
         is_binary = len(self._classes) == 2
         explained = (explanation or {}).get("explained")
         is_other = not is_binary and None not in (label, explained) and label != explained
         if self.is_live and (explanation is None or not explanation["tokens"] or is_other):
-            explanation = self.ask("explain", text=row["text"], label=label)
+            explanation = self.ask("explain", label=label, **self.texts(row))
         elif is_other:
             names = self._classes[label or 0], self._classes[explained or 0]
             raise ValueError(OTHER_CLASS.format(*names))
         if explanation is None:
             raise ValueError(NOT_LIVE)
         sign = -1 if is_binary and label == 0 else 1
-        return dtypes.TokenSalience(
-            explanation["tokens"], [sign * x for x in explanation["salience"]]
-        )
+        tokens, salience = explanation["tokens"], [sign * x for x in explanation["salience"]]
+        return self.separate(tokens, salience, explanation.get("segments") or [0] * len(tokens))
 
     def ask(self, question: str, **about: Any) -> Row:
         """Ask the classifier a question, see ``xlt.sweep.lit.live.QUESTIONS``."""
