@@ -79,7 +79,8 @@ def extend_trial(
     more, again = test.filter(pc.invert(is_earlier)), test.filter(is_earlier).slice(0, NUM_CHECKED)
     both = pa.concat_tables([again, more])
     clock.lap("draw")
-    scores = predict(model, encode(base, both, spec.training.max_length), spec)
+    max_length = spec.training.max_length
+    scores = predict(model, encode(base, both, max_length), spec)
     clock.lap("predict")
     refuse_changed_scores(again["id"].to_pylist(), scores[: len(again)], results, earlier)
 
@@ -88,6 +89,7 @@ def extend_trial(
     )
     score_of |= zip(more["id"].to_pylist(), scores[len(again) :].tolist(), strict=True)
     y_score = np.array([score_of[row_id] for row_id in test["id"].to_pylist()], np.float64)
+    cut, num_cut = record["execution"]["truncated_texts"], count_truncated(base, more, max_length)
     is_kept = keeps_model(keep_models, spec.method)
     metrics, by_lang = score_languages(spec, test, y_score)
     return TrialResult(
@@ -105,10 +107,7 @@ def extend_trial(
         | {
             "extends": earlier_id,
             "keep_models": keep_models,
-            "truncated_texts": {
-                name: count_truncated(base, rows, spec.training.max_length)
-                for name, rows in (("train", train), ("test", test))
-            },
+            "truncated_texts": {"train": cut["train"], "test": cut["test"] + num_cut},
         },
     )
 
