@@ -6,11 +6,12 @@ The mean is over all test texts, as in the paper (section 4.3, Table 5).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xlt.analysis.attributions.units import UNITS, Split, name_segments
@@ -19,7 +20,7 @@ from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.trial_names import Run, has_draws, run_name
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import first_line
-from xlt.trainables.results.attributions import read_attributions
+from xlt.trainables.results.attributions import Attributions, read_attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -165,7 +166,8 @@ def load_attributions(
         if name not in known:
             raise InputError(unknown(kind, name, known))
     label = None if len(classes) == 2 else classes.index(target)
-    splits = {lang: UNITS[unit](lang) for lang in plan.target_langs}
+    langs = {cell.key: collected.test_lang or cell.target_lang for cell in plan.cells}
+    splits = {lang: UNITS[unit](lang) for lang in dict.fromkeys(langs.values())}
     location = Results(collected.uri)
     with_draw = has_draws(plan.draws)
     done = {row.trial_id: row.is_done for row in collected.rows}
@@ -186,13 +188,15 @@ def load_attributions(
                 attributions = read_attributions(location, trial.trial_id, method)
                 if (label is None) == _has_classes(attributions.table):
                     raise InputError("explained for another number of classes; explain it again")
+                if len(cell.test_langs) > 1:
+                    attributions = _in_language(attributions, langs[key])
                 by_run[run] = attributions
             except InputError as error:
                 gaps.append(f"{run_name(run, with_draw)}: {first_line(str(error))}")
         if not by_run:
             left_out[key] = gaps[0] if gaps else "no trials planned"
             continue
-        split = splits[cell.target_lang]
+        split = splits[langs[key]]
         if cell.translate == "test":  # the texts are translations into the source language
             split = UNITS[unit](next(iter(by_run.values())).table["lang"][0].as_py())
         try:
@@ -205,6 +209,20 @@ def load_attributions(
         reasons = [f"{key}: {why}" for key, why in left_out.items()]
         raise InputError(["no attributions to show", *dict.fromkeys(reasons)], collected.uri)
     return ExperimentAttributions(cells, left_out)
+
+
+def _in_language(attributions: Attributions, lang: str) -> Attributions:
+    """Keep the explanations of rows in a language.
+
+    Raises:
+        InputError: None of them is explained.
+    """
+    table = attributions.table
+    assert table is not None  # read_attributions refuses explanations that failed
+    table = table.filter(pc.equal(table["lang"], lang))
+    if not len(table):
+        raise InputError(f"no row in {lang} is explained; `xlt explain --langs {lang}` does it")
+    return replace(attributions, table=table)
 
 
 def _cell(

@@ -15,6 +15,7 @@ from xlt.sweep.cli.arguments import (
     add_format,
     add_only,
     add_results,
+    add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK, SOME_FAILED
 
@@ -46,9 +47,13 @@ def add_explain_commands(commands: Any) -> None:
         help="class whose probability is explained, for more than two classes: a class, predicted "
         "(default: the most probable one of each text) or true (its label)",
     )  # fmt: skip
+    explain.add_argument(
+        "--langs", nargs="+", metavar="LANG",
+        help="explain the test rows of these languages (default: the target language)",
+    )  # fmt: skip
     for flag, text in (
         ("--num-samples", "number of masks of lime (default: the preset's)"),
-        ("--rows", "explain the first N test rows only"),
+        ("--rows", "explain the first N test rows of each language only"),
         ("--seed", "seed of the masks of lime (default: 0)"),
     ):
         explain.add_argument(flag, type=int, metavar="N", help=text)
@@ -64,6 +69,7 @@ def add_explain_commands(commands: Any) -> None:
     )  # fmt: skip
     add_results(tables)
     add_only(tables)
+    add_test_lang(tables)
     _add_method(tables)
     tables.add_argument(
         "--unit", default="subword", choices=Names(("subword", "word")),
@@ -94,7 +100,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 def _explain(options: argparse.Namespace) -> int:
     from xlt.sweep.explain import explain_trials
 
-    names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed")
+    names = ("method", "preset", "masks", "num_samples", "replacement", "rows", "seed", "langs")
     values = {name: getattr(options, name) for name in names}
     values["class"] = options.explained_class
     outcome = explain_trials(
@@ -121,7 +127,9 @@ def _explanations(options: argparse.Namespace) -> int:
     from xlt.trainables.spec.explain import Explain
 
     Explain.parse({"method": options.method})
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = collect(
+        options.results, options.experiment, only=options.only, test_lang=options.test_lang
+    )
     about: dict[str, Any] = {
         "method": options.method,
         "unit": options.unit,

@@ -27,6 +27,7 @@ from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.predict.threshold import choose_on_test_rows
+from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.find_trial import FinishedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -235,3 +236,34 @@ def test_done_trials_without_models_are_not_trained_again_unasked(
     english = ("--set", "sampling.test_langs=[ja, en]")
     assert main([*tiny, *english]) == 2
     assert "would train on other rows" in capsys.readouterr().err
+
+
+def test_explanations_of_several_languages(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*tiny, *MORE]) == 0
+    results, only = str(tmp_path / "r"), ("--only", "model=bert", "--method", "occlusion")
+    explain = ["explain", results, *only, "--rows", "6", "--backend", "inline"]
+    assert main(explain) == 0
+    table = ["explanations", results, *only, "--min-count", "1", "--top", "3"]
+    assert main(table) == 0
+    assert main([*table, "--test-lang", "de"]) == 2
+    assert "no row in de is explained; `xlt explain --langs de` does it" in capsys.readouterr().err
+    assert main([*explain, "--langs", "German", "ja"]) == 0
+    location = Results(results)
+    trial_id = location.trial_ids()[0]
+    explained = read_attributions(location, trial_id, "occlusion").table
+    assert explained is not None
+    assert explained["lang"].to_pylist() == ["de"] * 6 + ["ja"] * 6
+    tested = location.read_table(trial_id, "predictions")
+    scores = dict(zip(tested["id"].to_pylist(), tested["y_score"].to_pylist(), strict=True))
+    for row_id, score in zip(explained["id"].to_pylist(), explained["p_original"].to_pylist(),
+                             strict=True):  # fmt: skip
+        assert score == pytest.approx(scores[row_id], abs=1e-6)
+    capsys.readouterr()
+    assert main([*table, "--test-lang", "de", "--format", "csv"]) == 0
+    german = capsys.readouterr().out
+    assert main([*table, "--format", "csv"]) == 0
+    assert capsys.readouterr().out not in ("", german)
+    assert main([*explain, "--langs", "fr"]) == 1
+    assert "unknown test language 'fr'" in capsys.readouterr().err

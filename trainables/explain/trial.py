@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.explain.classes import choose_labels, predict_texts
 from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.explain_texts import explain_targets, measure_explanations
@@ -55,7 +56,7 @@ def explain_trial(
     resolved = settings.resolved()
     try:
         settings.check_class(classes)
-        rows = test.slice(0, settings.rows)
+        rows = _choose_rows(test, spec, settings)
         replacement = find_replacement_id(base.tokenizer, resolved["replacement"])
         ids = encode(base, rows, spec.training.max_length)
         target = make_target(model, spec)
@@ -70,6 +71,21 @@ def explain_trial(
         "seconds": round(time.perf_counter() - start, 4),
     }
     return Attributions(resolved, table, details)
+
+
+def _choose_rows(test: pa.Table, spec: TrialSpec, settings: Explain) -> pa.Table:
+    """Choose the first test rows of each language that is explained.
+
+    Raises:
+        InputError: The trial was not tested in a language.
+    """
+    langs = settings.langs or (spec.pattern.target_lang,)
+    if unknowns := [lang for lang in langs if lang not in spec.test_langs]:
+        raise InputError(f"langs: {unknown('test language', unknowns[0], spec.test_langs)}")
+    if len(spec.test_langs) == 1:  # rows may be read in translation, under another language
+        return test.slice(0, settings.rows)
+    own = [test.filter(pc.equal(test["lang"], lang)).slice(0, settings.rows) for lang in langs]
+    return pa.concat_tables(own)
 
 
 def explain_rows(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import Settings, added_later
+from xlt.data.dataset.languages import Language
 
 Replacement = Literal["auto", "mask", "unk", "pad", "space", "delete"]
 """Replacement of a hidden token: the mask token, the unknown token, the pad token, a space, or
@@ -66,7 +67,10 @@ class Explain(Settings):
     method: str = "lime"
     """Name of an explainer: lime, ig (integrated gradients) or occlusion (leave-one-out)."""
     rows: int | None = pydantic.Field(default=None, gt=0)
-    """Number of test rows to explain: the first ones, whose classes are balanced. None: all."""
+    """Number of test rows to explain in each language: the first ones, whose classes are balanced.
+    None: all."""
+    langs: Annotated[tuple[Language, ...], pydantic.Field(min_length=1)] | None = added_later(None)
+    """Test languages whose rows are explained. None: the target language."""
     replacement: Replacement | None = None
     """Replacement of a hidden token. None: that of the preset, or auto."""
     explained_class: str | None = pydantic.Field(default=None, alias="class")
@@ -105,7 +109,7 @@ class Explain(Settings):
     def _nothing_unused(self) -> Self:
         """Refuse a setting of another method, which would have no effect."""
         given = {name for name, value in self if value is not None}
-        common = {"method", "rows", "replacement", "explained_class"}
+        common = {"method", "rows", "langs", "replacement", "explained_class"}
         unused = given - METHOD_SETTINGS[self.method] - common
         if unused:
             owners = [name for name, own in METHOD_SETTINGS.items() if unused & own]
@@ -129,6 +133,8 @@ class Explain(Settings):
     def resolved(self) -> dict[str, Any]:
         """All settings that change the numbers, with the values of the preset filled in."""
         common: dict[str, Any] = {"method": self.method, "rows": self.rows}
+        if self.langs is not None:
+            common["langs"] = list(self.langs)
         if self.explained_class is not None:
             common["class"] = self.explained_class
         if self.method == "ig":
