@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from xlt.analysis.boundary.judged import CellBoundary, judge_cells
+from xlt.analysis.boundary.of_classes import judge_classes
 from xlt.analysis.boundary.score_shift import SHIFTS, SourceLogits, score_shift, source_logits
 from xlt.analysis.boundary.train_threshold import (
     TRAIN_ROWS,
-    FoldScores,
     f1_at_train_threshold,
     out_of_fold,
 )
@@ -19,8 +20,7 @@ from xlt.analysis.boundary.trial_measures import (
     read_predictions,
     refuse_other_share,
 )
-from xlt.analysis.boundary.verdict import MARGIN, Verdict, judge, threshold_gain
-from xlt.analysis.comparisons.compare import difference_groups
+from xlt.analysis.boundary.verdict import MARGIN
 from xlt.analysis.metrics.measures import (
     MEASURES,
     OF_ROWS_AS_DRAWN,
@@ -30,14 +30,12 @@ from xlt.analysis.metrics.measures import (
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scored_rows import TestRows, read_train_scores
-from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
-from xlt.analysis.uncertainty.collapse import describe_collapse
+from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import INTERVALS, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.dataset.source_langs import list_source_langs
 from xlt.trainables.metrics.arrays import Labels, Scores
-from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -45,31 +43,6 @@ NOT_NEGATIVE = ("ece", "brier")
 WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
 """Measures in :data:`MEASURES` that get an interval; those of :mod:`score_shift` get one, too."""
 CLASS_MEDIANS = ("logit_median_0", "logit_median_1")
-
-
-@dataclass(frozen=True)
-class CellBoundary:
-    """Measures and verdict of a cell.
-
-    Attributes:
-        measures: Name -> table entry with mean and std over runs, and a 95 % interval for those in
-            :data:`WITH_INTERVAL` and ``score_shift.SHIFTS``.
-        verdict: Answers and verdict; None for a cell whose predictions cannot be used together.
-        reference: Pattern that the ranking is compared with, maybe the cell's own; empty for a cell
-            without value.
-        prior: Share of class 1 among the test rows, mean over runs, or the prevalence; None for a
-            cell without value.
-        without: Why a cell with a value has no verdict or no comparison of its ranking; else empty.
-        folds: Held-out scores on which the threshold of training rows was chosen; None if it was
-            chosen on in-sample scores, or if there is none.
-    """
-
-    measures: Mapping[str, TableCell]
-    verdict: Verdict | None
-    reference: str
-    prior: float | None
-    without: str = ""
-    folds: FoldScores | None = None
 
 
 def boundary(
@@ -82,6 +55,8 @@ def boundary(
     margin: float = MARGIN,
 ) -> list[CellBoundary]:
     """Measure and judge all cells of an experiment.
+
+    With more than two classes the measures are those of :func:`judge_classes`.
 
     Args:
         collected: The experiment, as it is or at a prevalence. F1, average precision and the gain
@@ -103,8 +78,8 @@ def boundary(
         entries of its cell give the reason.
 
     Raises:
-        InputError: There are more than two classes, no usable predictions, an unknown reference or
-            method, or invalid numbers.
+        InputError: There are no usable predictions, an unknown reference or method, or invalid
+            numbers.
     """
     plan = collected.plan
     if reference is not None and reference not in plan.patterns:
@@ -113,6 +88,10 @@ def boundary(
     if not 0 < margin < 1:
         raise InputError(f"margin {margin:g} is not a loss between 0 and 1, e.g. {MARGIN:g}")
     prevalence, num_labelled = collected.prevalence, sorted(set(num_labelled))
+    if len(plan.classes) > 2:
+        if prior is not None or num_labelled:
+            raise InputError("prior and labelled are of two classes; leave them out")
+        return judge_classes(collected, reference, method, margin)
     if prevalence is not None and (prior is not None or num_labelled):
         raise InputError(
             "prior and labelled are about test rows as drawn; leave out one side, or choose a "
@@ -172,69 +151,9 @@ def boundary(
             target_rows[key] = max(row.num_target_rows or 0 for row in usable)
             positives = [np.mean(predictions[row.trial_id].y_true) for row in usable]
             priors[key] = prevalence or float(np.mean(positives))
-    auroc = MetricRuns("auroc")
-    judged = []
-    for planned in plan.cells:
-        key = planned.key
-        verdict, compared, without = None, "", ""
-        if key in priors:
-            compared = reference or _most_target_rows(plan, planned, target_rows)
-            try:
-                verdict, without = _judge(scores, key, compared, auroc, method, margin, prevalence)
-            except InputError as error:
-                without = str(error)
-        if verdict:
-            ends = max(verdict.auroc.low, 0.0), min(verdict.auroc.high, 1.0)
-            by_cell[key]["auroc"] = replace(by_cell[key]["auroc"], interval=ends)
-        judged.append(
-            CellBoundary(by_cell[key], verdict, compared, priors.get(key), without, folds.get(key))
-        )
-    return judged
-
-
-def _most_target_rows(plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKey, int]) -> str:
-    """Pattern of the cell of the same base model and languages with the most target rows."""
-    row = (cell.base_model, cell.target_lang, cell.source_langs)
-    candidates = {
-        c.key: (target_rows[c.key], c.translate is None)
-        for c in plan.cells
-        if (c.base_model, c.target_lang, c.source_langs) == row and c.key in target_rows
-    }
-    return max(candidates, key=candidates.__getitem__).pattern
-
-
-def _judge(
-    scores: ExperimentScores, key: CellKey, reference: str, auroc: MetricRuns, method: str,
-    margin: float, prevalence: float | None,
-) -> tuple[Verdict, str]:  # fmt: skip
-    """Judge a cell; also return why its ranking cannot be compared, else an empty text.
-
-    Raises:
-        InputError: The cell has no usable scores, or only some of its runs trained.
-    """
-    cell, other = _usable(scores, key, auroc), CellKey(key.base_model, reference)
-    gap, without = None, ""
-    if other != key:
-        try:
-            gap, _ = difference_groups(cell, _usable(scores, other, auroc), auroc)
-        except InputError as error:
-            without = str(error)
-    verdict = judge(
-        auroc.of(cell), gap, threshold_gain(cell, prevalence),
-        is_reference=other == key, margin=margin, method=method,
-    )  # fmt: skip
-    return verdict, without
-
-
-def _usable(scores: ExperimentScores, key: CellKey, auroc: MetricRuns) -> CellScores:
-    """Scores of a cell whose mean AUROC has an interval; InputError if there is none."""
-    why = scores.left_out.get(key, "")
-    cell = scores.cells.get(key)
-    if cell:
-        why = describe_collapse(cell, auroc.metric, auroc.of(cell).values)
-    if cell is None or why:
-        raise InputError(f"{key.path}: {why}")
-    return cell
+    return judge_cells(
+        collected, scores, by_cell, priors, target_rows, folds, reference, method, margin
+    )
 
 
 def _trained(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xlt.analysis.boundary.measure import WITH_INTERVAL, CellBoundary
+from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.measure import WITH_INTERVAL
 from xlt.analysis.boundary.score_shift import SHIFTS
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.boundary.verdict import MARGIN, NEAR_CHANCE, Loss
@@ -55,8 +56,30 @@ ANSWERS = (
     "[low, high]: 95 % interval over runs and test rows. above 0: the test rows show a gain, but "
     "the runs differ too much to say how large it is on average.",
 )
+ANSWERS_OF_CLASSES = (
+    f"AUROC: of one class against the rest, mean over the classes. {ANSWERS[0]}",
+    "weights gain: what the best weights of the classes gain in macro F1; the class of the "
+    "largest weighted probability is decided. They are chosen on four fifths of the test rows and "
+    "scored on the last fifth, in turn.",
+    ANSWERS[2],
+)
+WEIGHTS: dict[str, str] = {
+    "macro_f1": "as reported",
+    "macro_f1_estimated": "estimated shares",
+    "macro_f1_oracle": "true shares",
+    "macro_f1_best": "best weights",
+}
+"""Measure -> heading of the second table with more than two classes."""
+WEIGHT_DEFINITIONS = (
+    "Macro F1 with weights of the classes, which correct for other shares of the classes than in "
+    "training. Mean (std) over runs.",
+    "estimated shares: weights are the shares of the classes among the test texts, estimated from "
+    "their scores without labels (expectation maximisation, Saerens et al. 2002), over those of "
+    "training. true shares: the same with the shares of the labels. best weights: those of the "
+    "first table. -: the training rows of a class are unknown or none.",
+)
 WORDS = (
-    "verdict: ranks worse, threshold is off, both: the loss is above 0 and not below {margin:g} "
+    "verdict: ranks worse, {off}, both: the loss is above 0 and not below {margin:g} "
     "(--margin); the other question may be open. neither found: both losses are below {margin:g}. "
     "chance: the interval of AUROC includes 0.5, and the cell ranks worse than the reference or "
     f"the interval is below {NEAR_CHANCE:g}; a cell that is not shown to be above 0.5 gets no "
@@ -91,25 +114,41 @@ def make_boundary_tables(
         prior: Share of rows for ``f1_prior``, as passed to :func:`boundary`.
         margin: Loss below which a loss is small, as passed to :func:`boundary`.
     """
+    of_two = len(collected.plan.classes) == 2
+    shown = ("f1", "auroc") if of_two else ("macro_f1", "auroc_ovr")
+    answers, off = (ANSWERS, "threshold") if of_two else (ANSWERS_OF_CLASSES, "weights")
+    is_off = "threshold is off" if of_two else "weights are off"
+    gains = "threshold gains" if of_two else "weights gain"
     verdicts = Table(
         "boundary",
         (
-            f"Ranking and threshold, experiment {collected.plan.experiment}. F1 and AUROC: mean "
+            f"Ranking and {off}, experiment {collected.plan.experiment}. F1 and AUROC: mean "
             f"(std) over {describe_runs(collected.plan)}.",
             *describe_test_rows(collected),
-            *ANSWERS,
-            *(sentence.format(margin=margin) for sentence in WORDS),
+            *answers,
+            *(sentence.format(margin=margin, off=is_off) for sentence in WORDS),
         ),
-        ("base model", "pattern", "F1@0.5", "AUROC", "AUROC lost", "threshold gains", "verdict"),
-        tuple((*_line(cell, ("f1", "auroc")), *_answers(cell)) for cell in judged),
+        (
+            "base model",
+            "pattern",
+            "F1@0.5" if of_two else "macro F1",
+            "AUROC",
+            "AUROC lost",
+            gains,
+            "verdict",
+        ),
+        tuple((*_line(cell, shown), *_answers(cell)) for cell in judged),
         (
             *_references(judged),
-            *write_footnotes([cell.measures["f1"] for cell in judged]),
+            *write_footnotes([_first(cell) for cell in judged]),
             *_without(judged),
             *(f"Warning: {warning}." for warning in collected.warnings),
         ),
         tuple(map(_record, judged)),
     )
+    if not of_two:
+        weighted = tuple(_line(cell, WEIGHTS) for cell in judged)
+        return [verdicts, Table("weights", WEIGHT_DEFINITIONS, _heading(WEIGHTS), weighted)]
     computed = judged[0].measures
     asked = "" if prior is None else f"; prior: the score that a share {prior:g} reaches"
     columns = {name: heading for name, heading in THRESHOLDS.items() if name in computed}
@@ -172,13 +211,18 @@ def _heading(columns: Mapping[str, str]) -> tuple[str, ...]:
     return ("base model", "pattern", *columns.values())
 
 
+def _first(cell: CellBoundary) -> TableCell:
+    """F1 or macro F1, the first measure; every measure knows the cell's name and runs."""
+    return next(iter(cell.measures.values()))
+
+
 def _line(cell: CellBoundary, columns: Iterable[str]) -> tuple[str, ...]:
-    f1 = cell.measures["f1"]
+    f1 = _first(cell)
     return (*_names(cell), *(_entry(cell.measures[name], f1) for name in columns))
 
 
 def _names(cell: CellBoundary) -> tuple[str, str]:
-    f1 = cell.measures["f1"]
+    f1 = _first(cell)
     return first_line(f1.base_model), first_line(f1.pattern)
 
 
@@ -250,13 +294,13 @@ def _train_rows(judged: Sequence[CellBoundary]) -> list[str]:
 
 def _scored(cell: CellBoundary) -> str:
     """How the training rows were scored; empty if the cell has no threshold from them."""
-    if not cell.measures[TRAIN_ROWS].n:
+    if TRAIN_ROWS not in cell.measures or not cell.measures[TRAIN_ROWS].n:
         return ""
     return "out of fold" if cell.folds else "in sample"
 
 
 def _record(cell: CellBoundary) -> dict[str, object]:
-    f1, verdict = cell.measures["f1"], cell.verdict
+    f1, verdict = _first(cell), cell.verdict
     record: dict[str, object] = {
         "base_model": f1.base_model,
         "pattern": f1.pattern,
@@ -280,7 +324,7 @@ def _record(cell: CellBoundary) -> dict[str, object]:
         }
     for name, value in cell.measures.items():
         record |= {f"{name}_mean": value.mean, f"{name}_std": value.std}
-        if name in (*WITH_INTERVAL, *SHIFTS, "auroc"):
+        if name in (*WITH_INTERVAL, *SHIFTS, "auroc", "auroc_ovr"):
             low, high = value.interval or (None, None)
             record |= {f"{name}_low": low, f"{name}_high": high}
     return record

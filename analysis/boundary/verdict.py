@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from xlt.analysis.metrics.class_weights import decide_at_best_weights
 from xlt.analysis.metrics.influences import macro_f1_derivative, within_classes
 from xlt.analysis.metrics.thresholds import decide_at_best_threshold, macro_f1_of
 from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.intervals import CONFIDENCE, INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import mean, sum_of_means
-from xlt.analysis.uncertainty.runs import Runs, sum_by_story
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs, sum_by_story
 from xlt.analysis.uncertainty.trial_units import num_units
-from xlt.trainables.metrics.arrays import CHANCE, THRESHOLD, Labels, Scores, Values
+from xlt.trainables.metrics.arrays import CHANCE, THRESHOLD, Labels, Scores, Values, count_classes
 
 MARGIN = 0.03
 """Loss in AUROC or macro F1 below which a loss is called small."""
@@ -23,8 +24,9 @@ NEAR_CHANCE = 0.6
 """AUROC below which a cell without a reference counts as one that ranks by chance."""
 
 Word = Literal[
-    "both", "ranks worse", "threshold is off", "chance", "neither found", "undecided", "reference"
-]
+    "both", "ranks worse", "threshold is off", "weights are off", "chance", "neither found",
+    "undecided", "reference",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,15 @@ def threshold_gain(cell: CellScores, prevalence: float | None = None) -> Runs:
     """Macro F1 at the best threshold minus macro F1 at 0.5, for each run of a cell.
 
     The threshold of a row is the best one for other rows (:func:`decide_at_best_threshold`),
-    so it gains nothing on average where 0.5 is right.
+    so it gains nothing on average where 0.5 is right. With more than two classes, weights of the
+    classes (:func:`decide_at_best_weights`) take the place of the threshold.
 
     Args:
         cell: The cell.
         prevalence: Share of class 1; None: that of the test rows.
     """
+    if cell.scores.ndim == 3:
+        return _weights_gain(cell)
     better = decide_at_best_threshold(cell.y_true, cell.scores, prevalence, cell.stories)
     at_half = cell.scores >= THRESHOLD
     after, before = (macro_f1_of(cell.y_true, decided, prevalence) for decided in (better, at_half))
@@ -96,6 +101,16 @@ def threshold_gain(cell: CellScores, prevalence: float | None = None) -> Runs:
     return Runs(values, influence, cell.runs)
 
 
+def _weights_gain(cell: CellScores) -> Runs:
+    num_classes = count_classes(cell.scores)
+    decided = decide_at_best_weights(cell.y_true, cell.scores, cell.stories)
+    better = replace(cell, scores=np.eye(num_classes)[decided])
+    after, before = (
+        MetricRuns("macro_f1", num_classes=num_classes).of(own) for own in (better, cell)
+    )
+    return after + -before
+
+
 def judge(
     auroc: Runs,
     gap: Sequence[Runs] | None,
@@ -104,6 +119,7 @@ def judge(
     is_reference: bool = False,
     margin: float = MARGIN,
     method: str = "t",
+    off: Word = "threshold is off",
 ) -> Verdict:
     """Answer whether a cell ranks worse than its reference and whether its threshold is off.
 
@@ -129,6 +145,7 @@ def judge(
         is_reference: Whether the cell is its own reference.
         margin: Loss below which a loss is small.
         method: Name in ``INTERVALS``.
+        off: Word for a threshold that is off; with more than two classes "weights are off".
     """
     interval = INTERVALS[method]
     own, gained = interval([auroc]), interval([gain])
@@ -137,19 +154,20 @@ def judge(
     several = min(num_units(runs.runs) for runs in (auroc, gain, *(gap or ()))) > 1
     word: Word = "reference" if is_reference else "undecided"
     if several:
-        word = _choose(own, ranking, threshold, word, margin)
+        word = _choose(own, ranking, threshold, word, margin, off)
     return Verdict(word, own, ranking, threshold)
 
 
 def _choose(
-    auroc: Interval, ranking: Loss | None, threshold: Loss, otherwise: Word, margin: float
-) -> Word:
+    auroc: Interval, ranking: Loss | None, threshold: Loss, otherwise: Word, margin: float,
+    off_word: Word,
+) -> Word:  # fmt: skip
     worse = ranking is not None and ranking.is_fault(margin)
     off = threshold.is_fault(margin)
     if auroc.low <= CHANCE:  # not shown to rank: no threshold is worth a verdict
         return "chance" if worse or auroc.high < NEAR_CHANCE else otherwise
     if worse or off:
-        return "both" if worse and off else "ranks worse" if worse else "threshold is off"
+        return "both" if worse and off else "ranks worse" if worse else off_word
     small = ranking is not None and ranking.is_small(margin) and threshold.is_small(margin)
     return "neither found" if small else otherwise
 

@@ -190,6 +190,30 @@ def best_threshold(cuts: Cuts, negative: float = 1.0) -> Values:
     return np.asarray(np.where(middle > below, middle, here)[..., 0])
 
 
+def assign_folds(y_true: Labels, stories: Stories, num_folds: int) -> NDArray[np.intp]:
+    """Assign rows to folds: stratified cross-validation without a random draw.
+
+    The rows of each class take turns among the folds. Rows of one story are in one fold, because a
+    row's story would otherwise have a say in its decision.
+
+    Args:
+        y_true: (num_rows,) class numbers.
+        stories: (num_rows,) numbers of stories; None: each row is a story.
+        num_folds: Number of folds, 2 or more.
+
+    Returns:
+        (num_rows,) numbers of folds.
+    """
+    rows = np.arange(len(y_true)) if stories is None else stories
+    _, first, story = np.unique(rows, return_index=True, return_inverse=True)
+    fold_of_story = np.empty(len(first), np.intp)
+    for label in np.unique(y_true[first]):
+        own = np.flatnonzero(y_true[first] == label)
+        fold_of_story[own] = (np.arange(len(own)) + int(label) * (num_folds // 2)) % num_folds
+    folds: NDArray[np.intp] = fold_of_story[story]
+    return folds
+
+
 def decide_out_of_fold(
     y_true: Labels,
     y_score: Scores,
@@ -200,9 +224,7 @@ def decide_out_of_fold(
     """Decide each row at a threshold that was chosen on the rows of the other folds.
 
     So no row has a say in its own decision, and the scores of these decisions are not too good, as
-    those at a threshold chosen on the same rows are. The rows of each class take turns among the
-    folds (stratified cross-validation without a random draw). Rows of one story are in one fold,
-    because a row's story would otherwise have a say in its decision.
+    those at a threshold chosen on the same rows are.
 
     Args:
         y_true: (num_rows,) 0 or 1, both of them.
@@ -214,13 +236,7 @@ def decide_out_of_fold(
     Returns:
         (..., num_rows) whether a row is decided positive.
     """
-    rows = np.arange(len(y_true)) if stories is None else stories
-    _, first, story = np.unique(rows, return_index=True, return_inverse=True)
-    fold_of_story = np.empty(len(first), np.intp)
-    for label in (0, 1):
-        own = np.flatnonzero(y_true[first] == label)
-        fold_of_story[own] = (np.arange(len(own)) + label * (num_folds // 2)) % num_folds
-    fold = fold_of_story[story]
+    fold = assign_folds(y_true, stories, num_folds)
     decided = np.zeros(y_score.shape, np.bool_)
     for number in range(num_folds):
         held_out, others = fold == number, fold != number

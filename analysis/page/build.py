@@ -13,7 +13,7 @@ from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
-from xlt.analysis.boundary.measure import CellBoundary
+from xlt.analysis.boundary.judged import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
 from xlt.analysis.page.certainty import show_comparisons, show_variance
 from xlt.analysis.page.details import arrange_trials
@@ -240,7 +240,7 @@ def _counts(judged: list[CellBoundary]) -> list[tuple[str, str, list[str]]]:
 
 
 def _name(cell: CellBoundary) -> str:
-    f1 = cell.measures["f1"]
+    f1 = next(iter(cell.measures.values()))
     return f"{first_line(f1.base_model)} × {first_line(f1.pattern)}"
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from xlt.analysis.boundary.measure import CellBoundary, boundary
+from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims
 from xlt.analysis.claims.report import make_claims_tables
@@ -76,6 +77,7 @@ VERDICTS = {
     "ranks worse": "bad",
     "chance": "bad",
     "threshold is off": "warn",
+    "weights are off": "warn",
     "undecided": "warn",
     "neither found": "good",
     "reference": "none",
@@ -92,7 +94,7 @@ VERDICTS = {
 everybody sees colours."""
 BOUNDARY_SUMMARY = (
     "Two questions about each cell: does it rank rows worse than its reference, the cell of the "
-    "same base model with the most target rows? And would another threshold than 0.5 be better?"
+    "same base model with the most target rows? And would {better} be better?"
 )
 PUBLISHED_BELOW_MINIATURES = (
     "paper: published values of the models that the miniatures stand in for, on the paper's data; "
@@ -177,7 +179,13 @@ def show_boundary(collected: Collected) -> tuple[list[CellBoundary], PageTable]:
         ),
         footnotes=(*table.footnotes, *(text for other in others for text in other.footnotes)),
     )
-    return judged, show_table(table, "Ranking or threshold?", sentence=BOUNDARY_SUMMARY)
+    off, better = (
+        ("threshold", "another threshold than 0.5")
+        if len(collected.plan.classes) == 2
+        else ("weights of classes", "other weights of the classes")
+    )
+    sentence = BOUNDARY_SUMMARY.format(better=better)
+    return judged, show_table(table, f"Ranking or {off}?", sentence=sentence)
 
 
 def _wide(line: tuple[str, ...], *others: tuple[str, ...]) -> tuple[str, ...]:

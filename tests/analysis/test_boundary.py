@@ -13,7 +13,8 @@ import pytest
 from boundary_results import predictions, train_rows
 from result_folders import TRAINED, make_plan, make_results, save_done, save_failed
 
-from xlt.analysis.boundary.measure import CellBoundary, boundary
+from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.metrics.measures import MEASURES
@@ -217,12 +218,6 @@ def test_the_threshold_of_target_training_rows(tmp_path: Path) -> None:
 
 
 # --- refusals -------------------------------------------------------------------------------
-
-
-def test_more_than_two_classes_are_refused(tmp_path: Path) -> None:
-    results = make_results(tmp_path / "a", make_plan(classes=("a", "b", "c")))
-    with pytest.raises(InputError, match="experiment test: has 3 classes; thresholds"):
-        boundary(collect(results))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from repository import ROOT
 from tiny_data import make_dataset
 from tokenizers import Tokenizer
 
+from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.runs import MetricRuns
@@ -244,8 +245,13 @@ def test_more_classes_pairs_and_languages_run_through_the_whole_grid(
     assert "not tested on the same rows" in capsys.readouterr().err
     assert main(["curves", "results"]) == 0
     assert "one-vs-rest AUROC" in capsys.readouterr().out
-    assert main(["boundary", "results"]) == 2
-    assert "has 3 classes" in capsys.readouterr().err
+    assert main(["boundary", "results"]) == 0
+    shown = capsys.readouterr().out
+    assert "Ranking and weights" in shown and "estimated shares" in shown
+    cells = boundary(collected)
+    assert all(cell.measures["macro_f1_estimated"].n for cell in cells)
+    assert main(["boundary", "results", "--prior", "0.5"]) == 2
+    assert "prior and labelled are of two classes" in capsys.readouterr().err
 
 
 def test_a_plan_needs_no_package_of_an_optional_group() -> None:
