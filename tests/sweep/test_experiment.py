@@ -11,6 +11,8 @@ from repository import ROOT
 from xlt.data.core.errors import InputError
 from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.experiment import Experiment, load_experiment, read_shipped
+from xlt.sweep.planning.grid import expand
+from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.models.base_models import LEARNING_RATE_OF, METHOD_OF
 
 
@@ -146,6 +148,8 @@ def test_data_are_written_as_they_were_given(block: str, written: dict[str, obje
     assert Experiment.from_yaml(experiment.to_yaml(), "again").to_yaml() == experiment.to_yaml()
 
 
+DATA_FINGERPRINT = "f38135bec8e0f39a72023d789b544cdce5b31c170b99148108e958f0613df1c7"
+TRIAL_ID = "ngram-zh-Hant4-s0-1cf002d55368"
 SPELLED = """
 name: spelled
 task: {source_lang: eng_Latn}
@@ -197,3 +201,30 @@ def test_unknown_languages_are_told_with_their_place(line: str, told: str) -> No
     with pytest.raises(InputError) as error:
         Experiment.parse(settings | yaml.safe_load(line))
     assert told in str(error.value)
+
+
+def test_languages_that_are_codes_change_no_trial(tmp_path: Path) -> None:
+    """Fingerprint and trial id of the version that knew no other spellings of languages."""
+    names = {"en": "eng_Latn", "zh-Hant": "Chinese (Traditional)"}
+    for spelled in (False, True):
+        lines = ["text,lang,label"]
+        for code, name in names.items():
+            written = name if spelled else code
+            lines += [f"text {code} {n},{written},{'yes' if n % 2 else 'no'}" for n in range(40)]
+        (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+        values = {
+            "name": "x",
+            "data": {
+                "source": "table", "path": str(tmp_path / "data.csv"), "positive": ["yes"],
+                "leak_check": False,
+            },
+            "task": {"source_lang": names["en"] if spelled else "en"},
+            "models": [{"name": "ngram", "method": "ngram"}],
+            "patterns": [{"zho_Hant4" if spelled else "zh-Hant4": {"source_rows": 8}}],
+            "seeds": [0],
+            "sampling": {"test_rows": 20},
+        }  # fmt: skip
+        prepared = prepare(Experiment.parse(values))
+        assert prepared.dataset.fingerprint == DATA_FINGERPRINT
+        (cell,) = expand(prepared).cells
+        assert [spec.trial_id for spec in cell.specs] == [TRIAL_ID]

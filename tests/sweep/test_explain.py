@@ -104,6 +104,7 @@ def test_over_ray_as_inline(kept: str, tmp_path: Path) -> None:
         (["--only", "llama"], "'llama' is neither model=NAME nor pattern=NAME"),
         (["--only", "modell=llama"], "'modell=llama' is neither"),
         (["--only", "model=lama"], "unknown model 'lama'. Did you mean 'llama'?"),
+        (["--class", "news"], "class: with two classes a token adds to one what it takes from the"),
         (["--rows", "0"], "rows: should be greater than 0"),
         (["--preset", "lit2"], "unknown preset 'lit2'. Did you mean 'lit'?"),
         (["--backend", "slurm"], "unknown backend 'slurm'"),

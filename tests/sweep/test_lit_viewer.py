@@ -111,7 +111,7 @@ def test_metrics_are_ours(served: Served, results: str) -> None:
 def test_an_edited_text_has_no_prediction(served: Served) -> None:
     with pytest.raises(urllib.error.HTTPError) as raised:
         served.ask("get_preds?model=llama%20ja8%20seed%200", edited("other"))
-    assert "there are none of an edited text" in raised.value.read().decode()
+    assert "an edited text has no stored prediction" in raised.value.read().decode()
 
 
 def test_other_names_and_other_files_are_refused(served: Served, tmp_path: Path) -> None:
