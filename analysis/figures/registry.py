@@ -17,6 +17,7 @@ from xlt.analysis.figures.curves import (
     draw_score_distributions,
     draw_training,
 )
+from xlt.analysis.figures.languages import draw_languages
 from xlt.analysis.figures.style import FigureInput, use_style, write_name
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IMAGE_FORMATS = ("png", "pdf", "svg")
+MAX_HEIGHT = 120.0
+"""Height of a figure in inches; at 200 dots an inch, matplotlib draws at most 327."""
 MAX_NAME = 40
 """Characters of a name in the name of a file, which file systems limit to 255 bytes."""
 
@@ -40,7 +43,8 @@ class FigureKind:
 
     Attributes:
         draw: Function that draws into Axes and returns them; InputError if nothing can be drawn.
-        of: ``metric`` or ``cell``: what each figure of this kind is drawn for.
+        of: ``cell``: each figure of this kind is drawn for a cell; otherwise for a metric, with a
+            row for each cell (``metric``) or test language (``languages``).
         two_classes: Whether it is drawn of two classes.
         more_classes: Whether it is drawn of more than two.
     """
@@ -59,6 +63,7 @@ FIGURES: dict[str, FigureKind] = {
     "heat-map": FigureKind(draw_heat_map, "metric"),
     "seeds": FigureKind(draw_seeds, "metric"),
     "paper": FigureKind(draw_paper_comparison, "metric"),
+    "languages": FigureKind(draw_languages, "languages"),
     "scores": FigureKind(draw_score_distributions, "cell", more_classes=False),
     "reliability": FigureKind(draw_reliability, "cell", more_classes=False),
     "roc": FigureKind(draw_roc, "cell", more_classes=False),
@@ -116,7 +121,7 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
     keys = [cell.key for cell in plan.cells if cell.trials]
     for name in chosen:
         kind = FIGURES[name]
-        if kind.of == "metric":
+        if kind.of != "cell":
             title = write_name(plan.experiment)
             for of_metric in shown:
                 yield _draw(kind, of_metric, f"{name}-{of_metric.metric}", title)
@@ -168,8 +173,11 @@ def save_figures(
 def _draw(kind: FigureKind, shown: FigureInput, name: str, title: str) -> DrawnFigure:
     from matplotlib.figure import Figure
 
-    num_rows = len(shown.cells) if kind.of == "metric" else 0
-    figure = Figure(figsize=(6.4, max(4.0, 1.2 + 0.28 * num_rows)), layout="constrained")
+    num_cells, num_langs = len(shown.cells), len(shown.collected.plan.test_langs)
+    num_rows = {"metric": num_cells, "languages": num_langs * (1 + num_cells // 3)}.get(kind.of, 0)
+    figure = Figure(
+        figsize=(6.4, min(max(4.0, 1.2 + 0.28 * num_rows), MAX_HEIGHT)), layout="constrained"
+    )
     axes = figure.add_subplot()
     try:
         kind.draw(axes, shown)

@@ -165,6 +165,8 @@ def collect_lang_scores(
     check_method(method)
     metric = metric or selection_metric(len(collected.plan.classes))
     langs = collected.plan.test_langs
+    if collected.test_lang is not None:
+        raise InputError("one test language was chosen (--test-lang), and this needs several")
     if len(langs) < 2:
         raise InputError(
             "the trials were not tested in several languages; name them in sampling.test_langs, "

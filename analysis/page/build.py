@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 from xlt.analysis.boundary.judged import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
+from xlt.analysis.languages.scores import collect_lang_scores
 from xlt.analysis.page.certainty import show_comparisons, show_variance
 from xlt.analysis.page.details import arrange_trials
 from xlt.analysis.page.explained import collect_explained_texts, find_explained, show_explanations
+from xlt.analysis.page.languages import plot_languages, show_languages
 from xlt.analysis.page.plots import plot_cells
 from xlt.analysis.page.rows import RowPool
 from xlt.analysis.page.secrets import remove_secrets
@@ -108,6 +110,16 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
         for metric in compared
         for by in FAMILIES
     ]
+    by_lang = [
+        (metric, *_part(partial(collect_lang_scores, collected, metric, method)))
+        for metric in compared
+        if len(plan.test_langs) > 1 and collected.test_lang is None
+    ]
+    languages = [
+        (metric, (table, ""))
+        for metric, own, _ in by_lang
+        for table in (show_languages(own) if own else ())
+    ]
     texts, why_no_texts = _part(
         partial(read_texts, Results(collected.uri), collected.plan.experiment)
     )
@@ -126,7 +138,8 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
             )
         )
     parts = (
-        boundary, claims, *scores, *spread, *(part for _, _, part in comparisons), *explained_parts,
+        boundary, claims, *scores, *spread, *(part for _, _, part in comparisons),
+        *(part for _, part in languages), *explained_parts,
     )  # fmt: skip
     shown = [table for table, _ in parts if table]
     return {
@@ -143,6 +156,7 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
         "spread": spread,
         "compared": {metric: metric_label(metric) for metric in compared},
         "comparisons": comparisons,
+        "languages": languages,
         "tables": scores,
         "explained": explained_parts if explained or why_not_explained else [],
         "coloured": coloured,
@@ -153,6 +167,7 @@ def build_content(collected: Collected, method: str = "t") -> dict[str, Any]:
             "names": {m: metric_label(m) for m in collected.metrics},
             "positive": first_line(plan.positive),
             "classes": _class_names(collected),
+            "languages": {metric: plot_languages(own) for metric, own, _ in by_lang if own},
             "cells": plot_cells(collected, intervals.scores, metric_cells, rows),
             **arrange_trials(collected, rows),
             "rows": rows.rows(),

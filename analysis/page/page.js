@@ -187,27 +187,51 @@ function plotSeeds(metric) {
   legend(place, [...entries, ["", "dot: run; vertical bar: mean; line: interval" + (cells.some((cell) => cell.values[metric].published != null) ? "; ◇ paper" : "")]]);
 }
 
+// Draw numbers, rows by columns; entry(row, column) gives a number or null, and a tip.
+function heatMap(place, label, rows, columns, least, entry) {
+  const entries = rows.map((_, r) => columns.map((_, c) => entry(r, c)));
+  const numbers = entries.flat().map(([number]) => number).filter((v) => v != null);
+  if (!numbers.length) return absent(place, "no trial is done");
+  const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
+  const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 2)}…` : text);
+  const left = Math.min(300, Math.max(100, Math.max(...rows.map((text) => text.length)) * 7.5 + 16));
+  const width = Math.max(1040, left + columns.length * least);
+  const [w, h, top] = [(width - left - 4) / columns.length, 36, 26];
+  const svg = canvas(place, width, top + h * rows.length + 4, label);
+  columns.forEach((text, c) => svg.append(draw("text", { x: left + w * (c + 0.5), y: 16, "text-anchor": "middle" }, cut(text, Math.max(4, Math.floor(w / 7.5))))));
+  rows.forEach((text, r) => {
+    svg.append(draw("text", { class: "strong", x: left - 12, y: top + h * (r + 0.5) + 4, "text-anchor": "end" }, cut(text, 38)));
+    entries[r].forEach(([number, tip], c) => {
+      const strength = number == null ? 0 : 0.08 + (0.42 * (number - low)) / (high - low || 1);
+      const box = draw("rect", { x: left + w * c + 1, y: top + h * r + 1, width: w - 2, height: h - 2, rx: 4, class: "heat", "data-tip": tip });
+      box.style.fill = number == null ? "none" : `rgba(var(--heat), ${strength})`;
+      svg.append(box, draw("text", { class: "strong", x: left + w * (c + 0.5), y: top + h * (r + 0.5) + 4, "text-anchor": "middle", "pointer-events": "none" }, number == null ? "–" : number.toFixed(3)));
+    });
+  });
+}
+
 function plotHeat(metric) {
-  const place = $("plot-heat");
   const models = [...new Set(DATA.cells.map((cell) => cell.model))];
   const patterns = [...new Set(DATA.cells.map((cell) => cell.pattern))];
-  const means = DATA.cells.map((cell) => cell.values[metric]?.mean).filter((v) => v != null);
-  if (!means.length) return absent(place, "no trial is done");
-  const [low, high] = [Math.min(...means), Math.max(...means)];
-  const left = Math.min(300, Math.max(100, Math.max(...models.map((m) => m.length)) * 7.5 + 16));
-  const width = Math.max(1040, left + patterns.length * 72);
-  const [w, h, top] = [(width - left - 4) / patterns.length, 36, 26];
-  const svg = canvas(place, width, top + h * models.length + 4, `Mean ${DATA.metrics[metric]} of each cell, base models by patterns`);
-  patterns.forEach((p, k) => svg.append(draw("text", { x: left + w * (k + 0.5), y: 16, "text-anchor": "middle" }, p)));
-  models.forEach((m, k) => svg.append(draw("text", { class: "strong", x: left - 12, y: top + h * (k + 0.5) + 4, "text-anchor": "end" }, m.length > 38 ? `${m.slice(0, 36)}…` : m)));
-  for (const cell of DATA.cells) {
-    const mean = cell.values[metric]?.mean;
-    const [col, row] = [patterns.indexOf(cell.pattern), models.indexOf(cell.model)];
-    const strength = mean == null ? 0 : 0.08 + (0.42 * (mean - low)) / (high - low || 1);
-    const box = draw("rect", { x: left + w * col + 1, y: top + h * row + 1, width: w - 2, height: h - 2, rx: 4, class: "heat", "data-tip": `${name(cell)}\n${mean == null ? cell.why || "no value yet" : `mean ${mean.toFixed(3)}`}` });
-    box.style.fill = mean == null ? "none" : `rgba(var(--heat), ${strength})`;
-    svg.append(box, draw("text", { class: "strong", x: left + w * (col + 0.5), y: top + h * (row + 0.5) + 4, "text-anchor": "middle", "pointer-events": "none" }, mean == null ? "–" : mean.toFixed(3)));
-  }
+  const cells = new Map(DATA.cells.map((cell) => [JSON.stringify([cell.model, cell.pattern]), cell]));
+  heatMap($("plot-heat"), `Mean ${DATA.metrics[metric]} of each cell, base models by patterns`, models, patterns, 72, (r, c) => {
+    const cell = cells.get(JSON.stringify([models[r], patterns[c]]));
+    const mean = cell?.values[metric]?.mean;
+    return [mean, cell ? `${name(cell)}\n${mean == null ? cell.why || "no value yet" : `mean ${mean.toFixed(3)}`}` : "not in the plan"];
+  });
+}
+
+function plotLanguages(metric) {
+  const place = $("plot-languages");
+  if (!place) return;
+  const shown = DATA.languages[metric];
+  if (!shown) return absent(place, "this metric has no scores by language");
+  const { langs, cells, values } = shown;
+  heatMap(place, `Mean ${DATA.metrics[metric]} of each cell in each test language`, langs, cells, 130, (r, c) => {
+    const [mean, low, high] = values[r][c] ?? [];
+    const interval = low == null ? "" : `\n95 % interval ${low.toFixed(3)} to ${high.toFixed(3)}`;
+    return [mean, `${cells[c]} in ${langs[r]}\n${mean == null ? "no score" : `mean ${mean.toFixed(3)}${interval}`}`];
+  });
 }
 
 // Rows are right classes, columns decided ones; colours are shares of a row.
@@ -305,7 +329,7 @@ function startPlots() {
   for (const [key, text] of Object.entries(DATA.metrics)) metrics.append(make("option", { value: key }, text));
   DATA.cells.forEach((cell, k) => cells.append(make("option", { value: k }, name(cell))));
   cells.value = String(Math.max(DATA.cells.findIndex((cell) => cell.curves || cell.confusion), 0));
-  const plotMetric = () => { plotSeeds(metrics.value); plotHeat(metrics.value); };
+  const plotMetric = () => { plotSeeds(metrics.value); plotHeat(metrics.value); plotLanguages(metrics.value); };
   const plotCell = () => { const cell = DATA.cells[Number(cells.value)]; (ofTwo() ? plotCurves : plotConfusion)(cell); showHard(cell); };
   metrics.addEventListener("change", plotMetric);
   cells.addEventListener("change", plotCell);

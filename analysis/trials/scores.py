@@ -83,6 +83,7 @@ def load_scores(collected: Collected) -> ExperimentScores:
     """
     cells: dict[CellKey, CellScores] = {}
     left_out: dict[CellKey, str] = {}
+    stories: dict[tuple[str, ...], NDArray[np.intp] | None] = {}
     for planned in collected.plan.cells:
         key = planned.key
         rows = collected.by_cell[key]
@@ -104,8 +105,9 @@ def load_scores(collected: Collected) -> ExperimentScores:
         scores = np.stack([rows.y_score for rows in test_rows])
         runs = tuple(row.run for _, row in done)
         untrained = frozenset(row.run for _, row in done if row.training != "trained")
-        stories = number_stories(ids, collected.plan.same_story)
-        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained, stories)
+        if ids not in stories:
+            stories[ids] = number_stories(ids, collected.plan.same_story)
+        cells[key] = CellScores(*key, runs, gaps, ids, y_true, scores, untrained, stories[ids])
     return ExperimentScores(cells, left_out, len(collected.plan.classes))
 
 

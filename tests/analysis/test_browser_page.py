@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from chromium import needs_chromium
 from explained_results import Text, explained
+from lang_results import make_lang_results
 from page_results import HOSTILE, keep_texts, make_hostile_results, make_page_results
 from result_folders import make_plan, make_results
 from simulated_scores import save_simulated, simulate_classes
@@ -39,6 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cell = simulate_classes(np.random.default_rng(0), 2, 60, 3, 1.0, 0.1)
     save_simulated(classes, "elyza", "ja16", cell, cell.ids)
     (made / "classes.html").write_text(render_page(collect(classes)), "utf-8")
+    langs = collect(make_lang_results(made / "l"))
+    (made / "langs.html").write_text(render_page(langs), "utf-8")
     hostile = collect(make_hostile_results(made / "h"))
     (made / "hostile.html").write_text(render_page(hostile), "utf-8")
     (made / "large.html").write_text(fill_template(_large(build_content(collected))), "utf-8")
@@ -146,6 +149,17 @@ def test_more_than_two_classes_have_a_matrix(opened: Any) -> None:
     assert re.search(r"sport, called sport\n\d+ of 40", tab.locator("#tip").inner_text())
     tab.locator(".open").first.click()
     assert "probability of the right class" in tab.locator("#details-body").inner_text()
+
+
+def test_test_languages_are_a_heat_map_and_tables_of_one_metric(opened: Any) -> None:
+    tab = opened("langs.html").page
+    plot = tab.locator("#plot-languages svg")
+    assert plot.locator("rect.heat").count() == 5 * 6  # languages x cells
+    assert "95 % interval" in (plot.locator("rect.heat").first.get_attribute("data-tip") or "")
+    means = tab.locator("#plot-heat rect.heat")
+    assert means.count() == 3 * 2
+    assert tab.locator("#auroc-transfer-section").is_visible()
+    assert not tab.locator("#f1-transfer-section").is_visible()
 
 
 def test_something_wrong_is_noticed(browser: Any, folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lang_results import make_lang_results
 from page_results import make_page_results
 from result_folders import make_plan, make_results, save_failed
 
@@ -43,7 +44,33 @@ def shown(collected: Collected) -> FigureInput:
     return FigureInput(collected, "auroc", "AUROC", cells, intervals.scores, (JAPANESE, "ja104"))
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.fixture(scope="module")
+def in_langs(tmp_path_factory: pytest.TempPathFactory) -> FigureInput:
+    use_style()
+    collected = collect(make_lang_results(tmp_path_factory.mktemp("langs") / "r", ["a", JAPANESE]))
+    intervals = CellIntervals(load_scores(collected))
+    cells = collect_metric_cells(collected, "auroc", intervals=intervals).cells
+    return FigureInput(collected, "auroc", "AUROC", cells, intervals.scores, (JAPANESE, "ja16"))
+
+
+def test_scores_by_language(in_langs: FigureInput) -> None:
+    axes = Figure().add_subplot()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FIGURES["languages"].draw(axes, in_langs)
+        axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["en", "ja", "de", "fr", "zh"]
+    (line,) = [line for line in axes.lines if str(line.get_label()).startswith("a × ja16")]
+    records = in_langs.collected.records
+    rows = [row for row in in_langs.collected.rows if row.cell == ("a", "ja16")]
+    by_lang = [records[row.trial_id]["metrics_by_lang"] for row in rows]
+    expected = [np.mean([own[lang]["auroc"] for own in by_lang]) for lang in by_lang[0]]
+    assert list(line.get_xdata()) == pytest.approx(expected)
+    drawn = {one.name: one for one in draw_figures(in_langs.collected, ["languages"])}
+    assert set(drawn) == {"languages-f1", "languages-auroc"} and not drawn["languages-f1"].why
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "languages"])
 def test_each_figure_draws_into_the_axes_given(name: str, shown: FigureInput) -> None:
     axes = Figure().add_subplot()
     with warnings.catch_warnings():
@@ -91,6 +118,7 @@ def test_a_figure_that_cannot_be_drawn_has_the_reason(tmp_path: Path) -> None:
     uri = make_page_results(tmp_path / "r", ["other"], ["ja16"], seeds=[0])
     drawn = {one.name: one for one in draw_figures(collect(uri))}
     assert drawn["paper-f1"].why == "the paper has none of the cells with a value"
+    assert "not tested in several languages" in drawn["languages-f1"].why
     assert drawn["roc-other-ja16"].figure is not None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lang_results import make_lang_results
 from page_data import data_of
 from page_results import HOSTILE, SECRET, keep_texts, make_hostile_results, make_page_results
 from result_folders import make_plan, make_results, save_done, save_failed
@@ -59,6 +60,28 @@ def test_answers_and_tables_stand_before_verdicts_and_plots(html: str) -> None:
     assert places == sorted(places)
     assert "Table 3: F1" in html and "Table 4: AUROC" in html
     assert "paper 0.691 (0.088)" in html  # elyza x ja0
+
+
+def test_test_languages_have_tables_and_a_heat_map(tmp_path: Path, html: str) -> None:
+    collected = collect(make_lang_results(tmp_path / "r", ["a", "b"]))
+    shown = render_page(collected)
+    names = ("transfer", "source-cost", "languages", "ranks")
+    for metric in ("auroc", "f1"):
+        places = [shown.index(f'<section id="{metric}-{name}-section"') for name in names]
+        assert places == sorted(places)
+    values = data_of(shown)["languages"]["auroc"]
+    assert values["langs"] == ["en", "ja", "de", "fr", "zh"]
+    assert values["cells"] == ["a × ja0", "a × ja16", "b × ja0", "b × ja16"]
+    rows = [row for row in collected.rows if row.cell == ("b", "ja0")]
+    by_lang = [collected.records[row.trial_id]["metrics_by_lang"] for row in rows]
+    mean, low, high = values["values"][2][2]
+    assert mean == pytest.approx(np.mean([own["de"]["auroc"] for own in by_lang]), abs=1e-4)
+    assert low < mean < high
+    assert "plot-languages" in shown and 'href="#languages"' in shown
+    assert "auroc-transfer" in data_of(shown)["files"]
+    assert 'id="plot-languages"' not in html and 'href="#languages"' not in html
+    in_german = render_page(collect(collected.uri, test_lang="de"))
+    assert 'id="plot-languages"' not in in_german
 
 
 def test_what_is_no_result_looks_like_none(tmp_path: Path) -> None:
