@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +49,24 @@ def train_workers() -> list[psutil.Process]:
     return [p for p in children if "RayTrainWorker" in " ".join(p.cmdline())]
 
 
-def kill_one_when(condition: Callable[[], Any], killed: list[int]) -> threading.Thread:
-    """Kill a worker of the group when the condition becomes true."""
+@contextmanager
+def one_killed_when(condition: Callable[[], Any]) -> Iterator[list[int]]:
+    """Kill a worker of the group as soon as the condition is true, while the block runs."""
+    ended, killed = threading.Event(), list[int]()
 
-    def wait() -> None:
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline:
+    def kill() -> None:
+        while not killed and not ended.wait(0.02):
             if condition() and (workers := train_workers()):
                 workers[-1].kill()
                 killed.append(workers[-1].pid)
-                return
-            time.sleep(0.02)
 
-    thread = threading.Thread(target=wait, daemon=True)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    return thread
+    try:
+        yield killed
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_group_resumes_after_a_death_and_equals_one_process(
@@ -73,12 +76,10 @@ def test_a_group_resumes_after_a_death_and_equals_one_process(
     alone = run_sweep(
         load_experiment(experiment_file, settings), str(tmp_path / "alone"), backend="inline"
     )
-    killed: list[int] = []
-    thread = kill_one_when(lambda: list(tmp_path.glob("group/checkpoints/*.safetensors")), killed)
-    group = run_sweep(
-        load_experiment(experiment_file, [*settings, TOGETHER]), str(tmp_path / "group")
-    )
-    thread.join(1)
+    with one_killed_when(lambda: list(tmp_path.glob("group/checkpoints/*.safetensors"))) as killed:
+        group = run_sweep(
+            load_experiment(experiment_file, [*settings, TOGETHER]), str(tmp_path / "group")
+        )
     assert killed and not group.ledger.failed
     (trial_id,) = group.ledger.done
     assert [trial_id] == alone.ledger.done  # the same trial, whatever runs it
