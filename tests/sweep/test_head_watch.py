@@ -229,7 +229,7 @@ def test_a_run_whose_ray_is_killed_or_frozen_ends_with_one_sentence(
         processes = wait_for_trials(driver)
         (lost,) = (process for process in processes if process.name() == name)
         os.kill(lost.pid, number)
-        _, errors = driver.communicate(timeout=200)
+        _, errors = driver.communicate(timeout=500)
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -52,7 +52,7 @@ def command(file: Path, root: Path, *options: str) -> list[str]:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not condition():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -107,7 +107,7 @@ def test_trials_of_killed_workers_restart_in_the_same_run(
         killed = workers(process)
         for worker in killed:
             worker.kill()
-        _, errors = process.communicate(timeout=250)
+        _, errors = process.communicate(timeout=500)
         assert killed
         assert process.returncode == 0, errors
         assert "its process died; the trial will restart" in errors

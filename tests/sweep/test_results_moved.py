@@ -63,7 +63,7 @@ def before_save(patch: pytest.MonkeyPatch, num_done: int, act: Callable[[Results
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not condition():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -234,7 +234,7 @@ def test_a_mount_that_returns_in_time_costs_no_trial(
         time.sleep(15)
         assert process.poll() is None and not list(mounted.iterdir())
         mount(mounted)
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     assert "will restart" not in errors and "Traceback" not in errors
     # A file that was being written when the mount went stays; `xlt clean` lists it.
@@ -250,7 +250,7 @@ def test_a_mount_that_does_not_return_ends_the_run_with_one_sentence(
 ) -> None:
     """The workers wait three minutes."""
     with run_without_mount(experiment_file, mounted) as process:
-        _, errors = process.communicate(timeout=400)
+        _, errors = process.communicate(timeout=500)
     assert process.returncode == 2, errors
     assert f"{mounted} is another folder now" in errors.splitlines()[-1]
     assert "Traceback" not in errors
@@ -280,7 +280,7 @@ def test_another_location_in_the_place_gets_no_trial_and_costs_none(
             assert process.poll() is None
         finally:
             unmount(root)
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     assert "will restart" not in errors and "Traceback" not in errors
     assert {path.name for path in theirs.rglob("*")} == {"experiments", MARKER}
@@ -303,6 +303,6 @@ def test_a_search_waits_for_its_folder(experiment_file: Path, tmp_path: Path) ->
         time.sleep(10)
         assert process.poll() is None and not root.exists()
         away.rename(root)
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=500)
     assert process.returncode == 0 and "Traceback" not in errors, errors
     assert len(yaml.safe_load(out.read_text())["cells"]) == 2
