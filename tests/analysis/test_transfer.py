@@ -252,6 +252,17 @@ def test_the_command_prints_all_statements(uri: str, capsys: pytest.CaptureFixtu
     assert float(by_lang["de"]["difference"]) == pytest.approx(expected)
 
 
+def test_reports_name_the_command_for_several_test_languages(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = make_results(tmp_path / "r", make_lang_plan(langs=("ja",)))
+    rows = simulate_langs(np.random.default_rng(0), {"ja": 1.5})
+    save_langs(results, "a", "ja0", rows)
+    for place, is_named in ((uri, True), (results.uri, False)):
+        assert main(["report", place]) == OK
+        assert ("`xlt transfer`" in capsys.readouterr().out) is is_named
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
