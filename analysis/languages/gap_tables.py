@@ -36,7 +36,7 @@ def make_gap_table(scores: LangScores) -> Table:
         for lang in _source_first(cell):
             own, gap = cell.by_lang[lang].cell, by_place.get((cell.key, lang))
             tested = gap.tested if gap else None
-            is_source = lang == cell.source_lang
+            is_source = lang in cell.source_langs
             lines.append((
                 *map(first_line, cell.key), f"{lang} (source)" if is_source else lang,
                 format_cell(own, num_runs), "" if is_source else format_difference(tested),
@@ -45,7 +45,7 @@ def make_gap_table(scores: LangScores) -> Table:
             low, high = own.interval or (None, None)
             why = cell.by_lang[lang].why
             records.append(make_record(
-                "score", scores, **cell.key._asdict(), source_lang=cell.source_lang or None,
+                "score", scores, **cell.key._asdict(), source_lang=cell.source or None,
                 test_lang=lang, n=own.n, mean=own.mean, std=own.std, low=low, high=high,
                 **record_difference(tested),
                 note="; ".join(filter(None, (*own.problems, why, tested.why if tested else ""))),
@@ -56,8 +56,8 @@ def make_gap_table(scores: LangScores) -> Table:
             *describe_scores(scores),
             f"Score: mean (std) over {describe_runs(scores.collected.plan)}"
             f"{f', n = {num_runs}' if num_runs else ''}, in each test language. "
-            "Source minus it: score in the source language minus this score, with its 95 % interval"
-            f" over runs and test rows. {PAIRED} {HOLM.format('gaps')}",
+            "Source minus it: score in the source language (mean over several) minus this score, "
+            f"with its 95 % interval over runs and test rows. {PAIRED} {HOLM.format('gaps')}",
             _describe_intervals(scores),
         ),
         heading=("base model", "pattern", "test language", "score", "source minus it", "Holm p"),
@@ -74,18 +74,16 @@ def make_cost_table(scores: LangScores) -> Table | None:
         return None
     lines, records = [], []
     for cost in costs:
-        cell, lang = cost.cell, cost.cell.source_lang
-        zero, few = cost.zero_shot.by_lang[lang].cell, cell.by_lang[lang].cell
-        num_runs = _num_runs(scores)
+        key, zero = cost.cell.key, cost.zero_shot
+        zero_pattern = first_line(zero.key.pattern)
         lines.append((
-            *map(first_line, cell.key), lang,
-            f"{first_line(cost.zero_shot.key.pattern)}: {format_cell(zero, num_runs)}",
-            format_cell(few, num_runs), format_difference(cost.tested), format_p(cost.tested),
+            *map(first_line, key), cost.cell.source, f"{zero_pattern}: {_in_source(scores, zero)}",
+            _in_source(scores, cost.cell), format_difference(cost.tested), format_p(cost.tested),
         ))  # fmt: skip
         records.append(make_record(
-            "cost", scores, **cell.key._asdict(), source_lang=lang, test_lang=lang, n=few.n,
-            mean=few.mean, std=few.std, **record_difference(cost.tested),
-            note=cost.tested.why or f"minus {first_line(cost.zero_shot.key.pattern)}",
+            "cost", scores, **key._asdict(), source_lang=cost.cell.source,
+            test_lang=cost.cell.source, **record_difference(cost.tested),
+            note=cost.tested.why or f"minus {zero_pattern}",
         ))  # fmt: skip
     untested = ((cost.cell.key.path, cost.tested.why) for cost in costs)
     return Table(
@@ -107,9 +105,14 @@ def make_cost_table(scores: LangScores) -> Table | None:
     )  # fmt: skip
 
 
+def _in_source(scores: LangScores, cell: LangCell) -> str:
+    """Format the scores of a cell in its source languages, one after another."""
+    return ", ".join(format_cell(own.cell, _num_runs(scores)) for _, own in cell.in_source)
+
+
 def _source_first(cell: LangCell) -> list[str]:
     """Test languages of a cell, the source language first."""
-    return sorted(cell.by_lang, key=lambda lang: lang != cell.source_lang)
+    return sorted(cell.by_lang, key=lambda lang: lang not in cell.source_langs)
 
 
 def _num_runs(scores: LangScores) -> int | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from xlt.analysis.comparisons.compare import difference_groups
+from xlt.analysis.comparisons.compare import find_common_runs
 from xlt.analysis.languages.scores import InLang, LangCell, LangScores, add_up
+from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.differences import runs_difference
 from xlt.analysis.uncertainty.intervals import INTERVALS, Interval
 from xlt.analysis.uncertainty.mean_variance import mean
 from xlt.analysis.uncertainty.multiplicity import holm
 from xlt.analysis.uncertainty.runs import Runs
+from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.errors import InputError
 
 
@@ -41,7 +43,7 @@ class Gap:
     Attributes:
         cell: The cell.
         lang: Test language; the source language itself has no gap.
-        tested: Score in the source language minus score in ``lang``.
+        tested: Score in the source language, or mean over several, minus score in ``lang``.
     """
 
     cell: LangCell
@@ -76,10 +78,9 @@ def find_gaps(scores: LangScores) -> tuple[list[Gap], list[tuple[str, str]]]:
         if why := _why_no_source(cell):
             left_out.append((cell.key.path, why))
             continue
-        source = cell.by_lang[cell.source_lang]
         for lang, own in cell.by_lang.items():
-            if lang != cell.source_lang:
-                terms = [(1.0, source), (-1.0, own)]
+            if lang not in cell.source_langs:
+                terms = [*cell.in_source, (-1.0, own)]
                 gaps.append(Gap(cell, lang, measure_sum(terms, scores.method)))
     tested = correct([gap.tested for gap in gaps])
     return [replace(gap, tested=own) for gap, own in zip(gaps, tested, strict=True)], left_out
@@ -89,14 +90,14 @@ def _why_no_source(cell: LangCell) -> str:
     """Reason why a cell has no score in its source language; empty if it has one."""
     if not cell.spec:
         return "no trial is done"
-    if not cell.source_lang:
+    if not cell.source_langs:
         return "it trains on no source rows"
-    if cell.source_lang in cell.by_lang:
+    if cell.in_source:
         return ""
     if len(cell.by_lang) == 1:
         return f"it is tested in {', '.join(cell.by_lang)} alone"
     return (
-        f"it was not tested in {cell.source_lang}, its source language; name {cell.source_lang} in "
+        f"it was not tested in {cell.source}, its source language; name {cell.source} in "
         "sampling.test_langs, which trains again, because its test rows are taken from training"
     )
 
@@ -117,19 +118,18 @@ def find_costs(scores: LangScores) -> tuple[list[Cost], list[tuple[str, str]]]:
             why = f"no cell with its {cell.num_source_rows} source rows alone has scores"
             left_out.append((cell.key.path, why))
             continue
-        few, zero = (own.by_lang[cell.source_lang] for own in (cell, zero_shot))
-        costs.append(Cost(cell, zero_shot, _measure_cost(few, zero, scores.method)))
+        costs.append(Cost(cell, zero_shot, _measure_cost(cell, zero_shot, scores.method)))
     tested = correct([cost.tested for cost in costs])
     return [replace(cost, tested=own) for cost, own in zip(costs, tested, strict=True)], left_out
 
 
 def _find_zero_shot(cell: LangCell, cells: Iterable[LangCell]) -> LangCell | None:
     """Find the cell with the same source rows and no target rows; for ja16, what serves ja0."""
-    wanted = cell.key.base_model, cell.source_lang, cell.num_source_rows
+    wanted = cell.key.base_model, cell.source_langs, cell.num_source_rows
     for other in cells:
         is_zero_shot = not other.num_target_rows and not other.is_translated
         serves = {other.target_lang, *other.names}
-        own = other.key.base_model, other.source_lang, other.num_source_rows
+        own = other.key.base_model, other.source_langs, other.num_source_rows
         if is_zero_shot and own == wanted and cell.target_lang in serves:
             return other
     return None
@@ -145,13 +145,19 @@ def measure_sum(terms: Sequence[tuple[float, InLang]], method: str) -> Measured:
     return _measure(lambda: [add_up(terms)], terms, method)
 
 
-def _measure_cost(few: InLang, zero: InLang, method: str) -> Measured:
-    """Measure the difference of two cells in one language."""
+def _measure_cost(few: LangCell, zero: LangCell, method: str) -> Measured:
+    """Measure the difference of two cells in their source languages."""
 
     def groups() -> list[Runs]:
-        return difference_groups(zero.usable, few.usable, few.metric_runs)[0]
+        common: tuple[Run, ...] = ()
+        for (_, own), (_, other) in zip(few.in_source, zero.in_source, strict=True):
+            common = find_common_runs(other.usable, own.usable)
+        plus, minus = add_up(few.in_source), -add_up(zero.in_source)
+        pair = [own.chosen([own.runs.index(run) for run in common]) for own in (plus, minus)]
+        return [pair[0] + pair[1]] if has_several_draws(common) else pair
 
-    return _measure(groups, [(1.0, few), (-1.0, zero)], method)
+    terms = [*few.in_source, *((-share, own) for share, own in zero.in_source)]
+    return _measure(groups, terms, method)
 
 
 def _measure(

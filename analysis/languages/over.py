@@ -67,10 +67,9 @@ def _mean_over(cell: LangCell, method: str) -> OverLangs:
         why = "it trains on all of its test languages" if not new else "no language has a score"
         return OverLangs(cell, (), left_out, why=why)
     terms = [(1 / len(scored), own) for own in scored.values()]
-    source = cell.by_lang.get(cell.source_lang)
     gap = None
-    if source:
-        gap = measure_sum([(1.0, source), *((-share, own) for share, own in terms)], method)
+    if cell.in_source:
+        gap = measure_sum([*cell.in_source, *((-share, own) for share, own in terms)], method)
     mean = float(np.mean([own.cell.mean for own in scored.values()]))
     try:
         runs, fixed, sampled = measure_mean(list(scored.values()), method)

@@ -37,7 +37,7 @@ def make_mean_table(scores: LangScores) -> Table:
         (low, high), (sampled_low, sampled_high) = ends(own.fixed), ends(own.sampled)
         absent = [f"{lang}: {why}" for lang, why in own.left_out]
         records.append(make_record(
-            "mean", scores, **own.cell.key._asdict(), source_lang=own.cell.source_lang or None,
+            "mean", scores, **own.cell.key._asdict(), source_lang=own.cell.source or None,
             num_langs=len(own.langs), mean=own.mean, std=own.std, low=low, high=high,
             sampled_low=sampled_low, sampled_high=sampled_high, **record_difference(own.gap),
             note="; ".join(filter(None, (own.why, *absent))),

@@ -19,6 +19,7 @@ from xlt.analysis.uncertainty.few_alarms import check_false_alarms
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs, sum_by_story
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.source_langs import list_source_langs
 from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
@@ -78,9 +79,21 @@ class LangCell:
     by_lang: Mapping[str, InLang]
 
     @property
-    def source_lang(self) -> str:
-        """Language of its source rows; empty if it trains on none, or no trial is done."""
-        return str(self.spec["source_lang"]) if self.spec and self.num_source_rows else ""
+    def source_langs(self) -> tuple[str, ...]:
+        """Languages of its source rows; empty if it trains on none, or no trial is done."""
+        return tuple(list_source_langs(self.spec["source_lang"])) if self.num_source_rows else ()
+
+    @property
+    def source(self) -> str:
+        """Languages of its source rows as one text, e.g. en, or en+de."""
+        return "+".join(self.source_langs)
+
+    @property
+    def in_source(self) -> list[tuple[float, InLang]]:
+        """Terms of the mean over its source languages for :func:`add_up`; empty if one lacks."""
+        if not set(self.source_langs) <= self.by_lang.keys():
+            return []
+        return [(1 / len(self.source_langs), self.by_lang[lang]) for lang in self.source_langs]
 
     @property
     def num_source_rows(self) -> int:
@@ -101,7 +114,7 @@ class LangCell:
     def trained_langs(self) -> frozenset[str]:
         """Languages of its training rows, those of translations included."""
         with_target = self.num_target_rows or self.is_translated
-        return frozenset({self.source_lang, self.target_lang if with_target else ""} - {""})
+        return frozenset({*self.source_langs, *([self.target_lang] if with_target else [])})
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from sklearn.metrics import roc_auc_score
 from xlt.analysis.comparisons.compare import compare
 from xlt.analysis.languages.gaps import Measured, correct, find_costs, find_gaps, measure_sum
 from xlt.analysis.languages.scores import collect_lang_scores
+from xlt.analysis.languages.tables import make_transfer_tables
+from xlt.analysis.tables.formats import write_tables
 from xlt.analysis.trials import test_lang
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
@@ -182,6 +185,29 @@ def test_gaps_of_three_classes(tmp_path: Path) -> None:
     (own,), _ = find_gaps(scores)
     assert scores.metric == "auroc_ovr" and own.tested.interval
     assert own.tested.interval.low > 0.2 and (own.tested.p_value or 1) < 0.01
+
+
+def test_several_source_languages_count_as_their_mean(
+    uri: str,
+) -> None:
+    collected = collect(uri)
+    records = {
+        trial_id: {**record, "spec": {**record["spec"], "source_lang": ["en", "fr"]}}
+        for trial_id, record in collected.records.items()
+    }
+    scores = collect_lang_scores(replace(collected, records=records), "auroc")
+    cell = next(own for own in scores.cells if own.key == ("b", "ja16"))
+    mean = {lang: own.cell.mean or 0.0 for lang, own in cell.by_lang.items()}
+    gaps = {own.lang: own.tested for own in find_gaps(scores)[0] if own.cell.key == cell.key}
+    assert set(gaps) == {"ja", "de", "zh"}
+    assert gaps["de"].difference == pytest.approx((mean["en"] + mean["fr"]) / 2 - mean["de"])
+    assert gaps["de"].interval and gaps["de"].p_value is not None
+    cost = next(own.tested for own in find_costs(scores)[0] if own.cell.key == cell.key)
+    zero = next(own for own in scores.cells if own.key == ("b", "ja0"))
+    expected = sum((mean[lang] - (zero.by_lang[lang].cell.mean or 0)) / 2 for lang in ("en", "fr"))
+    assert cost.difference == pytest.approx(expected) and cost.interval
+    assert "en+fr" in write_tables(make_transfer_tables(scores))
+    assert cell.trained_langs == {"en", "fr", "ja"}
 
 
 # --- cells without a gap --------------------------------------------------------------------
