@@ -15,6 +15,7 @@ from xlt.analysis.metrics.thresholds import all_positive_f1
 from xlt.analysis.tables.cells import TableCell, format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
+from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.data.core.text import first_line, name_numbers
@@ -125,6 +126,7 @@ def make_boundary_tables(
             f"Ranking and {off}, experiment {collected.plan.experiment}. F1 and AUROC: mean "
             f"(std) over {describe_runs(collected.plan)}.",
             *describe_test_rows(collected),
+            *describe_source_langs(collected.plan),
             *answers,
             *(sentence.format(margin=margin, off=is_off) for sentence in WORDS),
         ),
@@ -159,6 +161,7 @@ def make_boundary_tables(
         (
             *THRESHOLD_DEFINITIONS,
             *describe_test_rows(collected),
+            *describe_source_langs(collected.plan),
             f"Cells: mean (std) over runs{asked}.",
         ),
         _heading(columns),

@@ -20,6 +20,7 @@ from xlt.analysis.uncertainty.resampling import NUM_RESAMPLES, check_resamples
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.metrics.registry import selection_metric
+from xlt.trainables.results.plan import Plan
 from xlt.trainables.spec.cell_key import CellKey
 
 FAMILIES: dict[str, str] = {
@@ -119,7 +120,7 @@ def compare_cells(
             if key in scores.left_out:
                 left_out.append((key.path, scores.left_out[key]))
     else:
-        chosen = list_pairs(scores, by)
+        chosen = list_pairs(collected.plan, scores, by)
         left_out += [(key.path, why) for key, why in scores.left_out.items()]
     comparisons: list[Comparison] = []
     used: list[CellScores] = []
@@ -143,7 +144,7 @@ def compare_cells(
     return Family(
         collected=collected,
         metric=metric,
-        pairs="the pairs asked for" if pairs else FAMILIES[by],
+        pairs="the pairs asked for" if pairs else FAMILIES[by] + _same_source(collected.plan, by),
         method=method,
         num_resamples=num_resamples,
         correction=corrected_by,
@@ -193,18 +194,31 @@ def correct_together(
     )
 
 
-def list_pairs(scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellKey]]:
+def _same_source(plan: Plan, by: str) -> str:
+    """End of the description of pairs, if patterns name their source languages."""
+    named = by == "pattern" and any(cell.source_langs for cell in plan.cells)
+    return " and source language" if named else ""
+
+
+def list_pairs(plan: Plan, scores: ExperimentScores, by: str) -> list[tuple[CellKey, CellKey]]:
     """List the pairs of cells that share a base model or a pattern, and the test rows.
 
+    Two patterns that name other source languages are no pair, because they would differ in two
+    ways, and most pairs would be of this kind.
+
     Args:
+        plan: The plan of the experiment.
         scores: Cells with predictions.
         by: Name in :data:`FAMILIES`.
     """
     shared = attrgetter("base_model" if by == "pattern" else "pattern")
+    sources = {cell.key: cell.source_langs for cell in plan.cells}
     pairs = [
         (a, b)
         for a, b in itertools.combinations(scores.cells, 2)
-        if shared(a) == shared(b) and scores.cells[a].ids == scores.cells[b].ids
+        if shared(a) == shared(b)
+        and scores.cells[a].ids == scores.cells[b].ids
+        and len({sources[a], sources[b]} - {()}) < 2
     ]
     order = list(dict.fromkeys(map(shared, scores.cells)))
     return sorted(pairs, key=lambda pair: order.index(shared(pair[0])))

@@ -8,6 +8,7 @@ from xlt.analysis.comparisons.compare import LEVEL, Comparison
 from xlt.analysis.comparisons.family import Family
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table
+from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.uncertainty.intervals import Interval, describe_units
 from xlt.analysis.uncertainty.trial_units import has_several_draws
@@ -35,6 +36,7 @@ def make_comparison_table(family: Family) -> Table:
         caption=(
             f"{defined[0].upper()}{defined[1:]}.",
             *describe_test_rows(family.collected),
+            *describe_source_langs(family.collected.plan),
             f"Experiment {plan.experiment}{title}.",
             f"Second minus first of {family.describe()}.",
         ),

@@ -11,6 +11,7 @@ from xlt.analysis.curves.monotone import Array
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import Collected
 from xlt.data.dataset.patterns import SUFFIXES, TranslatedRows
+from xlt.data.dataset.source_langs import join_source_langs
 from xlt.trainables.spec.cell_key import CellKey
 
 _SUFFIX_OF: dict[TranslatedRows | None, str] = {
@@ -37,7 +38,8 @@ class LearningCurve:
 
     Attributes:
         name: Name of the base model, with the suffix of its patterns such as ``+tt`` if they read
-            translations, and with ``/num_source_rows`` if this gives several curves in a language.
+            translations, with their source languages in front if they name them (``de:mbert``),
+            and with ``/num_source_rows`` if this gives several curves in a language.
         base_model: Name of the base model.
         target_lang: Language of target and test rows.
         num_source_rows: Number of training rows in the source language; 0 for a monolingual base
@@ -70,7 +72,7 @@ class LearningCurve:
 def group_by_curve(
     collected: Collected, cells: Sequence[TableCell]
 ) -> tuple[tuple[LearningCurve, ...], dict[CellKey, str]]:
-    """Group cells by base model, target language, translated rows and source rows.
+    """Group cells by base model, target and source language, translated rows and source rows.
 
     Args:
         collected: The trials.
@@ -88,8 +90,10 @@ def group_by_curve(
         key = cell.key
         done = next(row for row in collected.by_cell[key] if row.is_done)
         num_rows = done.num_target_rows or 0
-        name = cell.base_model + _SUFFIX_OF.get(planned[key].translate, "")
         num_source_rows = (done.num_train_rows or 0) - num_rows
+        source = join_source_langs(planned[key].source_langs) if num_source_rows else ""
+        name = f"{source}:" * bool(source) + cell.base_model
+        name += _SUFFIX_OF.get(planned[key].translate, "")
         place = name, cell.base_model, planned[key].target_lang, num_source_rows
         points = by_curve.setdefault(place, {})
         if num_rows in points:

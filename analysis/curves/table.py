@@ -10,6 +10,7 @@ from xlt.analysis.curves.gains import LabelGain
 from xlt.analysis.curves.learning_curves import LearningCurves
 from xlt.analysis.tables.cells import format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
+from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units
@@ -45,6 +46,7 @@ def make_curve_tables(curves: LearningCurves) -> list[Table]:
     caption = (
         f"Learning curves, {defined}.",
         *describe_test_rows(curves.collected),
+        *describe_source_langs(plan),
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
         f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",

@@ -38,7 +38,7 @@ def show_comparisons(
     Raises:
         InputError: There are more than :data:`MAX_PAIRS` pairs, or see ``compare_cells``.
     """
-    num_pairs = len(list_pairs(scores, by))
+    num_pairs = len(list_pairs(collected.plan, scores, by))
     if num_pairs > MAX_PAIRS:
         raise InputError(
             f"{num_pairs} pairs are too many to read, and after correction for so many few would "

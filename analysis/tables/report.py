@@ -16,6 +16,7 @@ from xlt.analysis.tables.share_note import write_share_note
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.analysis.trials.test_lang import by_test_lang, describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.trials.weigh import percent
@@ -215,6 +216,7 @@ def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
     return (
         f"{defined[0].upper()}{defined[1:]}.{lang}",
         *describe_test_rows(collected),
+        *describe_source_langs(plan),
         f"Experiment {plan.experiment}{title}.",
         f"Cells: mean (std), {count}; over {describe_runs(plan)}, of each trial's score on "
         f"its test rows; std with ddof=1{together}.",

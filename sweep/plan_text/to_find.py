@@ -85,7 +85,7 @@ def earlier_variances(
     )
     num_units, num_rows = _num_units(experiment), experiment.sampling.test_rows
     known, left_out = [], []
-    for first, second in list_pairs(scores, next(iter(FAMILIES))):
+    for first, second in list_pairs(collected.plan, scores, next(iter(FAMILIES))):
         name = f"{first.path}:{second.path}"
         try:
             pair = scores.cells[first], scores.cells[second]

@@ -15,7 +15,12 @@ import yaml
 from draw_rows import make_rows
 from grids import load_grid
 
+from xlt.analysis.boundary.measure import boundary
+from xlt.analysis.comparisons.family import compare_cells, list_pairs
+from xlt.analysis.curves.learning_curves import make_learning_curves
 from xlt.analysis.trials.collect import collect
+from xlt.analysis.trials.scores import load_scores
+from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import HEADLINE_SCHEMA
 from xlt.sweep.cli.main import main
@@ -188,9 +193,37 @@ def test_cells_are_selected_by_name(results: str, capsys: pytest.CaptureFixture[
     pair = "grams/en:ja8:grams/de:ja8"
     assert main(["compare", results, "--pairs", pair, "--resamples", "1000"]) == 0
     assert "grams/de:ja8" in capsys.readouterr().out
-    assert main(["report", results]) == 0
-    assert "de:ja8" in capsys.readouterr().out
     assert main(["status", results]) == 0
+
+
+def test_reports_group_and_pair_cells_of_one_source_language(
+    results: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collected = collect(results)
+    plan, scores = collected.plan, load_scores(collected)
+    pairs = {tuple(key.path for key in pair) for pair in list_pairs(plan, scores, "pattern")}
+    assert pairs == {
+        ("grams/en:ja0", "grams/en:ja8"), ("grams/de:ja0", "grams/de:ja8"),
+        ("grams/en:de0", "grams/en:de8"), ("german/de:ja0", "german/de:ja8"),
+    }  # fmt: skip
+    assert "base model and source language" in compare_cells(collected, num_resamples=1000).pairs
+    curves = {
+        (c.name, c.target_lang): len(c.points) for c in make_learning_curves(collected).curves
+    }
+    assert curves == {
+        ("en:grams", "ja"): 2, ("de:grams", "ja"): 2, ("en:grams", "de"): 2, ("de:grams", "de"): 1,
+        ("en+de:grams", "ja"): 1, ("german", "ja"): 1, ("de:german", "ja"): 2,
+        ("de:german", "de"): 1,
+    }  # fmt: skip
+    references = {own.measures["f1"].key.path: own.reference for own in boundary(collected)}
+    assert references["grams/en:ja0"] == "en:ja8" and references["grams/de:ja0"] == "de:ja8"
+    assert references["grams/mix"] == "mix"
+    sentence = "A pattern begins with the language of its source rows; mix: en+de."
+    assert describe_source_langs(plan)[0].startswith(sentence)
+    for command in ("report", "curves", "boundary", "compare"):
+        options = ["--resamples", "1000"] if command == "compare" else []
+        assert main([command, results, *options]) == 0
+        assert sentence in capsys.readouterr().out
 
 
 def test_a_search_has_dev_rows_of_each_source_language(file: Path) -> None:
