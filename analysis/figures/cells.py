@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.analysis.figures.style import OKABE_ITO, FigureInput, write_name
 from xlt.analysis.tables import paper
@@ -23,16 +25,31 @@ def draw_heat_map(axes: Axes, shown: FigureInput) -> Axes:
     for cell in shown.cells:
         if cell.mean is not None:
             means[models.index(cell.base_model), patterns.index(cell.pattern)] = cell.mean
+    draw_means(axes, means, models, patterns, shown.metric_name)
+    return axes
+
+
+def draw_means(
+    axes: Axes, means: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], label: str
+) -> None:
+    """Draw means as coloured fields with numbers, and dashes for NaN.
+
+    Args:
+        axes: Axes to draw into.
+        means: num_rows x num_columns.
+        rows: num_rows names.
+        columns: num_columns names.
+        label: Label of the metric.
+    """
     image = axes.imshow(np.ma.masked_invalid(means), cmap="cividis", aspect="auto")
     middle = (np.nanmin(means) + np.nanmax(means)) / 2
     for (row, column), mean in np.ndenumerate(means):
         text = "–" if np.isnan(mean) else f"{mean:.3f}"
         dark = not np.isnan(mean) and mean < middle
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(patterns)), list(map(write_name, patterns)))
-    axes.set_yticks(range(len(models)), list(map(write_name, models)))
-    axes.figure.colorbar(image, ax=axes, label=f"{shown.metric_name}, mean over runs")
-    return axes
+    axes.set_xticks(range(len(columns)), list(map(write_name, columns)))
+    axes.set_yticks(range(len(rows)), list(map(write_name, rows)))
+    axes.figure.colorbar(image, ax=axes, label=f"{label}, mean over runs")
 
 
 def draw_seeds(axes: Axes, shown: FigureInput) -> Axes:

@@ -18,7 +18,9 @@ from xlt.analysis.figures.curves import (
     draw_training,
 )
 from xlt.analysis.figures.languages import draw_languages
+from xlt.analysis.figures.sources import draw_sources
 from xlt.analysis.figures.style import FigureInput, use_style, write_name
+from xlt.analysis.languages.matrix import has_sources
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
@@ -47,16 +49,20 @@ class FigureKind:
             row for each cell (``metric``) or test language (``languages``).
         two_classes: Whether it is drawn of two classes.
         more_classes: Whether it is drawn of more than two.
+        of_sources: Whether it is drawn only of cells with different source languages.
     """
 
     draw: Callable[[Axes, FigureInput], Axes]
     of: str
     two_classes: bool = True
     more_classes: bool = True
+    of_sources: bool = False
 
-    def suits(self, num_classes: int) -> bool:
-        """Whether it is drawn of so many classes."""
-        return self.two_classes if num_classes == 2 else self.more_classes
+    def suits(self, collected: Collected) -> bool:
+        """Whether it is drawn of so many classes and source languages."""
+        is_binary = len(collected.plan.classes) == 2
+        suits_classes = self.two_classes if is_binary else self.more_classes
+        return suits_classes and (not self.of_sources or has_sources(collected))
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -64,6 +70,7 @@ FIGURES: dict[str, FigureKind] = {
     "seeds": FigureKind(draw_seeds, "metric"),
     "paper": FigureKind(draw_paper_comparison, "metric"),
     "languages": FigureKind(draw_languages, "languages"),
+    "sources": FigureKind(draw_sources, "metric", of_sources=True),
     "scores": FigureKind(draw_score_distributions, "cell", more_classes=False),
     "reliability": FigureKind(draw_reliability, "cell", more_classes=False),
     "roc": FigureKind(draw_roc, "cell", more_classes=False),
@@ -94,13 +101,13 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
 
     Args:
         collected: The trials.
-        only: Names in :data:`FIGURES`; empty: all that suit the number of classes.
+        only: Names in :data:`FIGURES`; empty: all that suit the classes and source languages.
 
     Raises:
         InputError: An unknown name, or matplotlib is not installed.
     """
     plan = collected.plan
-    suiting = [name for name, kind in FIGURES.items() if kind.suits(len(plan.classes))]
+    suiting = [name for name, kind in FIGURES.items() if kind.suits(collected)]
     chosen = list(dict.fromkeys(only)) or suiting
     if strange := [unknown("figure", name, FIGURES) for name in chosen if name not in FIGURES]:
         raise InputError(strange)

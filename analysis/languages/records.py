@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from xlt.analysis.languages.gaps import Measured
-from xlt.analysis.languages.scores import LangScores
 from xlt.analysis.tables.cells import format_interval
+from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.weigh import describe_weights
 from xlt.analysis.uncertainty.intervals import Interval
 from xlt.analysis.uncertainty.welch import p_text
@@ -20,10 +21,23 @@ CSV_COLUMNS = (
     "note",
 )  # fmt: skip
 """Keys of the records. Statements: score (of a cell in a test language, with its gap), cost (of
-target rows), mean (over languages), rank (of a base model), left out."""
+target rows), mean (over languages), rank (of a base model), source (entry of the matrix), left
+out."""
 
 
-def make_record(statement: str, scores: LangScores, **values: object) -> dict[str, object]:
+class Scored(Protocol):
+    """Scores of an experiment by one metric."""
+
+    @property
+    def collected(self) -> Collected:
+        """The trials."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+
+
+def make_record(statement: str, scores: Scored, **values: object) -> dict[str, object]:
     """Make a record; keys that are not given are None."""
     known = {"statement": statement, "metric": scores.metric, **values}
     return {name: known.get(name) for name in CSV_COLUMNS}
@@ -61,7 +75,7 @@ def format_p(tested: Measured | None) -> str:
     return "-" if known is None else p_text(known)
 
 
-def describe_scores(scores: LangScores) -> tuple[str, ...]:
+def describe_scores(scores: Scored) -> tuple[str, ...]:
     """Sentences for captions: the metric, the weights of test rows, the experiment."""
     plan = scores.collected.plan
     classes = list(map(first_line, plan.classes))

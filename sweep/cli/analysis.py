@@ -95,7 +95,8 @@ def add_analysis_commands(commands: Any) -> None:
     transfer = add(
         "transfer", _transfer,
         "Print what trials lose from their source language to each other test language, and what "
-        "holds over languages: means with intervals, and ranks of base models.",
+        "holds over languages: means with intervals, and ranks of base models. With several source "
+        "languages also the matrix of source and test languages.",
         "transfer results",
         "transfer results --metric f1 --only pattern=ja0 --format csv",
     )  # fmt: skip
@@ -212,8 +213,7 @@ def _curves(options: argparse.Namespace) -> int:
 
 
 def _transfer(options: argparse.Namespace) -> int:
-    from xlt.analysis.languages.scores import collect_lang_scores
-    from xlt.analysis.languages.tables import make_transfer_tables
+    from xlt.analysis.languages.tables import make_language_tables
     from xlt.analysis.tables.formats import find_format
     from xlt.analysis.trials.collect import collect
 
@@ -221,8 +221,7 @@ def _transfer(options: argparse.Namespace) -> int:
     collected = collect(
         options.results, options.experiment, only=options.only, prevalence=options.prevalence
     )
-    scores = collect_lang_scores(collected, options.metric, options.interval_method)
-    print(write(make_transfer_tables(scores)))
+    print(write(make_language_tables(collected, options.metric, options.interval_method)))
     _warn(options.format, collected.warnings)
     return OK
 

@@ -97,8 +97,8 @@ def test_a_source_row_in_another_test_language_is_not_trained_on() -> None:
 
 
 def test_unknown_and_repeated_languages() -> None:
-    with pytest.raises(InputError, match=r"test_langs: unknown language 'xx'.*en, ja"):
-        draw(PLAIN, "en", pattern(0), Sampling(test_rows=8, test_langs=("ja", "xx")))
+    with pytest.raises(InputError, match=r"test_langs: unknown language 'fr'.*en, ja"):
+        draw(PLAIN, "en", pattern(0), Sampling(test_rows=8, test_langs=("ja", "fr")))
     with pytest.raises(InputError, match="ja given more than once"):
         Sampling.parse({"test_langs": ["ja", "ja"]})
     with pytest.raises(InputError, match="test_langs"):

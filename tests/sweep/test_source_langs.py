@@ -6,14 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from draw_rows import make_rows
 from grids import load_grid
+from source_sweep import MIX, write_experiment
 
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.comparisons.family import compare_cells, list_pairs
@@ -22,7 +19,6 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.schema import HEADLINE_SCHEMA
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.plan_text.text import describe_plan
@@ -33,44 +29,13 @@ from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.selection import EVERY_CELL
 
-LANGS = ("en", "de", "ja", "fr")
-MIX = {"target_lang": "ja", "target_rows": 8, "source_rows": 42, "source_lang": ["en", "de"]}
 QUICKSTART_IDS = "fc442e3452060b543fafaa1601fcd49521adecb1fb8054e6801256fb7f83db19"
 """SHA-256 of the trial ids of the shipped quickstart before source languages were an axis."""
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An experiment on four languages, whose n-grams the label follows."""
-    folder = tmp_path_factory.mktemp("sources")
-    rows = make_rows(200, LANGS)
-    for row in rows:
-        noise = int(row["id"][3:]) % 7 == 0
-        row["text"] += " risk" if (row["label"] == 1) != noise else " sport"
-    pq.write_table(pa.Table.from_pylist(rows, schema=HEADLINE_SCHEMA), folder / "rows.parquet")
-    names = ("ja0", "ja8", "de0", "de8")
-    values: dict[str, Any] = {
-        "name": "sources",
-        "task": {"source_lang": ["en", "de"]},
-        "data": {
-            "source": "table",
-            "path": str(folder / "rows.parquet"),
-            "positive": [1],
-            "leak_check": False,
-        },
-        "models": [
-            {"name": "grams", "method": "ngram"},
-            {"name": "german", "method": "ngram", "languages": ["de", "ja"]},
-        ],
-        "patterns": [*({name: {"source_rows": 40}} for name in names), {"mix": MIX}],
-        "seeds": [0, 1],
-        "draws": "per_seed",
-        "accept_findings": ["cues", "language", "near_duplicates", "duplicates"],
-        "sampling": {"test_rows": 40},
-    }
-    path = folder / "sources.yaml"
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
-    return path
+    return write_experiment(tmp_path_factory.mktemp("sources"))
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +177,8 @@ def test_reports_group_and_pair_cells_of_one_source_language(
     }
     assert curves == {
         ("en:grams", "ja"): 2, ("de:grams", "ja"): 2, ("en:grams", "de"): 2, ("de:grams", "de"): 1,
-        ("en+de:grams", "ja"): 1, ("german", "ja"): 1, ("de:german", "ja"): 2,
-        ("de:german", "de"): 1,
+            ("en+de:grams", "ja"): 1, ("german", "ja"): 1, ("de:german", "ja"): 2,
+            ("german", "de"): 1, ("de:german", "de"): 1,
     }  # fmt: skip
     references = {own.measures["f1"].key.path: own.reference for own in boundary(collected)}
     assert references["grams/en:ja0"] == "en:ja8" and references["grams/de:ja0"] == "de:ja8"
