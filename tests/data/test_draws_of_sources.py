@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from draw_rows import make_dataset, make_rows, pattern
 from hypothesis import given
@@ -16,6 +18,8 @@ from xlt.data.dataset.draws import draw
 from xlt.data.dataset.patterns import Pattern, Sampling, parse_pattern_name, spell_pattern_name
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.source_langs import divide_rows, parse_source_lang
+from xlt.data.dataset.translated_rows import read_translated
+from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Translations
 
 LANGS = ("en", "de", "fr", "ja")
 SOURCES = LANGS[:3]
@@ -146,3 +150,31 @@ def test_names_and_settings() -> None:
     ):
         with pytest.raises(InputError, match=message):
             Pattern.parse(values | wrong)
+
+
+def test_each_source_language_is_read_in_its_own_translations() -> None:
+    origins = [
+        {"id": row["id"], "source_lang": row["lang"], "lang": "ja", "text": f"和訳 {row['id']}",
+         "text_pair": None, "origin": "test"}
+        for row in ROWS if row["lang"] in SOURCES
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(origins, schema=TRANSLATION_SCHEMA)
+    dataset = replace(DATASET, translations=Translations(table))
+    asked = pattern(4, 24).model_copy(update={"name": "mix", "translate": "train"})
+    directions = asked.directions(SOURCES)
+    assert list(map(str, directions)) == ["en -> ja", "de -> ja", "fr -> ja"]
+    drawn = draw(dataset, SOURCES, asked, SAMPLING)
+    read = read_translated(dataset, dataset.rows(list(drawn.train)), *directions).to_pylist()
+    assert [row["id"] for row in read] == list(drawn.train)  # in the same order
+    for row in read:
+        is_source = row["id"] in drawn.source
+        assert row["translated"] == is_source and row["lang"] == "ja"
+        assert row["text"] == (
+            f"和訳 {row['id']}" if is_source else f"ja text {int(row['id'][3:])}"
+        )
+    known = dataset.translations
+    one, all_three = known.fingerprint(directions[0]), known.fingerprint(*directions)
+    assert None not in (one, all_three) and one != all_three != known.fingerprint(*directions[:2])
+    others = known.only([row["id"] for row in ROWS if row["lang"] != "de"])
+    with pytest.raises(InputError, match="mix: 8 of 8 drawn de rows have no translation into ja"):
+        draw(replace(DATASET, translations=others), SOURCES, asked, SAMPLING)
