@@ -118,9 +118,10 @@ def find_costs(scores: LangScores) -> tuple[list[Cost], list[tuple[str, str]]]:
             why = f"no cell with its {cell.num_source_rows} source rows alone has scores"
             left_out.append((cell.key.path, why))
             continue
-        costs.append(Cost(cell, zero_shot, _measure_cost(cell, zero_shot, scores.method)))
-    tested = correct([cost.tested for cost in costs])
-    return [replace(cost, tested=own) for cost, own in zip(costs, tested, strict=True)], left_out
+        tested = measure_difference(cell.in_source, zero_shot.in_source, scores.method)
+        costs.append(Cost(cell, zero_shot, tested))
+    corrected = correct([cost.tested for cost in costs])
+    return [replace(cost, tested=own) for cost, own in zip(costs, corrected, strict=True)], left_out
 
 
 def _find_zero_shot(cell: LangCell, cells: Iterable[LangCell]) -> LangCell | None:
@@ -145,19 +146,29 @@ def measure_sum(terms: Sequence[tuple[float, InLang]], method: str) -> Measured:
     return _measure(lambda: [add_up(terms)], terms, method)
 
 
-def _measure_cost(few: LangCell, zero: LangCell, method: str) -> Measured:
-    """Measure the difference of two cells in their source languages."""
+def measure_difference(
+    plus: Sequence[tuple[float, InLang]], minus: Sequence[tuple[float, InLang]], method: str
+) -> Measured:
+    """Measure the difference of two cells that are tested in the same languages.
+
+    Runs are those that both cells have. On one draw the seeds of two cells are independent, with
+    several draws they are paired, as in :func:`compare`.
+
+    Args:
+        plus: Factor and scores of each language of the first cell.
+        minus: The same of the second, which is subtracted.
+        method: Method of the interval.
+    """
 
     def groups() -> list[Runs]:
         common: tuple[Run, ...] = ()
-        for (_, own), (_, other) in zip(few.in_source, zero.in_source, strict=True):
+        for (_, own), (_, other) in zip(plus, minus, strict=True):
             common = find_common_runs(other.usable, own.usable)
-        plus, minus = add_up(few.in_source), -add_up(zero.in_source)
-        pair = [own.chosen([own.runs.index(run) for run in common]) for own in (plus, minus)]
+        added = add_up(plus), -add_up(minus)
+        pair = [own.chosen([own.runs.index(run) for run in common]) for own in added]
         return [pair[0] + pair[1]] if has_several_draws(common) else pair
 
-    terms = [*few.in_source, *((-share, own) for share, own in zero.in_source)]
-    return _measure(groups, terms, method)
+    return _measure(groups, [*plus, *((-share, own) for share, own in minus)], method)
 
 
 def _measure(

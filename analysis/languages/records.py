@@ -21,8 +21,8 @@ CSV_COLUMNS = (
     "note",
 )  # fmt: skip
 """Keys of the records. Statements: score (of a cell in a test language, with its gap), cost (of
-target rows), mean (over languages), rank (of a base model), source (entry of the matrix), left
-out."""
+target rows), mean (over languages), rank (of a base model), models (difference of two), source
+(entry of the matrix), left out."""
 
 
 class Scored(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xlt.analysis.languages.gap_tables import make_cost_table, make_gap_table
 from xlt.analysis.languages.matrix import find_source_matrix, has_sources
 from xlt.analysis.languages.matrix_table import make_matrix_table
+from xlt.analysis.languages.model_pairs import make_pair_table
 from xlt.analysis.languages.over_tables import make_mean_table, make_rank_table
 from xlt.analysis.languages.scores import LangScores, collect_lang_scores
 from xlt.analysis.tables.table import Table
@@ -33,9 +34,9 @@ def make_language_tables(collected: Collected, metric: str | None, method: str) 
 
 
 def make_transfer_tables(scores: LangScores) -> list[Table]:
-    """Make the tables of gaps, costs of target rows, means over languages, and ranks."""
+    """Make the tables of gaps, costs of target rows, means, ranks and differences of models."""
     tables = (
         make_gap_table(scores), make_cost_table(scores), make_mean_table(scores),
-        make_rank_table(scores),
+        make_rank_table(scores), make_pair_table(scores),
     )  # fmt: skip
     return [table for table in tables if table and (table.lines or table.footnotes)]

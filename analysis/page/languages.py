@@ -16,6 +16,7 @@ TITLES = {
     "source-cost": "what target rows cost the source language",
     "languages": "mean over languages",
     "ranks": "ranks of base models over languages",
+    "models": "differences of base models over languages",
 }
 """Ending of the name of a table -> its title."""
 
