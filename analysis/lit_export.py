@@ -87,7 +87,7 @@ def lit_export(
     plan, location = collected.plan, Results(collected.uri)
     notes: list[str] = []
     chosen = _chosen(collected, seeds, notes)
-    langs = {cell.key: cell.target_lang for cell in plan.cells}
+    langs = {cell.key: collected.test_lang or cell.target_lang for cell in plan.cells}
     kept_texts = read_texts(location, plan.experiment)
     texts = {name: (row["text"], row["text_pair"]) for name, row in kept_texts.items()}
     usable: list[tuple[TrialRow, TestRows]] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.cli.arguments import Names, add_command, add_group, add_only
+from xlt.sweep.cli.arguments import Names, add_command, add_group, add_only, add_test_lang
 from xlt.sweep.cli.exit_status import OK
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def add_lit_commands(commands: Any) -> None:
             help="name of the experiment, if the location has several",
         )  # fmt: skip
         add_only(parser)
+        add_test_lang(parser)
         parser.add_argument("--seeds", metavar="N,N", help="show these seeds only (default: all)")
         parser.add_argument(
             "--method", choices=Names(("lime", "ig", "occlusion")),
@@ -108,7 +109,9 @@ def _serve(options: argparse.Namespace) -> int:
         folder = temporary.enter_context(scratch_folder("lit"))
         if is_export(Path(options.results)):
             folder = Path(options.results)
-            chosen = (options.experiment, options.only, options.seeds, options.method)
+            chosen = (
+                options.experiment, options.only, options.test_lang, options.seeds, options.method,
+            )  # fmt: skip
             if any(chosen):
                 raise InputError(
                     f"{folder} is an export, which is shown as a whole; give its results location "
@@ -145,7 +148,10 @@ def _write(
 
     method = options.method or "lime"
     settings = Explain.parse({"method": method})
-    collected = collect(options.results, options.experiment, only=options.only, allow_mixed=True)
+    collected = collect(
+        options.results, options.experiment, only=options.only, allow_mixed=True,
+        test_lang=options.test_lang,
+    )  # fmt: skip
     seeds = _seeds(options.seeds)
     export = lit_export(
         collected,

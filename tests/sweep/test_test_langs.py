@@ -16,6 +16,7 @@ from grids import load_grid
 from sklearn.metrics import f1_score, roc_auc_score
 from tiny_data import with_german
 
+from xlt.analysis.lit_export import MANIFEST
 from xlt.analysis.metrics.operating_points import choose_threshold, parse_rule
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
@@ -159,6 +160,9 @@ def test_reports_of_each_language(results: str, capsys: pytest.CaptureFixture[st
         assert main([command, results, "--test-lang", "en"]) == 0
         assert "Tested in en." in capsys.readouterr().out
     assert main(["status", results]) == 0
+    assert main(["lit", "export", results, "--test-lang", "en", "--out", f"{results}-lit"]) == 0
+    manifest = json.loads(Path(f"{results}-lit", MANIFEST).read_text())
+    assert [dataset["language"] for dataset in manifest["datasets"]] == ["en"]
 
 
 def test_a_rule_chooses_on_the_test_rows_of_a_language(results: str) -> None:
