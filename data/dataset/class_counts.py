@@ -86,7 +86,7 @@ def count_available_test_rows(
     }
     if isinstance(sampling.test_balance, Balance):
         return count_test_rows(sampling, rows, classes)
-    fewer = max(len(classes), min(sampling.test_rows, most[sampling.test_balance]))
+    fewer = min(sampling.test_rows, max(len(classes), most[sampling.test_balance]))
     return count_test_rows(sampling.model_copy(update={"test_rows": fewer}), rows, classes)
 
 

@@ -38,6 +38,10 @@ class SourceDev(Settings):
     rows: int = pydantic.Field(gt=0)
     """Number of dev rows, balanced over the classes."""
 
+    def num_rows(self, target_rows: int) -> int:
+        """Number of dev rows, whatever the number of target rows is."""
+        return self.rows
+
     def __str__(self) -> str:
         """The form in trial ids."""
         return "dev-source"

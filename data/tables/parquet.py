@@ -8,11 +8,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 
 MOST_VALUES = 20_000_000
 """Largest number of values in the columns that are read; a trial of 10,000 test rows with ten
 classes has 140,000. A column of equal values needs no space in a file, but 8 bytes each in
 memory."""
+
+
+def refuse_more_rows(content: bytes, most: int) -> None:
+    """Refuse a Parquet file with more rows than it can have; reads only the footer.
+
+    Args:
+        content: The file.
+        most: Largest number of rows.
+
+    Raises:
+        InputError: The numbers of rows, or why the file cannot be read.
+    """
+    try:
+        num_rows = pq.read_metadata(pa.BufferReader(content)).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot be read: {first_line(str(error))}") from error
+    if num_rows > most:
+        raise InputError(f"has {num_rows:,} rows, more than the {most:,} that it can have")
 
 
 def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.dev import Dev, SourceDev, draw_dev, without_test
+from xlt.data.dataset.dev import Dev, draw_dev, without_test
 from xlt.data.dataset.draws import list_shared_directions
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
@@ -51,10 +51,7 @@ class SearchCell:
     def num_dev_rows(self) -> int:
         """Number of dev rows of the smallest replicate."""
         target_rows = self.templates[0].pattern.target_rows
-        return min(
-            dev.rows if isinstance(dev, SourceDev) else dev.num_rows(target_rows)
-            for dev, _ in self.replicates
-        )
+        return min(dev.num_rows(target_rows) for dev, _ in self.replicates)
 
     @property
     def own_rate(self) -> float:

@@ -9,6 +9,7 @@ import pytest
 from draw_rows import PLAIN, make_dataset, make_rows, pattern
 
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.class_counts import count_available_test_rows
 from xlt.data.dataset.dev import SourceDev, draw_dev, without_test
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.patterns import Sampling
@@ -84,6 +85,12 @@ def test_a_language_with_fewer_rows_is_tested_on_what_it_has() -> None:
     one_class = make_dataset(rows + [row for row in few if row["label"]])
     with pytest.raises(InputError, match="negative de rows"):
         draw(one_class, "en", pattern(0), SAMPLING)
+
+
+def test_fewer_test_rows_than_classes_stay_as_few() -> None:
+    rows, classes = make_dataset(make_rows(9, ("de",))).by_lang["de"], ("a", "b", "c")
+    few = Sampling(test_rows=2, test_langs=LANGS)
+    assert sum(count_available_test_rows(few, rows, classes)) == 2
 
 
 def test_a_source_row_in_another_test_language_is_not_trained_on() -> None:

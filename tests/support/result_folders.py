@@ -63,7 +63,7 @@ def make_spec(base_model: str, pattern: str, seed: int, draw_index: int = 0) -> 
             "method": "full",
             "source_lang": "en",
             "pattern": trained,
-            "sampling": {"test_rows": 20},
+            "sampling": {"test_rows": 10_000},
             "training": {},
             "learning_rate": 5e-5,
             "draw_index": draw_index,

@@ -7,10 +7,12 @@ import html
 import io
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from page_results import make_page_results
@@ -53,9 +55,9 @@ def first(results: Results) -> str:
     return results.trial_ids()[0]
 
 
-def forge(results: Results, table: str, content: pa.Table) -> None:
+def forge(results: Results, table: str, content: pa.Table | bytes) -> None:
     """Replace a table of the first trial, with the right hashes in its record."""
-    stored = to_parquet(content)
+    stored = content if isinstance(content, bytes) else to_parquet(content)
     file_of(results, f"{table}.parquet").write_bytes(stored)
     record = json.loads(file_of(results, "trial.json").read_bytes())
     digest = hashlib.sha256(stored).hexdigest()
@@ -183,7 +185,7 @@ def with_type(column: str, values: list[Any]) -> Callable[[], pa.Table]:
 
 
 TABLES: dict[str, tuple[Callable[[], pa.Table], str]] = {
-    "rows": (lambda: many(10_000), "has 40,000 values in 10,000 rows, more than 5,000"),
+    "values": (lambda: many(500), "has 2,000 values in 500 rows, more than 1,000"),
     "nested": (with_type("id", [{"a": "b"}]), "id (struct<a: string>)"),
     "list of lists": (with_type("y_score", [[[0.5]]]), "y_score (list<"),
     "numbers": (with_type("split", [1]), "split (int64)"),
@@ -199,7 +201,7 @@ def test_hostile_predictions_are_a_sentence_below_the_table(
     name: str, results: Results, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(parquet, "MOST_VALUES", 5_000)
+    monkeypatch.setattr(parquet, "MOST_VALUES", 1_000)
     make, problem = TABLES[name]
     forge(results, "predictions", make())
     page = str(tmp_path / "a.html")
@@ -244,6 +246,49 @@ def test_the_limit_is_read_from_the_footer(
     monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", lambda *_, **__: pytest.fail("read"))
     with pytest.raises(InputError, match=r"predictions\.parquet has 10,000 values in 2,000 rows"):
         results.read_table(first(results), "predictions")
+
+
+MOST_ROWS = {"predictions": 10_000, "train_rows": 1_024, "history": 640}
+"""Table -> number of rows that a trial of the plan has."""
+
+
+@pytest.fixture(scope="module")
+def many_rows() -> pa.Table:
+    """40 million rows, which take 0.1 MB in a file."""
+    return pa.table({"id": pa.DictionaryArray.from_arrays(np.zeros(40_000_000, np.int8), ["x"])})
+
+
+@pytest.mark.parametrize("table", MOST_ROWS)
+def test_a_table_of_more_rows_than_its_trial_is_refused_unread(
+    table: str, many_rows: pa.Table, results: Results,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    forge(results, table, many_rows)
+    assert file_of(results, f"{table}.parquet").stat().st_size < 500_000
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", lambda *_, **__: pytest.fail("read"))
+    before, start = pa.total_allocated_bytes(), time.process_time()
+    state = results.state(first(results))
+    assert time.process_time() - start < 0.5
+    assert pa.total_allocated_bytes() - before < 10**6
+    problem = f"{table}.parquet has 40,000,000 rows, more than the {MOST_ROWS[table]:,} that"
+    assert state.state == "corrupt" and state.detail.startswith(problem)
+    assert f"corrupt {first(results)}: {problem}" in told(capsys, "status", results.uri)[1]
+
+
+@pytest.mark.parametrize("table", MOST_ROWS)
+def test_a_table_has_as_many_rows_as_its_trial(table: str, results: Results) -> None:
+    for num_rows, state in ((MOST_ROWS[table], "done"), (MOST_ROWS[table] + 1, "corrupt")):
+        forge(results, table, many(num_rows))
+        assert results.state(first(results)).state == state
+
+
+def test_a_table_without_a_footer_is_a_corrupt_trial(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge(results, "history", b"PAR1" + bytes(99))
+    status, text = told(capsys, "status", results.uri)
+    assert status == OK
+    assert f"corrupt {first(results)}: history.parquet cannot be read: " in text
 
 
 def test_predictions_without_scores_name_no_classes(results: Results) -> None:

@@ -254,6 +254,14 @@ def test_a_wrong_value_is_told_by_name(field: str, value: Any) -> None:
         TrialSpec.parse(VALUES | {field: value})
 
 
+def test_the_most_test_rows_are_those_of_the_languages_or_the_dev_rows() -> None:
+    sampling = VALUES["sampling"] | {"test_rows": 20, "test_langs": ["ja", "de"]}
+    tested = VALUES | {"sampling": sampling}
+    assert TrialSpec.parse(tested | {"dev": None}).max_test_rows == 40
+    assert TrialSpec.parse(tested | {"dev": {"kind": "source", "rows": 6}}).max_test_rows == 6
+    assert TrialSpec.parse(tested).max_test_rows == 4  # a quarter of 16 target rows
+
+
 def test_num_steps_counts_the_last_small_batch() -> None:
     assert TrialSpec.parse(VALUES | {"dev": None}).num_steps == 65 * 10
     assert TrialSpec.parse(VALUES).num_steps == 65 * 10  # 1024 + 12 rows

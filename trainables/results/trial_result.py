@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
+from xlt.data.tables.parquet import refuse_more_rows
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.layout import RECORD, TrialTable, is_weights, table_name
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT, TrialSpec
@@ -171,6 +172,7 @@ def verify_record(
     signature = record["signature"]
     if not isinstance(signature, dict) or not isinstance(signature.get("versions"), dict):
         raise InputError(f"{RECORD} has no signature")
+    most_rows = _count_most_rows(spec)
     for name, expected in record["files"].items():
         if sizes.get(name) != expected["size"]:
             raise InputError(f"{name} has {sizes.get(name)} bytes, expected {expected['size']}")
@@ -178,9 +180,24 @@ def verify_record(
         # and whoever loads them compares their hash.
         if is_weights(name):
             continue
-        if hashlib.sha256(read(name)).hexdigest() != expected["sha256"]:
+        content = read(name)
+        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
             raise InputError(f"{name} was changed after it was written")
+        if name in most_rows:
+            try:
+                refuse_more_rows(content, most_rows[name])
+            except InputError as error:
+                raise InputError(f"{name} {error}") from error
     return spec
+
+
+def _count_most_rows(spec: TrialSpec) -> dict[str, int]:
+    """File name of each table of a trial -> largest number of its rows."""
+    return {
+        table_name("predictions"): spec.max_test_rows,
+        table_name("history"): spec.num_steps,
+        table_name("train_rows"): spec.pattern.num_train_rows,
+    }
 
 
 def find_table_sha256(record: Mapping[str, Any], table: TrialTable) -> str:

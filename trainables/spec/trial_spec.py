@@ -265,7 +265,9 @@ class TrialSpec(Settings):
 
     @property
     def max_test_rows(self) -> int:
-        """Largest number of test rows in all languages; a language may have fewer."""
+        """Largest number of test rows in all languages, or of dev rows."""
+        if self.dev:
+            return self.dev.num_rows(self.pattern.target_rows)
         return len(self.test_langs) * self.sampling.test_rows
 
     @property
