@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xlt.data.core.errors import InputError
@@ -14,6 +16,8 @@ MOST_VALUES = 20_000_000
 """Largest number of values in the columns that are read; a trial of 10,000 test rows with ten
 classes has 140,000. A column of equal values needs no space in a file, but 8 bytes each in
 memory."""
+MOST_BYTES = 2**29
+"""Largest size in memory of the texts; equal ones are once in a file, and once a row in memory."""
 
 
 def refuse_more_rows(content: bytes, most: int) -> None:
@@ -42,24 +46,44 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> pa.Tab
         columns: Columns to read; missing ones are ignored. None reads all.
 
     Raises:
-        InputError: The columns hold more than :data:`MOST_VALUES` values.
+        InputError: The columns hold more than :data:`MOST_VALUES` values, or texts of more than
+            :data:`MOST_BYTES`.
         OSError, pa.ArrowException: The file cannot be read.
     """
     file = pq.ParquetFile(pa.BufferReader(content))
     footer = file.metadata
-    chunks = (
-        footer.row_group(group).column(number)
-        for group in range(footer.num_row_groups)
-        for number in range(footer.num_columns)
-    )
-    num_values = sum(
-        chunk.num_values
-        for chunk in chunks
+    chunks = [
+        chunk
+        for group in map(footer.row_group, range(footer.num_row_groups))
+        for chunk in map(group.column, range(footer.num_columns))
         if columns is None or chunk.path_in_schema.partition(".")[0] in columns
-    )
+    ]
+    num_values = sum(chunk.num_values for chunk in chunks)
     if num_values > MOST_VALUES:
         raise InputError(
             f"has {num_values:,} values in {footer.num_rows:,} rows, more than {MOST_VALUES:,}"
         )
+    # No text is longer than its part of the file.
+    may_be_long = {
+        chunk.path_in_schema
+        for chunk in chunks
+        if chunk.physical_type == "BYTE_ARRAY"
+        and chunk.num_values * chunk.total_uncompressed_size > MOST_BYTES
+        and chunk.path_in_schema in file.schema_arrow.names
+    }
+    if (size := _count_text_bytes(content, sorted(may_be_long))) > MOST_BYTES:
+        raise InputError(f"has texts of {size:,} bytes, more than {MOST_BYTES:,}")
     # Threads would slow down the reading of such small files.
     return file.read(columns=columns, use_threads=False)
+
+
+def _count_text_bytes(content: bytes, columns: list[str]) -> int:
+    """Size in memory of columns of texts, which are read here with equal ones once."""
+    if not columns:
+        return 0
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=columns)
+    parts = chain.from_iterable(column.chunks for column in file.read(columns, use_threads=False))
+    return sum(
+        pc.sum(pc.binary_length(part.dictionary).take(part.indices).cast(pa.int64())).as_py() or 0
+        for part in parts
+    )
