@@ -17,8 +17,7 @@ from xlt.analysis.trials.scored_rows import TestRows
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
-from xlt.data.core.files import to_json
-from xlt.data.core.json_text import read_json_file
+from xlt.data.core.files import read_json_file, to_json
 from xlt.data.core.text import first_line
 from xlt.trainables.results.attributions import read_attributions
 from xlt.trainables.results.plan import Plan

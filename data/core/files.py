@@ -204,6 +204,19 @@ def refuse_special(file: Path) -> None:
         raise OSError(errno.EINVAL, "a pipe, socket or device, not a file", str(file))
 
 
+def read_json_file(file: Path) -> Any:
+    """Read JSON from a local file.
+
+    Raises:
+        OSError: The file cannot be read, or is a pipe, socket or device.
+        ValueError: See :func:`parse_json`.
+    """
+    refuse_special(file)
+    with file.open("rb") as stream:
+        content = stream.read(MAX_JSON_BYTES + 1)
+    return parse_json(content)
+
+
 @contextmanager
 def replacing(file: Path) -> Iterator[IO[bytes]]:
     """Write a local file under a temporary name, and move it into place at the end of the block.

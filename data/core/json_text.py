@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 MAX_DEPTH = 100
@@ -38,18 +37,6 @@ def parse_json(content: bytes | str) -> Any:
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()
     return value
-
-
-def read_json_file(file: Path) -> Any:
-    """Read JSON from a local file.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: See :func:`parse_json`.
-    """
-    with file.open("rb") as stream:
-        content = stream.read(MAX_JSON_BYTES + 1)
-    return parse_json(content)
 
 
 def is_deeper(value: Any, depth: int) -> bool:

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from xlt.data.core.files import to_json
-from xlt.data.core.json_text import read_json_file
+from xlt.data.core.files import read_json_file, to_json
 from xlt.sweep.driver.lease import find_process_start, identify_machine
 
 OWNER = "xlt-owner.json"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from xlt.data.core import json_text
+from xlt.data.core import files, json_text
 from xlt.data.core.errors import InputError
-from xlt.data.core.files import Files
-from xlt.data.core.json_text import MAX_DEPTH, is_deeper, parse_json, read_json_file
+from xlt.data.core.files import Files, read_json_file
+from xlt.data.core.json_text import MAX_DEPTH, is_deeper, parse_json
 
 
 def nested(depth: int, kind: str) -> bytes:
@@ -57,7 +57,8 @@ def test_characters_outside_the_basic_plane_are_read() -> None:
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_text, "MAX_JSON_BYTES", 10)
+    for module in (json_text, files):
+        monkeypatch.setattr(module, "MAX_JSON_BYTES", 10)
     file = tmp_path / "a.json"
     file.write_text('{"a": 100000}')
     with pytest.raises(ValueError, match="larger than"):
@@ -73,6 +74,8 @@ def test_a_pipe_or_device_is_not_waited_for(kind: str, tmp_path: Path) -> None:
         file.symlink_to("/dev/zero")
     with pytest.raises(OSError, match="a pipe, socket or device"):
         Files(str(tmp_path)).read_json("a.json")
+    with pytest.raises(OSError, match="a pipe, socket or device"):
+        read_json_file(file)
 
 
 def test_a_bad_file_is_an_input_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -327,3 +328,15 @@ def test_positions_of_published_configurations() -> None:
     assert read_max_positions(roberta) == 512
     assert read_max_positions({"model_type": "gpt2", "n_positions": 1024}) == 1024
     assert read_max_positions({"model_type": "bloom"}) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "vocab.txt"]
+)
+def test_a_pipe_is_refused_and_not_waited_for(name: str, folder: Path) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    read_checkpoint(folder)
+    for load in (check_files, load_tokenizer):
+        with pytest.raises(InputError, match=f"{name}' is a pipe, socket or device, not a file"):
+            load(folder)

@@ -35,6 +35,14 @@ def describe_damage(file: Path) -> str | None:
 
 
 def list_damaged_files(folder: Path) -> list[str]:
-    """List the problems of all files of a folder, see :func:`describe_damage`."""
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return [problem for file in files if (problem := describe_damage(file))]
+    """List the problems of all files of a folder, see :func:`describe_damage`.
+
+    Pipes, sockets and devices are problems, too: whoever reads one may wait forever.
+    """
+    problems = []
+    for file in sorted(folder.iterdir()):
+        if file.is_file():
+            problems.append(describe_damage(file))
+        elif file.exists() and not file.is_dir():
+            problems.append(f"{str(file)!r} is a pipe, socket or device, not a file; copy it again")
+    return list(filter(None, problems))

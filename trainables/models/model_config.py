@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.json_text import read_json_file
+from xlt.data.core.files import read_json_file
 from xlt.data.core.text import shorten
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.models.damaged_files import describe_damage

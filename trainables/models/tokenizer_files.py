@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlt.data.core.json_text import read_json_file
+from xlt.data.core.files import read_json_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.json_text import MAX_JSON_BYTES, parse_json, read_json_file
+from xlt.data.core.files import read_json_file
+from xlt.data.core.json_text import MAX_JSON_BYTES, parse_json
 from xlt.trainables.models.architectures import (
     ARCHITECTURES,
     ModelKind,
