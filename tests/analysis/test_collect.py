@@ -79,7 +79,7 @@ def test_every_planned_trial_is_one_row_in_any_state(tmp_path: Path) -> None:
         "learning_rate": 5e-5,
         "num_train_rows": 1024,
         "num_target_rows": 0,
-        "num_test_rows": 20,
+        "num_test_rows": 10_000,
         "device": "cpu",
         "fit_seconds": 1.5,
         "training": "trained",
