@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -93,7 +93,8 @@ def serve(
     # ends by itself.
     command = [str(find_python(environment)), "-I", "-c", PROGRAM, str(files("xlt.sweep.lit"))]
     command += [str(folder.absolute()), host, str(port), *map(str, descriptors)]
-    with ours, tempfile.TemporaryFile("w+") as log:
+    with ExitStack() as owned, tempfile.TemporaryFile("w+") as log:
+        owned.enter_context(ours)
         with theirs:
             process = subprocess.Popen(
                 command,
@@ -105,6 +106,7 @@ def serve(
             )
         if answer:
             threading.Thread(target=_answer, args=(ours, answer), daemon=True).start()
+            owned.pop_all()  # the thread closes the connection; two would close it at once
         try:
             root = _root(host, port)
             _wait_until_it_answers(process, log, f"{root}get_info")

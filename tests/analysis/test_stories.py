@@ -146,9 +146,11 @@ def test_rankings_of_tokens_draw_stories_together() -> None:
     counts = np.ones((num_texts, num_tokens))
     raw = of_story[None].repeat(2, axis=0)
     cell = CellAttributions(
-        "m", "p", ((0, 0), (0, 1)), (), {}, "", tuple("abcd"), counts.sum(axis=0).astype(np.int64),
-        (stories % 2).astype(np.int8), stories, counts, raw, raw, np.zeros((2, num_tokens)), 0, 0.0,
-        (0.0, 0.0, 0.0, 0.0),
+        base_model="m", pattern="p", runs=((0, 0), (0, 1)), gaps=(), settings={}, hidden_as="",
+        is_pair=False, tokens=tuple("abcd"), num_texts_with=counts.sum(axis=0).astype(np.int64),
+        y_true=(stories % 2).astype(np.int8), stories=stories, counts=counts[None], raw=raw,
+        normalised=raw, variances=np.zeros((2, num_tokens)), explained_class="",
+        num_explained=2 * num_texts, num_flat=0, r2=0.0, faithfulness=(0.0, 0.0, 0.0, 0.0),
     )  # fmt: skip
     widths = [
         float(np.mean(ranking.high - ranking.low))

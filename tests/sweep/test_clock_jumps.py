@@ -85,7 +85,9 @@ def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> WrongClock:
     return clock
 
 
-@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize(
+    "backend", ["inline", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.chaos])]
+)
 def test_a_run_whose_clock_jumps_gives_the_same_files(
     backend: str, experiment_file: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -69,6 +69,7 @@ def one_killed_when(condition: Callable[[], Any]) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.chaos
 def test_a_group_resumes_after_a_death_and_equals_one_process(
     experiment_file: Path, ray_address: str, tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ LONGER = "training.num_train_epochs=12"
 OFTEN = "storage.checkpoint_minutes=0"
 """A checkpoint after each step, so that a killed trial resumes from its last step."""
 NUM_TRIALS = 10
-BACKENDS = ("ray", pytest.param("inline", marks=pytest.mark.chaos))
+BACKENDS = ("inline", pytest.param("ray", marks=pytest.mark.chaos))
 INLINE = ("--backend", "inline")
 """Backend for the final run where Ray is not tested: it starts faster and gives the same bytes."""
 
@@ -87,6 +87,7 @@ def finish(file: Path, root: Path, undisturbed: RunOutcome, *options: str) -> st
     return done.stdout
 
 
+@pytest.mark.chaos
 def test_a_killed_driver_loses_no_finished_trial(
     experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_killed_driver_loses_no_finished_trial(
     assert output.count("mean (std), n = 2") == 2
 
 
+@pytest.mark.chaos
 def test_trials_of_killed_workers_restart_in_the_same_run(
     experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
@@ -116,6 +118,7 @@ def test_trials_of_killed_workers_restart_in_the_same_run(
     assert len(finished(tmp_path / "r")) == NUM_TRIALS
 
 
+@pytest.mark.chaos
 def test_a_trial_whose_process_always_dies_fails_in_the_end(
     experiment_file: Path, tmp_path: Path
 ) -> None:
@@ -147,6 +150,7 @@ def last_checkpoint(root: Path) -> int:
     return max(times)
 
 
+@pytest.mark.chaos
 def test_workers_that_die_before_their_trials_start_end_the_run(
     experiment_file: Path, tmp_path: Path
 ) -> None:
