@@ -106,7 +106,7 @@ class Files:
         """
         path = self.path(*parts)
         if isinstance(self.fs, pafs.LocalFileSystem):
-            refuse_special(Path(path))
+            refuse_special(path)
         with self.fs.open_input_stream(path) as stream:
             return bytes(stream.read(most))
 
@@ -197,9 +197,9 @@ class Files:
                     self._send(target, b"")
 
 
-def refuse_special(file: Path) -> None:
+def refuse_special(file: str | Path) -> None:
     """Raise OSError for a pipe, socket or device: reading it may wait forever or never end."""
-    mode = file.stat().st_mode
+    mode = os.stat(file).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder has an error of its own
         raise OSError(errno.EINVAL, "a pipe, socket or device, not a file", str(file))
 
