@@ -58,6 +58,8 @@ class Settings(pydantic.BaseModel):
         A URI with a secret is refused, too, because settings are copied into results and errors.
         One function does both, because thousands of trials are validated.
         """
+        if isinstance(value, str):
+            refuse_secrets(value)
         if _is_number(cls, str(info.field_name)):
             for item in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(item, bool):
@@ -68,8 +70,6 @@ class Settings(pydantic.BaseModel):
                     raise ValueError(f"an integer of more than {len(str(MAX_INT)) - 1} digits")
                 if isinstance(item, float) and not math.isfinite(item):
                     raise ValueError(f"should be a finite number (got {item})")
-        elif isinstance(value, str):
-            refuse_secrets(value)
         return value
 
 

@@ -126,3 +126,9 @@ def test_numbers_come_back(rate: float, seeds: list[int]) -> None:
     settings = Outer.parse({"rate": rate, "seeds": seeds})
     assert Outer.parse(settings.model_dump(mode="json")) == settings
     assert settings.rate == rate and list(settings.seeds) == seeds
+
+
+def test_a_secret_in_the_place_of_a_number_is_not_repeated() -> None:
+    with pytest.raises(InputError) as caught:
+        Outer.parse({"num": "s3://AKIAIOSFODNN7:wJalrXUtnFEMI@bucket/r"})
+    assert "wJalrXUtnFEMI" not in str(caught.value)
