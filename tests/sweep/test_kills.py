@@ -209,7 +209,8 @@ def test_ctrl_c_stops_cleanly_and_names_the_command_to_resume(
     finish(experiment_file, tmp_path / "r", undisturbed, *INLINE)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.chaos
+@pytest.mark.parametrize("backend", ["inline", "ray"])
 def test_an_unwritable_location_ends_the_run_and_keeps_finished_trials(
     backend: str,
     experiment_file: Path,

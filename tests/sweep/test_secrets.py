@@ -60,7 +60,7 @@ def test_tune_gives_its_workers_no_credentials() -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.attack
 @pytest.mark.usefixtures("canaries")
 def test_a_run_writes_no_credentials(
     experiment_file: Path, scratch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from gloo_group import CrashedError, run_together, run_together_again
+from gloo_group import run_together, run_together_again
 from safetensors.torch import load
 
 from xlt.data.dataset.schema import Dataset
@@ -147,10 +147,6 @@ def crash_once(rank: int, folder: str) -> None:
 def test_a_crash_of_native_code_is_told_with_its_stack(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"(?s)SIGSEGV.*in crash_once"):
         run_together_again(lambda: run_together(crash_once, (str(tmp_path),), NUM_WORKERS))
-    mark = tmp_path / "crashed"
-    mark.unlink()
-    with pytest.raises(CrashedError, match="SIGSEGV"):
-        run_together(crash_once, (str(tmp_path),), NUM_WORKERS)
 
 
 def tables(folder: Path) -> dict[str, pa.Table]:
