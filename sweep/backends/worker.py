@@ -40,7 +40,7 @@ Written = TypeVar("Written")
 
 @dataclass(frozen=True)
 class ArtifactPolicy:
-    """Files that a trial writes besides its results; they change no number.
+    """Files that a trial writes besides its result, and models that it reuses; no number changes.
 
     Attributes:
         models: Weights to keep, see :func:`run_trial`.

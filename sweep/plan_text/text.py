@@ -14,12 +14,12 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.plan_text.negatives import describe_test_rows
+from xlt.sweep.plan_text.test_langs import describe_test_langs
 from xlt.sweep.planning.cell import ZERO_SHOT, Cell
 from xlt.sweep.planning.extensions import find_extensions
 from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.ledger import Ledger, read_ledger
-from xlt.sweep.planning.test_langs import describe_test_langs
 from xlt.sweep.planning.trained_rows import describe_source_langs, describe_source_rows
 from xlt.sweep.planning.translations import describe_translated_rows, describe_translations
 from xlt.trainables.models.hub import UNRESOLVED

@@ -25,9 +25,11 @@ from xlt.analysis.metrics.class_weights import (
 from xlt.analysis.metrics.thresholds import NUM_FOLDS, assign_folds
 from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
+from xlt.analysis.trials.scores import CellScores
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.registry import score
+from xlt.trainables.results.result import Results
 
 TRAIN, TEST = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.1, 0.2, 0.3, 0.4])
 MEANS = np.array([-2.0, -0.5, 0.8, 2.0])
@@ -132,15 +134,15 @@ def test_cells_without_fault_get_no_verdict_of_weights() -> None:
     assert words.count("weights are off") / num <= upper_bound(0.05, num)
 
 
-def save(results: object, model: str, pattern: str, cell: object, added: np.ndarray) -> None:
-    """A cell whose logits are off by a number for each class, trained on rows of all classes."""
-    y_true = cell.y_true  # type: ignore[attr-defined]
-    for seed, own in enumerate(cell.scores):  # type: ignore[attr-defined]
+def save(results: Results, model: str, pattern: str, cell: CellScores, added: np.ndarray) -> None:
+    """Save a cell whose logits are off by a number for each class."""
+    y_true = cell.y_true
+    for seed, own in enumerate(cell.scores):
         y_score = special.softmax(np.log(own) + added, axis=1)
         rows = pa.table({"id": ["a"] * 6, "label": pa.array([0, 1, 2, 0, 1, 2], pa.int8())})
         save_done(
-            results, model, pattern, seed, score(y_true, y_score),  # type: ignore[arg-type]
-            predictions=predictions(cell.ids, y_true.tolist(), y_score.tolist()),  # type: ignore[attr-defined]
+            results, model, pattern, seed, score(y_true, y_score),
+            predictions=predictions(cell.ids, y_true.tolist(), y_score.tolist()),
             train_rows=rows,
         )  # fmt: skip
 

@@ -32,7 +32,7 @@ def runs_of(metric: str, num_classes: int) -> MetricRuns:
 
 
 def exchangeable(metric: str, scores: np.ndarray) -> np.ndarray:
-    """What the test exchanges: ranks within runs and classes, or decisions."""
+    """Return what the test exchanges: ranks within runs and classes, or decisions."""
     if METRICS[metric].from_ranks:
         return np.asarray(stats.rankdata(scores, axis=1) / scores.shape[1])
     return np.eye(scores.shape[2])[scores.argmax(axis=2)]

@@ -85,7 +85,7 @@ def kind_of(file: str) -> str:
 
 
 def read_made(command: str, folder: Path) -> dict[str, bytes]:
-    """What a command made of the base models, without times."""
+    """Read what a command made of the base models, without times."""
     if command == "run":
         return trial_files(Results(str(folder / "results")))
     made = {"predict": "out/tagged.csv", "explain": "results/trials/*/attributions-*"}

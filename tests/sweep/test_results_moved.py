@@ -131,40 +131,40 @@ def test_trials_without_their_marker_are_adopted_on_request(
     assert trial_files(Results(str(copied))) == undisturbed
 
 
-def test_a_bucket_without_the_marker_gets_no_more_trials(
-    experiment_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Results]:
+    """An empty location in a store, with short waits."""
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 2.0)
     monkeypatch.setattr("xlt.sweep.driver.lease.SETTLE_SECONDS", 0.1)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with serve_s3() as s3:
-        results = Results(s3.bucket())
-        before_save(monkeypatch, 1, lambda saved: saved.fs.delete_dir(saved.root))
-        assert main(command(experiment_file, results.uri, *INLINE)) == 2
-        assert GONE in capsys.readouterr().err
-        assert results.sizes() == {}
+        yield Results(s3.bucket())
+
+
+def test_a_bucket_without_the_marker_gets_no_more_trials(
+    experiment_file: Path, bucket: Results, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    before_save(monkeypatch, 1, lambda saved: saved.fs.delete_dir(saved.root))
+    assert main(command(experiment_file, bucket.uri, *INLINE)) == 2
+    assert GONE in capsys.readouterr().err
+    assert bucket.sizes() == {}
 
 
 def test_a_bucket_with_the_results_of_another_sweep_gets_no_trial(
-    experiment_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 2.0)
-    monkeypatch.setattr("xlt.sweep.driver.lease.SETTLE_SECONDS", 0.1)
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-
+    experiment_file: Path, bucket: Results, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     def replace(saved: Results) -> None:
         saved.fs.delete_dir(saved.root)
         time.sleep(1.1)  # a store keeps the second in which an object was written
         Results(saved.uri).prepare()
 
-    with serve_s3() as s3:
-        results = Results(s3.bucket())
-        before_save(monkeypatch, 1, replace)
-        assert main(command(experiment_file, results.uri, *INLINE)) == 2
-        assert "is another results location now" in capsys.readouterr().err
-        assert list(results.sizes()) == [MARKER]
+    before_save(monkeypatch, 1, replace)
+    assert main(command(experiment_file, bucket.uri, *INLINE)) == 2
+    assert "is another results location now" in capsys.readouterr().err
+    assert list(bucket.sizes()) == [MARKER]
 
 
 def test_explanations_wait_for_their_location_and_end_with_one_sentence(

@@ -188,6 +188,7 @@ def test_prompts_and_translated_tests_are_tested_in_their_language(
     assert spec.test_langs == ("ja", "en")
     pattern = spec.pattern.model_copy(update={"name": "any", "translate": "test"})
     assert spec.model_copy(update={"pattern": pattern}).test_langs == ("ja",)
+    assert make_prompt(sampling=spec.sampling.model_dump()).test_langs == ("ja",)
 
 
 @pytest.fixture

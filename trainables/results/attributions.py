@@ -36,9 +36,8 @@ COLUMNS = pa.schema(
         pa.field("pieces", pa.list_(pa.string()), nullable=False),  # tokens as readable text
         pa.field("starts", pa.list_(pa.int32()), nullable=False),  # offsets in characters
         pa.field("ends", pa.list_(pa.int32()), nullable=False),
-        pa.field(
-            "coefficients", pa.list_(pa.float64()), nullable=False
-        ),  # raw, for class 1, see explained
+        # raw, for class 1, or for the class in the column explained
+        pa.field("coefficients", pa.list_(pa.float64()), nullable=False),
         pa.field("standard_errors", pa.list_(pa.float64()), nullable=False),  # over sampled masks
         # one value for each text
         pa.field("intercept", pa.float64(), nullable=False),
