@@ -114,8 +114,8 @@ def jaccard(left: str, right: str) -> float:
 class Signatures(NamedTuple):
     """Short forms of the trigram sets of num_rows texts."""
 
-    buckets: Array64
-    """The hash of each band, NUM_BANDS x num_rows."""
+    buckets: NDArray[np.uint32]
+    """32 bits of the hash of each band, NUM_BANDS x num_rows."""
     codes: NDArray[np.uint8]
     """One byte of each hash, num_rows x NUM_HASHES. The share of equal bytes of two texts is about
     their Jaccard similarity (b-bit MinHash, Li and König 2010)."""
@@ -129,7 +129,7 @@ def signatures(keys: Sequence[str]) -> Signatures:
     """Compute the MinHash signatures and bitmaps of texts of at least one character."""
     # Odd multipliers permute the 64-bit integers, and never change as a random generator may.
     multipliers = _mix(np.arange(1, NUM_HASHES + 1, dtype=np.uint64)) | np.uint64(1)
-    buckets = np.empty((NUM_BANDS, len(keys)), np.uint64)
+    buckets = np.empty((NUM_BANDS, len(keys)), np.uint32)
     codes = np.empty((len(keys), NUM_HASHES), np.uint8)
     bitmaps = np.empty((len(keys), NUM_WORDS), np.uint64)
     for start in range(0, len(keys), _CHUNK_ROWS):
@@ -153,7 +153,7 @@ def signatures(keys: Sequence[str]) -> Signatures:
         bucket = bands[:, 0].copy()
         for number in range(1, NUM_HASHES_A_BAND):
             bucket = _mix(bucket ^ bands[:, number])
-        buckets[:, start:stop] = bucket
+        buckets[:, start:stop] = bucket >> np.uint64(32)
     return Signatures(buckets, codes, bitmaps, np.fromiter(map(len, keys), np.int64, len(keys)))
 
 
@@ -257,7 +257,9 @@ def _are_among(values: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray
     return is_among
 
 
-def _crossing(groups: EqualTexts, buckets: Array64, used_rows: UsedRows) -> list[tuple[int, int]]:
+def _crossing(
+    groups: EqualTexts, buckets: NDArray[np.uint32], used_rows: UsedRows
+) -> list[tuple[int, int]]:
     """Find all pairs of nearly equal texts that one cell splits between train and test."""
     trained, tested = (groups.texts_of(ids) for ids in (used_rows.trained, used_rows.tested))
     candidates: set[tuple[int, int]] = set()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import pyarrow as pa
-
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.finding import Finding
 from xlt.data.core.load_entry import load_entry
 from xlt.data.core.stages import enter_stage
+from xlt.data.dataset.memory import return_freed_memory
 from xlt.data.dataset.schema import Dataset
 
 CHECKS: dict[str, str] = {
@@ -51,6 +50,6 @@ def audit(
     for name in CHECKS:
         if name in wanted:
             enter_stage(f"checking the data ({name})")
-            pa.default_memory_pool().release_unused()  # large data need it for the next check
+            return_freed_memory()  # large data need it for the next check
             findings += load_entry(CHECKS, name).check(dataset, used_rows or UsedRows())
     return tuple(findings)

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import rank_key
-from xlt.data.dataset.collector import paused_collector
 from xlt.data.dataset.languages import parse_languages
+from xlt.data.dataset.memory import paused_collector
 from xlt.data.dataset.row_problems import row_problems
 from xlt.data.dataset.translations import Direction, Translations, no_translations
 
