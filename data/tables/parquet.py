@@ -69,7 +69,6 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> pa.Tab
         for chunk in chunks
         if chunk.physical_type == "BYTE_ARRAY"
         and chunk.num_values * chunk.total_uncompressed_size > MOST_BYTES
-        and chunk.path_in_schema in file.schema_arrow.names
     }
     if (size := _count_text_bytes(content, sorted(may_be_long))) > MOST_BYTES:
         raise InputError(f"has texts of {size:,} bytes, more than {MOST_BYTES:,}")
@@ -78,12 +77,28 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> pa.Tab
 
 
 def _count_text_bytes(content: bytes, columns: list[str]) -> int:
-    """Size in memory of columns of texts, which are read here with equal ones once."""
+    """Size in memory of texts, also of those in lists, which are read here with equal ones once.
+
+    Args:
+        content: The file.
+        columns: Paths of columns of texts in the file's schema, such as ``pieces.list.element``.
+    """
     if not columns:
         return 0
     file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=columns)
     parts = chain.from_iterable(column.chunks for column in file.read(columns, use_threads=False))
     return sum(
-        pc.sum(pc.binary_length(part.dictionary).take(part.indices).cast(pa.int64())).as_py() or 0
+        pc.sum(pc.binary_length(text.dictionary).take(text.indices).cast(pa.int64())).as_py() or 0
         for part in parts
+        for text in _list_texts(part)
     )
+
+
+def _list_texts(array: pa.Array) -> list[pa.DictionaryArray]:
+    """List the arrays of texts in an array, in its lists and in its structures."""
+    if isinstance(array, pa.DictionaryArray):
+        return [array]
+    if isinstance(array, pa.StructArray):
+        return [text for part in array.flatten() for text in _list_texts(part)]
+    is_list = isinstance(array, pa.ListArray | pa.LargeListArray | pa.MapArray)
+    return _list_texts(array.flatten()) if is_list else []
