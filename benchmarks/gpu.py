@@ -29,6 +29,7 @@ from peft import LoraConfig, get_peft_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from xlt.data.dataset.schema import BINARY
 from xlt.trainables.estimates.dry_run import dry_run
 from xlt.trainables.estimates.flops import count_training_flops
 from xlt.trainables.estimates.throughput import measure_throughput
@@ -42,7 +43,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import choose_base_dtype, predict
 from xlt.trainables.training.workers import Workers
-from xlt.trainables.trial.run_trial import make_model_files
+from xlt.trainables.trial.model_files import make_model_files
 
 FAMILIES: dict[str, tuple[Any, dict[str, int], str, tuple[str, ...]]] = {
     # elyza/ELYZA-japanese-Llama-2-7b-fast-instruct: Llama 2 with 45,043 tokens (its model card)
@@ -207,7 +208,7 @@ def _ours(
         scores = make_target(model, spec).predict
         explain_texts(scores, texts, hidden_as=1, never_hidden=(), settings=settings)
         clock.lap("explain")
-    make_model_files(model, Workers())
+    make_model_files(model, base.tokenizer, BINARY, spec.training.max_length, Workers())
     clock.lap("save")
 
 

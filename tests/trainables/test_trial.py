@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 import safetensors.torch
 import torch
+import transformers
 from base_state import (
     state_of,
 )
@@ -24,6 +26,7 @@ from xlt.trainables.metrics.registry import metrics_of
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import loop
 from xlt.trainables.training.loop import DivergedError
+from xlt.trainables.trial.model_files import CLASSIFIER_CONFIG
 from xlt.trainables.trial.run_trial import run_trial
 
 MakeSpec = Callable[..., TrialSpec]
@@ -155,15 +158,42 @@ def test_what_a_result_holds(make_spec: MakeSpec, tiny_dataset: Dataset) -> None
     [
         ("none", "lora", set()),
         ("adapters", "full", set()),
-        ("adapters", "lora", {"adapter_config.json", "adapter_model.safetensors"}),
+        (
+            "adapters",
+            "lora",
+            {"adapter_config.json", "adapter_model.safetensors", CLASSIFIER_CONFIG},
+        ),
         ("all", "full", {"config.json", "model.safetensors"}),
     ],
 )
 def test_keep_policy(
     keep_models: Any, method: str, kept: set[str], make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:
-    result = run_trial(make_spec("llama", method=method), tiny_dataset, keep_models=keep_models)
-    assert set(result.model) == kept
+    spec = make_spec("llama", method=method, training={"num_train_epochs": 1, "max_length": 16})
+    result = run_trial(spec, tiny_dataset, keep_models=keep_models)
+    tokenizer = {"tokenizer.json", "tokenizer_config.json"} if kept else set()
+    assert set(result.model) == kept | tokenizer
+    for name in kept & {"config.json", CLASSIFIER_CONFIG}:
+        config = json.loads(result.model[name])
+        assert config["architectures"] == ["LlamaForSequenceClassification"]
+        assert config["id2label"] == {"0": "negative", "1": "positive"}
+        assert config["label2id"] == {"negative": 0, "positive": 1}
+    if kept:  # as no text was tokenised with it
+        assert json.loads(result.model["tokenizer.json"])["truncation"] is None
+        assert json.loads(result.model["tokenizer_config.json"])["model_max_length"] == 16
+
+
+def test_a_kept_model_and_its_tokenizer_load_without_this_package(
+    make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    result = run_trial(make_spec("bert"), tiny_dataset, keep_models="all")
+    for name, content in result.model.items():
+        (tmp_path / name).write_bytes(content)
+    text_of = {row["id"]: row["text"] for row in tiny_dataset.table.to_pylist()}
+    pipe = transformers.pipeline("text-classification", str(tmp_path), top_k=None)
+    texts = [text_of[row_id] for row_id in result.predictions["id"].to_pylist()]
+    scores = [{c["label"]: c["score"] for c in classes}["positive"] for classes in pipe(texts)]
+    np.testing.assert_allclose(scores, result.predictions["y_score"].to_numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize(("architecture", "method"), [("llama", "lora"), ("bert", "full")])

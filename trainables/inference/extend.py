@@ -20,8 +20,8 @@ from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import predict
 from xlt.trainables.trial.clock import Clock
+from xlt.trainables.trial.model_files import KeepModels, keeps_model
 from xlt.trainables.trial.rows import draw_rows, make_predictions, score_languages
-from xlt.trainables.trial.run_trial import KeepModels, keeps_model
 from xlt.trainables.trial.signature import make_signature
 
 NUM_CHECKED = 64

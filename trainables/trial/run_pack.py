@@ -22,7 +22,8 @@ from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import FitResult
 from xlt.trainables.training.loop import choose_base_dtype
 from xlt.trainables.trial.fit_pack import Member, PackReport, fit_pack
-from xlt.trainables.trial.run_trial import KeepModels, finish_trial, prepare_trial, run_trial
+from xlt.trainables.trial.model_files import KeepModels
+from xlt.trainables.trial.run_trial import finish_trial, prepare_trial, run_trial
 
 Outcome = tuple[TrialSpec, TrialResult | Exception]
 """A member, with its result or its error."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -17,7 +14,6 @@ from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import count_truncated, encode
-from xlt.trainables.methods.lora import is_adapted
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.methods.used_rows import (
     can_train_used_rows,
@@ -31,7 +27,6 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import (
     Checkpoints,
     PreemptedError,
-    gather_trained_weights,
 )
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.convergence import measure_convergence
@@ -39,12 +34,10 @@ from xlt.trainables.training.loop import Report, choose_base_dtype, predict
 from xlt.trainables.training.watchdog import call_at_heartbeats
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.clock import Clock
+from xlt.trainables.trial.model_files import KeepModels, keeps_model, make_model_files
 from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows, score_languages
 from xlt.trainables.trial.run_baseline import run_baseline
 from xlt.trainables.trial.signature import make_signature
-
-ADAPTER_CONFIG = "adapter_config.json"
-KeepModels = Literal["none", "adapters", "all", "best"]
 
 
 def run_trial(
@@ -207,14 +200,16 @@ def finish_trial(
     y_score = predict(model, trial.test_ids, spec, workers=workers)
     trial.clock.lap("predict")
     metrics, by_lang = score_languages(spec, trial.test, y_score)
-    kept = make_model_files(model, workers) if keeps_model(keep_models, spec.method) else {}
+    max_length, kept = spec.training.max_length, {}
+    if keeps_model(keep_models, spec.method):
+        kept = make_model_files(model, base.tokenizer, trial.classes, max_length, workers)
     explained = explain if workers.is_first else None
     attributions = (
         explain_trial(model, base, spec, trial.test, trial.classes, explained)
         if explained
         else None
     )
-    rows, max_length = (trial.train, trial.test), spec.training.max_length
+    rows = trial.train, trial.test
     num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(
         spec=spec,
@@ -259,32 +254,3 @@ def _describe_execution(
         "checkpoint_error": checkpoints.unwritable if checkpoints else "",
         "not_resumed": checkpoints.not_resumed if checkpoints else "",
     }
-
-
-def keeps_model(keep_models: KeepModels, method: str) -> bool:
-    """Whether a trial of a method keeps its weights."""
-    return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
-
-
-def make_model_files(model: Any, workers: Workers) -> dict[str, bytes]:
-    """Make the files of save_pretrained: config and safetensors (for LoRA adapter and head).
-
-    Every worker must call this, because the weights of a sharded model are gathered. Only the first
-    worker gets the files; the others get none.
-    """
-    weights = gather_trained_weights(model)
-    if not workers.is_first:
-        return {}
-    with tempfile.TemporaryDirectory() as folder:
-        # Without this option peft asks the hub whether embeddings were resized.
-        options = {"save_embedding_layers": False} if is_adapted(model) else {}
-        model.save_pretrained(folder, state_dict=weights, **options)
-        files = sorted(p for p in Path(folder).iterdir() if p.suffix in {".json", ".safetensors"})
-        kept = {p.name: p.read_bytes() for p in files}
-    if ADAPTER_CONFIG in kept:  # peft writes sets, whose order differs between processes
-        config = json.loads(kept[ADAPTER_CONFIG])
-        for name in ("target_modules", "modules_to_save", "exclude_modules", "target_parameters"):
-            if config[name]:
-                config[name] = sorted(set(config[name]))
-        kept[ADAPTER_CONFIG] = json.dumps(config, indent=2, sort_keys=True).encode()
-    return kept

@@ -1,0 +1,107 @@
+"""Files of a kept model: weights, config with the names of the classes, and tokenizer."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from xlt.trainables.methods.lora import is_adapted
+from xlt.trainables.models.model_config import ADAPTER_CONFIG
+from xlt.trainables.training.checkpoints import gather_trained_weights
+from xlt.trainables.training.workers import Workers
+
+CLASSIFIER_CONFIG = "classifier_config.json"
+"""Config of the classifier that an adapter belongs to. Beside an adapter, transformers takes a
+config.json as the sign of a complete model, and would look for the base model's weights there."""
+KeepModels = Literal["none", "adapters", "all", "best"]
+
+
+def keeps_model(keep_models: KeepModels, method: str) -> bool:
+    """Whether a trial of a method keeps its weights."""
+    return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
+
+
+def make_model_files(
+    model: Any, tokenizer: Any, classes: Sequence[str], max_length: int, workers: Workers
+) -> dict[str, bytes]:
+    """Make the files of save_pretrained: config, tokenizer and safetensors.
+
+    For LoRA the weights are adapter and head, and the config is :data:`CLASSIFIER_CONFIG`. Every
+    worker must call this, because the weights of a sharded model are gathered. Only the first
+    worker gets the files; the others get none.
+
+    Args:
+        model: Trained classifier of a trial; its config gets the names of the classes.
+        tokenizer: Tokenizer of the base model.
+        classes: Name of each class.
+        max_length: Maximum number of tokens of a text.
+        workers: Workers that train the trial together.
+    """
+    weights = gather_trained_weights(model)
+    if not workers.is_first:
+        return {}
+    name_classes(model, classes)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if is_adapted(model):
+            save_adapter(model, folder, weights)
+        else:
+            model.save_pretrained(folder, state_dict=weights)
+        save_tokenizer(tokenizer, max_length, model.config, folder)
+        return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
+
+
+def name_classes(model: Any, classes: Sequence[str]) -> None:
+    """Write the names of the classes into a classifier's config, for ``id2label``."""
+    model.config.id2label = dict(enumerate(classes))
+    model.config.label2id = {name: number for number, name in enumerate(classes)}
+
+
+def save_adapter(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
+    """Save adapter and head as peft does, and the classifier's config beside them.
+
+    Args:
+        model: Classifier with adapters.
+        folder: Folder to write into.
+        weights: Weights of the model; None: as they are.
+    """
+    # Without this option peft asks the hub whether embeddings were resized.
+    model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty template of a model card
+    config = json.loads((folder / ADAPTER_CONFIG).read_bytes())
+    for name in ("target_modules", "modules_to_save", "exclude_modules", "target_parameters"):
+        if config[name]:  # peft writes sets, whose order differs between processes
+            config[name] = sorted(set(config[name]))
+    (folder / ADAPTER_CONFIG).write_bytes(json.dumps(config, indent=2, sort_keys=True).encode())
+    save_config(model, folder / CLASSIFIER_CONFIG)
+
+
+def save_config(model: Any, file: Path) -> None:
+    """Save the config of a classifier with adapters as that of the same class without them."""
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model.get_base_model()).__name__]
+    config.to_json_file(file)
+
+
+def save_tokenizer(tokenizer: Any, max_length: int, config: Any, folder: Path) -> None:
+    """Save a tokenizer that pads as the model needs it and cuts as the trial did, when asked to.
+
+    A tokenizer in use remembers how it cut and padded the last texts; the saved one does not.
+
+    Args:
+        tokenizer: Tokenizer of the base model, which is not changed.
+        max_length: Maximum number of tokens of a text.
+        config: Config of the classifier.
+        folder: Folder to write into.
+    """
+    saved = copy.deepcopy(tokenizer)
+    saved.model_max_length = max_length
+    saved.padding_side = getattr(config, "padding_side", "right")
+    if saved.is_fast:
+        saved.backend_tokenizer.no_padding()
+        saved.backend_tokenizer.no_truncation()
+    saved.save_pretrained(folder)
