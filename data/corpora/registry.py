@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import load_entry
 from xlt.data.corpora.corpus import CORPUS_SCHEMA, Corpus, CorpusOptions
 from xlt.data.dataset.schema import Dataset
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import Registry, load_entry
 from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.corrections import correct_labels
@@ -14,13 +14,20 @@ from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Progress, Reading
 from xlt.data.sources.translations.files import read_translations
 
-SOURCES: dict[str, str] = {
+
+def _check_source(name: str, module: Any) -> str:
+    missing = [part for part in ("Options", "read") if not hasattr(module, part)]
+    return f"it has no {' and no '.join(missing)}" if missing else ""
+
+
+_OWN = {
     "hub": "xlt.data.sources.hub.source",
     "mrn": "xlt.data.sources.mrn.source",
     "prepared": "xlt.data.sources.prepared",
     "synthetic": "xlt.data.sources.synthetic",
     "table": "xlt.data.sources.table",
 }
+SOURCES = Registry[Any]("xlt.sources", _OWN, _check_source)
 """Name -> module with ``Options`` and ``read(options, progress)``, imported when used."""
 
 

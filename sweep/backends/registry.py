@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias, cast
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import load_entry
 from xlt.data.core.user_cache import prepare_cache_dir
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.corpora.registry import load_corpus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import load_entry
 from xlt.sweep.backends.registry import refuse_unknown_backend
 from xlt.sweep.check.models import find_hub_problems
 from xlt.sweep.check.outcome import CheckOutcome

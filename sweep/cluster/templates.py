@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.registries import Registry
 from xlt.data.core.settings import Settings
 from xlt.sweep.cluster.settings import (
     AwsOptions,
@@ -47,18 +49,29 @@ class Template:
         file: Name of the template in this folder.
         options: Settings besides the machines.
         started_by: Command that uses the printed file.
+        package: Package that holds the template, for plug-ins.
+        shares_folders: Whether all nodes have the same folders.
     """
 
     file: str
     options: type[Settings]
     started_by: str
+    package: str = "xlt.sweep.cluster"
+    shares_folders: bool = False
 
 
-TEMPLATES: dict[str, Template] = {
-    "slurm": Template("slurm.sbatch.jinja", SlurmOptions, "sbatch FILE"),
+_OWN = {
+    "slurm": Template("slurm.sbatch.jinja", SlurmOptions, "sbatch FILE", shares_folders=True),
     "kuberay": Template("kuberay.yaml.jinja", KubeRayOptions, "kubectl apply -f FILE"),
     "aws": Template("aws.yaml.jinja", AwsOptions, "ray up FILE"),
 }
+
+
+def _check_template(name: str, template: Any) -> str:
+    return "" if isinstance(template, Template) else "it is no xlt.sweep.cluster.Template"
+
+
+TEMPLATES = Registry[Template]("xlt.templates", _OWN, _check_template)
 """Name -> kind of launch file."""
 
 
@@ -96,7 +109,7 @@ def fill_launch_file(
     loaded = load_experiment(experiment, settings)
     chosen = template.options.parse(options, f"options of {kind}")
     machines = fill_in_cores(machines, loaded)
-    where = _shared(kind, results or loaded.storage.results, chosen)
+    where = _shared(template, results or loaded.storage.results, chosen)
     source = (
         experiment
         if experiment in read_shipped()
@@ -109,7 +122,7 @@ def fill_launch_file(
         keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters |= {"shell": shlex.quote, "quoted": _quoted}
-    text = (resources.files("xlt.sweep.cluster") / template.file).read_text("utf-8")
+    text = (resources.files(template.package) / template.file).read_text("utf-8")
     return environment.from_string(text).render(
         experiment=loaded,
         name=_label(loaded.name),
@@ -132,14 +145,14 @@ def fill_launch_file(
     )
 
 
-def _shared(kind: str, results: str, options: Settings) -> str:
+def _shared(template: Template, results: str, options: Settings) -> str:
     """Return the results location for the nodes of the cluster.
 
     Raises:
         InputError: Each node would write to its own disk.
     """
     is_store = "://" in results and not results.startswith("file://")
-    if kind == "slurm":
+    if template.shares_folders:
         return results if "://" in results else str(Path(results).expanduser().absolute())
     if is_store:
         return results
@@ -147,7 +160,7 @@ def _shared(kind: str, results: str, options: Settings) -> str:
     if claim and results.startswith(f"{CLAIM}/"):
         return results
     remedy = "give --results s3://... or gs://..."
-    if kind == "kuberay":
+    if isinstance(options, KubeRayOptions):
         remedy += f", or --option claim=NAME and --results {CLAIM}/..., a folder of that volume"
     raise InputError(f"results location {results!r} would lie on one node's own disk; {remedy}")
 

@@ -7,6 +7,7 @@ other numbers. So a function that needs no code of ours looks at each node first
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,11 +15,14 @@ from ray.exceptions import RayError
 
 import xlt
 from xlt.data.core.errors import InputError
+from xlt.data.core.registries import list_plugins
 from xlt.sweep.machines.ray_folder import find_ray_logs
 from xlt.sweep.on_ray.nodes import ask_nodes
+from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.models.base_models import MINIATURE, BaseModel
 from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder
 from xlt.trainables.models.tokenizer_files import EXTRA_OF, list_needed_packages
+from xlt.trainables.spec.methods import METHOD_GROUP
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 PACKAGES = (
@@ -40,10 +44,12 @@ def refuse_different_nodes(specs: Iterable[TrialSpec]) -> None:
     Raises:
         InputError: Each difference, with the addresses of the nodes and the remedy.
     """
-    needs = find_needs(specs)
+    specs = list(specs)
+    needs, plugins = find_needs(specs), list_used_plugins(specs)
+    packages = (*PACKAGES, *dict.fromkeys(p.dist.name for p in plugins if p.dist))
     look = _make_look()
-    here = look(str(Path(xlt.__file__).parent), PACKAGES, tuple(needs))
-    nodes = ask_nodes(look, "", PACKAGES, tuple(needs))
+    here = look(str(Path(xlt.__file__).parent), packages, tuple(needs))
+    nodes = ask_nodes(look, "", packages, tuple(needs))
     answers = [(node["NodeManagerAddress"], answer) for node, answer in nodes]
     if problems := list_differences(here, answers, needs):
         raise InputError(problems)
@@ -83,6 +89,13 @@ def find_needs(specs: Iterable[TrialSpec]) -> dict[str, str]:
             "which quantize_base needs; run pip install 'xlt-sweep[quantized]' on every node"
         )
     return needs
+
+
+def list_used_plugins(specs: Iterable[TrialSpec]) -> list[EntryPoint]:
+    """List the plug-ins whose code trials run: their methods, and all metrics."""
+    methods = {spec.method for spec in specs}
+    used = [plugin for plugin in list_plugins(METHOD_GROUP) if plugin.name in methods]
+    return [*used, *list_plugins(METRICS.group)]
 
 
 def _tokenizer_modules(spec: TrialSpec) -> list[str]:

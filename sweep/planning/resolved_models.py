@@ -121,7 +121,9 @@ def _complete(
             f"whether {named!r} is an encoder or a decoder cannot be "
             "derived from its config.json; give `kind`: encoder or decoder"
         )
-    rate = None if method in BASELINES else model.learning_rate or LEARNING_RATE_OF[method]
+    rate = None if method in BASELINES else model.learning_rate or LEARNING_RATE_OF.get(method)
+    if rate is None and method not in BASELINES:
+        raise InputError(f"method {method} has no default learning_rate; give one")
     path = _make_absolute(model.path) if model.has_base_model else ""
     return ResolvedModel(model, identity, path, revision, kind, method, rate, checkpoint)
 

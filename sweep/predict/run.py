@@ -12,7 +12,7 @@ import pydantic
 
 from xlt.analysis.metrics.operating_points import parse_rule
 from xlt.data.core.errors import InputError, unknown
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import load_entry
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.languages import Language
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import load_entry
 from xlt.data.core.seeds import derive_seed
 from xlt.sweep.experiment.search import LearningRates, Rates, Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS

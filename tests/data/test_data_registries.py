@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.load_entry import load_entry
+from xlt.data.core.registries import load_entry
 from xlt.data.corpora.registry import CORPORA
 from xlt.data.sources.hub.presets import PRESETS
 from xlt.data.sources.options import SourceOptions

@@ -23,7 +23,7 @@ from xlt.trainables.estimates.flops import Matrices
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.kinds import get_auto_class
-from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.registry import build_classifier
 from xlt.trainables.methods.used_rows import UsedRows, train_used_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import EVAL_BATCH_SIZE, autocast, choose_base_dtype, uses_bf16
@@ -134,7 +134,7 @@ def _dry_run(
     spec = spec.model_copy(update={"training": training})
     with torch.device("meta"):
         base = _build_base(config, choose_base_dtype(spec, cpu), spec)
-        model = base.model if spec.is_baseline else METHODS[spec.method](base, spec)
+        model = base.model if spec.is_baseline else build_classifier(base, spec)
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if num_tokens is not None:
             train_used_rows(model, base.model, [range(num_tokens)])

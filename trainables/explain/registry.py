@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from xlt.data.core.registries import Registry
 from xlt.trainables.explain.integrated_gradients import explain_integrated_gradients
 from xlt.trainables.explain.lime import explain_lime
 from xlt.trainables.explain.occlusion import explain_occlusion
 from xlt.trainables.explain.target import Explanation, Group, Target
+from xlt.trainables.spec.explain import EXPLAINER_GROUP
 
-EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanation]]] = {
+ExplainGroup = Callable[[Target, Group, Mapping[str, Any]], list[Explanation]]
+_OWN: dict[str, ExplainGroup] = {
     "lime": lambda target, group, settings: explain_lime(
         target,
         group,
@@ -25,6 +28,13 @@ EXPLAINERS: dict[str, Callable[[Target, Group, Mapping[str, Any]], list[Explanat
     ),
     "occlusion": lambda target, group, settings: explain_occlusion(target, group),
 }
+
+
+def _check_explainer(name: str, explain: Any) -> str:
+    return "" if callable(explain) else "it is no function of a classifier, texts and settings"
+
+
+EXPLAINERS = Registry[ExplainGroup](EXPLAINER_GROUP, _OWN, _check_explainer)
 """Method -> function of (classifier, texts of one length, resolved settings) that explains each
 text.
 

@@ -10,7 +10,8 @@ from safetensors.torch import load
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
 from xlt.trainables.loading.base import Base, load_base
-from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.lora import is_adapted
+from xlt.trainables.methods.registry import build_classifier
 from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.location import LostLocationError, inside_root
 from xlt.trainables.results.result import Results
@@ -40,13 +41,19 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(spec.resources.cpus)
     base = load_base(spec, device, choose_base_dtype(spec, device), num_labels)
-    model = METHODS[spec.method](base, spec)
-    if spec.method == "lora":
+    model = build_classifier(base, spec)
+    if is_adapted(model):
         from peft import set_peft_model_state_dict
 
         set_peft_model_state_dict(model, tensors)
     else:
-        model.load_state_dict(tensors)
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        missing, others = model.load_state_dict(tensors, strict=False)
+        if others or not frozen.issuperset(missing):
+            raise InputError(
+                f"its kept weights are not those of method {spec.method}: they have no "
+                f"{sorted(set(missing) - frozen)[:3]}, and {sorted(others)[:3]} besides"
+            )
     return base, model.eval()
 
 

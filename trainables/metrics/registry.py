@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
+from xlt.data.core.registries import Registry
+from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores
 from xlt.trainables.metrics.auroc import auroc_exchange_effects, auroc_without_each, weighted_auroc
 from xlt.trainables.metrics.one_vs_rest import (
@@ -120,7 +124,7 @@ def _by_counts(from_counts: FromCounts) -> Resampled:
 
 
 _AT_THRESHOLD = f"rows at probability >= {THRESHOLD} count as positive"
-METRICS: dict[str, Metric] = {
+_OWN = {
     metric.name: metric
     for metric in (
         Metric(
@@ -203,6 +207,17 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+
+def _check_metric(name: str, metric: Any) -> str:
+    if not isinstance(metric, Metric):
+        return "it is no xlt.trainables.metrics.registry.Metric"
+    if metric.is_reported or metric.selects:
+        return "is_reported and selects must be False; ask for it with --metric"
+    return "" if metric.name == name else f"its metric has another name, {metric.name!r}"
+
+
+METRICS = Registry[Metric]("xlt.metrics", _OWN, _check_metric)
 """Name -> metric. With more than two classes the class of the largest probability is decided, the
 first of equal ones; macro is the mean over classes, one-vs-rest each class against all others."""
 
@@ -241,15 +256,33 @@ def score(y_true: Labels, y_score: Scores) -> dict[str, float]:
         y_score: num_rows probabilities of class 1, or num_rows x num_classes probabilities.
 
     Returns:
-        Name -> value, without metrics that have no value because a class has no row.
+        Name -> value, without metrics that have no value because a class has no row. A plug-in's
+        metric that fails or gives no finite number has no value either, so that no trial is lost.
     """
     num_classes = 2 if y_score.ndim == 1 else y_score.shape[1]
     lacks_class = len(np.unique(y_true)) < num_classes
-    return {
-        metric.name: metric.compute(y_true, y_score)
-        for metric in metrics_of(num_classes)
-        if not (lacks_class and metric.from_ranks)
-    }
+    values = dict[str, float]()
+    for metric in metrics_of(num_classes):
+        if lacks_class and metric.from_ranks:
+            continue
+        if metric.name in METRICS.own:
+            values[metric.name] = metric.compute(y_true, y_score)
+        elif (value := _try_to_compute(metric, y_true, y_score)) is not None:
+            values[metric.name] = value
+    return values
+
+
+def _try_to_compute(metric: Metric, y_true: Labels, y_score: Scores) -> float | None:
+    """Compute a plug-in's metric; None and a sentence on stderr if it has no finite value."""
+    try:
+        value = float(metric.compute(y_true.copy(), y_score.copy()))
+        reason = "" if np.isfinite(value) else f"its value is {value}"
+    except Exception as error:  # code of others; any error is theirs
+        reason = f"{type(error).__name__}: {first_line(str(error))}"
+    if not reason:
+        return value
+    print(f"plug-in metric {metric.name!r} has no value here: {reason}", file=sys.stderr)
+    return None
 
 
 def needs_every_class(name: str) -> bool:

@@ -6,15 +6,24 @@ Any hub id or local folder can be a base model, too.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pydantic
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.registries import Registry
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.languages import parse_all
 from xlt.trainables.models.architectures import ModelKind
-from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
+from xlt.trainables.spec.methods import (
+    BASELINES,
+    OWN_METHODS,
+    WITHOUT_BASE_MODEL,
+    Embed,
+    Method,
+    Ngram,
+    list_methods,
+)
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.trial_spec import Lora, Resources
 
@@ -22,7 +31,8 @@ MINIATURE = "miniature:"
 METHOD_OF: dict[ModelKind, Method] = {"encoder": "full", "decoder": "lora"}
 """Kind of model -> default method (paper, section 3.3)."""
 LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4}
-"""Method -> default peak learning rate (paper, section 3.3); baselines have none."""
+"""Method -> default peak learning rate (paper, section 3.3). Baselines have none, and base models
+with a method of a plug-in give one."""
 
 
 class BaseModel(Settings):
@@ -61,6 +71,13 @@ class BaseModel(Settings):
     """Hardware of its trials."""
     size: str = ""
     """Number of parameters, as a text for tables."""
+
+    @pydantic.field_validator("method")
+    @classmethod
+    def _known_method(cls, method: str | None) -> str | None:
+        if method is not None and method not in OWN_METHODS and method not in list_methods():
+            raise InputError(unknown("method", method, list_methods()))
+        return method
 
     @pydantic.model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -132,7 +149,7 @@ def _miniature(name: str, languages: tuple[str, ...], kind: ModelKind, rate: flo
     )  # fmt: skip
 
 
-BASE_MODELS: dict[str, BaseModel] = {
+_OWN = {
     model.name: model
     for model in (
         BaseModel(
@@ -163,6 +180,15 @@ BASE_MODELS: dict[str, BaseModel] = {
         _miniature("mini-bert-ja", ("ja",), "encoder", 1e-3),
     )
 }  # fmt: skip
+
+
+def _check_base_model(name: str, model: Any) -> str:
+    if not isinstance(model, BaseModel):
+        return "it is no xlt.trainables.models.base_models.BaseModel"
+    return "" if model.name == name else f"its base model has another name, {model.name!r}"
+
+
+BASE_MODELS = Registry[BaseModel]("xlt.models", _OWN, _check_base_model)
 """Name -> base model. Source: paper, table 1 and section 3.3."""
 
 

@@ -20,7 +20,7 @@ from xlt.data.core.files import to_json, to_parquet
 from xlt.data.tables.parquet import read_parquet
 from xlt.trainables.results.layout import attribution_names, trial_file
 from xlt.trainables.results.location import ResultsRoot, inside_root
-from xlt.trainables.spec.explain import METHOD_SETTINGS
+from xlt.trainables.spec.explain import list_explainers
 
 ATTRIBUTIONS_FORMAT = 1
 """Version of the record and the table; files of another version count as missing."""
@@ -117,8 +117,8 @@ def read_record(results: ResultsRoot, trial_id: str, method: str) -> dict[str, A
 
 
 def list_explained_methods(results: ResultsRoot, trial_id: str) -> list[str]:
-    """Methods with which a trial was explained, in the order of ``METHOD_SETTINGS``."""
-    return [method for method in METHOD_SETTINGS if read_record(results, trial_id, method)]
+    """Methods with which a trial was explained, in the order of :func:`list_explainers`."""
+    return [method for method in list_explainers() if read_record(results, trial_id, method)]
 
 
 def has_attributions(results: ResultsRoot, trial_id: str, settings: Mapping[str, Any]) -> bool:

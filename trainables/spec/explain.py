@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.registries import list_plugins
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.languages import Language
 
@@ -55,6 +56,15 @@ METHOD_SETTINGS: dict[str, frozenset[str]] = {
 """Method -> settings that it uses in addition to ``replacement`` and ``rows``."""
 
 
+EXPLAINER_GROUP = "xlt.explainers"
+"""Group of the entry points of plug-ins, whose methods have no settings of their own."""
+
+
+def list_explainers() -> tuple[str, ...]:
+    """List the methods of :data:`METHOD_SETTINGS` and of plug-ins."""
+    return (*METHOD_SETTINGS, *(plugin.name for plugin in list_plugins(EXPLAINER_GROUP)))
+
+
 CLASS_OF_TEXT = ("predicted", "true")
 """Names that stand for a class that each text has: the most probable one, or its label."""
 
@@ -65,7 +75,8 @@ class Explain(Settings):
     model_config = pydantic.ConfigDict(serialize_by_alias=True)
 
     method: str = "lime"
-    """Name of an explainer: lime, ig (integrated gradients) or occlusion (leave-one-out)."""
+    """Name of an explainer: lime, ig (integrated gradients), occlusion (leave-one-out), or a
+    plug-in's."""
     rows: int | None = pydantic.Field(default=None, gt=0)
     """Number of test rows to explain in each language: the first ones, whose classes are balanced.
     None: all."""
@@ -94,8 +105,8 @@ class Explain(Settings):
     @pydantic.field_validator("method")
     @classmethod
     def _known_method(cls, method: str) -> str:
-        if method not in METHOD_SETTINGS:
-            raise InputError(unknown("method", method, METHOD_SETTINGS))
+        if method not in METHOD_SETTINGS and method not in list_explainers():
+            raise InputError(unknown("method", method, list_explainers()))
         return method
 
     @pydantic.field_validator("preset")
@@ -110,7 +121,7 @@ class Explain(Settings):
         """Refuse a setting of another method, which would have no effect."""
         given = {name for name, value in self if value is not None}
         common = {"method", "rows", "langs", "replacement", "explained_class"}
-        unused = given - METHOD_SETTINGS[self.method] - common
+        unused = given - METHOD_SETTINGS.get(self.method, frozenset()) - common
         if unused:
             owners = [name for name, own in METHOD_SETTINGS.items() if unused & own]
             raise ValueError(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import pydantic
 
+from xlt.data.core.registries import PLUGIN_NAME, list_plugins
 from xlt.data.core.settings import Settings
 
-Method = Literal["full", "lora", "embed", "ngram", "prompt"]
-"""How a trial learns: full fine-tuning, low-rank adapters, or one of :data:`BASELINES`."""
+Method = Annotated[str, pydantic.Field(pattern=PLUGIN_NAME.pattern)]
+"""How a trial learns: one of :func:`list_methods`. Results keep the names of methods whose plug-in
+is not installed here."""
+METHOD_GROUP = "xlt.methods"
+"""Group of the entry points of plug-ins."""
 
 BASELINES: dict[str, tuple[str, ...]] = {
     "embed": ("max_length", "precision"),
@@ -19,6 +23,8 @@ BASELINES: dict[str, tuple[str, ...]] = {
 """Method -> settings of ``training`` that it uses. A baseline fits logistic regression to features
 that do not change, or prompts a language model, so it has neither epochs nor a learning rate, and
 keeps no model."""
+
+OWN_METHODS = ("full", "lora", *BASELINES)
 
 WITHOUT_BASE_MODEL = frozenset({"ngram"})
 """Methods that read texts alone, without a checkpoint and without a GPU."""
@@ -48,6 +54,11 @@ class Ngram(Settings):
         if self.min_n > self.max_n:
             raise ValueError(f"min_n {self.min_n} is more than max_n {self.max_n}; exchange them")
         return self
+
+
+def list_methods() -> tuple[str, ...]:
+    """List full fine-tuning, low-rank adapters, :data:`BASELINES`, and methods of plug-ins."""
+    return (*OWN_METHODS, *(plugin.name for plugin in list_plugins(METHOD_GROUP)))
 
 
 def keep_used_training(method: str, training: dict[str, Any]) -> dict[str, Any]:

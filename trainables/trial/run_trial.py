@@ -14,7 +14,7 @@ from xlt.trainables.explain.trial import explain_trial
 from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import count_truncated, encode
-from xlt.trainables.methods.registry import METHODS
+from xlt.trainables.methods.registry import build_classifier
 from xlt.trainables.methods.used_rows import (
     can_train_used_rows,
     restore_all_rows,
@@ -158,7 +158,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     # Seed here and not earlier: loading draws random numbers too, and a warm process skips it.
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
-    model = METHODS[spec.method](base, spec)
+    model = build_classifier(base, spec)
     if can_train_used_rows(device.type, workers.size, is_sharded):
         train_used_rows(model, base.model, train_ids)
     clock.lap("build")

@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 
+from xlt.data.core.registries import list_plugins
 from xlt.trainables.loading.base import Base
 from xlt.trainables.results.trial_result import NOT_APPLICABLE
+from xlt.trainables.spec.methods import METHOD_GROUP, OWN_METHODS
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import uses_bf16
 
@@ -27,7 +29,7 @@ def make_signature(spec: TrialSpec, base: Base | None, device: torch.device) -> 
     cuda = device.type == "cuda"
     precision = "bf16" if uses_bf16(spec, device) else "fp32"
     return {
-        "versions": read_versions(),
+        "versions": read_versions() | _read_plugin_version(spec.method),
         "git_commit": _find_git_commit(),
         "data_fingerprint": spec.data_fingerprint,
         "device": f"cuda:{torch.cuda.get_device_name()}" if cuda else _describe_processor(),
@@ -64,6 +66,12 @@ def read_versions() -> dict[str, str]:
     except PackageNotFoundError:  # a checkout that is not installed; git_commit identifies it
         package_versions["xlt-sweep"] = "not installed"
     return package_versions
+
+
+def _read_plugin_version(method: str) -> dict[str, str]:
+    """Read the version of the package whose plug-in is the method; empty for our own methods."""
+    plugins = list_plugins(METHOD_GROUP) if method not in OWN_METHODS else ()
+    return {p.dist.name: p.dist.version for p in plugins if p.name == method and p.dist}
 
 
 @lru_cache
