@@ -66,7 +66,7 @@ def make_results(folder: Path, num_classes: int, num_items: int) -> None:
     for number, (model, pattern) in enumerate(CELLS):
         trials = []
         for seed in range(3):
-            spec = _spec(model, pattern, seed)
+            spec = _spec(model, pattern, seed, num_items)
             noise = rows + 0.6 * rng.standard_normal(rows.shape)
             logits = (0.5 + 0.1 * number) * np.eye(num_classes)[y_true] + noise
             y_score = special.softmax(logits, axis=1)

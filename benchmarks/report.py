@@ -1,9 +1,10 @@
-"""Measure `xlt status`, `xlt report` and its page on thousands of result folders.
+"""Measure `xlt status`, `xlt report`, its page and `xlt compare` on many result folders.
 
-    python benchmarks/report.py [--trials 10000] [--folder FOLDER]
+    python benchmarks/report.py [--trials 39 300 10000] [--folder FOLDER]
 
-It creates an experiment of 20 base models x 10 patterns, with as many seeds as give the number of
-trials. Each trial has 512 predictions, 640 steps of training and the scored training rows of its
+It creates an experiment for each number of trials: 39 are 13 cells as in quickstart, 300 are 10
+base models x 3 patterns, more are 20 base models x 10 patterns, with as many seeds as give the
+number. Each trial has 512 predictions, 640 steps of training and the scored training rows of its
 pattern. Then each command runs in a process of its own: first with an empty cache of verified
 folders (cold), then again (warm). The page cache of the system is warm in both cases, because the
 folders were just written. Peak memory is that of the process. Prints Markdown.
@@ -34,7 +35,7 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-NUM_MODELS, NUM_ITEMS, NUM_STEPS = 20, 512, 640
+NUM_ITEMS, NUM_STEPS = 512, 640
 PATTERNS = tuple(f"ja{rows}" for rows in (0, 4, 8, 16, 32, 64, 104, 128, 256, 512))
 FINGERPRINT = "ab" * 32
 SIGNATURE = {
@@ -49,21 +50,34 @@ COMMANDS = {
     "xlt report": ["report"],
     "xlt report --intervals": ["report", "--intervals"],
     "xlt report --format html": ["report", "--format", "html", "--out"],
+    "xlt compare --by model": ["compare", "--by", "model"],
 }
+MEASURED = """
+import sys
+from xlt.sweep.cli.main import main
+status = main()
+peak = next(line for line in open("/proc/self/status") if "VmHWM" in line)
+print(peak.split()[1], file=sys.stderr)
+sys.exit(status)
+"""
+"""Runs the command line, and prints the peak memory in kB. That of os.wait4 counts this process."""
+MAX_COMPARED = 300
+"""Number of trials above which cells are not compared, as on the page."""
 
 
 def main() -> None:
     """Create the folders, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--trials", type=int, nargs="+", default=[39, 300, 10_000])
     parser.add_argument("--folder", help="folder that is created if needed, and kept")
     options = parser.parse_args()
     scratch = Path(options.folder or tempfile.mkdtemp())
     try:
-        results = scratch / f"results-{options.trials}"
-        if not results.exists():
-            make_results(results, options.trials)
-        measure(results, options.trials, scratch)
+        for num_trials in options.trials:
+            results = scratch / f"results-{num_trials}"
+            if not results.exists():
+                make_results(results, num_trials)
+            measure(results, num_trials, scratch)
     finally:
         if not options.folder:
             shutil.rmtree(scratch)
@@ -71,11 +85,13 @@ def main() -> None:
 
 def measure(results: Path, num_trials: int, scratch: Path) -> None:
     """Measure every command cold and warm."""
-    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {num_trials} trials\n")
+    print(f"\n{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {num_trials} trials\n")
     print("| command | cold s | CPU s | peak MB | warm s | CPU s | peak MB |")
     print("|---|---|---|---|---|---|---|")
     page = scratch / "page.html"
     for name, command in COMMANDS.items():
+        if command[0] == "compare" and num_trials > MAX_COMPARED:
+            continue
         cache = scratch / "cache"
         shutil.rmtree(cache, ignore_errors=True)
         arguments = [command[0], str(results), *command[1:]]
@@ -91,47 +107,58 @@ def run(arguments: list[str], cache: Path) -> tuple[float, float, float]:
     """Run a command; return wall and CPU time in seconds and peak memory in MB."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "xlt", *arguments],
+        [sys.executable, "-c", MEASURED, *arguments],
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "XLT_CACHE": str(cache)},
     )
+    errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"failed: {arguments}")
+        raise SystemExit(f"failed: {arguments}\n{errors}")
     wall = time.perf_counter() - start
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return wall, usage.ru_utime + usage.ru_stime, int(errors.splitlines()[-1]) / 1024
 
 
 def make_results(folder: Path, num_trials: int) -> None:
     """Write the result folders of one experiment."""
     rng = np.random.default_rng(0)
-    seeds = range(max(1, num_trials // (NUM_MODELS * len(PATTERNS))))
+    grid = list_cells(num_trials)
+    seeds = range(num_trials // len(grid))
     results = Results(str(folder))
     results.prepare()
     history = _history(rng)
     truth = np.repeat([0, 1], NUM_ITEMS // 2).astype(np.int8)
     rows = rng.standard_normal(NUM_ITEMS)
     cells = []
-    for number in range(NUM_MODELS):
-        for strength, pattern in enumerate(PATTERNS):
-            skill = 0.3 + 0.2 * strength + 0.1 * (number % 7)
-            train_rows, trials = _train_rows(pattern, rng), []
-            for seed in seeds:
-                spec = _spec(f"model-{number:02}", pattern, seed)
-                noise = rows + 0.5 * rng.standard_normal(NUM_ITEMS)
-                score = 1 / (1 + np.exp(-(skill * (2.0 * truth - 1) + noise)))
-                results.save(_result(spec, truth, score, history, train_rows))
-                trials.append(PlannedTrial(trial_id=spec.trial_id, seed=seed))
-            cells.append(
-                PlannedCell(
-                    base_model=f"model-{number:02}",
-                    pattern=pattern,
-                    target_lang="ja",
-                    trials=tuple(trials),
-                )
+    for number, pattern in grid:
+        skill = 0.3 + 0.2 * PATTERNS.index(pattern) + 0.1 * (number % 7)
+        train_rows, trials = _train_rows(pattern, rng), []
+        for seed in seeds:
+            spec = _spec(f"model-{number:02}", pattern, seed)
+            noise = rows + 0.5 * rng.standard_normal(NUM_ITEMS)
+            score = 1 / (1 + np.exp(-(skill * (2.0 * truth - 1) + noise)))
+            results.save(_result(spec, truth, score, history, train_rows))
+            trials.append(PlannedTrial(trial_id=spec.trial_id, seed=seed))
+        cells.append(
+            PlannedCell(
+                base_model=f"model-{number:02}",
+                pattern=pattern,
+                target_lang="ja",
+                trials=tuple(trials),
             )
+        )
     plan = Plan(experiment="large", data_fingerprint=FINGERPRINT, cells=tuple(cells))
     results.save_experiment(plan, "name: large\n")
+
+
+def list_cells(num_trials: int) -> list[tuple[int, str]]:
+    """List the cells of an experiment: number of the base model, and pattern."""
+    patterns = PATTERNS if num_trials > MAX_COMPARED else ("ja0", "ja16", "ja104")
+    if num_trials < 300:  # two base models of quickstart lack the pattern without target rows
+        return [(k, name) for k in range(5) for name in patterns if k < 3 or name != "ja0"]
+    return [(k, name) for k in range(10 if num_trials <= MAX_COMPARED else 20) for name in patterns]
 
 
 def _result(
@@ -158,7 +185,7 @@ def _result(
     )
 
 
-def _spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
+def _spec(base_model: str, pattern: str, seed: int, num_items: int = NUM_ITEMS) -> TrialSpec:
     values = {
         "base_model": base_model,
         "base_identity": f"hub:example/{base_model}@main",
@@ -166,7 +193,7 @@ def _spec(base_model: str, pattern: str, seed: int) -> TrialSpec:
         "method": "full",
         "source_lang": "en",
         "pattern": parse_pattern_name(pattern).model_dump(),
-        "sampling": {},
+        "sampling": {"test_rows": num_items},
         "training": {},
         "learning_rate": 5e-5,
         "seed": seed,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from xlt.analysis.boundary.train_threshold import FoldScores
-from xlt.analysis.boundary.verdict import Verdict, judge, threshold_gain
+from xlt.analysis.boundary.verdict import Verdict, judge
 from xlt.analysis.comparisons.compare import difference_groups
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.uncertainty.collapse import describe_collapse
-from xlt.analysis.uncertainty.runs import MetricRuns
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.plan import Plan, PlannedCell
@@ -51,6 +51,7 @@ def judge_cells(
     priors: Mapping[CellKey, float | None],
     target_rows: Mapping[CellKey, int],
     folds: Mapping[CellKey, FoldScores],
+    gain_of: Callable[[CellScores], Runs],
     reference: str | None,
     method: str,
     margin: float,
@@ -64,6 +65,7 @@ def judge_cells(
         priors: See :attr:`CellBoundary.prior`; only cells with a value.
         target_rows: Number of target rows of the cells with a value.
         folds: See :attr:`CellBoundary.folds`.
+        gain_of: Function of a cell; gain of better decisions for each of its runs.
         reference: See :func:`boundary`.
         method: Name in ``INTERVALS``.
         margin: Loss below which a loss counts as small.
@@ -77,9 +79,7 @@ def judge_cells(
         if key in priors:
             compared = reference or _most_target_rows(plan, planned, target_rows)
             try:
-                verdict, without = _judge(
-                    scores, key, compared, auroc, method, margin, collected.prevalence
-                )
+                verdict, without = _judge(scores, key, compared, auroc, gain_of, method, margin)
             except InputError as error:
                 without = str(error)
         if verdict:
@@ -103,8 +103,8 @@ def _most_target_rows(plan: Plan, cell: PlannedCell, target_rows: Mapping[CellKe
 
 
 def _judge(
-    scores: ExperimentScores, key: CellKey, reference: str, auroc: MetricRuns, method: str,
-    margin: float, prevalence: float | None,
+    scores: ExperimentScores, key: CellKey, reference: str, auroc: MetricRuns,
+    gain_of: Callable[[CellScores], Runs], method: str, margin: float,
 ) -> tuple[Verdict, str]:  # fmt: skip
     """Judge a cell; also return why its ranking cannot be compared, else an empty text.
 
@@ -119,7 +119,7 @@ def _judge(
         except InputError as error:
             without = str(error)
     verdict = judge(
-        auroc.of(cell), gap, threshold_gain(cell, prevalence),
+        auroc.of(cell), gap, gain_of(cell),
         is_reference=other == key, margin=margin, method=method,
         off="threshold is off" if scores.num_classes == 2 else "weights are off",
     )  # fmt: skip

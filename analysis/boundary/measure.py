@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,13 +21,14 @@ from xlt.analysis.boundary.trial_measures import (
     read_predictions,
     refuse_other_share,
 )
-from xlt.analysis.boundary.verdict import MARGIN
+from xlt.analysis.boundary.verdict import MARGIN, threshold_gain
 from xlt.analysis.metrics.measures import (
     MEASURES,
     OF_ROWS_AS_DRAWN,
     RESAMPLED_MEASURES,
     request_measures,
 )
+from xlt.analysis.metrics.one_thread import one_thread
 from xlt.analysis.tables.cells import TableCell, aggregate
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scored_rows import TestRows, read_train_scores
@@ -45,6 +47,7 @@ WITH_INTERVAL = (*NOT_NEGATIVE, "logit_median")
 CLASS_MEDIANS = ("logit_median_0", "logit_median_1")
 
 
+@one_thread
 def boundary(
     collected: Collected,
     *,
@@ -152,8 +155,9 @@ def boundary(
             positives = [np.mean(predictions[row.trial_id].y_true) for row in usable]
             priors[key] = prevalence or float(np.mean(positives))
     return judge_cells(
-        collected, scores, by_cell, priors, target_rows, folds, reference, method, margin
-    )
+        collected, scores, by_cell, priors, target_rows, folds,
+        partial(threshold_gain, prevalence=prevalence), reference, method, margin,
+    )  # fmt: skip
 
 
 def _trained(

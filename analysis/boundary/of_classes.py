@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlt.analysis.boundary.judged import CellBoundary, judge_cells
+from xlt.analysis.boundary.verdict import weights_gain
 from xlt.analysis.metrics.class_weights import (
     decide_at_best_weights,
     estimate_shares,
@@ -50,12 +52,13 @@ def judge_classes(
         reasons = list(dict.fromkeys(scores.left_out.values()))
         raise InputError(["no cell can be judged", *reasons], f"results {collected.uri}")
     measured: dict[str, dict[str, float]] = {name: {} for name in MEASURES}
-    target_rows = {}
+    target_rows, decided = {}, {}
     for key, cell in scores.cells.items():
         by_run = {row.run: row for row in collected.by_cell[key]}
         trial_ids = [by_run[run].trial_id for run in cell.runs]
         target_rows[key] = max(by_run[run].num_target_rows or 0 for run in cell.runs)
-        for name, values in _measure(collected, cell, trial_ids).items():
+        decided[key] = decide_at_best_weights(cell.y_true, cell.scores, cell.stories)
+        for name, values in _measure(collected, cell, decided[key], trial_ids).items():
             measured[name] |= values
     unfit = {
         row.trial_id: scores.left_out[key]
@@ -72,14 +75,15 @@ def judge_classes(
     }
     priors = dict.fromkeys(scores.cells)
     return judge_cells(
-        collected, scores, by_cell, priors, target_rows, {}, reference, method, margin
-    )
+        collected, scores, by_cell, priors, target_rows, {},
+        lambda cell: weights_gain(cell, decided[cell.key]), reference, method, margin,
+    )  # fmt: skip
 
 
 def _measure(
-    collected: Collected, cell: CellScores, trial_ids: Sequence[str]
+    collected: Collected, cell: CellScores, decided: NDArray[np.intp], trial_ids: Sequence[str]
 ) -> Mapping[str, dict[str, float]]:
-    """Measure -> trial id -> value, of the runs of a cell."""
+    """Measure -> trial id -> value, of the runs of a cell and decisions at the best weights."""
     num_classes = count_classes(cell.scores)
     metrics, once_each = resampled_metrics(num_classes), np.ones((len(cell.y_true), 1))
 
@@ -89,7 +93,7 @@ def _measure(
         )
         return values
 
-    best = np.eye(num_classes)[decide_at_best_weights(cell.y_true, cell.scores, cell.stories)]
+    best = np.eye(num_classes)[decided]
     measured = {
         "macro_f1": dict(zip(trial_ids, score("macro_f1", cell.scores), strict=True)),
         "macro_f1_best": dict(zip(trial_ids, score("macro_f1", best), strict=True)),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xlt.analysis.metrics.class_weights import decide_at_best_weights
 from xlt.analysis.metrics.influences import macro_f1_derivative, within_classes
 from xlt.analysis.metrics.thresholds import decide_at_best_threshold, macro_f1_of
 from xlt.analysis.trials.scores import CellScores
@@ -75,15 +75,12 @@ def threshold_gain(cell: CellScores, prevalence: float | None = None) -> Runs:
     """Macro F1 at the best threshold minus macro F1 at 0.5, for each run of a cell.
 
     The threshold of a row is the best one for other rows (:func:`decide_at_best_threshold`),
-    so it gains nothing on average where 0.5 is right. With more than two classes, weights of the
-    classes (:func:`decide_at_best_weights`) take the place of the threshold.
+    so it gains nothing on average where 0.5 is right.
 
     Args:
-        cell: The cell.
+        cell: The cell; two classes.
         prevalence: Share of class 1; None: that of the test rows.
     """
-    if cell.scores.ndim == 3:
-        return _weights_gain(cell)
     better = decide_at_best_threshold(cell.y_true, cell.scores, prevalence, cell.stories)
     at_half = cell.scores >= THRESHOLD
     after, before = (macro_f1_of(cell.y_true, decided, prevalence) for decided in (better, at_half))
@@ -101,9 +98,15 @@ def threshold_gain(cell: CellScores, prevalence: float | None = None) -> Runs:
     return Runs(values, influence, cell.runs)
 
 
-def _weights_gain(cell: CellScores) -> Runs:
+def weights_gain(cell: CellScores, decided: NDArray[np.intp]) -> Runs:
+    """Macro F1 of other decisions minus macro F1 of the largest probability, for each run.
+
+    Args:
+        cell: The cell; more than two classes.
+        decided: num_runs x num_rows class numbers, at the best weights of the classes for other
+            rows (:func:`~xlt.analysis.metrics.class_weights.decide_at_best_weights`).
+    """
     num_classes = count_classes(cell.scores)
-    decided = decide_at_best_weights(cell.y_true, cell.scores, cell.stories)
     better = replace(cell, scores=np.eye(num_classes)[decided])
     after, before = (
         MetricRuns("macro_f1", num_classes=num_classes).of(own) for own in (better, cell)
@@ -141,7 +144,7 @@ def judge(
         auroc: AUROC of the cell.
         gap: Independent groups of runs whose means add up to AUROC of the reference minus AUROC of
             the cell; None: there is nothing to compare with.
-        gain: See :func:`threshold_gain`.
+        gain: See :func:`threshold_gain` and :func:`weights_gain`.
         is_reference: Whether the cell is its own reference.
         margin: Loss below which a loss is small.
         method: Name in ``INTERVALS``.

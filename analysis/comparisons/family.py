@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from xlt.analysis.comparisons.compare import LEVEL, Comparison, compare
+from xlt.analysis.metrics.one_thread import one_thread
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores, load_scores
 from xlt.analysis.uncertainty.collapse import describe_collapse
@@ -73,6 +74,7 @@ class Family:
         return f"{self.pairs}: a family of {num} comparison{'s' * (num != 1)}{tested}, {corrected}"
 
 
+@one_thread
 def compare_cells(
     collected: Collected,
     metric: str | None = None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from xlt.analysis.curves.curve import LearningCurve, group_by_curve
 from xlt.analysis.curves.gains import LabelGain, compare_curves
+from xlt.analysis.metrics.one_thread import one_thread
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
@@ -45,6 +46,7 @@ class LearningCurves:
     num_resamples: int
 
 
+@one_thread
 def make_learning_curves(
     collected: Collected,
     metric: str | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from xlt.analysis.metrics.one_thread import one_thread
 from xlt.analysis.metrics.thresholds import best_threshold, f1_of, list_cuts, logit
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.seeds import derive_seed
@@ -97,6 +98,7 @@ FITS: dict[str, Callable[[Labels, Scores, Scores], NDArray[np.bool_]]] = {
 which of the other rows are decided positive."""
 
 
+@one_thread
 def f1_with_labelled_rows(
     y_true: Labels, y_score: Scores, fit: str, num_labelled: int, num_draws: int = NUM_DRAWS
 ) -> float:
@@ -118,7 +120,6 @@ def f1_with_labelled_rows(
         InputError: The fit is unknown, or a class would have no labelled or no other rows.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
-    from threadpoolctl import threadpool_limits
 
     if fit not in FITS:
         raise InputError(unknown("fit", fit, FITS))
@@ -136,8 +137,7 @@ def f1_with_labelled_rows(
         random_state=derive_seed(0, "labelled test rows", num_labelled) % 2**32,
     )
     values = []
-    with threadpool_limits(1):  # waiting threads cost more than these tiny fits
-        for labelled, rest in draws.split(np.zeros(num_rows), y_true):
-            positive = FITS[fit](y_true[labelled], y_score[labelled], y_score[rest])
-            values.append(f1_of(y_true[rest], positive))
+    for labelled, rest in draws.split(np.zeros(num_rows), y_true):
+        positive = FITS[fit](y_true[labelled], y_score[labelled], y_score[rest])
+        values.append(f1_of(y_true[rest], positive))
     return float(np.mean(values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from xlt.analysis.metrics.one_thread import one_thread
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import Run
 from xlt.analysis.uncertainty.collapse import describe_collapse
@@ -76,6 +77,7 @@ class CellIntervals:
     prevalence: float | None = None
     _metric_runs: dict[str, MetricRuns] = field(default_factory=dict, repr=False, compare=False)
 
+    @one_thread
     def of(self, metric: str) -> tuple[dict[CellKey, tuple[float, float]], dict[CellKey, str]]:
         """Ends of the interval of each cell, clipped to [0, 1], and why other cells have none.
 
@@ -87,21 +89,18 @@ class CellIntervals:
         check_method(self.method)
         if not self.scores.cells:
             return ends, without
-        from threadpoolctl import threadpool_limits
-
         metric_runs = self.runs_of(metric)
-        with threadpool_limits(1):  # for products this small, threads cost more than they save
-            for key, cell in self.scores.cells.items():
-                try:
-                    runs = metric_runs.of(cell)
-                    if collapse := describe_collapse(cell, metric, runs.values):
-                        raise InputError(collapse)
-                    interval = INTERVALS[self.method]([runs])
-                except InputError as error:
-                    without[key] = str(error)
-                    continue
-                interval = self._widened(interval, cell, metric)
-                ends[key] = max(interval.low, 0.0), min(interval.high, 1.0)
+        for key, cell in self.scores.cells.items():
+            try:
+                runs = metric_runs.of(cell)
+                if collapse := describe_collapse(cell, metric, runs.values):
+                    raise InputError(collapse)
+                interval = INTERVALS[self.method]([runs])
+            except InputError as error:
+                without[key] = str(error)
+                continue
+            interval = self._widened(interval, cell, metric)
+            ends[key] = max(interval.low, 0.0), min(interval.high, 1.0)
         return ends, without
 
     def _widened(self, interval: Interval, cell: CellScores, metric: str) -> Interval:

@@ -82,7 +82,7 @@ def permutation_p_value(
         difference = _difference_by_counts(resampled.from_counts, *rows)
     else:
         difference = _weighted_difference(resampled.weighted, *rows)
-    column = np.arange(len(units)) if stories is None else np.searchsorted(units, stories[differ])
+    column = slice(None) if stories is None else np.searchsorted(units, stories[differ])
     observed = difference(np.zeros((1, len(differ)), np.uint8))[0]
     slack = SLACK * abs(observed)
     lower = higher = num = 0

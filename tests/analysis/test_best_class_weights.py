@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.boundary.table import make_boundary_tables
-from xlt.analysis.boundary.verdict import judge, threshold_gain
+from xlt.analysis.boundary.verdict import judge, weights_gain
 from xlt.analysis.metrics.class_weights import (
     best_log_weight,
     best_log_weights,
@@ -26,7 +26,7 @@ from xlt.analysis.metrics.thresholds import NUM_FOLDS, assign_folds
 from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import CellScores
-from xlt.analysis.uncertainty.runs import MetricRuns
+from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.result import Results
@@ -106,6 +106,10 @@ def test_weights_undo_a_wrong_weight() -> None:
     assert spoilt < right - 0.1 and undone > right - 0.01
 
 
+def gain_of_weights(cell: CellScores) -> Runs:
+    return weights_gain(cell, decide_at_best_weights(cell.y_true, cell.scores, cell.stories))
+
+
 def test_no_row_has_a_say_in_its_own_decision() -> None:
     cell = simulate_classes(np.random.default_rng(6), 1, 70, 7, 0.5, 0.0)
     decided = decide_at_best_weights(cell.y_true, cell.scores)
@@ -118,7 +122,7 @@ def test_no_row_has_a_say_in_its_own_decision() -> None:
         assert decided[0, row] == (logits[row] + own).argmax()
     # On average, weights that were chosen on other rows gain nothing where none are needed.
     gains = [
-        threshold_gain(simulate_classes(np.random.default_rng(n), 1, 210, 7, 1.5, 0.0)).values[0]
+        gain_of_weights(simulate_classes(np.random.default_rng(n), 1, 210, 7, 1.5, 0.0)).values[0]
         for n in range(20)
     ]
     assert np.mean(gains) < 0.01
@@ -130,7 +134,7 @@ def test_cells_without_fault_get_no_verdict_of_weights() -> None:
     for _ in range(num):
         cell = simulate_classes(rng, 3, 210, 3, 1.5, 0.1)
         auroc = MetricRuns("auroc_ovr", num_classes=3).of(cell)
-        words.append(judge(auroc, None, threshold_gain(cell), off="weights are off").word)
+        words.append(judge(auroc, None, gain_of_weights(cell), off="weights are off").word)
     assert words.count("weights are off") / num <= upper_bound(0.05, num)
 
 

@@ -7,35 +7,44 @@ of halves and therefore exact.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.trainables.metrics.arrays import BLOCK, Labels, Scores, Values, Weights
+from xlt.trainables.metrics.arrays import Labels, Scores, Values, Weights
 
 
 def weighted_auroc(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     """AUROC under many weightings, a :data:`~xlt.trainables.metrics.resampled.Weighted`.
 
-    The cumulative weights of the negative rows in ascending order are looked up at each positive
-    row, from below and from above. Every weighting needs weight on both classes.
+    The rows are walked in ascending order of their scores, all weightings at once. Equal scores are
+    walked in two orders: their pairs are won if the positive rows come last, lost if they come
+    first. Every weighting needs weight on both classes.
     """
-    positive, negative = np.flatnonzero(y_true == 1), np.flatnonzero(y_true == 0)
+    positive = y_true == 1
+    # Python adds single numbers faster than NumPy adds arrays of one number.
+    rows = weights[:, 0].tolist() if weights.shape[1] == 1 else list(weights)
+    pairs = weights[positive].sum(0, dtype=np.float64) * weights[~positive].sum(0)
     result = np.empty((len(scores), weights.shape[1]))
     for run, score in enumerate(scores):
-        ascending = negative[np.argsort(score[negative], kind="stable")]
-        low = np.searchsorted(score[ascending], score[positive], side="left")
-        high = np.searchsorted(score[ascending], score[positive], side="right")
-        has_ties = bool((low < high).any())
-        for start in range(0, weights.shape[1], BLOCK):
-            block = weights[:, start : start + BLOCK]
-            below = np.zeros((len(ascending) + 1, block.shape[1]), weights.dtype)
-            np.cumsum(block[ascending], axis=0, out=below[1:])
-            beaten = (below[low] + below[high]) / 2 if has_ties else below[low]
-            above = block[positive]
-            pairs = above.sum(0, dtype=np.float64) * below[-1]
-            won = np.einsum("ij,ij->j", above, beaten).astype(np.float64)
-            result[run, start : start + BLOCK] = won / pairs
+        last, first = (np.lexsort((own, score)) for own in (positive, ~positive))
+        won = _add_won_pairs(last, positive, rows)
+        if not np.array_equal(last, first):
+            won = (won + _add_won_pairs(first, positive, rows)) / 2
+        result[run] = won / pairs
     return result
+
+
+def _add_won_pairs(ascending: NDArray[np.intp], positive: NDArray[np.bool_], rows: Any) -> Any:
+    """Add up the weights of pairs whose positive row comes later; ``rows`` holds the weights."""
+    below, won = 0 * rows[0], 0 * rows[0]
+    for row, wins in zip(ascending.tolist(), positive[ascending].tolist(), strict=True):
+        if wins:
+            won += below * rows[row]
+        else:
+            below += rows[row]
+    return won
 
 
 def auroc_without_each(y_true: Labels, scores: Scores, rows: NDArray[np.intp]) -> Values:

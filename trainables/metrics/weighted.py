@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlt.trainables.metrics.arrays import (
     BLOCK,
@@ -58,20 +57,17 @@ def count_decisions(y_true: Labels, scores: Scores, weights: Weights) -> Counts:
             probabilities is decided.
         weights: num_rows x num_weightings.
     """
-    decided = decide(scores)
+    labels = [1] if scores.ndim == 2 else range(scores.shape[2])
+    called = np.stack([decide(scores) == label for label in labels]).astype(weights.dtype)
+    # One product for the decisions of all classes: each product reads all weights.
+    decided = (called.reshape(-1, len(y_true)) @ weights).reshape(*called.shape[:2], -1)
+    hits, positives = np.empty_like(decided), np.empty_like(decided[:, :1])
+    for number, label in enumerate(labels):
+        own = weights[y_true == label]
+        hits[number], positives[number] = called[number][:, y_true == label] @ own, own.sum(0)
     if scores.ndim == 2:
-        return _count(y_true == 1, decided == 1, weights)
-    of_classes = [
-        _count(y_true == label, decided == label, weights) for label in range(scores.shape[2])
-    ]
-    hits, called, positives, rows = zip(*of_classes, strict=True)
-    return Counts(np.stack(hits), np.stack(called), np.stack(positives)[:, None], rows[0])
-
-
-def _count(own: NDArray[np.bool_], decided: NDArray[np.bool_], weights: Weights) -> Counts:
-    called = decided.astype(weights.dtype)
-    hits = called[:, own] @ weights[own]
-    sums = (hits, called @ weights, weights[own].sum(0), weights.sum(0))
+        hits, decided, positives = hits[0], decided[0], positives[0, 0]
+    sums = hits, decided, positives, weights.sum(0)
     return Counts(*(array.astype(np.float64) for array in sums))
 
 
