@@ -17,6 +17,7 @@ from xlt.sweep.cli.cluster import add_cluster_commands, add_submit_commands
 from xlt.sweep.cli.data import add_data_commands
 from xlt.sweep.cli.exit_status import BAD_INPUT, INTERRUPTED, OK
 from xlt.sweep.cli.explain import add_explain_commands
+from xlt.sweep.cli.export import add_export_command
 from xlt.sweep.cli.lit import add_lit_commands
 from xlt.sweep.cli.predict import add_predict_command
 from xlt.sweep.cli.report import add_report_commands
@@ -115,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_analysis_commands(commands)
     add_explain_commands(commands)
     add_predict_command(commands)
+    add_export_command(commands)
     add_lit_commands(commands)
     add_data_commands(commands)
     add_submit_commands(commands)

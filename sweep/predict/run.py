@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, cast
 import pyarrow as pa
 import pydantic
 
-from xlt.analysis.metrics.operating_points import parse_rule
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import load_entry
 from xlt.data.core.settings import Settings, added_later
@@ -19,7 +18,7 @@ from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, find_output_format, write_output
 from xlt.sweep.predict.parts import Output, PartStore, hash_chunks
-from xlt.sweep.predict.threshold import Threshold, choose_on_test_rows, parse_threshold
+from xlt.sweep.predict.threshold import Threshold, decide_threshold
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial
 
 REQUEST_FORMAT = 1
@@ -150,7 +149,9 @@ def predict(
     finished = find_trial(trial) if isinstance(trial, str) else trial
     texts = Unlabelled(path=source) if isinstance(source, str) else source
     ending = find_output_format(out)
-    threshold, about = _threshold(settings, finished)
+    threshold, about = decide_threshold(
+        finished, settings.threshold, settings.prevalence, settings.test_lang
+    )
     _refuse_taken_names(texts, settings, finished)
     folder, _, name = Output(out.rstrip("/")).uri.rpartition("/")
     output = Output(folder)
@@ -202,22 +203,6 @@ def predict_inline(address: str | None, job: Job) -> Iterator[Tagged]:
 
 def _backend(name: str) -> PredictBackend:
     return cast(PredictBackend, load_entry(BACKENDS, name))
-
-
-def _threshold(settings: Predict, trial: FinishedTrial) -> tuple[Threshold, str]:
-    """Choose the threshold, with a sentence on it if a rule chose it."""
-    if settings.threshold is not None and len(trial.classes) != 2:
-        raise InputError(
-            f"the trial has {len(trial.classes)} classes, and the label is the most probable one; "
-            "omit --threshold"
-        )
-    text = "0.5" if settings.threshold is None else settings.threshold
-    if rule := parse_rule(text):
-        return choose_on_test_rows(rule, trial, settings.prevalence, settings.test_lang)
-    for option, value in (("prevalence", settings.prevalence), ("test-lang", settings.test_lang)):
-        if value is not None:
-            raise InputError(f"--{option} is for a rule such as precision=0.5, not for {text}")
-    return parse_threshold(text), ""
 
 
 def _refuse_taken_names(source: Unlabelled, settings: Predict, trial: FinishedTrial) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xlt.analysis.metrics.labelled_rows import FITS
-from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold
+from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold, parse_rule
 from xlt.analysis.metrics.thresholds import prior_threshold
 from xlt.analysis.trials.scored_rows import read_test_rows
 from xlt.analysis.trials.weigh import percent
@@ -69,6 +69,40 @@ def parse_threshold(text: str) -> Threshold:
     if not equals and 0 <= value <= 1:
         return Threshold(value=value)
     raise InputError(f"threshold {text!r} is not valid; give {EXAMPLES}")
+
+
+def decide_threshold(
+    trial: FinishedTrial,
+    text: str | None,
+    prevalence: float | None = None,
+    test_lang: str | None = None,
+) -> tuple[Threshold, str]:
+    """Decide the threshold of a trial, for the options of a command.
+
+    Args:
+        trial: Trial that kept its model.
+        text: Threshold, see :func:`parse_threshold` and :func:`parse_rule`; None: 0.5.
+        prevalence: Share of class 1 among the texts, for a rule; None: that of the trial's task.
+        test_lang: Language of the test rows, for a rule; None: the trial's target language.
+
+    Returns:
+        The threshold, and a sentence on it if a rule chose it.
+
+    Raises:
+        InputError: The text is no threshold, or the trial has more than two classes and so none.
+    """
+    if text is not None and len(trial.classes) != 2:
+        raise InputError(
+            f"the trial has {len(trial.classes)} classes, and the label is the most probable one; "
+            "omit --threshold"
+        )
+    text = "0.5" if text is None else text
+    if rule := parse_rule(text):
+        return choose_on_test_rows(rule, trial, prevalence, test_lang)
+    for option, value in (("prevalence", prevalence), ("test-lang", test_lang)):
+        if value is not None:
+            raise InputError(f"--{option} is for a rule such as precision=0.5, not for {text}")
+    return parse_threshold(text), ""
 
 
 def choose_on_test_rows(
