@@ -16,10 +16,10 @@ from xlt.sweep.cli.check import add_check_command
 from xlt.sweep.cli.cluster import add_cluster_commands, add_submit_commands
 from xlt.sweep.cli.data import add_data_commands
 from xlt.sweep.cli.exit_status import BAD_INPUT, INTERRUPTED, OK
-from xlt.sweep.cli.explain import add_explain_commands
-from xlt.sweep.cli.export import add_export_command
-from xlt.sweep.cli.lit import add_lit_commands
-from xlt.sweep.cli.predict import add_predict_command
+from xlt.sweep.cli.models.explain import add_explain_commands
+from xlt.sweep.cli.models.export import add_export_command
+from xlt.sweep.cli.models.lit import add_lit_commands
+from xlt.sweep.cli.models.predict import add_predict_command
 from xlt.sweep.cli.report import add_report_commands
 from xlt.sweep.cli.run import add_run_commands
 from xlt.sweep.cli.search import add_search_command

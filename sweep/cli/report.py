@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 10
 """Default time between two looks at the results."""
-FILES = ("html", "parquet")
-"""Formats that are written to a file, never to a terminal."""
+FILES = ("html", "parquet", "eee")
+"""Formats that are written to a file or a folder, never to a terminal."""
 
 
 def add_report_commands(commands: Any) -> None:
@@ -47,22 +47,28 @@ def add_report_commands(commands: Any) -> None:
         "report results --confusion",
         "report results --prevalence 0.02 --threshold precision=0.5",
         "report results --format html --out report.html --watch",
+        "report results --format eee --organization my-lab --out records",
     )  # fmt: skip
     for parser in (status, report):
         add_results(parser)
         add_only(parser)
     report.add_argument(
         "--format", default="text",
-        choices=Names(("text", "md", "latex", "csv", "html", "parquet")),
-        help="format of the output (default: text); parquet has a row a trial",
+        choices=Names(("text", "md", "latex", "csv", "html", "parquet", "eee")),
+        help="format of the output (default: text); parquet has a row a trial, eee is a folder of "
+        "records for Every Eval Ever",
     )  # fmt: skip
     report.add_argument(
-        "--out", metavar="FILE", help="write to this file; html and parquet need one"
+        "--out", metavar="FILE", help="write to this file; html and parquet need one, eee a folder"
     )
     report.add_argument(
         "--watch", nargs="?", type=int, const=WATCH_SECONDS, metavar="SECONDS",
         help=f"write the html page again whenever a trial ends (default: {WATCH_SECONDS})",
     )  # fmt: skip
+    report.add_argument("--organization", metavar="NAME", help="with eee: who ran the experiment")
+    report.add_argument(
+        "--texts", action="store_true", help="with eee: write the texts of the test rows, too"
+    )
     report.add_argument(
         "--metrics", nargs="+", metavar="NAME",
         help="metrics of the tables, e.g. precision recall (default: f1 auroc)",
@@ -104,15 +110,24 @@ def _report(options: argparse.Namespace) -> int:
     if options.format not in (known := {*FORMATS, *FILES}):
         raise InputError(unknown("format", options.format, known))
     if options.format in FILES and not options.out:
-        example = f"--out report.{options.format}"
-        raise InputError(f"{options.format} is a file: give --out FILE, e.g. {example}")
+        kind, name = ("folder", "records") if options.format == "eee" else (
+            "file", f"report.{options.format}"
+        )  # fmt: skip
+        remedy = f"give --out {kind.upper()}, e.g. --out {name}"
+        raise InputError(f"{options.format} is a {kind}: {remedy}")
     if options.metrics and options.format in FILES:
         raise InputError(f"--metrics is for tables; {options.format} has its own")
     if options.confusion and options.format in FILES:
         raise InputError(f"--confusion is for tables; {options.format} has its own")
+    if (options.texts or options.organization) and options.format != "eee":
+        raise InputError("--texts and --organization are for --format eee")
     if options.watch is not None:
         return _watch(options)
+    if options.format == "eee" and options.prevalence:
+        raise InputError("eee has the test rows as they are; omit --prevalence")
     collected = _collect(options)
+    if options.format == "eee":
+        return _write_records(options, collected)
     content = _content(options, collected)
     if options.out:
         write_file(options.out, content)
@@ -142,6 +157,27 @@ def write_file(path: str, content: bytes) -> None:
             stream.write(content)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path) from error
+
+
+def _write_records(options: argparse.Namespace, collected: Collected) -> int:
+    """Write the records of Every Eval Ever."""
+    from xlt.analysis.eee.aggregates import Origin
+    from xlt.analysis.eee.write import write_eee
+    from xlt.sweep.experiment.hub_data import find_hub_data
+    from xlt.trainables.results.result import Results
+    from xlt.trainables.results.texts import read_texts
+
+    location, name = Results(collected.uri), collected.plan.experiment
+    texts = read_texts(location, name) if options.texts else None
+    if options.texts and not texts:
+        raise InputError("the experiment keeps no texts (storage.keep_texts); omit --texts")
+    hub_data = find_hub_data(location, name)
+    origin = Origin(name, options.organization or "", int(time.time()), hub_data)
+    files = write_eee(collected, Path(options.out), origin, texts)
+    print(f"{len(files)} records, one for each cell with a done run: {options.out}")
+    for warning in collected.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return OK
 
 
 def _content(options: argparse.Namespace, collected: Collected) -> bytes:

@@ -141,7 +141,7 @@ def _code(text: str) -> str:
 
 def _introduce(subject: Subject) -> str:
     spec, classes = subject.trial.spec, subject.trial.classes
-    method = {"lora": "LoRA", "full": "full fine-tuning"}[spec.method]
+    method = {"lora": "LoRA", "full": "full fine-tuning"}.get(spec.method, _code(spec.method))
     pattern = spec.pattern
     rows = [f"{pattern.source_rows} in {join_source_langs(spec.source_lang)}"] * bool(
         pattern.source_rows

@@ -16,10 +16,11 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_json
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.languages import Language
+from xlt.sweep.experiment.hub_data import find_hub_data
 from xlt.sweep.export.card import write_card, write_eval_results
 from xlt.sweep.export.choose import choose_run
 from xlt.sweep.export.push import prepare_repository, upload
-from xlt.sweep.export.subject import Subject, find_hub_data
+from xlt.sweep.export.subject import Subject
 from xlt.sweep.predict.threshold import Threshold, decide_threshold
 from xlt.trainables.inference.save import find_form, save_classifier
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from xlt.analysis.tables.cells import TableCell
@@ -15,7 +14,6 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.test_lang import by_test_lang
 from xlt.analysis.uncertainty.intervals import CellIntervals
-from xlt.sweep.experiment.yaml_text import parse_yaml
 from xlt.sweep.export.choose import ChosenRun
 from xlt.sweep.predict.threshold import Threshold
 from xlt.trainables.inference.save import SavedClassifier
@@ -124,18 +122,3 @@ class Subject:
     def tested_langs(self) -> list[str]:
         """Languages of the test rows."""
         return [lang for split, lang in self.counts if split == "test"]
-
-
-def find_hub_data(location: Results, experiment: str) -> tuple[str, str | None] | None:
-    """Find the hub id and the revision of an experiment's data set; None: it is from elsewhere."""
-    from xlt.data.sources.hub.presets import PRESETS
-
-    as_run = location.read_experiment(experiment)
-    values = (parse_yaml(as_run[0]) or {}).get("data") if as_run else None
-    if not isinstance(values, dict) or values.get("source") != "hub":
-        return None
-    preset = PRESETS.get(str(values.get("preset")), {})
-    name = str(values.get("dataset") or preset.get("dataset", ""))
-    is_id = name.count("/") == 1 and name[0].isalnum() and not Path(name).exists()
-    revision = values.get("revision")
-    return (name, revision and str(revision)) if is_id else None

@@ -25,7 +25,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.translations.add import Given, add_translations
 from xlt.sweep.cli.main import main
-from xlt.sweep.cli.predict import _describe_language
+from xlt.sweep.cli.models.predict import _describe_language
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.planning.gate import check_data
 from xlt.sweep.planning.grid import Grid

@@ -70,7 +70,8 @@ def find_form(trial: FinishedTrial, merge: bool, with_base: bool) -> Form:
     """
     if merge and with_base:
         raise InputError("a merged model holds its base model; give one of --merge and --with-base")
-    if (merge or with_base) and trial.spec.method != "lora":
+    has_adapter = any("adapter" in name for name in trial.files)
+    if (merge or with_base) and not has_adapter:
         option = "--merge" if merge else "--with-base"
         raise InputError(
             f"{option} is for trials with an adapter; the trial has method {trial.spec.method}, "
@@ -82,7 +83,7 @@ def find_form(trial: FinishedTrial, merge: bool, with_base: bool) -> Form:
             "without new rounding; export the adapter",
             "--merge",
         )
-    if trial.spec.method != "lora":
+    if not has_adapter:
         return "full"
     if merge:
         return "merged"

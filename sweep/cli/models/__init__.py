@@ -1,0 +1,1 @@
+"""Commands on kept models: explain, export, lit and predict."""
