@@ -28,8 +28,8 @@ def add_cluster_commands(commands: Any) -> None:
         "cluster template kuberay my.yaml --image IMAGE --results s3://bucket/results",
     )  # fmt: skip
     template.add_argument(
-        "kind", metavar="KIND", choices=Names(("slurm", "kuberay", "aws")),
-        help="slurm, kuberay or aws",
+        "kind", metavar="KIND", choices=Names(("slurm", "kuberay", "aws", "skypilot")),
+        help="slurm, kuberay, aws or skypilot",
     )  # fmt: skip
     add_experiment(template)
     for flag, text in (
@@ -39,7 +39,7 @@ def add_cluster_commands(commands: Any) -> None:
         ("--memory-per-node", "memory of a node in GiB (default: what the cluster gives)"),
     ):
         template.add_argument(flag, type=int, metavar="N", help=text)
-    template.add_argument("--image", help="container image; kuberay and aws need one")
+    template.add_argument("--image", help="container image; kuberay, aws and skypilot need one")
     template.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", dest="options",
         help="option of one kind of cluster, e.g. partition=gpu (docs/cluster.md); repeatable",

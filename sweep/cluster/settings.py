@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -17,6 +17,9 @@ from xlt.trainables.spec.trial_spec import Resources
 
 Word = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 """A name that needs no quotes in YAML, a shell or a line of sbatch."""
+
+Label = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+"""A name that Kubernetes accepts as the value of a label and as the name of an object."""
 
 
 class Machines(Settings):
@@ -64,6 +67,24 @@ class KubeRayOptions(Settings):
     """Secret whose key token gives access to gated base models of the hub."""
     service_account: Word | None = None
     """Service account of the pods, e.g. with write access to the bucket."""
+    queue: Label | None = None
+    """Queue in which the job waits until all its pods fit; None: no queue."""
+    queue_of: Literal["kueue", "volcano"] = "kueue"
+    """Scheduler of the queue: a LocalQueue of Kueue in the job's namespace, or a Queue of Volcano
+    (KubeRay with ``--batch-scheduler=volcano``). With Kueue the number of workers is fixed."""
+
+
+class SkyPilotOptions(Settings):
+    """Options of SkyPilot."""
+
+    image: Word
+    """Container image with the project, see sweep/cluster/Dockerfile."""
+    gpu: Word = "A10G"
+    """SkyPilot's name of the GPU, as ``sky gpus list`` shows it."""
+    infra: Word | None = None
+    """Where to start machines, e.g. aws/us-east-1, k8s or slurm; None: where it is cheapest."""
+    spot: bool = True
+    """Whether to use machines that may be taken back; `sky jobs launch` replaces them."""
 
 
 class AwsOptions(Settings):

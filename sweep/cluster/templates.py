@@ -19,6 +19,7 @@ from xlt.sweep.cluster.settings import (
     AwsOptions,
     KubeRayOptions,
     Machines,
+    SkyPilotOptions,
     SlurmOptions,
     fill_in_cores,
     least_nodes,
@@ -64,6 +65,9 @@ _OWN = {
     "slurm": Template("slurm.sbatch.jinja", SlurmOptions, "sbatch FILE", shares_folders=True),
     "kuberay": Template("kuberay.yaml.jinja", KubeRayOptions, "kubectl apply -f FILE"),
     "aws": Template("aws.yaml.jinja", AwsOptions, "ray up FILE"),
+    "skypilot": Template(
+        "skypilot.yaml.jinja", SkyPilotOptions, "sky jobs launch --secret XLT_RAY_TOKEN FILE"
+    ),
 }
 
 

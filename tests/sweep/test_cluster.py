@@ -24,6 +24,7 @@ NEEDED: dict[str, dict[str, str]] = {
     "slurm": {},
     "kuberay": {"image": "registry/xlt:1"},
     "aws": {"image": "registry/xlt:1"},
+    "skypilot": {"image": "registry/xlt:1"},
 }
 STORE = "s3://bucket/xlt"
 
@@ -45,7 +46,7 @@ def test_every_kind_has_token_ports_and_no_statistics(kind: str) -> None:
     text = filled(kind)
     assert "RAY_USAGE_STATS_ENABLED" in text
     assert "10002" in text and "19999" in text
-    assert "mode: token" in text or "RAY_AUTH_MODE=token" in text
+    assert re.search(r"(mode|RAY_AUTH_MODE)(: |=)token", text)
     assert "RAY_AUTH_TOKEN=" not in text  # it would show in lists of processes
 
 
@@ -162,10 +163,35 @@ def test_kuberay_keeps_results_and_base_models_on_a_volume() -> None:
         ray_job(results="/elsewhere", options=options)
 
 
+def test_a_queue_admits_the_whole_job() -> None:
+    """Kueue manages the pods that a job has at its start, so their number is fixed."""
+    job = ray_job(options={"queue": "team"})
+    assert job["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "team"}
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["enableInTreeAutoscaling"] is False and "autoscalerOptions" not in cluster
+    (group,) = cluster["workerGroupSpecs"]
+    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] == 4
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    assert head["automountServiceAccountToken"] is False
+
+    job = ray_job(options={"queue": "team", "queue_of": "volcano"})
+    labels = {"ray.io/scheduler-name": "volcano", "volcano.sh/queue-name": "team"}
+    assert job["metadata"]["labels"] == labels
+    assert job["spec"]["rayClusterSpec"]["enableInTreeAutoscaling"] is True
+    with pytest.raises(InputError, match=r"queue: .*pattern"):
+        ray_job(options={"queue": "Team A"})
+    with pytest.raises(InputError, match=r"queue_of: .*'kueue' or 'volcano'"):
+        ray_job(options={"queue": "team", "queue_of": "slurm"})
+
+
 @pytest.mark.skipif(
     "RAYJOB_CRD" not in os.environ, reason="RAYJOB_CRD names no ray.io_rayjobs.yaml"
 )
-@pytest.mark.parametrize("options", [{}, {"claim": "disk", "service_account": "writer"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"claim": "disk", "service_account": "writer"}, {"queue": "team"},
+     {"queue": "team", "queue_of": "volcano"}],
+)  # fmt: skip
 def test_every_field_of_a_kuberay_file_is_in_its_crd(options: dict[str, str]) -> None:
     """The CRD is KubeRay's file ray-operator/config/crd/bases/ray.io_rayjobs.yaml."""
     crd = yaml.safe_load(Path(os.environ["RAYJOB_CRD"]).read_text())
