@@ -5,13 +5,13 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
-.PHONY: quickstart quick test chaos cluster attack real browser latex lit gpu slurm lint benchmark clean
+.PHONY: quickstart quick test chaos cluster attack real browser latex lit exits gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
 test: lint
-	$(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack"
+	$(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack and not exits"
 
 # Run the tests of data and analysis in about a minute; none of them trains a model.
 quick: $(READY)
@@ -50,6 +50,19 @@ latex: $(READY)
 lit: $(READY)
 	$(BIN)/pytest -m lit
 
+# Send trials to real trackers, with packages that are installed beside the environment (220 MB).
+EXITS := .venv-exits
+exits: $(EXITS)/.ready
+	$(EXITS)/bin/python -m pytest -m exits
+
+# The environment of the lock lies below this one, so that torch and others are not installed twice.
+$(EXITS)/.ready: $(READY) requirements-exits.txt
+	$(BIN)/python -m venv --clear $(EXITS)
+	$(BIN)/python -c "from sysconfig import get_path; print(get_path('purelib'))" \
+		> $$($(EXITS)/bin/python -c "from sysconfig import get_path; print(get_path('purelib'))")/lock.pth
+	$(EXITS)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-exits.txt
+	touch $@
+
 # Run the tests that need a CUDA device; skip without one.
 gpu: $(READY)
 	$(BIN)/pytest -m gpu
@@ -80,4 +93,4 @@ $(READY): requirements.lock requirements-torch.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-exits build dist *.egg-info

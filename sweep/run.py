@@ -36,6 +36,7 @@ from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.packs import choose_pack_size
 from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.planning.rescue import Stuck, find_stuck_cells, read_rescued, save_rescued
+from xlt.sweep.tracking.live import LiveTracking
 from xlt.trainables.results.adopt import adopt_results
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, save_texts
@@ -98,6 +99,8 @@ def run_sweep(
     """
     if backend:
         refuse_unknown_backend(backend)
+    for destination in experiment.tracking.destinations:
+        destination.require_package()
     session = open_session(
         experiment, results, backend=backend, address=address, only=only, console=console
     )
@@ -197,7 +200,10 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     interrupted = False
     runner: Backend | None = None
     logs = find_ray_logs() if session.backend == "ray" else ""
-    with Progress(specs, ledger.done, session.console, logs) as progress:
+    tracking = LiveTracking(
+        experiment.tracking, location, experiment.name, partial(say, session.console)
+    )
+    with tracking, Progress(specs, ledger.done, session.console, logs, tracking.ended) as progress:
         try:
             runner = find_backend(backend)(session.address, pending)
             pretrain_missing(grid, pending, runner, progress)

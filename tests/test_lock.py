@@ -10,11 +10,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repository import ROOT
 
+from xlt.sweep.tracking.registry import TRACKERS
+
 BLOCK = re.compile(r"^([a-z0-9.-]+)==(\S+)((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+BESIDE = (ROOT / "requirements-exits.txt").read_text("utf-8")
 TORCH = (ROOT / "requirements-torch.lock").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-EXTRAS = PROJECT["optional-dependencies"]  # submit is tested in an environment without it
+ELSEWHERE = {"submit", *TRACKERS}
+"""Extras that are tested in environments of their own: without aiohttp, and that of make exits."""
+EXTRAS = {
+    name: group for name, group in PROJECT["optional-dependencies"].items() if name not in ELSEWHERE
+}
 LOCKED = {name: version for name, version, _ in BLOCK.findall(LOCK)}
 LOCKED |= dict(re.findall(r"^(torch)==(\S+)$", TORCH, re.MULTILINE))
 
@@ -29,7 +36,7 @@ def test_every_line_of_the_lock_belongs_to_a_package_with_hashes() -> None:
     "requirement",
     [
         *PROJECT["dependencies"],
-        *(line for name, group in EXTRAS.items() for line in group if name != "submit"),
+        *(line for group in EXTRAS.values() for line in group),
         "setuptools>=77",  # builds the project in the environment of the lock
     ],
 )
@@ -37,3 +44,12 @@ def test_the_lock_fulfils_pyproject(requirement: str) -> None:
     needed = Requirement(requirement)
     if needed.name != PROJECT["name"]:
         assert LOCKED[canonicalize_name(needed.name)] in needed.specifier
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_make_exits_fulfils_the_extra_of_each_tracker(name: str) -> None:
+    pins = dict(line.split("==") for line in BESIDE.splitlines() if not line.startswith("#"))
+    beside = {canonicalize_name(package): version for package, version in pins.items()}
+    for line in PROJECT["optional-dependencies"][name]:
+        needed = Requirement(line)
+        assert beside[canonicalize_name(needed.name)] in needed.specifier

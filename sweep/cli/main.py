@@ -23,6 +23,7 @@ from xlt.sweep.cli.models.predict import add_predict_command
 from xlt.sweep.cli.report import add_report_commands
 from xlt.sweep.cli.run import add_run_commands
 from xlt.sweep.cli.search import add_search_command
+from xlt.sweep.cli.track import add_track_command
 from xlt.sweep.driver.plain_output import plain_output
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -118,6 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_predict_command(commands)
     add_export_command(commands)
     add_lit_commands(commands)
+    add_track_command(commands)
     add_data_commands(commands)
     add_submit_commands(commands)
     add_cluster_commands(commands)

@@ -19,6 +19,7 @@ from xlt.data.core.locations import refuse_secrets
 from xlt.sweep.cluster.job_client import connect, send
 from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.tracking.registry import FOLDER, TRACKERS
 
 FILE = "experiment.yaml"
 PATH_KEYS = ("path", "cache_dir")
@@ -115,6 +116,9 @@ def _paths(experiment: Experiment) -> Iterator[tuple[str, str]]:
                 yield key, path
     folders = {f"models.{m.name}.path": m.path for m in experiment.models if not m.miniature}
     folders["data.dataset"] = str(getattr(experiment.data, "dataset", ""))
+    for destination in experiment.tracking.destinations:
+        if TRACKERS[destination.name].place == FOLDER and not Path(destination.place).is_absolute():
+            yield "tracking.to", str(destination)
     for key, path in folders.items():  # hub ids look like relative paths
         is_folder = bool(path) and Path(path).is_dir() and not Path(path).is_absolute()
         if path.startswith((".", "~")) or is_folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Self
 
@@ -31,10 +31,16 @@ class Progress:
         done: Ids of trials that are finished already.
         console: Output; a live grid if it is a terminal, else one line per event.
         logs: Where a reader finds out why nothing happens; empty if there is no such place.
+        ended: Receiver of the id of each trial that finished or failed.
     """
 
     def __init__(
-        self, specs: Iterable[TrialSpec], done: Iterable[str], console: Console, logs: str = ""
+        self,
+        specs: Iterable[TrialSpec],
+        done: Iterable[str],
+        console: Console,
+        logs: str = "",
+        ended: Callable[[str], None] = lambda trial_id: None,
     ) -> None:
         self.specs = {spec.trial_id: spec for spec in specs}
         self.states = dict.fromkeys(self.specs, "pending") | dict.fromkeys(done, "done")
@@ -48,7 +54,7 @@ class Progress:
         self._steps = {i: s.num_steps for i, s in self.specs.items() if self.states[i] == "pending"}
         self._num_steps, self._steps_done = sum(self._steps.values()), 0.0
         self._ended: set[str] = set()
-        self._logs = logs
+        self._logs, self._report_ended = logs, ended
         self._blocks = ExitStack()
         self._silence = SilenceWatch(
             "no trial has made a step", self._describe, lambda line: say(console, line)
@@ -136,6 +142,7 @@ class Progress:
 
     def _say_ended(self, spec: TrialSpec, text: str) -> None:
         self._silence.heard()
+        self._report_ended(spec.trial_id)
         seconds = time.monotonic() - self._starts.get(spec.trial_id, self._start)
         counts = f"[{self._counts()}]"
         self._say(f"{counts} {_label(spec)}: {text} ({seconds:.1f} s; {self._time_left()} left)")

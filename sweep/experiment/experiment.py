@@ -32,6 +32,7 @@ from xlt.sweep.experiment.short_forms import (
     parse_model,
     parse_pattern,
 )
+from xlt.sweep.tracking.settings import Tracking
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.layout import EXPERIMENT_NAME
 from xlt.trainables.spec.explain import Explain
@@ -96,6 +97,8 @@ class Experiment(Settings):
     """Reaction to a cell that did not train: report it, or search a rate and run it again."""
     explain: Explain | None = None
     """Settings for explaining test rows after each trial; not a part of trial ids."""
+    tracking: Tracking = Tracking()
+    """Experiment trackers that get each trial when it ends; not a part of trial ids."""
     accept_findings: tuple[str, ...] = ()
     """Checks of the data (data/audit) whose errors do not stop a launch; tables name them."""
 

@@ -1,0 +1,1 @@
+"""Experiment trackers that are fed from result folders."""

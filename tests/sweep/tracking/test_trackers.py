@@ -1,0 +1,400 @@
+"""Trials in real trackers, read back with the trackers' own programs: needs `make exits`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from loopback_servers import answering, find_free_port, served
+from repository import ROOT
+from result_folders import make_plan, make_results, save_done, save_failed
+
+from xlt.trainables.results.result import Results
+
+pytestmark = [
+    pytest.mark.exits,
+    pytest.mark.skipif(find_spec("mlflow") is None, reason="make exits installs the trackers"),
+    pytest.mark.filterwarnings("ignore"),  # of the packages of trackers
+]
+
+LOSSES = [0.75, 0.5, 0.25]
+HISTORY = pa.table({"step": [1, 2, 3], "loss": LOSSES, "learning_rate": [3e-5, 2e-5, 1e-5]})
+F1 = {("ja0", 0): 0.25, ("ja0", 1): 0.75, ("ja16", 0): 0.5}
+CANARY = "canary7f3a" * 4
+"""A password, as long as W&B requires."""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """Three done trials in two cells, and a failed one."""
+    location = make_results(tmp_path / "results", make_plan(patterns=["ja0", "ja16"], seeds=[0, 1]))
+    for (pattern, seed), score in F1.items():
+        save_done(location, "elyza", pattern, seed, {"f1": score}, history=HISTORY)
+    save_failed(location, "elyza", "ja16", 1, "ValueError: no")
+    return location
+
+
+def ids(results: Results) -> list[str]:
+    return results.trial_ids()
+
+
+def track(
+    results: Results, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``xlt track`` as a user; keywords are variables of its environment."""
+    program = [sys.executable, "-m", "xlt", "track", results.uri, *arguments]
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    done = subprocess.run(
+        program, cwd=results.root, env=env, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def sent(results: Results, *arguments: str, **environment: str) -> str:
+    """Counts of ``xlt track``, which must succeed and print nothing else."""
+    done = track(results, *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    return line.rpartition(": ")[2]
+
+
+def run_again(results: Results) -> str:
+    """Let the trial of ja0 with seed 0 end with another score."""
+    return save_done(results, "elyza", "ja0", 0, {"f1": 0.5}, history=HISTORY)
+
+
+def check_counts(results: Results, to: str, **environment: str) -> str:
+    """Send trials, again, and after one of them ran again; return the id of this one."""
+    assert sent(results, "--to", to, **environment) == "4 sent, 0 replaced, 0 unchanged"
+    assert sent(results, "--to", to, **environment) == "0 sent, 0 replaced, 4 unchanged"
+    trial_id = run_again(results)
+    assert sent(results, "--to", to, **environment) == "0 sent, 1 replaced, 3 unchanged"
+    return trial_id
+
+
+# --- MLflow ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = find_free_port()
+    url = f"http://127.0.0.1:{port}"
+    program = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    program += ["--backend-store-uri", f"sqlite:///{folder}/db", "--host", "127.0.0.1"]
+    program += ["--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with served(program, url, folder / "log", os.environ | quiet):
+        yield url
+
+
+def mlflow_runs(uri: str, experiment: str = "test") -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The client; the active runs of trials and of cells by name, each of which must be one."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = list(client.search_runs([found.experiment_id], max_results=1000))
+    trials = {r.data.tags["xlt.trial_id"]: r for r in runs if "xlt.trial_id" in r.data.tags}
+    cells = {r.data.tags["xlt.cell"]: r for r in runs if "xlt.trial_id" not in r.data.tags}
+    assert len(runs) == len(trials) + len(cells)
+    return client, trials, cells
+
+
+def test_mlflow(results: Results, mlflow_uri: str) -> None:
+    again = check_counts(results, f"mlflow={mlflow_uri}")
+    client, trials, cells = mlflow_runs(mlflow_uri)
+    assert sorted(trials) == ids(results)
+    assert {*cells} == {"elyza x ja0", "elyza x ja16"}
+    for trial_id, run in trials.items():
+        assert run.info.run_name == trial_id
+        assert run.data.tags["mlflow.parentRunId"] == cells[run.data.tags["xlt.cell"]].info.run_id
+    done = trials[again]
+    assert done.info.status == "FINISHED"
+    assert done.data.metrics["f1"] == 0.5  # 0.25 before
+    assert done.data.params["training.batch_size"] == "16"
+    assert done.data.tags["versions.torch"] == "2.11.0"
+    steps = client.get_metric_history(done.info.run_id, "train/loss")
+    assert [(point.step, point.value) for point in steps] == [*zip((1, 2, 3), LOSSES, strict=True)]
+    assert done.info.end_time - done.info.start_time == 1500  # timings say 1.5 s
+    failed = next(run for run in trials.values() if run.info.status == "FAILED")
+    assert failed.data.tags["error"] == "ValueError"
+    assert client.list_artifacts(done.info.run_id) == []
+
+
+def test_mlflow_finds_a_run_whose_sending_was_interrupted(
+    results: Results, mlflow_uri: str
+) -> None:
+    trial_id = ids(results)[0]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_uri)
+    plan = results.read_plan("test").model_copy(update={"experiment": "interrupted"})
+    results.save_experiment(plan, "name: interrupted\n")
+    experiment = client.create_experiment("interrupted")
+    client.create_run(experiment, tags={"xlt.trial_id": trial_id})
+    named = ["--experiment", "interrupted"]
+    assert (
+        sent(results, *named, "--to", f"mlflow={mlflow_uri}") == "3 sent, 1 replaced, 0 unchanged"
+    )
+    assert mlflow_runs(mlflow_uri, "interrupted")[1][trial_id].info.status == "FINISHED"
+
+
+def test_mlflow_gets_files_and_many_steps(
+    results: Results, mlflow_uri: str, tmp_path: Path
+) -> None:
+    num_steps = 640  # more values than one request may hold
+    columns = {name: [1.0] * num_steps for name in ("loss", "learning_rate", "grad_norm")}
+    history = pa.table({"step": range(num_steps), **columns})
+    trial_id = save_done(results, "elyza", "ja0", 0, {"f1": 0.5}, history=history)
+    plan = results.read_plan("test").model_copy(update={"experiment": "files"})
+    results.save_experiment(plan, "name: files\n")
+    sent(results, "--experiment", "files", "--to", f"mlflow={mlflow_uri}", "--artifacts")
+    client, trials, _ = mlflow_runs(mlflow_uri, "files")
+    run_id = trials[trial_id].info.run_id
+    assert len(client.get_metric_history(run_id, "train/loss")) == num_steps
+    names = {file.path for file in client.list_artifacts(run_id)}
+    assert names == {"trial.json", "predictions.parquet"}
+    record = client.download_artifacts(run_id, "trial.json", str(tmp_path))
+    assert json.loads(Path(record).read_text())["metrics"] == {"f1": 0.5}
+
+
+def test_mlflow_without_a_server(results: Results) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = track(results, "--to", f"mlflow={uri}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"xlt: mlflow={uri}: MLflow at {uri} does not answer within 10 s")
+    assert "it has 0 of 4 trials, and the same command sends the others" in done.stderr
+
+
+def test_mlflow_refuses_credentials(results: Results) -> None:
+    with answering(401) as uri:
+        secret = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": CANARY}
+        done = track(results, "--to", f"mlflow={uri}", **secret)
+    assert done.returncode == 2
+    assert "refuses the credentials; set MLFLOW_TRACKING_USERNAME and" in done.stderr
+    assert CANARY not in done.stderr + done.stdout
+
+
+# --- TensorBoard ----------------------------------------------------------------------------------
+
+
+def test_tensorboard(results: Results, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    again = check_counts(results, f"tensorboard={tmp_path}/logs")
+    folders = {file.parent.name: file.parent for file in tmp_path.glob("logs/**/events.*")}
+    assert sorted(folders) == ids(results)
+    assert [*(tmp_path / "logs").glob(".*")] == []
+    assert folders[again] == tmp_path / "logs" / "test" / "elyza-x-ja0" / again
+    events = EventAccumulator(str(folders[again]))
+    events.Reload()
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert losses == [*zip((1, 2, 3), LOSSES, strict=True)]
+    assert [event.value for event in events.Scalars("f1")] == [0.5]
+    signature = events.Tensors("signature/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| versions.torch | 2.11.0 |" in signature
+    names = [file.name for file in tmp_path.glob("logs/**/*")]
+    assert not [name for name in names if socket.gethostname() in name.split(".")]
+
+
+def test_tensorboard_shows_seeds_of_a_cell_as_one_row(results: Results, tmp_path: Path) -> None:
+    sent(results, "--to", f"tensorboard={tmp_path}/logs", "--artifacts")
+    assert len([*tmp_path.glob("logs/*/*/*/predictions.parquet")]) == len(F1)
+    port = find_free_port()
+    url = f"http://127.0.0.1:{port}"
+    program = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path / "logs")]
+    program += ["--port", str(port), "--host", "127.0.0.1"]
+    with served(program, url, tmp_path / "log", os.environ):
+        groups = wait_for_groups(url)
+    means = {
+        name: value["value"]
+        for name, group in groups.items()
+        for value in group["metricValues"]
+        if value["name"]["tag"] == "f1"
+    }
+    assert means == {"elyza x ja0": 0.5, "elyza x ja16": 0.5}  # 0.25 and 0.75; 0.5 and failed
+    statuses = [session["status"] for session in groups["elyza x ja16"]["sessions"]]
+    assert sorted(statuses) == ["STATUS_FAILURE", "STATUS_SUCCESS"]
+    assert groups["elyza x ja0"]["hparams"]["training.batch_size"] == 16
+
+
+def wait_for_groups(url: str) -> dict[str, Any]:
+    """Rows of the HParams tab, when TensorBoard has read all folders."""
+    from urllib.request import Request, urlopen
+
+    asked = {
+        "experimentName": "",
+        "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"],
+        "colParams": [],
+        "startIndex": 0,
+        "sliceSize": 100,
+    }
+    address = f"{url}/data/plugin/hparams/session_groups"
+    deadline = time.monotonic() + 60
+    while True:
+        request = Request(address, json.dumps(asked).encode(), {"Content-Type": "application/json"})
+        try:
+            with urlopen(request) as answer:
+                groups = {group["name"]: group for group in json.load(answer)["sessionGroups"]}
+        except OSError:
+            groups = {}
+        sessions = [session for group in groups.values() for session in group["sessions"]]
+        if len(sessions) == 4 and sum(has_f1(session) for session in sessions) == len(F1):
+            return groups
+        assert time.monotonic() < deadline, groups
+        time.sleep(0.5)
+
+
+def has_f1(values: dict[str, Any]) -> bool:
+    return any(value["name"]["tag"] == "f1" for value in values["metricValues"])
+
+
+# --- Trackio --------------------------------------------------------------------------------------
+
+
+def test_trackio(results: Results, tmp_path: Path) -> None:
+    again = check_counts(results, f"trackio={tmp_path}/trackio")
+    program = """
+import json, trackio
+from trackio.sqlite_storage import SQLiteStorage
+runs = {r.name: r for r in trackio.Api().runs("test")}
+logs = {name: SQLiteStorage.get_logs("test", name, run_id=r.id) for name, r in runs.items()}
+print(json.dumps({name: [r.id, r.config, logs[name]] for name, r in runs.items()}))
+"""
+    env = os.environ | {"TRACKIO_DIR": f"{tmp_path}/trackio"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True)
+    runs = json.loads(done.stdout)
+    assert sorted(runs) == ids(results)
+    run_id, config, logs = runs[again]
+    assert run_id == again
+    assert config["_Group"] == "elyza x ja0"
+    assert config["training.batch_size"] == 16
+    assert config["versions.torch"] == "2.11.0"
+    assert [(row["step"], row["train/loss"]) for row in logs[:3]] == [
+        *zip((1, 2, 3), LOSSES, strict=True)
+    ]
+    assert [row["f1"] for row in logs[3:]] == [0.5]
+    assert sorted(config["status"] for _, config, _ in runs.values()) == [
+        "failed", *["finished"] * 3,
+    ]  # fmt: skip
+
+
+# --- W&B ------------------------------------------------------------------------------------------
+
+
+def test_wandb_offline(results: Results, tmp_path: Path) -> None:
+    offline = {"WANDB_MODE": "offline"}
+    again = check_counts(results, f"wandb={tmp_path}", **offline)
+    files = {file.name[4:-6]: file for file in tmp_path.glob("wandb/offline-run-*/*.wandb")}
+    assert sorted(files) == ids(results)
+    assert len([*tmp_path.glob("wandb/offline-run-*")]) == 4
+    records = read_wandb(files[again])
+    (run,) = (record.run for record in records if record.HasField("run"))
+    assert (run.run_id, run.project, run.run_group) == (again, "test", "elyza x ja0")
+    assert run.host == ""
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert config["training.batch_size"] == 16
+    assert config["versions.torch"] == "2.11.0"
+    history = [
+        {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in row.item}
+        for row in (record.history for record in records if record.HasField("history"))
+    ]
+    assert [(row["_step"], row["train/loss"]) for row in history] == [
+        *zip((1, 2, 3), LOSSES, strict=True)
+    ]
+    summaries = [
+        (item.key or ".".join(item.nested_key), json.loads(item.value_json))
+        for record in records
+        if record.HasField("summary")
+        for item in record.summary.update
+    ]
+    assert ("f1", 0.5) in summaries
+    (exit_code,) = (record.exit.exit_code for record in records if record.HasField("exit"))
+    assert exit_code == 0
+    environments = [record for record in records if record.HasField("environment")]
+    assert not environments  # machine, programs and user
+
+
+def read_wandb(file: Path) -> list[Any]:
+    """Records of an offline run: W&B's protobuf messages in a log of LevelDB's format.
+
+    https://github.com/google/leveldb/blob/main/doc/log_format.md, after a head of seven bytes.
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, whole, records = file.read_bytes(), 7, b"", []
+    block = 32 * 1024
+    while place < len(content):
+        if block - place % block < 7:  # too small for a head
+            place += block - place % block
+            continue
+        size = int.from_bytes(content[place + 4 : place + 6], "little")
+        kind = content[place + 6]
+        whole += content[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # full, last
+            records.append(Record.FromString(whole))
+            whole = b""
+    return records
+
+
+@pytest.mark.parametrize("status", [401, None])
+def test_wandb_does_not_answer_or_refuses(
+    results: Results, tmp_path: Path, status: int | None
+) -> None:
+    with answering(status) as uri:
+        env = {"WANDB_BASE_URL": uri, "WANDB_API_KEY": CANARY, "WANDB_MODE": "online"}
+        done = track(results, "--to", f"wandb={tmp_path}", **env)
+    assert done.returncode == 2
+    what = "refuses the credentials; set WANDB_API_KEY" if status else "does not answer within 10 s"
+    assert f"W&B at {uri} {what}" in done.stderr
+    assert CANARY not in done.stderr + done.stdout
+
+
+def test_wandb_without_a_key(results: Results, tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "WANDB_MODE": "online", "NETRC": ""}
+    done = track(results, "--to", f"wandb={tmp_path}", **env)
+    assert done.returncode == 2
+    assert "refuses the credentials; set WANDB_API_KEY, or log in with `wandb login`" in done.stderr
+
+
+# --- a sweep --------------------------------------------------------------------------------------
+
+
+def test_a_sweep_ends_in_time_while_servers_hang(tmp_path: Path) -> None:
+    with answering(None) as uri:
+        values = [
+            "models=[{name: ngram, method: ngram}]", "patterns=[ja0]", "seeds=[0, 1]",
+            f"tracking.to=['mlflow={uri}', 'wandb={tmp_path}', 'tensorboard={tmp_path}/logs']",
+        ]  # fmt: skip
+        program = [sys.executable, "-m", "xlt", "run", "quickstart", "--backend", "inline"]
+        program += ["--results", str(tmp_path / "results")]
+        program += [word for value in values for word in ("--set", value)]
+        env = os.environ | {"PYTHONPATH": str(ROOT), "WANDB_BASE_URL": uri, "WANDB_API_KEY": CANARY}
+        start = time.monotonic()
+        done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    assert "tracking: tensorboard" in done.stderr and "has all 2 trials of this run" in done.stderr
+    for name in ("mlflow", "wandb"):
+        assert f"tracking: 2 trials are not in {name}=" in done.stderr
+    assert seconds < 90, done.stderr
+    assert CANARY not in done.stderr + done.stdout
+    shutil.rmtree(tmp_path / "results")
