@@ -11,6 +11,7 @@ import pytest
 from fresh_process import (
     HEAVY,
     heavy_imports,
+    loaded_by,
     modules_after,
 )
 from repository import ROOT
@@ -141,8 +142,19 @@ def test_status_and_report_wait_for_little(tmp_path: Path) -> None:
     results = make_results(tmp_path / "a", make_plan(seeds=[0]))
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     for command in ("status", "report"):
-        found = modules_after([command, results.uri], (*HEAVY, "rich", "pyarrow"))
-        assert found == ["pyarrow"]  # without which nothing can be read; pandas comes with tables
+        found = modules_after([command, results.uri], (*HEAVY, "rich", "yaml", "pyarrow"))
+        assert found == ["pyarrow"]  # without which nothing can be read
+
+
+def test_plan_waits_for_little() -> None:
+    names = (*HEAVY, "language_data", "huggingface_hub", "tokenizers", "safetensors", "pyarrow")
+    assert modules_after(["plan", "quickstart"], names) == ["pyarrow"]
+
+
+def test_a_worker_waits_for_the_trial_it_runs() -> None:
+    names = ("torch", "peft", "bitsandbytes", "torch._inductor.compile_fx", "datasets", "ray")
+    for module in ("xlt.trainables.trial.run_pack", "xlt.trainables.inference.tagging"):
+        assert loaded_by(module, names) == ["torch"]  # peft comes with the first trial of LoRA
 
 
 def test_a_module_that_is_not_pure_is_found() -> None:

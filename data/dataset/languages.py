@@ -135,8 +135,10 @@ def _code_or(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _find_codes(text: str) -> tuple[str, ...]:
     """Find the languages that a text may mean."""
-    by_code, by_name = _from_code(text), _from_name(text)
-    if by_code and by_name and by_code != by_name and text.istitle():  # Mon, the code of Mongolian
+    by_code = _from_code(text)
+    # Names take long to load, and a code such as ja is none. Mon is a name, and code of Mongolian.
+    by_name = _from_name(text) if by_code is None or text.istitle() else None
+    if by_code and by_name and by_code != by_name:
         return by_code, by_name
     code = by_code or by_name
     return AMBIGUOUS.get(code, (code,)) if code else ()

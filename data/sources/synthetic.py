@@ -17,7 +17,7 @@ import pyarrow as pa
 import pydantic
 
 from xlt.data.core.seeds import derive_seed
-from xlt.data.corpora.phrases import Phrasebook, Sentence, is_reserved, load_phrasebook
+from xlt.data.corpora.phrases import Phrasebook, Sentence, draw_one, is_reserved, load_phrasebook
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Translations
 from xlt.data.sources.options import SourceOptions
@@ -112,7 +112,7 @@ def _draw_labelled(
         )
         drawn: list[tuple[Sentence, str]] = []
         while len(drawn) < share:
-            sentence = book.draw(rng, rng.choice(topics))
+            sentence = book.draw(rng, draw_one(rng, topics))
             text = sentence.text(lang)
             if is_reserved(text) and text not in seen:
                 seen.add(text)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
+from xlt.data.dataset.memory import paused_collector
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Ended, Failed, Finished, Preempted, Step, Unwritable
 from xlt.trainables.results.attributions import save_attributions
@@ -132,8 +133,9 @@ def run_and_save_pack(
     Yields:
         Each trial as soon as it ends, and how it ended.
     """
-    from xlt.trainables.loading.read_ahead import read_ahead
-    from xlt.trainables.trial.run_pack import run_pack  # imports torch
+    with paused_collector():
+        from xlt.trainables.loading.read_ahead import read_ahead
+        from xlt.trainables.trial.run_pack import run_pack  # imports torch
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)

@@ -22,6 +22,7 @@ from xlt.sweep.cli.arguments import (
     add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK
+from xlt.sweep.driver.quick_command import quick_command
 
 
 def add_analysis_commands(commands: Any) -> None:
@@ -173,6 +174,7 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
 
 
+@quick_command()
 def _compare(options: argparse.Namespace) -> int:
     from xlt.analysis.comparisons.family import compare_cells
     from xlt.analysis.comparisons.table import make_comparison_table
@@ -194,6 +196,7 @@ def _compare(options: argparse.Namespace) -> int:
     return OK
 
 
+@quick_command()
 def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.curves.learning_curves import make_learning_curves
     from xlt.analysis.curves.table import make_curve_tables
@@ -212,6 +215,7 @@ def _curves(options: argparse.Namespace) -> int:
     return OK
 
 
+@quick_command()
 def _transfer(options: argparse.Namespace) -> int:
     from xlt.analysis.languages.tables import make_language_tables
     from xlt.analysis.tables.formats import find_format
@@ -226,6 +230,7 @@ def _transfer(options: argparse.Namespace) -> int:
     return OK
 
 
+@quick_command()
 def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.boundary.measure import boundary
     from xlt.analysis.boundary.table import make_boundary_tables
@@ -250,6 +255,7 @@ def _boundary(options: argparse.Namespace) -> int:
     return OK
 
 
+@quick_command()
 def _claims(options: argparse.Namespace) -> int:
     from xlt.analysis.claims import PAPER, ResultCells, parse_claims, shipped_claims
     from xlt.analysis.claims.report import make_claims_tables
@@ -270,6 +276,7 @@ def _claims(options: argparse.Namespace) -> int:
     return OK
 
 
+@quick_command()
 def _oracle(options: argparse.Namespace) -> int:
     from xlt.analysis.search.oracle_rates import find_oracle_rates, make_oracle_table
     from xlt.analysis.tables.formats import write_tables

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 from typing import Any
 
+from xlt.data.dataset.memory import paused_collector
 from xlt.sweep.cli.arguments import (
     add_address,
     add_backend,
@@ -32,17 +32,8 @@ def add_check_command(commands: Any) -> None:
     add_backend(parser)
 
 
+@paused_collector()
 def _check(options: argparse.Namespace) -> int:
-    # A tenth of the time would be spent on looking for garbage among imported code and the entries
-    # of vocabularies, which stay to the end.
-    gc.disable()
-    try:
-        return _print_checks(options)
-    finally:
-        gc.enable()
-
-
-def _print_checks(options: argparse.Namespace) -> int:
     from xlt.data.core.finding import Finding
     from xlt.sweep.backends.registry import refuse_unknown_backend
     from xlt.sweep.check.registry import prepare_checks, run_checks

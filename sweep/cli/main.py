@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -39,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         _use_utf8()
     with plain_output():
-        return _run(arguments)
+        status = _run(arguments)
+    if arguments is None:
+        gc.freeze()  # else Python walks all imported objects once more before it ends, for a second
+    return status
 
 
 def _use_utf8() -> None:

@@ -19,6 +19,7 @@ from xlt.sweep.cli.arguments import (
     add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK
+from xlt.sweep.driver.quick_command import quick_command
 
 if TYPE_CHECKING:
     from xlt.analysis.metrics.operating_points import Rule
@@ -96,6 +97,7 @@ def add_report_commands(commands: Any) -> None:
     )  # fmt: skip
 
 
+@quick_command()
 def _status(options: argparse.Namespace) -> int:
     from xlt.analysis.trials.collect import collect
     from xlt.analysis.trials.status import status
@@ -125,6 +127,11 @@ def _report(options: argparse.Namespace) -> int:
         return _watch(options)
     if options.format == "eee" and options.prevalence:
         raise InputError("eee has the test rows as they are; omit --prevalence")
+    return _report_once(options)
+
+
+@quick_command()
+def _report_once(options: argparse.Namespace) -> int:
     collected = _collect(options)
     if options.format == "eee":
         return _write_records(options, collected)

@@ -19,6 +19,7 @@ from xlt.sweep.cli.arguments import (
     add_wait,
 )
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK, SOME_FAILED
+from xlt.sweep.driver.quick_command import quick_command
 
 if TYPE_CHECKING:
     from xlt.sweep.experiment.experiment import Experiment
@@ -71,6 +72,7 @@ def add_run_commands(commands: Any) -> None:
     clean.add_argument("--yes", action="store_true", help="remove the listed files")
 
 
+@quick_command()
 def _plan(options: argparse.Namespace) -> int:
     from xlt.sweep.experiment.experiment import load_experiment
     from xlt.sweep.plan_text.text import describe_plan

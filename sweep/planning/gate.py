@@ -80,7 +80,7 @@ def _hash_inputs(grid: Grid) -> str:
     sampling = grid.experiment.sampling
     parts = {
         "data": grid.dataset.fingerprint,
-        "draws": [asdict(draw) for draw in grid.draws],
+        "draws": [vars(draw) for draw in grid.draws],
         "translations": [
             grid.dataset.translations.fingerprint(direction)
             for direction in list_directions(grid.experiment)

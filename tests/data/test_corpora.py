@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from xlt.data.core.errors import InputError
 from xlt.data.corpora.corpus import Corpus
-from xlt.data.corpora.phrases import is_reserved
+from xlt.data.corpora.phrases import draw_one, draw_two, is_reserved, load_phrasebook
 from xlt.data.corpora.registry import CORPORA, corpus_identity, load_corpus, parse_corpus
 from xlt.data.dataset.schema import Dataset, text_key
 from xlt.data.sources.registry import load_dataset
@@ -104,3 +105,17 @@ def test_bad_options_are_reported(values: dict[str, Any], problem: str) -> None:
 def test_a_missing_column_is_reported(pairs: Path, tiny_dataset: Dataset) -> None:
     with pytest.raises(InputError, match="unknown column 'de'"):
         load(small("parallel", pairs) | {"languages": ["en", "de"]}, tiny_dataset)
+
+
+def test_draws_are_those_of_python() -> None:
+    ours, theirs = random.Random(7), random.Random(7)
+    for size in range(2, 22):
+        items = range(size)
+        for _ in range(50):
+            assert draw_one(ours, items) == theirs.choice(items)
+            assert [*draw_two(ours, items)] == theirs.sample(items, 2)
+    assert ours.getstate() == theirs.getstate()
+
+
+def test_every_topic_has_so_few_concepts_that_they_are_drawn_as_python_draws_them() -> None:
+    assert {len(concepts) for concepts in load_phrasebook().topics.values()} <= set(range(2, 22))

@@ -27,9 +27,14 @@ HEAVY = (
 
 def heavy_imports(module: str) -> list[str]:
     """Which of HEAVY a module drags in, directly or not, in a fresh process."""
+    return loaded_by(module, HEAVY)
+
+
+def loaded_by(module: str, names: Sequence[str]) -> list[str]:
+    """Which of these modules the import of a module loads, directly or not, in a fresh process."""
     program = (
         f"import sys, importlib; importlib.import_module({module!r}); "
-        f"print(*(name for name in {HEAVY} if name in sys.modules))"
+        f"print(*(name for name in {list(names)} if name in sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False

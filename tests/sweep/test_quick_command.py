@@ -1,0 +1,62 @@
+"""Quick commands pause the garbage collector and leave out pandas, and change nothing else."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from repository import ROOT
+from result_folders import make_plan, make_results, save_done
+
+from xlt.sweep.driver.quick_command import quick_command
+from xlt.sweep.on_ray import worker
+
+
+def test_pandas_is_imported_when_a_table_becomes_a_dataframe(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "a", make_plan(seeds=[0]))
+    save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
+    program = f"""
+import sys
+from xlt.sweep.cli.main import main
+assert main(["report", {results.uri!r}]) == 0
+assert "pandas" not in sys.modules
+from xlt.analysis.trials.collect import collect
+frame = collect({results.uri!r}).to_pandas()
+import pandas, pyarrow
+assert frame["f1"].notna().sum() == 1
+assert pyarrow.array(pandas.Series([1.0, None])).null_count == 1  # as if it was there at first
+assert pyarrow.Table.from_pandas(frame).num_rows == len(frame)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_pandas_stays_as_it_is_in_a_process_that_uses_pyarrow() -> None:
+    program = (
+        "import sys, pyarrow\nfrom xlt.sweep.driver.quick_command import quick_command\n"
+        "with quick_command(): pyarrow.array([1])\nassert 'pandas' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_quick_command_makes_no_garbage_collections() -> None:
+    assert gc.isenabled()
+    with quick_command():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_worker_imports_the_code_of_trials_without_collections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = list[bool]()
+    monkeypatch.setattr(worker, "import_module", lambda name: seen.append(gc.isenabled()))
+    worker.import_code()
+    assert seen == [False]
+    assert gc.isenabled()
