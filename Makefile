@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
-.PHONY: quickstart quick test chaos cluster attack real browser latex lit exits gpu slurm lint benchmark clean
+.PHONY: quickstart quick test docs notebook chaos cluster attack real browser latex lit exits gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
@@ -17,6 +17,15 @@ test: lint
 quick: $(READY)
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not ray and not slow and not chaos and not browser and not latex" tests/data tests/analysis
+
+# Build the site of docs/ into build/site, in an environment of its own; every warning is an error.
+DOCS := build/docs-env
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python .ci/build_site.py
+
+# Run the notebook of docs/ on results that its own command makes.
+notebook: $(READY) $(DOCS)/.ready
+	$(DOCS)/bin/python .ci/run_notebook.py
 
 chaos: $(READY)
 	$(PYTEST) -m chaos
@@ -90,6 +99,11 @@ $(READY): requirements.lock requirements-torch.lock pyproject.toml
 	$(PIP) --no-deps --require-hashes -r requirements.lock
 	$(PIP) -r requirements-torch.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(DOCS)/.ready: requirements-docs.lock
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
 clean:

@@ -1,10 +1,12 @@
-"""Write requirements.lock: the packages of an environment, with the SHA-256 of every file.
+"""Write a lock: the packages of an environment, with the SHA-256 of every file.
 
 pip refuses a file whose hash is not in the lock. torch is pinned apart, in requirements-torch.lock,
 because its build (CPU or CUDA) is the one that pip finds for the machine.
 
 Usage, after ``pip install --editable .[dev]`` into a fresh environment:
     .venv/bin/python .ci/lock.py > requirements.lock
+and after ``pip install`` of the packages of the extra docs into another one:
+    build/docs-env/bin/python .ci/lock.py > requirements-docs.lock
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lock: exact versions with hashes of all that pyproject.toml asks for."""
+"""The locks: exact versions with hashes of all that pyproject.toml asks for."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from xlt.sweep.tracking.registry import TRACKERS
 
 BLOCK = re.compile(r"^([a-z0-9.-]+)==(\S+)((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+DOCS = (ROOT / "requirements-docs.lock").read_text("utf-8")
 BESIDE = (ROOT / "requirements-exits.txt").read_text("utf-8")
 TORCH = (ROOT / "requirements-torch.lock").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-ELSEWHERE = {"submit", *TRACKERS}
-"""Extras that are tested in environments of their own: without aiohttp, and that of make exits."""
+ELSEWHERE = {"docs", "submit", *TRACKERS}
+"""Extras with environments of their own: of make docs, without aiohttp, and of make exits."""
 EXTRAS = {
     name: group for name, group in PROJECT["optional-dependencies"].items() if name not in ELSEWHERE
 }
 LOCKED = {name: version for name, version, _ in BLOCK.findall(LOCK)}
 LOCKED |= dict(re.findall(r"^(torch)==(\S+)$", TORCH, re.MULTILINE))
+LOCKED_DOCS = {name: version for name, version, _ in BLOCK.findall(DOCS)}
 
 
-def test_every_line_of_the_lock_belongs_to_a_package_with_hashes() -> None:
-    rest = BLOCK.sub("", LOCK)
+@pytest.mark.parametrize("lock", [LOCK, DOCS])
+def test_every_line_of_a_lock_belongs_to_a_package_with_hashes(lock: str) -> None:
+    rest = BLOCK.sub("", lock)
     assert [line for line in rest.splitlines() if line and not line.startswith("#")] == []
-    assert len(LOCKED) > 100
+    assert len(LOCKED) > 100 and len(LOCKED_DOCS) > 40
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,9 @@ def test_make_exits_fulfils_the_extra_of_each_tracker(name: str) -> None:
     for line in PROJECT["optional-dependencies"][name]:
         needed = Requirement(line)
         assert beside[canonicalize_name(needed.name)] in needed.specifier
+
+
+@pytest.mark.parametrize("requirement", PROJECT["optional-dependencies"]["docs"])
+def test_the_lock_of_the_site_fulfils_pyproject(requirement: str) -> None:
+    needed = Requirement(requirement)
+    assert LOCKED_DOCS[canonicalize_name(needed.name)] in needed.specifier

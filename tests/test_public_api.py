@@ -15,6 +15,7 @@ from repository import ROOT
 import xlt
 
 PAGE = (ROOT / "docs/python.md").read_text("utf-8")
+API = (ROOT / "docs/api.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 """Code of the page: the first block is a whole program, the others go on from it."""
 
@@ -51,14 +52,16 @@ def test_reading_results_needs_neither_torch_nor_ray() -> None:
         "assert not {'numpy', 'pyarrow', 'pydantic'} & sys.modules.keys()\n"
         "xlt.load_experiment, xlt.prepare, xlt.expand, xlt.collect, xlt.compare_cells\n"
         "xlt.render_tables, xlt.render_page, xlt.find_trial, xlt.run_sweep, xlt.check_sweep\n"
+        "xlt.draw_figures, xlt.read_attributions\n"
         "assert not {'torch', 'ray', 'transformers', 'peft'} & sys.modules.keys()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_lists_every_public_name() -> None:
+def test_the_pages_list_every_public_name() -> None:
     assert set(re.findall(r"^\| `xlt\.(\w+)", PAGE, re.MULTILINE)) == set(xlt.__all__)
+    assert sorted(re.findall(r"^::: xlt\.(\w+)$", API, re.MULTILINE)) == sorted(xlt.__all__)
 
 
 @pytest.mark.slow

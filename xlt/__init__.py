@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xlt.analysis.comparisons.family import compare_cells
+    from xlt.analysis.figures.registry import draw_figures
     from xlt.analysis.page.build import render_page
     from xlt.analysis.tables.report import render_tables
     from xlt.analysis.trials.collect import collect
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from xlt.sweep.run import run_sweep
     from xlt.sweep.search.run import search_rates
     from xlt.trainables.inference.tagging import Tagger
+    from xlt.trainables.results.attributions import read_attributions
     from xlt.trainables.results.find_trial import find_trial
 
 __all__ = [
@@ -33,11 +35,13 @@ __all__ = [
     "check_sweep",
     "collect",
     "compare_cells",
+    "draw_figures",
     "expand",
     "explain_trials",
     "find_trial",
     "load_experiment",
     "prepare",
+    "read_attributions",
     "render_page",
     "render_tables",
     "run_sweep",
@@ -51,11 +55,13 @@ _MODULES = {
     "check_sweep": "xlt.sweep.check.registry",
     "collect": "xlt.analysis.trials.collect",
     "compare_cells": "xlt.analysis.comparisons.family",
+    "draw_figures": "xlt.analysis.figures.registry",
     "expand": "xlt.sweep.planning.grid",
     "explain_trials": "xlt.sweep.explain",
     "find_trial": "xlt.trainables.results.find_trial",
     "load_experiment": "xlt.sweep.experiment.experiment",
     "prepare": "xlt.sweep.planning.prepare",
+    "read_attributions": "xlt.trainables.results.attributions",
     "render_page": "xlt.analysis.page.build",
     "render_tables": "xlt.analysis.tables.report",
     "run_sweep": "xlt.sweep.run",

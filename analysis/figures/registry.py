@@ -101,7 +101,12 @@ def draw_figures(collected: Collected, only: Iterable[str] = ()) -> Iterator[Dra
 
     Args:
         collected: The trials.
-        only: Names in :data:`FIGURES`; empty: all that suit the classes and source languages.
+        only: Names in :data:`FIGURES`, e.g. ``["seeds", "roc"]``; empty: all that suit the classes
+            and source languages.
+
+    Yields:
+        A figure for each metric or cell: its ``figure`` is one of matplotlib, or None with the
+        reason in ``why``.
 
     Raises:
         InputError: An unknown name, or matplotlib is not installed.

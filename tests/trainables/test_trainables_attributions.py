@@ -86,6 +86,14 @@ def test_what_was_written_is_read(kept: Any) -> None:
         read_attributions(results, spec.trial_id, "ig")
 
 
+def test_attributions_are_read_from_a_path(kept: Any, tmp_path: Path) -> None:
+    results, spec = kept
+    table = read_attributions(results.uri, spec.trial_id).table
+    assert table.equals(read_attributions(results, spec.trial_id, "lime").table)
+    with pytest.raises(InputError, match=str(tmp_path / "missing")):
+        read_attributions(str(tmp_path / "missing"), spec.trial_id)
+
+
 def test_a_changed_table_is_found_and_made_again(kept: Any) -> None:
     results, spec = kept
     file = Path(results.root) / "trials" / spec.trial_id / "attributions-lime.parquet"

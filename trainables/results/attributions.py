@@ -133,13 +133,27 @@ def has_attributions(results: ResultsRoot, trial_id: str, settings: Mapping[str,
     return True
 
 
-def read_attributions(results: ResultsRoot, trial_id: str, method: str) -> Attributions:
-    """Read and verify the attributions of a trial.
+def read_attributions(
+    results: ResultsRoot | str, trial_id: str, method: str = "lime"
+) -> Attributions:
+    """Read and verify the attributions of a trial, which :func:`explain_trials` computed.
+
+    Args:
+        results: Results location, or its local path or URI.
+        trial_id: Name of the trial's folder.
+        method: Method of the explanation, e.g. ``lime``, ``ig`` or ``occlusion``.
+
+    Returns:
+        The attributions. Their ``table`` has one row for each text, with lists of its tokens
+        (``pieces``) and their contributions (``coefficients``) to the probability of class 1.
 
     Raises:
-        InputError: The trial was not explained with this method, explaining failed, or the table
-            is damaged.
+        InputError: There is no such location, the trial was not explained with this method,
+            explaining failed, or the table is damaged.
     """
+    if isinstance(results, str):
+        results = ResultsRoot(results)
+        results.check()
     remedy = f"`xlt explain {results.uri} --method {method}` computes them"
     what = f"attributions by {method}"
     record = read_record(results, trial_id, method)
