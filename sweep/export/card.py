@@ -16,6 +16,7 @@ from xlt.data.dataset.source_langs import join_source_langs
 from xlt.sweep.export.limits import list_limits
 from xlt.sweep.export.subject import ScoreLine, Subject
 from xlt.trainables.inference.save import find_hub_base
+from xlt.trainables.trial.model_files import CLASSIFIER_CONFIG
 
 HUB_METRICS = {"auroc": "roc_auc", "auroc_ovr": "roc_auc", "macro_f1": "f1"}
 """Name of a metric -> its name on the hub, if that is another one."""
@@ -23,45 +24,43 @@ USE = """```python
 from transformers import pipeline
 
 classify = pipeline("text-classification", "{place}")
-classify("...", truncation=True, top_k=None)
+classify(["..."], truncation=True, top_k=None)
 ```"""
 USE_ADAPTER = """```python
-from huggingface_hub import hf_hub_download
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+{more}from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import pipeline
 
-file = "{place}/classifier_config.json"  # or hf_hub_download(REPOSITORY, "classifier_config.json")
-model = AutoModelForSequenceClassification.from_pretrained(
-    "{place}", config=AutoConfig.from_pretrained(file)
+config = AutoConfig.from_pretrained({config})
+classify = pipeline(
+    "text-classification",
+    model=AutoModelForSequenceClassification.from_pretrained("{place}", config=config),
+    tokenizer=AutoTokenizer.from_pretrained("{place}"),
 )
-tokenizer = AutoTokenizer.from_pretrained("{place}")
-classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
-classify("...", truncation=True, top_k=None)
+classify(["..."], truncation=True, top_k=None)
 ```
 
 `pipeline("text-classification", "{place}")` gives the same scores for two classes and one text at a
-time, but takes names of classes and padding from the base model."""
+time, but takes the names of the classes and the padding from the base model."""
 
 
 def write_card(subject: Subject) -> str:
     """Write README.md: metadata of the hub, then the card."""
     from huggingface_hub import ModelCard
 
+    sections = {
+        "Scores": _write_scores(subject),
+        "Data": _write_counts(subject),
+        "Training": _write_settings(subject),
+        "Limits": "\n".join(f"- {limit}" for limit in list_limits(subject)),
+        "Origin": _describe_origin(subject),
+    }
+    # Code has `tokenizer=`, which looks like a secret; the other parts hold names that users gave.
     parts = [
-        _introduce(subject),
-        "## Use",
-        _describe_use(subject),
-        "## Scores",
-        _write_scores(subject),
-        "## Data",
-        _write_counts(subject),
-        "## Training",
-        _write_settings(subject),
-        "## Limits",
-        "\n".join(f"- {limit}" for limit in list_limits(subject)),
-        "## Origin",
-        _describe_origin(subject),
+        remove_secrets(_introduce(subject)),
+        f"## Use\n\n{_describe_use(subject)}",
+        *(f"## {heading}\n\n{remove_secrets(text)}" for heading, text in sections.items()),
     ]
-    text = remove_secrets("\n\n".join(parts))
+    text = "\n\n".join(parts)
     return str(ModelCard(f"---\n{_make_data(subject).to_yaml()}\n---\n\n{text}\n"))
 
 
@@ -159,7 +158,11 @@ def _introduce(subject: Subject) -> str:
 def _describe_use(subject: Subject) -> str:
     form, spec = subject.saved.form, subject.trial.spec
     place = subject.repository or "FOLDER"
-    use = (USE_ADAPTER if form == "adapter" else USE).format(place=place)
+    more, config = "", f'"{place}/{CLASSIFIER_CONFIG}"'
+    if subject.repository:
+        more = "from huggingface_hub import hf_hub_download\n"
+        config = f'hf_hub_download("{place}", "{CLASSIFIER_CONFIG}")'
+    use = (USE_ADAPTER if form == "adapter" else USE).format(place=place, more=more, config=config)
     labels = (
         f"`truncation=True` cuts a text to {spec.training.max_length} tokens, as in training. The "
         "label of a text is its most probable class."

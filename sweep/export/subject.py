@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,13 +14,21 @@ from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.test_lang import by_test_lang
 from xlt.analysis.uncertainty.intervals import CellIntervals
+from xlt.data.core.errors import InputError
 from xlt.sweep.export.choose import ChosenRun
 from xlt.sweep.predict.threshold import Threshold
 from xlt.trainables.inference.save import SavedClassifier
 from xlt.trainables.metrics.registry import METRICS, reported_metrics
 from xlt.trainables.results.find_trial import FinishedTrial
+from xlt.trainables.results.layout import TrialTable
 from xlt.trainables.results.plan import PlannedCell
 from xlt.trainables.results.result import Results
+
+SPLITS: tuple[tuple[str, TrialTable, str], ...] = (
+    ("train", "train_rows", "label"),
+    ("test", "predictions", "y_true"),
+)
+"""Name of a split, its table, and the column of its classes."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +110,14 @@ class Subject:
     def counts(self) -> dict[tuple[str, str], Counter[int]]:
         """Split and language -> number of rows of each class."""
         location, trial_id = Results(self.collected.uri), self.trial.trial_id
-        train = location.read_table(trial_id, "train_rows", ["lang", "label"])
-        test = location.read_table(trial_id, "predictions", ["lang", "y_true"])
         counted: dict[tuple[str, str], Counter[int]] = {}
-        for split, table, label in (("train", train, "label"), ("test", test, "y_true")):
-            pairs: Iterable[tuple[str, int]] = zip(
+        for split, name, label in SPLITS:
+            table = location.read_table(trial_id, name, ["lang", label])
+            if {"lang", label} - {*table.column_names}:
+                raise InputError(f"{name} of trial {trial_id} lack lang or {label}; run it again")
+            for lang, number in zip(
                 table["lang"].to_pylist(), table[label].to_pylist(), strict=True
-            )
-            for lang, number in pairs:
+            ):
                 counted.setdefault((split, lang), Counter())[number] += 1
         return counted
 

@@ -49,6 +49,7 @@ READING = (
     ["report", "{results}", "--intervals"],
     ["report", "{results}", "--format", "html", "--out", "{out}/page.html"],
     ["report", "{results}", "--format", "parquet", "--out", "{out}/rows.parquet"],
+    ["report", "{results}", "--format", "eee", "--texts", "--out", "{out}/records"],
     ["compare", "{results}", "--resamples", "1000"],
     ["boundary", "{results}"],
     ["curves", "{results}"],
@@ -62,6 +63,7 @@ READING = (
     ["data", "audit", "{experiment}"],
     ["data", "prepare", "{experiment}", "--out", "{out}/prepared"],
     PREDICT,
+    ["export", "{results}", "--model", "llama", "--pattern", "ja8", "--out", "{out}/model"],
     ["explain", "{results}", "--only", "model=llama", "--backend", "inline", "--method",
      "occlusion", "--rows", "2"],
 )  # fmt: skip

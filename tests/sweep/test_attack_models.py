@@ -31,10 +31,11 @@ COMMANDS = {
     "plan": OF_EXPERIMENT,
     "check": [*OF_EXPERIMENT, "--backend", "inline"],
     "predict": ["{results}", "{texts}", *OF_TRIAL, "--out", "{out}/tagged.csv"],
+    "export": ["{results}", *OF_TRIAL, "--out", "{out}/model"],
     "explain": ["{results}", "--only", "model={model}", "--backend", "inline", "--method",
                 "occlusion", "--rows", "2"],
 }  # fmt: skip
-WEIGHTS = {"run": 4, "plan": 1, "check": 1, "predict": 2, "explain": 2}
+WEIGHTS = {"run": 4, "plan": 1, "check": 1, "predict": 2, "export": 1, "explain": 2}
 """Command -> how often it is drawn."""
 MINIATURE = "mini-mbert"
 MODELS = ("llama", "bert", MINIATURE)

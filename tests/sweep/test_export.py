@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +239,40 @@ def test_a_trial_without_a_model(
     drop_models("gpt_neox")
     assert "no trial here kept one. " in (problem := told("llama"))
     assert "storage.keep_models=adapters" in problem
+
+
+def run_code(card: Path, text: str, place: str) -> dict[str, float]:
+    """Run the Python code of a card on a text; label -> score."""
+    (code,) = re.findall(r"```python\n(.*?)```", card.read_text(), re.DOTALL)
+    *lines, call = code.replace("FOLDER", place).replace("...", text).strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join([*lines, f"shown = {call}"]), names)
+    return {classes["label"]: classes["score"] for classes in names["shown"][0]}
+
+
+def test_the_code_on_a_card_runs(
+    kept: str, tmp_path: Path, experiment_file: Path, hub: Hub, pushing: Callable[[str], None]
+) -> None:
+    """Of a complete folder, and of an adapter whose base model is on the hub."""
+    values = yaml.safe_load(experiment_file.read_text())
+    (model,) = (dict(m) for m in values["models"] if m["name"] == "llama")
+    values["models"] = [model | {"path": "org/llama"}]
+    file = tmp_path / "hub.yaml"
+    file.write_text(yaml.safe_dump(values))
+    of_hub = run_kept(file, tmp_path / "results", "storage.keep_models=adapters")
+    text_of = {row["id"]: row["text"] for row in make_dataset().table.to_pylist()}
+    for results, options in ((kept, ["--seed", "0"]), (of_hub, []), (of_hub, ["--push", "me/it"])):
+        out = tmp_path / f"out{len(options)}{results == kept}"
+        assert xlt(results, out, *options) == 0
+        trial = find_trial(results, model="llama", pattern="ja8", seed=0)
+        test = Results(results).read_table(trial.trial_id, "predictions").to_pylist()[0]
+        scores = run_code(out / "README.md", text_of[test["id"]], str(out))
+        assert scores["news"] == pytest.approx(test["y_score"], abs=1e-5)
+        assert {*scores} == {"news", "not news"}
+        assert (out / "config.json").exists() == (results == kept)
+    card = ModelCard.load(out / "README.md")
+    assert (card.data.base_model, card.data.library_name) == ("org/llama", "peft")
+    assert "The adapter was trained on org/llama at revision" in card.text
 
 
 @pytest.fixture

@@ -143,14 +143,20 @@ def _choose_texts(
 ) -> tuple[list[list[int]], NDArray[np.float64], str]:
     """Token ids of the texts to compare, the trial's scores of them, and what they are."""
     trial, base = tagger.trial, tagger.base
-    written = Results(trial.uri).read_table(trial.trial_id, "predictions")
-    rows = zip(written["id"].to_pylist(), written["y_score"].to_pylist(), strict=True)
-    known = [(texts[name], score) for name, score in rows if name in texts][:NUM_COMPARED]
+    try:
+        written = Results(trial.uri).read_table(trial.trial_id, "predictions")
+        rows = zip(written["id"].to_pylist(), written["y_score"].to_pylist(), strict=True)
+        known = [(texts[name], score) for name, score in rows if name in texts][:NUM_COMPARED]
+        scores = np.array([score for _, score in known], np.float64)
+    except (LookupError, ValueError, TypeError) as error:
+        raise InputError(
+            "the trial's predictions lack test rows or scores; run it again", trial.trial_id
+        ) from error
     if known and not trial.spec.pattern.translate:  # kept texts are the originals
         first = [text for (text, _), _ in known]
         second = [pair for (_, pair), _ in known if pair is not None]
         ids, _ = tokenize(base, first, second or None, trial.spec.training.max_length)
-        return ids, np.array([score for _, score in known]), f"{len(known)} test rows"
+        return ids, scores, f"{len(known)} test rows"
     rng = np.random.default_rng(0)
     usual = sorted({*range(base.tokenizer.vocab_size)} - {*base.tokenizer.all_special_ids})
     longest = min(32, trial.spec.training.max_length)
