@@ -55,9 +55,11 @@ def test_a_pipeline_scores_as_the_trial_did(
     architecture: str, method: str, merge: bool, form: str,
     make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path,
 ) -> None:  # fmt: skip
-    training = {"num_train_epochs": 2, "batch_size": 8, "max_length": 6}  # texts are cut
+    training = {"num_train_epochs": 2, "batch_size": 8, "max_length": 4}
     spec = make_spec(architecture, method=method, training=training)
-    trial, _ = keep(spec, tiny_dataset, tmp_path / "results")
+    trial, results = keep(spec, tiny_dataset, tmp_path / "results")
+    record: Any = results.state(spec.trial_id).record
+    assert record["execution"]["truncated_texts"]["test"] > 0
     folder = tmp_path / "out"
     folder.mkdir()
     saved = save_classifier(trial, folder, merge=merge, texts=pairs_of(tiny_dataset))
