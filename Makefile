@@ -59,17 +59,20 @@ latex: $(READY)
 lit: $(READY)
 	$(BIN)/pytest -m lit
 
-# Send trials to real trackers, with packages that are installed beside the environment (220 MB).
+# Send trials to real trackers, and records to the validator of Every Eval Ever, with packages that
+# are installed beside the environment (220 MB).
 EXITS := .venv-exits
 exits: $(EXITS)/.ready
 	$(EXITS)/bin/python -m pytest -m exits
 
 # The environment of the lock lies below this one, so that torch and others are not installed twice.
+# every-eval-ever says that it needs Python 3.12, but its validator runs in 3.11.
 $(EXITS)/.ready: $(READY) requirements-exits.txt
 	$(BIN)/python -m venv --clear $(EXITS)
 	$(BIN)/python -c "from sysconfig import get_path; print(get_path('purelib'))" \
 		> $$($(EXITS)/bin/python -c "from sysconfig import get_path; print(get_path('purelib'))")/lock.pth
-	$(EXITS)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-exits.txt
+	$(EXITS)/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--ignore-requires-python -r requirements-exits.txt
 	touch $@
 
 # Run the tests that need a CUDA device; skip without one.

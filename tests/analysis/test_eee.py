@@ -158,3 +158,17 @@ def test_what_is_refused(several: str, tmp_path: Path, capsys: pytest.CaptureFix
     empty = make_results(tmp_path / "e", make_plan())
     assert main(["report", empty.uri, *eee, *out]) == BAD_INPUT
     assert "no run is done, so there is nothing to write" in capsys.readouterr().err
+
+
+@pytest.mark.exits
+def test_the_validator_of_the_format_accepts_every_file(several: str, tmp_path: Path) -> None:
+    from every_eval_ever.validator.validate import main as validate
+
+    files = write(several, tmp_path / "out")
+    write(several, tmp_path / "out", "--texts", "--organization", "my-lab")
+    samples = [str(file) for file in (tmp_path / "out").rglob("*.jsonl")]
+    assert len(samples) == 8
+    assert validate([*map(str, sorted((tmp_path / "out").rglob("*.json"))), *samples]) == 0
+    record = json.loads(files[0].read_text())
+    files[0].write_text(json.dumps(record | {"more": 1}))  # and it can refuse
+    assert validate([str(files[0])]) == 1
