@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 
-.PHONY: quickstart quick test docs notebook chaos cluster attack real browser latex lit exits gpu slurm lint benchmark clean
+.PHONY: quickstart quick test docs notebook chaos cluster attack real browser latex lit exits image gpu slurm lint benchmark clean
 
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
@@ -59,8 +59,8 @@ latex: $(READY)
 lit: $(READY)
 	$(BIN)/pytest -m lit
 
-# Send trials to real trackers, and records to the validator of Every Eval Ever, with packages that
-# are installed beside the environment (220 MB).
+# Send trials to real trackers, and records to the validator of Every Eval Ever, and lint the image,
+# with packages that are installed beside the environment (220 MB).
 EXITS := .venv-exits
 exits: $(EXITS)/.ready
 	$(EXITS)/bin/python -m pytest -m exits
@@ -74,6 +74,12 @@ $(EXITS)/.ready: $(READY) requirements-exits.txt
 	$(EXITS)/bin/pip install --quiet --disable-pip-version-check --no-deps \
 		--ignore-requires-python -r requirements-exits.txt
 	touch $@
+
+# Build the image of clusters for CPUs; skip without a Docker daemon.
+image:
+	docker info > /dev/null 2>&1 || { echo "skipped: no Docker daemon"; exit 0; } && \
+	docker build --file sweep/cluster/Dockerfile --tag xlt-sweep:cpu \
+		--build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
 
 # Run the tests that need a CUDA device; skip without one.
 gpu: $(READY)

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,18 @@ def test_an_ec2_file_names_the_command_for_its_head(tmp_path: Path) -> None:
     assert shlex.split(command)[-8:] == [
         "run", "experiment.yaml", "--set", "title=a b", "--results", STORE, "--address", "auto",
     ]  # fmt: skip
+
+
+@pytest.mark.exits
+def test_the_image_passes_hadolint() -> None:
+    """Warnings fail, too; `make exits` installs the linter."""
+    linter = Path(sys.executable).with_name("hadolint")
+    file = ROOT / "sweep/cluster/Dockerfile"
+    done = subprocess.run([linter, file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    wrong = file.read_text().replace("--no-install-recommends ", "")
+    done = subprocess.run([linter, "-"], input=wrong, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "DL3015" in done.stdout
 
 
 def test_the_image_follows_the_lock_and_holds_every_package() -> None:
