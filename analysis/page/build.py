@@ -33,6 +33,7 @@ from xlt.analysis.page.tables import (
     show_scores,
     write_trials,
 )
+from xlt.analysis.summary.cost import describe_cost
 from xlt.analysis.summary.sentences import summarise
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
@@ -231,6 +232,7 @@ def _facts(collected: Collected) -> list[tuple[str, str]]:
         "seeds": name_numbers(plan.seeds),
         "data": data[:12],
         **versions,
+        "cost": " ".join(describe_cost(collected)),
     }
     return [(name, remove_secrets(value)) for name, value in facts.items() if value]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from xlt.analysis.summary.cost import CPU, write_cost
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.gpu_types import find_bf16_flops
@@ -49,8 +51,10 @@ def check(preflight: Preflight) -> CheckOutcome:
     """Estimate the time of each group of trials and of all; each row names its source."""
     rows, problems, unknown = [], [], []
     seconds = 0.0
+    hours: dict[str, float] = defaultdict(float)
     for label, pretraining in _guess_pretraining(preflight):
         seconds += pretraining.seconds
+        hours[CPU] += pretraining.seconds / 3600
         rows.append(_make_row(label, "-", pretraining, "1", pretraining.seconds))
     for group in preflight.groups:
         slots = count_slots(preflight, group)
@@ -61,6 +65,8 @@ def check(preflight: Preflight) -> CheckOutcome:
         num = len(group.pending)
         own = guess.seconds * math.ceil(num / slots)
         seconds += own
+        kind, amount = _find_hardware(preflight, group.first)
+        hours[kind] += num * guess.seconds * amount / 3600
         rows.append(_make_row(group.label, str(num), guess, str(slots), own))
         problems += _check_gpu(preflight, group, guess, own)
     notes = [
@@ -69,10 +75,37 @@ def check(preflight: Preflight) -> CheckOutcome:
         "each token costs 6 operations for a trained parameter and 4 for a frozen one; CPUs are "
         f"assumed to reach {CPU_UTILISATION:g} of their measured speed, GPUs {GPU_UTILISATION:g}",
     ]
+    notes += _describe_cost(preflight, hours)
     notes += _describe_prompts(preflight)
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")
     return CheckOutcome("Time", COLUMNS, tuple(rows), tuple(problems), tuple(notes))
+
+
+def _describe_cost(preflight: Preflight, hours: Mapping[str, float]) -> list[str]:
+    """Estimate the money for hours of hardware; no sentence without prices."""
+    cost = preflight.grid.experiment.cost
+    used = {kind: number for kind, number in hours.items() if number}
+    if cost is None or not used:
+        return []
+    several = len(_list_gpu_types(preflight)) > 1
+    dearest = "; of several types of GPUs, the dearest is assumed" * several
+    return [f"estimated cost: {write_cost(used, cost)}{dearest}"]
+
+
+def _find_hardware(preflight: Preflight, spec: TrialSpec) -> tuple[str, float]:
+    """Return the type of hardware that a trial would use, as in prices, and how many of it."""
+    request, cost = spec.resources, preflight.grid.experiment.cost
+    if preflight.device(spec) == "cpu":
+        return CPU, request.workers * request.cpus
+    prices = cost.per_gpu_hour if cost else {}
+    kinds = _list_gpu_types(preflight) or ["GPU"]  # a type without a price counts as the dearest
+    dearest = max(kinds, key=lambda kind: prices.get(kind, math.inf))
+    return request.accelerator_type or dearest, request.workers * request.gpus
+
+
+def _list_gpu_types(preflight: Preflight) -> list[str]:
+    return sorted({gpu.accelerator_type for node in preflight.nodes for gpu in node.gpus})
 
 
 def _describe_prompts(preflight: Preflight) -> list[str]:

@@ -32,6 +32,10 @@ FILES = ("html", "parquet", "eee")
 """Formats that are written to a file or a folder, never to a terminal."""
 
 
+WITH_COST = ("text", "md", "html")
+"""Formats that say what trials cost."""
+
+
 def add_report_commands(commands: Any) -> None:
     """Add ``status`` and ``report`` to the parser."""
     status = add_command(
@@ -39,6 +43,7 @@ def add_report_commands(commands: Any) -> None:
         "Print which trials of a results location are done, failed and missing.",
         "status results",
         "status s3://bucket/results --experiment paper --only pattern=ja0",
+        "status results --price H100=2.49",
     )  # fmt: skip
     report = add_command(
         commands, "report", _report, "Print the tables of an experiment, or write them to a file.",
@@ -53,6 +58,11 @@ def add_report_commands(commands: Any) -> None:
     for parser in (status, report):
         add_results(parser)
         add_only(parser)
+        parser.add_argument(
+            "--price", action="append", default=[], metavar="TYPE=AMOUNT",
+            help="say what done trials cost with this price an hour of a type of GPU, or of a CPU "
+            "core: H100=2.49, CPU=0.04; repeatable; default: those of the experiment",
+        )  # fmt: skip
     report.add_argument(
         "--format", default="text",
         choices=Names(("text", "md", "latex", "csv", "html", "parquet", "eee")),
@@ -99,10 +109,13 @@ def add_report_commands(commands: Any) -> None:
 
 @quick_command()
 def _status(options: argparse.Namespace) -> int:
+    from xlt.analysis.summary.cost import describe_cost, with_prices
     from xlt.analysis.trials.collect import collect
     from xlt.analysis.trials.status import status
 
-    print(status(collect(options.results, options.experiment, only=options.only, allow_mixed=True)))
+    collected = collect(options.results, options.experiment, only=options.only, allow_mixed=True)
+    collected = with_prices(collected, options.price)
+    print("\n".join([status(collected), *describe_cost(collected)]))
     return OK
 
 
@@ -121,6 +134,8 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError(f"--metrics is for tables; {options.format} has its own")
     if options.confusion and options.format in FILES:
         raise InputError(f"--confusion is for tables; {options.format} has its own")
+    if options.price and options.format not in WITH_COST:
+        raise InputError(f"--price is for {', '.join(WITH_COST)}; {options.format} has no cost")
     if (options.texts or options.organization) and options.format != "eee":
         raise InputError("--texts and --organization are for --format eee")
     if options.watch is not None:
@@ -147,12 +162,14 @@ def _report_once(options: argparse.Namespace) -> int:
 
 
 def _collect(options: argparse.Namespace) -> Collected:
+    from xlt.analysis.summary.cost import with_prices
     from xlt.analysis.trials.collect import collect
 
-    return collect(
+    collected = collect(
         options.results, options.experiment, only=options.only, prevalence=options.prevalence,
         test_lang=options.test_lang,
     )  # fmt: skip
+    return with_prices(collected, options.price)
 
 
 def write_file(path: str, content: bytes) -> None:
@@ -203,6 +220,7 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
 
         table = make_class_table(collected, load_scores(collected))
         return write_tables([table], options.format).encode()
+    from xlt.analysis.summary.cost import describe_cost
     from xlt.analysis.tables.report import render_tables
 
     intervals = None
@@ -222,6 +240,8 @@ def _content(options: argparse.Namespace, collected: Collected) -> bytes:
     )
     if intervals and options.format in ("text", "md"):
         tables += f"\n\n{_summarise(collected, intervals)}"
+    if options.format in WITH_COST:
+        tables = "\n\n".join([tables, *describe_cost(collected)])
     return tables.encode()
 
 

@@ -35,6 +35,7 @@ from xlt.sweep.experiment.short_forms import (
 from xlt.sweep.tracking.settings import Tracking
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.layout import EXPERIMENT_NAME
+from xlt.trainables.spec.cost import Cost
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.selection import Selection, parse_selection
@@ -87,6 +88,9 @@ class Experiment(Settings):
     changes rounding. auto: several on a GPU, one on a CPU."""
     storage: StorageSettings = StorageSettings()
     """Results location, kept weights and texts."""
+    cost: Cost | None = None
+    """Prices of the hardware, for estimates before a run and sums after it; they change no
+    trial."""
     learning_rate: Literal["auto"] | None = None
     """auto: search learning rates first, and train with the chosen ones."""
     learning_rates: ChosenRates | None = None

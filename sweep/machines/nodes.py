@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from xlt.data.tables.memory import read_memory
 from xlt.sweep.machines.capacity import Capacity
+from xlt.trainables.spec.cost import name_gpu_type
 from xlt.trainables.spec.trial_spec import ACCELERATOR
 
 MIB = 2**20
@@ -33,9 +33,8 @@ class Gpu:
 
     @property
     def accelerator_type(self) -> str:
-        """Type of the GPU in Ray: its model without the form, e.g. A100 (ray.util.accelerators)."""
-        named = re.match(r"\w+\s+([A-Z0-9]+)", self.name)
-        return named.group(1) if named else self.name
+        """Type of the GPU in Ray: its model without the form, e.g. A100."""
+        return name_gpu_type(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,6 +82,7 @@ class Grid:
             positive=self.experiment.task.positive,
             classes=self.dataset.classes,
             prevalence=self.experiment.task.prevalence,
+            cost=self.experiment.cost,
             data_fingerprint=self.dataset.fingerprint,
             data_warnings=data_warnings,
             same_story=group_by_story(self.dataset, (draw.test for draw in self.draws)),

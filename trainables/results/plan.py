@@ -13,6 +13,7 @@ from xlt.data.dataset.patterns import TranslatedRows
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.results.layout import EXPERIMENT_NAME, TRIAL_ID
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.cost import Cost
 from xlt.trainables.spec.selection import parse_selection
 
 
@@ -97,6 +98,8 @@ class Plan(Settings):
     """Name of each label."""
     prevalence: float | None = added_later(None)
     """Share of class 1 among the texts that the task is about; None: not known."""
+    cost: Cost | None = added_later(None)
+    """Prices of the hardware, with which reports compute money; None: not known."""
     data_fingerprint: str = ""
     """SHA-256 of the data set's rows."""
     data_warnings: tuple[str, ...] = ()
