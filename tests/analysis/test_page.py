@@ -357,7 +357,10 @@ def test_from_the_command_line(
     ("options", "told"),
     [
         (["--format", "html"], "give --out FILE"),
-        (["--format", "htm"], "Did you mean 'html'? Known: csv, eee, html, latex, md, parquet, text."),
+        (
+            ["--format", "htm"],
+            "Did you mean 'html'? Known: csv, eee, html, latex, md, parquet, text.",
+        ),
         (["--format", "html", "--out", "/nowhere/report.html"], "cannot be written"),
         (
             ["--format", "html", "--out", "/nowhere/r", "--interval-method", "z"],
