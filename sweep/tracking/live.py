@@ -102,7 +102,8 @@ class _SendingThread(threading.Thread):
         while trial_id := self.queue.get():
             if time.monotonic() >= resumes and not self._try([trial_id]):
                 resumes = time.monotonic() + REST_SECONDS
-        self._try(list(self.missing))
+        if time.monotonic() >= resumes:
+            self._try(list(self.missing))
 
     def _try(self, trial_ids: Iterable[str]) -> bool:
         """Send trials until one fails; return whether none did."""

@@ -20,12 +20,14 @@ class Store:
     Attributes:
         runs: Trial id -> run.
         num_sent: Number of runs that were written.
+        num_calls: Number of calls.
         is_away: Whether every call fails.
         answers: Calls wait until this event is set.
     """
 
     runs: dict[str, TrackedRun] = field(default_factory=dict)
     num_sent: int = 0
+    num_calls: int = 0
     is_away: bool = False
     answers: threading.Event = field(default_factory=threading.Event)
 
@@ -49,6 +51,7 @@ class MemoryTracker:
         self._store.num_sent += 1
 
     def _answer(self) -> None:
+        self._store.num_calls += 1
         self._store.answers.wait(60)
         if self._store.is_away:
             raise InputError("it does not answer")

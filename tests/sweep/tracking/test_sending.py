@@ -153,6 +153,7 @@ def test_a_tracker_that_is_away_loses_nothing(results: Results) -> None:
     store.is_away = True
     said, seconds = track(results, ids, "a")
     assert seconds < 5
+    assert store.num_calls == 1  # then the tracker rests
     (line,) = said
     assert line.startswith("tracking: 3 trials are not in memory=a (it does not answer): ")
     command = line.split("`")[1].split()
