@@ -171,6 +171,8 @@ def hub(
             hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
         )  # fmt: skip
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        # transformers keeps its client of the hub, with the address of an earlier test's hub.
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)
         yield hub
 
 
