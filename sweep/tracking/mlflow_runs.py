@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.tracking.problems import ANSWER_SECONDS, failed, no_answer, wrong_credentials
+from xlt.sweep.tracking.problems import (
+    ANSWER_SECONDS,
+    failed,
+    hide_password,
+    no_answer,
+    wrong_credentials,
+)
 from xlt.sweep.tracking.runs import TrackedRun
 
 ENVIRONMENT = {
@@ -54,7 +60,7 @@ class MlflowRuns:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient, get_tracking_uri
 
-        self._where = f"MLflow at {place or get_tracking_uri()}"
+        self._where = f"MLflow at {hide_password(place or get_tracking_uri())}"
         self.known: dict[str, str] = {}
         self._runs: dict[str, list[str]] = defaultdict(list)
         self._cells: dict[str, str] = {}

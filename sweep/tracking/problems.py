@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line, shorten
 
 ANSWER_SECONDS = 10
 """Time in which a server must answer a request."""
+
+
+def hide_password(address: str) -> str:
+    """Leave user and password out of an address, which a variable of the environment may have."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", address)
 
 
 def no_answer(where: str) -> InputError:

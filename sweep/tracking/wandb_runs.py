@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from xlt.data.core.errors import InputError
-from xlt.sweep.tracking.problems import ANSWER_SECONDS, failed, no_answer, wrong_credentials
+from xlt.sweep.tracking.problems import (
+    ANSWER_SECONDS,
+    failed,
+    hide_password,
+    no_answer,
+    wrong_credentials,
+)
 from xlt.sweep.tracking.runs import TrackedRun
 
 CREDENTIALS = (
@@ -57,7 +63,8 @@ class WandbRuns:
         self._wandb, self._project = wandb, experiment
         self._folder = Path(place or os.environ.get("WANDB_DIR", ".")).expanduser().absolute()
         self._is_offline = os.environ.get("WANDB_MODE") == "offline"
-        self._where = f"W&B at {os.environ.get('WANDB_BASE_URL', 'its own server')}"
+        server = os.environ.get("WANDB_BASE_URL", "its own server")
+        self._where = f"W&B at {hide_password(server)}"
         with self._explained():
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._is_offline:

@@ -178,7 +178,11 @@ def test_mlflow_without_a_server(results: Results) -> None:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         done = track(results, "--to", f"mlflow={uri}")
-    assert done.returncode == 2
+        secret = uri.replace("://", f"://me:{CANARY}@")
+        unnamed = track(results, "--to", "mlflow", MLFLOW_TRACKING_URI=secret)
+    assert done.returncode == unnamed.returncode == 2
+    assert f"mlflow: MLflow at {uri} does not answer" in unnamed.stderr
+    assert CANARY not in unnamed.stderr + unnamed.stdout
     assert done.stderr.startswith(f"xlt: mlflow={uri}: MLflow at {uri} does not answer within 10 s")
     assert "it has 0 of 4 trials, and the same command sends the others" in done.stderr
 
