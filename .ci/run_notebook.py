@@ -22,7 +22,6 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "docs/notebook.ipynb"
@@ -55,8 +54,8 @@ def main(save: bool) -> int:
             [ROOT / ".venv/bin/xlt", *words[1:], *([] if save else SHORT)], cwd=folder, check=True
         )
         client = NotebookClient(
-            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}},
-            config=Config({"KernelManager": {"transport": "ipc"}}),  # nobody else can connect
+            notebook, timeout=300, startup_timeout=300, kernel_name="python3",
+            resources={"metadata": {"path": folder}},
         )  # fmt: skip
         try:
             client.execute()
