@@ -12,11 +12,15 @@ Trials that compute nothing are scheduled on a local Ray cluster, each way in it
 Then as many finished result folders are created. They are read as `xlt run` reads them before it
 starts (`read_ledger`, which verifies every file) and by `xlt status`. Peak memory is that of the
 driver. Prints Markdown.
+
+With `--kept` it schedules the first number of trials in our way, and prints the bytes of Python
+objects that belong to one finished trial alone: its spec, and what Tune keeps.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import json
 import os
@@ -25,6 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
+from collections import Counter
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +49,11 @@ def main() -> None:
     parser.add_argument(
         "--way", choices=WAYS, help="run one way in this process, with the first --trials"
     )
+    parser.add_argument("--kept", action="store_true", help="print the bytes of a finished trial")
     options = parser.parse_args()
+    if options.kept:
+        print_kept(options.trials[0], options.slots)
+        return
     if options.way:
         schedule(options.way, options.trials[0], options.slots)
         return
@@ -137,6 +147,50 @@ def run_backend(tune_backend: Any, trials: int) -> None:
         backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1)
         backend.close()
     assert output.getvalue().count("f1 0.500") == trials
+
+
+def print_kept(trials: int, slots: int) -> None:
+    """Schedule trials, and print the bytes of each part that a finished trial has for itself."""
+    from result_folders import make_spec
+
+    from xlt.sweep.on_ray.tune import backend
+
+    ended: list[Any] = []
+
+    class Noting(backend.Watcher):
+        def on_trial_complete(self, *given: Any, trial: Any, **info: Any) -> None:
+            super().on_trial_complete(*given, trial=trial, **info)
+            ended.append(trial)
+
+    backend.Watcher = Noting
+    schedule("ours", trials, slots)
+    parts: Counter[str] = Counter()
+    seen: set[int] = set()
+    specs = [make_spec("elyza", "ja16", seed) for seed in range(trials)]
+    texts = [trial.get_json_state() for trial in ended]
+    for number, trial in enumerate(ended):
+        own = {"ours: spec": specs[number], "Tune: state as text": texts[number]}
+        kept = {**vars(trial.run_metadata), **vars(trial)}
+        own |= {f"Tune: {name}": value for name, value in kept.items()}
+        for name, value in own.items():
+            size = count_bytes(value, seen)
+            parts[name] += size if number else 0  # the first one also has all shared parts
+    for name, size in parts.most_common(12):
+        print(f"| {name} | {size / (len(ended) - 1):.0f} |")
+    print(f"| all | {parts.total() / (len(ended) - 1):.0f} |")
+
+
+def count_bytes(value: Any, seen: set[int]) -> int:
+    """Bytes of the objects that a value reaches and that were not seen before."""
+    num_bytes, waiting = 0, [value]
+    code = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
+    while waiting:
+        current = waiting.pop()
+        if id(current) not in seen and not isinstance(current, code):
+            seen.add(id(current))
+            num_bytes += sys.getsizeof(current)
+            waiting += gc.get_referents(current)
+    return num_bytes
 
 
 def time_reading(trials: int) -> list[float]:

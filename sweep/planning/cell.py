@@ -110,6 +110,7 @@ def make_cell(
         training = Training.parse(training.model_dump() | override.training)
         lora = Lora.parse(lora.model_dump() | override.lora)
     training = Training.parse(keep_used_training(method, training.model_dump()))
+    named_apart = trained.model_copy(update={"source_lang": None})  # one object for all trials
     specs = tuple(
         TrialSpec(
             base_model=model.name,
@@ -118,7 +119,7 @@ def make_cell(
             revision=resolved.revision,
             method=method,
             source_lang=source_lang,
-            pattern=trained.model_copy(update={"source_lang": None}),
+            pattern=named_apart,
             sampling=experiment.sampling,
             training=training,
             learning_rate=None if method in BASELINES else learning_rate,

@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import ray
@@ -118,11 +119,11 @@ class TuneBackend:
         launches = group_by_resources(specs)
         single = [spec for spec in specs if spec.resources.workers == 1]
         slots = sum(launch.num_at_once for launch in launches if launch.workers == 1)
-        bundles = {repr(spec.resources): make_bundle(spec.resources) for spec in single}
+        bundles = {repr(s.resources): tuple(make_bundle(s.resources).items()) for s in single}
         requests = [bundles[repr(spec.resources)] for spec in single]
 
         def reserved(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-            return tune.PlacementGroupFactory([requests[config["members"][0]]])
+            return _make_request(requests[config["members"][0]])
 
         stages: list[_Stage] = []
         if single:
@@ -181,6 +182,12 @@ Request: TypeAlias = (
     "tune.PlacementGroupFactory | Callable[[dict[str, Any]], tune.PlacementGroupFactory]"
 )
 """Resource request of all trials, or a function from a config to a request."""
+
+
+@cache
+def _make_request(bundle: tuple[tuple[str, float], ...]) -> tune.PlacementGroupFactory:
+    """Make the request of a trial once for all trials, because Tune keeps it for each of them."""
+    return tune.PlacementGroupFactory([dict(bundle)])
 
 
 @dataclass(frozen=True)
