@@ -59,8 +59,8 @@ latex: $(READY)
 lit: $(READY)
 	$(BIN)/pytest -m lit
 
-# Send trials to real trackers, and records to the validator of Every Eval Ever, and lint the image,
-# with packages that are installed beside the environment (220 MB).
+# Send trials to real trackers, and records to the validator of Every Eval Ever, lint the image, and
+# measure energy, with packages that are installed beside the environment (240 MB).
 EXITS := .venv-exits
 exits: $(EXITS)/.ready
 	$(EXITS)/bin/python -m pytest -m exits

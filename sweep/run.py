@@ -236,7 +236,7 @@ def _trial_ids(cells: list[Cell]) -> list[str]:
 
 def _artifact_policy(grid: Grid, extensions: Mapping[str, str]) -> ArtifactPolicy:
     """Files that trials write besides their results, as the experiment says."""
-    storage = grid.experiment.storage
+    storage, cost = grid.experiment.storage, grid.experiment.cost
     cells = [tuple(spec.trial_id for spec in cell.specs) for cell in grid.cells]
     if storage.keep_models != "best":
         cells = []  # else ten thousand names would be sent with every trial
@@ -246,6 +246,7 @@ def _artifact_policy(grid: Grid, extensions: Mapping[str, str]) -> ArtifactPolic
         explain=grid.experiment.explain,
         checkpoint_minutes=storage.checkpoint_minutes,
         extensions=extensions,
+        energy_country=cost.energy_country if cost else "",
     )
 
 

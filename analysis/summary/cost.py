@@ -1,4 +1,4 @@
-"""describe_cost: hours of GPUs and CPUs that finished trials used, and the money for them."""
+"""describe_cost: the hours of GPUs and CPUs of done trials, the money for them, and the energy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from xlt.analysis.trials.collect import Collected
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.text import plain_line
 from xlt.trainables.results.trial_result import is_finite
-from xlt.trainables.spec.cost import Cost, name_gpu_type
+from xlt.trainables.spec.cost import CPU, Cost, name_gpu_type
 
-CPU = "CPU"
-"""Name of CPU cores beside the types of GPUs."""
 CUDA = "cuda:"
 """Start of the device of a trial that computed on a GPU; the name of the GPU follows."""
 NOT_COUNTED = (
@@ -25,15 +23,25 @@ NOT_COUNTED = (
 
 
 def describe_cost(collected: Collected) -> list[str]:
-    """Describe what the finished trials cost, in sentences; none without prices in the plan."""
-    cost = collected.plan.cost
-    if cost is None:
-        return []
-    records = list_done_records(collected)
-    if not records:
-        return ["Cost: no trial is done."]
-    written = write_cost(count_hours(records), cost)
-    return [plain_line(f"Cost of {len(records)} done trials: {written}. {NOT_COUNTED}")]
+    """Describe what the done trials cost, in sentences.
+
+    Returns:
+        A sentence on money if the plan has prices, and one on energy if trials measured it.
+    """
+    cost, records = collected.plan.cost, list_done_records(collected)
+    sentences = []
+    if cost and cost.prices and records:
+        written = write_cost(count_hours(records), cost)
+        sentences.append(f"Cost of {len(records)} done trials: {written}. {NOT_COUNTED}")
+    names = "energy_kwh", "co2_kg"
+    energies = [[r.get("execution", {}).get(name) for name in names] for r in records]
+    if measured := [pair for pair in energies if all(map(is_finite, pair))]:
+        kwh, co2_kg = map(sum, zip(*measured, strict=True))
+        sentences.append(
+            f"Energy of {len(measured)} of {len(records)} done trials, estimated by codecarbon: "
+            f"{_round(kwh)} kWh, {_round(co2_kg)} kg CO2e."
+        )
+    return list(map(plain_line, sentences))
 
 
 def list_done_records(collected: Collected) -> list[Mapping[str, Any]]:
@@ -87,7 +95,7 @@ def write_cost(hours: Mapping[str, float], cost: Cost) -> str:
         hours: Hours as of :func:`count_hours`.
         cost: Prices; hours of hardware without one are named and not in the sum.
     """
-    prices = _list_prices(cost)
+    prices = cost.prices
     terms, without = [], []
     for kind in sorted(hours):
         text = f"{_round(hours[kind])} {kind} hours"
@@ -117,7 +125,7 @@ def with_prices(collected: Collected, texts: Iterable[str]) -> Collected:
     if not given:
         return collected
     cost = collected.plan.cost or Cost()
-    used = count_hours(list_done_records(collected)).keys() | _list_prices(cost).keys()
+    used = count_hours(list_done_records(collected)).keys() | cost.prices.keys()
     known = {*used, CPU}
     problems = [unknown("type of GPU", kind, known) for kind in given if kind not in known]
     if used and problems:  # before the first trial is done, any type may follow
@@ -141,11 +149,5 @@ def _parse_price(text: str) -> tuple[str, float]:
     return kind, price
 
 
-def _list_prices(cost: Cost) -> dict[str, float]:
-    """Hardware -> price of an hour."""
-    cpu = {} if cost.per_cpu_hour is None else {CPU: cost.per_cpu_hour}
-    return {**cost.per_gpu_hour, **cpu}
-
-
 def _round(value: float) -> str:
-    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.4f}"
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.3g}"

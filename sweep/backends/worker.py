@@ -49,6 +49,8 @@ class ArtifactPolicy:
         explain: Settings for explaining the test rows after training; None disables it.
         checkpoint_minutes: Least time between two checkpoints; None disables them.
         extensions: Trial id -> finished trial whose kept model predicts for it.
+        energy_country: Country whose electricity mix gives the CO2 of trials; empty: no trial
+            measures its energy.
     """
 
     models: Literal["none", "adapters", "all", "best"] = "none"
@@ -56,6 +58,7 @@ class ArtifactPolicy:
     explain: Explain | None = None
     checkpoint_minutes: float | None = None
     extensions: Mapping[str, str] = field(default_factory=dict)
+    energy_country: str = ""
 
 
 def run_and_save(
@@ -85,6 +88,7 @@ def run_and_save(
     from xlt.trainables.training.checkpoints import PreemptedError  # imports torch
     from xlt.trainables.training.loop import DivergedError
     from xlt.trainables.training.workers import Workers
+    from xlt.trainables.trial.energy import measure_energy
     from xlt.trainables.trial.run_trial import run_trial
 
     workers = Workers.current()
@@ -92,14 +96,17 @@ def run_and_save(
         return _extend(spec, dataset, results, policy) if workers.is_first else None
     result: TrialResult | Exception
     try:
-        result = run_trial(
-            spec,
-            dataset,
-            report=lambda *progress: report(Step(*progress)),
-            keep_models=policy.models,
-            explain=policy.explain,
-            checkpoints=_checkpoints(spec, results, policy, preempted),
-        )
+        with measure_energy(policy.energy_country if workers.is_first else "") as add_energy:
+            result = add_energy(
+                run_trial(
+                    spec,
+                    dataset,
+                    report=lambda *progress: report(Step(*progress)),
+                    keep_models=policy.models,
+                    explain=policy.explain,
+                    checkpoints=_checkpoints(spec, results, policy, preempted),
+                )
+            )
     except Exception as error:
         # These two reach all workers at the same step. Any other error may hit one worker alone,
         # and it has to end the whole group, because the other workers wait for this one.
@@ -135,6 +142,7 @@ def run_and_save_pack(
     """
     with paused_collector():
         from xlt.trainables.loading.read_ahead import read_ahead
+        from xlt.trainables.trial.energy import measure_energy
         from xlt.trainables.trial.run_pack import run_pack  # imports torch
 
     if later and later.base_identity != specs[0].base_identity:
@@ -153,8 +161,11 @@ def run_and_save_pack(
         explain=policy.explain,
         checkpoints={name: kept for name, kept in all_checkpoints.items() if kept},
     )
-    for spec, result in pairs:
-        yield spec, _write(spec, result, results, policy)
+    with measure_energy(policy.energy_country) as add_energy:
+        for spec, result in pairs:
+            if isinstance(result, TrialResult):
+                result = add_energy(result)
+            yield spec, _write(spec, result, results, policy)
 
 
 def _extend(spec: TrialSpec, dataset: Dataset, results: Results, policy: ArtifactPolicy) -> Ended:

@@ -1,4 +1,4 @@
-"""Check that machines can hold each trial, and that GPUs can compute as the experiment asks."""
+"""Check that machines can hold each trial, and compute and measure as the experiment asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from xlt.sweep.check.outcome import CheckOutcome
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.capacity import count_trials, explain_misfit
 from xlt.sweep.machines.nodes import Node
+from xlt.trainables.trial.energy import find_energy_problem
 
 COLUMNS = ("trials", "# processes", "# CPUs each", "# GPUs each", "# at a time")
 BF16_CAPABILITY = (8, 0)
@@ -18,6 +19,9 @@ def check(preflight: Preflight) -> CheckOutcome:
     """Compare what trials reserve with the machines; the inline backend reserves nothing."""
     notes = tuple(map(_describe, preflight.nodes))
     problems = [problem for group in preflight.groups for problem in _check_gpus(preflight, group)]
+    cost = preflight.grid.experiment.cost
+    if cost and cost.energy and (problem := find_energy_problem(cost.energy_country)):
+        problems.append(Finding("energy", "error", *problem))
     if preflight.backend == "inline":
         return CheckOutcome("Machines", problems=tuple(problems), notes=notes)
     rows = []

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xlt.analysis.summary.cost import CPU, write_cost
+from xlt.analysis.summary.cost import write_cost
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.sweep.check.gpu_types import find_bf16_flops
@@ -17,6 +17,7 @@ from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.flops import Matrices, count_prediction_flops, count_training_flops
 from xlt.trainables.models.base_models import MINIATURE
 from xlt.trainables.models.miniatures import find_miniature
+from xlt.trainables.spec.cost import CPU
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 COLUMNS = ("time", "# trials to run", "# TFLOP each", "# each", "from", "# at a time", "# in all")
@@ -86,7 +87,7 @@ def _describe_cost(preflight: Preflight, hours: Mapping[str, float]) -> list[str
     """Estimate the money for hours of hardware; no sentence without prices."""
     cost = preflight.grid.experiment.cost
     used = {kind: number for kind, number in hours.items() if number}
-    if cost is None or not used:
+    if cost is None or not cost.prices or not used:
         return []
     several = len(_list_gpu_types(preflight)) > 1
     dearest = "; of several types of GPUs, the dearest is assumed" * several

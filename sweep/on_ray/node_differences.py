@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ray.exceptions import RayError
@@ -24,6 +25,7 @@ from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder
 from xlt.trainables.models.tokenizer_files import EXTRA_OF, list_needed_packages
 from xlt.trainables.spec.methods import METHOD_GROUP
 from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.trial.energy import INSTALL, PACKAGE
 
 PACKAGES = (
     "ray", "torch", "transformers", "peft", "tokenizers", "numpy", "pyarrow", "scikit-learn",
@@ -31,21 +33,27 @@ PACKAGES = (
 )  # fmt: skip
 """Packages that change results, or the data that processes exchange."""
 
+ENERGY_NEEDS = {PACKAGE: f"which cost.energy needs; run {INSTALL} on every node"}
+"""Needs of trials that measure their energy, as of :func:`find_needs`."""
+
 Answer: TypeAlias = dict[str, Any]
 """Versions, missing modules and code of a node, see :func:`_make_look`."""
 
 
-def refuse_different_nodes(specs: Iterable[TrialSpec]) -> None:
+def refuse_different_nodes(
+    specs: Iterable[TrialSpec], more_needs: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Refuse a cluster whose nodes differ from this process.
 
     Args:
         specs: The trials; each node must have the packages that they need.
+        more_needs: More modules that each node must have, each with its reason and remedy.
 
     Raises:
         InputError: Each difference, with the addresses of the nodes and the remedy.
     """
     specs = list(specs)
-    needs, plugins = find_needs(specs), list_used_plugins(specs)
+    needs, plugins = {**find_needs(specs), **more_needs}, list_used_plugins(specs)
     packages = (*PACKAGES, *dict.fromkeys(p.dist.name for p in plugins if p.dist))
     look = _make_look()
     here = look(str(Path(xlt.__file__).parent), packages, tuple(needs))

@@ -132,6 +132,7 @@ def save_done(
     convergence: Mapping[str, float] = {},
     draw_index: int = 0,
     learning_rate: float = 5e-5,
+    execution: Mapping[str, Any] = {},
     **signature: Any,
 ) -> str:
     """Save a finished trial; keywords replace parts of its signature. Returns the trial id."""
@@ -143,6 +144,7 @@ def save_done(
             metrics=dict(metrics),
             signature={**SIGNATURE, "versions": {**VERSIONS, **versions}, **signature},
             timings={"fit": 1.5},
+            execution=dict(execution),
             convergence=TRAINED | convergence,
             predictions=rows if predictions is None else predictions,
             history=rows if history is None else history,

@@ -117,11 +117,8 @@ def test_real_nodes_are_compared(
     (tmp_path / "xlt" / "data").mkdir(parents=True)
     (tmp_path / "xlt" / "data" / "schema.py").write_text("COLUMNS = ()\n")
     monkeypatch.setattr(node_differences.xlt, "__file__", str(tmp_path / "xlt" / "__init__.py"))
-    monkeypatch.setattr(
-        node_differences, "find_needs", lambda specs: {"no_such_module": "why; how"}
-    )
     with pytest.raises(InputError) as caught:
-        refuse_different_nodes([])
+        refuse_different_nodes([], {"no_such_module": "why; how"})
     missing, code = caught.value.problems
     assert missing.startswith("no_such_module is missing on ") and missing.endswith(", why; how")
     assert "import other code of xlt, from " in code and "xlt submit" in code

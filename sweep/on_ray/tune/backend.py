@@ -36,7 +36,7 @@ from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.sweep.machines.ray_folder import find_ray_folder
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_bundle
 from xlt.sweep.on_ray.deaths import describe_task_error
-from xlt.sweep.on_ray.node_differences import refuse_different_nodes
+from xlt.sweep.on_ray.node_differences import ENERGY_NEEDS, refuse_different_nodes
 from xlt.sweep.on_ray.preemption import end_process, make_preemption_check, withdraw_preemption
 from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.tune.watcher import Watcher
@@ -116,6 +116,8 @@ class TuneBackend:
         pack_size: int,
     ) -> None:
         """Run trials in order, until all ended or Ctrl-C or SIGTERM arrives."""
+        if policy.energy_country:
+            refuse_different_nodes([], ENERGY_NEEDS)
         launches = group_by_resources(specs)
         single = [spec for spec in specs if spec.resources.workers == 1]
         slots = sum(launch.num_at_once for launch in launches if launch.workers == 1)
