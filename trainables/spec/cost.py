@@ -7,7 +7,7 @@ from typing import Annotated
 
 import pydantic
 
-from xlt.data.core.settings import Settings
+from xlt.data.core.settings import Settings, added_later
 
 Price = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False, strict=True)]
 
@@ -34,7 +34,7 @@ class Cost(Settings):
     trial on the GPU uses."""
     per_cpu_hour: Price | None = None
     """Price of an hour of a CPU core, for trials that do not compute on a GPU; None: not known."""
-    energy: Energy | None = None
+    energy: Energy | None = added_later(None)
     """How trials measure their energy; None: they do not."""
 
     @pydantic.field_validator("currency")
