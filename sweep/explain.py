@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import load_entry
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.backends.events import Unwritable
@@ -143,7 +143,7 @@ def explain_inline(
     on_explained: OnExplained,
 ) -> None:
     """Explain in this process, one trial after the other; the address of a cluster is ignored."""
-    with paused_collector():
+    with importing_torch():
         from xlt.trainables.inference.explain_kept import explain_kept
 
     for spec in specs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +14,7 @@ from contextlib import contextmanager
 def paused_collector() -> Iterator[None]:
     """Pause the garbage collector, which would walk a million rows again and again for nothing.
 
-    It takes a fifth of the time of importing torch and transformers, too. Also a decorator, for
-    functions that read and end.
+    Also a decorator, for functions that read and end.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -23,6 +23,22 @@ def paused_collector() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def importing_torch() -> Iterator[None]:
+    """Keep the objects that torch and transformers make when they are imported from the collector.
+
+    It would walk these 800,000 objects again and again during the import, and three times later. So
+    it pauses, and then leaves out all objects of the process, of which only those in cycles need
+    it. A process that has torch may have models in cycles, too; there nothing changes.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    with paused_collector():
+        yield
+    gc.freeze()
 
 
 def return_freed_memory() -> None:

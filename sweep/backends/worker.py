@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Ended, Failed, Finished, Preempted, Step, Unwritable
 from xlt.trainables.results.attributions import save_attributions
@@ -140,10 +140,10 @@ def run_and_save_pack(
     Yields:
         Each trial as soon as it ends, and how it ended.
     """
-    with paused_collector():
+    with importing_torch():
         from xlt.trainables.loading.read_ahead import read_ahead
         from xlt.trainables.trial.energy import measure_energy
-        from xlt.trainables.trial.run_pack import run_pack  # imports torch
+        from xlt.trainables.trial.run_pack import run_pack
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)

@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.explain import OnExplained
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_task_options
@@ -60,7 +60,7 @@ def _explain(
     spec: TrialSpec, shared: dict[str, Any], results: Results, settings: Explain
 ) -> Attributions:
     """Explain a trial in a worker process."""
-    with paused_collector():
+    with importing_torch():
         from xlt.trainables.inference.explain_kept import explain_kept
 
     return explain_kept(spec, receive(spec, shared), results, settings)

@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.dataset.memory import importing_torch
 from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
 from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.machines.capacity import count_processes
@@ -187,7 +187,7 @@ class _Tag:
     def _tagged(self, row: dict[str, Any]) -> bytes:
         """Tag a chunk, and return the table as an Arrow stream."""
         if self._tagger is None:
-            with paused_collector():
+            with importing_torch():
                 from xlt.trainables.inference.tagging import Tagger
             self._tagger = Tagger.load(self._job.trial)
         chunk = Chunk(row["number"], [TextRow(*cells) for cells in orjson.loads(row["content"])])

@@ -17,7 +17,7 @@ import ray
 from xlt.data.core.files import new_folder
 from xlt.data.core.user_cache import writing_to_cache
 from xlt.data.corpora.corpus import Corpus
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import Translations
 from xlt.trainables.models.miniatures import find_miniature_folder
@@ -46,7 +46,7 @@ def import_code() -> None:
         ImportFailedError: The import failed, or wanted to end the process; the text names the file.
     """
     try:
-        with paused_collector():
+        with importing_torch():
             import_module("xlt.trainables.trial.run_pack")
     except BaseException as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]

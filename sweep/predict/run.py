@@ -14,7 +14,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import load_entry
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.languages import Language
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.dataset.memory import importing_torch
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, find_output_format, write_output
@@ -193,7 +193,7 @@ def predict_inline(address: str | None, job: Job) -> Iterator[Tagged]:
         table = None
         if chunk.number not in job.done:
             if tagger is None:
-                with paused_collector():  # imports torch, which finding all done does not need
+                with importing_torch():  # which finding all done does not need
                     from xlt.trainables.inference.tagging import Tagger
                 tagger = Tagger.load(job.trial)
             table = tag(tagger, chunk, list(job.source.keep.values()), job.settings.batch_size)

@@ -55,8 +55,13 @@ def test_a_quick_command_makes_no_garbage_collections() -> None:
 def test_a_worker_imports_the_code_of_trials_without_collections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = list[bool]()
-    monkeypatch.setattr(worker, "import_module", lambda name: seen.append(gc.isenabled()))
+    seen = list[str]()
+    monkeypatch.setattr(gc, "freeze", lambda: seen.append("frozen"))
+    monkeypatch.setattr(worker, "import_module", lambda name: seen.append(str(gc.isenabled())))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     worker.import_code()
-    assert seen == [False]
+    assert seen == ["False", "frozen"]
     assert gc.isenabled()
+    monkeypatch.setitem(sys.modules, "torch", worker)
+    worker.import_code()  # before each later trial, whose models must not be frozen
+    assert seen == ["False", "frozen", "True"]
