@@ -11,6 +11,7 @@ from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.nodes import count_free_bytes
 from xlt.sweep.machines.ray_folder import find_ray_shortage
+from xlt.trainables.models.tokenizer_files import SENTENCEPIECE, TOKENIZER, VOCABULARIES
 
 TRIAL_BYTES = 64 * 1024
 """Assumed size of a trial's files without weights; a trial of `quickstart`, with 512 test rows, has
@@ -74,7 +75,18 @@ def _estimate_weights(preflight: Preflight, group: TrialGroup) -> int | None:
         trained = _estimate_trained_bytes(preflight, group)
     except InputError:
         return None
-    return trained and trained * (num_kept + 3 * num_checkpoints)
+    if trained is None:
+        return None
+    return trained * (num_kept + 3 * num_checkpoints) + num_kept * _count_tokenizer_bytes(
+        preflight, group
+    )
+
+
+def _count_tokenizer_bytes(preflight: Preflight, group: TrialGroup) -> int:
+    """Bytes of the tokenizer that is kept with the weights of a trial; 0 if not known."""
+    files = preflight.files(group.first)
+    sizes = files.sizes if files else {}
+    return sum(sizes.get(name, 0) for name in (TOKENIZER, *SENTENCEPIECE, *VOCABULARIES))
 
 
 def _estimate_trained_bytes(preflight: Preflight, group: TrialGroup) -> int | None:

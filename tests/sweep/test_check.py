@@ -306,16 +306,19 @@ def test_a_disk_that_is_too_small(
 
 
 def test_kept_weights_are_those_of_the_method(small: Experiment, tmp_path: Path) -> None:
+    """With the tokenizer that is kept beside them."""
+
     def needed(keep: str) -> float:
         storage = {"results": str(tmp_path / "r"), "keep_models": keep, "checkpoint_minutes": None}
         (note,) = one("disk", preflight(with_settings(small, storage=storage))).notes
         return float(note.partition("about ")[2].partition(" GiB")[0])
 
     looked_at = preflight(small)
-    trained = {
-        group.label: len(group.pending) * 4 * looked_at.dry_run(group.first, group.rows).num_trained
-        for group in looked_at.groups
-    }
+    trained = {}
+    for group in looked_at.groups:
+        weights = 4 * looked_at.dry_run(group.first, group.rows).num_trained
+        tokenizer = Path(group.first.base_path, "tokenizer.json").stat().st_size
+        trained[group.label] = len(group.pending) * (weights + tokenizer)
     every, adapters, none = needed("all"), needed("adapters"), needed("none")
     assert (every - none) * GIB == pytest.approx(sum(trained.values()), rel=0.25)
     assert (adapters - none) * GIB == pytest.approx(
