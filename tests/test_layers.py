@@ -101,6 +101,12 @@ def test_folders_hold_thirteen_files_at_most() -> None:
     assert not crowded
 
 
+def test_test_files_have_different_names() -> None:
+    """Tests are imported by the name of their file alone, so pytest refuses a second one."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({*names}) == sorted(names)
+
+
 def test_the_map_has_a_row_for_each_folder() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
