@@ -21,7 +21,7 @@ def check(preflight: Preflight) -> CheckOutcome:
     problems = [problem for group in preflight.groups for problem in _check_gpus(preflight, group)]
     cost = preflight.grid.experiment.cost
     if cost and cost.energy and (problem := find_energy_problem(cost.energy_country)):
-        problems.append(Finding("energy", "error", *problem))
+        problems.append(Finding("cost.energy", "error", *problem))
     if preflight.backend == "inline":
         return CheckOutcome("Machines", problems=tuple(problems), notes=notes)
     rows = []

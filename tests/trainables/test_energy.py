@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from result_folders import make_plan, make_results, make_spec, save_done
+from result_folders import make_plan, make_results, save_done, trial_files
+from result_folders import make_spec as make_any_spec
 
 from xlt.analysis.summary.cost import describe_cost
 from xlt.analysis.trials.collect import collect
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save, run_and_save_pack
 from xlt.sweep.cli.main import main
+from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.trial_spec import Resources
+from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 from xlt.trainables.trial import energy
 
 HOUR = SimpleNamespace(
@@ -26,7 +32,7 @@ HOUR = SimpleNamespace(
 
 
 def make_result(seconds: float, device: str, num_workers: int = 1, gpus: float = 1.0) -> Any:
-    spec = make_spec("elyza", "ja16", 0)
+    spec = make_any_spec("elyza", "ja16", 0)
     rows = pa.table({"id": ["a"]})
     return TrialResult(
         spec=spec.model_copy(update={"resources": Resources(gpus=gpus)}), metrics={"f1": 0.5},
@@ -113,6 +119,33 @@ def test_the_tracker_ends_with_a_failed_trial(tracker: type[FakeTracker]) -> Non
     assert tracker.made[0].calls == ["start", "stop"]
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_measured_trials_have_the_results_of_others(
+    side_by_side: bool, tracker: type[FakeTracker], make_spec: Callable[..., TrialSpec],
+    tiny_dataset: Dataset, tmp_path: Path,
+) -> None:  # fmt: skip
+    files = []
+    for country in ("", "JPN"):
+        results = Results(str(tmp_path / f"r{country}"))
+        policy = ArtifactPolicy(energy_country=country)
+        results.prepare()
+        specs = [make_spec("llama", seed=seed) for seed in (0, 1)]
+        if side_by_side:
+            reports = dict.fromkeys((spec.trial_id for spec in specs), lambda step: None)
+            list(run_and_save_pack(specs, tiny_dataset, results, policy, reports))
+        else:
+            run_and_save(specs[0], tiny_dataset, results, policy, lambda step: None)
+        files.append(trial_files(results))
+    plain, measured = files
+    for name, content in measured.items():
+        if name.endswith("trial.json"):
+            record = json.loads(content)
+            assert record["execution"].pop("energy_kwh") > record["execution"].pop("co2_kg") > 0
+            measured[name] = json.dumps(record).encode()
+    assert plain == measured
+    assert [made.calls[-1] for made in tracker.made] == ["stop"]
+
+
 def test_reports_sum_the_energy_of_the_trials_that_measured_it(tmp_path: Path) -> None:
     results = make_results(tmp_path / "r", make_plan())
     measured = {"energy_kwh": 1.25, "co2_kg": 0.5}
@@ -134,6 +167,6 @@ def test_a_missing_package_is_refused_before_a_run(
     status = main([command, *arguments, "--set", "cost.energy.country=JPN"])
     shown = "".join(capsys.readouterr())
     assert status == {"check": 3, "run": 2}[command]
-    assert "cost.energy needs the package codecarbon, which is not installed" in shown
+    assert "cost.energy: needs the package codecarbon, which is not installed" in shown
     assert "pip install 'xlt-sweep[energy]'" in shown
     assert not list(location.glob("trials/*"))

@@ -58,6 +58,6 @@ def test_trials_are_measured_without_network_files_or_output(
 def test_an_unknown_country_is_one_sentence() -> None:
     assert find_energy_problem("JPN") is None
     assert find_energy_problem("JPX") == (
-        "cost.energy.country: codecarbon has no electricity mix of 'JPX'",
+        "codecarbon has no electricity mix of country 'JPX'",
         "give three letters of ISO 3166, e.g. JPN; similar: JPN",
     )

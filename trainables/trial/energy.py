@@ -27,7 +27,7 @@ def find_energy_problem(country: str) -> tuple[str, str] | None:
         The problem and its remedy; None if there is none.
     """
     if find_spec(PACKAGE) is None:
-        return f"cost.energy needs the package {PACKAGE}, which is not installed", INSTALL
+        return f"needs the package {PACKAGE}, which is not installed", INSTALL
     from codecarbon.input import DataSource
 
     known = DataSource().get_global_energy_mix_data()
@@ -35,7 +35,7 @@ def find_energy_problem(country: str) -> tuple[str, str] | None:
         return None
     near = difflib.get_close_matches(country, known, n=1)
     remedy = "give three letters of ISO 3166, e.g. JPN" + (f"; similar: {near[0]}" * len(near))
-    return f"cost.energy.country: {PACKAGE} has no electricity mix of {country!r}", remedy
+    return f"{PACKAGE} has no electricity mix of country {country!r}", remedy
 
 
 @contextmanager
