@@ -113,9 +113,9 @@ def test_the_site_is_searched_and_loads_nothing_from_elsewhere(browser: Any) -> 
         for page in ("index.html", "quickstart.html", "api.html", "notebook.html"):
             tab.goto(home + page)
             assert tab.locator("h1").is_visible()
-        tab.keyboard.press("Control+k")
-        tab.keyboard.type("checkpoint_minutes")
-        tab.get_by_text("Experiments", exact=True).first.wait_for()
+        tab.locator(".md-search__button").first.click()
+        tab.get_by_placeholder("Search").fill("checkpoint_minutes")
+        tab.locator("a", has_text="storage.checkpoint_minutes").first.wait_for()
         tab.close()
         server.shutdown()
     assert not errors
