@@ -54,6 +54,7 @@ def problems_of_site(folder: Path) -> Iterator[str]:
     pages = {
         file.resolve(): Page(file.read_text("utf-8")) for file in sorted(folder.rglob("*.html"))
     }
+    anchors = {file: page.anchors for file, page in pages.items()}
     for file, page in pages.items():
         name = file.relative_to(folder.resolve())
         for target in (*page.links, *page.loads):
@@ -68,7 +69,7 @@ def problems_of_site(folder: Path) -> Iterator[str]:
             linked = (start / path.lstrip("/")).resolve() if path else file
             if not linked.is_relative_to(folder.resolve()) or not linked.is_file():
                 yield f"{name}: {target} does not exist"
-            elif url.fragment and unquote(url.fragment) not in pages[linked].anchors:
+            elif url.fragment and unquote(url.fragment) not in anchors.get(linked, ()):
                 yield f"{name}: {target} is no anchor"
 
 

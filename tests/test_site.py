@@ -40,6 +40,7 @@ BUILDER = load_builder()
         ('<a href="../c.html">c</a>', "a.html: ../c.html does not exist"),
         ('<a href="#no">no</a><i id="yes">', "a.html: #no is no anchor"),
         ('<a href="a.html#no">no</a>', "a.html: a.html#no is no anchor"),
+        ('<a href="x.yaml#no">no</a>', "a.html: x.yaml#no is no anchor"),
         ('<script src="https://example.org/x.js">', "a.html: loads https://example.org/x.js"),
         ('<link href="//example.org/x.css">', "a.html: loads //example.org/x.css"),
         ('<a href="https://example.org">out</a><a href="a.html#yes">in</a><i id="yes">', ""),
@@ -50,6 +51,7 @@ def test_the_check_finds_broken_links_and_files_from_elsewhere(
     html: str, problem: str, tmp_path: Path
 ) -> None:
     (tmp_path.parent / "c.html").touch()
+    (tmp_path / "x.yaml").touch()
     (tmp_path / "a.html").write_text(html)
     assert list(BUILDER.problems_of_site(tmp_path)) == ([problem] if problem else [])
 
