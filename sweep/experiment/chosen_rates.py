@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 import yaml
 
-from xlt.analysis.search.choose import Choice
 from xlt.data.core.settings import Settings
 from xlt.trainables.results.search_plan import SearchPlan
 from xlt.trainables.spec.cell_key import CellKey
+
+if TYPE_CHECKING:
+    from xlt.analysis.search.choose import Choice
 
 
 class ChosenRate(Settings):
