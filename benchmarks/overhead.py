@@ -106,6 +106,7 @@ def run_bare(experiment: Experiment, slot: int, num_slots: int) -> None:
     specs, dataset = grid.specs[slot::num_slots], grid.dataset
     with tempfile.TemporaryDirectory() as scratch:
         results = Results(scratch)
+        results.prepare()
         for spec in specs:
             results.save(run_trial(spec, dataset))
 
