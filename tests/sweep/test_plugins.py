@@ -70,7 +70,7 @@ def test_a_trial_of_plugins(
     assert record["metrics"]["balanced"] == pytest.approx(expected)
     capsys.readouterr()
 
-    assert main(["report", uri, "--metric", "balanced"]) == 0
+    assert main(["report", uri, "--metrics", "balanced"]) == 0
     assert "Balanced accuracy; rows at probability >= 0.5" in capsys.readouterr().out
     assert main(["explain", uri, "--method", "alone", "--rows", "2", "--backend", "inline"]) == 0
     assert main(["explanations", uri, "--method", "alone", "--min-count", "1"]) == 0
@@ -90,7 +90,7 @@ def test_results_of_plugins_are_read_without_them(
         assert main(["run", str(experiment_file), *changes, "--results", uri]) == 0
     forget_plugins(*REGISTRIES)
     capsys.readouterr()
-    assert main(["report", uri, "--metric", "balanced"]) == 0
+    assert main(["report", uri, "--metrics", "balanced"]) == 0
     assert capsys.readouterr().out.startswith("Balanced.")
     assert main(["status", uri]) == 0
     assert main(["explain", uri, "--backend", "inline"]) == 2
