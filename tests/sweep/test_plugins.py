@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from grids import load_grid
 from plugins import forget_plugins, install_sample
 from sklearn.metrics import balanced_accuracy_score
@@ -25,6 +26,7 @@ from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.metrics.registry import METRICS
 from xlt.trainables.models.base_models import BASE_MODELS
 from xlt.trainables.results.result import Results
+from xlt.trainables.training.loop import choose_base_dtype
 
 REGISTRIES = (SOURCES, BASE_MODELS, METRICS, METHODS, EXPLAINERS, TEMPLATES)
 
@@ -127,6 +129,19 @@ def test_a_learning_rate_is_required(
     changes = [setting.replace(", learning_rate: 0.01", "") for setting in settings]
     with pytest.raises(InputError, match="method biases has no default learning_rate; give one"):
         load_grid(experiment_file, *changes)
+
+
+def test_weights_that_a_plugin_trains_are_not_rounded(
+    installed: None, experiment_file: Path, settings: list[str], tmp_path: Path
+) -> None:
+    """AdamW's steps are too small for bf16; a base model that stays frozen is in bf16."""
+    where = f"storage.results={tmp_path / 'r'}"
+    bf16 = ["seeds=[0]", "training.precision=bf16", where]
+    specs = load_grid(experiment_file, *settings, *bf16).specs
+    specs += load_grid(experiment_file, *bf16).specs
+    dtypes = {spec.method: choose_base_dtype(spec, torch.device("cpu")) for spec in specs}
+    half, whole = torch.bfloat16, torch.float32
+    assert dtypes == {"biases": whole, "full": whole, "lora": half}
 
 
 def test_commands_see_an_installed_package(site: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.metrics.arrays import Labels, Scores
-from xlt.trainables.metrics.registry import Metric, metrics_of
+from xlt.trainables.metrics.metric import Metric
+from xlt.trainables.metrics.registry import metrics_of
 from xlt.trainables.models.base_models import (
     BASE_MODELS,
     LEARNING_RATE_OF,

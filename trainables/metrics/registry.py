@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from xlt.data.core.registries import Registry
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import THRESHOLD, Labels, Scores
 from xlt.trainables.metrics.auroc import auroc_exchange_effects, auroc_without_each, weighted_auroc
+from xlt.trainables.metrics.metric import Compute, Metric
 from xlt.trainables.metrics.one_vs_rest import (
     mean_exchange_effects,
     mean_leave_one_out,
@@ -35,40 +35,6 @@ from xlt.trainables.metrics.weighted import (
     weighted_average_precision,
     weighted_decisions,
 )
-
-Compute = Callable[[Labels, Scores], float]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Everything that is known about a metric. Values are fractions of 1; larger is better.
-
-    Attributes:
-        name: Key in results and on the command line.
-        label: Heading in tables, figures and on the page.
-        definition: Phrase of a caption, in which ``{positive}`` and ``{classes}`` are filled in.
-        compute: Function of y_true (num_rows class numbers) and y_score (num_rows probabilities of
-            class 1, or num_rows x num_classes probabilities). It calls scikit-learn, whose number
-            is the one in the result of a trial.
-        two_classes: Whether the metric is defined for two classes.
-        more_classes: Whether it is defined for more than two.
-        from_ranks: Whether only the order of scores counts. Such a metric has no value where a
-            class has no row. Other metrics use decisions and always have a value.
-        is_reported: Whether reports show it unless other metrics are asked for.
-        selects: Whether learning rates and models to keep are selected by it.
-        resampled: Functions for intervals and tests; None: there are none.
-    """
-
-    name: str
-    label: str
-    definition: str
-    compute: Compute
-    two_classes: bool = True
-    more_classes: bool = False
-    from_ranks: bool = False
-    is_reported: bool = False
-    selects: bool = False
-    resampled: Resampled | None = None
 
 
 def _sklearn_of_decisions(function: str) -> Compute:
@@ -211,7 +177,7 @@ _OWN = {
 
 def _check_metric(name: str, metric: Any) -> str:
     if not isinstance(metric, Metric):
-        return "it is no xlt.trainables.metrics.registry.Metric"
+        return "it is no xlt.trainables.metrics.metric.Metric"
     if metric.is_reported or metric.selects:
         return "is_reported and selects must be False; ask for it with --metric"
     return "" if metric.name == name else f"its metric has another name, {metric.name!r}"

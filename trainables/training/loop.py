@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.metrics.arrays import select_scores
+from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, LoopState
 from xlt.trainables.training.watchdog import heartbeat
@@ -252,9 +253,13 @@ def uses_bf16(spec: TrialSpec, device: torch.device) -> bool:
 
 
 def choose_base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
-    """Choose the data type of a base's weights; a frozen base in bf16 needs no fp32 copy."""
-    half = spec.method != "full" and uses_bf16(spec, device)
-    return torch.bfloat16 if half else torch.float32
+    """Choose the data type of a base's weights; a frozen base in bf16 needs no fp32 copy.
+
+    Full fine-tuning, and methods of plug-ins, train the weights themselves: in bf16 they would lose
+    AdamW's small steps.
+    """
+    is_frozen = spec.method in ("lora", *BASELINES)
+    return torch.bfloat16 if is_frozen and uses_bf16(spec, device) else torch.float32
 
 
 def autocast(spec: TrialSpec, device: torch.device) -> torch.autocast:

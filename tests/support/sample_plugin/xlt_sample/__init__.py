@@ -15,7 +15,7 @@ from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Progress, Reading
 from xlt.sweep.cluster import Template
 from xlt.trainables.explain.target import Explanation, Group, Target
-from xlt.trainables.metrics.registry import Metric
+from xlt.trainables.metrics.metric import Metric
 from xlt.trainables.models.base_models import BaseModel
 
 MODEL = BaseModel(name="sample-bert", path="miniature:mini-mbert", kind="encoder", size="tiny")
