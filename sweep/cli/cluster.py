@@ -20,7 +20,9 @@ from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 
 def add_cluster_commands(commands: Any) -> None:
     """Add ``cluster template`` and ``cluster wait`` to the parser."""
-    group = add_group(commands, "cluster", "Launch an experiment on Slurm, Kubernetes or EC2.")
+    group = add_group(
+        commands, "cluster", "Launch an experiment on Slurm, Kubernetes, EC2 or SkyPilot."
+    )
     template = add_command(
         group, "template", _template,
         "Print a launch file for an experiment; launch nothing.",
