@@ -121,7 +121,7 @@ def test_overrides_of_learning_rates_leave_baselines_alone(file: Path) -> None:
         ({"name": "n", "method": "ngram", "learning_rate": 0.1}, "has no learning_rate; remove it"),
         ({"path": "a/b", "method": "full", "embed": {"prefix": "x"}}, "without method: embed"),
         ({"name": "n", "method": "ngram", "ngram": {"min_n": 5}}, "min_n 5 is more than max_n 4"),
-        ({"name": "n", "method": "ngrams"}, "'full', 'lora', 'embed', 'ngram' or 'prompt'"),
+        ({"name": "n", "method": "ngrams"}, "unknown method 'ngrams'. Did you mean 'ngram'?"),
     ],
 )
 def test_wrong_settings_of_a_baseline_are_refused(
