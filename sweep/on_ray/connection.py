@@ -17,7 +17,7 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.driver.head_watch import HeadWatch, answers
 from xlt.sweep.driver.scratch import claim, remove_abandoned
 from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
-from xlt.sweep.machines.ray_folder import find_ray_shortage
+from xlt.sweep.machines.ray_folder import find_ray_folder, find_ray_shortage
 from xlt.trainables.spec.trial_spec import Resources, TrialSpec
 
 _VERSIONS = re.compile(
@@ -71,7 +71,7 @@ class RayConnection:
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
-            except (OSError, ValueError, RuntimeError) as error:
+            except Exception as error:  # just that if a process of Ray does not start
                 raise InputError(describe_connection_error(chosen, str(error))) from error
             if chosen == "local":
                 _claim_session()
@@ -96,8 +96,9 @@ def describe_connection_error(address: str, error: str) -> str:
         )
     if address == "local":
         return (
-            f"Ray does not start on this machine: {error}; set RAY_TMPDIR to a folder with a short "
-            "path and write access, or use --backend inline, which needs no Ray"
+            f"Ray does not start on this machine, with its files in {find_ray_folder()}: "
+            f"{error.strip()}; set RAY_TMPDIR to a folder with a short path, space and write "
+            "access, or use --backend inline, which needs no Ray"
         )
     return (
         f"no Ray cluster at {address}: {error}; start one, fix --address or RAY_ADDRESS, or use "

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -183,5 +184,9 @@ def test_a_trial_whose_process_stays_stopped_is_killed_and_restarted(
 
 def list_busy_workers(driver: int) -> list[psutil.Process]:
     """List the processes that run trials: each has started the process that watches it."""
-    processes = psutil.Process(driver).children(recursive=True)
-    return [p for p in processes if p.name().startswith("ray::Impl") and p.children()]
+    busy = []
+    for process in psutil.Process(driver).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            if process.name().startswith("ray::Impl") and process.children():
+                busy.append(process)
+    return busy

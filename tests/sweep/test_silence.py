@@ -96,8 +96,8 @@ def test_no_ray_starts_on_a_disk_without_space(
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 200 kB, with a short path: Ray's sockets lie in it."""
-    with mounted_disk(Path("/tmp") / f"xlt-{os.getpid()}", "200k") as folder:
+    """A file system of 64 kB, with a short path: Ray's sockets lie in it."""
+    with mounted_disk(Path("/tmp") / f"xlt-{os.getpid()}", "64k") as folder:
         yield folder
 
 
