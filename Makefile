@@ -10,8 +10,9 @@ READY := .venv/.ready
 quickstart: $(READY)
 	$(BIN)/xlt run quickstart --results results
 
+# The tests start hundreds of processes: Python may keep compiled modules.
 test: lint
-	$(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack and not exits"
+	env -u PYTHONDONTWRITEBYTECODE $(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack and not exits"
 
 # Run the tests of data and analysis in about a minute; none of them trains a model.
 quick: $(READY)
