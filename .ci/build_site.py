@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 NOTEBOOK = "notebook.ipynb"
 DECORATION = re.compile(r'<style.*?</style>| border="1" class="dataframe"', re.DOTALL)
-"""What pandas writes around a table, for pages without a style."""
+"""Markup that pandas writes around a table, for pages without a style."""
 LOADS = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src"}
 """Elements that load a file, and the attribute that names it."""
 

@@ -8,8 +8,8 @@ from typing import Protocol, cast
 
 from xlt.analysis.trials.collect import Collected, collect
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.memory import importing_torch
 from xlt.data.core.registries import load_entry
-from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.backends.events import Unwritable

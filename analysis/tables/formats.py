@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from xlt.analysis.tables.table import PART, Table
-from xlt.data.core.csv_text import csv_rows
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.tables.csv_text import csv_rows
 
 
 def write_tables(tables: Sequence[Table], format: str = "text") -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.finding import Finding
+from xlt.data.core.memory import return_freed_memory
 from xlt.data.core.registries import load_entry
 from xlt.data.core.stages import enter_stage
-from xlt.data.dataset.memory import return_freed_memory
 from xlt.data.dataset.schema import Dataset
 
 CHECKS: dict[str, str] = {

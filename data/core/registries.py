@@ -59,7 +59,7 @@ class Registry(Mapping[str, Entry]):
             else:
                 reason = self._load(point, entries)
             if reason:
-                print(f"{describe_plugin(point)} is left out: {reason}", file=sys.stderr)
+                print(f"{_describe(point)} is left out: {reason}", file=sys.stderr)
         return entries
 
     def _load(self, point: EntryPoint, entries: dict[str, Entry]) -> str:
@@ -85,7 +85,7 @@ def list_plugins(group: str) -> tuple[EntryPoint, ...]:
     return tuple(sorted(points, key=lambda p: (p.dist.name if p.dist else "", p.name)))
 
 
-def describe_plugin(point: EntryPoint) -> str:
+def _describe(point: EntryPoint) -> str:
     """Name a plug-in with its package, for messages."""
     package = f" of {point.dist.name} {point.dist.version}" if point.dist else ""
     return first_line(f"plug-in {point.name!r}{package} ({point.group})")

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.memory import paused_collector
 from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.languages import parse_languages
-from xlt.data.dataset.memory import paused_collector
 from xlt.data.dataset.row_problems import row_problems
 from xlt.data.dataset.translations import Direction, Translations, no_translations
 

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from xlt.data.audit.leaks import find_leaks
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.memory import paused_collector
 from xlt.data.core.text import first_few
 from xlt.data.dataset.languages import parse_languages
-from xlt.data.dataset.memory import paused_collector
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading

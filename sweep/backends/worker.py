@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import pyarrow as pa
 
 from xlt.data.core.errors import InputError
+from xlt.data.core.memory import importing_torch
 from xlt.data.core.retry import retry
-from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Ended, Failed, Finished, Preempted, Step, Unwritable
 from xlt.trainables.results.attributions import save_attributions

@@ -174,3 +174,16 @@ def add_test_lang(parser: argparse.ArgumentParser) -> None:
         help="use the test rows of this language, one of sampling.test_langs (default: each "
         "trial's target language)",
     )  # fmt: skip
+
+
+def add_threshold(parser: Any, rules_of_texts: str = "") -> None:
+    """Add the threshold of a model; ``rules_of_texts`` names those on the texts that are tagged."""
+    parser.add_argument(
+        "--threshold", metavar="T",
+        help=f"score from which a text is positive: 0.5 (default), a number, {rules_of_texts}or a "
+        "rule on the trial's test rows: precision=P, or alarms=N in 1,000 texts",
+    )  # fmt: skip
+    parser.add_argument(
+        "--prevalence", type=float, metavar="P",
+        help="share of positive texts, for a rule (default: the task's)",
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.core.memory import paused_collector
 from xlt.sweep.cli.arguments import (
     add_address,
     add_backend,

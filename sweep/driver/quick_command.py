@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.core.memory import paused_collector
 
 
 @contextmanager

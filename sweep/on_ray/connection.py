@@ -71,7 +71,8 @@ class RayConnection:
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
-            except Exception as error:  # just that if a process of Ray does not start
+            # Ray raises a plain Exception where one of its own processes does not start.
+            except Exception as error:
                 raise InputError(describe_connection_error(chosen, str(error))) from error
             if chosen == "local":
                 _claim_session()

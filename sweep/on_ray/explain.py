@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from xlt.data.dataset.memory import importing_torch
+from xlt.data.core.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.explain import OnExplained
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_task_options

@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.memory import importing_torch
+from xlt.data.core.memory import importing_torch
 from xlt.data.tables.unlabelled import STDIN, TextRow, Unlabelled
 from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.machines.capacity import count_processes

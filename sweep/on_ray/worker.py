@@ -15,9 +15,9 @@ from typing import Any
 import ray
 
 from xlt.data.core.files import new_folder
+from xlt.data.core.memory import importing_torch
 from xlt.data.core.user_cache import writing_to_cache
 from xlt.data.corpora.corpus import Corpus
-from xlt.data.dataset.memory import importing_torch
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import Translations
 from xlt.trainables.models.miniatures import find_miniature_folder

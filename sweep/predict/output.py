@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from xlt.data.core.csv_text import csv_rows
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.tables.csv_text import csv_rows
 from xlt.sweep.predict.chunks import KEPT
 from xlt.sweep.predict.parts import Output
 from xlt.sweep.predict.threshold import Threshold

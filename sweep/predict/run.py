@@ -11,10 +11,10 @@ import pyarrow as pa
 import pydantic
 
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.memory import importing_torch
 from xlt.data.core.registries import load_entry
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.languages import Language
-from xlt.data.dataset.memory import importing_torch
 from xlt.data.tables.unlabelled import Unlabelled, check_unlabelled
 from xlt.sweep.predict.chunks import read_chunks, tag
 from xlt.sweep.predict.output import Counts, find_output_format, write_output

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from xlt.data.dataset.memory import paused_collector
+from xlt.data.core.memory import paused_collector
 
 
 @pytest.fixture(autouse=True)

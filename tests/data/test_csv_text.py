@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt.data.core.csv_text import csv_rows
 from xlt.data.core.text import plain, plain_line
+from xlt.data.tables.csv_text import csv_rows
 
 
 @pytest.mark.parametrize(

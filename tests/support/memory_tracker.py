@@ -15,7 +15,7 @@ from xlt.sweep.tracking.runs import TrackedRun
 
 @dataclass
 class Store:
-    """What the tracker of one place has, and how it behaves.
+    """The runs that the tracker of one place has, and how it behaves.
 
     Attributes:
         runs: Trial id -> run.

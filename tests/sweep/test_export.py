@@ -253,7 +253,7 @@ def run_code(card: Path, text: str, place: str) -> dict[str, float]:
 def test_the_code_on_a_card_runs(
     kept: str, tmp_path: Path, experiment_file: Path, hub: Hub, pushing: Callable[[str], None]
 ) -> None:
-    """Of a complete folder, and of an adapter whose base model is on the hub."""
+    """The card of a complete folder, and of an adapter whose base model is on the hub."""
     values = yaml.safe_load(experiment_file.read_text())
     (model,) = (dict(m) for m in values["models"] if m["name"] == "llama")
     values["models"] = [model | {"path": "org/llama"}]

@@ -28,7 +28,7 @@ HOUR = SimpleNamespace(
     duration=3600.0, cpu_energy=0.1, ram_energy=0.02, gpu_energy=0.4, energy_consumed=0.52,
     emissions=0.26,
 )  # fmt: skip
-"""What codecarbon says of a process after an hour: kWh, and 0.5 kg CO2e a kWh."""
+"""Totals of a process after an hour, as codecarbon gives them: kWh, and 0.5 kg CO2e a kWh."""
 
 
 def make_result(seconds: float, device: str, num_workers: int = 1, gpus: float = 1.0) -> Any:

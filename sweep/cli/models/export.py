@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from xlt.sweep.cli.arguments import add_command, add_results, add_test_lang
+from xlt.sweep.cli.arguments import add_command, add_results, add_test_lang, add_threshold
 from xlt.sweep.cli.exit_status import OK
 
 if TYPE_CHECKING:
@@ -43,15 +43,7 @@ def add_export_command(commands: Any) -> None:
         help="put the weights of a hub's base model beside the adapter",
     )  # fmt: skip
     threshold = export.add_argument_group("the threshold")
-    threshold.add_argument(
-        "--threshold", metavar="T",
-        help="score from which a text is positive: 0.5 (default), a number, or a rule on the "
-        "trial's test rows: precision=P, or alarms=N in 1,000 texts",
-    )  # fmt: skip
-    threshold.add_argument(
-        "--prevalence", type=float, metavar="P",
-        help="share of positive texts, for a rule (default: the task's)",
-    )  # fmt: skip
+    add_threshold(threshold)
     add_test_lang(export)
     hub = export.add_argument_group("the hub")
     hub.add_argument(

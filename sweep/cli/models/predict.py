@@ -15,6 +15,7 @@ from xlt.sweep.cli.arguments import (
     add_backend,
     add_command,
     add_test_lang,
+    add_threshold,
 )
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 
@@ -71,15 +72,7 @@ def add_predict_command(commands: Any) -> None:
         "--no-quoting", action="store_true", help="read double quotes as plain characters"
     )
     write = predict.add_argument_group("the tags")
-    write.add_argument(
-        "--threshold", metavar="T",
-        help="score from which a text is positive: 0.5 (default), a number, median, prior=P, or a "
-        "rule on the trial's test rows: precision=P, or alarms=N in 1,000 texts",
-    )  # fmt: skip
-    write.add_argument(
-        "--prevalence", type=float, metavar="P",
-        help="share of positive texts, for a rule (default: the task's)",
-    )  # fmt: skip
+    add_threshold(write, "median, prior=P, ")
     write.add_argument(
         "--class-scores", action="store_true", help="write a column with the score of each class"
     )

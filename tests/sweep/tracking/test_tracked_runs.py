@@ -1,4 +1,4 @@
-"""What trackers get of a trial, and what they never get."""
+"""Trackers get settings, metrics and history of a trial, and never texts, paths or names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials in real trackers, read back with the trackers' own programs: needs `make exits`."""
+"""Trials in real trackers besides MLflow, read back with their own programs: needs `make exits`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from loopback_servers import answering, find_free_port, served
 from repository import ROOT
-from result_folders import make_plan, make_results, save_done, save_failed
+from tracked_trials import (
+    CANARY,
+    F1,
+    LOSSES,
+    check_counts,
+    ids,
+    save_trials,
+    sent,
+    track,
+)
 
 from xlt.trainables.results.result import Results
 
@@ -28,172 +35,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of the packages of trackers
 ]
 
-LOSSES = [0.75, 0.5, 0.25]
-HISTORY = pa.table({"step": [1, 2, 3], "loss": LOSSES, "learning_rate": [3e-5, 2e-5, 1e-5]})
-F1 = {("ja0", 0): 0.25, ("ja0", 1): 0.75, ("ja16", 0): 0.5}
-CANARY = "canary7f3a" * 4
-"""A password, as long as W&B requires."""
-
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    """Three done trials in two cells, and a failed one."""
-    location = make_results(tmp_path / "results", make_plan(patterns=["ja0", "ja16"], seeds=[0, 1]))
-    for (pattern, seed), score in F1.items():
-        save_done(location, "elyza", pattern, seed, {"f1": score}, history=HISTORY)
-    save_failed(location, "elyza", "ja16", 1, "ValueError: no")
-    return location
-
-
-def ids(results: Results) -> list[str]:
-    return results.trial_ids()
-
-
-def track(
-    results: Results, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run ``xlt track`` as a user; keywords are variables of its environment."""
-    program = [sys.executable, "-m", "xlt", "track", results.uri, *arguments]
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    done = subprocess.run(
-        program, cwd=results.root, env=env, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def sent(results: Results, *arguments: str, **environment: str) -> str:
-    """Counts of ``xlt track``, which must succeed and print nothing else."""
-    done = track(results, *arguments, **environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    (line,) = done.stdout.splitlines()
-    return line.rpartition(": ")[2]
-
-
-def run_again(results: Results) -> str:
-    """Let the trial of ja0 with seed 0 end with another score."""
-    return save_done(results, "elyza", "ja0", 0, {"f1": 0.5}, history=HISTORY)
-
-
-def check_counts(results: Results, to: str, **environment: str) -> str:
-    """Send trials, again, and after one of them ran again; return the id of this one."""
-    assert sent(results, "--to", to, **environment) == "4 sent, 0 replaced, 0 unchanged"
-    assert sent(results, "--to", to, **environment) == "0 sent, 0 replaced, 4 unchanged"
-    trial_id = run_again(results)
-    assert sent(results, "--to", to, **environment) == "0 sent, 1 replaced, 3 unchanged"
-    return trial_id
-
-
-# --- MLflow ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = find_free_port()
-    url = f"http://127.0.0.1:{port}"
-    program = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-    program += ["--backend-store-uri", f"sqlite:///{folder}/db", "--host", "127.0.0.1"]
-    program += ["--artifacts-destination", str(folder / "artifacts")]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with served(program, url, folder / "log", os.environ | quiet):
-        yield url
-
-
-def mlflow_runs(uri: str, experiment: str = "test") -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The client; the active runs of trials and of cells by name, each of which must be one."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    runs = list(client.search_runs([found.experiment_id], max_results=1000))
-    trials = {r.data.tags["xlt.trial_id"]: r for r in runs if "xlt.trial_id" in r.data.tags}
-    cells = {r.data.tags["xlt.cell"]: r for r in runs if "xlt.trial_id" not in r.data.tags}
-    assert len(runs) == len(trials) + len(cells)
-    return client, trials, cells
-
-
-def test_mlflow(results: Results, mlflow_uri: str) -> None:
-    again = check_counts(results, f"mlflow={mlflow_uri}")
-    client, trials, cells = mlflow_runs(mlflow_uri)
-    assert sorted(trials) == ids(results)
-    assert {*cells} == {"elyza x ja0", "elyza x ja16"}
-    for trial_id, run in trials.items():
-        assert run.info.run_name == trial_id
-        assert run.data.tags["mlflow.parentRunId"] == cells[run.data.tags["xlt.cell"]].info.run_id
-    done = trials[again]
-    assert done.info.status == "FINISHED"
-    assert done.data.metrics["f1"] == 0.5  # 0.25 before
-    assert done.data.params["training.batch_size"] == "16"
-    assert done.data.tags["versions.torch"] == "2.11.0"
-    steps = client.get_metric_history(done.info.run_id, "train/loss")
-    assert [(point.step, point.value) for point in steps] == [*zip((1, 2, 3), LOSSES, strict=True)]
-    assert done.info.end_time - done.info.start_time == 1500  # timings say 1.5 s
-    failed = next(run for run in trials.values() if run.info.status == "FAILED")
-    assert failed.data.tags["error"] == "ValueError"
-    assert client.list_artifacts(done.info.run_id) == []
-
-
-def test_mlflow_finds_a_run_whose_sending_was_interrupted(
-    results: Results, mlflow_uri: str
-) -> None:
-    trial_id = ids(results)[0]
-    from mlflow import MlflowClient
-
-    client = MlflowClient(mlflow_uri)
-    plan = results.read_plan("test").model_copy(update={"experiment": "interrupted"})
-    results.save_experiment(plan, "name: interrupted\n")
-    experiment = client.create_experiment("interrupted")
-    client.create_run(experiment, tags={"xlt.trial_id": trial_id})
-    named = ["--experiment", "interrupted"]
-    assert (
-        sent(results, *named, "--to", f"mlflow={mlflow_uri}") == "3 sent, 1 replaced, 0 unchanged"
-    )
-    assert mlflow_runs(mlflow_uri, "interrupted")[1][trial_id].info.status == "FINISHED"
-
-
-def test_mlflow_gets_files_and_many_steps(
-    results: Results, mlflow_uri: str, tmp_path: Path
-) -> None:
-    num_steps = 640  # more values than one request may hold
-    columns = {name: [1.0] * num_steps for name in ("loss", "learning_rate", "grad_norm")}
-    history = pa.table({"step": range(num_steps), **columns})
-    trial_id = save_done(results, "elyza", "ja0", 0, {"f1": 0.5}, history=history)
-    plan = results.read_plan("test").model_copy(update={"experiment": "files"})
-    results.save_experiment(plan, "name: files\n")
-    sent(results, "--experiment", "files", "--to", f"mlflow={mlflow_uri}", "--artifacts")
-    client, trials, _ = mlflow_runs(mlflow_uri, "files")
-    run_id = trials[trial_id].info.run_id
-    assert len(client.get_metric_history(run_id, "train/loss")) == num_steps
-    names = {file.path for file in client.list_artifacts(run_id)}
-    assert names == {"trial.json", "predictions.parquet"}
-    record = client.download_artifacts(run_id, "trial.json", str(tmp_path))
-    assert json.loads(Path(record).read_text())["metrics"] == {"f1": 0.5}
-
-
-def test_mlflow_without_a_server(results: Results) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        done = track(results, "--to", f"mlflow={uri}")
-        secret = uri.replace("://", f"://me:{CANARY}@")
-        unnamed = track(results, "--to", "mlflow", MLFLOW_TRACKING_URI=secret)
-    assert done.returncode == unnamed.returncode == 2
-    assert f"mlflow: MLflow at {uri} does not answer" in unnamed.stderr
-    assert CANARY not in unnamed.stderr + unnamed.stdout
-    assert done.stderr.startswith(f"xlt: mlflow={uri}: MLflow at {uri} does not answer within 10 s")
-    assert "it has 0 of 4 trials, and the same command sends the others" in done.stderr
-
-
-def test_mlflow_refuses_credentials(results: Results) -> None:
-    with answering(401) as uri:
-        secret = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": CANARY}
-        done = track(results, "--to", f"mlflow={uri}", **secret)
-    assert done.returncode == 2
-    assert "refuses the credentials; set MLFLOW_TRACKING_USERNAME and" in done.stderr
-    assert CANARY not in done.stderr + done.stdout
+    return save_trials(tmp_path / "results")
 
 
 # --- TensorBoard ----------------------------------------------------------------------------------

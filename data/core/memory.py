@@ -1,4 +1,4 @@
-"""Memory of a process that holds a million rows."""
+"""Memory of a process: the garbage collector, and freed memory."""
 
 from __future__ import annotations
 
