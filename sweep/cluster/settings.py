@@ -26,8 +26,8 @@ class Machines(Settings):
     """The nodes that run trials; all are alike."""
 
     nodes: int = pydantic.Field(default=2, gt=0)
-    """Number of nodes. Slurm: all nodes, head included. Other clusters: the largest number of nodes
-    besides the head, which runs no trials."""
+    """Number of nodes. Slurm and SkyPilot: all nodes, head included. Other clusters: the largest
+    number of nodes besides the head, which runs no trials."""
     gpus_per_node: int = pydantic.Field(default=1, ge=0)
     """GPUs of each node."""
     cpus_per_node: int | None = pydantic.Field(default=None, gt=0)
