@@ -71,6 +71,7 @@ def test_tensorboard_shows_seeds_of_a_cell_as_one_row(results: Results, tmp_path
     program = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path / "logs")]
     program += ["--port", str(port), "--host", "127.0.0.1"]
     with served(program, url, tmp_path / "log", os.environ):
+        wait_for_scores(url)
         groups = wait_for_groups(url)
     means = {
         name: value["value"]
@@ -82,6 +83,19 @@ def test_tensorboard_shows_seeds_of_a_cell_as_one_row(results: Results, tmp_path
     statuses = [session["status"] for session in groups["elyza x ja16"]["sessions"]]
     assert sorted(statuses) == ["STATUS_FAILURE", "STATUS_SUCCESS"]
     assert groups["elyza x ja0"]["hparams"]["training.batch_size"] == 16
+
+
+def wait_for_scores(url: str) -> None:
+    """Wait until TensorBoard has read all scores; HParams keeps what it gets before that."""
+    from urllib.request import urlopen
+
+    deadline = time.monotonic() + 60
+    num_read = 0
+    while num_read < len(F1):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+        with urlopen(f"{url}/data/plugin/scalars/tags") as answer:
+            num_read = sum("f1" in tags for tags in json.load(answer).values())
 
 
 def wait_for_groups(url: str) -> dict[str, Any]:
