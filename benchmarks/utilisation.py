@@ -46,7 +46,8 @@ from xlt.sweep.driver.progress import Progress
 from xlt.sweep.on_ray.tune import backend as tune_backend
 from xlt.sweep.planning.launch_order import sort_for_launch
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 MODELS = {
     "mbert": (0.25, 30.0, 0.4, 3.0),

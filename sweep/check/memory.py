@@ -11,7 +11,8 @@ from xlt.sweep.check.placement import count_slots
 from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.trainables.estimates.memory import GPU_CONTEXT, PROCESS, Memory
 from xlt.trainables.models.tokenizer_files import TOKENIZER
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 COLUMNS = (
     "GiB of a trial", "on", "# rows", "# base", "# trained", "# gradients", "# AdamW",

@@ -13,7 +13,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.machines.capacity import Capacity, count_processes
-from xlt.trainables.spec.trial_spec import Resources
+from xlt.trainables.spec.resources import Resources
 
 Word = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 """A name that needs no quotes in YAML, a shell or a line of sbatch."""

@@ -38,8 +38,9 @@ from xlt.trainables.results.layout import EXPERIMENT_NAME
 from xlt.trainables.spec.cost import Cost
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.methods import BASELINES
+from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.selection import Selection, parse_selection
-from xlt.trainables.spec.trial_spec import Resources, Training
+from xlt.trainables.spec.training import Training
 
 DEFAULT_DATA = {"source": "synthetic"}
 DEFAULT_PRETRAINING = {"corpus": "phrasebook"}

@@ -10,8 +10,9 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.patterns import spell_pattern_name
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, Method, keep_used_training
-from xlt.trainables.spec.trial_spec import Lora, Training
+from xlt.trainables.spec.training import Training
 
 
 class Match(Settings):

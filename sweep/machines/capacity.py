@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from xlt.trainables.spec.trial_spec import ACCELERATOR, Resources
+from xlt.trainables.spec.resources import ACCELERATOR, Resources
 
 NOT_ASKED_FOR = ("memory", "object_store_memory", "node:")
 """Prefixes of the names of node resources that no trial reserves."""

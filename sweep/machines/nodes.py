@@ -12,7 +12,7 @@ from pathlib import Path
 from xlt.data.tables.memory import read_memory
 from xlt.sweep.machines.capacity import Capacity
 from xlt.trainables.spec.cost import name_gpu_type
-from xlt.trainables.spec.trial_spec import ACCELERATOR
+from xlt.trainables.spec.resources import ACCELERATOR
 
 MIB = 2**20
 

@@ -18,7 +18,8 @@ from xlt.sweep.driver.head_watch import HeadWatch, answers
 from xlt.sweep.driver.scratch import claim, remove_abandoned
 from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
 from xlt.sweep.machines.ray_folder import find_ray_folder, find_ray_shortage
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 _VERSIONS = re.compile(
     r"Version mismatch.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL

@@ -12,8 +12,10 @@ from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
-from xlt.trainables.spec.trial_spec import Lora, Training, TrialSpec
+from xlt.trainables.spec.training import Training
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 ZERO_SHOT = "zero-shot prompts: every seed gives the same scores, so their std is 0"
 

@@ -15,7 +15,7 @@ from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
 from xlt.trainables.spec.cost import Cost, name_gpu_type
-from xlt.trainables.spec.trial_spec import Resources
+from xlt.trainables.spec.resources import Resources
 
 H100 = "cuda:NVIDIA H100 80GB HBM3"
 

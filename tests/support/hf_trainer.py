@@ -21,7 +21,8 @@ from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.methods.registry import METHODS
-from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
+from xlt.trainables.spec.training import Optimizer
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 
 CPU = torch.device("cpu")

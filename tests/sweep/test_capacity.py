@@ -14,7 +14,7 @@ from xlt.sweep.machines.capacity import (
     explain_misfit,
     read_capacity,
 )
-from xlt.trainables.spec.trial_spec import Resources
+from xlt.trainables.spec.resources import Resources
 
 PLAIN = Capacity(num_cpus=8, num_gpus=0)
 ONE, TWO = Capacity(num_cpus=8, num_gpus=1), Capacity(num_cpus=3, num_gpus=2)

@@ -20,7 +20,7 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.machines.nodes import Gpu
 from xlt.trainables.estimates.memory import GPU_CONTEXT
-from xlt.trainables.spec.trial_spec import Resources
+from xlt.trainables.spec.resources import Resources
 
 
 def test_a_good_experiment(

@@ -21,7 +21,8 @@ from xlt.sweep.on_ray.tune.reports import wrap
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.planning.launch_order import sort_for_launch
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 def spec_of(model: str, pattern: str, seed: int, **changes: Any) -> TrialSpec:

@@ -17,7 +17,8 @@ from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.worker import CHUNK, guess_next_spec, share_specs
 from xlt.sweep.run import RunOutcome, run_sweep
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save, run_and_save
 from xlt.sweep.cli.main import main
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial import energy
 
 HOUR = SimpleNamespace(

@@ -19,7 +19,8 @@ from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.metrics.registry import METRICS, score
-from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
+from xlt.trainables.spec.training import Optimizer
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import learning_rate_at
 from xlt.trainables.trial.run_trial import run_trial
 

@@ -16,7 +16,8 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.loading.base import load_base
 from xlt.trainables.models.weights_folder import read_checkpoint
-from xlt.trainables.spec.trial_spec import Training, TrialSpec
+from xlt.trainables.spec.training import Training
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.run_trial import run_trial
 
 CPU = torch.device("cpu")

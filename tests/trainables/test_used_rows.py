@@ -25,7 +25,8 @@ from xlt.trainables.methods.used_rows import UsedRows, restore_all_rows, train_u
 from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.trial_spec import Resources, TrialSpec
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.loop import predict

@@ -14,7 +14,8 @@ from transformers.pytorch_utils import Conv1D
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.activations import recompute_activations
-from xlt.trainables.spec.trial_spec import Lora, TrialSpec
+from xlt.trainables.spec.lora import Lora
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
     from peft import LoraConfig

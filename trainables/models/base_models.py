@@ -15,6 +15,7 @@ from xlt.data.core.registries import Registry
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.languages import parse_all
 from xlt.trainables.models.architectures import ModelKind
+from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import (
     BASELINES,
     OWN_METHODS,
@@ -25,7 +26,7 @@ from xlt.trainables.spec.methods import (
     list_methods,
 )
 from xlt.trainables.spec.prompt import Prompt
-from xlt.trainables.spec.trial_spec import Lora, Resources
+from xlt.trainables.spec.resources import Resources
 
 MINIATURE = "miniature:"
 METHOD_OF: dict[ModelKind, Method] = {"encoder": "full", "decoder": "lora"}

@@ -23,7 +23,7 @@ from xlt.trainables.loading.batching import collate, draw_batches
 from xlt.trainables.models.miniatures import Miniature, find_miniature
 from xlt.trainables.models.verified_files import write_sums
 from xlt.trainables.pretraining.vocabulary import train_tokenizer
-from xlt.trainables.spec.trial_spec import Optimizer
+from xlt.trainables.spec.training import Optimizer
 from xlt.trainables.training.loop import Report, fit, training_steps
 from xlt.trainables.training.micro_batches import MicroBatches
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xlt.data.core.errors import InputError, unknown
-from xlt.trainables.spec.trial_spec import ClassWeights
+from xlt.trainables.spec.training import ClassWeights
 
 
 def check_class_weights(setting: ClassWeights, classes: Sequence[str]) -> None:

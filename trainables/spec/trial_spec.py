@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import pydantic
 
@@ -15,75 +15,20 @@ from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.dataset.source_langs import SourceLang
 from xlt.trainables.spec.cell_key import CellKey
+from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
 from xlt.trainables.spec.prompt import Prompt
+from xlt.trainables.spec.resources import Resources
+from xlt.trainables.spec.training import Training
 
 RESULT_FORMAT = 2
 """Version of the trial folders. A new version changes all trial ids; older folders are refused."""
-
-ACCELERATOR, ACCELERATOR_SHARE = "accelerator_type:", 0.001
-"""Prefix of the Ray resource that names a node's type of GPU, and the amount that each process
-reserves of it: so little that it is never exhausted (ray.util.accelerators)."""
 
 NO_BASE_MODEL = "none"
 """Identity of the base model of a method without one."""
 
 NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
 """Fields of TrialSpec that cannot change a result: place of the base model, and hardware."""
-
-
-class Optimizer(Settings):
-    """Settings of AdamW and its schedule, for fine-tuning and for pre-training of miniatures."""
-
-    lr_schedule: Literal["linear", "constant"] = "linear"
-    """Schedule after the warm-up: linear decay to zero (paper, section 3.3), or constant."""
-    warmup_ratio: float = pydantic.Field(default=0.0, ge=0, lt=1, strict=True)
-    """Share of the steps during which the learning rate rises linearly from zero."""
-    weight_decay: float = pydantic.Field(default=0.01, ge=0, strict=True)
-    """Decoupled weight decay of matrices and of DoRA's magnitudes, not of biases and norms."""
-    max_grad_norm: float = pydantic.Field(default=1.0, gt=0, strict=True)
-    """Global L2 norm to which gradients are clipped."""
-
-
-ClassWeights = Literal["balanced"] | dict[str, Annotated[float, pydantic.Field(gt=0)]] | None
-"""Weights of classes in the loss, see :attr:`Training.class_weights`."""
-
-
-class Training(Optimizer):
-    """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
-
-    num_train_epochs: int = pydantic.Field(default=10, gt=0)
-    """Passes over the training rows. The model after the last pass counts: no early stopping."""
-    batch_size: int = pydantic.Field(default=16, gt=0)
-    """Rows of an optimiser step."""
-    max_length: int = pydantic.Field(default=128, gt=1)
-    """Number of tokens to which a text is cut, including special tokens."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the computation; auto: bf16 on a GPU, fp32 on a CPU."""
-    class_weights: ClassWeights = added_later(None)
-    """Weights of classes in the loss, as in ``torch.nn.CrossEntropyLoss(weight=...)``: weights by
-    the name of the class; balanced: inverse to the numbers of training rows. None: none."""
-
-
-class Lora(Settings):
-    """Settings of low-rank adapters (Hu et al. 2021, arXiv 2106.09685), as in peft's LoraConfig."""
-
-    r: int = pydantic.Field(default=8, gt=0)
-    """Rank of the update."""
-    lora_alpha: int = pydantic.Field(default=16, gt=0)
-    """Scaling of the update: it is multiplied by lora_alpha / r."""
-    lora_dropout: float = pydantic.Field(default=0.05, ge=0, lt=1, strict=True)
-    """Dropout of the adapters' input."""
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Names of the modules with adapters; all-linear: all attention and MLP projections."""
-    use_rslora: bool = added_later(False)
-    """Whether to scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023, arXiv 2312.03732)."""
-    use_dora: bool = added_later(False)
-    """Whether to learn magnitudes and directions separately (DoRA, Liu et al. 2024, arXiv
-    2402.09353)."""
-    quantize_base: Literal["nf4"] | None = added_later(None)
-    """Quantisation of the frozen base model to 4 bits (QLoRA, Dettmers et al. 2023, arXiv
-    2305.14314); None: no quantisation."""
 
 
 METHOD_SETTINGS: dict[str, type[Lora | Embed | Ngram | Prompt]] = {
@@ -93,71 +38,6 @@ METHOD_SETTINGS: dict[str, type[Lora | Embed | Ngram | Prompt]] = {
     "prompt": Prompt,
 }
 """Method -> type of its own settings, in the field of its name."""
-
-
-class Resources(Settings):
-    """Hardware of a trial and how the trial uses it.
-
-    These settings do not enter the trial id: they change only rounding and the random units that
-    dropout drops.
-    """
-
-    cpus: int = pydantic.Field(default=1, gt=0)
-    """CPU cores of each process; without a GPU also its number of torch threads."""
-    gpus: float = pydantic.Field(default=1.0, ge=0, le=1, strict=True)
-    """Share of a GPU for each process; ignored if the cluster has no GPUs."""
-    workers: int = pydantic.Field(default=1, gt=0)
-    """Processes that train one trial together (Ray Train); several processes get one GPU each."""
-    sharding: Literal["ddp", "fsdp"] = "ddp"
-    """With several workers: each holds the whole model (ddp) or a part of it (fsdp)."""
-    micro_batch_size: int | None = pydantic.Field(default=None, gt=0)
-    """Rows of a forward pass; an optimiser step still uses batch_size rows. None: all rows at once,
-    halved as often as the GPU's memory requires."""
-    gradient_checkpointing: bool = False
-    """Whether to recompute activations instead of storing them: less memory, a third more time."""
-    accelerator_type: str | None = None
-    """Required type of GPU by Ray's name, e.g. H100 or A100-80G; None: any."""
-    custom_resources: dict[str, pydantic.FiniteFloat] = pydantic.Field(default_factory=dict)
-    """Amounts of the nodes' custom resources (``ray start --resources``) that each process
-    reserves."""
-    retries: int = pydantic.Field(default=2, ge=0)
-    """Number of restarts of a trial whose process died; an error of the trial itself ends it."""
-    stall_minutes: float | None = pydantic.Field(default=30.0, gt=0, strict=True)
-    """Minutes without progress after which a trial's process is killed and counts as dead; None:
-    never."""
-
-    @pydantic.field_validator("custom_resources")
-    @classmethod
-    def _custom(cls, values: dict[str, float]) -> dict[str, float]:
-        taken = sorted({"CPU", "GPU", "memory", "object_store_memory"} & {*values})
-        if taken:
-            raise ValueError(f"{', '.join(taken)}: reserved by Ray; set cpus and gpus")
-        wrong = sorted(name for name, amount in values.items() if amount <= 0)
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: reserve more than 0, or remove it")
-        return values
-
-    @pydantic.field_validator("gpus", mode="before")
-    @classmethod
-    def _one_gpu_a_process(cls, value: Any) -> Any:
-        if isinstance(value, (int, float)) and value > 1:
-            raise ValueError(
-                f"{value} GPUs for one process, which uses at most one; to use several GPUs for a "
-                "trial, set workers: each gets one GPU"
-            )
-        return value
-
-    @property
-    def others(self) -> dict[str, float]:
-        """Resources that each process reserves beside CPUs and GPUs: Ray's name -> amount."""
-        if self.accelerator_type is None:
-            return dict(self.custom_resources)
-        return self.custom_resources | {ACCELERATOR + self.accelerator_type: ACCELERATOR_SHARE}
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether no process holds the whole model."""
-        return self.workers > 1 and self.sharding == "fsdp"
 
 
 class TrialSpec(Settings):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.metrics.arrays import select_scores
 from xlt.trainables.spec.methods import BASELINES
-from xlt.trainables.spec.trial_spec import Optimizer, TrialSpec
+from xlt.trainables.spec.training import Optimizer
+from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, LoopState
 from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers

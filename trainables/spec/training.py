@@ -1,0 +1,42 @@
+"""Settings of training by steps: optimiser, schedule, epochs and the loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from xlt.data.core.settings import Settings, added_later
+
+
+class Optimizer(Settings):
+    """Settings of AdamW and its schedule, for fine-tuning and for pre-training of miniatures."""
+
+    lr_schedule: Literal["linear", "constant"] = "linear"
+    """Schedule after the warm-up: linear decay to zero (paper, section 3.3), or constant."""
+    warmup_ratio: float = pydantic.Field(default=0.0, ge=0, lt=1, strict=True)
+    """Share of the steps during which the learning rate rises linearly from zero."""
+    weight_decay: float = pydantic.Field(default=0.01, ge=0, strict=True)
+    """Decoupled weight decay of matrices and of DoRA's magnitudes, not of biases and norms."""
+    max_grad_norm: float = pydantic.Field(default=1.0, gt=0, strict=True)
+    """Global L2 norm to which gradients are clipped."""
+
+
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, pydantic.Field(gt=0)]] | None
+"""Weights of classes in the loss, see :attr:`Training.class_weights`."""
+
+
+class Training(Optimizer):
+    """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
+
+    num_train_epochs: int = pydantic.Field(default=10, gt=0)
+    """Passes over the training rows. The model after the last pass counts: no early stopping."""
+    batch_size: int = pydantic.Field(default=16, gt=0)
+    """Rows of an optimiser step."""
+    max_length: int = pydantic.Field(default=128, gt=1)
+    """Number of tokens to which a text is cut, including special tokens."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the computation; auto: bf16 on a GPU, fp32 on a CPU."""
+    class_weights: ClassWeights = added_later(None)
+    """Weights of classes in the loss, as in ``torch.nn.CrossEntropyLoss(weight=...)``: weights by
+    the name of the class; balanced: inverse to the numbers of training rows. None: none."""
