@@ -23,6 +23,8 @@ from xlt.trainables.models.base_models import MINIATURE
 MINIATURE_FORMAT = 3
 """Version of the pre-training. It is increased when the same recipe and corpus give another model,
 so that older folders in the cache are not used."""
+REMOVED_SETTINGS = {"next_sentence_weight": 0.0}
+"""Settings that recipes no longer have. They stay in the identity, so that ids of trials stay."""
 
 
 class Miniature(Settings):
@@ -66,8 +68,6 @@ class Miniature(Settings):
     """Decoupled weight decay of AdamW."""
     mask_share: float = pydantic.Field(default=0.15, gt=0, lt=1)
     """Share of the tokens that BERT has to predict."""
-    next_sentence_weight: float = pydantic.Field(default=0.0, ge=0)
-    """Weight of BERT's next-sentence loss relative to the masked-token loss; 0: not used."""
     seed: int = 0
     """Root seed of initial weights, batches and masks."""
 
@@ -111,7 +111,8 @@ def identify_miniature(name: str, corpus_identity: str) -> str:
     Returns:
         ``miniature:<name>:<16 hex digits>``; the digits hash recipe, corpus and format version.
     """
-    parts = [MINIATURE_FORMAT, find_miniature(name).model_dump(mode="json"), corpus_identity]
+    recipe = find_miniature(name).model_dump(mode="json") | REMOVED_SETTINGS
+    parts = [MINIATURE_FORMAT, recipe, corpus_identity]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{MINIATURE}{name}:{digest[:16]}"
 
