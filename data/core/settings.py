@@ -24,7 +24,7 @@ MAX_PROBLEMS = 20
 class Settings(pydantic.BaseModel):
     """Immutable settings that refuse unknown keys, secrets, and text where a number belongs."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str = "") -> Self:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -57,8 +58,12 @@ class Sentence:
             filler_langs: Slot -> language, for code-mixed text.
         """
         find = (filler_langs or {}).get
-        texts = {slot: getattr(own, find(slot, lang)) for slot, own in self.fillers.items()}
-        text = self.frame.text(lang).format_map(texts)
+        parts = []
+        for literal, slot in _split_frame(self.frame.text(lang)):
+            parts.append(literal)
+            if slot:
+                parts.append(getattr(self.fillers[slot], find(slot, lang)))
+        text = "".join(parts)
         return text[0].upper() + text[1:]
 
 
@@ -121,6 +126,12 @@ def _draw_below(rng: random.Random, limit: int) -> int:
     while (number := rng.getrandbits(bits)) >= limit:
         pass
     return number
+
+
+@cache
+def _split_frame(frame: str) -> tuple[tuple[str, str | None], ...]:
+    """Split a frame into literal texts, each with the name of the slot after it."""
+    return tuple((literal, slot) for literal, slot, _, _ in Formatter().parse(frame))
 
 
 @cache

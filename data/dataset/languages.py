@@ -17,6 +17,14 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few, shorten
 
+TWO_LETTERS = re.compile(
+    r"a[abefkmnrsvyz]|b[aegimnors]|c[aehorsuvy]|d[aevz]|e[elnostu]|f[afijory]|g[adlnuv]|"
+    r"h[aeiortuyz]|i[adegikostu]|j[av]|k[agijklmnorsuvwy]|l[abginotuv]|m[ghiklnrsty]|"
+    r"n[abdeglnorvy]|o[cjmrs]|p[ailst]|q[u]|r[mnouw]|s[acdegiklmnoqrstuvw]|"
+    r"t[aeghiknorstwy]|u[gkrz]|v[eio]|w[ao]|x[h]|y[io]|z[ahu]"
+)
+"""Codes of two letters that are the code of their language and of no other. ``langcodes`` says the
+same, but its import takes 25 ms."""
 LANG = re.compile(r"[a-z]{2,3}([-_]|$)")
 """Beginning of a code of a language; codes without one, such as x-private, name no language."""
 AMBIGUOUS: dict[str, tuple[str, ...]] = dict.fromkeys(("sh", "hbs"), ("bs", "hr", "sr", "sr-Latn"))
@@ -135,6 +143,8 @@ def _code_or(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _find_codes(text: str) -> tuple[str, ...]:
     """Find the languages that a text may mean."""
+    if TWO_LETTERS.fullmatch(text):
+        return (text,)
     by_code = _from_code(text)
     # Names take long to load, and a code such as ja is none. Mon is a name, and code of Mongolian.
     by_name = _from_name(text) if by_code is None or text.istitle() else None

@@ -1,19 +1,23 @@
-"""Commands that read and end soon, without two habits of Python and pyarrow that cost them time."""
+"""Commands that read and end soon, without habits of Python and pyarrow that cost them time."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
+from typing import Any
 
 from xlt.data.core.memory import paused_collector
 
 
 @contextmanager
 def quick_command() -> Iterator[None]:
-    """Pause the garbage collector, and import pandas when it is used; a decorator of a command."""
+    """Pause the garbage collector, and import two modules when they are used; a decorator."""
     if "pyarrow" not in sys.modules:  # else the process is not this command's alone
         _use_pandas_later()
+        _import_later("pyarrow.compute")
     with paused_collector():
         yield
 
@@ -32,6 +36,32 @@ def _use_pandas_later() -> None:
         pyarrow.array([])
     finally:
         sys.meta_path.remove(_NoPandas)
+
+
+def _import_later(name: str) -> None:
+    """Put a module in its place that is loaded when an attribute of it is first used.
+
+    ``importlib.util.LazyLoader`` does not help: in Python 3.11 a second import loads its module.
+    """
+    spec = importlib.util.find_spec(name)
+    assert spec and spec.loader
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+    lock, is_loaded = RLock(), False
+
+    def load(attribute: str) -> Any:
+        nonlocal is_loaded
+        with lock:  # folders are read in threads
+            if not is_loaded:
+                is_loaded = True
+                loader.exec_module(module)
+        if attribute not in vars(module):
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        return vars(module)[attribute]
+
+    vars(module)["__getattr__"] = load
+    sys.modules[name] = module
+    package, _, last = name.rpartition(".")
+    setattr(sys.modules[package], last, module)
 
 
 class _NoPandas:

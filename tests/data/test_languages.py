@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,13 @@ import pytest
 from hub_folders import TEXTS
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.languages import parse_language, same_language
+from xlt.data.dataset.languages import (
+    AMBIGUOUS,
+    TWO_LETTERS,
+    _from_code,
+    parse_language,
+    same_language,
+)
 from xlt.data.dataset.patterns import parse_pattern_name
 from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
 from xlt.data.dataset.translations import TRANSLATION_SCHEMA, Direction, Translations
@@ -73,6 +81,12 @@ def test_spellings_of_a_language_have_one_code(text: str, code: str) -> None:
     assert parse_language(text) == code
     assert parse_language(code) == code
     assert same_language(text, code)
+
+
+def test_codes_of_two_letters_are_those_of_langcodes() -> None:
+    texts = ["".join(pair) for pair in product(string.ascii_lowercase, repeat=2)]
+    codes = {text for text in texts if _from_code(text) == text} - AMBIGUOUS.keys()
+    assert {text for text in texts if TWO_LETTERS.fullmatch(text)} == codes
 
 
 def test_flores_codes_are_told_apart() -> None:
