@@ -1,4 +1,4 @@
-"""Quick commands pause the garbage collector and leave out pandas, and change nothing else."""
+"""Quick commands pause the garbage collector, import two modules late, and change nothing else."""
 
 from __future__ import annotations
 
@@ -35,6 +35,26 @@ assert pyarrow.Table.from_pandas(frame).num_rows == len(frame)
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_functions_of_pyarrow_are_loaded_once_when_they_are_used() -> None:
+    program = """
+import concurrent.futures, sys
+from xlt.sweep.driver.quick_command import quick_command
+with quick_command():
+    import pyarrow.compute as pc
+    assert "equal" not in vars(sys.modules["pyarrow.compute"])
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sums = list(pool.map(lambda number: pc.add(number, 1).as_py(), range(16)))
+assert sums == list(range(1, 17)) and pc is sys.modules["pyarrow.compute"]
+try:
+    pc.no_such_function
+except AttributeError as error:
+    assert str(error) == "module 'pyarrow.compute' has no attribute 'no_such_function'"
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True)
 
 
 def test_pandas_stays_as_it_is_in_a_process_that_uses_pyarrow() -> None:
