@@ -198,7 +198,7 @@ def _ours(
     fitted = fit_classifier(model, train, labels, spec, lambda *_: None)
     if only_used:
         rates = fitted.history["learning_rate"].to_pylist()
-        restore_all_rows(model, rates, spec.training.weight_decay)
+        restore_all_rows(model, rates, spec.training.weight_decay, fitted.kept_steps)
     clock.lap("train")
     predict(model, test, spec)
     clock.lap("predict")

@@ -58,7 +58,7 @@ def train(
     fitted = fit_classifier(model, texts, labels, spec, lambda *_: None)
     trained = time.process_time()
     rates = fitted.history["learning_rate"].to_pylist()
-    restore_all_rows(model, rates, spec.training.weight_decay)
+    restore_all_rows(model, rates, spec.training.weight_decay, fitted.kept_steps)
     restored = time.process_time()
     scores = predict(model, texts[:64], spec)
     return (trained - start) / len(rates), restored - trained, read_peak_bytes(), scores

@@ -86,8 +86,8 @@ def _check_group(preflight: Preflight, group: TrialGroup) -> tuple[tuple[str, ..
     elif available and device == "cpu":
         problems += _check_side_by_side(preflight, group, memory)
     parts = (
-        memory.base, memory.trained, memory.gradients, memory.optimizer, memory.activations,
-        memory.prediction, memory.peak,
+        memory.base, memory.trained + memory.copies, memory.gradients, memory.optimizer,
+        memory.activations, memory.prediction, memory.peak,
     )  # fmt: skip
     measured = _find_measured_peak(preflight, group)
     process = gib(_add_overhead(preflight, spec, memory))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -54,14 +55,16 @@ class Override(Settings):
     def _says_something(self) -> Self:
         if self.learning_rate is None and not self.training and not self.lora:
             raise ValueError("changes nothing; give learning_rate, training or lora")
-        _check_partial(Training, self.training, "training")
-        _check_partial(Lora, self.lora, "lora")
+        _check_changes(Training.check_changes, self.training, "training")
+        _check_changes(Lora.parse, self.lora, "lora")
         return self
 
 
-def _check_partial(model: type[Settings], values: dict[str, Any], where: str) -> None:
-    """Validate settings that replace some fields of ``model``."""
+def _check_changes(
+    check: Callable[[dict[str, Any]], object], changes: dict[str, Any], where: str
+) -> None:
+    """Validate settings that replace some of a block, and name the block in the error."""
     try:
-        model.parse(values)
+        check(changes)
     except InputError as error:
         raise InputError([f"{where}.{problem}" for problem in error.problems]) from error

@@ -105,12 +105,12 @@ class Search(Settings):
 
     @pydantic.model_validator(mode="after")
     def _known_settings(self) -> Self:
-        for block, model in (("training", Training), ("lora", Lora)):
+        for block, check in (("training", Training.check_changes), ("lora", Lora.parse)):
             for name, values in getattr(self, block).items():
                 if not values:
                     raise ValueError(f"{block}.{name} names no value to try")
                 for value in values:
-                    model.parse({name: value}, f"{block}.{name}")
+                    check({name: value}, f"{block}.{name}")
         return self
 
     @pydantic.field_validator("seeds")

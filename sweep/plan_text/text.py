@@ -25,6 +25,7 @@ from xlt.sweep.planning.translations import describe_translated_rows, describe_t
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
+from xlt.trainables.spec.training import Training
 
 NUM_DRAWS = 3
 """Number of draws of training rows whose cost a plan on one draw states."""
@@ -70,6 +71,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{steps:,} steps in all",
+            *_describe_epoch_ends(training),
             *_describe_one_draw(grid),
             *describe_source_langs(experiment),
             *describe_test_langs(experiment, grid.dataset, grid.test_ids),
@@ -78,6 +80,14 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Results {location.uri}: {', '.join(states)}, {len(ledger.pending)} to run",
         ]
     )
+
+
+def _describe_epoch_ends(training: Training) -> list[str]:
+    """Say which weights count, if they are not those after the last epoch."""
+    if training.average is None:
+        return []
+    last_k = training.average.last_k
+    return [f"Tested and kept: the mean of the weights after each of the last {last_k} epochs"]
 
 
 def _describe_selection(grid: Grid, ledger: Ledger, selection: Selection) -> list[str]:

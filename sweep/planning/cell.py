@@ -98,20 +98,23 @@ def make_cell(
         return Cell(resolved, pattern, (), trained, applying)
     source_lang = experiment.find_source_lang(pattern)
     translations = dataset.translations.fingerprint(*trained.directions(source_lang))
-    learning_rate, training, lora = resolved.learning_rate, experiment.training, model.lora
+    learning_rate, training, lora = (
+        resolved.learning_rate,
+        experiment.training.model_dump(),
+        model.lora,
+    )
     rates = experiment.learning_rates
     chosen = rates.find(key) if rates else None
     if any(override.learning_rate for override in applying):  # set by hand
         chosen = None
     if chosen:
         learning_rate = chosen.learning_rate
-        training = Training.parse(training.model_dump() | chosen.training)
+        training |= chosen.training
         lora = Lora.parse(lora.model_dump() | chosen.lora)
     for override in applying:
         learning_rate = override.learning_rate or learning_rate
-        training = Training.parse(training.model_dump() | override.training)
+        training |= override.training
         lora = Lora.parse(lora.model_dump() | override.lora)
-    training = Training.parse(keep_used_training(method, training.model_dump()))
     named_apart = trained.model_copy(update={"source_lang": None})  # one object for all trials
     specs = tuple(
         TrialSpec(
@@ -123,7 +126,7 @@ def make_cell(
             source_lang=source_lang,
             pattern=named_apart,
             sampling=experiment.sampling,
-            training=training,
+            training=Training.parse(keep_used_training(method, training), f"training of {key}"),
             learning_rate=None if method in BASELINES else learning_rate,
             lora=lora if method == "lora" else None,
             embed=model.embed if method == "embed" else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from xlt.sweep.planning.translations import list_directions
 from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchPlan
 from xlt.trainables.spec.selection import Selection
+from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 
@@ -123,6 +125,9 @@ def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> lis
 
 def _make_search_cell(cell: Cell, settings: Search, dataset: Dataset) -> SearchCell:
     first = cell.specs[0]
+    for values in itertools.product(*settings.training.values()):
+        changes = dict(zip(settings.training, values, strict=True))
+        Training.parse(first.training.model_dump() | changes, f"search.training, {cell.key}")
     if first.method == "full":
         settings = settings.model_copy(update={"lora": {}})
     if not first.pattern.source_rows and settings.dev != "auto":

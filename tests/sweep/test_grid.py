@@ -14,8 +14,10 @@ from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset, text_key
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import prepare
+from xlt.trainables.results.result import Results
 
 
 def test_quickstart_is_the_papers_grid() -> None:
@@ -137,3 +139,56 @@ def test_a_prevalence_is_for_two_classes() -> None:
     three = replace(prepared, dataset=replace(prepared.dataset, classes=("a", "b", "c")))
     with pytest.raises(InputError, match=r"task\.prevalence: is the share of one class of two"):
         expand(three)
+
+
+def with_training(*settings: str) -> Grid:
+    return load_grid("quickstart", "seeds=[0]", *settings)
+
+
+def test_a_mean_of_epochs_is_the_cells_own_and_baselines_have_none() -> None:
+    last_3 = "training.average={last_k: 3}"
+    plain, averaged = with_training(), with_training(last_3)
+    assert not {s.trial_id for s in plain.specs} & {s.trial_id for s in averaged.specs}
+    own = "overrides=[{match: {pattern: ja16}, training: {average: null}}]"
+    apart = with_training(last_3, own, "models=[mini-mbert, {name: ngram, method: ngram}]")
+    last_k = {s.cell: s.training.average and s.training.average.last_k for s in apart.specs}
+    assert last_k["mini-mbert", "ja16"] is None and last_k["mini-mbert", "ja0"] == 3
+    assert {last_k[cell] for cell in last_k if cell.base_model == "ngram"} == {None}
+    ids = {s.cell: s.trial_id for s in plain.specs}
+    assert {s.trial_id for s in apart.specs if s.cell == ("mini-mbert", "ja16")} == {
+        ids["mini-mbert", "ja16"]
+    }
+    text = describe_plan(averaged, Results("/nowhere/results"))
+    assert "the mean of the weights after each of the last 3 epochs" in text
+    assert "the mean of the weights" not in describe_plan(plain, Results("/nowhere/results"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["training.average={last_k: 6}"], r"average.last_k 6 is more than num_train_epochs 5"),
+        (
+            [
+                "training.average={last_k: 3}",
+                "overrides=[{match: {pattern: ja16}, training: {num_train_epochs: 2}}]",
+            ],
+            r"training of mini-mbert x ja16: average.last_k 3 is more than num_train_epochs 2",
+        ),
+        (
+            ["overrides=[{match: {pattern: ja16}, training: {average: {last_k: 0}}}]"],
+            r"training.average.last_k: should be greater than 1",
+        ),
+    ],
+)
+def test_a_mean_of_more_epochs_than_there_are_is_refused(
+    settings: list[str], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        with_training("models=[mini-mbert]", *settings)
+
+
+def test_an_override_may_average_more_epochs_than_the_default_has() -> None:
+    more = "overrides=[{match: {pattern: ja16}, training: {average: {last_k: 12}}}]"
+    grid = with_training("training.num_train_epochs=20", more)
+    (last_k,) = {s.training.average.last_k for s in grid.specs if s.training.average}
+    assert last_k == 12

@@ -342,6 +342,15 @@ def test_what_cannot_be_searched_is_told(
         (["--set", "search.searcher=tpee"], "Did you mean 'tpe'"),
         (["--set", "search.seeds=[0]"], "are seeds of the experiment, too"),
         (["--set", "search.dev_rows=60"], "ja0 dev needs 30 positive en rows; 18 left"),
+        (
+            [
+                "--set",
+                "search.training={num_train_epochs: [1, 2]}",
+                "--set",
+                "training={num_train_epochs: 2, average: {last_k: 2}}",
+            ],
+            "last_k 2 is more than num_train_epochs 1",
+        ),
         (["--set", "search.num_folds=5"], "8 target rows cannot be split into 5 folds"),
         (["--format", "xls"], "unknown format 'xls'"),
     ):

@@ -26,6 +26,7 @@ from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.config import load_config
 from xlt.trainables.methods.registry import METHODS
 from xlt.trainables.methods.used_rows import train_used_rows
+from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.training.loop import predict
@@ -165,6 +166,21 @@ def test_parts_are_those_of_the_real_model() -> None:
         assert counts.memory.gradients == 4 * counts.num_trained
         moments = 2 * 4 * counts.num_trained + 4 * len(trained)  # and a step counter each
         assert counts.memory.optimizer == moments
+
+
+def test_a_mean_of_epochs_needs_one_more_copy_of_the_trained_weights() -> None:
+    spec = make_spec("lora")
+    training = {"num_train_epochs": 4, "average": {"last_k": 2}}
+    training = Training.parse(spec.training.model_dump() | training)
+    mean = spec.model_copy(update={"training": training})
+    plain, averaged = (counted(s, "llama").memory for s in (spec, mean))
+    assert plain.copies == 0 and averaged.copies == plain.trained
+    assert averaged.peak == plain.peak + plain.trained
+    kept = [m.resident(0, writes_checkpoints=True) for m in (plain, averaged)]
+    assert kept[1] == kept[0] + 3 * plain.trained  # also twice in a checkpoint
+    measured = real_peaks(mean, "llama", "middle")[0]
+    assert averaged.training == pytest.approx(measured, rel=TOLERANCE)
+    assert averaged.shared(4, "fsdp", 2, is_full=False).copies == plain.trained // 4
 
 
 def test_less_is_kept_with_checkpointing_and_smaller_micro_batches() -> None:

@@ -59,6 +59,7 @@ VALUES: dict[str, Any] = {
     },
 }
 ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
+    ("training", "average", "last_k"): 3,
     ("lora", "use_rslora"): True,
     ("lora", "use_dora"): True,
     ("lora", "quantize_base"): "nf4",
@@ -151,7 +152,7 @@ def with_later(*paths: tuple[str, ...]) -> dict[str, Any]:
     for path in paths:
         inner = values
         for key in path[:-1]:
-            inner = inner[key]
+            inner = inner.setdefault(key, {})
         inner[path[-1]] = ADDED_LATER[path]
     return values
 

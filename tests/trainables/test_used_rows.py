@@ -63,7 +63,7 @@ def train(
     torch.manual_seed(1)
     fitted = fit_classifier(model, texts, labels, spec, lambda *_: None)
     rates = fitted.history["learning_rate"].to_pylist()
-    restore_all_rows(model, rates, spec.training.weight_decay)
+    restore_all_rows(model, rates, spec.training.weight_decay, fitted.kept_steps)
     return fitted, model, has_used_rows
 
 
@@ -156,7 +156,7 @@ def test_a_pad_token_that_is_not_the_padding_row() -> None:
                 train_used_rows(model, base.model, texts)
             fitted = fit_classifier(model, texts, [0, 1] * (NUM_ROWS // 2), spec, lambda *_: None)
             rates = fitted.history["learning_rate"].to_pylist()
-            restore_all_rows(model, rates, spec.training.weight_decay)
+            restore_all_rows(model, rates, spec.training.weight_decay, fitted.kept_steps)
             models.append(model)
         first, second = (model.get_input_embeddings() for model in models)
         assert first.padding_idx == second.padding_idx == padding
@@ -203,7 +203,7 @@ def test_unused_rows_decay_as_in_adamw_of_torch() -> None:
         optimizer.param_groups[0]["lr"] = rate
         weight.grad = torch.zeros_like(weight)
         optimizer.step()
-    expanded = UsedRows(embeddings, [7]).expand([1 - rate * 0.3 for rate in rates]).weight
+    expanded = UsedRows(embeddings, [7]).expand([[1 - rate * 0.3 for rate in rates]]).weight
     assert torch.equal(expanded[8:], weight[8:])
     assert torch.equal(expanded[7], embeddings.weight[7])
 

@@ -174,6 +174,7 @@ def _dry_run(
             optimizer=optimizer_bytes,
             activations=train_bytes - built_bytes - gradient_bytes - optimizer_bytes,
             prediction=live.peak - built_bytes + restored_bytes,
+            copies=gradient_bytes if spec.training.average else 0,
         ),
         num_calls=num_calls,
     )

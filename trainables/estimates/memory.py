@@ -33,6 +33,7 @@ class Memory:
         optimizer: Moments of AdamW.
         activations: Other tensors of training: kept for the backward pass, and temporary.
         prediction: Tensors of a batch of test rows, without base and trained weights.
+        copies: Copy of the trained weights, for the mean of several epochs.
     """
 
     base: int
@@ -41,16 +42,18 @@ class Memory:
     optimizer: int
     activations: int
     prediction: int
+    copies: int = 0
 
     @property
     def training(self) -> int:
         """Bytes at the peak of training."""
-        return self.base + self.trained + self.gradients + self.optimizer + self.activations
+        weights = self.base + self.trained + self.copies
+        return weights + self.gradients + self.optimizer + self.activations
 
     @property
     def peak(self) -> int:
         """Bytes at the peak of the trial."""
-        return max(self.training, self.base + self.trained + self.prediction)
+        return max(self.training, self.base + self.trained + self.copies + self.prediction)
 
     def resident(self, tokenizer_bytes: int, *, writes_checkpoints: bool) -> int:
         """Return the resident bytes of a CPU process at its peak, with all that is not a tensor.
@@ -60,9 +63,10 @@ class Memory:
             writes_checkpoints: Whether checkpoints are written. Weights and moments are then twice
                 in memory as bytes, when there are no gradients.
         """
-        checkpoint = 2 * (self.trained + self.optimizer) if writes_checkpoints else 0
+        kept = self.trained + self.copies + self.optimizer
+        checkpoint = 2 * kept if writes_checkpoints else 0
         heap = round(HEAP_FACTOR * max(self.activations, self.prediction))
-        weights = self.base + self.trained + self.optimizer + max(self.gradients, checkpoint)
+        weights = self.base + kept + max(self.gradients, checkpoint)
         return PROCESS + TOKENIZER_FACTOR * tokenizer_bytes + weights + heap
 
     def shared(
@@ -92,6 +96,7 @@ class Memory:
             trained=self.trained // workers,
             gradients=self.gradients // workers,
             optimizer=self.optimizer // workers,
+            copies=self.copies // workers,
             activations=self.activations + whole,
             prediction=self.prediction + whole,
         )

@@ -17,6 +17,7 @@ result is the same to the last bit:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -64,16 +65,23 @@ class UsedRows(nn.Module):
         """Look up token ids of any shape; ... x width."""
         return nn.functional.embedding(self._places[input_ids], self.weight, self._padding_place)
 
-    def expand(self, factors: Sequence[float]) -> nn.Embedding:
+    def expand(self, factors: Sequence[Sequence[float]]) -> nn.Embedding:
         """Make the embeddings of all tokens after training.
 
         Args:
-            factors: Numbers that AdamW's weight decay multiplied every row by, in order.
+            factors: Numbers that AdamW's weight decay multiplied every row by, in order, up to the
+                step whose weights count. Of several such steps, the numbers since the one before;
+                the rows are then the mean over these steps.
         """
         table = self._initial.clone()
         for part in torch.split(table.view(-1), CACHED):
-            for factor in factors:
-                part.mul_(factor)
+            total = torch.zeros_like(part)
+            for since_last in factors:
+                for factor in since_last:
+                    part.mul_(factor)
+                total += part
+            if len(factors) > 1:
+                part.copy_(total / len(factors))
         table[self._tokens] = self.weight.detach()
         num_rows, width = table.shape
         return nn.Embedding(num_rows, width, padding_idx=self._padding, _weight=table)
@@ -113,18 +121,25 @@ def train_used_rows(model: Any, base_model: Any, token_ids: Sequence[Sequence[in
         model.set_input_embeddings(UsedRows(embeddings, tokens))
 
 
-def restore_all_rows(model: Any, learning_rates: Sequence[float], weight_decay: float) -> None:
+def restore_all_rows(
+    model: Any, learning_rates: Sequence[float], weight_decay: float, kept_steps: Sequence[int]
+) -> None:
     """Give a trained classifier the embeddings of all tokens again.
 
     Args:
         model: Classifier after :func:`train_used_rows`; others stay unchanged.
         learning_rates: Learning rate of each step.
         weight_decay: Weight decay of matrices.
+        kept_steps: Step after which the weights are those of the model, or the steps whose weights
+            were averaged.
     """
     embeddings = model.get_input_embeddings()
     if isinstance(embeddings, UsedRows):
         factors = [1 - rate * weight_decay for rate in learning_rates]
-        model.set_input_embeddings(embeddings.expand([f for f in factors if f != 1]))
+        parts = [factors[first:last] for first, last in pairwise((0, *kept_steps))]
+        model.set_input_embeddings(
+            embeddings.expand([[f for f in part if f != 1] for part in parts])
+        )
 
 
 def _can_leave_out_rows(base_model: Any, embeddings: Any) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
-from xlt.data.core.settings import Settings, added_later
+from xlt.data.core.settings import MAX_INT, Settings, added_later
 
 
 class Optimizer(Settings):
@@ -26,11 +26,19 @@ ClassWeights = Literal["balanced"] | dict[str, Annotated[float, pydantic.Field(g
 """Weights of classes in the loss, see :attr:`Training.class_weights`."""
 
 
+class Average(Settings):
+    """Mean of the weights of several epochs, in the place of the weights of the last one."""
+
+    last_k: int = pydantic.Field(gt=1)
+    """Number of epochs: the weights after each of the last ``last_k`` epochs are averaged."""
+
+
 class Training(Optimizer):
     """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
 
     num_train_epochs: int = pydantic.Field(default=10, gt=0)
-    """Passes over the training rows. The model after the last pass counts: no early stopping."""
+    """Passes over the training rows. The model after the last pass counts, unless ``average`` says
+    otherwise."""
     batch_size: int = pydantic.Field(default=16, gt=0)
     """Rows of an optimiser step."""
     max_length: int = pydantic.Field(default=128, gt=1)
@@ -40,3 +48,23 @@ class Training(Optimizer):
     class_weights: ClassWeights = added_later(None)
     """Weights of classes in the loss, as in ``torch.nn.CrossEntropyLoss(weight=...)``: weights by
     the name of the class; balanced: inverse to the numbers of training rows. None: none."""
+    average: Average | None = added_later(None)
+    """Epochs whose mean weights are tested and kept. None: the weights of the last epoch."""
+
+    @pydantic.model_validator(mode="after")
+    def _has_epochs(self) -> Self:
+        if self.average and self.average.last_k > self.num_train_epochs:
+            raise ValueError(
+                f"average.last_k {self.average.last_k} is more than num_train_epochs "
+                f"{self.num_train_epochs}; lower it, or train longer"
+            )
+        return self
+
+    @classmethod
+    def check_changes(cls, changes: dict[str, Any], where: str = "") -> None:
+        """Validate settings that replace some of others, whose number of epochs is not known.
+
+        Raises:
+            InputError: All problems together.
+        """
+        cls.parse({"num_train_epochs": MAX_INT} | changes, where)

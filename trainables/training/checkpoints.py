@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,10 +47,12 @@ class LoopState:
     Attributes:
         same: Tensors that are equal in every worker.
         parts: Tensors that count as their sum over the workers.
+        copies: A tensor like each trained weight, sharded as it is; or none.
     """
 
     same: dict[str, torch.Tensor] = field(default_factory=dict)
     parts: dict[str, torch.Tensor] = field(default_factory=dict)
+    copies: Sequence[torch.Tensor] = ()
 
 
 class PreemptedError(Exception):
@@ -120,6 +123,10 @@ class Checkpoints:
             workers: Workers that train the trial together.
         """
         tensors = {f"model.{k}": v for k, v in gather_trained_weights(model).items()}
+        if loop_state.copies:
+            with _exchanged(model, loop_state.copies):
+                copies = gather_trained_weights(model)
+                tensors |= {f"copies.{k}": v.clone() for k, v in copies.items()}
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
         for parameter, values in moments.get("state", {}).items():
             tensors |= {f"optimizer.{parameter}.{name}": value for name, value in values.items()}
@@ -174,6 +181,10 @@ class Checkpoints:
         if not metadata:
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
+        if loop_state.copies:
+            with _exchanged(model, loop_state.copies):
+                copies: Any = _take_prefixed(tensors, "copies.")
+                set_model_state_dict(model, copies, options=options)
         weights: Any = _take_prefixed(tensors, "model.")
         set_model_state_dict(model, weights, options=options)
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
@@ -228,6 +239,26 @@ def gather_trained_weights(model: Any) -> dict[str, torch.Tensor]:
     return dict(weights)
 
 
+@contextmanager
+def _exchanged(model: torch.nn.Module, copies: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Exchange the trained weights and their copies inside the context.
+
+    So copies are gathered and distributed as weights are, whatever shares the workers hold.
+    """
+    _exchange(model, copies)
+    yield
+    _exchange(model, copies)
+
+
+@torch.no_grad()
+def _exchange(model: torch.nn.Module, copies: Sequence[torch.Tensor]) -> None:
+    trained = (p for p in model.parameters() if p.requires_grad)
+    for parameter, copy in zip(trained, copies, strict=True):
+        weight = parameter.clone()
+        parameter.copy_(copy)
+        copy.copy_(weight)
+
+
 def _read_metadata(content: bytes) -> dict[str, str]:
     """Read the metadata of a safetensors file."""
     size = int.from_bytes(content[:8], "little")
@@ -248,6 +279,8 @@ def _fits(tensors: Mapping[str, torch.Tensor], model: Any, loop_state: LoopState
     """Return whether the tensors are those that this process would save."""
     required = {f"same.{name}" for name in loop_state.same}
     required |= {f"parts.{name}" for name in loop_state.parts}
+    if loop_state.copies:
+        required |= {f"copies.{n}" for n, p in model.named_parameters() if p.requires_grad}
     # A CPU trains only the embedding rows that occur, and a GPU all of them (used_rows.py).
     shapes = {f"model.{name}": weight.shape for name, weight in model.named_parameters()}
     same_shapes = all(shapes.get(name, t.shape) == t.shape for name, t in tensors.items())

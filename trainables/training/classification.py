@@ -16,6 +16,7 @@ from xlt.data.core.seeds import derive_seed
 from xlt.trainables.loading.batching import draw_batches
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
+from xlt.trainables.training.epoch_ends import make_epoch_ends
 from xlt.trainables.training.loop import (
     Report,
     Steps,
@@ -40,6 +41,7 @@ class FitResult:
         micro_batch_size: Rows per forward pass at the end of training; None means whole batches.
         num_halved: Number of times that passes were halved because memory ran out.
         padding_share: Share of padding in the computed places, 0 to 1.
+        kept_steps: Steps after which the weights were those of the model, or were averaged to it.
         num_packed: Number of trials that trained together in shared passes; 1 means this trial
             alone.
     """
@@ -49,6 +51,7 @@ class FitResult:
     micro_batch_size: int | None
     num_halved: int
     padding_share: float
+    kept_steps: Sequence[int]
     num_packed: int = 1
 
 
@@ -80,6 +83,7 @@ class Classification:
         self.workers = Workers.current()
         self._forward = self.workers.distribute(model, spec.resources.sharding)
         self.device = model.device  # sharding moves the model
+        self._epoch_ends = make_epoch_ends(model, spec.training)
         self._y_true = torch.tensor(labels, device=self.device)
         self._class_weights: torch.Tensor | None = None
         self._row_weights: list[float] | None = None
@@ -101,7 +105,7 @@ class Classification:
         """
         training, learning_rate = self.spec.training, self.spec.learning_rate
         assert learning_rate is not None  # baselines are not trained by steps
-        num_epoch_steps = math.ceil(len(self.token_ids) / training.batch_size)
+        num_epoch_steps = self._num_epoch_steps
         return training_steps(
             self.model,
             self.draw_all_batches(),
@@ -109,11 +113,16 @@ class Classification:
             num_epoch_steps=num_epoch_steps,
             learning_rate=learning_rate,
             settings=training,
+            epoch_ends=self._epoch_ends,
             report=report,
             workers=self.workers,
             checkpoints=checkpoints,
             parts={"last_logits": self.last_logits, "places": self._places},
         )
+
+    @property
+    def _num_epoch_steps(self) -> int:
+        return math.ceil(len(self.token_ids) / self.spec.training.batch_size)
 
     def draw_all_batches(self) -> Iterator[list[int]]:
         """Draw the batches of all epochs."""
@@ -162,8 +171,14 @@ class Classification:
         """Make the result of a training that has returned its history."""
         score = softmax(self.workers.sum(self.last_logits))
         num_places, num_tokens = self.workers.sum(self._places).tolist()
-        padding = 1 - num_tokens / num_places
-        return FitResult(history, score, micro_batches.size, micro_batches.num_halved, padding)
+        return FitResult(
+            history=history,
+            train_score=score,
+            micro_batch_size=micro_batches.size,
+            num_halved=micro_batches.num_halved,
+            padding_share=1 - num_tokens / num_places,
+            kept_steps=[e * self._num_epoch_steps for e in self._epoch_ends.kept_epochs],
+        )
 
 
 def fit_classifier(

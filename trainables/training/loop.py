@@ -18,6 +18,7 @@ from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.training import Optimizer
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, LoopState
+from xlt.trainables.training.epoch_ends import EpochEnds
 from xlt.trainables.training.watchdog import heartbeat
 from xlt.trainables.training.workers import Workers
 
@@ -82,6 +83,7 @@ def training_steps(
     learning_rate: float,
     settings: Optimizer,
     report: Report,
+    epoch_ends: EpochEnds | None = None,
     workers: Workers | None = None,
     checkpoints: Checkpoints | None = None,
     parts: dict[str, torch.Tensor] | None = None,
@@ -95,10 +97,11 @@ def training_steps(
         model: Model whose ``requires_grad`` parameters are trained.
         batches: Rows of each step, at least ``num_steps`` batches.
         num_steps: Number of optimiser steps.
-        num_epoch_steps: Steps per epoch, only for the ``epoch`` column of the history.
+        num_epoch_steps: Steps per epoch.
         learning_rate: Peak learning rate.
         settings: Schedule, weight decay and gradient clipping.
         report: Function that receives the progress.
+        epoch_ends: Object that is called after the last step of each epoch; None for none.
         workers: Workers that train together, each in its own call; None means this process alone.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
         parts: Tensors that each worker fills in part while it computes gradients.
@@ -120,7 +123,9 @@ def training_steps(
     optimizer = _make_optimizer(model, settings)
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
     measured = torch.zeros(num_steps, 2, device=device)
-    loop_state = LoopState({"measured": measured}, parts or {})
+    loop_state = LoopState(
+        {"measured": measured}, parts or {}, epoch_ends.copies if epoch_ends else ()
+    )
     first = checkpoints.restore(model, optimizer, loop_state, workers) if checkpoints else 0
     model.train()
     for step, batch in enumerate(itertools.islice(batches, first, num_steps), start=first + 1):
@@ -140,6 +145,8 @@ def training_steps(
                 )
             heartbeat()
             report(step, num_steps, last)
+        if epoch_ends and step % num_epoch_steps == 0:
+            epoch_ends.after_epoch(step // num_epoch_steps)
         if checkpoints and workers.any_true(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, loop_state, workers)
             checkpoints.raise_if_preempted(step, workers, device)

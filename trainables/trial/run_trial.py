@@ -85,7 +85,7 @@ def run_trial(
         trial.model, trial.train_ids, trial.labels, spec, report, checkpoints, trial.class_weights
     )
     rates = fitted.history["learning_rate"].to_pylist()
-    restore_all_rows(trial.model, rates, spec.training.weight_decay)
+    restore_all_rows(trial.model, rates, spec.training.weight_decay, fitted.kept_steps)
     trial.clock.lap("fit")
     return finish_trial(trial, fitted, keep_models, explain, checkpoints)
 
