@@ -12,6 +12,7 @@ from xlt.sweep.check.preflight import Preflight, TrialGroup
 from xlt.sweep.machines.nodes import count_free_bytes
 from xlt.sweep.machines.ray_folder import find_ray_shortage
 from xlt.trainables.models.tokenizer_files import SENTENCEPIECE, TOKENIZER, VOCABULARIES
+from xlt.trainables.spec.methods import OF_A_PART
 
 TRIAL_BYTES = 64 * 1024
 """Assumed size of a trial's files without weights; a trial of `quickstart`, with 512 test rows, has
@@ -62,7 +63,7 @@ def _estimate_weights(preflight: Preflight, group: TrialGroup) -> int | None:
         return 0
     storage, method = preflight.grid.experiment.storage, group.first.method
     keeps = storage.keep_models in {"all", "best"} or (
-        storage.keep_models == "adapters" and method == "lora"
+        storage.keep_models == "adapters" and method in OF_A_PART
     )
     running = min(count_slots(preflight, group), len(group.pending))
     num_kept = len(group.pending) if keeps else 0
@@ -96,6 +97,6 @@ def _estimate_trained_bytes(preflight: Preflight, group: TrialGroup) -> int | No
         return None
     if preflight.asks_hub:
         return 4 * preflight.dry_run(group.first, group.rows).num_trained
-    if group.first.method == "lora":
+    if group.first.method in OF_A_PART:
         return None
     return sum(size for name, size in files.sizes.items() if name.endswith(".safetensors"))

@@ -209,7 +209,10 @@ def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> i
         return count_prediction_flops(matrices, [length] * _count_embedded(spec))
     checkpointing = spec.resources.gradient_checkpointing
     step = [length] * spec.training.batch_size
-    trained = count_training_flops(matrices, step, gradient_checkpointing=checkpointing)
+    if spec.method == "head":  # no gradient passes the frozen matrices
+        trained = count_prediction_flops(matrices, step)
+    else:
+        trained = count_training_flops(matrices, step, gradient_checkpointing=checkpointing)
     tested = count_prediction_flops(matrices, [length] * spec.max_test_rows)
     return spec.num_steps * trained + tested
 

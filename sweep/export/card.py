@@ -20,6 +20,13 @@ from xlt.trainables.trial.model_files import CLASSIFIER_CONFIG
 
 HUB_METRICS = {"auroc": "roc_auc", "auroc_ovr": "roc_auc", "macro_f1": "f1"}
 """Name of a metric -> its name on the hub, if that is another one."""
+METHODS = {
+    "lora": "LoRA",
+    "full": "full fine-tuning",
+    "bitfit": "BitFit (biases and head)",
+    "head": "its head alone, with frozen other weights,",
+}
+"""Name of a method -> its name in the text of a card."""
 USE = """```python
 from transformers import pipeline
 
@@ -140,7 +147,7 @@ def _code(text: str) -> str:
 
 def _introduce(subject: Subject) -> str:
     spec, classes = subject.trial.spec, subject.trial.classes
-    method = {"lora": "LoRA", "full": "full fine-tuning"}.get(spec.method, _code(spec.method))
+    method = METHODS.get(spec.method, _code(spec.method))
     pattern = spec.pattern
     rows = [f"{pattern.source_rows} in {join_source_langs(spec.source_lang)}"] * bool(
         pattern.source_rows

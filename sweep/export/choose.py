@@ -14,7 +14,7 @@ from xlt.trainables.metrics.registry import METRICS, selection_metric
 from xlt.trainables.results.best_model import HOW_CHOSEN
 from xlt.trainables.results.layout import is_weights
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.methods import BASELINES
+from xlt.trainables.spec.methods import BASELINES, OF_A_PART
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _explain_no_model(collected: Collected, asked: Iterable[TrialRow]) -> InputE
     if methods <= {*BASELINES}:
         method = methods.pop()
         return InputError(
-            f"method {method} keeps no model; choose a cell of method full or lora", where
+            f"method {method} keeps no model; choose a cell of a fine-tuning method", where
         )
     location = Results(collected.uri)
     folders = location.states(location.read_plan(collected.plan.experiment).trial_ids)
@@ -104,7 +104,7 @@ def _explain_no_model(collected: Collected, asked: Iterable[TrialRow]) -> InputE
         if state.state == "done" and any(map(is_weights, (state.record or {}).get("files", ())))
     ]
     named = f"trials with a model: {first_few(others)}" if others else "no trial here kept one"
-    setting = "adapters" if methods == {"lora"} else "all"
+    setting = "adapters" if methods <= {*OF_A_PART} else "all"
     return InputError(
         f"no such run kept its model; {named}. To keep it, remove its folder and train it again "
         f"with storage.keep_models={setting}",

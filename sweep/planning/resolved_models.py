@@ -8,7 +8,11 @@ from xlt.data.core.errors import InputError
 from xlt.data.corpora.registry import corpus_identity
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.trainables.models.architectures import ModelKind, describe_encoder
+from xlt.trainables.models.architectures import (
+    ModelKind,
+    describe_encoder,
+    describe_without_biases,
+)
 from xlt.trainables.models.base_models import (
     LEARNING_RATE_OF,
     METHOD_OF,
@@ -115,6 +119,8 @@ def _complete(
     if model.method == "prompt" and kind == "encoder":
         raise InputError(describe_encoder(checkpoint.model_type if checkpoint else model.name))
     method = model.method or (METHOD_OF[kind] if kind else None)
+    if method == "bitfit" and checkpoint and checkpoint.has_biases is False:
+        raise InputError(describe_without_biases(checkpoint.model_type))
     if method is None:
         named = checkpoint.model_type if checkpoint else model.path
         raise InputError(

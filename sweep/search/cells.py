@@ -128,7 +128,7 @@ def _make_search_cell(cell: Cell, settings: Search, dataset: Dataset) -> SearchC
     for values in itertools.product(*settings.training.values()):
         changes = dict(zip(settings.training, values, strict=True))
         Training.parse(first.training.model_dump() | changes, f"search.training, {cell.key}")
-    if first.method == "full":
+    if first.method != "lora":
         settings = settings.model_copy(update={"lora": {}})
     if not first.pattern.source_rows and settings.dev != "auto":
         settings = settings.model_copy(

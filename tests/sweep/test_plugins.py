@@ -96,9 +96,15 @@ def test_results_of_plugins_are_read_without_them(
     assert capsys.readouterr().out.startswith("Balanced.")
     assert main(["status", uri]) == 0
     assert main(["explain", uri, "--backend", "inline"]) == 2
-    assert "method: unknown method 'biases'. Known: embed, full, lora" in capsys.readouterr().err
+    assert (
+        "method: unknown method 'biases'. Known: bitfit, embed, full, head, lora"
+        in capsys.readouterr().err
+    )
     assert main(["run", str(experiment_file), *changes, "--results", uri]) == 2
-    assert "method: unknown method 'biases'. Known: embed, full, lora" in capsys.readouterr().err
+    assert (
+        "method: unknown method 'biases'. Known: bitfit, embed, full, head, lora"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_other_kinds(installed: None, capsys: pytest.CaptureFixture[str]) -> None:

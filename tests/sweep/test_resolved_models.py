@@ -139,6 +139,16 @@ def test_all_problems_are_told_together(
     assert "holds no config.json" in problems[3]
 
 
+def test_biases_that_a_checkpoint_lacks_are_refused(tiny_base: Callable[[str], Path]) -> None:
+    models = [
+        {"name": name, "path": str(tiny_base(name)), "method": "bitfit"}
+        for name in ("llama", "bert")
+    ]
+    (problem,) = told(*models)
+    assert problem.startswith("base model 'llama': llama has no biases, which are all that method")
+    assert {(s.method, s.learning_rate) for s in grid(models[1]).specs} == {("bitfit", 1e-3)}
+
+
 def test_settings_that_do_not_go_with_the_checkpoint(tiny_base: Callable[[str], Path]) -> None:
     models = [
         {"name": "a", "path": str(tiny_base("llama")), "lora": {"target_modules": ["q_prj"]}},

@@ -79,6 +79,9 @@ def test_files_tell_what_it_is(folder: Path, spec: TrialSpec) -> None:
     assert (checkpoint.kind, checkpoint.linear) == (listed.kind, listed.linear)
     assert checkpoint.pad_token == base.tokenizer.pad_token
     assert base.model.config.pad_token_id == base.tokenizer.pad_token_id
+    inside = f"{base.model.base_model_prefix}."
+    biases = [n for n, p in base.model.named_parameters() if n.startswith(inside) and p.ndim == 1]
+    assert checkpoint.has_biases == any(name.endswith("bias") for name in biases)
     unlisted = read_config(folder) | {"model_type": "new-type"}
     assert derive_kind(unlisted) == listed.kind
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xlt.trainables.explain.prefixes import can_read_prefixes, compute_logits_by_prefix
 from xlt.trainables.explain.target import ClassTargets, Target, Values
 from xlt.trainables.loading.batching import collate_for
-from xlt.trainables.methods.lora import is_adapted
+from xlt.trainables.methods.adapted import is_adapted
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import autocast, compute_probabilities, predict
 from xlt.trainables.training.watchdog import heartbeat

@@ -10,8 +10,9 @@ from safetensors.torch import load
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
 from xlt.trainables.loading.base import Base, load_base
-from xlt.trainables.methods.lora import is_adapted
+from xlt.trainables.methods.adapted import is_adapted
 from xlt.trainables.methods.registry import build_classifier
+from xlt.trainables.methods.taken_weights import as_kept
 from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.location import LostLocationError, inside_root
 from xlt.trainables.results.result import Results
@@ -41,7 +42,7 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(spec.resources.cpus)
     base = load_base(spec, device, choose_base_dtype(spec, device), num_labels)
-    model = build_classifier(base, spec)
+    model = build_classifier(base, as_kept(spec))
     if is_adapted(model):
         from peft import set_peft_model_state_dict
 

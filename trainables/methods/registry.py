@@ -11,12 +11,17 @@ from typing import Any
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import Registry
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import full, lora
+from xlt.trainables.methods import full, lora, part
 from xlt.trainables.spec.methods import METHOD_GROUP
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 Build = Callable[[Base, TrialSpec], Any]
-_OWN: dict[str, Build] = {"full": full.build, "lora": lora.build}
+_OWN: dict[str, Build] = {
+    "full": full.build,
+    "lora": lora.build,
+    "bitfit": part.build_bitfit,
+    "head": part.build_head,
+}
 
 
 def _check_method(name: str, build: Any) -> str:

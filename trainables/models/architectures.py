@@ -23,12 +23,14 @@ class Architecture:
             token; None if the class has none.
         positions_after_pad: Whether positions count from ``pad_token_id + 1``
             (``create_position_ids_from_input_ids`` in RoBERTa's code), so that a text has fewer.
+        has_biases: Whether the backbone has biases without settings of config.json that add them.
     """
 
     kind: ModelKind
     linear: tuple[str, ...]
     pad_token: str | None = None
     positions_after_pad: bool = False
+    has_biases: bool = True
 
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -37,20 +39,24 @@ _FUSED = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
 _GPT2 = ("c_attn", "c_proj", "c_fc")
 _BERT = ("query", "key", "value", "dense")
 
+_LLAMA = Architecture("decoder", _GATED, has_biases=False)
+_GEMMA = Architecture("decoder", _GATED, "<pad>", has_biases=False)
 _ROBERTA = Architecture("encoder", _BERT, "<pad>", positions_after_pad=True)
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture("decoder", _GATED),
+    "llama": _LLAMA,
     "gpt_neox": Architecture("decoder", _FUSED, "<|padding|>"),
     "bert": Architecture("encoder", _BERT, "[PAD]"),
-    "mistral": Architecture("decoder", _GATED),
+    "mistral": _LLAMA,
     "qwen2": Architecture("decoder", _GATED, "<|endoftext|>"),
-    "qwen3": Architecture("decoder", _GATED, "<|endoftext|>"),
-    "gemma": Architecture("decoder", _GATED, "<pad>"),
-    "gemma2": Architecture("decoder", _GATED, "<pad>"),
-    "gemma3_text": Architecture("decoder", _GATED, "<pad>"),
+    "qwen3": Architecture("decoder", _GATED, "<|endoftext|>", has_biases=False),
+    "gemma": _GEMMA,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
     "phi": Architecture("decoder", ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")),
-    "phi3": Architecture("decoder", ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
+    "phi3": Architecture(
+        "decoder", ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"), has_biases=False
+    ),
     "gpt2": Architecture("decoder", _GPT2),
     "gpt_bigcode": Architecture("decoder", _GPT2),
     "gptj": Architecture(
@@ -59,8 +65,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "opt": Architecture("decoder", ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")),
     "bloom": Architecture("decoder", _FUSED),
     "falcon": Architecture("decoder", _FUSED),
-    "mpt": Architecture("decoder", ("Wqkv", "out_proj", "up_proj", "down_proj"), "<|padding|>"),
-    "olmo2": Architecture("decoder", _GATED),
+    "mpt": Architecture(
+        "decoder", ("Wqkv", "out_proj", "up_proj", "down_proj"), "<|padding|>", has_biases=False
+    ),
+    "olmo2": _LLAMA,
     "stablelm": Architecture("decoder", _GATED),
     "starcoder2": Architecture("decoder", (*_ATTENTION, "c_fc", "c_proj")),
     "roberta": _ROBERTA,
@@ -77,10 +85,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         "encoder", (*_BERT, "embedding_hidden_mapping_in", "ffn", "ffn_output"), "<pad>"
     ),
     # head.dense is included because it is pre-trained with the masked-token objective.
-    "modernbert": Architecture("encoder", ("Wqkv", "Wi", "Wo", "dense")),
+    "modernbert": Architecture("encoder", ("Wqkv", "Wi", "Wo", "dense"), has_biases=False),
 }  # fmt: skip
 """``model_type`` of config.json -> architecture. :func:`derive_kind` judges other types."""
 
+_BIASES = ("attention_bias", "mlp_bias", "norm_bias")
+"""Settings of config.json that give biases to architectures without any."""
 _ENDINGS: dict[str, ModelKind] = {
     "ForCausalLM": "decoder",
     "LMHeadModel": "decoder",
@@ -114,6 +124,29 @@ def derive_kind(config: Mapping[str, Any]) -> ModelKind | None:
         if str(name).endswith(ending)
     }
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def find_biases(config: Mapping[str, Any]) -> bool | None:
+    """Find whether the backbone of a checkpoint has biases.
+
+    Args:
+        config: Content of config.json.
+
+    Returns:
+        None if the architecture is not listed.
+    """
+    listed = ARCHITECTURES.get(str(config.get("model_type")))
+    if listed is None:
+        return None
+    return listed.has_biases or any(config.get(name) for name in _BIASES)
+
+
+def describe_without_biases(model_type: str) -> str:
+    """Message for an architecture whose biases are to be trained."""
+    return (
+        f"{model_type} has no biases, which are all that method bitfit trains beside the head; set "
+        "`method: lora`, full or head"
+    )
 
 
 def describe_encoder(model_type: str) -> str:

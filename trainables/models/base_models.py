@@ -31,9 +31,11 @@ from xlt.trainables.spec.resources import Resources
 MINIATURE = "miniature:"
 METHOD_OF: dict[ModelKind, Method] = {"encoder": "full", "decoder": "lora"}
 """Kind of model -> default method (paper, section 3.3)."""
-LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4}
-"""Method -> default peak learning rate (paper, section 3.3). Baselines have none, and base models
-with a method of a plug-in give one."""
+LEARNING_RATE_OF: dict[Method, float] = {"full": 5e-5, "lora": 5e-4, "bitfit": 1e-3, "head": 1e-3}
+"""Method -> default peak learning rate: full and lora from the paper, section 3.3; bitfit the
+default of its authors' code (run_glue.py in github.com/benzakenelad/BitFit); head the same, which
+is also the default of Adam (Kingma and Ba 2015, arXiv 1412.6980): it can destroy nothing that was
+pre-trained. Baselines have none, and base models with another method give one."""
 
 
 class BaseModel(Settings):

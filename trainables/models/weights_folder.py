@@ -14,6 +14,7 @@ from xlt.trainables.models.architectures import (
     ARCHITECTURES,
     ModelKind,
     derive_kind,
+    find_biases,
     read_max_positions,
 )
 from xlt.trainables.models.damaged_files import list_damaged_files
@@ -50,6 +51,7 @@ class Checkpoint:
             peft selects them when the model is loaded.
         pad_token: Token that will pad batches; None if only the loaded tokenizer shows it.
         max_positions: Largest number of tokens of a text; None: no limit.
+        has_biases: Whether the backbone has biases; None if the architecture is not listed.
         doubts: Signs that the tokenizer is not that of the model, see :func:`list_doubts`.
     """
 
@@ -58,6 +60,7 @@ class Checkpoint:
     linear: tuple[str, ...] | None
     pad_token: str | None
     max_positions: int | None
+    has_biases: bool | None = None
     doubts: tuple[str, ...] = ()
 
     def problems(self, target_modules: str | Sequence[str], max_length: int) -> list[str]:
@@ -111,6 +114,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         linear=listed.linear if listed else None,
         pad_token=derive_pad_token(folder, tokenizer, rows, listed.pad_token if listed else None),
         max_positions=read_max_positions(config),
+        has_biases=find_biases(config),
         doubts=tuple(list_doubts(tokenizer, config)) if tokenizer else (),
     )
 

@@ -19,7 +19,7 @@ from xlt.trainables.results.layout import is_weights, split_trial_uri
 from xlt.trainables.results.plan import Plan, PlannedTrial
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialState
-from xlt.trainables.spec.methods import BASELINES
+from xlt.trainables.spec.methods import BASELINES, OF_A_PART
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 FOLDER_SHA256 = "sha256:"
@@ -140,9 +140,9 @@ def list_kept_weights(state: TrialState) -> dict[str, str]:
     names = sorted(filter(is_weights, files))
     method = state.record["spec"]["method"]
     if not names and method in BASELINES:
-        raise InputError(f"method {method} keeps no model; choose a trial of method full or lora")
+        raise InputError(f"method {method} keeps no model; choose a trial of a fine-tuning method")
     if not names:
-        kept = "adapters" if method == "lora" else "all"
+        kept = "adapters" if method in OF_A_PART else "all"
         raise InputError(
             "the trial kept no model; remove its folder and train it again with "
             f"storage.keep_models={kept} (to explain it, an `explain` block does, too)"

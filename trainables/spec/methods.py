@@ -24,7 +24,11 @@ BASELINES: dict[str, tuple[str, ...]] = {
 that do not change, or prompts a language model, so it has neither epochs nor a learning rate, and
 keeps no model."""
 
-OWN_METHODS = ("full", "lora", *BASELINES)
+OF_A_PART = ("lora", "bitfit", "head")
+"""Methods that train adapters, or a small part of the weights, which ``keep_models: adapters``
+keeps."""
+
+OWN_METHODS = ("full", *OF_A_PART, *BASELINES)
 
 WITHOUT_BASE_MODEL = frozenset({"ngram"})
 """Methods that read texts alone, without a checkpoint and without a GPU."""
@@ -57,7 +61,7 @@ class Ngram(Settings):
 
 
 def list_methods() -> tuple[str, ...]:
-    """List full fine-tuning, low-rank adapters, :data:`BASELINES`, and methods of plug-ins."""
+    """List full fine-tuning, :data:`OF_A_PART`, :data:`BASELINES`, and methods of plug-ins."""
     return (*OWN_METHODS, *(plugin.name for plugin in list_plugins(METHOD_GROUP)))
 
 

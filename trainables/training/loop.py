@@ -264,9 +264,9 @@ def choose_base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
     """Choose the data type of a base's weights; a frozen base in bf16 needs no fp32 copy.
 
     Full fine-tuning, and methods of plug-ins, train the weights themselves: in bf16 they would lose
-    AdamW's small steps.
+    AdamW's small steps. Biases are trained in fp32 beside their matrices, which need the same type.
     """
-    is_frozen = spec.method in ("lora", *BASELINES)
+    is_frozen = spec.method in ("lora", "head", *BASELINES)
     return torch.bfloat16 if is_frozen and uses_bf16(spec, device) else torch.float32
 
 

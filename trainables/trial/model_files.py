@@ -9,20 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from xlt.trainables.methods.lora import is_adapted
+from safetensors.torch import save_file
+
+from xlt.trainables.methods.adapted import is_adapted
+from xlt.trainables.methods.taken_weights import STARTED, double_rank, give_back
 from xlt.trainables.models.model_config import ADAPTER_CONFIG
+from xlt.trainables.spec.methods import OF_A_PART
 from xlt.trainables.training.checkpoints import gather_trained_weights
 from xlt.trainables.training.workers import Workers
 
 CLASSIFIER_CONFIG = "classifier_config.json"
 """Config of the classifier that an adapter belongs to. Beside an adapter, transformers takes a
 config.json as the sign of a complete model, and would look for the base model's weights there."""
+TRAINED_WEIGHTS = "trained_weights.safetensors"
+"""Weights of a classifier whose other weights are those of its base model. transformers does not
+read a file of this name, with which it would draw the others at random."""
 KeepModels = Literal["none", "adapters", "all", "best"]
 
 
 def keeps_model(keep_models: KeepModels, method: str) -> bool:
     """Whether a trial of a method keeps its weights."""
-    return keep_models in {"all", "best"} or (keep_models == "adapters" and method == "lora")
+    return keep_models in {"all", "best"} or (keep_models == "adapters" and method in OF_A_PART)
 
 
 def make_model_files(
@@ -30,9 +37,10 @@ def make_model_files(
 ) -> dict[str, bytes]:
     """Make the files of save_pretrained: config, tokenizer and safetensors.
 
-    For LoRA the weights are adapter and head, and the config is :data:`CLASSIFIER_CONFIG`. Every
-    worker must call this, because the weights of a sharded model are gathered. Only the first
-    worker gets the files; the others get none.
+    With adapters the weights are adapters and head, and the config is :data:`CLASSIFIER_CONFIG`. If
+    other weights are frozen, the trained ones alone are in :data:`TRAINED_WEIGHTS`. Every worker
+    must call this, because the weights of a sharded model are gathered. Only the first worker gets
+    the files; the others get none.
 
     Args:
         model: Trained classifier of a trial; its config gets the names of the classes.
@@ -49,6 +57,9 @@ def make_model_files(
         folder = Path(name)
         if is_adapted(model):
             save_adapter(model, folder, weights)
+        elif not all(parameter.requires_grad for parameter in model.parameters()):
+            save_file(weights, folder / TRAINED_WEIGHTS, {"format": "pt"})
+            save_config(model, folder / CLASSIFIER_CONFIG)
         else:
             model.save_pretrained(folder, state_dict=weights)
         save_tokenizer(tokenizer, max_length, model.config, folder)
@@ -70,9 +81,12 @@ def save_adapter(model: Any, folder: Path, weights: dict[str, Any] | None = None
         weights: Weights of the model; None: as they are.
     """
     # Without this option peft asks the hub whether embeddings were resized.
-    model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+    given = weights if weights is None else give_back(model, weights)
+    model.save_pretrained(folder, state_dict=given, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty template of a model card
     config = json.loads((folder / ADAPTER_CONFIG).read_bytes())
+    if hasattr(model, STARTED):
+        config = double_rank(config)
     for name in ("target_modules", "modules_to_save", "exclude_modules", "target_parameters"):
         if config[name]:  # peft writes sets, whose order differs between processes
             config[name] = sorted(set(config[name]))
@@ -81,9 +95,10 @@ def save_adapter(model: Any, folder: Path, weights: dict[str, Any] | None = None
 
 
 def save_config(model: Any, file: Path) -> None:
-    """Save the config of a classifier with adapters as that of the same class without them."""
+    """Save the config of a classifier, with or without adapters, under the name of its class."""
     config = copy.deepcopy(model.config)
-    config.architectures = [type(model.get_base_model()).__name__]
+    inner = model.get_base_model() if is_adapted(model) else model
+    config.architectures = [type(inner).__name__]
     config.to_json_file(file)
 
 
