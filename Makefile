@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # Run two test files at a time: Ray's tests mostly wait for processes.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Tests that have no target of their own.
+COMMON := not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack and not exits
 READY := .venv/.ready
 
 .PHONY: quickstart quick test docs notebook chaos cluster attack real browser latex lit exits image gpu slurm lint benchmark clean
@@ -12,12 +14,12 @@ quickstart: $(READY)
 
 # The tests start hundreds of processes: Python may keep compiled modules.
 test: lint
-	env -u PYTHONDONTWRITEBYTECODE $(PYTEST) -m "not chaos and not cluster and not real and not browser and not latex and not lit and not slurm and not attack and not exits"
+	env -u PYTHONDONTWRITEBYTECODE $(PYTEST) -m "$(COMMON)"
 
-# Run the tests of data and analysis in about a minute; none of them trains a model.
+# Run most tests of data and analysis in less than a minute; none of them trains a model.
 quick: $(READY)
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not ray and not slow and not chaos and not browser and not latex" tests/data tests/analysis
+	env -u PYTHONDONTWRITEBYTECODE $(PYTEST) -m "$(COMMON) and not ray and not slow" tests/data tests/analysis
 
 # Build the site of docs/ into build/site, in an environment of its own; every warning is an error.
 DOCS := build/docs-env

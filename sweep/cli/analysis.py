@@ -108,7 +108,7 @@ def add_analysis_commands(commands: Any) -> None:
 
     boundary = add(
         "boundary", _boundary,
-        "Tell for each cell whether it ranks texts worse than its reference, and what a better "
+        "Say for each cell whether it ranks texts worse than its reference, and what a better "
         "decision threshold would gain.",
         "boundary results",
         "boundary results --reference ja104 --prior 0.5 --labelled 16",

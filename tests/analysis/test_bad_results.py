@@ -21,6 +21,8 @@ from xlt.sweep.cli.exit_status import BAD_INPUT, OK
 from xlt.sweep.cli.main import main
 from xlt.trainables.metrics.registry import score
 
+pytestmark = pytest.mark.slow
+
 MODELS, PATTERNS, SEEDS = ("elyza", "mbert"), ("ja0", "ja16"), (0, 1, 2)
 BAD = ("elyza", "ja0")
 

@@ -31,6 +31,8 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.registry import score
 from xlt.trainables.results.result import Results
 
+pytestmark = pytest.mark.slow
+
 TRAIN, TEST = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.1, 0.2, 0.3, 0.4])
 MEANS = np.array([-2.0, -0.5, 0.8, 2.0])
 

@@ -21,6 +21,8 @@ from xlt.analysis.uncertainty.runs import MetricRuns, sum_by_story
 from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.registry import METRICS, resampled_metrics
 
+pytestmark = pytest.mark.slow
+
 METRICS_OF_CLASSES = tuple(resampled_metrics(3))
 
 

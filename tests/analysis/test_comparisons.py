@@ -29,6 +29,8 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.auroc import auroc_exchange_effects, weighted_auroc
 from xlt.trainables.metrics.registry import METRICS, resampled_metrics
 
+pytestmark = pytest.mark.slow
+
 
 def enumerated(metric: str, y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
     """Every exchange of rows, scored by a trial's own metrics; the smaller tail doubled."""

@@ -19,6 +19,8 @@ from xlt.analysis.uncertainty.multiplicity import CORRECTIONS
 from xlt.analysis.uncertainty.permutations import num_permutations_needed
 from xlt.analysis.uncertainty.runs import MetricRuns
 
+pytestmark = pytest.mark.slow
+
 SEPARATION = 1.5  # AUROC 0.86
 NUM_ITEMS = 512
 FAMILIES = {10: (1, 5), 30: (5, 4)}  # comparisons: base models, patterns of each

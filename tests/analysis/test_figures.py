@@ -27,6 +27,8 @@ from matplotlib.figure import Figure
 from xlt.analysis.figures import FIGURES, draw_figures, save_figures
 from xlt.analysis.figures.style import FigureInput, use_style
 
+pytestmark = pytest.mark.slow
+
 JAPANESE = "日本語モデル$x_1$"
 
 

@@ -34,6 +34,8 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.cell_key import CellKey
 
+pytestmark = pytest.mark.slow
+
 
 def make_curve(name: str, rows: list[int], means: list[float], n: int = 3) -> LearningCurve:
     points = tuple(

@@ -34,6 +34,8 @@ from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.sweep.cli.main import main
 from xlt.trainables.results.result import Results
 
+pytestmark = pytest.mark.slow
+
 # --- means ----------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ from xlt.sweep.cli.main import main
 from xlt.trainables.metrics.prevalence import values_from_rates
 from xlt.trainables.results.result import Results
 
+pytestmark = pytest.mark.slow
+
 PREVALENCE = 0.02
 NUM_OF_CLASS = 60
 

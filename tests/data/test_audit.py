@@ -19,6 +19,8 @@ from xlt.data.core.finding import SEVERITIES, Finding, describe_findings
 from xlt.data.dataset.patterns import Window
 from xlt.data.dataset.schema import Dataset, text_key
 
+pytestmark = pytest.mark.slow
+
 GOOD = [
     {"text": "Oil major pledges net zero by 2050"},
     {"text": "Striker signs for five years"},

@@ -13,6 +13,8 @@ from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.finding import Finding
 from xlt.data.dataset.schema import Dataset
 
+pytestmark = pytest.mark.slow
+
 EN = "Government announces new tax on plastic packaging"
 JA = "電力大手、石炭火力発電所の廃止を表明"
 ZH = "国家电网宣布将在二〇三〇年之前关闭所有燃煤电厂并大力投资可再生能源项目建设与发展"

@@ -15,6 +15,8 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import Direction, Translations
 from xlt.data.sources.registry import load_dataset, parse_source
 
+pytestmark = pytest.mark.slow
+
 EN_JA = Direction("en", "ja")
 CORRECT = load_dataset(parse_source({"source": "synthetic", "num_source": 300, "num_target": 300}))
 ENGLISH = [row.id for row in CORRECT.by_lang["en"]]
