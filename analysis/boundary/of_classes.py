@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,8 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.metrics.arrays import Scores, Values, count_classes
 from xlt.trainables.metrics.registry import resampled_metrics, undefined
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.class_weights import compute_class_weights
+from xlt.trainables.spec.row_weights import weigh_in_epoch
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 MEASURES = ("macro_f1", "auroc_ovr", "macro_f1_estimated", "macro_f1_oracle", "macro_f1_best")
 """Macro F1 as reported, one-vs-rest AUROC, and macro F1 with weights of the classes: their shares
@@ -114,18 +114,11 @@ def _measure(
 
 def _train_shares(collected: Collected, trial_id: str) -> Values | None:
     """Shares of the classes in training, by rows and their weights; None if a class has none."""
-    plan, training = collected.plan, _training(collected, trial_id)
+    classes, spec = collected.plan.classes, TrialSpec.parse(collected.records[trial_id]["spec"])
     try:
-        table = read_columns(Results(collected.uri), trial_id, "train_rows", ("label",))
+        rows = read_columns(Results(collected.uri), trial_id, "train_rows", ("label", "lang"))
     except InputError:
         return None
-    labels = table["label"].to_numpy()
-    counts = np.bincount(labels, minlength=len(plan.classes)).astype(np.float64)
-    weights = compute_class_weights(training.get("class_weights"), labels, plan.classes)
-    counts *= 1.0 if weights is None else np.array(weights)
-    return counts / counts.sum() if (counts > 0).all() else None
-
-
-def _training(collected: Collected, trial_id: str) -> Mapping[str, Any]:
-    spec: Mapping[str, Any] = collected.records[trial_id]["spec"]
-    return spec.get("training") or {}
+    weights = weigh_in_epoch(spec, rows, classes)
+    totals = np.bincount(rows["label"].to_numpy(), weights, minlength=len(classes))
+    return totals / totals.sum() if (totals > 0).all() else None

@@ -115,6 +115,21 @@ class Pattern(Settings):
         times = 2 if self.translate == "train+source" else 1
         return times * self.source_rows + self.target_rows
 
+    def list_train_langs(self, source_lang: SourceLang) -> tuple[str, ...]:
+        """List the languages in which training rows are read.
+
+        Args:
+            source_lang: Language of the source rows, or several.
+        """
+        sources = list_source_langs(source_lang)
+        if self.translate == "train":
+            return (self.target_lang,)
+        if self.translate == "test":
+            return sources
+        has_target = self.target_rows or self.translate
+        read = *(sources if self.source_rows else ()), *([self.target_lang] if has_target else ())
+        return tuple(dict.fromkeys(read))
+
     def directions(self, source_lang: SourceLang) -> tuple[Direction, ...]:
         """List the directions in which rows are translated, one for each source language.
 

@@ -14,6 +14,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.plan_text.negatives import describe_test_rows
+from xlt.sweep.plan_text.row_weights import describe_target_share, describe_without_effect
 from xlt.sweep.plan_text.test_langs import describe_test_langs
 from xlt.sweep.planning.cell import ZERO_SHOT, Cell
 from xlt.sweep.planning.extensions import find_extensions
@@ -171,6 +172,7 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     remarks = [f"is {' and '.join(p.name for p in cell.serves)}"] if len(cell.serves) > 1 else []
     remarks += [describe_source_rows(cell.model, pattern, spec.source_lang)]
     remarks += [describe_translated_rows(pattern, spec.source_lang, spec.sampling.test_rows)]
+    remarks += [describe_target_share(spec)]
     remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
@@ -233,6 +235,7 @@ def _list_notes(grid: Grid) -> list[str]:
     notes = [
         f"Translations: {line}" for line in describe_translations(grid.experiment, grid.dataset)
     ]
+    notes += describe_without_effect(grid)
     if grid.experiment.learning_rate == "auto":
         notes.append("learning_rate: auto: the rates above are searched first, see `xlt search`")
     unresolved = ", ".join(sorted({s.base_model for s in grid.specs if s.revision == UNRESOLVED}))

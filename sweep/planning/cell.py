@@ -14,6 +14,7 @@ from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
+from xlt.trainables.spec.row_weights import check_loss_weights
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -46,6 +47,7 @@ class Cell:
     rescued: ChosenRate | None = None
     replaced: tuple[TrialSpec, ...] = ()
     serves: tuple[Pattern, ...] = ()
+    without_effect: tuple[str, ...] = ()
 
     @property
     def model(self) -> BaseModel:
@@ -90,6 +92,9 @@ def make_cell(
         trained: The pattern with the rows that count, or the reason why there is no cell
             (:func:`restrict_patterns`).
         dataset: The rows that trials draw from.
+
+    Raises:
+        InputError: ``loss_weights`` names a language that no pattern has.
     """
     model, method = resolved.model, resolved.method
     key = CellKey(model.name, pattern.name)
@@ -115,6 +120,10 @@ def make_cell(
         learning_rate = override.learning_rate or learning_rate
         training |= override.training
         lora = Lora.parse(lora.model_dump() | override.lora)
+    given = Training.parse(keep_used_training(method, training), f"training of {key}")
+    langs = dict.fromkeys((*experiment.source_langs, *(p.target_lang for p in experiment.patterns)))
+    check_loss_weights(given.loss_weights, langs)
+    used = given.drop_without_effect(trained, source_lang)
     named_apart = trained.model_copy(update={"source_lang": None})  # one object for all trials
     specs = tuple(
         TrialSpec(
@@ -126,7 +135,7 @@ def make_cell(
             source_lang=source_lang,
             pattern=named_apart,
             sampling=experiment.sampling,
-            training=Training.parse(keep_used_training(method, training), f"training of {key}"),
+            training=used,
             learning_rate=None if method in BASELINES else learning_rate,
             lora=lora if method == "lora" else None,
             embed=model.embed if method == "embed" else None,
@@ -141,7 +150,9 @@ def make_cell(
         )
         for draw_index, seed in experiment.draws_and_seeds
     )
-    return Cell(resolved, pattern, specs, "", applying, chosen)
+    left = used.model_dump()
+    lost = tuple(name for name in given.model_dump() if name not in left)
+    return Cell(resolved, pattern, specs, "", applying, chosen, without_effect=lost)
 
 
 def run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:

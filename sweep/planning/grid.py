@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
@@ -18,7 +18,7 @@ from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.planning.trained_rows import restrict_patterns
 from xlt.sweep.planning.translations import describe_translations
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
-from xlt.trainables.spec.class_weights import check_class_weights
+from xlt.trainables.spec.row_weights import check_class_weights
 from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -168,6 +168,7 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
     for cell in (cell for cell in cells if cell.specs):
         spec, checkpoint, misfits = cell.specs[0], cell.resolved.checkpoint, list[str]()
         check_class_weights(spec.training.class_weights, dataset.classes)
+        problems |= dict.fromkeys(_list_unused(spec))
         if spec.prompt:
             lang = spec.pattern.target_lang
             misfits += spec.prompt.problems(lang, dataset.classes, paired=paired)
@@ -177,6 +178,20 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
         problems |= {f"base model {cell.model.name!r}: {problem}": None for problem in misfits}
     if problems:
         raise InputError(problems)
+
+
+def _list_unused(spec: TrialSpec) -> Iterator[str]:
+    """Write a sentence if ``target_share`` is so small that target rows are never trained on."""
+    training, pattern = spec.training, spec.pattern
+    source_rows = pattern.num_train_rows - pattern.target_rows
+    num_used = training.count_target_rows(source_rows, pattern.target_rows)
+    num_used *= training.num_train_epochs
+    if num_used < pattern.target_rows:
+        yield (
+            f"{pattern.name}: target_share {training.target_share} takes {num_used} of "
+            f"{pattern.target_rows} target rows in {training.num_train_epochs} epochs; raise it, "
+            "or remove it for this pattern by an override"
+        )
 
 
 def _plan_trials(

@@ -84,8 +84,9 @@ def train_both(
         The history of our steps, and the trainer with its losses.
     """
     model = build_without_dropout(spec)
+    row_weights = [class_weights[label] for label in labels] if class_weights else None
     history = fit_classifier(
-        model, token_ids, labels, spec, lambda *_: None, class_weights=class_weights
+        model, token_ids, labels, spec, lambda *_: None, row_weights=row_weights
     ).history
     reference = build_without_dropout(spec)
     batches = list(batches_of(spec, token_ids, labels, reference.config.pad_token_id))

@@ -66,6 +66,9 @@ ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
     ("pad_token",): "<pad>",
     ("pattern", "translate"): "train",
     ("translations",): "t" * 64,
+    ("training", "class_weights"): "balanced",
+    ("training", "loss_weights"): "balanced",
+    ("training", "target_share"): 0.5,
 }
 BASELINE_SETTINGS: dict[str, dict[str, Any]] = {  # settings of baselines, also added later
     "embed": {"prefix": "query: "},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,26 +20,61 @@ transformers (trainer_pt_utils.py), whose buckets hold 50 batches; our epochs ha
 
 
 def draw_batches(
-    lengths: Sequence[int], batch_size: int, rng: np.random.Generator
+    lengths: Sequence[int],
+    batch_size: int,
+    rng: np.random.Generator,
+    repeated: Sequence[int] = (),
+    num_once: int | None = None,
 ) -> Iterator[list[int]]:
-    """Draw the batches of one epoch: every row once, rows of similar length together.
+    """Draw the batches of one epoch: rows once, those of similar length together.
+
+    Rows that are repeated are spread evenly: the first batches of the epoch, before batches are
+    shuffled, have of them their share of all rows, rounded. So each batch has it up to one row.
 
     Args:
         lengths: Number of tokens of each row.
         batch_size: Rows per batch; the last batch may be smaller.
         rng: Random generator of the order.
+        repeated: Rows to spread over the batches, in this order; a row may stand here often.
+        num_once: Number of the first rows, each of which the epoch has once; None: all.
 
     Returns:
         Row numbers of each batch.
     """
-    order = rng.permutation(len(lengths))
-    span = batch_size * BUCKET_BATCHES
-    buckets = [order[start : start + span].tolist() for start in range(0, len(order), span)]
-    batches = []
-    for bucket in buckets:
-        bucket.sort(key=lambda row: lengths[row])
-        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    order = rng.permutation(len(lengths) if num_once is None else num_once).tolist()
+    num_rows, num_repeated = len(order) + len(repeated), len(repeated)
+    ends = [*range(0, num_rows, batch_size), num_rows]
+    # Rounded to the nearest integer, in integers: half of a row counts as a row.
+    of_repeated = [(2 * num_repeated * end + num_rows) // (2 * num_rows) for end in ends]
+    of_once = [end - others for end, others in zip(ends, of_repeated, strict=True)]
+    parts = _cut(order, of_once, lengths), _cut(repeated, of_repeated, lengths)
+    batches = [once + others for once, others in zip(*parts, strict=True)]
     return (batches[i] for i in rng.permutation(len(batches)))
+
+
+def _cut(rows: Sequence[int], ends: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """Cut rows into the parts between ends, sorted by length in buckets of parts."""
+    parts = []
+    for start in range(0, len(ends) - 1, BUCKET_BATCHES):
+        cuts = ends[start : start + BUCKET_BATCHES + 1]
+        bucket, sizes = rows[cuts[0] : cuts[-1]], [b - a for a, b in pairwise(cuts)]
+        place = {row: place for place, row in enumerate(bucket)}
+        in_order = iter(sorted(bucket, key=lambda row: (lengths[row], place[row])))
+        # Copies of a row are neighbours now. Dealt to as many parts, they stand in different ones.
+        copies = max(Counter(bucket).values(), default=1)
+        for first in range(0, len(sizes), copies):
+            parts += _deal(in_order, sizes[first : first + copies])
+    return parts
+
+
+def _deal(rows: Iterator[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Deal the next rows in turn to parts, until each has its size."""
+    parts: list[list[int]] = [[] for _ in sizes]
+    for turn in range(max(sizes)):
+        for part, size in zip(parts, sizes, strict=True):
+            if turn < size:
+                part.append(next(rows))
+    return parts
 
 
 def collate(

@@ -1,12 +1,17 @@
-"""Settings of training by steps: optimiser, schedule, epochs and the loss."""
+"""Settings of training by steps: optimiser, schedule, epochs, and the weight of rows."""
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
 from xlt.data.core.settings import MAX_INT, Settings, added_later
+from xlt.data.dataset.languages import ByLanguage
+from xlt.data.dataset.patterns import Pattern
+from xlt.data.dataset.source_langs import SourceLang
 
 
 class Optimizer(Settings):
@@ -22,8 +27,12 @@ class Optimizer(Settings):
     """Global L2 norm to which gradients are clipped."""
 
 
-ClassWeights = Literal["balanced"] | dict[str, Annotated[float, pydantic.Field(gt=0)]] | None
+Weight = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+ClassWeights = Literal["balanced"] | dict[str, Weight] | None
 """Weights of classes in the loss, see :attr:`Training.class_weights`."""
+LossWeights = Literal["balanced"] | ByLanguage[Weight] | None
+"""Weights of languages in the loss, see :attr:`Training.loss_weights`."""
+Share = Annotated[float, pydantic.Field(gt=0, lt=1, strict=True)]
 
 
 class Average(Settings):
@@ -48,6 +57,12 @@ class Training(Optimizer):
     class_weights: ClassWeights = added_later(None)
     """Weights of classes in the loss, as in ``torch.nn.CrossEntropyLoss(weight=...)``: weights by
     the name of the class; balanced: inverse to the numbers of training rows. None: none."""
+    loss_weights: LossWeights = added_later(None)
+    """Weights of languages in the loss, by the language in which a row is read, times those of
+    classes; balanced: inverse to the numbers of rows that an epoch trains on. None: none."""
+    target_share: Share | None = added_later(None)
+    """Share of target rows in each batch. An epoch is then one pass over the source rows, and
+    repeats the target rows. None: an epoch has each row once."""
     average: Average | None = added_later(None)
     """Epochs whose mean weights are tested and kept. None: the weights of the last epoch."""
 
@@ -68,3 +83,40 @@ class Training(Optimizer):
             InputError: All problems together.
         """
         cls.parse({"num_train_epochs": MAX_INT} | changes, where)
+
+    def drop_without_effect(self, pattern: Pattern, source_lang: SourceLang) -> Self:
+        """Leave out what changes nothing in a cell, so that its trials have the plain ids.
+
+        Args:
+            pattern: The rows that the cell trains on.
+            source_lang: Language of its source rows, or several.
+        """
+        has_both = pattern.source_rows and pattern.target_rows
+        langs, weights = pattern.list_train_langs(source_lang), self.loss_weights
+        if isinstance(weights, dict):
+            weights = {lang: weights.get(lang, 1.0) for lang in langs}
+            is_even = len(set(weights.values())) == 1
+            weights = {lang: weight for lang, weight in weights.items() if weight != 1}
+        else:
+            is_even = len(langs) == 1
+        changes = {
+            "target_share": self.target_share if has_both else None,
+            "loss_weights": None if is_even else weights,
+        }
+        return self.model_copy(update=changes)
+
+    def count_target_rows(self, source_rows: int, target_rows: int) -> int:
+        """Count the target rows of an epoch.
+
+        With ``target_share`` they are repeated: the smallest number that is at least this share of
+        all rows of the epoch.
+        """
+        if self.target_share is None:
+            return target_rows
+        share = Fraction(str(self.target_share))  # 0.1 exactly, so that no rounding adds a row
+        return math.ceil(source_rows * share / (1 - share))
+
+    def count_epoch_steps(self, source_rows: int, target_rows: int) -> int:
+        """Count the optimiser steps of an epoch."""
+        num_rows = source_rows + self.count_target_rows(source_rows, target_rows)
+        return math.ceil(num_rows / self.batch_size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from typing import Any, Self
 
@@ -110,6 +109,8 @@ class TrialSpec(Settings):
             raise ValueError("method prompt has no place for source rows; set source_rows to 0")
         if not self.prompt:
             self.pattern.refuse_no_rows()
+        if self.training.target_share and not (self.pattern.source_rows and self.num_target_rows):
+            raise ValueError("training.target_share needs source and target rows; remove it")
         return self
 
     @property
@@ -151,19 +152,27 @@ class TrialSpec(Settings):
         return len(self.test_langs) * self.sampling.test_rows
 
     @property
+    def num_target_rows(self) -> int:
+        """Number of different target rows that the trial trains on."""
+        target_rows = self.pattern.target_rows
+        held_out = self.dev.num_rows(target_rows) if isinstance(self.dev, TargetFold) else 0
+        return target_rows - held_out
+
+    @property
     def num_steps(self) -> int:
         """Number of optimiser steps of the whole trial; 0 for a baseline."""
         if self.is_baseline:
             return 0
-        num_rows = self.pattern.num_train_rows
-        if isinstance(self.dev, TargetFold):
-            num_rows -= self.dev.num_rows(self.pattern.target_rows)
-        return math.ceil(num_rows / self.training.batch_size) * self.training.num_train_epochs
+        training, pattern = self.training, self.pattern
+        source_rows = pattern.num_train_rows - pattern.target_rows
+        steps = training.count_epoch_steps(source_rows, self.num_target_rows)
+        return steps * training.num_train_epochs
 
     def tuned(self, learning_rate: float, training: dict[str, Any], lora: dict[str, Any]) -> Self:
         """Copy the trial with another learning rate and other settings of training and lora."""
         changes: dict[str, Any] = {"learning_rate": learning_rate}
-        changes["training"] = Training.parse(self.training.model_dump() | training)
+        tuned = Training.parse(self.training.model_dump() | training)
+        changes["training"] = tuned.drop_without_effect(self.pattern, self.source_lang)
         if self.lora:
             changes["lora"] = Lora.parse(self.lora.model_dump() | lora)
         return self.model_copy(update=changes)

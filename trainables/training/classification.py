@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,10 +60,11 @@ class Classification:
 
     Args:
         model: Sequence classifier of transformers.
-        token_ids: Token ids of each training row.
+        token_ids: Token ids of each training row; the last ``spec.num_target_rows`` ones are those
+            that ``target_share`` repeats.
         labels: Class of each training row.
         spec: Trial with epochs, batch size, optimiser and seed.
-        class_weights: Weight of each class in the loss; None: the plain mean over rows.
+        row_weights: Weight of each training row in the loss; None: the plain mean over rows.
 
     Attributes:
         workers: Workers that train the trial together.
@@ -77,7 +78,7 @@ class Classification:
         token_ids: Sequence[list[int]],
         labels: Sequence[int],
         spec: TrialSpec,
-        class_weights: Sequence[float] | None = None,
+        row_weights: Sequence[float] | None = None,
     ) -> None:
         self.model, self.token_ids, self.spec = model, token_ids, spec
         self.workers = Workers.current()
@@ -85,11 +86,7 @@ class Classification:
         self.device = model.device  # sharding moves the model
         self._epoch_ends = make_epoch_ends(model, spec.training)
         self._y_true = torch.tensor(labels, device=self.device)
-        self._class_weights: torch.Tensor | None = None
-        self._row_weights: list[float] | None = None
-        if class_weights is not None:
-            self._class_weights = torch.tensor(class_weights, device=self.device)
-            self._row_weights = [class_weights[label] for label in labels]
+        self._row_weights = row_weights
         self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
         self._places = torch.zeros(2, dtype=torch.int64, device=self.device)  # all; tokens
 
@@ -122,14 +119,31 @@ class Classification:
 
     @property
     def _num_epoch_steps(self) -> int:
-        return math.ceil(len(self.token_ids) / self.spec.training.batch_size)
+        num_target = self.spec.num_target_rows
+        return self.spec.training.count_epoch_steps(len(self.token_ids) - num_target, num_target)
 
     def draw_all_batches(self) -> Iterator[list[int]]:
-        """Draw the batches of all epochs."""
-        lengths = [len(ids) for ids in self.token_ids]
-        for epoch in range(self.spec.training.num_train_epochs):
+        """Draw the batches of all epochs; with ``target_share`` target rows are repeated in them.
+
+        Passes over the target rows, each in an order of its own, follow one another through all
+        epochs. So at any time each target row was used as often as the others, or once less.
+        """
+        lengths, training = [len(ids) for ids in self.token_ids], self.spec.training
+        num_target = self.spec.num_target_rows
+        num_source = len(lengths) - num_target
+        num_once, num_repeated, repeated = len(lengths), 0, self._repeat_target_rows()
+        if training.target_share is not None:
+            num_once, num_repeated = num_source, training.count_target_rows(num_source, num_target)
+        for epoch in range(training.num_train_epochs):
             order = np.random.default_rng(derive_seed(self.spec.seed, "order", epoch))
-            yield from draw_batches(lengths, self.spec.training.batch_size, order)
+            added = list(itertools.islice(repeated, num_repeated))
+            yield from draw_batches(lengths, training.batch_size, order, added, num_once)
+
+    def _repeat_target_rows(self) -> Iterator[int]:
+        num_target = self.spec.num_target_rows
+        for number in itertools.count():
+            rng = np.random.default_rng(derive_seed(self.spec.seed, "target order", number))
+            yield from (len(self.token_ids) - 1 - rng.permutation(num_target)).tolist()
 
     def make_micro_batches(self) -> MicroBatches:
         """Make the object that adds gradients of a batch, in several passes if memory is short."""
@@ -137,7 +151,7 @@ class Classification:
         return MicroBatches(self._forward, self._loss_of, size, self.workers, self._weight_of)
 
     def _weight_of(self, rows: Sequence[int]) -> float:
-        """Sum of the rows' class weights, by which the weighted loss of a batch is divided."""
+        """Sum of the rows' weights, by which the weighted loss of a batch is divided."""
         if self._row_weights is None:
             return len(rows)
         return sum(self._row_weights[row] for row in rows)
@@ -157,15 +171,23 @@ class Classification:
             num_places: Number of places that the backbone computed, tokens and padding.
 
         Returns:
-            The mean cross-entropy in nats, a scalar with a graph. With class weights it is the
-            weighted sum divided by the sum of the weights (``torch.nn.CrossEntropyLoss``).
+            The mean cross-entropy in nats, a scalar with a graph. With weights of rows it is the
+            weighted sum divided by the sum of the weights, as ``torch.nn.CrossEntropyLoss`` does
+            with weights of classes.
         """
         self._places[0] += num_places
         self._places[1] += sum(len(self.token_ids[row]) for row in rows)
-        self.last_logits[rows] = logits.detach()
-        return torch.nn.functional.cross_entropy(
-            logits, self._y_true[rows], weight=self._class_weights
-        )
+        place = {row: place for place, row in enumerate(rows)}  # the last one of a row
+        self.last_logits[list(place)] = logits.detach()[list(place.values())]
+        y_true = self._y_true[rows]
+        if self._row_weights is None:
+            return torch.nn.functional.cross_entropy(logits, y_true)
+        losses = torch.nn.functional.cross_entropy(logits, y_true, reduction="none")
+        weights = losses.new_tensor([self._row_weights[row] for row in rows])
+        # Each row is a class of its own: torch divides by the sum of the weights, in its own order.
+        own = torch.arange(len(rows), device=losses.device)
+        each = -losses[:, None].expand(-1, len(rows))
+        return torch.nn.functional.nll_loss(each, own, weight=weights)
 
     def make_result(self, history: pa.Table, micro_batches: MicroBatches) -> FitResult:
         """Make the result of a training that has returned its history."""
@@ -188,7 +210,7 @@ def fit_classifier(
     spec: TrialSpec,
     report: Report,
     checkpoints: Checkpoints | None = None,
-    class_weights: Sequence[float] | None = None,
+    row_weights: Sequence[float] | None = None,
 ) -> FitResult:
     """Train a :class:`Classification` alone.
 
@@ -199,16 +221,17 @@ def fit_classifier(
         spec: Trial with epochs, batch size, optimiser and seed.
         report: Function that receives the progress.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
-        class_weights: Weight of each class in the loss; None: the plain mean over rows.
+        row_weights: Weight of each training row in the loss; None: the plain mean over rows.
     """
-    task = Classification(model, token_ids, labels, spec, class_weights)
+    task = Classification(model, token_ids, labels, spec, row_weights)
     micro_batches, workers = task.make_micro_batches(), task.workers
 
     def gradients(batch: list[int]) -> torch.Tensor:
-        task.last_logits[batch] = 0  # another worker may have computed these rows before
         loss = micro_batches(batch)
-        if workers.rank >= len(batch):  # this worker only joined a pass of the others
-            task.last_logits[batch] = 0
+        # Logits are summed over workers, so only one keeps those of a row: the last in the batch.
+        place = {row: place for place, row in enumerate(batch)}
+        others = [row for row in place if place[row] % workers.size != workers.rank]
+        task.last_logits[others] = 0
         return loss
 
     return task.make_result(fit(task.start(report, checkpoints), gradients), micro_batches)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ def measure_convergence(
     history: pa.Table,
     labels: NDArray[Any],
     y_score: NDArray[np.float64],
-    class_weights: Sequence[float] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
     """Measure losses, scores and gradients, next to the values of a model that learnt nothing.
 
@@ -27,12 +26,12 @@ def measure_convergence(
         labels: Class of each training row.
         y_score: Probabilities of the rows when they were last trained on (num_rows, or num_rows x
             num_classes).
-        class_weights: Weight of each class in the losses; None: equal weights.
+        weights: How much each row counts in the losses of an epoch; None: all alike.
 
     Returns:
         ``first_loss`` and ``final_loss``: mean losses of the first and the last epoch, nats;
         ``label_entropy``: loss of a model that knows only the frequencies of the labels, nats, with
-        the class weights of the other losses;
+        the weights of the other losses;
         ``train_auroc``: AUROC of ``y_score`` (macro one-vs-rest for more than two classes);
         ``auroc_noise``: standard deviation of the AUROC of random scores on as many rows,
         sqrt((n + 1) / (12 n1 n0)) (Mann & Whitney 1947), for the rarest class against the rest;
@@ -43,11 +42,8 @@ def measure_convergence(
     first, last = (
         history.filter(pc.equal(epochs, bound(epochs).as_py())) for bound in (pc.min, pc.max)
     )
-    counts = np.bincount(labels)
-    shares = counts / len(labels)
-    if class_weights is not None:
-        weighted = counts * np.array(class_weights)[: len(counts)]
-        shares = weighted / weighted.sum()
+    counts, weighted = np.bincount(labels), np.bincount(labels, weights)
+    shares = weighted / weighted.sum()
     shares, counts = shares[counts > 0], counts[counts > 0]
     rarest, num_rows = int(counts.min()), len(labels)
     entropy = -sum(share * math.log(share) for share in shares)

@@ -21,8 +21,8 @@ from xlt.trainables.methods.used_rows import (
     train_used_rows,
 )
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.class_weights import compute_class_weights
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.row_weights import weigh_in_epoch, weigh_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import (
     Checkpoints,
@@ -82,7 +82,7 @@ def run_trial(
             return run_baseline(spec, dataset, explain)
     trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(
-        trial.model, trial.train_ids, trial.labels, spec, report, checkpoints, trial.class_weights
+        trial.model, trial.train_ids, trial.labels, spec, report, checkpoints, trial.row_weights
     )
     rates = fitted.history["learning_rate"].to_pylist()
     restore_all_rows(trial.model, rates, spec.training.weight_decay, fitted.kept_steps)
@@ -106,7 +106,7 @@ class PreparedTrial:
         workers: Workers that train the trial together.
         device: Device of the training.
         clock: Clock of the stages.
-        class_weights: Weight of each class in the loss; None: the plain mean over rows.
+        row_weights: Weight of each training row in the loss; None: the plain mean over rows.
     """
 
     spec: TrialSpec
@@ -120,7 +120,7 @@ class PreparedTrial:
     workers: Workers
     device: torch.device
     clock: Clock
-    class_weights: list[float] | None = None
+    row_weights: list[float] | None = None
 
     @property
     def labels(self) -> list[int]:
@@ -165,9 +165,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     # Each worker draws dropout for its own rows.
     worker_names = (workers.rank,) if workers.rank else ()
     torch.manual_seed(derive_seed(spec.seed, "dropout", *worker_names))
-    weights = compute_class_weights(
-        spec.training.class_weights, train["label"].to_pylist(), dataset.classes
-    )
+    weights = weigh_rows(spec, train, dataset.classes)
     return PreparedTrial(
         spec,
         train,
@@ -180,7 +178,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
         workers,
         device,
         clock,
-        weights,
+        None if weights is None else weights.tolist(),
     )
 
 
@@ -228,7 +226,7 @@ def finish_trial(
             fitted.history,
             trial.train["label"].to_numpy(),
             fitted.train_score,
-            trial.class_weights,
+            weigh_in_epoch(spec, trial.train, trial.classes),
         ),
         predictions=make_predictions(spec, trial.test, y_score),
         history=fitted.history,
