@@ -208,12 +208,20 @@ def _tried(
         if state.state == "done" and state.record is not None:
             scores[number] = state.record["metrics"][metric]
             losses[number] = compute_dev_loss(results, trial_id)
-            epochs += state.record["spec"]["training"]["num_train_epochs"]
-            num_stuck += training_state(state.record.get("convergence") or {})[0] != "trained"
+            convergence = state.record.get("convergence") or {}
+            num_planned = state.record["spec"]["training"]["num_train_epochs"]
+            epochs += count_epochs(num_planned, convergence)
+            num_stuck += training_state(convergence)[0] != "trained"
     kinds = tuple(replicate.dev for replicate in replicates)
     return TriedConfig(
         config, scores, losses, tuple(dict.fromkeys(failures)), epochs, kinds, num_stuck
     )
+
+
+def count_epochs(num_planned: int, convergence: Mapping[str, Any]) -> int:
+    """Count the epochs that a trial trained, which are fewer if it stopped early."""
+    num_trained = convergence.get("num_epochs")
+    return min(num_trained, num_planned) if isinstance(num_trained, int) else num_planned
 
 
 def compute_dev_loss(results: Results, trial_id: str) -> float:

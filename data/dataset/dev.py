@@ -1,4 +1,4 @@
-"""Draws of development rows, on which learning rates are chosen; test rows are removed first.
+"""Draws of development rows, on which learning rates and epochs are chosen; never test rows.
 
 Selection on English rows says little about the accuracy in the target language (Keung et al. 2020,
 arXiv 2004.15001), and selection on target rows is not zero-shot (arXiv 2305.16834). So the kind of
@@ -7,7 +7,8 @@ dev rows is part of the identity of every trial.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, Self
 
 import pydantic
@@ -18,10 +19,13 @@ from xlt.data.core.settings import Settings
 from xlt.data.dataset.class_counts import odd_counts
 from xlt.data.dataset.draws import (
     Draw,
+    draw,
     draw_source,
+    draw_test,
     draw_train,
     has_foreign_text,
     in_window,
+    shares_content,
 )
 from xlt.data.dataset.language_problems import language_problems
 from xlt.data.dataset.patterns import Pattern, Sampling
@@ -78,17 +82,18 @@ Dev = SourceDev | TargetFold
 
 def draw_dev(
     dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling,
-    draw_index: int, dev: Dev,
+    draw_index: int, dev: Dev, test: Sequence[Row] = (),
 ) -> Draw:  # fmt: skip
     """Draw training rows as :func:`draw` does, and dev rows in the place of test rows.
 
     Args:
-        dataset: The labelled rows without test rows, from :func:`without_test`.
+        dataset: The labelled rows; without test rows, from :func:`without_test`, or with ``test``.
         source_lang: Language of the source rows, or several.
         pattern: Counts and target language.
         sampling: Windows and seed.
         draw_index: Number of the draw of training rows.
         dev: Kind of dev rows.
+        test: Test rows in the data set; no row with a text or a story of them is drawn.
 
     Returns:
         The draw; ``test`` holds the dev rows.
@@ -112,16 +117,17 @@ def draw_dev(
         )
     if problems:
         raise InputError(problems)
-    source, target, problems = draw_train(dataset, source_lang, pattern, sampling, draw_index, ())
+    source, target, problems = draw_train(dataset, source_lang, pattern, sampling, draw_index, test)
     if isinstance(dev, SourceDev):
         window = sampling.train_window
         trained = {row.key for row in source}
         is_foreign = has_foreign_text(dataset, source_lang, pattern, sampling)
+        is_tested = shares_content(dataset, source_lang, pattern, sampling, test)
 
         def left(lang: str) -> Iterator[Row]:
             ranked = dataset.ranked(lang, sampling.draw_seed, f"dev-{lang}")
             for row in in_window(ranked, window):
-                if row.key not in trained and not is_foreign(row):
+                if row.key not in trained and not is_foreign(row) and not is_tested(row):
                     yield row
 
         drawn, shortages = draw_source(
@@ -136,6 +142,27 @@ def draw_dev(
     if problems:
         raise InputError(problems)
     return Draw(*(tuple(row.id for row in rows) for rows in (source, target, drawn)))
+
+
+def draw_with_dev(
+    dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling,
+    draw_index: int, dev: Dev | None,
+) -> tuple[Draw, tuple[str, ...]]:  # fmt: skip
+    """Draw the rows of a trial that also has dev rows; the arguments are those of :func:`draw_dev`.
+
+    Returns:
+        The training and test rows of :func:`draw`, without the target rows that are held out; and
+        the ids of the dev rows, none if ``dev`` is None.
+
+    Raises:
+        InputError: Too few rows, as :func:`draw` and :func:`draw_dev`.
+    """
+    drawn = draw(dataset, source_lang, pattern, sampling, draw_index)
+    if dev is None:
+        return drawn, ()
+    test, _ = draw_test(dataset, pattern, sampling)
+    held_out = draw_dev(dataset, source_lang, pattern, sampling, draw_index, dev, test)
+    return replace(drawn, source=held_out.source, target=held_out.target), held_out.test
 
 
 def without_test(

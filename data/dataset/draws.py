@@ -93,7 +93,7 @@ def draw(
     problems += odd_counts(dataset, pattern, **even)
     if problems:
         raise InputError(problems)
-    test, problems = _draw_test(dataset, pattern, sampling)
+    test, problems = draw_test(dataset, pattern, sampling)
     source, target, train_problems = draw_train(
         dataset, source_lang, pattern, sampling, draw_index, test
     )
@@ -105,7 +105,7 @@ def draw(
     return Draw(*(tuple(row.id for row in rows) for rows in (source, target, test)))
 
 
-def _draw_test(
+def draw_test(
     dataset: Dataset, pattern: Pattern, sampling: Sampling
 ) -> tuple[list[Row], list[str]]:
     """Draw the test rows of each test language; see :func:`draw`.
@@ -141,16 +141,11 @@ def draw_train(
     target_lang, classes, window = pattern.target_lang, dataset.classes, sampling.train_window
     purpose = f"train-{draw_index}" if draw_index else "train"
     targets = dataset.by_lang[target_lang]
-    stories = {row.story for row in test if row.story is not None}
-    read = list_shared_directions(source_lang, pattern.directions(source_lang), sampling)
-    list_keys = find_keys(dataset, read)
-    tested = {key for row in test for key in list_keys(row)}
+    is_tested = shares_content(dataset, source_lang, pattern, sampling, test)
 
     def ranked(lang: str) -> Iterator[Row]:
         rows = dataset.ranked(lang, sampling.draw_seed, f"{purpose}-{lang}")
-        for row in in_window(rows, window):
-            if row.story not in stories and tested.isdisjoint(list_keys(row)):
-                yield row
+        return (row for row in in_window(rows, window) if not is_tested(row))
 
     num_target = balanced(pattern.target_rows, len(classes))
     target = draw_in_turn(ranked(target_lang), num_target)
@@ -195,6 +190,18 @@ def draw_source(
         problems += shortage(what, rows, counts, classes, dataset.by_lang[lang], lang, window)
         drawn += rows
     return drawn, problems
+
+
+def shares_content(
+    dataset: Dataset, source_lang: SourceLang, pattern: Pattern, sampling: Sampling,
+    test: Sequence[Row],
+) -> Callable[[Row], bool]:  # fmt: skip
+    """Give the function that says whether a row shares a text or a story with ``test``."""
+    stories = {row.story for row in test if row.story is not None}
+    read = list_shared_directions(source_lang, pattern.directions(source_lang), sampling)
+    list_keys = find_keys(dataset, read)
+    tested = {key for row in test for key in list_keys(row)}
+    return lambda row: row.story in stories or not tested.isdisjoint(list_keys(row))
 
 
 def list_shared_directions(

@@ -175,7 +175,8 @@ class Preflight:
         num_before = len(prompts.beginning) if prompts else 0
         key = repr((
             spec.base_identity, spec.method, spec.lora, spec.resources, training.batch_size,
-            training.max_length, training.precision, training.average, self.device(spec), rows,
+            training.max_length, training.precision, training.average, training.early_stopping,
+            self.device(spec), rows,
             spec.prompt and (spec.quantize_base, num_before, length),
         ))  # fmt: skip
         if key not in self._runs:

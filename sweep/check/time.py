@@ -213,7 +213,8 @@ def _count_flops(preflight: Preflight, spec: TrialSpec, matrices: Matrices) -> i
         trained = count_prediction_flops(matrices, step)
     else:
         trained = count_training_flops(matrices, step, gradient_checkpointing=checkpointing)
-    tested = count_prediction_flops(matrices, [length] * spec.max_test_rows)
+    num_scored = spec.max_test_rows + spec.num_scored_rows
+    tested = count_prediction_flops(matrices, [length] * num_scored)
     return spec.num_steps * trained + tested
 
 

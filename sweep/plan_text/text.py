@@ -15,6 +15,7 @@ from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.plan_text.negatives import describe_test_rows
 from xlt.sweep.plan_text.row_weights import describe_target_share, describe_without_effect
+from xlt.sweep.plan_text.stopping import describe_stopping
 from xlt.sweep.plan_text.test_langs import describe_test_langs
 from xlt.sweep.planning.cell import ZERO_SHOT, Cell
 from xlt.sweep.planning.extensions import find_extensions
@@ -61,6 +62,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
     cells = [cell for cell in grid.cells if cell.specs]
     training, sampling = experiment.training, experiment.sampling
     steps = sum(spec.num_steps for spec in grid.specs)
+    at_most = "at most " * any(spec.stopping_dev for spec in grid.specs)
     states = [f"{len(ledger.done)} done"]
     states += [f"{len(ledger.failed)} failed"] if ledger.failed else []
     states += [f"{len(ledger.corrupt)} damaged"] if ledger.corrupt else []
@@ -69,10 +71,11 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
             f"{len(grid.specs)} trials = {len(cells)} cells x {_describe_trials(experiment)}; "
             f"{len(grid.cells) - len(cells)} cells cannot exist",
-            f"Each: {training.num_train_epochs} epochs, batch size {training.batch_size}, "
+            f"Each: {at_most}{training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
-            f"{steps:,} steps in all",
-            *_describe_epoch_ends(training),
+            f"{at_most}{steps:,} steps in all",
+            *_describe_average(training),
+            *describe_stopping(grid.specs),
             *_describe_one_draw(grid),
             *describe_source_langs(experiment),
             *describe_test_langs(experiment, grid.dataset, grid.test_ids),
@@ -83,8 +86,8 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
     )
 
 
-def _describe_epoch_ends(training: Training) -> list[str]:
-    """Say which weights count, if they are not those after the last epoch."""
+def _describe_average(training: Training) -> list[str]:
+    """Say which weights count, if they are a mean."""
     if training.average is None:
         return []
     last_k = training.average.last_k

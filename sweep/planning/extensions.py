@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
-from xlt.data.dataset.draws import Draw, draw
+from xlt.data.dataset.dev import draw_with_dev
+from xlt.data.dataset.draws import Draw
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.results.layout import is_weights
@@ -94,11 +95,16 @@ def _differ_in_test_langs_only(spec: TrialSpec, earlier: TrialSpec) -> bool:
 
 def _find_obstacle(spec: TrialSpec, earlier: TrialSpec, dataset: Dataset, is_kept: bool) -> str:
     """Say why a finished trial cannot be tested in more languages; empty if it can."""
-    now, before = (_draw(dataset, s) for s in (spec, earlier))
+    (now, dev), (before, earlier_dev) = (_draw(dataset, s) for s in (spec, earlier))
     if now.train != before.train:
         return (
             "would train on other rows, because some share a text or a story with test rows of the "
             "new languages"
+        )
+    if dev != earlier_dev:
+        return (
+            "would stop on other dev rows, because some share a text or a story with test rows of "
+            "the new languages"
         )
     if not {*before.test} <= {*now.test}:
         return "have other test rows in the languages that they were tested in"
@@ -107,5 +113,8 @@ def _find_obstacle(spec: TrialSpec, earlier: TrialSpec, dataset: Dataset, is_kep
     return ""
 
 
-def _draw(dataset: Dataset, spec: TrialSpec) -> Draw:
-    return draw(dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
+def _draw(dataset: Dataset, spec: TrialSpec) -> tuple[Draw, tuple[str, ...]]:
+    """Draw the rows of a trial, and its dev rows of early stopping."""
+    return draw_with_dev(
+        dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index, spec.stopping_dev
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.dev import draw_with_dev
 from xlt.data.dataset.draws import Draw, group_by_story
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
@@ -17,6 +18,7 @@ from xlt.sweep.planning.prepare import Prepared
 from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.planning.trained_rows import restrict_patterns
 from xlt.sweep.planning.translations import describe_translations
+from xlt.trainables.metrics.early_stopping import check_dev_metric
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
 from xlt.trainables.spec.row_weights import check_class_weights
 from xlt.trainables.spec.selection import Selection
@@ -109,7 +111,9 @@ class Grid:
 
 
 def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
-    """Compute every trial of an experiment, without reading or drawing anything.
+    """Compute every trial of an experiment, without reading anything.
+
+    Dev rows of early stopping are drawn, to make sure that there are enough.
 
     Args:
         prepared: The experiment with its rows and base models.
@@ -136,6 +140,7 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
             cell = run_again(make_cell(experiment, model, pattern, trained, dataset), rescued)
             cells.append(replace(cell, serves=serves[pattern]))
     _refuse_unfit(cells, dataset)
+    _refuse_undrawable(cells, dataset)
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.key}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])
@@ -169,6 +174,7 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
         spec, checkpoint, misfits = cell.specs[0], cell.resolved.checkpoint, list[str]()
         check_class_weights(spec.training.class_weights, dataset.classes)
         problems |= dict.fromkeys(_list_unused(spec))
+        check_dev_metric(spec.training.early_stopping, len(dataset.classes))
         if spec.prompt:
             lang = spec.pattern.target_lang
             misfits += spec.prompt.problems(lang, dataset.classes, paired=paired)
@@ -191,6 +197,34 @@ def _list_unused(spec: TrialSpec) -> Iterator[str]:
             f"{pattern.name}: target_share {training.target_share} takes {num_used} of "
             f"{pattern.target_rows} target rows in {training.num_train_epochs} epochs; raise it, "
             "or remove it for this pattern by an override"
+        )
+
+
+def _refuse_undrawable(cells: Sequence[Cell], dataset: Dataset) -> None:
+    """Draw every different set of dev rows once.
+
+    Raises:
+        InputError: Cells have too few rows for dev rows; all of them together.
+    """
+    problems: dict[str, None] = {}
+    drawn = set()
+    for spec in (spec for cell in cells for spec in cell.specs if spec.stopping_dev):
+        rows = spec.source_lang, spec.pattern, spec.sampling, spec.draw_index, spec.stopping_dev
+        if rows in drawn:
+            continue
+        drawn.add(rows)
+        try:
+            draw_with_dev(dataset, *rows)
+        except InputError as error:
+            problems |= dict.fromkeys(f"{spec.base_model}, {p}" for p in error.problems)
+    if problems:
+        raise InputError(
+            [
+                *problems,
+                "give such cells other dev rows in an override (training: {early_stopping: {dev: "
+                "target}} or source), or none (training: {early_stopping: null})",
+            ],
+            "training.early_stopping",
         )
 
 

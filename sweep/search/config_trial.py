@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from xlt.analysis.search.choose import average_by_kind, compute_dev_loss, rank
+from xlt.analysis.search.choose import average_by_kind, compute_dev_loss, count_epochs, rank
 from xlt.analysis.trials.training_state import training_state
 from xlt.data.core.retry import retry
 from xlt.sweep.backends.events import Ended, Failed, Finished, Unwritable
@@ -53,11 +53,12 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
                 scores[number] = metrics[shared["metric"]]
                 losses[number] = retry(partial(compute_dev_loss, results, spec.trial_id))
                 num_stuck += training_state(convergence)[0] != "trained"
+                num_epochs = count_epochs(spec.training.num_train_epochs, convergence)
         report = ConfigReport(
             number + 1,
             rank(scores, losses, kinds, num_stuck),
             average_by_kind(scores, kinds),
-            epochs=0 if was_finished else spec.training.num_train_epochs,
+            epochs=0 if was_finished else num_epochs,
             hours=0.0 if was_finished else hours,
         )
         tune.report(wrap(report))

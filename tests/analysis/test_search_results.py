@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import sem
 
-from xlt.analysis.search.choose import Choice, TriedConfig, average_by_kind, choose, rank
+from xlt.analysis.search.choose import (
+    Choice,
+    TriedConfig,
+    average_by_kind,
+    choose,
+    count_epochs,
+    rank,
+)
 from xlt.analysis.search.table import make_search_tables
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 
@@ -135,6 +143,16 @@ def test_what_asha_ranks_first_is_what_is_chosen(
     best = choose(cell(3), configs).best
     assert best is not None
     assert ranks[configs.index(best)] == pytest.approx(max(ranks), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("convergence", "counted"),
+    [({}, 10), ({"num_epochs": 4}, 4), ({"num_epochs": 40}, 10), ({"num_epochs": "4"}, 10)],
+)
+def test_a_trial_that_stopped_early_costs_the_epochs_that_it_trained(
+    convergence: dict[str, Any], counted: int
+) -> None:
+    assert count_epochs(10, convergence) == counted
 
 
 def test_a_rank_is_over_what_was_tried_until_now() -> None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.dev import Dev, SourceDev, TargetFold, draw_dev, without_test
+from xlt.data.dataset.dev import (
+    Dev,
+    SourceDev,
+    TargetFold,
+    draw_dev,
+    draw_with_dev,
+    without_test,
+)
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import Dataset
@@ -50,6 +57,42 @@ def test_without_test_rows_the_same_rows_are_trained_on(
     assert held_out == (set(drawn.test) if isinstance(dev, TargetFold) else set())
     assert not set(drawn.test) & set(drawn.train)
     assert not set(whole.test) & set(seen.index)
+
+
+@given(
+    draw_seed=st.integers(0, 10**6),
+    draw_index=st.integers(0, 3),
+    stories=st.lists(st.none() | st.integers(0, 8), min_size=240, max_size=240),
+    dev=st.sampled_from([SourceDev(rows=6), TargetFold(num_folds=4, fold=0)]),
+    test_langs=st.sampled_from([None, ("ja", "en", "de")]),
+)
+def test_dev_rows_beside_test_rows_change_no_row_that_is_trained_on(
+    draw_seed: int, draw_index: int, stories: list[int | None], dev: Dev, test_langs: Any
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {**row, "story": None if story is None else f"s{story}"}
+        for row, story in zip(TWINS + make_rows(60, ("de", "fr")), stories, strict=False)
+    ]
+    dataset = make_dataset(rows)
+    sampling = Sampling(test_rows=4, draw_seed=draw_seed, test_langs=test_langs)
+    try:
+        whole = draw(dataset, "en", pattern(8), sampling, draw_index)
+        drawn, held_out = draw_with_dev(dataset, "en", pattern(8), sampling, draw_index, dev)
+    except InputError:  # one big story in the test
+        return
+    assert (drawn.source, drawn.test) == (whole.source, whole.test)
+    if isinstance(dev, SourceDev):
+        assert drawn.target == whole.target and len(held_out) == 6
+    else:
+        assert {*drawn.target, *held_out} == {*whole.target} and len(held_out) == 2
+    assert not {*held_out} & {*drawn.train, *drawn.test}
+    by_id = {row.id: row for in_lang in dataset.by_lang.values() for row in in_lang}
+    kept, tested = ([by_id[i] for i in ids] for ids in (held_out, drawn.test))
+    assert not {row.key for row in kept} & {row.key for row in tested}
+    assert not {row.story for row in kept} & ({row.story for row in tested} - {None})
+    assert draw_with_dev(dataset, "en", pattern(8), sampling, draw_index, None) == (whole, ())
+    seen = without_test(dataset, whole.test, "en")  # as a search of this cell alone draws them
+    assert draw_dev(seen, "en", pattern(8), sampling, draw_index, dev).test == held_out
 
 
 def test_poisoned_test_rows_change_nothing_that_a_search_sees() -> None:

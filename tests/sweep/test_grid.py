@@ -10,6 +10,7 @@ import pytest
 from grids import load_grid
 
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.dev import TargetFold
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.schema import Dataset, text_key
 from xlt.sweep.experiment.chosen_rates import ChosenRates
@@ -192,3 +193,74 @@ def test_an_override_may_average_more_epochs_than_the_default_has() -> None:
     grid = with_training("training.num_train_epochs=20", more)
     (last_k,) = {s.training.average.last_k for s in grid.specs if s.training.average}
     assert last_k == 12
+
+
+def test_early_stopping_is_planned_with_its_dev_rows() -> None:
+    plain = with_training("models=[mini-mbert, {name: ngram, method: ngram}]")
+    asked = with_training(
+        "models=[mini-mbert, {name: ngram, method: ngram}]", "training.early_stopping={}"
+    )
+    for spec, changed in zip(plain.specs, asked.specs, strict=True):
+        assert (changed.trial_id == spec.trial_id) == spec.is_baseline
+        assert changed.num_steps == spec.num_steps
+    text = describe_plan(asked, Results("/nowhere/results"))
+    assert "Each: at most 5 epochs" in text and "test rows; at most " in text
+    stops = "Early stopping on source rows: training ends after 2 epochs without a better loss"
+    assert stops in text
+    assert f"at most {3 * 5 * 64:,} rows in all trials" in text
+    assert "at most" not in describe_plan(plain, Results("/nowhere/results"))
+    fold = with_training("models=[mini-mbert]", "patterns=[ja104]", ON_TARGET)
+    (spec,) = fold.specs
+    assert isinstance(spec.stopping_dev, TargetFold)
+    assert spec.num_steps == 5 * -(-(spec.pattern.num_train_rows - 26) // 16)
+    assert f"at most {5 * 26} rows" in describe_plan(fold, Results("/nowhere/results"))
+
+
+ON_TARGET = "training.early_stopping={dev: target}"
+REMEDY = r"give such cells other dev rows in an override"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        (["training.early_stopping={metric: aurok}"], ["Did you mean 'auroc'"]),
+        (
+            ["training.early_stopping={}", "models=[mini-bert-ja]"],
+            [
+                "training.early_stopping: ",
+                "mini-bert-ja, ja16: trains on no en rows, so none can be dev rows",
+                REMEDY,
+            ],
+        ),
+        (
+            ["training.early_stopping={dev_rows: 100000}", "models=[mini-mbert]"],
+            ["mini-mbert, ja0 dev needs 50000 positive en rows", REMEDY],
+        ),
+        (
+            [ON_TARGET, "models=[mini-mbert]"],
+            ["mini-mbert, ja0: 0 target rows cannot be split into 4 folds", REMEDY],
+        ),
+        (
+            [
+                "training.average={last_k: 2}",
+                "models=[mini-mbert]",
+                "overrides=[{match: {pattern: ja16}, training: {early_stopping: {}}}]",
+            ],
+            ["training of mini-mbert x ja16: average and early_stopping both choose the weights"],
+        ),
+    ],
+)
+def test_early_stopping_that_cannot_be_is_refused(
+    settings: list[str], sentences: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        with_training(*settings)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+
+
+def test_an_override_gives_a_cell_other_dev_rows() -> None:
+    none = "overrides=[{match: {pattern: ja0}, training: {early_stopping: null}}]"
+    grid = with_training("models=[mini-mbert]", ON_TARGET, none)
+    kinds = {s.pattern.name: s.stopping_dev and s.stopping_dev.kind for s in grid.specs}
+    assert kinds == {"ja0": None, "ja16": "target", "ja104": "target"}

@@ -22,10 +22,12 @@ from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.test_lang import by_test_lang
 from xlt.data.core.errors import InputError
+from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import HEADLINE_SCHEMA, Dataset
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.plan_text.text import describe_plan
+from xlt.sweep.planning import extensions
 from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.predict.threshold import choose_on_test_rows
 from xlt.trainables.results.attributions import read_attributions
@@ -241,6 +243,22 @@ def test_done_trials_without_models_are_not_trained_again_unasked(
     english = ("--set", "sampling.test_langs=[ja, en]")
     assert main([*tiny, *english]) == 2
     assert "would train on other rows" in capsys.readouterr().err
+
+
+def test_a_trial_that_would_stop_on_other_dev_rows_is_not_extended(
+    make_spec: Any, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {"num_train_epochs": 2, "batch_size": 8, "early_stopping": {"dev_rows": 8}}
+    before = make_spec("bert", training=training)
+    drawn, dev = extensions._draw(tiny_dataset, before)
+    assert len(dev) == 8
+    after = before.model_copy(update={"sampling": Sampling(test_rows=20, test_langs=("ja", "de"))})
+    rows = {before.trial_id: (drawn, dev), after.trial_id: (drawn, ("en59", *dev[1:]))}
+    monkeypatch.setattr(extensions, "_draw", lambda dataset, spec: rows[spec.trial_id])
+    obstacle = extensions._find_obstacle(after, before, tiny_dataset, True)
+    assert "would stop on other dev rows" in obstacle
+    rows[after.trial_id] = drawn, dev
+    assert extensions._find_obstacle(after, before, tiny_dataset, True) == ""
 
 
 def test_explanations_of_several_languages(

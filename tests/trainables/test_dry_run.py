@@ -180,6 +180,10 @@ def test_a_mean_of_epochs_needs_one_more_copy_of_the_trained_weights() -> None:
     assert kept[1] == kept[0] + 3 * plain.trained  # also twice in a checkpoint
     measured = real_peaks(mean, "llama", "middle")[0]
     assert averaged.training == pytest.approx(measured, rel=TOLERANCE)
+    stopping = Training.parse(spec.training.model_dump() | {"early_stopping": {}})
+    early = counted(spec.model_copy(update={"training": stopping}), "llama").memory
+    assert early.training == averaged.training
+    assert early.prediction == averaged.prediction + plain.optimizer
     assert averaged.shared(4, "fsdp", 2, is_full=False).copies == plain.trained // 4
 
 

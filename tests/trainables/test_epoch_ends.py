@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from dry_run_specs import make_spec as make_step_spec
+from epoch_ends import (
+    Weights,
+    assert_same_bytes,
+    load_weights,
+    located,
+    run_killed_at,
+    tables_of,
+    weights_of_steps,
+)
 from gloo_group import run_together, run_together_again
 from hf_trainer import batches_of, build_without_dropout, trainer_on, training_rows
 from packed_trials import packed
-from safetensors.torch import load
 from tiny_checkpoints import make_classifier, make_config
 from torch.optim.swa_utils import AveragedModel
 from transformers import TrainerCallback
@@ -29,17 +36,14 @@ from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.full import build
 from xlt.trainables.methods.used_rows import restore_all_rows, train_used_rows
 from xlt.trainables.results.result import Results
-from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.trial import run_trial as run_trial_module
 from xlt.trainables.trial.run_trial import run_trial
-from xlt.trainables.trial.signature import read_versions
 
 MakeSpec = Callable[..., TrialSpec]
-Weights = dict[str, torch.Tensor]
 CASES = (("bert", "full"), ("llama", "lora"))
 LAST_3 = {"num_train_epochs": 5, "batch_size": 8, "average": {"last_k": 3}}
 NO_DROPOUT = {"lora_dropout": 0.0}
@@ -98,31 +102,6 @@ def test_the_mean_is_that_of_the_hf_trainers_epochs(
     assert any(torch.dist(trained_weights(ours)[n], w) > 1e-3 for n, w in kept.kept[-1].items())
 
 
-def weights_of_steps(
-    spec: TrialSpec, dataset: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[dict[int, Weights], Any]:
-    """Train all rows without an average, and read the weights of every checkpoint."""
-    results, seen = located(folder), dict[int, Weights]()
-
-    class Watched(Checkpoints):
-        def save(self, model: Any, optimizer: Any, step: int, *rest: Any) -> None:
-            super().save(model, optimizer, step, *rest)
-            seen[step] = load(results.read("checkpoints", f"{self.trial_id}.safetensors"))
-
-    plain = spec.training.model_copy(update={"average": None})
-    spec = spec.model_copy(update={"training": plain})
-    kept = Watched(results, spec.trial_id, 0, read_versions())
-    with monkeypatch.context() as patched:
-        patched.setattr(run_trial_module, "train_used_rows", lambda *_: None)
-        return seen, run_trial(spec, dataset, checkpoints=kept)
-
-
-def located(folder: Path) -> Results:
-    results = Results(str(folder))
-    results.prepare()
-    return results
-
-
 @pytest.mark.parametrize(("architecture", "method"), CASES)
 def test_a_trial_keeps_the_mean_of_its_epochs_and_trains_no_step_more(
     architecture: str,
@@ -139,64 +118,13 @@ def test_a_trial_keeps_the_mean_of_its_epochs_and_trains_no_step_more(
     assert result.history.equals(plain.history)
     assert result.train_rows.equals(plain.train_rows)
     assert not result.predictions["y_score"].equals(plain.predictions["y_score"])
-    (name,) = (name for name in result.model if name.endswith(".safetensors"))
-    compared = 0
-    for key, weight in load(result.model[name]).items():
-        stored = key if method == "full" else adapter_name(key)
-        if f"model.{stored}" not in seen[20]:
-            continue
-        terms = [seen[step][f"model.{stored}"].numpy() for step in (12, 16, 20)]
+    weights, compared = load_weights(result), 0
+    for name in weights.keys() & seen[20].keys():
+        terms = [seen[step][name].numpy() for step in (12, 16, 20)]
         mean = (terms[0] + terms[1] + terms[2]) / np.float32(3)
-        assert np.array_equal(weight.numpy(), mean), key
+        assert np.array_equal(weights[name].numpy(), mean), name
         compared += 1
     assert compared >= 5
-
-
-def adapter_name(key: str) -> str:
-    """Name of a weight of peft's file in the model: the file leaves out the adapter's name."""
-    parts = key.split(".")
-    if "lora_A" in parts or "lora_B" in parts:
-        return ".".join([*parts[:-1], "default", parts[-1]])
-    return ".".join([*parts[:-1], "modules_to_save", "default", parts[-1]])
-
-
-class _KilledError(BaseException):
-    pass
-
-
-def run_killed_at(
-    steps: tuple[int, ...], spec: TrialSpec, dataset: Dataset, results: Results
-) -> TrialResult:
-    """Run a trial that is killed after each of the steps and then resumes."""
-
-    class Cut(Checkpoints):
-        last = 0
-
-        def save(self, model: Any, optimizer: Any, step: int, *rest: Any) -> None:
-            super().save(model, optimizer, step, *rest)
-            if step == self.last:
-                raise _KilledError
-
-    for step in steps:
-        cut = Cut(results, spec.trial_id, 0, read_versions())
-        cut.last = step
-        with pytest.raises(_KilledError):
-            run_trial(spec, dataset, checkpoints=cut)
-        torch.manual_seed(12345)
-    kept = Checkpoints(results, spec.trial_id, 0, read_versions())
-    resumed = run_trial(spec, dataset, keep_models="all", checkpoints=kept)
-    assert resumed.execution["resumed_at_steps"] == list(steps)
-    return resumed
-
-
-def tables_of(result: TrialResult) -> list[pa.Table]:
-    return [result.predictions, result.history, result.train_rows]
-
-
-def assert_same_bytes(first: TrialResult, second: TrialResult) -> None:
-    for one, other in zip(tables_of(first), tables_of(second), strict=True):
-        assert one.equals(other)
-    assert (first.model, first.convergence) == (second.model, second.convergence)
 
 
 @pytest.mark.parametrize(("architecture", "method"), CASES)
@@ -299,11 +227,6 @@ def train_together(rank: int, folder: str, texts: list[str]) -> None:
             for name, weight in load_weights(whole).items():
                 assert torch.equal(weight, load_weights(resumed)[name]), name
             pq.write_table(whole.predictions, f"{folder}/{number}.parquet")
-
-
-def load_weights(result: TrialResult) -> Weights:
-    (name,) = (name for name in result.model if name.endswith(".safetensors"))
-    return load(result.model[name])
 
 
 @pytest.mark.slow

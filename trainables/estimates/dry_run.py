@@ -162,6 +162,7 @@ def _dry_run(
                 rows = rows if spec.is_baseline else EVAL_BATCH_SIZE
                 model(**_make_batch(config, rows, length))
         num_calls = num_calls or live.num_calls
+    early = spec.training.early_stopping  # it predicts beside the optimiser's state
     gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
     return DryRun(
         num_parameters=base.model.num_parameters(),
@@ -173,8 +174,8 @@ def _dry_run(
             gradients=gradient_bytes,
             optimizer=optimizer_bytes,
             activations=train_bytes - built_bytes - gradient_bytes - optimizer_bytes,
-            prediction=live.peak - built_bytes + restored_bytes,
-            copies=gradient_bytes if spec.training.average else 0,
+            prediction=live.peak - built_bytes + restored_bytes + (optimizer_bytes if early else 0),
+            copies=gradient_bytes if early or spec.training.average else 0,
         ),
         num_calls=num_calls,
     )

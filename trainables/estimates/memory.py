@@ -33,7 +33,7 @@ class Memory:
         optimizer: Moments of AdamW.
         activations: Other tensors of training: kept for the backward pass, and temporary.
         prediction: Tensors of a batch of test rows, without base and trained weights.
-        copies: Copy of the trained weights, for the mean of several epochs.
+        copies: Copy of the trained weights, for the mean of several epochs or the best epoch.
     """
 
     base: int

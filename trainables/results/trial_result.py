@@ -34,9 +34,12 @@ class TrialResult:
         signature: Everything that the numbers depend on: versions, data, device, threads.
         timings: Seconds of each stage.
         convergence: Evidence that the trial trained, see :func:`convergence`; empty for a baseline.
+            With early stopping also ``best_epoch`` and ``num_epochs``, the number of trained ones.
         predictions: num_test_rows x (id, lang, split, y_true, y_score); y_score is the probability
             of class 1, or with more than two classes a list of one probability each.
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm); empty for a baseline.
+            With early stopping there are the steps until training stopped, and a column
+            ``dev_metric``, null but in the last step of each epoch.
         train_rows: num_train_rows x (id, lang, label, y_score), in drawing order; y_score is the
             probability at the last step that trained on the row. A trial that reads translations
             has one more column ``translated``.
@@ -243,7 +246,7 @@ def _is_score(kind: pa.DataType) -> bool:
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     **dict.fromkeys(("id", "lang", "split"), _is_text),
     **dict.fromkeys(("y_true", "label", "step"), pa.types.is_integer),
-    **dict.fromkeys(("epoch", "learning_rate", "loss", "grad_norm"), _is_number),
+    **dict.fromkeys(("epoch", "learning_rate", "loss", "grad_norm", "dev_metric"), _is_number),
     "translated": pa.types.is_boolean,
     "y_score": _is_score,
 }

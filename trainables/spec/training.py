@@ -12,6 +12,7 @@ from xlt.data.core.settings import MAX_INT, Settings, added_later
 from xlt.data.dataset.languages import ByLanguage
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.source_langs import SourceLang
+from xlt.trainables.spec.early_stopping import EarlyStopping
 
 
 class Optimizer(Settings):
@@ -46,8 +47,8 @@ class Training(Optimizer):
     """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
 
     num_train_epochs: int = pydantic.Field(default=10, gt=0)
-    """Passes over the training rows. The model after the last pass counts, unless ``average`` says
-    otherwise."""
+    """Passes over the training rows. The model after the last pass counts, unless ``average``
+    or ``early_stopping`` says otherwise."""
     batch_size: int = pydantic.Field(default=16, gt=0)
     """Rows of an optimiser step."""
     max_length: int = pydantic.Field(default=128, gt=1)
@@ -65,9 +66,17 @@ class Training(Optimizer):
     repeats the target rows. None: an epoch has each row once."""
     average: Average | None = added_later(None)
     """Epochs whose mean weights are tested and kept. None: the weights of the last epoch."""
+    early_stopping: EarlyStopping | None = added_later(None)
+    """Dev rows that end training before ``num_train_epochs`` and choose the epoch whose weights are
+    tested and kept. None: every epoch is trained."""
 
     @pydantic.model_validator(mode="after")
-    def _has_epochs(self) -> Self:
+    def _one_model(self) -> Self:
+        if self.average and self.early_stopping:
+            raise ValueError(
+                "average and early_stopping both choose the weights that count; set one of them to "
+                "null"
+            )
         if self.average and self.average.last_k > self.num_train_epochs:
             raise ValueError(
                 f"average.last_k {self.average.last_k} is more than num_train_epochs "

@@ -152,15 +152,29 @@ class TrialSpec(Settings):
         return len(self.test_langs) * self.sampling.test_rows
 
     @property
+    def stopping_dev(self) -> Dev | None:
+        """Dev rows that the trial holds out for early stopping; a search's trial uses its own."""
+        early_stopping = self.training.early_stopping
+        return early_stopping.choose_dev() if early_stopping and not self.dev else None
+
+    @property
+    def num_scored_rows(self) -> int:
+        """Number of dev rows that early stopping scores after all epochs together, at most."""
+        dev = self.stopping_dev or self.dev
+        if not (self.training.early_stopping and dev):
+            return 0
+        return self.training.num_train_epochs * dev.num_rows(self.pattern.target_rows)
+
+    @property
     def num_target_rows(self) -> int:
         """Number of different target rows that the trial trains on."""
         target_rows = self.pattern.target_rows
-        held_out = self.dev.num_rows(target_rows) if isinstance(self.dev, TargetFold) else 0
-        return target_rows - held_out
+        devs = (dev for dev in (self.dev, self.stopping_dev) if isinstance(dev, TargetFold))
+        return target_rows - sum(dev.num_rows(target_rows) for dev in devs)
 
     @property
     def num_steps(self) -> int:
-        """Number of optimiser steps of the whole trial; 0 for a baseline."""
+        """Number of optimiser steps of the whole trial, at most; 0 for a baseline."""
         if self.is_baseline:
             return 0
         training, pattern = self.training, self.pattern

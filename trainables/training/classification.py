@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from xlt.data.core.seeds import derive_seed
 from xlt.trainables.loading.batching import draw_batches
+from xlt.trainables.metrics.early_stopping import compute_dev_metric
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.epoch_ends import make_epoch_ends
@@ -23,6 +25,7 @@ from xlt.trainables.training.loop import (
     autocast,
     collate_rows,
     fit,
+    predict,
     softmax,
     training_steps,
 )
@@ -42,6 +45,8 @@ class FitResult:
         num_halved: Number of times that passes were halved because memory ran out.
         padding_share: Share of padding in the computed places, 0 to 1.
         kept_steps: Steps after which the weights were those of the model, or were averaged to it.
+        stopped: With early stopping, ``best_epoch``, whose weights count, and ``num_epochs``, the
+            number of trained epochs; else empty.
         num_packed: Number of trials that trained together in shared passes; 1 means this trial
             alone.
     """
@@ -52,7 +57,21 @@ class FitResult:
     num_halved: int
     padding_share: float
     kept_steps: Sequence[int]
+    stopped: dict[str, int]
     num_packed: int = 1
+
+
+@dataclass(frozen=True)
+class DevRows:
+    """Rows on which early stopping scores a model.
+
+    Attributes:
+        token_ids: Token ids of each row.
+        labels: Class of each row.
+    """
+
+    token_ids: Sequence[Sequence[int]]
+    labels: Sequence[int]
 
 
 class Classification:
@@ -65,6 +84,7 @@ class Classification:
         labels: Class of each training row.
         spec: Trial with epochs, batch size, optimiser and seed.
         row_weights: Weight of each training row in the loss; None: the plain mean over rows.
+        dev: Rows on which early stopping scores the model; None without early stopping.
 
     Attributes:
         workers: Workers that train the trial together.
@@ -79,12 +99,15 @@ class Classification:
         labels: Sequence[int],
         spec: TrialSpec,
         row_weights: Sequence[float] | None = None,
+        dev: DevRows | None = None,
     ) -> None:
         self.model, self.token_ids, self.spec = model, token_ids, spec
         self.workers = Workers.current()
         self._forward = self.workers.distribute(model, spec.resources.sharding)
         self.device = model.device  # sharding moves the model
-        self._epoch_ends = make_epoch_ends(model, spec.training)
+        self._epoch_ends = make_epoch_ends(
+            model, spec.training, partial(self._measure_dev, dev) if dev else None
+        )
         self._y_true = torch.tensor(labels, device=self.device)
         self._row_weights = row_weights
         self.last_logits = torch.zeros(len(labels), model.config.num_labels, device=self.device)
@@ -189,17 +212,35 @@ class Classification:
         each = -losses[:, None].expand(-1, len(rows))
         return torch.nn.functional.nll_loss(each, own, weight=weights)
 
+    def _measure_dev(self, dev: DevRows) -> float:
+        """Compute the metric of early stopping on dev rows, as a trial is scored at its end."""
+        early = self.spec.training.early_stopping
+        assert early is not None  # nothing else measures dev rows
+        y_score = predict(self.model, dev.token_ids, self.spec, workers=self.workers)
+        self.workers.reshard(self.model)
+        self.model.train()
+        return compute_dev_metric(early.metric, np.array(dev.labels), y_score)
+
     def make_result(self, history: pa.Table, micro_batches: MicroBatches) -> FitResult:
         """Make the result of a training that has returned its history."""
         score = softmax(self.workers.sum(self.last_logits))
         num_places, num_tokens = self.workers.sum(self._places).tolist()
+        ends, num_epoch_steps = self._epoch_ends, self._num_epoch_steps
+        stopped = {}
+        for name, values in ends.values.items():
+            at_ends = dict(enumerate(values.tolist(), start=1))
+            column = [at_ends.get(epoch) for epoch in history["epoch"].to_pylist()]
+            history = history.append_column(name, pa.array(column, pa.float64()))
+            num_epochs = len(history) // num_epoch_steps
+            stopped = {"best_epoch": ends.kept_epochs[0], "num_epochs": num_epochs}
         return FitResult(
             history=history,
             train_score=score,
             micro_batch_size=micro_batches.size,
             num_halved=micro_batches.num_halved,
             padding_share=1 - num_tokens / num_places,
-            kept_steps=[e * self._num_epoch_steps for e in self._epoch_ends.kept_epochs],
+            kept_steps=[epoch * num_epoch_steps for epoch in ends.kept_epochs],
+            stopped=stopped,
         )
 
 
@@ -211,6 +252,7 @@ def fit_classifier(
     report: Report,
     checkpoints: Checkpoints | None = None,
     row_weights: Sequence[float] | None = None,
+    dev: DevRows | None = None,
 ) -> FitResult:
     """Train a :class:`Classification` alone.
 
@@ -222,8 +264,9 @@ def fit_classifier(
         report: Function that receives the progress.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
         row_weights: Weight of each training row in the loss; None: the plain mean over rows.
+        dev: Rows on which early stopping scores the model; None without early stopping.
     """
-    task = Classification(model, token_ids, labels, spec, row_weights)
+    task = Classification(model, token_ids, labels, spec, row_weights, dev)
     micro_batches, workers = task.make_micro_batches(), task.workers
 
     def gradients(batch: list[int]) -> torch.Tensor:

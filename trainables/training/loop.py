@@ -96,12 +96,12 @@ def training_steps(
     Args:
         model: Model whose ``requires_grad`` parameters are trained.
         batches: Rows of each step, at least ``num_steps`` batches.
-        num_steps: Number of optimiser steps.
+        num_steps: Number of optimiser steps, at most.
         num_epoch_steps: Steps per epoch.
         learning_rate: Peak learning rate.
         settings: Schedule, weight decay and gradient clipping.
         report: Function that receives the progress.
-        epoch_ends: Object that is called after the last step of each epoch; None for none.
+        epoch_ends: Ends of the epochs, which may stop the training; None: nothing happens there.
         workers: Workers that train together, each in its own call; None means this process alone.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
         parts: Tensors that each worker fills in part while it computes gradients.
@@ -110,8 +110,8 @@ def training_steps(
         The rows of each step. Send their mean loss after adding its gradients.
 
     Returns:
-        num_steps x (step, epoch, learning_rate, loss, grad_norm). Steps count from 1; losses are in
-        nats; grad_norm is the global L2 norm before clipping.
+        (step, epoch, learning_rate, loss, grad_norm) of each step. Steps count from 1; losses are
+        in nats; grad_norm is the global L2 norm before clipping.
 
     Raises:
         DivergedError: The loss became nan or infinite.
@@ -123,12 +123,13 @@ def training_steps(
     optimizer = _make_optimizer(model, settings)
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
     measured = torch.zeros(num_steps, 2, device=device)
-    loop_state = LoopState(
-        {"measured": measured}, parts or {}, epoch_ends.copies if epoch_ends else ()
-    )
+    ends = epoch_ends or EpochEnds(num_steps // num_epoch_steps)
+    loop_state = LoopState({"measured": measured} | ends.values, parts or {}, ends.copies)
     first = checkpoints.restore(model, optimizer, loop_state, workers) if checkpoints else 0
     model.train()
-    for step, batch in enumerate(itertools.islice(batches, first, num_steps), start=first + 1):
+    remaining, step = itertools.islice(batches, first, num_steps), first
+    while not ends.is_over and (batch := next(remaining, None)):
+        step += 1
         for group in optimizer.param_groups:
             group["lr"] = rates[step - 1]
         loss = yield batch
@@ -145,12 +146,12 @@ def training_steps(
                 )
             heartbeat()
             report(step, num_steps, last)
-        if epoch_ends and step % num_epoch_steps == 0:
-            epoch_ends.after_epoch(step // num_epoch_steps)
+        if step % num_epoch_steps == 0:
+            ends.after_epoch(step // num_epoch_steps)
         if checkpoints and workers.any_true(checkpoints.is_due(), device):
             checkpoints.save(model, optimizer, step, loop_state, workers)
             checkpoints.raise_if_preempted(step, workers, device)
-    return _make_history(measured, rates, num_epoch_steps)
+    return _make_history(measured[:step], rates[:step], num_epoch_steps)
 
 
 def _make_optimizer(model: torch.nn.Module, settings: Optimizer) -> torch.optim.Optimizer:

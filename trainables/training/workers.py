@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -91,6 +91,13 @@ class Workers:
             for layer in stack:
                 fully_shard(layer)
         return fully_shard(model)
+
+    @staticmethod
+    def reshard(model: Any) -> None:
+        """Free whole weights that a forward pass without a backward pass has left (fsdp)."""
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
     @staticmethod
     def unshard(tensor: torch.Tensor) -> torch.Tensor:

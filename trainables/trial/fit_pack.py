@@ -64,7 +64,12 @@ class Member:
         self.random = RandomStream()
         self.seconds = 0.0
         self.task = Classification(
-            trial.model, trial.train_ids, trial.labels, trial.spec, trial.row_weights
+            trial.model,
+            trial.train_ids,
+            trial.labels,
+            trial.spec,
+            trial.row_weights,
+            trial.dev,
         )
         self.micro_batches = self.task.make_micro_batches()
         self.steps: Steps = self.task.start(

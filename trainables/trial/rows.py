@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
-from xlt.data.dataset.dev import draw_dev
-from xlt.data.dataset.draws import draw
+from xlt.data.dataset.dev import draw_dev, draw_with_dev
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translated_rows import read_translated
 from xlt.trainables.metrics.registry import score
@@ -29,7 +28,11 @@ def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
     if (dataset.fingerprint, translations) != (spec.data_fingerprint, spec.translations):
         raise InputError("the data set is not the one that the trial was planned for")
     arguments = (dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index)
-    drawn = draw_dev(*arguments, spec.dev) if spec.dev else draw(*arguments)
+    drawn = (
+        draw_dev(*arguments, spec.dev)
+        if spec.dev
+        else draw_with_dev(*arguments, spec.stopping_dev)[0]
+    )
     train, test = dataset.rows(drawn.train), dataset.rows(drawn.test)
     if spec.sampling.test_langs and not spec.dev:
         test = test.filter(pc.is_in(test["lang"], pa.array(spec.test_langs)))
@@ -41,6 +44,21 @@ def draw_rows(dataset: Dataset, spec: TrialSpec) -> tuple[pa.Table, pa.Table]:
         marks = pa.array([False] * len(originals))
         read = pa.concat_tables([originals.append_column("translated", marks), read])
     return read, tested
+
+
+def draw_stopping_rows(dataset: Dataset, spec: TrialSpec) -> pa.Table | None:
+    """Draw the dev rows that a trial holds out for early stopping, read as its test rows are.
+
+    Returns:
+        None without early stopping, and in a search, which stops on the dev rows of its scores.
+    """
+    if spec.stopping_dev is None:
+        return None
+    _, ids = draw_with_dev(
+        dataset, spec.source_lang, spec.pattern, spec.sampling, spec.draw_index, spec.stopping_dev
+    )
+    directions, rows = spec.pattern.directions(spec.source_lang), dataset.rows(ids)
+    return read_translated(dataset, rows, *directions) if directions else rows
 
 
 def make_predictions(spec: TrialSpec, test: pa.Table, y_score: NDArray[np.float64]) -> pa.Table:

@@ -28,14 +28,20 @@ from xlt.trainables.training.checkpoints import (
     Checkpoints,
     PreemptedError,
 )
-from xlt.trainables.training.classification import FitResult, fit_classifier
+from xlt.trainables.training.classification import DevRows, FitResult, fit_classifier
 from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import Report, choose_base_dtype, predict
 from xlt.trainables.training.watchdog import call_at_heartbeats
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.clock import Clock
 from xlt.trainables.trial.model_files import KeepModels, keeps_model, make_model_files
-from xlt.trainables.trial.rows import draw_rows, make_predictions, make_train_rows, score_languages
+from xlt.trainables.trial.rows import (
+    draw_rows,
+    draw_stopping_rows,
+    make_predictions,
+    make_train_rows,
+    score_languages,
+)
 from xlt.trainables.trial.run_baseline import run_baseline
 from xlt.trainables.trial.signature import make_signature
 
@@ -82,7 +88,14 @@ def run_trial(
             return run_baseline(spec, dataset, explain)
     trial = prepare_trial(spec, dataset)
     fitted = fit_classifier(
-        trial.model, trial.train_ids, trial.labels, spec, report, checkpoints, trial.row_weights
+        trial.model,
+        trial.train_ids,
+        trial.labels,
+        spec,
+        report,
+        checkpoints,
+        trial.row_weights,
+        trial.dev,
     )
     rates = fitted.history["learning_rate"].to_pylist()
     restore_all_rows(trial.model, rates, spec.training.weight_decay, fitted.kept_steps)
@@ -107,6 +120,7 @@ class PreparedTrial:
         device: Device of the training.
         clock: Clock of the stages.
         row_weights: Weight of each training row in the loss; None: the plain mean over rows.
+        dev: Rows on which early stopping scores the model; None without early stopping.
     """
 
     spec: TrialSpec
@@ -121,6 +135,7 @@ class PreparedTrial:
     device: torch.device
     clock: Clock
     row_weights: list[float] | None = None
+    dev: DevRows | None = None
 
     @property
     def labels(self) -> list[int]:
@@ -153,6 +168,11 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     max_length = spec.training.max_length
     train_ids = encode(base, train, max_length)
     test_ids = encode(base, test, max_length)
+    dev = None
+    if (dev_rows := draw_stopping_rows(dataset, spec)) is not None:
+        dev = DevRows(encode(base, dev_rows, max_length), dev_rows["label"].to_pylist())
+    elif spec.training.early_stopping:  # a trial of a search is scored on dev rows
+        dev = DevRows(test_ids, test["label"].to_pylist())
     clock.lap("encode")
 
     # Seed here and not earlier: loading draws random numbers too, and a warm process skips it.
@@ -160,7 +180,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = build_classifier(base, spec)
     if can_train_used_rows(device.type, workers.size, is_sharded):
-        train_used_rows(model, base.model, train_ids)
+        train_used_rows(model, base.model, [*train_ids, *(dev.token_ids if dev else ())])
     clock.lap("build")
     # Each worker draws dropout for its own rows.
     worker_names = (workers.rank,) if workers.rank else ()
@@ -179,6 +199,7 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
         device,
         clock,
         None if weights is None else weights.tolist(),
+        dev,
     )
 
 
@@ -227,7 +248,8 @@ def finish_trial(
             trial.train["label"].to_numpy(),
             fitted.train_score,
             weigh_in_epoch(spec, trial.train, trial.classes),
-        ),
+        )
+        | fitted.stopped,
         predictions=make_predictions(spec, trial.test, y_score),
         history=fitted.history,
         train_rows=make_train_rows(trial.train, fitted.train_score),
