@@ -8,11 +8,9 @@ from xlt.data.core.text import first_few
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.spec.trial_spec import TrialSpec
 
-WITHOUT_EFFECT = {
-    "target_share": "there are no source rows or no target rows",
-    "loss_weights": "all rows weigh the same",
-}
-"""Setting of ``training`` -> cells in which it changes nothing."""
+ONE_KIND = "there are no source rows or no target rows"
+WITHOUT_EFFECT = {"loss_weights": "all rows weigh the same"}
+"""Setting of ``training`` -> cells in which it changes nothing, unless :data:`ONE_KIND` says so."""
 
 
 def describe_without_effect(grid: Grid) -> list[str]:
@@ -22,8 +20,9 @@ def describe_without_effect(grid: Grid) -> list[str]:
         for name in cell.without_effect:
             cells[name].append(str(cell.key))
     return [
-        f"training.{name} has no effect where {WITHOUT_EFFECT[name]}: {first_few(keys)}"
+        f"training.{name} has no effect where {reason}: {first_few(keys)}"
         for name, keys in cells.items()
+        for reason in [WITHOUT_EFFECT.get(name, ONE_KIND)]
     ]
 
 

@@ -152,6 +152,7 @@ def make_cell(
     )
     left = used.model_dump()
     lost = tuple(name for name in given.model_dump() if name not in left)
+    applying = tuple(o for o in applying if o.learning_rate or o.lora or {*o.training} - {*lost})
     return Cell(resolved, pattern, specs, "", applying, chosen, without_effect=lost)
 
 

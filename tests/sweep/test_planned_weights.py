@@ -83,10 +83,10 @@ def test_weights_that_change_nothing_are_left_out(weights: Any, kept: Any) -> No
 
 
 def test_an_override_and_a_tuned_trial_leave_out_the_same() -> None:
-    override = "overrides=[{match: {pattern: ja16}, training: {target_share: 0.1}}]"
+    override = "overrides=[{match: {model: mini-mbert}, training: {target_share: 0.1}, why: few}]"
     grid = load_grid("quickstart", "models=[mini-mbert]", PATTERNS, override)
-    shares = {cell.pattern.name: cell.specs[0].training.target_share for cell in grid.cells}
-    assert shares == {"ja0": None, "ja16": 0.1}
+    found = {c.pattern.name: (c.specs[0].training.target_share, c.note) for c in grid.cells}
+    assert found == {"ja0": (None, ""), "ja16": (0.1, "few")}
     first = grid.cells[0].specs[0]
     tuned = first.tuned(1e-3, {"target_share": 0.5, "loss_weights": {"ja": 2}}, {})
     assert tuned.trial_id == first.tuned(1e-3, {}, {}).trial_id
