@@ -188,15 +188,14 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
 
 def _list_unused(spec: TrialSpec) -> Iterator[str]:
     """Write a sentence if ``target_share`` is so small that target rows are never trained on."""
-    training, pattern = spec.training, spec.pattern
+    training, pattern, num_target = spec.training, spec.pattern, spec.num_target_rows
     source_rows = pattern.num_train_rows - pattern.target_rows
-    num_used = training.count_target_rows(source_rows, pattern.target_rows)
-    num_used *= training.num_train_epochs
-    if num_used < pattern.target_rows:
+    num_used = training.count_target_rows(source_rows, num_target) * training.num_train_epochs
+    if num_used < num_target:
         yield (
             f"{pattern.name}: target_share {training.target_share} takes {num_used} of "
-            f"{pattern.target_rows} target rows in {training.num_train_epochs} epochs; raise it, "
-            "or remove it for this pattern by an override"
+            f"{num_target} target rows in {training.num_train_epochs} epochs; raise it, or remove "
+            "it for this pattern by an override"
         )
 
 
