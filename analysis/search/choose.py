@@ -16,6 +16,7 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.search_plan import Replicate, SearchedCell, SearchedConfig, SearchPlan
 from xlt.trainables.results.trial_result import TrialState
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 TIE = 1e-9
 """Scores that differ by less count as equal: means of AUROCs of few rows often differ only by
@@ -209,8 +210,7 @@ def _tried(
             scores[number] = state.record["metrics"][metric]
             losses[number] = compute_dev_loss(results, trial_id)
             convergence = state.record.get("convergence") or {}
-            num_planned = state.record["spec"]["training"]["num_train_epochs"]
-            epochs += count_epochs(num_planned, convergence)
+            epochs += count_epochs(TrialSpec.parse(state.record["spec"]).num_epochs, convergence)
             num_stuck += training_state(convergence)[0] != "trained"
     kinds = tuple(replicate.dev for replicate in replicates)
     return TriedConfig(

@@ -18,6 +18,7 @@ from xlt.sweep.backends.worker import (
 )
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.sigterm import handle_sigterm
+from xlt.sweep.planning.launch_order import WaitsFor
 from xlt.sweep.planning.packs import make_packs
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
@@ -48,8 +49,10 @@ class InlineBackend:
         policy: ArtifactPolicy,
         progress: Progress,
         pack_size: int,
+        waits_for: WaitsFor,
     ) -> None:
         """Run trials in order, pack by pack, until all ended or SIGTERM arrives."""
+        del waits_for  # the order suffices for one trial after the other
         preempted = Event()
         packs = make_packs(specs, pack_size, num_slots=1)
         with handle_sigterm(preempted.set):

@@ -15,6 +15,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.planning.grid import Grid
+from xlt.sweep.planning.launch_order import WaitsFor
 from xlt.trainables.models.hub import UNRESOLVED
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
@@ -45,6 +46,7 @@ class Backend(Protocol):
         policy: ArtifactPolicy,
         progress: Progress,
         pack_size: int,
+        waits_for: WaitsFor,
     ) -> None:
         """Run trials; each one ends with a result folder or a recorded failure.
 
@@ -55,6 +57,7 @@ class Backend(Protocol):
             policy: Files to keep besides the results.
             progress: Receiver of events.
             pack_size: Largest number of trials that train side by side in one process.
+            waits_for: Trials that start after others.
         """
 
     def close(self) -> None:

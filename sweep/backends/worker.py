@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -26,10 +26,12 @@ from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.methods import KeepModels
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
     from xlt.trainables.training.checkpoints import Checkpoints
+    from xlt.trainables.trial.first_stage_kept import KeptFirstStage
 
 REPORT_SECONDS = 1.0
 """Least time between two reports of a trial, because the driver handles each one."""
@@ -49,15 +51,18 @@ class ArtifactPolicy:
         explain: Settings for explaining the test rows after training; None disables it.
         checkpoint_minutes: Least time between two checkpoints; None disables them.
         extensions: Trial id -> finished trial whose kept model predicts for it.
+        first_stages: Trial id -> trial whose training its first stage repeats. If that trial has
+            kept its model, the stage starts from it.
         energy_country: Country whose electricity mix gives the CO2 of trials; empty: no trial
             measures its energy.
     """
 
-    models: Literal["none", "adapters", "all", "best"] = "none"
+    models: KeepModels = "none"
     cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     explain: Explain | None = None
     checkpoint_minutes: float | None = None
     extensions: Mapping[str, str] = field(default_factory=dict)
+    first_stages: Mapping[str, str] = field(default_factory=dict)
     energy_country: str = ""
 
 
@@ -105,6 +110,7 @@ def run_and_save(
                     keep_models=policy.models,
                     explain=policy.explain,
                     checkpoints=_checkpoints(spec, results, policy, preempted),
+                    first_stage=_first_stage(spec, results, policy),
                 )
             )
     except Exception as error:
@@ -153,6 +159,7 @@ def run_and_save_pack(
     if not specs:
         return
     all_checkpoints = {s.trial_id: _checkpoints(s, results, policy, preempted) for s in specs}
+    first_stages = {s.trial_id: _first_stage(s, results, policy) for s in specs}
     pairs = run_pack(
         specs,
         dataset,
@@ -160,6 +167,7 @@ def run_and_save_pack(
         keep_models=policy.models,
         explain=policy.explain,
         checkpoints={name: kept for name, kept in all_checkpoints.items() if kept},
+        first_stages={name: kept for name, kept in first_stages.items() if kept},
     )
     with measure_energy(policy.energy_country) as add_energy:
         for spec, result in pairs:
@@ -179,6 +187,16 @@ def _extend(spec: TrialSpec, dataset: Dataset, results: Results, policy: Artifac
     except Exception as error:
         result = error
     return _write(spec, result, results, policy)
+
+
+def _first_stage(
+    spec: TrialSpec, results: Results, policy: ArtifactPolicy
+) -> KeptFirstStage | None:
+    """Return the trial whose kept model may be a trial's first stage; None if there is none."""
+    from xlt.trainables.trial.first_stage_kept import KeptFirstStage
+
+    first_id = policy.first_stages.get(spec.trial_id)
+    return KeptFirstStage(results, first_id) if first_id else None
 
 
 def _checkpoints(

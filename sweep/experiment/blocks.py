@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pydantic
 
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.source_langs import ParsedSourceLang
+from xlt.trainables.spec.methods import KeepModels
 
 
 class Task(Settings):
@@ -28,7 +27,7 @@ class StorageSettings(Settings):
 
     results: str = "results"
     """Local folder or pyarrow.fs URI (file, s3, gs); experiments may share it."""
-    keep_models: Literal["none", "adapters", "all", "best"] = "none"
+    keep_models: KeepModels = "none"
     """Weights to keep in result folders: none; adapters with their heads (LoRA trials); all; or
     those of the trial with the lowest training loss in each cell (best)."""
     checkpoint_minutes: float | None = pydantic.Field(default=10.0, ge=0, strict=True)

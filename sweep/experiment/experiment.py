@@ -22,7 +22,7 @@ from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.blocks import StorageSettings, Task
 from xlt.sweep.experiment.chosen_rates import ChosenRates
-from xlt.sweep.experiment.overrides import Override
+from xlt.sweep.experiment.overrides import Override, find_unused_stages
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
@@ -210,6 +210,7 @@ class Experiment(Settings):
                     f"method {method}, which uses {', '.join(BASELINES[str(method)]) or 'none'} of "
                     "training and no learning rate; remove it"
                 )
+        problems += find_unused_stages(self.training, self.overrides)
         reserved = {m.name: m.choose_resources(self.resources) for m in self.models}
         sharded = [name for name, resources in reserved.items() if resources.is_sharded]
         if self.explain and sharded:

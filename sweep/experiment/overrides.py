@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -58,6 +58,22 @@ class Override(Settings):
         _check_changes(Training.check_changes, self.training, "training")
         _check_changes(Lora.parse, self.lora, "lora")
         return self
+
+
+def find_unused_stages(training: Training, overrides: Sequence[Override]) -> list[str]:
+    """Describe settings of a target stage in an experiment in which no cell has one."""
+    blocks = {"training": training.model_dump()} | {
+        f"overrides.{number}.training": override.training
+        for number, override in enumerate(overrides)
+    }
+    if any(block.get("regime", "joint") != "joint" for block in blocks.values()):
+        return []
+    return [
+        f"{where}.target_stage: changes nothing, because the regime of every cell is joint; set "
+        "training.regime to sequential or multistage, or remove target_stage"
+        for where, block in blocks.items()
+        if block.get("target_stage")
+    ]
 
 
 def _check_changes(

@@ -9,7 +9,12 @@ from xlt.sweep.planning.grid import Grid
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 ONE_KIND = "there are no source rows or no target rows"
-WITHOUT_EFFECT = {"loss_weights": "all rows weigh the same"}
+WITHOUT_EFFECT = {
+    "regime": f"{ONE_KIND}, so that cells train as joint",
+    "target_stage": "cells train as joint",
+    "target_share": "source rows and target rows are not trained on together",
+    "loss_weights": "all rows weigh the same",
+}
 """Setting of ``training`` -> cells in which it changes nothing, unless :data:`ONE_KIND` says so."""
 
 
@@ -33,5 +38,6 @@ def describe_target_share(spec: TrialSpec) -> str:
         return ""
     without = training.model_copy(update={"target_share": None})
     plain = spec.model_copy(update={"training": without})
-    steps, before = (s.num_steps // training.num_train_epochs for s in (spec, plain))
+    first, before_first = spec.stages[0], plain.stages[0]
+    steps, before = (s.num_steps // training.num_train_epochs for s in (first, before_first))
     return f"target_share {training.target_share}: {steps} instead of {before} steps an epoch"

@@ -15,6 +15,7 @@ from xlt.data.core.finding import SEVERITIES
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.plan_text.negatives import describe_test_rows
 from xlt.sweep.plan_text.row_weights import describe_target_share, describe_without_effect
+from xlt.sweep.plan_text.stages import describe_regime, describe_stages
 from xlt.sweep.plan_text.stopping import describe_stopping
 from xlt.sweep.plan_text.test_langs import describe_test_langs
 from xlt.sweep.planning.cell import ZERO_SHOT, Cell
@@ -76,6 +77,7 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
             f"{at_most}{steps:,} steps in all",
             *_describe_average(training),
             *describe_stopping(grid.specs),
+            *describe_stages(grid),
             *_describe_one_draw(grid),
             *describe_source_langs(experiment),
             *describe_test_langs(experiment, grid.dataset, grid.test_ids),
@@ -175,7 +177,7 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     remarks = [f"is {' and '.join(p.name for p in cell.serves)}"] if len(cell.serves) > 1 else []
     remarks += [describe_source_rows(cell.model, pattern, spec.source_lang)]
     remarks += [describe_translated_rows(pattern, spec.source_lang, spec.sampling.test_rows)]
-    remarks += [describe_target_share(spec)]
+    remarks += [describe_target_share(spec), describe_regime(spec)]
     remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []

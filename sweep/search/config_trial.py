@@ -53,7 +53,7 @@ def try_config(config: dict[str, Any], shared: dict[str, Any]) -> None:
                 scores[number] = metrics[shared["metric"]]
                 losses[number] = retry(partial(compute_dev_loss, results, spec.trial_id))
                 num_stuck += training_state(convergence)[0] != "trained"
-                num_epochs = count_epochs(spec.training.num_train_epochs, convergence)
+                num_epochs = count_epochs(spec.num_epochs, convergence)
         report = ConfigReport(
             number + 1,
             rank(scores, losses, kinds, num_stuck),

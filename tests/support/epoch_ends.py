@@ -15,7 +15,7 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
-from xlt.trainables.trial import run_trial as run_trial_module
+from xlt.trainables.trial import fit_stages as fit_stages_module
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
 
@@ -65,7 +65,7 @@ def weights_of_steps(
     spec = spec.model_copy(update={"training": plain})
     kept = Watched(results, spec.trial_id, 0, read_versions())
     with monkeypatch.context() as patched:
-        patched.setattr(run_trial_module, "train_used_rows", lambda *_: None)
+        patched.setattr(fit_stages_module, "train_used_rows", lambda *_: None)
         return seen, run_trial(spec, dataset, checkpoints=kept)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,71 @@ def test_a_closed_queue_ends_after_the_running_packs() -> None:
     assert queue.suggest("y") is None
     queue.on_trial_complete("x")
     assert queue.suggest("y") == TrialQueue.FINISHED
+
+
+@given(st.permutations(grid()), st.data())
+def test_a_trial_comes_after_those_that_it_waits_for(
+    specs: list[TrialSpec], data: st.DataObject
+) -> None:
+    ids = [spec.trial_id for spec in specs]
+    waits_for = {
+        ids[later]: data.draw(st.frozensets(st.sampled_from([*ids[:later], "not in this run"])))
+        for later in data.draw(st.sets(st.integers(1, len(ids) - 1)))
+    }
+    order = [spec.trial_id for spec in sort_for_launch(specs, lambda spec: 1.0, waits_for)]
+    assert sorted(order) == sorted(ids)
+    for later, earlier in waits_for.items():
+        for trial_id in earlier & {*ids}:
+            assert order.index(trial_id) < order.index(later)
+    plain = [spec.trial_id for spec in sort_for_launch(specs, lambda spec: 1.0)]
+    assert sort_for_launch(specs, lambda spec: 1.0, {}) and (waits_for or order == plain)
+
+
+@given(st.data())
+def test_the_queue_holds_back_trials_and_never_blocks(data: st.DataObject) -> None:
+    """Trials end in any order and any way, and may wait for each other in a circle."""
+    num = data.draw(st.integers(1, 12))
+    cuts = sorted(data.draw(st.sets(st.integers(1, num))) | {0, num})
+    packs = [list(range(a, b)) for a, b in itertools.pairwise(cuts)]
+    waits_for = data.draw(
+        st.dictionaries(st.integers(0, num - 1), st.sets(st.integers(0, num + 2), max_size=3))
+    )
+    is_circle = any(later <= max(earlier, default=-1) for later, earlier in waits_for.items())
+    queue = TrialQueue(packs, waits_for)
+    running: dict[str, list[int]] = {}
+    left, handed_out, deaths = set(range(num)), list[int](), 0
+    names = (f"t{number}" for number in itertools.count())
+    while True:
+        name = next(names)
+        given_out = queue.suggest(name) if len(running) < 3 else None
+        if given_out == TrialQueue.FINISHED:
+            break
+        if given_out is not None:
+            members = given_out["members"]
+            for member in members:
+                held = waits_for.get(member, set()) & left - {*members}
+                assert not held or is_circle
+            running[name] = members
+            handed_out += members
+            continue
+        assert running, "nothing runs, and nothing starts"
+        ended = data.draw(st.sampled_from(sorted(running)))
+        members = running.pop(ended)
+        queue.on_trial_complete(ended, error=True)
+        if deaths < 3 and data.draw(st.booleans()):  # its process died
+            deaths += 1
+            queue.requeue(members, first=data.draw(st.booleans()))
+        else:
+            left -= {*members}
+    assert not left and {*handed_out} == set(range(num))
+
+
+def test_a_trial_starts_when_the_other_ended_or_is_not_in_the_queue() -> None:
+    queue = TrialQueue([[0], [1], [2]], {1: {0}, 2: {9}})
+    assert [queue.suggest(name) for name in "ab"] == [{"members": [0]}, {"members": [2]}]
+    assert queue.suggest("c") is None
+    queue.on_trial_complete("a", error=True)
+    assert queue.suggest("c") == {"members": [1]}
 
 
 def test_the_last_report_of_an_ended_trial_is_kept_and_no_other(tmp_path: Path) -> None:

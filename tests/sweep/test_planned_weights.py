@@ -37,8 +37,8 @@ def test_only_cells_with_both_kinds_of_rows_get_other_ids_and_more_steps() -> No
     cells = "mini-mbert x ja0, mini-opencalm x ja16"
     assert describe_without_effect(changed) == [
         f"training.loss_weights has no effect where all rows weigh the same: {cells}",
-        "training.target_share has no effect where there are no source rows or no target rows: "
-        + cells,
+        "training.target_share has no effect where source rows and target rows are not trained "
+        "on together: " + cells,
     ]
 
 

@@ -30,7 +30,7 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.loop import predict
-from xlt.trainables.trial import run_trial as run_trial_module
+from xlt.trainables.trial import fit_stages as fit_stages_module
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
 
@@ -238,7 +238,7 @@ def test_a_trial_gives_the_same_files_and_leaves_the_base_unchanged(
 ) -> None:
     first, _ = run_bert(make_spec, tiny_dataset, tmp_path)
     second, _ = run_bert(make_spec, tiny_dataset, tmp_path)  # of the same loaded base
-    monkeypatch.setattr(run_trial_module, "train_used_rows", lambda *_: None)
+    monkeypatch.setattr(fit_stages_module, "train_used_rows", lambda *_: None)
     plain, _ = run_bert(make_spec, tiny_dataset, tmp_path)
     for result in (first, second):
         assert_same_result(result, plain)
@@ -252,7 +252,7 @@ def train_together(rank: int, folder: str, text: str) -> None:
     dataset = Dataset.from_table(pq.read_table(f"{folder}/rows.parquet"))
     used = run_trial(spec, dataset, keep_models="all")
     calls: list[Any] = []
-    run_trial_module.train_used_rows = lambda *arguments: calls.append(arguments)
+    fit_stages_module.train_used_rows = lambda *arguments: calls.append(arguments)
     plain = run_trial(spec, dataset, keep_models="all")
     assert_same_result(used, plain)
     if rank == 0:
@@ -305,7 +305,7 @@ def test_a_checkpoint_of_used_rows_is_resumed_only_by_used_rows(
     shape = load(saved)["model.bert.embeddings.word_embeddings.weight"].shape
     assert shape[0] < VOCABULARY / 2
     if is_plain:  # as on a GPU
-        monkeypatch.setattr(run_trial_module, "train_used_rows", lambda *_: None)
+        monkeypatch.setattr(fit_stages_module, "train_used_rows", lambda *_: None)
     kept = Checkpoints(results, spec.trial_id, 3600, read_versions())
     resumed, _ = run_bert(make_spec, tiny_dataset, folder, checkpoints=kept)
     assert resumed.execution["resumed_at_steps"] == ([] if is_plain else [3])

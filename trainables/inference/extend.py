@@ -17,12 +17,12 @@ from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.results.layout import MODEL, is_model, is_weights, trial_file
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
+from xlt.trainables.spec.methods import KeepModels, keeps_model
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import predict
 from xlt.trainables.trial.clock import Clock
-from xlt.trainables.trial.model_files import KeepModels, keeps_model
 from xlt.trainables.trial.rows import draw_rows, make_predictions, score_languages
-from xlt.trainables.trial.signature import make_signature
+from xlt.trainables.trial.signature import list_differences, make_signature
 
 NUM_CHECKED = 64
 """Test rows of the earlier trial whose scores are computed again, to see that it is the model."""
@@ -114,18 +114,7 @@ def extend_trial(
 
 def _refuse_other_machine(written: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to mix scores of different versions or processors in one trial."""
-    differ = [
-        f"{name} {written.get(name)}, here {value}"
-        for name, value in now.items()
-        if name not in ("versions", "git_commit") and written.get(name) != value
-    ]
-    versions = written["versions"]
-    differ += [
-        f"{name} {versions.get(name)}, here {value}"
-        for name, value in now["versions"].items()
-        if versions.get(name) != value
-    ]
-    if differ:
+    if differ := list_differences(written, now):
         raise InputError(
             "its model was trained under other conditions, whose scores are not mixed: "
             f"{'; '.join(differ)}; run it where it was trained, or train it again under another "

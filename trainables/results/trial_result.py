@@ -39,7 +39,8 @@ class TrialResult:
             of class 1, or with more than two classes a list of one probability each.
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm); empty for a baseline.
             With early stopping there are the steps until training stopped, and a column
-            ``dev_metric``, null but in the last step of each epoch.
+            ``dev_metric``, null but in the last step of each epoch. With two stages there is a
+            column ``stage``, 1 or 2.
         train_rows: num_train_rows x (id, lang, label, y_score), in drawing order; y_score is the
             probability at the last step that trained on the row. A trial that reads translations
             has one more column ``translated``.
@@ -245,7 +246,7 @@ def _is_score(kind: pa.DataType) -> bool:
 
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     **dict.fromkeys(("id", "lang", "split"), _is_text),
-    **dict.fromkeys(("y_true", "label", "step"), pa.types.is_integer),
+    **dict.fromkeys(("y_true", "label", "step", "stage"), pa.types.is_integer),
     **dict.fromkeys(("epoch", "learning_rate", "loss", "grad_norm", "dev_metric"), _is_number),
     "translated": pa.types.is_boolean,
     "y_score": _is_score,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -27,6 +27,10 @@ keeps no model."""
 OF_A_PART = ("lora", "bitfit", "head")
 """Methods that train adapters, or a small part of the weights, which ``keep_models: adapters``
 keeps."""
+
+KeepModels = Literal["none", "adapters", "all", "best"]
+"""Weights that trials keep: none; adapters: those of :data:`OF_A_PART`; all; best: those of the
+trial with the lowest training loss in each cell."""
 
 OWN_METHODS = ("full", *OF_A_PART, *BASELINES)
 
@@ -70,3 +74,8 @@ def keep_used_training(method: str, training: dict[str, Any]) -> dict[str, Any]:
     if method not in BASELINES:
         return training
     return {name: value for name, value in training.items() if name in BASELINES[method]}
+
+
+def keeps_model(keep_models: KeepModels, method: str) -> bool:
+    """Whether a trial of a method writes its weights."""
+    return keep_models in {"all", "best"} or (keep_models == "adapters" and method in OF_A_PART)

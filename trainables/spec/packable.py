@@ -19,11 +19,11 @@ def compute_pack_key(spec: TrialSpec) -> PackKey | None:
         Equal keys for specs that can be packed together. None for a spec that must train alone:
         other methods have no adapters to stack; the norms of DoRA need a product of each member's
         adapters with the base weights; adapters with :attr:`Lora.is_plain` false cannot be stacked;
-        and workers, micro_batch_size or gradient_checkpointing are
-        set when memory is too small for larger passes.
+        the second of two stages has few rows; and workers, micro_batch_size or
+        gradient_checkpointing are set when memory is too small for larger passes.
     """
     lora, resources, training = spec.lora, spec.resources, spec.training
-    if lora is None or not lora.is_plain:
+    if lora is None or not lora.is_plain or training.has_stages:
         return None
     if resources.workers > 1 or resources.micro_batch_size or resources.gradient_checkpointing:
         return None

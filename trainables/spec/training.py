@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
@@ -43,6 +44,20 @@ class Average(Settings):
     """Number of epochs: the weights after each of the last ``last_k`` epochs are averaged."""
 
 
+Regime = Literal["joint", "sequential", "multistage"]
+"""Order in which source and target rows are trained on. Schmidt et al. 2022 (EMNLP main.736)
+compare joint and sequential training."""
+
+
+class TargetStage(Settings):
+    """Settings of the stage that trains on the target rows alone."""
+
+    num_train_epochs: int | None = pydantic.Field(default=None, gt=0)
+    """Passes over the target rows; None: as many as ``training.num_train_epochs``."""
+    learning_rate: float | None = pydantic.Field(default=None, gt=0, strict=True)
+    """Peak learning rate; None: that of the trial."""
+
+
 class Training(Optimizer):
     """Settings of fine-tuning; the defaults are those of the paper where it reports them."""
 
@@ -69,6 +84,17 @@ class Training(Optimizer):
     early_stopping: EarlyStopping | None = added_later(None)
     """Dev rows that end training before ``num_train_epochs`` and choose the epoch whose weights are
     tested and kept. None: every epoch is trained."""
+    regime: Regime = added_later("joint")
+    """Stages of the training. joint: one stage on all rows together. sequential: the source rows,
+    then the target rows. multistage: all rows together, then the target rows. Each stage has its
+    own AdamW and schedule."""
+    target_stage: TargetStage | None = added_later(None)
+    """Epochs and learning rate of the stage on the target rows; None: as in the other stage."""
+
+    @pydantic.field_validator("target_stage")
+    @classmethod
+    def _one_spelling(cls, value: TargetStage | None) -> TargetStage | None:
+        return None if value == TargetStage() else value
 
     @pydantic.model_validator(mode="after")
     def _one_model(self) -> Self:
@@ -77,11 +103,20 @@ class Training(Optimizer):
                 "average and early_stopping both choose the weights that count; set one of them to "
                 "null"
             )
-        if self.average and self.average.last_k > self.num_train_epochs:
+        if self.has_stages and self.early_stopping:
             raise ValueError(
-                f"average.last_k {self.average.last_k} is more than num_train_epochs "
-                f"{self.num_train_epochs}; lower it, or train longer"
+                f"early_stopping is for one stage, and regime {self.regime} has two; set regime to "
+                "joint or early_stopping to null"
             )
+        numbers = {"num_train_epochs": self.num_train_epochs}
+        if self.target_stage and self.target_stage.num_train_epochs:
+            numbers["target_stage.num_train_epochs"] = self.target_stage.num_train_epochs
+        for name, num_epochs in numbers.items():
+            if self.average and self.average.last_k > num_epochs:
+                raise ValueError(
+                    f"average.last_k {self.average.last_k} is more than {name} {num_epochs}; "
+                    "lower it, or train longer"
+                )
         return self
 
     @classmethod
@@ -93,6 +128,11 @@ class Training(Optimizer):
         """
         cls.parse({"num_train_epochs": MAX_INT} | changes, where)
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether two stages follow each other."""
+        return self.regime != "joint"
+
     def drop_without_effect(self, pattern: Pattern, source_lang: SourceLang) -> Self:
         """Leave out what changes nothing in a cell, so that its trials have the plain ids.
 
@@ -100,19 +140,30 @@ class Training(Optimizer):
             pattern: The rows that the cell trains on.
             source_lang: Language of its source rows, or several.
         """
-        has_both = pattern.source_rows and pattern.target_rows
-        langs, weights = pattern.list_train_langs(source_lang), self.loss_weights
+        has_both = bool(pattern.source_rows and pattern.target_rows)
+        regime = self.regime if has_both else "joint"
+        left_out = ("target_rows", "source_rows") if regime == "sequential" else ()
+        stages = [pattern.model_copy(update={name: 0}) for name in left_out] or [pattern]
+        in_stages = [stage.list_train_langs(source_lang) for stage in stages]
+        uneven = [langs for langs in in_stages if self._is_uneven(langs)]
+        weights: LossWeights = self.loss_weights
         if isinstance(weights, dict):
-            weights = {lang: weights.get(lang, 1.0) for lang in langs}
-            is_even = len(set(weights.values())) == 1
-            weights = {lang: weight for lang, weight in weights.items() if weight != 1}
-        else:
-            is_even = len(langs) == 1
+            langs = [lang for langs in uneven for lang in langs]
+            weights = {lang: weights[lang] for lang in langs if weights.get(lang, 1.0) != 1}
         changes = {
-            "target_share": self.target_share if has_both else None,
-            "loss_weights": None if is_even else weights,
+            "regime": regime,
+            "target_stage": self.target_stage if regime != "joint" else None,
+            "target_share": self.target_share if has_both and regime != "sequential" else None,
+            "loss_weights": weights if uneven else None,
         }
         return self.model_copy(update=changes)
+
+    def _is_uneven(self, langs: Sequence[str]) -> bool:
+        """Whether rows in these languages have different weights."""
+        weights = self.loss_weights
+        if isinstance(weights, dict):
+            return len({weights.get(lang, 1.0) for lang in langs}) > 1
+        return len(langs) > 1
 
     def count_target_rows(self, source_rows: int, target_rows: int) -> int:
         """Count the target rows of an epoch.

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import pydantic
 
+from xlt.data.core.seeds import derive_seed
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
@@ -18,7 +19,7 @@ from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.resources import Resources
-from xlt.trainables.spec.training import Training
+from xlt.trainables.spec.training import TargetStage, Training
 
 RESULT_FORMAT = 2
 """Version of the trial folders. A new version changes all trial ids; older folders are refused."""
@@ -109,8 +110,16 @@ class TrialSpec(Settings):
             raise ValueError("method prompt has no place for source rows; set source_rows to 0")
         if not self.prompt:
             self.pattern.refuse_no_rows()
-        if self.training.target_share and not (self.pattern.source_rows and self.num_target_rows):
+        training, pattern = self.training, self.pattern
+        if training.target_share and not (pattern.source_rows and self.num_target_rows):
             raise ValueError("training.target_share needs source and target rows; remove it")
+        if training.has_stages and not (pattern.source_rows and pattern.target_rows):
+            raise ValueError(
+                f"regime {training.regime} needs source rows and target rows, and {pattern.name} "
+                "has rows of one kind; set it to joint"
+            )
+        if training.target_stage and not training.has_stages:
+            raise ValueError("target_stage is given but the regime is joint; remove it")
         return self
 
     @property
@@ -173,14 +182,59 @@ class TrialSpec(Settings):
         return target_rows - sum(dev.num_rows(target_rows) for dev in devs)
 
     @property
+    def num_epochs(self) -> int:
+        """Number of epochs of all stages."""
+        return sum(stage.training.num_train_epochs for stage in self.stages)
+
+    @property
     def num_steps(self) -> int:
         """Number of optimiser steps of the whole trial, at most; 0 for a baseline."""
         if self.is_baseline:
             return 0
+        if self.training.has_stages:
+            return sum(stage.num_steps for stage in self.stages)
         training, pattern = self.training, self.pattern
         source_rows = pattern.num_train_rows - pattern.target_rows
         steps = training.count_epoch_steps(source_rows, self.num_target_rows)
         return steps * training.num_train_epochs
+
+    @property
+    def stages(self) -> tuple[Self, ...]:
+        """The trainings that follow one another, each as a joint trial on the rows of its stage.
+
+        The second stage has a seed of its own, so that its orders and dropout are not those of the
+        first one.
+        """
+        training = self.training
+        if not training.has_stages:
+            return (self,)
+        own = training.target_stage or TargetStage()
+        epochs = own.num_train_epochs or training.num_train_epochs
+        first = {"target_rows": 0} if training.regime == "sequential" else {}
+        second = self._make_stage({"source_rows": 0}, {"num_train_epochs": epochs})
+        changes = {
+            "learning_rate": own.learning_rate or self.learning_rate,
+            "seed": derive_seed(self.seed, "target-stage"),
+        }
+        return self._make_stage(first, {}), second.model_copy(update=changes)
+
+    def _make_stage(self, rows: dict[str, int], training: dict[str, Any]) -> Self:
+        pattern = self.pattern.model_copy(update=rows)
+        joint = {"regime": "joint", "target_stage": None}
+        changed = self.training.model_copy(update=joint | training)
+        used = changed.drop_without_effect(pattern, self.source_lang)
+        return self.model_copy(update={"pattern": pattern, "training": used})
+
+    @property
+    def first_stage(self) -> Self | None:
+        """The joint trial that the first stage repeats; its pattern keeps the name of this one.
+
+        None for a trial of one stage, for a trial of a search, which trains without its dev rows,
+        and for adapters that are not kept as they are trained (:attr:`Lora.takes_weights`).
+        """
+        if self.dev or not self.training.has_stages or (self.lora and self.lora.takes_weights):
+            return None
+        return self.stages[0]
 
     def tuned(self, learning_rate: float, training: dict[str, Any], lora: dict[str, Any]) -> Self:
         """Copy the trial with another learning rate and other settings of training and lora."""
@@ -190,6 +244,19 @@ class TrialSpec(Settings):
         if self.lora:
             changes["lora"] = Lora.parse(self.lora.model_dump() | lora)
         return self.model_copy(update=changes)
+
+    def training_identity(self) -> str:
+        """The identity without what changes neither training rows nor weights.
+
+        These are the names of base model and pattern, and the target language of a pattern that
+        has no target rows, if every trial is tested in the same languages.
+        """
+        values = self.identity()
+        del values["base_model"], values["pattern"]["name"]
+        pattern = self.pattern
+        if self.sampling.test_langs and not (pattern.target_rows or pattern.translate):
+            del values["pattern"]["target_lang"]
+        return json.dumps(values, sort_keys=True)
 
     def identity(self) -> dict[str, Any]:
         """Fields that enter the trial id, as JSON values."""

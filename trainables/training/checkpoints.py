@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from xlt.data.core.retry import retry
 from xlt.trainables.results.result import Results
+from xlt.trainables.training.first_stage import FirstStage
 from xlt.trainables.training.micro_batches import get_random_state, set_random_state
 from xlt.trainables.training.workers import Workers
 
@@ -84,6 +85,8 @@ class Checkpoints:
             continues without one.
         not_resumed: Why the trial once did not resume from an existing checkpoint, but started
             from the beginning; empty if that did not happen.
+        first_stage: Results of the first of two stages while the second one trains, else None. A
+            checkpoint of one stage is not resumed in the other.
     """
 
     results: Results
@@ -94,6 +97,7 @@ class Checkpoints:
     resumed_at: list[int] = field(default_factory=list)
     unwritable: str = ""
     not_resumed: str = ""
+    first_stage: FirstStage | None = None
     _last: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
@@ -103,7 +107,12 @@ class Checkpoints:
     def raise_if_preempted(self, step: int, workers: Workers, device: torch.device) -> None:
         """Raise PreemptedError in every worker if one of them must exit; call it after a save."""
         if workers.any_true(self.preempted(), device):
-            raise PreemptedError(step)
+            raise PreemptedError(self._num_before + step)
+
+    @property
+    def _num_before(self) -> int:
+        """Number of steps of the stage before."""
+        return self.first_stage.history.num_rows if self.first_stage else 0
 
     def save(
         self,
@@ -135,10 +144,14 @@ class Checkpoints:
         for number, state in enumerate(get_random_state()):
             states = workers.gather(state)
             tensors |= {f"random.{number}.{rank}": s for rank, s in enumerate(states)}
+        metadata = {"first_stage": ""}
+        if self.first_stage:
+            metadata["first_stage"], arrays = self.first_stage.to_arrays()
+            tensors |= {f"first_stage.{k}": torch.from_numpy(v) for k, v in arrays.items()}
         self._last = time.monotonic()
         if not workers.is_first:
             return
-        metadata = {
+        metadata |= {
             "step": str(step),
             "versions": json.dumps(self.versions, sort_keys=True),
             "resumed_at": json.dumps(self.resumed_at),
@@ -175,7 +188,11 @@ class Checkpoints:
             Number of steps taken; 0 if there is no checkpoint, or if it is damaged, of other
             versions or of another form, see :attr:`not_resumed`.
         """
-        metadata, tensors = self._read(model, loop_state) if workers.is_first else ({}, {})
+        metadata: dict[str, str] = {}
+        tensors: dict[str, torch.Tensor] = {}
+        if workers.is_first:
+            is_second = self.first_stage is not None
+            metadata, tensors = self._read(model, loop_state, is_second=is_second)
         small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
         metadata, small = workers.broadcast((metadata, small))
         if not metadata:
@@ -202,14 +219,40 @@ class Checkpoints:
         if generators:  # none for a rank that the checkpoint does not have
             set_random_state(generators)
         step = int(metadata["step"])
-        self.resumed_at = [*json.loads(metadata["resumed_at"]), step]
+        self.resumed_at = [*json.loads(metadata["resumed_at"]), self._num_before + step]
         self.not_resumed = metadata["not_resumed"]
         return step
 
+    def read_first_stage(self, model: Any, workers: Workers) -> FirstStage | None:
+        """Read the results of the first stage from a checkpoint of the second one.
+
+        Every worker must call this.
+
+        Args:
+            model: Model in the form in which the second stage trains it.
+            workers: Workers that train the trial together.
+
+        Returns:
+            None if there is no checkpoint of the second stage that can be resumed.
+        """
+        stage: FirstStage | None = None
+        if workers.is_first:
+            metadata, tensors = self._read(model, LoopState(), is_second=True)
+            if metadata:
+                arrays = {k: v.numpy() for k, v in _take_prefixed(tensors, "first_stage.").items()}
+                stage = FirstStage.from_arrays(metadata["first_stage"], arrays)
+        return workers.broadcast(stage)
+
     def _read(
-        self, model: Any, loop_state: LoopState
+        self, model: Any, loop_state: LoopState, *, is_second: bool
     ) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-        """Read metadata and tensors of the file; both are empty if it cannot be resumed."""
+        """Read metadata and tensors of the file; both are empty if it cannot be resumed.
+
+        Args:
+            model: Model to train.
+            loop_state: Other tensors that the loop fills.
+            is_second: Whether the second of two stages trains.
+        """
         # Retry: if the storage does not answer now, the trial would fail or start from the
         # beginning.
         content = retry(lambda: self.results.read_checkpoint(self.trial_id))
@@ -219,12 +262,15 @@ class Checkpoints:
             metadata, tensors = _read_metadata(content), load(content)
             is_whole = metadata.pop("sha256") == _hash_state(metadata, tensors)
             versions = json.loads(metadata["versions"])
+            is_of_stage = bool(metadata.get("first_stage")) == is_second
         except Exception:  # parsers raise any error on damaged bytes
-            is_whole, versions = False, {}
+            is_whole, versions, is_of_stage = False, {}, False
         if not is_whole:
             self.not_resumed = "the checkpoint is damaged, or was written without a hash"
         elif versions != self.versions:
             self.not_resumed = "the checkpoint was written by other versions of packages"
+        elif not is_of_stage:
+            return {}, {}
         elif not _fits(tensors, model, loop_state):
             self.not_resumed = "the checkpoint has another form, e.g. of another kind of device"
         return ({}, {}) if self.not_resumed else (metadata, tensors)

@@ -19,6 +19,7 @@ from xlt.trainables.metrics.early_stopping import compute_dev_metric
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.epoch_ends import make_epoch_ends
+from xlt.trainables.training.first_stage import FirstStage
 from xlt.trainables.training.loop import (
     Report,
     Steps,
@@ -43,10 +44,11 @@ class FitResult:
             of :func:`predict`. They cost nothing and show whether the model learnt.
         micro_batch_size: Rows per forward pass at the end of training; None means whole batches.
         num_halved: Number of times that passes were halved because memory ran out.
-        padding_share: Share of padding in the computed places, 0 to 1.
+        num_places: Number of computed places, and how many of them were tokens and not padding.
         kept_steps: Steps after which the weights were those of the model, or were averaged to it.
         stopped: With early stopping, ``best_epoch``, whose weights count, and ``num_epochs``, the
             number of trained epochs; else empty.
+        first_stage: Results of the stage before; None if the trial has one stage.
         num_packed: Number of trials that trained together in shared passes; 1 means this trial
             alone.
     """
@@ -55,9 +57,10 @@ class FitResult:
     train_score: NDArray[np.float64]
     micro_batch_size: int | None
     num_halved: int
-    padding_share: float
+    num_places: tuple[int, int]
     kept_steps: Sequence[int]
     stopped: dict[str, int]
+    first_stage: FirstStage | None = None
     num_packed: int = 1
 
 
@@ -238,7 +241,7 @@ class Classification:
             train_score=score,
             micro_batch_size=micro_batches.size,
             num_halved=micro_batches.num_halved,
-            padding_share=1 - num_tokens / num_places,
+            num_places=(num_places, num_tokens),
             kept_steps=[epoch * num_epoch_steps for epoch in ends.kept_epochs],
             stopped=stopped,
         )

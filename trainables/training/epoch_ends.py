@@ -135,6 +135,13 @@ class BestOnDev(EpochEnds):
                 parameter.copy_(copy)
 
 
+def list_planned_epochs(training: Training) -> Sequence[int]:
+    """List the epochs, counted from 1, whose weights count if training does not end early."""
+    num_epochs = training.num_train_epochs
+    num_averaged = training.average.last_k if training.average else 1
+    return range(num_epochs - num_averaged + 1, num_epochs + 1)
+
+
 def make_epoch_ends(
     model: torch.nn.Module, training: Training, measure: Callable[[], float] | None
 ) -> EpochEnds:

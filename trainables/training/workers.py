@@ -77,7 +77,8 @@ class Workers:
 
         Args:
             model: Classifier, equal in every process. fsdp replaces its parameters by shares of
-                them everywhere, so the process can serve only one trial.
+                them everywhere, so the process can serve only one trial. A model whose parameters
+                are shares already is returned as it is.
             sharding: With ddp every process holds the whole model (Li et al. 2020, arXiv
                 2006.15704). With fsdp it holds a share of each layer (FSDP2, Zhao et al. 2023,
                 arXiv 2304.11277).
@@ -87,6 +88,8 @@ class Workers:
         if sharding == "ddp":
             # Buffers are constants, such as the places of embedding rows.
             return DistributedDataParallel(model, broadcast_buffers=False)
+        if isinstance(model, FSDPModule):
+            return model
         for stack in [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]:
             for layer in stack:
                 fully_shard(layer)

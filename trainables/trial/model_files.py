@@ -7,14 +7,18 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load, save_file
 
+from xlt.data.core.errors import InputError
 from xlt.trainables.methods.adapted import is_adapted
 from xlt.trainables.methods.taken_weights import STARTED, double_rank, give_back
 from xlt.trainables.models.model_config import ADAPTER_CONFIG
-from xlt.trainables.spec.methods import OF_A_PART
+from xlt.trainables.results.find_trial import list_kept_weights
+from xlt.trainables.results.location import inside_root
+from xlt.trainables.results.result import Results
 from xlt.trainables.training.checkpoints import gather_trained_weights
 from xlt.trainables.training.workers import Workers
 
@@ -24,12 +28,6 @@ config.json as the sign of a complete model, and would look for the base model's
 TRAINED_WEIGHTS = "trained_weights.safetensors"
 """Weights of a classifier whose other weights are those of its base model. transformers does not
 read a file of this name, with which it would draw the others at random."""
-KeepModels = Literal["none", "adapters", "all", "best"]
-
-
-def keeps_model(keep_models: KeepModels, method: str) -> bool:
-    """Whether a trial of a method keeps its weights."""
-    return keep_models in {"all", "best"} or (keep_models == "adapters" and method in OF_A_PART)
 
 
 def make_model_files(
@@ -64,6 +62,40 @@ def make_model_files(
             model.save_pretrained(folder, state_dict=weights)
         save_tokenizer(tokenizer, max_length, model.config, folder)
         return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
+
+
+@inside_root
+def read_kept_weights(results: Results, trial_id: str) -> dict[str, torch.Tensor]:
+    """Read the weights that a done trial kept, by name.
+
+    Raises:
+        InputError: The trial is not done, it kept no weights, or they are damaged.
+        LostLocationError: The location was lost.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for name, sha256 in list_kept_weights(results.state(trial_id)).items():
+        tensors |= load(results.read_weights(trial_id, name, sha256))
+    return tensors
+
+
+def load_kept_weights(model: Any, tensors: dict[str, torch.Tensor], method: str) -> None:
+    """Load the kept weights of a trial into a classifier that was built for the same method.
+
+    Raises:
+        InputError: The weights are not those of the method.
+    """
+    if is_adapted(model):
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, tensors)
+        return
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    missing, others = model.load_state_dict(tensors, strict=False)
+    if others or not frozen.issuperset(missing):
+        raise InputError(
+            f"its kept weights are not those of method {method}: they have no "
+            f"{sorted(set(missing) - frozen)[:3]}, and {sorted(others)[:3]} besides"
+        )
 
 
 def name_classes(model: Any, classes: Sequence[str]) -> None:

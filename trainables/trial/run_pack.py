@@ -16,13 +16,14 @@ from xlt.trainables.loading.base import load_base
 from xlt.trainables.methods.lora_pack import adapts_head, has_other_dropout
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.methods import KeepModels
 from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import FitResult
 from xlt.trainables.training.loop import choose_base_dtype
+from xlt.trainables.trial.first_stage_kept import KeptFirstStage
 from xlt.trainables.trial.fit_pack import Member, PackReport, fit_pack
-from xlt.trainables.trial.model_files import KeepModels
 from xlt.trainables.trial.run_trial import finish_trial, prepare_trial, run_trial
 
 Outcome = tuple[TrialSpec, TrialResult | Exception]
@@ -37,6 +38,7 @@ def run_pack(
     keep_models: KeepModels = "none",
     explain: Explain | None = None,
     checkpoints: Mapping[str, Checkpoints] | None = None,
+    first_stages: Mapping[str, KeptFirstStage] | None = None,
 ) -> Iterator[Outcome]:
     """Train and test several trials that share a base model.
 
@@ -50,14 +52,18 @@ def run_pack(
         keep_models: Weights in the results, as in :func:`run_trial`.
         explain: Settings for explaining test rows, as in :func:`run_trial`.
         checkpoints: Checkpoints by trial id.
+        first_stages: Trial id -> trial that may have kept the model of its first stage.
 
     Yields:
         Each member when it ends, with its result or its error. An error ends only its own member.
     """
-    checkpoints = checkpoints or {}
+    checkpoints, first_stages = checkpoints or {}, first_stages or {}
     if not _can_share(specs, dataset):
         for spec in specs:
-            yield spec, _run_alone(spec, dataset, report, keep_models, explain, checkpoints)
+            yield (
+                spec,
+                _run_alone(spec, dataset, report, keep_models, explain, checkpoints, first_stages),
+            )
         return
     members: list[Member] = []
     for spec in specs:
@@ -78,6 +84,7 @@ def _run_alone(
     keep_models: KeepModels,
     explain: Explain | None,
     checkpoints: Mapping[str, Checkpoints],
+    first_stages: Mapping[str, KeptFirstStage],
 ) -> TrialResult | Exception:
     try:
         return run_trial(
@@ -87,6 +94,7 @@ def _run_alone(
             keep_models=keep_models,
             explain=explain,
             checkpoints=checkpoints.get(spec.trial_id),
+            first_stage=first_stages.get(spec.trial_id),
         )
     except Exception as error:
         return error

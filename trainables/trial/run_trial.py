@@ -15,26 +15,30 @@ from xlt.trainables.loading.base import Base, load_base
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.methods.registry import build_classifier
-from xlt.trainables.methods.used_rows import (
-    can_train_used_rows,
-    restore_all_rows,
-    train_used_rows,
-)
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
+from xlt.trainables.spec.methods import KeepModels, keeps_model
 from xlt.trainables.spec.row_weights import weigh_in_epoch, weigh_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import (
     Checkpoints,
     PreemptedError,
 )
-from xlt.trainables.training.classification import DevRows, FitResult, fit_classifier
+from xlt.trainables.training.classification import DevRows, FitResult
 from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import Report, choose_base_dtype, predict
 from xlt.trainables.training.watchdog import call_at_heartbeats
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.clock import Clock
-from xlt.trainables.trial.model_files import KeepModels, keeps_model, make_model_files
+from xlt.trainables.trial.first_stage_kept import KeptFirstStage
+from xlt.trainables.trial.fit_stages import (
+    fit_stages,
+    join_history,
+    join_scores,
+    seed_dropout,
+    split_stages,
+)
+from xlt.trainables.trial.model_files import make_model_files
 from xlt.trainables.trial.rows import (
     draw_rows,
     draw_stopping_rows,
@@ -54,6 +58,7 @@ def run_trial(
     keep_models: KeepModels = "none",
     explain: Explain | None = None,
     checkpoints: Checkpoints | None = None,
+    first_stage: KeptFirstStage | None = None,
 ) -> TrialResult:
     """Train and test one base model on one pattern with one seed.
 
@@ -65,6 +70,7 @@ def run_trial(
             all, because a trial does not know whether it is the best of its cell.
         explain: Settings for explaining test rows; None disables explanations.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
+        first_stage: Trial that may have kept the model of the first of two stages; None: none.
 
     With several workers (workers.py) each worker calls this and gets the result.
 
@@ -87,18 +93,7 @@ def run_trial(
         with call_at_heartbeats(stop_if_preempted):
             return run_baseline(spec, dataset, explain)
     trial = prepare_trial(spec, dataset)
-    fitted = fit_classifier(
-        trial.model,
-        trial.train_ids,
-        trial.labels,
-        spec,
-        report,
-        checkpoints,
-        trial.row_weights,
-        trial.dev,
-    )
-    rates = fitted.history["learning_rate"].to_pylist()
-    restore_all_rows(trial.model, rates, spec.training.weight_decay, fitted.kept_steps)
+    fitted = fit_stages(trial, report, checkpoints, first_stage)
     trial.clock.lap("fit")
     return finish_trial(trial, fitted, keep_models, explain, checkpoints)
 
@@ -179,12 +174,8 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     torch.manual_seed(derive_seed(spec.seed, "adapters"))
     init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
     model = build_classifier(base, spec)
-    if can_train_used_rows(device.type, workers.size, is_sharded):
-        train_used_rows(model, base.model, [*train_ids, *(dev.token_ids if dev else ())])
     clock.lap("build")
-    # Each worker draws dropout for its own rows.
-    worker_names = (workers.rank,) if workers.rank else ()
-    torch.manual_seed(derive_seed(spec.seed, "dropout", *worker_names))
+    seed_dropout(spec, workers)
     weights = weigh_rows(spec, train, dataset.classes)
     return PreparedTrial(
         spec,
@@ -229,6 +220,7 @@ def finish_trial(
         else None
     )
     rows = trial.train, trial.test
+    last = split_stages(trial)[-1]  # the model is that of the last stage
     num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(
         spec=spec,
@@ -245,14 +237,14 @@ def finish_trial(
         },
         convergence=measure_convergence(
             fitted.history,
-            trial.train["label"].to_numpy(),
+            last.train["label"].to_numpy(),
             fitted.train_score,
-            weigh_in_epoch(spec, trial.train, trial.classes),
+            weigh_in_epoch(last.spec, last.train, trial.classes),
         )
         | fitted.stopped,
         predictions=make_predictions(spec, trial.test, y_score),
-        history=fitted.history,
-        train_rows=make_train_rows(trial.train, fitted.train_score),
+        history=join_history(fitted),
+        train_rows=make_train_rows(trial.train, join_scores(trial, fitted)),
         model=kept,
         attributions=attributions,
     )
@@ -262,11 +254,13 @@ def _describe_execution(
     fitted: FitResult, workers: Workers, device: torch.device, checkpoints: Checkpoints | None
 ) -> dict[str, Any]:
     """Describe how the trial was computed, as far as the spec does not say so."""
-    cuda = device.type == "cuda"
-    return {
+    cuda, first = device.type == "cuda", fitted.first_stage
+    counts = zip(fitted.num_places, first.num_places if first else (0, 0), strict=True)
+    num_places, num_tokens = map(sum, counts)
+    described = {
         "num_workers": workers.size,
         "packed": fitted.num_packed,
-        "padding_share": round(fitted.padding_share, 4),
+        "padding_share": round(1 - num_tokens / num_places, 4),
         "micro_batch_size": fitted.micro_batch_size,
         "times_out_of_memory": fitted.num_halved,
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
@@ -274,3 +268,4 @@ def _describe_execution(
         "checkpoint_error": checkpoints.unwritable if checkpoints else "",
         "not_resumed": checkpoints.not_resumed if checkpoints else "",
     }
+    return described | ({"first_stage": first.describe()} if first else {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -37,6 +38,26 @@ def make_signature(spec: TrialSpec, base: Base | None, device: torch.device) -> 
         "num_threads": torch.get_num_threads(),
         "base_weights": base.weights_digest if base else NOT_APPLICABLE,
     }
+
+
+def list_differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List what differs between two signatures and can change numbers.
+
+    Args:
+        written: Signature of a finished trial.
+        now: Signature of a trial in this process.
+    """
+    differ = [
+        f"{name} {written.get(name)}, here {value}"
+        for name, value in now.items()
+        if name not in ("versions", "git_commit") and written.get(name) != value
+    ]
+    versions = written["versions"]
+    return differ + [
+        f"{name} {versions.get(name)}, here {value}"
+        for name, value in now["versions"].items()
+        if versions.get(name) != value
+    ]
 
 
 @lru_cache

@@ -50,6 +50,7 @@ from xlt.sweep.on_ray.worker import (
     share_specs,
     unpack,
 )
+from xlt.sweep.planning.launch_order import WaitsFor
 from xlt.sweep.planning.packs import make_packs
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
@@ -114,6 +115,7 @@ class TuneBackend:
         policy: ArtifactPolicy,
         progress: Progress,
         pack_size: int,
+        waits_for: WaitsFor,
     ) -> None:
         """Run trials in order, until all ended or Ctrl-C or SIGTERM arrives."""
         if policy.energy_country:
@@ -140,7 +142,7 @@ class TuneBackend:
                 watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
                 stages.append(_Stage(alone, _group_trainable, watching, launch.num_at_once))
         for stage in stages:
-            if not self._run_stage(stage, dataset, results, policy, progress):
+            if not self._run_stage(stage, dataset, results, policy, progress, waits_for):
                 return
 
     def _run_stage(
@@ -150,12 +152,13 @@ class TuneBackend:
         results: Results,
         policy: ArtifactPolicy,
         progress: Progress,
+        waits_for: WaitsFor,
     ) -> bool:
         """Run one Tuner; return whether all of its trials ended."""
         specs = [spec for pack in stage.packs for spec in pack]
         shared = share(specs, dataset) | {"specs": share_specs(specs), "num_specs": len(specs)}
         shared["num_at_once"] = stage.at_once * max(map(len, stage.packs))
-        watcher = Watcher(stage.packs, results, progress)
+        watcher = Watcher(stage.packs, results, progress, waits_for)
         withdraw_preemption()
         with handle_sigterm(watcher.stop):
             tune_all(

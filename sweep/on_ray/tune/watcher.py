@@ -19,6 +19,7 @@ from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import unwrap
 from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.planning.launch_order import NO_WAITS, WaitsFor
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -38,6 +39,7 @@ class Watcher(tune.Callback):
         packs: Trials of each Tune trial, in launch order.
         results: Location of the result folders.
         progress: The display.
+        waits_for: Trials that start after others.
 
     Attributes:
         queue: The searcher from which Tune gets trials.
@@ -47,7 +49,11 @@ class Watcher(tune.Callback):
     """
 
     def __init__(
-        self, packs: Sequence[Sequence[TrialSpec]], results: Results, progress: Progress
+        self,
+        packs: Sequence[Sequence[TrialSpec]],
+        results: Results,
+        progress: Progress,
+        waits_for: WaitsFor = NO_WAITS,
     ) -> None:
         self._specs = [spec for pack in packs for spec in pack]
         self._results, self._progress = results, progress
@@ -58,7 +64,15 @@ class Watcher(tune.Callback):
         self._stop_time: float | None = None
         self._is_preemption_requested = False
         numbers = count()
-        self.queue = TrialQueue([next(numbers) for _ in pack] for pack in packs)
+        number_of = {spec.trial_id: number for number, spec in enumerate(self._specs)}
+        self.queue = TrialQueue(
+            ([next(numbers) for _ in pack] for pack in packs),
+            {
+                number_of[later]: {number_of[i] for i in earlier if i in number_of}
+                for later, earlier in waits_for.items()
+                if later in number_of
+            },
+        )
         self.unwritable: Unwritable | None = None
         self.unmade = UnmadeCount()
 
