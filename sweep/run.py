@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -40,6 +42,7 @@ from xlt.sweep.tracking.live import LiveTracking
 from xlt.trainables.results.adopt import adopt_results
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import drop_texts, save_texts
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.selection import EVERY_CELL, Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -107,8 +110,27 @@ def run_sweep(
     if adopt:
         adopt_results(session.location)
     session.location.prepare()
-    with hold_lease(session.location, experiment.name, session.console, wait=wait):
+    with (
+        hold_lease(session.location, experiment.name, session.console, wait=wait),
+        _early_workers(experiment, session),
+    ):
         return _run(prepare(experiment), session)
+
+
+def _early_workers(experiment: Experiment, session: Session) -> AbstractContextManager[None]:
+    """Let worker processes import torch while the data are read, if a new local Ray will run them.
+
+    A location that has a plan of the experiment may have its results; then they import later.
+    """
+    cells = (CellKey(m.name, p.name) for m in experiment.models for p in experiment.patterns)
+    num_trials = len(experiment.draws_and_seeds) * sum(map(session.selection.has, cells))
+    is_elsewhere = session.address or os.environ.get("RAY_ADDRESS")
+    is_inline = session.backend == "inline" or (session.backend is None and num_trials == 1)
+    if is_elsewhere or is_inline or session.location.read_experiment(experiment.name) is not None:
+        return nullcontext()
+    from xlt.sweep.on_ray.local.forking import forked_workers
+
+    return forked_workers()
 
 
 def _run(prepared: Prepared, session: Session) -> RunOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from xlt.sweep.driver.head_watch import HeadWatch, answers
 from xlt.sweep.driver.scratch import claim, remove_abandoned
 from xlt.sweep.machines.capacity import Capacity, count_trials, explain_misfit, read_capacity
 from xlt.sweep.machines.ray_folder import find_ray_folder, find_ray_shortage
+from xlt.sweep.on_ray.local.forking import forked_workers
+from xlt.sweep.on_ray.local.own_node import own_node
 from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -57,25 +60,32 @@ class RayConnection:
     def __init__(self, address: str | None = None) -> None:
         self._is_owner = not ray.is_initialized()
         self._watch: HeadWatch | None = None
+        self._stack = ExitStack()
         if self._is_owner:
             # Without "local" Ray would connect to the cluster that was last started here.
             chosen = address or os.environ.get("RAY_ADDRESS") or "local"
             is_client = chosen.startswith(CLIENT)  # a process of the cluster is the driver
-            if chosen == "local" and (shortage := find_ray_shortage()):
+            is_local = chosen == "local"
+            if is_local and (shortage := find_ray_shortage()):
                 raise InputError(f"Ray does not start on this machine: {shortage}")
-            try:
-                _refuse_silence(chosen)
-                ray.init(
-                    address=chosen,
-                    job_config=None if is_client else _InstalledCode(),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                )
-            # Ray raises a plain Exception where one of its own processes does not start.
-            except Exception as error:
-                raise InputError(describe_connection_error(chosen, str(error))) from error
-            if chosen == "local":
+            with ExitStack() as stack:
+                if is_local:
+                    stack.enter_context(forked_workers())
+                try:
+                    _refuse_silence(chosen)
+                    with own_node() if is_local else nullcontext():
+                        ray.init(
+                            address=chosen,
+                            job_config=None if is_client else _InstalledCode(),
+                            include_dashboard=False,
+                            log_to_driver=False,
+                            logging_level="ERROR",
+                        )
+                # Ray raises a plain Exception where one of its own processes does not start.
+                except Exception as error:
+                    raise InputError(describe_connection_error(chosen, str(error))) from error
+                self._stack = stack.pop_all()
+            if is_local:
                 _claim_session()
             if not is_client:  # Ray's client watches its connection itself
                 self._watch = _watch()
@@ -86,6 +96,7 @@ class RayConnection:
             self._watch.stop()
         if self._is_owner:
             ray.shutdown()
+        self._stack.close()
 
 
 def describe_connection_error(address: str, error: str) -> str:

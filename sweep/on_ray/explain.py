@@ -13,7 +13,7 @@ from xlt.sweep.explain import OnExplained
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_task_options
 from xlt.sweep.on_ray.deaths import describe_task_error
 from xlt.sweep.on_ray.node_differences import refuse_different_nodes
-from xlt.sweep.on_ray.worker import receive, share
+from xlt.sweep.on_ray.worker import receive, share, use_assigned_cores
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
@@ -63,4 +63,5 @@ def _explain(
     with importing_torch():
         from xlt.trainables.inference.explain_kept import explain_kept
 
+    use_assigned_cores()
     return explain_kept(spec, receive(spec, shared), results, settings)

@@ -6,6 +6,7 @@ for its next trials.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
@@ -54,6 +55,19 @@ def import_code() -> None:
         raise ImportFailedError(
             f"it cannot import the code of trials: {type(error).__name__}: {error} ({place})"
         ) from error
+    use_assigned_cores()
+
+
+def use_assigned_cores() -> None:
+    """Use as many threads as Ray assigned cores to this process; a fork has libraries with one.
+
+    Ray sets OMP_NUM_THREADS, which libraries read when they are loaded.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    if threads.isdecimal() and threads != "1":
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(int(threads))
 
 
 def share_specs(specs: Sequence[TrialSpec]) -> list[list[Any]]:

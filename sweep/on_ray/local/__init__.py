@@ -1,0 +1,1 @@
+"""The Ray that a command starts on its own machine."""
