@@ -256,7 +256,8 @@ def test_trials_run_in_forks_and_give_the_same_bytes_also_if_the_server_is_kille
     settings = ("--set", LONGER, "--results", str(tmp_path / "r"), "--backend", "ray")
     with started_xlt("run", str(experiment_file), *settings) as process:
         driver = psutil.Process(process.pid)
-        wait_for(lambda: finished(tmp_path / "r"), 300)
+        wait_for(lambda: finished(tmp_path / "r") or process.poll() is not None, 300)
+        assert process.poll() is None, process.communicate()
         parents = {worker.parent() for worker in workers(driver)}
         assert [fork_server.__file__ in parent.cmdline() for parent in parents if parent] == [True]
         if is_killed:
