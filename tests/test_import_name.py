@@ -88,13 +88,14 @@ def test_workers_of_a_running_cluster_import_xlt_beside_files_of_the_same_names(
 
 ONLY_IN_WORKERS = """
 import os, sys
-if any("default_worker" in word for word in sys.orig_argv):
+if any(word.endswith(("default_worker.py", "fork_server.py")) for word in sys.orig_argv):
     {statement}
 sys.path.remove(os.path.dirname(__file__))
 del sys.modules[__name__]
 import statistics
 """
-"""A module that replaces statistics, which torch imports, and does harm in Ray's workers alone."""
+"""A module that replaces statistics, which torch imports, and does harm in Ray's workers alone, and in
+the process that they fork from."""
 
 
 @pytest.mark.slow
