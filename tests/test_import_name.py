@@ -94,8 +94,8 @@ sys.path.remove(os.path.dirname(__file__))
 del sys.modules[__name__]
 import statistics
 """
-"""A module that replaces statistics, which torch imports, and does harm in Ray's workers alone, and in
-the process that they fork from."""
+"""A module that replaces statistics, which torch imports, and does harm in Ray's workers alone, and
+in the process that they fork from."""
 
 
 @pytest.mark.slow
