@@ -300,9 +300,9 @@ def _refuse_other_settings(location: Results, grid: Grid) -> None:
     for block in ("task", "sampling", "training"):
         before, now = (getattr(e, block).model_dump(exclude=free) for e in (stored, experiment))
         differences += [
-            f"{block}.{key}: {before.get(key)!r} there, {value!r} here"
-            for key, value in now.items()
-            if before.get(key) != value
+            f"{block}.{key}: {before.get(key)!r} there, {now.get(key)!r} here"
+            for key in before | now
+            if before.get(key) != now.get(key)
         ]
     if location.read_plan(experiment.name).data_fingerprint != grid.dataset.fingerprint:
         differences.append("data: other rows there than here")

@@ -25,7 +25,7 @@ from xlt.trainables.estimates.memory import PROCESS, Memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.config import load_config
 from xlt.trainables.methods.registry import METHODS
-from xlt.trainables.methods.used_rows import train_used_rows
+from xlt.trainables.methods.used_rows import restore_all_rows, train_used_rows
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
@@ -129,6 +129,35 @@ def test_memory_of_training_the_used_embedding_rows() -> None:
     assert 3 * table < whole.memory.training - run.memory.training < 4 * table
     assert run.num_trained == whole.num_trained
     assert run.memory.prediction == pytest.approx(whole.memory.prediction + table, rel=0.1)
+
+
+def test_memory_of_two_stages() -> None:
+    """The second stage starts from a table of its own, which training leaves whole."""
+    spec, config = make_spec("full"), make_measured_config("bert", "middle", vocab_size=100_000)
+    torch.set_num_threads(1)
+    num_tokens = 50
+    texts = [[token % num_tokens] * LENGTH for token in range(2 * ROWS)]
+
+    def train() -> object:
+        base = Base(tokenizer=None, model=make_classifier(config), head_modules=HEADS["bert"])
+        model: Any = METHODS["full"](base, spec)
+        for initial in (base.model, model):
+            train_used_rows(model, initial, texts)
+            fitted = fit_classifier(model, texts, [0, 1] * ROWS, spec, lambda *_: None)
+            rates = fitted.history["learning_rate"].to_pylist()
+            decay = spec.training.weight_decay
+            restore_all_rows(model, rates, decay, fitted.kept_steps)
+        return base, model
+
+    in_stages = spec.training.model_copy(update={"regime": "sequential"})
+    staged = spec.model_copy(update={"training": in_stages})
+    run = dry_run(
+        staged, config, device="cpu", rows=ROWS, length=LENGTH, num_tokens=num_tokens
+    )  # fmt: skip
+    table = 4 * 100_000 * config.hidden_size
+    # A third table lives while the rows are replaced, without gradients and activations.
+    peak = max(run.memory.training, run.memory.base + run.memory.trained + 2 * table)
+    assert peak == pytest.approx(allocated_peak(train), rel=TOLERANCE)
 
 
 def test_resident_memory_adds_what_is_not_a_tensor() -> None:

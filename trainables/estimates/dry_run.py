@@ -164,6 +164,9 @@ def _dry_run(
         num_calls = num_calls or live.num_calls
     early = spec.training.early_stopping  # it predicts beside the optimiser's state
     gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
+    activation_bytes = train_bytes - built_bytes - gradient_bytes - optimizer_bytes
+    if spec.training.has_stages:  # the second stage holds the embeddings after the first one
+        activation_bytes += restored_bytes
     return DryRun(
         num_parameters=base.model.num_parameters(),
         num_trained=num_trained,
@@ -173,7 +176,7 @@ def _dry_run(
             trained=built_bytes - base_bytes,
             gradients=gradient_bytes,
             optimizer=optimizer_bytes,
-            activations=train_bytes - built_bytes - gradient_bytes - optimizer_bytes,
+            activations=activation_bytes,
             prediction=live.peak - built_bytes + restored_bytes + (optimizer_bytes if early else 0),
             copies=gradient_bytes if early or spec.training.average else 0,
         ),
