@@ -12,10 +12,10 @@ ONE_KIND = "there are no source rows or no target rows"
 WITHOUT_EFFECT = {
     "regime": f"{ONE_KIND}, so that cells train as joint",
     "target_stage": "cells train as joint",
-    "target_share": "source rows and target rows are not trained on together",
+    "target_share": ONE_KIND,
     "loss_weights": "all rows weigh the same",
 }
-"""Setting of ``training`` -> cells in which it changes nothing, unless :data:`ONE_KIND` says so."""
+"""Setting of ``training`` -> cells in which it changes nothing."""
 
 
 def describe_without_effect(grid: Grid) -> list[str]:
@@ -27,7 +27,7 @@ def describe_without_effect(grid: Grid) -> list[str]:
     return [
         f"training.{name} has no effect where {reason}: {first_few(keys)}"
         for name, keys in cells.items()
-        for reason in [WITHOUT_EFFECT.get(name, ONE_KIND)]
+        for reason in [WITHOUT_EFFECT[name]]
     ]
 
 

@@ -37,8 +37,8 @@ def test_only_cells_with_both_kinds_of_rows_get_other_ids_and_more_steps() -> No
     cells = "mini-mbert x ja0, mini-opencalm x ja16"
     assert describe_without_effect(changed) == [
         f"training.loss_weights has no effect where all rows weigh the same: {cells}",
-        "training.target_share has no effect where source rows and target rows are not trained "
-        "on together: " + cells,
+        "training.target_share has no effect where there are no source rows or no target rows: "
+        + cells,
     ]
 
 
@@ -96,3 +96,14 @@ def test_a_share_that_leaves_target_rows_untrained_is_refused() -> None:
     settings = ("training.target_share=0.001", "training.num_train_epochs=2")
     with pytest.raises(InputError, match=r"ja16: target_share 0\.001 takes 4 of 16 target rows in"):
         load_grid("quickstart", "models=[mini-mbert]", PATTERNS, *settings)
+
+
+def test_a_share_of_batches_needs_batches_of_both_kinds() -> None:
+    share = ["training.target_share=0.5", "models=[mini-mbert]", PATTERNS]
+    with pytest.raises(InputError, match=r"regime sequential has none; set target_share to null"):
+        load_grid("quickstart", *share, "training.regime=sequential")
+    grid = load_grid("quickstart", *share, "training.regime=multistage")
+    spec = grid.cells[1].specs[0]
+    assert [stage.num_steps for stage in spec.stages] == [5 * 128, 5]
+    remark = "target_share 0.5: 128 instead of 65 steps an epoch"
+    assert describe_target_share(spec) == remark

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from gloo_group import run_together, run_together_again
+from hf_trainer import build_without_dropout
 from hypothesis import given
 from hypothesis import strategies as st
 from test_checkpoints import killed_after, located, same
@@ -93,7 +94,7 @@ def test_target_rows_are_used_evenly_at_any_time(
 ) -> None:
     training = {"num_train_epochs": epochs, "batch_size": 8, "target_share": share}
     spec = make_spec("bert", training=training)
-    task = Classification(TinyModel(), [[5]] * 32, [0, 1] * 16, spec)
+    task = Classification(build_without_dropout(spec), [[5]] * 32, [0, 1] * 16, spec)
     batches = list(task.draw_all_batches())
     assert len(batches) == spec.num_steps
     assert batches == list(task.draw_all_batches())

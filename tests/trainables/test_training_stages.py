@@ -234,7 +234,6 @@ def test_both_stages_have_the_class_weights(make_spec: MakeSpec, tiny_dataset: D
 @pytest.mark.parametrize(
     ("regime", "given", "kept"),
     [
-        ("sequential", {"target_share": 0.5}, {}),
         ("multistage", {"target_share": 0.5}, {"target_share": 0.5}),
         ("sequential", {"loss_weights": {"ja": 3.0}}, {}),
         ("sequential", {"loss_weights": "balanced"}, {}),

@@ -108,6 +108,11 @@ class Training(Optimizer):
                 f"early_stopping is for one stage, and regime {self.regime} has two; set regime to "
                 "joint or early_stopping to null"
             )
+        if self.target_share and self.regime == "sequential":
+            raise ValueError(
+                "target_share is for batches of source and target rows, and regime sequential has "
+                "none; set target_share to null, or regime to multistage"
+            )
         numbers = {"num_train_epochs": self.num_train_epochs}
         if self.target_stage and self.target_stage.num_train_epochs:
             numbers["target_stage.num_train_epochs"] = self.target_stage.num_train_epochs
@@ -153,7 +158,7 @@ class Training(Optimizer):
         changes = {
             "regime": regime,
             "target_stage": self.target_stage if regime != "joint" else None,
-            "target_share": self.target_share if has_both and regime != "sequential" else None,
+            "target_share": self.target_share if has_both else None,
             "loss_weights": weights if uneven else None,
         }
         return self.model_copy(update=changes)
