@@ -18,7 +18,8 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
-from xlt.trainables.training.checkpoints import Checkpoints, LoopState, _hash_state
+from xlt.trainables.training.checkpoint_file import hash_state
+from xlt.trainables.training.checkpoints import Checkpoints, LoopState
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
@@ -127,7 +128,7 @@ def test_an_unusable_checkpoint_means_the_beginning(
     fewer = {k: v for k, v in tensors.items() if k != "parts.places"}  # of an earlier form
     changed = {
         "cut": content[:-100], "bit": flip(content, 8 * len(content) - 3),
-        "form": save(fewer, notes | {"sha256": _hash_state(notes, fewer)}),
+        "form": save(fewer, notes | {"sha256": hash_state(notes, fewer)}),
         "no hash": save(tensors, notes),
     }  # fmt: skip
     if damage in changed:

@@ -20,6 +20,8 @@ from torch import nn
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
+from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.packable import compute_pack_key
@@ -27,6 +29,8 @@ from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, PreemptedError
+from xlt.trainables.training.loop import predict
+from xlt.trainables.training.micro_batches import MicroBatches
 from xlt.trainables.trial import fit_stages as fit_stages_module
 from xlt.trainables.trial.first_stage_kept import KeptFirstStage
 from xlt.trainables.trial.fit_stages import fit_stages, join_history, split_stages
@@ -322,6 +326,70 @@ def test_a_checkpoint_of_the_second_stage_in_another_form_means_the_beginning(
     assert resumed.execution["resumed_at_steps"] == []
     assert "another form" in resumed.execution["not_resumed"]
     assert same(resumed, undisturbed)
+
+
+def test_a_lost_checkpoint_of_the_second_stage_fails_the_trial(
+    make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model was not trained in the first stage, and must not be trained in the second one."""
+    spec, results = in_stages(make_spec, "sequential"), located(tmp_path)
+    run = partial(run_trial, spec, tiny_dataset)
+    kill_after(NUM_FIRST["sequential"] + 1, results, run, spec.trial_id)
+    saved = [results.read_checkpoint(spec.trial_id), None]
+    monkeypatch.setattr(results, "read_checkpoint", lambda _: saved.pop(0))
+    with pytest.raises(RuntimeError, match="second stage was there and is lost"):
+        run(checkpoints=Checkpoints(results, spec.trial_id, 3600, read_versions()))
+
+
+@pytest.mark.parametrize("regime", ["sequential", "multistage"])
+@pytest.mark.parametrize("kind", ["source", "target"])
+def test_dev_rows_of_a_search_are_left_out_of_their_stage(
+    regime: str, kind: str, make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    devs = {"source": {"kind": "source", "rows": 8}, "target": {"kind": "target", "num_folds": 2}}
+    dev = devs[kind] | ({"fold": 0} if kind == "target" else {})
+    spec = in_stages(make_spec, regime, dev=dev, training={"batch_size": 4})
+    result = run_trial(spec, tiny_dataset)
+    assert result.history.num_rows == spec.num_steps
+    langs = result.train_rows["lang"].to_pylist()
+    assert (langs.count("en"), langs.count("ja")) == (24, 4 if kind == "target" else 8)
+    dev_ids = {*result.predictions["id"].to_pylist()}
+    assert len(dev_ids) == (4 if kind == "target" else 8)
+    assert not dev_ids & {*result.train_rows["id"].to_pylist()}
+    assert spec.num_epochs == 5
+
+
+def test_the_second_stage_starts_with_the_passes_that_fitted_into_memory(
+    make_spec: MakeSpec, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int | None] = []
+    accumulate = MicroBatches._accumulate
+
+    def scarce(self: MicroBatches, batch: Any) -> Any:
+        sizes.append(self.size)
+        if (self.size or len(batch)) > 4:
+            raise torch.OutOfMemoryError
+        return accumulate(self, batch)
+
+    monkeypatch.setattr(MicroBatches, "_accumulate", scarce)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    spec = in_stages(make_spec, "sequential")
+    result = run_trial(spec, tiny_dataset)
+    assert sizes == [None] + [4] * spec.num_steps
+    assert result.execution["times_out_of_memory"] == 1
+    assert result.execution["micro_batch_size"] == 4
+
+
+def test_the_kept_model_of_a_trial_gives_its_scores(
+    make_large: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    spec, results = in_stages(make_large, "sequential"), located(tmp_path)
+    result = run_trial(spec, tiny_dataset, keep_models="all")
+    results.save(result)
+    base, model = load_kept_model(spec, results, 2)
+    test = tiny_dataset.rows(result.predictions["id"].to_pylist())
+    scores = predict(model, encode(base, test, spec.training.max_length), spec)
+    assert scores.tolist() == result.predictions["y_score"].to_pylist()
 
 
 def test_a_preempted_trial_counts_the_steps_of_both_stages(

@@ -7,7 +7,6 @@ the hash of all of these. It is removed when the trial is done.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from safetensors.torch import load, save
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -26,8 +24,10 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
 from xlt.trainables.results.result import Results
+from xlt.trainables.training.checkpoint_file import read_checkpoint, write_checkpoint
 from xlt.trainables.training.first_stage import FirstStage
 from xlt.trainables.training.micro_batches import get_random_state, set_random_state
 from xlt.trainables.training.workers import Workers
@@ -98,6 +98,7 @@ class Checkpoints:
     unwritable: str = ""
     not_resumed: str = ""
     first_stage: FirstStage | None = None
+    _is_in_second: bool = False
     _last: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
@@ -157,17 +158,8 @@ class Checkpoints:
             "resumed_at": json.dumps(self.resumed_at),
             "not_resumed": self.not_resumed,
         }
-        on_cpu: dict[str, torch.Tensor] = {}
-        storages: set[int] = set()
-        for name, tensor in tensors.items():
-            content = tensor.detach().cpu().contiguous()
-            address = content.untyped_storage().data_ptr()
-            # safetensors refuses shared memory; other copies would only need memory.
-            on_cpu[name] = content.clone() if address in storages else content
-            storages.add(address)
-        metadata["sha256"] = _hash_state(metadata, on_cpu)
         try:
-            self.results.save_checkpoint(self.trial_id, save(on_cpu, metadata))
+            self.results.save_checkpoint(self.trial_id, write_checkpoint(metadata, tensors))
         except (pa.ArrowException, OSError) as error:
             self.unwritable = str(error)
 
@@ -187,6 +179,10 @@ class Checkpoints:
         Returns:
             Number of steps taken; 0 if there is no checkpoint, or if it is damaged, of other
             versions or of another form, see :attr:`not_resumed`.
+
+        Raises:
+            RuntimeError: The first stage was not trained, because there was a checkpoint of the
+                second one, which is lost now.
         """
         metadata: dict[str, str] = {}
         tensors: dict[str, torch.Tensor] = {}
@@ -195,6 +191,10 @@ class Checkpoints:
             metadata, tensors = self._read(model, loop_state, is_second=is_second)
         small = {k: v for k, v in tensors.items() if k.startswith(("same.", "random."))}
         metadata, small = workers.broadcast((metadata, small))
+        if not metadata and self._is_in_second:
+            raise RuntimeError(
+                "the checkpoint of the second stage was there and is lost; run the trial again"
+            )
         if not metadata:
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
@@ -241,7 +241,9 @@ class Checkpoints:
             if metadata:
                 arrays = {k: v.numpy() for k, v in _take_prefixed(tensors, "first_stage.").items()}
                 stage = FirstStage.from_arrays(metadata["first_stage"], arrays)
-        return workers.broadcast(stage)
+        stage = workers.broadcast(stage)
+        self._is_in_second = stage is not None
+        return stage
 
     def _read(
         self, model: Any, loop_state: LoopState, *, is_second: bool
@@ -259,17 +261,13 @@ class Checkpoints:
         if content is None:
             return {}, {}
         try:
-            metadata, tensors = _read_metadata(content), load(content)
-            is_whole = metadata.pop("sha256") == _hash_state(metadata, tensors)
-            versions = json.loads(metadata["versions"])
-            is_of_stage = bool(metadata.get("first_stage")) == is_second
-        except Exception:  # parsers raise any error on damaged bytes
-            is_whole, versions, is_of_stage = False, {}, False
-        if not is_whole:
-            self.not_resumed = "the checkpoint is damaged, or was written without a hash"
-        elif versions != self.versions:
+            metadata, tensors = read_checkpoint(content)
+        except InputError as error:
+            self.not_resumed = str(error)
+            return {}, {}
+        if json.loads(metadata["versions"]) != self.versions:
             self.not_resumed = "the checkpoint was written by other versions of packages"
-        elif not is_of_stage:
+        elif bool(metadata.get("first_stage")) != is_second:
             return {}, {}
         elif not _fits(tensors, model, loop_state):
             self.not_resumed = "the checkpoint has another form, e.g. of another kind of device"
@@ -303,22 +301,6 @@ def _exchange(model: torch.nn.Module, copies: Sequence[torch.Tensor]) -> None:
         weight = parameter.clone()
         parameter.copy_(copy)
         copy.copy_(weight)
-
-
-def _read_metadata(content: bytes) -> dict[str, str]:
-    """Read the metadata of a safetensors file."""
-    size = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
-    return metadata
-
-
-def _hash_state(metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) of the metadata, and of names, types, shapes and values of all tensors."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _fits(tensors: Mapping[str, torch.Tensor], model: Any, loop_state: LoopState) -> bool:
