@@ -9,7 +9,7 @@ from typing import Any
 
 HELP_WIDTH = 79
 """Columns of the description of a command."""
-SHIPPED = "quickstart, curves, paper, wikinews or laptop"
+SHIPPED = "quickstart, curves, regimes, paper, wikinews or laptop"
 OLD_BACKENDS = {"tune": "ray"}
 """Former name of a backend -> name."""
 

@@ -107,3 +107,14 @@ def test_a_share_of_batches_needs_batches_of_both_kinds() -> None:
     assert [stage.num_steps for stage in spec.stages] == [5 * 128, 5]
     remark = "target_share 0.5: 128 instead of 65 steps an epoch"
     assert describe_target_share(spec) == remark
+
+
+def test_the_shipped_regimes_differ_where_there_are_target_rows() -> None:
+    grid = load_grid("regimes", "seeds=[0]")
+    assert len({cell.resolved.identity for cell in grid.cells}) == 1
+    settings = {cell.key: repr(cell.specs[0].training) for cell in grid.cells}
+    few = [cell.key for cell in grid.cells if cell.pattern.target_rows]
+    assert len({(key.pattern, settings[key]) for key in few}) == len(few)
+    assert [bool(cell.note) for cell in grid.cells if cell.key in few] == [
+        cell.model.name != "joint" for cell in grid.cells if cell.key in few
+    ]
