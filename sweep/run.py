@@ -33,7 +33,12 @@ from xlt.sweep.planning.cell import Cell
 from xlt.sweep.planning.extensions import find_extensions
 from xlt.sweep.planning.gate import check_data, list_data_warnings, refuse_errors
 from xlt.sweep.planning.grid import Grid, expand
-from xlt.sweep.planning.launch_order import find_first_stages, find_waits, sort_for_launch
+from xlt.sweep.planning.launch_order import (
+    find_first_stages,
+    find_members,
+    find_waits,
+    sort_for_launch,
+)
 from xlt.sweep.planning.ledger import Ledger, read_ledger
 from xlt.sweep.planning.packs import choose_pack_size
 from xlt.sweep.planning.prepare import Prepared, prepare
@@ -231,7 +236,7 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
             pretrain_missing(grid, pending, runner, progress)
             progress.stage(f"running {len(pending)} of {len(specs)} trials")
             policy = _artifact_policy(grid, extensions)
-            waits_for = find_waits(pending, policy.first_stages, policy.models)
+            waits_for = find_waits(pending, policy.first_stages, policy.models, policy.members)
             order = sort_for_launch(pending, lambda spec: _base_bytes(preflight, spec), waits_for)
             runner.run(order, grid.dataset, location, policy, progress, size, waits_for)
         except KeyboardInterrupt:
@@ -270,6 +275,7 @@ def _artifact_policy(grid: Grid, extensions: Mapping[str, str]) -> ArtifactPolic
         checkpoint_minutes=storage.checkpoint_minutes,
         extensions=extensions,
         first_stages=find_first_stages(grid.specs),
+        members=find_members(grid.specs),
         energy_country=cost.energy_country if cost else "",
     )
 

@@ -51,6 +51,7 @@ class ArtifactPolicy:
         explain: Settings for explaining the test rows after training; None disables it.
         checkpoint_minutes: Least time between two checkpoints; None disables them.
         extensions: Trial id -> finished trial whose kept model predicts for it.
+        members: Id of a mean of trials -> ids of the trials whose kept weights it averages.
         first_stages: Trial id -> trial whose training its first stage repeats. If that trial has
             kept its model, the stage starts from it.
         energy_country: Country whose electricity mix gives the CO2 of trials; empty: no trial
@@ -63,6 +64,7 @@ class ArtifactPolicy:
     checkpoint_minutes: float | None = None
     extensions: Mapping[str, str] = field(default_factory=dict)
     first_stages: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     energy_country: str = ""
 
 
@@ -97,8 +99,8 @@ def run_and_save(
     from xlt.trainables.trial.run_trial import run_trial
 
     workers = Workers.current()
-    if spec.trial_id in policy.extensions:
-        return _extend(spec, dataset, results, policy) if workers.is_first else None
+    if _trains_nothing(spec, policy):
+        return _test_kept(spec, dataset, results, policy) if workers.is_first else None
     result: TrialResult | Exception
     try:
         with measure_energy(policy.energy_country if workers.is_first else "") as add_energy:
@@ -153,9 +155,9 @@ def run_and_save_pack(
 
     if later and later.base_identity != specs[0].base_identity:
         read_ahead(later)
-    for spec in (spec for spec in specs if spec.trial_id in policy.extensions):
-        yield spec, _extend(spec, dataset, results, policy)
-    specs = [spec for spec in specs if spec.trial_id not in policy.extensions]
+    for spec in (spec for spec in specs if _trains_nothing(spec, policy)):
+        yield spec, _test_kept(spec, dataset, results, policy)
+    specs = [spec for spec in specs if not _trains_nothing(spec, policy)]
     if not specs:
         return
     all_checkpoints = {s.trial_id: _checkpoints(s, results, policy, preempted) for s in specs}
@@ -176,14 +178,26 @@ def run_and_save_pack(
             yield spec, _write(spec, result, results, policy)
 
 
-def _extend(spec: TrialSpec, dataset: Dataset, results: Results, policy: ArtifactPolicy) -> Ended:
-    """Test the kept model of a finished trial in more languages, and write the new folder."""
+def _trains_nothing(spec: TrialSpec, policy: ArtifactPolicy) -> bool:
+    """Whether kept models of other trials take the place of training."""
+    return spec.trial_id in policy.extensions or bool(spec.mean_of)
+
+
+def _test_kept(
+    spec: TrialSpec, dataset: Dataset, results: Results, policy: ArtifactPolicy
+) -> Ended:
+    """Test kept models: that of a finished trial in more languages, or the mean of several."""
     from xlt.trainables.inference.extend import extend_trial
+    from xlt.trainables.trial.average_seeds import average_seeds
 
     result: TrialResult | Exception
-    earlier_id = policy.extensions[spec.trial_id]
+    trial_id, models = spec.trial_id, policy.models
     try:
-        result = extend_trial(spec, dataset, results, earlier_id, policy.models)
+        if spec.mean_of:
+            members = policy.members[trial_id]
+            result = average_seeds(spec, dataset, results, members, models, policy.explain)
+        else:
+            result = extend_trial(spec, dataset, results, policy.extensions[trial_id], models)
     except Exception as error:
         result = error
     return _write(spec, result, results, policy)

@@ -18,7 +18,7 @@ def describe_regime(spec: TrialSpec) -> str:
 
 def describe_stages(grid: Grid) -> list[str]:
     """Count the steps of both stages, and those that kept models save."""
-    staged = [spec for spec in grid.specs if spec.training.has_stages]
+    staged = [spec for spec in grid.specs if spec.training.has_stages and not spec.mean_of]
     if not staged:
         return []
     num_first = sum(spec.stages[0].num_steps for spec in staged)

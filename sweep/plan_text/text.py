@@ -61,6 +61,7 @@ def describe_plan(grid: Grid, location: Results, selection: Selection = EVERY_CE
 def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
     experiment = grid.experiment
     cells = [cell for cell in grid.cells if cell.specs]
+    num_means = sum(bool(spec.mean_of) for spec in grid.specs)
     training, sampling = experiment.training, experiment.sampling
     steps = sum(spec.num_steps for spec in grid.specs)
     at_most = "at most " * any(spec.stopping_dev for spec in grid.specs)
@@ -70,8 +71,10 @@ def _describe_experiment(grid: Grid, location: Results, ledger: Ledger) -> str:
     return "\n".join(
         [
             f"Experiment {experiment.name}" + (f": {experiment.title}" if experiment.title else ""),
-            f"{len(grid.specs)} trials = {len(cells)} cells x {_describe_trials(experiment)}; "
-            f"{len(grid.cells) - len(cells)} cells cannot exist",
+            f"{len(grid.specs) - num_means} trials = {len(cells) - num_means} cells x "
+            f"{_describe_trials(experiment)}; "
+            + (f"{num_means} means of kept models; " if num_means else "")
+            + f"{len(grid.cells) - len(cells)} cells cannot exist",
             f"Each: {at_most}{training.num_train_epochs} epochs, batch size {training.batch_size}, "
             f"{training.lr_schedule} schedule; {sampling.test_rows} test rows; "
             f"{at_most}{steps:,} steps in all",
@@ -131,7 +134,7 @@ def _describe_trials(experiment: Experiment) -> str:
 
 def _describe_one_draw(grid: Grid) -> list[str]:
     """State what several draws of training rows would cost, if the experiment has one."""
-    experiment, num_trials = grid.experiment, len(grid.specs)
+    experiment, num_trials = grid.experiment, sum(not spec.mean_of for spec in grid.specs)
     num_draws = len({draw_index for draw_index, _ in experiment.draws_and_seeds})
     if num_draws > 1:
         return []
@@ -181,6 +184,7 @@ def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
     remarks += [f"override {o.match}: {o.why or 'no reason given'}" for o in cell.overrides]
     remarks += [str(cell.chosen)] if cell.chosen else []
     remarks += [f"run again: {cell.rescued.why}"] if cell.rescued else []
+    remarks += [f"{cell.average}; trains nothing"] if cell.average else []
     remarks += [ZERO_SHOT] if cell.is_zero_shot else []
     rate = "-" if spec.learning_rate is None else f"{spec.learning_rate:g}"
     return [*names, rows, rate, str(len(cell.specs)), str(done), "; ".join(filter(None, remarks))]

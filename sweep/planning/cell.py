@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from xlt.data.core.errors import InputError
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
@@ -71,7 +73,14 @@ class Cell:
         reasons = [override.why for override in self.overrides if override.why]
         reasons += [f"run again: {self.rescued.why}"] if self.rescued else []
         reasons += [ZERO_SHOT] if self.is_zero_shot else []
+        reasons += [self.average] if self.average else []
         return "; ".join(reasons)
+
+    @property
+    def average(self) -> str:
+        """Phrase that says what a mean of trials averages; empty for cells that are trained."""
+        counts = [len(spec.mean_of) for spec in self.specs if spec.mean_of]
+        return f"mean of the weights of {counts[0]} trials" if counts else ""
 
     @property
     def is_zero_shot(self) -> bool:
@@ -125,6 +134,7 @@ def make_cell(
     check_loss_weights(given.loss_weights, langs)
     used = given.drop_without_effect(trained, source_lang)
     named_apart = trained.model_copy(update={"source_lang": None})  # one object for all trials
+    trained_by = used.model_copy(update={"average_seeds": False})  # also by those of a mean
     specs = tuple(
         TrialSpec(
             base_model=model.name,
@@ -135,7 +145,7 @@ def make_cell(
             source_lang=source_lang,
             pattern=named_apart,
             sampling=experiment.sampling,
-            training=used,
+            training=trained_by,
             learning_rate=None if method in BASELINES else learning_rate,
             lora=lora if method == "lora" else None,
             embed=model.embed if method == "embed" else None,
@@ -153,7 +163,35 @@ def make_cell(
     left = used.model_dump()
     lost = tuple(name for name in given.model_dump() if name not in left)
     applying = tuple(o for o in applying if o.learning_rate or o.lora or {*o.training} - {*lost})
+    if given.average_seeds:
+        specs = (_make_mean(specs, f"training of {key}"),)
     return Cell(resolved, pattern, specs, "", applying, chosen, without_effect=lost)
+
+
+def _make_mean(specs: Sequence[TrialSpec], where: str) -> TrialSpec:
+    """Make the trial that averages the kept weights of trials.
+
+    Raises:
+        InputError: Their heads and adapters start from other values, or there is one trial only.
+    """
+    first = specs[0]
+    if first.training.init_seed is None:
+        raise InputError(
+            "average_seeds needs init_seed, so that heads and adapters of all seeds start from the "
+            "same values; set training.init_seed: 0 for the averaged trials, too",
+            where,
+        )
+    if len(specs) < 2:
+        raise InputError("average_seeds has one trial to average; give several seeds", where)
+    if first.lora and first.lora.takes_weights:
+        raise InputError(
+            "average_seeds cannot average adapters that start from weights of the base model; take "
+            "another lora.init",
+            where,
+        )
+    one_process = first.resources.model_copy(update={"workers": 1})
+    averaged = tuple((spec.draw_index, spec.seed) for spec in specs)
+    return first.model_copy(update={"mean_of": averaged, "resources": one_process})
 
 
 def run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:

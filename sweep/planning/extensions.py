@@ -44,7 +44,8 @@ def find_extensions(grid: Grid, results: Results) -> dict[str, str]:
     changed: dict[str, tuple[TrialSpec, PlannedTrial]] = {}
     for spec in grid.specs:
         trial = before.get((*spec.cell, spec.draw_index, spec.seed))
-        if trial and trial.trial_id != spec.trial_id and not spec.is_baseline:
+        trains = not (spec.is_baseline or spec.mean_of)
+        if trial and trial.trial_id != spec.trial_id and trains:
             changed[spec.trial_id] = spec, trial
         elif trial and trial.extends:  # from an earlier run with these languages
             extensions[spec.trial_id] = trial.extends

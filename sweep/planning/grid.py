@@ -14,12 +14,14 @@ from xlt.data.dataset.source_langs import list_source_langs
 from xlt.sweep.experiment.chosen_rates import ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.cell import Cell, make_cell, run_again
+from xlt.sweep.planning.launch_order import find_members
 from xlt.sweep.planning.prepare import Prepared
 from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.planning.trained_rows import restrict_patterns
 from xlt.sweep.planning.translations import describe_translations
 from xlt.trainables.metrics.early_stopping import check_dev_metric
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
+from xlt.trainables.spec.methods import KeepModels, keeps_model
 from xlt.trainables.spec.row_weights import check_class_weights
 from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -139,6 +141,7 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         for pattern, trained in restrict_patterns(experiment, model.model).items():
             cell = run_again(make_cell(experiment, model, pattern, trained, dataset), rescued)
             cells.append(replace(cell, serves=serves[pattern]))
+    cells = _find_averaged(cells, experiment.storage.keep_models)
     _refuse_unfit(cells, dataset)
     _refuse_undrawable(cells, dataset)
     if not any(cell.specs for cell in cells):
@@ -164,6 +167,30 @@ def _refuse_other_rates(rates: ChosenRates, prepared: Prepared) -> None:
             )
     if problems:
         raise InputError(problems, "learning_rates")
+
+
+def _find_averaged(cells: Sequence[Cell], keep_models: KeepModels) -> list[Cell]:
+    """Leave out means of trials that are not in the grid.
+
+    Raises:
+        InputError: The averaged trials would not keep their models.
+    """
+    members = find_members([spec for cell in cells for spec in cell.specs])
+    kept = []
+    for cell in cells:
+        mean = next((spec for spec in cell.specs if spec.mean_of), None)
+        if mean and len(members[mean.trial_id]) < len(mean.members):
+            why = "averages trials that are not in the grid: a base model with the same settings, "
+            kept.append(replace(cell, specs=(), skipped=f"{why}but without average_seeds"))
+            continue
+        if mean and (keep_models == "best" or not keeps_model(keep_models, mean.method)):
+            enough = "adapters" if keeps_model("adapters", mean.method) else "all"
+            raise InputError(
+                f"is {keep_models}, and {cell.key} averages kept models; set it to {enough}",
+                "storage.keep_models",
+            )
+        kept.append(cell)
+    return kept
 
 
 def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:

@@ -102,10 +102,33 @@ def find_first_stages(specs: Sequence[TrialSpec]) -> dict[str, str]:
     return {i: joint[identity] for i, identity in identities.items() if identity in joint}
 
 
+def find_members(specs: Sequence[TrialSpec]) -> dict[str, tuple[str, ...]]:
+    """Find the trials of a grid that means average; names of base models may differ.
+
+    Returns:
+        Id of a mean -> ids of its trials; fewer than it has if the grid lacks some.
+    """
+    means = [spec for spec in specs if spec.mean_of]
+    if not means:
+        return {}
+    trained = {s.training_identity(): s.trial_id for s in reversed(specs) if not s.mean_of}
+    return {
+        mean.trial_id: tuple(
+            trained[identity]
+            for member in mean.members
+            if (identity := member.training_identity()) in trained
+        )
+        for mean in means
+    }
+
+
 def find_waits(
-    specs: Sequence[TrialSpec], first_stages: Mapping[str, str], keep_models: KeepModels
+    specs: Sequence[TrialSpec],
+    first_stages: Mapping[str, str],
+    keep_models: KeepModels,
+    members: Mapping[str, Sequence[str]] = {},
 ) -> WaitsFor:
-    """Find the trials that wait for the trial that gives their first stage.
+    """Find the trials that wait: for the trial of their first stage, means for all they average.
 
     ``best`` keeps a model only as long as no other trial of its cell is better, so nothing waits
     for it.
@@ -114,11 +137,13 @@ def find_waits(
         specs: The trials that will run.
         first_stages: From :func:`find_first_stages`.
         keep_models: The weights that trials keep.
+        members: From :func:`find_members`.
     """
+    means = {mean_id: frozenset(members[mean_id]) for mean_id in members}
     if keep_models == "best":
-        return {}
+        return means
     kept = {spec.trial_id for spec in specs if keeps_model(keep_models, spec.method)}
-    return {
+    return means | {
         spec.trial_id: frozenset({first_id})
         for spec in specs
         if (first_id := first_stages.get(spec.trial_id)) in kept and first_id

@@ -112,10 +112,15 @@ def make_search_cells(grid: Grid, dataset: Dataset, selection: Selection) -> lis
             "seeds on which rates were chosen; give other seeds, or set reuse_seeds: true",
             "search",
         )
-    selected = [cell for cell in grid.selected(selection) if not cell.specs[0].is_baseline]
+    selected = [
+        cell
+        for cell in grid.selected(selection)
+        if not (cell.specs[0].is_baseline or cell.specs[0].mean_of)
+    ]
     if not selected:
         raise InputError(
-            "every selected cell is a baseline, which has no learning rate; select other cells",
+            "every selected cell is a baseline or a mean of trials, which have no learning rate of "
+            "their own; select other cells",
             "search",
         )
     cells = [_make_search_cell(cell, settings, dataset) for cell in selected]

@@ -23,7 +23,7 @@ def compute_pack_key(spec: TrialSpec) -> PackKey | None:
         gradient_checkpointing are set when memory is too small for larger passes.
     """
     lora, resources, training = spec.lora, spec.resources, spec.training
-    if lora is None or not lora.is_plain or training.has_stages:
+    if spec.mean_of or lora is None or not lora.is_plain or training.has_stages:
         return None
     if resources.workers > 1 or resources.micro_batch_size or resources.gradient_checkpointing:
         return None

@@ -84,6 +84,11 @@ class Training(Optimizer):
     early_stopping: EarlyStopping | None = added_later(None)
     """Dev rows that end training before ``num_train_epochs`` and choose the epoch whose weights are
     tested and kept. None: every epoch is trained."""
+    init_seed: int | None = added_later(None)
+    """Seed of the initial values of head and adapters; None: the seed of the trial."""
+    average_seeds: bool = added_later(False)
+    """Average the kept weights of the trials that differ in their seeds, in the place of training:
+    a cell has one trial then. They must have one ``init_seed``."""
     regime: Regime = added_later("joint")
     """Stages of the training. joint: one stage on all rows together. sequential: the source rows,
     then the target rows. multistage: all rows together, then the target rows. Each stage has its

@@ -83,6 +83,8 @@ class TrialSpec(Settings):
     """Dev rows of a search: the trial is scored on them and has no test rows. None: no search."""
     data_fingerprint: str
     """SHA-256 of the data set's rows."""
+    mean_of: tuple[tuple[int, int], ...] | None = added_later(None)
+    """Draw and seed of each trial whose kept weights are averaged; None: the trial is trained."""
     translations: str | None = added_later(None)
     """SHA-256 of the translations that the pattern reads, with their origins; None: none."""
     resources: Resources = Resources()
@@ -128,6 +130,20 @@ class TrialSpec(Settings):
         return self.method in BASELINES
 
     @property
+    def members(self) -> tuple[Self, ...]:
+        """The trials whose kept weights are averaged; empty for a trial that is trained."""
+        return tuple(
+            self.model_copy(update={"mean_of": None, "draw_index": draw_index, "seed": seed})
+            for draw_index, seed in self.mean_of or ()
+        )
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the initial values of head and adapters."""
+        own = self.training.init_seed
+        return self.seed if own is None else own
+
+    @property
     def has_base_model(self) -> bool:
         """Whether the trial loads a checkpoint."""
         return self.method not in WITHOUT_BASE_MODEL
@@ -170,7 +186,7 @@ class TrialSpec(Settings):
     def num_scored_rows(self) -> int:
         """Number of dev rows that early stopping scores after all epochs together, at most."""
         dev = self.stopping_dev or self.dev
-        if not (self.training.early_stopping and dev):
+        if self.mean_of or not (self.training.early_stopping and dev):
             return 0
         return self.training.num_train_epochs * dev.num_rows(self.pattern.target_rows)
 
@@ -188,8 +204,8 @@ class TrialSpec(Settings):
 
     @property
     def num_steps(self) -> int:
-        """Number of optimiser steps of the whole trial, at most; 0 for a baseline."""
-        if self.is_baseline:
+        """Number of optimiser steps of the whole trial, at most; 0 if no step is taken."""
+        if self.is_baseline or self.mean_of:
             return 0
         if self.training.has_stages:
             return sum(stage.num_steps for stage in self.stages)
@@ -229,10 +245,12 @@ class TrialSpec(Settings):
     def first_stage(self) -> Self | None:
         """The joint trial that the first stage repeats; its pattern keeps the name of this one.
 
-        None for a trial of one stage, for a trial of a search, which trains without its dev rows,
-        and for adapters that are not kept as they are trained (:attr:`Lora.takes_weights`).
+        None for a mean of trials, for a trial of one stage, for a trial of a search, which trains
+        without its dev rows, and for adapters that are not kept as they are trained
+        (:attr:`Lora.takes_weights`).
         """
-        if self.dev or not self.training.has_stages or (self.lora and self.lora.takes_weights):
+        trains_other_rows = self.dev or self.mean_of or not self.training.has_stages
+        if trains_other_rows or (self.lora and self.lora.takes_weights):
             return None
         return self.stages[0]
 
@@ -272,4 +290,5 @@ class TrialSpec(Settings):
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.base_model}-{self.pattern.name}")
         dev = f"-{self.dev}" if self.dev else ""
         drawn = f"-d{self.draw_index}" if self.draw_index else ""
-        return f"{slug}{dev}{drawn}-s{self.seed}-{digest}"
+        run = f"mean{len(self.mean_of)}" if self.mean_of else f"s{self.seed}"
+        return f"{slug}{dev}{drawn}-{run}-{digest}"

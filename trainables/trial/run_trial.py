@@ -171,8 +171,8 @@ def prepare_trial(spec: TrialSpec, dataset: Dataset) -> PreparedTrial:
     clock.lap("encode")
 
     # Seed here and not earlier: loading draws random numbers too, and a warm process skips it.
-    torch.manual_seed(derive_seed(spec.seed, "adapters"))
-    init_head(base.model, base.head_modules, derive_seed(spec.seed, "head"))
+    torch.manual_seed(derive_seed(spec.init_seed, "adapters"))
+    init_head(base.model, base.head_modules, derive_seed(spec.init_seed, "head"))
     model = build_classifier(base, spec)
     clock.lap("build")
     seed_dropout(spec, workers)
@@ -220,7 +220,15 @@ def finish_trial(
         else None
     )
     rows = trial.train, trial.test
-    last = split_stages(trial)[-1]  # the model is that of the last stage
+    convergence: dict[str, float] = {}
+    if len(fitted.history):
+        last = split_stages(trial)[-1]  # the model is that of the last stage
+        convergence = measure_convergence(
+            fitted.history,
+            last.train["label"].to_numpy(),
+            fitted.train_score,
+            weigh_in_epoch(last.spec, last.train, trial.classes),
+        )
     num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(
         spec=spec,
@@ -235,13 +243,7 @@ def finish_trial(
             "pad_token": base.tokenizer.pad_token,
             "truncated_texts": dict(zip(("train", "test"), num_truncated, strict=True)),
         },
-        convergence=measure_convergence(
-            fitted.history,
-            last.train["label"].to_numpy(),
-            fitted.train_score,
-            weigh_in_epoch(last.spec, last.train, trial.classes),
-        )
-        | fitted.stopped,
+        convergence=convergence | fitted.stopped,
         predictions=make_predictions(spec, trial.test, y_score),
         history=join_history(fitted),
         train_rows=make_train_rows(trial.train, join_scores(trial, fitted)),
@@ -260,7 +262,7 @@ def _describe_execution(
     described = {
         "num_workers": workers.size,
         "packed": fitted.num_packed,
-        "padding_share": round(1 - num_tokens / num_places, 4),
+        "padding_share": round(1 - num_tokens / num_places, 4) if num_places else 0.0,
         "micro_batch_size": fitted.micro_batch_size,
         "times_out_of_memory": fitted.num_halved,
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,

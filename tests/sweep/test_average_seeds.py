@@ -1,0 +1,226 @@
+"""A row of the table is the mean of the kept models of another row's seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+import transformers
+import yaml
+from epoch_ends import located
+from safetensors.torch import load, save_file
+
+from xlt.data.core.errors import InputError
+from xlt.data.dataset.schema import Dataset
+from xlt.sweep.cli.main import main
+from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.plan_text.text import describe_plan
+from xlt.sweep.planning.grid import Grid, expand
+from xlt.sweep.planning.launch_order import find_members, find_waits, sort_for_launch
+from xlt.sweep.planning.prepare import prepare
+from xlt.trainables.results.result import Results
+from xlt.trainables.spec.trial_spec import TrialSpec
+from xlt.trainables.trial.average_seeds import average_seeds
+from xlt.trainables.trial.run_trial import prepare_trial, run_trial
+
+MODELS = {"bert": "full", "llama": "lora"}
+
+
+@pytest.fixture(scope="module")
+def file(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two base models, and the mean of the seeds of each as further rows."""
+    values = yaml.safe_load(experiment_file.read_text())
+    models = [m for m in values["models"] if m["name"] in MODELS]
+    values["models"] = models + [m | {"name": f"{m['name']}-mean"} for m in models]
+    values["training"] |= {"init_seed": 3}
+    values["overrides"] = [
+        {"match": {"model": m["name"]}, "training": {"average_seeds": True}}
+        for m in values["models"][2:]
+    ]
+    values["storage"] = {"keep_models": "all"}
+    place = tmp_path_factory.mktemp("means") / "means.yaml"
+    place.write_text(yaml.safe_dump(values, sort_keys=False))
+    return place
+
+
+@pytest.fixture(scope="module")
+def results(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Results of that experiment."""
+    folder = tmp_path_factory.mktemp("results") / "r"
+    assert main(["run", str(file), "--results", str(folder), "--backend", "inline"]) == 0
+    return Results(str(folder))
+
+
+def load_grid(file: Path, *settings: str) -> Grid:
+    return expand(prepare(load_experiment(file, settings)))
+
+
+def find_mean(grid: Grid, name: str, pattern: str = "ja8") -> TrialSpec:
+    (spec,) = (s for s in grid.specs if s.cell == (f"{name}-mean", pattern))
+    return spec
+
+
+def test_a_cell_has_one_trial_which_waits_for_those_that_it_averages(file: Path) -> None:
+    grid = load_grid(file)
+    assert len(grid.specs) == 2 * 2 * 2 + 2 * 2
+    mean = find_mean(grid, "bert")
+    members = [s for s in grid.specs if s.cell == ("bert", "ja8")]
+    assert find_members(grid.specs)[mean.trial_id] == tuple(s.trial_id for s in members)
+    assert (mean.num_steps, mean.mean_of) == (0, ((0, 0), (0, 1)))
+    assert "-mean2-" in mean.trial_id
+    waits = find_waits(grid.specs, {}, "all", find_members(grid.specs))
+    assert waits[mean.trial_id] == {s.trial_id for s in members}
+    order = sort_for_launch(grid.specs, lambda spec: 1.0, waits)
+    assert order.index(mean) > max(order.index(member) for member in members)
+    text = describe_plan(grid, Results("/nowhere/results"))
+    assert "8 trials = 4 cells x 2 seeds [0, 1]; 4 means of kept models" in text
+    assert "mean of the weights of 2 trials; trains nothing" in text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_mean_is_that_of_plain_transformers_and_peft(
+    name: str, file: Path, results: Results, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    """Golden: states of the members in plain models, averaged by hand, one text at a time."""
+    grid = load_grid(file)
+    mean = find_mean(grid, name)
+    ids = find_members(grid.specs)[mean.trial_id]
+    folders = [Path(results.uri, "trials", trial_id, "model") for trial_id in ids]
+    (weights_name,) = (f.name for f in folders[0].iterdir() if f.suffix == ".safetensors")
+    states = [load((folder / weights_name).read_bytes()) for folder in folders]
+    averaged = {key: (states[0][key] + states[1][key]) / 2 for key in states[0]}
+    assert any(not torch.equal(states[0][key], states[1][key]) for key in averaged)
+    for content in folders[0].iterdir():
+        (tmp_path / content.name).write_bytes(content.read_bytes())
+    save_file(averaged, tmp_path / weights_name, {"format": "pt"})
+    auto = transformers.AutoModelForSequenceClassification
+    if name == "bert":
+        model: Any = auto.from_pretrained(tmp_path)
+    else:
+        tokenizer_pad = yaml.safe_load((tmp_path / "classifier_config.json").read_text())
+        model = auto.from_pretrained(
+            mean.base_path, num_labels=2, pad_token_id=tokenizer_pad["pad_token_id"]
+        )
+        model = peft.PeftModel.from_pretrained(model, tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(mean.base_path)
+    model.eval()
+    predictions = results.read_table(mean.trial_id, "predictions")
+    scores = []
+    with torch.inference_mode():
+        for text in tiny_dataset.rows(predictions["id"].to_pylist())["text"].to_pylist():
+            logits = model(**tokenizer(text, return_tensors="pt")).logits
+            scores.append(logits.double().softmax(-1)[0, 1].item())
+    np.testing.assert_allclose(predictions["y_score"].to_numpy(), scores, atol=1e-6)
+    members = [results.read_table(trial_id, "predictions") for trial_id in ids]
+    assert all(member["id"].equals(predictions["id"]) for member in members)
+    kept = load(Path(results.uri, "trials", mean.trial_id, "model", weights_name).read_bytes())
+    assert all(torch.equal(kept[key], averaged[key]) for key in averaged)
+    record = results.state(mean.trial_id).record or {}
+    assert record["execution"]["mean_of"] == list(ids)
+    assert (
+        record["convergence"] == {} and results.read_table(mean.trial_id, "history").num_rows == 0
+    )
+
+
+def test_reports_have_a_row_of_one_run(
+    file: Path, results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"check": [str(file), "--results", results.uri]}
+    for command in ("report", "compare", "status", "boundary", "check"):
+        assert main([command, *own.get(command, [results.uri])]) == 0, command
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        if command == "report":
+            assert "bert-mean" in said.out
+            assert "mean of the weights of 2 trials" in said.out
+    assert main(["run", str(file), "--results", results.uri, "--backend", "inline"]) == 0
+    assert "All 12 trials were done already" in capsys.readouterr().out
+    (texts := Path(results.uri).parent / "texts.csv").write_text("text\ncarbon waste\n")
+    words = [results.uri, str(texts), "--out", str(texts.with_suffix(".jsonl"))]
+    assert main(["predict", *words, "--model", "bert-mean", "--pattern", "ja8"]) == 0
+
+
+def test_heads_and_adapters_start_from_the_same_values(
+    make_spec: Any, tiny_dataset: Dataset
+) -> None:
+    def start(seed: int, **training: Any) -> dict[str, torch.Tensor]:
+        spec = make_spec("llama", seed=seed, training={"batch_size": 8} | training)
+        model = prepare_trial(spec, tiny_dataset).model
+        return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+    one, two, other = start(0, init_seed=5), start(1, init_seed=5), start(1)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+    own = start(5)  # the seed of a trial is the default
+    assert all(torch.equal(one[name], own[name]) for name in one)
+
+
+def test_weights_that_cannot_be_averaged_are_refused(
+    make_spec: Any, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    results = located(tmp_path / "r")
+    few = {"num_train_epochs": 1, "batch_size": 8, "init_seed": 0}
+    small, large, unkept = (
+        make_spec("llama", seed=seed, training=few, lora={"r": r})
+        for seed, r in ((0, 4), (1, 8), (2, 4))
+    )
+    for spec in (small, large, unkept):
+        models = "none" if spec == unkept else "all"
+        results.save(run_trial(spec, tiny_dataset, keep_models=models))
+    mean = small.model_copy(update={"mean_of": ((0, 0), (0, 1))})
+    for ids, sentence in (
+        ([small.trial_id, large.trial_id], "have other names or shapes, so they have no mean"),
+        ([small.trial_id, unkept.trial_id], f"trial {unkept.trial_id}: the trial kept no model"),
+        ([small.trial_id, "absent"], "trial absent: the trial is absent"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            average_seeds(mean, tiny_dataset, results, ids)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            ["training.init_seed=null"],
+            "training of llama-mean x ja0: average_seeds needs init_seed",
+        ),
+        (["seeds=[0]"], "average_seeds has one trial to average; give several seeds"),
+        (
+            ["storage.keep_models=none"],
+            "storage.keep_models: is none, and llama-mean x ja0 averages",
+        ),
+        (["storage.keep_models=best"], "storage.keep_models: is best, and"),
+    ],
+)
+def test_means_that_cannot_be_are_refused(settings: list[str], sentence: str, file: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_grid(file, *settings)
+    assert sentence in str(caught.value)
+
+
+def test_a_mean_of_trials_that_are_not_in_the_grid_is_no_cell(file: Path) -> None:
+    other = (
+        "overrides=[{match: {model: bert-mean}, "
+        "training: {average_seeds: true, warmup_ratio: 0.1}}]"
+    )
+    grid = load_grid(file, other)
+    skipped = {cell.key: cell.skipped for cell in grid.cells if not cell.specs}
+    assert set(skipped) == {("bert-mean", "ja0"), ("bert-mean", "ja8")}
+    assert "averages trials that are not in the grid" in skipped["bert-mean", "ja0"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_ray_averages_after_training(file: Path, ray_address: str, tmp_path: Path) -> None:
+    words = ["run", str(file), "--results", str(tmp_path / "r"), "--address", ray_address]
+    assert main([*words, "--only", "pattern=ja8"]) == 0
+    grid, results = load_grid(file), Results(str(tmp_path / "r"))
+    for name in MODELS:
+        mean = find_mean(grid, name)
+        record = results.state(mean.trial_id).record or {}
+        assert record["execution"]["mean_of"] == list(find_members(grid.specs)[mean.trial_id])
