@@ -14,6 +14,7 @@ from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.launch_order import find_first_stages, find_waits
 from xlt.sweep.run import RunOutcome, run_sweep
+from xlt.sweep.search.run import search_rates
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -193,3 +194,22 @@ def test_trials_run_if_those_that_they_wait_for_failed(
     assert {states[cell] for cell in states if cell.base_model == "bert"} == {"failed"}
     assert {states[cell] for cell in states if cell.base_model == "bert-sequential"} == {"failed"}
     assert {states[c] for c in states if c.base_model == "bert-multistage"} == {"done"}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_search_trains_both_stages_of_a_cell(
+    file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    """Dev rows are a fold of the target rows, so the second stage has fewer."""
+    only = "model=bert-sequential,pattern=ja8"
+    search = "{learning_rate: [0.003, 0.01], dev: target, num_folds: 2, min_dev_rows: 4}"
+    experiment = load_experiment(file, ["seeds=[0]", f"search={search}"])
+    outcome = search_rates(experiment, str(tmp_path), address=ray_address, only=only)
+    (rate,) = outcome.chosen.cells
+    assert rate.learning_rate in (0.003, 0.01)
+    results = outcome.results
+    for trial_id in results.trial_ids():
+        spec = results.read_spec(trial_id)
+        assert spec.training.regime == "sequential" and spec.num_target_rows == 4
+        assert results.read_table(trial_id, "history").num_rows == spec.num_steps
