@@ -67,6 +67,15 @@ def test_a_cell_without_both_kinds_of_rows_has_the_plain_ids(file: Path) -> None
     assert [s.trial_id for s in joint.specs] == [s.trial_id for s in plain.specs]
 
 
+def test_a_baseline_ignores_a_regime(file: Path) -> None:
+    settings = "overrides=[]", "models=[{name: grams, method: ngram}]"
+    plain, staged = (
+        load_grid(file, *settings, *more) for more in ((), ("training.regime=sequential",))
+    )
+    assert [s.trial_id for s in plain.specs] == [s.trial_id for s in staged.specs]
+    assert not any(cell.without_effect for cell in staged.cells)
+
+
 def test_trials_of_another_name_give_the_first_stage(file: Path) -> None:
     grid = load_grid(file)
     by_id = {spec.trial_id: spec for spec in grid.specs}
