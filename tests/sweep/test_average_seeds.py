@@ -172,6 +172,10 @@ def test_weights_that_cannot_be_averaged_are_refused(
         models = "none" if spec == unkept else "all"
         results.save(run_trial(spec, tiny_dataset, keep_models=models))
     mean = small.model_copy(update={"mean_of": ((0, 0), (0, 1))})
+    with pytest.raises(InputError, match="is a mean of trials, which average_seeds computes"):
+        run_trial(mean, tiny_dataset)
+    with pytest.raises(InputError, match="average_seeds is a setting of cells"):
+        make_spec("llama", training={"average_seeds": True})
     for ids, sentence in (
         ([small.trial_id, large.trial_id], "have other names or shapes, so they have no mean"),
         ([small.trial_id, unkept.trial_id], f"trial {unkept.trial_id}: the trial kept no model"),

@@ -225,7 +225,7 @@ def test_the_page_shows_baselines_without_training_curves(
 
 
 def test_kept_models_are_not_those_of_baselines(outcome: RunOutcome) -> None:
-    with pytest.raises(InputError, match="method ngram keeps no model; choose a trial of method"):
+    with pytest.raises(InputError, match="method ngram keeps no model; choose a trial of a fine"):
         find_trial(outcome.results.root, model="ngram", pattern="ja8", seed=0)
     assert find_trial(outcome.results.root, model="bert", pattern="ja8", seed=0).files
 

@@ -61,7 +61,6 @@ VALUES: dict[str, Any] = {
 ADDED_LATER: dict[tuple[str, ...], Any] = {  # not written at their defaults
     ("training", "average", "last_k"): 3,
     ("training", "init_seed"): 7,
-    ("training", "average_seeds"): True,
     ("mean_of",): [[0, 0], [0, 1]],
     ("lora", "use_rslora"): True,
     ("lora", "use_dora"): True,

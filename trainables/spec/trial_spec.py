@@ -113,6 +113,11 @@ class TrialSpec(Settings):
         if not self.prompt:
             self.pattern.refuse_no_rows()
         training, pattern = self.training, self.pattern
+        if training.average_seeds:
+            raise ValueError(
+                "training.average_seeds is a setting of cells; a trial names what it averages in "
+                "mean_of"
+            )
         if training.target_share and not (pattern.source_rows and self.num_target_rows):
             raise ValueError("training.target_share needs source and target rows; remove it")
         if training.has_stages and not (pattern.source_rows and pattern.target_rows):

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.trial import explain_trial
@@ -92,6 +93,8 @@ def run_trial(
 
         with call_at_heartbeats(stop_if_preempted):
             return run_baseline(spec, dataset, explain)
+    if spec.mean_of:
+        raise InputError(f"{spec.trial_id} is a mean of trials, which average_seeds computes")
     trial = prepare_trial(spec, dataset)
     fitted = fit_stages(trial, report, checkpoints, first_stage)
     trial.clock.lap("fit")
