@@ -218,7 +218,7 @@ def _list_unused(spec: TrialSpec) -> Iterator[str]:
     training, pattern, num_target = spec.training, spec.pattern, spec.num_target_rows
     source_rows = pattern.num_train_rows - pattern.target_rows
     num_used = training.count_target_rows(source_rows, num_target) * training.num_train_epochs
-    if num_used < num_target:
+    if num_used < num_target and not training.has_stages:  # a second stage has them all
         yield (
             f"{pattern.name}: target_share {training.target_share} takes {num_used} of "
             f"{num_target} target rows in {training.num_train_epochs} epochs; raise it, or remove "

@@ -17,6 +17,7 @@ from xlt.trainables.spec.training import Training
 
 MODELS = "models=[mini-mbert, mini-opencalm]"
 PATTERNS = "patterns=[ja0, ja16]"
+MULTISTAGE = "training.regime=multistage"
 BOTH = ("training.target_share=0.5", "training.loss_weights={ja: 8, en: 1}")
 
 
@@ -96,13 +97,14 @@ def test_a_share_that_leaves_target_rows_untrained_is_refused() -> None:
     settings = ("training.target_share=0.001", "training.num_train_epochs=2")
     with pytest.raises(InputError, match=r"ja16: target_share 0\.001 takes 4 of 16 target rows in"):
         load_grid("quickstart", "models=[mini-mbert]", PATTERNS, *settings)
+    load_grid("quickstart", "models=[mini-mbert]", PATTERNS, *settings, MULTISTAGE)
 
 
 def test_a_share_of_batches_needs_batches_of_both_kinds() -> None:
     share = ["training.target_share=0.5", "models=[mini-mbert]", PATTERNS]
     with pytest.raises(InputError, match=r"regime sequential has none; set target_share to null"):
         load_grid("quickstart", *share, "training.regime=sequential")
-    grid = load_grid("quickstart", *share, "training.regime=multistage")
+    grid = load_grid("quickstart", *share, MULTISTAGE)
     spec = grid.cells[1].specs[0]
     assert [stage.num_steps for stage in spec.stages] == [5 * 128, 5]
     remark = "target_share 0.5: 128 instead of 65 steps an epoch"
