@@ -41,8 +41,8 @@ KNOWN_THREADS = {"jemalloc_bg_thd"}
 def main() -> None:
     """Import, then fork for each request; a fork runs Ray's script of workers."""
     end_with_parent(int(sys.argv[2]))
-    for number in (signal.SIGINT, signal.SIGTERM):  # the driver decides when its workers end
-        signal.signal(number, signal.SIG_IGN)
+    # The driver decides when its workers end. A fork gets a signal that it missed by its own mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     ray = find_spec("ray")
     assert ray is not None and ray.origin is not None
     script = str(Path(ray.origin).parent / "_private" / "workers" / "default_worker.py")
@@ -104,7 +104,11 @@ class ForkServer:
         if request is None:
             launcher.close()
             return None
-        server, pid = os.getpid(), os.fork()
+        server = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:  # no memory; the launcher ends, and Ray starts another one
+            pid = -1
         if pid == 0:
             end_with_parent(server)
             launcher.close()
@@ -112,6 +116,9 @@ class ForkServer:
             return request
         for number in request["open_files"]:
             os.close(number)
+        if pid < 0:
+            launcher.close()
+            return None
         end = os.pidfd_open(pid)
         self._events.register(end, EVENT_READ, partial(self._report, launcher, pid, end))
         self._events.register(launcher, EVENT_READ, partial(self._forward, launcher, pid))
@@ -181,8 +188,6 @@ def become(request: Request) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(request["oom_score_adj"])
     os.setpgid(0, 0)  # Ray kills the group of a worker that ended, and each launcher leads its own
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked_signals"])
 
 

@@ -67,13 +67,17 @@ def describe_process() -> dict[str, object]:
 
 
 def follow(server: socket.socket) -> int:
-    """Wait for the end of the fork, and return its exit status as a shell gives it."""
+    """Wait for the end of the fork, and return its exit status as a shell gives it.
+
+    It is 1 if the server ended first.
+    """
 
     def forward(number: int, frame: FrameType | None) -> None:
         server.send(bytes([number]))
 
     signal.signal(signal.SIGTERM, forward)
-    status = int.from_bytes(server.recv(4), "big", signed=True)
+    content = server.recv(4)
+    status = int.from_bytes(content, "big", signed=True) if content else 1
     return status if status >= 0 else 128 - status
 
 

@@ -16,9 +16,8 @@ from xlt.sweep.on_ray.local import launcher
 class _OwnNode(Node):  # type: ignore[misc]
     """The node of a Ray that ends with this process.
 
-    It has no monitors of logs and of autoscaling, and no server of the dashboard: Ray would start
-    them also without a dashboard, and wait for the last one. Their import of Ray alone takes longer
-    than the rest of ``ray.init``.
+    It has no monitors of logs and of autoscaling, and no server of the dashboard. Ray would start
+    all three also without a dashboard, and ``ray.init`` would wait until the server answers.
     """
 
     def __init__(self, ray_params: RayParams, **settings: Any) -> None:
