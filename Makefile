@@ -102,6 +102,7 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/start_up.py
 
 # The lock pins every package and the hashes of its files. pip chooses torch's build (CPU or CUDA)
 # for the machine, so that one is pinned without a hash.
