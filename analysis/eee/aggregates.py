@@ -92,6 +92,7 @@ def make_aggregate(
         "learning_rate": spec["learning_rate"],
         **spec["training"],
         **(spec.get("lora") or {}),
+        **(spec.get("peft") or {}),
     }
     return {
         "schema_version": SCHEMA_VERSION,

@@ -97,7 +97,9 @@ def _find_unfit_settings(preflight: Preflight, name: str, checkpoint: Checkpoint
     groups = [group for group in preflight.groups if group.first.base_model == name]
     for spec in (group.first for group in groups):
         targets = spec.lora.target_modules if spec.lora else ()
-        problems |= dict.fromkeys(checkpoint.problems(targets, spec.training.max_length))
+        num_virtual = spec.peft.num_virtual_tokens if spec.peft else 0
+        unfit = checkpoint.problems(targets, spec.training.max_length, num_virtual)
+        problems |= dict.fromkeys(unfit)
         if spec.prompt and checkpoint.kind == "encoder":
             problems[describe_encoder(checkpoint.model_type)] = None
     if not problems and preflight.asks_hub:

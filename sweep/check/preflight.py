@@ -91,7 +91,14 @@ class Preflight:
         """Every group of trials, in the order of the grid."""
         members: dict[str, list[TrialSpec]] = defaultdict(list)
         for spec in (s for s in self.grid.specs if s.trial_id in self.states):
-            parts = spec.base_model, spec.method, spec.training, spec.lora, spec.resources
+            parts = (
+                spec.base_model,
+                spec.method,
+                spec.training,
+                spec.lora,
+                spec.peft,
+                spec.resources,
+            )
             prompted = spec.prompt and (spec.prompt, spec.pattern)  # a pattern has its own shots
             members[repr((*parts, prompted))].append(spec)
         names = [specs[0].base_model for specs in members.values()]
@@ -174,8 +181,9 @@ class Preflight:
         prompts = self.prompts(spec)
         num_before = len(prompts.beginning) if prompts else 0
         key = repr((
-            spec.base_identity, spec.method, spec.lora, spec.resources, training.batch_size,
-            training.max_length, training.precision, training.average, training.early_stopping,
+            spec.base_identity, spec.method, spec.lora, spec.peft, spec.resources,
+            training.batch_size, training.max_length, training.precision, training.average,
+            training.early_stopping,
             self.device(spec), rows,
             spec.prompt and (spec.quantize_base, num_before, length),
         ))  # fmt: skip

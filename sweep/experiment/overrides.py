@@ -13,6 +13,7 @@ from xlt.data.dataset.patterns import spell_pattern_name
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, Method, keep_used_training
+from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.training import Training
 
 
@@ -44,6 +45,8 @@ class Override(Settings):
     """Settings of ``training`` to replace."""
     lora: dict[str, Any] = pydantic.Field(default={})
     """Settings of the base model's ``lora`` to replace."""
+    peft: dict[str, Any] = pydantic.Field(default={})
+    """Settings of the base model's ``peft`` to replace."""
     why: str = ""
     """The reason; a footnote of the tables."""
 
@@ -53,10 +56,11 @@ class Override(Settings):
 
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.learning_rate is None and not self.training and not self.lora:
-            raise ValueError("changes nothing; give learning_rate, training or lora")
+        if self.learning_rate is None and not (self.training or self.lora or self.peft):
+            raise ValueError("changes nothing; give learning_rate, training, lora or peft")
         _check_changes(Training.check_changes, self.training, "training")
         _check_changes(Lora.parse, self.lora, "lora")
+        _check_changes(Peft.parse, self.peft, "peft")
         return self
 
 

@@ -49,6 +49,21 @@ classify(["..."], truncation=True, top_k=None)
 `pipeline("text-classification", "{place}")` gives the same scores for two classes and one text at a
 time, but takes the names of the classes and the padding from the base model."""
 
+USE_PEFT = """```python
+{more}from peft import PeftModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import pipeline
+
+config = AutoConfig.from_pretrained({config})
+base = AutoModelForSequenceClassification.from_pretrained({base}, config=config)
+classify = pipeline(
+    "text-classification",
+    model=PeftModel.from_pretrained(base, "{place}"),
+    tokenizer=AutoTokenizer.from_pretrained("{place}"),
+)
+classify(["..."], truncation=True, top_k=None)
+```"""
+
 
 def write_card(subject: Subject) -> str:
     """Write README.md: metadata of the hub, then the card."""
@@ -147,7 +162,7 @@ def _code(text: str) -> str:
 
 def _introduce(subject: Subject) -> str:
     spec, classes = subject.trial.spec, subject.trial.classes
-    method = METHODS.get(spec.method, _code(spec.method))
+    method = METHODS.get(spec.method, _code(spec.peft.peft_type if spec.peft else spec.method))
     pattern = spec.pattern
     rows = [f"{pattern.source_rows} in {join_source_langs(spec.source_lang)}"] * bool(
         pattern.source_rows
@@ -169,7 +184,9 @@ def _describe_use(subject: Subject) -> str:
     if subject.repository:
         more = "from huggingface_hub import hf_hub_download\n"
         config = f'hf_hub_download("{place}", "{CLASSIFIER_CONFIG}")'
-    use = (USE_ADAPTER if form == "adapter" else USE).format(place=place, more=more, config=config)
+    used = USE if form != "adapter" else USE_PEFT if spec.peft else USE_ADAPTER
+    base = f'"{find_hub_base(subject.trial)}", revision="{spec.revision}"'
+    use = used.format(place=place, more=more, config=config, base=base)
     labels = (
         f"`truncation=True` cuts a text to {spec.training.max_length} tokens, as in training. The "
         "label of a text is its most probable class."
@@ -241,6 +258,8 @@ def _write_settings(subject: Subject) -> str:
     settings |= spec.training.model_dump(mode="json")
     if spec.lora:
         settings |= {f"lora.{k}": v for k, v in spec.lora.model_dump(mode="json").items()}
+    if spec.peft:
+        settings |= {f"peft.{k}": v for k, v in spec.peft.model_dump(mode="json").items()}
     settings |= {"seed": spec.seed, "draw_index": spec.draw_index}
     table = Table(
         name="training",

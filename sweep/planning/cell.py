@@ -16,6 +16,7 @@ from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
+from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.row_weights import check_loss_weights
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -112,10 +113,11 @@ def make_cell(
         return Cell(resolved, pattern, (), trained, applying)
     source_lang = experiment.find_source_lang(pattern)
     translations = dataset.translations.fingerprint(*trained.directions(source_lang))
-    learning_rate, training, lora = (
+    learning_rate, training, lora, peft = (
         resolved.learning_rate,
         experiment.training.model_dump(),
         model.lora,
+        model.peft,
     )
     rates = experiment.learning_rates
     chosen = rates.find(key) if rates else None
@@ -129,6 +131,7 @@ def make_cell(
         learning_rate = override.learning_rate or learning_rate
         training |= override.training
         lora = Lora.parse(lora.model_dump() | override.lora)
+        peft = Peft.parse(peft.model_dump() | override.peft)
     given = Training.parse(keep_used_training(method, training), f"training of {key}")
     langs = dict.fromkeys((*experiment.source_langs, *(p.target_lang for p in experiment.patterns)))
     check_loss_weights(given.loss_weights, langs)
@@ -148,6 +151,7 @@ def make_cell(
             training=trained_by,
             learning_rate=None if method in BASELINES else learning_rate,
             lora=lora if method == "lora" else None,
+            peft=peft if method == "peft" else None,
             embed=model.embed if method == "embed" else None,
             ngram=model.ngram if method == "ngram" else None,
             prompt=model.prompt.restrict(pattern.target_lang) if method == "prompt" else None,

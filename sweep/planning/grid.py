@@ -207,7 +207,10 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
             misfits += spec.prompt.problems(lang, dataset.classes, paired=paired)
         if checkpoint:
             targets = spec.lora.target_modules if spec.lora else ()
-            misfits += checkpoint.problems(targets, spec.training.max_length)
+            num_virtual = spec.peft.num_virtual_tokens if spec.peft else 0
+            misfits += checkpoint.problems(targets, spec.training.max_length, num_virtual)
+        if spec.peft:
+            misfits += _find_peft_problems(spec)
         problems |= {f"base model {cell.model.name!r}: {problem}": None for problem in misfits}
     if problems:
         raise InputError(problems)
@@ -252,6 +255,16 @@ def _refuse_undrawable(cells: Sequence[Cell], dataset: Dataset) -> None:
             ],
             "training.early_stopping",
         )
+
+
+def _find_peft_problems(spec: TrialSpec) -> list[str]:
+    """List settings of ``method: peft`` that cannot work."""
+    from xlt.trainables.methods.any_peft import find_problems  # imports peft, which takes seconds
+
+    problems = find_problems(spec)
+    if spec.resources.is_sharded:
+        problems.append("method peft cannot be sharded; set resources.sharding to ddp")
+    return problems
 
 
 def _plan_trials(

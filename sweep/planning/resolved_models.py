@@ -11,6 +11,7 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.models.architectures import (
     ModelKind,
     describe_encoder,
+    describe_virtual_tokens,
     describe_without_biases,
 )
 from xlt.trainables.models.base_models import (
@@ -119,6 +120,9 @@ def _complete(
     if model.method == "prompt" and kind == "encoder":
         raise InputError(describe_encoder(checkpoint.model_type if checkpoint else model.name))
     method = model.method or (METHOD_OF[kind] if kind else None)
+    if kind == "decoder" and model.peft.peft_type in ("PROMPT_TUNING", "P_TUNING"):
+        named = checkpoint.model_type if checkpoint else model.name
+        raise InputError(describe_virtual_tokens(named, model.peft.peft_type))
     if method == "bitfit" and checkpoint and checkpoint.has_biases is False:
         raise InputError(describe_without_biases(checkpoint.model_type))
     if method is None:

@@ -109,7 +109,7 @@ def dry_run(
     """
     try:
         return _dry_run(spec, config, device, rows, length, num_labels, num_tokens, num_before)
-    except (RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError, AssertionError) as error:
         first_line = str(error).partition("\n")[0]
         raise UncountedError(
             f"base model {spec.base_model!r} cannot be counted: {first_line}"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xlt.trainables.explain.prefixes import can_read_prefixes, compute_logits_by_prefix
 from xlt.trainables.explain.target import ClassTargets, Target, Values
 from xlt.trainables.loading.batching import collate_for
-from xlt.trainables.methods.adapted import is_adapted
+from xlt.trainables.methods.adapted import is_lora
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.loop import autocast, compute_probabilities, predict
 from xlt.trainables.training.watchdog import heartbeat
@@ -92,7 +92,7 @@ def merge_adapters(model: Any) -> Any:
     base's bf16, or to the 4 bits of a quantised base.
     """
     in_fp32 = model.device.type == "cpu" and not getattr(model, "is_quantized", False)
-    if not is_adapted(model) or not in_fp32:
+    if not is_lora(model) or not in_fp32:
         return model
     merged = copy.deepcopy(model).merge_and_unload()
     merged.config.sep_token_id = model.config.sep_token_id

@@ -23,6 +23,8 @@ import torch
 from numpy.typing import NDArray
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from xlt.trainables.methods.adapted import has_virtual_tokens
+
 ATTENTION_MODULES = {"llama": ("self_attn", "o_proj"), "gpt_neox": ("attention", "dense")}
 """``model_type`` -> names of a layer's attention and of the projection of its output.
 
@@ -43,7 +45,8 @@ STRETCH_COST = 200.0
 def can_read_prefixes(model: Any) -> bool:
     """Return whether a classifier can continue from keys and values: decoders can, BERT cannot."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "past_key_values" in inspect.signature(inner.forward).parameters
+    takes_keys = "past_key_values" in inspect.signature(inner.forward).parameters
+    return takes_keys and not has_virtual_tokens(model)
 
 
 def plan_stretches(num_beginnings: NDArray[np.int64]) -> list[tuple[int, int]]:

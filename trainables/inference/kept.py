@@ -9,8 +9,7 @@ import torch
 from xlt.data.core.errors import InputError
 from xlt.data.core.retry import retry
 from xlt.trainables.loading.base import Base, load_base
-from xlt.trainables.methods.registry import build_classifier
-from xlt.trainables.methods.taken_weights import as_kept
+from xlt.trainables.methods.registry import rebuild_classifier
 from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -40,6 +39,6 @@ def load_kept_model(spec: TrialSpec, results: Results, num_labels: int) -> tuple
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(spec.resources.cpus)
     base = load_base(spec, device, choose_base_dtype(spec, device), num_labels)
-    model = build_classifier(base, as_kept(spec))
+    model = rebuild_classifier(base, spec)
     load_kept_weights(model, tensors, spec.method)
     return base, model.eval()

@@ -77,6 +77,12 @@ def find_form(trial: FinishedTrial, merge: bool, with_base: bool) -> Form:
             f"{option} is for trials with an adapter; the trial has method {trial.spec.method}, "
             "whose weights are all in the folder"
         )
+    if merge and trial.spec.peft:
+        raise InputError(
+            f"peft adds adapters of type {trial.spec.peft.peft_type} to no weights, or adds them "
+            "wrongly; export the adapter",
+            "--merge",
+        )
     if merge and trial.spec.quantize_base:
         raise InputError(
             "the adapter was trained on a base model in 4 bits, to which it cannot be added "
@@ -201,10 +207,23 @@ def _load_plainly(trial: FinishedTrial, folder: Path, form: Form) -> Any:
         source = find_loadable_folder(trial.spec.base_path, trial.spec.revision)
         options["config"] = AutoConfig.from_pretrained(folder / CLASSIFIER_CONFIG)
         options["key_mapping"] = RENAMED
-    model = AutoModelForSequenceClassification.from_pretrained(
-        source, trust_remote_code=False, use_safetensors=True, **options
-    )
-    if form == "adapter":
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except ValueError as error:
+        if not trial.spec.peft:
+            raise
+        raise InputError(
+            f"transformers loads no adapter of type {trial.spec.peft.peft_type} beside its base "
+            f"model ({str(error).partition('. ')[0]}); export trials of a base model of the hub, "
+            "or use `xlt predict`"
+        ) from error
+    if form == "adapter" and trial.spec.peft:
+        from peft import PeftModel  # transformers loads some types only
+
+        model = PeftModel.from_pretrained(model, folder)
+    elif form == "adapter":
         model.load_adapter(str(folder))
     if not trial.spec.quantize_base and torch.cuda.is_available():
         model.to("cuda")

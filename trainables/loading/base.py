@@ -84,14 +84,7 @@ class Base:
 
         The sample distinguishes two sets of weights and is cheap even for a 7B model.
         """
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if name.rpartition(".")[0] in self.head_modules:
-                continue
-            flat = tensor.detach().flatten()
-            sample = flat[:: max(1, flat.numel() // 1024)]
-            digest.update(name.encode() + sample.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return digest_weights(self)
 
 
 _LOADED: dict[tuple[str, ...], Base] = {}
@@ -99,6 +92,23 @@ _LOADED: dict[tuple[str, ...], Base] = {}
 
 Trials are sorted by base model, so the next trial usually needs the same one.
 """
+
+
+def digest_weights(base: Base) -> str:
+    """Compute :attr:`Base.weights_digest` of the weights as they are now."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(base.model.state_dict().items()):
+        if name.rpartition(".")[0] in base.head_modules:
+            continue
+        flat = tensor.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 1024)]
+        digest.update(name.encode() + sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def forget_bases() -> None:
+    """Load the next base model again, because this process has changed the loaded one."""
+    _LOADED.clear()
 
 
 def load_base(

@@ -42,9 +42,7 @@ def choose_padding_side(model: Any, tokenizer: Any, max_positions: int | None) -
     Raises:
         InputError: The model cannot compute a batch, or scores depend on padding on either side.
     """
-    rows = tokenizer([*SHORT_TEXTS, LONG_TEXT], verbose=False)["input_ids"]
-    longest = min(MAX_TOKENS, max_positions or MAX_TOKENS)
-    rows = [ids[: longest // 2] for ids in rows[:-1]] + [rows[-1][:longest]]
+    rows = _make_rows(tokenizer, max_positions)
     tolerance = get_tolerance(model)
     differences = {}
     for side in ("right", "left"):
@@ -61,6 +59,14 @@ def choose_padding_side(model: Any, tokenizer: Any, max_positions: int | None) -
     )
 
 
+def depends_on_batch(model: Any, tokenizer: Any, max_positions: int | None) -> bool:
+    """Return whether scores depend on other texts of a batch, with the padding of the config.
+
+    Arguments and errors are those of :func:`choose_padding_side`.
+    """
+    return _measure_difference(model, _make_rows(tokenizer, max_positions)) > get_tolerance(model)
+
+
 def get_tolerance(model: Any) -> float:
     """Return the largest difference that rounding explains, relative to the largest logit."""
     low = model.dtype != torch.float32 or getattr(model, "is_quantized", False)
@@ -74,6 +80,13 @@ def describe_fault(model: Any, error: Exception) -> str:
         f"transformers cannot compute a batch of {model.config.model_type!r}: {first_line}; "
         "give a base model of another architecture"
     )
+
+
+def _make_rows(tokenizer: Any, max_positions: int | None) -> list[list[int]]:
+    """Token ids of the short texts and, last, of the long one."""
+    rows = tokenizer([*SHORT_TEXTS, LONG_TEXT], verbose=False)["input_ids"]
+    longest = min(MAX_TOKENS, max_positions or MAX_TOKENS)
+    return [ids[: longest // 2] for ids in rows[:-1]] + [rows[-1][:longest]]
 
 
 def _measure_difference(model: Any, rows: list[list[int]]) -> float:

@@ -17,6 +17,11 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 if TYPE_CHECKING:
     from peft import PeftConfig
 
+ADAPTER = "default"
+"""Name that peft gives to the only adapter."""
+HEAD_COPY = f".modules_to_save.{ADAPTER}."
+"""Part of the names of the head's parameters, which are copies of the base's."""
+
 
 def add_adapters(
     base: Base,
@@ -53,8 +58,9 @@ def add_adapters(
             raise
         except ValueError as error:
             raise InputError(_describe_refusal(shell.config.model_type, spec, error)) from error
-    for parameter in model.parameters():
-        if parameter.requires_grad:  # a bf16 head would round AdamW's small steps away
+    for name, parameter in model.named_parameters():
+        # A bf16 head would round AdamW's small steps away.
+        if parameter.requires_grad or name.startswith("prompt_encoder.") or HEAD_COPY in name:
             parameter.data = parameter.data.float()
     if spec.resources.gradient_checkpointing:
         recompute_activations(model)
@@ -64,6 +70,16 @@ def add_adapters(
 def is_adapted(model: Any) -> bool:
     """Return whether a classifier has adapters; it does not import peft."""
     return hasattr(model, "get_base_model")
+
+
+def is_lora(model: Any) -> bool:
+    """Return whether a classifier has LoRA's adapters, which can be added to the weights."""
+    return is_adapted(model) and model.peft_config[ADAPTER].peft_type == "LORA"
+
+
+def has_virtual_tokens(model: Any) -> bool:
+    """Return whether a classifier puts trained vectors before each text."""
+    return is_adapted(model) and model.peft_config[ADAPTER].is_prompt_learning
 
 
 def find_routers(model: Any) -> list[str]:

@@ -20,9 +20,9 @@ from transformers.pytorch_utils import Conv1D
 
 from xlt.trainables.loading.batching import collate_for
 from xlt.trainables.loading.padding_free import can_be_padding_free, make_padding_free
+from xlt.trainables.methods.adapted import ADAPTER
 from xlt.trainables.methods.adapters import apply_adapters
 
-ADAPTER = "default"
 """Name that peft gives to the only adapter of a model."""
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import Registry
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import full, lora, part
+from xlt.trainables.methods import any_peft, full, lora, part
+from xlt.trainables.methods.taken_weights import as_kept
 from xlt.trainables.spec.methods import METHOD_GROUP
 from xlt.trainables.spec.trial_spec import TrialSpec
 
@@ -19,6 +20,7 @@ Build = Callable[[Base, TrialSpec], Any]
 _OWN: dict[str, Build] = {
     "full": full.build,
     "lora": lora.build,
+    "peft": any_peft.build,
     "bitfit": part.build_bitfit,
     "head": part.build_head,
 }
@@ -49,3 +51,14 @@ def build_classifier(base: Base, spec: TrialSpec) -> Any:
             "machine."
         )
     return METHODS[spec.method](base, spec)
+
+
+def rebuild_classifier(base: Base, spec: TrialSpec) -> Any:
+    """Build the classifier of a finished trial, into which its kept weights are loaded.
+
+    Raises:
+        InputError: As :func:`build_classifier`.
+    """
+    if spec.peft:
+        return any_peft.build(base, spec, is_kept=True)
+    return build_classifier(base, as_kept(spec))

@@ -149,6 +149,14 @@ def describe_without_biases(model_type: str) -> str:
     )
 
 
+def describe_virtual_tokens(model_type: str, peft_type: str) -> str:
+    """Message for virtual tokens that a classifier cannot read."""
+    return (
+        f"{peft_type} gives {model_type} vectors in the place of token ids, by which its "
+        "classifier finds the last token of a text; give peft_type PREFIX_TUNING"
+    )
+
+
 def describe_encoder(model_type: str) -> str:
     """Message for an encoder that is to be prompted."""
     return (

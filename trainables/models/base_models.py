@@ -25,6 +25,7 @@ from xlt.trainables.spec.methods import (
     Ngram,
     list_methods,
 )
+from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.resources import Resources
 
@@ -62,6 +63,8 @@ class BaseModel(Settings):
     :data:`LEARNING_RATE_OF`."""
     lora: Lora = Lora()
     """Settings of adapters, for ``method: lora``."""
+    peft: Peft = Peft()
+    """Type and settings of adapters, for ``method: peft``."""
     embed: Embed = Embed()
     """Settings of embeddings, for ``method: embed``."""
     ngram: Ngram = Ngram()
@@ -93,7 +96,9 @@ class BaseModel(Settings):
             )
         if self.method in BASELINES and self.learning_rate is not None:
             raise ValueError(f"method {self.method} has no learning_rate; remove it")
-        for name in BASELINES:
+        if self.method == "peft" and not self.peft.peft_type:
+            raise ValueError("method peft needs a type; add peft: {peft_type: IA3}, or another")
+        for name in ("peft", *BASELINES):
             if name != self.method and getattr(self, name) != type(getattr(self, name))():
                 raise ValueError(f"{name} settings are given without method: {name}; add it")
         return self

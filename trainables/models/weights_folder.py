@@ -63,12 +63,15 @@ class Checkpoint:
     has_biases: bool | None = None
     doubts: tuple[str, ...] = ()
 
-    def problems(self, target_modules: str | Sequence[str], max_length: int) -> list[str]:
+    def problems(
+        self, target_modules: str | Sequence[str], max_length: int, num_virtual: int = 0
+    ) -> list[str]:
         """List the settings of a trial that do not fit this checkpoint.
 
         Args:
             target_modules: Modules with adapters, see :class:`Lora`.
             max_length: Number of tokens to which texts are cut.
+            num_virtual: Number of virtual tokens before each text.
         """
         problems = []
         if self.linear and not isinstance(target_modules, str):
@@ -77,16 +80,18 @@ class Checkpoint:
                 for name in target_modules
                 if name.rpartition(".")[2] not in self.linear
             ]
-        if self.max_positions and max_length > self.max_positions:
-            problems.append(describe_too_long(max_length, self.max_positions))
+        if self.max_positions and max_length + num_virtual > self.max_positions:
+            problems.append(describe_too_long(max_length, self.max_positions, num_virtual))
         return problems
 
 
-def describe_too_long(max_length: int, positions: int) -> str:
+def describe_too_long(max_length: int, positions: int, num_virtual: int = 0) -> str:
     """Message for a ``training.max_length`` that exceeds a model's positions."""
+    virtual = f" with {num_virtual} virtual tokens" if num_virtual else ""
     return (
-        f"training.max_length {max_length} is more than the {positions} tokens that the model "
-        f"has positions for; set it to at most {positions}, in an override for this model only"
+        f"training.max_length {max_length}{virtual} is more than the {positions} tokens that the "
+        f"model has positions for; set it to at most {positions - num_virtual}, in an override for "
+        "this model only"
     )
 
 

@@ -24,7 +24,7 @@ BASELINES: dict[str, tuple[str, ...]] = {
 that do not change, or prompts a language model, so it has neither epochs nor a learning rate, and
 keeps no model."""
 
-OF_A_PART = ("lora", "bitfit", "head")
+OF_A_PART = ("lora", "peft", "bitfit", "head")
 """Methods that train adapters, or a small part of the weights, which ``keep_models: adapters``
 keeps."""
 

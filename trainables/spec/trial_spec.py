@@ -17,6 +17,7 @@ from xlt.data.dataset.source_langs import SourceLang
 from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
+from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.training import TargetStage, Training
@@ -31,8 +32,9 @@ NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
 """Fields of TrialSpec that cannot change a result: place of the base model, and hardware."""
 
 
-METHOD_SETTINGS: dict[str, type[Lora | Embed | Ngram | Prompt]] = {
+METHOD_SETTINGS: dict[str, type[Lora | Peft | Embed | Ngram | Prompt]] = {
     "lora": Lora,
+    "peft": Peft,
     "embed": Embed,
     "ngram": Ngram,
     "prompt": Prompt,
@@ -67,6 +69,8 @@ class TrialSpec(Settings):
     """Peak learning rate of AdamW; None for a baseline."""
     lora: Lora | None = None
     """Adapter settings; only with ``method: lora``."""
+    peft: Peft | None = added_later(None)
+    """Type and settings of adapters; only with ``method: peft``."""
     embed: Embed | None = added_later(None)
     """Settings of embeddings; only with ``method: embed``."""
     ngram: Ngram | None = added_later(None)
@@ -105,6 +109,8 @@ class TrialSpec(Settings):
                 raise ValueError(
                     f"{name} settings are given but the method is {self.method}; remove them"
                 )
+        if self.peft and not self.peft.peft_type:
+            raise ValueError("method peft needs a type; add peft: {peft_type: IA3}, or another")
         if self.is_baseline != (self.learning_rate is None):
             needs = "has no" if self.is_baseline else "needs a"
             raise ValueError(f"method {self.method} {needs} learning_rate")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from xlt.data.core.seeds import derive_seed
 from xlt.trainables.loading.batching import draw_batches
+from xlt.trainables.methods.adalora import find_rank_allocation
 from xlt.trainables.metrics.early_stopping import compute_dev_metric
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
@@ -137,6 +138,7 @@ class Classification:
             learning_rate=learning_rate,
             settings=training,
             epoch_ends=self._epoch_ends,
+            rank_allocation=find_rank_allocation(self.model),
             report=report,
             workers=self.workers,
             checkpoints=checkpoints,

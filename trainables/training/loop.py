@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from xlt.trainables.loading.batching import collate_for
+from xlt.trainables.methods.adalora import RankAllocation
 from xlt.trainables.metrics.arrays import select_scores
 from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.training import Optimizer
@@ -84,6 +85,7 @@ def training_steps(
     settings: Optimizer,
     report: Report,
     epoch_ends: EpochEnds | None = None,
+    rank_allocation: RankAllocation | None = None,
     workers: Workers | None = None,
     checkpoints: Checkpoints | None = None,
     parts: dict[str, torch.Tensor] | None = None,
@@ -102,6 +104,7 @@ def training_steps(
         settings: Schedule, weight decay and gradient clipping.
         report: Function that receives the progress.
         epoch_ends: Ends of the epochs, which may stop the training; None: nothing happens there.
+        rank_allocation: Rule that gives ranks to AdaLoRA's adapters; None for other methods.
         workers: Workers that train together, each in its own call; None means this process alone.
         checkpoints: Where checkpoints are written and resumed from; None disables them.
         parts: Tensors that each worker fills in part while it computes gradients.
@@ -124,7 +127,8 @@ def training_steps(
     rates = [learning_rate_at(s, num_steps, learning_rate, settings) for s in range(num_steps)]
     measured = torch.zeros(num_steps, 2, device=device)
     ends = epoch_ends or EpochEnds(num_steps // num_epoch_steps)
-    loop_state = LoopState({"measured": measured} | ends.values, parts or {}, ends.copies)
+    ranks = rank_allocation.state if rank_allocation else {}
+    loop_state = LoopState({"measured": measured} | ends.values | ranks, parts or {}, ends.copies)
     first = checkpoints.restore(model, optimizer, loop_state, workers) if checkpoints else 0
     model.train()
     remaining, step = itertools.islice(batches, first, num_steps), first
@@ -133,8 +137,12 @@ def training_steps(
         for group in optimizer.param_groups:
             group["lr"] = rates[step - 1]
         loss = yield batch
+        if rank_allocation:
+            rank_allocation.before_step(step)
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
         optimizer.step()
+        if rank_allocation:
+            rank_allocation.after_step(step)
         optimizer.zero_grad(set_to_none=True)
         measured[step - 1] = torch.stack([loss.float(), workers.unshard(norm).float()])
         if step % REPORT_STEPS == 0 or step == num_steps:
@@ -267,7 +275,7 @@ def choose_base_dtype(spec: TrialSpec, device: torch.device) -> torch.dtype:
     Full fine-tuning, and methods of plug-ins, train the weights themselves: in bf16 they would lose
     AdamW's small steps. Biases are trained in fp32 beside their matrices, which need the same type.
     """
-    is_frozen = spec.method in ("lora", "head", *BASELINES)
+    is_frozen = spec.method in ("lora", "peft", "head", *BASELINES)
     return torch.bfloat16 if is_frozen and uses_bf16(spec, device) else torch.float32
 
 

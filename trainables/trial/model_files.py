@@ -28,6 +28,11 @@ config.json as the sign of a complete model, and would look for the base model's
 TRAINED_WEIGHTS = "trained_weights.safetensors"
 """Weights of a classifier whose other weights are those of its base model. transformers does not
 read a file of this name, with which it would draw the others at random."""
+NAMES_OF_MODULES = (
+    "target_modules", "modules_to_save", "exclude_modules", "target_parameters",
+    "feedforward_modules",
+)  # fmt: skip
+"""Settings of adapters that are sets."""
 
 
 def make_model_files(
@@ -54,7 +59,8 @@ def make_model_files(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if is_adapted(model):
-            save_adapter(model, folder, weights)
+            # peft also keeps tensors that are not trained, such as random projections.
+            save_adapter(model, folder, {**model.state_dict(), **weights})
         elif not all(parameter.requires_grad for parameter in model.parameters()):
             save_file(weights, folder / TRAINED_WEIGHTS, {"format": "pt"})
             save_config(model, folder / CLASSIFIER_CONFIG)
@@ -119,8 +125,8 @@ def save_adapter(model: Any, folder: Path, weights: dict[str, Any] | None = None
     config = json.loads((folder / ADAPTER_CONFIG).read_bytes())
     if hasattr(model, STARTED):
         config = double_rank(config)
-    for name in ("target_modules", "modules_to_save", "exclude_modules", "target_parameters"):
-        if config[name]:  # peft writes sets, whose order differs between processes
+    for name in NAMES_OF_MODULES:
+        if isinstance(config.get(name), list):  # a set, whose order differs between processes
             config[name] = sorted(set(config[name]))
     (folder / ADAPTER_CONFIG).write_bytes(json.dumps(config, indent=2, sort_keys=True).encode())
     save_config(model, folder / CLASSIFIER_CONFIG)
