@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -107,10 +108,12 @@ class TestMetric:
     ],
 )
 class TestMethod:
+    settings: ClassVar[dict[str, dict[str, Any]]] = {"peft": {"peft": {"peft_type": "IA3"}}}
+
     def test_builds_a_trainable_classifier_of_its_own(
         self, method: str, architecture: str, make_spec: MakeSpec
     ) -> None:
-        spec = make_spec(architecture, method=method)
+        spec = make_spec(architecture, method=method, **self.settings.get(method, {}))
         base = load_base(spec, torch.device("cpu"), torch.float32)
         model = METHODS[method](base, spec)
         trained = {
@@ -127,6 +130,7 @@ class TestMethod:
     def test_learns(
         self, method: str, architecture: str, make_spec: MakeSpec, tiny_dataset: Dataset
     ) -> None:
-        spec = make_spec(architecture, method=method, learning_rate=1e-2)
+        given = {"learning_rate": 1e-2, **self.settings.get(method, {})}
+        spec = make_spec(architecture, method=method, **given)
         losses = run_trial(spec, tiny_dataset).history["loss"].to_pylist()
         assert np.ptp(losses) > 1e-3

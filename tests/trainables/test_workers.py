@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from gloo_group import run_together, run_together_again
+from peft_settings import SETTINGS
 from safetensors.torch import load
 
 from xlt.data.dataset.schema import Dataset
@@ -31,8 +32,10 @@ CASES = [
     (architecture, method, sharding)
     for architecture, method in (
         ("llama", "lora"), ("gpt_neox", "lora"), ("bert", "full"), ("llama", "full"),
+        ("gpt_neox", "bitfit"), ("llama", "head"), ("llama", "peft"),
     )
     for sharding in ("ddp", "fsdp")
+    if (method, sharding) != ("peft", "fsdp")  # refused
 ]  # fmt: skip
 TOLERANCE = 1e-5
 """On fp32 scores and losses: workers add in another order."""
@@ -62,6 +65,7 @@ def make_case(make_spec: Callable[..., TrialSpec], tmp_path_factory: Any) -> Mak
             pattern={"name": "few", "target_lang": "ja", "target_rows": 8, "source_rows": 26},
             training={"num_train_epochs": 2, "batch_size": 3},
             lora={"lora_dropout": 0.0} if method == "lora" else None,
+            peft={"peft_type": "ADALORA", **SETTINGS["ADALORA"]} if method == "peft" else None,
             resources={"workers": NUM_WORKERS, "sharding": sharding},
             **(bert if architecture == "bert" else {}),
         )

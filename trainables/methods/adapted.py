@@ -113,8 +113,9 @@ def _describe_refusal(model_type: str, spec: TrialSpec, error: ValueError) -> st
             f"peft has no dropout for the fused experts of {model_type}; set lora.lora_dropout to "
             "0, or lora.target_modules to its attention, such as [q_proj, v_proj]"
         )
-    first_sentence = str(error).partition(". ")[0]
+    first_sentence = str(error).partition(". ")[0].removesuffix(".")
+    other = "lora.target_modules" if spec.lora else "settings of peft"
     return (
         f"peft cannot add adapters to {model_type}: {first_sentence}; set `method: full`, or other "
-        f"{spec.method}.target_modules"
+        f"{other}"
     )

@@ -107,8 +107,8 @@ def _find_config_class(settings: Peft) -> tuple[type[PeftConfig], set[str]]:
     from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    found: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(settings.peft_type)]
-    return found, {field.name for field in dataclasses.fields(found) if field.init}
+    config_class: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(settings.peft_type)]
+    return config_class, {field.name for field in dataclasses.fields(config_class) if field.init}
 
 
 def _find_fixed_values(spec: TrialSpec, fields: set[str]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def rebuild_classifier(base: Base, spec: TrialSpec) -> Any:
     """Build the classifier of a finished trial, into which its kept weights are loaded.
 
     Raises:
-        InputError: As :func:`build_classifier`.
+        InputError: The same reasons as for :func:`build_classifier`.
     """
     if spec.peft:
         return any_peft.build(base, spec, is_kept=True)

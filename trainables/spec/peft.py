@@ -50,7 +50,7 @@ OWNED: dict[str, str] = {
     "total_step": "is the number of steps of the trial",
     "rank_pattern": "is found during the training",
     "fan_in_fan_out": "is derived from the base model",
-    "bias": "would train biases that belong to all trials; set `method: bitfit`",
+    "bias": "would train biases of the base model, which belong to all trials",
     "tokenizer_name_or_path": "is the tokenizer of the base model",
 }
 """Settings of peft that nobody may give -> the reason."""
