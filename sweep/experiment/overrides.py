@@ -10,10 +10,9 @@ import pydantic
 from xlt.data.core.errors import InputError
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.patterns import spell_pattern_name
+from xlt.trainables.spec.adapters import Lora, Peft
 from xlt.trainables.spec.cell_key import CellKey
-from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, Method, keep_used_training
-from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.training import Training
 
 

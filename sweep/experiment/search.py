@@ -10,7 +10,7 @@ import pydantic
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.dev import Dev, SourceDev, TargetFold
 from xlt.data.dataset.patterns import Pattern
-from xlt.trainables.spec.lora import Lora
+from xlt.trainables.spec.adapters import Lora
 from xlt.trainables.spec.training import Training
 
 DEFAULT_FACTOR = 32.0

@@ -13,10 +13,9 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.experiment.overrides import Override
 from xlt.sweep.planning.resolved_models import ResolvedModel
 from xlt.trainables.models.base_models import BaseModel
+from xlt.trainables.spec.adapters import Lora, Peft
 from xlt.trainables.spec.cell_key import CellKey
-from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
-from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.row_weights import check_loss_weights
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -187,10 +186,16 @@ def _make_mean(specs: Sequence[TrialSpec], where: str) -> TrialSpec:
         )
     if len(specs) < 2:
         raise InputError("average_seeds has one trial to average; give several seeds", where)
+    if first.peft:
+        raise InputError(
+            "average_seeds cannot average adapters of method peft, whose files hold more than "
+            "weights; set another method",
+            where,
+        )
     if first.lora and first.lora.takes_weights:
         raise InputError(
             "average_seeds cannot average adapters that start from weights of the base model; take "
-            "another lora.init",
+            "another lora.init_lora_weights",
             where,
         )
     one_process = first.resources.model_copy(update={"workers": 1})

@@ -22,7 +22,7 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.inference.save import save_classifier
-from xlt.trainables.spec.peft import REFUSED, TYPES
+from xlt.trainables.spec.adapters import REFUSED, TYPES
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 VALUES: dict[str, Any] = {"name": "own", "patterns": ["ja0"], "seeds": [0]}
@@ -131,6 +131,10 @@ def test_settings_that_nothing_reads_are_refused(model: Make) -> None:
     rateless = model(peft_type="IA3")
     del rateless["learning_rate"]
     assert "method peft has no default learning_rate; give one" in told(rateless)
+    staged = {"training": {"regime": "sequential"}, "patterns": ["ja16"]}
+    assert "ADALORA takes ranks away over the steps of one training; set training.regime" in told(
+        model(peft_type="ADALORA"), **staged
+    )
     sharded = model(peft_type="IA3") | {"resources": {"workers": 2, "sharding": "fsdp", "gpus": 1}}
     assert "method peft cannot be sharded; set resources.sharding to ddp" in told(sharded)
 

@@ -23,7 +23,7 @@ from xlt.trainables.inference.save import save_classifier
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
-from xlt.trainables.spec.lora import Lora
+from xlt.trainables.spec.adapters import Lora
 from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, PreemptedError

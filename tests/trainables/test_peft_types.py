@@ -21,8 +21,8 @@ from xlt.data.dataset.schema import Dataset
 from xlt.trainables.inference.kept import load_kept_model
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.adapters import REFUSED, TYPES, VIRTUAL_TOKENS, Peft
 from xlt.trainables.spec.explain import Explain
-from xlt.trainables.spec.peft import REFUSED, TYPES, VIRTUAL_TOKENS, Peft
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints, PreemptedError
 from xlt.trainables.training.classification import fit_classifier
@@ -128,6 +128,15 @@ def test_a_resumed_trial_has_the_same_bytes_and_micro_batches_the_same_losses(
         changed = {"resources": {"micro_batch_size": 3}}
         parts = run_trial(make_peft_spec(make_spec, architecture, name, **changed), tiny_dataset)
         np.testing.assert_allclose(parts.history["loss"], whole.history["loss"], atol=1e-5)
+
+
+def test_two_stages_train_the_same_adapters(make_spec: MakeSpec, tiny_dataset: Dataset) -> None:
+    training = {"num_train_epochs": 1, "batch_size": 8, "max_length": 64, "regime": "sequential"}
+    spec = make_peft_spec(make_spec, "llama", "IA3", training=training)
+    first, again = (run_trial(spec, tiny_dataset, keep_models="all") for _ in range(2))
+    assert first.model == again.model
+    assert first.history["stage"].to_pylist() == [1, 1, 1, 2]
+    assert spec.first_stage is None  # its weights are trained, not taken from another trial
 
 
 @pytest.mark.parametrize("name", ["IA3", "PREFIX_TUNING"])

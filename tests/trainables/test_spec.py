@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlt.data.core.errors import InputError
+from xlt.trainables.spec.adapters import Lora
 from xlt.trainables.spec.cell_key import CellKey
-from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.trial_spec import NOT_IN_IDENTITY, TrialSpec
 
 VALUES: dict[str, Any] = {

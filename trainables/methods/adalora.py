@@ -51,8 +51,7 @@ class RankAllocation:
             step: Number of the step, from 1.
         """
         config = self._config
-        if step > config.total_step - config.tfinal and config.rank_pattern is None:
-            # The training resumes from a checkpoint, in which lost ranks are zeros.
+        if step > config.total_step - config.tfinal:  # lost ranks are zeros, and stay so
             config.rank_pattern = {
                 name: (parameter != 0).flatten().tolist()
                 for name, parameter in self._parameters.items()
@@ -89,9 +88,7 @@ class RankAllocation:
         for mean in _MEANS:
             for name, tensor in getattr(allocator, mean).items():
                 self.state[f"{mean}.{name}"].copy_(tensor)
-        if step == config.total_step:
-            # Lost ranks are kept as zeros. Without them files would depend on the step.
-            config.rank_pattern = None
+        config.rank_pattern = None  # else peft would leave the lost ranks out of its files
 
 
 def find_rank_allocation(model: Any) -> RankAllocation | None:

@@ -17,7 +17,7 @@ from xlt.trainables.loading.batch_effects import depends_on_batch
 from xlt.trainables.methods.adapted import add_adapters, find_outermost_modules, find_routers
 from xlt.trainables.models.architectures import ARCHITECTURES, describe_virtual_tokens
 from xlt.trainables.models.weights_folder import describe_too_long
-from xlt.trainables.spec.peft import OWNED, Peft
+from xlt.trainables.spec.adapters import OWNED, Peft
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ def find_problems(spec: TrialSpec) -> list[str]:
         spec: Trial with ``method: peft``.
     """
     settings = _settings(spec)
+    if settings.peft_type == "ADALORA" and spec.training.has_stages:
+        return [
+            "peft: ADALORA takes ranks away over the steps of one training; set training.regime to "
+            "joint, or give another type"
+        ]
     config_class, fields = _find_config_class(settings)
     known = sorted(fields - {*OWNED, "peft_type"})
     strange = [name for name in settings.given if name not in known]

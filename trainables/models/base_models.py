@@ -15,7 +15,7 @@ from xlt.data.core.registries import Registry
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.languages import parse_all
 from xlt.trainables.models.architectures import ModelKind
-from xlt.trainables.spec.lora import Lora
+from xlt.trainables.spec.adapters import Lora, Peft
 from xlt.trainables.spec.methods import (
     BASELINES,
     OWN_METHODS,
@@ -25,7 +25,6 @@ from xlt.trainables.spec.methods import (
     Ngram,
     list_methods,
 )
-from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.resources import Resources
 

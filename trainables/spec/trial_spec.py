@@ -14,10 +14,9 @@ from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.dev import Dev, TargetFold
 from xlt.data.dataset.patterns import Pattern, Sampling
 from xlt.data.dataset.source_langs import SourceLang
+from xlt.trainables.spec.adapters import Lora, Peft
 from xlt.trainables.spec.cell_key import CellKey
-from xlt.trainables.spec.lora import Lora
 from xlt.trainables.spec.methods import BASELINES, WITHOUT_BASE_MODEL, Embed, Method, Ngram
-from xlt.trainables.spec.peft import Peft
 from xlt.trainables.spec.prompt import Prompt
 from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.training import TargetStage, Training
@@ -257,11 +256,11 @@ class TrialSpec(Settings):
         """The joint trial that the first stage repeats; its pattern keeps the name of this one.
 
         None for a mean of trials, for a trial of one stage, for a trial of a search, which trains
-        without its dev rows, and for adapters that are not kept as they are trained
-        (:attr:`Lora.takes_weights`).
+        without its dev rows, and for adapters that may not be kept as they are trained
+        (:attr:`Lora.takes_weights`, and types of peft).
         """
         trains_other_rows = self.dev or self.mean_of or not self.training.has_stages
-        if trains_other_rows or (self.lora and self.lora.takes_weights):
+        if trains_other_rows or self.peft or (self.lora and self.lora.takes_weights):
             return None
         return self.stages[0]
 
