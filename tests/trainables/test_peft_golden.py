@@ -123,6 +123,6 @@ def test_adalora_without_its_rule_is_another_training(
     spec = make_peft_spec(make_spec, "llama", "ADALORA", learning_rate=5e-3)
     rows = training_rows(spec, tiny_dataset)
     losses = train_theirs(make_theirs(spec), spec, *rows)
-    monkeypatch.setattr(adalora.RankAllocation, "before_step", lambda *_: None)
+    monkeypatch.setattr(adalora.RankAllocation, "after_step", lambda *_: None)
     ours = fit_classifier(build_without_dropout(spec), *rows, spec, lambda *_: None).history
     assert np.abs(np.array(losses) - ours["loss"].to_numpy()).max() > 1e-4
