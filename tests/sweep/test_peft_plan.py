@@ -135,6 +135,10 @@ def test_settings_that_nothing_reads_are_refused(model: Make) -> None:
     assert "ADALORA takes ranks away over the steps of one training; set training.regime" in told(
         model(peft_type="ADALORA"), **staged
     )
+    averaged = {"training": {"average_seeds": True, "init_seed": 0}, "seeds": [0, 1]}
+    assert "average_seeds cannot average adapters of method peft" in told(
+        model(peft_type="IA3"), **averaged
+    )
     sharded = model(peft_type="IA3") | {"resources": {"workers": 2, "sharding": "fsdp", "gpus": 1}}
     assert "method peft cannot be sharded; set resources.sharding to ddp" in told(sharded)
 
