@@ -34,8 +34,11 @@ NUMBERS = ("final_loss", "label_entropy", "train_auroc", "auroc_noise", "score_s
 def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str]:
     """Judge whether a trial trained.
 
+    The second of two stages may be too short to lower its loss much. It starts with the model of
+    the first one, so the loss shows nothing where that one trained.
+
     Args:
-        convergence: The numbers in trial.json, see :func:`convergence`.
+        convergence: The numbers in trial.json, see :func:`measure_stages`.
 
     Returns:
         The state, and the evidence as a phrase, which is empty for a trial that trained.
@@ -56,7 +59,9 @@ def training_state(convergence: Mapping[str, float]) -> tuple[TrainingState, str
     if std < MIN_SCORE_STD:
         return "stuck", f"{evidence}; all scores within {std:.1g} of each other (std)"
     if loss > (1 - MIN_GAIN) * entropy and not (ranks and loss < entropy):
-        return "stuck", evidence
+        first = {name: convergence.get(f"first_stage_{name}", math.nan) for name in NUMBERS}
+        if "first_stage_final_loss" not in convergence or training_state(first)[0] != "trained":
+            return "stuck", evidence
     return "trained", ""
 
 

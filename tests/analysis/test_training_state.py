@@ -39,6 +39,23 @@ def test_trained_stuck_and_diverged_trials_are_distinguished(
     assert bool(evidence) == (state != "trained")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "state"),
+    [
+        ({}, STUCK, "trained"),  # too few steps to change a trained model
+        (STUCK, STUCK, "stuck"),
+        (STUCK, {}, "trained"),
+        ({}, {"score_std": 0.0005}, "stuck"),  # the second stage spoiled the model
+        ({}, {"final_loss": 3.0, "train_auroc": 0.5, "score_std": 0.4}, "diverged"),
+    ],
+)
+def test_a_second_stage_may_change_little(
+    first: dict[str, float], second: dict[str, float], state: str
+) -> None:
+    before = {f"first_stage_{name}": value for name, value in (TRAINED | first).items()}
+    assert training_state(before | TRAINED | second)[0] == state
+
+
 def test_trials_without_the_numbers_count_as_trained() -> None:
     assert training_state({}) == ("trained", "")
     lacking = {k: v for k, v in (TRAINED | STUCK).items() if k != "auroc_noise"}

@@ -222,6 +222,10 @@ def test_history_and_scores_of_rows_go_on(make_spec: MakeSpec, tiny_dataset: Dat
     scores = both.train_rows["y_score"].to_pylist()
     assert scores[:24] == joint[:24]
     assert not {*scores[24:]} & {*joint[24:]}
+    measured = alone.convergence.items()
+    assert {f"first_stage_{name}": value for name, value in measured}.items() <= (
+        result.convergence.items()
+    )
     last = both.history.filter(both.history["epoch"].to_numpy() > 4.0)
     assert both.convergence["final_loss"] == pytest.approx(np.mean(last["loss"].to_pylist()))
 

@@ -24,10 +24,11 @@ from xlt.trainables.methods.used_rows import (
     restore_all_rows,
     train_used_rows,
 )
-from xlt.trainables.spec.row_weights import weigh_rows
+from xlt.trainables.spec.row_weights import weigh_in_epoch, weigh_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import Checkpoints
 from xlt.trainables.training.classification import FitResult, fit_classifier
+from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.first_stage import FirstStage
 from xlt.trainables.training.loop import Report
 from xlt.trainables.training.workers import Workers
@@ -142,6 +143,33 @@ def join_scores(trial: PreparedTrial, fitted: FitResult) -> NDArray[np.float64]:
         return fitted.train_score
     num_only_first = len(trial.train) - len(fitted.train_score)
     return np.concatenate([fitted.first_stage.train_score[:num_only_first], fitted.train_score])
+
+
+def measure_stages(trial: PreparedTrial, fitted: FitResult) -> dict[str, float]:
+    """Measure the convergence of the last stage, whose model is tested.
+
+    Returns:
+        The numbers; with two stages also those of the first one, under ``first_stage_`` and the
+        name. None for a trial without steps.
+    """
+    if not len(fitted.history):
+        return {}
+    *before, last = split_stages(trial)
+    numbers = _measure_stage(last, fitted)
+    for first in before:
+        assert fitted.first_stage
+        measured = _measure_stage(first, fitted.first_stage)
+        numbers |= {f"first_stage_{name}": value for name, value in measured.items()}
+    return numbers
+
+
+def _measure_stage(stage: PreparedTrial, fitted: FitResult | FirstStage) -> dict[str, float]:
+    return measure_convergence(
+        fitted.history,
+        stage.train["label"].to_numpy(),
+        fitted.train_score,
+        weigh_in_epoch(stage.spec, stage.train, stage.classes),
+    )
 
 
 def seed_dropout(spec: TrialSpec, workers: Workers) -> None:

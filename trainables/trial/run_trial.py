@@ -19,14 +19,13 @@ from xlt.trainables.methods.registry import build_classifier
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.methods import KeepModels, keeps_model
-from xlt.trainables.spec.row_weights import weigh_in_epoch, weigh_rows
+from xlt.trainables.spec.row_weights import weigh_rows
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.checkpoints import (
     Checkpoints,
     PreemptedError,
 )
 from xlt.trainables.training.classification import DevRows, FitResult
-from xlt.trainables.training.convergence import measure_convergence
 from xlt.trainables.training.loop import Report, choose_base_dtype, predict
 from xlt.trainables.training.watchdog import call_at_heartbeats
 from xlt.trainables.training.workers import Workers
@@ -36,8 +35,8 @@ from xlt.trainables.trial.fit_stages import (
     fit_stages,
     join_history,
     join_scores,
+    measure_stages,
     seed_dropout,
-    split_stages,
 )
 from xlt.trainables.trial.model_files import make_model_files
 from xlt.trainables.trial.rows import (
@@ -223,15 +222,6 @@ def finish_trial(
         else None
     )
     rows = trial.train, trial.test
-    convergence: dict[str, float] = {}
-    if len(fitted.history):
-        last = split_stages(trial)[-1]  # the model is that of the last stage
-        convergence = measure_convergence(
-            fitted.history,
-            last.train["label"].to_numpy(),
-            fitted.train_score,
-            weigh_in_epoch(last.spec, last.train, trial.classes),
-        )
     num_truncated = [count_truncated(base, table, max_length) for table in rows]
     return TrialResult(
         spec=spec,
@@ -246,7 +236,7 @@ def finish_trial(
             "pad_token": base.tokenizer.pad_token,
             "truncated_texts": dict(zip(("train", "test"), num_truncated, strict=True)),
         },
-        convergence=convergence | fitted.stopped,
+        convergence=measure_stages(trial, fitted) | fitted.stopped,
         predictions=make_predictions(spec, trial.test, y_score),
         history=join_history(fitted),
         train_rows=make_train_rows(trial.train, join_scores(trial, fitted)),
