@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
+
+from xlt.trainables.results.result import Results
 
 RUN = (
     "run", "quickstart", "--set", "models=[mini-mbert]", "--set", "training.num_train_epochs=1",
@@ -60,7 +61,7 @@ def measure(variables: dict[str, str]) -> tuple[float, float, float, float]:
                     cpu[member.pid, member.create_time()] = times.user + times.system
                     memory += member.memory_full_info().pss
             most = max(most, memory)
-            if not first and list(Path(results).glob("r/trials/*/trial.json")):
+            if not first and Results(f"{results}/r").trial_ids():
                 first = time.perf_counter() - start
             time.sleep(0.25)
     if process.returncode:

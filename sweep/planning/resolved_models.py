@@ -9,6 +9,7 @@ from xlt.data.corpora.registry import corpus_identity
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.models.architectures import (
+    ARCHITECTURES,
     ModelKind,
     describe_encoder,
     describe_virtual_tokens,
@@ -22,7 +23,7 @@ from xlt.trainables.models.base_models import (
     identify,
 )
 from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder, resolve_revision
-from xlt.trainables.models.miniatures import identify_miniature
+from xlt.trainables.models.miniatures import find_miniature, identify_miniature
 from xlt.trainables.models.weights_folder import Checkpoint, check_files, read_checkpoint
 from xlt.trainables.spec.methods import BASELINES, Method
 from xlt.trainables.spec.trial_spec import NO_BASE_MODEL
@@ -123,8 +124,8 @@ def _complete(
     if kind == "decoder" and model.peft.peft_type in ("PROMPT_TUNING", "P_TUNING"):
         named = checkpoint.model_type if checkpoint else model.name
         raise InputError(describe_virtual_tokens(named, model.peft.peft_type))
-    if method == "bitfit" and checkpoint and checkpoint.has_biases is False:
-        raise InputError(describe_without_biases(checkpoint.model_type))
+    if method == "bitfit":
+        _refuse_without_biases(model, checkpoint)
     if method is None:
         named = checkpoint.model_type if checkpoint else model.path
         raise InputError(
@@ -141,3 +142,13 @@ def _complete(
 def _make_absolute(path: str) -> str:
     folder = find_local_folder(path)
     return str(folder.absolute()) if folder else path
+
+
+def _refuse_without_biases(model: BaseModel, checkpoint: Checkpoint | None) -> None:
+    """Refuse to train the biases of an architecture that has none."""
+    if model.miniature:
+        model_type = find_miniature(model.miniature).architecture
+        if not ARCHITECTURES[model_type].has_biases:
+            raise InputError(describe_without_biases(model_type))
+    elif checkpoint and checkpoint.has_biases is False:
+        raise InputError(describe_without_biases(checkpoint.model_type))

@@ -145,7 +145,8 @@ def save(results: Results, model: str, pattern: str, cell: CellScores, added: np
     y_true = cell.y_true
     for seed, own in enumerate(cell.scores):
         y_score = special.softmax(np.log(own) + added, axis=1)
-        rows = pa.table({"id": ["a"] * 6, "label": pa.array([0, 1, 2, 0, 1, 2], pa.int8())})
+        labels = pa.array([0, 1, 2, 0, 1, 2], pa.int8())
+        rows = pa.table({"id": ["a"] * 6, "lang": ["en"] * 6, "label": labels})
         save_done(
             results, model, pattern, seed, score(y_true, y_score),
             predictions=predictions(cell.ids, y_true.tolist(), y_score.tolist()),

@@ -84,7 +84,7 @@ def start(
     [
         C_LOCALE,
         {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
-        {"HOME": "{place}/closed", "XLT_CACHE": None},
+        {"HOME": "{place}/closed", "XLT_CACHE": None, "XDG_CACHE_HOME": None},
         {"HOME": None, "TMPDIR": "/nonexistent"},
         {"TMPDIR": "{place}/closed"},
     ],
@@ -109,7 +109,7 @@ def test_commands_that_read_work_without_utf8_home_or_temporary_folder(
         (("run", "odd.yaml", "--results", "others"), {}, (), "others' cannot be written: "),
         (
             (*RUN, "inline"),
-            {"HOME": "{place}/closed", "XLT_CACHE": None},
+            {"HOME": "{place}/closed", "XLT_CACHE": None, "XDG_CACHE_HOME": None},
             (),
             "closed/.cache/xlt-sweep' cannot be written: Permission denied; free space, fix ",
         ),

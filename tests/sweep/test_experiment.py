@@ -33,11 +33,15 @@ def test_shipped_experiments_load_and_round_trip(name: str) -> None:
     assert Experiment.from_yaml(experiment.to_yaml(), "again") == experiment
 
 
-def test_the_study_of_the_docs_is_a_valid_experiment() -> None:
+def test_the_studies_of_the_docs_are_valid_experiments() -> None:
     study = load_experiment(ROOT / "docs" / "real.yaml")
     methods = {model.name: model.method for model in study.models}
     assert methods["smollm2-prompt"] == "prompt" and methods["ngram"] == "ngram"
     assert [pattern.source_rows for pattern in study.patterns] == [512] * 3
+    regimes = load_experiment(ROOT / "docs" / "regimes.yaml")
+    assert (regimes.data, regimes.training, regimes.patterns) == (
+        study.data, study.training, study.patterns
+    )  # fmt: skip
 
 
 def test_paper_settings() -> None:

@@ -91,12 +91,11 @@ def find_forks(server: int) -> list[psutil.Process]:
 
 def find_server() -> int:
     """The number of the fork server that this process started."""
-    (server,) = (
-        child.pid
-        for child in psutil.Process().children()
-        if fork_server.__file__ in child.cmdline()
-    )
-    return server
+    while True:  # its command line is empty at first
+        for child in psutil.Process().children():
+            if fork_server.__file__ in child.cmdline():
+                return child.pid
+        time.sleep(0.01)
 
 
 def fail_to_import(packages: Path) -> None:

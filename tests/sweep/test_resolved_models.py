@@ -144,8 +144,9 @@ def test_biases_that_a_checkpoint_lacks_are_refused(tiny_base: Callable[[str], P
         {"name": name, "path": str(tiny_base(name)), "method": "bitfit"}
         for name in ("llama", "bert")
     ]
-    (problem,) = told(*models)
+    problem, of_miniature = told(*models, {"name": "mini-llama2", "method": "bitfit"})
     assert problem.startswith("base model 'llama': llama has no biases, which are all that method")
+    assert of_miniature == problem.replace("'llama'", "'mini-llama2'", 1)
     assert {(s.method, s.learning_rate) for s in grid(models[1]).specs} == {("bitfit", 1e-3)}
 
 

@@ -27,7 +27,6 @@ from xlt.trainables.inference import kept
 from xlt.trainables.results.layout import MARKER
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.trial_spec import TrialSpec
 
 NUM_TRIALS = 10
 INLINE = ("--backend", "inline")
@@ -176,15 +175,15 @@ def test_explanations_wait_for_their_location_and_end_with_one_sentence(
     some = ("--set", "storage.keep_models=adapters", "--only", "model=llama,pattern=ja8")
     assert main(command(experiment_file, root, *INLINE, *some)) == 0
     explain = ["explain", str(root), *INLINE, "--method", "occlusion", "--rows", "2"]
-    read_weights, moves = kept._read_weights, [lambda: None]
+    read_weights, moves = kept.read_kept_weights, [lambda: None]
 
-    def move_and_read(results: Results, spec: TrialSpec) -> Any:
+    def move_and_read(results: Results, trial_id: str) -> Any:
         if moves:
             root.rename(away)
             moves.pop()()
-        return read_weights(results, spec)
+        return read_weights(results, trial_id)
 
-    monkeypatch.setattr(kept, "_read_weights", move_and_read)
+    monkeypatch.setattr(kept, "read_kept_weights", move_and_read)
     assert main(explain) == 2
     error = capsys.readouterr().err
     assert f"{root} {GONE}" in error.splitlines()[-1] and "Traceback" not in error

@@ -43,8 +43,8 @@ def test_trials_share_their_request_and_keep_no_text(
     monkeypatch.setattr(tune_backend, "Watcher", Noting)
     specs = [make_spec("elyza", "ja16", seed) for seed in range(6)]
     with Progress(specs, [], Console(file=io.StringIO())) as progress:
-        backend = tune_backend.TuneBackend(None, specs)
-        backend.run(specs, make_dataset(), Results(str(tmp_path)), ArtifactPolicy(), progress, 1)
+        backend, policy = tune_backend.TuneBackend(None, specs), ArtifactPolicy()
+        backend.run(specs, make_dataset(), Results(str(tmp_path)), policy, progress, 1, {})
         backend.close()
     assert len(trials) == 6
     assert {trial.get_json_state() for trial in trials.values()} == {("", "")}

@@ -34,6 +34,7 @@ from xlt.data.dataset.dev import SourceDev
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.metrics.early_stopping import check_dev_metric, compute_dev_metric
 from xlt.trainables.results.result import Results
+from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.early_stopping import EarlyStopping
 from xlt.trainables.spec.training import Training
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -44,10 +45,11 @@ from xlt.trainables.trial.run_trial import run_trial
 
 MakeSpec = Callable[..., TrialSpec]
 CASES = (
-    ("bert", "full", 1e-2, {"patience": 1}, (4, 5)),
-    ("llama", "lora", 1e-2, {"patience": 1}, (2, 3)),
+    ("bert", "full", 1e-2, {"patience": 1}),
+    ("llama", "lora", 1e-2, {"patience": 1}),
 )
-"""Architecture, method, learning rate, settings, and the best and the last epoch."""
+"""Architecture, method, learning rate and settings. The trainer of BERT's tokenizer gives another
+vocabulary in each process, so the best epoch differs, too."""
 EPOCH = 4
 """Steps of an epoch: 32 rows in batches of 8."""
 
@@ -65,6 +67,12 @@ def make_early(
     return make_spec(
         architecture, method=method, learning_rate=rate, **{"training": training} | changes
     )
+
+
+def find_epochs(result: TrialResult) -> tuple[int, int]:
+    """Give the epoch with the lowest loss on dev rows, and the last trained one."""
+    losses = result.history["dev_metric"].to_pylist()[EPOCH - 1 :: EPOCH]
+    return int(np.argmin(losses)) + 1, len(losses)
 
 
 @given(
@@ -100,13 +108,12 @@ def test_it_stops_and_chooses_as_the_callback_of_transformers(
     assert weight.item() == best_epoch
 
 
-@pytest.mark.parametrize(("architecture", "method", "rate", "early", "epochs"), CASES)
+@pytest.mark.parametrize(("architecture", "method", "rate", "early"), CASES)
 def test_the_model_is_that_of_the_best_epoch_to_the_byte(
     architecture: str,
     method: str,
     rate: float,
     early: dict[str, Any],
-    epochs: tuple[int, int],
     make_spec: MakeSpec,
     tiny_dataset: Dataset,
     tmp_path: Path,
@@ -116,16 +123,16 @@ def test_the_model_is_that_of_the_best_epoch_to_the_byte(
     spec = make_early(make_spec, architecture, method, rate, early_stopping=early)
     seen, plain = weights_of_steps(spec, tiny_dataset, tmp_path, monkeypatch)
     result = run_trial(spec, tiny_dataset, keep_models="all")
-    best, last = epochs
+    best, last = find_epochs(result)
     assert result.convergence["best_epoch"] == best
-    assert result.convergence["num_epochs"] == last
+    assert result.convergence["num_epochs"] == last == min(best + early["patience"], 6)
     steps = result.history.drop_columns("dev_metric")
     assert steps.equals(plain.history.slice(0, EPOCH * last))  # also the learning rates
     weights, compared = load_weights(result), 0
     for name in weights.keys() & seen[EPOCH * best].keys():
         assert torch.equal(weights[name], seen[EPOCH * best][name]), name
         compared += not torch.equal(weights[name], seen[EPOCH * last][name])
-    assert compared >= 5
+    assert compared >= 5 or best == last
     assert result.train_rows["id"].equals(plain.train_rows["id"])
     assert result.predictions["id"].equals(plain.predictions["id"])
 
@@ -165,21 +172,22 @@ def test_the_metric_is_that_of_transformers_and_scikit_learn(
         assert value == pytest.approx(loss if metric == "loss" else auroc, rel=1e-5)
 
 
-@pytest.mark.parametrize(("architecture", "method", "rate", "early", "epochs"), CASES)
+@pytest.mark.parametrize(("architecture", "method", "rate", "early"), CASES)
 def test_a_trial_that_is_killed_at_any_time_has_the_same_bytes(
     architecture: str,
     method: str,
     rate: float,
     early: dict[str, Any],
-    epochs: tuple[int, int],
     make_spec: MakeSpec,
     tiny_dataset: Dataset,
     tmp_path: Path,
 ) -> None:
     spec = make_early(make_spec, architecture, method, rate, early_stopping=early)
     undisturbed = run_trial(spec, tiny_dataset, keep_models="all")
-    best, last = (EPOCH * epoch for epoch in epochs)
-    steps = (2, best, best + 1, last - 1, last)  # also after training has stopped
+    best, last = (EPOCH * epoch for epoch in find_epochs(undisturbed))
+    steps = sorted(
+        {2, best, min(best + 1, last), last - 1, last}
+    )  # also after training has stopped
     resumed = run_killed_at(steps, spec, tiny_dataset, located(tmp_path))
     assert_same_bytes(resumed, undisturbed)
 
