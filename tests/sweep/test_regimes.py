@@ -179,6 +179,7 @@ def test_two_workers_wait_for_the_trials_that_give_first_stages(
         assert read(on_ray, spec)[0] == read(outcome, spec)[0]
 
 
+@pytest.mark.chaos
 @pytest.mark.ray
 def test_trials_run_if_those_that_they_wait_for_failed(
     file: Path, ray_address: str, tmp_path: Path
@@ -205,7 +206,7 @@ def test_trials_run_if_those_that_they_wait_for_failed(
     assert {states[c] for c in states if c.base_model == "bert-multistage"} == {"done"}
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.ray
 def test_a_search_trains_both_stages_of_a_cell(
     file: Path, ray_address: str, tmp_path: Path

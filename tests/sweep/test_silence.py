@@ -139,7 +139,7 @@ def test_a_full_object_store_stops_no_trial(experiment_file: Path, tmp_path: Pat
 
 NO_WORKER = """
 import os, sys
-if any(argument.endswith("default_worker.py") for argument in sys.orig_argv):
+if any(argument.endswith(("launcher.py", "default_worker.py")) for argument in sys.orig_argv):
     os._exit(1)
 """
 

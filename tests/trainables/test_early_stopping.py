@@ -282,7 +282,7 @@ def stop_together(rank: int, folder: str, texts: list[str]) -> None:
             pq.write_table(whole.predictions, f"{folder}/{number}.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_workers_stop_at_the_same_step(
     make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -229,7 +229,7 @@ def train_together(rank: int, folder: str, texts: list[str]) -> None:
             pq.write_table(whole.predictions, f"{folder}/{number}.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_workers_take_the_mean_together(
     make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:

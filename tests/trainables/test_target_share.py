@@ -163,7 +163,7 @@ def work(rank: int, folder: str, text: str) -> None:
             pq.write_table(getattr(result, table), f"{folder}/{table}.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_two_workers_give_the_result_of_one(
     make_spec: MakeSpec, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:

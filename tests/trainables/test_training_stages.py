@@ -530,7 +530,7 @@ def train_together(rank: int, folder: str, text: str) -> None:
         Path(folder, "compared").touch()
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_two_processes_train_both_stages(
