@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 import yaml
-from epoch_ends import located
+from killed_trials import located
 from safetensors.torch import load, save_file
 
 from xlt.data.core.errors import InputError

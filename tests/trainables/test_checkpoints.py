@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from killed_trials import KilledError, located
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
-from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
@@ -28,16 +28,6 @@ MakeSpec = Callable[..., TrialSpec]
 CASES = (("llama", "lora"), ("gpt_neox", "lora"), ("bert", "full"), ("bert", "lora"))
 
 
-class Killed(BaseException):
-    """Ends a trial as SIGKILL does: nothing of ours runs afterwards."""
-
-
-def located(folder: Path) -> Results:
-    results = Results(str(folder))
-    results.prepare()
-    return results
-
-
 def killed_after(
     step: int, spec: TrialSpec, dataset: Dataset, kept: Checkpoints, monkeypatch: Any
 ) -> None:
@@ -47,11 +37,11 @@ def killed_after(
     def saved(self: Checkpoints, model: Any, optimizer: Any, at: int, *rest: Any) -> None:
         save(self, model, optimizer, at, *rest)
         if at == step:
-            raise Killed
+            raise KilledError
 
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "save", saved)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             run_trial(spec, dataset, checkpoints=kept)
 
 

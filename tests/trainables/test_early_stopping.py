@@ -15,18 +15,11 @@ import pytest
 import sklearn.metrics
 import torch
 import transformers
-from epoch_ends import (
-    Weights,
-    assert_same_bytes,
-    load_weights,
-    located,
-    run_killed_at,
-    tables_of,
-    weights_of_steps,
-)
+from epoch_ends import Weights, load_weights, weights_of_steps
 from gloo_group import run_together, run_together_again
 from hypothesis import given
 from hypothesis import strategies as st
+from killed_trials import assert_same_bytes, located, run_killed_at, tables_of
 from packed_trials import packed
 
 from xlt.data.core.errors import InputError

@@ -14,17 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from dry_run_specs import make_spec as make_step_spec
-from epoch_ends import (
-    Weights,
-    assert_same_bytes,
-    load_weights,
-    located,
-    run_killed_at,
-    tables_of,
-    weights_of_steps,
-)
+from epoch_ends import Weights, load_weights, weights_of_steps
 from gloo_group import run_together, run_together_again
 from hf_trainer import batches_of, build_without_dropout, trainer_on, training_rows
+from killed_trials import assert_same_bytes, located, run_killed_at, tables_of
 from packed_trials import packed
 from tiny_checkpoints import make_classifier, make_config
 from torch.optim.swa_utils import AveragedModel

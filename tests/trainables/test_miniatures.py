@@ -92,6 +92,8 @@ def test_tokenizers_are_the_same_in_every_process(architecture: str) -> None:
 
 
 def test_identity_changes_with_recipe_and_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Results exist under this identity, so it must not change.
+    assert identify_miniature("mini-mbert", "corpus") == "miniature:mini-mbert:9f0b3de6dbe34359"
     first = identify_miniature("mini-elyza", "corpus:a")
     assert first != identify_miniature("mini-elyza", "corpus:b")
     assert first != identify_miniature("mini-llama2", "corpus:a")

@@ -15,6 +15,7 @@ import transformers
 from base_state import state_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killed_trials import KilledError
 from packed_trials import (
     SHORT,
     assert_as_alone,
@@ -210,10 +211,6 @@ def test_an_error_of_a_report_ends_its_member_only(
     assert str(second) == "no one listens"
 
 
-class Killed(BaseException):
-    """Ends a pack as SIGKILL does."""
-
-
 def kept_for(specs: Sequence[TrialSpec], results: Results) -> Mapping[str, Checkpoints]:
     return {s.trial_id: Checkpoints(results, s.trial_id, 0, read_versions()) for s in specs}
 
@@ -235,9 +232,9 @@ def test_members_go_on_from_their_own_checkpoints(
     def saved(self: Checkpoints, model: Any, optimizer: Any, at: int, *rest: Any) -> None:
         save(self, model, optimizer, at, *rest)
         if at == 3 and self.trial_id == specs[1].trial_id:
-            raise Killed
+            raise KilledError
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
         patched.setattr(Checkpoints, "save", saved)
         kept = kept_for(specs, results)
         if killed == "one alone":

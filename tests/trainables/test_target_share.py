@@ -105,15 +105,6 @@ def test_target_rows_are_used_evenly_at_any_time(
     assert sum(of_target) == epochs * spec.training.count_target_rows(24, 8)
 
 
-class TinyModel:
-    """As much of a model as the order of rows needs."""
-
-    class config:
-        num_labels = 2
-
-    device = "cpu"
-
-
 def test_steps_are_those_of_the_formula_and_of_the_history(
     make_spec: MakeSpec, tiny_dataset: Dataset
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from dry_run_specs import make_spec as make_step_spec
 from gloo_group import run_together
+from killed_trials import KilledError
 from safetensors.torch import load
 from tiny_checkpoints import make_classifier, make_config
 from torch import nn
@@ -274,15 +275,11 @@ def test_two_processes_give_the_same_files(
     assert (tmp_path / "compared").exists()
 
 
-class _KilledError(BaseException):
-    pass
-
-
 class _Killed(Checkpoints):
     def save(self, model: Any, optimizer: Any, step: int, *rest: Any) -> None:
         super().save(model, optimizer, step, *rest)
         if step == 3:
-            raise _KilledError
+            raise KilledError
 
 
 @pytest.mark.parametrize("is_plain", [False, True])
@@ -297,7 +294,7 @@ def test_a_checkpoint_of_used_rows_is_resumed_only_by_used_rows(
     folder.mkdir()
     results.prepare()
     undisturbed, spec = run_bert(make_spec, tiny_dataset, folder)
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         killed = _Killed(results, spec.trial_id, 0, read_versions())
         run_bert(make_spec, tiny_dataset, folder, checkpoints=killed)
     saved = results.read_checkpoint(spec.trial_id)

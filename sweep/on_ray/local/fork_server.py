@@ -20,6 +20,7 @@ import socket
 import sys
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -68,7 +69,7 @@ def import_code() -> None:
     from xlt.data.core.memory import importing_torch
 
     with importing_torch():
-        import xlt.trainables.trial.run_pack  # noqa: F401
+        import_module("xlt.trainables.trial.run_pack")
 
 
 def list_other_threads() -> set[str]:

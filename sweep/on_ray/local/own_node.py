@@ -13,7 +13,7 @@ from ray._private.parameter import RayParams
 from xlt.sweep.on_ray.local import launcher
 
 
-class _OwnNode(Node):  # type: ignore[misc]
+class _OwnNode(Node):  # type: ignore[misc]  # Ray's class has no types
     """The node of a Ray that ends with this process.
 
     It has no monitors of logs and of autoscaling, and no server of the dashboard. Ray would start
