@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -28,8 +29,8 @@ from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
-LONG = ["training.num_train_epochs=40", "storage.checkpoint_minutes=60", "seeds=[0]"]
-"""Trials save checkpoints only when they are preempted."""
+LONG = ["training.num_train_epochs=200", "storage.checkpoint_minutes=0.005", "seeds=[0]"]
+"""A trial that has trained for a third of a second has a checkpoint, which shows that it runs."""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,12 @@ def cluster() -> Iterator[Cluster]:
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+def are_running(root: Path, count: int) -> bool:
+    """Whether a trial is done, and so many others have checkpoints."""
+    checkpoints = list(root.glob("checkpoints/*.safetensors"))
+    return any(root.glob("trials/*/trial.json")) and len(checkpoints) >= count
 
 
 def resumed(results: Results) -> list[int]:
@@ -93,7 +100,7 @@ def test_trials_on_a_drained_node_resume_on_another_node(
 
     request_preemption()  # as a run of this driver before did, which was stopped
     root = tmp_path / "r"
-    drained = when(lambda: any(root.glob("trials/*/trial.json")), drain)
+    drained = when(lambda: are_running(root, 2), drain)
     outcome = run_sweep(
         load_experiment(experiment_file, LONG), str(root), address=cluster.address, console=console
     )
@@ -112,19 +119,20 @@ def test_running_trials_save_a_checkpoint_after_sigterm(
     arguments = ["run", str(experiment_file), "--results", str(root), "--backend", backend]
     arguments += [word for setting in LONG for word in ("--set", setting)]
     with started_xlt(*arguments) as process:
-        while not any(root.glob("trials/*/trial.json")):
+        while not are_running(root, 1):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
-    assert "preempted at step" in errors
+    steps = {int(step) for step in re.findall(r"preempted at step (\d+)", errors)}
+    assert steps, errors
     assert "the same command runs the other trials" in errors
     assert "Traceback" not in errors
     assert list(root.glob("checkpoints/*.safetensors"))
     assert not list(root.glob("experiments/*.lease.json"))
     outcome = run_sweep(load_experiment(experiment_file, LONG), str(root), backend="inline")
-    assert resumed(outcome.results)
+    assert steps == set(resumed(outcome.results))
     assert trial_files(outcome.results) == undisturbed
 
 
