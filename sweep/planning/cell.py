@@ -90,7 +90,7 @@ class Cell:
 
 def make_cell(
     experiment: Experiment, resolved: ResolvedModel, pattern: Pattern, trained: Pattern | str,
-    dataset: Dataset,
+    dataset: Dataset, chosen: ChosenRate | None = None,
 ) -> Cell:  # fmt: skip
     """Make a cell with the settings of the experiment, a search and overrides, in this order.
 
@@ -101,6 +101,7 @@ def make_cell(
         trained: The pattern with the rows that count, or the reason why there is no cell
             (:func:`restrict_patterns`).
         dataset: The rows that trials draw from.
+        chosen: The learning rate that a search chose; unused if an override gives one.
 
     Raises:
         InputError: ``loss_weights`` names a language that no pattern has.
@@ -118,8 +119,6 @@ def make_cell(
         model.lora,
         model.peft,
     )
-    rates = experiment.learning_rates
-    chosen = rates.find(key) if rates else None
     if any(override.learning_rate for override in applying):  # set by hand
         chosen = None
     if chosen:
@@ -203,14 +202,19 @@ def _make_mean(specs: Sequence[TrialSpec], where: str) -> TrialSpec:
     return first.model_copy(update={"mean_of": averaged, "resources": one_process})
 
 
-def run_again(cell: Cell, rescued: ChosenRates | None) -> Cell:
+def run_again(cell: Cell, rescued: ChosenRates, searched: CellKey) -> Cell:
     """Give a cell that was stuck the learning rate that was searched for it.
 
     The rate applies only to the data, weights and learning rate with which the cell was stuck,
     because with others it may train.
+
+    Args:
+        cell: The cell.
+        rescued: The searched rates.
+        searched: Name of the cell, or of the cell whose trials it averages.
     """
-    rate = rescued.find(cell.key) if rescued else None
-    if rescued is None or rate is None or not cell.specs:
+    rate = rescued.find(searched)
+    if rate is None or not cell.specs:
         return cell
     first = cell.specs[0]
     current = first.data_fingerprint, first.base_identity, first.learning_rate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xlt.data.core.errors import InputError
@@ -11,17 +11,21 @@ from xlt.data.dataset.draws import Draw, group_by_story
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.source_langs import list_source_langs
-from xlt.sweep.experiment.chosen_rates import ChosenRates
+from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.cell import Cell, make_cell, run_again
-from xlt.sweep.planning.launch_order import find_members
+from xlt.sweep.planning.means import (
+    find_averaged_cells,
+    leave_out_impossible_means,
+    share_chosen_rates,
+)
 from xlt.sweep.planning.prepare import Prepared
 from xlt.sweep.planning.test_langs import share_training
 from xlt.sweep.planning.trained_rows import restrict_patterns
 from xlt.sweep.planning.translations import describe_translations
 from xlt.trainables.metrics.early_stopping import check_dev_metric
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial
-from xlt.trainables.spec.methods import KeepModels, keeps_model
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.row_weights import check_class_weights
 from xlt.trainables.spec.selection import Selection
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -135,19 +139,43 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         )
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
-    cells = []
-    for model in prepared.models:
-        serves = share_training(experiment, model.model)
-        for pattern, trained in restrict_patterns(experiment, model.model).items():
-            cell = run_again(make_cell(experiment, model, pattern, trained, dataset), rescued)
-            cells.append(replace(cell, serves=serves[pattern]))
-    cells = _find_averaged(cells, experiment.storage.keep_models)
+    cells = _make_cells(prepared)
+    if rescued:
+        averaged = find_averaged_cells(cells)
+        cells = [run_again(cell, rescued, averaged.get(cell.key, cell.key)) for cell in cells]
+    cells = leave_out_impossible_means(cells, experiment.storage.keep_models)
     _refuse_unfit(cells, dataset)
     _refuse_undrawable(cells, dataset)
     if not any(cell.specs for cell in cells):
         reasons = (f"{c.key}: {c.skipped}" for c in cells)
         raise InputError(["no cell of the grid can exist", *reasons])
     return Grid(experiment, dataset, tuple(cells), prepared.draws, prepared.held_out)
+
+
+def _make_cells(prepared: Prepared) -> list[Cell]:
+    """Make every cell, with the learning rates that a search chose."""
+    rates = prepared.experiment.learning_rates
+    if rates is None:
+        return _make_cells_at(prepared, lambda _: None)
+    cells = _make_cells_at(prepared, rates.find)
+    if not any(spec.mean_of for cell in cells for spec in cell.specs):
+        return cells
+    chosen = share_chosen_rates(_make_cells_at(prepared, lambda _: None), cells)
+    return _make_cells_at(prepared, chosen.__getitem__)
+
+
+def _make_cells_at(
+    prepared: Prepared, find_rate: Callable[[CellKey], ChosenRate | None]
+) -> list[Cell]:
+    experiment, dataset = prepared.experiment, prepared.dataset
+    cells = []
+    for model in prepared.models:
+        serves = share_training(experiment, model.model)
+        for pattern, trained in restrict_patterns(experiment, model.model).items():
+            chosen = find_rate(CellKey(model.model.name, pattern.name))
+            cell = make_cell(experiment, model, pattern, trained, dataset, chosen)
+            cells.append(replace(cell, serves=serves[pattern]))
+    return cells
 
 
 def _refuse_other_rates(rates: ChosenRates, prepared: Prepared) -> None:
@@ -167,30 +195,6 @@ def _refuse_other_rates(rates: ChosenRates, prepared: Prepared) -> None:
             )
     if problems:
         raise InputError(problems, "learning_rates")
-
-
-def _find_averaged(cells: Sequence[Cell], keep_models: KeepModels) -> list[Cell]:
-    """Leave out means of trials that are not in the grid.
-
-    Raises:
-        InputError: The averaged trials would not keep their models.
-    """
-    members = find_members([spec for cell in cells for spec in cell.specs])
-    kept = []
-    for cell in cells:
-        mean = next((spec for spec in cell.specs if spec.mean_of), None)
-        if mean and len(members[mean.trial_id]) < len(mean.members):
-            why = "averages trials that are not in the grid: a base model with the same settings, "
-            kept.append(replace(cell, specs=(), skipped=f"{why}but without average_seeds"))
-            continue
-        if mean and (keep_models == "best" or not keeps_model(keep_models, mean.method)):
-            enough = "adapters" if keeps_model("adapters", mean.method) else "all"
-            raise InputError(
-                f"is {keep_models}, and {cell.key} averages kept models; set it to {enough}",
-                "storage.keep_models",
-            )
-        kept.append(cell)
-    return kept
 
 
 def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:

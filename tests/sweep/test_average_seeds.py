@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import transformers
 import yaml
 from killed_trials import located
 from safetensors.torch import load, save_file
+from searched import SEARCH
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.cli.main import main
+from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.launch_order import find_members, find_waits, sort_for_launch
 from xlt.sweep.planning.prepare import prepare
 from xlt.trainables.results.result import Results
+from xlt.trainables.spec.cell_key import CellKey
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.trial.average_seeds import average_seeds
 from xlt.trainables.trial.run_trial import prepare_trial, run_trial
@@ -215,6 +219,79 @@ def test_a_mean_of_trials_that_are_not_in_the_grid_is_no_cell(file: Path) -> Non
     skipped = {cell.key: cell.skipped for cell in grid.cells if not cell.specs}
     assert set(skipped) == {("bert-mean", "ja0"), ("bert-mean", "ja8")}
     assert "averages trials that are not in the grid" in skipped["bert-mean", "ja0"]
+
+
+def make_rates(grid: Grid, rates: dict[CellKey, float], **more: Any) -> ChosenRates:
+    """Rates as a search of the grid's cells chooses them."""
+    identities = {cell.key: cell.resolved.identity for cell in grid.cells}
+    cells = [
+        ChosenRate(
+            model=key.base_model, pattern=key.pattern, base_identity=identities[key],
+            learning_rate=rate, dev=("source",), dev_score=0.9, num_replicates=2, **more,
+        )
+        for key, rate in rates.items()
+    ]  # fmt: skip
+    return ChosenRates(
+        search_id="abc", experiment="tiny", metric="auroc", seeds=(7,), cells=tuple(cells),
+        data_fingerprint=grid.dataset.fingerprint,
+    )  # fmt: skip
+
+
+BERT_RATES = {CellKey("bert", "ja0"): 0.02, CellKey("bert", "ja8"): 0.03}
+
+
+def test_a_mean_has_the_rate_that_a_search_chose_for_the_averaged_trials(file: Path) -> None:
+    prepared = prepare(load_experiment(file))
+    before = expand(prepared)
+    rates = make_rates(before, BERT_RATES, training={"warmup_ratio": 0.2})
+    grid = expand(prepared.with_rates(rates))
+    members = find_members(grid.specs)
+    for pattern, rate in (("ja0", 0.02), ("ja8", 0.03)):
+        mean = find_mean(grid, "bert", pattern)
+        assert (mean.learning_rate, mean.training.warmup_ratio) == (rate, 0.2)
+        averaged = [s.trial_id for s in grid.specs if s.cell == ("bert", pattern)]
+        assert members[mean.trial_id] == tuple(averaged)
+    assert find_mean(grid, "llama") == find_mean(before, "llama")  # its cell was not searched
+    text = describe_plan(grid, Results("/nowhere/results"))
+    (line,) = (li for li in text.splitlines() if li.startswith("bert-mean") and "ja8" in li)
+    assert "learning rate 0.03, warmup_ratio 0.2 chosen on source dev rows" in line
+
+
+def test_a_rate_by_hand_holds_for_averaged_trials_and_their_mean(file: Path) -> None:
+    """An override without a model covers both, and beats the search."""
+    by_hand = "{match: {pattern: ja8}, learning_rate: 0.005}"
+    means = "{match: {model: bert-mean}, training: {average_seeds: true}}"
+    prepared = prepare(load_experiment(file, [f"overrides=[{by_hand}, {means}]"]))
+    grid = expand(prepared.with_rates(make_rates(expand(prepared), BERT_RATES)))
+    rates = {p: find_mean(grid, "bert", p).learning_rate for p in ("ja0", "ja8")}
+    assert rates == {"ja0": 0.02, "ja8": 0.005}
+
+
+def test_a_mean_runs_again_with_the_stuck_trials_that_it_averages(file: Path) -> None:
+    prepared = prepare(load_experiment(file))
+    before = expand(prepared)
+    stuck = find_mean(before, "bert")
+    rates = make_rates(before, {CellKey("bert", "ja8"): 0.03}, instead_of=stuck.learning_rate)
+    grid = expand(prepared, rates)
+    mean = find_mean(grid, "bert")
+    assert mean.learning_rate == 0.03
+    averaged = [s.trial_id for s in grid.specs if s.cell == ("bert", "ja8")]
+    assert find_members(grid.specs)[mean.trial_id] == tuple(averaged)
+    (cell,) = (cell for cell in grid.cells if cell.key == mean.cell)
+    assert cell.replaced == (stuck,)
+
+
+@pytest.mark.chaos
+def test_a_sweep_searches_rates_and_averages(file: Path, ray_address: str, tmp_path: Path) -> None:
+    settings = [f"search={json.dumps(SEARCH)}", "learning_rate=auto"]
+    words = ["run", str(file), "--results", str(tmp_path / "r")]
+    words += [word for setting in settings for word in ("--set", setting)]
+    assert main([*words, "--only", "model=bert,model=bert-mean,pattern=ja8"]) == 0
+    results = Results(str(tmp_path / "r"))
+    (cell,) = (c for c in results.read_plan("tiny").cells if c.key == ("bert-mean", "ja8"))
+    record = results.state(cell.trials[0].trial_id).record or {}
+    assert record["spec"]["learning_rate"] in SEARCH["learning_rate"]
+    assert len(record["execution"]["mean_of"]) == 2
 
 
 @pytest.mark.ray
