@@ -13,7 +13,8 @@ def describe_regime(spec: TrialSpec) -> str:
         return ""
     first, second = (f"{stage.num_steps:,}" for stage in spec.stages)
     rows = "source rows" if spec.training.regime == "sequential" else "all rows"
-    return f"{spec.training.regime}: {first} steps on {rows}, then {second} on target rows"
+    at_most = "at most " * bool(spec.training.early_stopping)
+    return f"{spec.training.regime}: {first} steps on {rows}, then {at_most}{second} on target rows"
 
 
 def describe_stages(grid: Grid) -> list[str]:
@@ -23,9 +24,10 @@ def describe_stages(grid: Grid) -> list[str]:
         return []
     num_first = sum(spec.stages[0].num_steps for spec in staged)
     num_second = sum(spec.stages[1].num_steps for spec in staged)
+    at_most = "at most " * any(spec.training.early_stopping for spec in staged)
     lines = [
         f"{len(staged)} trials train in two stages: {num_first:,} steps in the first one and "
-        f"{num_second:,} in the second one"
+        f"{at_most}{num_second:,} in the second one"
     ]
     shared = find_first_stages(grid.specs)
     if not shared:

@@ -12,12 +12,13 @@ def describe_stopping(specs: Iterable[TrialSpec]) -> list[str]:
     stopping = [spec for spec in specs if spec.stopping_dev]
     if not stopping:
         return []
-    settings = {spec.training.early_stopping: None for spec in stopping}
+    trainings = [spec.training for spec in stopping]
+    settings = {(training.early_stopping, training.has_stages): None for training in trainings}
     scored = sum(spec.num_scored_rows for spec in stopping)
     lines = [
-        f"Early stopping on {e.dev} rows: training ends after {e.patience} epochs without a better "
-        f"{e.metric}, and the weights of the best epoch count"
-        for e in settings
+        f"Early stopping on {e.dev} rows{' in the second stage' * has_stages}: training ends after "
+        f"{e.patience} epochs without a better {e.metric}, and the weights of the best epoch count"
+        for e, has_stages in settings
         if e
     ]
     return [*lines, f"Dev rows are scored after each epoch: at most {scored:,} rows in all trials"]

@@ -27,6 +27,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "dora": {"method": "lora", "lora": {"use_dora": True}},
     "bitfit": {"method": "bitfit"},
     "averaged": {"method": "full", "training": {"average": {"last_k": 2}}},
+    "stopped": {"method": "full", "training": {"early_stopping": {"dev_rows": 16, "patience": 3}}},
 }
 NO_DROPOUT = {"lora_dropout": 0.0}
 

@@ -139,9 +139,45 @@ def test_a_target_stage_without_a_regime_is_refused(file: Path) -> None:
         load_experiment(file, [override])
     with pytest.raises(InputError, match="regime"):
         load_experiment(file, ["training.regime=mixed"])
-    early = "training.early_stopping={patience: 1}"
-    with pytest.raises(InputError, match="early_stopping is for one stage, and regime sequential"):
-        load_experiment(file, ["overrides=[]", "training.regime=sequential", early])
+
+
+def test_early_stopping_is_for_the_second_stage(file: Path, tmp_path: Path) -> None:
+    early = "training.early_stopping={dev_rows: 8}"
+    grid = load_grid(file, early)
+    shared = find_first_stages(grid.specs)
+    by_id = {spec.trial_id: spec for spec in grid.specs}
+    # A joint trial of this experiment stops early, and a first stage does not.
+    assert not shared
+    for spec in grid.specs:
+        staged = spec.training.has_stages
+        assert spec.num_scored_rows == 8 * (2 if staged else 1)
+        first, last = spec.stages[0], spec.stages[-1]
+        assert (first.training.early_stopping is None, first.dev) == (staged, None)
+        assert last.training.early_stopping == spec.training.early_stopping
+    text = describe_plan(grid, Results(str(tmp_path)))
+    assert "sequential: 3 steps on source rows, then at most 2 on target rows" in text
+    assert "30 steps in the first one and at most 24 in the second one" in text
+    assert "Early stopping on source rows in the second stage: training ends after 2" in text
+    assert "Early stopping on source rows: training ends after 2" in text
+    stages = yaml.safe_load(file.read_text())["overrides"]
+    plain = [{"match": {"model": "bert"}, "training": {"early_stopping": None}}]
+    overrides = yaml.safe_dump([*stages, *plain], default_flow_style=True).strip()
+    grid = load_grid(file, early, f"overrides={overrides}")
+    by_id = {spec.trial_id: spec for spec in grid.specs}
+    shared = find_first_stages(grid.specs)
+    assert {by_id[later].training.regime for later in shared} == {"sequential", "multistage"}
+    assert len(shared) == NUM_SHARED
+
+
+def test_a_first_stage_leaves_out_the_target_rows_of_early_stopping(file: Path) -> None:
+    early = "training.early_stopping={dev: target, num_folds: 2}"
+    only = "{match: {model: bert-multistage}, training: {regime: multistage}}"
+    settings = early, f"overrides=[{only}]", "patterns=[{ja8: {source_rows: 24}}]"
+    grid = load_grid(file, *settings)
+    assert not find_first_stages(grid.specs)
+    (spec, *_) = (s for s in grid.specs if s.training.has_stages)
+    assert [stage.num_target_rows for stage in spec.stages] == [4, 4]
+    assert [stage.num_steps for stage in spec.stages] == [4, 1]  # 24 + 4 rows in batches of 8
 
 
 def count_taken(outcome: RunOutcome) -> int:

@@ -34,7 +34,8 @@ class TrialResult:
         signature: Everything that the numbers depend on: versions, data, device, threads.
         timings: Seconds of each stage.
         convergence: Evidence that the trial trained, see :func:`convergence`; empty for a baseline.
-            With early stopping also ``best_epoch`` and ``num_epochs``, the number of trained ones.
+            With early stopping also ``best_epoch`` and ``num_epochs``, the number of trained ones,
+            both counted through all stages.
         predictions: num_test_rows x (id, lang, split, y_true, y_score); y_score is the probability
             of class 1, or with more than two classes a list of one probability each.
         history: num_steps x (step, epoch, learning_rate, loss, grad_norm); empty for a baseline.

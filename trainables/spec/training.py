@@ -82,8 +82,8 @@ class Training(Optimizer):
     average: Average | None = added_later(None)
     """Epochs whose mean weights are tested and kept. None: the weights of the last epoch."""
     early_stopping: EarlyStopping | None = added_later(None)
-    """Dev rows that end training before ``num_train_epochs`` and choose the epoch whose weights are
-    tested and kept. None: every epoch is trained."""
+    """Dev rows that end the last stage before all of its epochs, and choose the epoch whose weights
+    are tested and kept. None: every epoch is trained."""
     init_seed: int | None = added_later(None)
     """Seed of the initial values of head and adapters; None: the seed of the trial."""
     average_seeds: bool = added_later(False)
@@ -107,11 +107,6 @@ class Training(Optimizer):
             raise ValueError(
                 "average and early_stopping both choose the weights that count; set one of them to "
                 "null"
-            )
-        if self.has_stages and self.early_stopping:
-            raise ValueError(
-                f"early_stopping is for one stage, and regime {self.regime} has two; set regime to "
-                "joint or early_stopping to null"
             )
         if self.target_share and self.regime == "sequential":
             raise ValueError(

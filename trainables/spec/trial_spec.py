@@ -198,7 +198,8 @@ class TrialSpec(Settings):
         dev = self.stopping_dev or self.dev
         if self.mean_of or not (self.training.early_stopping and dev):
             return 0
-        return self.training.num_train_epochs * dev.num_rows(self.pattern.target_rows)
+        num_epochs = self.stages[-1].training.num_train_epochs
+        return num_epochs * dev.num_rows(self.pattern.target_rows)
 
     @property
     def num_target_rows(self) -> int:
@@ -229,20 +230,24 @@ class TrialSpec(Settings):
         """The trainings that follow one another, each as a joint trial on the rows of its stage.
 
         The second stage has a seed of its own, so that its orders and dropout are not those of the
-        first one.
+        first one. Early stopping is for the last stage; the first one leaves out target rows that
+        are held out for it.
         """
         training = self.training
         if not training.has_stages:
             return (self,)
         own = training.target_stage or TargetStage()
         epochs = own.num_train_epochs or training.num_train_epochs
-        first = {"target_rows": 0} if training.regime == "sequential" else {}
+        has_target = training.regime == "multistage"
+        first = self._make_stage({} if has_target else {"target_rows": 0}, {"early_stopping": None})
+        if has_target and isinstance(held_out := self.stopping_dev, TargetFold):
+            first = first.model_copy(update={"dev": held_out})
         second = self._make_stage({"source_rows": 0}, {"num_train_epochs": epochs})
         changes = {
             "learning_rate": own.learning_rate or self.learning_rate,
             "seed": derive_seed(self.seed, "target-stage"),
         }
-        return self._make_stage(first, {}), second.model_copy(update=changes)
+        return first, second.model_copy(update=changes)
 
     def _make_stage(self, rows: dict[str, int], training: dict[str, Any]) -> Self:
         pattern = self.pattern.model_copy(update=rows)
@@ -256,13 +261,15 @@ class TrialSpec(Settings):
         """The joint trial that the first stage repeats; its pattern keeps the name of this one.
 
         None for a mean of trials, for a trial of one stage, for a trial of a search, which trains
-        without its dev rows, and for adapters that may not be kept as they are trained
-        (:attr:`Lora.takes_weights`, and types of peft).
+        without its dev rows, for a stage without the target rows of early stopping, and for
+        adapters that may not be kept as they are trained (:attr:`Lora.takes_weights`, and types of
+        peft).
         """
-        trains_other_rows = self.dev or self.mean_of or not self.training.has_stages
-        if trains_other_rows or self.peft or (self.lora and self.lora.takes_weights):
+        takes_weights = self.peft or (self.lora and self.lora.takes_weights)
+        if self.mean_of or not self.training.has_stages or takes_weights:
             return None
-        return self.stages[0]
+        first = self.stages[0]
+        return None if first.dev else first
 
     def tuned(self, learning_rate: float, training: dict[str, Any], lora: dict[str, Any]) -> Self:
         """Copy the trial with another learning rate and other settings of training and lora."""

@@ -57,8 +57,7 @@ def fit_stages(
     """
     first, *later = split_stages(trial)
     if not later:
-        tokens = [*trial.train_ids, *(trial.dev.token_ids if trial.dev else ())]
-        return _fit_stage(first, trial.base.model, tokens, report, checkpoints)
+        return _fit_stage(first, trial.base.model, _list_texts(trial), report, checkpoints)
     (second,) = later
     num_first, num_steps = first.spec.num_steps, trial.spec.num_steps
 
@@ -90,8 +89,14 @@ def fit_stages(
         gc.collect()  # of two wrappers of DistributedDataParallel both would sum the gradients
     seed_dropout(second.spec, trial.workers)
     # Rows of all tokens that were trained are in the checkpoints of the second stage.
-    fitted = _fit_stage(second, trial.model, trial.train_ids, report_second, checkpoints)
-    return replace(fitted, first_stage=stage, num_halved=num_halved + fitted.num_halved)
+    fitted = _fit_stage(second, trial.model, _list_texts(trial), report_second, checkpoints)
+    num_before = first.spec.training.num_train_epochs
+    return replace(
+        fitted,
+        first_stage=stage,
+        num_halved=num_halved + fitted.num_halved,
+        stopped={name: num_before + number for name, number in fitted.stopped.items()},
+    )
 
 
 def split_stages(trial: PreparedTrial) -> list[PreparedTrial]:
@@ -134,7 +139,7 @@ def join_history(fitted: FitResult) -> pa.Table:
         table.append_column("stage", pa.array([number] * len(table), pa.int8()))
         for number, table in ((1, first), (2, second))
     ]
-    return pa.concat_tables(histories).combine_chunks()
+    return pa.concat_tables(histories, promote_options="default").combine_chunks()
 
 
 def join_scores(trial: PreparedTrial, fitted: FitResult) -> NDArray[np.float64]:
@@ -204,6 +209,11 @@ def _fit_stage(
     return fitted
 
 
+def _list_texts(trial: PreparedTrial) -> list[list[int]]:
+    """List the token ids of all texts that the model reads until the end of training."""
+    return [*trial.train_ids, *map(list, trial.dev.token_ids if trial.dev else ())]
+
+
 def _leave_out_rows(stage: PreparedTrial, initial: Any, tokens: Sequence[Sequence[int]]) -> None:
     workers = stage.workers
     is_sharded = workers.size > 1 and stage.spec.resources.is_sharded
@@ -220,7 +230,7 @@ def _resume_second(
     in the first stage, and are decayed here.
     """
     model, decay = trial.model, trial.spec.training.weight_decay
-    _leave_out_rows(trial, model, trial.train_ids)
+    _leave_out_rows(trial, model, _list_texts(trial))
     stage = checkpoints.read_first_stage(model, trial.workers)
     restore_all_rows(model, (), decay, ())
     if stage:

@@ -1,0 +1,84 @@
+"""Early stopping in the second of two stages."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from epoch_ends import load_weights, weights_of_steps
+from killed_trials import assert_same_bytes, located, run_killed_at
+from staged_specs import NUM_FIRST, MakeSpec, in_stages, make_large_specs
+
+from xlt.data.dataset.schema import Dataset
+from xlt.trainables.trial.rows import draw_stopping_rows
+from xlt.trainables.trial.run_trial import run_trial
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def make_large(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
+    return make_large_specs(make_spec, tmp_path_factory.mktemp("large"))
+
+
+STAGED: dict[str, Any] = {
+    "target_stage": {"num_train_epochs": 6}, "early_stopping": {"dev_rows": 16, "patience": 1}
+}  # fmt: skip
+"""The 8 target rows are one step of an epoch."""
+
+
+@pytest.mark.parametrize("regime", NUM_FIRST)
+@pytest.mark.parametrize(("architecture", "method"), [("bert", "full"), ("llama", "lora")])
+def test_the_second_stage_stops_with_the_weights_of_its_best_epoch(
+    regime: str,
+    architecture: str,
+    method: str,
+    make_spec: MakeSpec,
+    make_large: MakeSpec,
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Golden: the checkpoints of the same trial without early stopping."""
+    make = make_large if architecture == "bert" else make_spec
+    changes = {"method": method, "learning_rate": 1e-2, "training": STAGED}
+    spec, first = in_stages(make, regime, architecture, **changes), NUM_FIRST[regime]
+    seen, plain = weights_of_steps(spec, tiny_dataset, tmp_path / "plain", monkeypatch)
+    result = run_trial(spec, tiny_dataset, keep_models="all")
+    measured = result.history["dev_metric"].to_pylist()
+    assert measured[:first] == [None] * first  # the first stage is not scored
+    losses = measured[first:]
+    best, last = int(np.argmin(losses)) + 1, len(losses)
+    assert last == min(best + 1, 6)
+    assert result.convergence["best_epoch"] == 2 + best
+    assert result.convergence["num_epochs"] == 2 + last
+    assert result.history["stage"].to_pylist() == [1] * first + [2] * last
+    steps = result.history.drop_columns("dev_metric")
+    assert steps.equals(plain.history.slice(0, first + last))
+    weights = load_weights(result)
+    compared = weights.keys() & seen[best].keys()
+    assert len(compared) >= 5
+    assert all(torch.equal(weights[name], seen[best][name]) for name in compared)
+    killed = sorted({2, first - 1, first + 1, first + best, first + last})
+    again = run_killed_at(killed, spec, tiny_dataset, located(tmp_path / "killed"))
+    assert_same_bytes(again, result)
+
+
+def test_neither_stage_trains_on_target_rows_that_are_held_out(
+    make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    training = STAGED | {"early_stopping": {"dev": "target", "num_folds": 2}}
+    spec = in_stages(make_spec, "multistage", method="full", learning_rate=1e-2, training=training)
+    dev = draw_stopping_rows(tiny_dataset, spec)
+    assert dev is not None and len(dev) == 4
+    result = run_trial(spec, tiny_dataset)
+    assert not {*dev["id"].to_pylist()} & {*result.train_rows["id"].to_pylist()}
+    assert len(result.train_rows) == 24 + 4
+    assert result.history["stage"].to_pylist().count(1) == 2 * math.ceil((24 + 4) / 8)
