@@ -13,6 +13,7 @@ from xlt.analysis.tables.formats import find_format
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
 from xlt.analysis.tables.records import make_record
 from xlt.analysis.tables.share_note import write_share_note
+from xlt.analysis.tables.stopping_note import write_stopping_note
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import load_scores
@@ -126,6 +127,7 @@ def make_metric_table(metric_cells: MetricCells, published: bool = False) -> Tab
         *_wide_spread(metric_cells),
         *write_bounds(metric_cells),
         *write_share_note(metric_cells),
+        *write_stopping_note(metric_cells),
         *(paper.write_remarks(metric, models) if published else []),
         *([GAPS] if len(collected.plan.test_langs) > 1 else []),
         *(_tuning(collected.plan) if collected.metrics else []),
