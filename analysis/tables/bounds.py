@@ -48,7 +48,8 @@ def write_bounds(metric_cells: MetricCells) -> list[str]:
     low = [cell for cell in with_value if (cell.mean or 0.0) <= floor]
     sentences = [f"Floor: {answer} has {metric} {floor:.3f}{_no_higher(low)}."]
     sentences += _write_baselines(metric_cells, with_value)
-    wrong = np.isin(rows.ids, plan.wrong_labels)  # known of two classes only
+    known_wrong = set(plan.wrong_labels)  # known of two classes only
+    wrong = np.array([row_id in known_wrong for row_id in rows.ids])
     if wrong.any():
         right = np.where(wrong, 1 - rows.y_true, rows.y_true)
         (ceiling,) = _values(metric_cells, rows, _as_scores(right[None], rows))

@@ -24,7 +24,6 @@ from xlt.data.dataset.draws import (
     draw_test,
     draw_train,
     has_foreign_text,
-    in_window,
     shares_content,
 )
 from xlt.data.dataset.language_problems import language_problems
@@ -125,8 +124,7 @@ def draw_dev(
         is_tested = shares_content(dataset, source_lang, pattern, sampling, test)
 
         def left(lang: str) -> Iterator[Row]:
-            ranked = dataset.ranked(lang, sampling.draw_seed, f"dev-{lang}")
-            for row in in_window(ranked, window):
+            for row in dataset.ranked(lang, sampling.draw_seed, f"dev-{lang}", window):
                 if row.key not in trained and not is_foreign(row) and not is_tested(row):
                     yield row
 

@@ -118,8 +118,8 @@ def draw_test(
     for lang in sampling.list_test_langs(pattern):
         rows = dataset.by_lang[lang]
         count = count_test_rows if sampling.test_langs is None else count_available_test_rows
-        counts = count(sampling, in_window(rows, window), classes)
-        ranked = in_window(dataset.ranked(lang, sampling.draw_seed, f"test-{lang}"), window)
+        ranked: Iterable[Row] = dataset.ranked(lang, sampling.draw_seed, f"test-{lang}", window)
+        counts = count(sampling, dataset.in_window(lang, window), classes)
         if stories:
             ranked = sorted(ranked, key=lambda row: row.story not in stories)
         drawn = draw_in_turn(ranked, counts)
@@ -144,8 +144,8 @@ def draw_train(
     is_tested = shares_content(dataset, source_lang, pattern, sampling, test)
 
     def ranked(lang: str) -> Iterator[Row]:
-        rows = dataset.ranked(lang, sampling.draw_seed, f"{purpose}-{lang}")
-        return (row for row in in_window(rows, window) if not is_tested(row))
+        rows = dataset.ranked(lang, sampling.draw_seed, f"{purpose}-{lang}", window)
+        return (row for row in rows if not is_tested(row))
 
     num_target = balanced(pattern.target_rows, len(classes))
     target = draw_in_turn(ranked(target_lang), num_target)
@@ -252,11 +252,6 @@ def group_by_story(dataset: Dataset, tests: Iterable[Sequence[str]]) -> tuple[tu
         if story is not None:
             groups.setdefault(story, []).append(row_id)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
-def in_window(rows: Iterable[Row], window: Window | None) -> Iterable[Row]:
-    """Select the rows that were published in a window; without a window, all rows."""
-    return rows if window is None else (row for row in rows if window.holds(row.published))
 
 
 def draw_in_turn(ranked: Iterable[Row], counts: Sequence[int]) -> list[Row]:

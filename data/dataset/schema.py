@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as defined_as
 from datetime import date
@@ -21,6 +21,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.memory import paused_collector
 from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.languages import parse_languages
+from xlt.data.dataset.patterns import Window
 from xlt.data.dataset.row_problems import row_problems
 from xlt.data.dataset.translations import Direction, Translations, no_translations
 
@@ -161,16 +162,31 @@ class Dataset:
         """Language -> the keys of its rows."""
         return {lang: frozenset(row.key for row in rows) for lang, rows in self.by_lang.items()}
 
+    def in_window(self, lang: str, window: Window | None) -> Iterable[Row]:
+        """Select the rows of a language that were published in a window; None: all rows."""
+        rows = self.by_lang[lang]
+        return rows if window is None else (row for row in rows if window.holds(row.published))
+
     @cached_property
-    def _ranked(self) -> dict[tuple[str, int, str], tuple[Row, ...]]:
+    def _ranked(self) -> dict[tuple[str, int, str, Window | None], tuple[Row, ...]]:
         return {}
 
-    def ranked(self, lang: str, seed: int, purpose: str) -> tuple[Row, ...]:
-        """Sort the rows of a language by :func:`rank_key`; cached, because all patterns draw so."""
-        key = (lang, seed, purpose)
+    def ranked(
+        self, lang: str, seed: int, purpose: str, window: Window | None = None
+    ) -> tuple[Row, ...]:
+        """Sort the rows of a language by :func:`rank_key`; cached, because all patterns draw so.
+
+        Args:
+            lang: The language.
+            seed: Seed of the ranks.
+            purpose: Purpose of the draw; each has other ranks.
+            window: Days in which the rows were published; None: all rows.
+        """
+        key = (lang, seed, purpose, window)
         if key not in self._ranked:
-            rows = sorted(self.by_lang[lang], key=lambda row: rank_key(seed, purpose, row.id))
-            self._ranked[key] = tuple(rows)
+            rows = self.in_window(lang, window)
+            ranked = sorted(rows, key=lambda row: rank_key(seed, purpose, row.id))
+            self._ranked[key] = tuple(ranked)
         return self._ranked[key]
 
     @cached_property

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from xlt.data.core.seeds import rank_key
 from xlt.data.dataset.class_counts import count_test_rows
-from xlt.data.dataset.draws import in_window
 from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import count_origins
@@ -85,13 +84,15 @@ def capacities(dataset: Dataset, sampling: Sampling) -> list[str]:
     # The two windows never overlap, so test rows are not taken from the training rows.
     apart = sampling.train_window is not None and sampling.test_window is not None
     sentences = []
-    for lang, rows in dataset.by_lang.items():
+    for lang in dataset.by_lang:
         train, test = (
-            Counter({row.key: row.label for row in in_window(rows, window)}.values())
+            Counter({row.key: row.label for row in dataset.in_window(lang, window)}.values())
             for window in (sampling.train_window, sampling.test_window)
         )
         labels = range(num_classes)
-        num_test = count_test_rows(sampling, in_window(rows, sampling.test_window), dataset.classes)
+        num_test = count_test_rows(
+            sampling, dataset.in_window(lang, sampling.test_window), dataset.classes
+        )
         as_source = min(train[label] for label in labels)
         as_target = as_source if apart else min(train[n] - num_test[n] for n in labels)
         counts = ", ".join(f"{name} {train[n]:,}" for n, name in enumerate(dataset.classes))

@@ -1,8 +1,9 @@
-"""Commands that read and end soon, without habits of Python and pyarrow that cost them time."""
+"""Commands that read and end soon, without habits of packages that cost them time."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from xlt.data.core.memory import paused_collector
 def quick_command() -> Iterator[None]:
     """Pause the garbage collector, and import two modules when they are used; a decorator."""
     if "pyarrow" not in sys.modules:  # else the process is not this command's alone
+        # pydantic would read the metadata of all packages to find plug-ins that log validation.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
         _use_pandas_later()
         _import_later("pyarrow.compute")
     with paused_collector():

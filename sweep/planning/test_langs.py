@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xlt.data.dataset.draws import in_window
 from xlt.data.dataset.patterns import Pattern
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.source_langs import SourceLang
@@ -32,8 +31,8 @@ def resolve_test_langs(experiment: Experiment, dataset: Dataset) -> Experiment:
 
 def _with_every_class(experiment: Experiment, dataset: Dataset) -> Iterable[str]:
     window = experiment.sampling.test_window
-    for lang, rows in dataset.by_lang.items():
-        if len({row.label for row in in_window(rows, window)}) == len(dataset.classes):
+    for lang in dataset.by_lang:
+        if len({row.label for row in dataset.in_window(lang, window)}) == len(dataset.classes):
             yield lang
 
 

@@ -15,7 +15,7 @@ from xlt.sweep.driver.quick_command import quick_command
 from xlt.sweep.on_ray import worker
 
 
-def test_pandas_is_imported_when_a_table_becomes_a_dataframe(tmp_path: Path) -> None:
+def test_pandas_and_functions_of_pyarrow_are_imported_when_they_are_used(tmp_path: Path) -> None:
     results = make_results(tmp_path / "a", make_plan(seeds=[0]))
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     program = f"""
@@ -23,6 +23,7 @@ import sys
 from xlt.sweep.cli.main import main
 assert main(["report", {results.uri!r}]) == 0
 assert "pandas" not in sys.modules
+assert "equal" not in vars(sys.modules["pyarrow.compute"])
 from xlt.analysis.trials.collect import collect
 frame = collect({results.uri!r}).to_pandas()
 import pandas, pyarrow

@@ -258,12 +258,12 @@ def needs_every_class(name: str) -> bool:
 
 def undefined(name: str, y_true: Labels, num_classes: int = 2) -> str:
     """Reason why a metric has no value on these labels; empty if it has one."""
-    present = np.unique(y_true)
+    present = set(y_true.tolist())
     if not needs_every_class(name) or len(present) == num_classes:
         return ""
     if num_classes == 2:
-        return f"{name} needs both classes, all test rows are of class {present[0]}"
-    absent = ", ".join(map(str, np.setdiff1d(range(num_classes), present)))
+        return f"{name} needs both classes, all test rows are of class {present.pop()}"
+    absent = ", ".join(str(label) for label in range(num_classes) if label not in present)
     return f"{name} needs rows of every class, no test row is of class {absent}"
 
 
