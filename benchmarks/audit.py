@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from xlt.data.corpora.phrases import load_phrasebook
 from xlt.data.dataset.draws import draw
 from xlt.data.dataset.patterns import Sampling, parse_pattern_name
 from xlt.data.dataset.schema import Dataset, text_key
-from xlt.data.sources.synthetic import FIRST_DAY, LAST_DAY
+from xlt.data.sources.synthetic import DAYS
 
 NAMES = {
     "en": [
@@ -126,13 +125,12 @@ def generate(num_rows: int) -> Dataset:
         texts.append(text)
         langs.append(lang)
         labels.append(label)
-    num_days = (LAST_DAY - FIRST_DAY).days + 1
     columns = {
         "id": [f"row-{number}" for number in range(num_rows)],
         "text": texts,
         "lang": langs,
         "label": labels,
-        "published": [FIRST_DAY + timedelta(rng.randrange(num_days)) for _ in texts],
+        "published": [rng.choice(DAYS) for _ in texts],
         "source": ["benchmark"] * num_rows,
     }
     return Dataset.from_table(pa.table(columns))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Formatter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -43,8 +43,7 @@ YEARS = tuple(Translation(str(year), str(year)) for year in range(2023, 2051))
 NUMBERS = tuple(Translation(str(number), str(number)) for number in range(3, 10))
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """A translated frame with translated fillers, which can be written in both languages."""
 
     frame: Translation

@@ -24,7 +24,8 @@ from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.reading import Progress, Reading
 
 FIRST_DAY = date(2021, 4, 1)
-LAST_DAY = date(2022, 10, 31)
+DAYS = tuple(FIRST_DAY + timedelta(number) for number in range(579))
+"""Days of publication, until 2022-10-31."""
 OTHER = {"en": "ja", "ja": "en"}
 """Language -> language of its translations."""
 
@@ -71,7 +72,6 @@ def read(options: Options, progress: Progress) -> Reading:
     rng = random.Random(derive_seed(seed, "synthetic", "order"))
     rng.shuffle(rows)
     ids = [f"synthetic-{number:05d}" for number in range(len(rows))]
-    num_days = (LAST_DAY - FIRST_DAY).days + 1
     langs = [row.lang for row in rows]
     dataset = Dataset.from_table(
         pa.table(
@@ -80,7 +80,7 @@ def read(options: Options, progress: Progress) -> Reading:
                 "text": [row.text for row in rows],
                 "lang": langs,
                 "label": [row.label for row in rows],
-                "published": [FIRST_DAY + timedelta(rng.randrange(num_days)) for _ in rows],
+                "published": [draw_one(rng, DAYS) for _ in rows],
                 "source": ["synthetic"] * len(rows),
             }
         ),
