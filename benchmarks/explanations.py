@@ -18,7 +18,8 @@ import argparse
 import numpy as np
 from scipy.stats import spearmanr
 
-from xlt.analysis.attributions.collect import FLAT, load_attributions
+from xlt.analysis.attributions.cell import FLAT
+from xlt.analysis.attributions.collect import load_attributions
 from xlt.analysis.trials.collect import collect
 from xlt.data.corpora.phrases import load_phrasebook
 from xlt.trainables.results.attributions import read_attributions

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.attributions.collect import CellAttributions
+from xlt.analysis.attributions.cell import CellAttributions
 from xlt.analysis.uncertainty.resampling import item_weights, run_counts
 from xlt.data.core.seeds import derive_seed
 

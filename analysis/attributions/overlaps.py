@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from xlt.analysis.attributions.collect import CellAttributions
+from xlt.analysis.attributions.cell import CellAttributions
 from xlt.analysis.attributions.evidence import Ranking, Ranks, Values
 from xlt.analysis.uncertainty.intervals import CONFIDENCE
 from xlt.analysis.uncertainty.trial_units import Units, units_of

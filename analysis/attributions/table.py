@@ -7,7 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from xlt.analysis.attributions.collect import FLAT, CellAttributions, ExperimentAttributions
+from xlt.analysis.attributions.cell import FLAT, CellAttributions
+from xlt.analysis.attributions.collect import ExperimentAttributions
 from xlt.analysis.attributions.evidence import (
     ENOUGH,
     NUM_RESAMPLES,

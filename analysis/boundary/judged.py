@@ -14,6 +14,7 @@ from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.uncertainty.collapse import describe_collapse
 from xlt.analysis.uncertainty.runs import MetricRuns, Runs
 from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import selection_metric
 from xlt.trainables.results.plan import Plan, PlannedCell
 from xlt.trainables.spec.cell_key import CellKey
@@ -42,6 +43,21 @@ class CellBoundary:
     prior: float | None
     without: str = ""
     folds: FoldScores | None = None
+
+    @property
+    def first(self) -> TableCell:
+        """F1 or macro F1, the first measure; every measure knows the cell's name and runs."""
+        return next(iter(self.measures.values()))
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Base model and pattern, as tables show them."""
+        return first_line(self.first.base_model), first_line(self.first.pattern)
+
+    @property
+    def title(self) -> str:
+        """Name in sentences, e.g. ``mbert x ja16``."""
+        return " x ".join(self.names)
 
 
 def judge_cells(

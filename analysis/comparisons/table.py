@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from xlt.analysis.comparisons.compare import LEVEL, Comparison
 from xlt.analysis.comparisons.family import Family
 from xlt.analysis.tables.cells import format_interval
-from xlt.analysis.tables.table import Table
+from xlt.analysis.tables.table import Table, group_by_reason
 from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.analysis.trials.test_lang import describe_test_rows
-from xlt.analysis.uncertainty.intervals import Interval, describe_units
+from xlt.analysis.uncertainty.intervals import describe_units, interval_ends
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric
@@ -54,16 +52,13 @@ def _record(family: Family, c: Comparison) -> dict[str, object]:
     units = (None, c.units_needed) if _by_draw(c) else (c.units_needed, None)
     values = (
         family.metric, c.first, c.second, len(c.runs), c.num_items, *c.means, c.difference,
-        *_ends(c.interval), *_ends(c.family_interval), c.p_value, c.corrected_p_value,
-        c.these_runs_p_value, c.these_runs_corrected_p_value, c.effect_size, c.superiority,
-        *_ends(c.superiority_interval), c.detectable, *units, c.items_needed,
+        *interval_ends(c.interval), *interval_ends(c.family_interval), c.p_value,
+        c.corrected_p_value, c.these_runs_p_value, c.these_runs_corrected_p_value,
+        c.effect_size, c.superiority,
+        *interval_ends(c.superiority_interval), c.detectable, *units, c.items_needed,
         family.correction.label, c.margin, c.verdict,
     )  # fmt: skip
     return dict(zip(CSV_COLUMNS, values, strict=True))
-
-
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (interval.low, interval.high) if interval else (None, None)
 
 
 def _by_draw(c: Comparison) -> bool:
@@ -145,18 +140,8 @@ def _explain(family: Family) -> list[str]:
 
 def _remarks(family: Family) -> list[str]:
     """Footnotes on missing runs, comparisons that were not tested or left out, and warnings."""
-    remarks = _group(
-        "Not tested", ((f"{c.first}:{c.second}", c.untested) for c in family.comparisons)
-    )
+    untested = ((f"{c.first}:{c.second}", c.untested) for c in family.comparisons)
+    remarks = [f"Not tested: {names}: {why}" for why, names in group_by_reason(untested)]
     remarks += [f"† {first_line(gap)}" for gap in family.gaps]
-    remarks += _group("Left out", family.left_out)
+    remarks += [f"Left out: {names}: {why}" for why, names in group_by_reason(family.left_out)]
     return remarks + [f"Warning: {warning}." for warning in family.collected.warnings]
-
-
-def _group(title: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
-    """Write a sentence for each reason, with the names to which it applies."""
-    names: dict[str, list[str]] = {}
-    for name, why in reasons:
-        if why:
-            names.setdefault(first_line(why), []).append(first_line(name))
-    return [f"{title}: {', '.join(own)}: {why}" for why, own in names.items()]

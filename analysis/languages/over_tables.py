@@ -8,7 +8,6 @@ from xlt.analysis.languages.over import MIN_SAMPLED, find_means
 from xlt.analysis.languages.ranks import LEVEL, MIN_MODELS, Ranking, find_rankings
 from xlt.analysis.languages.records import (
     describe_scores,
-    ends,
     format_difference,
     group_reasons,
     make_record,
@@ -17,7 +16,7 @@ from xlt.analysis.languages.records import (
 from xlt.analysis.languages.scores import LangScores
 from xlt.analysis.tables.cells import format_interval, format_mean
 from xlt.analysis.tables.table import Table
-from xlt.analysis.uncertainty.intervals import FEW_UNITS, Interval
+from xlt.analysis.uncertainty.intervals import FEW_UNITS, Interval, interval_ends
 from xlt.analysis.uncertainty.welch import p_text
 from xlt.data.core.text import first_line
 
@@ -34,7 +33,7 @@ def make_mean_table(scores: LangScores) -> Table:
                 *map(first_line, own.cell.key), str(len(own.langs)), format_mean(own.mean, own.std),
                 _interval(own.fixed), _interval(own.sampled), format_difference(own.gap),
             ))  # fmt: skip
-        (low, high), (sampled_low, sampled_high) = ends(own.fixed), ends(own.sampled)
+        (low, high), (sampled_low, sampled_high) = map(interval_ends, (own.fixed, own.sampled))
         absent = [f"{lang}: {why}" for lang, why in own.left_out]
         records.append(make_record(
             "mean", scores, **own.cell.key._asdict(), source_lang=own.cell.source or None,

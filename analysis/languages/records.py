@@ -7,9 +7,10 @@ from typing import Protocol
 
 from xlt.analysis.languages.gaps import Measured
 from xlt.analysis.tables.cells import format_interval
+from xlt.analysis.tables.table import group_by_reason
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.weigh import describe_weights
-from xlt.analysis.uncertainty.intervals import Interval
+from xlt.analysis.uncertainty.intervals import interval_ends
 from xlt.analysis.uncertainty.welch import p_text
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.registry import define_metric
@@ -47,16 +48,11 @@ def record_difference(tested: Measured | None) -> dict[str, object]:
     """Values of a difference in a record."""
     if tested is None:
         return {}
-    low, high = ends(tested.interval)
+    low, high = interval_ends(tested.interval)
     return {
         "difference": tested.difference, "difference_low": low, "difference_high": high,
         "p_value": tested.p_value, "corrected_p_value": tested.corrected_p_value,
     }  # fmt: skip
-
-
-def ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    """Ends of an interval; None without one."""
-    return (interval.low, interval.high) if interval else (None, None)
 
 
 def format_difference(tested: Measured | None) -> str:
@@ -90,8 +86,4 @@ def describe_scores(scores: Scored) -> tuple[str, ...]:
 
 def group_reasons(title: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
     """Write a sentence for each reason, with all names to which it applies."""
-    names: dict[str, dict[str, None]] = {}
-    for name, why in reasons:
-        if why:
-            names.setdefault(first_line(why), {})[first_line(name)] = None
-    return [f"{title} {', '.join(own)}: {why}." for why, own in names.items()]
+    return [f"{title} {names}: {why}." for why, names in group_by_reason(reasons)]

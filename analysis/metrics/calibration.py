@@ -34,7 +34,11 @@ class BrierParts:
     """Parts of the Brier score: reliability - resolution + uncertainty + within_bins.
 
     Attributes, each (...,) for scores of shape (..., num_rows):
-        calibration_error: :func:`expected_calibration_error` with the same bins.
+        calibration_error: Expected calibration error: mean over rows of the distance between the
+            mean score and the share of positives in the row's bin (Naeini et al. 2015, AAAI). Bins
+            have equal mass instead of equal width because this is less biased (Nixon et al. 2019,
+            arXiv 1904.01685, section 3), and the score is the probability of class 1 instead of the
+            larger one. On few rows even a perfectly calibrated score has an error above 0.
         reliability: Mean squared distance between a bin's mean score and its share of positives;
             0 is best.
         resolution: Mean squared distance between a bin's share of positives and that of all rows.
@@ -65,26 +69,6 @@ def reliability_curve(
     bins = _bin_rows(y_true, y_score, num_bins)
     kept = bins.mass > 0
     return ReliabilityCurve(bins.mean_score[kept], bins.positives[kept], bins.mass[kept])
-
-
-def expected_calibration_error(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> Values:
-    """Compute the expected calibration error.
-
-    It is the mean over rows of the distance between the mean score and the share of positives in
-    the row's bin (Naeini et al. 2015, AAAI). Bins have equal mass instead of equal width because
-    this is less biased (Nixon et al. 2019, arXiv 1904.01685, section 3), and the score is the
-    probability of class 1 instead of the larger one. On few rows even a perfectly calibrated
-    score has an error above 0.
-
-    Args:
-        y_true: (num_rows,) 0 or 1.
-        y_score: (..., num_rows) probability of class 1.
-        num_bins: Number of bins.
-
-    Returns:
-        (...,) fractions of 1.
-    """
-    return brier_parts(y_true, y_score, num_bins).calibration_error
 
 
 def brier_parts(y_true: Labels, y_score: Scores, num_bins: int = NUM_BINS) -> BrierParts:

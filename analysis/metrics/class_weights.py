@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlt.analysis.metrics.thresholds import NUM_FOLDS, Stories, assign_folds
-from xlt.trainables.metrics.arrays import Labels, Scores, Values, f1_from_counts
+from xlt.trainables.metrics.arrays import Labels, Scores, Values, f1_from_counts, sum_up_to
 
 MAX_ROUNDS, TOLERANCE = 1000, 1e-9
 """Limits of the estimation of shares: number of rounds, and change of a share that ends it."""
@@ -126,9 +126,9 @@ def best_log_weight(y_true: Labels, logits: Values, label: int) -> float:
     ascending, classes = distance[order], y_true[order]
     called = np.eye(num_classes)[others.argmax(axis=1)[order]]
     right = called * (np.arange(num_classes) == classes[:, None])
-    decided, hits = (own.sum(axis=0) - _from_none(own) for own in (called, right))
+    decided, hits = (own.sum(axis=0) - sum_up_to(own) for own in (called, right))
     decided[:, label] = np.arange(num_rows + 1)
-    hits[:, label] = _from_none((classes == label).astype(np.float64)[:, None])[:, 0]
+    hits[:, label] = sum_up_to((classes == label).astype(np.float64)[:, None])[:, 0]
     macro = f1_from_counts(hits, decided, np.bincount(y_true, minlength=num_classes)).mean(axis=1)
     inner = (ascending[1:] + ascending[:-1]) / 2
     weights = np.concatenate([[ascending[0] - 1], inner, [ascending[-1] + 1]])
@@ -138,10 +138,3 @@ def best_log_weight(y_true: Labels, logits: Values, label: int) -> float:
     best = np.flatnonzero(macro == macro.max())
     nearest = best[np.abs(weights[best]).argmin()]
     return float(weights[nearest]) if macro[nearest] > unchanged.round(12) else 0.0
-
-
-def _from_none(counted: Values) -> Values:
-    """Sums over the first rows: (num_rows + 1) x num_classes, those of no row first."""
-    sums = np.zeros((len(counted) + 1, counted.shape[1]))
-    np.cumsum(counted, axis=0, out=sums[1:])
-    return sums

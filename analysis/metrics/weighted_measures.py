@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.thresholds import logit
-from xlt.trainables.metrics.arrays import BLOCK, Labels, Scores, Values, Weights, ratio
+from xlt.trainables.metrics.arrays import BLOCK, Labels, Scores, Values, Weights, ratio, sum_up_to
 
 Counts = NDArray[np.float64]
 
@@ -29,13 +29,6 @@ def _ascending(
         for start in range(0, weights.shape[1], BLOCK):
             block = slice(start, start + BLOCK)
             yield run, block, score[order], y_true[order], weights[order, block].astype(np.float64)
-
-
-def _from_below(weights: Counts) -> Counts:
-    """Cumulative weights: (num_rows + 1) x num_weightings, the first row of it 0."""
-    sums = np.zeros((len(weights) + 1, weights.shape[1]))
-    np.cumsum(weights, axis=0, out=sums[1:])
-    return sums
 
 
 def _quantile(score: Scores, below: Counts, probability: float) -> Values:
@@ -57,7 +50,7 @@ def weighted_logit_median(y_true: Labels, scores: Scores, weights: Weights) -> V
     """Median log odds of class 1."""
     result = np.empty((len(scores), weights.shape[1]))
     for run, block, score, _, weight in _ascending(y_true, scores, weights):
-        result[run, block] = _quantile(logit(score), _from_below(weight), 0.5)
+        result[run, block] = _quantile(logit(score), sum_up_to(weight), 0.5)
     return result
 
 
@@ -79,8 +72,8 @@ def weighted_ece(y_true: Labels, scores: Scores, weights: Weights) -> Values:
     """Expected calibration error."""
     result = np.empty((len(scores), weights.shape[1]))
     for run, block, score, label, weight in _ascending(y_true, scores, weights):
-        below = _from_below(weight)
-        apart = _from_below(weight * (score - label)[:, None])
+        below = sum_up_to(weight)
+        apart = sum_up_to(weight * (score - label)[:, None])
         inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1] * 100 / 100  # rounded like percentiles
         edges = np.stack([_quantile(score, below, p) for p in inner])
         ends = np.searchsorted(score, edges, side="right")

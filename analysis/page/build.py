@@ -22,7 +22,6 @@ from xlt.analysis.page.explained import collect_explained_texts, find_explained,
 from xlt.analysis.page.languages import plot_languages, show_languages
 from xlt.analysis.page.plots import plot_cells
 from xlt.analysis.page.rows import RowPool
-from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.page.tables import (
     VERDICTS,
     PageTable,
@@ -42,6 +41,7 @@ from xlt.analysis.trials.status import SIGNS
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.data.core.errors import InputError
+from xlt.data.core.secrets import remove_secrets
 from xlt.data.core.text import first_line, name_numbers, plain
 from xlt.trainables.metrics.registry import compared_metrics, metric_label, reported_metrics
 from xlt.trainables.results.result import Results

@@ -11,10 +11,10 @@ import numpy as np
 from xlt.analysis.metrics.plot_points import Points, block_means, read_history
 from xlt.analysis.page.plots import MIN_POINTS, round_number, share_budget, to_list
 from xlt.analysis.page.rows import RowPool, shown_probabilities
-from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
+from xlt.data.core.secrets import remove_secrets
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
 

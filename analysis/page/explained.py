@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.attributions.collect import (
-    CellAttributions,
-    ExperimentAttributions,
-    Values,
-    load_each_target,
-)
+from xlt.analysis.attributions.cell import CellAttributions, Values
+from xlt.analysis.attributions.collect import ExperimentAttributions, load_each_target
 from xlt.analysis.attributions.table import make_attribution_tables
 from xlt.analysis.page.details import Pool
 from xlt.analysis.page.plots import round_number, share_budget

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from xlt.analysis.metrics.class_scores import score_classes
 from xlt.analysis.metrics.plot_points import CellCurves, make_cell_curves, thin
 from xlt.analysis.page.rows import RowPool, shown_probabilities
-from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import MetricCells
@@ -20,6 +19,7 @@ from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
+from xlt.data.core.secrets import remove_secrets
 from xlt.data.core.text import first_line
 from xlt.trainables.metrics.arrays import decide
 from xlt.trainables.spec.cell_key import CellKey

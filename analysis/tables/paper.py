@@ -28,23 +28,18 @@ class PublishedModel:
     Attributes:
         name: Name in the paper.
         multilingual: Whether pre-training covered both languages.
-        size: Printed size.
-        japanese_tokens: Printed number of Japanese tokens in pre-training (translated); ``*`` marks
-            an estimate by the paper.
     """
 
     name: str
     multilingual: bool
-    size: str
-    japanese_tokens: str
 
 
 MODELS: dict[str, PublishedModel] = {
-    "elyza": PublishedModel("ELYZA", True, "large (7B)", "20 billion"),
-    "llama2": PublishedModel("Llama2", True, "large (7B)", "2 billion"),
-    "mbert": PublishedModel("mBERT", True, "small (700M)", "about 1.5 billion*"),
-    "opencalm": PublishedModel("OpenCALM", False, "large (7B)", "unknown"),
-    "bert-ja": PublishedModel("BERT", False, "small (450M)", "about 2 billion*"),
+    "elyza": PublishedModel("ELYZA", True),
+    "llama2": PublishedModel("Llama2", True),
+    "mbert": PublishedModel("mBERT", True),
+    "opencalm": PublishedModel("OpenCALM", False),
+    "bert-ja": PublishedModel("BERT", False),
 }
 """Name in ``xlt.trainables.models.base_models.BASE_MODELS`` -> row of Table 1."""
 

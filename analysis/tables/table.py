@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from xlt.data.core.text import plain_line
+from xlt.data.core.text import first_line, plain_line
 
 PART = "  "
 """Start of a line's first text if the line belongs to the line above it."""
@@ -54,3 +54,19 @@ class Table:
         """The caption with the number of the table in front."""
         first, *others = self.caption
         return (f"{self.number}. {first}" if self.number else first, *others)
+
+
+def group_by_reason(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Group names by the reason that they share, for footnotes.
+
+    Args:
+        reasons: Name and reason; names without a reason are left out.
+
+    Returns:
+        Each reason and all of its names.
+    """
+    names: dict[str, dict[str, None]] = {}
+    for name, why in reasons:
+        if why:
+            names.setdefault(first_line(why), {})[first_line(name)] = None
+    return [(why, ", ".join(own)) for why, own in names.items()]

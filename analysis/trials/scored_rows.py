@@ -56,15 +56,13 @@ def number_stories(
 
 
 def read_test_rows(
-    location: Results, trial_id: str, sha256: str | None = None, split: str = "test",
-    lang: str = "", num_classes: int = 2,
-) -> TestRows:  # fmt: skip
+    location: Results, trial_id: str, *, split: str = "test", lang: str = "", num_classes: int = 2
+) -> TestRows:
     """Read and check the predictions of a done trial.
 
     Args:
         location: Results location.
         trial_id: Trial.
-        sha256: SHA-256 of the verified file; None accepts any file.
         split: Split of the rows: ``test``, or ``dev`` for a trial of a search.
         lang: Language of the rows; empty: any.
         num_classes: Number of classes of the trial.
@@ -72,7 +70,7 @@ def read_test_rows(
     Raises:
         InputError: :func:`read_rows_by_lang` refuses the file.
     """
-    return read_rows_by_lang(location, trial_id, sha256, split, (lang,), num_classes)[lang]
+    return read_rows_by_lang(location, trial_id, None, split, (lang,), num_classes)[lang]
 
 
 def read_rows_by_lang(

@@ -42,6 +42,11 @@ class Interval:
         return self.low <= value <= self.high
 
 
+def interval_ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    """Ends of an interval for a record; None without one."""
+    return (interval.low, interval.high) if interval else (None, None)
+
+
 def t_interval(groups: Sequence[Runs]) -> Interval:
     """Mean plus and minus :meth:`Components.half_width`.
 

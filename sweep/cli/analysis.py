@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.arguments import (
@@ -22,7 +22,12 @@ from xlt.sweep.cli.arguments import (
     add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK
+from xlt.sweep.cli.on_results import print_warnings, read_results
 from xlt.sweep.driver.quick_command import quick_command
+
+if TYPE_CHECKING:
+    from xlt.analysis.tables.table import Table
+    from xlt.analysis.trials.collect import Collected
 
 
 def add_analysis_commands(commands: Any) -> None:
@@ -178,69 +183,44 @@ def add_analysis_commands(commands: Any) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from xlt.analysis.comparisons.family import compare_cells
     from xlt.analysis.comparisons.table import make_comparison_table
-    from xlt.analysis.tables.formats import find_format
-    from xlt.analysis.trials.collect import collect
 
-    write = find_format(options.format)
-    collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
-        test_lang=options.test_lang,
-    )  # fmt: skip
+    collected = _read(options)
     family = compare_cells(
         collected, options.metric, options.by, options.pairs, options.resamples,
         options.interval_method, options.paired_seeds, options.correction, options.margin,
     )  # fmt: skip
-    print(write([make_comparison_table(family)]))
     left_out = [f"left out: {name}: {why}" for name, why in family.left_out]
-    _warn(options.format, [*family.gaps, *left_out, *collected.warnings])
-    return OK
+    warnings = [*family.gaps, *left_out, *collected.warnings]
+    return _print([make_comparison_table(family)], options.format, warnings)
 
 
 @quick_command()
 def _curves(options: argparse.Namespace) -> int:
     from xlt.analysis.curves.learning_curves import make_learning_curves
     from xlt.analysis.curves.table import make_curve_tables
-    from xlt.analysis.tables.formats import write_tables
-    from xlt.analysis.trials.collect import collect
 
-    collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
-        test_lang=options.test_lang,
-    )  # fmt: skip
+    collected = _read(options)
     curves = make_learning_curves(
         collected, options.metric, options.than, options.resamples, options.interval_method
     )
-    print(write_tables(make_curve_tables(curves), options.format))
-    _warn(options.format, collected.warnings)
-    return OK
+    return _print(make_curve_tables(curves), options.format, collected.warnings)
 
 
 @quick_command()
 def _transfer(options: argparse.Namespace) -> int:
     from xlt.analysis.languages.tables import make_language_tables
-    from xlt.analysis.tables.formats import find_format
-    from xlt.analysis.trials.collect import collect
 
-    write = find_format(options.format)
-    collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence
-    )
-    print(write(make_language_tables(collected, options.metric, options.interval_method)))
-    _warn(options.format, collected.warnings)
-    return OK
+    collected = _read(options)
+    tables = make_language_tables(collected, options.metric, options.interval_method)
+    return _print(tables, options.format, collected.warnings)
 
 
 @quick_command()
 def _boundary(options: argparse.Namespace) -> int:
     from xlt.analysis.boundary.measure import boundary
     from xlt.analysis.boundary.table import make_boundary_tables
-    from xlt.analysis.tables.formats import write_tables
-    from xlt.analysis.trials.collect import collect
 
-    collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
-        test_lang=options.test_lang,
-    )  # fmt: skip
+    collected = _read(options)
     cells = boundary(
         collected,
         reference=options.reference,
@@ -250,17 +230,13 @@ def _boundary(options: argparse.Namespace) -> int:
         margin=options.margin,
     )
     tables = make_boundary_tables(collected, cells, options.prior, options.margin)
-    print(write_tables(tables, options.format))
-    _warn(options.format, collected.warnings)
-    return OK
+    return _print(tables, options.format, collected.warnings)
 
 
 @quick_command()
 def _claims(options: argparse.Namespace) -> int:
     from xlt.analysis.claims import PAPER, ResultCells, parse_claims, shipped_claims
     from xlt.analysis.claims.report import make_claims_tables
-    from xlt.analysis.tables.formats import write_tables
-    from xlt.analysis.trials.collect import collect
     from xlt.sweep.experiment.settings_file import read_settings
 
     if options.claims is None:
@@ -269,21 +245,17 @@ def _claims(options: argparse.Namespace) -> int:
         claims = parse_claims(read_settings(options.claims), options.claims)
     else:
         raise InputError("is no .yaml file; docs/claims.md describes its content", options.claims)
-    collected = collect(options.results, options.experiment, test_lang=options.test_lang)
+    collected = _read(options)
     tables = make_claims_tables(claims, ResultCells(collected), published=options.published)
-    print(write_tables(tables, options.format))
-    _warn(options.format, collected.warnings)
-    return OK
+    return _print(tables, options.format, collected.warnings)
 
 
 @quick_command()
 def _oracle(options: argparse.Namespace) -> int:
     from xlt.analysis.search.oracle_rates import find_oracle_rates, make_oracle_table
-    from xlt.analysis.tables.formats import write_tables
-    from xlt.analysis.trials.collect import collect
     from xlt.trainables.metrics.registry import selection_metric
 
-    collected = collect(options.results, options.experiment, only=options.only)
+    collected = _read(options)
     metric = options.metric or selection_metric(len(collected.plan.classes))
     rates = find_oracle_rates(collected, metric)
     if not rates:
@@ -294,18 +266,13 @@ def _oracle(options: argparse.Namespace) -> int:
             "and other rates (overrides) in the same results location first"
         )
     table = make_oracle_table(rates, collected.plan.experiment, metric)
-    print(write_tables([table], options.format))
-    _warn(options.format, collected.warnings)
-    return OK
+    return _print([table], options.format, collected.warnings)
 
 
 def _figures(options: argparse.Namespace) -> int:
     from xlt.analysis.figures import save_figures
-    from xlt.analysis.trials.collect import collect
 
-    collected = collect(
-        options.results, options.experiment, only=options.only, test_lang=options.test_lang
-    )
+    collected = read_results(options)
     drawn = save_figures(collected, Path(options.out), options.format, options.kinds)
     for figure in drawn:
         if figure.why:
@@ -314,7 +281,19 @@ def _figures(options: argparse.Namespace) -> int:
     return OK
 
 
-def _warn(format: str, warnings: Sequence[str]) -> None:
-    if format == "csv":  # other formats print warnings as footnotes
-        for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+def _read(options: argparse.Namespace) -> Collected:
+    """Read results; an unknown format of tables is refused before anything is computed."""
+    from xlt.analysis.tables.formats import find_format
+
+    find_format(options.format)
+    return read_results(options)
+
+
+def _print(tables: Sequence[Table], format: str, warnings: Iterable[str]) -> int:
+    """Print tables; only csv has no footnotes, where the tables have their warnings."""
+    from xlt.analysis.tables.formats import write_tables
+
+    print(write_tables(tables, format))
+    if format == "csv":
+        print_warnings(warnings)
+    return OK

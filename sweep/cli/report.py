@@ -19,6 +19,7 @@ from xlt.sweep.cli.arguments import (
     add_test_lang,
 )
 from xlt.sweep.cli.exit_status import OK
+from xlt.sweep.cli.on_results import print_warnings, read_results, write_file
 from xlt.sweep.driver.quick_command import quick_command
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ WATCH_SECONDS = 10
 """Default time between two looks at the results."""
 FILES = ("html", "parquet", "eee")
 """Formats that are written to a file or a folder, never to a terminal."""
-
-
 WITH_COST = ("text", "md", "html")
 """Formats that say what trials cost."""
 
@@ -156,31 +155,14 @@ def _report_once(options: argparse.Namespace) -> int:
     else:
         print(content.decode())
     if options.format == "csv":  # other formats print warnings as footnotes
-        for warning in collected.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+        print_warnings(collected.warnings)
     return OK
 
 
 def _collect(options: argparse.Namespace) -> Collected:
     from xlt.analysis.summary.cost import with_prices
-    from xlt.analysis.trials.collect import collect
 
-    collected = collect(
-        options.results, options.experiment, only=options.only, prevalence=options.prevalence,
-        test_lang=options.test_lang,
-    )  # fmt: skip
-    return with_prices(collected, options.price)
-
-
-def write_file(path: str, content: bytes) -> None:
-    """Write a local file atomically; an InputError says why this is not possible."""
-    from xlt.data.core.files import replacing
-
-    try:
-        with replacing(Path(path)) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", path) from error
+    return with_prices(read_results(options), options.price)
 
 
 def _write_records(options: argparse.Namespace, collected: Collected) -> int:
@@ -199,8 +181,7 @@ def _write_records(options: argparse.Namespace, collected: Collected) -> int:
     origin = Origin(name, options.organization or "", int(time.time()), hub_data)
     files = write_eee(collected, Path(options.out), origin, texts)
     print(f"{len(files)} records, one for each cell with a done run: {options.out}")
-    for warning in collected.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    print_warnings(collected.warnings)
     return OK
 
 

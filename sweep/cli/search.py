@@ -18,7 +18,7 @@ from xlt.sweep.cli.arguments import (
     add_wait,
 )
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK
-from xlt.sweep.cli.report import write_file
+from xlt.sweep.cli.on_results import write_file
 
 
 def add_search_command(commands: Any) -> None:

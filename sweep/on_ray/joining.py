@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import ray
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.on_ray.connection import RayConnection
+from xlt.sweep.on_ray.nodes import list_living
 
 POLL_SECONDS = 0.5
 
@@ -44,9 +42,9 @@ def wait_for_nodes(address: str, nodes: int, seconds: float) -> Joined:
     start = time.monotonic()
     connection = _until(lambda: RayConnection(address), start + seconds)
     try:
-        while len(_alive()) < nodes and time.monotonic() < start + seconds:
+        while len(list_living()) < nodes and time.monotonic() < start + seconds:
             time.sleep(POLL_SECONDS)
-        alive = _alive()
+        alive = list_living()
         totals = {
             kind: sum(node["Resources"].get(kind, 0.0) for node in alive) for kind in ("CPU", "GPU")
         }
@@ -54,10 +52,6 @@ def wait_for_nodes(address: str, nodes: int, seconds: float) -> Joined:
         return Joined(hosts, totals, time.monotonic() - start)
     finally:
         connection.close()
-
-
-def _alive() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _until(connect: Callable[[], RayConnection], deadline: float) -> RayConnection:

@@ -30,7 +30,7 @@ def wrong_credentials(where: str, remedy: str) -> InputError:
 
 def failed(where: str, error: Exception) -> InputError:
     """Make the error for any other failure of a tracker's package."""
-    from xlt.analysis.page.secrets import remove_secrets
+    from xlt.data.core.secrets import remove_secrets
 
     text = shorten(first_line(remove_secrets(str(error)))) or "no reason given"
     return InputError(f"{where} failed: {type(error).__name__}: {text}")

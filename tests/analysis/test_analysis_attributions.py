@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_folders import make_plan, make_results, save_done
 
-from xlt.analysis.attributions.collect import TARGETS, load_attributions
+from xlt.analysis.attributions.cell import TARGETS
+from xlt.analysis.attributions.collect import load_attributions
 from xlt.analysis.attributions.evidence import mask_stability, rank
 from xlt.analysis.attributions.overlaps import compare_rankings, jaccard, rank_biased_overlap
 from xlt.analysis.attributions.table import make_attribution_tables

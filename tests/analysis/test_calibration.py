@@ -11,7 +11,6 @@ from sklearn.metrics import brier_score_loss
 
 from xlt.analysis.metrics.calibration import (
     brier_parts,
-    expected_calibration_error,
     reliability_curve,
 )
 
@@ -53,13 +52,13 @@ def test_murphys_parts_by_hand() -> None:
     assert parts.resolution == pytest.approx(((1 / 8) ** 2 + (1 / 8) ** 2) / 2)
     assert parts.uncertainty == pytest.approx(3 / 8 * 5 / 8)
     assert parts.within_bins == pytest.approx(0)
-    assert expected_calibration_error(y_true, y_score, 2) == pytest.approx((0.05 + 0.3) / 2)
+    assert parts.calibration_error == pytest.approx((0.05 + 0.3) / 2)
 
 
 @given(rows)
 def test_one_bin_compares_the_means(found: list[tuple[int, float]]) -> None:
     y_true, y_score = arrays(found)
-    error = expected_calibration_error(y_true, y_score, 1)
+    error = brier_parts(y_true, y_score, 1).calibration_error
     assert error == pytest.approx(abs(y_score.mean() - y_true.mean()), abs=1e-12)
 
 
@@ -72,5 +71,6 @@ def test_calibrated_scores_have_a_small_error_and_shifted_ones_their_shift() -> 
     rng = np.random.default_rng(0)
     y_score = rng.uniform(0.1, 0.7, 20_000)
     y_true = (rng.random(20_000) < y_score).astype(np.int8)
-    assert expected_calibration_error(y_true, y_score) < 0.02
-    assert expected_calibration_error(y_true, y_score + 0.3) == pytest.approx(0.3, abs=0.02)
+    assert brier_parts(y_true, y_score).calibration_error < 0.02
+    shifted = brier_parts(y_true, y_score + 0.3)
+    assert shifted.calibration_error == pytest.approx(0.3, abs=0.02)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from xlt.analysis.attributions import evidence
-from xlt.analysis.attributions.collect import CellAttributions
+from xlt.analysis.attributions.cell import CellAttributions
 from xlt.analysis.attributions.evidence import rank
 from xlt.analysis.attributions.overlaps import MARGIN, Overlap, compare_rankings
 

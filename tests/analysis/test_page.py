@@ -23,7 +23,6 @@ from simulated_scores import predictions, save_simulated, simulate, simulate_cla
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.comparisons.family import FAMILIES
 from xlt.analysis.page import render_page
-from xlt.analysis.page.secrets import remove_secrets
 from xlt.analysis.trials.collect import collect
 from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.uncertainty.intervals import CellIntervals
@@ -270,21 +269,6 @@ def test_no_secrets_and_no_places(hostile: str, html: str, results: str) -> None
         assert SECRET not in text and "me:pass" not in text
     for text in (html, json.dumps(data_of(html))):
         assert results not in text and "/nowhere" not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("s3://key:secret@bucket/x", "s3://…@bucket/x"),
-        ("Authorization: Bearer abcdefgh123", "Authorization: Bearer …"),
-        ("password='x y' left", "password=… left"),
-        ('{"api_key": "abc", "n": 1}', '{"api_key": …, "n": 1}'),
-        ("AKIAABCDEFGHIJKLMNOP", "AKIA…"),
-        ("CUDA out of memory: tokens per batch 16", "CUDA out of memory: tokens per batch 16"),
-    ],
-)
-def test_secrets_are_cut(text: str, shown: str) -> None:
-    assert remove_secrets(text) == shown
 
 
 def test_the_same_results_give_the_same_bytes(results: str, html: str) -> None:

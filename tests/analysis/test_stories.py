@@ -13,7 +13,7 @@ from result_folders import make_plan, make_results
 from scipy import special, stats
 from simulated_scores import RUN_STD, make_cell, save_simulated, true_auroc
 
-from xlt.analysis.attributions.collect import CellAttributions
+from xlt.analysis.attributions.cell import CellAttributions
 from xlt.analysis.attributions.evidence import rank
 from xlt.analysis.comparisons.compare import compare
 from xlt.analysis.tables.report import render_tables

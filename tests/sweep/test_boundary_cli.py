@@ -59,6 +59,8 @@ def test_claims_of_the_paper_and_of_a_file(
     )
     assert main(["claims", results, "--claims", str(file)]) == OK
     assert "a: more rows help" in capsys.readouterr().out
+    assert main(["claims", results, "--claims", str(file), "--only", "pattern=ja104"]) == OK
+    assert "a is not evaluated: elyza/ja0: unknown pattern 'ja0'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -61,17 +61,6 @@ class DryRun:
     num_calls: int
 
 
-def count_parameters(config: Any, auto_class: Any) -> int:
-    """Count the parameters of a model of transformers without its weights.
-
-    Args:
-        config: Config of the model.
-        auto_class: Class that builds the model, e.g. ``transformers.AutoModelForCausalLM``.
-    """
-    with torch.device("meta"):
-        return int(auto_class.from_config(config).num_parameters())
-
-
 def dry_run(
     spec: TrialSpec,
     config: Any,

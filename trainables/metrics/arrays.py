@@ -59,6 +59,13 @@ def ratio(above: Values, below: Values) -> Values:
     return result
 
 
+def sum_up_to(counted: Values) -> Values:
+    """Sums over the first rows: (num_rows + 1) x num_columns, those of no row first."""
+    sums = np.zeros((len(counted) + 1, counted.shape[1]))
+    np.cumsum(counted, axis=0, out=sums[1:])
+    return sums
+
+
 def f1_from_counts(hits: Values, decided: NDArray[Any], positives: NDArray[Any]) -> Values:
     """F1 from numbers of rows: true positives, rows decided positive, rows of class 1."""
     return ratio(2.0 * hits, np.asarray(decided + positives))

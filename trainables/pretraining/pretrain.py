@@ -28,8 +28,6 @@ from xlt.trainables.training.loop import Report, fit, training_steps
 from xlt.trainables.training.micro_batches import MicroBatches
 
 CPU = torch.device("cpu")
-IGNORED = -100
-"""Label of positions without a loss, from transformers."""
 Loss = Callable[[list[int]], torch.Tensor]
 """Function of row numbers that returns the mean loss of the documents, with a graph."""
 

@@ -1,4 +1,4 @@
-"""Removal of passwords, tokens and keys from texts of a page that may be passed on."""
+"""Removal of passwords, tokens and keys from texts that may be passed on."""
 
 from __future__ import annotations
 
