@@ -121,7 +121,7 @@ def run_backend(tune_backend: Any, trials: int) -> None:
     from rich.console import Console
     from tiny_data import make_dataset
 
-    from xlt.sweep.backends.worker import ArtifactPolicy
+    from xlt.sweep.backends.artifact_policy import ArtifactPolicy
     from xlt.sweep.driver.progress import Progress
     from xlt.trainables.results.result import Results
 
@@ -144,7 +144,7 @@ def run_backend(tune_backend: Any, trials: int) -> None:
         Progress(specs, [], Console(file=output)) as progress,
     ):
         backend = tune_backend.TuneBackend(None, specs)
-        backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1)
+        backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1, {})
         backend.close()
     assert output.getvalue().count("f1 0.500") == trials
 

@@ -24,8 +24,8 @@ import numpy as np
 from rich.console import Console
 
 from xlt.analysis.search.choose import Choice, TriedConfig
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.registry import find_backend, pretrain_missing
-from xlt.sweep.backends.worker import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
 from xlt.sweep.planning.grid import expand
@@ -101,7 +101,7 @@ def test_scores(
         runner = find_backend("ray")(None, left)
         with Progress(every, ledger.done, console) as progress:
             pretrain_missing(grid, left, runner, progress)
-            runner.run(left, grid.dataset, results, ArtifactPolicy(), progress, pack_size=1)
+            runner.run(left, grid.dataset, results, ArtifactPolicy(), progress, 1, {})
         runner.close()
     scores: dict[CellKey, dict[float, float]] = defaultdict(dict)
     for (key, rate), group in specs.items():

@@ -41,7 +41,7 @@ from result_folders import make_spec
 from rich.console import Console
 from tiny_data import make_dataset
 
-from xlt.sweep.backends.worker import ArtifactPolicy
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.on_ray.tune import backend as tune_backend
 from xlt.sweep.planning.launch_order import sort_for_launch
@@ -106,7 +106,7 @@ def simulate(specs: list[TrialSpec], options: argparse.Namespace) -> str:
         tune_backend._trainable = sleeper(scratch, options.second)
         with Progress(specs, [], Console(file=io.StringIO())) as progress:
             backend = tune_backend.TuneBackend(None, specs)
-            backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1)
+            backend.run(specs, make_dataset(), Results(scratch), ArtifactPolicy(), progress, 1, {})
         files = Path(scratch).glob("*.jsonl")
         spans = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     ray.shutdown()

@@ -13,7 +13,7 @@ from xlt.data.core.registries import load_entry
 from xlt.data.dataset.schema import Dataset
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.backends.events import Unwritable
-from xlt.sweep.backends.worker import refuse_unwritable, write_or_refuse
+from xlt.sweep.backends.unwritable import refuse_unwritable, write_or_refuse
 from xlt.sweep.driver.silence import SilenceWatch
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.results.attributions import Attributions, has_attributions, save_attributions

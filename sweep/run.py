@@ -10,7 +10,7 @@ from functools import partial
 
 from rich.console import Console
 
-from xlt.data.core.errors import InputError
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.registry import (
     Backend,
     choose_backend,
@@ -19,7 +19,7 @@ from xlt.sweep.backends.registry import (
     refuse_unknown_backend,
     refuse_unresolved,
 )
-from xlt.sweep.backends.worker import ArtifactPolicy, write_or_refuse
+from xlt.sweep.backends.unwritable import write_or_refuse
 from xlt.sweep.check.preflight import Preflight, make_preflight
 from xlt.sweep.check.registry import refuse_problems
 from xlt.sweep.driver.console import say
@@ -31,7 +31,12 @@ from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.machines.ray_folder import find_ray_logs
 from xlt.sweep.planning.cell import Cell
 from xlt.sweep.planning.extensions import find_extensions
-from xlt.sweep.planning.gate import check_data, list_data_warnings, refuse_errors
+from xlt.sweep.planning.gate import (
+    check_data,
+    list_data_warnings,
+    refuse_errors,
+    refuse_other_settings,
+)
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.launch_order import (
     find_first_stages,
@@ -199,7 +204,7 @@ def _run_grid(grid: Grid, session: Session) -> RunOutcome:
     """Run the trials of the selected cells that are not done."""
     experiment, location = grid.experiment, session.location
     selected = grid.selected(session.selection)
-    _refuse_other_settings(location, grid)
+    refuse_other_settings(grid, location)
     findings = check_data(grid)
     refuse_errors(grid, findings)
     specs = [spec for cell in selected for spec in cell.specs]
@@ -288,35 +293,3 @@ def _save_texts(location: Results, grid: Grid) -> None:
         save_texts(location, name, grid.dataset, drawn)
     else:
         drop_texts(location, name)
-
-
-def _refuse_other_settings(location: Results, grid: Grid) -> None:
-    """Refuse an experiment if one of the same name with other settings lies in the location.
-
-    Base models, patterns, seeds, overrides, resources, storage and test languages may change
-    between runs, so that an experiment can grow. So may the prevalence, which only reports use.
-    """
-    experiment = grid.experiment
-    as_run = location.read_experiment(experiment.name)
-    if as_run is None:
-        return
-    stored = Experiment.from_yaml(*as_run)
-    differences = []
-    free = {"prevalence", "test_langs"}
-    for block in ("task", "sampling", "training"):
-        before, now = (getattr(e, block).model_dump(exclude=free) for e in (stored, experiment))
-        differences += [
-            f"{block}.{key}: {before.get(key)!r} there, {now.get(key)!r} here"
-            for key in before | now
-            if before.get(key) != now.get(key)
-        ]
-    if location.read_plan(experiment.name).data_fingerprint != grid.dataset.fingerprint:
-        differences.append("data: other rows there than here")
-    if differences:
-        raise InputError(
-            [
-                f"an experiment {experiment.name!r} with other settings lies in {location.uri}; "
-                "give this one another name (--set name=...) or another --results",
-                *differences,
-            ]
-        )

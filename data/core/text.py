@@ -66,6 +66,8 @@ def name_numbers(numbers: Iterable[int]) -> str:
 
 NUM_NAMED = 3
 """Rows that an error names for each kind of problem."""
+MAX_LABELS_SHOWN = 20
+"""Labels that an error lists."""
 
 
 def first_few(names: Iterable[str], num_named: int = NUM_NAMED) -> str:

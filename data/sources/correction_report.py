@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -82,3 +83,23 @@ class CorrectionReport:
                 f"  {pair.first} and {pair.second}: kappa {kappa} on {pair.num_common} rows"
             )
         return "\n".join(lines)
+
+
+def compare_annotators(
+    first: str, second: str, given: Mapping[str, Mapping[str, int]]
+) -> Agreement:
+    """Compute Cohen's kappa of two annotators, on the rows that both labelled.
+
+    Args:
+        first: Name of an annotator.
+        second: Name of another annotator.
+        given: Annotator -> id of a row -> label.
+    """
+    common = [row_id for row_id in given[first] if row_id in given[second]]
+    labels = [[given[annotator][row_id] for row_id in common] for annotator in (first, second)]
+    kappa = None
+    if len(common) > 1 and len({*labels[0], *labels[1]}) > 1:  # else the agreement by chance is 1
+        from sklearn.metrics import cohen_kappa_score  # slow to import
+
+        kappa = float(cohen_kappa_score(*labels))
+    return Agreement(first, second, len(common), kappa)

@@ -13,17 +13,21 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
-from xlt.data.core.text import first_few
+from xlt.data.core.text import MAX_LABELS_SHOWN, first_few
 from xlt.data.dataset.schema import BINARY, Dataset
-from xlt.data.sources.correction_report import Agreement, Change, CorrectionReport
+from xlt.data.sources.correction_report import (
+    Agreement,
+    Change,
+    CorrectionReport,
+    compare_annotators,
+)
 from xlt.data.tables.cells import cell_text
+from xlt.data.tables.columns import shared_columns
 from xlt.data.tables.files import Format, find_files
 from xlt.data.tables.whole import read_records
 
 OPTIONAL = ("annotator", "note")
 """Optional columns of the file."""
-MAX_LABELS_SHOWN = 20
-"""Most labels that an error lists."""
 
 
 class CorrectionColumns(Settings):
@@ -68,11 +72,7 @@ class Corrections(Settings):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = []
-        names = self.columns.model_dump()
-        double = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
-        if double:
-            problems.append(f"columns {double} are named for two things; name another column")
+        problems = shared_columns(self.columns.model_dump())
         both = sorted({*(self.positive or ())} & {*(self.negative or ())})
         if both:
             problems.append(f"{both} are both positive and negative; remove them from one list")
@@ -150,7 +150,7 @@ def correct_labels(dataset: Dataset, settings: Corrections) -> tuple[Dataset, Co
         num_conflicts=sum(len({vote.label for vote in given}) > 1 for given in by_id.values()),
         num_unknown=num_unknown,
         changes=tuple(Change(*key, num) for key, num in sorted(changes.items())),
-        agreement=_agreement(votes),
+        agreement=_measure_agreement(votes),
     )
     corrected = Dataset.from_table(table, settings.path, classes=dataset.classes)
     return replace(corrected, translations=dataset.translations), report
@@ -288,24 +288,10 @@ def _contradiction(row_id: str, votes: Sequence[Vote], classes: Sequence[str]) -
     return f"{row_id!r} ({', '.join(f'{classes[vote.label]} {vote.row_name}' for vote in votes)})"
 
 
-def _agreement(votes: Sequence[Vote]) -> tuple[Agreement, ...]:
-    """Compute Cohen's kappa for each pair of named annotators, on the rows that both labelled."""
+def _measure_agreement(votes: Sequence[Vote]) -> tuple[Agreement, ...]:
+    """Compare each two named annotators."""
     given: dict[str, dict[str, int]] = {}
     for vote in votes:
         if vote.annotator is not None:
             given.setdefault(vote.annotator, {})[vote.id] = vote.label
-    agreements = []
-    for first, second in combinations(sorted(given), 2):
-        common = [row_id for row_id in given[first] if row_id in given[second]]
-        labels = [[given[annotator][row_id] for row_id in common] for annotator in (first, second)]
-        agreements.append(Agreement(first, second, len(common), _kappa(*labels)))
-    return tuple(agreements)
-
-
-def _kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
-    """Compute Cohen's kappa; None if it is not defined."""
-    if len(first) < 2 or len({*first, *second}) == 1:  # the agreement by chance is 1
-        return None
-    from sklearn.metrics import cohen_kappa_score  # slow to import
-
-    return float(cohen_kappa_score(first, second))
+    return tuple(compare_annotators(*pair, given) for pair in combinations(sorted(given), 2))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,24 +15,21 @@ import pyarrow.compute as pc
 from xlt.data.audit.leaks import find_leaks
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.memory import paused_collector
-from xlt.data.core.text import first_few
+from xlt.data.core.text import MAX_LABELS_SHOWN, first_few
 from xlt.data.dataset.languages import parse_languages
 from xlt.data.dataset.schema import BINARY, HEADLINE_SCHEMA, Dataset
 from xlt.data.sources.options import LabelOptions
 from xlt.data.sources.reading import Reading
+from xlt.data.sources.row_ids import TO_BE_MADE, fill_ids
 from xlt.data.sources.translations.add import Given, add_translations
 from xlt.data.tables.cells import Cells, cell_day, cell_texts
 from xlt.data.tables.whole import Records
 
 NESTED = (list, dict, bytes)
 """Types of cells that are refused."""
-MAX_LABELS_SHOWN = 20
-"""Most label values that an error lists."""
 TRANSLATED = "translations."
 """Beginning of the names of columns with translations: ``translations.ja``, and for the second
 texts of pairs ``translations.ja.text_pair``."""
-TO_BE_MADE = ""
-"""Placeholder of an id that is made later. No id in a file is empty text; empty cells are None."""
 
 
 @dataclass
@@ -210,7 +204,7 @@ def to_reading(
     labels = pa.array([number or 0 for number in numbers.values()], pa.int8()).take(codes)
     columns = {name: table[name] for name in HEADLINE_SCHEMA.names}
     columns |= {"label": labels, "lang": parse_languages(table["lang"])}
-    columns["id"] = _make_ids(columns, table["label"] if options.classes else labels)
+    columns["id"] = fill_ids(columns, table["label"] if options.classes else labels)
 
     def name_row(row: int) -> str:
         return rows.name(kept[row])
@@ -278,28 +272,3 @@ def _absent_labels(label_counts: Counter[str], options: LabelOptions) -> list[st
         for value in values
         if value not in label_counts
     ]
-
-
-def _make_ids(columns: Mapping[str, Any], labels: Any) -> Any:
-    """Fill in missing ids: hashes of a row's cells, with a number for repeated rows.
-
-    Args:
-        columns: Column of :data:`HEADLINE_SCHEMA` -> num_rows cells.
-        labels: num_rows labels, which are hashed too.
-    """
-    missing = pc.equal(columns["id"], TO_BE_MADE)
-    if not pc.any(missing).as_py():
-        return columns["id"]
-    num_made: Counter[str] = Counter()
-    names = ("text", "lang", "published", "source", "text_pair")
-    cells = zip(*(columns[name].to_pylist() for name in names), labels.to_pylist(), strict=True)
-    ids = columns["id"].to_pylist()
-    for row, (text, lang, day, source, pair, label) in enumerate(cells):
-        if ids[row] == TO_BE_MADE:
-            parts = [text, lang, label, day, source] + ([] if pair is None else [pair])
-            digest = hashlib.sha256(json.dumps(parts, default=date.isoformat).encode()).hexdigest()
-            made_id = digest[:16]
-            num_made[made_id] += 1
-            number = num_made[made_id]
-            ids[row] = made_id if number == 1 else f"{made_id}-{number}"
-    return pa.array(ids, pa.string())

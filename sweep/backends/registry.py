@@ -12,7 +12,7 @@ from xlt.data.core.user_cache import prepare_cache_dir
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.corpora.registry import load_corpus
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import ArtifactPolicy
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.launch_order import WaitsFor

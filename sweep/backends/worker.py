@@ -10,8 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -19,14 +18,13 @@ from xlt.data.core.errors import InputError
 from xlt.data.core.memory import importing_torch
 from xlt.data.core.retry import retry
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Ended, Failed, Finished, Preempted, Step, Unwritable
 from xlt.trainables.results.attributions import save_attributions
 from xlt.trainables.results.best_model import drop_worse_models
 from xlt.trainables.results.location import LostLocationError
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
-from xlt.trainables.spec.explain import Explain
-from xlt.trainables.spec.methods import KeepModels
 from xlt.trainables.spec.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -38,34 +36,6 @@ REPORT_SECONDS = 1.0
 
 Report = Callable[[Step], None]
 """Receiver of the progress of a trial."""
-Written = TypeVar("Written")
-
-
-@dataclass(frozen=True)
-class ArtifactPolicy:
-    """Files that a trial writes besides its result, and models that it reuses; no number changes.
-
-    Attributes:
-        models: Weights to keep, see :func:`run_trial`.
-        cells: For ``models="best"``: trial id -> ids of all trials of its cell.
-        explain: Settings for explaining the test rows after training; None disables it.
-        checkpoint_minutes: Least time between two checkpoints; None disables them.
-        extensions: Trial id -> finished trial whose kept model predicts for it.
-        members: Id of a mean of trials -> ids of the trials whose kept weights it averages.
-        first_stages: Trial id -> trial whose training its first stage repeats. If that trial has
-            kept its model, the stage starts from it.
-        energy_country: Country whose electricity mix gives the CO2 of trials; empty: no trial
-            measures its energy.
-    """
-
-    models: KeepModels = "none"
-    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    explain: Explain | None = None
-    checkpoint_minutes: float | None = None
-    extensions: Mapping[str, str] = field(default_factory=dict)
-    first_stages: Mapping[str, str] = field(default_factory=dict)
-    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    energy_country: str = ""
 
 
 def run_and_save(
@@ -270,29 +240,6 @@ def record_failure(spec: TrialSpec, results: Results, error: BaseException) -> F
     except (pa.ArrowException, OSError) as storage_error:
         return Unwritable(str(storage_error))
     return Failed(text)
-
-
-def write_or_refuse(results: Results, function: Callable[[], Written]) -> Written:
-    """Call a function that writes results in the driver; retry it while the storage fails.
-
-    Raises:
-        InputError: The location still accepts no files after the retries.
-    """
-    try:
-        return retry(function)
-    except (pa.ArrowException, OSError) as error:
-        refuse_unwritable(results, Unwritable(str(error)))
-        raise
-
-
-def refuse_unwritable(results: Results, unwritable: Unwritable | None) -> None:
-    """Raise InputError if the results location accepts no more files."""
-    if unwritable:
-        raise InputError(
-            f"results location {results.uri!r} cannot be written any more: {unwritable.error}; "
-            "finished trials are kept; free space, restore write access, or move or mount the "
-            "location back, then start again"
-        )
 
 
 def describe(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The gate: check the data of an experiment before a launch."""
+"""The gate: what a launch needs of the data, and of earlier runs of the experiment."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from xlt.data.audit.used_rows import UsedRows
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import Finding
 from xlt.data.core.user_cache import CacheFile
+from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.grid import Grid
 from xlt.sweep.planning.translations import list_directions
+from xlt.trainables.results.result import Results
 
 DEPENDENCIES = ("lingua-language-detector", "scikit-learn", "numpy")
 """Packages whose versions can change the findings; the code of the checks itself is hashed."""
@@ -73,6 +75,41 @@ def _hash_source(module: str) -> str:
     if spec is None or spec.origin is None:
         raise ImportError(f"{module} has no file")
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def refuse_other_settings(grid: Grid, location: Results) -> None:
+    """Refuse an experiment if one of the same name with other settings lies in the location.
+
+    Base models, patterns, seeds, overrides, resources, storage and test languages may change
+    between runs, so that an experiment can grow. So may the prevalence, which only reports use.
+
+    Raises:
+        InputError: All settings that differ, with both values.
+    """
+    experiment = grid.experiment
+    as_run = location.read_experiment(experiment.name)
+    if as_run is None:
+        return
+    stored = Experiment.from_yaml(*as_run)
+    differences = []
+    free = {"prevalence", "test_langs"}
+    for block in ("task", "sampling", "training"):
+        before, now = (getattr(e, block).model_dump(exclude=free) for e in (stored, experiment))
+        differences += [
+            f"{block}.{key}: {before.get(key)!r} there, {now.get(key)!r} here"
+            for key in before | now
+            if before.get(key) != now.get(key)
+        ]
+    if location.read_plan(experiment.name).data_fingerprint != grid.dataset.fingerprint:
+        differences.append("data: other rows there than here")
+    if differences:
+        raise InputError(
+            [
+                f"an experiment {experiment.name!r} with other settings lies in {location.uri}; "
+                "give this one another name (--set name=...) or another --results",
+                *differences,
+            ]
+        )
 
 
 def _hash_inputs(grid: Grid) -> str:

@@ -12,8 +12,9 @@ from ray import tune
 from xlt.analysis.search.choose import average_by_kind, compute_dev_loss, count_epochs, rank
 from xlt.analysis.trials.training_state import training_state
 from xlt.data.core.retry import retry
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Ended, Failed, Finished, Unwritable
-from xlt.sweep.backends.worker import ArtifactPolicy, Report, run_and_save_pack
+from xlt.sweep.backends.worker import Report, run_and_save_pack
 from xlt.sweep.on_ray.worker import import_code, receive
 from xlt.sweep.search.config_report import ConfigReport, wrap
 from xlt.trainables.results.result import Results

@@ -20,11 +20,12 @@ from ray.tune.search import Searcher as TuneSearcher
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed
-from xlt.sweep.backends.worker import describe, refuse_unwritable
+from xlt.sweep.backends.unwritable import refuse_unwritable
+from xlt.sweep.backends.worker import describe
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import group_by_resources
 from xlt.sweep.on_ray.deaths import explain_deaths, read_death
-from xlt.sweep.on_ray.tune.backend import StopAll, tune_all
+from xlt.sweep.on_ray.tune.tuner import StopAll, tune_all
 from xlt.sweep.on_ray.tune.unmade import UnmadeCount
 from xlt.sweep.on_ray.worker import ImportFailedError, share
 from xlt.sweep.planning.packs import Packing, choose_pack_size

@@ -15,7 +15,7 @@ from xlt.data.core.text import first_line
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed, Unwritable
 from xlt.sweep.backends.registry import pretrain_missing, refuse_unresolved
-from xlt.sweep.backends.worker import refuse_unwritable
+from xlt.sweep.backends.unwritable import refuse_unwritable
 from xlt.sweep.driver.console import say
 from xlt.sweep.driver.lease import hold_lease
 from xlt.sweep.driver.progress import Progress

@@ -172,7 +172,7 @@ def test_missing_columns_and_wrong_settings_are_reported(tmp_path: Path) -> None
         "remove it and write class names as labels"
     ]
     for options, problem in (
-        ({"columns": {"id": "label"}}, "columns ['label'] are named for two things"),
+        ({"columns": {"id": "label"}}, "columns.id and columns.label are both 'label'"),
         ({"negative": ["x"]}, "negative needs positive"),
         ({"positive": ["x"], "negative": ["x"]}, "['x'] are both positive and negative"),
         ({"on_conflict": "first"}, "on_conflict: should be 'refuse', 'majority' or 'last'"),

@@ -53,6 +53,23 @@ def kill_after(num: int, results: Results, run: Callable[..., Any], trial_id: st
     torch.manual_seed(12345)  # another process has other generators
 
 
+def killed_after(
+    step: int, spec: TrialSpec, dataset: Dataset, kept: Checkpoints, monkeypatch: Any
+) -> None:
+    """Train until a step, with a checkpoint after each."""
+    save = Checkpoints.save
+
+    def saved(self: Checkpoints, model: Any, optimizer: Any, at: int, *rest: Any) -> None:
+        save(self, model, optimizer, at, *rest)
+        if at == step:
+            raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", saved)
+        with pytest.raises(KilledError):
+            run_trial(spec, dataset, checkpoints=kept)
+
+
 def run_killed_at(
     steps: Sequence[int], spec: TrialSpec, dataset: Dataset, results: Results
 ) -> TrialResult:
@@ -76,3 +93,13 @@ def assert_same_bytes(first: TrialResult, second: TrialResult) -> None:
         assert one.equals(other)
     assert first.model and first.model == second.model
     assert (first.metrics, first.convergence) == (second.metrics, second.convergence)
+
+
+def have_same_bytes(first: TrialResult, second: TrialResult) -> bool:
+    """Whether models, shares of padding and tables of two results are equal."""
+    shares = {result.execution["padding_share"] for result in (first, second)}
+    return (
+        first.model == second.model
+        and len(shares) == 1
+        and all(a.equals(b) for a, b in zip(tables_of(first), tables_of(second), strict=True))
+    )

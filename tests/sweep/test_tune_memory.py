@@ -11,7 +11,7 @@ from result_folders import make_spec
 from rich.console import Console
 from tiny_data import make_dataset
 
-from xlt.sweep.backends.worker import ArtifactPolicy
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.driver.progress import Progress
 from xlt.trainables.results.result import Results
 

@@ -11,8 +11,9 @@ import pytest
 from result_folders import save_done
 
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Finished
-from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
+from xlt.sweep.backends.worker import run_and_save
 from xlt.trainables.results.best_model import HOW_CHOSEN, drop_worse_models
 from xlt.trainables.results.find_trial import find_trial
 from xlt.trainables.results.plan import Plan, PlannedCell, PlannedTrial

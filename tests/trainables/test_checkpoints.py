@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from killed_trials import KilledError, located
+from killed_trials import have_same_bytes, killed_after, located
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
-from xlt.trainables.results.trial_result import TrialResult
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
+from xlt.sweep.backends.worker import run_and_save
 from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training import checkpoints
 from xlt.trainables.training.checkpoint_file import hash_state
@@ -26,33 +26,6 @@ from xlt.trainables.trial.signature import read_versions
 
 MakeSpec = Callable[..., TrialSpec]
 CASES = (("llama", "lora"), ("gpt_neox", "lora"), ("bert", "full"), ("bert", "lora"))
-
-
-def killed_after(
-    step: int, spec: TrialSpec, dataset: Dataset, kept: Checkpoints, monkeypatch: Any
-) -> None:
-    """Train until a step, with a checkpoint after each."""
-    save = Checkpoints.save
-
-    def saved(self: Checkpoints, model: Any, optimizer: Any, at: int, *rest: Any) -> None:
-        save(self, model, optimizer, at, *rest)
-        if at == step:
-            raise KilledError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "save", saved)
-        with pytest.raises(KilledError):
-            run_trial(spec, dataset, checkpoints=kept)
-
-
-def same(first: TrialResult, second: TrialResult) -> bool:
-    tables = ("predictions", "history", "train_rows")
-    shares = {result.execution["padding_share"] for result in (first, second)}
-    return (
-        first.model == second.model
-        and len(shares) == 1
-        and all(getattr(first, name).equals(getattr(second, name)) for name in tables)
-    )
 
 
 @pytest.mark.parametrize(("architecture", "method"), CASES)
@@ -76,7 +49,7 @@ def test_a_resumed_trial_gives_the_same_bytes(
     kept = Checkpoints(results, spec.trial_id, 0, read_versions())
     resumed = run_trial(spec, tiny_dataset, keep_models="all", checkpoints=kept)
     assert resumed.execution["resumed_at_steps"] == list(steps)
-    assert same(resumed, undisturbed)
+    assert have_same_bytes(resumed, undisturbed)
 
 
 def test_dropout_goes_on_where_it_was(
@@ -94,7 +67,7 @@ def test_dropout_goes_on_where_it_was(
     )
     monkeypatch.setattr(checkpoints, "set_random_state", lambda states: None)
     kept = Checkpoints(results, spec.trial_id, 0, read_versions())
-    assert not same(run_trial(spec, tiny_dataset, checkpoints=kept), undisturbed)
+    assert not have_same_bytes(run_trial(spec, tiny_dataset, checkpoints=kept), undisturbed)
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "versions", "form", "no hash"])
@@ -128,7 +101,7 @@ def test_an_unusable_checkpoint_means_the_beginning(
     assert resumed.execution["resumed_at_steps"] == []
     reason = {"versions": "other versions", "form": "another form"}.get(damage, "damaged")
     assert reason in resumed.execution["not_resumed"]
-    assert same(resumed, undisturbed)
+    assert have_same_bytes(resumed, undisturbed)
 
 
 def flip(content: bytes, number: int) -> bytes:
@@ -191,7 +164,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
     monkeypatch.setattr(results, "write", full)
     result = run_trial(spec, tiny_dataset, checkpoints=kept)
     assert "no space left" in result.execution["checkpoint_error"]
-    assert same(result, run_trial(spec, tiny_dataset))
+    assert have_same_bytes(result, run_trial(spec, tiny_dataset))
 
 
 def test_checkpoints_are_as_far_apart_as_asked(

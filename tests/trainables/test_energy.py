@@ -17,7 +17,8 @@ from result_folders import make_spec as make_any_spec
 from xlt.analysis.summary.cost import describe_cost
 from xlt.analysis.trials.collect import collect
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save, run_and_save_pack
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
+from xlt.sweep.backends.worker import run_and_save, run_and_save_pack
 from xlt.sweep.cli.main import main
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult

@@ -12,8 +12,9 @@ import pytest
 from tiny_data import with_german
 
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Failed, Finished
-from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save, run_and_save_pack
+from xlt.sweep.backends.worker import run_and_save, run_and_save_pack
 from xlt.trainables.inference import extend
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec

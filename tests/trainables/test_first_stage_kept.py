@@ -21,7 +21,8 @@ from staged_specs import (
 )
 
 from xlt.data.dataset.schema import Dataset
-from xlt.sweep.backends.worker import ArtifactPolicy, run_and_save
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
+from xlt.sweep.backends.worker import run_and_save
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.trial_spec import TrialSpec

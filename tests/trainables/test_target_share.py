@@ -16,7 +16,7 @@ from gloo_group import run_together, run_together_again
 from hf_trainer import build_without_dropout
 from hypothesis import given
 from hypothesis import strategies as st
-from test_checkpoints import killed_after, located, same
+from killed_trials import have_same_bytes, killed_after, located
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
@@ -143,7 +143,7 @@ def test_a_resumed_trial_gives_the_same_bytes(
     killed_after(11, spec, tiny_dataset, kept, monkeypatch)
     resumed = run_trial(spec, tiny_dataset, keep_models="all", checkpoints=kept)
     assert resumed.execution["resumed_at_steps"] == [11]
-    assert same(resumed, undisturbed)
+    assert have_same_bytes(resumed, undisturbed)
 
 
 def work(rank: int, folder: str, text: str) -> None:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import torch
 from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -30,15 +27,12 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.training.checkpoint_file import read_checkpoint, write_checkpoint
 from xlt.trainables.training.first_stage import FirstStage
 from xlt.trainables.training.micro_batches import get_random_state, set_random_state
-from xlt.trainables.training.workers import Workers
-
-OPTIONS = StateDictOptions(
-    full_state_dict=True,
-    cpu_offload=True,
-    ignore_frozen_params=True,
-    strict=False,
+from xlt.trainables.training.trained_weights import (
+    OPTIONS,
+    exchanged_weights,
+    gather_trained_weights,
 )
-"""State in one form for a single process, several processes (DDP) and sharded models (FSDP)."""
+from xlt.trainables.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ class Checkpoints:
         """
         tensors = {f"model.{k}": v for k, v in gather_trained_weights(model).items()}
         if loop_state.copies:
-            with _exchanged(model, loop_state.copies):
+            with exchanged_weights(model, loop_state.copies):
                 copies = gather_trained_weights(model)
                 tensors |= {f"copies.{k}": v.clone() for k, v in copies.items()}
         moments: Any = get_optimizer_state_dict(model, optimizer, options=OPTIONS)
@@ -199,7 +193,7 @@ class Checkpoints:
             return 0
         options = replace(OPTIONS, broadcast_from_rank0=workers.size > 1)
         if loop_state.copies:
-            with _exchanged(model, loop_state.copies):
+            with exchanged_weights(model, loop_state.copies):
                 copies: Any = _take_prefixed(tensors, "copies.")
                 set_model_state_dict(model, copies, options=options)
         weights: Any = _take_prefixed(tensors, "model.")
@@ -272,35 +266,6 @@ class Checkpoints:
         elif not _fits(tensors, model, loop_state):
             self.not_resumed = "the checkpoint has another form, e.g. of another kind of device"
         return ({}, {}) if self.not_resumed else (metadata, tensors)
-
-
-def gather_trained_weights(model: Any) -> dict[str, torch.Tensor]:
-    """Return the trained weights by name, on the CPU.
-
-    Every worker must call this; the first one gets the weights.
-    """
-    weights: Any = get_model_state_dict(model, options=OPTIONS)
-    return dict(weights)
-
-
-@contextmanager
-def _exchanged(model: torch.nn.Module, copies: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Exchange the trained weights and their copies inside the context.
-
-    So copies are gathered and distributed as weights are, whatever shares the workers hold.
-    """
-    _exchange(model, copies)
-    yield
-    _exchange(model, copies)
-
-
-@torch.no_grad()
-def _exchange(model: torch.nn.Module, copies: Sequence[torch.Tensor]) -> None:
-    trained = (p for p in model.parameters() if p.requires_grad)
-    for parameter, copy in zip(trained, copies, strict=True):
-        weight = parameter.clone()
-        parameter.copy_(copy)
-        copy.copy_(weight)
 
 
 def _fits(tensors: Mapping[str, torch.Tensor], model: Any, loop_state: LoopState) -> bool:

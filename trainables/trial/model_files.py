@@ -19,7 +19,7 @@ from xlt.trainables.models.model_config import ADAPTER_CONFIG
 from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.location import inside_root
 from xlt.trainables.results.result import Results
-from xlt.trainables.training.checkpoints import gather_trained_weights
+from xlt.trainables.training.trained_weights import gather_trained_weights
 from xlt.trainables.training.workers import Workers
 
 CLASSIFIER_CONFIG = "classifier_config.json"

@@ -8,13 +8,10 @@ because they need whole machines.
 
 from __future__ import annotations
 
-import errno
-import logging
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import ray
 from ray import tune
@@ -22,23 +19,18 @@ from ray import tune
 from xlt.data.core.errors import InputError
 from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
+from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Preempted, Ready, Step
-from xlt.sweep.backends.worker import (
-    ArtifactPolicy,
-    Report,
-    limit_rate,
-    refuse_unwritable,
-    run_and_save_pack,
-)
+from xlt.sweep.backends.unwritable import refuse_unwritable
+from xlt.sweep.backends.worker import Report, limit_rate, run_and_save_pack
 from xlt.sweep.driver.progress import Progress
-from xlt.sweep.driver.scratch import scratch_folder
 from xlt.sweep.driver.sigterm import handle_sigterm
-from xlt.sweep.machines.ray_folder import find_ray_folder
 from xlt.sweep.on_ray.connection import RayConnection, group_by_resources, make_bundle
 from xlt.sweep.on_ray.deaths import describe_task_error
 from xlt.sweep.on_ray.node_differences import ENERGY_NEEDS, refuse_different_nodes
 from xlt.sweep.on_ray.preemption import end_process, make_preemption_check, withdraw_preemption
 from xlt.sweep.on_ray.tune.reports import wrap
+from xlt.sweep.on_ray.tune.tuner import Request, StopAll, tune_all
 from xlt.sweep.on_ray.tune.watcher import Watcher
 from xlt.sweep.on_ray.worker import (
     fetch_specs,
@@ -64,8 +56,6 @@ autoscaler sees the demand, and Ray still has few requests to look at."""
 WATCHER_BUNDLE = {"memory": 2.0**20}
 """Resources of the process that watches a group of workers. Tune requires a request, and even a
 part of a CPU could take the place of a worker. The workers have requests of their own."""
-
-logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # no tracebacks; Progress reports deaths
 
 
 class TuneBackend:
@@ -183,12 +173,6 @@ class TuneBackend:
         self._connection.close()
 
 
-Request: TypeAlias = (
-    "tune.PlacementGroupFactory | Callable[[dict[str, Any]], tune.PlacementGroupFactory]"
-)
-"""Resource request of all trials, or a function from a config to a request."""
-
-
 @cache
 def _make_request(bundle: tuple[tuple[str, float], ...]) -> tune.PlacementGroupFactory:
     """Make the request of a trial once for all trials, because Tune keeps it for each of them."""
@@ -212,51 +196,6 @@ class _Stage:
     resources: Request
     at_once: int
     num_waiting: int = 0
-
-
-def tune_all(
-    trainable: Callable[..., None],
-    shared: dict[str, Any],
-    resources: Request,
-    *,
-    tune_config: tune.TuneConfig,
-    callback: tune.Callback,
-    stop: tune.Stopper,
-) -> None:
-    """Run one Tuner to its end, and delete its own files: results lie in the result folders.
-
-    Args:
-        trainable: Function of a config and ``shared``.
-        shared: Data that is sent once to each process.
-        resources: Resource request of a trial.
-        tune_config: Searcher, scheduler and limits of the Tuner.
-        callback: Receiver of Tune's events.
-        stop: Decides when trials must end.
-
-    Raises:
-        InputError: The disk of Ray's own files on this machine is full.
-    """
-    try:
-        with scratch_folder("tune") as scratch:
-            tune.Tuner(
-                tune.with_resources(tune.with_parameters(trainable, shared=shared), resources),
-                tune_config=tune_config,
-                run_config=tune.RunConfig(
-                    name="trials",
-                    storage_path=str(scratch),
-                    callbacks=[callback],
-                    stop=stop,
-                    verbose=0,
-                ),
-            ).fit()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(
-            f"Ray Tune cannot write its own files: {error}; finished trials are kept; free space "
-            f"in {find_ray_folder()} and {tempfile.gettempdir()}, or set RAY_TMPDIR and TMPDIR to "
-            "folders on another disk, then start again"
-        ) from error
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -297,26 +236,3 @@ def _group_trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     (spec,) = fetch_specs([number], shared["specs"])
     if event := run_in_group(spec, shared | {"member": number}):
         tune.report(wrap(number, event))
-
-
-class StopAll(tune.Stopper):
-    """Ends all trials when a condition becomes true, e.g. results can no longer be written.
-
-    Args:
-        condition: Function that is called after every report.
-    """
-
-    def __init__(self, condition: Callable[[], bool]) -> None:
-        self._condition = condition
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: the condition cannot be pickled, and Tune never restores this run."""
-        return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return False: no trial ends early alone."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Return whether all trials must end."""
-        return self._condition()
