@@ -17,6 +17,7 @@ from xlt.analysis.attributions.units import Split, name_segments
 from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.trial_names import Run, run_name
 from xlt.data.core.errors import InputError
+from xlt.data.core.text import first_line
 from xlt.trainables.spec.cell_key import CellKey
 
 Values = NDArray[np.float64]
@@ -92,6 +93,17 @@ class CellAttributions:
         """Mean over occurrences of ``raw`` or ``normalised``, num_runs x num_tokens."""
         means: Values = sums.sum(axis=1) / self.counts.sum(axis=1)
         return means
+
+
+def begin_caption(model: str, cells: Mapping[str, CellAttributions]) -> str:
+    """Begin a caption: the base model, and the class if there are more than two."""
+    explained = next(iter(cells.values())).explained_class
+    return f"{model}, class {first_line(explained)}" if explained else model
+
+
+def name_table(kind: str, model: str, cells: Mapping[str, CellAttributions]) -> str:
+    """Name a table by its base model, and by the class if there are more than two."""
+    return "-".join(filter(None, (kind, model, next(iter(cells.values())).explained_class)))
 
 
 def add_up_tokens(

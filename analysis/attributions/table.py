@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 
 import numpy as np
 
-from xlt.analysis.attributions.cell import FLAT, CellAttributions
+from xlt.analysis.attributions.cell import FLAT, CellAttributions, begin_caption, name_table
 from xlt.analysis.attributions.collect import ExperimentAttributions
 from xlt.analysis.attributions.evidence import (
     ENOUGH,
@@ -16,13 +15,7 @@ from xlt.analysis.attributions.evidence import (
     mask_stability,
     rank,
 )
-from xlt.analysis.attributions.overlaps import (
-    MARGIN,
-    PERSISTENCE,
-    Overlap,
-    compare_rankings,
-    rank_biased_overlap,
-)
+from xlt.analysis.attributions.overlap_table import make_overlap_table
 from xlt.analysis.tables.paper import (
     MINIATURE_PREFIX,
     MODELS,
@@ -82,19 +75,8 @@ def make_attribution_tables(
             _checks(model, cells, top),
         ]
         if len(cells) > 1:
-            tables.append(_overlaps(model, cells, ranked))
+            tables.append(make_overlap_table(model, cells, ranked))
     return tables
-
-
-def _head(model: str, cells: Mapping[str, CellAttributions]) -> str:
-    """Begin a caption: the base model, and the class if there are more than two."""
-    explained = next(iter(cells.values())).explained_class
-    return f"{model}, class {first_line(explained)}" if explained else model
-
-
-def _name(kind: str, model: str, cells: Mapping[str, CellAttributions]) -> str:
-    """Name a table by its base model, and by the class if there are more than two."""
-    return "-".join(filter(None, (kind, model, next(iter(cells.values())).explained_class)))
 
 
 def _tokens(
@@ -133,7 +115,7 @@ def _tokens(
             + EXPLAINED_FOR.get(cell.settings.get("class", "predicted"), "this class in all runs")
         )
     caption = (
-        f"Table 5. {_head(model, cells)}: tokens with the highest mean contribution by "
+        f"Table 5. {begin_caption(model, cells)}: tokens with the highest mean contribution by "
         f"{cell.settings['method']}, over {over}.",
         f"Settings: {settings}; hidden tokens become {hidden}. Tokens in fewer than {min_count} "
         "texts are left out.",
@@ -157,7 +139,7 @@ def _tokens(
             *notes,
         ]
     return Table(
-        _name("tokens", model, cells), caption, ("rank", *columns), tuple(lines), tuple(notes)
+        name_table("tokens", model, cells), caption, ("rank", *columns), tuple(lines), tuple(notes)
     )
 
 
@@ -199,10 +181,10 @@ def _values(
                 }
             records.append(record)
     return Table(
-        _name("contributions", model, cells),
+        name_table("contributions", model, cells),
         (
-            f"{_head(model, cells)}: top tokens by raw contribution, with mean and 95 % interval "
-            f"over runs and texts ({NUM_RESAMPLES} resamples).",
+            f"{begin_caption(model, cells)}: top tokens by raw contribution, with mean and 95 % "
+            f"interval over runs and texts ({NUM_RESAMPLES} resamples).",
             "texts: number of texts with the token. runs: number of runs that have the token in "
             "their own list.",
         ),
@@ -241,9 +223,9 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
             )
         )
     return Table(
-        _name("checks", model, cells),
+        name_table("checks", model, cells),
         (
-            f"{_head(model, cells)}: checks of the explanations.",
+            f"{begin_caption(model, cells)}: checks of the explanations.",
             f"flat: explanations whose absolute contributions sum to less than {FLAT}, so that "
             "their normalised contributions are meaningless. R2: median share of the variance over "
             "masks that the explanation accounts for.",
@@ -255,56 +237,3 @@ def _checks(model: str, cells: Mapping[str, CellAttributions], top: int) -> Tabl
         ("pattern", "flat", "R2", "masks", "comprehensiveness", "sufficiency"),
         tuple(lines),
     )
-
-
-def _overlaps(
-    model: str, cells: Mapping[str, CellAttributions], ranked: Mapping[tuple[str, str], Ranking]
-) -> Table:
-    """The overlap of the top tokens of each two patterns."""
-    lines = []
-    for first, second in combinations(cells, 2):
-        pair = ranked[first, "raw"], ranked[second, "raw"]
-        lines.append(_overlap_line(compare_rankings(cells[first], cells[second], pair)))
-    footnotes = []
-    if find_counterpart(model) == TABLE_5_MODEL:
-        published = [
-            f"{a}:{b} {_published_overlap(a, b):.2f}"
-            for a, b in combinations(TABLE_5, 2)
-            if a in cells and b in cells
-        ]
-        footnotes = [f"RBO of the paper's columns: {', '.join(published)}."] if published else []
-    return Table(
-        _name("patterns", model, cells),
-        (
-            f"{_head(model, cells)}: do a few target rows change the top tokens? Hardly, says the "
-            "paper (4.3).",
-            f"RBO: rank-biased overlap, p = {PERSISTENCE:g} (Webber et al. 2010), of the raw "
-            "lists; Jaccard: Jaccard index of the same lists. Both are 1 for equal lists.",
-            "between runs: mean RBO of two runs of one pattern; between patterns: mean RBO of a "
-            "run of each. excess: between runs minus between patterns, with a 95 % interval over "
-            "runs and texts. changed: it is above 0, so patterns differ more than by chance of "
-            f"training. hardly changed: it is below {MARGIN:g}.",
-        ),
-        ("patterns", "RBO", "Jaccard", "between runs", "between patterns", "excess", "verdict"),
-        tuple(lines),
-        tuple(footnotes),
-    )
-
-
-def _overlap_line(overlap: Overlap) -> tuple[str, ...]:
-    middle, low, high = overlap.excess
-    return (
-        f"{overlap.first}:{overlap.second}",
-        f"{overlap.rbo:.2f}",
-        f"{overlap.jaccard:.2f}",
-        "-" if np.isnan(overlap.between_runs) else f"{overlap.between_runs:.2f}",
-        f"{overlap.between_patterns:.2f}",
-        "-" if np.isnan(middle) else f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]",
-        overlap.verdict,
-    )
-
-
-def _published_overlap(first: str, second: str) -> float:
-    names = {t: n for n, t in enumerate(dict.fromkeys(TABLE_5[first] + TABLE_5[second]))}
-    a, b = (np.array([[names[token] for token in TABLE_5[p]]]) for p in (first, second))
-    return float(rank_biased_overlap(a, b)[0])

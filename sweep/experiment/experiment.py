@@ -22,7 +22,7 @@ from xlt.data.sources.options import SourceOptions
 from xlt.data.sources.registry import parse_source
 from xlt.sweep.experiment.blocks import StorageSettings, Task
 from xlt.sweep.experiment.chosen_rates import ChosenRates
-from xlt.sweep.experiment.overrides import Override, find_unused_stages
+from xlt.sweep.experiment.overrides import Override, find_unused_stages, find_useless_overrides
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.experiment.searcher_names import SEARCHERS
 from xlt.sweep.experiment.settings_file import parse_settings, read_settings, read_text
@@ -37,7 +37,6 @@ from xlt.trainables.models.base_models import BaseModel
 from xlt.trainables.results.layout import EXPERIMENT_NAME
 from xlt.trainables.spec.cost import Cost
 from xlt.trainables.spec.explain import Explain
-from xlt.trainables.spec.methods import BASELINES
 from xlt.trainables.spec.resources import Resources
 from xlt.trainables.spec.selection import Selection, parse_selection
 from xlt.trainables.spec.training import Training
@@ -187,29 +186,14 @@ class Experiment(Settings):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
-        models = [model.name for model in self.models]
-        patterns = [pattern.name for pattern in self.patterns]
         problems = [
             f"accept_findings: {unknown('check', name, CHECKS)}"
             for name in self.accept_findings
             if name not in CHECKS
         ]
-        for number, override in enumerate(self.overrides):
-            for field, name, known in (
-                ("model", override.match.model, models),
-                ("pattern", override.match.pattern, patterns),
-            ):
-                if name is not None and name not in known:
-                    problems.append(f"overrides.{number}.match: {unknown(field, name, known)}")
         methods = {model.name: model.method for model in self.models}
-        for number, override in enumerate(self.overrides):
-            method = methods.get(override.match.model or "")
-            if not override.changes(method):
-                problems.append(
-                    f"overrides.{number}: changes nothing, because {override.match.model} has "
-                    f"method {method}, which uses {', '.join(BASELINES[str(method)]) or 'none'} of "
-                    "training and no learning rate; remove it"
-                )
+        patterns = [pattern.name for pattern in self.patterns]
+        problems += find_useless_overrides(self.overrides, methods, patterns)
         problems += find_unused_stages(self.training, self.overrides)
         reserved = {m.name: m.choose_resources(self.resources) for m in self.models}
         sharded = [name for name, resources in reserved.items() if resources.is_sharded]

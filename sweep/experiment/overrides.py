@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 import pydantic
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.patterns import spell_pattern_name
 from xlt.trainables.spec.adapters import Lora, Peft
@@ -61,6 +61,36 @@ class Override(Settings):
         _check_changes(Lora.parse, self.lora, "lora")
         _check_changes(Peft.parse, self.peft, "peft")
         return self
+
+
+def find_useless_overrides(
+    overrides: Sequence[Override], methods: Mapping[str, Method | None], patterns: Sequence[str]
+) -> list[str]:
+    """Describe overrides that match no cell of an experiment, or change nothing in theirs.
+
+    Args:
+        overrides: The overrides of the experiment.
+        methods: Base model -> its method.
+        patterns: Names of the patterns.
+    """
+    problems = [
+        f"overrides.{number}.match: {unknown(field, name, known)}"
+        for number, override in enumerate(overrides)
+        for field, name, known in (
+            ("model", override.match.model, list(methods)),
+            ("pattern", override.match.pattern, patterns),
+        )
+        if name is not None and name not in known
+    ]
+    for number, override in enumerate(overrides):
+        method = methods.get(override.match.model or "")
+        if not override.changes(method):
+            problems.append(
+                f"overrides.{number}: changes nothing, because {override.match.model} has method "
+                f"{method}, which uses {', '.join(BASELINES[str(method)]) or 'none'} of training "
+                "and no learning rate; remove it"
+            )
+    return problems
 
 
 def find_unused_stages(training: Training, overrides: Sequence[Override]) -> list[str]:

@@ -30,14 +30,9 @@ NO_BASE_MODEL = "none"
 NOT_IN_IDENTITY = frozenset({"base_path", "resources"})
 """Fields of TrialSpec that cannot change a result: place of the base model, and hardware."""
 
-
 METHOD_SETTINGS: dict[str, type[Lora | Peft | Embed | Ngram | Prompt]] = {
-    "lora": Lora,
-    "peft": Peft,
-    "embed": Embed,
-    "ngram": Ngram,
-    "prompt": Prompt,
-}
+    "lora": Lora, "peft": Peft, "embed": Embed, "ngram": Ngram, "prompt": Prompt,
+}  # fmt: skip
 """Method -> type of its own settings, in the field of its name."""
 
 
