@@ -49,6 +49,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
 from network_nodes import network_nodes, wait_until
 from result_folders import trial_files
+from step_counter import write_counter
 from tiny_data import make_dataset, save_tiny_base
 from token_cluster import ROOT, TokenCluster, token_cluster, write_token
 
@@ -69,35 +70,6 @@ WEIGHTS = {"worker": 6, "driver": 2, "raylet": 1, "machine": 1}
 """Relative frequency of each kind; if there is no process to kill, another kind is drawn."""
 SILENCE_SECONDS = 300
 """Seconds without a step on any machine after which the benchmark fails, because it hangs."""
-COUNTER = '''
-"""Imported by every Python of the benchmark: counts optimiser steps, a byte each."""
-import importlib.abc, importlib.util, os, sys
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "xlt.trainables.training.loop":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
-        def exec_module(module):
-            run(module)
-            module.fit = counted(module.fit)
-        spec.loader.exec_module = exec_module
-        return spec
-
-def counted(fit):
-    file = os.open(os.environ["XLT_STEPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    def counting(steps, gradients):
-        def stepped(batch):
-            loss = gradients(batch)
-            os.write(file, b".")
-            return loss
-        return fit(steps, stepped)
-    return counting
-
-sys.meta_path.insert(0, Finder())
-'''
 
 
 @dataclass
@@ -177,13 +149,6 @@ def write_experiment(folder: Path) -> Path:
     }  # fmt: skip
     (folder / "chaos.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return folder / "chaos.yaml"
-
-
-def write_counter(folder: Path) -> Path:
-    """Write :data:`COUNTER` to a folder; every Python with it on its path imports it at start."""
-    (folder / "counter").mkdir()
-    (folder / "counter" / "sitecustomize.py").write_text(COUNTER)
-    return folder / "counter"
 
 
 @contextmanager

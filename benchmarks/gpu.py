@@ -29,6 +29,8 @@ from peft import LoraConfig, get_peft_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from gpu_models import FAMILIES, SMALL, TEST_ROWS, TRAIN_ROWS
+
 from xlt.data.dataset.schema import BINARY
 from xlt.trainables.estimates.dry_run import dry_run
 from xlt.trainables.estimates.flops import count_training_flops
@@ -45,63 +47,8 @@ from xlt.trainables.training.loop import choose_base_dtype, predict
 from xlt.trainables.training.workers import Workers
 from xlt.trainables.trial.model_files import make_model_files
 
-FAMILIES: dict[str, tuple[Any, dict[str, int], str, tuple[str, ...]]] = {
-    # elyza/ELYZA-japanese-Llama-2-7b-fast-instruct: Llama 2 with 45,043 tokens (its model card)
-    "llama": (
-        transformers.LlamaConfig,
-        {
-            "vocab_size": 45_043,
-            "hidden_size": 4096,
-            "intermediate_size": 11_008,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 32,
-        },
-        "lora",
-        ("score",),
-    ),
-    # cyberagent/open-calm-7b (its model card: 32 layers, width 4096, 32 heads)
-    "gpt_neox": (
-        transformers.GPTNeoXConfig,
-        {
-            "vocab_size": 52_224,
-            "hidden_size": 4096,
-            "intermediate_size": 16_384,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 32,
-        },
-        "lora",
-        ("score",),
-    ),
-    # google-bert/bert-base-multilingual-cased
-    "bert": (transformers.BertConfig, {"vocab_size": 119_547}, "full", ("classifier",)),
-    # intfloat/multilingual-e5-small (its config.json)
-    "e5": (
-        transformers.BertConfig,
-        {
-            "vocab_size": 250_037,
-            "hidden_size": 384,
-            "intermediate_size": 1536,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-        },
-        "full",
-        ("classifier",),
-    ),
-}
-"""Name -> class and sizes of a base model's config, method and head."""
-SMALL = {
-    "vocab_size": 1000,
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
 NUM_TOKENS = 10_000
 """Number of different tokens in the texts."""
-TRAIN_ROWS, TEST_ROWS = 1024 + 104, 512
-"""Numbers of rows of ja104 (paper, section 3.2)."""
-
-
 WAYS = ("ours", "trainer")
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 import transformers
-from gpu import FAMILIES, SMALL, TRAIN_ROWS
+from gpu_models import FAMILIES, SMALL, TRAIN_ROWS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 import transformers
-from gpu import FAMILIES, SMALL
+from gpu_models import FAMILIES, SMALL
 from tiny_checkpoints import save_tokenizer
 
 from xlt.data.sources.registry import load_dataset, parse_source
@@ -56,7 +56,7 @@ MODELS = {
     "opencalm": ("gpt_neox", 52_224),
     "bert-ja": ("bert", 32_000),
 }
-"""Row of the paper's tables -> (family in benchmarks/gpu.py, size of its vocabulary).
+"""Row of the paper's tables -> (family in benchmarks/gpu_models.py, size of its vocabulary).
 
 Sizes are from the model cards; bert-ja is cl-tohoku/bert-base-japanese-v2.
 """

@@ -28,7 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gpu import FAMILIES
+from gpu_models import FAMILIES
 from paper_grid import MODELS
 
 from xlt.sweep.check.gpu_types import find_bf16_flops
