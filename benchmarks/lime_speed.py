@@ -28,7 +28,7 @@ from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.trainables.explain.classifier import FORWARD_TOKENS, make_target, merge_adapters
 from xlt.trainables.explain.explain_texts import explain_texts
 from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from xlt.analysis.boundary.judged import CellBoundary, judge_cells
-from xlt.analysis.boundary.of_classes import judge_classes
+from xlt.analysis.boundary.judge_cells import CellBoundary, judge_cells
+from xlt.analysis.boundary.judge_classes import judge_classes
 from xlt.analysis.boundary.score_shift import SHIFTS, SourceLogits, score_shift, source_logits
 from xlt.analysis.boundary.train_threshold import (
     TRAIN_ROWS,

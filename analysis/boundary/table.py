@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.judge_cells import CellBoundary
 from xlt.analysis.boundary.measure import WITH_INTERVAL
 from xlt.analysis.boundary.score_shift import SHIFTS
 from xlt.analysis.boundary.threshold_tables import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.judge_cells import CellBoundary
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS
 from xlt.analysis.metrics.calibration import NUM_BINS
 from xlt.analysis.metrics.labelled_rows import FITS, NUM_DRAWS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlt.analysis.languages.over import describe_absence, list_new_langs
+from xlt.analysis.languages.means import describe_absence, list_new_langs
 from xlt.analysis.languages.scores import LangCell, LangScores
 from xlt.trainables.metrics.arrays import Values
 

@@ -13,7 +13,7 @@ from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
-from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.judge_cells import CellBoundary
 from xlt.analysis.comparisons.family import FAMILIES
 from xlt.analysis.languages.scores import collect_lang_scores
 from xlt.analysis.page.certainty import show_comparisons, show_variance

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.judge_cells import CellBoundary
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.claims import PAPER, ResultCells, shipped_claims

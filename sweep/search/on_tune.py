@@ -26,7 +26,7 @@ from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import group_by_resources
 from xlt.sweep.on_ray.deaths import explain_deaths, read_death
 from xlt.sweep.on_ray.tune.tuner import StopAll, tune_all
-from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
 from xlt.sweep.on_ray.worker import ImportFailedError, share
 from xlt.sweep.planning.packs import Packing, choose_pack_size
 from xlt.sweep.search.budget import Budget
@@ -129,7 +129,7 @@ def search_on_tune(
             callback=reports,
             stop=StopAll(reports.must_stop),
         )
-        reports.unmade.refuse()
+        reports.failed_starts.refuse()
         refuse_unwritable(results, budget.unwritable)
         if not searcher.is_over:
             return False
@@ -252,7 +252,7 @@ class _Reports(tune.Callback):
     """Adds reports to the budget, passes deaths on, and counts workers that cannot import code."""
 
     def __init__(self, budget: Budget, suggestions: _Suggestions) -> None:
-        self._budget, self._suggestions, self.unmade = budget, suggestions, UnmadeCount()
+        self._budget, self._suggestions, self.failed_starts = budget, suggestions, FailedStarts()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing: Tune pickles its callbacks, but a search is never restored from them."""
@@ -261,16 +261,16 @@ class _Reports(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.unmade.reset()
+        self.failed_starts.reset()
         self._budget.add(unwrap(result))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = read_death(trial)
         if isinstance(error, ImportFailedError):
-            self.unmade.add(error)
+            self.failed_starts.add(error)
         num_finished = trial.last_result.get("replicates", 0) if trial.last_result else 0
         self._suggestions.on_death(trial.trial_id, num_finished, error)
 
     def must_stop(self) -> bool:
         """Return whether Tune must end all trials now."""
-        return self._budget.is_over or bool(self.unmade.problem)
+        return self._budget.is_over or bool(self.failed_starts.problem)

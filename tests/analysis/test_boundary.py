@@ -13,7 +13,7 @@ import pytest
 from boundary_results import predictions, train_rows
 from result_folders import TRAINED, make_plan, make_results, save_done, save_failed
 
-from xlt.analysis.boundary.judged import CellBoundary
+from xlt.analysis.boundary.judge_cells import CellBoundary
 from xlt.analysis.boundary.measure import boundary
 from xlt.analysis.boundary.table import make_boundary_tables
 from xlt.analysis.boundary.train_threshold import TRAIN_ROWS

@@ -20,7 +20,7 @@ from result_folders import make_results, save_failed
 from scipy import stats
 from simulated_scores import true_auroc, upper_bound
 
-from xlt.analysis.languages.over import MIN_SAMPLED, find_means, measure_mean
+from xlt.analysis.languages.means import MIN_SAMPLED, find_means, measure_mean
 from xlt.analysis.languages.ranks import (
     critical_difference,
     find_rankings,

@@ -16,7 +16,7 @@ from xlt.sweep.on_ray.deaths import (
     read_death,
     was_taken_away,
 )
-from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
 from xlt.sweep.on_ray.worker import ImportFailedError
 from xlt.sweep.on_ray.worker_log import WorkerLog, find_ending, read_worker_log
 from xlt.trainables.training import watching_process
@@ -161,7 +161,7 @@ def test_a_cause_before_the_first_trial_repeats_the_log_and_guesses_no_lack_of_m
 
 
 def test_three_workers_that_die_unready_one_after_the_other_end_a_run() -> None:
-    count = UnmadeCount()
+    count = FailedStarts()
     for _ in range(2):
         count.add("")
         count.add("")

@@ -29,7 +29,7 @@ from xlt.sweep.lit.server import serve
 from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.explain_texts import explain_texts
 from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.spec.trial_spec import TrialSpec

@@ -18,7 +18,7 @@ from kept_tiny import keep
 from xlt.data.core.errors import InputError
 from xlt.data.core.seeds import derive_seed
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.inference.save import save_classifier
 from xlt.trainables.loading.head import init_head
 from xlt.trainables.loading.tokenize import encode

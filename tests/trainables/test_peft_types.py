@@ -18,7 +18,7 @@ from peft_settings import make_peft_spec
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.adapters import REFUSED, TYPES, VIRTUAL_TOKENS, Peft

@@ -23,7 +23,7 @@ from torch import nn
 
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.tokenize import encode
 from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.training import Training

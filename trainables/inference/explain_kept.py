@@ -10,7 +10,7 @@ from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.explain.target import Values
 from xlt.trainables.explain.trial import explain_trial
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.results.attributions import Attributions
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain

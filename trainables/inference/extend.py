@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.inference.explain_kept import refuse_changed_scores
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.tokenize import count_truncated, encode
 from xlt.trainables.results.layout import MODEL, is_model, is_weights, trial_file
 from xlt.trainables.results.result import Results

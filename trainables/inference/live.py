@@ -19,7 +19,7 @@ from xlt.trainables.explain.tokens import (
 )
 from xlt.trainables.explain.trial import explain_rows
 from xlt.trainables.inference.explain_kept import refuse_changed_scores
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.base import Texts
 from xlt.trainables.loading.tokenize import refuse_unreadable, tokenize
 from xlt.trainables.results.result import Results

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_few
-from xlt.trainables.inference.kept import load_kept_model
+from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.tokenize import is_readable, tokenize
 from xlt.trainables.results.find_trial import FinishedTrial, find_trial

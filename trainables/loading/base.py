@@ -23,7 +23,7 @@ from xlt.trainables.loading.batch_effects import choose_padding_side
 from xlt.trainables.loading.config import RENAMED, load_config
 from xlt.trainables.loading.head import find_head_modules, init_head, is_fine_tuned
 from xlt.trainables.loading.kinds import get_auto_class, refuse_incomplete, refuse_other_types
-from xlt.trainables.loading.reading_ahead import refuse_reading_ahead
+from xlt.trainables.loading.lookahead import refuse_lookahead
 from xlt.trainables.loading.tokenizer import load_tokenizer
 from xlt.trainables.models.architectures import ARCHITECTURES, read_max_positions
 from xlt.trainables.models.base_models import MINIATURE
@@ -187,7 +187,7 @@ def _load(spec: TrialSpec, device: torch.device, dtype: torch.dtype, num_labels:
     if facts["model_type"] in ARCHITECTURES:
         return base
     if spec.prompt:
-        refuse_reading_ahead(model)
+        refuse_lookahead(model)
     else:
         init_head(model, head, seed=0)
         if choose_padding_side(model, tokenizer, base.max_positions) == "right":

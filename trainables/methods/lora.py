@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from xlt.data.core.errors import InputError, unknown
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.adapted import add_adapters, find_outermost_modules, find_routers
-from xlt.trainables.methods.taken_weights import remember_start
+from xlt.trainables.methods.lora_starts import remember_start
 from xlt.trainables.spec.adapters import Lora
 from xlt.trainables.spec.trial_spec import TrialSpec
 

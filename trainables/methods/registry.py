@@ -12,7 +12,7 @@ from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import Registry
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods import any_peft, full, lora, part
-from xlt.trainables.methods.taken_weights import as_kept
+from xlt.trainables.methods.lora_starts import as_kept
 from xlt.trainables.spec.methods import METHOD_GROUP
 from xlt.trainables.spec.trial_spec import TrialSpec
 

@@ -14,7 +14,7 @@ from safetensors.torch import load, save_file
 
 from xlt.data.core.errors import InputError
 from xlt.trainables.methods.adapted import is_adapted
-from xlt.trainables.methods.taken_weights import STARTED, double_rank, give_back
+from xlt.trainables.methods.lora_starts import STARTED, double_rank, give_back
 from xlt.trainables.models.model_config import ADAPTER_CONFIG
 from xlt.trainables.results.find_trial import list_kept_weights
 from xlt.trainables.results.location import inside_root

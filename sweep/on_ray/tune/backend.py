@@ -165,7 +165,7 @@ class TuneBackend:
                 stop=StopAll(watcher.must_stop),
             )
         refuse_unwritable(results, watcher.unwritable)
-        watcher.unmade.refuse()
+        watcher.failed_starts.refuse()
         return watcher.is_over
 
     def close(self) -> None:

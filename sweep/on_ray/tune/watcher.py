@@ -18,7 +18,7 @@ from xlt.sweep.on_ray.deaths import explain_deaths, read_death, was_taken_away
 from xlt.sweep.on_ray.preemption import request_preemption
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import unwrap
-from xlt.sweep.on_ray.tune.unmade import UnmadeCount
+from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
 from xlt.sweep.planning.launch_order import NO_WAITS, WaitsFor
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
@@ -45,7 +45,7 @@ class Watcher(tune.Callback):
         queue: The searcher from which Tune gets trials.
         unwritable: The event of a trial whose result could not be written; None as long as
             results can be written.
-        unmade: Count of processes that died before they were ready.
+        failed_starts: Count of processes that died before they were ready.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Watcher(tune.Callback):
             },
         )
         self.unwritable: Unwritable | None = None
-        self.unmade = UnmadeCount()
+        self.failed_starts = FailedStarts()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its callbacks, but a terminal cannot be pickled."""
@@ -93,7 +93,7 @@ class Watcher(tune.Callback):
         """
         stopped = self._stop_time
         is_late = stopped is not None and time.monotonic() - stopped > CHECKPOINT_SECONDS
-        return self.unwritable is not None or bool(self.unmade.problem) or is_late
+        return self.unwritable is not None or bool(self.failed_starts.problem) or is_late
 
     def stop(self) -> None:
         """Start no more trials, and let running trials save a checkpoint and stop.
@@ -124,7 +124,7 @@ class Watcher(tune.Callback):
         match event:
             case Ready():
                 self._ready.add(trial.trial_id)
-                self.unmade.reset()
+                self.failed_starts.reset()
             case Step(step, num_steps, loss):
                 self._progress.stepped(spec, step, num_steps, loss)
             case Preempted(step):
@@ -162,7 +162,7 @@ class Watcher(tune.Callback):
         is_made = trial.trial_id in self._ready or was_taken_away(str(error))
         self._ready.discard(trial.trial_id)
         if not is_made:
-            self.unmade.add(error)
+            self.failed_starts.add(error)
         again = [m for m in members if self._may_retry(m, error, is_made=is_made)]
         # Most deaths have a cause outside the trial. The last attempt runs alone, so that no other
         # trial of the pack can kill it, and after all waiting trials, when more memory is free.

@@ -6,12 +6,12 @@ from xlt.data.core.errors import InputError
 from xlt.sweep.on_ray.deaths import find_death_cause
 from xlt.sweep.on_ray.worker_log import read_worker_log
 
-MAX_UNMADE = 3
+MAX_FAILED_STARTS = 3
 """Number of deaths one after the other that end a run: their cause lies in the environment of
 workers, which all trials share."""
 
 
-class UnmadeCount:
+class FailedStarts:
     """Deaths of processes that were not ready for a trial, since the last one that was.
 
     Attributes:
@@ -33,7 +33,7 @@ class UnmadeCount:
             error: The value of :func:`read_death`.
         """
         self._num_deaths += 1
-        if self._num_deaths == MAX_UNMADE:
+        if self._num_deaths == MAX_FAILED_STARTS:
             self.problem = (
                 "worker processes die before they start a trial; the last one: "
                 f"{_find_cause(error)}; finished trials are kept; remove the cause, then run the "

@@ -17,7 +17,7 @@ NUM_TOKENS = 8
 """Number of tokens before and after the place where logits are compared."""
 
 
-def refuse_reading_ahead(model: Any) -> None:
+def refuse_lookahead(model: Any) -> None:
     """Raise InputError if logits at a token depend on later tokens, as those of XLNet do.
 
     Args:

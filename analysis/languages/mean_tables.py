@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
-from xlt.analysis.languages.over import MIN_SAMPLED, find_means
+from xlt.analysis.languages.means import MIN_SAMPLED, find_means
 from xlt.analysis.languages.ranks import LEVEL, MIN_MODELS, Ranking, find_rankings
 from xlt.analysis.languages.records import (
     describe_scores,

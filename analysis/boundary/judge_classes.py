@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlt.analysis.boundary.judged import CellBoundary, judge_cells
+from xlt.analysis.boundary.judge_cells import CellBoundary, judge_cells
 from xlt.analysis.boundary.verdict import weights_gain
 from xlt.analysis.metrics.class_weights import (
     decide_at_best_weights,

@@ -20,7 +20,7 @@ MIN_SAMPLED = 3
 
 
 @dataclass(frozen=True)
-class OverLangs:
+class MeanOverLangs:
     """The mean of a cell over the test languages that it does not train on.
 
     Attributes:
@@ -47,7 +47,7 @@ class OverLangs:
     why: str = ""
 
 
-def find_means(scores: LangScores) -> list[OverLangs]:
+def find_means(scores: LangScores) -> list[MeanOverLangs]:
     """Compute the mean of each cell over the test languages that it does not train on."""
     return [_mean_over(cell, scores.method) for cell in scores.cells]
 
@@ -57,7 +57,7 @@ def list_new_langs(cell: LangCell) -> dict[str, InLang]:
     return {lang: own for lang, own in cell.by_lang.items() if lang not in cell.trained_langs}
 
 
-def _mean_over(cell: LangCell, method: str) -> OverLangs:
+def _mean_over(cell: LangCell, method: str) -> MeanOverLangs:
     new = list_new_langs(cell)
     scored = {lang: own for lang, own in new.items() if own.cell.mean is not None}
     left_out = tuple(
@@ -65,7 +65,7 @@ def _mean_over(cell: LangCell, method: str) -> OverLangs:
     )
     if not scored:
         why = "it trains on all of its test languages" if not new else "no language has a score"
-        return OverLangs(cell, (), left_out, why=why)
+        return MeanOverLangs(cell, (), left_out, why=why)
     terms = [(1 / len(scored), own) for own in scored.values()]
     gap = None
     if cell.in_source:
@@ -74,9 +74,9 @@ def _mean_over(cell: LangCell, method: str) -> OverLangs:
     try:
         runs, fixed, sampled = measure_mean(list(scored.values()), method)
     except InputError as error:
-        return OverLangs(cell, tuple(scored), left_out, mean, gap=gap, why=str(error))
+        return MeanOverLangs(cell, tuple(scored), left_out, mean, gap=gap, why=str(error))
     std = float(runs.values.std(ddof=1)) if len(runs.values) > 1 else None
-    return OverLangs(cell, tuple(scored), left_out, mean, std, fixed, sampled, gap)
+    return MeanOverLangs(cell, tuple(scored), left_out, mean, std, fixed, sampled, gap)
 
 
 def measure_mean(langs: Sequence[InLang], method: str) -> tuple[Runs, Interval, Interval | None]:
@@ -88,7 +88,7 @@ def measure_mean(langs: Sequence[InLang], method: str) -> tuple[Runs, Interval, 
 
     Returns:
         The mean over languages run by run, and its intervals for these languages and for languages
-        like these; see :class:`OverLangs`.
+        like these; see :class:`MeanOverLangs`.
 
     Raises:
         InputError: See :func:`add_up`.
