@@ -5,8 +5,8 @@ from __future__ import annotations
 from xlt.analysis.languages.gap_tables import make_cost_table, make_gap_table
 from xlt.analysis.languages.matrix import find_source_matrix, has_sources
 from xlt.analysis.languages.matrix_table import make_matrix_table
-from xlt.analysis.languages.model_pairs import make_pair_table
 from xlt.analysis.languages.mean_tables import make_mean_table, make_rank_table
+from xlt.analysis.languages.model_pairs import make_pair_table
 from xlt.analysis.languages.scores import LangScores, collect_lang_scores
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected

@@ -41,8 +41,7 @@ from xlt.analysis.trials.status import SIGNS
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.analysis.uncertainty.intervals import CellIntervals, check_method
 from xlt.data.core.errors import InputError
-from xlt.data.core.secrets import remove_secrets
-from xlt.data.core.text import first_line, name_numbers, plain
+from xlt.data.core.text import first_line, name_numbers, plain, remove_secrets
 from xlt.trainables.metrics.registry import compared_metrics, metric_label, reported_metrics
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.texts import read_texts

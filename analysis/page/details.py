@@ -14,7 +14,7 @@ from xlt.analysis.page.rows import RowPool, shown_probabilities
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.trial_names import has_draws
 from xlt.data.core.errors import InputError
-from xlt.data.core.secrets import remove_secrets
+from xlt.data.core.text import remove_secrets
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.methods import BASELINES, keep_used_training
 

@@ -19,8 +19,7 @@ from xlt.analysis.trials.scores import CellScores, ExperimentScores
 from xlt.analysis.trials.trial_names import has_draws, run_name
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
-from xlt.data.core.secrets import remove_secrets
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, remove_secrets
 from xlt.trainables.metrics.arrays import decide
 from xlt.trainables.spec.cell_key import CellKey
 

@@ -1,9 +1,10 @@
-"""Short forms of texts for messages."""
+"""Texts for messages and pages: harmless to a terminal, short, without secrets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _BREAK = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 _CONTROL = re.compile(
@@ -75,3 +76,21 @@ def first_few(names: Iterable[str], num_named: int = NUM_NAMED) -> str:
     all_names = list(names)
     more = len(all_names) - num_named
     return ", ".join(all_names[:num_named]) + (f" and {more} more" if more > 0 else "")
+
+
+_SECRETS = (
+    (re.compile(r"(?<=://)[^/\s@]+@"), "…@"),  # user and password in a URI
+    (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_…"),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), "AKIA…"),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1…"),
+    (re.compile(r"(?i)((?:token|secret|password|passwd|api_?key|access_?key)\w*['\"]?\s*[=:]\s*)"
+                r"(?:'[^']*'|\"[^\"]*\"|[^\s'\",&]+)"), r"\1…"),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=10_000)  # settings of thousands of trials are few different texts
+def remove_secrets(text: str) -> str:
+    """Replace everything in a text that looks like a password, a token or a key."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text

@@ -1,4 +1,4 @@
-"""What commands on results share: reading them, writing a file, and printing warnings."""
+"""Read results, write a file and print warnings, the same in all commands on results."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from xlt.analysis.tables.cells import format_interval, format_mean
 from xlt.analysis.tables.formats import to_markdown
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.trial_names import describe_runs
-from xlt.data.core.secrets import remove_secrets
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, remove_secrets
 from xlt.data.dataset.source_langs import join_source_langs
 from xlt.sweep.export.limits import list_limits
 from xlt.sweep.export.subject import ScoreLine, Subject

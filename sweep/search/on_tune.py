@@ -25,8 +25,8 @@ from xlt.sweep.backends.worker import describe
 from xlt.sweep.experiment.search import Search
 from xlt.sweep.on_ray.connection import group_by_resources
 from xlt.sweep.on_ray.deaths import explain_deaths, read_death
-from xlt.sweep.on_ray.tune.tuner import StopAll, tune_all
 from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
+from xlt.sweep.on_ray.tune.tuner import StopAll, tune_all
 from xlt.sweep.on_ray.worker import ImportFailedError, share
 from xlt.sweep.planning.packs import Packing, choose_pack_size
 from xlt.sweep.search.budget import Budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line, shorten
+from xlt.data.core.text import first_line, remove_secrets, shorten
 
 ANSWER_SECONDS = 10
 """Time in which a server must answer a request."""
@@ -30,7 +30,5 @@ def wrong_credentials(where: str, remedy: str) -> InputError:
 
 def failed(where: str, error: Exception) -> InputError:
     """Make the error for any other failure of a tracker's package."""
-    from xlt.data.core.secrets import remove_secrets
-
     text = shorten(first_line(remove_secrets(str(error)))) or "no reason given"
     return InputError(f"{where} failed: {type(error).__name__}: {text}")

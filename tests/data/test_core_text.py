@@ -1,10 +1,10 @@
-"""Short forms of texts for messages."""
+"""Texts for messages: numbers as ranges, secrets cut."""
 
 from __future__ import annotations
 
 import pytest
 
-from xlt.data.core.text import name_numbers
+from xlt.data.core.text import name_numbers, remove_secrets
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ from xlt.data.core.text import name_numbers
 )
 def test_many_numbers_are_written_as_ranges(numbers: list[int], text: str) -> None:
     assert name_numbers(numbers) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://key:secret@bucket/x", "s3://…@bucket/x"),
+        ("Authorization: Bearer abcdefgh123", "Authorization: Bearer …"),
+        ("password='x y' left", "password=… left"),
+        ('{"api_key": "abc", "n": 1}', '{"api_key": …, "n": 1}'),
+        ("AKIAABCDEFGHIJKLMNOP", "AKIA…"),
+        ("CUDA out of memory: tokens per batch 16", "CUDA out of memory: tokens per batch 16"),
+    ],
+)
+def test_secrets_are_cut(text: str, shown: str) -> None:
+    assert remove_secrets(text) == shown

@@ -16,9 +16,9 @@ from xlt.sweep.backends.worker import record_failure
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.on_ray.deaths import explain_deaths, read_death, was_taken_away
 from xlt.sweep.on_ray.preemption import request_preemption
+from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
 from xlt.sweep.on_ray.tune.queue import TrialQueue
 from xlt.sweep.on_ray.tune.reports import unwrap
-from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
 from xlt.sweep.planning.launch_order import NO_WAITS, WaitsFor
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
