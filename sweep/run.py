@@ -11,6 +11,7 @@ from functools import partial
 from rich.console import Console
 
 from xlt.sweep.backends.artifact_policy import ArtifactPolicy
+from xlt.sweep.backends.packs import choose_pack_size
 from xlt.sweep.backends.registry import (
     Backend,
     choose_backend,
@@ -45,7 +46,6 @@ from xlt.sweep.planning.launch_order import (
     sort_for_launch,
 )
 from xlt.sweep.planning.ledger import Ledger, read_ledger
-from xlt.sweep.planning.packs import choose_pack_size
 from xlt.sweep.planning.prepare import Prepared, prepare
 from xlt.sweep.planning.rescue import Stuck, find_stuck_cells, read_rescued, save_rescued
 from xlt.sweep.tracking.live import LiveTracking

@@ -10,12 +10,12 @@ from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Failed, Finished, Preempted, Step, Unwritable
+from xlt.sweep.backends.packs import make_packs
 from xlt.sweep.backends.unwritable import refuse_unwritable
 from xlt.sweep.backends.worker import Report, limit_rate, run_and_save_pack
 from xlt.sweep.driver.progress import Progress
 from xlt.sweep.driver.sigterm import handle_sigterm
 from xlt.sweep.planning.launch_order import WaitsFor
-from xlt.sweep.planning.packs import make_packs
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec

@@ -20,6 +20,7 @@ from ray.tune.search import Searcher as TuneSearcher
 from xlt.data.core.errors import InputError
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.events import Failed
+from xlt.sweep.backends.packs import Packing, choose_pack_size
 from xlt.sweep.backends.unwritable import refuse_unwritable
 from xlt.sweep.backends.worker import describe
 from xlt.sweep.experiment.search import Search
@@ -28,7 +29,6 @@ from xlt.sweep.on_ray.deaths import explain_deaths, read_death
 from xlt.sweep.on_ray.tune.failed_starts import FailedStarts
 from xlt.sweep.on_ray.tune.tuner import StopAll, tune_all
 from xlt.sweep.on_ray.worker import ImportFailedError, share
-from xlt.sweep.planning.packs import Packing, choose_pack_size
 from xlt.sweep.search.budget import Budget
 from xlt.sweep.search.config_report import ConfigReport, unwrap
 from xlt.sweep.search.config_trial import FAILED_RANK, try_config

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlt.data.core.errors import InputError
+from xlt.sweep.backends.packs import AUTO_SIZE, choose_pack_size, make_packs
 from xlt.sweep.experiment.experiment import Experiment, load_experiment
-from xlt.sweep.planning.packs import AUTO_SIZE, choose_pack_size, make_packs
 from xlt.sweep.run import run_sweep
 from xlt.trainables.spec.packable import compute_pack_key
 from xlt.trainables.spec.trial_spec import TrialSpec

@@ -11,7 +11,7 @@ from typing import Any
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.registries import Registry
 from xlt.trainables.loading.base import Base
-from xlt.trainables.methods import any_peft, full, lora
+from xlt.trainables.methods import any_peft, bitfit, full, lora
 from xlt.trainables.methods.lora_starts import as_kept
 from xlt.trainables.spec.methods import METHOD_GROUP
 from xlt.trainables.spec.trial_spec import TrialSpec

@@ -21,6 +21,7 @@ from xlt.data.corpora.corpus import Corpus
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.backends.artifact_policy import ArtifactPolicy
 from xlt.sweep.backends.events import Preempted, Ready, Step
+from xlt.sweep.backends.packs import make_packs
 from xlt.sweep.backends.unwritable import refuse_unwritable
 from xlt.sweep.backends.worker import Report, limit_rate, run_and_save_pack
 from xlt.sweep.driver.progress import Progress
@@ -43,7 +44,6 @@ from xlt.sweep.on_ray.worker import (
     unpack,
 )
 from xlt.sweep.planning.launch_order import WaitsFor
-from xlt.sweep.planning.packs import make_packs
 from xlt.trainables.models.miniatures import find_miniature_folder
 from xlt.trainables.results.result import Results
 from xlt.trainables.spec.trial_spec import TrialSpec
