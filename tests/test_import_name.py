@@ -12,9 +12,10 @@ import pytest
 from repository import ROOT
 
 OWN_FILES = (
-    "analysis.py", "data.py", "data/__init__.py", "trainables.py", "sweep/__init__.py", "xlt.yaml",
+    "analysis.py", "data.py", "data/__init__.py", "results.py", "trainables.py",
+    "sweep/__init__.py", "xlt.yaml",
 )  # fmt: skip
-HIDING_FILES = ("statistics.py", "random.py", "platformdirs.py", "pyarrow.py")
+HIDING_FILES = ("statistics.py", "random.py", "platformdirs.py", "pyarrow.py", "tokenizers.py")
 SCRIPT = str(Path(sys.executable).parent / "xlt")
 ONE_TRIAL = [
     "run", "quickstart", "--set", "models=[mini-mbert]", "--set", "patterns=[ja0]",

@@ -62,7 +62,7 @@ def add_analysis_commands(commands: Any) -> None:
         help="compare these pairs of cells only",
     )  # fmt: skip
     compare.add_argument(
-        "--paired-seeds", action="store_true", help="take differences seed by seed"
+        "--paired-seeds", action="store_true", help="compare runs of the same seed"
     )
     compare.add_argument(
         "--correction", default="holm", choices=Names(("holm", "bh", "none")),
@@ -90,8 +90,8 @@ def add_analysis_commands(commands: Any) -> None:
     add_only(curves)
     curves.add_argument(
         "--than", metavar="MODEL",
-        help="base model whose target rows the others are compared with; MODEL/N: its curve with "
-        "N source rows, where it has several",
+        help="base model that the others are compared with; MODEL/N: its curve with N source rows, "
+        "if it has several",
     )  # fmt: skip
     add_resamples(curves, 10_000)
     add_interval_method(curves)
@@ -102,7 +102,7 @@ def add_analysis_commands(commands: Any) -> None:
         "transfer", _transfer,
         "Print what trials lose from their source language to each other test language, and what "
         "holds over languages: means with intervals, and ranks of base models. With several source "
-        "languages also the matrix of source and test languages.",
+        "languages, also print the matrix of source and test languages.",
         "transfer results",
         "transfer results --metric f1 --only pattern=ja0 --format csv",
     )  # fmt: skip
@@ -125,8 +125,8 @@ def add_analysis_commands(commands: Any) -> None:
     )  # fmt: skip
     boundary.add_argument(
         "--prior", type=float, metavar="P",
-        help="add F1 at the threshold above which a share P of the test rows lies, which must be "
-        "the share of positives among them",
+        help="add F1 at the threshold that calls a share P of the test rows positive; P must be "
+        "the true share of positives",
     )  # fmt: skip
     boundary.add_argument(
         "--labelled", action="append", type=int, default=[], metavar="N",
@@ -155,7 +155,8 @@ def add_analysis_commands(commands: Any) -> None:
 
     oracle = add(
         "oracle", _oracle,
-        "Print the scores of learning rates chosen on test rows: an upper bound, never a choice.",
+        "Print the scores of learning rates chosen on test rows: an upper bound, not a way to "
+        "choose.",
         "oracle results --metric f1",
     )  # fmt: skip
     add_metric(oracle)

@@ -113,7 +113,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     """Add whether to wait while another driver holds the experiment."""
     parser.add_argument(
         "--wait", action="store_true",
-        help="wait while another driver runs or searches this experiment in these results",
+        help="wait while another `xlt run` or `xlt search` of this experiment uses these results",
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
     """Add whether a folder that lost its marker may be the results location."""
     parser.add_argument(
         "--adopt", action="store_true",
-        help="use a folder of results that lost its xlt-results.json, if its trials verify",
+        help="use a results folder without its file xlt-results.json, if its trials are intact",
     )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ def add_check_command(commands: Any) -> None:
     """Add ``check`` to the parser."""
     parser = add_command(
         commands, "check", _check,
-        "Check access, memory, machines, disk and time before anything is spent; exit status 3 "
-        "if something would stop the run.",
+        "Check access, memory, machines, disk and time before a run; exit status 3 if something "
+        "would stop it.",
         "check paper --address 10.0.0.1:6379",
         "check my.yaml --only model=llama2 --backend inline",
     )  # fmt: skip

@@ -35,7 +35,7 @@ def add_cluster_commands(commands: Any) -> None:
     )  # fmt: skip
     add_experiment(template)
     for flag, text in (
-        ("--nodes", "slurm, skypilot: number of nodes (default: 2); else the most beside the head"),
+        ("--nodes", "number of nodes (default: 2); kuberay, aws: most nodes beside the head"),
         ("--gpus-per-node", "GPUs of a node (default: 1); 0: trials run on CPUs"),
         ("--cpus-per-node", "CPUs of a node (default: what the trials on its GPUs reserve)"),
         ("--memory-per-node", "memory of a node in GiB (default: what the cluster gives)"),

@@ -59,8 +59,8 @@ def add_report_commands(commands: Any) -> None:
         add_only(parser)
         parser.add_argument(
             "--price", action="append", default=[], metavar="TYPE=AMOUNT",
-            help="say what done trials cost with this price an hour of a type of GPU, or of a CPU "
-            "core: H100=2.49, CPU=0.04; repeatable; default: those of the experiment",
+            help="price of an hour of a type of GPU or of a CPU core, from which the cost of done "
+            "trials is computed: H100=2.49, CPU=0.04; repeatable; default: the experiment's",
         )  # fmt: skip
     report.add_argument(
         "--format", default="text",
@@ -93,8 +93,9 @@ def add_report_commands(commands: Any) -> None:
     )  # fmt: skip
     report.add_argument(
         "--confusion", action="store_true",
-        help="print precision, recall and F1 of each class, and the classes that its rows are "
-        "called, instead of the tables of metrics; html shows them with more than two classes",
+        help="print precision, recall and F1 of each class, and the classes that were predicted "
+        "for its rows, instead of the tables of metrics; html shows them with more than two "
+        "classes",
     )  # fmt: skip
     add_interval_method(report)
     add_prevalence(report)

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 def add_run_commands(commands: Any) -> None:
     """Add ``plan``, ``run`` and ``clean`` to the parser."""
     plan = add_command(
-        commands, "plan", _plan, "Print the grid and what is done already; launch nothing.",
+        commands, "plan", _plan, "Print every trial and what is done already; nothing runs.",
         "plan quickstart", "plan my.yaml --only model=llama2,pattern=ja16",
         "plan my.yaml --to-find 0.03 --earlier results",
         "plan my.yaml --to-find 0.03 --std 0.02 0.01",
     )  # fmt: skip
     plan.add_argument(
         "--to-find", type=float, metavar="D",
-        help="also print how many seeds or test rows find a true difference D of two cells",
+        help="also print how many seeds or test rows would find a true difference D of two cells",
     )  # fmt: skip
     known = plan.add_mutually_exclusive_group()
     known.add_argument(

@@ -25,7 +25,7 @@ def add_search_command(commands: Any) -> None:
     """Add ``search`` to the parser."""
     parser = add_command(
         commands, "search", _search,
-        "Choose a learning rate for each cell on dev rows; test rows are not read.",
+        "Choose a learning rate for each cell on development rows; test rows are not read.",
         "search my.yaml --out learning_rates.yaml",
         "search my.yaml --only model=llama2 --figure search.svg",
     )  # fmt: skip

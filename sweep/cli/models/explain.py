@@ -78,8 +78,8 @@ def add_explain_commands(commands: Any) -> None:
     tables.add_argument(
         "--target", metavar="CLASS",
         help="class that contributions count towards: positive (default), negative or predicted; "
-        "with more than two classes a class, whose texts are those that were explained for it "
-        "(default: tables of each class)",
+        "with more than two classes the name of a class, of which only the texts that were "
+        "explained for it count (default: tables of each class)",
     )  # fmt: skip
     tables.add_argument(
         "--top", type=int, default=10, metavar="K", help="number of tokens a column (default: 10)"

@@ -32,7 +32,7 @@ def add_export_command(commands: Any) -> None:
         "--out", required=True, metavar="FOLDER", help="a new or empty folder to write"
     )
     export.add_argument(
-        "--base-path", metavar="FOLDER", help="folder of its base model, if that was moved"
+        "--base-path", metavar="FOLDER", help="folder of the base model, if it was moved"
     )
     weights = export.add_argument_group("weights of a trial with an adapter")
     weights.add_argument(

@@ -26,7 +26,7 @@ def add_lit_commands(commands: Any) -> None:
     )
     install = add_command(
         group, "install", _install,
-        "Install LIT into an environment of its own; its packages do not fit this one.",
+        "Install LIT into its own environment, because its packages conflict with those of xlt.",
         "lit install",
     )  # fmt: skip
     install.add_argument(

@@ -53,7 +53,7 @@ def add_predict_command(commands: Any) -> None:
     which.add_argument("--pattern", metavar="NAME", help="pattern")
     which.add_argument("--seed", type=int, metavar="N", help="seed")
     predict.add_argument(
-        "--base-path", metavar="FOLDER", help="folder of its base model, if that was moved"
+        "--base-path", metavar="FOLDER", help="folder of the base model, if it was moved"
     )
     read = predict.add_argument_group("the input")
     read.add_argument(
