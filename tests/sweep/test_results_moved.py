@@ -23,7 +23,7 @@ from xlt.data.core import retry as patience
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.run import run_sweep
-from xlt.trainables.inference import kept
+from xlt.trainables.inference import kept_model
 from xlt.trainables.results.layout import MARKER
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.trial_result import TrialResult
@@ -175,7 +175,7 @@ def test_explanations_wait_for_their_location_and_end_with_one_sentence(
     some = ("--set", "storage.keep_models=adapters", "--only", "model=llama,pattern=ja8")
     assert main(command(experiment_file, root, *INLINE, *some)) == 0
     explain = ["explain", str(root), *INLINE, "--method", "occlusion", "--rows", "2"]
-    read_weights, moves = kept.read_kept_weights, [lambda: None]
+    read_weights, moves = kept_model.read_kept_weights, [lambda: None]
 
     def move_and_read(results: Results, trial_id: str) -> Any:
         if moves:
@@ -183,7 +183,7 @@ def test_explanations_wait_for_their_location_and_end_with_one_sentence(
             moves.pop()()
         return read_weights(results, trial_id)
 
-    monkeypatch.setattr(kept, "read_kept_weights", move_and_read)
+    monkeypatch.setattr(kept_model, "read_kept_weights", move_and_read)
     assert main(explain) == 2
     error = capsys.readouterr().err
     assert f"{root} {GONE}" in error.splitlines()[-1] and "Traceback" not in error
