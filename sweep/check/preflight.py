@@ -183,7 +183,7 @@ class Preflight:
         key = repr((
             spec.base_identity, spec.method, spec.lora, spec.peft, spec.resources,
             training.batch_size, training.max_length, training.precision, training.average,
-            training.early_stopping,
+            training.early_stopping, training.has_stages,
             self.device(spec), rows,
             spec.prompt and (spec.quantize_base, num_before, length),
         ))  # fmt: skip

@@ -20,6 +20,7 @@ from xlt.data.core.errors import InputError
 from xlt.trainables.baselines.prompt_scores import compute_beginning, compute_last_logits
 from xlt.trainables.estimates.allocations import Allocations, Moved, move_to_cpu
 from xlt.trainables.estimates.flops import Matrices
+from xlt.trainables.estimates.known_values import KnownValues
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.loading.kinds import get_auto_class
@@ -123,14 +124,14 @@ def _dry_run(
     spec = spec.model_copy(update={"training": training})
     with torch.device("meta"):
         base = _build_base(config, choose_base_dtype(spec, cpu), spec)
-        model = base.model if spec.is_baseline else build_classifier(base, spec)
+        model = base.model if spec.is_baseline else _build_classifier(base, spec)
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if num_tokens is not None:
             train_used_rows(model, base.model, [range(num_tokens)])
         restored_bytes = _count_restored_bytes(model, base.model)
         if spec.resources.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
-    with FakeTensorMode(), Allocations() as live:
+    with FakeTensorMode(allow_non_fake_inputs=True), KnownValues(), Allocations() as live:
         moved: Moved = {}
         move_to_cpu(base.model, moved)
         base_bytes = live.bytes
@@ -171,6 +172,21 @@ def _dry_run(
         ),
         num_calls=num_calls,
     )
+
+
+def _build_classifier(base: Base, spec: TrialSpec) -> Any:
+    """Build a classifier on a base without content; it is on the meta device.
+
+    Some adapters of peft compute with numbers that they draw. These are then on the CPU, and peft
+    moves the adapters to the device of the base, so the whole is never there with content.
+    """
+    try:
+        return build_classifier(base, spec)
+    except RuntimeError:
+        if not spec.peft:
+            raise
+    with torch.device("cpu"):
+        return build_classifier(base, spec)
 
 
 def _predict_prompts(model: Any, rows: int, length: int, num_before: int, live: Allocations) -> int:
