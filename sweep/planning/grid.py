@@ -13,10 +13,12 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.source_langs import list_source_langs
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.planning.cell import Cell, make_cell, run_again
-from xlt.sweep.planning.means import (
+from xlt.sweep.planning.cell import (
+    Cell,
     find_averaged_cells,
     leave_out_impossible_means,
+    make_cell,
+    run_again,
     share_chosen_rates,
 )
 from xlt.sweep.planning.prepare import Prepared
