@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,22 +123,42 @@ def small(experiment_file: Path, tmp_path: Path) -> Experiment:
     return load_experiment(experiment_file, ["seeds=[0]", f"storage.results={tmp_path / 'r'}"])
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[dict[str, str]]:
+    """Environment variables with which the workers of a Ray are forks; none where forks fail.
+
+    One process imports torch for the clusters of all modules, not each worker of each run.
+    """
+    from xlt.sweep.on_ray.local.forking import forked_workers
+    from xlt.sweep.on_ray.local.launcher import VARIABLE
+
+    with forked_workers():
+        variables = {VARIABLE: os.environ.pop(VARIABLE)} if VARIABLE in os.environ else {}
+        yield variables
+        os.environ.update(variables)
+
+
 @pytest.fixture(scope="module")
-def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of this module's own, started in process."""
+def ray_address(fork_server: dict[str, str]) -> Iterator[str]:
+    """A cluster of this module's own, started in process as a run starts it."""
     import ray
 
     import xlt.sweep.on_ray  # noqa: F401  sets what Ray reads at import
+    from xlt.sweep.on_ray.local.own_node import own_node
 
-    context = ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
-    yield context.address_info["address"]
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in fork_server.items():
+            patch.setenv(name, value)
+        with own_node():
+            context = ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        yield context.address_info["address"]
+        ray.shutdown()
 
 
 @pytest.fixture

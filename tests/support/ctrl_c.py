@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from xlt.sweep.on_ray.local.launcher import VARIABLE
+
 
 @contextmanager
 def started_xlt(*arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -26,8 +28,8 @@ def started_xlt(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def environment() -> dict[str, str]:
-    """This process's, without the way to a cluster of its own."""
-    return {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    """This process's, without the ways to a cluster and to a fork server of its own."""
+    return {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", VARIABLE)}
 
 
 def hear_ctrl_c() -> None:
