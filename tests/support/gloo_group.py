@@ -13,6 +13,9 @@ import torch
 from torch import distributed, multiprocessing
 from torch.multiprocessing.spawn import ProcessExitedException
 
+# The server that forks the processes imports these once, not each process of each group.
+multiprocessing.set_forkserver_preload(["pytest", "xlt.trainables.trial.run_pack"])
+
 
 class CrashedError(RuntimeError):
     """A process of a group was ended by a signal; the message has the stacks of its threads."""
