@@ -139,7 +139,7 @@ def test_parts_are_those_of_the_real_model() -> None:
 
 def test_a_mean_of_epochs_needs_one_more_copy_of_the_trained_weights() -> None:
     spec = make_spec("lora")
-    training = {"num_train_epochs": 4, "average": {"last_k": 2}}
+    training = {"num_train_epochs": 2, "average": {"last_k": 2}}
     training = Training.parse(spec.training.model_dump() | training)
     mean = spec.model_copy(update={"training": training})
     plain, averaged = (counted(s, "llama").memory for s in (spec, mean))
