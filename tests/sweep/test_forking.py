@@ -23,7 +23,7 @@ from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.local import fork_server, forking, launcher
 from xlt.sweep.on_ray.local.forking import forked_workers
 from xlt.sweep.on_ray.local.launcher import VARIABLE
-from xlt.sweep.run import RunOutcome, run_sweep
+from xlt.sweep.run import run_sweep
 from xlt.trainables.results.result import Results
 
 WORKER = """
@@ -236,36 +236,31 @@ def test_no_server_starts_where_a_gpu_may_be_or_the_socket_has_no_room(
         assert VARIABLE not in os.environ
 
 
-@pytest.fixture(scope="module")
-def undisturbed(experiment_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
-    root = str(tmp_path_factory.mktemp("undisturbed") / "results")
-    return run_sweep(load_experiment(experiment_file, [LONGER]), root, backend="inline")
-
-
-LONGER = "training.num_train_epochs=12"
+LONGER = ("training.num_train_epochs=24", "seeds=[0]")
 """Training long enough to kill the server in the middle."""
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("is_killed", [False, True], ids=["served", "killed"])
-def test_trials_run_in_forks_and_give_the_same_bytes_also_if_the_server_is_killed(
-    is_killed: bool, experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
+def test_trials_run_in_forks_and_give_the_same_bytes_if_the_server_is_killed(
+    experiment_file: Path, tmp_path: Path
 ) -> None:
-    settings = ("--set", LONGER, "--results", str(tmp_path / "r"), "--backend", "ray")
+    experiment = load_experiment(experiment_file, LONGER)
+    undisturbed = run_sweep(experiment, str(tmp_path / "undisturbed"), backend="inline")
+    settings = [word for setting in LONGER for word in ("--set", setting)]
+    settings += ["--results", str(tmp_path / "r"), "--backend", "ray"]
     with started_xlt("run", str(experiment_file), *settings) as process:
         driver = psutil.Process(process.pid)
         wait_for(lambda: finished(tmp_path / "r") or process.poll() is not None, 300)
         assert process.poll() is None, process.communicate()
         parents = {worker.parent() for worker in workers(driver)}
         assert [fork_server.__file__ in parent.cmdline() for parent in parents if parent] == [True]
-        if is_killed:
-            (server,) = parents
-            assert server
-            server.kill()
+        (server,) = parents
+        assert server
+        server.kill()
         _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
-    assert ("its process died; the trial will restart" in errors) == is_killed
+    assert "its process died; the trial will restart" in errors
     assert trial_files(Results(str(tmp_path / "r"))) == trial_files(undisturbed.results)
 
 

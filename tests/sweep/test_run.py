@@ -220,10 +220,12 @@ def test_a_process_reads_ahead_what_starts_after_all_slots(ray_address: str) -> 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
 def test_tune_gives_the_bytes_of_inline(
-    inline: RunOutcome, experiment_file: Path, tmp_path: Path, ray_address: str
-) -> None:
+    inline: RunOutcome, experiment_file: Path, tmp_path: Path, ray_address: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     tuned = run_sweep(load_experiment(experiment_file), str(tmp_path / "tune"))
     assert len(tuned.ledger.done) == 10
+    assert "its process died" not in capsys.readouterr().err
     mine = {spec.trial_id for spec in tuned.grid.specs}
     expected = {n: c for n, c in trial_files(inline.results).items() if n.split("/")[0] in mine}
     assert trial_files(tuned.results) == expected
