@@ -13,10 +13,14 @@ from xlt.sweep.on_ray.local.launcher import VARIABLE
 
 
 @contextmanager
-def started_xlt(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`xlt` as from a terminal: a process group of its own, a Ray of its own; killed at the end."""
+def started_xlt(*arguments: str, program: str = "") -> Iterator[subprocess.Popen[str]]:
+    """`xlt` as from a terminal: a process group of its own, a Ray of its own; killed at the end.
+
+    A program that :func:`impatient` makes may stand for the command.
+    """
+    start = ("-c", program) if program else ("-m", "xlt")
     process = subprocess.Popen(
-        [sys.executable, "-m", "xlt", *arguments], env=environment(), text=True,
+        [sys.executable, *start, *arguments], env=environment(), text=True,
         start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=hear_ctrl_c,
     )  # fmt: skip
@@ -25,6 +29,17 @@ def started_xlt(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def impatient(**seconds: float) -> str:
+    """Return a program that is `xlt` with other limits: ``driver__silence__FIRST_SECONDS=6.0``."""
+    lines = ["import sys", "from importlib import import_module"]
+    for name, value in seconds.items():
+        room, module, limit = name.split("__")
+        lines.append(f"import_module('xlt.sweep.{room}.{module}').{limit} = {value}")
+    return "\n".join(
+        [*lines, "from xlt.sweep.cli.main import main", "sys.exit(main(sys.argv[1:]))"]
+    )
 
 
 def environment() -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ctrl_c import started_python, started_xlt
+from ctrl_c import impatient, started_python, started_xlt
 from result_folders import make_results
 
 from xlt.sweep.driver import head_watch
@@ -225,7 +225,9 @@ def test_a_run_whose_ray_is_killed_or_frozen_ends_with_one_sentence(
 ) -> None:
     root = tmp_path / "r"
     long = ("--set", "training.num_train_epochs=200")
-    with started_xlt("run", str(experiment_file), "--results", str(root), *long) as driver:
+    command = ("run", str(experiment_file), "--results", str(root), *long)
+    program = impatient(driver__head_watch__POLL_SECONDS=2.0, driver__head_watch__LOST_SECONDS=12.0)
+    with started_xlt(*command, program=program) as driver:
         processes = wait_for_trials(driver)
         (lost,) = (process for process in processes if process.name() == name)
         os.kill(lost.pid, number)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ctrl_c import environment
+from ctrl_c import environment, impatient
 from preflights import one, preflight, told
 from ray._common.utils import get_default_ray_temp_dir
 from result_folders import make_spec
@@ -28,15 +28,6 @@ from xlt.sweep.on_ray.connection import RayConnection
 
 SPECS = [make_spec("elyza", "ja16", seed) for seed in range(3)]
 NO_SPACE = "xlt.sweep.machines.ray_folder.count_free_bytes"
-
-IMPATIENT = """
-import sys
-from xlt.sweep.driver import silence
-from xlt.sweep.machines import ray_folder
-silence.FIRST_SECONDS, ray_folder.RAY_BYTES = 6.0, 0
-from xlt.sweep.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def test_each_line_doubles_the_time_to_the_next_and_progress_starts_again(
@@ -108,8 +99,9 @@ def test_a_ray_whose_disk_is_full_is_not_silent(
     small_disk: Path, experiment_file: Path, tmp_path: Path
 ) -> None:
     command = ["run", str(experiment_file), "--results", str(tmp_path / "r")]
+    program = impatient(driver__silence__FIRST_SECONDS=6.0, machines__ray_folder__RAY_BYTES=0)
     done = subprocess.run(
-        [sys.executable, "-c", IMPATIENT, *command],
+        [sys.executable, "-c", program, *command],
         env=environment() | {"RAY_TMPDIR": str(small_disk)},
         capture_output=True, text=True, check=False, timeout=400,
     )  # fmt: skip
@@ -152,14 +144,15 @@ def test_workers_that_cannot_start_python_end_the_run(
     """Ray itself would wait for them when the driver connects."""
     (tmp_path / "sitecustomize.py").write_text(NO_WORKER)
     places = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    program = impatient(driver__silence__FIRST_SECONDS=6.0, on_ray__nodes__ANSWER_SECONDS=15)
     done = subprocess.run(
-        [sys.executable, "-m", "xlt", "run", str(experiment_file), "--backend", "ray",
+        [sys.executable, "-c", program, "run", str(experiment_file), "--backend", "ray",
          "--results", str(tmp_path / "r")],
         env=environment() | {"PYTHONPATH": os.pathsep.join(places)},
         capture_output=True, text=True, check=False, timeout=400,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     silent, last = done.stderr.splitlines()[-2:]
-    assert silent.startswith("xlt: no trial has made a step for 2 minutes: starting; ")
+    assert silent.startswith("xlt: no trial has made a step for 0 minutes: starting; ")
     assert last.startswith("xlt: workers on ") and " give no answer: " in last
     assert "see raylet.out of Ray's logs in " in last and "Traceback" not in done.stderr
