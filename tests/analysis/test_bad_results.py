@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from page_results import history
 from result_folders import make_plan, make_results, save_done
+from run_command import run_command
 from simulated_scores import predictions
 
 from xlt.analysis.page import render_page
 from xlt.analysis.trials.collect import collect
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
-from xlt.sweep.cli.main import main
 from xlt.trainables.metrics.registry import score
 
 pytestmark = pytest.mark.slow
@@ -61,12 +61,6 @@ def other_ids(seed: int, rows: dict[str, Any]) -> None:
     rows["ids"] = [f"{seed}-{k}" for k in range(40)]
 
 
-def told(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, str]:
-    status = main(list(command))
-    captured = capsys.readouterr()
-    return status, captured.out + captured.err
-
-
 REASONS = {
     one_class: "auroc needs both classes",
     nan: "1 of 40 scores that are no probabilities",
@@ -81,21 +75,21 @@ def test_one_bad_cell_is_reported_and_the_others_are_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     uri = make(tmp_path / "r", change, everywhere=False)
-    status, text = told(capsys, "report", uri, "--intervals")
+    status, text = run_command(capsys, "report", uri, "--intervals")
     lacks = "without auroc: it has no value on test rows that lack a class"
     assert status == OK and (lacks if change is one_class else REASONS[change]) in text
     assert ("n/a†" in text) == (change is one_class)
-    status, text = told(capsys, "compare", uri, "--by", "model")
+    status, text = run_command(capsys, "compare", uri, "--by", "model")
     assert status == OK and "elyza/ja16:mbert/ja16" in text and "Left out: elyza/ja0" in text
-    status, text = told(capsys, "boundary", uri)
+    status, text = run_command(capsys, "boundary", uri)
     assert status == OK and text.count("  reference\n") >= 1
     if change is not other_ids:  # seed by seed it does not matter
         assert "† elyza x ja0: seeds 0, 1, 2 without f1: predictions with" in text
-    status, text = told(capsys, "curves", uri)
+    status, text = run_command(capsys, "curves", uri)
     assert status == OK and "mbert" in text
-    status, text = told(capsys, "claims", uri)
+    status, text = run_command(capsys, "claims", uri)
     assert status == OK
-    status, text = told(
+    status, text = run_command(
         capsys, "figures", uri, "--out", str(tmp_path / "f"), "--kinds", "seeds", "roc"
     )
     assert status == OK and text.count("left out: ") == 1
@@ -110,12 +104,12 @@ def test_one_class_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     collected = collect(uri)
     assert set(collected.table["state"].to_pylist()) == {"done"}
     assert "auroc" not in collected.metrics and "f1" in collected.metrics
-    status, text = told(capsys, "report", uri, "--intervals")
+    status, text = run_command(capsys, "report", uri, "--intervals")
     assert status == OK and text.count("n/a†") == 4
     assert "without auroc: it has no value on test rows that lack a class" in text
-    status, text = told(capsys, "boundary", uri)
+    status, text = run_command(capsys, "boundary", uri)
     assert status == BAD_INPUT and text.count("\n") < 8 and "and 9 more trials" in text
-    status, text = told(capsys, "compare", uri)
+    status, text = run_command(capsys, "compare", uri)
     assert status == BAD_INPUT and "auroc needs both classes" in text
     html = render_page(collected)
     assert "n/a†" in html and "Not shown: " in html and "no trial can be judged" in html
@@ -130,9 +124,9 @@ def test_unreadable_predictions_are_reported(
             shutil.rmtree(folder)
         elif "ja16" in folder.name:
             (folder / "trial.json").write_bytes(b"{")
-    status, text = told(capsys, "status", uri)
+    status, text = run_command(capsys, "status", uri)
     assert status == OK and "3 done, 3 corrupt, 6 missing of 12 trials" in text
-    status, text = told(capsys, "report", uri, "--intervals")
+    status, text = run_command(capsys, "report", uri, "--intervals")
     assert status == OK and "is not JSON" in text
     assert "pending [0/3]†" in text and "corrupt [0/3]†" in text
     html = render_page(collect(uri))
@@ -156,7 +150,7 @@ def test_errors_for_unknown_names_suggest_the_nearest(
 ) -> None:
     uri = make(tmp_path / "r", lambda seed, rows: None, everywhere=False)
     for command in ("compare", "curves"):
-        status, text = told(capsys, command, uri, "--metric", "aurc")
+        status, text = run_command(capsys, command, uri, "--metric", "aurc")
         assert status == BAD_INPUT and "Did you mean 'auroc'?" in text
     file = tmp_path / "claims.yaml"
     part = "{metric: auroc, first: elyza/ja0, direction: greater, second: %s}"
@@ -165,7 +159,7 @@ def test_errors_for_unknown_names_suggest_the_nearest(
         f"  - {{id: a, says: x, source: s, parts: [{part % 'mbrt/ja0'}]}}\n"
         f"  - {{id: b, says: y, source: s, parts: [{part % 'mbert/ja0'}]}}\n"
     )
-    status, text = told(capsys, "claims", uri, "--claims", str(file))
+    status, text = run_command(capsys, "claims", uri, "--claims", str(file))
     assert status == OK and "a is not evaluated: " in text and "Did you mean 'mbert'?" in text
     assert text.count("not evaluated") >= 1 and "AUROC" not in capsys.readouterr().err
     with pytest.raises(InputError, match=r"Did you mean 'test'\?"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated_scores import to_arrays
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
@@ -19,14 +20,9 @@ rows = st.lists(
 ).filter(lambda found: len({y for y, _ in found}) == 2)
 
 
-def arrays(found: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-    y_true, y_score = zip(*found, strict=True)
-    return np.array(y_true, dtype=np.int8), np.array(y_score)
-
-
 @given(rows, st.integers(1, 20))
 def test_the_points_are_those_of_scikit_learn(found: list[tuple[int, float]], num: int) -> None:
-    y_true, y_score = arrays(found)
+    y_true, y_score = to_arrays(found)
     positives, mean_score = calibration_curve(y_true, y_score, n_bins=num, strategy="quantile")
     curve = reliability_curve(y_true, y_score, num)
     np.testing.assert_allclose(curve.positives, positives, atol=1e-12)
@@ -36,7 +32,7 @@ def test_the_points_are_those_of_scikit_learn(found: list[tuple[int, float]], nu
 
 @given(rows, st.integers(1, 20))
 def test_the_brier_score_is_the_sum_of_its_parts(found: list[tuple[int, float]], num: int) -> None:
-    y_true, y_score = arrays(found)
+    y_true, y_score = to_arrays(found)
     parts = brier_parts(y_true, y_score, num)
     total = parts.reliability - parts.resolution + parts.uncertainty + parts.within_bins
     assert total == pytest.approx(brier_score_loss(y_true, y_score), abs=1e-12)
@@ -57,7 +53,7 @@ def test_murphys_parts_by_hand() -> None:
 
 @given(rows)
 def test_one_bin_compares_the_means(found: list[tuple[int, float]]) -> None:
-    y_true, y_score = arrays(found)
+    y_true, y_score = to_arrays(found)
     error = brier_parts(y_true, y_score, 1).calibration_error
     assert error == pytest.approx(abs(y_score.mean() - y_true.mean()), abs=1e-12)
 

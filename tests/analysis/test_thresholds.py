@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from simulated_scores import to_arrays
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -36,11 +37,6 @@ rows = st.lists(
 ).filter(lambda found: len({y for y, _ in found}) == 2)
 
 
-def arrays(found: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-    y_true, y_score = zip(*found, strict=True)
-    return np.array(y_true, dtype=np.int8), np.array(y_score)
-
-
 def shifted(shift: float, num_rows: int = 512, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Balanced rows that are ranked well, with the boundary ``shift`` logits off."""
     rng = np.random.default_rng(seed)
@@ -52,7 +48,7 @@ def shifted(shift: float, num_rows: int = 512, seed: int = 0) -> tuple[np.ndarra
 def test_the_best_of_all_thresholds_has_the_largest_macro_f1(
     found: list[tuple[int, float]],
 ) -> None:
-    y_true, y_score = arrays(found)
+    y_true, y_score = to_arrays(found)
 
     def macro(threshold: float) -> float:
         decided = y_score >= threshold
@@ -68,7 +64,7 @@ def test_no_row_has_a_say_in_its_own_decision(
     found: list[tuple[int, float]], num_folds: int
 ) -> None:
     """Each fold is decided at the threshold for the rows of the other folds."""
-    y_true, y_score = arrays(found)
+    y_true, y_score = to_arrays(found)
 
     def choose(y_true: np.ndarray, y_score: np.ndarray) -> np.ndarray:
         return best_threshold(list_cuts(y_true, y_score))
@@ -124,7 +120,7 @@ def test_a_share_of_the_rows_reaches_the_prior_threshold(n: int, data: st.DataOb
 
 @given(rows)
 def test_half_of_the_rows_reach_the_median(found: list[tuple[int, float]]) -> None:
-    y_score = arrays(found)[1]
+    y_score = to_arrays(found)[1]
     assert prior_threshold(y_score) == np.median(y_score)
 
 
@@ -179,7 +175,7 @@ def test_scaling_stays_finite_on_separable_rows_and_certain_scores() -> None:
 @settings(max_examples=25)
 @given(rows)
 def test_a_temperature_cannot_move_the_boundary(found: list[tuple[int, float]]) -> None:
-    y_true, y_score = arrays(found)
+    y_true, y_score = to_arrays(found)
     scaled = fit_temperature(y_true, y_score)(y_score)
     assert ((scaled >= 0.5) == (y_score >= 0.5)).all()
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pyarrow.fs as pafs
+import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -101,3 +102,12 @@ class _Quiet(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Nothing."""
+
+
+@contextmanager
+def serve_s3_to_processes() -> Iterator[S3]:
+    """Serve S3, with credentials in the environment, which processes that start later inherit."""
+    with pytest.MonkeyPatch.context() as patch, serve_s3() as served:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield served

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,3 @@ def shown(page: Any) -> list[list[tuple[str, float]]]:
         for number in range(chips.count())
     ]
     return [[(token, float(value)) for token, value in row] for row in rows]
-
-
-def wait_for(check: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.1)

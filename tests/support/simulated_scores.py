@@ -166,3 +166,9 @@ def save_simulated(
         table = predictions(ids, cell.y_true.tolist(), scores)
         values = score(cell.y_true, scores)
         save_done(results, base_model, pattern, seed, values, predictions=table, draw_index=draw)
+
+
+def to_arrays(rows: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores of rows that hypothesis draws as pairs."""
+    y_true, y_score = zip(*rows, strict=True)
+    return np.array(y_true, dtype=np.int8), np.array(y_score)

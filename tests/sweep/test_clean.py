@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from page_results import make_page_results
+from run_command import run_command
 from s3_server import ENVIRONMENT, serve_s3
 
 from xlt.data.core.files import Files
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
-from xlt.sweep.cli.main import main
 from xlt.sweep.driver import leftovers
 from xlt.sweep.driver.lease import find_process_start, identify_machine
 from xlt.sweep.driver.leftovers import list_leftovers
@@ -38,12 +38,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def told(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, str]:
-    status = main(list(command))
-    captured = capsys.readouterr()
-    return status, captured.out + captured.err
-
-
 def everything(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
@@ -54,20 +48,23 @@ def test_leftovers_are_listed_and_removed_only_with_yes(
     before = everything(root)
     done, _ = Results(str(root)).trial_ids()
     (aside,) = (root / "set-aside").iterdir()
-    status, text = told(capsys, "clean", str(root))
+    status, text = run_command(capsys, "clean", str(root))
     assert status == OK and everything(root) == before
     lines = text.splitlines()
     assert lines[0] == "       0.5 MB  interrupted write: checkpoints/.x.partial"
     assert lines[1] == f"       1.0 MB  checkpoint of a done trial: checkpoints/{done}.safetensors"
     assert lines[2].endswith(f" MB  damaged trial, set aside: set-aside/{aside.name}")
     assert lines[3].startswith("3 leftovers, 1.5") and lines[4].endswith("--yes")
-    status, text = told(capsys, "clean", str(root), "--yes")
+    status, text = run_command(capsys, "clean", str(root), "--yes")
     assert status == OK and text.splitlines()[-1].endswith("MB, removed")
     gone = before - everything(root)
     assert {name.split("/")[0] for name in gone} == {"checkpoints", "set-aside"}
     assert len(list((root / "checkpoints").iterdir())) == 1
     assert (root.parent / "outside" / ".a.partial").is_file()
-    assert told(capsys, "clean", str(root), "--yes") == (OK, "0 leftovers, 0.0 MB, removed\n")
+    assert run_command(capsys, "clean", str(root), "--yes") == (
+        OK,
+        "0 leftovers, 0.0 MB, removed\n",
+    )
 
 
 def test_a_young_write_stays(tmp_path: Path) -> None:
@@ -86,8 +83,8 @@ def test_nothing_is_removed_while_a_driver_lives(
     }  # fmt: skip
     (root / "experiments" / "test.lease.json").write_text(json.dumps(lease))
     before = everything(root)
-    assert told(capsys, "clean", str(root))[0] == OK
-    status, text = told(capsys, "clean", str(root), "--yes")
+    assert run_command(capsys, "clean", str(root))[0] == OK
+    status, text = run_command(capsys, "clean", str(root), "--yes")
     assert status == BAD_INPUT and "is driven by pid" in text and everything(root) == before
 
 
@@ -102,7 +99,7 @@ def test_a_folder_that_is_no_results_location_is_refused(
         (place / "mine").touch()
     elif kind == "a file":
         place.touch()
-    status, text = told(capsys, "clean", str(place), "--yes")
+    status, text = run_command(capsys, "clean", str(place), "--yes")
     assert status == BAD_INPUT and text.startswith("xlt: ")
     assert kind != "other files" or len(list(place.iterdir())) == 2
 
@@ -131,7 +128,7 @@ def test_leftovers_of_an_object_store(
         done, other = there.trial_ids()
         there.save_checkpoint(done, b"x")
         there.set_aside(other)
-        status, text = told(capsys, "clean", there.uri, "--yes")
+        status, text = run_command(capsys, "clean", there.uri, "--yes")
         assert status == OK and "2 leftovers" in text
         assert not there.sizes("set-aside") and not there.sizes("checkpoints")
-        assert told(capsys, "clean", there.uri)[1].startswith("0 leftovers")
+        assert run_command(capsys, "clean", there.uri)[1].startswith("0 leftovers")

@@ -18,6 +18,7 @@ import pytest
 from ctrl_c import started_python, started_xlt
 from repository import ROOT
 from result_folders import finished, trial_files
+from waiting import wait_for
 
 from xlt.sweep.experiment.experiment import load_experiment
 from xlt.sweep.on_ray.local import fork_server, forking, launcher
@@ -74,13 +75,6 @@ def launch(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         [sys.executable, launcher.__file__, *arguments],
         text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def find_forks(server: int) -> list[psutil.Process]:

@@ -19,12 +19,12 @@ import pytest
 from page_results import make_page_results
 from result_folders import save_failed
 from rich.console import Console
+from run_command import run_command
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.files import to_parquet
 from xlt.data.tables import parquet
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
-from xlt.sweep.cli.main import main
 from xlt.sweep.driver.lease import hold_lease
 from xlt.trainables.results.attributions import read_record
 from xlt.trainables.results.find_trial import find_trial
@@ -38,12 +38,6 @@ DEEP = {"lists": b"[" * 100_000, "objects": b'{"a":' * 990 + b"1" + b"}" * 990, 
 def results(tmp_path: Path) -> Results:
     uri = make_page_results(tmp_path / "r", ["elyza"], ["ja0", "ja16"], [0, 1], num_items=20)
     return Results(uri)
-
-
-def told(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, str]:
-    status = main(list(command))
-    captured = capsys.readouterr()
-    return status, captured.out + captured.err
 
 
 def file_of(results: Results, name: str) -> Path:
@@ -76,7 +70,7 @@ def test_a_hostile_marker_or_plan_is_one_error(
 ) -> None:
     file_of(results, name).write_bytes(DEEP[content])
     for command in ("status", "report"):
-        status, text = told(capsys, command, results.uri)
+        status, text = run_command(capsys, command, results.uri)
         assert status == BAD_INPUT and f"{name} is not JSON: " in text and text.count("\n") == 1
 
 
@@ -88,7 +82,7 @@ def test_a_hostile_record_is_a_corrupt_trial(
     if name == "error.json":
         file_of(results, "trial.json").unlink()
     file_of(results, name).write_bytes(DEEP[content])
-    status, text = told(capsys, "status", results.uri)
+    status, text = run_command(capsys, "status", results.uri)
     assert status == OK
     if name == "attributions-lime.json":
         assert read_record(results, first(results), "lime") is None
@@ -124,7 +118,7 @@ def test_an_odd_value_is_an_error_or_shown(
     inside[last] = ODD[place]
     file.write_text(json.dumps(values))
     for command in (("status",), ("report", "--format", "html", "--out", str(tmp_path / "a.html"))):
-        status, text = told(capsys, command[0], results.uri, *command[1:])
+        status, text = run_command(capsys, command[0], results.uri, *command[1:])
         assert status == (BAD_INPUT if kind == "plan" else OK)
         assert status == OK or text.startswith("xlt: ")
 
@@ -207,11 +201,11 @@ def test_hostile_predictions_are_a_sentence_below_the_table(
     forge(results, "predictions", make())
     page = str(tmp_path / "a.html")
     for command in (("report", "--intervals"), ("report", "--format", "html", "--out", page)):
-        status, text = told(capsys, command[0], results.uri, *command[1:])
+        status, text = run_command(capsys, command[0], results.uri, *command[1:])
         assert status == OK
         text = Path(page).read_text("utf-8") if "html" in command else text
         assert (html.escape(problem) if "html" in command else problem) in text
-    status, text = told(capsys, "boundary", results.uri)
+    status, text = run_command(capsys, "boundary", results.uri)
     assert status == OK and problem in text
 
 
@@ -229,9 +223,9 @@ def test_a_hostile_history_is_told(
     }
     forge(results, "history", pa.table({**values, **columns}))
     out = str(tmp_path / "a.html")
-    assert told(capsys, "report", results.uri, "--format", "html", "--out", out)[0] == OK
+    assert run_command(capsys, "report", results.uri, "--format", "html", "--out", out)[0] == OK
     figures = ("--kinds", "training", "--out", str(tmp_path / "f"))
-    status, text = told(capsys, "figures", results.uri, *figures)
+    status, text = run_command(capsys, "figures", results.uri, *figures)
     assert (
         status == OK
         and "left out: training-elyza-ja0: history.parquet has columns of other" in text
@@ -273,7 +267,7 @@ def test_a_table_of_more_rows_than_its_trial_is_refused_unread(
     assert pa.total_allocated_bytes() - before < 10**6
     problem = f"{table}.parquet has 40,000,000 rows, more than the {MOST_ROWS[table]:,} that"
     assert state.state == "corrupt" and state.detail.startswith(problem)
-    assert f"corrupt {first(results)}: {problem}" in told(capsys, "status", results.uri)[1]
+    assert f"corrupt {first(results)}: {problem}" in run_command(capsys, "status", results.uri)[1]
 
 
 @pytest.mark.parametrize("table", MOST_ROWS)
@@ -307,7 +301,7 @@ def test_a_table_without_a_footer_is_a_corrupt_trial(
     results: Results, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forge(results, "history", b"PAR1" + bytes(99))
-    status, text = told(capsys, "status", results.uri)
+    status, text = run_command(capsys, "status", results.uri)
     assert status == OK
     assert f"corrupt {first(results)}: history.parquet cannot be read: " in text
 

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from ctrl_c import started_xlt
 from result_folders import finished, trial_files
+from waiting import wait_for
 
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
@@ -51,13 +51,6 @@ def command(file: Path, root: Path, *options: str) -> list[str]:
     return ["run", str(file), *settings, *options]
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 400
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """List the processes that run trials."""
     processes = []
@@ -87,7 +80,7 @@ def test_a_killed_driver_loses_no_finished_trial(
     experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
-        wait_for(lambda: finished(tmp_path / "r"), process)
+        wait_for(lambda: finished(tmp_path / "r"), 400, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert len(finished(tmp_path / "r")) < NUM_TRIALS
@@ -100,7 +93,7 @@ def test_trials_of_killed_workers_restart_in_the_same_run(
     experiment_file: Path, tmp_path: Path, undisturbed: RunOutcome
 ) -> None:
     with driver(experiment_file, tmp_path / "r") as process:
-        wait_for(lambda: finished(tmp_path / "r"), process)
+        wait_for(lambda: finished(tmp_path / "r"), 400, process)
         killed = workers(process)
         for worker in killed:
             worker.kill()
@@ -193,7 +186,7 @@ def test_ctrl_c_stops_cleanly_and_names_the_command_to_resume(
     undisturbed: RunOutcome,
 ) -> None:
     with driver(experiment_file, tmp_path / "r", "--backend", backend) as process:
-        wait_for(lambda: finished(tmp_path / "r"), process)
+        wait_for(lambda: finished(tmp_path / "r"), 400, process)
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=60)
         num_done = len(finished(tmp_path / "r"))
@@ -216,7 +209,7 @@ def test_an_unwritable_location_ends_the_run_and_keeps_finished_trials(
     """A file in the place of the folder acts as a full disk, also for root."""
     root = tmp_path / "r"
     with driver(experiment_file, root, "--backend", backend) as process:
-        wait_for(lambda: finished(root), process)
+        wait_for(lambda: finished(root), 400, process)
         (root / "trials").rename(tmp_path / "kept")
         (root / "trials").touch()
         _, errors = process.communicate(timeout=120)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from ctrl_c import started_xlt
 from result_folders import make_results
 from rich.console import Console
 from s3_server import ENVIRONMENT, serve_s3
+from waiting import wait_for
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.main import main
@@ -236,13 +237,6 @@ def test_a_disk_without_hard_links_and_a_damaged_lease(
 
 
 # --- processes ----------------------------------------------------------------------------------
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def command(file: Path, root: Path, *options: str) -> list[str]:

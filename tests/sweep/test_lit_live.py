@@ -20,8 +20,8 @@ from served_lit import (
     post,
     results,
     shown,
-    wait_for,
 )
+from waiting import wait_for
 
 from xlt.analysis.trials.collect import collect
 from xlt.sweep.cli.main import main

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from chromium import needs_chromium
-from served_lit import Served, edited, environment, results, shown, stored, wait_for
+from served_lit import Served, edited, environment, results, shown, stored
+from waiting import wait_for
 
 from xlt.analysis.lit_export import LitExport, write_export
 from xlt.analysis.trials.collect import collect

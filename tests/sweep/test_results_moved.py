@@ -18,6 +18,7 @@ import yaml
 from ctrl_c import started_xlt
 from result_folders import finished, trial_files
 from s3_server import ENVIRONMENT, serve_s3
+from waiting import wait_for
 
 from xlt.data.core import retry as patience
 from xlt.sweep.cli.main import main
@@ -60,13 +61,6 @@ def before_save(patch: pytest.MonkeyPatch, num_done: int, act: Callable[[Results
         return saved(self, result)
 
     patch.setattr(Results, "save", save)
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 400
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_folder_that_is_moved_back_in_time_costs_nothing(
@@ -236,7 +230,7 @@ def files_after_loss(root: Path) -> dict[str, bytes]:
 def run_without_mount(file: Path, root: Path) -> Iterator[subprocess.Popen[str]]:
     """A run whose results location is unmounted after two trials."""
     with started_xlt(*command(file, root)) as process:
-        wait_for(lambda: len(finished(root)) > 1, process)
+        wait_for(lambda: len(finished(root)) > 1, 400, process)
         unmount(root)
         yield process
 
@@ -288,7 +282,7 @@ def test_another_location_in_the_place_gets_no_trial_and_costs_none(
     Results(str(theirs)).prepare()
     Results(str(theirs)).make_experiments_folder()
     with started_xlt(*command(experiment_file, root)) as process:
-        wait_for(lambda: len(finished(root)) > 1, process)
+        wait_for(lambda: len(finished(root)) > 1, 400, process)
         subprocess.run(["mount", "--bind", str(theirs), str(root)], check=True)
         try:
             time.sleep(15)  # the lease is renewed every ten seconds
@@ -312,7 +306,7 @@ def test_a_search_waits_for_its_folder(experiment_file: Path, tmp_path: Path) ->
     file.write_text(yaml.safe_dump(values))
     out = tmp_path / "rates.yaml"
     with started_xlt("search", str(file), "--results", str(root), "--out", str(out)) as process:
-        wait_for(lambda: finished(root), process)
+        wait_for(lambda: finished(root), 400, process)
         root.rename(away)
         time.sleep(10)
         assert process.poll() is None and not root.exists()

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 from ctrl_c import started_xlt
-from result_folders import trial_files
+from result_folders import finished, trial_files
 from rich.console import Console
-from s3_server import ENVIRONMENT, S3, serve_s3
+from s3_server import S3, serve_s3_to_processes
 from small_disks import fill, mounted_disk
+from waiting import wait_for
 
 from xlt.data.core import retry as patience
 from xlt.sweep.cli.main import main
@@ -35,9 +36,7 @@ needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="a small file system 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
     """Start before the cluster, whose processes inherit the credentials from the environment."""
-    with pytest.MonkeyPatch.context() as patch, serve_s3() as served:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
+    with serve_s3_to_processes() as served:
         yield served
 
 
@@ -85,10 +84,6 @@ class Outage:
         if method == "PUT":
             self.written.append(key)
         return None
-
-
-def disk_trials(root: Path) -> dict[Path, int]:
-    return {p: p.stat().st_mtime_ns for p in root.glob("trials/*/trial.json")}
 
 
 @pytest.mark.ray
@@ -152,16 +147,16 @@ def test_a_disk_that_gets_space_in_time_costs_no_trial(
 ) -> None:
     root = small_disk / "r"
     with started_xlt("run", str(experiment_file), "--results", str(root)) as process:
-        wait_for(lambda: disk_trials(root))
+        wait_for(lambda: finished(root), 200)
         fill(small_disk)
-        before = disk_trials(root)
+        before = finished(root)
         assert len(before) < NUM_TRIALS
         time.sleep(5)
-        assert process.poll() is None and disk_trials(root) == before
+        assert process.poll() is None and finished(root) == before
         (small_disk / "filler").unlink()
         _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert before.items() <= disk_trials(root).items()
+    assert before.items() <= finished(root).items()
     assert trial_files(Results(str(root))) == trial_files(undisturbed.results)
 
 
@@ -176,7 +171,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_resumes(
 
     def save(self: Results, result: TrialResult) -> dict[str, Any]:
         """Half a trial is on the disk when it is full."""
-        if len(disk_trials(root)) == 3:
+        if len(finished(root)) == 3:
             fill(small_disk)
         return saved(self, result)
 
@@ -187,19 +182,12 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_resumes(
     error = capsys.readouterr().err
     assert "cannot be written any more: [Errno 28]" in error and "free space" in error
     assert "Traceback" not in error
-    before = disk_trials(root)
+    before = finished(root)
     assert len(before) == 3
     fill(small_disk)  # also what the half trial had
     assert main(command) == 2
     assert "cannot be written: [Errno 28]" in capsys.readouterr().err
     (small_disk / "filler").unlink()
     assert main(command) == 0
-    assert before.items() <= disk_trials(root).items()
+    assert before.items() <= finished(root).items()
     assert trial_files(Results(str(root))) == trial_files(undisturbed.results)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

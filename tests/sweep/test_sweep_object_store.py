@@ -10,7 +10,7 @@ import pytest
 import yaml
 from gs_server import serve_gs
 from result_folders import trial_files
-from s3_server import ENVIRONMENT, S3, SECRET, serve_s3
+from s3_server import S3, SECRET, serve_s3_to_processes
 
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.experiment import load_experiment
@@ -22,9 +22,7 @@ pytestmark = [pytest.mark.filterwarnings("default")]
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
     """Before any cluster, whose processes take the credentials from this one's environment."""
-    with pytest.MonkeyPatch.context() as patch, serve_s3() as served:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
+    with pytest.MonkeyPatch.context() as patch, serve_s3_to_processes() as served:
         patch.setattr("xlt.sweep.driver.lease.SETTLE_SECONDS", 0.1)
         yield served
 

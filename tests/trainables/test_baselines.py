@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from tiny_data import make_dataset
+from tiny_prompts import read_scores
 from tiny_tasks import PATTERN, pairs, three_classes
 
 from xlt.analysis.trials.training_state import training_state
@@ -61,10 +62,6 @@ def search_c(estimator: Any, name: str, spec: TrialSpec, num_folds: int = 4) -> 
 
 def logistic() -> LogisticRegression:
     return LogisticRegression(max_iter=10_000)
-
-
-def read_scores(result: TrialResult) -> NDArray[np.float64]:
-    return np.array(result.predictions["y_score"].to_pylist())
 
 
 @pytest.mark.parametrize("seed", [0, 3])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clock import Clock
 from result_folders import make_plan, make_results, make_spec, save_done, save_failed, trial_files
-from s3_server import ENVIRONMENT, S3, fails, serve_s3
+from s3_server import ENVIRONMENT, S3, fails, serve_s3_to_processes
 
 from xlt.data.core import locations
 from xlt.data.core import retry as patience
@@ -27,9 +27,7 @@ SCORES = {"f1": 0.5, "auroc": 0.75}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
-    with pytest.MonkeyPatch.context() as patch, serve_s3() as served:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
+    with serve_s3_to_processes() as served:
         yield served
 
 
