@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import pydantic
 import yaml
 
-from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.errors import InputError, find_doubles, unknown
 from xlt.data.core.settings import Settings
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -57,8 +57,7 @@ class ClaimPart(Settings):
             raise ValueError(
                 "equal needs a margin above 0, the largest difference that does not matter"
             )
-        names = self.cells
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := find_doubles(self.cells):
             raise ValueError(f"{', '.join(twice)} is compared with itself")
         return self
 
@@ -112,8 +111,7 @@ class Claims(Settings):
 
     @pydantic.model_validator(mode="after")
     def _ids_differ(self) -> Self:
-        ids = [claim.id for claim in self.claims]
-        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+        if twice := find_doubles(claim.id for claim in self.claims):
             raise ValueError(f"claims with the same id: {', '.join(twice)}; rename all but one")
         return self
 

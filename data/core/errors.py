@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable
+from typing import TypeVar
 
 from xlt.data.core.text import shorten
+
+Name = TypeVar("Name", str, int)
 
 
 class InputError(ValueError):
@@ -53,3 +57,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}."
+
+
+def find_doubles(names: Iterable[Name]) -> list[Name]:
+    """List the names or numbers that occur more than once, sorted, for an error."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)

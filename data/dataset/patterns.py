@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, find_doubles
 from xlt.data.core.settings import Settings, added_later
 from xlt.data.dataset.languages import Language, parse_language
 from xlt.data.dataset.source_langs import ParsedSourceLang, SourceLang, list_source_langs
@@ -202,8 +202,7 @@ class Sampling(Settings):
     @pydantic.field_validator("test_langs")
     @classmethod
     def _different(cls, langs: Any) -> Any:
-        if isinstance(langs, tuple) and len(set(langs)) < len(langs):
-            double = sorted({lang for lang in langs if langs.count(lang) > 1})
+        if isinstance(langs, tuple) and (double := find_doubles(langs)):
             raise ValueError(f"{', '.join(double)} given more than once")
         return langs
 

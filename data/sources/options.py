@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pydantic
 
-from xlt.data.core.errors import InputError
+from xlt.data.core.errors import InputError, find_doubles
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.schema import BINARY
 from xlt.data.sources.corrections import Corrections
@@ -73,8 +73,7 @@ class LabelOptions(SourceOptions):
         if both:
             problems.append(f"{both} are both positive and negative; remove them from one list")
         if isinstance(self.classes, tuple):
-            double = sorted({name for name in self.classes if self.classes.count(name) > 1})
-            if double:
+            if double := find_doubles(self.classes):
                 problems.append(f"classes {double} are listed more than once; remove all but one")
             elif not 2 <= len(self.classes) <= MAX_CLASSES:
                 problems.append(f"{len(self.classes)} classes; list 2 to {MAX_CLASSES}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ import pydantic
 import yaml
 
 from xlt.data.audit.registry import CHECKS
-from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.errors import InputError, find_doubles, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.corpora.corpus import CorpusOptions
 from xlt.data.corpora.registry import parse_corpus
@@ -149,11 +148,8 @@ class Experiment(Settings):
     @pydantic.field_validator("models", "patterns", "seeds", "draws")
     @classmethod
     def _no_doubles(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if isinstance(values, str):
-            return values
-        counts = Counter(getattr(value, "name", value) for value in values)
-        double = sorted(name for name, count in counts.items() if count > 1)
-        if double:
+        names = [] if isinstance(values, str) else [getattr(v, "name", v) for v in values]
+        if double := find_doubles(names):
             raise InputError(f"{', '.join(map(str, double))} given more than once")
         return values
 

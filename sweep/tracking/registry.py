@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.errors import InputError, find_doubles, unknown
 from xlt.data.core.locations import refuse_secrets
 from xlt.data.core.registries import load_entry
 
@@ -102,7 +102,7 @@ def parse_destinations(texts: Iterable[str]) -> list[Destination]:
     parts = [part.strip().partition("=") for text in texts for part in text.split(",")]
     destinations = [Destination(name, place) for name, _, place in parts]
     names = [name for name, _ in destinations]
-    problems = [f"tracker {name!r} is given more than once" for name in _find_doubles(names)]
+    problems = [f"tracker {name!r} is given more than once" for name in find_doubles(names)]
     for name, place in destinations:
         if name not in TRACKERS:
             remedy = "`pip install 'xlt-sweep[NAME]'` installs a known one"
@@ -124,10 +124,6 @@ def parse_destinations(texts: Iterable[str]) -> list[Destination]:
     if problems:
         raise InputError(problems)
     return destinations
-
-
-def _find_doubles(names: list[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
 
 
 def _has_secret(place: str) -> bool:
