@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xlt.analysis.comparisons.compare import LEVEL, Comparison
 from xlt.analysis.comparisons.family import Family
+from xlt.analysis.tables.captions import define_in_sentence, name_experiment
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import Table, group_by_reason
 from xlt.analysis.trials.source_langs import describe_source_langs
@@ -11,7 +12,6 @@ from xlt.analysis.trials.test_lang import describe_test_rows
 from xlt.analysis.uncertainty.intervals import describe_units, interval_ends
 from xlt.analysis.uncertainty.trial_units import has_several_draws
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import define_metric
 
 CSV_COLUMNS = (
     "metric", "first", "second", "n", "num_items", "mean_first", "mean_second", "difference", "low",
@@ -26,16 +26,13 @@ CSV_COLUMNS = (
 def make_comparison_table(family: Family) -> Table:
     """Make a table with a line for each comparison and footnotes that explain the columns."""
     plan = family.collected.plan
-    classes = list(map(first_line, plan.classes))
-    defined = define_metric(family.metric, first_line(plan.positive), classes)
-    title = f": {first_line(plan.title)}" if plan.title else ""
     return Table(
         name=f"{family.metric}-comparisons",
         caption=(
-            f"{defined[0].upper()}{defined[1:]}.",
+            define_in_sentence(plan, family.metric),
             *describe_test_rows(family.collected),
             *describe_source_langs(family.collected.plan),
-            f"Experiment {plan.experiment}{title}.",
+            name_experiment(plan),
             f"Second minus first of {family.describe()}.",
         ),
         heading=(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from xlt.analysis.curves.curve import CurvePoint, LearningCurve
 from xlt.analysis.curves.gains import LabelGain
 from xlt.analysis.curves.learning_curves import LearningCurves
+from xlt.analysis.tables.captions import define, name_experiment
 from xlt.analysis.tables.cells import format_cell, write_footnotes
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.source_langs import describe_source_langs
@@ -16,7 +17,6 @@ from xlt.analysis.trials.trial_names import describe_runs
 from xlt.analysis.uncertainty.intervals import describe_units
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import define_metric
 from xlt.trainables.spec.cell_key import CellKey
 
 GAIN_NOTES = (
@@ -39,15 +39,11 @@ def make_curve_tables(curves: LearningCurves) -> list[Table]:
     """
     plan = curves.collected.plan
     several = len(plan.draws) > 1
-    defined = define_metric(
-        curves.metric, first_line(plan.positive), list(map(first_line, plan.classes))
-    )
-    title = f": {first_line(plan.title)}" if plan.title else ""
     caption = (
-        f"Learning curves, {defined}.",
+        f"Learning curves, {define(plan, curves.metric)}.",
         *describe_test_rows(curves.collected),
         *describe_source_langs(plan),
-        f"Experiment {plan.experiment}{title}.",
+        name_experiment(plan),
         f"Cells: mean (std) over n {'runs' if several else 'seeds'} of each trial's score on its "
         f"test rows; std with ddof=1{f'. Planned: {describe_runs(plan)}' * several}.",
         curves.intervals.describe(),

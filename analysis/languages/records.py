@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from xlt.analysis.languages.gaps import Measured
+from xlt.analysis.tables.captions import define_in_sentence, name_experiment
 from xlt.analysis.tables.cells import format_interval
 from xlt.analysis.tables.table import group_by_reason
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.weigh import describe_weights
 from xlt.analysis.uncertainty.intervals import interval_ends
 from xlt.analysis.uncertainty.welch import p_text
-from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import define_metric
 
 CSV_COLUMNS = (
     "statement", "metric", "base_model", "pattern", "source_lang", "test_lang", "num_langs", "n",
@@ -74,13 +73,10 @@ def format_p(tested: Measured | None) -> str:
 def describe_scores(scores: Scored) -> tuple[str, ...]:
     """Sentences for captions: the metric, the weights of test rows, the experiment."""
     plan = scores.collected.plan
-    classes = list(map(first_line, plan.classes))
-    defined = define_metric(scores.metric, first_line(plan.positive), classes)
-    title = f": {first_line(plan.title)}" if plan.title else ""
     return (
-        f"{defined[0].upper()}{defined[1:]}.",
+        define_in_sentence(plan, scores.metric),
         *describe_weights(scores.collected.prevalence),
-        f"Experiment {plan.experiment}{title}.",
+        name_experiment(plan),
     )
 
 

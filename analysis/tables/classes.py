@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xlt.analysis.metrics.class_scores import score_classes
+from xlt.analysis.tables.captions import name_experiment
 from xlt.analysis.tables.cells import format_mean
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
@@ -60,12 +61,11 @@ def make_class_table(collected: Collected, scores: ExperimentScores) -> Table:
         if len(names) == 2
         else "rows are called the class of the largest probability"
     )
-    title = f": {first_line(plan.title)}" if plan.title else ""
     return Table(
         name="classes",
         caption=(
             f"Scores of each class and confusion matrix; {decided}.",
-            f"Experiment {plan.experiment}{title}.",
+            name_experiment(plan),
             f"precision, recall, F1: mean (std) over {describe_runs(plan)}. rows: test rows of the "
             "class. called: these rows by decided class, summed over runs.",
         ),

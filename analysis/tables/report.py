@@ -8,6 +8,7 @@ from xlt.analysis.metrics.operating_points import Rule
 from xlt.analysis.tables import paper
 from xlt.analysis.tables.alarms import make_alarm_table
 from xlt.analysis.tables.bounds import write_bounds
+from xlt.analysis.tables.captions import define_in_sentence, name_experiment
 from xlt.analysis.tables.cells import format_cell, format_mean, write_footnotes
 from xlt.analysis.tables.formats import find_format
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
@@ -26,7 +27,7 @@ from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.errors import InputError
 from xlt.data.core.text import first_line
-from xlt.trainables.metrics.registry import define_metric, needs_every_class, reported_metrics
+from xlt.trainables.metrics.registry import needs_every_class, reported_metrics
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.spec.cell_key import CellKey
 
@@ -206,20 +207,17 @@ def _published(metric: str, model: str, pattern: str) -> str:
 def _caption(metric_cells: MetricCells) -> tuple[str, ...]:
     """Sentences on what the numbers are and everything that they depend on."""
     collected, plan = metric_cells.collected, metric_cells.collected.plan
-    classes = list(map(first_line, plan.classes))
-    defined = define_metric(metric_cells.metric, first_line(plan.positive), classes)
     lang = f" Target language {metric_cells.target_lang}." if metric_cells.target_lang else ""
-    title = f": {first_line(plan.title)}" if plan.title else ""
     count = f"n = {metric_cells.num_seeds}" if metric_cells.num_seeds else "n in each cell"
     together = " over draws and seeds together" * (len(plan.draws) > 1)
     versions = [f"{k} {v}" for k, v in collected.signature.items() if k != "data_fingerprint"]
     data = plan.data_fingerprint or collected.signature.get("data_fingerprint", "")
     made_with = [f"data {data[:12]}" if data else "", *versions]
     return (
-        f"{defined[0].upper()}{defined[1:]}.{lang}",
+        f"{define_in_sentence(plan, metric_cells.metric)}{lang}",
         *describe_test_rows(collected),
         *describe_source_langs(plan),
-        f"Experiment {plan.experiment}{title}.",
+        name_experiment(plan),
         f"Cells: mean (std), {count}; over {describe_runs(plan)}, of each trial's score on "
         f"its test rows; std with ddof=1{together}.",
         f"Made with {', '.join(filter(None, made_with)) or 'nothing yet'}.",

@@ -26,9 +26,7 @@ class ExperimentFiles(ResultsRoot):
 
     def experiments(self) -> list[str]:
         """Names of the experiments that have run here, sorted."""
-        selector = pafs.FileSelector(self.path(EXPERIMENTS), allow_not_found=True)
-        names = [info.base_name for info in self.fs.get_file_info(selector)]
-        return sorted(n.removesuffix(PLAN_SUFFIX) for n in names if n.endswith(PLAN_SUFFIX))
+        return self._list_names(PLAN_SUFFIX)
 
     @inside_root
     def save_experiment(self, plan: Plan, as_run: str) -> None:
@@ -107,7 +105,9 @@ class ExperimentFiles(ResultsRoot):
 
     def leased(self) -> list[str]:
         """Names of the experiments that have a lease, sorted."""
-        suffix = lease_file("").rpartition("/")[2]
+        return self._list_names(lease_file("").rpartition("/")[2])
+
+    def _list_names(self, suffix: str) -> list[str]:
         selector = pafs.FileSelector(self.path(EXPERIMENTS), allow_not_found=True)
         names = [info.base_name for info in self.fs.get_file_info(selector)]
         return sorted(n.removesuffix(suffix) for n in names if n.endswith(suffix))
