@@ -159,8 +159,8 @@ def test_plan_waits_for_little() -> None:
 
 def test_a_worker_waits_for_the_trial_it_runs() -> None:
     names = ("torch", "peft", "bitsandbytes", "torch._inductor.compile_fx", "datasets", "ray")
-    for module in ("xlt.trainables.trial.run_pack", "xlt.trainables.inference.tagging"):
-        assert loaded_by(module, names) == ["torch"]  # peft comes with the first trial of LoRA
+    modules = ("xlt.trainables.trial.run_pack", "xlt.trainables.inference.tagging")
+    assert loaded_by(modules, names) == ["torch"]  # peft comes with the first trial of LoRA
 
 
 def test_a_module_that_is_not_pure_is_found() -> None:

@@ -27,13 +27,13 @@ HEAVY = (
 
 def heavy_imports(module: str) -> list[str]:
     """Which of HEAVY a module drags in, directly or not, in a fresh process."""
-    return loaded_by(module, HEAVY)
+    return loaded_by([module], HEAVY)
 
 
-def loaded_by(module: str, names: Sequence[str]) -> list[str]:
-    """Which of these modules the import of a module loads, directly or not, in a fresh process."""
+def loaded_by(modules: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Which of these modules the import of others loads, directly or not, in a fresh process."""
     program = (
-        f"import sys, importlib; importlib.import_module({module!r}); "
+        f"import sys, importlib; [importlib.import_module(m) for m in {list(modules)}]; "
         f"print(*(name for name in {list(names)} if name in sys.modules))"
     )
     done = subprocess.run(

@@ -85,7 +85,7 @@ def test_while_the_trial_runs(tmp_path: Path, experiment_file: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_over_ray_as_inline(kept: str, tmp_path: Path) -> None:
+def test_over_ray_as_inline(kept: str, tmp_path: Path, ray_address: str) -> None:
     settings = {"num_samples": 25, "seed": 3}
     cells = "model=llama"
     explain_trials(kept, only=cells, settings=settings, backend="inline")

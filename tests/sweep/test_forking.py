@@ -83,11 +83,17 @@ def find_forks(server: int) -> list[psutil.Process]:
     return []
 
 
-def find_server() -> int:
+@pytest.fixture
+def others() -> set[int]:
+    """The numbers of processes that other modules started, such as the server of their clusters."""
+    return {child.pid for child in psutil.Process().children()}
+
+
+def find_server(others: set[int]) -> int:
     """The number of the fork server that this process started."""
     while True:  # its command line is empty at first
         for child in psutil.Process().children():
-            if fork_server.__file__ in child.cmdline():
+            if child.pid not in others and fork_server.__file__ in child.cmdline():
                 return child.pid
         time.sleep(0.01)
 
@@ -136,10 +142,10 @@ def test_a_worker_gets_the_same_from_a_fork_and_from_a_whole_process(
 
 
 def test_a_worker_starts_whole_if_the_server_was_killed_or_no_server_is_wanted(
-    packages: Path, monkeypatch: pytest.MonkeyPatch
+    packages: Path, others: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with forked_workers():
-        os.kill(find_server(), signal.SIGKILL)
+        os.kill(find_server(others), signal.SIGKILL)
         output, _ = launch("x", "0").communicate("", timeout=30)
         assert not json.loads(output)["forked"]
     assert VARIABLE not in os.environ
@@ -160,11 +166,13 @@ def test_a_server_that_imports_too_long_is_not_waited_for(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_fork_ends_with_its_launcher(number: signal.Signals, packages: Path) -> None:
+def test_a_fork_ends_with_its_launcher(
+    number: signal.Signals, packages: Path, others: set[int]
+) -> None:
     with forked_workers():
         process = launch("wait")
         assert process.stdout and process.stdout.readline() == "ready\n"
-        (fork,) = find_forks(find_server())
+        (fork,) = find_forks(find_server(others))
         assert os.getpgid(fork.pid) == fork.pid
         process.send_signal(number)
         status = process.wait(timeout=20)
@@ -175,12 +183,14 @@ def test_a_fork_ends_with_its_launcher(number: signal.Signals, packages: Path) -
         assert json.loads(output)["forked"]
 
 
-def test_a_launcher_ends_with_its_fork_and_with_the_server(packages: Path) -> None:
+def test_a_launcher_ends_with_its_fork_and_with_the_server(
+    packages: Path, others: set[int]
+) -> None:
     with forked_workers():
         first, second = launch("wait"), launch("wait")
         for process in (first, second):
             assert process.stdout and process.stdout.readline() == "ready\n"
-        server = find_server()
+        server = find_server(others)
         find_forks(server)[0].kill()
         wait_for(lambda: [first.poll(), second.poll()].count(None) == 1)
         os.kill(server, signal.SIGKILL)

@@ -172,7 +172,7 @@ def test_a_trial_whose_process_stays_stopped_is_killed_and_restarted(
 ) -> None:
     root = tmp_path / "r"
     arguments = ["run", str(experiment_file), "--results", str(root)]
-    settings = [*LONG, "resources={stall_minutes: 1}"]
+    settings = [*LONG, "resources={stall_minutes: 0.5}"]
     arguments += [word for setting in settings for word in ("--set", setting)]
     with started_xlt(*arguments) as process:
         while not (workers := list_busy_workers(process.pid)):
