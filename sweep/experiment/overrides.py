@@ -9,6 +9,7 @@ import pydantic
 
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
+from xlt.data.core.text import first_few
 from xlt.data.dataset.patterns import spell_pattern_name
 from xlt.trainables.spec.adapters import Lora, Peft
 from xlt.trainables.spec.cell_key import CellKey
@@ -107,6 +108,27 @@ def find_unused_stages(training: Training, overrides: Sequence[Override]) -> lis
         for where, block in blocks.items()
         if block.get("target_stage")
     ]
+
+
+def find_unused_adapters(overrides: Sequence[Override], methods: Mapping[str, Method]) -> list[str]:
+    """Describe settings of adapters in overrides none of whose base models has such adapters.
+
+    Args:
+        overrides: The overrides.
+        methods: Name of each base model -> its method.
+    """
+    problems = []
+    for number, override in enumerate(overrides):
+        named = [override.match.model] if override.match.model else list(methods)
+        used = {methods[name] for name in named}
+        for block in ("lora", "peft"):
+            if getattr(override, block) and block not in used:
+                problems.append(
+                    f"overrides.{number}.{block}: changes nothing, because {first_few(named)} has "
+                    f"method {' or '.join(sorted(used))}; remove it, or give the base model "
+                    f"method: {block}"
+                )
+    return problems
 
 
 def _check_changes(

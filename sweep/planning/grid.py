@@ -13,6 +13,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.source_langs import list_source_langs
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import Experiment
+from xlt.sweep.experiment.overrides import find_unused_adapters
 from xlt.sweep.planning.cell import (
     Cell,
     find_averaged_cells,
@@ -141,6 +142,9 @@ def expand(prepared: Prepared, rescued: ChosenRates | None = None) -> Grid:
         )
     if experiment.learning_rates:
         _refuse_other_rates(experiment.learning_rates, prepared)
+    methods = {resolved.model.name: resolved.method for resolved in prepared.models}
+    if unused := find_unused_adapters(experiment.overrides, methods):
+        raise InputError(unused)
     cells = _make_cells(prepared)
     if rescued:
         averaged = find_averaged_cells(cells)

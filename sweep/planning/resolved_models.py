@@ -25,6 +25,7 @@ from xlt.trainables.models.base_models import (
 from xlt.trainables.models.hub import UNRESOLVED, find_metadata_folder, resolve_revision
 from xlt.trainables.models.miniatures import find_miniature, identify_miniature
 from xlt.trainables.models.weights_folder import Checkpoint, check_files, read_checkpoint
+from xlt.trainables.spec.adapters import Lora
 from xlt.trainables.spec.methods import BASELINES, Method
 from xlt.trainables.spec.trial_spec import NO_BASE_MODEL
 
@@ -124,6 +125,10 @@ def _complete(
     if kind == "decoder" and model.peft.peft_type in ("PROMPT_TUNING", "P_TUNING"):
         named = checkpoint.model_type if checkpoint else model.name
         raise InputError(describe_virtual_tokens(named, model.peft.peft_type))
+    if method not in (None, "lora") and model.lora != Lora():
+        raise InputError(
+            f"lora settings are given and the method is {method}; remove them, or give method: lora"
+        )
     if method == "bitfit":
         _refuse_without_biases(model, checkpoint)
     if method is None:

@@ -143,6 +143,46 @@ def test_settings_that_nothing_reads_are_refused(model: Make) -> None:
     assert "method peft cannot be sharded; set resources.sharding to ddp" in told(sharded)
 
 
+def test_settings_of_adapters_that_no_trial_reads_are_refused(model: Make) -> None:
+    ia3 = model(peft_type="IA3")
+    full = {"name": "full", "path": ia3["path"]}
+    lora = {"name": "lora", "path": ia3["path"], "method": "lora"}
+    unused = {"match": {"model": "own"}, "lora": {"r": 4}}
+    assert (
+        "overrides.0.lora: changes nothing, because own has method peft; remove it, or give the "
+        "base model method: lora"
+    ) in told(ia3, overrides=[unused])
+    everywhere = {"match": {"pattern": "ja0"}, "lora": {"r": 4}}
+    assert "because own, full has method full or peft" in told(ia3, full, overrides=[everywhere])
+    other = {"match": {"model": "full"}, "peft": {"peft_type": "VERA"}}
+    assert "overrides.0.peft: changes nothing, because full has" in told(full, overrides=[other])
+    cells = grid(ia3, full, lora, overrides=[everywhere]).cells
+    assert [cell.specs[0].lora.r for cell in cells if cell.specs[0].lora] == [4]
+    given = full | {"lora": {"r": 4}}
+    for method in ({}, {"method": "full"}, {"method": "bitfit"}):
+        assert "lora settings are given and the method is" in told(given | method)
+
+
+def test_ranks_that_cannot_be_are_refused(model: Make, tmp_path: Path) -> None:
+    assert "peft.target_r: 99 is more than init_r 12" in told(
+        model(peft_type="ADALORA", target_r=99, tinit=0, tfinal=1)
+    )
+    long = model(peft_type="PREFIX_TUNING", num_virtual_tokens=100_000)
+    assert "than the 128 tokens that the model has positions for; lower num_virtual" in told(long)
+    for layers in ([], [-1]):
+        named = model() | {"method": "lora", "lora": {"layers_to_transform": layers}}
+        del named["peft"]
+        assert "lora.layers_to_transform" in told(named)
+    zero = Experiment.parse(VALUES | {"models": [model(peft_type="VERA", r=0)]})
+    (problem,) = (
+        problem.sentence
+        for outcome in check_sweep(zero, str(tmp_path), backend="inline")
+        for problem in outcome.problems
+        if problem.severity == "error"
+    )
+    assert "peft cannot add adapters to bert: float division by zero" in problem
+
+
 def test_a_decoder_is_given_no_vectors_in_the_place_of_ids(model: Make) -> None:
     named = model("llama", peft_type="P_TUNING", num_virtual_tokens=4)
     assert "P_TUNING gives llama vectors in the place of token ids" in told(named)

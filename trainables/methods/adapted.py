@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from xlt.data.core.errors import InputError
@@ -56,7 +57,11 @@ def add_adapters(
             model = get_peft_model(shell, make_config(shell))
         except InputError:
             raise
-        except ValueError as error:
+        except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+            raise InputError(_describe_refusal(shell.config.model_type, spec, error)) from error
+        except RuntimeError as error:  # on the meta device, code may need content that is not there
+            if base.model.device.type == "meta" or isinstance(error, torch.OutOfMemoryError):
+                raise
             raise InputError(_describe_refusal(shell.config.model_type, spec, error)) from error
     for name, parameter in model.named_parameters():
         # A bf16 head would round AdamW's small steps away.
@@ -106,7 +111,7 @@ def find_outermost_modules(model: Any, head: Sequence[str]) -> list[str]:
     return outermost
 
 
-def _describe_refusal(model_type: str, spec: TrialSpec, error: ValueError) -> str:
+def _describe_refusal(model_type: str, spec: TrialSpec, error: Exception) -> str:
     """Message for an architecture whose modules peft cannot adapt."""
     if "ParamWrapper" in str(error):  # peft's adapter of experts that share one tensor
         return (

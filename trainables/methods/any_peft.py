@@ -48,7 +48,7 @@ def find_problems(spec: TrialSpec) -> list[str]:
         return [f"peft: {unknown(named, name, known)}" for name in strange]
     values = settings.given | _find_fixed_values(spec, fields)
     try:
-        pydantic.TypeAdapter(config_class).validate_json(json.dumps(values), strict=True)
+        config = pydantic.TypeAdapter(config_class).validate_json(json.dumps(values), strict=True)
     except pydantic.ValidationError as error:
         sentences = [
             ".".join(["peft", *(str(part) for part in item["loc"][:1])]) + f": {_describe(item)}"
@@ -57,6 +57,11 @@ def find_problems(spec: TrialSpec) -> list[str]:
         return list(dict.fromkeys(sentences))
     except (TypeError, ValueError) as error:
         return [f"peft: {error}"]
+    if settings.peft_type == "ADALORA" and config.target_r > config.init_r:
+        return [
+            f"peft.target_r: {config.target_r} is more than init_r {config.init_r}, and training "
+            "only takes ranks away; lower it"
+        ]
     return []
 
 

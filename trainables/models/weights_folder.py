@@ -88,10 +88,11 @@ class Checkpoint:
 def describe_too_long(max_length: int, positions: int, num_virtual: int = 0) -> str:
     """Message for a ``training.max_length`` that exceeds a model's positions."""
     virtual = f" with {num_virtual} virtual tokens" if num_virtual else ""
+    left = positions - num_virtual
+    remedy = f"set it to at most {left}, in an override for this model only"
     return (
         f"training.max_length {max_length}{virtual} is more than the {positions} tokens that the "
-        f"model has positions for; set it to at most {positions - num_virtual}, in an override for "
-        "this model only"
+        f"model has positions for; {remedy if left > 1 else 'lower num_virtual_tokens'}"
     )
 
 

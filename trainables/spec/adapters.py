@@ -22,6 +22,7 @@ NEEDS_MORE = {
 }
 """Starts of peft that are refused -> the reason."""
 
+Layers = Annotated[tuple[Annotated[int, pydantic.Field(ge=0)], ...], pydantic.Field(min_length=1)]
 Pattern = dict[str, Annotated[int, pydantic.Field(gt=0)]]
 """Name of a module, or a regular expression for its end -> number."""
 
@@ -54,7 +55,7 @@ class Lora(Settings):
     """Rank of some modules, instead of r."""
     alpha_pattern: Pattern = added_later({})
     """lora_alpha of some modules."""
-    layers_to_transform: tuple[int, ...] | None = added_later(None)
+    layers_to_transform: Layers | None = added_later(None)
     """Numbers of the layers with adapters, from 0; needs names in target_modules. None: all."""
 
     @pydantic.field_validator("init_lora_weights")
