@@ -21,6 +21,7 @@ from xlt.data.dataset.schema import Dataset
 from xlt.sweep.cli.main import main
 from xlt.sweep.experiment.chosen_rates import ChosenRate, ChosenRates
 from xlt.sweep.experiment.experiment import load_experiment
+from xlt.sweep.on_ray.tune.backend import split_single
 from xlt.sweep.plan_text.text import describe_plan
 from xlt.sweep.planning.grid import Grid, expand
 from xlt.sweep.planning.launch_order import find_members, find_waits, sort_for_launch
@@ -279,6 +280,25 @@ def test_a_mean_runs_again_with_the_stuck_trials_that_it_averages(file: Path) ->
     assert find_members(grid.specs)[mean.trial_id] == tuple(averaged)
     (cell,) = (cell for cell in grid.cells if cell.key == mean.cell)
     assert cell.replaced == (stuck,)
+
+
+def test_means_come_after_groups_of_processes_that_train_what_they_average(file: Path) -> None:
+    alone = load_grid(file)
+    waits = find_waits(alone.specs, {}, "all", find_members(alone.specs))
+    assert split_single(alone.specs, waits) == (alone.specs, [])
+    several = load_grid(file, "resources={workers: 2}")
+    waits = find_waits(several.specs, {}, "all", find_members(several.specs))
+    means = [spec for spec in several.specs if spec.mean_of]
+    assert means and split_single(several.specs, waits) == ([], means)
+
+
+@pytest.mark.chaos
+def test_a_sweep_averages_trials_of_two_processes(
+    file: Path, ray_address: str, tmp_path: Path
+) -> None:
+    words = ["run", str(file), "--results", str(tmp_path / "r"), "--address", ray_address]
+    words += ["--set", "resources={workers: 2}"]
+    assert main([*words, "--only", "model=bert,model=bert-mean,pattern=ja8"]) == 0
 
 
 @pytest.mark.chaos

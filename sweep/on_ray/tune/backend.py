@@ -111,19 +111,9 @@ class TuneBackend:
         if policy.energy_country:
             refuse_different_nodes([], ENERGY_NEEDS)
         launches = group_by_resources(specs)
-        single = [spec for spec in specs if spec.resources.workers == 1]
         slots = sum(launch.num_at_once for launch in launches if launch.workers == 1)
-        bundles = {repr(s.resources): tuple(make_bundle(s.resources).items()) for s in single}
-        requests = [bundles[repr(spec.resources)] for spec in single]
-
-        def reserved(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-            return _make_request(requests[config["members"][0]])
-
-        stages: list[_Stage] = []
-        if single:
-            packs = make_packs(single, pack_size, slots)
-            # Ray also knows waiting trials, so that an autoscaler can add nodes for them.
-            stages.append(_Stage(packs, _trainable, reserved, slots, WAITING))
+        first, last = split_single(specs, waits_for)
+        stages = [_make_single_stage(first, pack_size, slots)] if first else []
         for launch in launches:
             if launch.workers > 1:
                 # A watching process reserves nothing that workers need, and only as many groups
@@ -131,6 +121,7 @@ class TuneBackend:
                 alone = [[spec] for spec in launch.specs]
                 watching = tune.PlacementGroupFactory([WATCHER_BUNDLE])
                 stages.append(_Stage(alone, _group_trainable, watching, launch.num_at_once))
+        stages += [_make_single_stage(last, pack_size, slots)] if last else []
         for stage in stages:
             if not self._run_stage(stage, dataset, results, policy, progress, waits_for):
                 return
@@ -196,6 +187,34 @@ class _Stage:
     resources: Request
     at_once: int
     num_waiting: int = 0
+
+
+def split_single(
+    specs: Sequence[TrialSpec], waits_for: WaitsFor
+) -> tuple[list[TrialSpec], list[TrialSpec]]:
+    """List the trials of one process: those before groups of processes, and those after them.
+
+    A mean of trials has one process, and comes after the groups that train what it averages.
+    """
+    grouped = {spec.trial_id for spec in specs if spec.resources.workers > 1}
+    first, last = list[TrialSpec](), list[TrialSpec]()
+    for spec in specs:
+        if spec.resources.workers == 1:
+            is_first = grouped.isdisjoint(waits_for.get(spec.trial_id, ()))
+            (first if is_first else last).append(spec)
+    return first, last
+
+
+def _make_single_stage(specs: list[TrialSpec], pack_size: int, slots: int) -> _Stage:
+    packs = make_packs(specs, pack_size, slots)
+    bundles = {repr(s.resources): tuple(make_bundle(s.resources).items()) for s in specs}
+    requests = [bundles[repr(spec.resources)] for pack in packs for spec in pack]
+
+    def reserved(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return _make_request(requests[config["members"][0]])
+
+    # Ray also knows waiting trials, so that an autoscaler can add nodes for them.
+    return _Stage(packs, _trainable, reserved, slots, WAITING)
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
