@@ -17,7 +17,8 @@ def describe_stopping(specs: Iterable[TrialSpec]) -> list[str]:
     scored = sum(spec.num_scored_rows for spec in stopping)
     lines = [
         f"Early stopping on {e.dev} rows{' in the second stage' * has_stages}: training ends after "
-        f"{e.patience} epochs without a better {e.metric}, and the weights of the best epoch count"
+        f"{e.patience} {'epoch' if e.patience == 1 else 'epochs'} without a better {e.metric}, and "
+        "the weights of the best epoch count"
         for e, has_stages in settings
         if e
     ]

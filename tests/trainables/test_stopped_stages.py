@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
+import sklearn.metrics
 import torch
 from epoch_ends import load_weights, weights_of_steps
 from killed_trials import assert_same_bytes, located, run_killed_at
 from staged_specs import NUM_FIRST, MakeSpec, in_stages, make_large_specs
 
+from xlt.data.dataset.dev import Dev, SourceDev, TargetFold
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.trial.rows import draw_stopping_rows
 from xlt.trainables.trial.run_trial import run_trial
@@ -69,6 +72,24 @@ def test_the_second_stage_stops_with_the_weights_of_its_best_epoch(
     killed = sorted({2, first - 1, first + 1, first + best, first + last})
     again = run_killed_at(killed, spec, tiny_dataset, located(tmp_path / "killed"))
     assert_same_bytes(again, result)
+
+
+@pytest.mark.parametrize("dev", [SourceDev(rows=8), TargetFold(num_folds=2, fold=0)])
+def test_a_trial_of_a_search_stops_in_its_second_stage_on_the_dev_rows_of_the_search(
+    dev: Dev, make_spec: MakeSpec, tiny_dataset: Dataset
+) -> None:
+    training = STAGED | {"early_stopping": {"patience": 6}}
+    changes = {"method": "full", "learning_rate": 1e-2, "training": training, "dev": dev}
+    spec = in_stages(make_spec, "multistage", **changes)
+    assert spec.first_stage is None
+    result = run_trial(spec, tiny_dataset)
+    scores = result.predictions["y_score"].to_numpy()
+    loss = sklearn.metrics.log_loss(result.predictions["y_true"].to_numpy(), scores)
+    measured = result.history.filter(pc.is_valid(result.history["dev_metric"]))
+    assert set(measured["stage"].to_pylist()) == {2}
+    assert min(measured["dev_metric"].to_pylist()) == pytest.approx(loss, rel=1e-12)
+    held_out = {*result.predictions["id"].to_pylist()}
+    assert not held_out & {*result.train_rows["id"].to_pylist()}
 
 
 def test_neither_stage_trains_on_target_rows_that_are_held_out(
