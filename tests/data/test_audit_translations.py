@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pyarrow as pa
 import pytest
@@ -41,6 +43,19 @@ def test_exact_translations_have_no_warning() -> None:
     assert check(replace(CORRECT, translations=change({}).translations.only([]))) == []
 
 
+FAULTS: dict[str, Callable[[int, str], str]] = {
+    "copied": lambda number, row_id: TEXTS[row_id].upper(),
+    "repeated": lambda number, row_id: "同じ翻訳が繰り返されています。",
+    "german": lambda number, row_id: f"Die Regierung der Stadt will Strom sparen, Teil {number}",
+}
+
+
+@cache
+def check_planted(kind: str, num_rows: int) -> list[Finding]:
+    """What is found if so many translations are replaced; two tests read the same findings."""
+    return check(change({i: FAULTS[kind](n, i) for n, i in enumerate(ENGLISH[:num_rows])}))
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -51,20 +66,11 @@ def test_exact_translations_have_no_warning() -> None:
     ],
 )
 def test_planted_faults_are_warnings(kind: str, expected: str) -> None:
-    faults = {
-        "copied": lambda number, row_id: TEXTS[row_id].upper(),
-        "repeated": lambda number, row_id: "同じ翻訳が繰り返されています。",
-        "german": lambda number, row_id: (
-            f"Die Regierung der Stadt will Strom sparen, Teil {number}"
-        ),
-    }
-    planted = {i: faults[kind](number, i) for number, i in enumerate(ENGLISH[:20])}
-    findings = {finding.message: finding for finding in check(change(planted))}
+    findings = {finding.message: finding for finding in check_planted(kind, 20)}
     assert expected in findings
     found = findings[expected]
     assert (found.severity, found.count, found.about) == ("warning", 20, "translations")
-    few = {i: planted[i] for i in ENGLISH[:2]}
-    assert all(finding.severity == "info" for finding in check(change(few)))
+    assert all(finding.severity == "info" for finding in check_planted(kind, 2))
 
 
 def test_only_translations_that_cells_read_are_judged() -> None:
