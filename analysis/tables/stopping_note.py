@@ -56,7 +56,8 @@ def _describe(num_epochs: int, best: list[int], cells: str) -> str:
     middle = f", median {median(best):g}" * (len(best) > 1)
     trials = f"{len(best)} trials" if len(best) > 1 else "1 trial"
     at_end = best.count(num_epochs)
-    more = f" In {at_end} of them it is the last possible one: more epochs may be better."
+    which = f"In {at_end} of them it" if len(best) > 1 else "It"
+    more = f" {which} is the last possible one: more epochs may be better."
     return (
         f"Early stopping: best epoch {among} of {num_epochs}{middle} ({trials} of {cells})."
         f"{more * bool(at_end)}"

@@ -58,6 +58,9 @@ def test_a_best_epoch_at_the_end_asks_for_more_epochs(tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     alone = collect_stopped(tmp_path / "alone", {("ja16", 0): 4})
     assert "Early stopping: best epoch 4 of 10 (1 trial of elyza x ja16).\n" in render_tables(alone)
+    (tmp_path / "last").mkdir()
+    last = collect_stopped(tmp_path / "last", {("ja16", 0): 10})
+    assert "(1 trial of elyza x ja16). It is the last possible one: more" in render_tables(last)
 
 
 @pytest.mark.parametrize("best", [None, 0, -1, 11, 2.5, "3", [1]])
