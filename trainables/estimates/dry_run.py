@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from xlt.data.core.errors import InputError
 from xlt.trainables.baselines.prompt_scores import compute_beginning, compute_last_logits
 from xlt.trainables.estimates.allocations import Allocations, Moved, move_to_cpu
-from xlt.trainables.estimates.flops import Matrices
+from xlt.trainables.estimates.flops import Matrices, count_matrices, is_matrix
 from xlt.trainables.estimates.known_values import KnownValues
 from xlt.trainables.estimates.memory import Memory
 from xlt.trainables.loading.base import Base
@@ -35,8 +35,6 @@ logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
 NF4_BYTES = 0.5 + 4 / 64
 """Bytes per parameter of a 4-bit base: half a byte, and one fp32 constant per block of 64
 parameters (QLoRA, Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3)."""
-MATRIX_MODULES = ("Linear", "Conv1D")
-"""Class names of modules that multiply every token by a matrix; Conv1D is GPT-2's."""
 
 
 class UncountedError(InputError):
@@ -160,7 +158,7 @@ def _dry_run(
     return DryRun(
         num_parameters=base.model.num_parameters(),
         num_trained=num_trained,
-        matrices=_count_matrices(model, base.head_modules, config),
+        matrices=count_matrices(model, base.head_modules, config),
         memory=Memory(
             base=base_bytes - _count_bytes_saved(spec, base.model),
             trained=built_bytes - base_bytes,
@@ -281,28 +279,9 @@ def _make_batch(config: Any, rows: int, length: int) -> dict[str, torch.Tensor]:
     return batch
 
 
-def _is_matrix(module: torch.nn.Module) -> bool:
-    return any(kind.__name__ in MATRIX_MODULES for kind in type(module).__mro__)
-
-
-def _count_matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
-    """Count the matrices of the backbone; the head and BERT's pooler see one token per row."""
-    skipped = {*heads, "pooler"}
-    weights: dict[int, Any] = {}  # by id: an adapter's module also lists the weight that it wraps
-    for name, module in model.named_modules():
-        if _is_matrix(module) and not skipped & set(name.split(".")):
-            weights[id(module.weight)] = module.weight
-    sizes = {True: 0, False: 0}
-    for weight in weights.values():
-        sizes[weight.requires_grad] += weight.numel()
-    num_heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
-    return Matrices(sizes[False], sizes[True], config.num_hidden_layers, num_heads * width)
-
-
 def _count_bytes_saved(spec: TrialSpec, model: Any) -> int:
     """Count the bytes that 4-bit weights save; bitsandbytes itself needs real weights to run."""
     if not spec.quantize_base:
         return 0
-    weights: list[Any] = [m.weight for m in model.base_model.modules() if _is_matrix(m)]
+    weights: list[Any] = [m.weight for m in model.base_model.modules() if is_matrix(m)]
     return sum(round(w.numel() * (w.element_size() - NF4_BYTES)) for w in weights)

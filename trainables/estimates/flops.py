@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+MATRIX_MODULES = ("Linear", "Conv1D")
+"""Class names of modules that multiply every token by a matrix; Conv1D is GPT-2's."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,26 @@ class Matrices:
     num_trained: int
     num_layers: int
     attention_width: int
+
+
+def is_matrix(module: Any) -> bool:
+    """Whether a module multiplies every token by a matrix."""
+    return any(kind.__name__ in MATRIX_MODULES for kind in type(module).__mro__)
+
+
+def count_matrices(model: Any, heads: tuple[str, ...], config: Any) -> Matrices:
+    """Count the matrices of the backbone; the head and BERT's pooler see one token per row."""
+    skipped = {*heads, "pooler"}
+    weights: dict[int, Any] = {}  # by id: an adapter's module also lists the weight that it wraps
+    for name, module in model.named_modules():
+        if is_matrix(module) and not skipped & set(name.split(".")):
+            weights[id(module.weight)] = module.weight
+    sizes = {True: 0, False: 0}
+    for weight in weights.values():
+        sizes[weight.requires_grad] += weight.numel()
+    num_heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
+    return Matrices(sizes[False], sizes[True], config.num_hidden_layers, num_heads * width)
 
 
 def count_prediction_flops(matrices: Matrices, lengths: Iterable[int], num_before: int = 0) -> int:

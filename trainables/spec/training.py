@@ -138,6 +138,26 @@ class Training(Optimizer):
         """Whether two stages follow each other."""
         return self.regime != "joint"
 
+    def refuse_rows(self, pattern: Pattern, num_target_rows: int) -> None:
+        """Refuse settings that the training rows of a trial cannot have.
+
+        Args:
+            pattern: The rows that the trial trains on.
+            num_target_rows: Number of its different target rows, without dev rows.
+
+        Raises:
+            ValueError: The share of target rows or a stage needs rows that are missing.
+        """
+        if self.target_share and not (pattern.source_rows and num_target_rows):
+            raise ValueError("training.target_share needs source and target rows; remove it")
+        if self.has_stages and not (pattern.source_rows and pattern.target_rows):
+            raise ValueError(
+                f"regime {self.regime} needs source rows and target rows, and {pattern.name} has "
+                "rows of one kind; set it to joint"
+            )
+        if self.target_stage and not self.has_stages:
+            raise ValueError("target_stage is given but the regime is joint; remove it")
+
     def drop_without_effect(self, pattern: Pattern, source_lang: SourceLang) -> Self:
         """Leave out what changes nothing in a cell, so that its trials have the plain ids.
 

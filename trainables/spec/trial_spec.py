@@ -112,21 +112,12 @@ class TrialSpec(Settings):
             raise ValueError("method prompt has no place for source rows; set source_rows to 0")
         if not self.prompt:
             self.pattern.refuse_no_rows()
-        training, pattern = self.training, self.pattern
-        if training.average_seeds:
+        if self.training.average_seeds:
             raise ValueError(
                 "training.average_seeds is a setting of cells; a trial names what it averages in "
                 "mean_of"
             )
-        if training.target_share and not (pattern.source_rows and self.num_target_rows):
-            raise ValueError("training.target_share needs source and target rows; remove it")
-        if training.has_stages and not (pattern.source_rows and pattern.target_rows):
-            raise ValueError(
-                f"regime {training.regime} needs source rows and target rows, and {pattern.name} "
-                "has rows of one kind; set it to joint"
-            )
-        if training.target_stage and not training.has_stages:
-            raise ValueError("target_stage is given but the regime is joint; remove it")
+        self.training.refuse_rows(self.pattern, self.num_target_rows)
         return self
 
     @property
