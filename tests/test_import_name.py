@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ctrl_c import environment
 from repository import ROOT
 
 OWN_FILES = (
@@ -38,10 +39,9 @@ def write(folder: Path, *names: str) -> None:
 
 
 def start(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, *words],
-        cwd=folder, env=environment | variables, capture_output=True, text=True, check=False,
+        [sys.executable, *words], env=environment() | {"PYTHONPATH": str(ROOT)} | variables,
+        cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -120,8 +120,8 @@ def test_workers_that_cannot_import_end_the_run_with_one_sentence(
     statement: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "statistics.py").write_text(ONLY_IN_WORKERS.format(statement=statement))
-    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    done = start(tmp_path, SCRIPT, *THREE_TRIALS, "--backend", "ray", **environment)
+    path = f"{ROOT}{os.pathsep}{tmp_path}"
+    done = start(tmp_path, SCRIPT, *THREE_TRIALS, "--backend", "ray", PYTHONPATH=path)
     assert done.returncode == 2, done.stdout + done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("xlt: worker processes die before they start a trial; the last one: it ")

@@ -116,13 +116,15 @@ class HeadWatch:
         """Print the reason and end the process, whose threads would wait for Ray forever."""
         self._ending.acquire()  # for good: two threads may see the loss
         with suppress(OSError):  # nobody reads any more
+            if sys.stderr and sys.stderr.isatty():  # None if the caller closed it
+                make_console().show_cursor()  # a live grid hides it
             print(f"xlt: {why}; {RESUME}", end="", file=sys.stderr, flush=True)
+            # The last line: other threads still write about trials that end with Ray.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         assert self._last_words.stdin
         # Not before the sentence is printed: Ray may end this process between any two lines.
         with suppress(OSError):  # that process may have been killed
             os.write(self._last_words.stdin.fileno(), b".")
-        if sys.stderr and sys.stderr.isatty():  # None if the caller closed it
-            make_console().show_cursor()  # a live grid hides it
         release_all()
         os._exit(EXIT_STATUS)
 

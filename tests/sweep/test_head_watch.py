@@ -39,6 +39,8 @@ with hold_lease(Results(sys.argv[1]), "tiny", Console(file=io.StringIO())):
 """
 ENDED_BY_RAY = "write = os.write; os.write = lambda *what: (write(*what), os._exit(1))"
 """Ray ends the driver as soon as the driver has printed its sentence."""
+STILL_WRITES = "head_watch.release_all = lambda: print('a trial ends', file=sys.stderr, flush=True)"
+"""A thread of the driver writes after the sentence."""
 
 
 class Server:
@@ -151,6 +153,16 @@ def test_a_driver_that_ray_ends_meanwhile_has_printed_its_sentence(
         ray_processes.listening.accept()[0].close()
         _, errors = driver.communicate(timeout=20)
     assert driver.returncode == 1
+    assert errors.startswith("xlt: Ray has stopped on this machine; finished trials are kept; ")
+    assert errors.count("\n") == 1
+
+
+def test_the_sentence_is_the_last_line(ray_processes: FakeRay, tmp_path: Path) -> None:
+    results = make_results(tmp_path / "r")
+    with driving(results.uri, ray_processes, STILL_WRITES) as driver:
+        ray_processes.listening.accept()[0].close()
+        _, errors = driver.communicate(timeout=20)
+    assert driver.returncode == 2
     assert errors.startswith("xlt: Ray has stopped on this machine; finished trials are kept; ")
     assert errors.count("\n") == 1
 

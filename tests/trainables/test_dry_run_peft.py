@@ -48,6 +48,7 @@ def test_every_type_of_peft_is_counted_but_those_that_start_from_weights(peft_ty
         assert run.num_trained == trained
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("architecture", "peft_type"),
     [

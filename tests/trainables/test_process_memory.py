@@ -52,6 +52,7 @@ def base(tiny_base: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_process_takes_the_memory_of_its_estimate(
     method: str,
