@@ -52,7 +52,7 @@ FAULTS: dict[str, Callable[[int, str], str]] = {
 
 @cache
 def check_planted(kind: str, num_rows: int) -> list[Finding]:
-    """What is found if so many translations are replaced; two tests read the same findings."""
+    """Return the findings if so many translations are replaced; two tests read them."""
     return check(change({i: FAULTS[kind](n, i) for n, i in enumerate(ENGLISH[:num_rows])}))
 
 

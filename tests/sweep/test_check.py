@@ -183,7 +183,7 @@ def test_gpus_that_torch_cannot_use_or_that_emulate_bf16(small: Experiment) -> N
 
 @pytest.fixture
 def large(small: Experiment, tiny_base: Callable[[str], Path], tmp_path: Path) -> Experiment:
-    """As wide as Llama 3 8B with two of its 32 layers; the weights are of a tiny one."""
+    """Make a model with the width of Llama 3 8B, two of its 32 layers and weights of a tiny one."""
     folder = tmp_path / "large"
     folder.mkdir()
     for file in tiny_base("llama").iterdir():

@@ -145,24 +145,15 @@ def test_a_sentence_is_printed_if_ray_is_faster(ray_processes: FakeRay, tmp_path
     assert errors.count("\n") == 1
 
 
-def test_a_driver_that_ray_ends_meanwhile_has_printed_its_sentence(
-    ray_processes: FakeRay, tmp_path: Path
+@pytest.mark.parametrize(("prepare", "status"), [(ENDED_BY_RAY, 1), (STILL_WRITES, 2)])
+def test_the_sentence_is_printed_and_is_the_last_line(
+    prepare: str, status: int, ray_processes: FakeRay, tmp_path: Path
 ) -> None:
     results = make_results(tmp_path / "r")
-    with driving(results.uri, ray_processes, ENDED_BY_RAY) as driver:
+    with driving(results.uri, ray_processes, prepare) as driver:
         ray_processes.listening.accept()[0].close()
         _, errors = driver.communicate(timeout=20)
-    assert driver.returncode == 1
-    assert errors.startswith("xlt: Ray has stopped on this machine; finished trials are kept; ")
-    assert errors.count("\n") == 1
-
-
-def test_the_sentence_is_the_last_line(ray_processes: FakeRay, tmp_path: Path) -> None:
-    results = make_results(tmp_path / "r")
-    with driving(results.uri, ray_processes, STILL_WRITES) as driver:
-        ray_processes.listening.accept()[0].close()
-        _, errors = driver.communicate(timeout=20)
-    assert driver.returncode == 2
+    assert driver.returncode == status
     assert errors.startswith("xlt: Ray has stopped on this machine; finished trials are kept; ")
     assert errors.count("\n") == 1
 

@@ -36,6 +36,8 @@ from xlt.trainables.training.loop import DivergedError
 from xlt.trainables.trial.rows import draw_rows, draw_stopping_rows
 from xlt.trainables.trial.run_trial import run_trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MakeSpec = Callable[..., TrialSpec]
 CASES = (
     ("bert", "full", 1e-2, {"patience": 1}),
@@ -45,11 +47,6 @@ CASES = (
 vocabulary in each process, so the best epoch differs, too."""
 EPOCH = 4
 """Steps of an epoch: 32 rows in batches of 8."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def make_early(
@@ -148,6 +145,7 @@ def test_the_metric_is_that_of_transformers_and_scikit_learn(
     model = transformers.AutoModelForSequenceClassification.from_pretrained(spec.base_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(spec.base_path)
     model.eval()
+    num_compared = 0
     for step, value in enumerate(measured, start=1):
         if step % EPOCH:
             assert value is None
@@ -161,8 +159,19 @@ def test_the_metric_is_that_of_transformers_and_scikit_learn(
                 ]
             )
         loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels).long()).item()
-        auroc = sklearn.metrics.roc_auc_score(labels, logits.softmax(-1)[:, 1])
-        assert value == pytest.approx(loss if metric == "loss" else auroc, rel=1e-5)
+        if metric == "loss":
+            assert value == pytest.approx(loss, rel=1e-5)
+            num_compared += 1
+            continue
+        # Texts whose scores differ by rounding alone may change places in a batch.
+        scores = logits.softmax(-1)[:, 1].double().numpy()
+        low, high = (
+            sklearn.metrics.roc_auc_score(labels, scores + shift * labels)
+            for shift in (-1e-5, 1e-5)
+        )
+        assert low - 1e-9 <= value <= high + 1e-9
+        num_compared += low == high
+    assert num_compared >= 1
 
 
 @pytest.mark.parametrize(("architecture", "method", "rate", "early"), CASES)

@@ -36,15 +36,12 @@ from xlt.trainables.training.classification import fit_classifier
 from xlt.trainables.trial import run_trial as run_trial_module
 from xlt.trainables.trial.run_trial import run_trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MakeSpec = Callable[..., TrialSpec]
 CASES = (("bert", "full"), ("llama", "lora"))
 LAST_3 = {"num_train_epochs": 5, "batch_size": 8, "average": {"last_k": 3}}
 NO_DROPOUT = {"lora_dropout": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def trained_weights(model: Any) -> Weights:

@@ -17,7 +17,6 @@ from staged_specs import (
     NUM_FIRST,
     MakeSpec,
     in_stages,
-    make_large_specs,
 )
 
 from xlt.data.dataset.schema import Dataset
@@ -31,15 +30,7 @@ from xlt.trainables.trial.first_stage_kept import KeptFirstStage
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def make_large(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
-    return make_large_specs(make_spec, tmp_path_factory.mktemp("large"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def find_first(spec: TrialSpec, **changes: Any) -> TrialSpec:

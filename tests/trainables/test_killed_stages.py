@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from killed_trials import assert_same_bytes, kill_after, located
 from staged_specs import (
     KINDS,
     NUM_FIRST,
     MakeSpec,
     in_stages,
-    make_large_specs,
 )
 
 from xlt.data.dataset.schema import Dataset
@@ -23,15 +21,7 @@ from xlt.trainables.trial import fit_stages as fit_stages_module
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def make_large(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
-    return make_large_specs(make_spec, tmp_path_factory.mktemp("large"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("regime", ["sequential", "multistage"])

@@ -21,7 +21,10 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import fit_classifier
 
 MakeSpec = Callable[..., TrialSpec]
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # advice of peft
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # advice of peft
+    pytest.mark.usefixtures("one_thread"),
+]
 
 CONFIGS: dict[str, type[peft.PeftConfig]] = {
     "ADALORA": peft.AdaLoraConfig,
@@ -36,11 +39,6 @@ CASES = [("llama", name) for name in CONFIGS if name != "PROMPT_TUNING"]
 CASES += [("bert", "ADALORA"), ("bert", "PREFIX_TUNING"), ("bert", "PROMPT_TUNING")]
 BY_PEFT = ("IA3", "LN_TUNING", "PREFIX_TUNING", "PROMPT_TUNING")
 """Types whose modules peft chooses by the architecture."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def make_theirs(spec: TrialSpec) -> Any:

@@ -30,18 +30,16 @@ from xlt.trainables.training.loop import predict
 from xlt.trainables.trial.run_trial import run_trial
 
 MakeSpec = Callable[..., TrialSpec]
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # advice of peft
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # advice of peft
+    pytest.mark.usefixtures("one_thread"),
+]
 CASES = [
     (architecture, name)
     for architecture in ("bert", "llama")
     for name in TYPES
     if architecture == "bert" or name not in ("PROMPT_TUNING", "P_TUNING")
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def test_every_type_of_peft_is_listed_once() -> None:

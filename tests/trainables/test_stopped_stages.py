@@ -13,22 +13,14 @@ import sklearn.metrics
 import torch
 from epoch_ends import load_weights, weights_of_steps
 from killed_trials import assert_same_bytes, located, run_killed_at
-from staged_specs import NUM_FIRST, MakeSpec, in_stages, make_large_specs
+from staged_specs import NUM_FIRST, MakeSpec, in_stages
 
 from xlt.data.dataset.dev import Dev, SourceDev, TargetFold
 from xlt.data.dataset.schema import Dataset
 from xlt.trainables.trial.rows import draw_stopping_rows
 from xlt.trainables.trial.run_trial import run_trial
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def make_large(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
-    return make_large_specs(make_spec, tmp_path_factory.mktemp("large"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 STAGED: dict[str, Any] = {

@@ -17,7 +17,6 @@ from staged_specs import (
     STAGES,
     MakeSpec,
     in_stages,
-    make_large_specs,
 )
 from torch import nn
 
@@ -32,15 +31,7 @@ from xlt.trainables.training.micro_batches import MicroBatches
 from xlt.trainables.trial.fit_stages import fit_stages, join_history, split_stages
 from xlt.trainables.trial.run_trial import prepare_trial, run_trial
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def make_large(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
-    return make_large_specs(make_spec, tmp_path_factory.mktemp("large"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("regime", ["sequential", "multistage"])

@@ -35,14 +35,11 @@ from xlt.trainables.trial import fit_stages as fit_stages_module
 from xlt.trainables.trial.run_trial import run_trial
 from xlt.trainables.trial.signature import read_versions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MakeSpec = Callable[..., TrialSpec]
 VOCABULARY = 1003
 NUM_ROWS = 40
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def draw_texts(num: int, tokens: range, seed: int) -> list[list[int]]:
