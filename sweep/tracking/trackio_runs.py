@@ -69,9 +69,7 @@ class TrackioRuns:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn errors of Trackio into an InputError."""
-        import sqlite3
-
         try:
             yield
-        except (OSError, ValueError, sqlite3.Error) as error:
+        except Exception as error:  # of Trackio or a package beneath it
             raise failed("Trackio", error) from error

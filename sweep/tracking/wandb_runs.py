@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from xlt.data.core.errors import InputError
@@ -23,6 +25,8 @@ CREDENTIALS = (
     "set WANDB_API_KEY, or log in with `wandb login`; WANDB_MODE=offline writes files instead, "
     "which `wandb sync` sends later"
 )
+CLOSE_SECONDS = 5.0
+"""Time in which W&B's own process must end when this one does; by then it has sent all runs."""
 DIGEST = "xlt_digest"
 """Key of the digest among the settings of a run, and name of its file in an offline run."""
 ENDED = ("finished", "failed")
@@ -66,6 +70,7 @@ class WandbRuns:
         server = os.environ.get("WANDB_BASE_URL", "its own server")
         self._where = f"W&B at {hide_password(server)}"
         with self._explained():
+            _start_service()
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._is_offline:
                 self.known = dict(self._read_folders())
@@ -138,7 +143,7 @@ class WandbRuns:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn errors of W&B into an InputError."""
-        from wandb.errors import AuthenticationError, CommError, Error
+        from wandb.errors import AuthenticationError, CommError
 
         try:
             yield
@@ -150,5 +155,30 @@ class WandbRuns:
             raise wrong_credentials(self._where, CREDENTIALS) from error
         except (CommError, TimeoutError) as error:
             raise no_answer(self._where) from error
-        except (Error, OSError, ValueError) as error:
+        except Exception as error:  # some of W&B's errors have no class in common
             raise failed(self._where, error) from error
+
+
+def _start_service() -> None:
+    """Start W&B's process, and see to its end before W&B does, which waits without limit."""
+    import wandb
+
+    atexit.unregister(_end_service)
+    try:
+        wandb.setup()
+    finally:
+        atexit.register(_end_service)  # the hook that is added last runs first
+
+
+def _end_service() -> None:
+    """End W&B's process, which may wait on and on for an answer of a server that hangs."""
+    import psutil
+    import wandb
+
+    closing = Thread(target=wandb.teardown, daemon=True)
+    closing.start()
+    closing.join(CLOSE_SECONDS)
+    if closing.is_alive():
+        for child in psutil.Process().children():
+            if child.name() == "wandb-core":
+                child.kill()

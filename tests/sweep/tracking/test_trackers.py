@@ -231,6 +231,36 @@ def test_wandb_does_not_answer_or_refuses(
     assert CANARY not in done.stderr + done.stdout
 
 
+NEVER_ENDS = """
+import os, signal, sys
+from wandb.sdk.lib.service.service_process import ServiceProcess
+from xlt.sweep.cli.main import main
+
+wait = ServiceProcess.join
+
+def join(self):
+    os.kill(self._process.pid, signal.SIGSTOP)
+    return wait(self)
+
+ServiceProcess.join = join
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command; W&B's process stops when it is asked to end."""
+
+
+def test_xlt_ends_though_the_process_of_wandb_does_not(results: Results, tmp_path: Path) -> None:
+    """W&B's process waits for requests that were given up; it does not cancel all of them."""
+    program = [sys.executable, "-c", NEVER_ENDS, "track", results.uri]
+    program += ["--to", f"wandb={tmp_path}/runs"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "offline"}
+    done = subprocess.run(
+        program, env=env, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("4 sent, 0 replaced, 0 unchanged\n")
+    assert len([*tmp_path.glob("runs/wandb/offline-run-*/xlt_digest")]) == 4
+
+
 def test_wandb_without_a_key(results: Results, tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "WANDB_MODE": "online", "NETRC": ""}
     done = track(results, "--to", f"wandb={tmp_path}", **env)
