@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -16,13 +17,16 @@ from xlt.data.core.memory import paused_collector
 @contextmanager
 def quick_command() -> Iterator[None]:
     """Pause the garbage collector, and import two modules when they are used; a decorator."""
-    if "pyarrow" not in sys.modules:  # else the process is not this command's alone
-        # pydantic would read the metadata of all packages to find plug-ins that log validation.
-        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-        _use_pandas_later()
-        _import_later("pyarrow.compute")
+    is_alone = "pyarrow" not in sys.modules  # else the process is not this command's alone
     with paused_collector():
+        if is_alone:
+            # pydantic would read the metadata of all packages to find plug-ins that log validation.
+            os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+            _use_pandas_later()
+            _import_later("pyarrow.compute")
         yield
+        if is_alone:
+            gc.freeze()  # else the collector walks all objects at once when it goes on
 
 
 def _use_pandas_later() -> None:

@@ -102,8 +102,8 @@ def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
 
 def _collect_texts(dataset: Dataset, ids: set[str], read: Iterable[Direction]) -> frozenset[str]:
     """Collect the texts of rows and their translations, as :func:`text_key` makes them."""
-    rows = dataset.rows(sorted(ids))
-    texts = rows["text"].to_pylist() + rows["text_pair"].drop_null().to_pylist()
+    keys = {row.key for rows in dataset.by_lang.values() for row in rows if row.id in ids}
+    texts = [text for key in keys for text in key.split("\n")]
     for direction in read:
         by_id = dataset.translations.find(direction)
         translated = [by_id[row_id] for row_id in ids & by_id.keys()]
