@@ -29,7 +29,8 @@ class LiveTracking:
         tracking: The trackers.
         location: Results location of the trials.
         experiment: Name of the experiment.
-        say: Receiver of one sentence for each tracker, when the block ends.
+        say: Receiver of sentences: one for each tracker when the block ends, and one when a tracker
+            fails for another reason than before.
     """
 
     def __init__(
@@ -38,12 +39,12 @@ class LiveTracking:
         self._say, self._location, self._experiment = say, location, experiment
         self._artifacts = tracking.artifacts
         self._threads = [
-            _SendingThread(destination, location, experiment, tracking.artifacts)
+            _SendingThread(destination, location, experiment, tracking.artifacts, say)
             for destination in tracking.destinations
         ]
 
     def __enter__(self) -> Self:
-        """Start the threads."""
+        """Start the threads, which connect to their trackers at once."""
         for thread in self._threads:
             thread.start()
         return self
@@ -55,6 +56,7 @@ class LiveTracking:
             thread.queue.put(None)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+            thread.say = None
             self._say(self._describe(thread))
 
     def ended(self, trial_id: str) -> None:
@@ -84,21 +86,24 @@ class _SendingThread(threading.Thread):
         missing: Ids of trials that the tracker lacks.
         problem: Why the last trial could not be sent.
         num_sent: Number of trials that the tracker got.
+        say: Receiver of a sentence on a new problem; None when nobody reads it any more.
     """
 
     def __init__(
-        self, destination: Destination, location: Results, experiment: str, artifacts: bool
-    ) -> None:
+        self, destination: Destination, location: Results, experiment: str, artifacts: bool,
+        say: Callable[[str], None],
+    ) -> None:  # fmt: skip
         super().__init__(name=f"tracking {destination.name}", daemon=True)
         self.destination = destination
         self.queue: SimpleQueue[str | None] = SimpleQueue()
         self.missing: dict[str, None] = {}
         self.problem, self.num_sent = "", 0
+        self.say: Callable[[str], None] | None = say
         self._location = location
         self._sender = Sender(destination, location, experiment, artifacts)
 
     def run(self) -> None:
-        resumes = 0.0
+        resumes = 0.0 if self._try([]) else time.monotonic() + REST_SECONDS
         while trial_id := self.queue.get():
             if time.monotonic() >= resumes and not self._try([trial_id]):
                 resumes = time.monotonic() + REST_SECONDS
@@ -106,16 +111,25 @@ class _SendingThread(threading.Thread):
             self._try(list(self.missing))
 
     def _try(self, trial_ids: Iterable[str]) -> bool:
-        """Send trials until one fails; return whether none did."""
-        for trial_id in trial_ids:
-            try:
+        """Connect, and send trials until one fails; return whether nothing failed."""
+        try:
+            self._sender.connect()
+            for trial_id in trial_ids:
                 state = self._location.state(trial_id)
                 if state.record is None:
                     raise InputError(f"trial {trial_id} is {state.state}")
                 self._sender.send(state.record)
-            except Exception as error:  # of any package, and it must not end the thread
-                self.problem = first_line(str(error))
-                return False
-            self.missing.pop(trial_id, None)
-            self.num_sent += 1
+                self.missing.pop(trial_id, None)
+                self.num_sent += 1
+        except Exception as error:  # of any package, and it must not end the thread
+            self._note_problem(first_line(str(error)))
+            return False
         return True
+
+    def _note_problem(self, problem: str) -> None:
+        if self.say and problem != self.problem:
+            self.say(
+                f"tracking: {self.destination}: {problem}; trials go on without it; the next try "
+                f"is in {REST_SECONDS:.0f} s"
+            )
+        self.problem = problem

@@ -144,6 +144,8 @@ class MlflowRuns:
 
         try:
             yield
+        except InputError:
+            raise
         except MlflowException as error:
             text, refused = str(error), ("UNAUTHENTICATED", "PERMISSION_DENIED")
             if error.error_code in refused or re.search("error code 40[13]", text):

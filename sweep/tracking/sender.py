@@ -32,6 +32,16 @@ class Sender:
         self._with_artifacts = with_artifacts
         self._tracker: Tracker | None = None
 
+    def connect(self) -> Tracker:
+        """Open the tracker, unless it is open.
+
+        Raises:
+            InputError: The tracker cannot be used.
+        """
+        if self._tracker is None:
+            self._tracker = self.destination.open(self._experiment)
+        return self._tracker
+
     def send(self, record: Mapping[str, Any]) -> Outcome:
         """Send a trial, unless the tracker has a run of the same record.
 
@@ -43,16 +53,15 @@ class Sender:
                 may hold a part of the run.
         """
         try:
-            if self._tracker is None:
-                self._tracker = self.destination.open(self._experiment)
-            trial_id, known = str(record["trial_id"]), self._tracker.known
+            tracker = self.connect()
+            trial_id, known = str(record["trial_id"]), tracker.known
             digest = find_digest(record, self._with_artifacts)
             if known.get(trial_id) == digest:
                 return "unchanged"
             run = read_run(
                 self._location, self._experiment, record, with_artifacts=self._with_artifacts
             )
-            self._tracker.send(run)
+            tracker.send(run)
         except InputError:
             self._tracker = None
             raise

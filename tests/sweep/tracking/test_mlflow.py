@@ -105,6 +105,18 @@ def test_mlflow_finds_a_run_whose_sending_was_interrupted(
     assert mlflow_runs(mlflow_uri, "interrupted")[1][trial_id].info.status == "FINISHED"
 
 
+def test_mlflow_has_deleted_the_experiment(results: Results, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_uri)
+    plan = results.read_plan("test").model_copy(update={"experiment": "deleted"})
+    results.save_experiment(plan, "name: deleted\n")
+    client.delete_experiment(client.create_experiment("deleted"))
+    done = track(results, "--experiment", "deleted", "--to", f"mlflow={mlflow_uri}")
+    assert done.returncode == 2
+    assert f"mlflow={mlflow_uri}: experiment 'deleted' was deleted there; restore" in done.stderr
+
+
 def test_mlflow_gets_files_and_many_steps(
     results: Results, mlflow_uri: str, tmp_path: Path
 ) -> None:

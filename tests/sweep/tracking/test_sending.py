@@ -154,7 +154,10 @@ def test_a_tracker_that_is_away_loses_nothing(results: Results) -> None:
     said, seconds = track(results, ids, "a")
     assert seconds < 5
     assert store.num_calls == 1  # then the tracker rests
-    (line,) = said
+    first, line = said
+    assert first == (
+        "tracking: memory=a: it does not answer; trials go on without it; the next try is in 60 s"
+    )
     assert line.startswith("tracking: 3 trials are not in memory=a (it does not answer): ")
     command = line.split("`")[1].split()
     store.is_away = False
@@ -176,8 +179,18 @@ def test_a_tracker_that_returns_gets_the_trials_that_it_missed(
             time.sleep(0.01)
         store.is_away = False
         tracked.ended(ids[1])
-    assert said == ["tracking: memory=a has all 2 trials of this run"]
+    assert len(said) == 2  # the problem, once
+    assert said[1] == "tracking: memory=a has all 2 trials of this run"
     assert {*store.runs} == {*ids}
+
+
+def test_a_problem_is_told_before_the_first_trial_ends(results: Results) -> None:
+    open_store("a").is_away = True
+    said: list[str] = []
+    with LiveTracking(Tracking(to=("memory=a",)), results, "test", said.append):
+        while not said:
+            time.sleep(0.01)
+    assert "it does not answer; trials go on without it" in said[0]
 
 
 def test_a_tracker_that_hangs_delays_nothing(
