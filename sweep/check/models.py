@@ -96,10 +96,7 @@ def _find_unfit_settings(preflight: Preflight, name: str, checkpoint: Checkpoint
     problems: dict[str, None] = {}
     groups = [group for group in preflight.groups if group.first.base_model == name]
     for spec in (group.first for group in groups):
-        targets = spec.lora.target_modules if spec.lora else ()
-        num_virtual = spec.peft.num_virtual_tokens if spec.peft else 0
-        unfit = checkpoint.problems(targets, spec.training.max_length, num_virtual)
-        problems |= dict.fromkeys(unfit)
+        problems |= dict.fromkeys(checkpoint.problems(spec))
         if spec.prompt and checkpoint.kind == "encoder":
             problems[describe_encoder(checkpoint.model_type)] = None
     if not problems and preflight.asks_hub:

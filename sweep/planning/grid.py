@@ -216,9 +216,7 @@ def _refuse_unfit(cells: Sequence[Cell], dataset: Dataset) -> None:
             lang = spec.pattern.target_lang
             misfits += spec.prompt.problems(lang, dataset.classes, paired=paired)
         if checkpoint:
-            targets = spec.lora.target_modules if spec.lora else ()
-            num_virtual = spec.peft.num_virtual_tokens if spec.peft else 0
-            misfits += checkpoint.problems(targets, spec.training.max_length, num_virtual)
+            misfits += checkpoint.problems(spec)
         if spec.peft:
             misfits += _find_peft_problems(spec)
         problems |= {f"base model {cell.model.name!r}: {problem}": None for problem in misfits}

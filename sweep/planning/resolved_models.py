@@ -9,7 +9,6 @@ from xlt.data.corpora.registry import corpus_identity
 from xlt.data.dataset.schema import Dataset
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.trainables.models.architectures import (
-    ARCHITECTURES,
     ModelKind,
     describe_encoder,
     describe_virtual_tokens,
@@ -42,7 +41,7 @@ class ResolvedModel:
         kind: Encoder or decoder; None if it is not given, not needed and not known.
         method: The given method, else the method of its kind.
         learning_rate: The given learning rate, else that of its method; None for a baseline.
-        checkpoint: Facts from its files; None for a miniature or a hub id that is not cached.
+        checkpoint: Facts from its files; None for a hub id that is not cached.
     """
 
     model: BaseModel
@@ -80,7 +79,8 @@ def resolve_models(
             elif model.miniature:
                 corpus = corpus_identity(experiment.pretraining, dataset.fingerprint, held_out)
                 identity = identify_miniature(model.miniature, corpus)
-                models.append(_complete(model, identity, None, None))
+                checkpoint = find_miniature(model.miniature).checkpoint
+                models.append(_complete(model, identity, None, checkpoint))
             else:
                 models.append(_resolve(model))
         except InputError as error:
@@ -129,8 +129,8 @@ def _complete(
         raise InputError(
             f"lora settings are given and the method is {method}; remove them, or give method: lora"
         )
-    if method == "bitfit":
-        _refuse_without_biases(model, checkpoint)
+    if method == "bitfit" and checkpoint and checkpoint.has_biases is False:
+        raise InputError(describe_without_biases(checkpoint.model_type))
     if method is None:
         named = checkpoint.model_type if checkpoint else model.path
         raise InputError(
@@ -147,13 +147,3 @@ def _complete(
 def _make_absolute(path: str) -> str:
     folder = find_local_folder(path)
     return str(folder.absolute()) if folder else path
-
-
-def _refuse_without_biases(model: BaseModel, checkpoint: Checkpoint | None) -> None:
-    """Refuse to train the biases of an architecture that has none."""
-    if model.miniature:
-        model_type = find_miniature(model.miniature).architecture
-        if not ARCHITECTURES[model_type].has_biases:
-            raise InputError(describe_without_biases(model_type))
-    elif checkpoint and checkpoint.has_biases is False:
-        raise InputError(describe_without_biases(checkpoint.model_type))

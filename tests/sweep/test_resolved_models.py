@@ -170,6 +170,25 @@ def test_settings_that_do_not_go_with_the_checkpoint(tiny_base: Callable[[str], 
     assert {s.training.max_length for s in grid(*models, overrides=cut).specs} == {128}
 
 
+def test_settings_that_do_not_go_with_a_miniature_or_its_modules(
+    tiny_base: Callable[[str], Path],
+) -> None:
+    ranks = {"q_prj": 4, "layers.1.v_proj": 4, "layers.[01].*k_prj": 4}
+    lora = {"rank_pattern": ranks, "alpha_pattern": {"score": 8}}
+    problems = told(
+        {"name": "a", "path": str(tiny_base("llama")), "lora": lora},
+        {"name": "mini-llama2", "lora": {"rank_pattern": {"q_prj": 4}}},
+        overrides=[{"match": {"model": "mini-llama2"}, "training": {"max_length": 513}}],
+    )
+    assert [problem.partition(". ")[0] for problem in problems] == [
+        "base model 'a': lora.rank_pattern: unknown module 'q_prj'",
+        "base model 'a': lora.alpha_pattern: unknown module 'score'",
+        "base model 'mini-llama2': lora.rank_pattern: unknown module 'q_prj'",
+        "base model 'mini-llama2': training.max_length 513 is more than the 512 tokens that the "
+        "model has positions for; set it to at most 512, in an override for this model only",
+    ]
+
+
 def test_a_hub_id_is_enough(hub: Hub, tiny_base: Callable[[str], Path]) -> None:
     found = grid("org/bert", {"name": "own", "path": "org/llama"})
     assert [(s.base_model, s.method, s.learning_rate, s.base_identity) for s in found.specs] == [

@@ -113,7 +113,7 @@ def test_kept_adapters_fit_the_original_base_model(
     start = plain.peft_config["default"].init_lora_weights
     assert start == (True if kind in TAKING else spec.lora and spec.lora.init_lora_weights)
     np.testing.assert_allclose(predict(plain, ids, spec), written, atol=1e-5)
-    assert np.ptp(written) > 1e-4
+    assert np.ptp(written) > 5e-5  # else any two constant scores would be equal
 
     exported = tmp_path / "exported"
     exported.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from xlt.trainables.models.miniatures import (
     find_miniature_folder,
     identify_miniature,
 )
+from xlt.trainables.models.weights_folder import read_checkpoint
 from xlt.trainables.pretraining.pretrain import pretrain
 
 SMALL = {"corpus": "phrasebook", "num_documents": 150, "num_mixed": 150, "vocab_size": 1600}
@@ -43,6 +45,8 @@ def test_a_miniature_is_an_ordinary_checkpoint(name: str, corpus: Corpus, tmp_pa
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "m")
     assert model.config.model_type == MINIATURES[name].architecture
     assert model.config.vocab_size == len(tokenizer)
+    read = read_checkpoint(tmp_path / "m")
+    assert replace(read, pad_token=None) == MINIATURES[name].checkpoint
     text = "の、"  # frequent in all documents but English ones
     assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
     if MINIATURES[name].num_steps:

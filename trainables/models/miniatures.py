@@ -18,13 +18,17 @@ import pydantic
 from xlt.data.core.errors import InputError, unknown
 from xlt.data.core.settings import Settings
 from xlt.data.core.user_cache import cache_dir
+from xlt.trainables.models.architectures import ARCHITECTURES
 from xlt.trainables.models.base_models import MINIATURE
+from xlt.trainables.models.weights_folder import Checkpoint
 
 MINIATURE_FORMAT = 3
 """Version of the pre-training. It is increased when the same recipe and corpus give another model,
 so that older folders in the cache are not used."""
 REMOVED_SETTINGS = {"next_sentence_weight": 0.0}
 """Settings that recipes no longer have. They stay in the identity, so that ids of trials stay."""
+MAX_POSITIONS = 512
+"""Largest number of tokens of a text that a miniature reads."""
 
 
 class Miniature(Settings):
@@ -70,6 +74,14 @@ class Miniature(Settings):
     """Share of the tokens that BERT has to predict."""
     seed: int = 0
     """Root seed of initial weights, batches and masks."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Facts about its files, which exist only after the pre-training."""
+        listed = ARCHITECTURES[self.architecture]
+        return Checkpoint(
+            self.architecture, listed.kind, listed.linear, None, MAX_POSITIONS, listed.has_biases
+        )
 
 
 MINIATURES: dict[str, Miniature] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from xlt.trainables.models.tokenizer_files import (
     list_tokenizer_problems,
     read_tokenizer,
 )
+from xlt.trainables.spec.trial_spec import TrialSpec
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -63,21 +64,14 @@ class Checkpoint:
     has_biases: bool | None = None
     doubts: tuple[str, ...] = ()
 
-    def problems(
-        self, target_modules: str | Sequence[str], max_length: int, num_virtual: int = 0
-    ) -> list[str]:
-        """List the settings of a trial that do not fit this checkpoint.
-
-        Args:
-            target_modules: Modules with adapters, see :class:`Lora`.
-            max_length: Number of tokens to which texts are cut.
-            num_virtual: Number of virtual tokens before each text.
-        """
-        problems = []
-        if self.linear and not isinstance(target_modules, str):
+    def problems(self, spec: TrialSpec) -> list[str]:
+        """List the settings of a trial that do not fit this checkpoint."""
+        problems, max_length = [], spec.training.max_length
+        num_virtual = spec.peft.num_virtual_tokens if spec.peft else 0
+        if self.linear and spec.lora:
             problems += [
-                f"lora.target_modules: {unknown('module', name, self.linear)}"
-                for name in target_modules
+                f"lora.{setting}: {unknown('module', name, self.linear)}"
+                for setting, name in spec.lora.list_module_names()
                 if name.rpartition(".")[2] not in self.linear
             ]
         if self.max_positions and max_length + num_virtual > self.max_positions:

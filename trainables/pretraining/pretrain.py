@@ -20,7 +20,7 @@ from xlt.data.core.user_cache import writing_to_cache
 from xlt.data.corpora.corpus import MIXED, Corpus
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.batching import collate, draw_batches
-from xlt.trainables.models.miniatures import Miniature, find_miniature
+from xlt.trainables.models.miniatures import MAX_POSITIONS, Miniature, find_miniature
 from xlt.trainables.models.verified_files import write_sums
 from xlt.trainables.pretraining.vocabulary import train_tokenizer
 from xlt.trainables.spec.training import Optimizer
@@ -131,7 +131,7 @@ def _build_model(recipe: Miniature, tokenizer: Any) -> Any:
         "num_hidden_layers": recipe.num_layers,
         "num_attention_heads": recipe.num_heads,
         "initializer_range": recipe.initializer_range,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": MAX_POSITIONS,
     }
     if recipe.architecture == "bert":
         config = transformers.BertConfig(

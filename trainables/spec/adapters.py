@@ -103,6 +103,14 @@ class Lora(Settings):
         patterns = self.rank_pattern, self.alpha_pattern, self.layers_to_transform is not None
         return not any(patterns) and not self.use_dora and not self.takes_weights
 
+    def list_module_names(self) -> Iterator[tuple[str, str]]:
+        """Yield each name of modules with its setting; regular expressions are left out."""
+        if not isinstance(self.target_modules, str):
+            yield from (("target_modules", name) for name in self.target_modules)
+        for setting in ("rank_pattern", "alpha_pattern"):
+            names = getattr(self, setting)
+            yield from ((setting, name) for name in names if re.fullmatch(r"[\w.]+", name))
+
 
 VIRTUAL_TOKENS = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")
 """Types that put trained vectors before each text, in the place of tokens."""
