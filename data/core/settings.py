@@ -17,6 +17,7 @@ from xlt.data.core.text import shorten
 KeyPath = tuple[str | int, ...]
 MAX_INT = 10**18
 """Largest integer, which 64 bits hold, as they do in tables."""
+BY_YAML = ", because YAML reads yes, no, on and off as true and false"
 MAX_PROBLEMS = 20
 """Problems that an error lists; a file of another kind has thousands."""
 
@@ -153,7 +154,7 @@ def _locate(item: Any, values: Any) -> tuple[KeyPath, KeyPath | None, str | int]
                 union, tag = tuple(place), part
             continue
         place.append(part)
-    if item["type"] == "extra_forbidden":
+    if item["type"] in ("extra_forbidden", "invalid_key"):
         place.pop()  # the sentence names the key
     return tuple(place), union, tag
 
@@ -176,13 +177,15 @@ def _phrase(model: type[pydantic.BaseModel], item: Any, place: KeyPath) -> list[
     if kind == "value_error":
         return [str(cause)]
     message = str(item["msg"])
+    if kind == "invalid_key":
+        return [f"key {value!r} is no text; put it in quotes{BY_YAML * isinstance(value, bool)}"]
     if kind == "too_short":
         return ["is empty; give at least one"]
     if kind in ("model_type", "dict_type"):
         message = "should be a mapping of keys to values"
     shown = "" if isinstance(value, (dict, list, tuple)) else f" (got {shorten(repr(value))})"
     if isinstance(value, bool) and kind == "string_type":
-        shown += "; put it in quotes, because YAML reads yes, no, on and off as true and false"
+        shown += f"; put it in quotes{BY_YAML}"
     return [message.replace("Input should", "should", 1) + shown]
 
 

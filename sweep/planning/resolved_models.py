@@ -116,7 +116,7 @@ def _complete(
     if checkpoint and checkpoint.kind and model.kind not in (None, checkpoint.kind):
         raise InputError(
             f"kind is given as {model.kind}, but its config.json "
-            f"({checkpoint.model_type}) is that of a {checkpoint.kind}; drop `kind`"
+            f"({checkpoint.model_type}) says {checkpoint.kind}; remove `kind`"
         )
     kind = model.kind or (checkpoint.kind if checkpoint else None)
     if model.method == "prompt" and kind == "encoder":

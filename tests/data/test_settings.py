@@ -89,6 +89,9 @@ def errors(values: Any, model: type[Settings] = Outer) -> list[str]:
         ({"seeds": 3}, ["seeds: should be a valid tuple (got 3)"]),
         ({"name": False}, ["name: should be a valid string (got False); put it in quotes, because "
                            "YAML reads yes, no, on and off as true and false"]),
+        ({"inner": {True: "dev"}}, ["inner: key True is no text; put it in quotes, because YAML "
+                                    "reads yes, no, on and off as true and false"]),
+        ({"inner": {5: "dev"}}, ["inner: key 5 is no text; put it in quotes"]),
         ({"inner": "x"}, ["inner: should be a mapping of keys to values (got 'x')"]),
         ({"modules": 5}, ["modules: should be 'all' (got 5), or should be a valid tuple (got 5)"]),
         ({"modules": ["a", 5]}, ["modules.1: should be a valid string (got 5)"]),

@@ -132,8 +132,8 @@ def test_all_problems_are_told_together(
     )
     assert len(problems) == 4
     assert problems[1] == (
-        "base model 'contrary': kind is given as encoder, but its config.json (llama) is that of a "
-        "decoder; drop `kind`"
+        "base model 'contrary': kind is given as encoder, but its config.json (llama) says "
+        "decoder; remove `kind`"
     )
     assert problems[2] == "base model 'nowhere': no folder './nowhere'; correct the path"
     assert "holds no config.json" in problems[3]
@@ -178,6 +178,10 @@ def test_settings_that_do_not_go_with_a_miniature_or_its_modules(
     problems = told(
         {"name": "a", "path": str(tiny_base("llama")), "lora": lora},
         {"name": "mini-llama2", "lora": {"rank_pattern": {"q_prj": 4}}},
+        {
+            "name": "mini-elyza",
+            "lora": {"target_modules": ["q_proj"], "layers_to_transform": [0, 2]},
+        },
         overrides=[{"match": {"model": "mini-llama2"}, "training": {"max_length": 513}}],
     )
     assert [problem.partition(". ")[0] for problem in problems] == [
@@ -186,6 +190,8 @@ def test_settings_that_do_not_go_with_a_miniature_or_its_modules(
         "base model 'mini-llama2': lora.rank_pattern: unknown module 'q_prj'",
         "base model 'mini-llama2': training.max_length 513 is more than the 512 tokens that the "
         "model has positions for; set it to at most 512, in an override for this model only",
+        "base model 'mini-elyza': lora.layers_to_transform: there is no layer 2; the model has the "
+        "layers 0 to 1",
     ]
 
 

@@ -121,6 +121,9 @@ def test_overrides_of_learning_rates_leave_baselines_alone(file: Path) -> None:
         ({"name": "n", "method": "ngram", "learning_rate": 0.1}, "has no learning_rate; remove it"),
         ({"path": "a/b", "method": "full", "embed": {"prefix": "x"}}, "without method: embed"),
         ({"name": "n", "method": "ngram", "ngram": {"min_n": 5}}, "min_n 5 is more than max_n 4"),
+        ({"name": "n", "method": "ngram", "pad_token": "x"}, "pad_token: method ngram reads no"),
+        ({"name": "n", "method": "ngram", "kind": "encoder"}, "kind: method ngram reads no base"),
+        ({"name": "mini-mbert", "revision": "main"}, "revision: miniatures are made on this"),
         ({"name": "n", "method": "ngrams"}, "unknown method 'ngrams'. Did you mean 'ngram'?"),
     ],
 )

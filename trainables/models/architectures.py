@@ -176,3 +176,11 @@ def read_max_positions(config: Mapping[str, Any]) -> int | None:
         if isinstance(value := config.get(key), int) and value > reserved:
             return value - reserved
     return None
+
+
+def read_num_layers(config: Mapping[str, Any]) -> int | None:
+    """Number of layers; None if config.json has it under no usual name."""
+    for key in ("num_hidden_layers", "n_layer", "num_layers", "n_layers"):
+        if isinstance(value := config.get(key), int) and value > 0:
+            return value
+    return None

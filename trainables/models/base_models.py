@@ -93,6 +93,11 @@ class BaseModel(Settings):
                 f"method {self.method} reads no base model; remove path, and give a name that is "
                 "no known base model"
             )
+        if self.miniature and self.revision:
+            raise ValueError("revision: miniatures are made on this machine; remove it")
+        for name in () if self.has_base_model else ("revision", "kind", "pad_token"):
+            if getattr(self, name):
+                raise ValueError(f"{name}: method {self.method} reads no base model; remove it")
         if self.method in BASELINES and self.learning_rate is not None:
             raise ValueError(f"method {self.method} has no learning_rate; remove it")
         if self.method == "peft" and not self.peft.peft_type:

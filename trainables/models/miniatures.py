@@ -80,7 +80,13 @@ class Miniature(Settings):
         """Facts about its files, which exist only after the pre-training."""
         listed = ARCHITECTURES[self.architecture]
         return Checkpoint(
-            self.architecture, listed.kind, listed.linear, None, MAX_POSITIONS, listed.has_biases
+            model_type=self.architecture,
+            kind=listed.kind,
+            linear=listed.linear,
+            pad_token=None,
+            max_positions=MAX_POSITIONS,
+            num_layers=self.num_layers,
+            has_biases=listed.has_biases,
         )
 
 

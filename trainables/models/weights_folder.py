@@ -16,6 +16,7 @@ from xlt.trainables.models.architectures import (
     derive_kind,
     find_biases,
     read_max_positions,
+    read_num_layers,
 )
 from xlt.trainables.models.damaged_files import list_damaged_files
 from xlt.trainables.models.model_config import ADAPTER_CONFIG, CONFIG, MODULES, read_config
@@ -52,6 +53,7 @@ class Checkpoint:
             peft selects them when the model is loaded.
         pad_token: Token that will pad batches; None if only the loaded tokenizer shows it.
         max_positions: Largest number of tokens of a text; None: no limit.
+        num_layers: Number of layers; None if unknown.
         has_biases: Whether the backbone has biases; None if the architecture is not listed.
         doubts: Signs that the tokenizer is not that of the model, see :func:`list_doubts`.
     """
@@ -61,6 +63,7 @@ class Checkpoint:
     linear: tuple[str, ...] | None
     pad_token: str | None
     max_positions: int | None
+    num_layers: int | None
     has_biases: bool | None = None
     doubts: tuple[str, ...] = ()
 
@@ -74,6 +77,12 @@ class Checkpoint:
                 for setting, name in spec.lora.list_module_names()
                 if name.rpartition(".")[2] not in self.linear
             ]
+        adapted = max((spec.lora and spec.lora.layers_to_transform) or (0,))
+        if self.num_layers and adapted >= self.num_layers:
+            problems.append(
+                f"lora.layers_to_transform: there is no layer {adapted}; the model has the layers "
+                f"0 to {self.num_layers - 1}"
+            )
         if self.max_positions and max_length + num_virtual > self.max_positions:
             problems.append(describe_too_long(max_length, self.max_positions, num_virtual))
         return problems
@@ -114,6 +123,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         linear=listed.linear if listed else None,
         pad_token=derive_pad_token(folder, tokenizer, rows, listed.pad_token if listed else None),
         max_positions=read_max_positions(config),
+        num_layers=read_num_layers(config),
         has_biases=find_biases(config),
         doubts=tuple(list_doubts(tokenizer, config)) if tokenizer else (),
     )
