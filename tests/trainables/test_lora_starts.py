@@ -174,6 +174,10 @@ def test_new_settings_change_no_id_where_they_are_not_given(make_spec: MakeSpec)
         ({"init_lora_weights": "pissa", "quantize_base": "nf4"}, "which 4 bits cannot hold"),
         ({"use_rslora": True, "rank_pattern": {"q_proj": 4}}, "use_rslora is for equal ranks"),
         ({"rank_pattern": {"q_proj": 0}}, "rank_pattern.q_proj: should be greater than 0"),
+        (
+            {"target_modules": ["q_proj"], "rank_pattern": {"layers.0.q_proj": 2, "k_proj": 4}},
+            "rank_pattern: k_proj gets no adapter, because target_modules are q_proj; add it there",
+        ),
         ({"alpha_pattern": {"(q": 1}}, "'(q' is no regular expression"),
         ({"layers_to_transform": [0]}, "layers_to_transform needs names in target_modules"),
     ],

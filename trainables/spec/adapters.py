@@ -90,6 +90,14 @@ class Lora(Settings):
             raise ValueError(
                 "layers_to_transform needs names in target_modules, e.g. [q_proj, v_proj]"
             )
+        if not isinstance(self.target_modules, str):
+            targets = {name.rpartition(".")[2] for name in self.target_modules}
+            for setting, name in self.list_module_names():
+                if name.rpartition(".")[2] not in targets:
+                    raise ValueError(
+                        f"{setting}: {name} gets no adapter, because target_modules are "
+                        f"{', '.join(self.target_modules)}; add it there, or remove it here"
+                    )
         return self
 
     @property
