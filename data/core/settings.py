@@ -193,11 +193,11 @@ def _fields_at(model: type[pydantic.BaseModel], loc: KeyPath) -> list[str]:
     """List the fields of the (nested) model at ``loc``."""
     options = [model]
     for part in loc:
+        annotations = [o.model_fields[part].annotation for o in options if part in o.model_fields]
         tagged = [option for option in options if part in _tags(option)]
-        if tagged:
+        if tagged and not annotations:
             options = tagged
             continue
-        annotations = [o.model_fields[part].annotation for o in options if part in o.model_fields]
         nested = [leaf for a in annotations for leaf in _leaves(a) if _is_model(leaf)]
         options = nested or options
     return list(

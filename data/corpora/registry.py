@@ -44,12 +44,15 @@ def parse_corpus(values: dict[str, Any]) -> CorpusOptions:
         values: ``corpus``, a name in :data:`CORPORA`, and the options of that corpus.
 
     Raises:
-        InputError: The corpus or an option is unknown, or an option is wrong.
+        InputError: The corpus is missing or unknown, or an option is unknown or wrong.
     """
-    name = values.get("corpus")
+    if "corpus" not in values:
+        known = ", ".join(sorted(CORPORA))
+        raise InputError(f"corpus is required. Known: {known}.", "pretraining")
+    name = str(values["corpus"])
     if name not in CORPORA:
-        raise InputError(unknown("corpus", str(name), CORPORA), "pretraining")
-    return _module(str(name)).Options.parse(values, "pretraining")
+        raise InputError(unknown("corpus", name, CORPORA), "pretraining")
+    return _module(name).Options.parse(values, "pretraining")
 
 
 def corpus_identity(

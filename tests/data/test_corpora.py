@@ -91,6 +91,7 @@ def test_identity_follows_contents_not_places(
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
+        ({"num_documents": 1}, "corpus is required. Known: parallel, phrasebook."),
         ({"corpus": "phrasebok"}, "Did you mean 'phrasebook'"),
         ({"corpus": "parallel"}, "path: is required"),
         ({"corpus": "phrasebook", "num_document": 1}, "Did you mean 'num_documents'"),

@@ -33,6 +33,7 @@ class Outer(Settings):
     num: int = pydantic.Field(default=1, gt=0)
     rate: float | None = None
     seeds: tuple[int, ...] = ()
+    goal: Literal["inner", "many"] = "inner"  # names of other fields
     inner: Inner = Inner()
     many: tuple[Inner, ...] = ()
     modules: Literal["all"] | tuple[str, ...] = "all"
@@ -65,8 +66,8 @@ def errors(values: Any, model: type[Settings] = Outer) -> list[str]:
 @pytest.mark.parametrize(
     ("values", "problems"),
     [
-        ({"nmae": "x"}, ["unknown key 'nmae'. Did you mean 'name'? Known: either, inner, many, "
-                         "modules, name, nested, num, rate, seeds."]),
+        ({"nmae": "x"}, ["unknown key 'nmae'. Did you mean 'name'? Known: either, goal, inner, "
+                         "many, modules, name, nested, num, rate, seeds."]),
         ({"inner": {"rat": 1}},
          ["inner: unknown key 'rat'. Did you mean 'rate'? Known: num, rate."]),
         ({"many": [{}, {"nmu": 1}]},

@@ -178,6 +178,7 @@ def test_new_settings_change_no_id_where_they_are_not_given(make_spec: MakeSpec)
             {"target_modules": ["q_proj"], "rank_pattern": {"layers.0.q_proj": 2, "k_proj": 4}},
             "rank_pattern: k_proj gets no adapter, because target_modules are q_proj; add it there",
         ),
+        ({"target_modules": []}, "target_modules is empty; give names, or all-linear"),
         ({"alpha_pattern": {"(q": 1}}, "'(q' is no regular expression"),
         ({"layers_to_transform": [0]}, "layers_to_transform needs names in target_modules"),
     ],

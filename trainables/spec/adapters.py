@@ -90,6 +90,8 @@ class Lora(Settings):
             raise ValueError(
                 "layers_to_transform needs names in target_modules, e.g. [q_proj, v_proj]"
             )
+        if not self.target_modules:
+            raise ValueError("target_modules is empty; give names, or all-linear")
         if not isinstance(self.target_modules, str):
             targets = {name.rpartition(".")[2] for name in self.target_modules}
             for setting, name in self.list_module_names():
