@@ -125,12 +125,12 @@ def make_cell(
     if chosen:
         learning_rate = chosen.learning_rate
         training |= chosen.training
-        lora = Lora.parse(lora.model_dump() | chosen.lora)
+        lora = Lora.parse(lora.model_dump() | chosen.lora, f"lora of {key}")
     for override in applying:
         learning_rate = override.learning_rate or learning_rate
         training |= override.training
-        lora = Lora.parse(lora.model_dump() | override.lora)
-        peft = Peft.parse(peft.model_dump() | override.peft)
+        lora = Lora.parse(lora.model_dump() | override.lora, f"lora of {key}")
+        peft = Peft.parse(peft.model_dump() | override.peft, f"peft of {key}")
     given = Training.parse(keep_used_training(method, training), f"training of {key}")
     langs = dict.fromkeys((*experiment.source_langs, *(p.target_lang for p in experiment.patterns)))
     check_loss_weights(given.loss_weights, langs)
