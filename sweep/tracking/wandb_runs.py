@@ -26,7 +26,7 @@ CREDENTIALS = (
     "which `wandb sync` sends later"
 )
 CLOSE_SECONDS = 5.0
-"""Time in which W&B's own process must end when this one does; by then it has sent all runs."""
+"""Time in which W&B's own process must end when this one does, after a request that failed."""
 DIGEST = "xlt_digest"
 """Key of the digest among the settings of a run, and name of its file in an offline run."""
 ENDED = ("finished", "failed")
@@ -70,7 +70,6 @@ class WandbRuns:
         server = os.environ.get("WANDB_BASE_URL", "its own server")
         self._where = f"W&B at {hide_password(server)}"
         with self._explained():
-            _start_service()
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._is_offline:
                 self.known = dict(self._read_folders())
@@ -142,39 +141,36 @@ class WandbRuns:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn errors of W&B into an InputError."""
-        from wandb.errors import AuthenticationError, CommError
-
+        """Turn errors of W&B into an InputError, and end its process with this one after any."""
         try:
             yield
-        except InputError:
-            raise
-        except AuthenticationError as error:
+        except Exception as error:
+            atexit.unregister(_end_service)
+            atexit.register(_end_service)  # before W&B's own hook, which waits without limit
+            if isinstance(error, InputError):
+                raise
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> InputError:
+        """Make the InputError for an error of W&B, some of which have no class in common."""
+        from wandb.errors import AuthenticationError, CommError
+
+        if isinstance(error, AuthenticationError):
             if "respond" in str(error) or "error occurred" in str(error):
-                raise no_answer(self._where) from error
-            raise wrong_credentials(self._where, CREDENTIALS) from error
-        except (CommError, TimeoutError) as error:
-            raise no_answer(self._where) from error
-        except Exception as error:  # some of W&B's errors have no class in common
-            raise failed(self._where, error) from error
-
-
-def _start_service() -> None:
-    """Start W&B's process, and see to its end before W&B does, which waits without limit."""
-    import wandb
-
-    atexit.unregister(_end_service)
-    try:
-        wandb.setup()
-    finally:
-        atexit.register(_end_service)  # the hook that is added last runs first
+                return no_answer(self._where)
+            return wrong_credentials(self._where, CREDENTIALS)
+        if isinstance(error, CommError | TimeoutError):
+            return no_answer(self._where)
+        return failed(self._where, error)
 
 
 def _end_service() -> None:
-    """End W&B's process, which may wait on and on for an answer of a server that hangs."""
+    """End W&B's process, which may wait on and on for an answer to a request that was given up."""
     import psutil
     import wandb
 
+    if wandb.run:  # a run of another part of this program, for which W&B waits
+        return
     closing = Thread(target=wandb.teardown, daemon=True)
     closing.start()
     closing.join(CLOSE_SECONDS)

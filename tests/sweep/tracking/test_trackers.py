@@ -233,16 +233,16 @@ def test_wandb_does_not_answer_or_refuses(
 
 NEVER_ENDS = """
 import os, signal, sys
-from wandb.sdk.lib.service.service_process import ServiceProcess
+from wandb.sdk.lib.service.service_connection import ServiceConnection
 from xlt.sweep.cli.main import main
 
-wait = ServiceProcess.join
+teardown = ServiceConnection.teardown
 
-def join(self):
-    os.kill(self._process.pid, signal.SIGSTOP)
-    return wait(self)
+def stop_first(self, exit_code):
+    os.kill(self._proc._process.pid, signal.SIGSTOP)
+    return teardown(self, exit_code)
 
-ServiceProcess.join = join
+ServiceConnection.teardown = stop_first
 sys.exit(main(sys.argv[1:]))
 """
 """The command; W&B's process stops when it is asked to end."""
@@ -252,13 +252,15 @@ def test_xlt_ends_though_the_process_of_wandb_does_not(results: Results, tmp_pat
     """W&B's process waits for requests that were given up; it does not cancel all of them."""
     program = [sys.executable, "-c", NEVER_ENDS, "track", results.uri]
     program += ["--to", f"wandb={tmp_path}/runs"]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "offline"}
-    done = subprocess.run(
-        program, env=env, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("4 sent, 0 replaced, 0 unchanged\n")
-    assert len([*tmp_path.glob("runs/wandb/offline-run-*/xlt_digest")]) == 4
+    with answering(401) as uri:
+        env = {"WANDB_BASE_URL": uri, "WANDB_API_KEY": CANARY, "WANDB_MODE": "online"}
+        env |= os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            program, env=env, capture_output=True, text=True, timeout=100, check=False
+        )
+    assert done.returncode == 2
+    assert "refuses the credentials" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_wandb_without_a_key(results: Results, tmp_path: Path) -> None:
