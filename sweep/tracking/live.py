@@ -127,8 +127,9 @@ class _SendingThread(threading.Thread):
         return True
 
     def _note_problem(self, problem: str) -> None:
-        if self.say and problem != self.problem:
-            self.say(
+        say = self.say  # the block may end at any moment
+        if say and problem != self.problem:
+            say(
                 f"tracking: {self.destination}: {problem}; trials go on without it; the next try "
                 f"is in {REST_SECONDS:.0f} s"
             )
