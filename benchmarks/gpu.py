@@ -26,6 +26,8 @@ import numpy as np
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -104,7 +106,9 @@ def _measure(
     with torch.device(device):
         model = transformers.AutoModelForSequenceClassification.from_config(config, dtype=dtype)
     seconds = {"load": _load_seconds(model, dtype, device) if options.load else float("nan")}
-    base = Base(tokenizer=None, model=model.eval().requires_grad_(False), head_modules=head)
+    words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))  # texts are token ids already
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words)
+    base = Base(tokenizer, model=model.eval().requires_grad_(False), head_modules=head)
     num_warm = 4 * options.batch_size
     run = dry_run(
         spec, config, device=device.type, rows=options.batch_size, length=max(_lengths(train))

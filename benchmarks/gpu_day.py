@@ -93,18 +93,26 @@ def main() -> None:
     with options.out.open("w", encoding="utf-8") as file:
         size = "small" if options.small else "true"
         say(file, f"{date.today()}, {options.minutes:g} minutes, {size} dimensions")
-        left = 1.0
+        left, failed = 1.0, False
         for part in PARTS:
             seconds = (end - time.monotonic()) * part.share / left
             left -= part.share
             say(file, f"\n### {part.title}\n")
             words = [*part.command, *(part.small if options.small else ())]
             say(file, f"`python {' '.join(words)}`, {seconds:.0f} s at most\n")
-            say(file, f"\n{run(words, seconds, file)}")
+            status, spent = run(words, seconds, file)
+            ended = "stopped at the end of its time" if status is None else f"exit status {status}"
+            say(file, f"\n{ended} after {spent:.0f} s")
+            failed |= bool(status)
+    sys.exit(failed)
 
 
-def run(words: list[str], seconds: float, file: IO[str]) -> str:
-    """Run a part, copy its output line by line, and say how it ended."""
+def run(words: list[str], seconds: float, file: IO[str]) -> tuple[int | None, float]:
+    """Run a part, and copy its output line by line.
+
+    Returns:
+        Its exit status, or None if it was stopped at the end of its time; and its seconds.
+    """
     start = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -114,13 +122,13 @@ def run(words: list[str], seconds: float, file: IO[str]) -> str:
     reader = threading.Thread(target=copy, args=(process.stdout, file), daemon=True)
     reader.start()
     try:
-        ended = f"exit status {process.wait(max(seconds, 1))}"
+        status: int | None = process.wait(max(seconds, 1))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)  # a part may have processes of its own
         process.wait()
-        ended = "stopped at the end of its time"
+        status = None
     reader.join(5)
-    return f"{ended} after {time.monotonic() - start:.0f} s"
+    return status, time.monotonic() - start
 
 
 def copy(lines: IO[str] | None, file: IO[str]) -> None:

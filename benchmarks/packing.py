@@ -26,6 +26,7 @@ from gpu_models import FAMILIES, SMALL, TRAIN_ROWS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from xlt.data.dataset.schema import BINARY
 from xlt.trainables.loading.allocator import keep_freed_memory
 from xlt.trainables.loading.base import Base
 from xlt.trainables.methods.registry import METHODS
@@ -133,7 +134,9 @@ def _trial(
     torch.manual_seed(seed)
     rows = pa.table({"label": [0, 1] * (len(texts) // 2)})
     model = METHODS["lora"](base, spec)
-    return PreparedTrial(spec, rows, rows, base, model, texts, [], Workers(), device, Clock())
+    return PreparedTrial(
+        spec, rows, rows, BINARY, base, model, texts, [], Workers(), device, Clock()
+    )
 
 
 def _train_alone(trials: list[PreparedTrial]) -> list[FitResult]:
@@ -184,7 +187,8 @@ def _measure(
         torch.cuda.synchronize()
     seconds = clock() - start
     peak = torch.cuda.max_memory_allocated() if cuda else 0
-    return _Measured(seconds, peak, float(np.mean([result.padding_share for result in results])))
+    shares = [1 - tokens / places for places, tokens in (r.num_places for r in results)]
+    return _Measured(seconds, peak, float(np.mean(shares)))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def main() -> None:
         predictions = plain(texts, batch_size=batch_size, top_k=None, truncation=True,
                       max_length=max_length)  # fmt: skip
         scores = [{label["label"]: label["score"] for label in row} for row in predictions]
-        return np.array([row["LABEL_1"] for row in scores])
+        return np.array([row[tagger.model.config.id2label[1]] for row in scores])
 
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "new.csv").open("w", newline="") as stream:
