@@ -25,23 +25,28 @@ def main() -> None:
     parser.add_argument("results", help="folder of a finished run of quickstart")
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
-    folder = tempfile.mkdtemp()
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options.results, f"{folder}/page.html", options.repeats)
+
+
+def compare(results: str, page: str, repeats: int) -> None:
+    """Run the commands in turn, and print the least value of each."""
     xlt = [sys.executable, "-m", "xlt"]
     commands = {
         "imports alone": [sys.executable, "-c", IMPORTS],
         "`xlt --help`": [*xlt, "--help"],
         "`xlt plan quickstart`": [*xlt, "plan", "quickstart"],
-        "`xlt status results`": [*xlt, "status", options.results],
-        "`xlt report results`": [*xlt, "report", options.results],
-        "`xlt compare results --by model`": [*xlt, "compare", options.results, "--by", "model"],
+        "`xlt status results`": [*xlt, "status", results],
+        "`xlt report results`": [*xlt, "report", results],
+        "`xlt compare results --by model`": [*xlt, "compare", results, "--by", "model"],
         "`xlt report results --format html`": [
-            *xlt, "report", options.results, "--format", "html", "--out", f"{folder}/page.html",
+            *xlt, "report", results, "--format", "html", "--out", page,
         ],
     }  # fmt: skip
     for command in commands.values():  # Python compiles its modules, xlt fills its cache
         measure(command)
     measured = {name: [] for name in commands}
-    for _ in range(options.repeats):
+    for _ in range(repeats):
         for name, command in commands.items():
             measured[name].append(measure(command))
     print("| command | wall s | CPU s |\n|---|---|---|")

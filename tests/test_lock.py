@@ -52,7 +52,7 @@ def test_the_lock_fulfils_pyproject(requirement: str) -> None:
 
 @pytest.mark.parametrize("name", BESIDE_EXTRAS)
 def test_make_exits_fulfils_its_extras(name: str) -> None:
-    """Its environment lies above that of the lock."""
+    """The environment of `make exits` holds the packages of the lock, too."""
     pins = dict(line.split("==") for line in BESIDE.splitlines() if not line.startswith("#"))
     installed = LOCKED | {canonicalize_name(package): version for package, version in pins.items()}
     for line in PROJECT["optional-dependencies"][name]:

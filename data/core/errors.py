@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from xlt.data.core.text import shorten
 
@@ -57,6 +57,26 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}."
+
+
+def read_name(kind: str, values: Mapping[str, Any], known: Collection[str], where: str) -> str:
+    """Read the name that chooses the other settings of a block, such as ``source``.
+
+    Args:
+        kind: Key of the name, and the kind of thing that has it.
+        values: The settings of the block.
+        known: The allowed names.
+        where: Name of the block in errors.
+
+    Raises:
+        InputError: The name is missing or unknown.
+    """
+    if kind not in values:
+        raise InputError(f"{kind} is required. Known: {', '.join(sorted(known))}.", where)
+    name = str(values[kind])
+    if name not in known:
+        raise InputError(unknown(kind, name, known), where)
+    return name
 
 
 def find_doubles(names: Iterable[Name]) -> list[Name]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 import pyarrow as pa
 
-from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.errors import read_name
 from xlt.data.core.registries import load_entry
 from xlt.data.corpora.corpus import CORPUS_SCHEMA, Corpus, CorpusOptions
 from xlt.data.dataset.schema import Dataset
@@ -46,12 +46,7 @@ def parse_corpus(values: dict[str, Any]) -> CorpusOptions:
     Raises:
         InputError: The corpus is missing or unknown, or an option is unknown or wrong.
     """
-    if "corpus" not in values:
-        known = ", ".join(sorted(CORPORA))
-        raise InputError(f"corpus is required. Known: {known}.", "pretraining")
-    name = str(values["corpus"])
-    if name not in CORPORA:
-        raise InputError(unknown("corpus", name, CORPORA), "pretraining")
+    name = read_name("corpus", values, CORPORA, "pretraining")
     return _module(name).Options.parse(values, "pretraining")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.errors import read_name
 from xlt.data.core.registries import Registry, load_entry
 from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.schema import Dataset
@@ -41,11 +41,7 @@ def parse_source(values: dict[str, Any], where: str = "") -> SourceOptions:
     Raises:
         InputError: The source is missing or unknown, or its options are unknown or wrong.
     """
-    if "source" not in values:
-        raise InputError(f"source is required. Known: {', '.join(sorted(SOURCES))}.", where)
-    name = str(values["source"])
-    if name not in SOURCES:
-        raise InputError(unknown("source", name, SOURCES), where)
+    name = read_name("source", values, SOURCES, where)
     options: SourceOptions = load_entry(SOURCES, name).Options.parse(values, where)
     return options
 

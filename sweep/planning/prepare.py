@@ -10,7 +10,7 @@ from xlt.data.core.stages import enter_stage
 from xlt.data.dataset.draws import Draw, draw
 from xlt.data.dataset.language_problems import refuse_same_language
 from xlt.data.dataset.patterns import Pattern
-from xlt.data.dataset.schema import Dataset, text_key
+from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import Direction
 from xlt.data.sources.registry import load_dataset
 from xlt.sweep.experiment.chosen_rates import ChosenRates
@@ -103,9 +103,7 @@ def _draw_all(experiment: Experiment, dataset: Dataset) -> tuple[Draw, ...]:
 def _collect_texts(dataset: Dataset, ids: set[str], read: Iterable[Direction]) -> frozenset[str]:
     """Collect the texts of rows and their translations, as :func:`text_key` makes them."""
     keys = {row.key for rows in dataset.by_lang.values() for row in rows if row.id in ids}
-    texts = [text for key in keys for text in key.split("\n")]
     for direction in read:
-        by_id = dataset.translations.find(direction)
-        translated = [by_id[row_id] for row_id in ids & by_id.keys()]
-        texts += [t for text in translated for t in (text.text, text.text_pair) if t is not None]
-    return frozenset(map(text_key, texts))
+        by_id = dataset.translated_keys.get(direction, {})
+        keys |= {by_id[row_id] for row_id in ids & by_id.keys()}
+    return frozenset(text for key in keys for text in key.split("\n"))  # both texts of a pair
