@@ -14,7 +14,7 @@ import pytest
 from repository import ROOT
 
 import xlt
-from xlt.sweep.cli.main import make_parser
+from xlt.sweep.cli.parser import make_parser
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

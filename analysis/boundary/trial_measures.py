@@ -9,8 +9,8 @@ import numpy as np
 from xlt.analysis.metrics.measures import Measure, Scored
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scored_rows import TestRows
-from xlt.analysis.trials.weigh import percent
 from xlt.data.core.errors import InputError
+from xlt.data.core.text import percent
 from xlt.trainables.spec.cell_key import CellKey
 
 SHARE_TOLERANCE = 0.01

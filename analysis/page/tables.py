@@ -21,10 +21,9 @@ from xlt.analysis.tables.report import make_metric_table
 from xlt.analysis.tables.table import PART, Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import ExperimentScores
-from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, percent
 from xlt.trainables.metrics.registry import metric_label
 
 

@@ -16,10 +16,9 @@ from xlt.analysis.tables.cells import TableCell
 from xlt.analysis.tables.metric_cells import collect_metric_cells
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores
-from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_few, first_line
+from xlt.data.core.text import first_few, first_line, percent
 from xlt.trainables.metrics.arrays import CHANCE
 from xlt.trainables.metrics.registry import compared_metrics, metric_label
 from xlt.trainables.spec.cell_key import CellKey

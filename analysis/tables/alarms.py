@@ -16,11 +16,11 @@ from xlt.analysis.tables.records import make_record
 from xlt.analysis.tables.table import Table
 from xlt.analysis.trials.collect import Collected
 from xlt.analysis.trials.scores import CellScores, ExperimentScores
-from xlt.analysis.trials.weigh import percent, weigh
+from xlt.analysis.trials.weigh import weigh
 from xlt.analysis.uncertainty.few_alarms import FEW, FalseAlarms, count_false_alarms
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, percent
 from xlt.trainables.metrics.arrays import THRESHOLD
 from xlt.trainables.metrics.prevalence import highest_rate
 from xlt.trainables.spec.cell_key import CellKey

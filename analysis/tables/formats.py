@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 
 from xlt.analysis.tables.table import PART, Table
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.tables.aligned_text import align, width
 from xlt.data.tables.csv_text import csv_rows
 
 
@@ -29,15 +29,8 @@ def find_format(name: str) -> Callable[[Sequence[Table]], str]:
 
 def to_text(table: Table) -> str:
     """Columns aligned by display width, for terminals and mail."""
-    rows = [table.heading, *table.lines]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    head, *body = (
-        "  ".join(
-            text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    head, *body = align([table.heading, *table.lines])
+    rule = "-" * max(map(width, (head, *body)))
     parts = [*table.sentences, "", head, rule, *body]
     return "\n".join([*parts, *(["", *table.footnotes] if table.footnotes else [])])
 
@@ -109,14 +102,6 @@ _LATEX = str.maketrans(
     # LaTeX would read a bracket after a line break as an optional argument.
     | {"[": "{[}", "]": "{]}"}
 )
-
-
-def _width(text: str) -> int:
-    """Terminal columns: two for wide characters, none for combining ones."""
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
-        for c in text
-    )
 
 
 def _markdown(text: str) -> str:

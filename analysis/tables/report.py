@@ -21,12 +21,11 @@ from xlt.analysis.trials.scores import load_scores
 from xlt.analysis.trials.source_langs import describe_source_langs
 from xlt.analysis.trials.test_lang import by_test_lang, describe_test_rows
 from xlt.analysis.trials.trial_names import describe_runs
-from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.collapse import WIDE_COVERAGE, WIDE_SPREAD
 from xlt.analysis.uncertainty.intervals import CellIntervals
 from xlt.analysis.uncertainty.variance_components import EXPLAINED, PARTS
 from xlt.data.core.errors import InputError
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, percent
 from xlt.trainables.metrics.registry import needs_every_class, reported_metrics
 from xlt.trainables.results.plan import Plan
 from xlt.trainables.spec.cell_key import CellKey

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from xlt.analysis.tables.metric_cells import MetricCells, collect_metric_cells
-from xlt.analysis.trials.weigh import OF_TASK, percent, weigh
-from xlt.data.core.text import first_line
+from xlt.analysis.trials.weigh import OF_TASK, weigh
+from xlt.data.core.text import first_line, percent
 from xlt.trainables.metrics.prevalence import WITHIN_CLASSES, resampled_at
 
 

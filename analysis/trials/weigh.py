@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from xlt.analysis.trials.scored_rows import number_stories
 from xlt.analysis.trials.trial_row import TrialRow
 from xlt.data.core.errors import InputError
+from xlt.data.core.text import percent
 from xlt.trainables.metrics.arrays import Labels, Scores
 from xlt.trainables.metrics.prevalence import check_prevalence, resampled_at
 
@@ -53,11 +54,6 @@ def weigh(collected: Collected, prevalence: float | str, decide: Decide | None =
         _weighed(collected, row, share, decide) if row.is_done else row for row in collected.rows
     ]
     return replace(collected, rows=rows, metrics=tuple(resampled_at(share)), prevalence=share)
-
-
-def percent(share: float) -> str:
-    """A share as text: ``2 %``."""
-    return f"{100 * share:.3g} %"
 
 
 def describe_weights(prevalence: float | None) -> tuple[str, ...]:

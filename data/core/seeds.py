@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 
 def derive_seed(root: int, *purpose: str | int) -> int:
@@ -21,10 +22,17 @@ def derive_seed(root: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def rank_key(root: int, purpose: str, row_id: str) -> bytes:
-    """Give the sort key of a row in a seeded random order.
+def rank_by(root: int, purpose: str) -> Callable[[str], bytes]:
+    """Give the function from a row's id to its sort key in a seeded random order.
 
     The key depends on no other row. So the order of two rows does not change with the order of the
     file, with the machine, or when other rows are added or removed.
     """
-    return hashlib.sha256(f"{root}\x1f{purpose}\x1f{row_id}".encode()).digest()
+    start = hashlib.sha256(f"{root}\x1f{purpose}\x1f".encode())
+
+    def key(row_id: str) -> bytes:
+        digest = start.copy()  # in two thirds of the time of a new one
+        digest.update(row_id.encode())
+        return digest.digest()
+
+    return key

@@ -65,6 +65,11 @@ def name_numbers(numbers: Iterable[int]) -> str:
     return first_few(parts, MAX_PARTS)
 
 
+def percent(share: float) -> str:
+    """Write a share: ``2 %``."""
+    return f"{100 * share:.3g} %"
+
+
 NUM_NAMED = 3
 """Rows that an error names for each kind of problem."""
 MAX_LABELS_SHOWN = 20

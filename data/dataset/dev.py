@@ -14,7 +14,7 @@ from typing import Literal, Self
 import pydantic
 
 from xlt.data.core.errors import InputError
-from xlt.data.core.seeds import rank_key
+from xlt.data.core.seeds import rank_by
 from xlt.data.core.settings import Settings
 from xlt.data.dataset.class_counts import odd_counts
 from xlt.data.dataset.draws import (
@@ -201,5 +201,6 @@ def without_test(
 def _fold(target: list[Row], seed: int, dev: TargetFold) -> list[Row]:
     """Take every ``num_folds``-th row, sorted by class, so that each fold has all classes."""
     purpose = f"folds-{dev.repeat}"
-    ordered = sorted(target, key=lambda row: (row.label, rank_key(seed, purpose, row.id)))
+    rank = rank_by(seed, purpose)
+    ordered = sorted(target, key=lambda row: (row.label, rank(row.id)))
     return ordered[dev.fold :: dev.num_folds]

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from xlt.data.core.errors import InputError
 from xlt.data.core.memory import paused_collector
-from xlt.data.core.seeds import rank_key
+from xlt.data.core.seeds import rank_by
 from xlt.data.dataset.languages import parse_languages
 from xlt.data.dataset.patterns import Window
 from xlt.data.dataset.row_problems import row_problems
@@ -174,7 +174,7 @@ class Dataset:
     def ranked(
         self, lang: str, seed: int, purpose: str, window: Window | None = None
     ) -> tuple[Row, ...]:
-        """Sort the rows of a language by :func:`rank_key`; cached, because all patterns draw so.
+        """Sort the rows of a language by :func:`rank_by`; cached, because all patterns draw so.
 
         Args:
             lang: The language.
@@ -185,7 +185,8 @@ class Dataset:
         key = (lang, seed, purpose, window)
         if key not in self._ranked:
             rows = self.in_window(lang, window)
-            ranked = sorted(rows, key=lambda row: rank_key(seed, purpose, row.id))
+            rank = rank_by(seed, purpose)
+            ranked = sorted(rows, key=lambda row: rank(row.id))
             self._ranked[key] = tuple(ranked)
         return self._ranked[key]
 

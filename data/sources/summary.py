@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from xlt.data.core.seeds import rank_key
+from xlt.data.core.seeds import rank_by
 from xlt.data.dataset.class_counts import count_test_rows
 from xlt.data.dataset.patterns import Sampling
 from xlt.data.dataset.schema import Dataset
 from xlt.data.dataset.translations import count_origins
 from xlt.data.sources.prepared_store import Manifest, class_counts
+from xlt.data.tables.aligned_text import align
 
 QUANTILES = (0.0, 0.5, 0.95, 1.0)
 """Quantiles of text lengths: shortest, median, 95 %, longest."""
@@ -157,7 +155,7 @@ def _samples(dataset: Dataset) -> list[str]:
     for lang, rows in dataset.by_lang.items():
         for label, name in enumerate(dataset.classes):
             ids = [row.id for row in rows if row.label == label]
-            ids = sorted(ids, key=lambda row_id: rank_key(0, "sample", row_id))[:NUM_SAMPLES]
+            ids = sorted(ids, key=rank_by(0, "sample"))[:NUM_SAMPLES]
             for text, pair in zip(
                 *(dataset.rows(ids)[c].to_pylist() for c in ("text", "text_pair")), strict=True
             ):
@@ -168,13 +166,5 @@ def _samples(dataset: Dataset) -> list[str]:
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a table, aligned by display width, with numbers to the right."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    out = io.StringIO()
-    Console(file=out, width=1000, highlight=False, no_color=True, markup=False, emoji=False).print(
-        table
-    )
-    return "\n".join([title, *(f"  {line.rstrip()}" for line in out.getvalue().splitlines())])
+    lines = align([header, *rows], numbers=range(1, len(header)))
+    return "\n".join([title, *(f"  {line}" for line in lines)])

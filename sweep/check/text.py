@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from rich.table import Table
-
 from xlt.data.core.finding import Finding
+from xlt.data.tables.aligned_text import align
 from xlt.sweep.check.outcome import CheckOutcome
-from xlt.sweep.plan_text.text import format_table
 
 
 def describe_check(outcome: CheckOutcome) -> str:
@@ -31,10 +29,6 @@ def describe_problems(problems: Iterable[Finding]) -> str:
 
 
 def _format_table(outcome: CheckOutcome) -> str:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in outcome.columns:
-        number = name.startswith("# ")
-        table.add_column(name.removeprefix("# "), justify="right" if number else "left")
-    for row in outcome.rows:
-        table.add_row(*row)
-    return "\n".join(f"  {line}" for line in format_table(table).splitlines())
+    heading = [name.removeprefix("# ") for name in outcome.columns]
+    numbers = [n for n, name in enumerate(outcome.columns) if name.startswith("# ")]
+    return "\n".join(f"  {line}" for line in align([heading, *outcome.rows], numbers))

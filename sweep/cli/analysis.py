@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xlt.analysis.trials.collect import Collected
 
 
-def add_analysis_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add the commands that read results, print tables or draw figures."""
 
     def add(

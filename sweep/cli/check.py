@@ -17,7 +17,7 @@ from xlt.sweep.cli.arguments import (
 from xlt.sweep.cli.exit_status import FINDINGS, OK
 
 
-def add_check_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``check`` to the parser."""
     parser = add_command(
         commands, "check", _check,

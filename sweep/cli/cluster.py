@@ -18,8 +18,13 @@ from xlt.sweep.cli.arguments import (
 from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 
 
-def add_cluster_commands(commands: Any) -> None:
-    """Add ``cluster template`` and ``cluster wait`` to the parser."""
+def add_commands(commands: Any) -> None:
+    """Add ``submit``, ``job``, ``cluster template`` and ``cluster wait`` to the parser."""
+    _add_submission(commands)
+    _add_cluster(commands)
+
+
+def _add_cluster(commands: Any) -> None:
     group = add_group(
         commands, "cluster", "Launch an experiment on Slurm, Kubernetes, EC2 or SkyPilot."
     )
@@ -63,8 +68,7 @@ def add_cluster_commands(commands: Any) -> None:
     )  # fmt: skip
 
 
-def add_submit_commands(commands: Any) -> None:
-    """Add ``submit`` and ``job`` to the parser."""
+def _add_submission(commands: Any) -> None:
     submit = add_command(
         commands, "submit", _submit,
         "Submit a sweep as a job of a running Ray cluster; this machine may then be switched off.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WHAT = "a prepared data set (folder or URI), a source's .yaml, or an experiment (.yaml or name)"
 
 
-def add_data_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``data`` with its commands to the parser of `xlt`."""
     group = add_group(commands, "data", "Prepare data once, show them, and audit them.")
     prepare = add_command(

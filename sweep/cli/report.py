@@ -35,7 +35,7 @@ WITH_COST = ("text", "md", "html")
 """Formats that say what trials cost."""
 
 
-def add_report_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``status`` and ``report`` to the parser."""
     status = add_command(
         commands, "status", _status,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xlt.sweep.experiment.experiment import Experiment
 
 
-def add_run_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``plan``, ``run`` and ``clean`` to the parser."""
     plan = add_command(
         commands, "plan", _plan, "Print every trial and what is done already; nothing runs.",

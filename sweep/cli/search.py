@@ -21,7 +21,7 @@ from xlt.sweep.cli.exit_status import INTERRUPTED, OK
 from xlt.sweep.cli.on_results import write_file
 
 
-def add_search_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``search`` to the parser."""
     parser = add_command(
         commands, "search", _search,

@@ -11,7 +11,7 @@ from xlt.sweep.cli.arguments import add_command, add_only, add_results
 from xlt.sweep.cli.exit_status import OK
 
 
-def add_track_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``track`` to the parser."""
     track = add_command(
         commands, "track", _track,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xlt.analysis.trials.trial_names import has_draws, name_runs
-from xlt.analysis.trials.weigh import percent
 from xlt.analysis.uncertainty.intervals import describe_units
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, percent
 from xlt.sweep.export.subject import Subject
 from xlt.trainables.inference.save import find_hub_base
 

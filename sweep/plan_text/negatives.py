@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from xlt.analysis.trials.weigh import percent
-from xlt.data.core.text import first_line
+from xlt.data.core.text import first_line, percent
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.planning.grid import Grid
 from xlt.trainables.metrics.prevalence import highest_rate
@@ -31,10 +30,11 @@ def describe_test_rows(grid: Grid) -> list[str]:
         return []
     targets = dict.fromkeys(pattern.target_lang for pattern in grid.experiment.patterns)
     counts = {lang: Counter[int]() for lang in targets}
-    for ids in dict.fromkeys(draw.test for draw in grid.draws):
-        rows = grid.dataset.rows(list(ids)).select(["lang", "label"]).to_pylist()
-        for lang in {row["lang"] for row in rows} & counts.keys():
-            counts[lang] = Counter(row["label"] for row in rows if row["lang"] == lang)
+    for drawn in dict.fromkeys(draw.test for draw in grid.draws):
+        ids = set(drawn)
+        for lang in counts.keys() & grid.dataset.by_lang.keys():
+            labels = [row.label for row in grid.dataset.by_lang[lang] if row.id in ids]
+            counts[lang] = Counter(labels) or counts[lang]
     return [
         _describe_language(lang, labels[1], labels[0], grid.experiment)
         for lang, labels in counts.items()

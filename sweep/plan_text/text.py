@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from xlt.data.core.errors import InputError
 from xlt.data.core.finding import SEVERITIES
+from xlt.data.tables.aligned_text import align
 from xlt.sweep.experiment.experiment import Experiment
 from xlt.sweep.plan_text.negatives import describe_test_rows
 from xlt.sweep.plan_text.row_weights import describe_target_share, describe_without_effect
@@ -148,25 +144,10 @@ def _describe_one_draw(grid: Grid) -> list[str]:
 
 
 def _describe_cells(grid: Grid, ledger: Ledger) -> str:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in ("base model", "pattern", "method"):
-        table.add_column(name)
-    for name in ("train rows", "learning rate", "trials", "done"):
-        table.add_column(name, justify="right")
-    table.add_column("remark", overflow="fold")
-    for cell in grid.cells:
-        table.add_row(*_make_row(cell, ledger))
-    return format_table(table)
-
-
-def format_table(table: Table) -> str:
-    """Format a table as lines of text."""
-    out = io.StringIO()
-    # Wide enough for every row: each stays on one line, so that grep finds it.
-    Console(file=out, width=240, highlight=False, no_color=True, markup=False, emoji=False).print(
-        table
-    )
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    counts = ("train rows", "learning rate", "trials", "done")
+    heading = ("base model", "pattern", "method", *counts, "remark")
+    rows = [heading, *(_make_row(cell, ledger) for cell in grid.cells)]
+    return "\n".join(align(rows, numbers=[heading.index(name) for name in counts]))
 
 
 def _make_row(cell: Cell, ledger: Ledger) -> list[str]:
@@ -196,12 +177,8 @@ def _describe_base_models(grid: Grid) -> list[str]:
     cells = {cell.model.name: cell for cell in with_base if not cell.model.miniature}
     if not cells:
         return []
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in ("base model", "kind", "weights", "adapters on", "pad token", "longest text"):
-        table.add_column(name, overflow="fold")
-    for cell in cells.values():
-        table.add_row(*map(Text, _make_base_model_row(cell)))
-    return [format_table(table)]
+    heading = ("base model", "kind", "weights", "adapters on", "pad token", "longest text")
+    return ["\n".join(align([heading, *map(_make_base_model_row, cells.values())]))]
 
 
 def _make_base_model_row(cell: Cell) -> list[str]:

@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rich.table import Table
-
 from xlt.analysis.comparisons import sizes
 from xlt.analysis.comparisons.compare import LEVEL, difference_groups
 from xlt.analysis.comparisons.family import FAMILIES, list_pairs
@@ -18,8 +16,8 @@ from xlt.analysis.uncertainty.intervals import CONFIDENCE
 from xlt.analysis.uncertainty.mean_variance import Components, components
 from xlt.analysis.uncertainty.runs import MetricRuns
 from xlt.data.core.errors import InputError
+from xlt.data.tables.aligned_text import align
 from xlt.sweep.experiment.experiment import Experiment
-from xlt.sweep.plan_text.text import format_table
 
 
 @dataclass(frozen=True)
@@ -151,27 +149,26 @@ def describe_sizes(
         raise InputError(f"--to-find {size:g}: give a difference between 0 and 1, e.g. 0.03")
     num_units, num_rows = _num_units(experiment), experiment.sampling.test_rows
     unit = "draws" if len({draw for draw, _ in experiment.draws_and_seeds}) > 1 else "seeds"
-    table = Table(box=None, pad_edge=False, header_style="")
-    for heading in ("difference of", f"std {unit}", "std rows", "finds", f"{unit} needed"):
-        table.add_column(heading)
-    table.add_column("rows needed")
-    medians = []
+    heading = [
+        "difference of", f"std {unit}", "std rows", "finds", f"{unit} needed", "rows needed",
+    ]  # fmt: skip
+    lines, medians = [heading], []
     for pair in known:
         units, rows = numbers_needed(pair, size)
         medians.append(math.inf if units[0] is None else units[0])
         of_units = (num_units * (pair.parts.unit + pair.parts.both) / 2) ** 0.5
         finds = sizes.detectable(pair.parts, LEVEL)
-        table.add_row(
+        lines.append([
             pair.name, f"{of_units:.3f}", f"{pair.parts.item**0.5:.3f}",
             f"{finds:.3f}" if finds <= 1 else ">1", _text(units), _text(rows),
-        )  # fmt: skip
+        ])  # fmt: skip
     middle = statistics.median_low(medians)
     half = f"Half of the pairs need {middle:g} {unit} or fewer."
     return "\n".join(
         [
             f"To find a true difference of {size:g} in {metric} with probability {sizes.POWER:g} "
             f"at level {LEVEL:g}, with {num_units} {unit} and {num_rows} test rows:",
-            format_table(table),
+            *align(lines),
             f"std {unit}: of a cell's score. std rows: of the difference, from {num_rows} test "
             f"rows. finds: smallest difference found as planned. {unit} needed: in each cell, on "
             f"as many test rows. rows needed: with as many {unit}. [low, high]: 95 % interval, "

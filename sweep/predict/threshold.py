@@ -11,8 +11,8 @@ from xlt.analysis.metrics.labelled_rows import FITS
 from xlt.analysis.metrics.operating_points import PER, Rule, choose_threshold, parse_rule
 from xlt.analysis.metrics.thresholds import prior_threshold
 from xlt.analysis.trials.scored_rows import read_test_rows
-from xlt.analysis.trials.weigh import percent
 from xlt.data.core.errors import InputError, unknown
+from xlt.data.core.text import percent
 from xlt.trainables.metrics.arrays import Scores
 from xlt.trainables.metrics.prevalence import highest_rate, values_from_rates
 from xlt.trainables.results.find_trial import FinishedTrial

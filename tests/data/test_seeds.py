@@ -7,7 +7,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt.data.core.seeds import derive_seed, rank_key
+from xlt.data.core.seeds import derive_seed, rank_by
 
 # Of `printf '0\037dropout' | sha256sum` and its like, not of this code.
 DROPOUT_0 = "9e0d180ccf3339c10bd16c45ede16a9eb041948147554ae826b39ec01331dbde"
@@ -16,7 +16,7 @@ RANK_0 = "50bb7e25b28185c8ae2847487ac0d2ee6a7d652632802aadff9ce4ab538043a6"
 
 def test_golden_values() -> None:
     assert derive_seed(0, "dropout") == int(DROPOUT_0[:16], 16) >> 1
-    assert rank_key(0, "train-ja", "id-1").hex() == RANK_0
+    assert rank_by(0, "train-ja")("id-1").hex() == RANK_0
 
 
 def test_formula() -> None:

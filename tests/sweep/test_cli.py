@@ -12,7 +12,8 @@ import pytest
 
 from xlt.sweep.backends.registry import BACKENDS
 from xlt.sweep.cli.exit_status import BAD_INPUT, OK
-from xlt.sweep.cli.main import main, make_parser
+from xlt.sweep.cli.main import main
+from xlt.sweep.cli.parser import GROUPS, make_parser
 
 
 def commands_of(
@@ -45,6 +46,22 @@ def test_help_has_examples_that_parse(name: str) -> None:
 def test_every_argument_is_described(name: str) -> None:
     for action in COMMANDS[name]._actions:
         assert action.help, f"{name} {action.option_strings or action.dest}"
+
+
+@pytest.mark.parametrize("module", GROUPS)
+def test_one_group_has_its_commands_as_all_groups_have_them(module: str) -> None:
+    (group,) = make_parser(GROUPS[module][0])._subparsers._group_actions  # type: ignore[union-attr]
+    assert tuple(group.choices) == GROUPS[module]  # type: ignore[arg-type]
+    for name, parser in commands_of(make_parser(GROUPS[module][0])):
+        assert parser.format_help() == COMMANDS[name].format_help()
+
+
+def test_another_word_meets_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["plam"], ["--help"], []):
+        with pytest.raises(SystemExit):
+            main(words)
+        printed = "".join(capsys.readouterr())
+        assert all(name in printed or not words[:1] for name in ("plan", "report", "cluster"))
 
 
 def test_backend_and_only_mean_the_same_everywhere() -> None:

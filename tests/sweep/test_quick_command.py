@@ -73,6 +73,51 @@ def test_a_quick_command_makes_no_garbage_collections() -> None:
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "is_quick"),
+    [
+        (["report", "RESULTS"], 0, True),
+        (["report", "RESULTS", "--only", "model=none"], 2, True),
+        (["status", "nowhere"], 2, True),
+        (["cluster", "wait", "--address", "x", "--nodes", "0"], 2, False),
+    ],
+)
+def test_the_process_of_a_quick_command_ends_at_once(
+    tmp_path: Path, words: list[str], status: int, is_quick: bool
+) -> None:
+    results = make_results(tmp_path / "a", make_plan(seeds=[0]))
+    save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
+    words = [results.uri if word == "RESULTS" else word for word in words]
+    program = (
+        "import atexit, sys\nfrom xlt.sweep.cli.main import main\n"
+        f"sys.argv[1:] = {words!r}\natexit.register(print, 'ordinary end')\nsys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stdout + done.stderr != ""  # all output is written
+    assert ("ordinary end" not in done.stdout) == is_quick
+
+
+def test_a_process_with_threads_ends_as_usual() -> None:
+    program = """
+import sys, threading, time
+from xlt.sweep.driver.quick_command import end_at_once, quick_command
+with quick_command():
+    pass
+def work():
+    time.sleep(0.5)
+    print("thread has ended")
+threading.Thread(target=work).start()
+end_at_once(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "thread has ended\n"), done.stderr
+
+
 def test_a_worker_imports_the_code_of_trials_without_collections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,4 +1,4 @@
-"""A cache of verified trial folders, so that thousands of them are not hashed at each reading.
+"""A cache of verified trial folders, so that they are not hashed at each reading.
 
 The cache lies in the user's cache folder, never in the results location. Its key is a folder's
 stamp: name, size and modification times of each file. A file that was added, removed, replaced or
@@ -26,8 +26,8 @@ from xlt.trainables.results.trial_result import TrialState
 from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
 STAMP_BYTES = hashlib.sha256().digest_size
-FEWEST_TRIALS = 100
-"""Smallest number of trials that uses the cache; fewer are verified as quickly without it."""
+FEWEST_TRIALS = 16
+"""Smallest number of trials that uses the cache; fewer are verified in 10 ms."""
 
 
 def read_verified_states(

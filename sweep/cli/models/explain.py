@@ -22,7 +22,7 @@ from xlt.sweep.cli.exit_status import OK, SOME_FAILED
 METHODS = Names(("lime", "ig", "occlusion"))
 
 
-def add_explain_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``explain`` and ``explanations`` to the parser."""
     explain = add_command(
         commands, "explain", _explain,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from xlt.sweep.export.run import Exported
 
 
-def add_export_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``export`` to the parser."""
     export = add_command(
         commands, "export", _export,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PORT = 4321
 
 
-def add_lit_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``lit install``, ``lit export`` and ``lit serve`` to the parser."""
     group = add_group(
         commands, "lit", "Show trials side by side in LIT, the Learning Interpretability Tool."

@@ -26,7 +26,7 @@ SECONDS = 10.0
 """Time between two lines of progress where there is no terminal."""
 
 
-def add_predict_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add ``predict`` to the parser."""
     predict = add_command(
         commands, "predict", _predict,
